@@ -1,34 +1,35 @@
 /**
- * Rehearsed releases: a candidate that is known to be bad goes the real way, and what is measured is how soon it is
- * noticed and gone. A defence that nobody has tripped for a year is a belief; a drill is its test.
+ * Defines drills: releases of a deliberately faulty candidate that measure how soon the fault is detected and rolled back. A
+ * defence that is never exercised may no longer work.
  */
+import { noDataPrefix } from './release/events.ts'
 
-/** Each drill with what it does, and what must notice it. */
+/** Each kind of drill with its fault and the expected reaction. */
 export const drillKinds = {
-  bad: 'The candidate fails on a share of its requests; the judge of errors must take it back.',
-  nan: 'The candidate answers with numbers that are none; the judge of invalid outputs must take it back.',
-  slow: 'The candidate answers far slower than the champion; the judge of latency must take it back.',
-  silent: 'What the candidate answers is not counted; the absence of evidence must take it back.',
+  bad: 'The candidate fails a share of its requests; the error judge must roll it back.',
+  nan: 'The candidate returns values that are not finite; the invalid-output judge must roll it back.',
+  slow: 'The candidate responds far more slowly than the champion; the latency judge must roll it back.',
+  silent: 'The requests of the candidate are not counted; the missing data must roll it back.',
   'lost-replica':
-    'A replica stops renewing its lease in the middle of a release; it must fall back to what is proven, and return.',
+    'A replica stops renewing its lease during a release; it must fall back to the last known good version, and recover.',
   'dead-worker':
-    'The watcher of a release falls silent; the exposure must lapse, and another watcher must take over.',
+    'The worker that observes a release stops; the exposure must expire, and another worker must take over.',
 } as const satisfies Record<string, string>
 
 export type DrillKind = keyof typeof drillKinds
 
 export const drillKindNames = Object.keys(drillKinds) as DrillKind[]
 
-/** What a replica makes of the answers of a drill's version. It is part of the artifact, so that no flag can spoil another. */
+/** The fault that a replica injects into a drill's version. It is part of the artifact, so that it cannot affect another version. */
 export interface DrillFault {
   kind: 'bad' | 'nan' | 'slow' | 'silent'
-  /** The share of requests that meet it. */
+  /** The share of requests with the fault, 0..1. */
   share: number
-  /** How much longer an answer takes, of a slow one. */
+  /** The added latency in milliseconds of the kind `slow`. */
   slowMs?: number
 }
 
-/** The fault that the version of a drill carries; none where the candidate is sound and something else fails. */
+/** The fault of a drill's version; undefined for drills in which a replica or a worker fails instead. */
 export function drillFaultOf(kind: DrillKind, slowMs: number): DrillFault | undefined {
   switch (kind) {
     case 'bad':
@@ -46,21 +47,21 @@ export function drillFaultOf(kind: DrillKind, slowMs: number): DrillFault | unde
   }
 }
 
-/** How a model is drilled. */
+/** The drills of a model. */
 export interface DrillPolicy {
-  /** A drill of each kind by itself this often. */
+  /** The period of scheduled drills of each kind, in milliseconds. */
   everyMs?: number
-  /** Or at these times: a cron expression, in UTC. */
+  /** The schedule as a cron expression in UTC, instead of a period. */
   cron?: string
-  /** What is rehearsed, one after the other. */
+  /** The kinds, in order. */
   kinds: DrillKind[]
-  /** `mirrored`: the candidate sees copies, and no caller gets its answers. `live`: it answers a share of the callers. */
+  /** `mirrored`: the candidate gets copies of requests, and callers never see its predictions. `live`: it serves a share of the traffic. */
   traffic: 'mirrored' | 'live'
-  /** The share of the callers, or of the requests that are copied. */
+  /** The share of the traffic, or of the copied requests, in basis points. */
   shareBp: number
-  /** How many callers may be harmed by one drill. It ends as failed when they are. */
+  /** The failed requests that one drill may cause; above it the drill has failed. */
   harmBudget: number
-  /** How long the candidate may stay before the drill counts as failed. */
+  /** The time in milliseconds after which the drill has failed. */
   withinMs: number
 }
 
@@ -75,28 +76,28 @@ export const defaultDrill: DrillPolicy = {
   withinMs: 600_000,
 }
 
-/** What a drill has come to, as the rows of its release tell it. */
+/** The facts of a drill, from the rows of its release. */
 export interface DrillFacts {
   kind: DrillKind
   outcome?: string
   reason: string
-  /** Of the last verdict, when it was against the candidate. */
+  /** The reason of the last verdict, when it was against the candidate. */
   failure?: { code: string; message: string }
   exposed: number
   harmed: number
   harmBudget: number
-  /** Whether the loss of a replica or a worker was noticed, and is over. */
+  /** Whether the loss of a replica or a worker was detected, and whether it recovered. */
   detected: boolean
   recovered: boolean
 }
 
-/** Whether the defence that was to be shown has shown itself, and why or why not in a sentence. */
+/** Whether the expected defence worked, with the reason as a message. */
 export function judgeDrill(facts: DrillFacts): { passed: boolean; message: string; detectedBy?: string } {
   const { kind, outcome, reason, failure, exposed, harmed, harmBudget, detected, recovered } = facts
   const failed = (message: string) => ({ passed: false, message })
-  if (outcome === undefined) return failed('its release has not ended')
+  if (outcome === undefined) return failed('the release of the drill has not ended')
   if (outcome === 'promoted') return failed('the candidate of a drill was promoted')
-  if (harmed > harmBudget) return failed(`${harmed} callers were harmed, its budget is ${harmBudget}`)
+  if (harmed > harmBudget) return failed(`${harmed} failed requests, budget ${harmBudget}`)
   switch (kind) {
     case 'bad':
     case 'nan':
@@ -105,23 +106,23 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
         return { passed: true, message: failure.message, detectedBy: failure.code }
       return failed(
         exposed === 0
-          ? `no request has met the candidate: ${reason}`
-          : `nothing was found against it: ${reason}`,
+          ? `inconclusive, no traffic reached the candidate: ${reason}`
+          : `the fault was not detected: ${reason}`,
       )
     case 'silent':
-      if (outcome === 'rolled_back' && reason.startsWith('at the deadline there was no data'))
+      if (outcome === 'rolled_back' && reason.startsWith(noDataPrefix))
         return { passed: true, message: reason, detectedBy: 'no_data' }
-      return failed(`it was not taken back for want of data: ${reason}`)
+      return failed(`the missing data did not roll it back: ${reason}`)
     case 'lost-replica':
-      if (!detected) return failed('the silent replica was not taken for lost')
-      if (!recovered) return failed('the replica did not return in time')
-      return { passed: true, message: 'the replica fell back and returned', detectedBy: 'lease' }
+      if (!detected) return failed('the silent replica was not detected as lost')
+      if (!recovered) return failed('the replica did not recover in time')
+      return { passed: true, message: 'the replica fell back and recovered', detectedBy: 'lease' }
     case 'dead-worker':
-      if (!detected) return failed('that nobody watched was not noticed')
-      if (!recovered) return failed('no other watcher took over')
+      if (!detected) return failed('the stopped worker was not detected')
+      if (!recovered) return failed('no other worker took over')
       return {
         passed: true,
-        message: 'the exposure ended or another watcher was there before',
+        message: 'the exposure expired, or another worker took over first',
         detectedBy: 'watch',
       }
     default:
@@ -129,28 +130,28 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
   }
 }
 
-/** The reason with which a drill's candidate is taken back that has harmed as many callers as it may. */
+/** The code of a rollback because the harm budget of the drill is spent. */
 export const budgetCode = 'drill_budget'
 
-/** What is wrong with a drill policy, field by field. */
+/** The issues of a drill policy, each with its field. */
 export function issuesOfDrill(policy: DrillPolicy): string[] {
   const issues: string[] = []
-  const whole = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
+  const integer = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
     if (!Number.isInteger(value) || value < min || value > max)
       issues.push(`${place} is a whole number from ${min}, not ${value}`)
   }
-  if (policy.everyMs !== undefined) whole('everyMs', policy.everyMs, 1)
+  if (policy.everyMs !== undefined) integer('everyMs', policy.everyMs, 1)
   if (!Array.isArray(policy.kinds) || policy.kinds.some((kind) => !drillKindNames.includes(kind)))
     issues.push(`kinds are among ${drillKindNames.join(', ')}`)
   if (policy.traffic !== 'mirrored' && policy.traffic !== 'live')
     issues.push(`traffic is mirrored or live, not ${String(policy.traffic)}`)
-  whole('shareBp', policy.shareBp, 1, 9_000)
-  whole('harmBudget', policy.harmBudget, 0)
-  whole('withinMs', policy.withinMs, 1)
+  integer('shareBp', policy.shareBp, 1, 9_000)
+  integer('harmBudget', policy.harmBudget, 0)
+  integer('withinMs', policy.withinMs, 1)
   return issues
 }
 
-/** The last drill of one kind that was held to its end, or the last that could not be. */
+/** The last drill of one kind that ran to its end, or the last one that was skipped. */
 export interface LastDrill {
   kind: DrillKind
   held: boolean
@@ -160,8 +161,8 @@ export interface LastDrill {
 }
 
 /**
- * Why a release that asks for fresh drills may not be opened; undefined when it may. Each of its kinds that has ever been held
- * is fresh: one defence that is shown every week says nothing of another that was shown last year.
+ * Why a release that requires recent drills may not start; undefined when it may. Each kind that has ever run must be recent,
+ * because one tested defence proves nothing about another.
  */
 export function issueOfLastDrill(
   last: readonly LastDrill[],
@@ -169,7 +170,7 @@ export function issueOfLastDrill(
 ): string | undefined {
   const held = last.filter((each) => each.held)
   const failed = held.find(({ passed }) => !passed)
-  if (failed) return `the last drill "${failed.kind}" has failed: ${failed.message}`
+  if (failed) return `the last drill "${failed.kind}" failed: ${failed.message}`
   const [oldest] = held
     .filter(({ kind }) => kinds.includes(kind))
     .toSorted((one, other) => other.ageMs - one.ageMs)
@@ -182,11 +183,11 @@ export function issueOfLastDrill(
     )
     .toSorted((one, other) => one.ageMs - other.ageMs)
   const since =
-    tried === undefined ? '' : `; "${tried.kind}" was not held ${minutes(tried.ageMs)} ago: ${tried.message}`
+    tried === undefined ? '' : `; "${tried.kind}" was skipped ${minutes(tried.ageMs)} ago: ${tried.message}`
   return oldest === undefined
-    ? `its policy asks for a drill, and there has been none${since}`
+    ? `the policy requires a drill, and none has run${since}`
     : `the last drill "${oldest.kind}" was ${minutes(oldest.ageMs)} ago, ` +
-        `its policy asks for one within ${Math.round(withinMs / 60_000)}${since}`
+        `the policy requires one within ${Math.round(withinMs / 60_000)}${since}`
 }
 
 const minutes = (ms: number): string => `${Math.round(ms / 60_000)} minutes`

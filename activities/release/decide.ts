@@ -1,7 +1,7 @@
 /** Asks the judge, and stores what it was given and what it answered. */
 import { judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
 import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
-import { badAnswers } from '../../domain/canary/counts.ts'
+import { failedRequests } from '../../domain/canary/counts.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
@@ -66,8 +66,8 @@ function abFinding(
     .filter(({ startMs }) => startMs >= stage.startedMs)
     .map(({ startMs: atMs, canary, control }): AbCohort => ({
       atMs,
-      canary: { total: canary.requests, events: badAnswers(canary) },
-      control: { total: control.requests, events: badAnswers(control) },
+      canary: { total: canary.requests, events: failedRequests(canary) },
+      control: { total: control.requests, events: failedRequests(control) },
     }))
   return judgeAb(counted, ab, limits.alpha.errors)
 }

@@ -40,7 +40,7 @@ export const promote =
         if (last?.verdict.kind === 'fail')
           return {
             kind: 'refused',
-            reason: `the last verdict is against it: ${last.verdict.reasons[0]?.message ?? ''}`,
+            reason: `the last verdict is against the candidate: ${last.verdict.reasons[0]?.message ?? ''}`,
           }
         const { breakGlass } = state
         if (
@@ -49,7 +49,7 @@ export const promote =
         )
           return {
             kind: 'refused',
-            reason: `the glass was broken by ${breakGlass.by}, and the hour for it is over`,
+            reason: `the break-glass order of ${breakGlass.by} expired after 1 h`,
           }
         const wanted = routeOf(state)
         if (wanted === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }

@@ -84,7 +84,7 @@ async function record(
 ): Promise<RouteResponse> {
   const { id: release, model, stage } = state
   if (command === 'approve' && isRequester(state, { by: actor.name, key: actor.id }))
-    throw refused(`${actor.name} has asked for the release and cannot approve it`, stage)
+    throw refused(`${actor.name} requested the release; someone else must approve it`, stage)
   return defer(deps, { releaseId: release, model, command, message }, keep)
 }
 

@@ -1,7 +1,6 @@
 /**
- * From answers and their late outcomes to the cohorts of an A/B test. A span of predictions is counted when it is as old as most
- * outcomes are late, and then once for both arms: of young predictions only those are known whose outcome travels fast, and an
- * arm that guesses so would look right.
+ * Builds the cohorts of an A/B test from predictions and their late outcomes. A period counts only when most of its outcomes are
+ * due, and then for both arms alike: earlier, only the fast outcomes are known, which favours an arm that guesses them.
  */
 import type { AbCohort, AbMetric } from './ab-test.ts'
 import type { Output } from '../model/features.ts'
@@ -20,14 +19,14 @@ export interface CohortQuestion {
   metric: AbMetric
   output: Output
   nowMs: number
-  /** The length of a cohort. */
+  /** The length of a cohort in milliseconds. */
   spanMs: number
 }
 
-/** Fewer delays than this say nothing about how late the rest will be. */
+/** The fewest delays from which the delay of most outcomes is estimated. */
 const minDelays = 20
 
-/** The matured cohorts, oldest first; none while it is not known how late outcomes are, or too few of them come. */
+/** The matured cohorts, oldest first; none while the delay of outcomes is unknown or too few outcomes arrive. */
 export function cohortsOf(answered: readonly AbPrediction[], question: CohortQuestion): AbCohort[] {
   const { metric, output, nowMs, spanMs } = question
   const horizonMs = horizonOf(answered, nowMs)
@@ -55,7 +54,7 @@ export function cohortsOf(answered: readonly AbPrediction[], question: CohortQue
     .sort((a, b) => a.atMs - b.atMs)
 }
 
-/** How late most outcomes are, told by the older half of the predictions. */
+/** The delay of most outcomes, estimated from the older half of the predictions; null when unknown. */
 function horizonOf(answered: readonly AbPrediction[], nowMs: number): number | null {
   const firstMs = answered.reduce((first, { atMs }) => Math.min(first, atMs), nowMs)
   const endMs = firstMs + (nowMs - firstMs) / 2
@@ -65,7 +64,7 @@ function horizonOf(answered: readonly AbPrediction[], nowMs: number): number | n
   return maturity([{ endMs, delaysMs }], nowMs, 0, { ...defaultLabelPolicy, minDelays }).horizonMs
 }
 
-/** Whether the event of the metric happened; null where the outcome does not say. */
+/** Whether the event of the metric happened; null where the outcome does not show it. */
 function eventOf(
   metric: AbMetric,
   {

@@ -1,9 +1,6 @@
 /**
- * The sequential test of an A/B release: is the candidate better or worse than the champion on the one metric that was
- * declared beforehand? It may be looked at after every outcome, and either error stays below its α; a test of fixed size that
- * is peeked at would find a winner in every pair of equal models.
- *
- * It is K1 on cohorts of predictions of the same time, in both directions: H0 "no worse" and H0 "no better".
+ * Tests sequentially whether the candidate of an A/B release is better or worse than the champion on one metric that was declared
+ * beforehand. It may be evaluated after every outcome: K1 on cohorts of the same time, against H0 "no worse" and H0 "no better".
  */
 import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
@@ -11,21 +8,21 @@ import { thresholdFor } from '../sequential/alpha-split.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
 /**
- * - `accuracy`: matured outcomes that the answer was wrong about; fewer are better.
- * - `conversions`: matured outcomes that are the wanted one; more are better.
- * - `errors`: requests that failed or got an invalid answer; fewer are better.
+ * - `accuracy`: wrong predictions among the matured outcomes; fewer are better.
+ * - `conversions`: desired outcomes among the matured ones; more are better.
+ * - `errors`: failed requests, including invalid outputs; fewer are better.
  */
 export type AbMetric = 'accuracy' | 'conversions' | 'errors'
-export const abMetrics: readonly AbMetric[] = ['accuracy', 'conversions', 'errors']
+const abMetrics: readonly AbMetric[] = ['accuracy', 'conversions', 'errors']
 
 export interface AbPolicy {
-  /** What is compared; declared before the release, so that it cannot be chosen by its result. */
+  /** The compared metric, declared before the release so that its result cannot decide the choice. */
   metric: AbMetric
-  /** The probability that a candidate that is not better is taken for better. */
+  /** The probability of declaring a candidate better that is not. */
   alpha: number
 }
 
-/** Predictions of one span of time whose outcomes have had the time to come: how many, and in how many the event was seen. */
+/** The matured predictions of one period: how many, and how many had the event. */
 export interface AbCohort {
   atMs: number
   canary: { total: number; events: number }
@@ -38,7 +35,7 @@ export interface AbFinding {
   statistics: Record<string, number | null>
 }
 
-/** `alphaWorse` is the part of the release's α that may take a candidate back that is no worse. */
+/** `alphaWorse` is the probability of rolling back a candidate that is no worse; it is part of the release's α. */
 export function judgeAb(cohorts: readonly AbCohort[], policy: AbPolicy, alphaWorse: number): AbFinding {
   const { metric } = policy
   const moreIsBetter = metric === 'conversions'
@@ -79,7 +76,7 @@ export function judgeAb(cohorts: readonly AbCohort[], policy: AbPolicy, alphaWor
     reason: { code: `ab_${kind}`, message, values: { ...statistics, metric, logE, threshold } },
   })
   if (sum.canary.total === 0 || sum.control.total === 0)
-    return found('no_data', `there is no matured outcome of ${metric} of both arms yet`, 0, 0)
+    return found('no_data', `no matured outcomes of both arms yet (metric ${metric})`, 0, 0)
   const rates = `${nouns[metric]} ${shown(sum.canary)} on the candidate, ${shown(sum.control)} on the champion`
   const arithmetic = (logE: number, sign: string, threshold: number) =>
     `${rates}: logE ${logE.toPrecision(4)} ${sign} ${threshold.toPrecision(4)}`
@@ -88,13 +85,13 @@ export function judgeAb(cohorts: readonly AbCohort[], policy: AbPolicy, alphaWor
   if (worseLogE >= worseAt) return found('worse', arithmetic(worseLogE, '≥', worseAt), worseLogE, worseAt)
   if (betterLogE >= betterAt)
     return found('better', arithmetic(betterLogE, '≥', betterAt), betterLogE, betterAt)
-  return found('open', `not decided yet, ${arithmetic(betterLogE, '<', betterAt)}`, betterLogE, betterAt)
+  return found('open', `undecided: ${arithmetic(betterLogE, '<', betterAt)}`, betterLogE, betterAt)
 }
 
 const nouns: Readonly<Record<AbMetric, string>> = {
-  accuracy: 'wrong answers',
-  conversions: 'wanted outcomes',
-  errors: 'bad answers',
+  accuracy: 'wrong predictions',
+  conversions: 'conversions',
+  errors: 'failed requests',
 }
 const rateOf = ({ total, events }: { total: number; events: number }): number | null =>
   total === 0 ? null : events / total
@@ -106,11 +103,11 @@ export function issuesOfAb(policy: AbPolicy): string[] {
   if (!abMetrics.includes(policy.metric))
     issues.push(`metric is one of ${abMetrics.join(', ')}, not ${String(policy.metric)}`)
   if (!(policy.alpha > 0 && policy.alpha <= 0.2))
-    issues.push(`alpha lies in (0, 0.2], not at ${policy.alpha}`)
+    issues.push(`alpha is above 0 and at most 0.2, not ${policy.alpha}`)
   return issues
 }
 
-/** The verdict of a stage whose candidate must also win, or at least be decided about, on the declared metric. */
+/** The verdict of a stage combined with the A/B finding: a stage passes only when its candidate is better on the metric. */
 export function withAb(verdict: Verdict, finding: AbFinding): Verdict {
   const statistics = { ...verdict.statistics, ...finding.statistics }
   const { kind, reasons } = verdict

@@ -1,9 +1,7 @@
 /**
- * One metric compared between canary and control, and the proof a promotion asks for. The comparison acts when
- * the evidence is there and the difference matters; without the second half, a difference too small for anyone
- * to notice would take back a release as soon as enough traffic had made it certain.
+ * Compares one metric between canary and control, and computes the proof that a promotion requires. A finding needs evidence and
+ * a relevant difference, because enough traffic makes any negligible difference certain.
  */
-
 import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
 import type { CanaryTick } from './evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
@@ -14,27 +12,27 @@ import { logMeanExp } from '../statistics/distributions.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
 const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: string }> = {
-  errors: { code: 'error_rate', alpha: 'errors', noun: 'errors' },
-  invalid: { code: 'invalid_rate', alpha: 'invalid', noun: 'invalid outputs' },
-  slow95: { code: 'slow95_rate', alpha: 'slow95', noun: "answers slower than the champion's p95" },
-  slow99: { code: 'slow99_rate', alpha: 'slow99', noun: "answers slower than the champion's p99" },
-  conversions: { code: 'conversion_rate', alpha: 'conversion', noun: 'conversions' },
+  errors: { code: 'error_rate', alpha: 'errors', noun: 'failed' },
+  invalid: { code: 'invalid_rate', alpha: 'invalid', noun: 'invalid' },
+  slow95: { code: 'slow95_rate', alpha: 'slow95', noun: "slower than the champion's p95" },
+  slow99: { code: 'slow99_rate', alpha: 'slow99', noun: "slower than the champion's p99" },
+  conversions: { code: 'conversion_rate', alpha: 'conversion', noun: 'converted' },
 }
 
 /**
- * Most faults are there from the first request. With four fifths of the weight on the first start a 2 % error rate at
- * a 5 % share is found within 1,311 canary requests in 95 % of runs; with a half it takes 1,400. A fault that begins
- * at hour twelve pays for it with about a sixth more requests.
+ * The weight of the first start. Most faults are present from the first request: with 0.8, a 2 % error rate at a 5 % share is found
+ * within 1,311 canary requests in 95 % of runs, with 0.5 within 1,400. A fault that begins at hour twelve needs about a sixth more
+ * requests for it.
  */
 const firstMass = 0.8
 
 export interface ArmComparison {
   add(tick: CanaryTick): void
-  /** Begins the test afresh beside the older starts. */
+  /** Begins the test again beside the older starts. */
   restart(atMs: number): void
-  /** The reason to take the canary back, from the moment it was found; null until then. */
+  /** The reason to roll the canary back, from the first tick that proved it; null until then. */
   finding(): Reason | null
-  /** Adds what is known of this metric to the statistics of a verdict. */
+  /** Adds the rates and the evidence of this metric to the statistics of a verdict. */
   describe(statistics: Verdict['statistics']): void
 }
 
@@ -52,7 +50,7 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
   let origins = [{ atMs: -Infinity, difference: 0, weight: 0 }]
   let logE = 0
   let peak = 0
-  // Made once: a simulated day asks for them ten thousand times.
+  // Built once: a simulated day reads them ten thousand times.
   const names = {
     canary: `${metric}Canary`,
     control: `${metric}Control`,
@@ -62,13 +60,13 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
   }
   let found: Reason | null = null
 
-  // Since the start, or since any restart: a fault of the last hour is not diluted by twelve good ones. A restart of
-  // a moment ago says nothing yet: one bad answer in five would be a difference of a fifth.
+  // Since the start, or since any restart, so that twelve good hours do not dilute a fault of the last one. A recent restart does
+  // not count: one failure in five requests would be a difference of a fifth.
   const maxDelta = (nowMs: number, sign: number): number =>
-    origins.reduce((most, origin) => {
+    origins.reduce((max, origin) => {
       const since = weight - origin.weight
-      if (since <= 0 || nowMs - origin.atMs < policy.restartMs / 4) return most
-      return Math.max(most, (sign * (difference - origin.difference)) / since)
+      if (since <= 0 || nowMs - origin.atMs < policy.restartMs / 4) return max
+      return Math.max(max, (sign * (difference - origin.difference)) / since)
     }, -Infinity)
 
   return {
@@ -100,7 +98,8 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
       found = {
         code,
         message:
-          `canary ${percentText(rate(total.canaryEvents, total.canary))} ${noun} against ` +
+          `${total.canaryEvents} of ${total.canary} canary requests ${noun} ` +
+          `(${percentText(rate(total.canaryEvents, total.canary))}), control ` +
           `${percentText(rate(total.controlEvents, total.control))}: logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
         values: {
           canaryEvents: total.canaryEvents,
@@ -132,18 +131,17 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
   }
 }
 
-export interface Proof {
+export interface PromotionProof {
   metric: RateMetric
   add(tick: CanaryTick): void
   logE(): number
 }
 
 /**
- * Evidence that a metric is not as bad as the policy forbids: the inverse grid of K1 against "the ratio is at
- * least `ratio`", averaged with the inverse guard against "the rate is at least `negligibleRate`". The average of
- * two evidences for the same claim (below the ratio, or negligible) is again an evidence.
+ * Evidence that a metric is better than the policy forbids: the mean of the inverse grid of K1 against "the ratio is at least
+ * `ratio`" and of the inverse guard against "the rate is at least `negligibleRate`". A mean of e-values for one claim is an e-value.
  */
-export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): Proof {
+export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): PromotionProof {
   const fewerIsWorse = metric === 'conversions'
   const test = rateTest(
     fewerIsWorse
@@ -177,11 +175,12 @@ export function rate(events: number, total: number): number | null {
   return total > 0 ? events / total : null
 }
 
-/** A share of one as a person reads it: `0.053 %`, `12 %`. */
+/** A share of one as a percentage with three digits: `0.053 %`, `12 %`; `no` for null. */
 export function percentText(share: number | null): string {
   return share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`
 }
 
+/** The value with four significant digits. */
 export function fourDigitNumber(value: number): number {
   return Number(value.toPrecision(4))
 }

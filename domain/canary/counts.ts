@@ -1,8 +1,7 @@
 /**
- * What the canary judge has counted so far: requests per stage, bad answers per share, and how old or one-sided
- * the counts are. Without it a dead control arm or a dead counter would look like a quiet, healthy canary.
+ * Counts the traffic of a canary: requests per stage, failures per share, and how old or one-sided the counts are, so that a dead
+ * control arm or a dead counter is not taken for a healthy canary.
  */
-
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { excessBad, type ExposureCounts } from './harm-budget.ts'
 import type { Reason } from '../verdict.ts'
@@ -10,7 +9,7 @@ import type { Reason } from '../verdict.ts'
 export interface StageCounts {
   canary: number
   control: number
-  /** Only ticks during which the configured share did not change. */
+  /** Requests in ticks during which the configured share did not change. */
   sharedCanary: number
   sharedControl: number
 }
@@ -18,16 +17,17 @@ export interface StageCounts {
 export interface CanaryCounts {
   add(tick: CanaryTick): void
   lastStartMs(): number | undefined
-  /** Over the whole release. */
+  /** The totals of the release. */
   exposure(): ExposureCounts
+  /** Failures above the rate of the control. */
   excess(): number
   since(startedMs: number): StageCounts
-  /** Why there is nothing to judge by, or null. */
+  /** Why the stage cannot be evaluated, or null. */
   missing(stage: CanaryStage, staleMs: number | null, maxStaleMs: number): Reason | null
 }
 
-/** Bad answers of an arm: errors and invalid outputs, never more than it answered. */
-export function badAnswers(arm: ArmCounts): number {
+/** Failed requests of an arm: errors and invalid outputs, at most its requests. */
+export function failedRequests(arm: ArmCounts): number {
   return Math.min(arm.requests, arm.errors + arm.invalid)
 }
 
@@ -61,20 +61,20 @@ export function createCanaryCounts(): CanaryCounts {
   return {
     add(tick) {
       const { canary, control, shareBp } = tick
-      const before = sums.at(-1)!
+      const last = sums.at(-1)!
       const shared = shareBp === null ? 0 : 1
       startMs.push(tick.startMs)
       sums.push({
-        canary: before.canary + canary.requests,
-        control: before.control + control.requests,
-        sharedCanary: before.sharedCanary + shared * canary.requests,
-        sharedControl: before.sharedControl + shared * control.requests,
+        canary: last.canary + canary.requests,
+        control: last.control + control.requests,
+        sharedCanary: last.sharedCanary + shared * canary.requests,
+        sharedControl: last.sharedControl + shared * control.requests,
       })
       const sofar = byShare.get(shareBp) ?? emptyExposure()
       sofar.canaryRequests += canary.requests
-      sofar.canaryBad += badAnswers(canary)
+      sofar.canaryBad += failedRequests(canary)
       sofar.controlRequests += control.requests
-      sofar.controlBad += badAnswers(control)
+      sofar.controlBad += failedRequests(control)
       byShare.set(shareBp, sofar)
     },
     lastStartMs: () => startMs.at(-1),
@@ -84,19 +84,19 @@ export function createCanaryCounts(): CanaryCounts {
 
     missing(stage, staleMs, maxStaleMs): Reason | null {
       if (staleMs === null || staleMs > maxStaleMs) {
-        const age = staleMs === null ? 'there are no counters' : `the newest counters are ${staleMs} ms old`
+        const age = staleMs === null ? 'no counters' : `the newest counters are ${staleMs} ms old`
         return {
           code: 'stale',
-          message: `${age}, at most ${maxStaleMs} ms are accepted`,
+          message: `${age}, limit ${maxStaleMs} ms`,
           values: { staleMs, maxStaleMs },
         }
       }
       const from = firstFrom(stage.startedMs)
       const inStage = between(from)
       if (inStage.canary + inStage.control === 0) {
-        return { code: 'no_traffic', message: 'no request was counted in this stage', values: {} }
+        return { code: 'no_traffic', message: 'no traffic in this stage', values: {} }
       }
-      // Where all requests go to one arm, as in a shadow that sees a copy, either is as likely to be next.
+      // Where both arms get every request, as in a shadow, each arm is as likely to be next.
       const exposed = stage.shareBp / 10_000
       const share = exposed > 0 && exposed < 1 ? exposed : 0.5
       for (const arm of ['canary', 'control'] as const) {
@@ -104,12 +104,12 @@ export function createCanaryCounts(): CanaryCounts {
         let last = startMs.length
         while (last > from && sums[last]![arm] === sums[last - 1]![arm]) last--
         const alone = sums.at(-1)![other] - sums[last]![other]
-        // How likely so many requests in a row all went to the other arm, if this one were alive.
+        // The probability of so many requests in a row to the other arm while this one is alive.
         const chance = (arm === 'canary' ? 1 - share : share) ** alone
         if (inStage[arm] === 0 || (alone > 0 && chance < 0.001)) {
           return {
             code: 'one_sided',
-            message: `the ${arm} has answered none of the last ${alone} requests, the ${other} all of them`,
+            message: `the ${arm} served 0 of the last ${alone} requests, the ${other} all of them`,
             values: { arm, requests: alone, chance },
           }
         }
@@ -135,11 +135,11 @@ function addExposure(a: ExposureCounts, b: ExposureCounts): ExposureCounts {
 const arms = ['canary', 'control'] as const
 const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'conversions'] as const
 
-/** What makes a tick unusable, or undefined. */
+/** Why a tick is invalid, or undefined. */
 export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined): string | undefined {
   if (!Number.isFinite(tick.startMs)) return `a tick starts at ${tick.startMs}`
   if (lastStartMs !== undefined && tick.startMs <= lastStartMs) {
-    return `the tick at ${tick.startMs} does not come after the one at ${lastStartMs}`
+    return `the tick at ${tick.startMs} is not later than the tick at ${lastStartMs}`
   }
   if (tick.shareBp !== null && !(tick.shareBp >= 0 && tick.shareBp <= 10_000)) {
     return `the tick at ${tick.startMs} has a share of ${tick.shareBp} basis points`
@@ -158,7 +158,7 @@ export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined
   return undefined
 }
 
-/** What makes the rest of the evidence unusable. */
+/** Why the rest of the evidence is invalid; empty when it is valid. */
 export function unreadableStage(evidence: Pick<CanaryEvidence, 'stage' | 'staleMs' | 'paired'>): string[] {
   const { stage, staleMs, paired } = evidence
   const issues = (['shareBp', 'startedMs', 'elapsedMs', 'minMs', 'minRequests'] as const)

@@ -1,12 +1,10 @@
 /**
- * The harm ledger: how many bad answers a release has cost above what the champion would have given, and how
- * fast it may go on with what is left of its budget. Without it a ramp is a timetable: it exposes a doubtful
- * candidate as fast as a good one.
+ * Accounts for the harm of a release: failures above the champion's rate, and the next share that the rest of the budget allows,
+ * so that a doubtful candidate is exposed more slowly than a good one.
  */
-
 import { betaQuantile } from '../statistics/distributions.ts'
 
-/** What one stage (or one share) has seen so far. */
+/** The requests and failures of one stage or one share. */
 export interface ExposureCounts {
   canaryRequests: number
   canaryBad: number
@@ -16,7 +14,7 @@ export interface ExposureCounts {
 
 const rate = (bad: number, requests: number): number | null => (requests > 0 ? bad / requests : null)
 
-/** Σ over stages of max(0, x − n·p̂b). A stage without control traffic counts every bad answer. */
+/** Σ over stages of max(0, x − n·p̂b). A stage without control traffic counts every failure. */
 export function excessBad(stages: readonly ExposureCounts[]): number {
   return stages.reduce((sum, stage) => {
     const base = rate(stage.controlBad, stage.controlRequests) ?? 0
@@ -27,13 +25,13 @@ export function excessBad(stages: readonly ExposureCounts[]): number {
 export interface RampInput {
   /** The share in force, in basis points. */
   currentBp: number
-  /** The most the policy ever gives a canary before 100 %. */
+  /** The highest share of a canary before 100 %, in basis points. */
   capBp: number
-  /** What is left of the budget, in bad answers. */
+  /** The rest of the budget, in failures. */
   budgetLeft: number
   /** Requests per second over both arms. */
   requestsPerSecond: number
-  /** How long a bad canary goes on before it is noticed and dropped: tick length plus the delay of acting. */
+  /** The time from a fault until the canary is dropped: tick length plus reaction time. */
   reactionSeconds: number
   seen: ExposureCounts
 }
@@ -42,8 +40,8 @@ const steps = [100, 500, 1000, 2500, 5000] as const
 
 /**
  * The next share: min(cap, 3·current, budgetLeft / (rate·reaction·U)), rounded down to 1, 5, 10, 25 or 50 %,
- * where U = BetaInv(0.95; ½+x, ½+n−x) − p̂b is how much worse the canary may still be. Never below the current
- * share: raising is all a ramp decides, taking back is the judge's. Null for numbers that make no sense.
+ * where U = BetaInv(0.95; ½+x, ½+n−x) − p̂b is how much worse the canary may still be. Never below the current share, because a
+ * rollback is the decision of the judge. Null for negative or infinite numbers and for x > n.
  */
 export function nextShareBp(input: RampInput): number | null {
   const { currentBp, capBp, budgetLeft, requestsPerSecond, reactionSeconds, seen } = input

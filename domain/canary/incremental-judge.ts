@@ -1,14 +1,20 @@
 /**
- * The running state behind the canary judge, one tick at a time. The judge of a real release folds all its ticks
- * through this; a simulation keeps it and asks after each tick. So both decide by the same numbers, and a worker
- * that dies between two ticks comes to the same statistic again.
+ * Evaluates a canary tick by tick. A release folds all its ticks through this code and a simulation queries it after each tick, so
+ * that both decide by the same statistics, and a worker that crashes between two ticks recomputes the same result.
  */
 
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import { compareArms, percentText, promotionProof, rate, fourDigitNumber } from './arm-comparison.ts'
 import {
-  badAnswers,
+  compareArms,
+  fourDigitNumber,
+  percentText,
+  promotionProof,
+  rate,
+  type PromotionProof,
+} from './arm-comparison.ts'
+import {
+  failedRequests,
   createCanaryCounts,
   unreadableStage,
   unreadableTick,
@@ -25,21 +31,26 @@ import { nextShareBp } from './harm-budget.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
 import type { Reason, Verdict, VerdictKind } from '../verdict.ts'
 
-export const canaryJudge = 'canary@1'
+const canaryJudge = 'canary@1'
 
 export interface IncrementalJudge {
+  /** Adds the next tick. An invalid tick makes every later verdict an error. */
   add(tick: CanaryTick): void
-  judge(evidence: Omit<CanaryEvidence, 'ticks'>): Verdict
+  /** The verdict on all ticks so far. */
+  judge(evidence: StageEvidence): Verdict
 }
 
-/** Small but lasting damage is what the harm budget is for, so its bets begin lower than K1's. */
+type StageEvidence = Omit<CanaryEvidence, 'ticks'>
+type Statistics = Verdict['statistics']
+
+/** The harm budget stops small but lasting damage, so its bets begin lower than those of K1. */
 const harmGrid = geometric(1.05, 4, 16)
 
 export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
-  const problems = checkCanaryPolicy(policy).map((issue) => `the policy cannot be used: ${issue}`)
-  const ledger = createCanaryCounts()
+  const problems = checkCanaryPolicy(policy).map((issue) => `invalid policy: ${issue}`)
+  const counts = createCanaryCounts()
   const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => compareArms(metric, policy))
-  const promotion = policy.promotion
+  const { promotion } = policy
   const proofs =
     problems.length > 0 || promotion === 'off'
       ? []
@@ -49,214 +60,268 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
   const found = new Map<string, Reason>()
   let nextRestartMs = -Infinity
 
-  const checkGuard = (tick: CanaryTick, logE: number) => {
-    const threshold = thresholdFor(policy.alpha.guard)
-    if (logE < threshold || found.has('guard')) return
-    const { canaryBad: bad, canaryRequests: requests } = ledger.exposure()
-    found.set('guard', {
-      code: 'guard',
-      message:
-        `${bad} of ${requests} canary answers were bad, at most ${percentText(policy.guardRate)} are accepted: ` +
-        `logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
-      values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs: tick.startMs },
-    })
+  const keepFirst = (reason: Reason | null): void => {
+    if (reason !== null && !found.has(reason.code)) found.set(reason.code, reason)
   }
-
-  // The budget alone would be spent by chance on a long release; it acts on damage that is proven as well.
-  const checkHarm = (tick: CanaryTick, logE: number) => {
-    const threshold = thresholdFor(policy.alpha.reserve)
-    if (logE < threshold || found.has('harm_budget')) return
-    const excess = ledger.excess()
-    if (excess < policy.harmBudget) return
-    found.set('harm_budget', {
-      code: 'harm_budget',
-      message:
-        `${fourDigitNumber(excess)} bad answers above the champion's rate, the budget is ${policy.harmBudget}: ` +
-        `logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
-      values: { excess, budget: policy.harmBudget, logE, threshold, atMs: tick.startMs },
-    })
+  const isRestart = ({ startMs }: CanaryTick, lastStartMs: number | undefined): boolean => {
+    if (lastStartMs === undefined) nextRestartMs = startMs + policy.restartMs
+    if (startMs < nextRestartMs) return false
+    const missed = Math.floor((startMs - nextRestartMs) / policy.restartMs)
+    nextRestartMs += policy.restartMs * (missed + 1)
+    return true
   }
 
   return {
     add(tick) {
       if (problems.length > 0) return
-      const last = ledger.lastStartMs()
-      const problem = unreadableTick(tick, last)
+      const lastStartMs = counts.lastStartMs()
+      const problem = unreadableTick(tick, lastStartMs)
       if (problem !== undefined) {
         problems.push(problem)
         return
       }
-      if (last === undefined) nextRestartMs = tick.startMs + policy.restartMs
-      const restarts = tick.startMs >= nextRestartMs
-      if (restarts) {
-        const missed = Math.floor((tick.startMs - nextRestartMs) / policy.restartMs)
-        nextRestartMs += policy.restartMs * (missed + 1)
-      }
-      ledger.add(tick)
+      const restarts = isRestart(tick, lastStartMs)
+      counts.add(tick)
       for (const each of comparisons) {
         if (restarts) each.restart(tick.startMs)
         each.add(tick)
       }
       for (const each of proofs) each.add(tick)
-      // The guard begins afresh at each tick: a canary that breaks after a good day is stopped as fast as a new one.
-      if (last !== undefined) guard.restart()
-      guard.add(tick.canary.requests, badAnswers(tick.canary))
-      checkGuard(tick, guard.logE())
+      // The guard restarts at each tick: a canary that breaks after a good day is stopped as fast as a new one.
+      if (lastStartMs !== undefined) guard.restart()
+      guard.add(tick.canary.requests, failedRequests(tick.canary))
+      keepFirst(guardReason(policy, counts, guard.logE(), tick.startMs))
       harm.add({
         canaryTotal: tick.canary.requests,
         controlTotal: tick.control.requests,
-        canaryEvents: badAnswers(tick.canary),
-        controlEvents: badAnswers(tick.control),
+        canaryEvents: failedRequests(tick.canary),
+        controlEvents: failedRequests(tick.control),
       })
-      checkHarm(tick, harm.plainLogE())
+      keepFirst(harmReason(policy, counts, harm.plainLogE(), tick.startMs))
     },
 
-    judge({ stage, staleMs, paired }) {
-      const errors = [...problems, ...unreadableStage({ stage, staleMs, ...(paired && { paired }) })]
+    judge(evidence) {
+      const { stage, staleMs, paired } = evidence
+      const errors = [...problems, ...unreadableStage(evidence)]
       if (errors.length > 0) {
         const reasons = errors.map((message) => ({ code: 'unreadable', message, values: {} }))
         return { kind: 'error', reasons, statistics: {}, judge: canaryJudge }
       }
-      const inStage = ledger.since(stage.startedMs)
-      const { canaryRequests, controlRequests } = ledger.exposure()
-      const statistics: Verdict['statistics'] = {
-        canaryRequests,
-        controlRequests,
-        stageCanaryRequests: inStage.canary,
-        stageControlRequests: inStage.control,
-        stageElapsedMs: stage.elapsedMs,
-        realisedShare: rate(inStage.canary, inStage.canary + inStage.control),
-        staleMs,
-        excessBad: ledger.excess(),
-        guardLogE: guard.logE(),
-        harmLogE: harm.plainLogE(),
-      }
+      const inStage = counts.since(stage.startedMs)
+      const statistics = statisticsOf(evidence, counts, inStage)
+      statistics['guardLogE'] = guard.logE()
+      statistics['harmLogE'] = harm.plainLogE()
       for (const each of comparisons) each.describe(statistics)
       for (const each of proofs) statistics[`${each.metric}PromotionLogE`] = each.logE()
-      const answer = (kind: VerdictKind, reasons: Reason[]): Verdict => ({
+      const verdict = (kind: VerdictKind, reasons: Reason[]): Verdict => ({
         kind,
         reasons,
         statistics,
         judge: canaryJudge,
       })
 
-      const against = [...found.values()]
-      for (const each of comparisons) {
-        const reason = each.finding()
-        if (reason !== null) against.push(reason)
-      }
-      if (paired !== undefined) {
-        const logE = pairedEvidence(paired.b, paired.c) ?? 0
-        const threshold = thresholdFor(policy.alpha.paired)
-        statistics['pairedLogE'] = logE
-        if (logE >= threshold) {
-          against.push({
-            code: 'paired_quality',
-            message:
-              `the champion alone was right ${paired.b} times, the canary alone ${paired.c} times: ` +
-              `logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
-            values: { b: paired.b, c: paired.c, logE, threshold },
-          })
-        }
-      }
-      const foundAt = ({ values }: Reason) => Number(values['atMs'] ?? Infinity)
-      if (against.length > 0)
-        return answer(
-          'fail',
-          against.sort((a, b) => foundAt(a) - foundAt(b)),
-        )
-
-      const missing = ledger.missing(stage, staleMs, policy.maxStaleMs)
-      if (missing !== null) return answer('no_data', [missing])
-
-      const waits: Reason[] = []
-      if (policy.srm !== 'off') {
-        const share = stage.shareBp / 10_000
-        const { sharedCanary: canary, sharedControl: control } = inStage
-        const logE = srmEvidence(canary, control, share, policy.srm)
-        const threshold = thresholdFor(policy.srm.alpha)
-        statistics['srmLogE'] = logE
-        if (logE !== null && logE >= threshold) {
-          waits.push({
-            code: 'srm',
-            message:
-              `the canary got ${percentText(rate(canary, canary + control))} of the requests, configured are ` +
-              `${percentText(share)}: logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}; the arms cannot be compared`,
-            values: { canary, control, share, logE, threshold },
-          })
-        }
-      }
-      const ramped = stage.last ? null : affordableShareBp(policy, stage, inStage, ledger)
-      if (ramped !== null) statistics['rampShareBp'] = ramped
-      const mayHurry = ramped !== null && stage.nextShareBp !== undefined && ramped >= stage.nextShareBp
-      if (stage.elapsedMs < stage.minMs && !mayHurry) {
-        waits.push({
-          code: 'minimum_time',
-          message: `${fourDigitNumber(stage.elapsedMs / 1000)} s of at least ${fourDigitNumber(stage.minMs / 1000)} s have passed`,
-          values: { elapsedMs: stage.elapsedMs, minMs: stage.minMs },
-        })
-      }
-      if (inStage.canary < stage.minRequests) {
-        waits.push({
-          code: 'minimum_requests',
-          message: `the canary answered ${inStage.canary} of at least ${stage.minRequests} requests in this stage`,
-          values: { requests: inStage.canary, minRequests: stage.minRequests },
-        })
-      }
-      if (promotion !== 'off' && (stage.last || promotion.at === 'every_stage')) {
-        for (const each of proofs) {
-          const logE = each.logE()
-          if (logE >= promotion.logE) continue
-          waits.push({
-            code: 'promotion_evidence',
-            message:
-              `not proven yet that ${each.metric} stay below ${promotion.ratio} times the champion's: ` +
-              `logE ${fourDigitNumber(logE)} < ${fourDigitNumber(promotion.logE)}`,
-            values: { metric: each.metric, logE, threshold: promotion.logE, ratio: promotion.ratio },
-          })
-        }
-      }
-      if (policy.nonInferiority && stage.last) {
-        const { margin, logE: threshold } = policy.nonInferiority
-        const { b = 0, c = 0, same } = paired ?? {}
-        const logE = same === undefined ? 0 : (nonInferiorityEvidence({ lost: b, same, won: c }, margin) ?? 0)
-        statistics['nonInferiorityLogE'] = logE
-        if (logE < threshold) {
-          waits.push({
-            code: 'quality_evidence',
-            message:
-              `not proven yet on ${b + c + (same ?? 0)} paired answers that accuracy falls by less than ` +
-              `${percentText(margin)}: logE ${fourDigitNumber(logE)} < ${fourDigitNumber(threshold)}`,
-            values: { b, c, same: same ?? null, margin, logE, threshold },
-          })
-        }
-      }
-      if (waits.length > 0) return answer('inconclusive', waits)
-      return answer('pass', [
-        {
-          code: 'stage_passed',
-          message: `${inStage.canary} canary requests in ${fourDigitNumber(stage.elapsedMs / 1000)} s, nothing against the canary`,
-          values: { requests: inStage.canary, elapsedMs: stage.elapsedMs },
-        },
-      ])
+      const against = [
+        ...found.values(),
+        ...comparisons.map((each) => each.finding()),
+        pairedReason(policy, paired, statistics),
+      ].filter((reason) => reason !== null)
+      if (against.length > 0) return verdict('fail', inOrderFound(against))
+      const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
+      if (missing !== null) return verdict('no_data', [missing])
+      const pending = [
+        shareReason(policy, stage, inStage, statistics),
+        timeReason(policy, stage, inStage, counts, statistics),
+        requestsReason(stage, inStage),
+        ...promotionReasons(policy, stage, proofs),
+        qualityReason(policy, stage, paired, statistics),
+      ].filter((reason) => reason !== null)
+      if (pending.length > 0) return verdict('inconclusive', pending)
+      return verdict('pass', [passReason(stage, inStage)])
     },
   }
 }
 
-/** The highest share that what is left of the harm budget can bear; null without a ramp or anything to go by. */
+/** The reason that was found first comes first, because it is shown as the cause of a rollback. */
+function inOrderFound(reasons: readonly Reason[]): Reason[] {
+  const foundAt = ({ values }: Reason) => Number(values['atMs'] ?? Infinity)
+  return reasons.toSorted((a, b) => foundAt(a) - foundAt(b))
+}
+
+function statisticsOf(
+  { stage, staleMs }: StageEvidence,
+  counts: CanaryCounts,
+  inStage: StageCounts,
+): Statistics {
+  const { canaryRequests, controlRequests } = counts.exposure()
+  return {
+    canaryRequests,
+    controlRequests,
+    stageCanaryRequests: inStage.canary,
+    stageControlRequests: inStage.control,
+    stageElapsedMs: stage.elapsedMs,
+    realisedShare: rate(inStage.canary, inStage.canary + inStage.control),
+    staleMs,
+    excessBad: counts.excess(),
+  }
+}
+
+const compared = (logE: number, sign: '≥' | '<', threshold: number): string =>
+  `logE ${fourDigitNumber(logE)} ${sign} ${fourDigitNumber(threshold)}`
+
+/** K4: the failure rate of the canary is above the absolute limit. */
+function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
+  const threshold = thresholdFor(policy.alpha.guard)
+  if (logE < threshold) return null
+  const { canaryBad: bad, canaryRequests: requests } = counts.exposure()
+  return {
+    code: 'guard',
+    message:
+      `${bad} of ${requests} canary requests failed (${percentText(rate(bad, requests))}), limit ` +
+      `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`,
+    values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs },
+  }
+}
+
+/** The harm budget is spent. It needs evidence as well, because chance alone spends the budget of a long release. */
+function harmReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
+  const threshold = thresholdFor(policy.alpha.reserve)
+  if (logE < threshold) return null
+  const excess = counts.excess()
+  if (excess < policy.harmBudget) return null
+  return {
+    code: 'harm_budget',
+    message: `${fourDigitNumber(excess)} excess failures, budget ${policy.harmBudget}: ${compared(logE, '≥', threshold)}`,
+    values: { excess, budget: policy.harmBudget, logE, threshold, atMs },
+  }
+}
+
+/** K2: the champion alone is right more often than the canary alone. */
+function pairedReason(
+  policy: CanaryPolicy,
+  paired: CanaryEvidence['paired'],
+  statistics: Statistics,
+): Reason | null {
+  if (paired === undefined) return null
+  const { b, c } = paired
+  const logE = pairedEvidence(b, c) ?? 0
+  const threshold = thresholdFor(policy.alpha.paired)
+  statistics['pairedLogE'] = logE
+  if (logE < threshold) return null
+  return {
+    code: 'paired_quality',
+    message: `only the champion was right in ${b} pairs, only the canary in ${c}: ${compared(logE, '≥', threshold)}`,
+    values: { b, c, logE, threshold },
+  }
+}
+
+/** Sample ratio mismatch: the arms cannot be compared. */
+function shareReason(
+  { srm }: CanaryPolicy,
+  stage: CanaryStage,
+  { sharedCanary: canary, sharedControl: control }: StageCounts,
+  statistics: Statistics,
+): Reason | null {
+  if (srm === 'off') return null
+  const share = stage.shareBp / 10_000
+  const logE = srmEvidence(canary, control, share, srm)
+  const threshold = thresholdFor(srm.alpha)
+  statistics['srmLogE'] = logE
+  if (logE === null || logE < threshold) return null
+  return {
+    code: 'srm',
+    message:
+      `the canary received ${percentText(rate(canary, canary + control))} of the traffic instead of ` +
+      `${percentText(share)}: ${compared(logE, '≥', threshold)}; the arms cannot be compared`,
+    values: { canary, control, share, logE, threshold },
+  }
+}
+
+function timeReason(
+  policy: CanaryPolicy,
+  stage: CanaryStage,
+  inStage: StageCounts,
+  counts: CanaryCounts,
+  statistics: Statistics,
+): Reason | null {
+  const { elapsedMs, minMs } = stage
+  const rampedBp = stage.last ? null : affordableShareBp(policy, stage, inStage, counts)
+  if (rampedBp !== null) statistics['rampShareBp'] = rampedBp
+  const isRamped = rampedBp !== null && stage.nextShareBp !== undefined && rampedBp >= stage.nextShareBp
+  if (elapsedMs >= minMs || isRamped) return null
+  return {
+    code: 'minimum_time',
+    message: `${fourDigitNumber(elapsedMs / 1000)} s of at least ${fourDigitNumber(minMs / 1000)} s observed`,
+    values: { elapsedMs, minMs },
+  }
+}
+
+function requestsReason({ minRequests }: CanaryStage, { canary: requests }: StageCounts): Reason | null {
+  if (requests >= minRequests) return null
+  return {
+    code: 'minimum_requests',
+    message: `${requests} of at least ${minRequests} canary requests in this stage`,
+    values: { requests, minRequests },
+  }
+}
+
+function promotionReasons(
+  { promotion }: CanaryPolicy,
+  stage: CanaryStage,
+  proofs: readonly PromotionProof[],
+): Reason[] {
+  if (promotion === 'off' || (!stage.last && promotion.at !== 'every_stage')) return []
+  const { ratio, logE: threshold } = promotion
+  return proofs.flatMap((each) => {
+    const { metric } = each
+    const logE = each.logE()
+    if (logE >= threshold) return []
+    const message = `not yet proven that ${metric} stay below ${ratio} × control: ${compared(logE, '<', threshold)}`
+    return [{ code: 'promotion_evidence', message, values: { metric, logE, threshold, ratio } }]
+  })
+}
+
+/** K3: the last stage needs proof that the accuracy is not lower by more than the margin, where the policy asks for it. */
+function qualityReason(
+  { nonInferiority }: CanaryPolicy,
+  stage: CanaryStage,
+  paired: CanaryEvidence['paired'],
+  statistics: Statistics,
+): Reason | null {
+  if (!nonInferiority || !stage.last) return null
+  const { margin, logE: threshold } = nonInferiority
+  const { b = 0, c = 0, same } = paired ?? {}
+  const logE = same === undefined ? 0 : (nonInferiorityEvidence({ lost: b, same, won: c }, margin) ?? 0)
+  statistics['nonInferiorityLogE'] = logE
+  if (logE >= threshold) return null
+  return {
+    code: 'quality_evidence',
+    message:
+      `not yet proven on ${b + c + (same ?? 0)} pairs that accuracy falls by less than ${percentText(margin)}: ` +
+      compared(logE, '<', threshold),
+    values: { b, c, same: same ?? null, margin, logE, threshold },
+  }
+}
+
+const passReason = ({ elapsedMs }: CanaryStage, { canary: requests }: StageCounts): Reason => ({
+  code: 'stage_passed',
+  message: `${requests} canary requests in ${fourDigitNumber(elapsedMs / 1000)} s, no regression`,
+  values: { requests, elapsedMs },
+})
+
+/** The highest share that the rest of the harm budget allows; null without a ramp or without elapsed time. */
 function affordableShareBp(
   { ramp, harmBudget }: CanaryPolicy,
   stage: CanaryStage,
   inStage: StageCounts,
-  ledger: CanaryCounts,
+  counts: CanaryCounts,
 ): number | null {
   if (ramp === undefined || stage.elapsedMs <= 0) return null
   return nextShareBp({
     currentBp: stage.shareBp,
     capBp: 5_000,
-    budgetLeft: Math.max(0, harmBudget - ledger.excess()),
+    budgetLeft: Math.max(0, harmBudget - counts.excess()),
     requestsPerSecond: ((inStage.canary + inStage.control) * 1_000) / stage.elapsedMs,
     reactionSeconds: ramp.reactionSeconds,
-    seen: ledger.exposure(),
+    seen: counts.exposure(),
   })
 }

@@ -1,8 +1,7 @@
 /**
- * What a release lets its canary judge tolerate. It is data, frozen into the release when it starts, so that a
- * policy edited in the meantime cannot move the goalposts of a release under way.
+ * Defines the limits of the canary judge. They are frozen into a release when it starts, so that an edited policy cannot change a
+ * running release.
  */
-
 import { checkAlpha, defaultAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 
 /** The metrics compared between the two arms by K1. */
@@ -11,71 +10,70 @@ export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99' | 'conversio
 export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99', 'conversions']
 
 export interface PromotionPolicy {
-  /** Promote only on proof that each of `metrics` is below `ratio` times the control's … */
+  /** Promotion needs proof that each of `metrics` is below `ratio` times the control's rate … */
   ratio: number
-  /** … with this log evidence (ln 20 leaves one chance in twenty to a canary that is exactly that bad). */
+  /** … with this log evidence (ln 20: a canary exactly that bad passes with probability 1/20). */
   logE: number
-  /** The rates of which that must be proven. */
+  /** The rates that need the proof. */
   metrics: RateMetric[]
   /**
-   * A rate below this (0..1) does no harm whatever its ratio, and proof of that counts as well. Without it two
-   * arms that never fail could never prove anything. `null` asks for the ratio alone.
+   * A rate below this (0..1) is harmless at any ratio, and proof of it suffices: two arms that never fail cannot prove a ratio.
+   * `null` requires the ratio.
    */
   negligibleRate: number | null
-  /** Whether the proof is due at every stage, or when leaving the last one (evidence is carried over stages). */
+  /** Whether every stage needs the proof, or the last one only (evidence is carried over stages). */
   at: 'every_stage' | 'last_stage'
 }
 
 export interface SrmPolicy {
-  /** The probability of ever holding a healthy stage. It is not part of Σα: it never takes a release back. */
+  /** The probability of ever holding a healthy stage. Not part of Σα, because it never rolls a release back. */
   alpha: number
-  /** How far the realised share may lie from the configured one, relative. Sticky keys of unequal size need some. */
+  /** How far the realised share may deviate from the configured one, relative. Routing keys of unequal traffic need some. */
   tolerance: number
-  /** How many requests of one routing key come together and count as one. */
+  /** How many requests of one routing key count as one independent request. */
   designEffect: number
 }
 
 export interface CanaryPolicy {
-  /** r0 for errors and invalid outputs: how many times the control's rate is still "no worse". */
+  /** r0 for errors and invalid outputs: the multiple of the control's rate that still counts as no worse. */
   errorRatio: number
   /** r0 for slow requests. */
   slowRatio: number
-  /** p0 of the absolute guard: bad answers (errors and invalid outputs) above this share are never accepted. */
+  /** p0 of the absolute guard: a higher share of failed requests (errors and invalid outputs) is never accepted. */
   guardRate: number
-  /** How the one probability of a false rollback is shared out. */
+  /** How the probability of a false rollback is split. */
   alpha: AlphaSplit
-  /** A difference below this (0..1) is never acted on, however certain it is. */
+  /** A smaller difference of rates (0..1) never causes a rollback. */
   minDelta: number
-  /** Counters older than this are no evidence. */
+  /** Older counters count as missing. */
   maxStaleMs: number
-  /** How many bad answers above the champion's rate the whole release may cost. */
+  /** How many failures above the champion's rate a release may cause. */
   harmBudget: number
-  /** How often the sequential tests are begun afresh, to find faults that appear late. */
+  /** How often the sequential tests restart, to find faults that appear late. */
   restartMs: number
   /**
-   * `'off'` lets a stage pass on its minimum time and requests alone: stages of seconds with a few hundred
-   * requests cannot prove a ratio, and a doubled error rate can then be promoted one time in three.
+   * `'off'` lets a stage pass on its minimum time and requests alone. Stages of seconds with a few hundred requests cannot prove a
+   * ratio; a doubled error rate is then promoted one time in three.
    */
   promotion: PromotionPolicy | 'off'
   /**
-   * What paired answers must prove before the last stage passes: that the candidate's accuracy is not lower by more
-   * than `margin`, with this log evidence. Only for models whose labels come within the release.
+   * The proof that the last stage needs from paired predictions: the candidate's accuracy is not lower by more than `margin`. Only
+   * for models whose labels arrive within the release.
    */
   nonInferiority?: {
-    /** How much lower the accuracy may be. */
+    /** How much lower the accuracy may be, 0..1. */
     margin: number
-    /** The log evidence that is asked for. */
+    /** The required log evidence. */
     logE: number
   }
-  /** Whether, and how, the realised shares are compared with the configured ones. */
+  /** How the realised shares are compared with the configured ones. */
   srm: SrmPolicy | 'off'
   /**
-   * Lets a stage end before its minimum time when the next share, held for `reactionSeconds` by a canary as bad as the
-   * evidence still allows, would cost no more than what is left of the harm budget. The last stage always takes its time.
-   * Absent: every stage takes its time.
+   * Lets a stage end before its minimum time when the next share, served for `reactionSeconds` by a canary as bad as the evidence
+   * still allows, costs at most the rest of the harm budget. The last stage always takes its minimum time. Absent: every stage does.
    */
   ramp?: {
-    /** How long it takes from a fault until the candidate is gone. */
+    /** The time from a fault until the candidate is dropped. */
     reactionSeconds: number
   }
 }
@@ -93,7 +91,7 @@ export const defaultCanaryPolicy: CanaryPolicy = {
   srm: { alpha: 0.001, tolerance: 0, designEffect: 1 },
 }
 
-/** Says what is wrong with a policy, each with its field; an empty list means it can be used. */
+/** The issues of a policy, each with its field; empty when it is valid. */
 export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
   if (!isGiven(policy) || !isGiven(policy.alpha)) return ['alpha is missing']
   const issues = checkAlpha(policy.alpha)
@@ -125,14 +123,14 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
       `ramp.reactionSeconds is ${reactionSeconds}, it must be above 0`,
     )
   }
-  if (!isGiven(policy.promotion)) issues.push('promotion is missing; set it to "off" to ask for no proof')
+  if (!isGiven(policy.promotion)) issues.push('promotion is missing; set it to "off" to require no proof')
   else if (policy.promotion !== 'off') {
     const { ratio, logE, metrics, negligibleRate } = policy.promotion
     need(ratio > 1 && Number.isFinite(ratio), `promotion.ratio is ${ratio}, it must be above 1`)
     need(logE > 0 && Number.isFinite(logE), `promotion.logE is ${logE}, it must be above 0`)
     need(
       Array.isArray(metrics) && metrics.length > 0 && metrics.every((metric) => rateMetrics.includes(metric)),
-      `promotion.metrics names at least one of ${rateMetrics.join(', ')}; set promotion to "off" for none`,
+      `promotion.metrics names at least one of ${rateMetrics.join(', ')}; set promotion to "off" to require none`,
     )
     need(
       negligibleRate === null || (negligibleRate > 0 && negligibleRate < 0.95),
@@ -157,7 +155,7 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
   return issues
 }
 
-/** A policy comes out of a database row as well, where anything may be absent. */
+/** A policy may come from a database row, where any part may be absent. */
 function isGiven(part: unknown): boolean {
   return part !== undefined && part !== null
 }

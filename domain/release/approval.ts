@@ -1,22 +1,22 @@
 /**
- * What an approval is worth when it is given: it belongs to the bytes, the evidence and the policy that stand at that moment.
- * An approval that outlived them would let a person answer for something that this person has never seen.
+ * Decides whether an approval still counts: it belongs to the artifact, the evidence and the policy at the moment it was given, so
+ * that an approver never answers for something this approver has not seen.
  */
 import { basisIssues } from './basis.ts'
 import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
 
-/** Whether a person is the one who has asked for the release: by the name and, since names are given anew, by the key. */
+/** Whether a user requested the release: by name, and by key because a name can be given again. */
 export const isRequester = (state: ReleaseState, { by, key }: Pick<Statement, 'by' | 'key'>): boolean =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)
 
-/** Whether two statements come from one person. */
+/** Whether two statements come from the same user, by name or key. */
 export const isSamePerson = (
   one: Pick<Statement, 'by' | 'key'>,
   other: Pick<Statement, 'by' | 'key'>,
 ): boolean => one.by === other.by || (one.key !== undefined && one.key === other.key)
 
-/** The state on its present basis, and what has changed; undefined when nothing has changed. */
+/** The state after a change of the release's basis, and the change as a sentence; undefined when the basis is unchanged. */
 export function recheckBasis(
   state: ReleaseState,
   standing: ReleaseBasis | undefined,
@@ -31,13 +31,13 @@ export function recheckBasis(
     const evaluated: ReleaseDigests = { ...digests, evaluation: standing.evaluation }
     return {
       state: { ...voided(state, message), digests: evaluated },
-      changed: `${message}; ${voidWords(state)}, review it and approve again`,
+      changed: `${message}; ${voidWords(state)}; review it and approve again`,
     }
   }
   // Another champion needs another evaluation, and that needs a release of its own.
   const remedy =
     kind === 'champion' || kind === 'comparison'
-      ? ': evaluate it against the present champion and release it again'
+      ? ': evaluate the version against the current champion and release it again'
       : ''
   const lost = `${message}${remedy}`
   return {
@@ -48,10 +48,10 @@ export function recheckBasis(
 
 const voidWords = ({ approvals }: ReleaseState): string =>
   approvals.length === 0
-    ? 'no approval was given before'
-    : `void: ${approvals.length} approval(s) by ${approvals.map(({ by }) => by).join(' and ')}`
+    ? 'no approval had been given'
+    : `approvals voided: ${approvals.map(({ by }) => by).join(', ')}`
 
-/** The approvals that no longer count are kept beside those that do, with the reason. */
+/** Voided approvals are kept with the reason. */
 function voided(state: ReleaseState, why: string): ReleaseState {
   if (state.approvals.length === 0) return state
   return {
@@ -61,11 +61,11 @@ function voided(state: ReleaseState, why: string): ReleaseState {
   }
 }
 
-/** Takes back what this person has approved, when the same person denies it. */
+/** Voids the approval of a user who rejects the release. */
 export function withdrawn(state: ReleaseState, said: Statement): ReleaseState {
   const own = state.approvals.filter((each) => isSamePerson(each, said))
   if (own.length === 0) return state
-  const why = `${said.by} has denied it since`
+  const why = `${said.by} has rejected the release since`
   return {
     ...state,
     approvals: state.approvals.filter((each) => !isSamePerson(each, said)),

@@ -1,17 +1,16 @@
 /**
- * Break-glass: the word of one admin, in the place of the approvals that are missing and of waiting from share to share. It stands in
- * the place of no check: callers of one share meet the candidate first, and their judge must find nothing against it. An order
- * that skipped that would be given in the worst hour of the year and would make it the hour in which nobody looks.
+ * Applies break-glass: the order of one admin replaces missing approvals and the waiting between shares. It replaces no check,
+ * because an unchecked emergency promotion would remove the guard in the hour that needs it most.
  */
 import { isBreakGlass, stepsOf, type ReleaseState, type Statement } from './state.ts'
 import { enterStage } from './transitions.ts'
 
-/** How long the order may wait for the checks to let the candidate through. */
+/** How long the order stays valid while the checks run. */
 export const breakGlassMs = 3_600_000
 
 /**
- * The release on its shorter way: the share it has, or the first that it would have, and from there to all callers. A strategy
- * that shows the candidate to no caller before the promotion keeps its shadow; one that watches nothing has nothing left to pass.
+ * Shortens the release to one stage: its current share, or the first one, and then 100 %. A strategy without canary stages keeps its
+ * shadow; a strategy without any observed stage is promoted directly.
  */
 export function applyBreakGlass(given: ReleaseState, said: Statement): ReleaseState {
   const { pause, ...unpaused } = given
@@ -38,9 +37,9 @@ export function applyBreakGlass(given: ReleaseState, said: Statement): ReleaseSt
   })
 }
 
-/** Why the order counts no more; undefined while it does, and where none was given. */
+/** Why the order has expired; undefined while it is valid, or without an order. */
 export function breakGlassExpired(state: ReleaseState, atMs: number): string | undefined {
   const { by, untilMs } = state.breakGlass ?? {}
   if (!isBreakGlass(state) || untilMs === undefined || atMs < untilMs) return undefined
-  return `the glass was broken by ${by}, and the hour for it is over`
+  return `the break-glass order of ${by} expired after 1 h`
 }

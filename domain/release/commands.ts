@@ -1,6 +1,6 @@
 /**
- * What people may say to a release, and what it does. Every command gets an answer in words: what happened, or why
- * nothing did. Nothing a person sends can break a release; a late approval must not wake one that was taken back.
+ * Applies the commands of users to a release. Each command gets an answer that states what happened or why nothing did, and an
+ * invalid or late command changes nothing, so that a late approval cannot revive a release that was rolled back.
  */
 import { isRequester, isSamePerson, recheckBasis, withdrawn } from './approval.ts'
 import { applyBreakGlass } from './break-glass.ts'
@@ -24,7 +24,7 @@ const open: readonly ReleaseStage[] = [
   'probation',
 ]
 
-/** The stages in which a command can change something. */
+/** The stages that accept each command. */
 export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]>> = {
   approve: ['awaiting_approval', 'awaiting_decision'],
   reject: ['awaiting_approval', 'awaiting_decision'],
@@ -35,15 +35,15 @@ export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]
   promoteNow: ['awaiting_approval', 'shadow', 'canary', 'awaiting_decision'],
 }
 
-/** Why a command means nothing in a stage it cannot change. */
+/** Why a stage does not accept a command. */
 const nothingToDo: Readonly<Record<CommandName, string>> = {
-  approve: 'no approval is waited for',
-  reject: 'no approval is waited for; abort or rollback takes a release back',
-  pause: 'no clock of a stage is running',
-  resume: 'nothing is paused and no decision is waited for',
-  abort: 'nothing is left to stop',
-  rollback: 'nothing is left to take back',
-  promoteNow: 'there is nothing to skip',
+  approve: 'nothing to approve',
+  reject: 'nothing to reject; use abort or rollback to roll a release back',
+  pause: 'no stage is running',
+  resume: 'nothing is paused and no decision is pending',
+  abort: 'nothing to abort',
+  rollback: 'nothing to roll back',
+  promoteNow: 'nothing to skip',
 }
 
 export function command(given: ReleaseState, event: CommandEvent): Advance {
@@ -55,7 +55,7 @@ export function command(given: ReleaseState, event: CommandEvent): Advance {
       : undefined
   if (rested === undefined) return applyReleaseCommand(given, event)
   const { state, changed } = rested
-  // Whoever names the new evidence has seen it.
+  // A command that names the new evidence was given with knowledge of it.
   const aware = state.stage !== 'ended' && event.evaluationDigest === state.digests.evaluation
   const done = aware ? applyReleaseCommand(state, event) : ignored(state, changed)
   return done.applied ? done : { ...applied(state, done.message), applied: false }
@@ -76,10 +76,10 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
     case 'reject':
       return reject(state, said)
     case 'pause':
-      if (state.paused) return ignored(state, `it is paused already, by ${state.pause?.by ?? 'a person'}`)
+      if (state.paused) return ignored(state, `already paused by ${state.pause?.by ?? 'a user'}`)
       return applied(
         { ...state, paused: true, pause: said },
-        `paused by ${said.by}; a verdict against it still takes it back`,
+        `paused by ${said.by}; automatic rollback stays on`,
       )
     case 'resume':
       return resume(state, said)
@@ -87,7 +87,7 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
     case 'rollback':
       return applied(
         orderRollback(state, said.atMs, orderOf(state, event.command, said)),
-        `${words(event.command, said)}`,
+        words(event.command, said),
       )
     case 'promoteNow':
       return promoteNow(state, said)
@@ -96,7 +96,7 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
   }
 }
 
-/** Why this person may not say it at all. */
+/** Why this user may not give the command. */
 function unauthorised({ model }: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, role } = event
   if (event.rejectedBecause !== undefined) return event.rejectedBecause
@@ -107,11 +107,11 @@ function unauthorised({ model }: ReleaseState, event: CommandEvent): string | un
   return undefined
 }
 
-/** Why it means nothing now, or is meant for something else. */
+/** Why the command does not apply to the release as it is now. */
 function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefined {
   const { command: name, by, atMs, untilMs } = event
   if (untilMs !== undefined && atMs > untilMs)
-    return `${by} has said it for a wait that was over at ${new Date(untilMs).toISOString()}`
+    return `the command of ${by} was valid until ${new Date(untilMs).toISOString()}`
   const { artifact, evaluation, policy } = state.digests
   const seen: [string, string | undefined, string][] = [
     ['artifact', event.artifactDigest, artifact],
@@ -122,26 +122,29 @@ function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefine
   if (differing.length > 0)
     return differing
       .map(
-        ([what, sent, released]) => `${by} has seen the ${what} ${sent}, but ${released} is what is released`,
+        ([what, sent, released]) =>
+          `the command of ${by} names the ${what} ${sent}, the release has ${released}`,
       )
       .join('; ')
-  if (state.stage === 'ended') return `the release has ended: ${state.outcome ?? ''}, ${state.reason ?? ''}`
-  if (state.stage === 'rolling_back') return `it is being taken back: ${state.rollbackOrder?.reason ?? ''}`
-  if (!commandStages[name].includes(state.stage)) return `${nothingToDo[name]} in the stage ${state.stage}`
+  if (state.stage === 'ended') return `the release has ended (${state.outcome ?? ''}): ${state.reason ?? ''}`
+  if (state.stage === 'rolling_back')
+    return `the release is being rolled back: ${state.rollbackOrder?.reason ?? ''}`
+  if (!commandStages[name].includes(state.stage))
+    return `${nothingToDo[name]}: release is in ${state.stage.replace('_', ' ')}`
   return undefined
 }
 
 function approve(state: ReleaseState, given: Statement): Advance {
   const said = { ...given, digests: state.digests }
   if (isRequester(state, said))
-    return ignored(state, `${said.by} has asked for the release and cannot approve it`)
+    return ignored(state, `${said.by} requested the release; someone else must approve it`)
   if (state.stage === 'awaiting_decision')
     return applied(
       nextStage({ ...state, approvals: [...state.approvals, said] }, said.atMs),
-      `${said.by} has decided that the stage is passed`,
+      `stage passed by decision of ${said.by}`,
     )
   if (state.approvals.some((each) => isSamePerson(each, said)))
-    return ignored(state, `${said.by} has approved it already`)
+    return ignored(state, `already approved by ${said.by}`)
   const approvals = [...state.approvals, said]
   const next = { ...state, approvals }
   const { approvers } = state.policy.approval
@@ -150,10 +153,10 @@ function approve(state: ReleaseState, given: Statement): Advance {
   return applied(nextStage(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 
-/** A denial ends the release at once and stays in it; whoever has denied one may approve a later one of the same version. */
+/** A rejection ends the release at once; its author may approve a later release of the same version. */
 function reject(state: ReleaseState, said: Statement): Advance {
-  const denied = { ...said, digests: state.digests }
-  const next = { ...withdrawn(state, said), rejections: [...state.rejections, denied] }
+  const rejection = { ...said, digests: state.digests }
+  const next = { ...withdrawn(state, said), rejections: [...state.rejections, rejection] }
   const reason = words('reject', said)
   if (state.stage === 'awaiting_approval') return applied(end(next, said.atMs, 'rejected', reason), reason)
   return applied(orderRollback(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
@@ -161,14 +164,14 @@ function reject(state: ReleaseState, said: Statement): Advance {
 
 function resume(state: ReleaseState, said: Statement): Advance {
   if (state.stage === 'awaiting_decision') {
-    if (state.undecidedStage === undefined) return ignored(state, 'no stage is undecided')
+    if (state.undecidedStage === undefined) return ignored(state, 'no stage awaits a decision')
     return applied(
       enterStage(state, state.undecidedStage, said.atMs, {
         stageIndex: state.stageIndex,
         routed: true,
         extensions: state.extensions + 1,
       }),
-      `${said.by} has given the stage its deadline anew`,
+      `deadline extended by ${said.by}`,
     )
   }
   if (!state.paused) return ignored(state, nothingToDo.resume)
@@ -179,16 +182,16 @@ function resume(state: ReleaseState, said: Statement): Advance {
 
 function promoteNow(state: ReleaseState, said: Statement): Advance {
   if (said.reason === undefined || said.reason.trim() === '')
-    return ignored(state, 'promoteNow stands in for approvals and time; it needs a reason')
+    return ignored(state, 'promoteNow skips approvals and waits; it needs a reason')
   if (state.breakGlass !== undefined)
-    return ignored(state, `the glass is broken already, by ${state.breakGlass.by}`)
-  if (state.drill !== undefined) return ignored(state, 'it is a drill, which is never promoted')
+    return ignored(state, `break-glass was already used by ${state.breakGlass.by}`)
+  if (state.drill !== undefined) return ignored(state, 'a drill is never promoted')
   if (state.baseline === undefined)
-    return ignored(state, 'the first version of a model needs its approval; there is no stage to skip')
+    return ignored(state, 'the first version of a model needs its approval and has no stage to skip')
   if (state.undecidedStage === 'probation')
-    return ignored(state, 'it is champion already; approve ends its probation')
+    return ignored(state, 'already champion; approve ends the probation')
   if (state.lastVerdict?.kind === 'fail')
-    return ignored(state, `the last verdict is against it: ${state.lastVerdict.reason}`)
+    return ignored(state, `the last verdict is against the candidate: ${state.lastVerdict.reason}`)
   return applied(applyBreakGlass(state, said), `break-glass by ${said.by}: ${said.reason}`)
 }
 

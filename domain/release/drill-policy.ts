@@ -1,12 +1,11 @@
-/** The policy under which the candidate of a drill is released: the real way, watched by the real judge, without its end. */
+/** Derives the policy of a drill's release: one stage with the usual judge and limits, and no promotion. */
 import type { DrillPolicy } from '../drill.ts'
 import type { ReleasePolicy } from './policy.ts'
 
-/** The way of a drill's release: one watched stage of the usual kind, judged by the usual limits, without a way to promotion. */
 export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): ReleasePolicy {
   const { shareBp, withinMs, harmBudget, traffic } = drill
   const { nonInferiority: _proof, ramp: _ramp, ...limits } = base.limits
-  // A sound candidate, of a drill in which something else fails, has half of the time to pass.
+  // The candidate of a drill in which something else fails is healthy; it passes after half of the time.
   const stage = { shareBp, minMs: Math.floor(withinMs / 2), minRequests: 1, deadlineMs: withinMs }
   return {
     strategy: traffic === 'live' ? 'canary' : 'shadow',
@@ -16,6 +15,6 @@ export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): Rel
     limits: { ...limits, promotion: 'off', harmBudget },
     whenInconclusive: 'end',
     whenBusy: 'refuse',
-    ...(base.qualification ? { qualification: base.qualification } : {}),
+    qualification: base.qualification,
   }
 }

@@ -1,12 +1,12 @@
 /**
- * What can happen to a release: what its own steps report, and what people say. Everything that changes a release
- * comes through one of these; a second way in would be a way past the rules.
+ * Defines the events of a release: the reports of its own steps and the commands of users. Every change of a release is one of
+ * these events, so that all changes follow the same rules.
  */
 import type { CommandName, Recovery, ReleaseState, ReleaseBasis } from './state.ts'
 import type { Role } from '../roles.ts'
 import type { VerdictKind } from '../verdict.ts'
 
-/** What a person has said, with what the keys know of that person. */
+/** A command of a user, with the facts of the user's key. */
 export interface CommandEvent {
   kind: 'command'
   atMs: number
@@ -17,25 +17,25 @@ export interface CommandEvent {
   role?: Role
   /** The id of the key. */
   key?: string
-  /** Why it is not believed that this person has said it. */
+  /** Why the command fails authentication; absent when it is authentic. */
   rejectedBecause?: string
-  /** Whether the key may touch this model. */
+  /** Whether the key covers this model. */
   inScope: boolean
-  /** What the release stands on now. */
+  /** The current basis of the release. */
   standing?: ReleaseBasis
   reason?: string
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
-  /** Said for a wait that is over then. */
+  /** The command is invalid after this time. */
   untilMs?: number
 }
 
-/** What the steps of the release report. Times are milliseconds on the workflow's clock. */
+/** The reports of the steps of a release. Times are milliseconds on the workflow's clock. */
 export type StepEvent =
-  /** A process of its own has loaded the candidate and found it in order. */
+  /** A separate process has loaded the candidate and its checks have passed. */
   | { kind: 'qualified'; atMs: number }
-  /** It must not be released at all, for the reason given. */
+  /** The candidate must not be released. */
   | { kind: 'disqualified'; atMs: number; reason: string }
   /** All live replicas follow the routing of the stage. */
   | {
@@ -44,30 +44,30 @@ export type StepEvent =
       epoch: number
       generation: number
       startedMs: number
-      /** Those that answer with the candidate alone, in a rolling release. */
+      /** The replicas that serve the candidate, in a rolling release. */
       replicas?: string[]
     }
-  /** The routing is written, but not every replica follows it. */
+  /** The routing is written, but not every live replica has acknowledged it. */
   | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
-  /** The champion, the candidate, the evidence or the routing is no longer what the release was built on. */
+  /** The champion, the candidate, the evidence or the routing has changed since the release began. */
   | { kind: 'stale'; atMs: number; reason: string }
-  /** The watch has come to something to act on; `due` when the deadline of the stage has passed. */
+  /** A verdict that needs an action; `due` when the deadline of the stage has passed. */
   | { kind: 'judged'; atMs: number; verdict: VerdictKind; reason: string; due: boolean }
-  /** The pointer has moved, the routing with it. */
+  /** The champion has changed, and the routing with it. */
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
-  /** The promotion was not carried out, because the last verdict speaks against the candidate. */
+  /** The promotion was refused, because the last verdict is against the candidate. */
   | { kind: 'refused'; atMs: number; reason: string }
-  /** The candidate is taken back; `problems` names live replicas that do not follow yet. */
+  /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
-  /** The end is written down. */
+  /** The end is recorded. */
   | { kind: 'closed'; atMs: number }
-  /** A person was waited for in vain. */
+  /** No approval, decision or resume came in time. */
   | { kind: 'timed_out'; atMs: number }
-  /** A step could not be carried out, and trying again does not help. */
+  /** A step has failed, and a retry would not help. */
   | { kind: 'step_failed'; atMs: number; step: string; message: string }
   /**
-   * Another release of the model asks for the place: of one that no request has reached (`unexposed`), or of any that is not
-   * being promoted (`exposed`). It may come at any moment, and is ignored where it may not have the place.
+   * Another release of the model preempts this one: while no request has reached it (`unexposed`), or until its promotion
+   * (`exposed`). Ignored in any other stage.
    */
   | {
       kind: 'superseded'
@@ -77,14 +77,17 @@ export type StepEvent =
       over: 'unexposed' | 'exposed'
       reason: string
     }
-  /** The workflow itself was cancelled from outside. */
+  /** The workflow was cancelled from outside. */
   | { kind: 'cancelled'; atMs: number }
 
 export type ReleaseEvent = CommandEvent | StepEvent
 
 export interface Advance {
   state: ReleaseState
-  /** False when what was asked was not done; the message then says why. */
+  /** False when the event changed nothing; the message states why. */
   applied: boolean
   message: string
 }
+
+/** Begins the reason of a rollback without data; a drill recognises its success by it. */
+export const noDataPrefix = 'no data at the deadline'

@@ -1,6 +1,6 @@
 /**
- * From what the replicas have counted to what the canary judge reads. The candidate and its control are told apart by
- * version and not by arm, so that the evidence of a release goes on unbroken from shadow through the canary to probation.
+ * Builds the evidence of the canary judge from the counters of the replicas. Candidate and control are matched by version, not by
+ * arm, so that the evidence continues from shadow through canary to probation.
  */
 import type { AbCohort } from '../canary/ab-test.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
@@ -10,9 +10,9 @@ import { isBreakGlass, stepsOf, watchedPolicy, type ReleaseState } from './state
 export interface CountedTick extends Omit<ArmCounts, 'conversions'> {
   version: string
   generation: number
-  /** When the tick began, on the database's clock. */
+  /** The start of the tick, on the database's clock. */
   tickMs: number
-  /** Its length. */
+  /** The length of the tick. */
   lengthMs: number
 }
 
@@ -36,12 +36,12 @@ export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]
     .sort((a, b) => a.startMs - b.startMs)
 }
 
-/** The configured share during a tick; null when it changed within it, or when the candidate only got copies. */
+/** The configured share during a tick; null when it changed within the tick, or when the candidate received copies only. */
 function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number | null {
   const [generation] = generations
   if (generations.size !== 1) return null
   const routed = state.routings.find((each) => each.generation === generation)
-  // Where whole replicas have the candidate, what they get is the doing of whoever sends the requests to replicas.
+  // In a rolling release the load balancer decides how much traffic the replicas of the candidate get.
   return routed === undefined || routed.stage === 'shadow' || routed.replicas !== undefined
     ? null
     : routed.shareBp
@@ -59,19 +59,19 @@ function addCounts(sum: ArmCounts, row: CountedTick): void {
 
 export interface Observation {
   counted: readonly CountedTick[]
-  /** How long the most silent of the live replicas has counted nothing for this release; null when none is live. */
+  /** The age of the oldest last count over the live replicas; null when no replica is live. */
   staleMs: number | null
-  /** How long the stage has been watched. */
+  /** How long the stage has been observed. */
   watchedMs: number
-  /** Requests that both versions answered and whose outcome is known; absent while there are none. */
+  /** Requests with an outcome and predictions of both versions; absent while there are none. */
   paired?: { b: number; c: number; same: number }
-  /** Of an A/B release: the matured outcomes of both arms. */
+  /** The matured outcomes of both arms of an A/B release. */
   cohorts?: AbCohort[]
 }
 
 /**
- * What the judge is given at a look. The time of a stage is the time for which it was both watched and counted: a gap in
- * either shortens no window.
+ * The evidence for one verdict. The elapsed time of a stage is the time it was both observed and counted, so that a gap in either
+ * does not let it pass early.
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
@@ -93,7 +93,7 @@ export function canaryEvidenceOf(
     ticks,
     stage: {
       index: Math.max(0, state.routings.length - 1),
-      // Of a request that is copied, the shadow gets one answer and the champion another.
+      // The champion serves each copied request as well.
       shareBp:
         stage === 'shadow' ? Math.round((10_000 * state.shareBp) / (10_000 + state.shareBp)) : state.shareBp,
       nextShareBp,
@@ -101,7 +101,7 @@ export function canaryEvidenceOf(
       elapsedMs: Math.min(watchedMs, countedMs),
       minMs: policy?.minMs ?? 0,
       minRequests: policy?.minRequests ?? 0,
-      // Proof takes its time, which an admin's order does not give it; what speaks against the candidate counts as ever.
+      // Break-glass does not wait for the proof of the last stage; findings against the candidate still count.
       last:
         stage === 'probation' ||
         (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),

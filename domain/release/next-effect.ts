@@ -1,27 +1,27 @@
 /**
- * What a release asks to be done next, read from its state alone. Nothing about a step in progress is kept anywhere
- * else: a worker that takes over asks the state and goes on where the one before it stood.
+ * Derives the next effect of a release from its state alone, so that a worker that takes over continues where the previous one
+ * stopped.
  */
 import { isBreakGlass, isWarming, watchedPolicy, type ReleaseState } from './state.ts'
 import { totalBp, type RouteArm } from '../serving/route.ts'
 
-/** `key` tells two effects apart: while it stays the same, the step under way is still the one wanted. */
+/** While `key` stays the same, the running step is still the right one. */
 export type ReleaseEffect =
-  /** Load the candidate in a process of its own and check it. */
+  /** Load the candidate in a separate process and check it. */
   | { kind: 'qualify'; key: string }
-  /** Wait for people until then. */
+  /** Wait for approvals until then. */
   | { kind: 'wait'; key: string; untilMs: number }
   /** Write the routing of the stage and wait for every live replica. */
   | { kind: 'route'; key: string }
-  /** Observe, judge and keep the candidate exposed, until then at most. While `hold`, only a verdict against it counts. */
+  /** Observe, judge and keep the candidate exposed, until then at most. During `hold`, only a failing verdict counts. */
   | { kind: 'watch'; key: string; hold: boolean; deadlineMs: number; untilMs?: number }
   /** Move the champion. */
   | { kind: 'promote'; key: string }
   /** Return to the baseline. */
   | { kind: 'roll_back'; key: string }
-  /** Write the end down. */
+  /** Record the end. */
   | { kind: 'close'; key: string }
-  /** Nothing is left to do. */
+  /** Do nothing: the end is recorded. */
   | { kind: 'none'; key: string }
 
 export function nextEffect(state: ReleaseState): ReleaseEffect {
@@ -51,7 +51,7 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
   const asked = state.stage === 'awaiting_decision'
   const hold = asked || state.paused
   const since = asked ? state.enteredMs : state.pause?.atMs
-  // A person may give a stage its deadline anew; the time it was watched before stays counted.
+  // An extension adds the deadline again; the time observed before still counts.
   const deadlineMs = (watchedPolicy(state)?.deadlineMs ?? 0) * (1 + state.extensions)
   const heldMs = hold && since !== undefined ? since + state.policy.watch.decisionMs : Infinity
   const untilMs = Math.min(heldMs, (isBreakGlass(state) ? state.breakGlass?.untilMs : undefined) ?? Infinity)
@@ -59,26 +59,26 @@ function watch(state: ReleaseState, key: string): ReleaseEffect {
   return { kind: 'watch', key: `${key}/${hold ? 'hold' : 'glass'}/${untilMs}`, hold, deadlineMs, untilMs }
 }
 
-/** Who gets what at this stage of a release. */
+/** The routing of a stage. */
 export interface RoutePlan {
   arms: RouteArm[]
   shadow?: { version: string; shareBp: number }
   proven: string
-  /** Who answers again when it is taken back, and stays loaded for it without a share. */
+  /** The version that a rollback returns to; it stays loaded without a share. */
   standby?: string
-  /** Whether the shares are those of whole replicas, which whoever writes the route names. */
+  /** Whether the shares are shares of the replicas, which the writer of the route selects. */
   byReplica?: true
 }
 
-/** The routing that the state asks for; absent before anything is routed. */
+/** The routing for a state; undefined before the first one. */
 export function routePlan(state: ReleaseState): RoutePlan | undefined {
   const { version, baseline, shareBp } = state
-  const whole = (champion: string): RoutePlan => ({
+  const championOnly = (champion: string): RoutePlan => ({
     arms: [{ arm: 'champion', version: champion, shareBp: totalBp }],
     proven: champion,
   })
   const stage = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
-  // Loaded by every replica and answering nobody: the flip that follows costs no caller a wait.
+  // Every replica loads the candidate with a share of 0, so that the promotion delays no request.
   if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
   if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
     const { holdbackBp = 0, shadowBp } = state.policy.probation ?? {}
@@ -88,26 +88,27 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
         : [{ arm: 'control', version: baseline, shareBp: holdbackBp }]
     return {
       arms: [{ arm: 'champion', version, shareBp: totalBp - (control[0]?.shareBp ?? 0) }, ...control],
-      ...(baseline === undefined || shadowBp === undefined
-        ? {}
-        : { shadow: { version: baseline, shareBp: shadowBp } }),
+      shadow:
+        baseline === undefined || shadowBp === undefined
+          ? undefined
+          : { version: baseline, shareBp: shadowBp },
       proven: baseline ?? version,
     }
   }
   if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted'))
-    return { ...whole(version), ...(baseline === undefined ? {} : { standby: baseline }) }
+    return { ...championOnly(version), standby: baseline }
   if (baseline === undefined) return undefined
-  if (stage === 'shadow') return { ...whole(baseline), shadow: { version, shareBp } }
+  if (stage === 'shadow') return { ...championOnly(baseline), shadow: { version, shareBp } }
   if (stage === 'canary') {
     const plan = beside(baseline, version, shareBp)
     return state.strategy === 'rolling' ? { ...plan, byReplica: true } : plan
   }
-  return whole(baseline)
+  return championOnly(baseline)
 }
 
 function beside(champion: string, canary: string, shareBp: number): RoutePlan {
   return {
-    // The lowest keys come first, so that a rising share never moves a caller back.
+    // The canary gets the lowest keys, so that a rising share never moves a key back to the champion.
     arms: [
       { arm: 'canary', version: canary, shareBp },
       { arm: 'champion', version: champion, shareBp: totalBp - shareBp },

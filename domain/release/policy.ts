@@ -1,7 +1,6 @@
 /**
- * How one model's versions are released: data, frozen into each release when it starts, so that editing a
- * policy never changes a release in flight. Every duration is here, in milliseconds, so that a test can run
- * the same machine in a second that production runs in a week.
+ * Defines the release policy of a model. It is frozen into each release when it starts, so that an edited policy never changes a
+ * running release; all durations are milliseconds, so that a test runs in a second what production runs in a week.
  */
 import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
@@ -9,120 +8,120 @@ import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
- * - `direct`: floors and approval only; what the first version of a model gets.
+ * - `direct`: floors and approval only; the first version of a model is released this way.
  * - `blue_green`: every replica loads the candidate, then 0 → 100 % at once; the previous champion stays loaded, keeps its
- *   hold-back in the probation and takes over again with one flip.
- * - `shadow`: the candidate's answers never leave the server before it is champion; proof on paired answers, or a person,
- *   ends it.
- * - `ab`: a fixed split until the sequential test on the declared metric decides; at the horizon, which is the deadline of its
- *   only stage, it is inconclusive.
- * - `rolling`: replica by replica. The shares of the stages are shares of the replicas, rounded up; each replica answers with
- *   one version alone. So a caller's version depends on the replica that is reached: nothing is sticky until the promotion.
+ *   hold-back in the probation and takes over again with one change of the routing.
+ * - `shadow`: callers never see predictions of the candidate before it is champion; proof on paired predictions, or an approver,
+ *   ends the shadow.
+ * - `ab`: a fixed split until the sequential test on the declared metric decides; at the deadline of its only stage it is
+ *   inconclusive.
+ * - `rolling`: replica by replica. The shares of the stages are shares of the replicas, rounded up; each replica serves one version
+ *   only, so the version depends on the replica and no routing key is sticky until the promotion.
  */
 export type Strategy = 'canary' | 'direct' | 'blue_green' | 'shadow' | 'ab' | 'rolling'
 
 export interface StagePolicy {
   /** The candidate's share in basis points. */
   shareBp: number
-  /** A stage passes on minimum time and minimum requests and verdict, never on the clock alone. */
+  /** The minimum time; a stage needs minimum time, minimum requests and a verdict to pass. */
   minMs: number
-  /** The fewest requests that the candidate must have had in the stage. */
+  /** The minimum requests of the candidate in the stage. */
   minRequests: number
-  /** When the stage has not passed by then, it ends: no data and errors roll back, inconclusive asks a person. */
+  /** The time after which the stage ends: no data and errors roll back, inconclusive asks an approver. */
   deadlineMs: number
 }
 
 export interface ProbationPolicy {
-  /** The share that stays on the previous champion as a control. */
+  /** The share in basis points that stays on the previous champion as a control. */
   holdbackBp: number
   /**
-   * The share of the requests that the previous champion is shown too, so that its answers can be compared with those that
-   * were given; none when absent.
+   * The share of the requests in basis points that is copied to the previous champion, to compare both predictions; none when
+   * absent.
    */
   shadowBp?: number
-  /** The shortest probation. */
+  /** The minimum time of the probation. */
   minMs: number
-  /** The fewest requests that the new champion must have had in it. */
+  /** The minimum requests of the new champion in the probation. */
   minRequests: number
-  /** When the probation has not passed by then, it ends as a stage does. */
+  /** The time after which the probation ends as a stage does. */
   deadlineMs: number
 }
 
 export interface WatchPolicy {
   /** The length of a counter tick. */
   tickMs: number
-  /** How often the judge looks. */
+  /** The time between two verdicts. */
   everyMs: number
-  /** How long the candidate stays exposed without a fresh verdict. */
+  /** How long the candidate stays exposed without a new verdict. */
   exposureMs: number
-  /** How long a routing change waits for the replicas' acknowledgement before it is tried again. */
+  /** How long a routing change waits for the replicas' acknowledgements before a retry. */
   acknowledgeMs: number
-  /** How long a person is waited for after an inconclusive stage, before the release is taken back. */
+  /** How long an inconclusive or paused stage waits for a decision before the release is rolled back. */
   decisionMs: number
 }
 
 export interface ReleasePolicy {
-  /** How the share of the candidate grows, or whether it does at all. */
+  /** How the candidate gets traffic. */
   strategy: Strategy
-  /** Who has to agree before any caller meets the candidate. */
+  /** The approvals that a release needs before its first stage. */
   approval: {
-    /** How many different people approve; 0 needs none and is refused for the first version of a model. */
+    /** The number of different approvers; 0 is refused for the first version of a model. */
     approvers: number
-    /** An approval must come within this time. */
+    /** The time in which the approvals must be given. */
     withinMs: number
   }
-  /** Copies of requests for the candidate before its first share; none when absent. */
+  /** The shadow stage before the first share; none when absent. */
   shadow?: StagePolicy
-  /** The shares of the candidate, one after the other; each is larger than the one before. */
+  /** The canary stages in order; each share is larger than the previous one. */
   stages: StagePolicy[]
-  /** The time after 100 % in which the new champion is still taken back by itself; none when absent. */
+  /** The time after the promotion in which the new champion is still rolled back automatically; none when absent. */
   probation?: ProbationPolicy
-  /** How often is looked, and how long is waited. */
+  /** Intervals and timeouts of the observation. */
   watch: WatchPolicy
-  /** What the canary judge tolerates. */
+  /** The limits of the canary judge. */
   limits: CanaryPolicy
-  /** What an A/B release is decided by. */
+  /** The metric and the α of an A/B release. */
   ab?: AbPolicy
   /**
-   * What comes of a stage without enough evidence at its deadline: a person is asked, or the release ends and the version may
-   * be released again. `ask` when absent.
+   * The result of an inconclusive stage at its deadline: an approver decides, or the release ends and the version may be released
+   * again. `ask` when absent.
    */
   whenInconclusive?: 'ask' | 'end'
   /**
-   * What comes of a shadow release that has passed: the promotion, which needs proof by `limits.nonInferiority`, or the
-   * question to a person. When absent the promotion with such a proof, the question without one.
+   * The result of a shadow release that has passed: the promotion, which needs `limits.nonInferiority`, or a decision of an
+   * approver. When absent: the promotion with `limits.nonInferiority`, the decision without it.
    */
   whenPassed?: 'promote' | 'ask'
   /**
-   * What a release of this policy does while another one of its model is open. `queue`, when absent: it waits, and replaces an
-   * older one that waits; started by a person it takes the place of one that only awaits approval. `supersede`: it takes the
-   * place of any that is not yet being promoted. `refuse`: it is not released.
+   * The behaviour while another release of the model is open. `queue`, the default: wait, and replace an older queued release; a
+   * release started by a user supersedes one that only awaits approval. `supersede`: end any release that is not being promoted
+   * yet. `refuse`: do not start.
    */
   whenBusy?: 'queue' | 'supersede' | 'refuse'
-  /** The shorter way of a release that an approver has marked as a hotfix. The usual stages when absent. */
+  /** The shorter stages of a release that an approver has marked as a hotfix; the stages above when absent. */
   hotfix?: {
-    /** Its shares; at least one, each with a number of requests. */
+    /** The stages; at least one, each with minimum requests. */
     stages: StagePolicy[]
-    /** Its probation; the usual one when absent. */
+    /** The probation; the one above when absent. */
     probation?: ProbationPolicy
   }
-  /** What the process that qualifies a candidate may need. */
+  /** The limits of the pre-flight checks of a candidate. */
   qualification?: Partial<QualificationLimits>
-  /** How the model is drilled; never by itself when absent. */
+  /** The scheduled drills of the model; none when absent. */
   drill?: DrillPolicy
-  /** Refuses a release when the last drill of the model failed or is older. */
+  /** Refuses a release when the last drill of the model has failed or is older. */
   requireDrill?: {
-    /** How old the last drill may be. */
+    /** The maximum age of the last drill. */
     withinMs: number
   }
 }
 
 export interface QualificationLimits {
-  /** For loading, answering and measuring together. */
+  /** Loading, predicting and measuring together. */
   timeoutMs: number
-  /** Of one row, from its features to its answer; the 99th percentile. */
+  /** The 99th percentile of the time of one row, from its features to its prediction. */
   p99Us: number
-  /** Resident memory of the process, with the candidate loaded. */
+  /** The resident memory of the process with the candidate loaded. */
   rssBytes: number
 }
 
@@ -148,7 +147,7 @@ const during = (shareBp: number, hours: number): StagePolicy => ({
   deadlineMs: 2 * hours * hourMs,
 })
 
-/** A canary of a day over shares from 1 to 50 %: what a simulation runs unless it is told another. */
+/** A canary of one day over shares from 1 to 50 %: the default policy of a simulation. */
 export const dayPolicy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 7 * 24 * hourMs },
@@ -159,10 +158,10 @@ export const dayPolicy: ReleasePolicy = {
 
 const strategies: readonly string[] = ['canary', 'direct', 'blue_green', 'shadow', 'ab', 'rolling']
 
-/** What is wrong with a policy, field by field; empty when it may be used. */
+/** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   const issues: string[] = []
-  const whole = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
+  const integer = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
     if (!Number.isInteger(value) || value < min || value > max)
       issues.push(
         `${place} is a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}, not ${value}`,
@@ -170,14 +169,14 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   }
   if (!strategies.includes(policy.strategy))
     issues.push(`strategy is one of ${strategies.join(', ')}, not ${policy.strategy}`)
-  whole('approval.approvers', policy.approval.approvers, 0, 10)
-  whole('approval.withinMs', policy.approval.withinMs, 1)
+  integer('approval.approvers', policy.approval.approvers, 0, 10)
+  integer('approval.withinMs', policy.approval.withinMs, 1)
   const stage = (place: string, each: StagePolicy) => {
-    whole(`${place}.shareBp`, each.shareBp, 1, 10_000)
-    whole(`${place}.minMs`, each.minMs, 0)
-    whole(`${place}.minRequests`, each.minRequests, 0)
-    whole(`${place}.deadlineMs`, each.deadlineMs, 1)
-    if (each.deadlineMs <= each.minMs) issues.push(`${place}.deadlineMs is longer than its minMs`)
+    integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
+    integer(`${place}.minMs`, each.minMs, 0)
+    integer(`${place}.minRequests`, each.minRequests, 0)
+    integer(`${place}.deadlineMs`, each.deadlineMs, 1)
+    if (each.deadlineMs <= each.minMs) issues.push(`${place}.deadlineMs must be longer than its minMs`)
   }
   if (policy.shadow) stage('shadow', policy.shadow)
   const rising = (place: string, stages: readonly StagePolicy[]) =>
@@ -185,15 +184,15 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
       stage(`${place}[${index}]`, each)
       const before = stages[index - 1]
       if (before && each.shareBp <= before.shareBp)
-        issues.push(`${place}[${index}].shareBp rises: ${each.shareBp} follows ${before.shareBp}`)
+        issues.push(`${place}[${index}].shareBp must rise: ${each.shareBp} follows ${before.shareBp}`)
     })
   const probation = (place: string, each: ProbationPolicy) => {
-    // Without a hold-back there is no control to compare with, and no probation could ever be passed.
-    whole(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
-    if (each.shadowBp !== undefined) whole(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
-    whole(`${place}.minMs`, each.minMs, 0)
-    whole(`${place}.minRequests`, each.minRequests, 0)
-    whole(`${place}.deadlineMs`, each.deadlineMs, 1)
+    // A probation without a hold-back has no control, so no verdict could pass it.
+    integer(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
+    if (each.shadowBp !== undefined) integer(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
+    integer(`${place}.minMs`, each.minMs, 0)
+    integer(`${place}.minRequests`, each.minRequests, 0)
+    integer(`${place}.deadlineMs`, each.deadlineMs, 1)
   }
   rising('stages', policy.stages)
   if (policy.probation) probation('probation', policy.probation)
@@ -208,64 +207,70 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   oneOf('whenBusy', ['queue', 'supersede', 'refuse'])
   if (policy.hotfix) {
     rising('hotfix.stages', policy.hotfix.stages)
-    // A hotfix is shorter, never blind: without a watched stage it would be the outage after the outage.
-    if (policy.hotfix.stages.length === 0) issues.push('hotfix.stages has at least one share')
+    // A hotfix is shorter, but never unobserved.
+    if (policy.hotfix.stages.length === 0) issues.push('hotfix.stages needs at least one share')
     policy.hotfix.stages.forEach((each, index) =>
-      whole(`hotfix.stages[${index}].minRequests`, each.minRequests, 1),
+      integer(`hotfix.stages[${index}].minRequests`, each.minRequests, 1),
     )
     if (policy.hotfix.probation) probation('hotfix.probation', policy.hotfix.probation)
   }
   for (const [name, value] of Object.entries(policy.qualification ?? {}))
-    whole(`qualification.${name}`, value, 1)
+    integer(`qualification.${name}`, value, 1)
   if (policy.drill) issues.push(...issuesOfDrill(policy.drill).map((issue) => `drill.${issue}`))
-  if (policy.requireDrill) whole('requireDrill.withinMs', policy.requireDrill.withinMs, 1)
-  for (const [name, value] of Object.entries(policy.watch)) whole(`watch.${name}`, value, 1)
+  if (policy.requireDrill) integer('requireDrill.withinMs', policy.requireDrill.withinMs, 1)
+  for (const [name, value] of Object.entries(policy.watch)) integer(`watch.${name}`, value, 1)
   if (policy.watch.exposureMs <= policy.watch.everyMs)
-    issues.push('watch.exposureMs is longer than watch.everyMs, or the lease lapses between two looks')
+    issues.push(
+      'watch.exposureMs must be longer than watch.everyMs, or the exposure expires between two verdicts',
+    )
   issues.push(...checkCanaryPolicy(policy.limits).map((issue) => `limits.${issue}`))
   return issues
 }
 
 /**
- * What a policy that comes with a request takes from the one of the model's file; empty when nothing. Its shares and times are
- * approved with it, but whoever may start a release must not choose who else has to agree.
+ * The issues of a policy that a request brings instead of the model's own; empty when it is allowed. Its shares and times are
+ * approved with it, but the requester must not lower the number of approvals or the drills that the model requires.
  */
 export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
   const issues: string[] = []
   const approvers = own.approval?.approvers ?? 0
   if (policy.approval.approvers < approvers)
     issues.push(
-      `approval.approvers is ${policy.approval.approvers}, and the model file asks for at least ${approvers}`,
+      `approval.approvers is ${policy.approval.approvers}, the model file requires at least ${approvers}`,
     )
   const { withinMs = Infinity } = own.requireDrill ?? {}
   if ((policy.requireDrill?.withinMs ?? Infinity) > withinMs)
-    issues.push(`requireDrill.withinMs is more than the ${withinMs} of the model file, or missing`)
+    issues.push(`requireDrill.withinMs must be at most ${withinMs}, as in the model file`)
   return issues
 }
 
-/** What each strategy cannot do without. */
+/** The parts that each strategy requires. */
 function issuesOfStrategy(policy: ReleasePolicy): string[] {
   const { strategy, stages, limits } = policy
   switch (strategy) {
     case 'canary':
     case 'rolling':
-      return stages.length === 0 ? ['stages has at least one share'] : []
+      return stages.length === 0 ? ['stages needs at least one share'] : []
     case 'blue_green':
       return policy.probation === undefined
-        ? ['probation is missing: in it the previous champion of a blue_green release stays to return to']
+        ? ['probation is missing: a blue_green release needs it to keep the previous champion loaded']
         : []
     case 'shadow':
       return [
-        ...(policy.shadow === undefined ? ['shadow is missing: a shadow release has nothing else'] : []),
+        ...(policy.shadow === undefined
+          ? ['shadow is missing: it is the only stage of a shadow release']
+          : []),
         ...(policy.whenPassed === 'promote' && limits.nonInferiority === undefined
-          ? ['whenPassed promote needs proof on paired answers: limits.nonInferiority is missing']
+          ? ['limits.nonInferiority is missing: whenPassed "promote" needs its proof']
           : []),
       ]
     case 'ab':
       return [
-        ...(stages.length === 1 ? [] : ['stages has exactly one share: the split of an ab release is fixed']),
+        ...(stages.length === 1
+          ? []
+          : ['stages needs exactly one share: the split of an ab release is fixed']),
         ...(policy.ab === undefined
-          ? ['ab is missing: the metric is declared before the release']
+          ? ['ab is missing: declare the metric before the release']
           : issuesOfAb(policy.ab).map((issue) => `ab.${issue}`)),
       ]
     default:
@@ -273,7 +278,7 @@ function issuesOfStrategy(policy: ReleasePolicy): string[] {
   }
 }
 
-/** The way of a hotfix: the model's shorter stages, no shadow, and everything else as ever. */
+/** The policy of a hotfix: its shorter stages, no shadow, and the rest of the model's policy. */
 export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
   if (policy.hotfix === undefined || policy.stages.length === 0) return policy
   const { shadow: _shadow, ab: _ab, ...kept } = policy
@@ -282,6 +287,6 @@ export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
     ...kept,
     strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary',
     stages,
-    ...(probation ? { probation } : {}),
+    probation,
   }
 }

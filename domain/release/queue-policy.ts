@@ -1,20 +1,20 @@
 /**
- * What a release does while another one of its model is open: it is refused, it waits, or it takes the other's place. One
- * rule for every way in; a retraining at night must not take the place of what a person is about to approve.
+ * Decides whether a release is refused, waits or supersedes another while a release of its model is open. One rule for all
+ * callers, so that a scheduled retraining never supersedes a release that an approver is reviewing.
  */
 import type { ReleasePolicy } from './policy.ts'
 
-/** Whose place a waiting release may take. */
+/** The open releases that a queued release may supersede. */
 export type Preemption = 'none' | 'unexposed' | 'exposed'
 
 export interface QueueFacts {
   policy: Pick<ReleasePolicy, 'whenBusy'>
-  /** Whether a person asks, and not a retraining that has come to its end. */
+  /** Whether a user requested the release, and not a retraining. */
   byPerson: boolean
   hotfix: boolean
 }
 
-/** Whose place it may take while it waits; `refuse` when it may not even wait. */
+/** The releases it may supersede while it waits; `refuse` when it may not wait. */
 export function queuePolicy({ policy, byPerson, hotfix }: QueueFacts): Preemption | 'refuse' {
   if (hotfix) return 'exposed'
   switch (policy.whenBusy ?? 'queue') {
@@ -27,5 +27,5 @@ export function queuePolicy({ policy, byPerson, hotfix }: QueueFacts): Preemptio
   }
 }
 
-/** How long a release waits for its turn before it is given up. */
+/** How long a release waits in the queue before it expires. */
 export const maxQueueMs = 7 * 86_400_000

@@ -1,35 +1,32 @@
 /**
- * The state machine of a release: one pure function from a state and an event to the next state. Were the rules spread
- * over the handlers of the workflow, an approval that comes late, twice or together with an abort would find the one
- * order of events that nobody had thought of.
+ * Advances a release: one pure function from a state and an event to the next state, so that every order of events, such as an
+ * approval that comes late, twice or together with an abort, follows the same rules.
  */
 import { breakGlassExpired } from './break-glass.ts'
 import { command } from './commands.ts'
 import { DomainError } from '../errors.ts'
-import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
+import { noDataPrefix, type Advance, type ReleaseEvent, type StepEvent } from './events.ts'
 import { isBreakGlass, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'
 import { applied, enterStage, nextStage, ignored, end, orderRollback } from './transitions.ts'
 
-function watched(): readonly StepEvent['kind'][] {
-  return [
-    'routed',
-    'unacknowledged',
-    'stale',
-    'judged',
-    'timed_out',
-    'step_failed',
-    'superseded',
-    'cancelled',
-  ]
-}
+const observed: readonly StepEvent['kind'][] = [
+  'routed',
+  'unacknowledged',
+  'stale',
+  'judged',
+  'timed_out',
+  'step_failed',
+  'superseded',
+  'cancelled',
+]
 
-/** What the steps of a release may report in each stage. Anything else is a defect of the workflow, not of a person. */
+/** The reports that each stage accepts. Any other report is a defect of the workflow. */
 export const legalSteps: Readonly<Record<ReleaseStage, readonly StepEvent['kind'][]>> = {
   qualifying: ['qualified', 'disqualified', 'step_failed', 'superseded', 'cancelled'],
   awaiting_approval: ['timed_out', 'superseded', 'cancelled'],
-  shadow: [...watched()],
-  canary: [...watched()],
+  shadow: observed,
+  canary: observed,
   awaiting_decision: ['judged', 'timed_out', 'stale', 'step_failed', 'superseded', 'cancelled'],
   promoting: [
     'routed',
@@ -41,14 +38,14 @@ export const legalSteps: Readonly<Record<ReleaseStage, readonly StepEvent['kind'
     'superseded',
     'cancelled',
   ],
-  probation: [...watched()],
+  probation: observed,
   rolling_back: ['rolled_back', 'step_failed', 'superseded', 'cancelled'],
   ended: ['closed', 'step_failed', 'superseded', 'cancelled'],
 }
 
 /**
- * The state after an event. A command is applied or ignored, with a sentence either way. A report that its stage cannot
- * produce throws `invalid_transition`, which names both.
+ * The state after an event. A command is applied or ignored, with a message either way. Throws `invalid_transition` for a report
+ * that is impossible in its stage.
  */
 export function advance(state: ReleaseState, event: ReleaseEvent): Advance {
   return event.kind === 'command' ? command(state, event) : step(state, event)
@@ -59,10 +56,10 @@ function step(state: ReleaseState, event: StepEvent): Advance {
   switch (event.kind) {
     case 'qualified':
       if (state.policy.approval.approvers === 0)
-        return applied(nextStage(state, event.atMs), 'it is in order; the policy asks for no approval')
+        return applied(nextStage(state, event.atMs), 'pre-flight checks passed; the policy needs no approval')
       return applied(
         enterStage(state, 'awaiting_approval', event.atMs),
-        `it is in order; ${state.policy.approval.approvers} approval(s) are asked for`,
+        `pre-flight checks passed; approvals needed: ${state.policy.approval.approvers}`,
       )
     case 'disqualified':
       return applied(end(state, event.atMs, 'failed', event.reason), event.reason)
@@ -87,7 +84,7 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'rolled_back':
       return afterRollback(state, event)
     case 'closed':
-      return applied({ ...state, closed: true }, 'the end is written down')
+      return applied({ ...state, closed: true }, 'the end is recorded')
     case 'timed_out':
       return timedOut(state, event)
     case 'step_failed':
@@ -102,11 +99,15 @@ function step(state: ReleaseState, event: StepEvent): Advance {
 }
 
 function impossible(state: ReleaseState, event: StepEvent, where: string): never {
-  throw new DomainError('invalid_transition', `"${event.kind}" cannot happen in the stage "${where}"`, {
-    release: state.id,
-    stage: state.stage,
-    event: event.kind,
-  })
+  throw new DomainError(
+    'invalid_transition',
+    `the event "${event.kind}" is impossible in the stage "${where}"`,
+    {
+      release: state.id,
+      stage: state.stage,
+      event: event.kind,
+    },
+  )
 }
 
 type Step<Kind extends StepEvent['kind']> = Extract<StepEvent, { kind: Kind }>
@@ -115,7 +116,7 @@ function routed(state: ReleaseState, event: Step<'routed'>): Advance {
   if (state.routed) return impossible(state, event, `${state.stage}, already routed`)
   const { epoch, generation, startedMs, replicas } = event
   const { stage, stageIndex, shareBp } = state
-  const entry = { stage, stageIndex, generation, shareBp, startedMs, ...(replicas ? { replicas } : {}) }
+  const entry = { stage, stageIndex, generation, shareBp, startedMs, replicas }
   return applied(
     {
       ...state,
@@ -126,30 +127,30 @@ function routed(state: ReleaseState, event: Step<'routed'>): Advance {
       generation,
       routings: [...state.routings, entry],
     },
-    `every live replica follows generation ${generation}`,
+    `all live replicas have acknowledged generation ${generation}`,
   )
 }
 
-/** How often the replicas are given the time to acknowledge before a candidate that they cannot load is taken back. */
-const warmingTurns = 6
+/** How many acknowledgement timeouts the replicas have to load the candidate before a promotion. */
+const maxWarmingTimeouts = 6
 
-/** A stage that cannot be routed to every replica is tried until its deadline, and then taken back. */
+/** A stage whose routing is not acknowledged is retried until its deadline, and then rolled back. */
 function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Advance {
   if (state.routed) return impossible(state, event, `${state.stage}, already routed`)
   const { epoch, generation, problems } = event
   const next = { ...state, epoch, generation, blockedBy: problems, attempts: state.attempts + 1 }
   const named = problems.join('; ')
-  const deadlineMs = watchedPolicy(state)?.deadlineMs ?? warmingTurns * state.policy.watch.acknowledgeMs
-  // A pause stops the clock of the stage and has one of its own: what cannot be routed would else be tried for ever.
+  const deadlineMs = watchedPolicy(state)?.deadlineMs ?? maxWarmingTimeouts * state.policy.watch.acknowledgeMs
+  // A pause stops the clock of the stage, so it needs a deadline of its own.
   const { pause, policy } = state
   const [sinceMs, withinMs] = pause
     ? [pause.atMs, Math.max(deadlineMs, policy.watch.decisionMs)]
     : [state.enteredMs, deadlineMs]
-  const over = breakGlassExpired(state, event.atMs)
-  if (over === undefined && event.atMs - sinceMs < withinMs)
-    return applied(next, `generation ${generation} is not followed by every replica yet: ${named}`)
+  const expired = breakGlassExpired(state, event.atMs)
+  if (expired === undefined && event.atMs - sinceMs < withinMs)
+    return applied(next, `generation ${generation} not yet acknowledged by all replicas: ${named}`)
   const reason =
-    over ?? `generation ${generation} was not followed by every replica within ${withinMs} ms: ${named}`
+    expired ?? `generation ${generation} not acknowledged by all replicas within ${withinMs} ms: ${named}`
   return applied(orderRollback(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
 }
 
@@ -159,13 +160,13 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs } }
   if (verdict === 'fail')
     return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
-  if (state.paused) return ignored(state, `a person has paused the release; the verdict is ${verdict}`)
+  if (state.paused) return ignored(state, `the release is paused; the verdict is ${verdict}`)
   if (state.stage === 'awaiting_decision')
-    return ignored(state, `a person has been asked to decide; the verdict is ${verdict}`)
+    return ignored(state, `the release awaits a decision; the verdict is ${verdict}`)
   if (verdict === 'pass') return applied(nextStage(next, atMs), reason)
-  if (!due) return ignored(state, `the verdict is ${verdict}, and the deadline has not passed`)
+  if (!due) return ignored(state, `the verdict is ${verdict} before the deadline`)
   if (isBreakGlass(state)) {
-    const said = `the glass was broken by ${state.breakGlass?.by}, and at the deadline the verdict is ${verdict}: ${reason}`
+    const said = `break-glass by ${state.breakGlass?.by}: the verdict at the deadline is ${verdict}: ${reason}`
     return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
   }
   if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
@@ -181,10 +182,9 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
         extensions: state.extensions,
         undecidedStage: state.stage as 'shadow' | 'canary' | 'probation',
       }),
-      `at the deadline the evidence is not enough, a person decides: ${reason}`,
+      `inconclusive at the deadline, an approver decides: ${reason}`,
     )
-  const why = verdict === 'no_data' ? 'there was no data to judge by' : 'the evidence could not be read'
-  const said = `at the deadline ${why}: ${reason}`
+  const said = `${verdict === 'no_data' ? noDataPrefix : 'unreadable evidence at the deadline'}: ${reason}`
   return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
 }
 
@@ -194,16 +194,16 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
   if (state.baseline === undefined || probation === undefined) {
     const reason = state.breakGlass
       ? `promoted by ${state.breakGlass.by}: ${state.breakGlass.reason ?? ''}`
-      : 'every stage of its policy was passed'
+      : 'passed all stages'
     return applied(end(next, atMs, 'promoted', reason), `${state.version} is champion`)
   }
   return applied(
     enterStage(next, 'probation', atMs, { shareBp: 10_000 - probation.holdbackBp }),
-    `${state.version} is champion, on probation`,
+    `${state.version} is champion and on probation`,
   )
 }
 
-/** How often replicas that do not follow are asked again before the release ends without them, with an alert. */
+/** How often a rollback waits for missing acknowledgements before the release ends without them, with an alert. */
 const maxRollbackAttempts = 6
 
 function afterRollback(
@@ -212,46 +212,48 @@ function afterRollback(
 ): Advance {
   const order = state.rollbackOrder
   if (order === undefined)
-    throw new DomainError('invalid_transition', `${state.id} was taken back without an order`)
+    throw new DomainError('invalid_transition', `${state.id} was rolled back without an order`)
   const named = problems.join('; ')
   if (problems.length > 0 && state.attempts + 1 < maxRollbackAttempts)
     return applied(
       { ...state, attempts: state.attempts + 1, blockedBy: problems },
-      `not every replica has returned yet: ${named}`,
+      `rollback not yet acknowledged by all replicas: ${named}`,
     )
   const next = { ...state, rollbackResult }
   if (rollbackResult.champion === state.version) {
-    const reason = `${order.reason}; but it was champion already, and there is no earlier proven version to return to`
+    const reason = `${order.reason}; not rolled back: ${state.version} is champion and the model has no earlier version to return to`
     return applied(end({ ...next, promoted: true }, atMs, 'promoted', reason), reason)
   }
   const outcome = rollbackResult.wasChampion ? 'rolled_back' : order.outcome
-  const { champion = '', incompatibilities: misfits = [] } = rollbackResult
+  const { champion = '', incompatibilities = [] } = rollbackResult
   const reason = [
     order.reason,
     ...(problems.length === 0 ? [] : [`not acknowledged: ${named}`]),
-    ...(misfits.length === 0
+    ...(incompatibilities.length === 0
       ? []
-      : [incompatibilityReason({ from: state.version, to: champion, incompatibilities: misfits })]),
+      : [incompatibilityReason({ from: state.version, to: champion, incompatibilities })]),
   ].join('; ')
   const to =
-    rollbackResult.champion === undefined ? 'the model has no champion' : `${rollbackResult.champion} answers`
-  return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `it is taken back; ${to}`)
+    rollbackResult.champion === undefined
+      ? 'the model has no champion'
+      : `champion ${rollbackResult.champion}`
+  return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `rolled back; ${to}`)
 }
 
 function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const { approval, watch } = state.policy
   if (state.stage === 'awaiting_approval') {
-    const reason = `${state.approvals.length} of ${approval.approvers} approval(s) came within ${approval.withinMs} ms`
+    const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${approval.withinMs} ms`
     return applied(end(state, event.atMs, 'expired', reason), reason)
   }
-  const over = breakGlassExpired(state, event.atMs)
-  if (over === undefined && state.stage !== 'awaiting_decision' && !state.paused)
+  const expired = breakGlassExpired(state, event.atMs)
+  if (expired === undefined && state.stage !== 'awaiting_decision' && !state.paused)
     return impossible(state, event, `${state.stage}, not paused`)
   const reason =
-    over ??
+    expired ??
     (state.paused
-      ? `it was paused by ${state.pause?.by ?? 'a person'} and not resumed within ${watch.decisionMs} ms`
-      : `nobody decided within ${watch.decisionMs} ms`)
+      ? `paused by ${state.pause?.by ?? 'a user'} and not resumed within ${watch.decisionMs} ms`
+      : `no decision within ${watch.decisionMs} ms`)
   return applied(
     orderRollback(state, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }),
     reason,
@@ -259,35 +261,29 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
 }
 
 function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
-  const reason = `"${event.step}" could not be carried out: ${event.message}`
+  const reason = `step "${event.step}" failed: ${event.message}`
   if (state.stage === 'rolling_back' || state.stage === 'ended')
-    return applied(
-      { ...state, attempts: state.attempts + 1, blockedBy: [reason] },
-      `${reason}; it is tried again`,
-    )
+    return applied({ ...state, attempts: state.attempts + 1, blockedBy: [reason] }, `${reason}; retrying`)
   return applied(orderRollback(state, event.atMs, { outcome: 'failed', reason, withdraw: false }), reason)
 }
 
-/** Where no request has met the candidate, and where some have but the champion is still the one from before. */
+/** The stages before the first request to the candidate, and the stages before the promotion. */
 const unexposed: readonly ReleaseStage[] = ['qualifying', 'awaiting_approval']
 const exposed: readonly ReleaseStage[] = [...unexposed, 'shadow', 'canary', 'awaiting_decision']
 
 function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
   const { atMs, by, version, over, reason } = event
   if (state.promoted || state.undecidedStage === 'probation')
-    return ignored(
-      state,
-      `${state.version} is champion already: nothing takes the place of a release on probation`,
-    )
+    return ignored(state, `${state.version} is already champion: a release on probation cannot be superseded`)
   if (!(over === 'unexposed' ? unexposed : exposed).includes(state.stage))
-    return ignored(state, `the release is ${state.stage.replace('_', ' ')}: its place cannot be taken`)
-  const said = `superseded by ${version}, asked for by ${by}${reason === '' ? '' : `: ${reason}`}`
+    return ignored(state, `a release in ${state.stage.replace('_', ' ')} cannot be superseded`)
+  const said = `superseded by ${version}, requested by ${by}${reason === '' ? '' : `: ${reason}`}`
   return applied(orderRollback(state, atMs, { outcome: 'superseded', reason: said, withdraw: false }), said)
 }
 
 function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {
   if (state.stage === 'rolling_back' || state.stage === 'ended')
-    return ignored(state, 'it is ending already; the cancellation changes nothing')
+    return ignored(state, 'the release is already ending; the cancellation changes nothing')
   const reason = 'the workflow was cancelled'
   return applied(orderRollback(state, event.atMs, { outcome: 'aborted', reason, withdraw: false }), reason)
 }

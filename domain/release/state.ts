@@ -1,7 +1,6 @@
 /**
- * A release as data: where one version stands on its way to being champion, and who and what brought it there. The
- * whole of it can be written down, sent and read again, so that a worker that dies loses nothing and a person who asks
- * "why is it waiting?" gets the answer from the state alone.
+ * Defines the state of a release as plain data: its stage, policy, evidence, approvals and result. All of it can be stored and
+ * read again, so that a worker crash loses nothing and "why is it waiting?" is answered from the state alone.
  */
 import type { DrillKind } from '../drill.ts'
 import type { ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
@@ -10,46 +9,43 @@ import type { VerdictKind } from '../verdict.ts'
 
 export type ReleaseId = `rel_${string}`
 
-/** Each stage with a sentence that says what has already happened. */
+/** Each stage with one sentence on what has happened so far. */
 export const releaseStages = {
-  qualifying:
-    'The release is open and the version is registered; the champion answers every request and nobody has been asked yet.',
+  qualifying: 'The release is open and the version is registered; the champion serves all traffic.',
   awaiting_approval:
-    'A process of its own has loaded the candidate and found its golden answers, latency and memory in order; approvals have been asked for, and no request has reached it.',
+    'The pre-flight checks of the candidate (golden predictions, latency, memory) have passed and approvals were requested; no request has reached the candidate.',
   shadow:
-    'The approvals are in and the candidate has been given copies of requests; none of its answers has left the server.',
+    'The approvals were given and the candidate receives copies of requests; callers never see its predictions.',
   canary:
-    'The candidate has been given a share of the callers under an exposure lease; the champion answers the others.',
+    'The candidate serves a share of the traffic under an exposure lease; the champion serves the rest.',
   awaiting_decision:
-    'The deadline of a stage has passed without enough evidence for or against the candidate, and a person has been asked; it keeps its share only while the watch finds nothing against it.',
-  promoting:
-    'Every stage has been passed, or by break-glass the one that counts, and the move of the champion has been ordered.',
+    'The deadline of a stage has passed without enough evidence, and an approver was asked to decide; the candidate keeps its share while nothing is found against it.',
+  promoting: 'All stages were passed (by break-glass, the one that counts), and the promotion was ordered.',
   probation:
-    'The candidate has become champion; a few callers have stayed with the previous one, which is warm and takes over again when the watch finds anything against the new one.',
+    'The candidate has become champion; the previous champion serves a small holdback and takes over again if the new one fails.',
   rolling_back:
-    'It has been decided to take the candidate back, and every replica is being told to return to the champion that has earned its place.',
-  ended: 'The outcome and its reason stand; no version that has not earned it answers any request.',
+    'A rollback was ordered, and the replicas are returning to the last version that passed its probation.',
+  ended: 'The outcome and its reason are recorded; only versions that passed their release serve traffic.',
 } as const satisfies Record<string, string>
 
 export type ReleaseStage = keyof typeof releaseStages
 
-/** Each outcome with what it means. */
+/** Each outcome with its meaning. */
 export const releaseOutcomes = {
-  promoted: 'The version is champion and proven: later releases may be taken back to it.',
-  rolled_back:
-    'The version has been taken back by a verdict, a deadline or a person; the champion is the one from before.',
-  rejected: 'A person has refused it before it met any request.',
+  promoted: 'The version is champion and has passed its probation; later releases can be rolled back to it.',
+  rolled_back: 'A verdict, a deadline or a user has rolled the version back; the previous champion serves.',
+  rejected: 'An approver has rejected the version before it received any request.',
   expired:
-    'The approvals, or in a shadow release the evidence, did not come in time; none of its answers has left the server.',
-  aborted: 'A person has stopped it before it was champion.',
+    'The approvals, or in a shadow release the evidence, did not arrive in time; callers never saw a prediction of the version.',
+  aborted: 'A user has stopped the release before the promotion.',
   superseded:
-    'Another release has taken its place, or the champion, the candidate or the evidence is no longer what it was built on.',
-  failed: 'It could not be carried out, for the reason given; the champion is the one from before.',
+    'Another release has superseded this one, or the champion, the candidate or the evidence has changed since it began.',
+  failed: 'A step of the release has failed for the given reason; the previous champion serves.',
 } as const satisfies Record<string, string>
 
 export type ReleaseOutcomeKind = keyof typeof releaseOutcomes
 
-/** The words a person can say to a release. */
+/** The commands of users to a release. */
 export const commandNames = [
   'approve',
   'reject',
@@ -61,7 +57,7 @@ export const commandNames = [
 ] as const
 export type CommandName = (typeof commandNames)[number]
 
-/** Who may say what. A role that is not listed may not. */
+/** The roles that may give each command. */
 export const commandRoles: Readonly<Record<CommandName, readonly Role[]>> = {
   approve: ['approver', 'admin'],
   reject: ['approver', 'admin'],
@@ -72,63 +68,63 @@ export const commandRoles: Readonly<Record<CommandName, readonly Role[]>> = {
   promoteNow: ['admin'],
 }
 
-/** Who may mark a release as a hotfix, which takes the place of an open one. */
+/** The roles that may mark a release as a hotfix, which supersedes an open release. */
 export const hotfixRoles: readonly Role[] = ['approver', 'admin']
 
-/** The bytes and the evidence a release is about. An approval is given to these and to no others. */
+/** The artifact, evidence and policy of a release. An approval covers exactly these. */
 export interface ReleaseDigests {
   artifact: string
   evaluation: string
   policy: string
 }
 
-/** What the database says of the release's foundations at the moment of a command. */
+/** The basis of a release as stored at the moment of a command. */
 export interface ReleaseBasis {
-  /** Who is champion; absent when the model has none. */
+  /** The current champion; absent when the model has none. */
   champion?: string
-  /** Of the version: its bytes, its evidence, and the champion it was compared with. Absent when there is no such version. */
+  /** The artifact and evaluation of the version, and the champion of that evaluation. Absent when the version does not exist. */
   artifact?: string
   evaluation?: string
   evaluatedAgainst?: string
   withdrawn: boolean
 }
 
-/** What a person has said, and when; times are milliseconds on the workflow's clock. */
+/** A statement of a user; times are milliseconds on the workflow's clock. */
 export interface Statement {
   by: string
-  /** The id of the key; absent when it is not known. */
+  /** The id of the key; absent when unknown. */
   key?: string
   atMs: number
   reason?: string
-  /** What it was given to, for an approval. */
+  /** The digests that an approval covers. */
   digests?: ReleaseDigests
 }
 
-/** A generation of the routing that the release has written and all live replicas have acknowledged. */
+/** A routing generation that the release has written and all live replicas have acknowledged. */
 export interface RoutedStage {
   stage: ReleaseStage
   stageIndex: number
   generation: number
   shareBp: number
-  /** When it was written, on the database's clock, which is that of the counters. */
+  /** The time of the write, on the database's clock, which the counters use as well. */
   startedMs: number
-  /** The replicas that answer with the candidate alone, in a rolling release. */
+  /** The replicas that serve the candidate only, in a rolling release. */
   replicas?: string[]
 }
 
-/** How a candidate was taken back; times are milliseconds on the database's clock. */
+/** The result of a rollback; times are milliseconds on the database's clock. */
 export interface Recovery {
-  /** Who answers now; absent when the model has no champion. */
+  /** The champion after the rollback; absent when the model has none. */
   champion?: string
-  /** Whether the candidate had become champion before. */
+  /** Whether the candidate had been champion. */
   wasChampion: boolean
-  /** Why what its callers send and read by now does not fit who answers; absent when it does, or it was not champion. */
+  /** Schema differences that callers of the candidate meet after the rollback; absent without any. */
   incompatibilities?: string[]
-  /** The verdict that led to it; absent when a person or a deadline did. */
+  /** The time of the verdict; absent when a user or a deadline caused the rollback. */
   decidedMs?: number
-  /** When the order was written. */
+  /** The time of the order. */
   orderedMs: number
-  /** When the last live replica had acknowledged it. */
+  /** The time of the last acknowledgement of a live replica. */
   acknowledgedMs: number
 }
 
@@ -136,58 +132,58 @@ export interface ReleaseState {
   id: ReleaseId
   model: string
   version: string
-  /** The champion it was compared with and would replace; absent for the first version of a model. */
+  /** The champion of the evaluation, which the candidate would replace; absent for the first version of a model. */
   baseline?: string
   requestedBy: string
-  /** The id of that key, when a key has asked. */
+  /** The id of the requester's key, when a key requested the release. */
   requestedByKey?: string
-  /** Who has marked it as a hotfix, and why. */
+  /** The statement that marked the release as a hotfix. */
   hotfix?: Statement
-  /** What it rehearses. A drill is never promoted. */
+  /** The kind of the drill. A drill is never promoted. */
   drill?: DrillKind
   strategy: Strategy
-  /** Frozen: a policy edited in the meantime changes nothing here. */
+  /** Frozen at the start of the release. */
   policy: ReleasePolicy
   digests: ReleaseDigests
   /** The champion's latency quantiles in microseconds, fixed before the release. */
   latencyUs?: { p95: number; p99: number }
 
   stage: ReleaseStage
-  /** Which of the policy's canary stages; 0 outside of them. */
+  /** The index of the canary stage; 0 in other stages. */
   stageIndex: number
-  /** The share of the callers that get the candidate, or of the requests it is shown in shadow. */
+  /** The candidate's share of the traffic, or of the copied requests in shadow, in basis points. */
   shareBp: number
-  /** When the stage began, on the workflow's clock. */
+  /** The start of the stage, on the workflow's clock. */
   enteredMs: number
   /** Whether every live replica has acknowledged this stage's routing. */
   routed: boolean
-  /** How often the present step has been tried again. */
+  /** The retries of the current step. */
   attempts: number
-  /** How often a person has given this stage its deadline anew. */
+  /** How often the deadline of this stage was extended. */
   extensions: number
-  /** The last routing known to be in force: what the next write replaces. 0 before the first. */
+  /** The last routing in force, which the next write replaces. 0 before the first. */
   epoch: number
   generation: number
-  /** All routing of this release so far, oldest first. */
+  /** All routings of this release, oldest first. */
   routings: RoutedStage[]
-  /** What keeps the present routing from being acknowledged. */
+  /** The replicas that have not acknowledged the current routing, with reasons. */
   blockedBy: string[]
-  /** Set while a person has stopped the clock of the stage. */
+  /** Whether the clock of the stage is stopped. */
   paused: boolean
   pause?: Statement
 
   approvals: Statement[]
-  /** Approvals that count no more, and why. */
+  /** Approvals that no longer count, with the reason. */
   voidedApprovals?: (Statement & { why: string })[]
   rejections: Statement[]
-  /** An admin's word in the place of missing approvals and of waiting; over when the checks have not let the candidate through by then. */
+  /** The break-glass order of an admin; it expires at `untilMs`. */
   breakGlass?: Statement & { untilMs?: number }
   lastVerdict?: { kind: VerdictKind; reason: string; atMs: number }
-  /** Where an answer to `awaiting_decision` leads back to. */
+  /** The stage that `awaiting_decision` returns to. */
   undecidedStage?: 'shadow' | 'canary' | 'probation'
-  /** Set once the candidate has been made champion. */
+  /** Whether the candidate has become champion. */
   promoted: boolean
-  /** Set with the decision to take the candidate back. */
+  /** The order of a rollback, from the moment of its decision. */
   rollbackOrder?: {
     outcome: 'rolled_back' | 'aborted' | 'superseded' | 'expired' | 'failed'
     reason: string
@@ -196,13 +192,13 @@ export interface ReleaseState {
   rollbackResult?: Recovery
   outcome?: ReleaseOutcomeKind
   reason?: string
-  /** Whether the end has been written down. */
+  /** Whether the end is recorded. */
   closed: boolean
-  /** Rises with every change, so that a late writer cannot put an old state over a new one. */
+  /** Increases with each change, so that a late writer cannot overwrite a newer state. */
   revision: number
 }
 
-/** What must be known to open a release. */
+/** The facts that a release starts with. */
 export type ReleaseFacts = Pick<
   ReleaseState,
   | 'id'
@@ -220,7 +216,7 @@ export type ReleaseFacts = Pick<
   | 'generation'
 >
 
-/** The first state of a release. The first version of a model is released directly: there is nothing to compare it with. */
+/** The first state of a release. The first version of a model is released directly, because it has no champion to compare with. */
 export function openingState(facts: ReleaseFacts, atMs: number): ReleaseState {
   return {
     ...facts,
@@ -243,27 +239,27 @@ export function openingState(facts: ReleaseFacts, atMs: number): ReleaseState {
   }
 }
 
-/** Why a release must not be opened; empty when it may. */
+/** Why a release must not start; empty when it may. */
 export function issuesOfOpening(facts: ReleaseFacts): string[] {
   const issues: string[] = []
   if (facts.baseline === undefined && facts.policy.approval.approvers === 0)
     issues.push('the first version of a model needs at least one approval: approval.approvers is 0')
-  if (facts.baseline === facts.version) issues.push(`${facts.version} is champion already`)
+  if (facts.baseline === facts.version) issues.push(`${facts.version} is already champion`)
   if (facts.hotfix !== undefined && facts.baseline !== undefined && facts.policy.stages.length === 0)
-    issues.push('a hotfix is never released without a watched stage, and its policy has none')
+    issues.push('a hotfix needs at least one canary stage, and its policy has none')
   if (facts.drill !== undefined && facts.baseline === undefined)
-    issues.push('a drill needs a champion to be compared with')
+    issues.push('a drill needs a champion to compare with')
   return issues
 }
 
-/** A stage in which the candidate meets requests, in the order of the release. */
+/** A stage in which the candidate gets requests. */
 export interface Step {
   stage: 'shadow' | 'canary'
   stageIndex: number
   policy: StagePolicy
 }
 
-/** The steps before promotion, by strategy. */
+/** The steps before the promotion, in order, by strategy. */
 export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[] {
   const { strategy, policy } = state
   if (strategy === 'direct') return []
@@ -275,23 +271,23 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
   ]
 }
 
-/** Whether an admin's order carries it on and it is not champion yet: it waits for requests and a verdict, and for no clock. */
+/** Whether a break-glass order is in force: the release then waits for requests and a verdict, but for no minimum time. */
 export const isBreakGlass = ({
   breakGlass,
   promoted,
 }: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean => breakGlass !== undefined && !promoted
 
-/** What the watched stage asks for: minimum time, minimum requests, deadline. Absent where nothing is watched. */
+/** The minimum time, minimum requests and deadline of the observed stage; undefined in other stages. */
 export function watchedPolicy(
   state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted'>,
 ): Omit<StagePolicy, 'shareBp'> | undefined {
-  const asked = (policy: StagePolicy | undefined) =>
+  const required = (policy: StagePolicy | undefined) =>
     policy && isBreakGlass(state) ? { ...policy, minMs: 0 } : policy
   switch (state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage) {
     case 'shadow':
-      return asked(state.policy.shadow)
+      return required(state.policy.shadow)
     case 'canary':
-      return asked(state.policy.stages[state.stageIndex])
+      return required(state.policy.stages[state.stageIndex])
     case 'probation':
       return state.policy.probation
     default:
@@ -299,7 +295,7 @@ export function watchedPolicy(
   }
 }
 
-/** Whether every replica is still to load the candidate before the champion moves: it has met no request in any stage. */
+/** Whether the replicas still load the candidate before its promotion, because no stage has routed it to them. */
 export function isWarming(state: Pick<ReleaseState, 'stage' | 'baseline' | 'routed' | 'routings'>): boolean {
   return (
     state.stage === 'promoting' &&

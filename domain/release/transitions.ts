@@ -1,6 +1,6 @@
 /**
- * The moves of a release from stage to stage, which commands and reports share. Each move sets everything that belongs
- * to a stage anew; a flag left over from the stage before would let a release pass on another stage's evidence.
+ * Moves a release from stage to stage, for commands and reports alike. Each move resets everything that belongs to a stage, so
+ * that no release passes a stage on the evidence of another.
  */
 import type { Advance } from './events.ts'
 import {
@@ -19,7 +19,7 @@ export function ignored(state: ReleaseState, message: string): Advance {
   return { state, applied: false, message }
 }
 
-/** Enters a stage with a fresh clock, unpaused and unrouted unless the changes say otherwise. */
+/** Enters a stage with a new clock, not paused and not routed unless `changes` set it. */
 export function enterStage(
   state: ReleaseState,
   stage: ReleaseStage,
@@ -41,26 +41,26 @@ export function enterStage(
   }
 }
 
-/** The stage after the present one has been passed: the next share, the promotion, or the end. */
+/** The state after the current stage has passed: the next share, the promotion, or the end. */
 export function nextStage(state: ReleaseState, atMs: number): ReleaseState {
   const decided = state.stage === 'awaiting_decision'
   const stage = decided ? state.undecidedStage : state.stage
-  if (stage === 'probation') return end(state, atMs, 'promoted', 'probation was passed')
+  if (stage === 'probation') return end(state, atMs, 'promoted', 'passed all stages and probation')
   const steps = stepsOf(state)
   const at = steps.findIndex((each) => each.stage === stage && each.stageIndex === state.stageIndex)
-  // By break-glass the stage that was passed is the last.
+  // With break-glass the current stage is the last.
   const next = isBreakGlass(state) ? undefined : steps[at + 1]
   if (next)
     return enterStage(state, next.stage, atMs, { stageIndex: next.stageIndex, shareBp: next.policy.shareBp })
   if (state.drill !== undefined)
     return orderRollback(state, atMs, {
       outcome: 'aborted',
-      reason: 'every stage was passed, and a drill is never promoted',
+      reason: 'passed all stages; a drill is never promoted',
       withdraw: false,
     })
-  // A shadow release has shown no caller anything yet: without proof on paired answers a person says whether they are good.
-  const isAsked = state.strategy === 'shadow' && !promotesByProof(state) && !isBreakGlass(state)
-  if (isAsked && !decided && stage === 'shadow')
+  // Without proof on paired predictions an approver decides whether a shadow release is promoted.
+  const needsDecision = state.strategy === 'shadow' && !promotesByProof(state) && !isBreakGlass(state)
+  if (needsDecision && !decided && stage === 'shadow')
     return enterStage(state, 'awaiting_decision', atMs, { routed: true, undecidedStage: 'shadow' })
   return enterStage(state, 'promoting', atMs)
 }
@@ -69,7 +69,7 @@ function promotesByProof({ policy }: ReleaseState): boolean {
   return (policy.whenPassed ?? 'promote') === 'promote' && policy.limits.nonInferiority !== undefined
 }
 
-/** Takes the candidate back from wherever it is; ends at once where no request can have reached it. */
+/** Orders a rollback from any stage; the release ends at once while no request can have reached the candidate. */
 export function orderRollback(
   state: ReleaseState,
   atMs: number,

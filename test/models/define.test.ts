@@ -249,7 +249,7 @@ describe('a model file', () => {
     [
       'policy',
       { release: words.canary({ stages: [percent(5), percent(5)] }) },
-      'release: stages[1].shareBp rises',
+      'release: stages[1].shareBp must rise',
     ],
     [
       'approvers',

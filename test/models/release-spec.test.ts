@@ -79,6 +79,6 @@ describe('in words', () => {
 
   it('what a strategy cannot do without is asked for', () => {
     expect(lower(blueGreen({ probation: 'off' })).issues.join()).toContain('release: probation is missing')
-    expect(lower(rolling({ stages: [] })).issues.join()).toContain('release: stages has at least one share')
+    expect(lower(rolling({ stages: [] })).issues.join()).toContain('release: stages needs at least one share')
   })
 })

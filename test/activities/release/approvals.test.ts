@@ -371,7 +371,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'anna has asked for the release and cannot approve it',
+    'anna requested the release; someone else must approve it',
     'awaiting_approval',
   ],
   [
@@ -381,7 +381,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'anna has asked for the release and cannot approve it',
+    'anna requested the release; someone else must approve it',
     'awaiting_approval',
   ],
   [
@@ -391,7 +391,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'anna has asked for the release and cannot approve it',
+    'anna requested the release; someone else must approve it',
     'awaiting_approval',
   ],
   [
@@ -401,7 +401,7 @@ const rows: Row[] = [
     'root',
     {},
     false,
-    'root has asked for the release and cannot approve it',
+    'root requested the release; someone else must approve it',
     'awaiting_approval',
   ],
   [
@@ -431,7 +431,7 @@ const rows: Row[] = [
     'ben',
     {},
     false,
-    'ben has approved it already',
+    'already approved by ben',
     'awaiting_approval',
   ],
   [
@@ -441,7 +441,7 @@ const rows: Row[] = [
     'ben',
     {},
     false,
-    'ben has approved it already',
+    'already approved by ben',
     'awaiting_approval',
   ],
   [
@@ -451,7 +451,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'no approval is waited for in the stage qualifying',
+    'nothing to approve: release is in qualifying',
     'qualifying',
   ],
   [
@@ -461,7 +461,7 @@ const rows: Row[] = [
     'root',
     { reason: 'r' },
     false,
-    'there is nothing to skip in the stage qualifying',
+    'nothing to skip: release is in qualifying',
     'qualifying',
   ],
   [
@@ -471,7 +471,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'no approval is waited for in the stage canary',
+    'nothing to approve: release is in canary',
     'canary',
   ],
   [
@@ -481,7 +481,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'no approval is waited for in the stage probation',
+    'nothing to approve: release is in probation',
     'probation',
   ],
   [
@@ -491,7 +491,7 @@ const rows: Row[] = [
     'anna',
     {},
     true,
-    'anna has decided that the stage is passed',
+    'stage passed by decision of anna',
     'canary',
   ],
   [
@@ -511,7 +511,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'it is being taken back: it is fail',
+    'the release is being rolled back: it is fail',
     'rolling_back',
   ],
   [
@@ -521,7 +521,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'the release has ended: rolled_back, it is fail',
+    'the release has ended (rolled_back): it is fail',
     'ended',
   ],
   [
@@ -531,7 +531,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'the release has ended: rejected, rejected by ben: because',
+    'the release has ended (rejected): rejected by ben: because',
     'ended',
   ],
   [
@@ -541,7 +541,7 @@ const rows: Row[] = [
     'ben',
     {},
     false,
-    'the release has ended: rejected, rejected by ben: because',
+    'the release has ended (rejected): rejected by ben: because',
     'ended',
   ],
   [
@@ -551,7 +551,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'the release has ended: aborted, aborted by olga: because',
+    'the release has ended (aborted): aborted by olga: because',
     'ended',
   ],
   [
@@ -561,7 +561,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'the release has ended: aborted, aborted by olga: because',
+    'the release has ended (aborted): aborted by olga: because',
     'ended',
   ],
   [
@@ -571,7 +571,7 @@ const rows: Row[] = [
     'olga',
     {},
     false,
-    'the release has ended: rejected, rejected by ben: because',
+    'the release has ended (rejected): rejected by ben: because',
     'ended',
   ],
   ['a denial', 'waiting', 'reject', 'anna', { reason: 'no' }, true, 'rejected by anna: no', 'ended'],
@@ -613,7 +613,7 @@ const rows: Row[] = [
     'root',
     {},
     false,
-    'promoteNow stands in for approvals and time; it needs a reason',
+    'promoteNow skips approvals and waits; it needs a reason',
     'canary',
   ],
   [
@@ -623,7 +623,7 @@ const rows: Row[] = [
     'root',
     { reason: ' ' },
     false,
-    'promoteNow stands in for approvals and time; it needs a reason',
+    'promoteNow skips approvals and waits; it needs a reason',
     'canary',
   ],
   [
@@ -663,7 +663,7 @@ const rows: Row[] = [
     'root',
     { reason: 'outage', artifactDigest: `sha256:${'0'.repeat(64)}` },
     false,
-    expect.stringMatching(/^root has seen the artifact sha256:0+, but /) as string,
+    expect.stringMatching(/^the command of root names the artifact sha256:0+, the release has /) as string,
     'awaiting_approval',
   ],
   [
@@ -673,7 +673,7 @@ const rows: Row[] = [
     'root',
     { reason: 'outage' },
     false,
-    'the glass is broken already, by root',
+    'break-glass was already used by root',
     'canary',
   ],
   [
@@ -683,7 +683,7 @@ const rows: Row[] = [
     'root',
     { reason: 'r' },
     false,
-    'the last verdict is against it: bad',
+    'the last verdict is against the candidate: bad',
     'canary',
   ],
   [
@@ -693,7 +693,7 @@ const rows: Row[] = [
     'root',
     { reason: 'r' },
     false,
-    'there is nothing to skip in the stage probation',
+    'nothing to skip: release is in probation',
     'probation',
   ],
   [
@@ -703,7 +703,7 @@ const rows: Row[] = [
     'root',
     { reason: 'r' },
     false,
-    'the release has ended: aborted, aborted by olga: because',
+    'the release has ended (aborted): aborted by olga: because',
     'ended',
   ],
 ]
@@ -727,7 +727,7 @@ describe('what is said, and to what', () => {
       expect(result).toMatchObject({
         accepted: false,
         stage: 'awaiting_approval',
-        message: `anna has seen the ${what} ${other}, but ${opened.digests[what]} is what is released`,
+        message: `the command of anna names the ${what} ${other}, the release has ${opened.digests[what]}`,
       })
     }
     const glass = await speak(situations.canary(), 'promoteNow', 'root', { [field]: other, reason: 'r' })
@@ -737,7 +737,7 @@ describe('what is said, and to what', () => {
   it('all that differs is named', async () => {
     const all = { artifactDigest: other, evaluationDigest: other, policyDigest: other }
     const { message } = await speak(situations.waiting(), 'approve', 'anna', all)
-    for (const what of ['artifact', 'evaluation', 'policy']) expect(message).toContain(`has seen the ${what}`)
+    for (const what of ['artifact', 'evaluation', 'policy']) expect(message).toContain(`names the ${what}`)
   })
 
   it('an approval stands with the key, and with all three digests', async () => {
@@ -757,7 +757,7 @@ describe('what is said, and to what', () => {
     expect(after).toMatchObject({
       outcome: 'rejected',
       approvals: [],
-      voidedApprovals: [{ by: 'ben', why: 'ben has denied it since' }],
+      voidedApprovals: [{ by: 'ben', why: 'ben has rejected the release since' }],
       rejections: [{ by: 'ben', reason: 'on reflection', digests: opened.digests }],
     })
     expect(audit.detail).toMatchObject({ key: ids['ben'] })
@@ -779,8 +779,8 @@ describe('on ground that has changed', () => {
       expect({ accepted, message }).toEqual({
         accepted: false,
         message:
-          `the champion is now ${rival}, the release was built on ${champion}: evaluate it against the present champion and ` +
-          'release it again; void: 1 approval(s) by ben',
+          `the champion is now ${rival}, the release was built on ${champion}: evaluate the version against the current champion and ` +
+          'release it again; approvals voided: ben',
       })
       expect(after).toMatchObject({
         stage: 'ended',
@@ -800,7 +800,7 @@ describe('on ground that has changed', () => {
       stage: 'awaiting_approval',
       message:
         `the evaluation of ${opened.version} has changed from ${opened.digests.evaluation} to newer; ` +
-        'void: 1 approval(s) by ben, review it and approve again',
+        'approvals voided: ben; review it and approve again',
     })
     expect(stale.after).toMatchObject({
       approvals: [],
@@ -870,7 +870,7 @@ describe('break-glass', () => {
     const late = { ...after, breakGlass: { ...after.breakGlass!, untilMs: Date.now() - 1 } }
     expect(await promote(deps)(late)).toEqual({
       kind: 'refused',
-      reason: 'the glass was broken by root, and the hour for it is over',
+      reason: 'the break-glass order of root expired after 1 h',
     })
   })
 

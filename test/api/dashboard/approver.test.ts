@@ -201,7 +201,7 @@ describe('an approver', () => {
 
       await other.page.getByRole('button', { name: 'Pause' }).click()
       await other.page.getByRole('heading', { name: 'The release has refused this' }).waitFor()
-      expect(await other.page.locator('main').innerText()).toContain('it is paused already, by anna')
+      expect(await other.page.locator('main').innerText()).toContain('already paused by anna')
       await other.close()
 
       await press('Resume')

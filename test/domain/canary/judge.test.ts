@@ -209,7 +209,7 @@ describe('an error', () => {
     ['an infinite count', { ticks: broken({ requests: Infinity }) }, 'requests'],
     ['more bad answers than answers', { ticks: broken({ invalid: 6 }) }, 'more than its 5 requests'],
     ['a tick without a time', { ticks: broken({}, { startMs: NaN }) }, 'starts at'],
-    ['a tick counted twice', { ticks: [...ticks(2), ...ticks(1)] }, 'does not come after'],
+    ['a tick counted twice', { ticks: [...ticks(2), ...ticks(1)] }, 'is not later than'],
     ['an impossible share', { ticks: broken({}, { shareBp: 10_001 }) }, 'basis points'],
     ['a stage without a time', { stage: { ...stage, elapsedMs: NaN } }, 'stage.elapsedMs'],
     ['an impossible age', { staleMs: -1 }, 'staleMs'],

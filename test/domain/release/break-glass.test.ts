@@ -84,12 +84,12 @@ describe('broken glass', () => {
         stage: 'rolling_back',
         rollbackOrder: { outcome: 'rolled_back', withdraw: false },
       })
-      expect(after.rollbackOrder?.reason).toMatch(/broken by root, and at the deadline/)
+      expect(after.rollbackOrder?.reason).toMatch(/break-glass by root: the verdict at the deadline/)
     },
   )
 
   it('counts for an hour, whatever is waited for', () => {
-    const over = /the glass was broken by root, and the hour for it is over/
+    const over = /the break-glass order of root expired after 1 h/
     const hurried = advanceAll(routedCanary, glass)
     const untilMs = glass.atMs + breakGlassMs
     expect(nextEffect(hurried)).toMatchObject({ kind: 'watch', hold: false, untilMs })
@@ -114,8 +114,8 @@ describe('broken glass', () => {
 
   it('is broken once, for a candidate and no drill, and not for what is champion already', () => {
     const refused = (state: ReleaseState) => advance(state, glass)
-    expect(refused(advanceAll(routedCanary, glass)).message).toBe('the glass is broken already, by root')
-    expect(refused({ ...routedCanary, drill: 'bad' }).message).toBe('it is a drill, which is never promoted')
+    expect(refused(advanceAll(routedCanary, glass)).message).toBe('break-glass was already used by root')
+    expect(refused({ ...routedCanary, drill: 'bad' }).message).toBe('a drill is never promoted')
     for (const state of [promoting, probated]) expect(refused(state).applied).toBe(false)
   })
 })

@@ -50,13 +50,18 @@ describe('people', () => {
       commandEvent('approve', 'anna', { inScope: false }),
       /does not cover/,
     ],
-    ['the one who asked', waiting, commandEvent('approve', 'olga'), /cannot approve/],
-    ['the one who asked, at a decision', undecided, commandEvent('approve', 'olga'), /cannot approve/],
+    ['the one who asked', waiting, commandEvent('approve', 'olga'), /someone else must approve/],
+    [
+      'the one who asked, at a decision',
+      undecided,
+      commandEvent('approve', 'olga'),
+      /someone else must approve/,
+    ],
     [
       'another artifact',
       waiting,
       commandEvent('approve', 'anna', { artifactDigest: 'x' }),
-      /has seen the artifact x/,
+      /names the artifact x/,
     ],
     [
       'another evaluation',
@@ -69,7 +74,7 @@ describe('people', () => {
       'an approval that comes after its window',
       waiting,
       commandEvent('approve', 'anna', { untilMs: 9 }),
-      /was over at/,
+      /was valid until/,
     ],
     [
       'the same approval again',
@@ -85,7 +90,7 @@ describe('people', () => {
     ],
     ['a second pause', advanceAll(routedCanary, commandEvent('pause')), commandEvent('pause'), /already/],
     ['a resume of what runs', routedCanary, commandEvent('resume'), /nothing is paused/],
-    ['an abort of what ends', rollingBackState, commandEvent('abort'), /being taken back/],
+    ['an abort of what ends', rollingBackState, commandEvent('abort'), /being rolled back/],
     ['an approval after the end', ended, commandEvent('approve'), /has ended/],
   ])('%s changes nothing', (_name, state, event, sentence) => {
     const result = advance(state, event)

@@ -45,14 +45,14 @@ describe('a release policy', () => {
       { approval: { approvers: 1, withinMs: Number.POSITIVE_INFINITY } },
       'approval.withinMs',
     ],
-    ['a canary without stages', { stages: [] }, 'stages has at least one share'],
+    ['a canary without stages', { stages: [] }, 'stages needs at least one share'],
     ['a share of 0', { stages: [{ ...stage, shareBp: 0 }] }, 'stages[0].shareBp'],
     ['a share above the whole', { stages: [{ ...stage, shareBp: 10_001 }] }, 'stages[0].shareBp'],
-    ['a falling share', { stages: [stage, { ...stage, shareBp: 100 }] }, 'stages[1].shareBp rises'],
+    ['a falling share', { stages: [stage, { ...stage, shareBp: 100 }] }, 'stages[1].shareBp must rise'],
     [
       'a deadline before its minimum',
       { stages: [{ ...stage, deadlineMs: 1_000 }] },
-      'stages[0].deadlineMs is longer',
+      'stages[0].deadlineMs must be longer',
     ],
     ['a shadow of NaN requests', { shadow: { ...stage, minRequests: Number.NaN } }, 'shadow.minRequests'],
     [
@@ -63,7 +63,7 @@ describe('a release policy', () => {
     [
       'a lease that lapses between looks',
       { watch: { ...defaultWatch, exposureMs: 5_000 } },
-      'watch.exposureMs is longer',
+      'watch.exposureMs must be longer',
     ],
     ['a tick of 0', { watch: { ...defaultWatch, tickMs: 0 } }, 'watch.tickMs'],
     [
@@ -79,7 +79,7 @@ describe('a release policy', () => {
     [
       'a rolling release without stages',
       { strategy: 'rolling', stages: [] },
-      'stages has at least one share',
+      'stages needs at least one share',
     ],
     [
       'blue and green without a probation',
@@ -110,7 +110,7 @@ describe('a release policy', () => {
     ],
     ['an unknown way to be busy', { whenBusy: 'panic' as never }, 'whenBusy is one of'],
     ['an unknown end', { whenInconclusive: 'maybe' as never }, 'whenInconclusive is one of'],
-    ['a hotfix that nothing watches', { hotfix: { stages: [] } }, 'hotfix.stages has at least one share'],
+    ['a hotfix that nothing watches', { hotfix: { stages: [] } }, 'hotfix.stages needs at least one share'],
     [
       'a hotfix that asks for no request',
       { hotfix: { stages: [{ ...stage, minRequests: 0 }] } },
@@ -152,10 +152,10 @@ describe('a policy that comes with a request', () => {
     expect(issuesOfReplacement(asks(3, 1), own)).toEqual([])
     expect(issuesOfReplacement(asks(0), good)).toHaveLength(1)
     expect(issuesOfReplacement(asks(1, 5_000), own)).toEqual([
-      'approval.approvers is 1, and the model file asks for at least 2',
+      'approval.approvers is 1, the model file requires at least 2',
     ])
     for (const older of [asks(2), asks(2, 5_001)])
-      expect(issuesOfReplacement(older, own).join()).toMatch(/^requireDrill.withinMs is more than the 5000/)
+      expect(issuesOfReplacement(older, own).join()).toMatch(/^requireDrill.withinMs must be at most 5000/)
   })
 })
 

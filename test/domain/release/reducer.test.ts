@@ -149,7 +149,7 @@ describe('the way to promotion', () => {
 
   it('may not be opened for the champion itself, a drill without one, or a hotfix that nothing watches', () => {
     expect(issuesOfOpening({ ...releaseFacts, version: 'm_v1.0.0' })).toEqual([
-      'm_v1.0.0 is champion already',
+      'm_v1.0.0 is already champion',
     ])
     expect(issuesOfOpening({ ...firstFacts, drill: 'nan' })).toHaveLength(1)
     const hotfix = { by: 'anna', atMs: 0, reason: 'it is down' }
@@ -255,7 +255,7 @@ describe('what speaks against a candidate', () => {
       expect(advance(routedCanary, judgedEvent(verdict, false)).applied).toBe(false)
       const back = advanceAll(routedCanary, judgedEvent(verdict))
       expect(back.rollbackOrder).toMatchObject({ outcome: 'rolled_back', withdraw: false })
-      expect(back.rollbackOrder?.reason).toMatch(verdict === 'no_data' ? /no data/ : /could not be read/)
+      expect(back.rollbackOrder?.reason).toMatch(verdict === 'no_data' ? /no data/ : /unreadable evidence/)
     }
   })
 
@@ -273,7 +273,7 @@ describe('what speaks against a candidate', () => {
       extensions: 1,
     })
     expect(advanceAll(undecided, commandEvent('reject')).rollbackOrder?.outcome).toBe('rolled_back')
-    expect(advanceAll(undecided, stepEvents.timed_out).rollbackOrder?.reason).toMatch(/nobody decided/)
+    expect(advanceAll(undecided, stepEvents.timed_out).rollbackOrder?.reason).toMatch(/no decision within/)
     const last = advanceAll(probated, judgedEvent('inconclusive'))
     expect(last.undecidedStage).toBe('probation')
     expect(advance(last, commandEvent('promoteNow')).applied).toBe(false)
@@ -297,7 +297,7 @@ describe('what speaks against a candidate', () => {
       ({ ...stepEvents.superseded, over }) as StepEvent
     expect(advanceAll(waiting, ask('unexposed'))).toMatchObject({
       outcome: 'superseded',
-      reason: 'superseded by m_v1.2.0, asked for by olga: it is urgent',
+      reason: 'superseded by m_v1.2.0, requested by olga: it is urgent',
     })
     expect(advance(routedCanary, ask('unexposed')).applied).toBe(false)
     for (const state of [opened, waiting, routedShadow, routedCanary, undecided])
@@ -357,7 +357,7 @@ describe('what speaks against a candidate', () => {
     )
     const late = advanceAll(first, commandEvent('abort'), rolledBackEvent(true, 'm_v1.1.0'))
     expect(late.outcome).toBe('promoted')
-    expect(late.reason).toMatch(/no earlier proven version/)
+    expect(late.reason).toMatch(/no earlier version/)
   })
 })
 

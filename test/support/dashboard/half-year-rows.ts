@@ -176,7 +176,7 @@ async function writeDrills(
       recoveryMs: 2_450,
       passed: true,
       harmed: 0,
-      message: `canary 49 % errors against 0 % ${hostile}`,
+      message: `49 of 100 canary requests failed (49 %), control 0 % ${hostile}`,
     },
     {
       kind: 'nan',
@@ -184,7 +184,7 @@ async function writeDrills(
       recoveryMs: 1_990,
       passed: true,
       harmed: 0,
-      message: 'canary 51 % invalid outputs against 0 %',
+      message: '51 of 100 canary requests invalid (51 %), control 0 %',
     },
     {
       kind: 'slow',

@@ -55,7 +55,7 @@ describe('a release is not opened', () => {
     ],
     [
       'for the champion',
-      /was compared with|is champion already/,
+      /was compared with|is already champion/,
       async (_: FixtureModel, first: string) => first,
     ],
     [
@@ -118,7 +118,7 @@ describe('a release is not opened', () => {
     expect((await shapeless.result()).reason).toMatch(/policy cannot be read/)
     const careless = await fixtureModel.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
     expect((await careless.result()).reason).toMatch(
-      /approval.approvers is 0, and the model file asks for at least 1/,
+      /approval.approvers is 0, the model file requires at least 1/,
     )
     const free = await fixture.model({ ...quickPolicy, approval: { approvers: 0, withinMs: 1_000 } })
     const unseen = await free.start(await free.register())

@@ -60,7 +60,7 @@ describe('absence of evidence never promotes', () => {
     const release = await approved(await fixtureModel.start(version, { shadow: false, stages: twoStages }))
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringMatching(/no data to judge by.*no request/) as string,
+      reason: expect.stringMatching(/no data at the deadline.*no traffic/) as string,
     })
     expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
     // Nobody has shown that it is bad: it may be tried again.
@@ -134,14 +134,14 @@ describe('too little evidence', () => {
     const quiet = await approved(await fixtureModel.start(version, { shadow: false, stages, watch }))
     expect(await quiet.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringContaining('nobody decided') as string,
+      reason: expect.stringContaining('no decision within') as string,
     })
     const again = await approved(await fixtureModel.start(version, { shadow: false, stages }))
     await again.reaches('awaiting_decision')
     fixtureModel.traffic.invalid.set(version, 0.6)
     expect(await again.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringContaining('bad') as string,
+      reason: expect.stringContaining('failed') as string,
     })
   })
 })
@@ -186,7 +186,7 @@ describe('evidence against it', () => {
     })
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringContaining('the champion alone was right 60 times') as string,
+      reason: expect.stringContaining('only the champion was right in 60 pairs') as string,
     })
   })
 

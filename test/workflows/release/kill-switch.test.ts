@@ -99,7 +99,7 @@ it('a switch that is forgotten ends the release as a forgotten pause does', asyn
   await set('champion')
   expect(await release.result()).toMatchObject({
     outcome: 'rolled_back',
-    reason: expect.stringMatching(/there was no data to judge by: .* is pinned to its champion by olga/),
+    reason: expect.stringMatching(/no data at the deadline: .* is pinned to its champion by olga/),
   })
   await set('normal')
 })

@@ -119,7 +119,7 @@ describe('a release that comes while another is open', () => {
     await join(opened, { version: opened.second, preemption: 'unexposed' })
     expect(await opened.open.result()).toMatchObject({
       outcome: 'superseded',
-      reason: `superseded by ${opened.second}, asked for by olga`,
+      reason: `superseded by ${opened.second}, requested by olga`,
     })
     await openFor(opened.fixtureModel, opened.second)
     await handleOf(opened).signal('abort', { by: 'olga' })
@@ -232,7 +232,7 @@ describe('a hotfix', () => {
     })
     expect(await opened.open.result()).toMatchObject({
       outcome: 'superseded',
-      reason: `superseded by ${opened.second}, asked for by anna: it is down`,
+      reason: `superseded by ${opened.second}, requested by anna: it is down`,
     })
     const state = await openFor(opened.fixtureModel, opened.second)
     expect(state).toMatchObject({ hotfix: { by: 'anna', reason: 'it is down' }, policy: { stages: [short] } })

@@ -212,13 +212,13 @@ describe('shadow', () => {
     const started = await approved(way)
     await started.release.reaches('shadow')
     await compared(started, { champion: true, candidate: false }, 200)
-    await taken(started, /the champion alone was right/)
+    await taken(started, /only the champion was right/)
   })
   it('ends without a proof as its policy says, and the version may come again', async () => {
     const started = await approved({ ...way, shadow: { ...long, deadlineMs: 500 }, whenInconclusive: 'end' })
     expect(await started.release.result()).toMatchObject({
       outcome: 'expired',
-      reason: expect.stringMatching(/^inconclusive at the deadline: not proven yet/) as string,
+      reason: expect.stringMatching(/^inconclusive at the deadline: not yet proven/) as string,
     })
     const again = await started.fixtureModel.start(started.candidate, way)
     await again.reaches('awaiting_approval')
@@ -254,11 +254,11 @@ describe('ab', () => {
     })
     started.fixtureModel.traffic.invalid.set(started.champion, 0.05)
     started.fixtureModel.traffic.invalid.set(started.candidate, 0.05)
-    await taken(started, /inconclusive at the deadline: not decided yet/)
+    await taken(started, /inconclusive at the deadline: undecided/)
   })
   it('without any outcome is taken back for want of data', async () => {
     const started = await approved({ ...way('accuracy'), stages: [{ ...split, deadlineMs: 500 }] })
-    await taken(started, /there is no matured outcome of accuracy/)
+    await taken(started, /no matured outcomes of both arms/)
   })
   it('is taken back when its matured answers are wrong more often', async () => {
     const started = await approved(way('accuracy'))
@@ -279,7 +279,7 @@ describe('ab', () => {
       await Promise.all([answer(started.candidate, 50, 30), answer(started.champion, 50, 10)])
       await pause(60)
     }
-    await taken(started, /wrong answers .* on the candidate/)
+    await taken(started, /wrong predictions .* on the candidate/)
   })
 })
 

@@ -153,7 +153,7 @@ it('whoever starts a release does not choose how many have to agree', async () =
       status: 422,
       json: {
         code: 'invalid_policy',
-        issues: ['approval.approvers is 0, and the model file asks for at least 1'],
+        issues: ['approval.approvers is 0, the model file requires at least 1'],
       },
     })
 })

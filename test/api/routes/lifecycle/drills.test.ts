@@ -242,7 +242,7 @@ describe('the version of a drill', () => {
     })
     expect(
       await say('root', `/v1/releases/${release!.id}/promote-now`, { reason: 'let us see' }),
-    ).toMatchObject({ status: 409, json: { detail: 'it is a drill, which is never promoted' } })
+    ).toMatchObject({ status: 409, json: { detail: 'a drill is never promoted' } })
     // Nor by a state that says so.
     const { state } = (await findRelease(core.store, release!.id))!
     expect(await promote(core.deps)({ ...state, stage: 'promoting' })).toEqual({
@@ -346,7 +346,7 @@ describe('of the schedule, which nobody looks at', () => {
     await seatChampion(core.store, name, await register())
     const issue = () => issueOfDrills(core.store, { model: name, policy: asks })
     expect(await issue()).toBe(
-      `its policy asks for a drill, and there has been none; "bad" was not held 0 minutes ago: ${why}`,
+      `the policy requires a drill, and none has run; "bad" was skipped 0 minutes ago: ${why}`,
     )
     const held = {
       id: `drl_${name}1`,
@@ -362,7 +362,7 @@ describe('of the schedule, which nobody looks at', () => {
       sql`update drills set ended_at = now() - interval '2 minutes' where id = ${held.id}`,
     )
     expect(await issue()).toBe(
-      `the last drill "bad" was 2 minutes ago, its policy asks for one within 1; "bad" was not held 0 minutes ago: ${why}`,
+      `the last drill "bad" was 2 minutes ago, the policy requires one within 1; "bad" was skipped 0 minutes ago: ${why}`,
     )
   })
 })
@@ -386,7 +386,7 @@ describe('a policy that asks for drills', () => {
       status: 409,
       json: { code: 'drill_stale', detail: expect.stringMatching(why) as string },
     })
-    expect(await start()).toMatchObject(stale(/there has been none/))
+    expect(await start()).toMatchObject(stale(/none has run/))
     const drill = async (id: string, passed: boolean, kind: DrillKind = 'nan') => {
       await insertDrill(core.store, {
         id,
@@ -415,7 +415,7 @@ describe('a policy that asks for drills', () => {
     expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
     expect(await start({ policy })).toMatchObject({ status: 422, json: { code: 'invalid_policy' } })
     await drill(`drl_${name}2`, false)
-    expect(await start()).toMatchObject(stale(/"nan" has failed: nothing was found/))
+    expect(await start()).toMatchObject(stale(/"nan" failed: the fault was not detected/))
     const byHand = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,

@@ -38,7 +38,7 @@ it('who may not say it, what has no shape and a release that is unknown are refu
   )
   expect(await approve('ben', id)).toMatchObject({
     status: 409,
-    json: { code: 'command_refused', detail: expect.stringMatching(/has asked for the release/) as string },
+    json: { code: 'command_refused', detail: expect.stringMatching(/requested the release/) as string },
   })
   expect([await count(id), await count(id, 'command.recorded')]).toEqual([0, 0])
 })
@@ -119,7 +119,7 @@ it('an approval whose window is over, and one for a release that has ended, are 
   expect(await show(`/v1/commands/${late}`)).toMatchObject({
     state: 'refused',
     accepted: false,
-    message: expect.stringMatching(/was over at/) as string,
+    message: expect.stringMatching(/was valid until/) as string,
   })
   expect(await count(id, 'release.approve')).toBe(1)
   toTemporal.cut()
