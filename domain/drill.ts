@@ -2,7 +2,7 @@
  * Defines drills: releases of a deliberately faulty candidate that measure how soon the fault is detected and rolled back. A
  * defence that is never exercised may no longer work.
  */
-import { noDataPrefix } from './release/events.ts'
+import { noDataPrefix } from './verdict.ts'
 
 /** Each kind of drill with its fault and the expected reaction. */
 export const drillKinds = {

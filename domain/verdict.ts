@@ -28,3 +28,6 @@ export interface Verdict {
   /** The judge and its version, e.g. `canary@1`. */
   judge: string
 }
+
+/** Begins the reason of a rollback without data; a drill recognises its success by it. */
+export const noDataPrefix = 'no data at the deadline'

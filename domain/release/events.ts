@@ -88,6 +88,3 @@ export interface Advance {
   applied: boolean
   message: string
 }
-
-/** Begins the reason of a rollback without data; a drill recognises its success by it. */
-export const noDataPrefix = 'no data at the deadline'
