@@ -61,7 +61,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   tell('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
   tell('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
   tell('tenure_prediction_log_total', (add) => {
-    const { served, stored, dropped, recovered, markAway: lost } = log.counts()
+    const { served, stored, dropped, recovered, lost: lost } = log.counts()
     each(add, 'state', { served, stored, dropped, recovered, lost })
   })
   tell('tenure_prediction_log_rows', (add) => {

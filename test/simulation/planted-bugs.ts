@@ -239,7 +239,7 @@ export const plants: readonly Plant[] = [
     'lease-before-routes',
     'a replica that comes back believes its lease before it has read the routes',
     'api/serving/routing/replica-sync.ts',
-    'if (lent.at < lease.until) lease.until',
-    'if (lent.at < Infinity) lease.until',
+    'if (newLease.at < lease.until) lease.until',
+    'if (newLease.at < Infinity) lease.until',
   ),
 ]

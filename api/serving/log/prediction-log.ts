@@ -1,41 +1,48 @@
 /**
- * The prediction log of one replica, in best-effort mode: an answer never waits for it. Rows are encoded into blocks as
- * they are answered and copied to Postgres in the background; while it is away they go to disk, and when that is full they
- * are dropped and counted.
+ * Logs the predictions of a replica in best-effort mode: a response never waits for the log. Rows are encoded into blocks and copied
+ * to Postgres in the background; while Postgres is unavailable they go to disk, and when that is full they are dropped and counted.
  *
- * What is exact, and where:
- * - In a living process, at every moment: served = stored + spooled + waiting + dropped, in rows, as `counts` says.
- * - Of a process that was killed: how many it has served stands in a file that is written over at each row before its answer
- *   leaves (`account.ts`); how many of them are stored stands in Postgres, written in the transaction of the rows
- *   (`prediction_log_accounts`); what it has spooled is stored by the next process that opens the directory. Then its account is
- *   settled: served = stored + dropped, where dropped is what was in its memory, what it had dropped itself, and what of its
- *   spool cannot be read. So after any number of kills, and whoever of the two died first, the sums over all settled
- *   accounts are exact, and the rows in the table are those stored.
- * - A machine that loses power may have kept an older number of rows served; then fewer losses are known than there were.
+ * Counts are exact:
+ * - In a living process, at every moment: served = stored + spooled + waiting + dropped, in rows, as `counts` reports.
+ * - For a killed process: a file holds the number of served rows, written before each response (`served-counter.ts`), and Postgres
+ *   holds the number of stored rows, written in the transaction of the rows. The next process stores the spool and settles the
+ *   account: served = stored + dropped. So after any number of kills, of either side, the sums over settled accounts are exact.
+ * - After a power failure the file may hold an older number; then fewer losses are reported than there were.
  */
+import { withClient } from '../../../store/database/binary-copy.ts'
+import type { Store } from '../../../store/postgres.ts'
 import {
   copyPredictions,
   encodePrediction,
-  isKnown,
   isRefusal,
   sizeOf,
   storePredictions,
   type PredictionRecord,
   type Sift,
 } from '../../../store/serving/prediction-log.ts'
-import { withClient } from '../../../store/database/binary-copy.ts'
-import { settleAccount, type Entry } from '../../../store/serving/log-accounts.ts'
-import type { Store } from '../../../store/postgres.ts'
-import type { Spool, SpooledBlock } from './spool.ts'
+import {
+  bytesOfBlock,
+  createBlockBuffer,
+  recycleBlock,
+  returnNewest,
+  rotateBlock,
+  rowsOfBlocks,
+  startBlock,
+  takeNewest,
+  takeOldest,
+  type Block,
+} from './blocks.ts'
+import type { Spool } from './spool.ts'
+import { createSpoolRecovery } from './spool-recovery.ts'
 
 export interface PredictionLog {
-  /** Takes the record in, or counts it as dropped. Its arrays may be reused at once. */
+  /** Adds the record, or counts it as dropped. Its arrays may be reused at once. */
   append(origin: Uint8Array, record: PredictionRecord): void
-  /** Rows so far, of which each is one answered request. */
+  /** Rows so far; a row is one served request. */
   counts(): LogCounts
-  /** Resolves when everything taken in so far is stored, spooled or dropped. */
+  /** Resolves when everything appended so far is stored, spooled or dropped. */
   flush(): Promise<void>
-  /** Flushes what can be stored at once, spools the rest, and ends. */
+  /** Stores what can be stored at once, spools the rest, and ends. */
   close(): Promise<void>
 }
 
@@ -43,50 +50,41 @@ export interface LogCounts {
   served: number
   stored: number
   spooled: number
-  /** In memory, on their way. */
+  /** In memory. */
   waiting: number
   dropped: number
-  /** Rows of processes that have died, stored from their spools or lost with them; not part of this one's equation. */
+  /** Rows of dead processes, stored from their spools or lost with them; not part of this process's equation. */
   recovered: number
-  markAway: number
-  /** What the spool takes on the disk, with what dead processes have left there. */
+  lost: number
+  /** The size of the spool on the disk, with that of dead processes. */
   spoolBytes: number
 }
 
 export interface LogOptions {
   store: Store
   spool: Spool
-  /** What takes out of rows that lay on a disk those of persons who were erased meanwhile; nothing when nobody was. */
+  /** Excludes rows of persons who were erased after the rows were spooled; absent when there are none. */
   findSift?: () => Promise<Sift | undefined>
-  /** Told when the log begins and ends to do without Postgres, and of refused rows. */
+  /** Called when Postgres becomes unavailable or available to the log, and for refused rows. */
   onError: (message: string, error?: unknown) => void
   blockBytes?: number
-  /** Most bytes waiting in memory. */
+  /** Most bytes that wait in memory. */
   maxBytes?: number
   flushMs?: number
 }
 
-interface Block {
-  buffer: Buffer
-  used: number
-  rows: number
-}
-
 const uncounted =
-  'the disk does not keep how many rows of the prediction log are served: a kill would lose count of them'
+  'the disk does not store how many rows of the prediction log are served: after a kill the number of lost rows is unknown'
 
-/** How long Postgres is left alone after it did not answer. */
+/** How long the log does not call Postgres after a failure. */
 const retryMs = 500
 const blockBatchSize = 4
 
 export function openPredictionLog(options: LogOptions): PredictionLog {
-  const { store, spool, onError } = options
-  const blockBytes = options.blockBytes ?? 262_144
-  const maxBytes = options.maxBytes ?? 33_554_432
-  const full: Block[] = []
-  const free: Buffer[] = []
-  let current: Block = { buffer: Buffer.allocUnsafeSlow(blockBytes), used: 0, rows: 0 }
-  let fullBytes = 0
+  const { store, spool, onError, maxBytes = 33_554_432, flushMs = 100 } = options
+  const blocks = createBlockBuffer(options.blockBytes ?? 262_144)
+  const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, lost: 0 }
+  const recovery = createSpoolRecovery({ store, spool, counts, findSift: options.findSift, onError })
   let inFlight = 0
   let spoolFullUntil = 0
   let spilling = 0
@@ -94,77 +92,65 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
   let awayUntil = 0
   let away = false
   let running: Promise<void> | undefined
+  let draining: Promise<unknown> | undefined
   let closing = false
-  const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, markAway: 0 }
 
   const rotate = (): void => {
-    if (current.rows === 0) return
-    full.push(current)
-    fullBytes += current.used
-    current = { buffer: free.pop() ?? Buffer.allocUnsafeSlow(blockBytes), used: 0, rows: 0 }
+    if (!rotateBlock(blocks)) return
     wake()
-    if (fullBytes > maxBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
-  }
-  const recycle = (block: Block): void => {
-    if (block.buffer.byteLength === blockBytes && free.length < 16) free.push(block.buffer)
+    if (blocks.fullBytes > maxBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
   }
   const wake = (): void => {
     running ??= pump().finally(() => {
       running = undefined
-      if (full.length > 0) wake()
+      if (blocks.full.length > 0) wake()
     })
   }
-
   const pump = async (): Promise<void> => {
-    while (full.length > 0) {
-      const blocks = full.splice(0, blockBatchSize)
-      const rows = blocks.reduce((sum, block) => sum + block.rows, 0)
-      fullBytes -= blocks.reduce((sum, block) => sum + block.used, 0)
-      inFlight = rows
-      if (performance.now() < awayUntil || !(await storeBlocks(blocks))) await spoolBlocks(blocks)
+    while (blocks.full.length > 0) {
+      const batch = takeOldest(blocks, blockBatchSize)
+      inFlight = rowsOfBlocks(batch)
+      if (performance.now() < awayUntil || !(await storeBlocks(batch))) await spoolBlocks(batch)
       inFlight = 0
-      blocks.forEach(recycle)
+      for (const block of batch) recycleBlock(blocks, block)
     }
   }
   /**
-   * More comes than Postgres takes. The disk takes it for the time being, for it asks for a fiftieth of the processor time that
-   * Postgres needs for the same rows; the memory is for what the disk does not take either.
+   * Moves blocks to the disk while more rows arrive than Postgres stores: a row costs a fiftieth of the processor time there. The
+   * memory is for what the disk cannot take.
    */
   const spill = async (): Promise<void> => {
-    while (!closing && fullBytes > maxBytes / 2 && performance.now() >= spoolFullUntil) {
-      const block = full.pop()
+    while (!closing && blocks.fullBytes > maxBytes / 2 && performance.now() >= spoolFullUntil) {
+      const block = takeNewest(blocks)
       if (block === undefined) return
-      fullBytes -= block.used
       spilling = block.rows
-      const onDisk = await spool.append({ rows: block.rows, bytes: bytesOf(block) })
+      const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })
       spilling = 0
       if (onDisk) {
         counts.spooled += block.rows
-        recycle(block)
+        recycleBlock(blocks, block)
       } else {
-        full.push(block)
-        fullBytes += block.used
+        returnNewest(blocks, block)
         spoolFullUntil = performance.now() + retryMs
         wake()
       }
     }
   }
-  /** Whether Postgres has them now; what it refuses is counted as dropped. */
-  const storeBlocks = async (blocks: Block[]): Promise<boolean> => {
-    const rows = blocks.reduce((sum, block) => sum + block.rows, 0)
+  /** Whether Postgres has the rows; those that it refuses count as dropped. */
+  const storeBlocks = async (batch: Block[]): Promise<boolean> => {
     try {
-      await withClient(store, (client) =>
-        copyPredictions(client, blocks.map(bytesOf), { account: spool.account, rows }),
-      )
+      const rows = rowsOfBlocks(batch)
+      const entry = { account: spool.account, rows }
+      await withClient(store, (client) => copyPredictions(client, batch.map(bytesOfBlock), entry))
       settle(rows, 0)
       return true
     } catch (error) {
       if (!isRefusal(error)) return markAway(error)
     }
     try {
-      for (const block of blocks) {
+      for (const block of batch) {
         const refused = await withClient(store, (client) =>
-          storePredictions(client, bytesOf(block), spool.account),
+          storePredictions(client, bytesOfBlock(block), spool.account),
         )
         if (refused > 0) onError(`Postgres refused ${refused} rows of the prediction log`)
         settle(block.rows - refused, refused)
@@ -183,70 +169,26 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
     away = false
   }
   const markAway = (error: unknown): false => {
-    if (!away) onError('the prediction log does without Postgres', error)
+    if (!away) onError('the prediction log does not reach Postgres', error)
     away = true
     awayUntil = performance.now() + retryMs
     return false
   }
-  const spoolBlocks = async (blocks: Block[]): Promise<void> => {
-    for (const block of blocks) {
+  const spoolBlocks = async (batch: Block[]): Promise<void> => {
+    for (const block of batch) {
       if (block.rows === 0) continue
-      const onDisk = await spool.append({ rows: block.rows, bytes: bytesOf(block) })
-      if (onDisk) counts.spooled += block.rows
-      else counts.dropped += block.rows
+      const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })
+      counts[onDisk ? 'spooled' : 'dropped'] += block.rows
       inFlight -= block.rows
     }
   }
-  /** Most of it has never been sent, and then this is a third of the work. Answers how many rows are refused. */
-  const storedFromDisk = async (bytes: Buffer, entry: Entry): Promise<number> => {
-    const sift = await options.findSift?.()
-    if (sift !== undefined)
-      return withClient(store, (client) => storePredictions(client, bytes, entry.account, sift))
-    try {
-      await withClient(store, (client) => copyPredictions(client, [bytes], entry))
-      return 0
-    } catch (error) {
-      if (!isRefusal(error) && !isKnown(error)) throw error
-    }
-    return withClient(store, (client) => storePredictions(client, bytes, entry.account))
-  }
-  const restore = async ({ rows, bytes, account }: SpooledBlock): Promise<void> => {
-    const refused = await storedFromDisk(bytes, { account, rows })
-    if (account === spool.account) {
-      counts.spooled -= rows
-      counts.stored += rows - refused
-      counts.dropped += refused
-    } else counts.recovered += rows - refused
-  }
-  /** Closes the accounts of dead processes of which nothing waits here any more. */
-  const settleLeft = async (): Promise<void> => {
-    for (const left of spool.left()) {
-      const markAway = await settleAccount(store, { account: left.name, served: left.served })
-      counts.markAway += markAway
-      if (markAway > 0)
-        onError(`a process that has ended took ${markAway} rows of the prediction log with it`)
-      await spool.forget(left)
-    }
-  }
-  let draining: Promise<unknown> | undefined
   const drain = (): void => {
-    if (closing || performance.now() < awayUntil || fullBytes > maxBytes / 4) return
+    if (closing || performance.now() < awayUntil || blocks.fullBytes > maxBytes / 4) return
     if (spool.bytes() === 0 && spool.left().length === 0) return
-    draining ??= spool
-      .drain(restore)
-      .then((drained) => {
-        counts.spooled -= drained?.lostRows ?? 0
-        counts.dropped += drained?.lostRows ?? 0
-        return settleLeft()
-      })
+    draining ??= recovery
+      .drain()
       .catch(markAway)
       .finally(() => (draining = undefined))
-  }
-  /** Whatever waits on the disk is settled by the next process. */
-  const settleOwn = async (): Promise<void> => {
-    if (spool.bytes() > 0 || counts.spooled > 0) return
-    if (counts.served > 0) await settleAccount(store, { account: spool.account, served: counts.served })
-    await spool.close()
   }
   const flush = async (): Promise<void> => {
     rotate()
@@ -255,19 +197,20 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
   const timer = setInterval(() => {
     rotate()
     drain()
-  }, options.flushMs ?? 100)
+  }, flushMs)
 
   return {
     append(origin, record) {
       counts.served++
       if (!spool.count(counts.served)) onError(uncounted)
       const need = sizeOf(origin, record)
-      if (current.used + need > current.buffer.byteLength) {
+      if (blocks.current.used + need > blocks.current.buffer.byteLength) {
         rotate()
-        if (need > current.buffer.byteLength && fullBytes + need <= maxBytes)
-          current = { buffer: Buffer.allocUnsafeSlow(need), used: 0, rows: 0 }
+        if (need > blocks.current.buffer.byteLength && blocks.fullBytes + need <= maxBytes)
+          startBlock(blocks, need)
       }
-      if (fullBytes + current.used + need > maxBytes || need > current.buffer.byteLength) {
+      const { current } = blocks
+      if (blocks.fullBytes + current.used + need > maxBytes || need > current.buffer.byteLength) {
         counts.dropped++
         return
       }
@@ -277,7 +220,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
     counts: () => ({
       ...counts,
       spoolBytes: spool.bytes(),
-      waiting: current.rows + inFlight + spilling + full.reduce((sum, block) => sum + block.rows, 0),
+      waiting: blocks.current.rows + inFlight + spilling + rowsOfBlocks(blocks.full),
     }),
     flush,
     async close() {
@@ -285,11 +228,9 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       clearInterval(timer)
       await flush()
       await draining
-      await settleOwn().catch((error: unknown) =>
-        onError('the account of the prediction log stays open', error),
-      )
+      await recovery
+        .settleOwn()
+        .catch((error: unknown) => onError('the account of the prediction log stays open', error))
     },
   }
 }
-
-const bytesOf = (block: Block): Buffer => block.buffer.subarray(0, block.used)

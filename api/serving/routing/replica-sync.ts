@@ -1,6 +1,6 @@
 /**
- * What keeps one replica in step with the others: its lease, the routes it reads, what it acknowledges, the counts it hands
- * on. Each has its own loop and its own deadline, so that one slow statement delays nothing else.
+ * Keeps a replica in step with the database: renews its lease, reads the routes, acknowledges them, and writes its counts. Each task
+ * has its own loop and deadline, so that one slow statement delays nothing else.
  */
 import {
   acknowledge,
@@ -40,11 +40,11 @@ export interface ReplicaDeps {
   shadow: Shadow
   switches: KillSwitches
   counters: CounterRegistry
-  /** Knows what this process needs of its machine; nothing is said of it when absent. */
+  /** Measures what this process needs of its machine; nothing is reported when absent. */
   meter?: Meter
   replica: Replica
   leaseMs: number
-  /** Whether versions may be made to answer wrongly for a drill. */
+  /** Whether a drill may inject faults into versions. */
   drills: boolean
   onError: (what: string, error: unknown) => void
   onFault: (version: string, invalidShare: number) => void
@@ -53,46 +53,43 @@ export interface ReplicaDeps {
 export interface RunningReplica {
   /** Reads the routes once more, now. */
   refresh(): Promise<void>
-  /** Hands on what is counted, gives the lease back and ends. */
+  /** Writes the last counts, returns the lease and ends. */
   stop(): Promise<void>
 }
 
 const pollMs = 2_000
-/** Ticks shorter than this are handed on late. */
-const rollMs = 50
-/** How long counts for drift wait; they are for windows of hours. */
+/** Shorter ticks are written late. */
+const countsMs = 50
+/** How often feature histograms are written; drift is judged on windows of hours. */
 const histogramMs = 5_000
-/** How often a replica says what it needs of its machine. */
 const resourcesMs = 10_000
+const pairsMs = 500
 const tickBatchSize = 1_000
 const pairBatchSize = 500
 
 export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
-  const { store, histograms: bins, clock, lease, routing, shadow, switches, counters, replica } = deps
+  const { store, clock, lease, routing, counters, replica } = deps
   const reportError = (what: string) => (error: unknown) => deps.onError(what, error)
+  const acknowledger = createAcknowledger(deps)
+  const { writeCounts, writeHistograms } = createCountWriter(deps)
   let registered = false
   /**
-   * A lease after a time without one. While this replica counted as gone nobody waited for it, and a version may have been
-   * taken back everywhere else: it holds only when the routes have been read after the database has counted it in.
+   * A lease that follows a time without one. Meanwhile releases did not wait for this replica, and a version may have been rolled
+   * back: the lease starts when the routes have been read after the database has stored it.
    */
   let pendingLease: { at: number; until: number } | undefined
-  /** When the routes that were read last were asked for. */
+  /** When the last successful read of the routes started. */
   let readAt = clock.now()
-  /** Whether the database may have forgotten what it was told. */
-  let mustRepeat = false
-  let remembered = ''
-  let writtenLevels = '[]'
-  let lastPairs = 0
+  let storedRoutes = ''
 
-  // In a drill this replica is as good as cut off for a while: it says nothing and hears nothing, and falls back by itself.
+  // A drill simulates the loss of this replica: it neither writes nor reads, and falls back by itself.
   let silentUntil = 0
   const isSilent = (): boolean => clock.now() < silentUntil
 
   const renew = async (): Promise<void> => {
     if (!isSilent()) silentUntil = clock.now() + (await readSilence(store, replica.id))
     if (isSilent()) return
-    // Whoever cannot read the routes is in step with nobody: with its lease renewed it would go on with what was taken back
-    // everywhere else, and be waited for.
+    // A replica that cannot read the routes must lose its lease: otherwise it would serve a version that is rolled back elsewhere.
     if (clock.now() - readAt > deps.leaseMs) await routes.wake()
     const sentAt = clock.now()
     const unreadMs = Math.round(sentAt - readAt)
@@ -117,88 +114,40 @@ export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
       lease.until = Math.max(lease.until, pendingLease.until)
       pendingLease = undefined
     }
-    if (deps.drills) await takeFaults(deps)
-    await writeAcknowledgements()
-    await writeFallbackLevels()
+    if (deps.drills) await injectFaults(deps)
+    if (registered) await acknowledger.write()
     const now = JSON.stringify(routing.remembered())
-    if (now === remembered) return
+    if (now === storedRoutes) return
     await deps.cache.remember(routing.remembered())
-    remembered = now
+    storedRoutes = now
   }
-  const writeAcknowledgements = async (): Promise<void> => {
-    if (!registered) return
-    if (mustRepeat) {
-      for (const { route } of routing.live())
-        if (!routing.problems().has(route.model))
-          await acknowledge(store, { replica: replica.id, ...placeOf(route) })
-      writtenLevels = ''
-      mustRepeat = false
-    }
-    for (const acknowledgement of routing.acknowledgements()) {
-      await acknowledge(store, { replica: replica.id, ...acknowledgement })
-      routing.acknowledged(acknowledgement)
-    }
-    for (const acknowledgement of switches.acknowledgements()) {
-      await acknowledgeFlag(store, { replica: replica.id, ...acknowledgement })
-      switches.acknowledged(acknowledgement)
-    }
-  }
-  /** Which models are not answered by their champion here, when they are others than was said last. */
-  const writeFallbackLevels = async (): Promise<void> => {
-    const standing = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
-    const text = JSON.stringify(standing)
-    if (!registered || text === writtenLevels) return
-    await writeRungs(store, { replica: replica.id, standing })
-    writtenLevels = text
-  }
-  const writeCounts = async (): Promise<void> => {
-    counters.closeTick()
-    while (counters.closed.length > 0) {
-      const ticks = counters.closed.slice(0, tickBatchSize)
-      await writeTicks(store, { replica: replica.id, ticks })
-      // The oldest may have been dropped meanwhile, for room; only what was written is taken away.
-      const written = new Set(ticks)
-      counters.closed.splice(0, counters.closed.findLastIndex((tick) => written.has(tick)) + 1)
-    }
-    if (shadow.pairs.length === 0 || clock.now() - lastPairs < 500) return
-    lastPairs = clock.now()
-    const pairs = shadow.pairs.slice(0, pairBatchSize)
-    await insertPairs(store, pairs)
-    shadow.pairs.splice(0, pairs.length)
-  }
-
-  const writeHistograms = async (): Promise<void> => {
-    const rows = bins.pending()
-    if (rows.length === 0) return
-    await writeFeatureCounts(store, { replica: replica.id, rows })
-    bins.markStored()
-  }
-
+  const { meter } = deps
   const leases = startLoop(renew, {
     everyMs: deps.leaseMs / 3,
     onError: reportError('the lease was not renewed'),
   })
   const routes = startLoop(follow, { everyMs: pollMs, onError: reportError('the routes were not read') })
-  const counts = startLoop(writeCounts, {
-    everyMs: rollMs,
-    onError: reportError('counts were not handed on'),
-  })
-  const histogramLoop = startLoop(writeHistograms, {
-    everyMs: histogramMs,
-    onError: reportError('the counts of features were not handed on'),
-  })
-  const { meter } = deps
-  const needs =
-    meter &&
-    startLoop(
-      async () => {
-        if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
-      },
-      { everyMs: resourcesMs, onError: reportError('what this replica needs was not said') },
+  const loops = [
+    leases,
+    routes,
+    startLoop(writeCounts, { everyMs: countsMs, onError: reportError('counts were not stored') }),
+    startLoop(writeHistograms, {
+      everyMs: histogramMs,
+      onError: reportError('the feature histograms were not stored'),
+    }),
+  ]
+  if (meter !== undefined)
+    loops.push(
+      startLoop(
+        async () => {
+          if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
+        },
+        { everyMs: resourcesMs, onError: reportError('the resource usage was not stored') },
+      ),
     )
   const unlisten = store.listen('tenure_routing', (payload) => {
-    // A new connection: the server may be another one, or the same one from a backup, without what it was told last.
-    if (payload === undefined) mustRepeat = true
+    // A new connection may lead to another server, or to one restored from a backup, without the acknowledgements.
+    if (payload === undefined) acknowledger.repeatAll()
     void routes.wake()
   })
 
@@ -207,14 +156,74 @@ export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
     async stop() {
       await unlisten()
       meter?.stop()
-      const loops = [leases, routes, counts, histogramLoop, ...(needs === undefined ? [] : [needs])]
       await Promise.all(loops.map((loop) => loop.stop()))
       counters.closeTick(true)
       await Promise.all([writeCounts(), writeHistograms()]).catch(
-        reportError('the last counts were not handed on'),
+        reportError('the last counts were not stored'),
       )
       lease.until = 0
-      await endLease(store, replica.id).catch(reportError('the lease was not given back'))
+      await endLease(store, replica.id).catch(reportError('the lease was not returned'))
+    },
+  }
+}
+
+/** Writes which routes and kill switches this replica follows, and its fallback levels, when they have changed. */
+function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) {
+  let mustRepeat = false
+  let writtenLevels = '[]'
+  const writeFallbackLevels = async (): Promise<void> => {
+    const standing = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
+    const text = JSON.stringify(standing)
+    if (text === writtenLevels) return
+    await writeRungs(store, { replica: replica.id, standing })
+    writtenLevels = text
+  }
+  return {
+    repeatAll: () => void (mustRepeat = true),
+    async write() {
+      if (mustRepeat) {
+        for (const { route } of routing.live())
+          if (!routing.problems().has(route.model))
+            await acknowledge(store, { replica: replica.id, ...placeOf(route) })
+        writtenLevels = ''
+        mustRepeat = false
+      }
+      for (const acknowledgement of routing.acknowledgements()) {
+        await acknowledge(store, { replica: replica.id, ...acknowledgement })
+        routing.acknowledged(acknowledgement)
+      }
+      for (const acknowledgement of switches.acknowledgements()) {
+        await acknowledgeFlag(store, { replica: replica.id, ...acknowledgement })
+        switches.acknowledged(acknowledgement)
+      }
+      await writeFallbackLevels()
+    },
+  }
+}
+
+function createCountWriter({ store, counters, shadow, histograms, clock, replica }: ReplicaDeps) {
+  let lastPairs = 0
+  return {
+    async writeCounts() {
+      counters.closeTick()
+      while (counters.closed.length > 0) {
+        const ticks = counters.closed.slice(0, tickBatchSize)
+        await writeTicks(store, { replica: replica.id, ticks })
+        // The oldest ticks may have been dropped meanwhile for room; only the written ones are removed.
+        const written = new Set(ticks)
+        counters.closed.splice(0, counters.closed.findLastIndex((tick) => written.has(tick)) + 1)
+      }
+      if (shadow.pairs.length === 0 || clock.now() - lastPairs < pairsMs) return
+      lastPairs = clock.now()
+      const pairs = shadow.pairs.slice(0, pairBatchSize)
+      await insertPairs(store, pairs)
+      shadow.pairs.splice(0, pairs.length)
+    },
+    async writeHistograms() {
+      const rows = histograms.pending()
+      if (rows.length === 0) return
+      await writeFeatureCounts(store, { replica: replica.id, rows })
+      histograms.markStored()
     },
   }
 }
@@ -225,8 +234,8 @@ const placeOf = ({ model, epoch, generation }: Route): Pick<Route, 'model' | 'ep
   generation,
 })
 
-/** Loud, because a flag that is forgotten would break a healthy version. */
-async function takeFaults({ store, routing, onFault }: ReplicaDeps): Promise<void> {
+/** Sets the faults of a drill and reports each change, because a fault that is not removed breaks a healthy version. */
+async function injectFaults({ store, routing, onFault }: ReplicaDeps): Promise<void> {
   const faults = await readFaults(store)
   for (const loaded of routing.loaded()) {
     const invalidShare = Number(faults[loaded.version]?.invalidShare ?? 0)

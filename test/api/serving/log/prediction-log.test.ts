@@ -172,7 +172,7 @@ describe('the log', () => {
     expect(dropped).toBe(0)
     expect(stored).toBe(served)
     expect((await storedRows()) - before).toBe(served)
-    expect(troubles).toContain('the prediction log does without Postgres')
+    expect(troubles).toContain('the prediction log does not reach Postgres')
     expect(troubles).toContain('the prediction log reaches Postgres again')
   })
 
@@ -303,12 +303,12 @@ describe('what a dead process has left on the disk', () => {
   it('is stored by the next one, once, and what was lost with its memory is counted', async () => {
     const directory = await orphaned()
     const [one, two] = await Promise.all([logOf({ directory }), logOf({ directory })])
-    await until(() => one.log.counts().markAway + two.log.counts().markAway === 7, 'the account')
+    await until(() => one.log.counts().lost + two.log.counts().lost === 7, 'the account')
     expect(one.log.counts().recovered + two.log.counts().recovered).toBe(100)
     expect(await sumAccounts(store)).toEqual({ accounts: 1, open: 0, served: 107, stored: 100, dropped: 7 })
     expect(await storedRows()).toBe(100)
     expect([...one.troubles, ...two.troubles]).toEqual([
-      'a process that has ended took 7 rows of the prediction log with it',
+      'a process that has ended lost 7 rows of the prediction log',
     ])
     expectBalance(one.log)
   })
@@ -387,6 +387,6 @@ describe('a process that ends', () => {
     serve(log, 3)
     await log.flush()
     expect(log.counts()).toMatchObject({ served: 3, stored: 3 })
-    expect(troubles[0]).toMatch(/does not keep how many rows/)
+    expect(troubles[0]).toMatch(/does not store how many rows/)
   })
 })

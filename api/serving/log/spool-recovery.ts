@@ -1,0 +1,84 @@
+/**
+ * Stores the rows that lie in the spool, those of dead processes included, and settles the accounts of dead processes.
+ * A settled account satisfies served = stored + dropped.
+ */
+import { withClient } from '../../../store/database/binary-copy.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { settleAccount, type Entry } from '../../../store/serving/log-accounts.ts'
+import {
+  copyPredictions,
+  isKnown,
+  isRefusal,
+  storePredictions,
+  type Sift,
+} from '../../../store/serving/prediction-log.ts'
+import type { Spool, SpooledBlock } from './spool.ts'
+
+/** The counts of the log that the recovery changes, in rows. */
+export interface RecoveryCounts {
+  served: number
+  stored: number
+  spooled: number
+  dropped: number
+  recovered: number
+  lost: number
+}
+
+export interface RecoveryOptions {
+  store: Store
+  spool: Spool
+  counts: RecoveryCounts
+  /** Excludes rows of persons who were erased after the rows were spooled; absent when there are none. */
+  findSift?: () => Promise<Sift | undefined>
+  onError: (message: string, error?: unknown) => void
+}
+
+export interface SpoolRecovery {
+  /** Stores everything in the spool and settles what is left of dead processes. Throws when Postgres is unavailable. */
+  drain(): Promise<void>
+  /** Settles the account of this process, unless the next one has rows to store. */
+  settleOwn(): Promise<void>
+}
+
+export function createSpoolRecovery(options: RecoveryOptions): SpoolRecovery {
+  const { store, spool, counts, onError } = options
+  /** Resolves with the number of refused rows. A copy costs a third of the checked insert, and most rows were never sent. */
+  const storeRows = async (bytes: Buffer, entry: Entry): Promise<number> => {
+    const sift = await options.findSift?.()
+    if (sift !== undefined)
+      return withClient(store, (client) => storePredictions(client, bytes, entry.account, sift))
+    try {
+      await withClient(store, (client) => copyPredictions(client, [bytes], entry))
+      return 0
+    } catch (error) {
+      if (!isRefusal(error) && !isKnown(error)) throw error
+    }
+    return withClient(store, (client) => storePredictions(client, bytes, entry.account))
+  }
+  const restore = async ({ rows, bytes, account }: SpooledBlock): Promise<void> => {
+    const refused = await storeRows(bytes, { account, rows })
+    if (account === spool.account) {
+      counts.spooled -= rows
+      counts.stored += rows - refused
+      counts.dropped += refused
+    } else counts.recovered += rows - refused
+  }
+  return {
+    async drain() {
+      const drained = await spool.drain(restore)
+      counts.spooled -= drained?.lostRows ?? 0
+      counts.dropped += drained?.lostRows ?? 0
+      for (const left of spool.left()) {
+        const lost = await settleAccount(store, { account: left.name, served: left.served })
+        counts.lost += lost
+        if (lost > 0) onError(`a process that has ended lost ${lost} rows of the prediction log`)
+        await spool.forget(left)
+      }
+    },
+    async settleOwn() {
+      if (spool.bytes() > 0 || counts.spooled > 0) return
+      if (counts.served > 0) await settleAccount(store, { account: spool.account, served: counts.served })
+      await spool.close()
+    },
+  }
+}
