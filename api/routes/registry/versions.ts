@@ -7,9 +7,9 @@ import { comparedOf } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { cursorOfKey, keyOfCursor } from '../../services/version-cursor.ts'
+import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
 import { resolveVersion } from '../../services/resolve-version.ts'
-import { versionSearchFields } from '../../services/version-search.ts'
+import { versionSearchFields } from '../../http/version-search.ts'
 import { expectInOrder, limit, toWire } from '../../http/schemas.ts'
 
 const versionText = z.string().min(1).max(200)

@@ -1,7 +1,7 @@
 /** Renders the search form of the versions page. */
 import { versionStatuses } from '../../../../domain/registry/version-query.ts'
 import type { PageElement } from '../../page.ts'
-import { versionStatusNames } from '../../../services/version-search.ts'
+import { versionStatusNames } from '../../../http/version-search.ts'
 
 const orders = [
   ['newest', 'newest first'],

@@ -1,8 +1,8 @@
 /** Searches the versions of all models by text, metric, date, status and data. */
 import { z } from 'zod'
 import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
-import { cursorOfKey, keyOfCursor } from '../../../services/version-cursor.ts'
-import { versionSearchFields } from '../../../services/version-search.ts'
+import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
+import { versionSearchFields } from '../../../http/version-search.ts'
 import { expectInOrder } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'

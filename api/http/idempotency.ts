@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
 import { claimRequest, keepAnswer, releaseClaim, type RequestName } from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
-import type { RouteResponse, RouteRequest, RouteDefinition } from '../http/route.ts'
+import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 import type { Log } from '../deps.ts'
 import { runOrDefer } from './deferred-commands.ts'
 

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { VersionOrder } from '../../domain/registry/version-query.ts'
 import type { VersionKey } from '../../store/registry/version-search.ts'
-import { decodeCursor, encodeCursor } from '../http/page-cursor.ts'
+import { decodeCursor, encodeCursor } from './page-cursor.ts'
 
 const timeKey = z.tuple([
   z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),

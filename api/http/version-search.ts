@@ -7,8 +7,8 @@ import {
   versionStatuses,
   type VersionStatus,
 } from '../../domain/registry/version-query.ts'
-import { cursorText } from '../http/page-cursor.ts'
-import { modelName, parsedBy, searchedMoment } from '../http/schemas.ts'
+import { cursorText } from './page-cursor.ts'
+import { modelName, parsedBy, searchedMoment } from './schemas.ts'
 
 export const versionStatusNames = Object.keys(versionStatuses) as VersionStatus[]
 
