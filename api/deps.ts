@@ -32,3 +32,6 @@ export interface ApiDeps {
   /** Why this process wants no more requests; nothing while it does. */
   stopping: () => string | undefined
 }
+
+/** What the use cases in `services` need. */
+export type CommandDeps = Pick<ApiDeps, 'store' | 'temporal' | 'log' | 'signer' | 'serving'>

@@ -165,7 +165,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./listener.ts'),
     import('./services/command-delivery.ts'),
   ])
-  const { listener, routes } = createApplication({
+  const { listener } = createApplication({
     store,
     authentication,
     serving,
@@ -179,7 +179,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   mounted.rest = listener
   for (const asked of early.splice(0)) handle(...asked)
-  const stopDelivery = startDelivery({ store, temporal, log: logger, routes }, trouble)
+  const stopDelivery = startDelivery({ store, temporal, log: logger, signer, serving }, trouble)
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, maxConnections })

@@ -103,6 +103,6 @@ export const operationsForms: readonly FormEntry[] = [
     path: '/alerts/:id',
     allow: alertHandlers,
     summary: 'Acknowledge or resolve an alert.',
-    find: async () => (await import('./pages/operations/alert-action.ts')).updateAlert,
+    find: async () => (await import('./pages/operations/alert-action.ts')).submitAlertAction,
   },
 ]

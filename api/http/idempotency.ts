@@ -9,8 +9,6 @@ import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/e
 import { claimRequest, keepAnswer, releaseClaim, type RequestName } from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
-import type { Log } from '../deps.ts'
-import { runOrDefer } from './deferred-commands.ts'
 
 /** Longer than any command takes; a replica that dies over one holds the others back for so long. */
 const holdMs = 60_000
@@ -35,14 +33,13 @@ const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
  * another command, or when the answer was a secret.
  */
 export async function executeIdempotent(
-  deps: { store: Store; log: Log },
+  { store }: { store: Store },
   route: RouteDefinition,
   asked: Omit<RouteRequest<unknown, unknown>, 'command'> & { path: string },
 ): Promise<RouteResponse> {
-  const { store } = deps
   const ask = { ...asked, command: randomUUID() as string }
   const name = ask.header(idempotencyHeader)
-  if (name === undefined || ask.actor === undefined || !mayRepeat(route)) return runOrDefer(deps, route, ask)
+  if (name === undefined || ask.actor === undefined || !mayRepeat(route)) return route.handle(ask)
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
     throw new DomainError('invalid_request', `${idempotencyHeader} is 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
@@ -52,7 +49,7 @@ export async function executeIdempotent(
   for (;;) {
     const claim = await claimRequest(store, { ...request, hash, holder, holdMs })
     if (claim.kind === 'claimed')
-      return runFirst({ ...deps, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
+      return runFirst({ store, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
     if (claim.kind === 'answered') return replay(claim.answer as Kept)
     if (claim.kind === 'other')
       throw new DomainError('idempotency_conflict', `${JSON.stringify(name)} was given to another command`)
@@ -64,13 +61,12 @@ export async function executeIdempotent(
 
 interface First {
   store: Store
-  log: Log
   route: RouteDefinition
   ask: RouteRequest<unknown, unknown>
   claim: RequestName & { holder: string }
 }
 
-async function runFirst({ store, log, route, ask, claim }: First): Promise<RouteResponse> {
+async function runFirst({ store, route, ask, claim }: First): Promise<RouteResponse> {
   let isKept = false
   const keep = async (database: Database, { status = 200, json }: RouteResponse): Promise<void> => {
     const kept: Kept = route.secretResponse ? { shown: true } : { status, json }
@@ -78,7 +74,7 @@ async function runFirst({ store, log, route, ask, claim }: First): Promise<Route
     isKept = true
   }
   try {
-    const answer = await runOrDefer({ store, log }, route, { ...ask, keep })
+    const answer = await route.handle({ ...ask, keep })
     if (!isKept) await keep(store, answer)
     return answer
   } catch (error) {

@@ -5,7 +5,6 @@
 import type { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { roles, type Role } from '../../domain/roles.ts'
-import type { StartName } from '../../store/release/command-outbox.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { Session } from '../auth/session.ts'
@@ -54,8 +53,6 @@ export interface RouteRequest<Body, Query> {
   keep?: (database: Database, answer: RouteResponse) => Promise<void>
   /** Names the command. It stays when the same is sent again under the name that its sender gave it, and when it is carried out later. */
   command: string
-  /** When it was written down (ISO 8601), of what is carried out later. */
-  recordedAt?: string
   /** Of whom the request comes from on a page. */
   session: Session | undefined
   /** The path with its query, as it was asked for. */
@@ -99,8 +96,6 @@ interface RouteFacts {
   page?: true
   /** Its answer holds a secret: it is shown this once and kept nowhere, also not for a repetition. */
   secretResponse?: true
-  /** Starts this of a model. While Temporal is away it is written down, and carried out when it is back. */
-  startsWorkflow?: StartName
 }
 
 export interface RouteSpec<Body, Query> extends RouteFacts {

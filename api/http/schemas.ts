@@ -1,6 +1,7 @@
 /** How values stand in JSON: snake_case at the first level, which is ours; what lies deeper is data and stays as it is. */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { parseMoment, type Parsed } from '../../domain/registry/version-query.ts'
 
 export function toWire<T extends object>(value: T): Record<string, unknown> {
@@ -28,6 +29,9 @@ const skewMs = 60_000
  * replica: one whose own clock is behind would refuse what has just happened.
  */
 export const pastMoment = (nowMs: () => number) => moment.refine(isPast(nowMs), { error: 'is in the future' })
+
+/** A policy in a body, which the use case validates. */
+export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null)
 
 export const modelName = z.string().min(1).max(100)
 

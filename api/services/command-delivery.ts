@@ -1,73 +1,82 @@
 /**
- * Sends what was written down for releases while Temporal was away, and starts what was to be started. Every replica does it, for a
- * replica that died may be the one that had taken a command in. To a release it sends by signal, which Temporal keeps although no
- * worker is back yet, and it sends again until the release has answered: between sending and saying so a process may die, and a run
- * may end over a signal that nobody has read.
+ * Delivers deferred commands when Temporal is back. Every replica delivers, because the replica that stored a command may be down.
+ * A command for a release is a signal, sent again until the release responds, because a run may end before it reads a signal.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { findActiveKeys } from '../../store/access/api-keys.ts'
+import type { Store } from '../../store/postgres.ts'
 import {
   claimDue,
+  completeStart,
   markCommandSent,
-  reschedule,
   refuseParcel,
+  reschedule,
   type OutboxItem,
   type Start,
+  type StartName,
 } from '../../store/release/command-outbox.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
-import type { RouteDefinition } from '../http/route.ts'
-import type { ApiDeps } from '../deps.ts'
-import { runDeferred } from './deferred-commands.ts'
+import { requireRole, type Actor } from '../auth/authentication.ts'
+import type { CommandDeps } from '../deps.ts'
+import { toWire } from '../http/schemas.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
 import { isNotFound } from '../temporal/errors.ts'
-
-type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'> & { routes: readonly RouteDefinition[] }
+import type { StartCommand, StartInput } from './deferred-commands.ts'
+import { rollbackModel } from './rollback-model.ts'
+import { startBatch } from './start-batch.ts'
+import { startRelease } from './start-release.ts'
+import { startRetraining } from './start-retraining.ts'
 
 export const deliveryPolicy = {
-  /** How often it is looked for what waits, and whether Temporal is back. */
+  /** Interval between looks at the outbox. */
   lookMs: 1_000,
-  /** How long a command is one replica's: longer than sending takes. */
+  /** How long a claimed command belongs to one replica; longer than sending takes. */
   leaseMs: 5_000,
-  atOnce: 20,
-  /** How long the release has for its answer before it is told again; twice as long each time. */
-  firstAgainMs: 15_000,
-  longestAgainMs: 300_000,
+  batchSize: 20,
+  /** Time for the release to respond before the signal is sent again; doubles each time. */
+  minResendMs: 15_000,
+  maxResendMs: 300_000,
 }
 export type DeliveryPolicy = typeof deliveryPolicy
 
 /** Delivers until the returned function is called. */
 export function startDelivery(
-  deps: Deps,
+  deps: CommandDeps,
   onError: (what: string, error?: unknown) => void,
   policy: DeliveryPolicy = deliveryPolicy,
 ): () => Promise<void> {
   const stopping = new AbortController()
   const { signal } = stopping
-  const go = async (): Promise<void> => {
+  const deliver = async (): Promise<void> => {
     while (!signal.aborted) {
       const isMore = await deliverDue(deps, policy).catch((error: unknown) => {
-        onError('commands that wait for Temporal could not be read', error)
+        onError('the outbox of deferred commands could not be read', error)
         return false
       })
       if (!isMore) await pause(policy.lookMs, undefined, { signal }).catch(() => {})
     }
   }
-  const done = go()
+  const done = deliver()
   return () => {
     stopping.abort()
     return done
   }
 }
 
-/** Sends what is due. Answers whether there may be more. */
-export async function deliverDue(deps: Deps, policy: DeliveryPolicy = deliveryPolicy): Promise<boolean> {
+/** Delivers what is due. Returns whether more may be due. */
+export async function deliverDue(
+  deps: CommandDeps,
+  policy: DeliveryPolicy = deliveryPolicy,
+): Promise<boolean> {
   const { store, log } = deps
-  const parcels = await claimDue(store, { limit: policy.atOnce, leaseMs: policy.leaseMs })
+  const items = await claimDue(store, { limit: policy.batchSize, leaseMs: policy.leaseMs })
   const ends = await Promise.all(
-    parcels.map(async (parcel) => {
-      const { id, releaseId: release, model, command } = parcel
+    items.map(async (item) => {
+      const { id, releaseId: release, model, command } = item
       try {
-        const end = await (isStart(parcel) ? runDeferred(deps, parcel) : deliver(deps, parcel, policy))
-        log.info({ release, model, command, outbox: id, end }, 'recorded command')
+        const end = await (isStart(item) ? deliverStart(deps, item) : deliverSignal(deps, item, policy))
+        log.info({ release, model, command, outbox: id, end }, 'deferred command')
         return true
       } catch (error) {
         await reschedule(store, { id, problem: (error as Error).message, againMs: policy.lookMs })
@@ -78,35 +87,35 @@ export async function deliverDue(deps: Deps, policy: DeliveryPolicy = deliveryPo
   return ends.length > 0 && ends.every(Boolean)
 }
 
-const againMs = ({ times }: OutboxItem, { firstAgainMs, longestAgainMs }: DeliveryPolicy): number =>
-  Math.min(longestAgainMs, firstAgainMs * 2 ** Math.min(times, 10))
+const isStart = (item: OutboxItem | Start): item is Start => item.releaseId === null
 
-const isStart = (parcel: OutboxItem | Start): parcel is Start => parcel.releaseId === null
+const resendMs = ({ times }: OutboxItem, { minResendMs, maxResendMs }: DeliveryPolicy): number =>
+  Math.min(maxResendMs, minResendMs * 2 ** Math.min(times, 10))
 
-async function deliver(
-  { store, temporal }: Deps,
-  parcel: OutboxItem,
+async function deliverSignal(
+  { store, temporal }: CommandDeps,
+  item: OutboxItem,
   policy: DeliveryPolicy,
 ): Promise<'sent' | 'refused'> {
-  const { workflowId, command, message, outcome } = parcel
-  const runId = await temporal.call(callTimeoutMs, (client) => findRun(client, parcel))
+  const { workflowId, command, message, outcome } = item
+  const runId = await temporal.call(callTimeoutMs, (client) => findRun(client, item))
   if (runId === undefined) {
-    // The control workers close what is open in the database without a run.
-    if (outcome === null) throw new Error('no workflow carries the release, which is about to be closed')
-    await refuseParcel(store, parcel, `the release has ended: ${outcome}`)
+    // The control workers close an open release that has no run.
+    if (outcome === null) throw new Error('the release has no workflow run and is about to be closed')
+    await refuseParcel(store, item, `the release has ended: ${outcome}`)
     return 'refused'
   }
-  const said: Command = message
+  const signed: Command = message
   await temporal.call(callTimeoutMs, (client) =>
-    client.workflow.getHandle(workflowId, runId).signal(commandSignals[command], said),
+    client.workflow.getHandle(workflowId, runId).signal(commandSignals[command], signed),
   )
-  await markCommandSent(store, { id: parcel.id, againMs: againMs(parcel, policy) })
+  await markCommandSent(store, { id: item.id, againMs: resendMs(item, policy) })
   return 'sent'
 }
 
-type Client = Parameters<Parameters<Deps['temporal']['call']>[1]>[0]
+type Client = Parameters<Parameters<CommandDeps['temporal']['call']>[1]>[0]
 
-/** The run that carries the release now: by the workflow id alone another release of the model would be told. */
+/** The open run of this release. The workflow id alone may name a later release of the model. */
 async function findRun(
   client: Client,
   { workflowId, runId: first }: OutboxItem,
@@ -119,4 +128,47 @@ async function findRun(
     if (isNotFound(error)) return undefined
     throw error
   }
+}
+
+const startCommands: Readonly<Record<StartName, StartCommand<StartInput, object>>> = {
+  release: startRelease,
+  retrain: startRetraining,
+  batch: startBatch,
+  rollback: rollbackModel,
+}
+
+/** Errors that leave open whether the workflow was started. */
+const inconclusive = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
+
+/** Runs the use case of a stored start and stores its result. Throws when it is to be tried again. */
+async function deliverStart(deps: CommandDeps, start: Start): Promise<'started' | 'refused'> {
+  const { store } = deps
+  const { command, commandId, message, recordedAt } = start
+  const useCase = startCommands[command]
+  try {
+    const actor = await actorOf(store, useCase, start)
+    const result = await useCase.run(deps, actor, message.input as StartInput, { id: commandId, recordedAt })
+    const { message: said } = result as { message?: string }
+    await completeStart(store, start, { accepted: true, message: said || 'started', started: toWire(result) })
+    return 'started'
+  } catch (error) {
+    if (!isError(error) || inconclusive.some((code) => isError(error, code))) throw error
+    await completeStart(store, start, { accepted: false, message: error.message })
+    return 'refused'
+  }
+}
+
+/** Throws `forbidden` when the key was revoked or lost the role meanwhile, or when the command is too old. */
+async function actorOf(
+  store: Store,
+  { roles }: StartCommand<StartInput, object>,
+  { model, message, isStale }: Start,
+): Promise<Actor> {
+  if (isStale) throw new DomainError('forbidden', 'the command waited for more than a day')
+  const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
+  if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} is no longer valid`)
+  const { id, name, role, models } = key
+  const actor: Actor = { id, name, role, models: models && new Set(models) }
+  requireRole(actor, roles, model)
+  return actor
 }

@@ -1,126 +1,80 @@
 /**
- * What is asked for while Temporal is away is written down, to be carried out when it is back: whoever asked would have to sit and
- * ask again otherwise. What starts something is carried out by its own route, for the same key and under the same id, as if it had
- * been sent again: so it is judged by what is then, and Temporal, which knows the id, starts it once.
+ * Runs commands, and stores those that Temporal cannot take now, so that the caller need not retry. The delivery later runs a stored
+ * command through the same use case, with the same key and the same command id, so that Temporal starts it at most once.
  */
-import { DomainError, isError } from '../../domain/errors.ts'
-import {
-  recordCommand,
-  completeStart,
-  type Recording,
-  type Start,
-} from '../../store/release/command-outbox.ts'
-import { findActiveKeys } from '../../store/access/api-keys.ts'
-import type { Store } from '../../store/postgres.ts'
-import { requireRole, type Actor } from '../auth/authentication.ts'
-import type { RouteResponse, RouteRequest, RouteDefinition } from '../http/route.ts'
-import type { Log } from '../deps.ts'
+import { isError } from '../../domain/errors.ts'
+import type { Role } from '../../domain/roles.ts'
+import { recordCommand, type Recording, type StartName } from '../../store/release/command-outbox.ts'
+import type { CommandName } from '../../domain/release/state.ts'
+import type { Database } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { CommandDeps } from '../deps.ts'
 
-interface Deps {
-  store: Store
-  log: Log
+export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
+
+/** A stored command; `GET /v1/commands/:id` shows its result. */
+export interface DeferredCommand {
+  id: `cmd_${string}`
+  release?: string
+  model?: string
+  command: CommandName | StartName
+  state: 'waiting'
+  message: string
 }
 
-/** What a person is told whose command waits for Temporal. */
-export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
-/** The same in the description of a route. */
-export const isDeferred =
-  'is recorded and will be delivered when Temporal is back, once and within seconds; `id` is then what it is asked for by'
+/** Stores the response to a request in the transaction that stores its command. */
+export type KeepDeferred = (database: Database, deferred: DeferredCommand) => Promise<void>
 
-/** Answers 202 with what `GET /v1/commands/:id` asks for it by. */
+/** Identifies one command. Repetitions and the later delivery of a request carry the same id. */
+export interface CommandRef {
+  id: string
+  /** ISO 8601; set when the command is delivered after it was stored. */
+  recordedAt?: string
+}
+
+/** A use case that starts a workflow and may be deferred. `input` is stored as JSON. */
+export interface StartCommand<Input extends StartInput, Result extends object> {
+  kind: StartName
+  roles: readonly Role[]
+  run(deps: CommandDeps, actor: Actor, input: Input, command: CommandRef): Promise<Result>
+}
+
+export interface StartInput {
+  model: string
+  reason?: string
+}
+
 export async function defer(
-  { store, log }: Deps,
+  { store, log }: Pick<CommandDeps, 'store' | 'log'>,
   recording: Recording,
-  keep: RouteRequest<unknown, unknown>['keep'],
-): Promise<RouteResponse> {
+  keep?: KeepDeferred,
+): Promise<DeferredCommand> {
   const { command, model, message } = recording
   const subject = 'releaseId' in recording ? { release: recording.releaseId } : { model }
-  const answer = await store.transaction(async (database) => {
+  const deferred = await store.transaction(async (database): Promise<DeferredCommand> => {
     const id = await recordCommand(database, recording)
-    const kept: RouteResponse = {
-      status: 202,
-      headers: { location: `/v1/commands/${id}` },
-      json: { id, ...subject, command, state: 'waiting', message: deferredMessage },
-    }
-    await keep?.(database, kept)
-    return kept
+    const stored = { id, ...subject, command, state: 'waiting', message: deferredMessage } as const
+    await keep?.(database, stored)
+    return stored
   })
-  log.info({ ...subject, command, by: message.by }, 'command recorded')
-  return answer
+  log.info({ ...subject, command, by: message.by }, 'command deferred')
+  return deferred
 }
 
-/** Carries a request out; one that starts something is written down when Temporal does not answer. */
-export async function runOrDefer(
-  deps: Deps,
-  route: RouteDefinition,
-  ask: RouteRequest<unknown, unknown>,
-): Promise<RouteResponse> {
+/** Runs a start command; stores it instead when Temporal does not respond. */
+export async function runOrDefer<Input extends StartInput, Result extends object>(
+  deps: CommandDeps,
+  start: StartCommand<Input, Result>,
+  actor: Actor,
+  input: Input,
+  { id, keep }: { id: string; keep?: KeepDeferred },
+): Promise<{ result: Result } | { deferred: DeferredCommand }> {
   try {
-    return await route.handle(ask)
+    return { result: await start.run(deps, actor, input, { id }) }
   } catch (error) {
-    const { actor, params, command: commandId, keep } = ask
-    if (route.startsWorkflow === undefined || actor === undefined || !isError(error, 'temporal_unavailable'))
-      throw error
-    const body = ask.body as { model?: string; reason?: string }
-    const message = {
-      keyId: actor.id,
-      by: actor.name,
-      reason: body.reason,
-      params,
-      body,
-    }
-    const model = body.model ?? params['name']!
-    return defer(deps, { model, commandId, command: route.startsWorkflow, message }, keep)
+    if (!isError(error, 'temporal_unavailable')) throw error
+    const { model, reason } = input
+    const message = { keyId: actor.id, by: actor.name, reason, input }
+    return { deferred: await defer(deps, { model, commandId: id, command: start.kind, message }, keep) }
   }
-}
-
-/** These say nothing of what was asked for. */
-const unanswered = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
-
-/** Starts what was written down, or learns that it cannot be, and keeps which. Throws when it is to be tried again. */
-export async function runDeferred(
-  { store, routes }: Pick<Deps, 'store'> & { routes: readonly RouteDefinition[] },
-  start: Start,
-): Promise<'started' | 'refused'> {
-  const { command, commandId, message, recordedAt } = start
-  const route = routes.find(({ startsWorkflow }) => startsWorkflow === command)!
-  try {
-    const { json } = await route.handle({
-      actor: await actorOf(store, route, start),
-      params: message.params,
-      body: route.body!.parse(message.body),
-      query: undefined,
-      bytes: Buffer.alloc(0),
-      stream: async function* () {},
-      requestId: commandId,
-      command: commandId,
-      recordedAt,
-      header: () => undefined,
-      session: undefined,
-      target: '',
-      address: undefined,
-    })
-    const said = (json as { message?: string }).message
-    await completeStart(store, start, { accepted: true, message: said || 'started', started: json })
-    return 'started'
-  } catch (error) {
-    if (!isError(error) || unanswered.some((code) => isError(error, code))) throw error
-    await completeStart(store, start, { accepted: false, message: error.message })
-    return 'refused'
-  }
-}
-
-/** Throws `forbidden` when the key does not open any more, or may no longer do it, or has waited too long. */
-async function actorOf(
-  store: Store,
-  { allow }: RouteDefinition,
-  { model, message, isStale }: Start,
-): Promise<Actor> {
-  if (isStale) throw new DomainError('forbidden', 'it has waited for more than a day')
-  const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)
-  if (key === undefined) throw new DomainError('forbidden', `the key of ${message.by} opens no more`)
-  const { id, name, role, models } = key
-  const actor: Actor = { id, name, role, models: models === undefined ? undefined : new Set(models) }
-  if (typeof allow !== 'string') requireRole(actor, allow, model)
-  return actor
 }

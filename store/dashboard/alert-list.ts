@@ -34,11 +34,3 @@ export async function listResolvedAlerts(database: Database, filter: AlertFilter
     order by id desc limit ${limit}`)
   return rows.map(fromRow<Alert>)
 }
-
-/** A person says that it is over. Undefined when it was already. */
-export async function resolveAlertById(database: Database, id: number): Promise<Alert | undefined> {
-  const [row] = await database.query(
-    sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,
-  )
-  return row && fromRow<Alert>(row)
-}

@@ -52,6 +52,14 @@ export async function acknowledgeAlert(
   return row && fromRow<Alert>(row)
 }
 
+/** Returns undefined when the alert is resolved already. */
+export async function resolveAlertById(database: Database, id: number): Promise<Alert | undefined> {
+  const [row] = await database.query(
+    sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,
+  )
+  return row && fromRow<Alert>(row)
+}
+
 export async function findAlert(database: Database, id: number): Promise<Alert | undefined> {
   const [row] = await database.query(sql`select * from alerts where id = ${id}`)
   return row && fromRow<Alert>(row)

@@ -34,9 +34,8 @@ export interface StartMessage {
   keyId: string
   by: string
   reason?: string
-  /** As the route takes them. */
-  params: Readonly<Record<string, string>>
-  body: unknown
+  /** Of the use case. */
+  input: unknown
 }
 
 /**

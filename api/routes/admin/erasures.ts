@@ -1,22 +1,17 @@
 /** `/v1/erasures`: takes a person out of what is kept. The key that names the person is hashed here and goes no further. */
-import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import { appendAudit } from '../../../store/audit/audit-log.ts'
-import { getErasure, insertErasure, listErasures, type Erasure } from '../../../store/privacy/erasures.ts'
-import { getModel } from '../../../store/registry/models.ts'
-import { subjectKeyOf } from '../../../store/signing/subject-hash.ts'
-import { eraseWorkflowId, type EraseRequest } from '../../../workflows/messages.ts'
+import { getErasure, listErasures, type Erasure } from '../../../store/privacy/erasures.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
+import { requestErasure } from '../../services/request-erasure.ts'
 import { limit, modelName, toWire } from '../../http/schemas.ts'
 
 const mostPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])
 
-export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteDefinition[] => [
+export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'post',
     path: '/v1/erasures',
@@ -29,41 +24,11 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteD
       prediction_ids: z.array(z.uuid()).max(mostPredictions).default([]),
     }),
     async handle({ actor, body }) {
-      const { name: model } = await getModel(store, body.model)
-      requireModelAccess(actor, model)
-      const { hashOf, digest: keyDigest } = subjectKeyOf(signer)
-      const subjectHash = hashOf(body.subject)
-      const { id, isNew } = await store.transaction(async (database) => {
-        const erasure = await insertErasure(database, {
-          id: `era_${randomUUID()}`,
-          model,
-          subjectHash,
-          keyDigest,
-          predictionIds: body.prediction_ids,
-          requestedBy: actor!.name,
-        })
-        if (erasure.isNew)
-          await appendAudit(database, {
-            actor: actor!.name,
-            action: 'erasure.requested',
-            subject: erasure.id,
-            model,
-            detail: { subjectHash, predictions: body.prediction_ids.length },
-          })
-        return erasure
-      })
-      const request: EraseRequest = { id }
-      await temporal.call(callTimeoutMs, (client) =>
-        client.workflow.start('erase', {
-          workflowId: eraseWorkflowId(id),
-          // One whose row is open and whose workflow is not there, because Temporal was away, begins now.
-          workflowIdConflictPolicy: 'USE_EXISTING',
-          taskQueue: temporal.taskQueue,
-          args: [request],
-        }),
-      )
-      log.info({ erasure: id, model, by: actor!.name }, 'an erasure was asked for')
-      return { status: 202, json: { id, model, is_new: isNew } }
+      const { model, subject, prediction_ids: predictionIds } = body
+      return {
+        status: 202,
+        json: toWire(await requestErasure(deps, actor!, { model, subject, predictionIds })),
+      }
     },
   }),
   defineRoute({
@@ -75,7 +40,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteD
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
     async handle({ actor, query }) {
       const [at, id] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'newest', cursorKey)
-      const found = await listErasures(store, {
+      const found = await listErasures(deps.store, {
         limit: query.limit + 1,
         model: query.model,
         ...modelFilter(actor),
@@ -98,7 +63,7 @@ export const erasureRoutes = ({ store, signer, temporal, log }: ApiDeps): RouteD
     summary: 'Shows an erasure: how far it is, what was erased where, and which snapshots go when.',
     answers: { 200: 'The receipt' },
     async handle({ actor, params }) {
-      const found = await getErasure(store, params['id']!)
+      const found = await getErasure(deps.store, params['id']!)
       requireModelAccess(actor, found.model)
       return { json: receiptOf(found) }
     },

@@ -1,24 +1,14 @@
-/**
- * `/v1/flags`: the kill switch of a model. It needs Postgres and the replicas and nothing else: a switch that waited for a
- * workflow would not work on the day on which workflows are what is broken.
- */
-import { setTimeout as pause } from 'node:timers/promises'
+/** `/v1/flags`: lists and sets the kill switches of models. */
 import { z } from 'zod'
-import { DomainError } from '../../../domain/errors.ts'
 import { flagNames, killSwitchModes, type Flag } from '../../../domain/serving/kill-switch.ts'
-import { findChampion, findRollbackTarget } from '../../../store/registry/champions.ts'
-import { issuesOfFlag, listFlags, writeFlag } from '../../../store/serving/kill-switches.ts'
-import { getModel } from '../../../store/registry/models.ts'
+import { issuesOfFlag, listFlags } from '../../../store/serving/kill-switches.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { requireModelAccess, filterVisible } from '../../auth/authorization.ts'
+import { filterVisible } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
+import { setKillSwitch } from '../../services/kill-switch.ts'
 
-/** How long the answer waits for the replicas; a replica that is cut off is named then. */
-const acknowledgeMs = 3_000
-const pollMs = 20
-
-export const flagRoutes = ({ store, log }: ApiDeps): RouteDefinition[] => [
+export const flagRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'get',
     path: '/v1/flags',
@@ -26,10 +16,10 @@ export const flagRoutes = ({ store, log }: ApiDeps): RouteDefinition[] => [
     summary: 'Lists the kill switches that were ever thrown, and which replicas do not do what they say.',
     answers: { 200: 'The switches' },
     async handle({ actor }) {
-      const flags = filterVisible(actor, await listFlags(store), ({ model }) => model)
+      const flags = filterVisible(actor, await listFlags(deps.store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
         ...wireOf(flag),
-        problems: await issuesOfFlag(store, flag),
+        problems: await issuesOfFlag(deps.store, flag),
       }))
       return { json: { flags: await Promise.all(listed) } }
     },
@@ -43,44 +33,10 @@ export const flagRoutes = ({ store, log }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'Every live replica does it, or it is said which do not' },
     body: z.strictObject({ serve: z.enum(flagNames), reason: z.string().min(1).max(2_000) }),
     async handle({ actor, params, body }) {
-      const { name: model, definition } = await getModel(store, params['model']!)
-      requireModelAccess(actor, model)
-      const { serve, reason } = body
-      if (serve === 'fallback') {
-        if (definition.fallback === undefined)
-          throw new DomainError('command_refused', `the file of ${model} declares no fallback`)
-        const { fallback } = definition
-        const needsPrevious = fallback.kind === 'previous' && fallback.otherwise === undefined
-        if (needsPrevious && !(await hasPrevious(store, model)))
-          throw new DomainError(
-            'no_rollback_target',
-            `${model} has no earlier proven version to fall back on`,
-          )
-      }
-      const flag = await writeFlag(store, { model, serve, reason, actor: actor!.name })
-      const problems = await awaitReplicas(store, flag)
-      log.warn({ model, serve, by: flag.actor, revision: flag.revision, problems }, 'flag set')
+      const { flag, problems } = await setKillSwitch(deps, actor!, { model: params['model']!, ...body })
       return { json: { ...wireOf(flag), problems } }
     },
   }),
 ]
 
 const wireOf = (flag: Flag) => toWire({ ...flag, means: killSwitchModes[flag.serve] })
-
-async function hasPrevious(store: ApiDeps['store'], model: string): Promise<boolean> {
-  const champion = await findChampion(store, model)
-  return (
-    champion !== undefined &&
-    (await findRollbackTarget(store, { model, from: champion.version })) !== undefined
-  )
-}
-
-/** Which live replicas do not do what the flag says, after a while. */
-async function awaitReplicas(store: ApiDeps['store'], flag: Flag): Promise<string[]> {
-  const until = performance.now() + acknowledgeMs
-  for (;;) {
-    const problems = await issuesOfFlag(store, flag)
-    if (problems.length === 0 || performance.now() > until) return problems
-    await pause(pollMs)
-  }
-}

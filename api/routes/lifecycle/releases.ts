@@ -1,28 +1,24 @@
 /** `/v1/releases`: starts a release, shows where it stands, and takes what people say to it. */
 import { z } from 'zod'
-import { DomainError } from '../../../domain/errors.ts'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
-import { issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import { commandRoles, hotfixRoles } from '../../../domain/release/state.ts'
-import type { Role } from '../../../domain/roles.ts'
+import { commandRoles } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { findFlag } from '../../../store/serving/kill-switches.ts'
-import { getModel } from '../../../store/registry/models.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
 import { findShares } from '../../../store/serving/routing.ts'
-import { getVersion } from '../../../store/registry/versions.ts'
 import { listQueued } from '../../../store/release/release-queue.ts'
-import { commandNames, type ReleaseRequest } from '../../../workflows/messages.ts'
-import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import { commandNames } from '../../../workflows/messages.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { idempotencyHeader } from '../../http/idempotency.ts'
-import { isDeferred } from '../../services/deferred-commands.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../../services/release-commands.ts'
-import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { cancelQueued, queuedSummary, isQueueId, startRelease } from '../../services/start-release.ts'
-import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
+import { modelFilter } from '../../auth/authorization.ts'
+import { cancelQueued, isQueueId, queuedSummary } from '../../services/release-queue.ts'
+import { startRelease } from '../../services/start-release.ts'
+import { isDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
+import { flag, limit, modelName, policyBody, toWire } from '../../http/schemas.ts'
 
 const digest = z
   .string()
@@ -33,17 +29,12 @@ const command = z.strictObject({
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
 })
-/** A policy in a body; `expectSound` says whether it may be used. */
-export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null)
 const start = z.strictObject({
   model: modelName,
   version: z.string().min(1).max(200),
   policy: policyBody.optional(),
   hotfix: z.strictObject({ reason: z.string().trim().min(1).max(2_000) }).optional(),
 })
-
-/** Operators start releases; approvers may as well, because a hotfix is theirs to mark. Nobody approves what they have started. */
-const starters: readonly Role[] = [...operators, 'approver']
 
 export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
@@ -71,7 +62,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       return {
         json: {
           releases: found.map((each) => briefOf(each, shares)),
-          waiting: waiting.map(queuedSummary),
+          waiting: waiting.map((each) => toWire(queuedSummary(each))),
         },
       }
     },
@@ -108,37 +99,12 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'post',
     path: '/v1/releases',
-    allow: starters,
+    allow: startRelease.roles,
     summary:
       'Starts the release of a registered version, or lets it wait behind the one that is open. Marked as a hotfix, by an approver or an admin and with a reason, it takes the shorter way of its policy and the place of an open one.',
     answers: { 202: `The release has begun, or waits for its turn, or ${isDeferred}` },
     body: start,
-    startsWorkflow: 'release',
-    async handle(ask) {
-      const { actor, body } = ask
-      requireModelAccess(actor, body.model)
-      if (body.hotfix !== undefined && !hotfixRoles.includes(actor!.role))
-        throw new DomainError(
-          'forbidden',
-          `a hotfix is marked by ${hotfixRoles.join(' or ')}, not by ${actor!.role}`,
-        )
-      const { model } = await getVersion(deps.store, body.version)
-      if (model !== body.model)
-        throw new DomainError(
-          'version_not_found',
-          `${body.version} is a version of ${model}, not of ${body.model}`,
-        )
-      if (body.policy !== undefined)
-        expectSound(body.policy, (await getModel(deps.store, model)).definition.release)
-      const request: ReleaseRequest = {
-        model,
-        version: body.version,
-        requestedBy: actor!.name,
-        policy: body.policy,
-        hotfix: body.hotfix,
-      }
-      return startRelease(deps, request, ask)
-    },
+    handle: (request) => respondToStart(deps, startRelease, request, request.body),
   }),
   ...commandNames.map((name) =>
     defineRoute({
@@ -152,37 +118,27 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       },
       body: command,
       async handle({ actor, params, body, header, keep }) {
-        const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = body
-        const once = header(idempotencyHeader)
-        const said = {
-          id: params['id']!,
-          actor: actor!,
-          reason: body.reason,
-        }
-        if (name === 'abort' && isQueueId(said.id)) return cancelQueued(deps, said)
-        return sendReleaseCommand(deps, {
-          ...said,
-          name,
+        const {
+          artifact_digest: artifact,
+          evaluation_digest: evaluation,
+          policy_digest: policy,
+          reason,
+        } = body
+        const id = params['id']!
+        if (name === 'abort' && isQueueId(id))
+          return { json: toWire(await cancelQueued(deps, actor!, { id, reason })) }
+        const input = {
+          command: name,
+          release: id,
+          reason,
           seen: { artifact, evaluation, policy },
-          ...(once === undefined ? {} : { once }),
-          keep,
-        })
+          once: header(idempotencyHeader),
+        }
+        return respondToCommand(await sendReleaseCommand(deps, actor!, input, keepDeferred(keep)))
       },
     }),
   ),
 ]
-
-/** Throws `invalid_policy` with everything that is wrong with it, also as a replacement of the model's own. */
-export function expectSound(policy: ReleasePolicy, own: ReleasePolicy): void {
-  let issues: string[]
-  try {
-    issues = [...issuesOfPolicy(policy), ...issuesOfReplacement(policy, own)]
-  } catch {
-    issues = ['it lacks fields; GET /v1/models/{model} shows one that is whole']
-  }
-  if (issues.length > 0)
-    throw new DomainError('invalid_policy', `the policy is refused: ${issues.join('; ')}`, { issues })
-}
 
 function briefOf(
   { state, outcome, reason, startedAt, updatedAt, endedAt }: Release,

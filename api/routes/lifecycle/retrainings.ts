@@ -1,29 +1,22 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: asks for a challenger and says how far it is. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
-import { getModel } from '../../../store/registry/models.ts'
 import { findRetraining, listRetrainings } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
-import {
-  retrainProgress,
-  retrainWorkflowId,
-  type RetrainProgress,
-  type RetrainRequest,
-} from '../../../workflows/messages.ts'
-import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { isDeferred } from '../../services/deferred-commands.ts'
+import { startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { callTimeoutMs, withRequestId } from '../../temporal/client.ts'
-import { limit, modelName, pastMoment, toWire } from '../../http/schemas.ts'
-import { isAlreadyStarted } from '../../temporal/errors.ts'
-import { expectSound, policyBody } from './releases.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+import { limit, modelName, pastMoment, policyBody, toWire } from '../../http/schemas.ts'
+import { isDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'post',
     path: '/v1/models/:name/retrainings',
-    allow: operators,
+    allow: startRetraining.roles,
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
     answers: { 202: `It has begun, or ${isDeferred}` },
     body: z.strictObject({
@@ -31,19 +24,14 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       reason: z.string().max(2_000).optional(),
       policy: policyBody.optional(),
     }),
-    startsWorkflow: 'retrain',
-    async handle({ actor, params, body, command }) {
-      const { name: model, definition } = await getModel(deps.store, params['name']!)
-      if (body.policy !== undefined) expectSound(body.policy, definition.release)
-      const request: RetrainRequest = {
-        model,
-        reason: 'manual',
-        requestedBy: actor!.name,
+    async handle(request) {
+      const { params, body } = request
+      return respondToStart(deps, startRetraining, request, {
+        model: params['name']!,
         asOf: body.as_of === undefined ? undefined : new Date(body.as_of).toISOString(),
-        evidence: body.reason === undefined ? undefined : { reason: body.reason },
+        reason: body.reason,
         policy: body.policy,
-      }
-      return start(deps, request, command)
+      })
     },
   }),
   defineRoute({
@@ -84,38 +72,9 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** The name of a run: what the retraining's row will be called. */
-const idOf = (workflowId: string, runId: string): string => `${workflowId}/${runId}`
-
 function runOf(id: string): { model: string; runId: string } | undefined {
   const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
   return model === undefined || runId === undefined ? undefined : { model, runId }
-}
-
-async function start({ temporal, log }: ApiDeps, request: RetrainRequest, command: string) {
-  const { model } = request
-  const workflowId = retrainWorkflowId(model)
-  try {
-    const handle = await temporal.call(callTimeoutMs, (client) =>
-      client.workflow.start('retrain', {
-        workflowId,
-        taskQueue: temporal.taskQueue,
-        args: [request],
-        workflowIdConflictPolicy: 'FAIL',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        ...withRequestId(command),
-      }),
-    )
-    const runId = handle.firstExecutionRunId
-    const id = idOf(workflowId, runId)
-    log.info({ retraining: id, by: request.requestedBy }, 'retraining started')
-    return { status: 202, json: { id, model, workflow_id: workflowId, run_id: runId } }
-  } catch (error) {
-    if (!isAlreadyStarted(error)) throw error
-    throw new DomainError('retraining_in_progress', `${model} is being retrained already`, {
-      workflow_id: workflowId,
-    })
-  }
 }
 
 /** What the workflow and the training say of themselves; nothing of it is worth an error when they are silent. */

@@ -5,14 +5,12 @@ import { keyOfText } from '../../../domain/model/feature-view.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
 import { countValues } from '../../../store/features/feature-values.ts'
 import { isUsed, listViews, type StoredView } from '../../../store/features/feature-views.ts'
-import { materialiseWorkflowId, type MaterialiseRequest } from '../../../workflows/messages.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { canAccessModel } from '../../auth/authentication.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
 import { limit, pastMoment, toWire } from '../../http/schemas.ts'
-import { isAlreadyStarted } from '../../temporal/errors.ts'
+import { ingestView } from '../../services/ingest-view.ts'
 
 export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
@@ -83,22 +81,8 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
           'not_found',
           `no model uses the feature view ${view} any more: it is not taken in`,
         )
-      const request: MaterialiseRequest = {
-        view,
-        from: body.from === undefined ? undefined : new Date(body.from).toISOString(),
-      }
-      const workflowId = materialiseWorkflowId(view)
-      const begun = await deps.temporal.call(callTimeoutMs, (client) =>
-        client.workflow
-          .start('materialise', { workflowId, taskQueue: deps.temporal.taskQueue, args: [request] })
-          .then(() => true)
-          .catch((error: unknown) => {
-            if (isAlreadyStarted(error)) return false
-            throw error
-          }),
-      )
-      deps.log.info({ view, by: actor!.name, begun }, 'a feature view is to be taken in')
-      return { status: 202, json: { view, workflow_id: workflowId, begun } }
+      const from = body.from === undefined ? undefined : new Date(body.from).toISOString()
+      return { status: 202, json: toWire(await ingestView(deps, actor!, { view, from })) }
     },
   }),
 ]

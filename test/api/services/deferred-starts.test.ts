@@ -37,7 +37,7 @@ const releasesOf = (model: string) => listReleases(office.house.store, { model }
 async function dieOver(): Promise<void> {
   const { api, house } = office
   const transaction: Store['transaction'] = () => Promise.reject(new Error('killed'))
-  const dying = { ...api.deps, routes: api.routes, store: { ...house.store, transaction } }
+  const dying = { ...api.deps, store: { ...house.store, transaction } }
   await until(
     async () => {
       await office.dueNow()

@@ -82,7 +82,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     (await api.request('GET', path, { key: keys[who]! })).json
   const model = () =>
     insertModel(house.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
-  const deliver = () => deliverDue({ ...api.deps, routes: api.routes }, { ...deliveryPolicy, lookMs: 10 })
+  const deliver = () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 })
   const dueNow = () =>
     house.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
   return {

@@ -54,15 +54,14 @@ export async function say(deps: ApiDeps, ask: RouteRequest<unknown, unknown>): P
     return refusal({ actor, state, token: ask.session?.token, word: form.command, changes, stale: true })
   try {
     const { artifact, evaluation, policy } = form
-    const answer = await sendReleaseCommand(deps, {
-      name: form.command,
-      id,
-      actor,
+    const outcome = await sendReleaseCommand(deps, actor, {
+      command: form.command,
+      release: id,
       reason: form.reason,
       seen: bound.includes(form.command) ? { artifact, evaluation, policy } : {},
       once: form.once,
     })
-    if (answer.status === 202)
+    if ('deferred' in outcome)
       return await waiting({ actor, state, token: ask.session?.token, word: form.command })
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {

@@ -1,0 +1,45 @@
+/** Translates the result of a use case that may be deferred into a response. */
+import type {
+  StartCommand,
+  StartInput,
+  DeferredCommand,
+  KeepDeferred,
+} from '../services/deferred-commands.ts'
+import { runOrDefer } from '../services/deferred-commands.ts'
+import type { ApiDeps } from '../deps.ts'
+import type { RouteRequest, RouteResponse } from '../http/route.ts'
+import { toWire } from '../http/schemas.ts'
+
+/** For the description of a response 202. */
+export const isDeferred =
+  'is recorded and will be delivered when Temporal is back, once and within seconds; GET /v1/commands/{id} shows its result'
+
+type Request = Pick<RouteRequest<unknown, unknown>, 'actor' | 'command' | 'keep'>
+
+export async function respondToStart<Input extends StartInput>(
+  deps: ApiDeps,
+  start: StartCommand<Input, object>,
+  { actor, command, keep }: Request,
+  input: Input,
+  status = 202,
+): Promise<RouteResponse> {
+  const outcome = await runOrDefer(deps, start, actor!, input, { id: command, keep: keepDeferred(keep) })
+  return respondToCommand(outcome, status)
+}
+
+export function respondToCommand(
+  outcome: { result: object } | { deferred: DeferredCommand },
+  status = 200,
+): RouteResponse {
+  return 'deferred' in outcome ? deferredResponse(outcome.deferred) : { status, json: toWire(outcome.result) }
+}
+
+/** Stores the response of a deferred command for repetitions of the request. */
+export const keepDeferred = (keep: Request['keep']): KeepDeferred | undefined =>
+  keep && ((database, deferred) => keep(database, deferredResponse(deferred)))
+
+const deferredResponse = (deferred: DeferredCommand): RouteResponse => ({
+  status: 202,
+  headers: { location: `/v1/commands/${deferred.id}` },
+  json: toWire(deferred),
+})

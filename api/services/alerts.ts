@@ -1,0 +1,65 @@
+/** Acknowledges and resolves alerts, for the API and the dashboard alike. */
+import { DomainError } from '../../domain/errors.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { acknowledgeAlert, findAlert, resolveAlertById, type Alert } from '../../store/monitoring/alerts.ts'
+import type { Database } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { requireModelAccess, requireUnscoped } from '../auth/authorization.ts'
+import type { CommandDeps } from '../deps.ts'
+
+export const alertActions = ['acknowledge', 'resolve'] as const
+export type AlertAction = (typeof alertActions)[number]
+
+export interface UpdateAlertInput {
+  id: string
+  action: AlertAction
+  reason?: string
+}
+
+const updates = {
+  acknowledge: { audited: 'alert.acknowledged', update: acknowledgeAlert },
+  resolve: {
+    audited: 'alert.resolved',
+    update: (database: Database, { id }: { id: number }) => resolveAlertById(database, id),
+  },
+} as const
+
+/**
+ * Acknowledging twice by the same key changes nothing. Throws `command_refused` when another key has acknowledged the alert, or when
+ * it is resolved.
+ */
+export async function updateAlert(
+  { store, log }: Pick<CommandDeps, 'store' | 'log'>,
+  actor: Actor,
+  { id: text, action, reason }: UpdateAlertInput,
+): Promise<Alert> {
+  const id = /^\d{1,15}$/.test(text) ? Number(text) : 0
+  const found = await findAlert(store, id)
+  if (found === undefined) throw new DomainError('not_found', `there is no alert ${text.slice(0, 40)}`)
+  if (found.model === undefined) requireUnscoped(actor, 'an alert of no model')
+  else requireModelAccess(actor, found.model)
+  const { audited, update } = updates[action]
+  const alert = await store.transaction(async (database) => {
+    const updated = await update(database, { id, by: actor.name })
+    if (updated === undefined) return unchanged((await findAlert(database, id)) ?? found, actor)
+    await appendAudit(database, {
+      actor: actor.name,
+      action: audited,
+      subject: `alert/${id}`,
+      model: updated.model,
+      detail: { kind: updated.kind, reason: reason ?? null },
+    })
+    return updated
+  })
+  log.info({ alert: id, by: actor.name, action }, 'alert updated')
+  return alert
+}
+
+function unchanged(alert: Alert, { name }: Actor): Alert {
+  const { id, resolvedAt, acknowledgedBy } = alert
+  if (resolvedAt !== undefined)
+    throw new DomainError('command_refused', `alert ${id} was resolved at ${resolvedAt}`)
+  if (acknowledgedBy !== name)
+    throw new DomainError('command_refused', `${acknowledgedBy} has acknowledged alert ${id} already`)
+  return alert
+}

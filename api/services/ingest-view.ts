@@ -1,0 +1,19 @@
+/** Starts the ingestion of a feature view. */
+import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/messages.ts'
+import type { Actor } from '../auth/authentication.ts'
+import type { CommandDeps } from '../deps.ts'
+import { startUnlessOpen } from '../temporal/start-workflow.ts'
+
+/** `begun` is false when a run is open already. */
+export async function ingestView(
+  { temporal, log }: Pick<CommandDeps, 'temporal' | 'log'>,
+  actor: Actor,
+  request: MaterialiseRequest,
+): Promise<{ view: string; workflowId: string; begun: boolean }> {
+  const { view } = request
+  const workflowId = materialiseWorkflowId(view)
+  const runId = await startUnlessOpen(temporal, { type: 'materialise', workflowId, request })
+  const begun = runId !== undefined
+  log.info({ view, by: actor.name, begun }, 'ingestion of a feature view requested')
+  return { view, workflowId, begun }
+}

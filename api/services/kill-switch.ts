@@ -1,0 +1,59 @@
+/**
+ * Sets the kill switch of a model. It needs Postgres and the replicas only, because a switch that waited for a workflow would fail
+ * when workflows are the problem.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { DomainError } from '../../domain/errors.ts'
+import type { Flag } from '../../domain/serving/kill-switch.ts'
+import { findChampion, findRollbackTarget } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { issuesOfFlag, writeFlag } from '../../store/serving/kill-switches.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
+import type { CommandDeps } from '../deps.ts'
+
+/** How long the caller waits for the replicas; the answer names the replicas that are late. */
+const acknowledgeMs = 3_000
+const pollMs = 20
+
+/** Throws `command_refused` and `no_rollback_target` for a fallback that the model lacks. */
+export async function setKillSwitch(
+  { store, log }: Pick<CommandDeps, 'store' | 'log'>,
+  actor: Actor,
+  input: Pick<Flag, 'model' | 'serve' | 'reason'>,
+): Promise<{ flag: Flag; problems: string[] }> {
+  const { name: model, definition } = await getModel(store, input.model)
+  requireModelAccess(actor, model)
+  const { serve, reason } = input
+  if (serve === 'fallback') {
+    const { fallback } = definition
+    if (fallback === undefined)
+      throw new DomainError('command_refused', `the file of ${model} declares no fallback`)
+    const needsPrevious = fallback.kind === 'previous' && fallback.otherwise === undefined
+    if (needsPrevious && !(await hasPrevious(store, model)))
+      throw new DomainError(
+        'no_rollback_target',
+        `${model} has no earlier known good version to fall back to`,
+      )
+  }
+  const flag = await writeFlag(store, { model, serve, reason, actor: actor.name })
+  const problems = await awaitReplicas(store, flag)
+  log.warn({ model, serve, by: flag.actor, revision: flag.revision, problems }, 'kill switch set')
+  return { flag, problems }
+}
+
+async function hasPrevious(store: CommandDeps['store'], model: string): Promise<boolean> {
+  const champion = await findChampion(store, model)
+  if (champion === undefined) return false
+  return (await findRollbackTarget(store, { model, from: champion.version })) !== undefined
+}
+
+/** The live replicas that do not follow the switch yet. */
+async function awaitReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
+  const untilMs = performance.now() + acknowledgeMs
+  for (;;) {
+    const problems = await issuesOfFlag(store, flag)
+    if (problems.length === 0 || performance.now() > untilMs) return problems
+    await pause(pollMs)
+  }
+}

@@ -1,0 +1,85 @@
+/** Reads and cancels queued releases, and wakes the queue of a model. */
+import { DomainError } from '../../domain/errors.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { endQueued, findQueueEntry, type QueuedRelease } from '../../store/release/release-queue.ts'
+import { queueChangedSignal, queueWorkflowId } from '../../workflows/messages.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
+import type { CommandDeps } from '../deps.ts'
+import { callTimeoutMs } from '../temporal/client.ts'
+
+/** Queue ids differ from release ids; a queued release has no workflow. */
+export const isQueueId = (id: string): boolean => id.startsWith('que_')
+
+export const queuedSummary = ({ id, hotfixReason, releaseId, ...queued }: QueuedRelease) => ({
+  queueId: id,
+  model: queued.model,
+  version: queued.version,
+  state: queued.state,
+  requestedBy: queued.requestedBy,
+  hotfix: hotfixReason,
+  preemption: queued.preemption,
+  release: releaseId,
+  message: queued.message,
+  at: queued.at,
+  until: queued.until,
+  endedAt: queued.endedAt,
+})
+export type QueuedSummary = ReturnType<typeof queuedSummary>
+
+/** Notifies the queue of the model. The queue finds its entries in the database, so a lost notice only delays them. */
+export async function wakeQueue({ temporal }: CommandDeps, model: string): Promise<void> {
+  await temporal.call(callTimeoutMs, (client) =>
+    client.workflow.signalWithStart('releaseQueue', {
+      workflowId: queueWorkflowId(model),
+      taskQueue: temporal.taskQueue,
+      args: [{ model }],
+      signal: queueChangedSignal,
+      signalArgs: [],
+    }),
+  )
+}
+
+export interface CancelQueuedInput {
+  id: string
+  reason?: string
+}
+
+/** Throws `release_not_found`, and `command_refused` when the release is no longer queued. */
+export async function cancelQueued(
+  { store, log }: CommandDeps,
+  actor: Actor,
+  { id, reason }: CancelQueuedInput,
+): Promise<{ release: string; accepted: true; stage: 'ended'; message: string }> {
+  const queued = await findQueueEntry(store, id)
+  if (queued === undefined)
+    throw new DomainError(
+      'release_not_found',
+      `there is no queued release ${JSON.stringify(id.slice(0, 100))}`,
+    )
+  const { model, version } = queued
+  requireModelAccess(actor, model)
+  const message = `aborted by ${actor.name}${reason === undefined ? '' : `: ${reason}`}`
+  const isCancelled = await store.transaction(async (database) => {
+    const isMine = await endQueued(database, { id, state: 'refused', message })
+    if (isMine)
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'release.abort',
+        subject: id,
+        model,
+        detail: { version, accepted: true, reason: reason ?? null },
+      })
+    return isMine
+  })
+  if (!isCancelled) {
+    const cause = queued.message === '' ? '' : `: ${queued.message}`
+    throw new DomainError(
+      'command_refused',
+      `${version} is no longer queued, it is ${queued.state}${cause}`,
+      queued.releaseId === undefined ? {} : { release: queued.releaseId },
+    )
+  }
+  log.info({ queued: id, model, version, by: actor.name }, 'queued release cancelled')
+  return { release: id, accepted: true, stage: 'ended', message }
+}

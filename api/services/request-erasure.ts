@@ -1,0 +1,61 @@
+/** Requests the erasure of a data subject. Only the hash of the subject's key is stored. */
+import { randomUUID } from 'node:crypto'
+import { DomainError } from '../../domain/errors.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
+import { insertErasure } from '../../store/privacy/erasures.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import { eraseWorkflowId, type EraseRequest } from '../../workflows/messages.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
+import type { CommandDeps } from '../deps.ts'
+import { startWorkflow } from '../temporal/start-workflow.ts'
+
+export interface RequestErasureInput {
+  model: string
+  /** Key of the data subject. */
+  subject: string
+  predictionIds: string[]
+}
+
+/** Returns the open erasure of the same subject when there is one. */
+export async function requestErasure(
+  { store, signer, temporal, log }: CommandDeps,
+  actor: Actor,
+  { subject, predictionIds, ...input }: RequestErasureInput,
+): Promise<{ id: string; model: string; isNew: boolean }> {
+  const { name: model } = await getModel(store, input.model)
+  requireModelAccess(actor, model)
+  const { hashOf, digest: keyDigest } = subjectKeyOf(signer)
+  const subjectHash = hashOf(subject)
+  const { id, isNew } = await store.transaction(async (database) => {
+    const erasure = await insertErasure(database, {
+      id: `era_${randomUUID()}`,
+      model,
+      subjectHash,
+      keyDigest,
+      predictionIds,
+      requestedBy: actor.name,
+    })
+    if (erasure.isNew)
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'erasure.requested',
+        subject: erasure.id,
+        model,
+        detail: { subjectHash, predictions: predictionIds.length },
+      })
+    return erasure
+  })
+  const request: EraseRequest = { id }
+  await startWorkflow(temporal, {
+    type: 'erase',
+    workflowId: eraseWorkflowId(id),
+    request,
+    // Also starts an open erasure whose workflow is missing, because Temporal was unreachable when it was requested.
+    joinsOpenRun: true,
+    conflict: () => new DomainError('internal', `the erasure ${id} is running already`),
+  })
+  log.info({ erasure: id, model, by: actor.name }, 'erasure requested')
+  return { id, model, isNew }
+}

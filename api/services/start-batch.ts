@@ -1,0 +1,39 @@
+/** Starts a batch prediction by the champion of a model. */
+import { DomainError } from '../../domain/errors.ts'
+import { issuesOfBatch, type BatchSpec } from '../../domain/model/batch-spec.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { batchWorkflowId, type BatchRequest } from '../../workflows/messages.ts'
+import { requireModelAccess, requireUnscoped } from '../auth/authorization.ts'
+import { startWorkflow } from '../temporal/start-workflow.ts'
+import type { StartCommand } from './deferred-commands.ts'
+
+export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> = {
+  kind: 'batch',
+  roles: ['operator', 'admin'],
+  async run({ store, temporal, log }, actor, input, { id: requestId }) {
+    const { name: model } = await getModel(store, input.model)
+    requireModelAccess(actor, model)
+    // A query reads every table, and its result goes to the caller.
+    if (input.input.kind === 'sql') {
+      if (actor.role !== 'admin')
+        throw new DomainError('forbidden', 'only an admin may use a query as the input of a batch')
+      requireUnscoped(actor, 'a query as the input of a batch')
+    }
+    const issues = issuesOfBatch(input)
+    if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+    if ((await findChampion(store, model)) === undefined)
+      throw new DomainError('no_champion', `the model ${model} has no champion yet`)
+    const request: BatchRequest = { ...input, model, id: `bat_${requestId}`, requestedBy: actor.name }
+    const { id } = request
+    await startWorkflow(temporal, {
+      type: 'batchPredict',
+      workflowId: batchWorkflowId(id),
+      request,
+      requestId,
+      conflict: () => new DomainError('internal', `the batch ${id} was started under another request`),
+    })
+    log.info({ batch: id, model, by: actor.name }, 'batch started')
+    return { id, model }
+  },
+}

@@ -1,0 +1,39 @@
+/** Starts a drill: a rehearsed release with a faulty candidate that is never promoted. */
+import type { DrillKind } from '../../domain/drill.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { findOpenRelease } from '../../store/release/releases.ts'
+import { drillWorkflowId, type DrillRequest } from '../../workflows/messages.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
+import type { CommandDeps } from '../deps.ts'
+import { startWorkflow } from '../temporal/start-workflow.ts'
+
+export type StartDrillInput = Pick<DrillRequest, 'model' | 'changes'> & { kinds?: DrillKind[] }
+
+/** Throws `no_champion`, `release_in_progress` and `drill_in_progress`. */
+export async function startDrill(
+  { store, temporal, log }: CommandDeps,
+  actor: Actor,
+  { kinds, changes, ...input }: StartDrillInput,
+): Promise<{ model: string; workflowId: string; kinds?: DrillKind[] }> {
+  requireModelAccess(actor, input.model)
+  const { name: model } = await getModel(store, input.model)
+  if ((await findChampion(store, model)) === undefined)
+    throw new DomainError('no_champion', `${model} has no champion to make the candidate of a drill from`)
+  const open = await findOpenRelease(store, model)
+  // The drill waits for a release that is closing.
+  if (open !== undefined && open.state.outcome === undefined)
+    throw new DomainError(
+      open.state.drill === undefined ? 'release_in_progress' : 'drill_in_progress',
+      `release ${open.state.id} of ${model} is open`,
+      { release: open.state.id },
+    )
+  const request: DrillRequest = { model, requestedBy: actor.name, kinds, changes }
+  const workflowId = drillWorkflowId(model)
+  const conflict = () => new DomainError('drill_in_progress', `a drill of ${model} is running already`)
+  await startWorkflow(temporal, { type: 'drill', workflowId, request, conflict })
+  log.info({ model, kinds, by: actor.name }, 'drill started')
+  return { model, workflowId, kinds }
+}
