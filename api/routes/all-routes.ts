@@ -10,7 +10,7 @@ import { drillRoutes } from './lifecycle/drills.ts'
 import { erasureRoutes } from './admin/erasures.ts'
 import { evaluationRoutes } from './lifecycle/evaluations.ts'
 import { featureRoutes } from './registry/features.ts'
-import { flagRoutes } from './admin/flags.ts'
+import { killSwitchRoutes } from './admin/kill-switches.ts'
 import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './serving/inference.ts'
 import { keyRoutes } from './admin/keys.ts'
@@ -41,7 +41,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...rollbackRoutes(deps),
     ...drillRoutes(deps),
     ...featureRoutes(deps),
-    ...flagRoutes(deps),
+    ...killSwitchRoutes(deps),
     ...recordRoutes(deps),
     ...alertRoutes(deps),
     ...batchRoutes(deps),

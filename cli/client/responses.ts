@@ -31,8 +31,8 @@ export interface ReleaseAnswer {
   strategy: string
   stage: string
   share_bp: number
-  /** What its version answers of the callers now. */
-  serves_bp?: number
+  /** Share of traffic that the version serves now, in basis points. */
+  traffic_bp?: number
   hotfix?: string
   drill?: string
   paused: boolean
@@ -71,7 +71,7 @@ export interface EvaluationAnswer {
 
 /** A release that waits, or has waited, for its turn. */
 export interface WaitingAnswer {
-  waiting: string
+  queue_id: string
   model: string
   version: string
   state: string

@@ -154,7 +154,7 @@ function briefOf(
     stage_index: state.stageIndex,
     share_bp: state.shareBp,
     // Of the callers, now: what was promoted may have been followed by another since.
-    serves_bp: shares.get(state.version) ?? 0,
+    traffic_bp: shares.get(state.version) ?? 0,
     hotfix: state.hotfix?.reason,
     drill: state.drill,
     paused: state.paused,

@@ -6,7 +6,7 @@ import type { CommandGroup } from '../../program.ts'
 import { tableOf } from '../../terminal.ts'
 import { time } from '../format.ts'
 
-interface FlagAnswer {
+interface KillSwitchAnswer {
   model: string
   serve: string
   reason: string
@@ -27,8 +27,8 @@ export const killSwitchesGroup: CommandGroup = {
       summary: 'List kill switches and the replicas that lag behind',
       examples: ['kill-switches', 'kill-switches list --json'],
       async run({ terminal, api }) {
-        const answer = await api().get<{ flags: FlagAnswer[] }>('/v1/flags')
-        const rows = answer.flags.map((each) => [
+        const answer = await api().get<{ kill_switches: KillSwitchAnswer[] }>('/v1/kill-switches')
+        const rows = answer.kill_switches.map((each) => [
           each.model,
           each.serve,
           each.actor,
@@ -61,7 +61,7 @@ export const killSwitchesGroup: CommandGroup = {
             code: 'usage',
             detail: '--reason is missing',
           })
-        const answer = await api().put<FlagAnswer>(`/v1/flags/${encodeURIComponent(String(model))}`, {
+        const answer = await api().put<KillSwitchAnswer>(`/v1/kill-switches/${encodeURIComponent(String(model))}`, {
           serve,
           reason,
         })

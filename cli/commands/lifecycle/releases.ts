@@ -168,13 +168,13 @@ function releaseTable(terminal: Terminal, releases: readonly ReleaseAnswer[]): s
 
 /** The share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
 const trafficOf = (each: ReleaseAnswer): string =>
-  each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.serves_bp ?? each.share_bp)
+  each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
 
 function queueLines({ paint }: Terminal, waiting: readonly WaitingAnswer[]): string[] {
   const open = waiting.filter(({ state }) => state === 'waiting')
   if (open.length === 0) return []
   const rows = open.map((each) => [
-    each.waiting,
+    each.queue_id,
     each.version,
     each.requested_by,
     time(each.at),
@@ -215,7 +215,7 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     ['replaces', orDash(release.baseline_version)],
     ['strategy', release.strategy],
     ['stage', `${release.stage}${release.paused ? ' (paused)' : ''}, ${share(release.share_bp)}`],
-    ['serves now', `${share(release.serves_bp ?? 0)} of traffic`],
+    ['serves now', `${share(release.traffic_bp ?? 0)} of traffic`],
     ['outcome', coloured(terminal, release.outcome)],
     ['why', orDash(release.reason ?? release.why)],
     ['requested by', release.requested_by],

@@ -272,9 +272,9 @@ describe('an alert', () => {
     expect((await get('/alerts', 'admin')).text).toContain('Acknowledged by olga')
     const late = await post(`/alerts/${id}`, { word: 'acknowledge' }, 'admin')
     expect(late.status).toBe(409)
-    expect(late.text).toContain('olga looks after alert')
+    expect(late.text).toContain('olga has acknowledged alert')
     expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).status).toBe(303)
-    expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).text).toContain('is over since')
+    expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).text).toContain('was resolved at')
     const rows = await listAudit(servers.store, { limit: 10 })
     expect(
       rows.filter(({ subject }) => subject === `alert/${id}`).map(({ action, actor }) => [action, actor]),

@@ -203,7 +203,7 @@ it('what may not be started any more is refused, and why is kept and audited', a
     accepted: false,
     message: expect.stringMatching(message) as string,
   })
-  expect(await fate(byRevoked)).toMatchObject(refused(/opens no more/))
+  expect(await fate(byRevoked)).toMatchObject(refused(/is no longer valid/))
   expect(await fate(byDemoted)).toMatchObject(refused(/is a viewer/))
   expect(await fate(late)).toMatchObject(refused(/more than a day/))
   expect(await fate(second)).toMatchObject({ state: 'delivered' })

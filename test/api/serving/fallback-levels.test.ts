@@ -19,7 +19,7 @@ beforeAll(async () => {
   api = await startApi(house)
   key = await house.key({ role: 'operator', name: 'olga' })
   caller = await house.key({ role: 'predictor', name: 'ines' })
-  await until(async () => (await api.request('GET', '/v1/flags', { key })).status === 200, 'the key')
+  await until(async () => (await api.request('GET', '/v1/kill-switches', { key })).status === 200, 'the key')
 })
 afterAll(async () => {
   await api?.stop()
@@ -28,7 +28,7 @@ afterAll(async () => {
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 const put = (model: string, serve: string) =>
-  api.request('PUT', `/v1/flags/${model}`, { key, body: { serve, reason: 'it looks wrong' } })
+  api.request('PUT', `/v1/kill-switches/${model}`, { key, body: { serve, reason: 'it looks wrong' } })
 const declare = (model: string, fallback: Fallback) => declareFallback(house.store, model, fallback)
 const hasBeenChampion = (model: string, version: string) => writeChampion(house.store, model, version)
 const metricOf = async (model: string) => {

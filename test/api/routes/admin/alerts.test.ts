@@ -1,4 +1,4 @@
-/** An alert is looked after: by whom, once, in the audit. */
+/** Acknowledges and resolves alerts through the API, and checks the audit. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
@@ -31,19 +31,36 @@ const raise = (model: string) =>
 const acknowledge = (id: number | string, who: string) =>
   api.request('POST', `/v1/alerts/${id}/acknowledge`, { key: keys[who]!, body: { reason: 'I look' } })
 
+const resolve = (id: number, who: string) =>
+  api.request('POST', `/v1/alerts/${id}/resolve`, { key: keys[who]!, body: {} })
+const audited = async (action: string, id: number) =>
+  (await listAudit(house.store, { limit: 100 })).filter(
+    (row) => row.action === action && row.subject === `alert/${id}`,
+  )
+
 describe('an alert', () => {
-  it('is acknowledged by the first who says so, once in the audit', async () => {
+  it('is acknowledged by the first key, once in the audit', async () => {
     const id = await raise('iris')
     expect((await acknowledge(id, 'olga')).json).toMatchObject({ id, acknowledged_by: 'olga' })
-    expect((await acknowledge(id, 'olga')).status).toBe(200)
+    expect(await acknowledge(id, 'olga')).toMatchObject({ status: 200, json: { acknowledged_by: 'olga' } })
     expect(await listAlerts(house.store, { open: true })).toMatchObject([{ acknowledgedBy: 'olga' }])
-    const rows = (await listAudit(house.store, { limit: 100 })).filter(
-      ({ action }) => action === 'alert.acknowledged',
-    )
-    expect(rows).toMatchObject([{ actor: 'olga', subject: `alert/${id}`, detail: { reason: 'I look' } }])
+    expect(await audited('alert.acknowledged', id)).toMatchObject([
+      { actor: 'olga', detail: { reason: 'I look' } },
+    ])
   })
 
-  it('is not acknowledged by a viewer, nor for a model out of reach, nor when there is none', async () => {
+  it('refuses a second key and names the key that has acknowledged it', async () => {
+    const id = await raise('wine')
+    expect((await acknowledge(id, 'anna')).status).toBe(200)
+    expect(await acknowledge(id, 'olga')).toMatchObject({
+      status: 409,
+      json: { code: 'command_refused', detail: expect.stringContaining('anna has acknowledged') as string },
+    })
+    expect(await audited('alert.acknowledged', id)).toMatchObject([{ actor: 'anna' }])
+    await resolveAlert(house.store, 'm/wine')
+  })
+
+  it('is not acknowledged by a viewer, nor by a key of another model, and an unknown alert is not found', async () => {
     const id = await raise('iris')
     expect((await acknowledge(id, 'vera')).status).toBe(403)
     expect((await acknowledge(id, 'anna')).status).toBe(403)
@@ -52,12 +69,17 @@ describe('an alert', () => {
     expect((await acknowledge(await raise('wine'), 'anna')).status).toBe(200)
   })
 
-  it('that is over is answered as it ended', async () => {
+  it('is resolved once in the audit, and then neither acknowledged nor resolved', async () => {
     const id = await raise('rose')
-    await resolveAlert(house.store, 'm/rose')
-    const { status, json } = await acknowledge(id, 'olga')
-    expect(status).toBe(200)
-    expect(json).toMatchObject({ resolved_at: expect.any(String) as unknown })
-    expect(json['acknowledged_at']).toBeUndefined()
+    expect((await resolve(id, 'vera')).status).toBe(403)
+    expect((await resolve(id, 'anna')).status).toBe(403)
+    expect((await resolve(id, 'olga')).json).toMatchObject({ id, resolved_at: expect.any(String) as unknown })
+    for (const late of [await acknowledge(id, 'olga'), await resolve(id, 'olga')])
+      expect(late).toMatchObject({
+        status: 409,
+        json: { code: 'command_refused', detail: expect.stringContaining('was resolved at') as string },
+      })
+    expect(await audited('alert.acknowledged', id)).toEqual([])
+    expect(await audited('alert.resolved', id)).toMatchObject([{ actor: 'olga' }])
   })
 })

@@ -33,9 +33,9 @@ afterAll(async () => {
   await house.close()
 })
 
-const flags = () => api.request('GET', '/v1/flags', { key })
+const flags = () => api.request('GET', '/v1/kill-switches', { key })
 const put = (model: string, serve: string, as = key, reason = 'it looks wrong') =>
-  api.request('PUT', `/v1/flags/${model}`, { key: as, body: { serve, reason } })
+  api.request('PUT', `/v1/kill-switches/${model}`, { key: as, body: { serve, reason } })
 async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
   const replica = await startReplica(house, options)
   running.push(replica)
@@ -87,7 +87,7 @@ describe('thrown to the champion', () => {
     const viewer = await house.key({ role: 'viewer' })
     const elsewhere = await house.key({ role: 'operator', models: ['another'] })
     await until(
-      async () => (await api.request('GET', '/v1/flags', { key: elsewhere })).status === 200,
+      async () => (await api.request('GET', '/v1/kill-switches', { key: elsewhere })).status === 200,
       'keys',
     )
     expect((await put(model, 'champion', viewer)).json['code']).toBe('forbidden')
@@ -98,7 +98,7 @@ describe('thrown to the champion', () => {
     expect((await put(model, 'fallback')).json).toMatchObject({ code: 'command_refused' })
     await declare(model, { kind: 'previous' })
     expect((await put(model, 'fallback')).json).toMatchObject({ code: 'no_rollback_target' })
-    expect((await flags()).json['flags']).not.toContainEqual(expect.objectContaining({ model }))
+    expect((await flags()).json['kill_switches']).not.toContainEqual(expect.objectContaining({ model }))
   })
 
   it('names the replica that does not follow', async () => {

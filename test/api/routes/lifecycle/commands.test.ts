@@ -195,7 +195,7 @@ it('what waits for its turn is given up by one who may, once', async () => {
     status: 409,
     json: {
       code: 'command_refused',
-      detail: `${version} waits no more, it is refused: aborted by olga: not now`,
+      detail: `${version} is no longer queued, it is refused: aborted by olga: not now`,
     },
   })
   expect((await say('olga', '/v1/releases/que_0/abort')).json).toMatchObject({ code: 'release_not_found' })

@@ -26,7 +26,7 @@ beforeAll(async () => {
         at: '2026-03-01T12:00:00.000Z',
         problems,
       }
-      const answer = request.method === 'GET' ? { flags: [flag] } : flag
+      const answer = request.method === 'GET' ? { kill_switches: [flag] } : flag
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     })
   }).listen(0, '127.0.0.1')
@@ -49,7 +49,7 @@ it('throws one, and says what it does', async () => {
   const { code, out } = await run('kill-switches', 'set', 'iris', 'champion', '--reason', 'why')
   expect(asked.at(-1)).toEqual({
     method: 'PUT',
-    url: '/v1/flags/iris',
+    url: '/v1/kill-switches/iris',
     body: JSON.stringify({ serve: 'champion', reason: 'why' }),
   })
   expect(code).toBe(exitCodes.done)

@@ -246,7 +246,7 @@ describe('nothing that was planted leaves the processes', () => {
     for (const [place, reason] of reasons.entries()) {
       await say('POST', `/v1/models/${model}/rollback`, { reason })
       await say('POST', `/v1/models/${model}/retrainings`, { reason })
-      await say('PUT', `/v1/flags/${model}`, { serve: 'champion', reason })
+      await say('PUT', `/v1/kill-switches/${model}`, { serve: 'champion', reason })
       await say(
         'POST',
         '/v1/releases/rel_none/approve',
@@ -265,7 +265,7 @@ describe('nothing that was planted leaves the processes', () => {
       '_',
     )[2]!
     await say('POST', '/v1/keys', { name: 'new', role: 'viewer' }, { 'idempotency-key': 'make-one' })
-    await say('PUT', `/v1/flags/${model}`, { serve: 'normal', reason: 'again' })
+    await say('PUT', `/v1/kill-switches/${model}`, { serve: 'normal', reason: 'again' })
 
     // Other systems, which say again what they were told.
     await until(

@@ -1,4 +1,4 @@
-/** `/v1/flags`: lists and sets the kill switches of models. */
+/** `/v1/kill-switches`: lists and sets the kill switches of models. */
 import { z } from 'zod'
 import { flagNames, killSwitchModes, type Flag } from '../../../domain/serving/kill-switch.ts'
 import { issuesOfFlag, listFlags } from '../../../store/serving/kill-switches.ts'
@@ -8,10 +8,10 @@ import { filterVisible } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 import { setKillSwitch } from '../../services/kill-switch.ts'
 
-export const flagRoutes = (deps: ApiDeps): RouteDefinition[] => [
+export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'get',
-    path: '/v1/flags',
+    path: '/v1/kill-switches',
     allow: viewers,
     summary: 'Lists the kill switches that were ever thrown, and which replicas do not do what they say.',
     answers: { 200: 'The switches' },
@@ -21,12 +21,12 @@ export const flagRoutes = (deps: ApiDeps): RouteDefinition[] => [
         ...wireOf(flag),
         problems: await issuesOfFlag(deps.store, flag),
       }))
-      return { json: { flags: await Promise.all(listed) } }
+      return { json: { kill_switches: await Promise.all(listed) } }
     },
   }),
   defineRoute({
     method: 'put',
-    path: '/v1/flags/:model',
+    path: '/v1/kill-switches/:model',
     allow: operators,
     summary:
       'Throws the kill switch of a model: `champion` answers everybody with the champion, `fallback` with what its file declares, `refuse` answers nobody, `normal` goes back to the route.',
