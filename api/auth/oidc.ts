@@ -1,15 +1,14 @@
 /**
- * Signing in with the identity provider of the house: OpenID Connect, authorization code with PKCE (RFC 7636), state and nonce. What
- * comes back is believed only with a signature of the issuer, for this client and for this very attempt.
+ * Signs users in with an OpenID Connect provider: authorization code with PKCE (RFC 7636), state and nonce. The ID token must carry a
+ * signature of the issuer, although TLS already authenticates the token endpoint.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import type { Configuration, IDToken } from 'openid-client'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import type { OidcConfig } from '../../temporal.config.ts'
 
-/** What is kept in the browser from the way there to the way back. */
+/** Kept in a signed cookie while the user signs in at the provider. */
 export interface Attempt {
   state: string
   nonce: string
@@ -18,62 +17,51 @@ export interface Attempt {
   untilMs: number
 }
 
-export interface Identity {
+export interface SsoIdentity {
   name: string
   role: Role
 }
 
 export const attemptCookie = 'tenure_sign_in'
 export const attemptMs = 600_000
-const answerMs = 5_000
-/** How long what the provider says of itself is believed. */
+const timeoutS = 5
+const clockToleranceS = 30
+/** How long the metadata of a provider is cached. */
 const metadataMs = 3_600_000
 const purpose = 'tenure sign-in attempt 1\n'
 
-interface Provider {
-  authorization_endpoint: string
-  token_endpoint: string
-  jwks_uri: string
-  issuer: string
-  readMs: number
-  keys: JWTVerifyGetKey
-}
+const clients = new Map<string, { client: Configuration; readMs: number }>()
 
-const providers = new Map<string, Provider>()
-
-/** Where the browser is sent, and what it keeps meanwhile. */
+/** Returns the address of the provider's login page, and the value of the cookie. */
 export async function beginSignIn(
   config: OidcConfig,
   signer: Signer,
   { next, nowMs }: { next: string; nowMs: number },
 ): Promise<{ location: string; kept: string }> {
-  const { authorization_endpoint: endpoint } = await providerOf(config)
-  const random = () => randomBytes(32).toString('base64url')
+  const client = await clientOf(config, nowMs)
+  // Loaded on first use, because most installations have no provider.
+  const oidc = await import('openid-client')
   const attempt: Attempt = {
-    state: random(),
-    nonce: random(),
-    verifier: random(),
+    state: oidc.randomState(),
+    nonce: oidc.randomNonce(),
+    verifier: oidc.randomPKCECodeVerifier(),
     next,
     untilMs: nowMs + attemptMs,
   }
-  const location = new URL(endpoint)
-  const asked = {
-    response_type: 'code',
-    client_id: config.clientId,
+  const location = oidc.buildAuthorizationUrl(client, {
     redirect_uri: config.redirect,
     scope: 'openid email profile',
     state: attempt.state,
     nonce: attempt.nonce,
-    code_challenge: createHash('sha256').update(attempt.verifier).digest('base64url'),
+    code_challenge: await oidc.calculatePKCECodeChallenge(attempt.verifier),
     code_challenge_method: 'S256',
-  }
-  for (const [name, value] of Object.entries(asked)) location.searchParams.set(name, value)
+  })
   const payload = Buffer.from(JSON.stringify(attempt)).toString('base64url')
   const signature = signer.sign(Buffer.from(purpose + payload)).toString('base64url')
   return { location: location.href, kept: `${payload}.${signature}` }
 }
 
-/** The attempt that the browser has kept; nothing when it is over or not ours. */
+/** The attempt of this cookie; undefined when it has expired or was not signed here. */
 export function readAttempt(signer: Signer, value: string | undefined, nowMs: number): Attempt | undefined {
   const [payload = '', signature = ''] = (value ?? '').split('.')
   if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
@@ -81,122 +69,83 @@ export function readAttempt(signer: Signer, value: string | undefined, nowMs: nu
   return attempt.untilMs > nowMs ? attempt : undefined
 }
 
-/** Who has signed in. Throws `unauthenticated` for an answer that is not believed, `forbidden` for a person without a role here. */
+/** Throws `unauthenticated` for a response that does not verify, `forbidden` for a user without a role. */
 export async function finishSignIn(
   config: OidcConfig,
   { attempt, nowMs }: { attempt: Attempt | undefined; nowMs: number },
   answer: URLSearchParams,
-): Promise<Identity> {
-  if (attempt === undefined || !isSame(answer.get('state') ?? '', attempt.state))
-    throw refused('the answer belongs to no attempt of this browser')
-  const error = answer.get('error')
-  if (error !== null) throw refused(`the identity provider says ${JSON.stringify(error.slice(0, 100))}`)
-  const code = answer.get('code') ?? ''
-  const provider = await providerOf(config)
-  const { id_token: token } = await exchange(config, provider, { code, verifier: attempt.verifier })
-  const claims = await verified(config, provider, { token, nowMs })
-  if (typeof claims['nonce'] !== 'string' || !isSame(claims['nonce'], attempt.nonce))
-    throw refused('the identity is not the answer to this attempt')
-  return identityOf(config, claims)
-}
-
-async function providerOf({ issuer }: OidcConfig): Promise<Provider> {
-  const known = providers.get(issuer)
-  if (known !== undefined && performance.now() - known.readMs < metadataMs) return known
-  const said = (await askProvider(
-    `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
-  )) as Partial<Omit<Provider, 'keys' | 'readMs'>>
-  const { authorization_endpoint, token_endpoint, jwks_uri } = said
-  if (said.issuer !== issuer || !authorization_endpoint || !token_endpoint || !jwks_uri)
-    throw silent(`${issuer} does not describe itself as it is configured`)
-  // Loaded by those alone who sign in this way.
-  const { createRemoteJWKSet } = await import('jose')
-  const keys = createRemoteJWKSet(new URL(jwks_uri), { timeoutDuration: answerMs })
-  const found = { authorization_endpoint, token_endpoint, jwks_uri, issuer, keys, readMs: performance.now() }
-  providers.set(issuer, found)
-  return found
-}
-
-async function exchange(
-  { clientId, clientSecret, redirect }: OidcConfig,
-  { token_endpoint: endpoint }: Provider,
-  { code, verifier }: { code: string; verifier: string },
-): Promise<{ id_token: string }> {
-  const body = new URLSearchParams({
-    grant_type: 'authorization_code',
-    code,
-    redirect_uri: redirect,
-    client_id: clientId,
-    code_verifier: verifier,
-  })
-  const pair = `${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret ?? '')}`
-  const headers =
-    clientSecret === undefined
-      ? undefined
-      : { authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
-  const said = (await askProvider(endpoint, { method: 'POST', body, ...(headers && { headers }) })) as {
-    id_token?: unknown
-  }
-  if (typeof said.id_token !== 'string') throw refused('the identity provider has sent no identity')
-  return { id_token: said.id_token }
-}
-
-/** Signatures by a secret both sides know are not taken: who knows the client could make them. */
-const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
-
-async function verified(
-  config: OidcConfig,
-  { keys }: Provider,
-  { token, nowMs }: { token: string; nowMs: number },
-): Promise<JWTPayload> {
-  const { jwtVerify } = await import('jose')
+): Promise<SsoIdentity> {
+  if (attempt === undefined || answer.get('state') !== attempt.state)
+    throw refused('the response belongs to no attempt of this browser')
+  const client = await clientOf(config, nowMs)
+  const { authorizationCodeGrant } = await import('openid-client')
+  const returned = new URL(`${config.redirect}?${answer}`)
+  const { state, nonce, verifier } = attempt
+  const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: verifier }
   try {
-    const { payload } = await jwtVerify(token, keys, {
-      issuer: config.issuer,
-      audience: config.clientId,
-      algorithms,
-      requiredClaims: ['exp', 'iat', 'sub'],
-      currentDate: new Date(nowMs),
-      clockTolerance: 30,
-    })
-    return payload
+    const tokens = await authorizationCodeGrant(client, returned, { ...checks, idTokenExpected: true })
+    return identityOf(config, tokens.claims()!)
   } catch (error) {
-    throw refused(`the identity is not believed: ${(error as Error).message}`)
+    throw failureOf(error)
   }
 }
 
-function identityOf({ nameClaim, roleClaim, roles }: OidcConfig, claims: JWTPayload): Identity {
+async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuration> {
+  const { issuer, clientId, clientSecret } = config
+  const known = clients.get(issuer)
+  if (known !== undefined && performance.now() - known.readMs < metadataMs) return known.client
+  const oidc = await import('openid-client')
+  const metadata = {
+    [oidc.clockSkew]: Math.round((nowMs - Date.now()) / 1_000),
+    [oidc.clockTolerance]: clockToleranceS,
+  }
+  const authentication = clientSecret === undefined ? oidc.None() : oidc.ClientSecretBasic(clientSecret)
+  const isPlain = issuer.startsWith('http:')
+  const execute = [oidc.enableNonRepudiationChecks, ...(isPlain ? [oidc.allowInsecureRequests] : [])]
+  try {
+    const client = await oidc.discovery(new URL(issuer), clientId, metadata, authentication, {
+      execute,
+      timeout: timeoutS,
+    })
+    clients.set(issuer, { client, readMs: performance.now() })
+    return client
+  } catch (error) {
+    throw failureOf(error)
+  }
+}
+
+function identityOf({ nameClaim, roleClaim, roles }: OidcConfig, claims: IDToken): SsoIdentity {
   const name = claims[nameClaim]
   if (typeof name !== 'string' || !/^[\w.@+-]{1,90}$/.test(name))
-    throw refused(`the identity has no ${nameClaim} that could be a name here`)
+    throw refused(`the identity has no ${nameClaim} that could be a name`)
   if (nameClaim === 'email' && claims['email_verified'] === false)
-    throw refused('the address of the identity is not verified')
-  const said = claims[roleClaim]
-  const groups = new Set((Array.isArray(said) ? said : [said]).map(String))
+    throw refused('the email address of the identity is not verified')
+  const claimed = claims[roleClaim]
+  const groups = new Set((Array.isArray(claimed) ? claimed : [claimed]).map(String))
   const role = roles.find(([group]) => groups.has(group))?.[1]
-  if (role === undefined) throw new DomainError('forbidden', `${name} has no role here by ${roleClaim}`)
+  if (role === undefined) throw new DomainError('forbidden', `${name} has no role by the claim ${roleClaim}`)
   return { name, role }
 }
 
-async function askProvider(address: string, request: RequestInit = {}): Promise<unknown> {
-  try {
-    const answer = await fetch(address, {
-      ...request,
-      redirect: 'error',
-      signal: AbortSignal.timeout(answerMs),
-    })
-    if (answer.ok) return await answer.json()
-    if (answer.status < 500) throw refused(`the identity provider refuses with ${answer.status}`)
-    throw silent(`it answers ${answer.status}`)
-  } catch (error) {
-    if (error instanceof DomainError) throw error
-    throw silent((error as Error).message)
-  }
+/** What a failure of the library means to the user. Its classes are matched by code, because it is loaded late. */
+function failureOf(error: unknown): Error {
+  if (error instanceof DomainError) return error
+  const { code, status, cause, message, error: reason } = error as Partial<LibraryError>
+  const httpStatus = status ?? (cause instanceof Response ? cause.status : undefined)
+  // fetch throws a TypeError when it gets no response.
+  if (error instanceof TypeError || code === 'OAUTH_TIMEOUT' || (httpStatus ?? 0) >= 500)
+    return new DomainError('not_ready', `the identity provider does not respond: ${message}`)
+  if (code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR')
+    return refused(`the identity provider says ${JSON.stringify(reason?.slice(0, 100))}`)
+  if (httpStatus !== undefined) return refused(`the identity provider refuses with ${httpStatus}`)
+  return refused(`the identity does not verify: ${cause instanceof Error ? cause.message : message}`)
 }
 
-const isSame = (one: string, other: string): boolean =>
-  one.length === other.length && timingSafeEqual(Buffer.from(one), Buffer.from(other))
+interface LibraryError extends Error {
+  code: string
+  status: number
+  /** OAuth error code. */
+  error: string
+}
 
 const refused = (why: string): DomainError => new DomainError('unauthenticated', why)
-const silent = (why: string): DomainError =>
-  new DomainError('not_ready', `the identity provider does not answer: ${why}`)

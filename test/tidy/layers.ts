@@ -72,7 +72,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     only: {
       hyparquet: ['api/outcomes/parquet-files.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
-      jose: ['api/auth/oidc.ts'],
+      'openid-client': ['api/auth/oidc.ts'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-core': ['api/serving/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-layers': ['api/serving/tensorflow/tfjs-worker.ts'],

@@ -61,10 +61,13 @@ export const killSwitchesGroup: CommandGroup = {
             code: 'usage',
             detail: '--reason is missing',
           })
-        const answer = await api().put<KillSwitchAnswer>(`/v1/kill-switches/${encodeURIComponent(String(model))}`, {
-          serve,
-          reason,
-        })
+        const answer = await api().put<KillSwitchAnswer>(
+          `/v1/kill-switches/${encodeURIComponent(String(model))}`,
+          {
+            serve,
+            reason,
+          },
+        )
         const followed =
           answer.problems.length === 0
             ? 'Every live replica follows.'

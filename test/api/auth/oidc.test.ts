@@ -90,11 +90,11 @@ it('keeps one key a person, another one for another role, and what is revoked op
 })
 
 it.each<[string, () => void, RegExp]>([
-  ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /not believed: .*iss/],
-  ['for another client', () => (provider.cheat.audience = 'other'), /not believed: .*aud/],
-  ['that is over', () => (provider.cheat.expired = true), /not believed: .*exp/],
-  ['signed by somebody else', () => (provider.cheat.unknownKey = true), /not believed: signature/],
-  ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /not the answer to this attempt/],
+  ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /does not verify: .*iss/],
+  ['for another client', () => (provider.cheat.audience = 'other'), /does not verify: .*aud/],
+  ['that is over', () => (provider.cheat.expired = true), /does not verify: .*exp/],
+  ['signed by somebody else', () => (provider.cheat.unknownKey = true), /does not verify: .*signature/],
+  ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /does not verify: .*nonce/],
   ['without a name', () => (provider.claims = { groups: ['everybody'] }), /no email that could be a name/],
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
   ['with an address nobody has checked', () => (provider.claims['email_verified'] = false), /not verified/],
@@ -126,7 +126,7 @@ it('is not there without a provider, and says so when the provider is away', asy
   const away = createApp({ ...api.deps, metrics: createMetrics(api.serving, new Map()), oidc: oidc! }).app
   const answer = await away.request('/sign-in/sso', { headers })
   expect(answer.status).toBe(503)
-  expect(await answer.text()).toContain('the identity provider does not answer')
+  expect(await answer.text()).toContain('the identity provider does not respond')
 })
 
 it.each([

@@ -43,6 +43,7 @@ export async function startProvider(): Promise<TestProvider> {
         authorization_endpoint: `${issuer}/authorize`,
         token_endpoint: `${issuer}/token`,
         jwks_uri: `${issuer}/keys`,
+        id_token_signing_alg_values_supported: ['ES256'],
       }
     const parts: Buffer[] = []
     for await (const part of request) parts.push(part as Buffer)
@@ -52,10 +53,12 @@ export async function startProvider(): Promise<TestProvider> {
     const challenge = createHash('sha256')
       .update(form.get('code_verifier') ?? '')
       .digest('base64url')
-    const pair = `${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`
-    const known = request.headers.authorization === `Basic ${Buffer.from(pair).toString('base64')}`
+    const [, basic = ''] = /^Basic (.+)$/.exec(request.headers.authorization ?? '') ?? []
+    // Both parts are form-encoded (RFC 6749, 2.3.1).
+    const pair = new URLSearchParams(Buffer.from(basic, 'base64').toString().replace(':', '='))
+    const known = pair.get(clientId) === clientSecret
     if (asked === undefined || challenge !== asked.get('code_challenge') || !known) return undefined
-    return { id_token: await tokenFor(asked) }
+    return { access_token: 'unused', token_type: 'Bearer', id_token: await tokenFor(asked) }
   }
 
   const tokenFor = (asked: URLSearchParams): Promise<string> => {
