@@ -10,14 +10,14 @@ import { redacted, withoutExcerpt } from '../domain/redact.ts'
 import { isStorable } from '../domain/postgres-text.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
 import { readBody } from './http/read-body.ts'
-import { callers, assertDeclared, type RouteResponse, type RouteDefinition } from './http/route.ts'
+import { predictors, assertDeclared, type RouteResponse, type RouteDefinition } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
-import { expectMedia } from './http/content-type.ts'
+import { requireMediaType } from './http/content-type.ts'
 import { executeIdempotent } from './http/idempotency.ts'
-import { expectOwnForm, personOf } from './http/principal.ts'
+import { requireOwnForm, personOf } from './http/principal.ts'
 import { headersOf, problemOf, textOfProblem, type Problem } from './http/problem.ts'
 import { routesOf } from './routes/all-routes.ts'
-import { expectPlain, unpacked } from './http/decompress.ts'
+import { requireUncompressed, decompressed } from './http/decompress.ts'
 
 export interface Api {
   app: Hono
@@ -57,21 +57,21 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   const header = (name: string) => req.header(name)
   const { actor, session } = await personOf(deps, route, { header, safe })
   const params = req.param()
-  expectStorable(params, 'the path')
+  requireStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
   const limit = route.rawBytes ?? controlBytes
   const encoding = header('content-encoding')
-  if (route.streaming === true) expectPlain(encoding)
+  if (route.streaming === true) requireUncompressed(encoding)
   const bytes =
     safe || route.streaming === true
       ? Buffer.alloc(0)
-      : unpacked(await readBody(req.raw, limit), encoding, limit)
+      : decompressed(await readBody(req.raw, limit), encoding, limit)
   if (bytes.byteLength > 0 || route.streaming === true)
-    expectMedia(req.header('content-type'), route.contentTypes)
+    requireMediaType(req.header('content-type'), route.contentTypes)
   const form = route.page === true ? formOf(bytes) : undefined
   const sent = form ?? (route.body === undefined ? undefined : parse(bytes))
   if (form !== undefined && !safe)
-    expectOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
+    requireOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
   const { pathname, search } = new URL(req.url)
   const reply = await executeIdempotent(deps, route, {
     path: req.path,
@@ -129,7 +129,7 @@ async function failure(problem: Problem, context: Context): Promise<Response> {
 /** The parameter `name` after `/models/` is a model; other routes look at the scope of the key themselves. */
 function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
   const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
-  if (allow !== 'public') requireRole(actor, allow === 'callers' ? callers : allow, model)
+  if (allow !== 'public') requireRole(actor, allow === 'callers' ? predictors : allow, model)
 }
 
 function parse(bytes: Buffer): unknown {
@@ -146,13 +146,13 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-function expectStorable(value: unknown, what: string): void {
+function requireStorable(value: unknown, what: string): void {
   if (!isStorable(value))
     throw new DomainError('invalid_request', `${what} has NUL or half a character, which cannot be kept`)
 }
 
 function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  expectStorable(value, what)
+  requireStorable(value, what)
   const checked = schema.safeParse(value)
   if (checked.success) return checked.data
   const issues = checked.error.issues.map((issue) => {

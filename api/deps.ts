@@ -9,7 +9,7 @@ import type { Serving } from './serving/replica-assembly.ts'
 import type { TemporalClient } from './temporal/client.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
-export interface Log {
+export interface ApiLog {
   debug(fields: Record<string, unknown>, message: string): void
   info(fields: Record<string, unknown>, message: string): void
   warn(fields: Record<string, unknown>, message: string): void
@@ -22,7 +22,7 @@ export interface ApiDeps {
   serving: Serving
   temporal: TemporalClient
   metrics: Registry
-  log: Log
+  log: ApiLog
   /** What was kept of the audit outside of the database. */
   heads: HeadList
   /** Signs what people say on its way to the workflows. */

@@ -8,7 +8,7 @@ import { DomainError } from '../../domain/errors.ts'
 export const json = 'application/json'
 
 /** The media type that was sent, when it is one of these. Throws `unsupported_media_type`. */
-export function expectMedia(
+export function requireMediaType(
   contentType: string | undefined | null,
   takes: readonly string[] = [json],
 ): string | undefined {

@@ -15,7 +15,7 @@ const ways = new Map([
 const encodings = ['gzip', 'deflate', 'identity']
 
 /** The body as it was before it was packed. Throws `unsupported_media_type`, `body_too_large`, or `invalid_request` for what was not packed so. */
-export function unpacked(body: Buffer, encoding: string | undefined, mostBytes: number): Buffer {
+export function decompressed(body: Buffer, encoding: string | undefined, mostBytes: number): Buffer {
   if (isPlain(encoding)) return body
   const unpack = ways.get(encoding.toLowerCase())
   if (unpack === undefined) throw unknown(encoding, encodings)
@@ -38,7 +38,7 @@ export function unpacked(body: Buffer, encoding: string | undefined, mostBytes: 
 }
 
 /** For what is read while it comes. Throws `unsupported_media_type`. */
-export function expectPlain(encoding: string | undefined): void {
+export function requireUncompressed(encoding: string | undefined): void {
   if (!isPlain(encoding)) throw unknown(encoding, ['identity'])
 }
 

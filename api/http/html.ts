@@ -1,6 +1,6 @@
 /** Plain pages. Everything that comes from outside passes through `text`, so that no name can become markup. */
 
-export const text = (value: string): string =>
+export const escapeHtml = (value: string): string =>
   value
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
@@ -9,19 +9,19 @@ export const text = (value: string): string =>
     .replaceAll("'", '&#39;')
 
 /** A table; its cells are texts. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function htmlTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return '<p>None.</p>'
   const row = (tag: string, cells: readonly string[]): string =>
-    `<tr>${cells.map((cell) => `<${tag}>${text(cell)}</${tag}>`).join('')}</tr>`
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`
   return `<table>${row('th', head)}${rows.map((cells) => row('td', cells)).join('')}</table>`
 }
 
 /** A whole page; the body is markup. */
-export function page(title: string, body: string): string {
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${text(title)}</title>
+export function htmlDocument(title: string, body: string): string {
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}
 table{border-collapse:collapse}td,th{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid #ddd;vertical-align:top}</style>
-<h1>${text(title)}</h1>
+<h1>${escapeHtml(title)}</h1>
 ${body}
 </html>`
 }

@@ -1,9 +1,9 @@
 /** Troubles that repeat many times a second while a server is away, said once in ten seconds each, with how often they came. */
-import type { Log } from '../deps.ts'
+import type { ApiLog } from '../deps.ts'
 
 const everyMs = 10_000
 
-export function createThrottledLog(log: Log, now: () => number = () => performance.now()) {
+export function createThrottledLog(log: ApiLog, now: () => number = () => performance.now()) {
   const said = new Map<string, { at: number; unsaid: number }>()
   return (what: string, error?: unknown): void => {
     const last = said.get(what)

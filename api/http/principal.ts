@@ -45,7 +45,11 @@ async function fromSession(deps: ApiDeps, header: Header): Promise<Person | unde
 }
 
 /** Throws `forbidden` unless the form stands on a page of ours, and of this session where there is one. */
-export function expectOwnForm(session: Session | undefined, header: Header, token: string | undefined): void {
+export function requireOwnForm(
+  session: Session | undefined,
+  header: Header,
+  token: string | undefined,
+): void {
   const issue = issueOfSender(header)
   if (issue !== undefined) throw foreign(issue)
   if (session !== undefined && !isOwnForm(session, token))

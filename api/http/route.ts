@@ -20,7 +20,7 @@ export type Access = 'public' | 'callers' | readonly Role[]
 export const viewers: readonly Role[] = ['viewer', 'operator', 'approver', 'admin']
 export const operators: readonly Role[] = ['operator', 'admin']
 export const admins: readonly Role[] = ['admin']
-export const callers: readonly Role[] = ['predictor', 'admin']
+export const predictors: readonly Role[] = ['predictor', 'admin']
 
 /** Most bytes of a prediction's or an outcome's body. */
 export const predictBytes = 8_388_608

@@ -11,7 +11,7 @@ export function toWire<T extends object>(value: T): Record<string, unknown> {
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /** A moment; with its zone, so that it means the same everywhere. */
-export const moment = z.iso
+export const zonedTime = z.iso
   .datetime({
     offset: true,
     error: 'is no ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
@@ -28,7 +28,8 @@ const skewMs = 60_000
  * A moment that has come; what is not yet cannot have been observed. By the time of the database, which is the same for every
  * replica: one whose own clock is behind would refuse what has just happened.
  */
-export const pastMoment = (nowMs: () => number) => moment.refine(isPast(nowMs), { error: 'is in the future' })
+export const pastTime = (nowMs: () => number) =>
+  zonedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
 /** A policy in a body, which the use case validates. */
 export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null)
@@ -56,14 +57,14 @@ export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
     })
 
 /** A moment with its zone, or a day. */
-export const searchedMoment = parsedBy(parseMoment)
+export const searchedTime = parsedBy(parseMoment)
 
 /** The same, which has come. */
-export const pastSearchedMoment = (nowMs: () => number) =>
-  searchedMoment.refine(isPast(nowMs), { error: 'is in the future' })
+export const pastSearchedTime = (nowMs: () => number) =>
+  searchedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
 /** Throws `invalid_request` for a span that ends before it begins, which would find nothing and not say why. */
-export function expectInOrder(since: string | undefined, until: string | undefined): void {
+export function requireInOrder(since: string | undefined, until: string | undefined): void {
   if (since !== undefined && until !== undefined && Date.parse(since) >= Date.parse(until))
     throw new DomainError('invalid_request', `until: ${until} is not after since, ${since}`)
 }

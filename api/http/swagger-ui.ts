@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
-export interface Asset {
+export interface SwaggerAsset {
   bytes: Uint8Array<ArrayBuffer>
   type: string
 }
@@ -58,7 +58,7 @@ const start = `SwaggerUIBundle({
 `
 
 /** A file of the page by its name; nothing for every other name. */
-export async function findAsset(name: string): Promise<Asset | undefined> {
+export async function findSwaggerAsset(name: string): Promise<SwaggerAsset | undefined> {
   if (name === starter) return { bytes: new TextEncoder().encode(start), type: types['swagger-ui-bundle.js'] }
   if (!Object.hasOwn(types, name)) return undefined
   const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))

@@ -8,7 +8,7 @@ import {
   type VersionStatus,
 } from '../../domain/registry/version-query.ts'
 import { cursorText } from './page-cursor.ts'
-import { modelName, parsedBy, searchedMoment } from './schemas.ts'
+import { modelName, parsedBy, searchedTime } from './schemas.ts'
 
 export const versionStatusNames = Object.keys(versionStatuses) as VersionStatus[]
 
@@ -16,8 +16,8 @@ export const versionSearchFields = {
   model: modelName.optional(),
   status: z.enum(versionStatusNames, { error: `is one of ${versionStatusNames.join(', ')}` }).optional(),
   metric: parsedBy(parseConditions).optional(),
-  since: searchedMoment.optional(),
-  until: searchedMoment.optional(),
+  since: searchedTime.optional(),
+  until: searchedTime.optional(),
   data: parsedBy(parseDigest).optional(),
   text: z.string().min(1).max(200).optional(),
   order: parsedBy(parseOrder).optional(),

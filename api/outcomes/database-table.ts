@@ -6,7 +6,7 @@ import { readOutcomeTable } from '../../store/monitoring/outcome-tables.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { Intake } from './intake.ts'
-import { moment } from '../http/schemas.ts'
+import { zonedTime } from '../http/schemas.ts'
 
 /** Rows of one call; `since` goes on from there. */
 export const tableRows = 1_000_000
@@ -25,7 +25,7 @@ const asked = z.strictObject({
       observed_at: identifier.default('observed_at'),
     })
     .prefault({}),
-  since: moment.optional(),
+  since: zonedTime.optional(),
 })
 
 /** Answers from when on to go on, when there was more than one call takes. */

@@ -1,7 +1,7 @@
 /** The lines of a body that is read as it comes, so that a file of any length takes the memory of its longest line. */
 import { DomainError } from '../../domain/errors.ts'
 
-export interface Line {
+export interface TextLine {
   number: number
   text: string
 }
@@ -9,12 +9,12 @@ export interface Line {
 /** Lines without their ends; empty ones are left out. Throws `invalid_request` for one that is longer than `mostBytes`. */
 export async function* linesOf(
   body: AsyncIterable<Uint8Array>,
-  mostBytes: number,
-): AsyncGenerator<Line, void, undefined> {
+  maxBytes: number,
+): AsyncGenerator<TextLine, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let rest: Uint8Array = new Uint8Array(0)
   let number = 0
-  const lineOf = (bytes: Uint8Array): Line => {
+  const lineOf = (bytes: Uint8Array): TextLine => {
     number++
     try {
       return { number, text: decoder.decode(bytes).replace(/\r$/, '') }
@@ -29,8 +29,8 @@ export async function* linesOf(
       bytes = bytes.subarray(end + 1)
       if (line.text.trim() !== '') yield line
     }
-    if (bytes.byteLength > mostBytes)
-      throw new DomainError('invalid_request', `line ${number + 1} has more than ${mostBytes} bytes`)
+    if (bytes.byteLength > maxBytes)
+      throw new DomainError('invalid_request', `line ${number + 1} has more than ${maxBytes} bytes`)
     // A copy: the rest of a large piece would keep all of it.
     rest = Uint8Array.from(bytes)
   }

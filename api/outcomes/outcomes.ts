@@ -10,7 +10,7 @@ import { findErased } from '../../store/privacy/erased-subjects.ts'
 import { findAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
-import { pastMoment } from '../http/schemas.ts'
+import { pastTime } from '../http/schemas.ts'
 
 export const outcomeSchema = (nowMs: () => number) =>
   z.strictObject({
@@ -19,7 +19,7 @@ export const outcomeSchema = (nowMs: () => number) =>
       error: 'is a finite number, a text of at most 1000 characters, true or false',
     }),
     /** A minute ahead of the database's clock is taken as it is, for clocks differ; what is later is refused. */
-    observed_at: pastMoment(nowMs),
+    observed_at: pastTime(nowMs),
   })
 
 export const outcomeColumns: readonly string[] = ['prediction_id', 'value', 'observed_at']

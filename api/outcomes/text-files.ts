@@ -1,7 +1,7 @@
 /** Outcomes as lines of a file: NDJSON, or CSV whose first line names the columns. */
 import { DomainError } from '../../domain/errors.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
-import { fieldsOf, linesOf, type Line } from './line-reader.ts'
+import { fieldsOf, linesOf, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
 import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.ts'
 
@@ -22,7 +22,7 @@ export async function takeLines(
 }
 
 /** The outcome, or what is wrong with the line. */
-function jsonReader(check: OutcomeCheck): (line: Line) => SentOutcome | string {
+function jsonReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | string {
   return ({ text, number }) => {
     let value: unknown
     try {
@@ -35,7 +35,7 @@ function jsonReader(check: OutcomeCheck): (line: Line) => SentOutcome | string {
 }
 
 /** The first line names the columns. */
-function csvReader(check: OutcomeCheck): (line: Line) => SentOutcome | string | undefined {
+function csvReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | string | undefined {
   let places: number[] | undefined
   return ({ text, number }) => {
     const fields = fieldsOf(number === 1 ? text.replace(/^\uFEFF/, '') : text)

@@ -1,9 +1,9 @@
 /** `/openapi.json` and `/docs`: what the API is, made from the declared routes, and a page to look at. */
 import { DomainError, errorTable } from '../../domain/errors.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
-import { explorerHeaders, explorerPage, findAsset } from '../http/swagger-ui.ts'
+import { explorerHeaders, explorerPage, findSwaggerAsset } from '../http/swagger-ui.ts'
 import { describe } from '../http/openapi.ts'
-import { page, table, text } from '../http/html.ts'
+import { htmlDocument, htmlTable, escapeHtml } from '../http/html.ts'
 
 const html = 'text/html; charset=utf-8'
 /** Plain pages run nothing and load nothing. */
@@ -46,7 +46,7 @@ export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): Rou
     answers: { 200: 'The file' },
     async handle({ params }) {
       const name = params['file']!
-      const asset = await findAsset(name)
+      const asset = await findSwaggerAsset(name)
       if (asset === undefined) throw new DomainError('not_found', `there is no file ${JSON.stringify(name)}`)
       const headers = { ...explorerHeaders, 'cache-control': 'private, max-age=3600' }
       return { text: asset.bytes, type: asset.type, headers }
@@ -71,13 +71,13 @@ function docs(routes: readonly RouteDefinition[]): string {
     kind.retryable ? 'yes' : 'no',
     kind.remedy,
   ])
-  return page(
+  return htmlDocument(
     'Tenure: the API',
     [
-      `<p>${text('Send "Authorization: Bearer <key>". The same as OpenAPI 3.1: ')}<a href="/openapi.json">/openapi.json</a></p>`,
-      table(['', 'path', 'who', ''], rows),
+      `<p>${escapeHtml('Send "Authorization: Bearer <key>". The same as OpenAPI 3.1: ')}<a href="/openapi.json">/openapi.json</a></p>`,
+      htmlTable(['', 'path', 'who', ''], rows),
       '<h2>Errors</h2>',
-      table(['code', 'status', 'retry', 'what to do'], errors),
+      htmlTable(['code', 'status', 'retry', 'what to do'], errors),
     ].join('\n'),
   )
 }

@@ -5,7 +5,7 @@ import type { CommandDeps } from '../deps.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 
 /** `begun` is false when a run is open already. */
-export async function ingestView(
+export async function startIngestion(
   { temporal, log }: Pick<CommandDeps, 'temporal' | 'log'>,
   actor: Actor,
   request: MaterialiseRequest,

@@ -7,18 +7,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
 import { holdsKey } from '../../domain/redact.ts'
 import { requireRole } from '../auth/authentication.ts'
-import { callers, predictBytes } from '../http/route.ts'
+import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { deadlineHeader, exchangeOf, correlationHeader, type Exchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { headersOf, problemOf, textOfProblem } from '../http/problem.ts'
 import { createReadThrottle } from './read-throttle.ts'
-import { expectMedia, json } from '../http/content-type.ts'
+import { requireMediaType, json } from '../http/content-type.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
 import type { Target } from './prediction-path.ts'
 import { createWorkQueue } from './turn-scheduler.ts'
-import { unpacked } from '../http/decompress.ts'
+import { decompressed } from '../http/decompress.ts'
 import { createBodyReader, type BodyLimits } from './body-reader.ts'
 
 export interface PredictEndpoint {
@@ -89,12 +89,12 @@ export function createPredictEndpoint(
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(exchange, late)
-      requireRole(authentication.callerOf(headers.authorization), callers, model)
-      const plain = unpacked(body, headers['content-encoding'], limits.maxBytes)
+      requireRole(authentication.callerOf(headers.authorization), predictors, model)
+      const plain = decompressed(body, headers['content-encoding'], limits.maxBytes)
       requireNoKey(plain)
       const type = headers['content-type']
       if (type !== json && type !== undefined)
-        expectMedia(type, target.protocol === 'infer' ? inferMedia : undefined)
+        requireMediaType(type, target.protocol === 'infer' ? inferMedia : undefined)
       const request = { model, version, body: plain, withinMs, requestId: headers[requestIdHeader], caller }
       const result =
         target.protocol === 'predict'

@@ -7,7 +7,7 @@ import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access
 import { admins, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireUnscoped } from '../../auth/authorization.ts'
-import { modelName, moment, toWire } from '../../http/schemas.ts'
+import { modelName, zonedTime, toWire } from '../../http/schemas.ts'
 
 /** How long both secrets of a renewed key open, unless told otherwise, and at most. */
 const overlapS = { usual: 3_600, most: 30 * 86_400 }
@@ -17,7 +17,7 @@ const newKey = (nowMs: () => number) =>
     name: z.string().regex(/^[\w.@-]{1,100}$/, 'is 1 to 100 letters, digits and . _ @ -'),
     role: z.enum(roles),
     models: z.array(modelName).min(1).optional(),
-    expires_at: moment
+    expires_at: zonedTime
       .refine((text) => !(Date.parse(text) <= nowMs()), { error: 'is past already' })
       .optional(),
     requests_per_second: z.number().int().min(1).max(100_000).optional(),

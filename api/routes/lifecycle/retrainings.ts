@@ -9,7 +9,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
-import { limit, modelName, pastMoment, policyBody, toWire } from '../../http/schemas.ts'
+import { limit, modelName, pastTime, policyBody, toWire } from '../../http/schemas.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -20,7 +20,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
     answers: { 202: `It has begun, or ${isDeferred}` },
     body: z.strictObject({
-      as_of: pastMoment(deps.serving.wall).optional(),
+      as_of: pastTime(deps.serving.wall).optional(),
       reason: z.string().max(2_000).optional(),
       policy: policyBody.optional(),
     }),

@@ -7,7 +7,7 @@ import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.t
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { expectInOrder, limit, modelName, parsedBy, searchedMoment, toWire } from '../../http/schemas.ts'
+import { requireInOrder, limit, modelName, parsedBy, searchedTime, toWire } from '../../http/schemas.ts'
 
 const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
 
@@ -22,8 +22,8 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     query: z.strictObject({
       model: modelName.optional(),
       status: z.enum(trainingStatuses, { error: `is one of ${trainingStatuses.join(', ')}` }).optional(),
-      since: searchedMoment.optional(),
-      until: searchedMoment.optional(),
+      since: searchedTime.optional(),
+      until: searchedTime.optional(),
       data: parsedBy(parseDigest).optional(),
       order: z.enum(['newest', 'oldest'], { error: 'is newest or oldest' }).default('newest'),
       cursor: cursorText.optional(),
@@ -31,7 +31,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     }),
     async handle({ actor, query }) {
       const { model, status, since, until, data, order, cursor } = query
-      expectInOrder(since, until)
+      requireInOrder(since, until)
       const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, order, key)
       const { trainings, next } = await findTrainings(store, {
         limit: query.limit,

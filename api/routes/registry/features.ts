@@ -9,8 +9,8 @@ import type { Actor } from '../../auth/authentication.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { canAccessModel } from '../../auth/authentication.ts'
-import { limit, pastMoment, toWire } from '../../http/schemas.ts'
-import { ingestView } from '../../services/ingest-view.ts'
+import { limit, pastTime, toWire } from '../../http/schemas.ts'
+import { startIngestion } from '../../services/ingest-view.ts'
 
 export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute({
@@ -49,7 +49,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The values' },
     query: z.strictObject({
       entity: z.string().min(1).max(256),
-      at: pastMoment(deps.serving.wall).optional(),
+      at: pastTime(deps.serving.wall).optional(),
       limit: limit.default(10),
     }),
     async handle({ actor, params, query }) {
@@ -72,7 +72,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Takes in what is new of a view now, and everything since `from` again. One run at a time: when one is under way, that is answered.',
     answers: { 202: 'It has begun, or was under way' },
-    body: z.strictObject({ from: pastMoment(deps.serving.wall).optional() }),
+    body: z.strictObject({ from: pastTime(deps.serving.wall).optional() }),
     async handle({ actor, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const view = found[0]!.name
@@ -82,7 +82,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
           `no model uses the feature view ${view} any more: it is not taken in`,
         )
       const from = body.from === undefined ? undefined : new Date(body.from).toISOString()
-      return { status: 202, json: toWire(await ingestView(deps, actor!, { view, from })) }
+      return { status: 202, json: toWire(await startIngestion(deps, actor!, { view, from })) }
     },
   }),
 ]

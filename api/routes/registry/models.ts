@@ -8,7 +8,7 @@ import { findOpenRelease } from '../../../store/release/releases.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { filterVisible } from '../../auth/authorization.ts'
-import { pastSearchedMoment, toWire } from '../../http/schemas.ts'
+import { pastSearchedTime, toWire } from '../../http/schemas.ts'
 
 export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
@@ -67,7 +67,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       answers: {
         200: 'The change that made it champion, with its release, its verdicts and its row of the audit',
       },
-      query: z.strictObject({ at: pastSearchedMoment(serving.wall).optional() }),
+      query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
       async handle({ params, query }) {
         const model = params['name']!
         await getModel(store, model)

@@ -10,7 +10,7 @@ import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
 import { resolveVersion } from '../../services/resolve-version.ts'
 import { versionSearchFields } from '../../http/version-search.ts'
-import { expectInOrder, limit, toWire } from '../../http/schemas.ts'
+import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 
 const versionText = z.string().min(1).max(200)
 
@@ -28,7 +28,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     }),
     async handle({ actor, query }) {
       const { model, status, metric, since, until, data, text, order = 'version', cursor } = query
-      expectInOrder(since, until)
+      requireInOrder(since, until)
       const { versions, next } = await findVersions(store, {
         limit: query.limit,
         order,

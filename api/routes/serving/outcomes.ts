@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { expectMedia, json } from '../../http/content-type.ts'
+import { requireMediaType, json } from '../../http/content-type.ts'
 import { openIntake } from '../../outcomes/intake.ts'
 import { takeLines } from '../../outcomes/text-files.ts'
 import { takeParquet } from '../../outcomes/parquet-files.ts'
@@ -67,7 +67,7 @@ async function takeMany(
   { actor, stream, header }: RouteRequest<undefined, undefined>,
   { store, nowMs }: Pick<ApiDeps, 'store'> & { nowMs: () => number },
 ) {
-  const type = expectMedia(header('content-type'), allMedia) ?? media.ndjson[0]!
+  const type = requireMediaType(header('content-type'), allMedia) ?? media.ndjson[0]!
   const intake = openIntake({ store, actor, nowMs })
   if (media.parquet.includes(type)) await takeParquet(stream(), intake)
   else if (media.csv.includes(type)) await takeLines(stream(), 'csv', intake)

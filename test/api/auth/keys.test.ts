@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { predictionsAreOpen } from '../../../api/auth/authentication.ts'
 import {
-  callers,
+  predictors,
   assertDeclared,
   defineRoute as declare,
   type RouteDefinition,
@@ -76,7 +76,7 @@ describe('every route', () => {
   it('lets exactly its roles in', async () => {
     for (const route of api.routes) {
       if (route.allow === 'public') continue
-      const allowed: readonly Role[] = route.allow === 'callers' ? callers : route.allow
+      const allowed: readonly Role[] = route.allow === 'callers' ? predictors : route.allow
       for (const role of roles) {
         const { json } = await api.request(route.method.toUpperCase(), pathOf(route), { key: keys[role] })
         const refused = json['code'] === 'forbidden'

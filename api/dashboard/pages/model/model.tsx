@@ -31,7 +31,7 @@ import { findVersions, type FoundVersion } from '../../../../store/registry/vers
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
-import { searchedMoment } from '../../../http/schemas.ts'
+import { searchedTime } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
@@ -55,7 +55,7 @@ const windows = 60
 /** A calibration needs a few hundred. */
 const maxOutcomes = 3_000
 
-const query = z.strictObject({ at: searchedMoment.optional(), cursor: cursorText.optional() })
+const query = z.strictObject({ at: searchedTime.optional(), cursor: cursorText.optional() })
 
 interface Model {
   name: string

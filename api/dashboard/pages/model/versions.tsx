@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { versionSearchFields } from '../../../http/version-search.ts'
-import { expectInOrder } from '../../../http/schemas.ts'
+import { requireInOrder } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
@@ -24,7 +24,7 @@ export const versionsPage = definePage<Found, Query>({
   query,
   async load({ store }, { actor, query }) {
     const { metric, cursor, order = 'newest', since, until, ...rest } = query
-    expectInOrder(since, until)
+    requireInOrder(since, until)
     const found = await findVersions(store, {
       ...rest,
       ...modelFilter(actor),
