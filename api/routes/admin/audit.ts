@@ -24,8 +24,8 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
       const rows = await searchAudit(store, {
         ...modelFilter(actor),
         limit: query.limit,
-        ...(query.model === undefined ? {} : { model: query.model }),
-        ...(query.before === undefined ? {} : { before: query.before }),
+        model: query.model,
+        before: query.before,
       })
       return { json: { audit: rows.map(toWire) } }
     },
@@ -45,7 +45,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
       return {
         json: toWire({
           ...report,
-          ...(breach === undefined ? {} : { breach }),
+          breach,
           ...(last === undefined ? {} : { signedHead: { seq: last.seq, hash: last.hash, at: last.at } }),
         }),
       }
@@ -62,8 +62,8 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
       const alerts = await listAlerts(store, {
         ...modelFilter(actor),
         limit: query.limit,
-        ...(query.model === undefined ? {} : { model: query.model }),
-        ...(query.open === undefined ? {} : { open: query.open }),
+        model: query.model,
+        open: query.open,
       })
       return { json: { alerts: alerts.map(toWire) } }
     },

@@ -31,7 +31,7 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await listDrills(deps.store, {
         limit: query.limit,
         ...modelFilter(actor),
-        ...(model === undefined ? {} : { model }),
+        model,
       })
       return { json: { drills: found.map(wireOf) } }
     },

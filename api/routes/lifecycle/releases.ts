@@ -49,13 +49,13 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await listReleases(deps.store, {
         ...modelFilter(actor),
         limit: query.limit,
-        ...(model === undefined ? {} : { model }),
-        ...(open === undefined ? {} : { open }),
+        model,
+        open,
       })
       const waiting = await listQueued(deps.store, {
         ...modelFilter(actor),
         limit: query.limit,
-        ...(model === undefined ? {} : { model }),
+        model,
         ...(open === true ? { open } : {}),
       })
       const shares = await findShares(deps.store)

@@ -45,7 +45,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await listRetrainings(deps.store, {
         ...modelFilter(actor),
         limit: query.limit,
-        ...(query.model === undefined ? {} : { model: query.model }),
+        model: query.model,
       })
       return { json: { retrainings: found.map(toWire) } }
     },

@@ -37,11 +37,11 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
         limit: query.limit,
         order,
         ...modelFilter(actor),
-        ...(model === undefined ? {} : { model }),
-        ...(status === undefined ? {} : { status }),
-        ...(since === undefined ? {} : { since }),
-        ...(until === undefined ? {} : { until }),
-        ...(data === undefined ? {} : { data }),
+        model,
+        status,
+        since,
+        until,
+        data,
         ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
       })
       return {

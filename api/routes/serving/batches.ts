@@ -45,8 +45,8 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await listBatches(deps.store, {
         ...modelFilter(actor),
         limit: query.limit,
-        ...(query.model === undefined ? {} : { model: query.model }),
-        ...(query.withdrawn === undefined ? {} : { withdrawn: query.withdrawn }),
+        model: query.model,
+        withdrawn: query.withdrawn,
       })
       return { json: { batches: found.map(toWire) } }
     },
