@@ -33,10 +33,18 @@ async function record(who: string, path: string, body: object): Promise<string> 
 const fate = (id: string) => office.show(`/v1/commands/${id}`)
 const releasesOf = (model: string) => listReleases(office.house.store, { model })
 
-/** A deliverer that starts what is due and dies before it has said so. */
+/** Starts what is due, in a process that dies before it stores the result. */
 async function dieOver(): Promise<void> {
   const { api, house } = office
-  const transaction: Store['transaction'] = () => Promise.reject(new Error('killed'))
+  const transaction: Store['transaction'] = (work) =>
+    house.store.transaction((database) =>
+      work({
+        query: (statement) =>
+          statement.sql.includes('update command_outbox')
+            ? Promise.reject(new Error('killed'))
+            : database.query(statement),
+      }),
+    )
   const dying = { ...api.deps, store: { ...house.store, transaction } }
   await until(
     async () => {
