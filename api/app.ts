@@ -1,6 +1,6 @@
 /**
- * The HTTP application: mounts the declared routes behind the same four steps (who asks, may they, is it well formed, answer)
- * and turns every failure into a problem document. It listens to nothing, so a test can ask it directly.
+ * Mounts the declared routes as an HTTP application: authenticate, authorize, validate, respond. Every failure becomes a problem
+ * document. The application listens to nothing, so that tests can call it directly.
  */
 import { Hono, type Context } from 'hono'
 import { randomUUID } from 'node:crypto'
@@ -24,8 +24,8 @@ export interface Api {
   routes: readonly RouteDefinition[]
 }
 
-/** Most bytes of a body that describes a command. */
-const controlBytes = 1_048_576
+/** Limit of a command body. */
+const maxControlBytes = 1_048_576
 
 export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
@@ -59,7 +59,7 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   const params = req.param()
   requireStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
-  const limit = route.rawBytes ?? controlBytes
+  const limit = route.rawBytes ?? maxControlBytes
   const encoding = header('content-encoding')
   if (route.streaming === true) requireUncompressed(encoding)
   const bytes =
@@ -91,8 +91,8 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
 }
 
 /**
- * What a browser sends of a form. A field that comes twice counts as it came last. Secrets go from each value and not from the whole,
- * in which the token of the form would look like one.
+ * The fields of a form; the last of a repeated field counts. Secrets are redacted in each value, because in the whole body the form's
+ * token would look like one.
  */
 function formOf(bytes: Buffer): Record<string, string> {
   const fields = [...new URLSearchParams(bytes.toString('utf8'))]
@@ -101,16 +101,16 @@ function formOf(bytes: Buffer): Record<string, string> {
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
 
-/** The other end of the connection. */
+/** Address of the peer. */
 function addressOf({ env }: Context): string | undefined {
   const { incoming } = (env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
   return incoming?.socket?.remoteAddress
 }
 
-/** What programs ask for tells of its failures as documents, whoever asks. */
+/** These paths report failures as problem documents, to browsers too. */
 const forPrograms = /^\/(v1|v2|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
 
-/** Whether a person reads the answer: of a page, or of a path where there is nothing. */
+/** Whether a browser reads the response: of a page, or of an unknown path. */
 function wantsPage(routes: readonly RouteDefinition[], { req }: Context): boolean {
   if (!/text\/html/.test(req.header('accept') ?? '') && req.header('hx-request') === undefined) return false
   return (
@@ -126,29 +126,32 @@ async function failure(problem: Problem, context: Context): Promise<Response> {
   return respond(page, problem.request_id)
 }
 
-/** The parameter `name` after `/models/` is a model; other routes look at the scope of the key themselves. */
+/** The parameter `name` after `/models/` is a model; other routes check the scope of the key themselves. */
 function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
   const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
   if (allow !== 'public') requireRole(actor, allow === 'callers' ? predictors : allow, model)
 }
 
 function parse(bytes: Buffer): unknown {
-  // A command without a body is one without fields.
+  // A command without a body has no fields.
   if (bytes.byteLength === 0) return {}
   try {
-    // People paste keys into reasons, which are kept in histories and in the audit for ever.
+    // Users paste keys into reasons, which histories and the audit log keep forever.
     return JSON.parse(redacted(bytes.toString('utf8')))
   } catch (error) {
     throw new DomainError(
       'body_not_json',
-      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
+      `the body is not valid JSON: ${withoutExcerpt((error as Error).message)}`,
     )
   }
 }
 
 function requireStorable(value: unknown, what: string): void {
   if (!isStorable(value))
-    throw new DomainError('invalid_request', `${what} has NUL or half a character, which cannot be kept`)
+    throw new DomainError(
+      'invalid_request',
+      `${what} contains NUL or an unpaired surrogate, which Postgres cannot store`,
+    )
 }
 
 function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
@@ -187,10 +190,10 @@ function unknownPath(routes: readonly RouteDefinition[], method: string, path: s
   const there = routes
     .filter((route) => patternOf(route.path).test(path))
     .map((route) => route.method.toUpperCase())
-  if (there.length === 0) return new DomainError('not_found', `there is nothing at ${path.slice(0, 200)}`)
-  // Whatever can be got can be looked at by HEAD.
+  if (there.length === 0) return new DomainError('not_found', `no route matches ${path.slice(0, 200)}`)
+  // GET implies HEAD.
   const allow = [...new Set(there.flatMap((each) => (each === 'GET' ? [each, 'HEAD'] : [each])))].sort()
-  return new DomainError('method_not_allowed', `${path.slice(0, 200)} does not take ${method}`, { allow })
+  return new DomainError('method_not_allowed', `${path.slice(0, 200)} does not support ${method}`, { allow })
 }
 
 const patternOf = (path: string): RegExp => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`)

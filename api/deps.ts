@@ -1,4 +1,4 @@
-/** What the routes are given. They are built from it and from nothing else, so that a test can hand them another database. */
+/** Declares what the routes and use cases depend on, so that a test can replace any of it. */
 import type { Registry } from 'prom-client'
 import type { HeadList } from '../store/audit/signed-heads.ts'
 import type { Store } from '../store/postgres.ts'
@@ -23,13 +23,13 @@ export interface ApiDeps {
   temporal: TemporalClient
   metrics: Registry
   log: ApiLog
-  /** What was kept of the audit outside of the database. */
+  /** Signed heads of the audit log, stored outside the database. */
   heads: HeadList
-  /** Signs what people say on its way to the workflows. */
+  /** Signs commands on their way to the workflows. */
   signer: Signer
-  /** Where people sign in beside their keys; absent when nowhere. */
+  /** Identity provider; absent when users sign in by key only. */
   oidc?: OidcConfig
-  /** Why this process wants no more requests; nothing while it does. */
+  /** Why this process accepts no more requests; undefined while it does. */
   stopping: () => string | undefined
 }
 

@@ -1,4 +1,4 @@
-/** Everything of the API but predictions, as a listener of Node's server, and its routes. */
+/** Builds the request listener of every route except predictions. */
 import { getRequestListener } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
 import { createApp } from './app.ts'
@@ -7,7 +7,7 @@ import type { ApiDeps } from './deps.ts'
 import { createMetrics } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
-  /** Refused predictions by problem code, as the endpoint beside this one counts them. */
+  /** Refused predictions by problem code, counted by the predict endpoint. */
   refusals: ReadonlyMap<string, number>
 }
 
@@ -16,7 +16,7 @@ export function createApplication({ refusals, ...deps }: ApplicationOptions): {
   routes: readonly RouteDefinition[]
 } {
   const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
-  // The first request builds the router and compiles what is on its way: here nobody waits for it.
+  // The first request builds the router and compiles the handlers, so send it before a caller waits.
   void app.request('/livez')
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
   return { listener: (request, response) => void listener(request, response), routes }

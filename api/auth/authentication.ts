@@ -1,6 +1,6 @@
 /**
- * Who asks, and whether they may. Keys are held in memory and renewed by notice and every few seconds, because a prediction
- * must not wait for Postgres to know its caller; a revoked key therefore opens for a few seconds more at the worst.
+ * Authenticates keys. Keys are cached in memory and refreshed on notification and every few seconds, because a prediction must not wait for
+ * Postgres; a revoked key therefore works for a few seconds more at worst.
  */
 import { timingSafeEqual } from 'node:crypto'
 import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
@@ -18,9 +18,9 @@ import type { Store } from '../../store/postgres.ts'
 import { startLoop } from '../serving/poll-loop.ts'
 import type { SessionKey } from './session.ts'
 
-/** Who a request comes from. */
+/** The authenticated caller. */
 export interface Actor {
-  /** Of the key; it stays when the secret is renewed. */
+  /** Id of the key; stays the same when the secret is rotated. */
   id: string
   name: string
   role: Role
@@ -30,21 +30,19 @@ export interface Actor {
 
 export interface Authentication {
   /**
-   * Whose key the header carries. Throws `unauthenticated`, `rate_limited` for a key that has asked for too much here, or
-   * `not_ready` while no keys are known yet. Only a request that
-   * changes nothing may be `browsed`, with the key as a browser's password: browsers send that one by themselves, and another
-   * site could make them do it.
+   * Throws `unauthenticated`, `rate_limited`, or `not_ready` before the keys are loaded. `browsed` accepts the key as a browser's
+   * password, for reads only: browsers send it by themselves, and another site could make them do so.
    */
   actorOf(authorization: string | undefined, browsed?: boolean): Actor
-  /** The same for predictions and outcomes, which may be open to everybody on this machine. */
+  /** The same for predictions and outcomes, which may be open without a key on this machine. */
   callerOf(authorization: string | undefined): Actor
-  /** Whose key this text is, as a person types it, and what a session of it is to name. Throws like `actorOf`. */
+  /** Authenticates a key that a user typed, and returns what its session stores. Throws like `actorOf`. */
   identify(key: string): { actor: Actor; session: SessionKey; expiresAtMs: number }
-  /** What a session of the key with this id is to name, for a person who was identified elsewhere. */
+  /** What a session of this key stores, for a user of the identity provider. */
   sessionFor(id: string): { actor: Actor; session: SessionKey } | undefined
-  /** Who has a session; nothing once the key, or the secret that opened it, opens no more. Throws like `actorOf`. */
+  /** Undefined once the key, or the secret that opened the session, is no longer valid. Throws like `actorOf`. */
   sessionOf(session: SessionKey): Actor | undefined
-  /** Reads the keys once more, now. */
+  /** Reloads the keys now. */
   refresh(): Promise<void>
   isReady(): boolean
   stop(): Promise<void>
@@ -52,37 +50,37 @@ export interface Authentication {
 
 export interface AuthenticationOptions {
   store: Store
-  /** Where the hashes are kept for a start without Postgres. */
+  /** Caches the hashes for a start without Postgres. */
   cacheFile: string
-  /** Lets predictions and outcomes in without a key. */
+  /** Accepts predictions and outcomes without a key. */
   publicPredictions: boolean
-  /** The database's time, by which keys expire: everywhere at the same moment, whatever the clock of a replica says. */
+  /** The database's time, so that a key expires on every replica at the same moment. */
   nowMs: () => number
   onError: (what: string, error: unknown) => void
 }
 
-/** A secret that opens. While a key is changed over it has two of them. */
+/** A valid secret. A key has two during its rotation. */
 interface HeldKey {
   actor: Actor
   hash: Buffer
   expiresAtMs: number
-  /** Absent for a key that may ask for as much as it likes. */
+  /** Absent for a key without a rate limit. */
   pace?: Pace
 }
 
-/** What a key has asked for at this replica, as the moment from which its next request would be on time. */
+/** Rate limiter of a key at this replica: the time from which its next request is on time. */
 interface Pace {
   onTimeMs: number
   /** Between two requests at the rate of the key. */
   stepMs: number
-  /** How far ahead of its time a burst may run. */
+  /** How far ahead a burst may run. */
   aheadMs: number
 }
 
 const refreshMs = 4_000
-/** Headers that have opened before, so that a caller's key is hashed once and not at each request. */
-const mostOpened = 10_000
-const everybody: Actor = { id: 'public', name: 'public', role: 'predictor' }
+/** Cached authorization headers, so that a key is hashed once and not at each request. */
+const maxCachedHeaders = 10_000
+const anonymous: Actor = { id: 'public', name: 'public', role: 'predictor' }
 
 export async function openAuthentication(options: AuthenticationOptions): Promise<Authentication> {
   const { store, cacheFile, nowMs } = options
@@ -92,7 +90,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   let ready = false
   const hold = (active: readonly ActiveKey[]): void => {
     const before = keys
-    // What a key has used up stays used up when another key changes.
+    // A key keeps its rate limiter when another key changes.
     keys = new Map(active.map((key) => [key.id, heldOf(key, before.get(key.id)?.[0]?.pace)]))
     opened.clear()
     ready = true
@@ -100,7 +98,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   try {
     if (text !== undefined) hold(JSON.parse(text) as ActiveKey[])
   } catch (error) {
-    options.onError('the remembered keys cannot be read', error)
+    options.onError('the cached keys could not be read', error)
   }
   const refresh = async (): Promise<void> => {
     const active = await findActiveKeys(store)
@@ -114,22 +112,22 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
   const loop = startLoop(refresh, {
     everyMs: refreshMs,
-    onError: (error) => options.onError('the keys were not read', error),
+    onError: (error) => options.onError('the keys could not be read', error),
   })
   const unlisten = store.listen('tenure_keys', () => void loop.wake())
 
   const actorOf = (authorization: string | undefined, browsed = false): Actor => {
-    if (authorization === undefined) throw refused('the request carries no key')
+    if (authorization === undefined) throw refused('the request has no key')
     const known = opened.get(authorization)
     const key = known ?? find(keys, keyIn(authorization, browsed))
     if (key === undefined) {
-      if (!ready) throw new DomainError('not_ready', 'this replica has not read the keys yet')
-      throw refused('the key is not one that opens')
+      if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+      throw refused('invalid API key')
     }
     if (key.expiresAtMs <= nowMs()) throw refused('the key has expired')
     if (key.pace !== undefined) keepPace(key.pace, key.actor)
     if (known === undefined && !browsed) {
-      if (opened.size >= mostOpened) opened.clear()
+      if (opened.size >= maxCachedHeaders) opened.clear()
       opened.set(authorization, key)
     }
     return key.actor
@@ -137,14 +135,14 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   const identify: Authentication['identify'] = (text) => {
     const key = find(keys, text)
     if (key === undefined && !ready)
-      throw new DomainError('not_ready', 'this replica has not read the keys yet')
-    if (key === undefined || key.expiresAtMs <= nowMs()) throw refused('the key is not one that opens')
+      throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+    if (key === undefined || key.expiresAtMs <= nowMs()) throw refused('invalid API key')
     const { actor, hash, expiresAtMs, pace } = key
     if (pace !== undefined) keepPace(pace, actor)
     return { actor, session: { key: actor.id, mark: markOf(hash) }, expiresAtMs }
   }
   const sessionOf: Authentication['sessionOf'] = (session) => {
-    if (!ready) throw new DomainError('not_ready', 'this replica has not read the keys yet')
+    if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
     const key = keys.get(session.key)?.find(({ hash }) => markOf(hash) === session.mark)
     if (key === undefined || key.expiresAtMs <= nowMs()) return undefined
     if (key.pace !== undefined) keepPace(key.pace, key.actor)
@@ -159,7 +157,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     },
     sessionOf,
     callerOf: (authorization) =>
-      authorization === undefined && options.publicPredictions ? everybody : actorOf(authorization),
+      authorization === undefined && options.publicPredictions ? anonymous : actorOf(authorization),
     refresh: () => loop.wake(),
     isReady: () => ready || options.publicPredictions,
     async stop() {
@@ -171,7 +169,7 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
 
 const loopback: readonly string[] = ['127.0.0.1', '::1', 'localhost']
 
-/** Whether predictions need no key: only where it was asked for and nobody but this machine can ask. */
+/** Whether predictions need no key: only where configured, and on loopback. */
 export function predictionsAreOpen({
   host,
   publicPredictions,
@@ -182,21 +180,20 @@ export function predictionsAreOpen({
   return publicPredictions && loopback.includes(host)
 }
 
-/** Throws `forbidden` unless the role is one of these and the model, when there is one, is the key's. */
+/** Throws `forbidden` unless the key has one of the roles, and access to the model when one is given. */
 export function requireRole(actor: Actor, allowed: readonly Role[], model?: string): void {
   if (!allowed.includes(actor.role))
     throw new DomainError(
       'forbidden',
-      `the key ${actor.name} is ${article(actor.role)}; this needs one of ${allowed.join(', ')}`,
+      `the key ${actor.name} is ${article(actor.role)}; required: ${allowed.join(' or ')}`,
     )
   if (model !== undefined && !canAccessModel(actor, model))
-    throw new DomainError('forbidden', `the key ${actor.name} may not touch the model ${model}`)
+    throw new DomainError('forbidden', `the key ${actor.name} has no access to the model ${model}`)
 }
 
 export const canAccessModel = (actor: Actor, model: string): boolean =>
   actor.models === undefined || actor.models.has(model)
 
-/** The held key of this text; nothing when it is of none. */
 function find(keys: ReadonlyMap<string, HeldKey[]>, key: string | undefined): HeldKey | undefined {
   const id = key === undefined ? undefined : idOfKey(key)
   const held = id === undefined ? undefined : keys.get(id)
@@ -205,21 +202,25 @@ function find(keys: ReadonlyMap<string, HeldKey[]>, key: string | undefined): He
   return held.find((each) => timingSafeEqual(hash, each.hash))
 }
 
-/** A bucket of `burst` requests, told as a time (the generic cell rate algorithm of ITU-T I.371): one number to compare. */
+/** Generic cell rate algorithm (ITU-T I.371): a bucket of `burst` requests, stored as one time. */
 function keepPace(pace: Pace, { name }: Actor): void {
   const now = performance.now()
   const onTimeMs = Math.max(pace.onTimeMs, now)
   const waitMs = onTimeMs - now - pace.aheadMs
   if (waitMs > 0) {
     const rate = Math.round(1_000 / pace.stepMs)
-    throw new DomainError('rate_limited', `the key ${name} may ask ${rate} times a second at this replica`, {
-      retry_after_s: Math.ceil(waitMs / 1_000),
-    })
+    throw new DomainError(
+      'rate_limited',
+      `the key ${name} is limited to ${rate} requests a second at this replica`,
+      {
+        retry_after_s: Math.ceil(waitMs / 1_000),
+      },
+    )
   }
   pace.onTimeMs = onTimeMs + pace.stepMs
 }
 
-/** `Bearer <key>`; or, as browsers ask, `Basic` with the key as the password. */
+/** `Bearer <key>`; or `Basic` with the key as the password, as browsers send it. */
 function keyIn(authorization: string, browsed: boolean): string | undefined {
   if (/^bearer /i.test(authorization)) return authorization.slice(7).trim()
   if (!browsed || !/^basic /i.test(authorization)) return undefined
@@ -245,7 +246,7 @@ function paceOf({ requestsPerSecond, burst }: KeyRate, before: Pace | undefined)
   return { stepMs, aheadMs: (burst - 1) * stepMs, onTimeMs: before?.onTimeMs ?? 0 }
 }
 
-/** A part of the hash of a secret with many random bits: enough to tell two of them apart, and of no other use. */
+/** A prefix of the hash, which tells the secrets of a key apart and reveals nothing about them. */
 const markOf = (hash: Buffer): string => hash.toString('hex', 0, 8)
 
 const article = (role: Role): string => (/^[aeiou]/.test(role) ? `an ${role}` : `a ${role}`)

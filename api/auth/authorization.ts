@@ -1,16 +1,13 @@
-/** What a key may see of a list: the rows of its models. Rows that belong to no model are for keys that may see all. */
+/** Restricts lists and commands to the models of a key. Rows without a model are for keys of all models. */
 import type { Actor } from './authentication.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { canAccessModel } from './authentication.ts'
 
-/**
- * What a list is read by, so that the database narrows it down before it takes a page of it: a page of rows that this key may not
- * see would be an empty page with more behind it.
- */
+/** Filter for a query, so that the database filters before it limits: otherwise a page could be empty with more rows behind it. */
 export const modelFilter = (actor: Actor | undefined): { models?: string[] } =>
   actor?.models === undefined ? {} : { models: [...actor.models] }
 
-/** The same for what was read whole. */
+/** The same for a complete list. */
 export function filterVisible<T>(
   actor: Actor | undefined,
   rows: readonly T[],
@@ -23,20 +20,17 @@ export function filterVisible<T>(
   })
 }
 
-/**
- * Throws `forbidden` for a key that is held to some models, where what is asked reaches all of them: it could otherwise make itself
- * another key that is held to none.
- */
+/** Throws `forbidden` for a key of some models, where the request concerns all: such a key could create a key without limits. */
 export function requireUnscoped(actor: Actor | undefined, what: string): void {
   if (actor?.models !== undefined)
     throw new DomainError(
       'forbidden',
-      `the key ${actor.name} is held to some models; ${what} is for a key that is held to none`,
+      `the key ${actor.name} is limited to some models; ${what} needs a key of all models`,
     )
 }
 
-/** Throws `forbidden` unless the key may touch the model. */
+/** Throws `forbidden` unless the key has access to the model. */
 export function requireModelAccess(actor: Actor | undefined, model: string): void {
   if (actor !== undefined && !canAccessModel(actor, model))
-    throw new DomainError('forbidden', `the key ${actor.name} may not touch the model ${model}`)
+    throw new DomainError('forbidden', `the key ${actor.name} has no access to the model ${model}`)
 }

@@ -1,32 +1,31 @@
 /**
- * The session of a person in a browser: an API key, shown once, becomes a signed cookie that no script can read and no other
- * site can send. It names the key and the secret that opened it, so it ends with either, and holds no secret itself.
+ * Seals and reads browser sessions: a signed cookie that no script can read and no other site can send. It names the key and the secret
+ * that opened it, so it ends with either, and contains no secret itself.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import { cookieIn, sessionCookie } from './cookie.ts'
 
-/** Which key a session stands for, and by which of its secrets it was opened. */
 export interface SessionKey {
-  /** The id of the key. */
+  /** Id of the key. */
   key: string
-  /** Tells the secrets of one key apart; says nothing about them. */
+  /** Identifies the secret that opened the session, without revealing it. */
   mark: string
 }
 
 export interface Session extends SessionKey {
   id: string
   untilMs: number
-  /** Stands in every form of this session. Another site can make a browser send a form, but cannot know this. */
+  /** In every form of this session. Another site can make a browser submit a form, but cannot know the token. */
   token: string
 }
 
-/** What a signature of this kind begins with, so that none for another purpose can be taken for one. */
+/** Prefix of the signed text, so that no signature for another purpose is valid here. */
 const purpose = 'tenure session 1\n'
-/** A cookie is a few hundred bytes; nothing larger is looked at. */
-const mostBytes = 2_000
+/** A cookie has a few hundred bytes; larger values are ignored. */
+const maxBytes = 2_000
 
-/** Answers the value of the cookie. */
+/** Returns the value of the cookie. */
 export function sealSession(signer: Signer, subject: SessionKey, untilMs: number): string {
   const { key, mark } = subject
   const payload = Buffer.from(
@@ -35,20 +34,16 @@ export function sealSession(signer: Signer, subject: SessionKey, untilMs: number
   return `${payload}.${signer.sign(Buffer.from(purpose + payload)).toString('base64url')}`
 }
 
-/**
- * The session in a Cookie header; nothing when there is none, when it is over, or when it is not ours. `nowMs` is the
- * database's time: a replica whose clock is off would end sessions early, or keep them open for longer than they are.
- */
+/** Undefined when the header has no valid session. `nowMs` is the database's time, so that a replica's own clock cannot shift the end. */
 export function readSession(signer: Signer, header: string | undefined, nowMs: number): Session | undefined {
   const value = cookieIn(header, sessionCookie)
-  if (value === undefined || value.length > mostBytes) return undefined
+  if (value === undefined || value.length > maxBytes) return undefined
   const [payload = '', signature = ''] = value.split('.')
   if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
   const { id, key, mark, untilMs } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Session
   return untilMs <= nowMs ? undefined : { id, key, mark, untilMs, token: tokenOf(value) }
 }
 
-/** Whether a form carries the token of the session. */
 export function isOwnForm({ token }: Session, sent: string | undefined): boolean {
   const given = Buffer.from(sent ?? '')
   const wanted = Buffer.from(token)
@@ -56,12 +51,12 @@ export function isOwnForm({ token }: Session, sent: string | undefined): boolean
 }
 
 /**
- * Why a form does not come from a page of this host; nothing when it does. Browsers say where a form stands (Fetch Metadata, and
- * Origin); a program that says neither has no cookies of anybody.
+ * Why a form does not come from a page of this host; undefined when it does. Browsers send Fetch Metadata and Origin; a program that sends
+ * neither has no cookies either.
  */
 export function issueOfSender(header: (name: string) => string | undefined): string | undefined {
   const site = header('sec-fetch-site')
-  if (site !== undefined && site !== 'same-origin') return `it comes from another place (${site})`
+  if (site !== undefined && site !== 'same-origin') return `it comes from another site (${site})`
   const origin = header('origin')
   if (origin === undefined) return undefined
   const host = /^https?:\/\/([^/]+)$/.exec(origin)?.[1]

@@ -1,4 +1,4 @@
-/** How many keys that do not open each address may try: ten at once, then one in six seconds. */
+/** Limits failed sign-in attempts per address: ten at once, then one in six seconds. */
 export interface Attempts {
   /** Seconds until this address may try again; 0 when it may now. */
   waitS(address: string | undefined): number
@@ -7,11 +7,11 @@ export interface Attempts {
 
 const burst = 10
 const everyMs = 6_000
-/** Addresses come from outside. When there are more than these, all are forgiven. */
-const mostAddresses = 10_000
+/** Bounds the memory: when more addresses are known, all are forgotten. */
+const maxAddresses = 10_000
 
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
-  /** The moment from which the next attempt would be on time. */
+  /** Time from which the next attempt is on time. */
   const onTime = new Map<string, number>()
   const nameOf = (address: string | undefined) => address ?? ''
   return {
@@ -21,7 +21,7 @@ export function createAttempts(now: () => number = () => performance.now()): Att
     },
     failed(address) {
       const name = nameOf(address)
-      if (onTime.size >= mostAddresses && !onTime.has(name)) onTime.clear()
+      if (onTime.size >= maxAddresses && !onTime.has(name)) onTime.clear()
       onTime.set(name, Math.max(onTime.get(name) ?? 0, now()) + everyMs)
     },
   }

@@ -1,13 +1,12 @@
 /**
- * What a body says it is. A page in somebody's browser can make it send plain text and forms to this machine without asking
- * anybody, but not JSON; so a body that says it is something else is not read as JSON. One that says nothing comes from a
- * program: many of them send none.
+ * Checks the declared media type of a body. A page of another site can send plain text and forms without a CORS preflight, but not JSON,
+ * so another type is never parsed as JSON. An absent type is accepted, because many programs send none.
  */
 import { DomainError } from '../../domain/errors.ts'
 
 export const json = 'application/json'
 
-/** The media type that was sent, when it is one of these. Throws `unsupported_media_type`. */
+/** The declared media type. Throws `unsupported_media_type` when it is not accepted. */
 export function requireMediaType(
   contentType: string | undefined | null,
   takes: readonly string[] = [json],
@@ -20,7 +19,7 @@ export function requireMediaType(
   if (!known || (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8'))
     throw new DomainError(
       'unsupported_media_type',
-      `the body is said to be ${JSON.stringify(contentType.slice(0, 80))}; this takes ${takes.join(', ')} in UTF-8`,
+      `the content-type is ${JSON.stringify(contentType.slice(0, 80))}; send ${takes.join(', ')} in UTF-8`,
       { takes },
     )
   return media

@@ -1,4 +1,4 @@
-/** Plain pages. Everything that comes from outside passes through `text`, so that no name can become markup. */
+/** Builds plain HTML pages. Every text passes `escapeHtml`, so that no name can become markup. */
 
 export const escapeHtml = (value: string): string =>
   value
@@ -8,7 +8,6 @@ export const escapeHtml = (value: string): string =>
     .replaceAll('"', '&quot;')
     .replaceAll("'", '&#39;')
 
-/** A table; its cells are texts. */
 export function htmlTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return '<p>None.</p>'
   const row = (tag: string, cells: readonly string[]): string =>
@@ -16,7 +15,7 @@ export function htmlTable(head: readonly string[], rows: readonly (readonly stri
   return `<table>${row('th', head)}${rows.map((cells) => row('td', cells)).join('')}</table>`
 }
 
-/** A whole page; the body is markup. */
+/** `body` is markup. */
 export function htmlDocument(title: string, body: string): string {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(title)}</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}

@@ -1,7 +1,6 @@
 /**
- * The `Idempotency-Key` header of commands: the same command under the same name is carried out once, and its answer given
- * again, also by another replica and after a restart. A sender whose connection broke could not know otherwise whether to
- * send it again.
+ * Handles the `Idempotency-Key` header of commands: a command runs once per key, and a repetition gets the stored response, also from
+ * another replica and after a restart, because a sender whose connection broke cannot know the result.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -10,28 +9,25 @@ import { claimRequest, keepAnswer, releaseClaim, type RequestName } from '../../
 import type { Database, Store } from '../../store/postgres.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 
-/** Longer than any command takes; a replica that dies over one holds the others back for so long. */
+/** Longer than any command takes. Repetitions wait this long after a replica crashes during a command. */
 const holdMs = 60_000
-/** How long a repetition waits for the answer to the first, and how often it looks. */
+/** How long a repetition waits for the first response, and how often it polls. */
 const waitMs = 15_000
 const lookMs = 50
 
 export const idempotencyHeader = 'idempotency-key'
 
-/** What is kept: the answer, the refusal, or only that a secret was shown. */
+/** Stored per key: the response, the refusal, or only that a secret was shown. */
 type Kept =
   | { status: number; json: unknown }
   | { refusal: { code: ErrorCode; message: string; context: Readonly<Record<string, unknown>> } }
   | { shown: true }
 
-/** Whether a repetition of a request of this route is looked for: of commands, not of predictions, forms and what is only read. */
+/** Commands only; not predictions, forms and reads. */
 const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
   method !== 'get' && typeof allow !== 'string' && page !== true
 
-/**
- * Carries a command out, or answers what was answered before. Throws `idempotency_conflict` when the name was given to
- * another command, or when the answer was a secret.
- */
+/** Runs a command, or replays its response. Throws `idempotency_conflict` for a key of another command, or of a secret response. */
 export async function executeIdempotent(
   { store }: { store: Store },
   route: RouteDefinition,
@@ -41,7 +37,7 @@ export async function executeIdempotent(
   const name = ask.header(idempotencyHeader)
   if (name === undefined || ask.actor === undefined || !mayRepeat(route)) return route.handle(ask)
   if (!/^[\x21-\x7e]{1,150}$/.test(name))
-    throw new DomainError('invalid_request', `${idempotencyHeader} is 1 to 150 visible ASCII characters`)
+    throw new DomainError('invalid_request', `${idempotencyHeader} must be 1 to 150 visible ASCII characters`)
   const request: RequestName = { keyId: ask.actor.id, name }
   const hash = createHash('sha256').update(`${route.method} ${ask.path}\n`).update(ask.bytes).digest()
   const holder = randomUUID()
@@ -52,9 +48,9 @@ export async function executeIdempotent(
       return runFirst({ store, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
     if (claim.kind === 'answered') return replay(claim.answer as Kept)
     if (claim.kind === 'other')
-      throw new DomainError('idempotency_conflict', `${JSON.stringify(name)} was given to another command`)
+      throw new DomainError('idempotency_conflict', `${JSON.stringify(name)} was used for another command`)
     if (performance.now() > untilMs)
-      throw new DomainError('deadline_exceeded', 'the same command is still being carried out')
+      throw new DomainError('deadline_exceeded', 'the same command is still running')
     await pause(lookMs)
   }
 }
@@ -78,7 +74,7 @@ async function runFirst({ store, route, ask, claim }: First): Promise<RouteRespo
     if (!isKept) await keep(store, answer)
     return answer
   } catch (error) {
-    // What may go better the next time is not kept; nor is what nobody foresaw.
+    // A retryable or unexpected error is not stored, so that a repetition runs the command again.
     if (isError(error) && !errorTable[error.code].retryable) {
       const { code, message, context } = error
       const kept: Kept = { refusal: { code, message, context } }
@@ -97,7 +93,7 @@ function replay(kept: Kept): RouteResponse {
   if ('shown' in kept)
     throw new DomainError(
       'idempotency_conflict',
-      'the answer to this command was a secret, which is shown once',
+      'the response to this command contained a secret, which is shown once',
     )
   return { status: kept.status, json: kept.json, headers }
 }

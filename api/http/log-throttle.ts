@@ -1,18 +1,18 @@
-/** Troubles that repeat many times a second while a server is away, said once in ten seconds each, with how often they came. */
+/** Logs an error that repeats many times a second once in ten seconds, with the number of repetitions. */
 import type { ApiLog } from '../deps.ts'
 
 const everyMs = 10_000
 
 export function createThrottledLog(log: ApiLog, now: () => number = () => performance.now()) {
-  const said = new Map<string, { at: number; unsaid: number }>()
+  const logged = new Map<string, { at: number; repeated: number }>()
   return (what: string, error?: unknown): void => {
-    const last = said.get(what)
+    const last = logged.get(what)
     if (last !== undefined && now() - last.at < everyMs) {
-      last.unsaid++
+      last.repeated++
       return
     }
-    said.set(what, { at: now(), unsaid: 0 })
+    logged.set(what, { at: now(), repeated: 0 })
     const cause = error instanceof Error ? error.message : undefined
-    log.warn({ cause, repeated: last?.unsaid ?? 0 }, what)
+    log.warn({ cause, repeated: last?.repeated ?? 0 }, what)
   }
 }

@@ -1,11 +1,11 @@
-/** The declared routes as an OpenAPI 3.1 document. */
+/** Generates an OpenAPI 3.1 document from the declared routes. */
 import { z } from 'zod'
 import { errorTable } from '../../domain/errors.ts'
 import type { RouteDefinition } from './route.ts'
 
 export function describe(routes: readonly RouteDefinition[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
-  // Pages are for people.
+  // Dashboard pages are not part of the API.
   for (const route of routes.filter(({ page }) => page !== true)) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
     paths[path] = { ...paths[path], [route.method]: operationOf(route) }

@@ -1,7 +1,4 @@
-/**
- * Where a list goes on: the key of the last row that was shown, as an opaque text. It names the list's order and nothing of
- * its filters; a page number would skip rows, or show them twice, as soon as a row is added before it.
- */
+/** Encodes the key of the last row of a page as an opaque cursor. A page number would skip or repeat rows when a row is inserted. */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 
@@ -9,18 +6,18 @@ export const cursorText = z.string().max(1_000)
 
 export type CursorKey = readonly (string | number)[]
 
-/** `order` is kept beside the key, so that a cursor of another order is refused. */
+/** The cursor contains `order`, so that a cursor of another order is rejected. */
 export function encodeCursor(order: string, key: CursorKey): string {
   return Buffer.from(JSON.stringify([order, ...key])).toString('base64url')
 }
 
-/** Throws `invalid_request` for a text that is no cursor, or one of another order. */
+/** Throws `invalid_request` for an invalid cursor, or a cursor of another order. */
 export function decodeCursor<Key extends CursorKey>(text: string, order: string, shape: z.ZodType<Key>): Key {
   const found = parsed(text)
   if (found?.[0] !== order)
-    throw invalid(found === undefined ? 'is no cursor' : `is a cursor of another order than ${order}`)
+    throw invalid(found === undefined ? 'is not a cursor' : `belongs to another order than ${order}`)
   const key = shape.safeParse(found.slice(1))
-  if (!key.success) throw invalid('is no cursor')
+  if (!key.success) throw invalid('is not a cursor')
   return key.data
 }
 
@@ -36,5 +33,5 @@ function parsed(text: string): unknown[] | undefined {
 const invalid = (why: string): DomainError =>
   new DomainError(
     'invalid_request',
-    `cursor: ${why}; send next_cursor of the page before, with the same order`,
+    `cursor: ${why}; send next_cursor of the previous page, with the same order`,
   )

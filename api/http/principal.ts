@@ -1,6 +1,6 @@
 /**
- * Who sends a request: a key, or the session of a person in a browser. A browser sends what it knows by itself, also when another
- * site makes it: so a session, like a key in a browser's memory, only looks, unless a form of its own page says otherwise.
+ * Authenticates a request by its key or by a browser session. A browser sends credentials by itself, also for another site's page, so a
+ * session only reads unless a form of its own page proves otherwise.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { isEnded } from '../../store/access/revoked-sessions.ts'
@@ -16,7 +16,7 @@ export interface Person {
 
 type Header = (name: string) => string | undefined
 
-/** Throws `unauthenticated` when nobody known asks for what is not public. */
+/** Throws `unauthenticated` for an unknown caller of a route that is not public. */
 export async function personOf(
   deps: ApiDeps,
   route: RouteDefinition,
@@ -44,7 +44,7 @@ async function fromSession(deps: ApiDeps, header: Header): Promise<Person | unde
   return { actor, session }
 }
 
-/** Throws `forbidden` unless the form stands on a page of ours, and of this session where there is one. */
+/** Throws `forbidden` unless the form comes from a page of this host, and of this session when there is one. */
 export function requireOwnForm(
   session: Session | undefined,
   header: Header,
@@ -52,9 +52,8 @@ export function requireOwnForm(
 ): void {
   const issue = issueOfSender(header)
   if (issue !== undefined) throw foreign(issue)
-  if (session !== undefined && !isOwnForm(session, token))
-    throw foreign('it carries no token of this session')
+  if (session !== undefined && !isOwnForm(session, token)) throw foreign('it has no token of this session')
 }
 
 const foreign = (issue: string): DomainError =>
-  new DomainError('forbidden', `the form is refused: ${issue}. Open its page again and send it from there`)
+  new DomainError('forbidden', `the form is rejected: ${issue}. Reload the page and submit the form there`)

@@ -1,6 +1,6 @@
 /**
- * Every failure as an RFC 9457 problem document with a code that programs match, a sentence for people and what to do about
- * it. A failure nobody expected becomes `internal`, and only the log says more: its text may hold what is nobody's business.
+ * Translates failures into RFC 9457 problem documents with a stable code and a remedy. An unexpected failure becomes `internal`; its
+ * message goes to the log only, because it may contain private data.
  */
 import { isError, DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
@@ -14,15 +14,15 @@ export interface Problem {
   remedy: string
   retryable: boolean
   request_id: string
-  /** What the error knows besides, e.g. `limit`. */
+  /** Context of the error, e.g. `limit`. */
   [extension: string]: unknown
 }
 
 export const problemType = 'application/problem+json'
-/** Seconds after which a retryable call may be made again. */
+/** Default retry-after, in seconds. */
 export const retryAfterS = 1
 
-/** The problem of anything thrown. `onDefect` is told of what is no DomainError. */
+/** `onDefect` receives what is not a DomainError. */
 export function problemOf(
   thrown: unknown,
   requestId: string,
@@ -43,15 +43,15 @@ export function problemOf(
   }
 }
 
-/** The body that tells of it: under /v2/ as the Open Inference Protocol says it, and with its code. */
+/** The response body; under /v2/ in the form of the Open Inference Protocol, with the code added. */
 export const textOfProblem = (problem: Problem, path: string): string =>
   redacted(JSON.stringify(isInference(path) ? { error: problem.detail, code: problem.code } : problem))
 
 const isInference = (path: string): boolean => path === '/v2' || path.startsWith('/v2/')
 
 /**
- * `browsed` when a key may come as a browser's password. Chromium reads a line of challenges as the first of them, whatever
- * follows; behind Bearer it would never ask for the password. Where a password does not open, it must not ask again.
+ * `browsed` when a key may be sent as a browser's password. Chromium reads only the first challenge of a header line, so Basic comes
+ * first; it is left out where a password is not accepted.
  */
 export function headersOf(problem: Problem, path: string, browsed = false): Record<string, string> {
   return {
@@ -79,5 +79,5 @@ function unexpected(
   onDefect: (thrown: unknown, requestId: string) => void,
 ): DomainError {
   onDefect(thrown, requestId)
-  return new DomainError('internal', `the request failed in a way nobody foresaw (request ${requestId})`)
+  return new DomainError('internal', `the request failed unexpectedly (request ${requestId})`)
 }

@@ -1,10 +1,10 @@
 /**
- * Reads the body of a request up to a limit, however it is sent. The framework's own limiter rebuilds the request when no
- * length was announced, which fails on this server for chunked bodies and for DELETE.
+ * Reads the body of a request up to a limit. Hono's own limiter rebuilds the request when no length was announced, which fails on
+ * this server for chunked bodies and for DELETE.
  */
 import { DomainError } from '../../domain/errors.ts'
 
-/** Throws `body_too_large` as soon as more has come, or been announced, than `limit` bytes. */
+/** Throws `body_too_large` as soon as more than `limit` bytes are announced or received. */
 export async function readBody(request: Request, limit: number): Promise<Buffer> {
   const announced = Number(request.headers.get('content-length') ?? 0)
   if (announced > limit) throw tooLarge(limit)

@@ -1,4 +1,7 @@
-/** How values stand in JSON: snake_case at the first level, which is ours; what lies deeper is data and stays as it is. */
+/**
+ * Defines how values are written in JSON (snake_case at the first level; deeper levels are data and stay unchanged), and the fields that
+ * routes share.
+ */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -10,23 +13,23 @@ export function toWire<T extends object>(value: T): Record<string, unknown> {
 
 const snake = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
-/** A moment; with its zone, so that it means the same everywhere. */
+/** A time with its zone. */
 export const zonedTime = z.iso
   .datetime({
     offset: true,
-    error: 'is no ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
+    error: 'is not an ISO 8601 time with a zone, such as 2026-03-01T12:00:00Z',
   })
-  // Nobody lives there, and Postgres would refuse it as a defect of ours.
+  // Postgres rejects these, which would surface as an internal error.
   .refine((text) => !/^0000|[+-](1[6-9]|2\d):\d\d$/.test(text), {
     error: 'is in the year 0, or in a zone further than 15:59 from UTC',
   })
 
-/** Clocks differ. */
+/** Tolerance for differing clocks. */
 const skewMs = 60_000
 
 /**
- * A moment that has come; what is not yet cannot have been observed. By the time of the database, which is the same for every
- * replica: one whose own clock is behind would refuse what has just happened.
+ * A time that is not in the future, by the clock of the database: a replica whose own clock is behind would reject what has just
+ * happened.
  */
 export const pastTime = (nowMs: () => number) =>
   zonedTime.refine(isPast(nowMs), { error: 'is in the future' })
@@ -36,14 +39,14 @@ export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'o
 
 export const modelName = z.string().min(1).max(100)
 
-/** `?limit=`, as many rows as a list answers at most. */
+/** `?limit=`: maximum number of rows. */
 export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 
 export const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
 
 const isPast = (nowMs: () => number) => (text: string) => !(Date.parse(text) > nowMs() + skewMs)
 
-/** A text in a small language of its own; its issue is the caller's answer. */
+/** A text with its own grammar; the caller gets the issue of the parser. */
 export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
   z
     .string()
@@ -56,14 +59,14 @@ export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
       return z.NEVER
     })
 
-/** A moment with its zone, or a day. */
+/** A time with its zone, or a day. */
 export const searchedTime = parsedBy(parseMoment)
 
-/** The same, which has come. */
+/** The same, not in the future. */
 export const pastSearchedTime = (nowMs: () => number) =>
   searchedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
-/** Throws `invalid_request` for a span that ends before it begins, which would find nothing and not say why. */
+/** Throws `invalid_request` for a span that ends before it begins, which would silently find nothing. */
 export function requireInOrder(since: string | undefined, until: string | undefined): void {
   if (since !== undefined && until !== undefined && Date.parse(since) >= Date.parse(until))
     throw new DomainError('invalid_request', `until: ${until} is not after since, ${since}`)

@@ -1,6 +1,6 @@
 /**
- * The description of the API as a page to read and to try, for those who look at it in a browser. All of it comes from this
- * process: the page may load nothing and talk to nobody but the host it came from, whatever stands in a name or a summary.
+ * Serves the OpenAPI document as an interactive page. The content security policy lets it load and send to this host only, so that no
+ * name or summary can reach another host.
  */
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -19,7 +19,7 @@ const types = {
 
 const starter = 'start.js'
 
-/** Nothing inline, nothing from elsewhere, in nobody's frame. The pictures of the buttons stand in the style sheet. */
+/** No inline code, no other host, no framing. The style sheet embeds its images as data. */
 export const explorerHeaders: Record<string, string> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -57,7 +57,7 @@ const start = `SwaggerUIBundle({
 })
 `
 
-/** A file of the page by its name; nothing for every other name. */
+/** A file of the page; undefined for every other name. */
 export async function findSwaggerAsset(name: string): Promise<SwaggerAsset | undefined> {
   if (name === starter) return { bytes: new TextEncoder().encode(start), type: types['swagger-ui-bundle.js'] }
   if (!Object.hasOwn(types, name)) return undefined

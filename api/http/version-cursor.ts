@@ -1,4 +1,4 @@
-/** Where a search of versions goes on: its key depends on the order, and a cursor of another order leads nowhere. */
+/** Encodes the cursor of a version search. Its key depends on the order, so a cursor of another order is rejected. */
 import { z } from 'zod'
 import type { VersionOrder } from '../../domain/registry/version-query.ts'
 import type { VersionKey } from '../../store/registry/version-search.ts'

@@ -1,4 +1,4 @@
-/** What a search of the registry may ask for, for its route and for its page: one question has one grammar. */
+/** Defines the query of a version search, shared by the route and the page. */
 import { z } from 'zod'
 import {
   parseConditions,

@@ -150,7 +150,10 @@ async function issueOfCandidate(
   { store }: CommandDeps,
   { model, version }: ReleaseRequest,
 ): Promise<string | undefined> {
-  const [candidate, champion] = await Promise.all([findReleasable(store, version), findChampion(store, model)])
+  const [candidate, champion] = await Promise.all([
+    findReleasable(store, version),
+    findChampion(store, model),
+  ])
   if (candidate?.drill) return 'it was made for a drill'
   const expected = { version, champion: champion?.version }
   return basisIssues(expected, releaseBasisOf(candidate, champion?.version))[0]?.message

@@ -1,6 +1,6 @@
 /**
- * The API's way to Temporal. It connects when first needed and each call has a deadline, because the client's own patience is
- * ten seconds for a dead server and endless for a silent one.
+ * Connects to Temporal on first use, with a deadline for each call: the SDK's own is ten seconds for a dead server and none for a silent
+ * one.
  */
 import { randomUUID } from 'node:crypto'
 import { createConnection } from 'node:net'
@@ -10,23 +10,23 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Config } from '../../temporal.config.ts'
 
 export interface TemporalClient {
-  /** The queue of the control worker. */
+  /** Task queue of the control workers. */
   taskQueue: string
-  /** Runs one call within `withinMs`. Throws `temporal_unavailable` when the server does not answer, `deadline_exceeded` when what it asked did not. */
+  /** Throws `temporal_unavailable` when the server does not respond within `withinMs`. */
   call<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
-  /** The same, after the server itself has answered within `answerMs`: for calls that wait for a workflow. */
+  /** For calls that wait for a workflow; pings the server first. Throws `deadline_exceeded` when the workflow does not respond. */
   command<T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T>
   /**
-   * Connects before anybody asks, and runs a workflow that does nothing: what the client makes and compiles when the first one is
-   * started takes it a tenth of a second. A server that does not answer is found out by whoever asks first.
+   * Connects ahead of the first call and runs a no-op workflow, because the first start compiles for a tenth of a second. Ignores a server
+   * that does not respond.
    */
   warm(): Promise<void>
   close(): Promise<void>
 }
 
-/** How long the server itself may take to answer anything. */
+/** Deadline of a call that only the server answers. */
 export const callTimeoutMs = 900
-/** The same before a command, which has to be written down within the second when there is no answer. */
+/** Deadline of the ping before a command, which must be stored within a second when the server does not respond. */
 const pingTimeoutMs = 800
 /**
  * Makes a workflow start idempotent: the server returns the run that it started with this request id, also when that run has ended.
@@ -36,11 +36,11 @@ export const withRequestId = (id: string): object => ({
   [Symbol.for('__temporal_internal_client_workflow_start_options')]: { requestId: id },
 })
 
-/** How long a worker may take that is as new. */
-const readyMs = 10_000
-/** How long a call that has been given up may take to be over, before the connection is closed all the same. */
+/** Deadline of the no-op workflow. */
+const warmUpMs = 10_000
+/** How long `close` waits for abandoned calls. */
 const settleMs = 2_000
-/** How long it takes at most to be told that nobody listens. */
+/** Deadline of the probe for a refused connection. */
 const connectTimeoutMs = 200
 
 export function createTemporalClient({
@@ -48,22 +48,22 @@ export function createTemporalClient({
   taskQueues,
 }: Pick<Config, 'temporal' | 'taskQueues'>): TemporalClient {
   let opened: Promise<Client> | undefined
-  // Whether it has yet to be seen that anybody is there.
-  let doubted = true
-  // Also those that nobody waits for any more.
+  // Probe the port before the next call.
+  let isDoubted = true
+  // Includes calls that timed out.
   const underway = new Set<Promise<unknown>>()
   const open = (): Promise<Client> => {
     opened ??= connect(temporal)
-    // A failed start of the library must not be the answer for ever.
+    // Retry a failed import of the SDK.
     opened.catch(() => (opened = undefined))
     return opened
   }
   const within = async <T>(withinMs: number, work: (client: Client) => Promise<T>): Promise<T> => {
-    // Before the library is loaded, which takes longer than a caller has to wait for this.
-    if (doubted && (await isDeserted(temporal.address)))
-      throw new Error(`failed to connect: nobody listens at ${temporal.address}`)
+    // Before the SDK is loaded, which takes longer than the probe.
+    if (isDoubted && (await isRefused(temporal.address)))
+      throw new Error(`failed to connect: connection refused at ${temporal.address}`)
     const client = await open()
-    // The deadline of the protocol begins only when the connection stands.
+    // The gRPC deadline starts only after the connection is open.
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new Error(`deadline of ${withinMs} ms`)), withinMs)
@@ -74,10 +74,10 @@ export function createTemporalClient({
       const over = () => void underway.delete(asked)
       asked.then(over, over)
       const done = await Promise.race([asked, late])
-      doubted = false
+      isDoubted = false
       return done
     } catch (error) {
-      doubted = isSilence(error)
+      isDoubted = isSilence(error)
       throw error
     } finally {
       clearTimeout(timer)
@@ -106,11 +106,11 @@ export function createTemporalClient({
       } catch (error) {
         if (codeOf(error) === grpc.unavailable) throw unavailable(error)
         if (!isSilence(error)) throw error
-        // It may have gone away over it.
+        // The server may have failed meanwhile.
         await ping()
         throw new DomainError(
           'deadline_exceeded',
-          `the workflow did not answer within ${withinMs} ms; the command may still be carried out`,
+          `the workflow did not respond within ${withinMs} ms; the command may still take effect`,
         )
       }
     },
@@ -118,32 +118,32 @@ export function createTemporalClient({
       try {
         await ping()
         const asked = { workflowId: `ready/${randomUUID()}`, taskQueue: taskQueues.control }
-        await within(readyMs, (client) => client.workflow.execute('warmUp', asked))
+        await within(warmUpMs, (client) => client.workflow.execute('warmUp', asked))
       } catch {
-        // Whoever asks first is told.
+        // The first call reports it.
       }
     },
     async close() {
       const client = await opened?.catch(() => undefined)
-      // The library asks again on a connection that is closed, and nobody could catch what comes of it.
-      const patience = new AbortController()
+      // The SDK retries on a closed connection, and its rejection could not be caught.
+      const waiting = new AbortController()
       await Promise.race([
         Promise.allSettled(underway),
-        pause(settleMs, undefined, { signal: patience.signal }).catch(() => {}),
+        pause(settleMs, undefined, { signal: waiting.signal }).catch(() => {}),
       ])
-      patience.abort()
+      waiting.abort()
       await client?.connection.close()
     },
   }
 }
 
 async function connect({ address, namespace, apiKey, tls }: Config['temporal']): Promise<Client> {
-  // Loaded when first needed: it would double the time to the first prediction.
+  // Loaded on first use, because it would double the time to the first prediction.
   const { Client, Connection } = await import('./sdk.ts')
   const connection = Connection.lazy({
     address,
     connectTimeout: callTimeoutMs,
-    // By default a server that was away for long is tried again only every two minutes.
+    // By default the SDK retries an unreachable server only every two minutes.
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000 },
     apiKey,
     tls: tls === undefined ? undefined : (tls as NonNullable<ConnectionOptions['tls']>),
@@ -151,26 +151,26 @@ async function connect({ address, namespace, apiKey, tls }: Config['temporal']):
   return new Client({ connection, namespace })
 }
 
-/** Whether a connection is refused. An address that is no host with a port, and a host that is silent, are left to the library. */
-function isDeserted(address: string): Promise<boolean> {
+/** Whether the connection is refused. Leaves unparsable addresses and silent hosts to the SDK. */
+function isRefused(address: string): Promise<boolean> {
   const [, host, port] = /^\[?([^/[\]]+?)\]?:(\d+)$/.exec(address) ?? []
   if (host === undefined) return Promise.resolve(false)
   return new Promise((resolve) => {
     const socket = createConnection({ host, port: Number(port), timeout: connectTimeoutMs })
-    const tell = (deserted: boolean) => {
+    const settle = (isRefused: boolean) => {
       socket.destroy()
-      resolve(deserted)
+      resolve(isRefused)
     }
-    socket.once('connect', () => tell(false))
-    socket.once('timeout', () => tell(false))
-    socket.once('error', (error: NodeJS.ErrnoException) => tell(error.code === 'ECONNREFUSED'))
+    socket.once('connect', () => settle(false))
+    socket.once('timeout', () => settle(false))
+    socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'ECONNREFUSED'))
   })
 }
 
-/** Status codes of gRPC. */
+/** gRPC status codes. */
 const grpc = { cancelled: 1, deadlineExceeded: 4, unavailable: 14 } as const
 
-/** The gRPC status of an error or of what caused it. */
+/** The gRPC status of an error or of its cause. */
 function codeOf(error: unknown): number | undefined {
   for (
     let each = error;
@@ -190,4 +190,4 @@ function isSilence(error: unknown): boolean {
 }
 
 const unavailable = (error: unknown): DomainError =>
-  new DomainError('temporal_unavailable', `Temporal did not answer: ${(error as Error).message}`)
+  new DomainError('temporal_unavailable', `Temporal did not respond: ${(error as Error).message}`)

@@ -1,4 +1,4 @@
-/** The client's errors by their names: an `instanceof` would need the library loaded, and fails across two copies of it. */
+/** Recognizes the SDK's errors by name: `instanceof` would load the SDK, and fails across two copies of it. */
 
 export const isAlreadyStarted = (error: unknown): boolean =>
   nameOf(error) === 'WorkflowExecutionAlreadyStartedError'

@@ -1,5 +1,5 @@
 /**
- * What the API uses of Temporal's client, named. Where the sources are put together into one file, a package that is loaded
- * late comes without its names: only what is imported by name has them.
+ * Re-exports what the API uses of Temporal's SDK. A package imported dynamically into a bundle loses its names unless they are imported
+ * here.
  */
 export { Client, Connection } from '@temporalio/client'

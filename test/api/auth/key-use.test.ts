@@ -108,7 +108,7 @@ describe('a key that is renewed', () => {
     const { session } = dated.identify(key)
     nowMs += 31 * minuteMs
     expect(() => dated.actorOf(`Bearer ${key}`)).toThrow(/has expired/)
-    expect(() => dated.identify(key)).toThrow(/does not open|not one that opens/)
+    expect(() => dated.identify(key)).toThrow(/does not open|invalid API key/)
     expect(dated.sessionOf(session)).toBeUndefined()
     nowMs -= 2 * minuteMs
     expect(dated.sessionOf(session)?.name).toBe('dated')

@@ -153,10 +153,10 @@ describe('every route', () => {
     expect(() => assertDeclared(mount('/fine'), [fine, fine])).toThrow(/declared twice/)
     for (const allow of [[], ['king']] as unknown as RouteDefinition['allow'][])
       expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow }])).toThrow(
-        /names no roles that may use it/,
+        /declares no valid roles/,
       )
     expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow: 'everybody' as 'public' }])).toThrow(
-      /which is nobody/,
+      /unknown access/,
     )
   })
 
@@ -220,7 +220,7 @@ describe('a key', () => {
     await api.deps.authentication.refresh()
     const refused = await api.request('POST', '/v1/models/iris/predict', { key: caller, body: predict })
     expect(refused).toMatchObject({ status: 403, json: { code: 'forbidden' } })
-    expect(refused.json['detail']).toMatch(/may not touch the model iris/)
+    expect(refused.json['detail']).toMatch(/has no access to the model iris/)
     for (const [method, path] of [
       ['POST', '/v2/models/iris/infer'],
       ['GET', '/v2/models/iris/versions/iris_v1.0.0'],
@@ -264,7 +264,7 @@ describe('a key', () => {
       expect([path, status, json['detail']]).toEqual([
         path,
         403,
-        expect.stringMatching(/is held to some models; .* is for a key that is held to none/),
+        expect.stringMatching(/is limited to some models; .* needs a key of all models/),
       ])
     }
     expect((await api.request('GET', '/v1/keys', { key: keys.admin })).text).not.toContain('wider')

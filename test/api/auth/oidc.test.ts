@@ -98,7 +98,7 @@ it.each<[string, () => void, RegExp]>([
   ['without a name', () => (provider.claims = { groups: ['everybody'] }), /no email that could be a name/],
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
   ['with an address nobody has checked', () => (provider.claims['email_verified'] = false), /not verified/],
-  ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role here/],
+  ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role by the claim/],
 ])('an identity %s is refused', async (_what, spoil, why) => {
   spoil()
   const refused = await signIn()

@@ -170,7 +170,7 @@ describe('an outcome', () => {
     })
     const refused = await send([{ prediction_id: foreign, value: true, observed_at }], scoped)
     expect(refused.json).toMatchObject({ code: 'forbidden', status: 403 })
-    expect(refused.json['detail']).toMatch(/may not touch the model late/)
+    expect(refused.json['detail']).toMatch(/has no access to the model late/)
     const nobody = randomUUID()
     expect((await send([{ prediction_id: nobody, value: 1, observed_at }], scoped)).json).toEqual({
       received: 1,

@@ -158,40 +158,56 @@ describe('the lists', () => {
   })
 })
 
-describe('a wrong request is told', () => {
+describe('rejects a request', () => {
   const release = { model: 'iris', version: 'iris_v1.0.0' }
   it.each<[string, string, string, unknown, number, string, RegExp]>([
-    ['of a path that is none', 'GET', '/v3/nothing', undefined, 404, 'not_found', /nothing at \/v3\/nothing/],
     [
-      'of the methods that are',
+      'of an unknown path',
+      'GET',
+      '/v3/nothing',
+      undefined,
+      404,
+      'not_found',
+      /no route matches \/v3\/nothing/,
+    ],
+    [
+      'with a method that the path does not support',
       'PUT',
       '/v1/models',
       undefined,
       405,
       'method_not_allowed',
-      /does not take PUT/,
+      /does not support PUT/,
     ],
-    ['of a path with NUL', 'GET', '/v1/models/iris%00', undefined, 400, 'invalid_request', /path has NUL/],
     [
-      'of a query with NUL',
+      'with NUL in its path',
+      'GET',
+      '/v1/models/iris%00',
+      undefined,
+      400,
+      'invalid_request',
+      /path contains NUL/,
+    ],
+    [
+      'with NUL in its query',
       'GET',
       '/v1/versions?model=%00',
       undefined,
       400,
       'invalid_request',
-      /query has NUL/,
+      /query contains NUL/,
     ],
     [
-      'of a reason with half a character',
+      'with an unpaired surrogate in its reason',
       'POST',
       '/v1/models/iris/retrainings',
       { reason: '\ud83d' },
       400,
       'invalid_request',
-      /body has NUL or half/,
+      /body contains NUL or an unpaired/,
     ],
     [
-      'of a time to come',
+      'with a time in the future',
       'POST',
       '/v1/models/iris/retrainings',
       { as_of: '2999-01-01T00:00:00Z' },
@@ -199,9 +215,9 @@ describe('a wrong request is told', () => {
       'invalid_request',
       /as_of: is in the future/,
     ],
-    ['of a model that is none', 'GET', '/v1/models/tulip', undefined, 404, 'model_not_found', /tulip/],
+    ['of an unknown model', 'GET', '/v1/models/tulip', undefined, 404, 'model_not_found', /tulip/],
     [
-      'of a model that is none, at its champion',
+      'of the champion of an unknown model',
       'GET',
       '/v1/models/tulip/champion',
       undefined,
@@ -210,7 +226,7 @@ describe('a wrong request is told', () => {
       /tulip/,
     ],
     [
-      'of a version that is none',
+      'of an unknown version',
       'GET',
       '/v1/versions/tulip_v1.0.0',
       undefined,
@@ -218,9 +234,9 @@ describe('a wrong request is told', () => {
       'version_not_found',
       /tulip/,
     ],
-    ['of a release that is none', 'GET', '/v1/releases/rel_0', undefined, 404, 'release_not_found', /rel_0/],
+    ['of an unknown release', 'GET', '/v1/releases/rel_0', undefined, 404, 'release_not_found', /rel_0/],
     [
-      'of a release that is none, when it says something to it',
+      'with a command for an unknown release',
       'POST',
       '/v1/releases/rel_0/abort',
       {},
@@ -228,10 +244,10 @@ describe('a wrong request is told', () => {
       'release_not_found',
       /rel_0/,
     ],
-    ['of a retraining that is none', 'GET', '/v1/retrainings/x', undefined, 404, 'not_found', /"x"/],
-    ['of a limit that is none', 'GET', '/v1/audit?limit=0', undefined, 400, 'invalid_request', /limit/],
+    ['of an unknown retraining', 'GET', '/v1/retrainings/x', undefined, 404, 'not_found', /"x"/],
+    ['with an invalid limit', 'GET', '/v1/audit?limit=0', undefined, 400, 'invalid_request', /limit/],
     [
-      'of a query that nobody knows',
+      'with an unknown query parameter',
       'GET',
       '/v1/alerts?colour=red',
       undefined,
@@ -240,7 +256,7 @@ describe('a wrong request is told', () => {
       /colour/,
     ],
     [
-      'of a time that is none',
+      'with an invalid time',
       'GET',
       '/v1/models/iris/champion?at=yesterday',
       undefined,
@@ -248,9 +264,9 @@ describe('a wrong request is told', () => {
       'invalid_request',
       /at: "yesterday" is no time such as/,
     ],
-    ['of a body that does not parse', 'POST', '/v1/releases', '{', 400, 'body_not_json', /does not parse/],
+    ['with a body that is not JSON', 'POST', '/v1/releases', '{', 400, 'body_not_json', /is not valid JSON/],
     [
-      'of a body with a field nobody knows',
+      'with an unknown field',
       'POST',
       '/v1/releases',
       { ...release, force: true },
@@ -259,7 +275,7 @@ describe('a wrong request is told', () => {
       /force/,
     ],
     [
-      'of a body that is too large',
+      'with a body that is too large',
       'POST',
       '/v1/releases',
       'x'.repeat(1_048_577),
@@ -268,7 +284,7 @@ describe('a wrong request is told', () => {
       /1048576/,
     ],
     [
-      'of a version of another model',
+      'for a version of another model',
       'POST',
       '/v1/releases',
       { ...release, model: 'rose' },
@@ -277,7 +293,7 @@ describe('a wrong request is told', () => {
       /of iris, not of rose/,
     ],
     [
-      'of a policy that is none',
+      'with an invalid policy',
       'POST',
       '/v1/releases',
       { ...release, policy: {} },
@@ -286,7 +302,7 @@ describe('a wrong request is told', () => {
       /policy/,
     ],
     [
-      'of a digest that is none',
+      'with an invalid digest',
       'POST',
       '/v1/releases/rel_0/approve',
       { artifact_digest: 'x' },
@@ -295,7 +311,7 @@ describe('a wrong request is told', () => {
       /artifact_digest: is no digest/,
     ],
     [
-      'of a retraining with a time that is none',
+      'for a retraining with an invalid time',
       'POST',
       '/v1/models/iris/retrainings',
       { as_of: 'now' },
@@ -304,7 +320,7 @@ describe('a wrong request is told', () => {
       /as_of/,
     ],
     [
-      'of a rollback without a reason',
+      'for a rollback without a reason',
       'POST',
       '/v1/models/iris/rollback',
       {},
@@ -377,7 +393,7 @@ describe('a Temporal that is dead or silent is told within a second', () => {
     await new Promise((resolve) => mute.once('listening', resolve))
     const { port } = mute.address() as { port: number }
     const silent = await startApi(house, {
-      temporal: { address: `127.0.0.1:${port}`, namespace: 'default', controlQueue: 'nobody' },
+      temporal: { address: `127.0.0.1:${port}`, namespace: 'default', controlQueue: 'unserved' },
     })
     const { answer, ms } = await attempt(silent)
     expect(answer).toMatchObject({ status: 202, json: { state: 'waiting' } })

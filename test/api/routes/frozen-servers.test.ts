@@ -27,7 +27,7 @@ beforeAll(async () => {
   key = await house.key()
   await house.route('iris', { proven: await house.register(irisSpec()) })
   api = await startApi(house, {
-    temporal: { address: temporal.address, namespace: 'default', controlQueue: 'nobody' },
+    temporal: { address: temporal.address, namespace: 'default', controlQueue: 'unserved' },
   })
   await until(() => api.serving.routing.find('iris') !== undefined, 'the route')
 })

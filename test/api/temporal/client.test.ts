@@ -15,7 +15,7 @@ it('a client that is closed over a call that was given up ends nobody: the libra
       'test/support/servers/closing-client.ts',
       new URL(line.url).host,
     ])
-    expect(stdout).toMatch(/^Temporal did not answer: /)
+    expect(stdout).toMatch(/^Temporal did not respond: /)
   } finally {
     await line.close()
   }

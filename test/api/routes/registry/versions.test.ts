@@ -189,9 +189,9 @@ describe('a search', () => {
     ['order=best', /order: "best" is none of version/],
     ['limit=1001', /limit/],
     ['limit=0', /limit/],
-    ['cursor=nonsense', /is no cursor; send next_cursor/],
-    [`cursor=${Buffer.from('["version",1]').toString('base64url')}`, /is no cursor/],
-    [`order=newest&cursor=${Buffer.from('["newest","x","y"]').toString('base64url')}`, /is no cursor/],
+    ['cursor=nonsense', /is not a cursor; send next_cursor/],
+    [`cursor=${Buffer.from('["version",1]').toString('base64url')}`, /is not a cursor/],
+    [`order=newest&cursor=${Buffer.from('["newest","x","y"]').toString('base64url')}`, /is not a cursor/],
     [`cursor=${'a'.repeat(2_000)}`, /cursor/],
     [`text=${'a'.repeat(201)}`, /text/],
     ['colour=red', /colour/],
@@ -205,7 +205,7 @@ describe('a search', () => {
     const first = await search({ order: 'newest', limit: '1' })
     const cursor = String(first.json['next_cursor'])
     expect((await search({ order: 'oldest', limit: '1', cursor })).json['detail']).toMatch(
-      /a cursor of another order than oldest/,
+      /belongs to another order than oldest/,
     )
   })
 })

@@ -336,7 +336,7 @@ it.each([
         },
       ],
     },
-    /outcomes.0.observed_at: is no ISO 8601/,
+    /outcomes.0.observed_at: is not an ISO 8601/,
   ],
   ['a value with NUL', { outcomes: [{ ...outcome, value: 'seto\0sa' }] }, /has NUL/],
   [
