@@ -89,8 +89,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   const applyOverride = (model: ActiveRoute): ActiveRoute => {
     const { loaded } = versions.get(championOf(model.route))!
     return Object.assign(model, {
-      pin: switches.pinOf(model.route, loaded),
-      spare: switches.spareOf(model.route, loaded),
+      override: switches.pinOf(model.route, loaded),
+      fallback: switches.spareOf(model.route, loaded),
     })
   }
   const guardOfChampion = (route: Route) => {
