@@ -152,9 +152,7 @@ describe('every route', () => {
     expect(() => assertDeclared(mount(), [fine])).toThrow(/GET \/fine is declared and not mounted/)
     expect(() => assertDeclared(mount('/fine'), [fine, fine])).toThrow(/declared twice/)
     for (const allow of [[], ['king']] as unknown as RouteDefinition['allow'][])
-      expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow }])).toThrow(
-        /declares no valid roles/,
-      )
+      expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow }])).toThrow(/declares no valid roles/)
     expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow: 'everybody' as 'public' }])).toThrow(
       /unknown access/,
     )
