@@ -1,6 +1,6 @@
 /**
- * `npm run bench:audit -- --rows 1000000 --runs 5`: how long a verification of the whole audit takes, from the first row to
- * the signed head. A record that takes an hour to check is checked by nobody.
+ * Measures how long a verification of the whole audit log takes, from the first row to the signed head:
+ * `npm run bench:audit -- --rows 1000000 --runs 5`.
  */
 import { mkdtempSync, rmSync, chmodSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -54,7 +54,7 @@ try {
   rmSync(place, { recursive: true, force: true })
 }
 
-/** Rows as a release writes them, in the shape of the table. */
+/** Audit rows as a release writes them. */
 async function fill() {
   let head = { seq: 0, hash: '0'.repeat(64) }
   while (head.seq < rows) {

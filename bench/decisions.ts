@@ -1,5 +1,5 @@
 /**
- * Measures the release judge and other controllers' documented rules on the same simulated traffic, and writes
+ * Measures the canary judge and the documented rules of other controllers on the same simulated traffic, and writes
  * bench/decisions.md. `npm run bench:decisions -- --seed 1 --releases 1000`
  */
 import { writeFile } from 'node:fs/promises'
@@ -112,13 +112,13 @@ The other columns are the rules that those controllers document as their example
 
 ${baselineRuleNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n')}
 
-## Good releases taken back within a day
+## Good releases rolled back within a day
 
 ${releases} releases a cell; the candidate is exactly as good as the champion.
 
 ${[...heading('policy'), ...good].join('\n')}
 
-## Canary requests until a bad release is taken back
+## Canary requests until a bad release is rolled back
 
 At a share of 5 %, median / 95th percentile of ${releases} releases. *Reference* is the median of the plain two-arm test alone, without
 delayed starts, which pays for finding late faults.

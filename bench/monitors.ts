@@ -1,7 +1,6 @@
 /**
- * Runs the monitors of a thousand models on the embedded servers and one control worker, and looks whether each looks at every
- * window in time, how long their histories become, and what the processes need meanwhile; writes bench/monitors.md.
- * `npm run bench:monitors -- [--models 1000] [--minutes 4] [--every 120] [--fast 10] [--out FILE]`
+ * Runs the monitors of a thousand models on one control worker and measures lateness, history length and resources; writes
+ * bench/monitors.md. `npm run bench:monitors -- [--models 1000] [--minutes 4] [--every 120] [--fast 10] [--out FILE]`
  */
 import sql from 'sql-template-tag'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -22,9 +21,9 @@ const { values } = parseArgs({
   options: {
     models: { type: 'string', default: '1000' },
     minutes: { type: 'string', default: '4' },
-    /** Seconds of a window; an hour is usual. */
+    /** Window in seconds; the default of a model is an hour. */
     every: { type: 'string', default: '120' },
-    /** Models with windows of a second, to see a history end and begin anew. */
+    /** Models with one-second windows, to observe continue-as-new. */
     fast: { type: 'string', default: '10' },
     out: { type: 'string', default: join(checkout, 'bench', 'monitors.md') },
   },
@@ -100,11 +99,11 @@ function needsOf({ supervision }: RealSystem): Needs {
 interface Found {
   windows: number
   expected: number
-  /** Models whose windows have a hole, or that are more than one window behind. */
+  /** Models with a missing window or more than one window behind. */
   missed: string[]
-  /** From the end of a window until it was looked at, in seconds. */
+  /** Delay from the end of a window to its evaluation, in seconds. */
   lateS: { p50: number; p95: number; most: number }
-  /** Events of the longest history that runs, and of the longest that has ended and begun anew. */
+  /** Events of the longest running history, and of the longest one before continue-as-new. */
   longestRunning: number
   longestEnded: number
   begunAnew: number
@@ -139,7 +138,7 @@ async function examine(
     }
     const between = (row.last.getTime() - row.first.getTime()) / row.length
     if (between !== row.windows) missed.push(`${row.model} has ${row.windows} of ${between}`)
-    // A window may end just now; a fast one is looked at while others are.
+    // A window may have ended just now; fast windows are evaluated concurrently.
     const behindMs = span.untilMs - row.last.getTime()
     if (behindMs > 2 * everyMs + 10_000)
       missed.push(`${row.model} is ${Math.round(behindMs / 1_000)} s behind`)

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --runs 7`: how long each page takes until a real browser on
- * this machine shows its first letters, with a house that is full. A page that is opened at three in the morning is not waited for.
+ * Measures the first contentful paint of each dashboard page in a real browser on a full database:
+ * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --runs 7`.
  */
 import { parseArgs } from 'node:util'
 import sql from 'sql-template-tag'
@@ -22,7 +22,7 @@ const { values } = parseArgs({
 })
 const limitMs = 300
 
-/** Painted first, counted from the press of the key. */
+/** First contentful paint, from the start of the navigation. */
 const firstPaint = `new Promise((resolve) => {
   const found = () => performance.getEntriesByName('first-contentful-paint')[0]
   const look = () => (found() ? resolve(found().startTime) : setTimeout(look, 5))
@@ -57,7 +57,7 @@ await withServers(async (servers) => {
       const [first = 0] = paints
       paints.sort((one, other) => one - other)
       const [median, most] = [paints[Math.floor(paints.length / 2)]!, paints.at(-1)!]
-      // It works for as long as it may, and says so on its button.
+      // The page computes up to its time limit and shows progress on the button.
       if (median > limitMs && path !== '/audit/verification') slow.push(path)
       const part = (name: RegExp) => (name.exec(told)?.[1] ?? '–').padStart(6)
       console.log(
@@ -112,7 +112,7 @@ async function fillReleases(store: Store, count: number): Promise<void> {
   console.log(`${count} releases`)
 }
 
-/** A chain that is whole, as the keeper of its heads looks at it meanwhile. */
+/** Inserts an intact audit chain, because the head signer verifies it meanwhile. */
 async function fillAudit(store: Store, count: number): Promise<void> {
   const [last] = await listAudit(store, { limit: 1 })
   let head = { seq: last?.seq ?? 0, hash: last?.hash ?? '0'.repeat(64) }

@@ -1,23 +1,20 @@
-/**
- * What the exit code of a command means. A pipeline that runs `tenure` decides by it, so it is a promise like any
- * other and stands in `tenure --help`.
- */
+/** Defines the exit codes of commands. Scripts depend on them, so they are documented in `tenure --help`. */
 import type { ErrorCode } from '../domain/errors.ts'
 
 export const exitCodes = {
-  /** It was done. */
+  /** Success. */
   done: 0,
   /** A defect in Tenure itself. */
   defect: 1,
   /** Wrong arguments or configuration. */
   usage: 2,
-  /** The API, Postgres or Temporal does not answer; trying again may help. */
+  /** The API, Postgres or Temporal does not respond; a retry may help. */
   unreachable: 3,
-  /** Tenure answered no: not allowed, not in this state, not valid. */
+  /** Refused: not allowed, not in this state, not valid. */
   refused: 4,
-  /** There is nothing of this name. */
+  /** Not found. */
   notFound: 5,
-  /** What was waited for or checked ended otherwise than hoped. */
+  /** The awaited or checked result is negative. */
   otherwise: 6,
   /** Ctrl-C. */
   interrupted: 130,
@@ -26,16 +23,16 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 export const exitCodeHelp = `Exit codes:
-  0    done
+  0    success
   1    a defect in Tenure
   2    wrong arguments or configuration
-  3    the API, Postgres or Temporal does not answer
+  3    the API, Postgres or Temporal does not respond
   4    refused: not allowed, not in this state, not valid
-  5    there is nothing of this name
-  6    what was waited for or checked ended otherwise than hoped
+  5    not found
+  6    the awaited or checked result is negative
   130  interrupted`
 
-/** What went wrong, in the words of a problem document. */
+/** An error in the shape of a problem document. */
 export interface CommandProblem {
   code: ErrorCode | 'unreachable' | 'usage' | 'interrupted' | 'otherwise' | 'refused'
   detail: string

@@ -1,6 +1,6 @@
 /**
- * How a command speaks. In `--json` mode the standard output holds one JSON document and nothing else, and colours
- * appear only where a person looks: escape codes in a pipe break the next program.
+ * Writes the output of commands. With `--json`, standard output is one JSON document; colours appear on a TTY only, because
+ * escape codes in a pipe break the next program.
  */
 import Table from 'cli-table3'
 import { stripVTControlCharacters, styleText } from 'node:util'
@@ -8,15 +8,15 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 type Style = Parameters<typeof styleText>[0]
 
 export interface Terminal {
-  /** Writes lines for a person, or nothing in `--json` mode. */
+  /** Writes lines of text; nothing in `--json` mode. */
   say(...lines: string[]): void
-  /** Writes the result: `text` for a person, `value` as JSON in `--json` mode. */
+  /** Writes the result: `text`, or `value` as JSON in `--json` mode. */
   answer(value: unknown, text: string): void
-  /** Writes to the standard error. */
+  /** Writes to standard error. */
   complain(text: string): void
-  /** Overwrites the last line when a person looks; `undefined` removes it. */
+  /** Overwrites the last line on a TTY; `undefined` removes it. */
   progress(line: string | undefined): void
-  /** The same for several lines; none removes them. */
+  /** Overwrites several lines on a TTY; an empty list removes them. */
   live(lines: readonly string[]): void
   paint(style: Style, text: string): string
   columns: number
@@ -32,7 +32,7 @@ export interface Streams {
 export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
-  /** Lines that the next ones replace, and nobody has to read. */
+  /** Number of lines that the next output replaces. */
   let overwritable = 0
   const clear = () => {
     if (overwritable > 0) out.write(`\r${overwritable > 1 ? `\u001b[${overwritable - 1}A` : ''}\u001b[0J`)
@@ -43,7 +43,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     if (!interactive) return
     clear()
     if (lines.length === 0) return
-    // A line that is broken by the terminal would count as two when it is to be taken back.
+    // Cut to the width, because a wrapped line would leave a remainder when it is erased.
     out.write(lines.map((line) => cut(line, columns - 1)).join('\n'))
     overwritable = lines.length
   }
@@ -70,15 +70,14 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
   }
 }
 
-/** At most so many columns; one that is too long loses its colours with its end. */
+/** Cuts a line to the given columns; a cut line loses its colours. */
 function cut(line: string, columns: number): string {
   const plain = stripVTControlCharacters(line)
   return Array.from(plain).length <= columns ? line : Array.from(plain).slice(0, columns).join('')
 }
 
-/** Rows under headings, without frames, so that it reads well and cuts well. */
+/** A table without borders, for reading and for `cut`. */
 export function tableOf(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const none = { mid: '', left: '', right: '' }
   const table = new Table({
     head: [...headings],
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
@@ -95,7 +94,9 @@ export function tableOf(headings: readonly string[], rows: readonly (readonly st
       'mid-mid': '',
       'right-mid': '',
       middle: '',
-      ...none,
+      mid: '',
+      left: '',
+      right: '',
     },
   })
   table.push(...rows.map((row) => [...row]))
@@ -106,13 +107,13 @@ export function tableOf(headings: readonly string[], rows: readonly (readonly st
     .join('\n')
 }
 
-/** A bar of `width` characters, filled to a share from 0 to 1. */
+/** A bar of `width` characters, filled to `share` (0 to 1). */
 export function barOf(share: number, width: number): string {
   const full = Math.round(Math.min(Math.max(share, 0), 1) * width)
   return '█'.repeat(full) + '░'.repeat(width - full)
 }
 
-/** The number of columns a text takes, without its colours. */
+/** Columns of a text, without its colours. */
 export function textWidth(text: string): number {
   return stripVTControlCharacters(text).length
 }

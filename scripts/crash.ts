@@ -1,7 +1,6 @@
 /**
- * `npm run test:crash [-- --limit N --from K --slots S]`: kills the worker of a release at every event of its history, in
- * every workflow task, and around every side effect of every activity, and holds how it ends against the same release
- * undisturbed. What nobody has killed at every point dies one day at the one that nobody has thought of.
+ * Kills the worker of a release at every event of its history, in every workflow task and around every side effect, and compares the
+ * result with the undisturbed release. `npm run test:crash [-- --limit N --from K --slots S]`
  */
 import { parseArgs } from 'node:util'
 import { verifyAudit } from '../store/audit/audit-log.ts'

@@ -1,6 +1,6 @@
 /**
- * Takes the pictures of the documents: each page of the dashboard in light, in dark and as wide as a phone, on a real replica with a
- * release under way. `npm run docs:images [-- --only releases] [--png DIRECTORY]`; the second also writes PNGs, to be looked at.
+ * Takes the pictures of the documents: each dashboard page in light, dark and phone width, with a release in progress.
+ * `npm run docs:images [-- --only releases] [--png DIRECTORY]`
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const looks = [
   { name: 'dark', dark: true, width: 1_280 },
   { name: 'phone', dark: false, width: 390 },
 ] as const
-/** A release page is long; what lies below is more of the same. */
+/** Maximum height of a picture. */
 const mostHeight = 2_600
 
 await withServers(async (servers) => {
@@ -39,7 +39,7 @@ await withServers(async (servers) => {
       const session = await openSession(browser, { url: dashboard.url, ...look })
       if (names.includes('/sign-in')) await take(session, '/sign-in', { name: 'sign-in', look: look.name })
       await session.signIn(dashboard.keys.anna)
-      // Once it is approved, in the first of the looks, the others show it on its way.
+      // Approved in the first look, so that the other pages show a release in progress.
       for (const path of names.filter((each) => each !== '/sign-in')) {
         const name = path === '/' ? 'overview' : path.replaceAll(/^\/|:/g, '').replaceAll('/', '-')
         await take(session, addresses[path as keyof typeof addresses]!, { name, look: look.name })
@@ -60,13 +60,13 @@ async function approve({ page }: BrowserSession, release: string): Promise<void>
   await page.getByText('canary 50 %').first().waitFor({ timeout: 60_000 })
 }
 
-/** As WebP, which is a tenth of a PNG at the same sharpness. */
+/** WebP, a tenth of the size of PNG. */
 async function take(
   { page }: BrowserSession,
   address: string,
   { name, look }: { name: string; look: string },
 ) {
-  // A page that is live may be about to ask for itself.
+  // Waits for the live refresh of the page.
   await page.goto(address).catch(() => page.goto(address))
   await page.waitForLoadState('networkidle')
   const { width } = page.viewportSize()!

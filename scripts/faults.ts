@@ -1,6 +1,6 @@
 /**
- * `npm run test:faults [-- --quick] [F2 F31 …]`: runs the tests of every fault, or of those named, and prints the table:
- * what is asked, what was reached, and the test that shows it. `--quick` runs nothing and prints what is claimed.
+ * Runs the tests of every fault, or of those named, and prints the table of faults:
+ * `npm run test:faults [-- --quick] [F2 F31 …]`; `--quick` prints the table only.
  */
 import Table from 'cli-table3'
 import { spawn } from 'node:child_process'
@@ -33,7 +33,7 @@ try {
   rmSync(figuresFile, { force: true })
 }
 
-/** All test files of the faults in one run of the suite's own runner. */
+/** Runs all test files of the faults in one run of vitest. */
 async function runTests(of: readonly FaultCase[]): Promise<Run[]> {
   const files = [...new Set(of.flatMap(({ shownBy = [] }) => shownBy.map(({ file }) => file)))]
   const report = join(home, 'report.json')
@@ -89,7 +89,7 @@ function print(
 
 type State = 'shown' | 'failed' | 'open'
 
-/** A pattern that no test answers to would count as shown for ever; it counts as failed. */
+/** A pattern that matches no test counts as failed. */
 function standing(
   { shownBy = [] }: FaultCase,
   runs: readonly Run[] | undefined,

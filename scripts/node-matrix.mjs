@@ -1,7 +1,6 @@
 // @ts-check
-// Proves the supported Node versions with their real binaries, which npm has as packages: for each one a small training
-// through TensorFlow's addon and the fast tests, or all tests with `--full`. A version is only supported as long as this
-// passes; the addon broke on Node 23 without a word in any changelog. Needs the network and a finished set-up.
+// Tests the supported Node versions with their binaries from npm: a small training through TensorFlow's addon and the fast tests, or
+// all tests with `--full`. The addon broke on Node 23 without notice. Needs the network and a finished set-up.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

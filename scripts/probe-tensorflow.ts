@@ -1,7 +1,4 @@
-/**
- * A small training through the same door the trainer uses, for the Node matrix: loads TensorFlow, learns a line, keeps
- * the network as bytes, opens it again and compares. Prints the digest of the weights.
- */
+/** Trains a small network, stores and reloads it, and prints the digest of the weights, for the matrix of Node versions. */
 import { createHash } from 'node:crypto'
 import { loadTensorflow, openNetwork, saveNetwork } from '../activities/tensorflow/tfjs.ts'
 

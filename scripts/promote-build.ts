@@ -1,6 +1,6 @@
 /**
- * `npm run promote-build [-- BUILD] [--force]`: gives new work to the workers of a build, that of this checkout unless
- * another one is named. Releases under way end on the workers they began with; keep those running until they have.
+ * Routes new work to the workers of a build: `npm run promote-build [-- BUILD] [--force]`, by default the build of this checkout.
+ * Releases in progress end on the workers they started with.
  */
 import { Connection } from '@temporalio/client'
 import { parseArgs } from 'node:util'

@@ -1,7 +1,6 @@
 /**
- * `npm run test:races [-- --count N --seconds S]`: two hands on one release at the same moment, a thousand times each. What
- * Postgres decides races in N pairs of real transactions; what the workflow decides races as updates to real releases for
- * S seconds a kind, and N times at the reducer, which is all that decides there.
+ * Races two commands on one release: N pairs of real transactions, N pairs at the reducer, and updates to real releases for S seconds
+ * a kind. `npm run test:races [-- --count N --seconds S]`
  */
 import { parseArgs } from 'node:util'
 import { verifyAudit } from '../store/audit/audit-log.ts'

@@ -1,8 +1,4 @@
-/**
- * Writes the pages of docs/reference from the code; with `--check` it only says which of them differ from it.
- *
- *     npm run docs
- */
+/** Writes the pages of docs/reference from the code; with `--check` it reports the pages that differ. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkout } from '../temporal.config.ts'

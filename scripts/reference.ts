@@ -1,7 +1,7 @@
 /**
- * Answers worked cases with the project's own statistics, so that anyone can check them against another
- * implementation: JSON lines `{id, fn, input}` on stdin, one line `{id, output}` (or `{id, error}`) each on stdout.
- * A null in an input is a missing value; what is undefined is null, often with a `status` that says why.
+ * Evaluates worked cases with the project's statistics, for comparison with other implementations. Reads JSON lines
+ * `{id, fn, input}` from stdin and writes `{id, output}` or `{id, error}` each. A null input is a missing value; an undefined result is
+ * null, often with a `status`.
  *
  *     npm run reference --silent < cases.jsonl
  */
@@ -9,7 +9,7 @@
 import { createInterface } from 'node:readline'
 import { answer, withoutNaN } from './reference/answer.ts'
 
-// A reader that has seen enough closes the pipe; that is no failure.
+// A reader such as `head` may close the pipe early.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {

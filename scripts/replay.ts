@@ -1,7 +1,6 @@
 /**
- * Replays the recorded histories against the workflows as they are now, and says which no longer fit.
- * `--record [name …]` makes them, or those that are named, anew from real workflows; do that only for what is new, or for a
- * change that no workflow under way can meet.
+ * Replays the recorded histories against the current workflows and reports those that no longer fit. `--record [name …]` records all
+ * or the named ones from real workflows.
  */
 import { NativeConnection } from '@temporalio/worker'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
@@ -62,7 +61,7 @@ async function check(): Promise<void> {
   if (replayed.length === 0 || broken.length > 0) process.exitCode = 1
 }
 
-/** What is recorded: the story of each, from an approved candidate on. */
+/** The recorded scenarios, each from an approved candidate on. */
 function stories(
   fixtureModel: FixtureModel,
 ): Record<string, (release: FixtureRelease, version: string) => Promise<unknown>> {
@@ -101,7 +100,7 @@ function stories(
 
 async function record(): Promise<void> {
   const home = mkdtempSync(join(tmpdir(), 'tenure-replay-'))
-  // Postgres runs as another user when this one is root.
+  // For root, Postgres runs as another user.
   chmodSync(home, 0o711)
   const [postgres, temporal] = await Promise.all([
     startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
@@ -149,7 +148,7 @@ async function keep(
   console.log(`${name}: ${told}`)
 }
 
-/** A release that is told so much that one run hands over to the next, with what it has not answered yet. */
+/** A release with so many signals that it continues as new with pending commands. */
 async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
@@ -166,7 +165,7 @@ async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   await keep('carried', client.workflow.getHandle(workflowId), `${outcome}, ${reason}`)
 }
 
-/** A release that takes the place of another, and the workflow that brings it there. */
+/** A release that preempts another, and its queue workflow. */
 async function playTurn({ client, config, model, store }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   const champion = await fixtureModel.champion()
@@ -198,7 +197,7 @@ async function playTurn({ client, config, model, store }: ReleaseFixture): Promi
 async function playDrill({ client, config, model }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   await fixtureModel.champion()
-  // The version that a drill makes first: these replicas are played, and do not read the fault in its manifest.
+  // The faulty version of the drill: the simulated replicas do not read the fault in its manifest.
   fixtureModel.traffic.invalid.set(`${fixtureModel.name}_v0.0.1`, 0.5)
   const drill = await client.workflow.start<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
     workflowId: drillWorkflowId(fixtureModel.name),
@@ -209,7 +208,7 @@ async function playDrill({ client, config, model }: ReleaseFixture): Promise<voi
   await keep('drill', drill, message)
 }
 
-/** Windows of a model that is hardly asked: each looked at when it is over, until somebody ends it. */
+/** Monitor windows of a model with little traffic, until the workflow is cancelled. */
 async function playMonitor({ client, config, model, store }: ReleaseFixture): Promise<void> {
   const fixtureModel = await model()
   await fixtureModel.champion()
@@ -227,7 +226,7 @@ async function playMonitor({ client, config, model, store }: ReleaseFixture): Pr
   await keep('monitor', handle, 'three windows')
 }
 
-/** From rows to a release, with a training worker of its own. */
+/** A retraining from rows to a release, with its own training worker. */
 async function playRetraining({ client, config, deps, store }: ReleaseFixture): Promise<void> {
   const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: config.temporal.address })

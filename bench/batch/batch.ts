@@ -1,9 +1,7 @@
 /**
- * Measures batch prediction and writes bench/batch.md: 3,000,000 real flights scored by Tenure, as a batch that anybody could ask
- * for, and by a plain script with scikit-learn that has the same network; and whether a kill in the middle loses or doubles a row.
- * `npm run bench:batch -- [--rounds 3] [--python PATH] [--out FILE]`
- *
- * The Python needs scikit-learn, pandas and pyarrow.
+ * Measures batch prediction and writes bench/batch.md: 3,000,000 real flights scored by a Tenure batch and by a scikit-learn script
+ * with the same network, and whether a kill loses or doubles a row.
+ * `npm run bench:batch -- [--rounds 3] [--python PATH] [--out FILE]`; the Python needs scikit-learn, pandas and pyarrow.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -78,7 +76,7 @@ function python(words: readonly string[]): void {
   if (status !== 0) throw new Error(`${values.python} ${peer} failed: ${stderr}`)
 }
 
-/** From the request to the file, by a worker that was started for it, as memory that was taken once is not given back. */
+/** Times one batch from request to file in a fresh worker, because a process does not return its memory. */
 async function runOurs(on: BatchStage, output: string): Promise<Run> {
   const worker = await startTrainWorker(on)
   try {
@@ -95,7 +93,7 @@ async function runOurs(on: BatchStage, output: string): Promise<Run> {
   }
 }
 
-/** What the script itself says of its steps, without the start of Python and the load of the model; and the whole of it. */
+/** The times that the script reports for its steps, and its total time. */
 async function runTheirs(output: string): Promise<Run & { whole: number }> {
   const began = performance.now()
   const child = spawn(values.python, [peer, 'score', model, input, output], {
@@ -111,7 +109,7 @@ async function runTheirs(output: string): Promise<Run & { whole: number }> {
   return { seconds, whole, megabytes: memory.stop() }
 }
 
-/** The same batch with its worker killed after some parts; compared with one that was left alone, and with the peer. */
+/** Repeats the batch with a killed worker and compares the output with an undisturbed run and with the peer. */
 async function killInTheMiddle(on: BatchStage) {
   const first = await startTrainWorker(on)
   const { id, ended } = await beginBatch(on, 'killed.parquet')
@@ -194,7 +192,7 @@ function report(): string {
       memory(theirs),
     ),
     '',
-    "Tenure's figures are those of a batch that anybody asks for: through Temporal, its input frozen and digested, its parts written",
+    "Tenure's figures are those of an ordinary batch: through Temporal, its input frozen and digested, its parts written",
     'down one by one in Postgres, checked as requests are, and answered in a process of its own. Its memory is that of the training',
     'worker and of that process together, resident, looked at every 50 ms; of the script likewise.',
     '',

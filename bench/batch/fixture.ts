@@ -1,4 +1,4 @@
-/** A real Postgres and Temporal with a control worker, and training workers that can be killed; and what a process tree takes. */
+/** Starts Postgres, Temporal, a control worker and killable training workers, and samples the memory of a process tree. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
@@ -23,7 +23,7 @@ export async function openBatchStage(spec: ArtifactSpec): Promise<BatchStage> {
   return { ...system, model: spec.model }
 }
 
-/** Resolves when it takes tasks. */
+/** Resolves when the worker polls. */
 export async function startTrainWorker({ config }: BatchStage): Promise<ChildProcess> {
   const worker = spawn(process.execPath, [launcher, 'activities/worker.ts', 'train'], {
     cwd: checkout,
@@ -68,7 +68,7 @@ export async function beginBatch({ client, config, model }: BatchStage, output: 
   return { id: request.id, ended: handle.result() }
 }
 
-/** How many parts of a batch are written down. */
+/** Number of stored parts of a batch. */
 export const partsDone = async ({ store }: BatchStage, id: string): Promise<number> =>
   (await findBatch(store, id)) === undefined ? 0 : (await listShards(store, id)).length
 
@@ -96,7 +96,7 @@ function residentMb(root: number): number {
       parents.set(Number(name), Number(/^PPid:\s+(\d+)/m.exec(status)?.[1]))
       resident.set(Number(name), Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0))
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
   const isBelow = (pid: number | undefined): boolean =>

@@ -1,4 +1,4 @@
-/** The flights to be scored, and a network for them that both sides can run: the real features and fits, with drawn weights. */
+/** Prepares the flights to score, and a network with random weights that both sides can run. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { literal, withDuck } from '../../activities/data/duckdb.ts'
@@ -18,11 +18,11 @@ import {
 const { definition } = flightDelay
 export const units = 16
 
-/** Writes every flight with the features of the model and a number, in the order of its departure. Answers how many there are. */
+/** Writes every flight with its features and a number, ordered by departure, and returns their number. */
 export async function writeFlights(path: string): Promise<number> {
   mkdirSync(dirname(path), { recursive: true })
   return withDuck(async (duck) => {
-    // Memory is for the joins; the rows come in the order in which they are asked for.
+    // Saves memory for the joins; the query orders the rows itself.
     const plan = planRows(definition, { asOfMs: Date.parse('2002-01-01T00:00:00Z'), root: checkout })
     for (const view of plan.views) await duck.run(view)
     await duck.run(`create temp table known as ${plan.known}`)
@@ -62,7 +62,7 @@ export async function flightsSpec(path: string, model: string): Promise<Artifact
   }
 }
 
-/** scikit-learn has no input for a text it does not know: ours is given no weight. */
+/** scikit-learn has no input for an unknown category, so that input gets the weight 0. */
 function withoutOthers(layer: LayerSpec, fits: readonly FeatureFit[]): LayerSpec {
   const kernel = [...layer.kernel]
   let start = 0
@@ -73,7 +73,7 @@ function withoutOthers(layer: LayerSpec, fits: readonly FeatureFit[]): LayerSpec
   return { ...layer, kernel }
 }
 
-/** The same network for the peer: numbers first, then each text by its vocabulary. */
+/** The same network for the peer: numbers first, then categories by vocabulary. */
 export function writeWeights(path: string, { preprocessing, layers }: ArtifactSpec): void {
   const [first, ...rest] = layers
   const places: { fit: FeatureFit; start: number }[] = []

@@ -1,14 +1,14 @@
-/** Whether the arms get the shares that the route says: over a million keys in this process, and asked of every replica. */
+/** Measures whether the arms get the configured shares: over a million keys in this process, and over requests to every replica. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { armOfKey, totalBp, type Route } from '../../domain/serving/route.ts'
 import { nextRoute } from '../../test/support/serving/registration.ts'
 import { startAsker } from './callers.ts'
 import { fleetModel, row, untilFollowed, type FleetStage } from './fixture.ts'
 
-/** Of the normal distribution: 99.9 % lie within so many standard deviations. */
+/** 99.9 % of a normal distribution lie within this many standard deviations. */
 const within = 3.2905
 
-/** How many of so many keys get the canary at each share, and how many of those that had it before have lost it. */
+/** Counts the keys on the canary at each share, and the keys that left it at a larger share. */
 export function measureShares(keys: number, shares: readonly number[]) {
   const had = new Uint8Array(keys)
   return shares.map((shareBp) => {
@@ -37,7 +37,7 @@ export function measureShares(keys: number, shares: readonly number[]) {
   })
 }
 
-/** Asks every replica for the same callers and compares each answer with the arm that the route gives that caller. */
+/** Sends the same routing keys to every replica and compares the arm of each response with the route. */
 export async function measureReplicas(
   stage: FleetStage,
   { versions, answers }: { versions: [champion: string, canary: string]; answers: number },

@@ -1,4 +1,6 @@
-/** A replica that cannot have the candidate: it blocks the stage, is named, and lets the release go on once it can. */
+/**
+ * Measures a replica that cannot load the candidate: it blocks the stage, is named, and unblocks the release once it can load it.
+ */
 import sql from 'sql-template-tag'
 import { rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +9,7 @@ import type { Registry } from '../../test/support/release/candidates.ts'
 import { sayTo, startCanary } from './cut.ts'
 import type { FleetStage } from './fixture.ts'
 
-/** Where a replica finds its artifacts: a link, so that they can be taken away and given back. */
+/** The artifact directory of a replica, as a symbolic link that can be removed and restored. */
 export const artifactsOf = (stateDir: string, place: number): string =>
   join(stateDir, `artifacts-of-${place}`)
 
@@ -23,7 +25,7 @@ interface Told {
   state: { routed: boolean; stage: string; blockedBy: string[] }
 }
 
-/** For each replica: the release of a candidate that this one cannot load. */
+/** For each replica, releases a candidate that it cannot load. */
 export async function measureBlocked(stage: FleetStage, registry: Registry, champion: string) {
   const { stateDir, artifactRoot } = stage.config
   const found = []

@@ -1,13 +1,13 @@
 /**
- * Callers on sockets of their own, each asking one row at a time and looking at every answer. They run in the process that
- * gives the orders, so that "sent after the acknowledgement" is a fact of one event loop and not a comparison of two clocks.
+ * Sends one row at a time on keep-alive sockets and checks every response. The clients run in the process that orders rollbacks, so
+ * that "sent after the acknowledgement" needs no comparison of two clocks.
  */
 import { connect, type Socket } from 'node:net'
 
 export interface CallerResponse {
   version: string
   generation: number
-  /** Of the replica that was asked: its place among the targets. */
+  /** Index of the replica among the targets. */
   target: number
   sentMs: number
   routingKey: string
@@ -15,22 +15,22 @@ export interface CallerResponse {
 
 export interface Asker {
   answered: number
-  /** Requests that got no good answer, with why. */
+  /** Failed requests with their reason. */
   failures: { target: number; why: string; sentMs: number; atMs: number }[]
-  /** Milliseconds from request to answer. */
+  /** Latency in milliseconds. */
   timesMs: number[]
   stop(): Promise<void>
 }
 
 export interface AskerOptions {
   targets: readonly string[]
-  /** Callers at each target. */
+  /** Clients per target. */
   each: number
   model: string
   row: object
-  /** Looks at an answer. */
+  /** Checks a response. */
   onAnswer?: (answer: CallerResponse) => void
-  /** Between an answer and the next request of the same caller. */
+  /** Pause between a response and the next request of the same client. */
   pauseMs?: number
 }
 
@@ -57,12 +57,12 @@ export function startAsker(options: AskerOptions): Asker {
 
 interface State {
   stopping: boolean
-  /** So that each request comes from another caller. */
+  /** Use a new routing key for each request. */
   callers: number
   sockets: Set<Socket>
 }
 
-/** Asks, reads the answer, asks again; opens a new connection when the old one was closed between two requests. */
+/** Sends requests in a loop; reopens a connection that was closed between two requests. */
 function runCaller(asker: Asker, state: State, options: AskerOptions, target: number): Promise<void> {
   const { targets, model, row, onAnswer, pauseMs = 0 } = options
   const { hostname, port } = new URL(targets[target]!)
@@ -150,7 +150,7 @@ function runCaller(asker: Asker, state: State, options: AskerOptions, target: nu
   })
 }
 
-/** The value at a share of the sorted numbers. */
+/** The quantile of sorted numbers. */
 export function quantileOf(numbers: readonly number[], share: number): number {
   const sorted = numbers.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN

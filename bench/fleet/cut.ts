@@ -1,7 +1,6 @@
 /**
- * One of the replicas is cut off from Postgres while a release shows its candidate to half of the callers. The watcher goes
- * on renewing the exposure for the others; the one that is cut off must drop the candidate by itself, and must never answer
- * with it again once a rollback was acknowledged without it.
+ * Cuts one replica off from Postgres while a canary serves half of the traffic. The replica must drop the candidate by itself, and
+ * must not serve it again after a rollback was acknowledged without it.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
@@ -13,7 +12,7 @@ import { untilFollowed, type FleetStage } from './fixture.ts'
 
 export const cutRow = { x: 1, y: 1 }
 
-/** A canary that stays at half of the callers for as long as it is looked at. */
+/** A canary that stays at 50 % of the traffic. */
 const policy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 600_000 },
@@ -98,13 +97,13 @@ export const sayTo =
 
 export interface CutOptions {
   directions: { requests: boolean; replies: boolean }
-  /** Order the release to be taken back while the replica is cut off. */
+  /** Roll back the release while the replica is cut off. */
   takeBack: boolean
-  /** How long it stays cut off. */
+  /** Duration of the cut. */
   forMs: number
 }
 
-/** The last replica is the one behind the line. */
+/** The last replica is behind the proxy. */
 export async function measureCut(stage: FleetStage, line: ProxyLine, played: Canary, options: CutOptions) {
   const { urls, key } = stage
   const { model, champion, candidate, release } = played
@@ -144,7 +143,7 @@ export async function measureCut(stage: FleetStage, line: ProxyLine, played: Can
   if (options.takeBack) {
     const say = sayTo(urls[0]!, key)
     await say('POST', `/v1/releases/${release}/rollback`, { reason: 'the bench takes it back' })
-    // The release ends when every live replica has acknowledged; the one that is cut off is waited for until its lease lapses.
+    // The release ends when every live replica has acknowledged; the lease of the cut one must expire first.
     for (;;) {
       const { outcome } = (await say('GET', `/v1/releases/${release}`)) as { outcome?: string }
       if (outcome !== undefined) break
@@ -182,7 +181,7 @@ export async function measureCut(stage: FleetStage, line: ProxyLine, played: Can
   }
 }
 
-/** Until the replica answers with the candidate again, or, when that was taken back, until it follows the newest route unmarked. */
+/** Waits until the replica serves the candidate again or, after a rollback, follows the newest route without a mark. */
 async function convergence(
   { urls, key }: FleetStage,
   place: number,

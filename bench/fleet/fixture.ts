@@ -1,4 +1,4 @@
-/** Where the fleet is measured: a real system, and a model with as many proven versions as are to be taken back. */
+/** Starts a real system with a model that has as many known-good versions as the measurement rolls back. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Route } from '../../domain/serving/route.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
@@ -14,7 +14,7 @@ export const fleetModel = 'fleet'
 export const row = irisRow
 
 export interface FleetStage extends RealSystem {
-  /** Of an administrator, and of somebody who approves what that one asks for. */
+  /** Keys of an administrator and of an approver. */
   key: string
   approverKey: string
   artifactRoot: string
@@ -27,7 +27,7 @@ export async function openFleetStage(options: RealSystemOptions): Promise<FleetS
   return { ...system, key, approverKey, artifactRoot: system.config.artifactRoot }
 }
 
-/** Registers versions that were champion one after the other; the last of them is. Answers them, the oldest first. */
+/** Registers versions that were champion in turn and returns them, oldest first. */
 export async function registerChampions(
   { store, artifactRoot }: Pick<FleetStage, 'store' | 'artifactRoot'>,
   count: number,
@@ -39,7 +39,7 @@ export async function registerChampions(
   return versions
 }
 
-/** Gives every caller of the model to a version, and waits until all replicas follow; each keeps the standby loaded. */
+/** Routes all traffic to a version and waits until all replicas follow; each keeps the standby loaded. */
 export async function routeTo(stage: FleetStage, version: string, standby?: string): Promise<Route> {
   const change = { proven: version, standby }
   const route = await nextRoute(stage.store, fleetModel, change)
@@ -58,7 +58,7 @@ export async function untilFollowed(
     for (;;) {
       const state = await stateOf(url, key)
       if ((state.models?.find((each) => each.fleetModel === of)?.generation ?? 0) >= generation) break
-      if (performance.now() > until) throw new Error(`${url} does not follow generation ${generation}`)
+      if (performance.now() > until) throw new Error(`${url} has not reached generation ${generation}`)
       await pause(20)
     }
   }
@@ -66,12 +66,12 @@ export async function untilFollowed(
 
 interface ReadyState {
   status?: string
-  /** Whether it has no lease, and answers with what it knew last. */
+  /** Whether it has lost its lease and serves its last route. */
   stale?: boolean
   models?: { fleetModel: string; epoch: number; generation: number; problem?: string }[]
 }
 
-/** What a replica says of itself; nothing while it is not ready. */
+/** The readiness report of a replica; undefined while it is not ready. */
 export async function stateOf(url: string, key: string): Promise<ReadyState> {
   try {
     const answer = await fetch(`${url}/readyz`, { headers: { authorization: `Bearer ${key}` } })

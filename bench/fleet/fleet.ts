@@ -1,7 +1,7 @@
 /**
- * What several replicas do together, on real processes under load: `npm run bench:fleet`, or with the names of parts, such as
+ * Measures several replicas under load: `npm run bench:fleet`, or with the names of parts, such as
  * `npm run bench:fleet -- kills --kills 20 --every 12` or `-- links --seeds 20`.
- * Each part starts a system of its own and prints its figures as JSON; bench/fleet.md has those of one run.
+ * Each part starts its own system and prints its figures as JSON; bench/fleet.md holds those of one run.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,19 +22,19 @@ import { fleetModel, openFleetStage, registerChampions, routeTo, row, type Fleet
 
 const { values, positionals } = parseArgs({
   options: {
-    /** Of the part `kills`, and the seconds from one to the next. */
+    /** For the part `kills`: number, and seconds between two kills. */
     kills: { type: 'string', default: '20' },
     every: { type: 'string', default: '12' },
-    /** Of the part `links`. */
+    /** For the part `links`. */
     seeds: { type: 'string', default: '20' },
   },
   allowPositionals: true,
 })
 
 const replicas = 3
-/** As in production. */
+/** The production value. */
 const leaseMs = 5_000
-/** How long a system has stood when the first order comes. */
+/** Warm-up before the first rollback. */
 const standMs = 5_000
 
 const tell = (part: string, figures: unknown): void => console.log(`${part} ${JSON.stringify(figures)}`)
@@ -54,7 +54,7 @@ async function on<T>(options: Parameters<typeof openFleetStage>[0], work: (stage
 async function rollbacks(orders: number): Promise<void> {
   await on({ replicas, leaseMs }, async (stage) => {
     const versions = await registerChampions(stage, orders + 1)
-    // As a promotion leaves it: every replica has the version to return to, and has had a moment to get ready for the order.
+    // As after a promotion: every replica has loaded the version to return to.
     await routeTo(stage, versions.at(-1)!, versions.at(-2)!)
     await pause(standMs)
     tell('rollbacks', await measureRollbacks(stage, { orders, answersEach: 10_000, callersEach: 4 }))

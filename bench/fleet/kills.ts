@@ -1,7 +1,6 @@
 /**
- * kill -9 of one replica after another while twice as many requests come as can be answered. What was in flight is lost; everybody
- * else is answered or, as before, told in time that there is no room. Requests come at a constant rate to the shared port, each with
- * a deadline that the server is told.
+ * Kills one replica after another with kill -9 under twice the peak load. Requests come at a constant rate with a deadline; only
+ * those in flight at the killed replica may be lost.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -20,15 +19,15 @@ import { untilFollowed, type FleetStage } from './fixture.ts'
 
 export interface KillOptions {
   kills: number
-  /** From one kill to the next. A process that dies again within half a minute is started again ever later. */
+  /** Time between kills. A process that dies again within 30 s restarts after a growing delay. */
   everyS: number
 }
 
 const peakS = 5
 const deadlineMs = 500
-/** Of all callers; what a killed replica has in flight is at most what these hold. */
+/** Connections of all clients: an upper bound of the requests in flight at a killed replica. */
 const mostConnections = 128
-/** The window in which availability is told. */
+/** Window of the reported availability. */
 const windowS = 60
 
 export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS }: KillOptions) {
@@ -50,7 +49,7 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
   })
   const readyMs: number[] = []
   const kill = async (place: number): Promise<void> => {
-    // Not in the moment in which one phase of the load follows on another.
+    // Not at the boundary of two load phases.
     await pause(1_000)
     const killedMs = performance.now()
     stage.signal(replicaName(place), 'SIGKILL')
@@ -86,10 +85,10 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
       everyS,
       peakPerSecond: Math.round(peak),
       offeredPerSecond: Math.round(2 * peak),
-      /** Without a kill, at the same rate. */
+      /** The same rate without kills. */
       calm: partsOf(calm),
       whole,
-      /** The availability of the worst minute; of all of it when that is shorter. */
+      /** Availability of the worst minute, or of the whole run if shorter. */
       worstMinute: Math.min(whole.availability, ...windows.map(({ availability }) => availability)),
       brokenOfEachKill: found.map(({ failed }) => failed),
       readyMs: { p50: quantileOf(readyMs, 0.5), max: Math.max(...readyMs) },
@@ -99,7 +98,7 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
   }
 }
 
-/** What became of the requests that were sent. */
+/** Results of the sent requests. */
 function partsOf(results: readonly OpenLoadResult[]) {
   const sum = (of: (result: OpenLoadResult) => number): number =>
     results.reduce((total, result) => total + of(result), 0)
@@ -111,18 +110,18 @@ function partsOf(results: readonly OpenLoadResult[]) {
     sent,
     good,
     refused,
-    /** Answered after their deadline, which the server was told. */
+    /** Served after their deadline. */
     late,
     unanswered: sum((result) => result.unanswered),
-    /** Whose connection broke, or who got a wrong answer. */
+    /** Broken connections and wrong responses. */
     broken: sum((result) => result.failed),
-    /** Answered at all, if only with a word that there is no room; and in time. */
+    /** Any response in time, including an overload refusal. */
     availability: (good + refused + late) / sent,
     inTime: (good + refused) / sent,
   }
 }
 
-/** Tells each phase as it ends, by the number of the next. */
+/** Emits the number of the next phase at the end of each. */
 async function runLoad(
   plan: OpenPlan,
   onPhase: (result: OpenLoadResult, next: number) => void = () => {},

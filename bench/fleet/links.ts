@@ -1,6 +1,6 @@
 /**
- * Every link of every process is cut, one after the other, in the middle of a canary, and healed in another order. Then all must
- * come to rest by itself: the release ends, every replica follows the newest route, the audit is whole, no row of the log is missing.
+ * Cuts every link of every process during a canary and heals them in another order. Afterwards the release must end, every replica
+ * must follow the newest route, and the audit and prediction logs must be complete.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -14,16 +14,16 @@ import { stateOf } from './fixture.ts'
 
 export interface LinkResult {
   seed: number
-  /** How the release has ended. */
+  /** Outcome of the release. */
   outcome: string
-  /** From the cut of the first link to that of the last, and to the healing of the last. */
+  /** From the first cut to the last, and to the last repair. */
   cutMs: number
   downMs: number
-  /** From the healing of the last link until the release had ended and every replica followed. */
+  /** From the last repair until the release has ended and every replica follows. */
   settledMs: number
-  /** Requests that got no good answer, with why. */
+  /** Failed requests with their reason. */
   failures: string[]
-  /** Answers by anybody but the champion, when all was over. */
+  /** Responses of other versions than the champion after the end. */
   strange: number
   audit: 'whole' | 'broken'
   log: LogEquation
@@ -36,7 +36,7 @@ export interface LogEquation {
   rows: number
 }
 
-/** What arrives nowhere while a link is cut. */
+/** The dropped direction of a cut link. */
 const cuts = [
   { requests: true, replies: true },
   { requests: true, replies: false },
@@ -81,7 +81,7 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkR
   const { outcome } = await release.result()
   await until(() => isFollowed(show), 'every replica follows')
   const settledMs = performance.now() - healedMs
-  // What was asked before all was over may be answered as it was then.
+  // Requests sent before the end may still get the old version.
   await pause(100)
   champion.version = await show.champion()
   await until(() => Promise.resolve(champion.answers > 100), 'the champion answers')
@@ -112,7 +112,7 @@ export async function isFollowed({ system, model, key }: Show): Promise<boolean>
   return states.every(({ status, stale }) => status === 'ready' && stale === false)
 }
 
-/** The log of all replicas, once nothing of it waits any more. */
+/** The prediction log of all replicas after it is flushed. */
 async function logOf({ system, key }: Show): Promise<LogEquation> {
   const countsOf = async (url: string) => {
     const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })

@@ -1,4 +1,4 @@
-/** Several processes on one port: a rolling restart, kills, and how the connections are shared out. */
+/** Measures several processes on one port: a rolling restart, kills, and the distribution of connections. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName, restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
 import type { RealSystem } from '../../test/support/servers/system-fixture.ts'
@@ -11,7 +11,7 @@ export interface PortOptions {
   callers: number
 }
 
-/** Restarts every replica in turn, so many times, and asks on until so many answers came. */
+/** Restarts every replica in turn under load. */
 export async function measureRolls(
   { system, model, row, callers }: PortOptions,
   { rounds, answers }: { rounds: number; answers: number },
@@ -32,7 +32,7 @@ export async function measureRolls(
   return { rounds, answered, failed: failures.length, failures: failures.slice(0, 5), tookMs }
 }
 
-/** kill -9 of one replica after another, so many times. */
+/** Kills one replica after another with kill -9. */
 export async function measureKills(
   { system, model, row, callers }: PortOptions,
   { kills, settleMs }: { kills: number; settleMs: number },
@@ -53,7 +53,7 @@ export async function measureKills(
     readyMs.push(Math.round(performance.now() - killedMs))
     await pause(settleMs)
     failed.push(asker.failures.length)
-    // A request on its way when the signal was sent may have been written a moment after it.
+    // A request may have been written just after the signal was sent.
     late += asker.failures.filter(({ sentMs }) => sentMs > killedMs + 50).length
   }
   const tookS = (performance.now() - beganMs) / 1_000
@@ -63,7 +63,7 @@ export async function measureKills(
     kills,
     answered: asker.answered,
     failed: sum,
-    /** Failures of requests that were sent after the kill: those that were not in flight. */
+    /** Failed requests sent after the kill. */
     late,
     mostOfOneKill: Math.max(...failed),
     availability: asker.answered / (asker.answered + sum),
@@ -72,7 +72,7 @@ export async function measureKills(
   }
 }
 
-/** Answers a second, and how many of a hundred each replica gave. */
+/** Responses per second, and the share of each replica in percent. */
 export async function measureTakings(
   { system, model, row, callers }: PortOptions,
   { forMs, key }: { forMs: number; key: string },
@@ -96,9 +96,9 @@ export async function measureTakings(
   return { perSecond, percentOfEach: counts.map((count) => Math.round((100 * count) / sum)) }
 }
 
-/** Resolves when a process that was killed answers its golden rows again. */
+/** Resolves when a killed replica is ready again. */
 export async function untilBack(url: string): Promise<void> {
-  // The socket of a killed process may still answer for a moment.
+  // The socket of a killed process may still accept for a moment.
   let away = false
   const until = performance.now() + 30_000
   while (performance.now() < until) {

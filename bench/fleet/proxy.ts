@@ -1,28 +1,28 @@
 /**
- * A line to a server that can be cut in either direction without being closed: what is sent arrives nowhere, as in a partition.
- * It also counts who connects and when, so that a crowd after an outage shows.
+ * Proxies a connection to a server and drops either direction without closing it, as a network partition does. It counts
+ * connections, so that a thundering herd after an outage shows.
  */
 import { connect, createServer, type Socket } from 'node:net'
 
-/** What does not arrive: what goes to the server, what comes from it, or both. */
+/** The dropped direction: to the server, from it, or both. */
 export interface Directions {
   requests: boolean
   replies: boolean
 }
 
 export interface Link {
-  /** Where the server is reached through it, on loopback. */
+  /** Port of the proxy on loopback. */
   port: number
   cut(directions: Directions): void
   heal(): void
-  /** When each connection was asked for, by `performance.now()`. */
+  /** Time of each connection request, by `performance.now()`. */
   opened: number[]
   close(): void
 }
 
 /** A link to Postgres. */
 export interface ProxyLine extends Link {
-  /** Where the database is, seen through the line. */
+  /** Database address through the proxy. */
   url: string
 }
 

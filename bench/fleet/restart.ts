@@ -1,6 +1,6 @@
 /**
- * Everything dies in one moment, under load and in the middle of a canary: replicas, workers, Temporal and Postgres. What comes back
- * must not meet the servers as a crowd, must be steady soon, and the release must go on.
+ * Kills replicas, workers, Temporal and Postgres at once under load and during a canary. Restarting processes must not overload the
+ * servers, and the release must continue.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
@@ -12,26 +12,26 @@ import { releaseStatus } from '../../workflows/messages.ts'
 import { isFollowed } from './links.ts'
 
 export interface Restarted {
-  /** From the kill until all was ready, every replica followed, the release answered and no request failed any more. */
+  /** From the kill until all processes are ready, replicas follow, the release responds and requests succeed. */
   steadyMs: number
-  /** Until the first prediction was answered again. */
+  /** Until the first successful prediction. */
   answeredMs: number
   outcome: string
   postgres: Crowd
   temporal: Crowd
 }
 
-/** Connections asked for from the kill until all was steady. */
+/** Connections requested from the kill until recovery. */
 export interface Crowd {
   opened: number
-  /** The most in a tenth of a second. */
+  /** Maximum within 100 ms. */
   atOnce: number
-  /** As many as all processes may hold. */
+  /** Configured maximum of all processes. */
   mayHold: number
 }
 
 const patienceMs = 60_000
-/** A request that fails later than this after all seems well belongs to the time before. */
+/** A failure within this time after the apparent recovery extends the outage. */
 const calmMs = 1_000
 
 export async function restartAll(show: LinkedShow): Promise<Restarted> {
@@ -95,7 +95,7 @@ export async function restartAll(show: LinkedShow): Promise<Restarted> {
   }
 }
 
-/** The most of these moments that lie within a tenth of a second. */
+/** Maximum number of times within 100 ms. */
 function mostAtOnce(momentsMs: readonly number[]): number {
   const sorted = momentsMs.toSorted((a, b) => a - b)
   return Math.max(0, ...sorted.map((from) => sorted.filter((at) => at >= from && at < from + 100).length))

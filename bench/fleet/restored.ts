@@ -1,4 +1,4 @@
-/** A database restored from a backup: its generations are older than what the replicas follow. None of them may go back. */
+/** Restores a database backup with older generations than the replicas follow. No replica may return to an older route. */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { nextRoute } from '../../test/support/serving/registration.ts'
@@ -27,12 +27,12 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
     },
   })
   await pause(500)
-  // What a restore brings back: the row as it was, and a notice as of any write.
+  // Simulates the restore: the old row and its notification.
   await store.query(sql`
     update routing set epoch = ${backup.epoch}, generation = ${backup.generation}, route = ${JSON.stringify(backup)}
     where model = ${fleetModel}`)
   await store.query(sql`select pg_notify('tenure_routing', ${fleetModel})`)
-  // Two polls, beside the notice.
+  // Covers two polls after the notification.
   await pause(5_000)
   const movedBack = seen.reduce((sum, each) => sum + each.movedBack, 0)
   raised = true

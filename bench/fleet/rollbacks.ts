@@ -1,7 +1,6 @@
 /**
- * Rollbacks under load, by the way a person orders them: POST /v1/models/:name/rollback, a workflow, one transaction, and
- * the wait for every live replica. From the moment the answer is read, no replica may answer with the version that was
- * taken back.
+ * Measures rollbacks by POST /v1/models/:name/rollback under load. After its response is read, no replica may serve the version that
+ * was rolled back.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -9,9 +8,9 @@ import { quantileOf, startAsker, type CallerResponse } from './callers.ts'
 import { fleetModel, row, type FleetStage } from './fixture.ts'
 
 export interface RollbackOptions {
-  /** How many orders; the model has at least one more proven version. */
+  /** Number of rollbacks; the model has at least one more known-good version. */
   orders: number
-  /** Between an acknowledgement and the next order, answers are looked at until so many more came. */
+  /** Responses to check between an acknowledgement and the next rollback. */
   answersEach: number
   callersEach: number
 }
@@ -26,7 +25,7 @@ interface Acknowledged {
   generation: number
 }
 
-/** Checks each answer against all rollbacks that were acknowledged before its request was sent. */
+/** Checks each response against all rollbacks acknowledged before its request. */
 export function createCheck() {
   const acknowledged: Acknowledged[] = []
   const rolledBackAt = new Map<string, number>()
@@ -36,7 +35,7 @@ export function createCheck() {
     while (last >= 0 && acknowledged[last]!.atMs > sentMs) last--
     const least = acknowledged[last]?.generation ?? 0
     if (generation < least) return `generation ${generation} after ${least} was acknowledged`
-    if ((rolledBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after it was taken back`
+    if ((rolledBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after its rollback`
     const known = versionOf.get(generation) ?? version
     versionOf.set(generation, known)
     if (known !== version) return `${version} at generation ${generation}, which is that of ${known}`

@@ -1,6 +1,6 @@
 /**
- * What others would have answered to the same flights: the first version for ever, and a version trained anew at the beginning
- * of each week, which nobody judges. Both come from the trainer and the snapshots that Tenure itself uses.
+ * Trains two baselines on the same flights: a version that is never retrained, and one retrained every week without a gate. Both use
+ * the trainer and the snapshots of Tenure.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Deps } from '../../activities/deps.ts'
@@ -21,7 +21,7 @@ const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() 
 const run = <A, R>(activity: (input: A) => Promise<R>, input: A): Promise<R> =>
   new MockActivityEnvironment({}, { logger: quiet }).run<[A], R, typeof activity>(activity, input)
 
-/** Trains as of a moment of the wall, and answers the digest of the artifact. */
+/** Trains as of a wall-clock time and returns the digest of the artifact. */
 export async function trainAsOf(
   deps: Deps,
   { model, models, asOfMs, id }: { model: string; models: string; asOfMs: number; id: string },
@@ -33,7 +33,7 @@ export async function trainAsOf(
   return artifactDigest
 }
 
-/** What an artifact answers to the flights of some weeks. */
+/** Scores the flights of some weeks with an artifact. */
 export async function baselineProbabilities(
   deps: Deps,
   artifactDigest: string,

@@ -1,11 +1,11 @@
-/** The half-year as a drawing that stands alone in a file. */
+/** Draws the half-year as a standalone SVG. */
 import { dayMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'
 import type { HalfYear } from './settings.ts'
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
-/** AUC by week, a line for each of the three; where a version of Tenure became champion there is a mark below. */
+/** AUC by week, one line per model; marks show promotions of Tenure. */
 export function chartOf({ weeks, champions, clock }: HalfYear): string {
   const [width, height, left, right, top, bottom] = [900, 340, 60, 150, 20, 46]
   const values = weeks

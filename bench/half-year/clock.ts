@@ -1,16 +1,13 @@
-/**
- * Two clocks side by side: the recorded one, on which a flight of 2001 left, and the one on the wall. They run at a fixed ratio,
- * so that every time of the records has one place on the wall, and what asks for "now" gets the recorded moment.
- */
+/** Maps recorded times of 2001 to wall-clock times at a fixed ratio. */
 
 export interface SteppedClock {
-  /** How long a recorded week takes here. */
+  /** Wall-clock duration of a recorded week. */
   weekMs: number
-  /** Recorded milliseconds in one of the wall. */
+  /** Recorded milliseconds per wall-clock millisecond. */
   ratio: number
   wallOf(recordedMs: number): number
   recordedOf(wallMs: number): number
-  /** A recorded duration on the wall, in whole milliseconds. */
+  /** Wall-clock duration of a recorded one, in whole milliseconds. */
   shrunk(recordedMs: number): number
 }
 

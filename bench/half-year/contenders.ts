@@ -1,4 +1,4 @@
-/** Who is compared: one that never learns, one that learns by the calendar, and Tenure. */
+/** Names the models under comparison: never retrained, retrained weekly, and Tenure. */
 
 export type Contender = 'never' | 'weekly' | 'tenure'
 export const names: Record<Contender, string> = {

@@ -1,4 +1,4 @@
-/** The first version of a model: there is no champion to beat, so a person answers for it. */
+/** Trains and approves the first version of a model, which has no champion to beat. */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { findChampion } from '../../store/registry/champions.ts'
@@ -7,7 +7,6 @@ import { listRetrainings } from '../../store/training/retrainings.ts'
 import { halfYearModel } from './model.ts'
 import type { HalfYearSystem } from './system.ts'
 
-/** Asks for the first version and approves it: there is no champion to beat, so a person answers for it. */
 export async function seatFirst(
   system: HalfYearSystem,
   asOfMs: number,

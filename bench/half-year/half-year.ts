@@ -1,10 +1,10 @@
 /**
- * Replays the real flights from February to June 2001 on a real running system that nobody touches: outcomes come late, the
- * monitor sees the quality move, asks for retrainings, the gate judges, releases go through or are taken back. Then the same
- * flights are put to a model that was never retrained and to one that was retrained every week. Writes docs/half-year.md.
+ * Replays the real flights from February to June 2001 on a running system without an operator: late outcomes, quality alarms,
+ * retrainings, gates, releases and rollbacks. It then scores the same flights with a model never retrained and one retrained weekly,
+ * and writes docs/half-year.md.
  * `npm run bench:halfyear -- [--week 36] [--weeks 22] [--nth 6] [--together 5] [--out FILE] [--compare no] [--json FILE]`
  *
- * `--json` keeps the figures as well, and `--from FILE` writes the page from such a file again.
+ * `--json` stores the figures; `--from FILE` writes the page from such a file.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -18,9 +18,9 @@ import { firstDayMs, runHalfYear } from './run.ts'
 
 const { values } = parseArgs({
   options: {
-    /** Seconds that a recorded week takes. */
+    /** Seconds per recorded week. */
     week: { type: 'string', default: '36' },
-    /** From 29 January on; the records end with June. */
+    /** Weeks from 29 January; the records end with June. */
     weeks: { type: 'string', default: '22' },
     nth: { type: 'string', default: '6' },
     together: { type: 'string', default: '5' },
@@ -62,7 +62,7 @@ async function live(): Promise<Kept> {
   return { lived, tookMs: Date.now() - startedMs }
 }
 
-/** The clock has no text; the first retraining was asked for as of its beginning. */
+/** Restores the clock, which JSON cannot hold, from the start of the first retraining. */
 function read(file: string): Kept {
   const { lived, tookMs } = JSON.parse(readFileSync(file, 'utf8')) as Kept
   const wallMs = Date.parse(lived.retrainings[0]?.asOf ?? '')

@@ -1,6 +1,6 @@
 /**
- * The model of the flights for a faster clock: its own file, with the times of its records moved to the wall and every duration
- * of its policies shortened alike. What it learns from, how it is trained and what it is judged by stay as they ship.
+ * Writes the flight model for a faster clock: its own file with recorded times moved to the wall clock and every duration of its
+ * policies shortened alike.
  */
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,7 @@ export interface Sizes {
   testRows: number
 }
 
-/** A directory with the one model file. A line that is no longer in the file that ships is an error. */
+/** Writes the model file to a directory. Throws if a line to replace is missing in the shipped file. */
 export async function writeModel(clock: SteppedClock, sizes: Sizes): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'tenure-half-year-'))
   let text = await readFile(join(modelsDirectory, `${halfYearModel}.ts`), 'utf8')
@@ -35,7 +35,7 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
   return [
     ["from './define.ts'", `from '${modelsDirectory}define.ts'`],
     ["from './data/airports.ts'", `from '${modelsDirectory}data/airports.ts'`],
-    // The features are still computed from the recorded times; only what says when something happened is moved.
+    // Features use the recorded times; only event times are moved.
     ["eventTime: 'departedAt'", "eventTime: 'happenedAt'"],
     ["knownAt: 'knownAt'", "knownAt: 'toldAt'"],
     ["lookback: '2 d'", `lookback: ${days(2)}`],
@@ -65,7 +65,7 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
     span: '${14 * clock.shrunk(dayMs / 2)} ms',
     count: '${clock.shrunk(dayMs / 2)} ms',
     outcomesWithin: ${days(2)},
-    // Outside of releases requests are counted by ten seconds, which are days here.
+    // Request counters use ten-second windows, which are days on this clock.
     silent: ${days(7)},
     outcomesStopped: ${days(2)},
     cooldown: {
@@ -80,16 +80,15 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
   ]
 }
 
-/** A recorded time as it stands on the wall, to the microsecond. */
+/** SQL for the wall-clock time of a recorded time, to the microsecond. */
 function moved(clock: SteppedClock, column: string): string {
   const atZeroUs = Math.round(clock.wallOf(0) * 1_000)
   return `make_timestamp(cast(${atZeroUs} + epoch_us(${column}) / ${clock.ratio} as bigint))`
 }
 
 /**
- * Seconds instead of hours: the same machine and judge. A few hundred requests cannot prove that a rate is below twice another,
- * so time, counts and no evidence of harm pass a stage; and a busy machine, on which the trainings run too, is no fault of a
- * version, so that only much slower answers are.
+ * The release policy with seconds instead of hours. A few hundred requests cannot prove non-inferiority, so a stage passes
+ * without evidence of harm; the latency limit is wide, because trainings load the same machine.
  */
 const releasing = `shadow: percent(25, { soak: '2 s', requests: 40, deadline: '40 s' }),
     stages: [percent(5), percent(25), percent(50)],

@@ -1,4 +1,4 @@
-/** The half-year in tables, from what the callers got, what Postgres holds, and what the others answered. */
+/** Formats the half-year as tables, from client responses, Postgres and the baselines. */
 import { cpus } from 'node:os'
 import type { HalfYear, WeekReport } from './settings.ts'
 import type { BaselineQuality } from './baselines.ts'
@@ -18,7 +18,7 @@ const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 const moment = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
-/** Each week counts alike: a pooled AUC would also compare the flights of one week with those of another. */
+/** The mean over weeks: a pooled AUC would also compare flights of different weeks. */
 function mean(
   weeks: readonly WeekReport[],
   of: (week: WeekReport) => number | null | undefined,
@@ -38,7 +38,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '',
     `${whole(weeks.reduce((sum, { rows }) => sum + rows, 0))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were asked about at their`,
     'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. What became of each flight was told',
-    'when it became known, hours later. A person approved the first version; after that nobody touched anything.',
+    'when it became known, hours later. An approver approved the first version; no operator acted afterwards.',
     '',
     `![AUC by week](${chart})`,
     '',
@@ -58,7 +58,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     ),
     '',
     '*Never retrained* is the first version for ever. *Retrained weekly* is a new version each Monday, trained by the same trainer on',
-    'the same kind of snapshot and used at once, with nobody to judge it; it costs no time here, which flatters it. *Tenure* is what',
+    'the same kind of snapshot and used at once, without a gate; its training takes no time here, which favours it. *Tenure* is what',
     'callers really got. A harmed request is one that got no answer, or one that was none.',
     ...harm(lived),
     '',
@@ -156,7 +156,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '- The stages of a release last seconds and pass on time, counts and no evidence of harm; approvals are left to the gate, as its',
     '  policy says. A version that the gate holds for a person would wait for one here.',
     '- Outside of releases replicas count requests by ten seconds, which are two recorded days here: a window of a day has none, or',
-    '  those of two. An alert that nobody asks is such a window.',
+    '  those of two. A silence alert is such a window.',
     ...behind(lived),
     `- The machine also ran the traffic and its counting; the replay was ${Math.round(lived.worstLagMs)} ms late at worst, ${((lived.worstLagMs * clock.ratio) / hourMs).toFixed(1)} recorded hours.`,
     '',
@@ -188,7 +188,7 @@ function summary(lived: HalfYear, name: Contender, asked: number): string[] {
   ]
 }
 
-/** What callers got instead of an answer. */
+/** Failed requests. */
 function harm({ weeks }: HalfYear): string[] {
   const counts = new Map<string, number>()
   for (const { failures } of weeks)
@@ -197,7 +197,7 @@ function harm({ weeks }: HalfYear): string[] {
   return [`What harmed them: ${[...counts].map(([why, count]) => `${count} ${why}`).join(', ')}.`]
 }
 
-/** A look at a window may take longer than the window, on a clock as fast as this. */
+/** On this clock, evaluating a window may take longer than the window. */
 function behind({ windows, clock, weeks }: HalfYear): string[] {
   const lastMs = clock.recordedOf(windows.at(-1)?.toMs ?? 0)
   const endMs = (weeks.at(-1)?.fromMs ?? 0) + 7 * dayMs
@@ -209,7 +209,7 @@ function behind({ windows, clock, weeks }: HalfYear): string[] {
   ]
 }
 
-/** The best of a week stands out. */
+/** Marks the best of a week in bold. */
 function best(week: WeekReport, name: Contender, metric: 'auc' | 'brier'): string {
   const value = week[name]?.[metric]
   const all = contenders.map((each) => week[each]?.[metric]).filter((each) => typeof each === 'number')

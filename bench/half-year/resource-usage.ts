@@ -1,4 +1,4 @@
-/** What a long life costs: memory and open handles of every process, and the rows of the tables, now and then. */
+/** Samples memory and open handles of every process and the rows of the tables. */
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Store } from '../../store/postgres.ts'
 import type { Supervision } from '../../cli/supervisor/supervisor.ts'
@@ -7,7 +7,7 @@ export interface Vitals {
   atMs: number
   /** Process → MB in memory and open handles. */
   processes: Record<string, { rssMb: number; handles: number }>
-  /** Table → rows, as Postgres' own statistics have them. */
+  /** Table → rows, from the statistics of Postgres. */
   rows: Record<string, number>
 }
 
@@ -26,7 +26,7 @@ export async function readVitals(
         handles: readdirSync(`/proc/${pid}/fd`).length,
       }
     } catch {
-      // It has just been started again.
+      // The process has just restarted.
     }
   }
   const { rows } = await store.pool.query<{ name: string; rows: string }>(

@@ -1,7 +1,4 @@
-/**
- * Half a year of a model's life, unattended: the first version is approved by a person, and from then on nobody touches anything.
- * The monitor asks, the gate judges, releases go through or do not.
- */
+/** Runs a model for half a year: an approver approves the first version, and no operator acts afterwards. */
 import { rm } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
@@ -23,9 +20,9 @@ import { startHalfYearSystem, type HalfYearSystem } from './system.ts'
 import { startTraffic, type HalfYearTraffic, type Week } from './traffic.ts'
 import { readVitals, type Vitals } from './resource-usage.ts'
 
-/** Three weeks to train on, three days to be tested on and half a day for late outcomes lie before it. */
+/** Preceded by three weeks of training data, three days of test data and half a day for late outcomes. */
 export const firstDayMs = Date.UTC(2001, 0, 29)
-/** The first version is trained in this time: what it may learn from is known already, and a request may lie so far ahead. */
+/** Lead time in which the first version is trained. */
 const headStartMs = 45_000
 
 export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => void): Promise<HalfYear> {
@@ -38,11 +35,11 @@ export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => voi
   const events = await openEvents({
     definition,
     routingKey: `origin || '-' || destination`,
-    // Each is read with the two days that its features look back on, so that short ones would be read twice.
+    // Each window is read with its two days of lookback, so short windows would be read twice.
     windowMs: plan.weekMs,
   })
   try {
-    // The first ones are read while the first version is trained; those that nobody could have answered are passed over.
+    // Read ahead while the first version is trained; flights before its release are skipped.
     const flights = readAhead(events.from(wallMs))
     const first = await seatFirst(system, wallMs, say)
     const fromMs = Math.max(wallMs, Date.now())
@@ -69,7 +66,7 @@ export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => voi
         select kind, resolved_at is null as open, count(*)::int as count from alerts group by 1, 2 order by 1, 2`),
     }
     const left = await readLeft(system)
-    // Nothing of what was asked for may still go on while others are trained.
+    // All work must have ended before the baselines are trained.
     await system.temporal.workflow.getHandle(`monitor/${halfYearModel}`).terminate('the half-year is over')
     const { weeks, weeklyTrainings } = await compare(deps, {
       plan,
@@ -100,7 +97,7 @@ export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => voi
   }
 }
 
-/** Begins to read at once, and not when the first is wanted. */
+/** Prefetches the first window. */
 function readAhead<T>(source: AsyncGenerator<T>): AsyncIterable<T> {
   let next = source.next()
   next.catch(() => {})
@@ -120,7 +117,7 @@ function depsOf({ config, store }: HalfYearSystem): Deps {
   return { config, store, artifacts: openArtifacts(config.artifactRoot), log }
 }
 
-/** Tells each week what has happened, and reads the vital signs twice a week. */
+/** Reports each week, and samples resources twice a week. */
 async function watch(
   system: HalfYearSystem,
   { traffic, clock, say }: { traffic: HalfYearTraffic; clock: SteppedClock; say: (line: string) => void },
@@ -169,7 +166,7 @@ async function readReleases({ store }: HalfYearSystem): Promise<HalfYear['releas
   }))
 }
 
-/** How right each of the three was, week by week, on the same flights. */
+/** Quality of each model by week, on the same flights. */
 async function compare(
   deps: Deps,
   options: {

@@ -1,4 +1,4 @@
-/** What a half-year is played with, and what is found of it. */
+/** Declares the plan and the results of a half-year run. */
 import type { ChampionChange } from '../../store/registry/champions.ts'
 import type { MonitorWindow } from '../../store/monitoring/monitor-windows.ts'
 import type { Retraining } from '../../store/training/retrainings.ts'
@@ -7,19 +7,19 @@ import type { SteppedClock } from './clock.ts'
 import type { Vitals } from './resource-usage.ts'
 
 export interface HalfYearPlan {
-  /** How long a recorded week takes. */
+  /** Wall-clock duration of a recorded week. */
   weekMs: number
   weeks: number
   everyNth: number
   together: number
   trainRows: number
   testRows: number
-  /** Whether the versions of the others are trained and asked too. */
+  /** Also train and score the baselines. */
   compare: boolean
 }
 
 export interface WeekReport {
-  /** The recorded day on which it begins. */
+  /** First recorded day. */
   fromMs: number
   rows: number
   lateShare: number
@@ -46,12 +46,12 @@ export interface HalfYear {
   }[]
   champions: ChampionChange[]
   alerts: { kind: string; open: boolean; count: number }[]
-  /** How many versions "retrained weekly" trained. */
+  /** Number of versions of "retrained weekly". */
   weeklyTrainings: number
   outcomes: number
   worstLagMs: number
   vitals: Vitals[]
-  /** What is unfinished or unacknowledged when the traffic has ended, by what it is; all of it should be 0. */
+  /** Unfinished or unacknowledged work after the traffic, by kind; expected 0. */
   left: Record<string, number>
   /** Warnings of the processes. */
   complaints: string[]

@@ -1,4 +1,4 @@
-/** Tenure as `tenure up` runs it: embedded Postgres and Temporal, both workers, one replica, with the model files of one directory. */
+/** Starts Tenure as `tenure up` does, with one replica and the model files of one directory. */
 import { Client, Connection } from '@temporalio/client'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,19 +20,19 @@ export interface HalfYearSystem {
   temporal: Client
   supervision: Supervision
   url: string
-  /** As somebody who may ask for retrainings, and as another who may approve. */
+  /** Clients with the roles operator and approver. */
   operator: ApiClient
   approver: ApiClient
-  /** The names of the processes in the supervisor. */
+  /** Process names in the supervisor. */
   processes: string[]
-  /** Lines of the log that are warnings or worse. */
+  /** Log lines of level warn or above. */
   complaints: string[]
   stop(): Promise<void>
 }
 
 export async function startHalfYearSystem(models: string): Promise<HalfYearSystem> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-bench-'))
-  // Postgres runs as another user when this one is root.
+  // For root, Postgres runs as another user.
   chmodSync(stateDir, 0o711)
   const [postgres, temporal, temporalUi, api] = (await Promise.all(Array.from({ length: 4 }, freePort))) as [
     number,
@@ -99,7 +99,10 @@ export async function startHalfYearSystem(models: string): Promise<HalfYearSyste
     supervision,
     url,
     operator: createClient({ url, key: await ensureKey(store, { name: 'bench', role: 'operator' }) }),
-    approver: createClient({ url, key: await ensureKey(store, { name: 'somebody', role: 'approver' }) }),
+    approver: createClient({
+      url,
+      key: await ensureKey(store, { name: 'half-year-approver', role: 'approver' }),
+    }),
     processes: specs.map(({ name }) => name),
     complaints,
     async stop() {

@@ -1,8 +1,6 @@
 /**
- * Thirty days of a model in a few minutes, by the same replay as the half-year: traffic, late outcomes, windows, retrainings and
- * releases; looks whether memory and open handles stay where they were, whether tables grow only by what is kept, and whether
- * anything is left that nobody has acknowledged. Writes bench/thirty-days.md.
- * `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
+ * Replays thirty days of a model in a few minutes and checks memory, open handles, table growth and unacknowledged alerts. Writes
+ * bench/thirty-days.md. `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -15,7 +13,7 @@ import type { Vitals } from './resource-usage.ts'
 
 const { values } = parseArgs({
   options: {
-    /** Seconds that a recorded day takes. */
+    /** Seconds per recorded day. */
     day: { type: 'string', default: '8' },
     days: { type: 'string', default: '30' },
     out: { type: 'string', default: join(checkout, 'bench', 'thirty-days.md') },

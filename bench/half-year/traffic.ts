@@ -1,6 +1,6 @@
 /**
- * The flights as live traffic: each is asked about at its moment, and its outcome is told when it became known. What was asked,
- * answered and came true is kept by week, so that other models can be asked the very same.
+ * Replays the flights as live traffic: one request at the time of each flight, and its outcome when it became known. Requests,
+ * predictions and outcomes are kept by week, so that the baselines get the same rows.
  */
 import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -12,19 +12,19 @@ import type { SteppedClock } from './clock.ts'
 export interface Week {
   columns: Record<string, (number | string | null)[]>
   outcomes: number[]
-  /** What was answered at the time. */
+  /** Probabilities served at the time. */
   answers: number[]
-  /** Version → flights that it answered. */
+  /** Version → flights it served. */
   versions: Map<string, number>
   requests: number
-  /** Requests that got no answer, and why. */
+  /** Failed requests by reason. */
   failures: Record<string, number>
 }
 
 export interface HalfYearTraffic {
   weeks: Week[]
   outcomes: number
-  /** How far the replay was behind its clock at worst. */
+  /** Maximum lag of the replay behind its clock. */
   worstLagMs: number
   ended: Promise<void>
   stop(): void
@@ -35,10 +35,10 @@ export interface TrafficOptions {
   model: string
   events: AsyncIterable<LiveRequest[]>
   clock: SteppedClock
-  /** Where the first week begins, on the wall. */
+  /** Wall-clock start of the first week. */
   fromMs: number
   untilMs: number
-  /** Every n-th flight is asked about, so many in one request. */
+  /** Sampling: every n-th flight, and rows per request. */
   everyNth: number
   together: number
 }
@@ -119,7 +119,7 @@ export function startTraffic(options: TrafficOptions): HalfYearTraffic {
         }))
         const { status } = await post('/v1/outcomes', { outcomes }).catch(() => ({ status: 0 }))
         if (status >= 200 && status < 300) traffic.outcomes += known.length
-        // They are told again, as whoever reports them would do.
+        // Failed outcomes are sent again.
         else known.forEach((each) => late.add(each))
       }
       if (known.length < outcomesAtOnce) await pause(100)
@@ -145,7 +145,7 @@ export function startTraffic(options: TrafficOptions): HalfYearTraffic {
       }
     }
     while (open > 0) await pause(beatMs)
-    // The last outcomes are still under way.
+    // Waits for the last outcomes.
     await pause(clock.shrunk(86_400_000))
     stopped = true
     await telling

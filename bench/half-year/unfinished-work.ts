@@ -1,9 +1,9 @@
-/** What is unfinished when the traffic has ended: a system that leaves something behind each month is full one day. */
+/** Counts the work that is unfinished after the traffic has ended, because leftovers accumulate over months. */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import type { HalfYearSystem } from './system.ts'
 
-/** Waits until what is under way has come to its end, for as long as a release may take, and counts what has not. */
+/** Waits for work in progress up to the duration of a release, and counts the rest. */
 export async function readLeft({ store }: HalfYearSystem): Promise<Record<string, number>> {
   const deadline = Date.now() + 180_000
   for (;;) {

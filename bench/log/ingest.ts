@@ -1,4 +1,4 @@
-/** Ways of bringing rows of the prediction log into Postgres, each measured for a second or two in turn, beside each other. */
+/** Measures methods of writing rows of the prediction log into Postgres, in rotation. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ import {
 
 export interface Shape {
   name: string
-  /** Number features of an instance. */
+  /** Numeric features per instance. */
   width: number
   outputs: number
   instances: number
@@ -34,10 +34,10 @@ export const shapes: readonly Shape[] = [
 
 export interface IngestMethod {
   name: string
-  /** Bytes of one transaction, and how many transactions are under way at once. */
+  /** Bytes per transaction, and concurrent transactions. */
   bytes: number
   connections: number
-  /** Rows of one transaction into Postgres, encoded here. Resolves when they are committed. */
+  /** Encodes and commits the rows of one transaction. */
   store: (client: pg.ClientBase, batch: Batch) => Promise<void>
 }
 
@@ -61,7 +61,7 @@ const copy: IngestMethod['store'] = async (client, { records, buffer }) => {
   await copyPredictions(client, [buffer.subarray(0, at)], entry)
 }
 
-/** As parallel arrays in one parameterised statement, which the server takes apart again. */
+/** Parallel arrays in one parameterised statement with `unnest`. */
 const unnest: IngestMethod['store'] = async (client, { records }) => {
   await client.query({
     name: 'unnest',
@@ -99,16 +99,16 @@ export const ways: readonly IngestMethod[] = [
 export interface Measured {
   shape: Shape
   way: string
-  /** Rows a second, one row being one request. */
+  /** Rows (requests) per second. */
   rows: number
   megabytes: number
-  /** Processor time of this process for each row, in microseconds. */
+  /** CPU time of this process per row, in microseconds. */
   nodeUs: number
 }
 
 export async function measureIngest({ rounds, ms }: { rounds: number; ms: number }): Promise<Measured[]> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-ingest-'))
-  // Postgres runs as another user when this one is root.
+  // For root, Postgres runs as another user.
   chmodSync(root, 0o711)
   const postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   await migrate(postgres.url)
@@ -119,7 +119,7 @@ export async function measureIngest({ rounds, ms }: { rounds: number; ms: number
       for (const shape of shapes)
         for (const way of ways) {
           measured.push(await measure(store, shape, way, ms))
-          // What one leaves to be written must not slow the next.
+          // Flushes, so that pending writes do not slow the next method.
           await store.pool.query('truncate predictions; truncate prediction_log_accounts')
           await store.pool.query('checkpoint')
         }

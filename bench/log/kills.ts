@@ -1,6 +1,6 @@
 /**
- * The equation of the prediction log over processes that are killed: so many times kill -9 of the API under load, with a
- * Postgres that is killed or frozen in between. What a dead process took with it must be known to the row.
+ * Checks the row account of the prediction log over repeated kill -9 of the API under load, with Postgres killed or frozen in
+ * between. The rows lost with a process must be known exactly.
  */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,19 +18,19 @@ import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 
 export interface KillsReport {
   kills: number
-  /** How often Postgres was killed, or frozen, before the process was. */
+  /** Kills and freezes of Postgres before the kill of the process. */
   outages: number
-  /** Answers that callers have got. */
+  /** Responses received by clients. */
   answered: number
-  /** Callers that were there at each kill: each may have been answered without hearing of it. */
+  /** Clients connected at each kill: each may have lost one response. */
   inFlight: number
-  /** Sums over the accounts of all processes. */
+  /** Sums over the row accounts of all processes. */
   served: number
   stored: number
   dropped: number
-  /** Accounts that are not settled. */
+  /** Accounts that are not closed. */
   open: number
-  /** Rows in the table, counted there. */
+  /** Rows in the table. */
   rows: number
 }
 
@@ -44,7 +44,7 @@ export async function killAgainAndAgain({
   loadMs: number
 }): Promise<KillsReport> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-kills-'))
-  // Postgres runs as another user when this one is root.
+  // For root, Postgres runs as another user.
   chmodSync(root, 0o711)
   const dataDir = join(root, 'postgres')
   let postgres = await startPostgres({ dataDir })
@@ -78,7 +78,7 @@ export async function killAgainAndAgain({
         heal = () => Promise.resolve(thaw())
       }
       if (kind !== 'none') outages++
-      // Sometimes before the log has noticed, sometimes when it spools already, sometimes after the return.
+      // Before the log notices the outage, while it spools, or after Postgres is back.
       await pause(loadMs * Math.random())
       if (round % 2 === 0) await heal()
       await pause(loadMs * 0.5 * Math.random())

@@ -1,7 +1,6 @@
 /**
- * Measures the prediction log and writes bench/log.md: which way into Postgres is the fastest here, and whether the equation
- * of the log is exact after the process was killed again and again.
- * `npm run bench:log -- [--rounds 3] [--kills 20] [--out FILE]`
+ * Measures the prediction log and writes bench/log.md: the fastest method of ingestion, and whether the row account is exact after
+ * repeated kills. `npm run bench:log -- [--rounds 3] [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'

@@ -1,6 +1,6 @@
 /**
- * Measures predictions while Postgres and Temporal are both away, killed and frozen, beside the same load in the same run when
- * they are there, and the prediction log under more load than it can take while Postgres is frozen; writes bench/outage.md.
+ * Measures predictions while Postgres and Temporal are killed or frozen, beside the same load without an outage, and the prediction
+ * log under overload with a frozen Postgres; writes bench/outage.md.
  * `npm run bench:outage -- --minutes 10 [--rate 2000] [--kinds killed,frozen,overload] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ import { outage, type OutageReport, type Window } from './scenario.ts'
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
-    /** Requests a second; the load generator takes half the machine, so half the peak is less than half of what serving can. */
+    /** Requests per second; the load generator uses half of the machine. */
     rate: { type: 'string', default: '2000' },
     kinds: { type: 'string', default: 'killed,frozen,overload' },
     out: { type: 'string', default: join(checkout, 'bench', 'outage.md') },

@@ -1,6 +1,6 @@
 /**
- * Postgres and Temporal are both taken away from an API under steady load, killed or frozen, and come back. Told once for the
- * measurement of minutes and for the test of seconds.
+ * Kills or freezes Postgres and Temporal under steady load and brings them back. Shared by the benchmark (minutes) and the test
+ * (seconds).
  */
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -22,22 +22,19 @@ import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 export interface OutageOptions {
   kind: 'killed' | 'frozen'
   outageMs: number
-  /** How long the servers are there, before and after, while the same load is measured. */
+  /** Duration of the load before and after the outage. */
   calmMs: number
-  /** Requests a second; as many as there can be when absent. */
+  /** Requests per second; maximum load if absent. */
   rate?: number
 }
 
-/**
- * Quantiles are those of ten seconds, and of these the median: a window of minutes meets everything else that the machine does
- * in minutes, and would be compared with one of a minute.
- */
+/** Quantiles are medians over ten-second windows, so that windows of different length are comparable on a shared machine. */
 export interface Window {
   requests: number
   failed: number
   p50Ms: number
   p99Ms: number
-  /** The least and the greatest p99 of ten seconds. */
+  /** Minimum and maximum p99 of a ten-second window. */
   p99RangeMs: [number, number]
   rssMb: number
 }
@@ -47,9 +44,9 @@ export interface OutageReport {
   before: Window
   during: Window
   after: Window
-  /** The slowest answer of a control route while the servers were away, and what it said. */
+  /** The slowest response of a control route during the outage, and its error code. */
   control: { ms: number; status: number }[]
-  /** Until nothing waited on the disk any more. */
+  /** Time until the spool was empty. */
   drainMs: number
   served: number
   stored: number
@@ -64,7 +61,7 @@ const sliceMs = 10_000
 export async function outage(options: OutageOptions): Promise<OutageReport> {
   const { kind, outageMs, calmMs, rate } = options
   const root = mkdtempSync(join(tmpdir(), 'tenure-outage-'))
-  // Postgres runs as another user when this one is root.
+  // For root, Postgres runs as another user.
   chmodSync(root, 0o711)
   const postgresAt = { dataDir: join(root, 'postgres') }
   const temporalAt = {
@@ -131,7 +128,7 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
     return { ms: performance.now() - from, status: answer.status, text }
   }
   try {
-    // What a process does for the first time it does slowly.
+    // Warms up the process.
     await measure(Math.min(calmMs, 5_000))
     const before = await measure(calmMs)
     let heal: () => Promise<void>

@@ -1,16 +1,16 @@
-/** What is measured, of whom, and what is asked of the product beside each peer. */
+/** Defines the benchmark cells, the peers and the required ratios. */
 import type { NetName } from './networks.ts'
 
 export interface ServingCell {
   model: NetName
   rows: 1 | 100
-  /** Connections, each with one request at a time. */
+  /** Connections, one request at a time each. */
   c: number
 }
 
 export interface Measurement extends ServingCell {
   peer: string
-  /** The run it belongs to, and the rotation in it: only what was measured within one rotation is compared. */
+  /** Run and rotation; only measurements of one rotation are compared. */
   slice: string
   round: number
   rps: number
@@ -20,11 +20,11 @@ export interface Measurement extends ServingCell {
   errors: number
   /** Resident memory of the server's processes, in MB. */
   rss: number
-  /** How many cores others used meanwhile. */
+  /** Cores used by other processes meanwhile. */
   others: number
 }
 
-/** What a run tells besides. */
+/** Further figures of a run. */
 export interface CellSlice {
   slice: string
   machine: string
@@ -33,10 +33,10 @@ export interface CellSlice {
   seconds: number
   loadBefore: number
   versions: Record<string, string>
-  /** Milliseconds from the start of the process, with a cached artifact, until it was ready; and its memory then, in MB. */
+  /** Milliseconds from start to ready with a cached artifact, and the memory then, in MB. */
   coldMs: number
   restRss: number
-  /** Rows of the prediction log by what became of them. */
+  /** Rows of the prediction log by state. */
   logged: Record<string, number>
 }
 
@@ -46,7 +46,7 @@ export const cells: readonly ServingCell[] = (['iris', 'wide'] as const).flatMap
   ([1, 100] as const).flatMap((rows) => [1, 16, 64, 256].map((c) => ({ model, rows, c }))),
 )
 
-/** The four cells with a bar, in the order of the lists below. */
+/** The four cells with a required ratio, in the order of the lists below. */
 export const barCells: readonly ServingCell[] = [
   { model: 'iris', rows: 1, c: 64 },
   { model: 'iris', rows: 100, c: 16 },
@@ -54,7 +54,7 @@ export const barCells: readonly ServingCell[] = [
   { model: 'wide', rows: 100, c: 16 },
 ]
 
-/** How many times as many requests a second as these, at least; of several settings of a server the best counts. */
+/** Minimum ratio of requests per second to each group of peers; the best setting of a server counts. */
 export const bars: readonly { peers: readonly string[]; least: readonly number[] }[] = [
   { peers: ['hono-echo'], least: [0.75, 0.8, 0.65, 1.6] },
   { peers: ['fastapi-ort'], least: [5, 4, 4, 2.8] },
@@ -66,12 +66,12 @@ export const bars: readonly { peers: readonly string[]; least: readonly number[]
   { peers: ['mlflow'], least: [36, 20, 34, 9] },
 ]
 
-/** The 99th percentile of the product against that of the Hono echo, at most. */
+/** Maximum ratio of the p99 latency to that of the Hono echo. */
 export const slowest: readonly number[] = [2, 2.5, 2, 1.5]
 
 export const cellText = ({ model, rows, c }: ServingCell): string => `${model}:${rows}:${c}`
 
-/** `bars` for the four cells with a bar, nothing for all, else a list such as `iris:1:64,wide:100:16`. */
+/** Parses `bars` (the four cells with a required ratio), a list such as `iris:1:64,wide:100:16`, or undefined for all. */
 export function cellsOf(text: string | undefined): readonly ServingCell[] {
   if (text === undefined) return cells
   if (text === 'bars') return barCells

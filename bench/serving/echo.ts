@@ -1,5 +1,5 @@
 /**
- * The floor of the comparison: servers that parse a body and send it back, on the bare HTTP server and on Hono.
+ * Runs servers that parse a body and return it, on the bare HTTP server and on Hono, as the floor of the comparison.
  * `node --import tsx bench/serving/echo.ts node|hono` prints the port.
  */
 import { getRequestListener } from '@hono/node-server'

@@ -1,6 +1,5 @@
 /**
- * A closed loop: so many connections, each sending the next request when the answer is there. Used where wrk is not
- * installed; it speaks just enough HTTP to cost less than what it measures.
+ * Runs a closed load where wrk is not installed: each connection sends the next request after the response.
  * `node --import tsx bench/serving/load.ts <url> <body file> <connections> <seconds>` prints one line of JSON.
  */
 import { readFileSync } from 'node:fs'
@@ -22,7 +21,7 @@ let errors = 0
 const began = performance.now()
 const until = began + Number(seconds) * 1_000
 
-/** The length of the whole answer, once its head is there. */
+/** Length of the response, once its head is complete. */
 function lengthOf(bytes: Buffer): number | undefined {
   const end = bytes.indexOf('\r\n\r\n')
   if (end < 0) return undefined

@@ -1,4 +1,4 @@
-/** One closed load against one server: by wrk where it is installed, else by bench/serving/load.ts, which costs more than wrk. */
+/** Measures one closed load on one server, with wrk if installed, otherwise with bench/serving/load.ts, which costs more CPU. */
 import { execFileSync, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { checkout, environmentWith } from '../../temporal.config.ts'
@@ -6,7 +6,7 @@ import { watchOthers } from './processes.ts'
 
 export interface LoadRun {
   url: string
-  /** The file that is sent. */
+  /** File with the request body. */
   body: string
   connections: number
   seconds: number
@@ -19,7 +19,7 @@ export interface Loaded {
   p95_us: number
   p99_us: number
   errors: number
-  /** Cores that others used meanwhile. */
+  /** Cores used by other processes meanwhile. */
   others: number
 }
 

@@ -1,6 +1,6 @@
 /**
- * The two networks that every server in the comparison answers with, as artifacts of ours: *iris* 4-16-16-3 and *wide*
- * 32-128-64-1. The peers' weights are taken when they are there, so that all give the same numbers; else seeded ones.
+ * Builds the two networks of the comparison as artifacts: *iris* 4-16-16-3 and *wide* 32-128-64-1. The weights are those of the peers
+ * if available, otherwise seeded.
  */
 import { readFileSync } from 'node:fs'
 import type { Features, Output, FeatureRow } from '../../domain/model/features.ts'
@@ -32,7 +32,7 @@ export function netSpecs(weightsFile: string | undefined): Record<NetName, Artif
   return { iris: specOf('iris', plain), wide: specOf('wide', plain) }
 }
 
-/** A network that was trained elsewhere: its numbers come unscaled, as they did there. */
+/** A network trained elsewhere; its inputs are not scaled. */
 function specOf(name: NetName, plain: PlainWeights | undefined): ArtifactSpec {
   const layers = plain === undefined ? seededLayers(name) : importedLayers(plain[name])
   const names = Array.from({ length: sizes[name][0]! }, (_, index) => `x${index}`)
@@ -71,7 +71,7 @@ function seededLayers(name: NetName): LayerSpec[] {
   )
 }
 
-/** A request for so many rows; every server in the comparison takes it, or the same numbers in its own words. */
+/** A request body with the given number of rows. */
 export function inferBody(name: NetName, rows: number): string {
   const next = seeded(11)
   const width = sizes[name][0]!
@@ -82,7 +82,7 @@ export function inferBody(name: NetName, rows: number): string {
   })
 }
 
-/** A network that is dear to compute: a million weights, one row of the same features as *wide*. */
+/** An expensive network: a million weights, with the features of *wide*. */
 export function deepSpec(): ArtifactSpec {
   const { model: _model, layers: _layers, ...like } = netSpecs(undefined).wide
   const next = seeded(3)

@@ -1,6 +1,5 @@
 /**
- * An open load: requests come at a constant rate whether or not the earlier ones are answered, as they do from callers who
- * know nothing of each other. A closed load cannot overload a server: it waits for it. Bounded in connections and time.
+ * Runs an open load: requests come at a constant rate, independent of responses. A closed load cannot overload a server.
  * `node --import tsx bench/serving/open-load.ts '<plan as JSON>'` prints one line of JSON for each phase.
  */
 import { readFileSync } from 'node:fs'
@@ -8,32 +7,32 @@ import { connect, type Socket } from 'node:net'
 
 export interface OpenPlan {
   url: string
-  /** The file that is sent. */
+  /** File with the request body. */
   body: string
   authorization: string
-  /** An answer that comes later is worth nothing; the server is told so. */
+  /** Deadline of a request, sent to the server. */
   deadlineMs: number
   mostConnections: number
-  /** One after the other; without a rate as fast as `connections` connections are answered. */
+  /** Sequential phases; without a rate, a closed loop on `connections` connections. */
   phases: { name: string; rate?: number; connections?: number; seconds: number }[]
 }
 
 export interface OpenLoadResult {
   name: string
-  /** Requests that were due, and of these those that no connection was free for. */
+  /** Requests due, and those of them without a free connection. */
   offered: number
   unsent: number
-  /** Answered with success within the deadline; only these count. */
+  /** Successful responses within the deadline. */
   good: number
   late: number
-  /** Told that the server is overloaded, or that the deadline has passed. */
+  /** Refused as overloaded or past the deadline. */
   refused: number
   failed: number
-  /** Not answered at all until the deadline of the last. */
+  /** No response until the deadline of the last request. */
   unanswered: number
   p50Ms: number
   p99Ms: number
-  /** Requests that were due and good answers to them, by quarters of a second. */
+  /** Requests due and successful responses, per 250 ms. */
   quarters: { offered: number; good: number }[]
 }
 
@@ -166,7 +165,7 @@ async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases']
       await pause(1)
     }
   }
-  // What is on its way still counts, if it comes in time.
+  // Requests in flight still count if they finish in time.
   await pause(plan.deadlineMs)
   phase.unanswered = phase.offered - phase.unsent - phase.good - phase.late - phase.refused - phase.failed
   phase.times.sort((a, b) => a - b)

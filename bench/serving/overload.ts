@@ -1,6 +1,5 @@
 /**
- * What becomes of callers when more come than can be served, and when some of them only hold connections. Both are told as the
- * healthy caller sees it: good answers within the deadline, and the time they take. Written to bench/overload.md.
+ * Measures good responses within the deadline under overload and beside slow clients; writes bench/overload.md.
  * `npm run bench:overload -- [--rounds 3] [--seconds 5] [--part overload|slow] [--connections 2000]`
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process'
@@ -20,18 +19,18 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
     part: { type: 'string' },
-    /** Most connections of the callers; a replica takes one new connection a turn of its loop, so the rest wait unseen. */
+    /** Maximum client connections; a replica accepts one new connection per event-loop turn. */
     connections: { type: 'string', default: '2000' },
     out: { type: 'string', default: join(checkout, 'bench', 'overload.md') },
   },
 })
 const rounds = Number(values.rounds)
 const seconds = Number(values.seconds)
-/** An answer that comes later does not count. */
+/** Deadline of a request. */
 const deadlineMs = 500
 const mostConnections = Number(values.connections)
 const slowSenders = 2_000
-/** Long enough that the server closes each of them and it comes again, which is what costs the others most. */
+/** Long enough for the server to close each slow connection and for it to return, the most expensive case. */
 const slowSeconds = 13
 const recoveryS = 10
 
@@ -59,7 +58,7 @@ try {
   rmSync(root, { recursive: true, force: true })
 }
 
-/** Once, twice and five times what it can serve, and back. */
+/** 1, 2 and 5 times the capacity, and back. */
 async function overload({ url, authorization, pids }: MeasuredSystem, name: string): Promise<string[]> {
   const plan = (phases: OpenPlan['phases']): OpenPlan => ({
     url: `${url}/v2/models/${name}/infer`,
@@ -123,13 +122,13 @@ function rowOf(
   ]
 }
 
-/** When answers are good again, and stay so. */
+/** Time until responses are good and stay good. */
 function recoveryOf({ quarters }: OpenLoadResult): string {
   const bad = quarters.findLastIndex(({ offered, good }) => good < 0.99 * offered)
   return bad === quarters.length - 1 ? `more than ${recoveryS} s` : `${((bad + 1) / 4).toFixed(2)} s`
 }
 
-/** Callers at a third of what is possible, with and without the slow ones in turns. */
+/** Clients at a third of the capacity, alternately with and without slow clients. */
 async function slow({ url, authorization, pids }: MeasuredSystem): Promise<string[]> {
   const healthy = (phases: OpenPlan['phases']): OpenPlan => ({
     url: `${url}/v2/models/iris/infer`,
@@ -155,7 +154,7 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
       await ended
       return found
     }
-    // Which comes first changes, so that neither profits from it.
+    // Alternates the order, so that neither case profits.
     const first = round % 2 === 0 ? await measured() : undefined
     const crowded = await besides()
     rows.push({ without: first ?? (await measured()), with: crowded })

@@ -1,7 +1,6 @@
 /**
- * The servers that the product is measured beside: echo servers of ours, which are the floor, and the other model servers
- * where they are installed, started by the scripts that installed them. All of them stand ready at once, so that each cell is
- * one rotation of them within seconds, whatever else the machine does.
+ * Starts the servers of the comparison: echo servers as the floor, and other model servers where installed. All run at once, so that
+ * each cell is one rotation over them within seconds.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -17,7 +16,7 @@ import { family } from './processes.ts'
 export interface Peer {
   name: string
   pids: readonly number[]
-  /** Absent when it serves only the other network. */
+  /** Absent if the server has only the other network. */
   requestOf(cell: ServingCell): { url: string; body: string } | undefined
   stop(): Promise<void>
 }
@@ -45,7 +44,7 @@ export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: ServingCel
   }
 }
 
-/** Those that do not start, or answer nothing, are told of and left out. */
+/** Servers that fail to start or respond are reported and skipped. */
 export async function startPeers(
   names: readonly string[],
   { scripts, home, models }: { scripts: string; home: string; models: readonly NetName[] },
@@ -70,19 +69,19 @@ export async function startPeers(
     while (!(await answers(first))) {
       if (child.exitCode !== null || performance.now() > until) {
         await end(child)
-        console.error(`${name} does not answer`)
+        console.error(`${name} does not respond`)
         return undefined
       }
       await pause(200)
     }
     return { name, pids: [child.pid!], requestOf, stop: () => end(child) }
   }
-  // One of them serves one model a process.
+  // One of the servers needs a process per model.
   const wanted = names.flatMap((name) =>
     name === 'mlflow' ? models.map((model) => ({ name, served: [model] })) : [{ name, served: models }],
   )
   const started: Peer[] = []
-  // A few at a time: all at once, each would take longer than it is given.
+  // A few at a time: starting all at once would exceed their timeouts.
   for (let at = 0; at < wanted.length; at += startedAtOnce) {
     const few = wanted.slice(at, at + startedAtOnce).map(({ name, served }) => start(name, served))
     started.push(...(await Promise.all(few)).filter((each) => each !== undefined))
@@ -101,7 +100,7 @@ async function answers({ url, body }: { url: string; body: string }): Promise<bo
   }
 }
 
-/** Servers that use three ports take those a thousand and two thousand above. */
+/** Servers with three ports use offsets of 1000 and 2000. */
 async function freePort(): Promise<number> {
   for (;;) {
     const server = createServer()
@@ -112,7 +111,7 @@ async function freePort(): Promise<number> {
   }
 }
 
-/** With everything it has started. */
+/** Ends a server and its children. */
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.pid === undefined) return
   const members = family(child.pid)
@@ -123,10 +122,10 @@ async function end(child: ChildProcess): Promise<void> {
     try {
       if (lives(pid)) process.kill(pid, 'SIGKILL')
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
 }
 
-/** One that has ended but was not waited for is dead, although its directory is there. */
+/** A zombie counts as ended. */
 const lives = (pid: number): boolean =>
   existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))

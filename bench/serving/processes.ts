@@ -1,12 +1,12 @@
-/** What processes cost, as the kernel counts it: a server is all the processes it has started, or its memory looks small. */
+/** Reads CPU time and memory of process trees from /proc. */
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** Hundredths of a second, the kernel's unit. */
+/** Kernel ticks per second. */
 const ticksPerSecond = 100
 
 interface Usage {
   parent: number
-  /** Ticks of its own, and of its children that have ended. */
+  /** Ticks of the process and of its ended children. */
   own: number
   ended: number
 }
@@ -25,7 +25,7 @@ function usages(): Map<number, Usage> {
       const [own = 0, system = 0, ended = 0, endedSystem = 0] = fields.slice(11, 15)
       found.set(Number(name), { parent, own: own + system, ended: ended + endedSystem })
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
   return found
@@ -37,22 +37,22 @@ function familyOf(root: number, all: ReadonlyMap<number, Usage>): number[] {
   return family
 }
 
-/** A process and everything it has started. */
+/** A process and its descendants. */
 export const family = (root: number): number[] => familyOf(root, usages())
 
-/** Resident memory of a process and all it has started, in MB. */
+/** Resident memory of a process tree, in MB. */
 export function residentMb(root: number): number {
   let kb = 0
   for (const pid of family(root))
     try {
       kb += Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   return Math.round(kb / 1_024)
 }
 
-/** How many cores everything but this process and what it has started keeps busy, between the call and the call of what it answers. */
+/** Starts a measurement of the cores used by other process trees; the returned function ends it. */
 export function watchOthers(): () => number {
   const read = () => {
     const [, ...ticks] = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/\s+/).map(Number)

@@ -1,6 +1,6 @@
 /**
- * The measurements as tables: every server's lowest, median and highest rate, and how the product stands beside it. A ratio
- * is the median of the ratios within each rotation: rates of different minutes are not comparable on a machine that is shared.
+ * Formats the measurements as tables. A ratio is the median of the ratios within each rotation, because rates of different minutes are
+ * not comparable on a shared machine.
  */
 import {
   barCells,
@@ -38,7 +38,7 @@ const foundOf = (all: readonly Measurement[], cell: ServingCell, peer: string): 
     (each) => each.peer === peer && each.model === cell.model && each.rows === cell.rows && each.c === cell.c,
   )
 
-/** Of the product to a peer, one for each rotation in which both were measured. */
+/** Ratios of the product to a peer, one per common rotation. */
 function ratios(all: readonly Measurement[], cell: ServingCell, peer: string, kind: Kind): number[] {
   const others = foundOf(all, cell, peer)
   return foundOf(all, cell, product).flatMap((own) => {
@@ -91,7 +91,7 @@ export function barTable(all: readonly Measurement[]): string {
     if (measured.length === 0) return []
     const marks = barCells.map((cell, index) => {
       const reached = measured.map((peer) => ratios(all, cell, peer, 'rps')).filter((each) => each.length > 0)
-      // Of several settings of a server, its best.
+      // The best setting of a server.
       return told(Math.min(...reached.map(median)), least[index]!, (value, bar) => value >= bar, '≥')
     })
     return [row([measured.join(', '), ...marks])]
@@ -122,7 +122,7 @@ function told(
   return `${mark(isReached(value, bar))} ${ratio(value)} (${sign} ${bar})`
 }
 
-/** What the other ways of running the product reach beside its usual one. */
+/** Rates of the other modes of the product relative to the default. */
 export function wayTable(all: readonly Measurement[]): string {
   const ways = [...new Set(all.map(({ peer }) => peer))].filter((peer) => peer.startsWith(`${product}-`))
   const lines = ways.map((way) =>
@@ -149,7 +149,7 @@ const wayNames: Record<string, string> = {
   [`${product}-durable`]: 'answered when the log row is committed',
 }
 
-/** How much of a request's time the bare HTTP server alone would take. */
+/** Share of the request time that the bare HTTP server would take. */
 export function floorShares(all: readonly Measurement[]): string[] {
   return barCells.flatMap((cell) => {
     const rates = (peer: string): number[] => foundOf(all, cell, peer).map(({ rps }) => rps)
@@ -162,7 +162,6 @@ export function floorShares(all: readonly Measurement[]): string[] {
   })
 }
 
-/** The whole page. */
 export function pageOf(slices: readonly CellSlice[], all: readonly Measurement[], command: string): string {
   const first = slices[0]!
   const sum = (state: string): number => slices.reduce((total, { logged }) => total + (logged[state] ?? 0), 0)

@@ -1,7 +1,6 @@
 /**
- * Measures the serving path with everything on (keys, metrics, arms, the prediction log) beside bare echo servers and, where
- * they are installed, other model servers. All servers stand ready at once, and each cell goes round them within seconds. What
- * is measured is appended to a file, so that a long measurement can be made in short runs; bench/serve.md is written from all.
+ * Measures the serving path with keys, metrics, arms and the prediction log, beside echo servers and installed model servers. Results
+ * are appended to a file, so that a long measurement can be split into short runs; bench/serve.md is written from all.
  *
  * `npm run bench:serve -- [--rounds 3] [--seconds 3] [--only bars|iris:1:64,…] [--peers DIR --names fastapi,kserve] [--fresh]`
  * and `npm run bench:serve -- --report` to write the page again.
@@ -41,24 +40,24 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '3' },
     only: { type: 'string' },
-    /** The directory of scripts that start the peers; only the echo servers are measured without it. */
+    /** Directory of scripts that start the peers; without it, only the echo servers are measured. */
     peers: { type: 'string' },
     names: {
       type: 'string',
       default: 'fastapi-ort,fastapi,mlserver-w0,mlserver,kserve,litserve,bentoml-batch,bentoml,mlflow',
     },
-    /** Where the peers keep what they have installed. */
+    /** Installation directory of the peers. */
     home: { type: 'string', default: join(homedir(), '.cache', 'tenure-peers') },
-    /** Other ways to run the product, measured beside it: `two` processes on one port, `durable` log. */
+    /** Further modes of the product: `two` processes on one port, `durable` log. */
     ways: { type: 'string', default: 'two,durable' },
-    /** What was measured so far, and whether to forget it first. */
+    /** File of measurements, and whether to discard it first. */
     data: { type: 'string', default: join(checkout, '.tenure', 'bench-serve.jsonl') },
     fresh: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
     out: { type: 'string', default: join(checkout, 'bench', 'serve.md') },
   },
 })
-/** An interrupted run ends what it has started. */
+/** Ends all started processes on interruption. */
 let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => (interrupted = true))
 const ways: Record<string, ServingMode> = {
@@ -86,7 +85,7 @@ async function run(): Promise<void> {
   const peers: Peer[] = []
   let system: MeasuredSystem | undefined
   try {
-    // The product first, while nothing else is busy: how fast it starts is measured too.
+    // The product starts first on an idle machine, because its start time is measured.
     system = await startServingSystem(Object.values(netSpecs(existsSync(weights) ? weights : undefined)))
     const { authorization, url, pids } = system
     peers.push(
@@ -133,7 +132,7 @@ async function run(): Promise<void> {
   }
 }
 
-/** One rotation of all servers for each cell and round, so that what else the machine does meets all of them. */
+/** One rotation over all servers per cell and round, so that other load affects all of them alike. */
 async function rotate(peers: readonly Peer[], authorization: string, slice: string): Promise<void> {
   for (let round = 0; round < Number(values.rounds); round++)
     for (const cell of chosen)
@@ -142,7 +141,7 @@ async function rotate(peers: readonly Peer[], authorization: string, slice: stri
         const peer = peers[(round + turn) % peers.length]!
         const request = peer.requestOf(cell)
         if (request === undefined) continue
-        // Python's servers are as fast at once as they will be; those that compile on the way are not.
+        // Warms up servers with a JIT compiler; Python servers need none.
         if (round === 0) await measure({ ...request, connections: 16, seconds: 1, authorization })
         const found = await measure({ ...request, connections: cell.c, seconds, authorization })
         const { name: server, pids } = peer
@@ -162,7 +161,7 @@ function append(line: CellSlice | Measurement): void {
   appendFileSync(values.data, `${JSON.stringify(line)}\n`)
 }
 
-/** Measurements of a run that did not come to its end are left out with it. */
+/** Omits the measurements of incomplete runs. */
 function readData(): { slices: CellSlice[]; measured: Measurement[] } {
   const text = existsSync(values.data) ? readFileSync(values.data, 'utf8').trim() : ''
   const lines = text === '' ? [] : text.split('\n').map((line) => JSON.parse(line) as CellSlice | Measurement)
@@ -172,7 +171,7 @@ function readData(): { slices: CellSlice[]; measured: Measurement[] } {
   return { slices, measured }
 }
 
-/** Of the Python packages, as installed. */
+/** Versions of the installed Python packages. */
 function versionsOf(names: readonly string[]): Record<string, string> {
   const found: Record<string, string> = {}
   for (const name of names) {

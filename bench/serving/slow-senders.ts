@@ -1,7 +1,6 @@
 /**
- * Callers who hold connections and send next to nothing: a third of them headers byte by byte, a third bodies, a third keep an
- * answered connection open. One that the server closes comes again a moment later. Bounded in number; ends with its parent.
- * `node --import tsx bench/serving/slow-senders.ts <url> <how many>` prints `held` when all of them stand.
+ * Holds connections and sends almost nothing: a third send headers byte by byte, a third bodies, a third keep idle connections open.
+ * A closed connection is reopened. `node --import tsx bench/serving/slow-senders.ts <url> <count>` prints `held` when all are open.
  */
 import { connect } from 'node:net'
 
@@ -41,7 +40,7 @@ function hold(kind: number, onHeld: () => void): void {
 const wanted = Number(count)
 let begun = 0
 let stood = 0
-// A few at a time: what is measured is how they are borne, not how they come.
+// A few at a time: the cost of holding is measured, not of accepting.
 const timer = setInterval(() => {
   for (let each = 0; each < 40 && begun < wanted; each++)
     hold(begun++ % beginnings.length, () => {

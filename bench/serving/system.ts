@@ -1,4 +1,4 @@
-/** The product as it runs: embedded Postgres, one API process with everything on, both networks registered and routed. */
+/** Starts the product for a measurement: embedded Postgres, one API process with all features, and both networks. */
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,29 +19,29 @@ import { residentMb } from './processes.ts'
 
 export interface MeasuredSystem {
   url: string
-  /** Sent as the authorization header of every request. */
+  /** Authorization header of the requests. */
   authorization: string
-  /** Of the API process and of Postgres. */
+  /** Process ids of the API and of Postgres. */
   pids: [api: number, postgres: number]
-  /** From the start of the API process, with a cached artifact, until it was ready; and its memory then, in MB. */
+  /** Milliseconds from start to ready with a cached artifact, and the memory then, in MB. */
   coldMs: number
   restRss: number
-  /** Rows of the prediction log by what became of them. */
+  /** Rows of the prediction log by state. */
   logged(): Promise<Record<string, number>>
-  /** Starts the product once more on the same database, in another way; it ends with the rest. */
+  /** Starts the product in another mode on the same database; ended with the system. */
   startBeside(way: ServingMode): Promise<{ url: string; pids: number[] }>
   stop(): Promise<void>
 }
 
 export interface ServingMode {
   environment?: Record<string, string>
-  /** Processes that share a port. */
+  /** Processes on one port. */
   replicas?: number
 }
 
 const readyMs = 30_000
 
-/** As the supervisor starts it: a small young generation keeps the memory small, and costs nothing that can be measured. */
+/** The flags of the supervisor: a small young generation saves memory without measurable cost. */
 const command = ['--max-semi-space-size=2', 'api/start.mjs']
 
 export async function startServingSystem(
@@ -49,7 +49,7 @@ export async function startServingSystem(
   { environment = {} }: { environment?: Record<string, string> } = {},
 ): Promise<MeasuredSystem> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-bench-'))
-  // Postgres runs as another user when this one is root.
+  // For root, Postgres runs as another user.
   chmodSync(root, 0o711)
   const postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   await migrate(postgres.url)
@@ -66,16 +66,16 @@ export async function startServingSystem(
       TENURE_ARTIFACTS: artifacts,
       TENURE_SIGNING_KEY: signingKeyOf(artifacts),
       TENURE_PORT: '0',
-      // Clients that only check an answer send no key; those that measure do, and it is checked.
+      // Checks send no key; measured requests do.
       TENURE_PUBLIC_PREDICTIONS: 'on',
       TENURE_BUILD_ID: 'bench',
       ...environment,
       ...more,
     })
-  // The first start fills the caches; how long one takes that finds them is what callers of a restarted replica wait for.
+  // The first start fills the caches; the measured start finds them, as a restarted replica does.
   await (await start('state')).stop()
   const api = await start('state')
-  // What is loaded behind the first answers belongs to its memory.
+  // Includes modules that are loaded after the first responses.
   await api.ask('/metrics')
   const beside: { stop(): Promise<void> }[] = []
   return {

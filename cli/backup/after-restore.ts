@@ -1,6 +1,6 @@
 /**
- * What must be done in every database that tells of an earlier time than the one its replicas know, whoever has put it back:
- * a new epoch, an end to what nobody carries, a row of the audit, and lists of heads that go no further than the rows.
+ * Completes the restore of a database to an earlier time: raises the epoch, closes interrupted work, writes an audit row and
+ * archives newer audit heads.
  */
 import { appendAudit, findLinks, verifyAudit } from '../../store/audit/audit-log.ts'
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
@@ -13,9 +13,9 @@ import type { Installation } from './installation.ts'
 
 export interface RestoredState {
   epoch: number
-  /** Where each model's callers go now. */
+  /** The route of each model now. */
   routes: { model: string; version: string; generation: number }[]
-  /** What stood open without anybody who carries it, and was ended: how many of each kind. */
+  /** Interrupted work that was closed, counted by kind. */
   ended: Record<string, number>
 }
 
@@ -27,7 +27,7 @@ export async function completeRestore(
   const { epoch, routes } = await raiseEpoch(database, why)
   const ended = await endInterruptedWork(database, why)
   await renewFlags(database, epoch)
-  const told = routes.map(({ model, generation, arms }) => ({
+  const current = routes.map(({ model, generation, arms }) => ({
     model,
     version: arms[0]?.version ?? '',
     generation,
@@ -36,12 +36,12 @@ export async function completeRestore(
     actor,
     action,
     subject: 'database',
-    detail: { ...detail, epoch, routes: told, ended },
+    detail: { ...detail, epoch, routes: current, ended },
   })
-  return { epoch, routes: told, ended }
+  return { epoch, routes: current, ended }
 }
 
-/** How long following a whole audit may take. */
+/** Time limit for verifying the whole audit log. */
 const queryMs = 60_000
 
 export async function completePointInTimeRestore(
@@ -57,10 +57,10 @@ export async function completePointInTimeRestore(
     if (breach !== undefined)
       throw failure({
         code: 'otherwise',
-        detail: `the audit of this database is not the one of this installation: ${breach}`,
-        remedy: 'Nothing was changed. Compare it with a backup before it is used.',
+        detail: `the audit log of this database does not belong to this installation: ${breach}`,
+        remedy: 'Nothing was changed. Compare the database with a backup before using it.',
       })
-    const why = 'the database was put back to an earlier moment'
+    const why = 'the database was restored to an earlier time'
     const detail = { from: lastSeq }
     let aside: SetAside | undefined
     try {

@@ -1,6 +1,6 @@
 /**
- * Makes a backup: the database as of one moment, the artifacts that its rows name, the signed heads of the audit and the public
- * key. The private key is not in it: whoever steals a backup must not be able to vouch for anything.
+ * Writes a backup: a consistent dump of the database, its artifacts, the signed audit heads and the public key. The private key
+ * is left out, so that a stolen backup cannot sign anything.
  */
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -23,9 +23,9 @@ import type { Installation } from './installation.ts'
 
 export interface BackupOptions {
   file: string
-  /** Whether the rows of the trainings are taken along; without them a version still serves, and cannot be trained again. */
+  /** Include training snapshots. Versions serve without them, but their trainings cannot be repeated. */
   snapshots: boolean
-  /** Whether what should be there and is not is left out instead of refused. */
+  /** Leave out missing artifacts instead of failing. */
   allowMissing: boolean
   onProgress?: (what: string) => void
 }
@@ -51,7 +51,7 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
   try {
     const entries: BackupManifest['entries'] = {}
     const rows = await addTables(archive, dump, entries, options)
-    // Files may take long, and a transaction that does nothing keeps Postgres from tidying up.
+    // Copying files may take long, and an open transaction blocks vacuum.
     await dump.close()
     const missing = await addArtifacts(archive, dump, entries, {
       ...options,
@@ -92,7 +92,7 @@ const keep = (
   { name, ...entry }: { name: string; bytes: number; sha256: string },
   rows?: number,
 ): void => {
-  entries[name] = { ...entry, ...(rows === undefined ? {} : { rows }) }
+  entries[name] = { ...entry, rows }
 }
 
 async function addTables(
@@ -112,7 +112,7 @@ async function addTables(
   return all
 }
 
-/** Answers what was not there. Throws `otherwise` for the first of a version, unless that may be missing. */
+/** Returns what is missing. Throws `otherwise` for a missing artifact of a version, unless allowed. */
 async function addArtifacts(
   archive: ArchiveWriter,
   { references }: Dump,
@@ -123,7 +123,7 @@ async function addArtifacts(
   const add = async (area: 'artifacts' | 'snapshots', digest: string): Promise<void> => {
     const name = fileName(area, digest)
     if (entries[name] !== undefined) return
-    // Checked as it is found: damage that was backed up would be found when it is too late.
+    // Verified now, so that damage is found before the original is lost.
     const path = await artifacts.locate(area, digest)
     keep(entries, await archive.add(name, createReadStream(path, { highWaterMark: 262_144 })))
   }
@@ -135,15 +135,15 @@ async function addArtifacts(
       if (!mayMiss)
         throw failure({
           code: 'otherwise',
-          detail: `no backup was made, for ${why}`,
-          remedy: 'Put the file back, or leave out what is missing with --allow-missing.',
+          detail: `no backup was written: ${why}`,
+          remedy: 'Restore the file, or leave out missing artifacts with --allow-missing.',
         })
       missing.push(why)
     }
   }
   for (const [index, { digest, version }] of references.manifests.entries()) {
     onProgress?.(`artifact ${index + 1} of ${references.manifests.length}`)
-    // A candidate that came to no version may have been cleared away; nothing rests on it.
+    // Retention may have deleted a candidate that became no version.
     await attempt(version ?? `a candidate (${digest})`, allowMissing || version === undefined, async () => {
       const manifest = await getManifest(artifacts, digest)
       await add('artifacts', digest)

@@ -1,6 +1,6 @@
 /**
- * The installation that is backed up or put back: its database as the owner sees it, its artifacts, its key. The embedded
- * database need not run for it; it is started for the time of the work, and nobody else can start it meanwhile.
+ * Opens the installation to back up or restore. A stopped embedded database is started under the lock of its state directory,
+ * so that no `tenure up` can start meanwhile.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,37 +12,40 @@ import { claim, isClaimed } from '../supervisor/pidfile.ts'
 import { failure } from '../client/client.ts'
 
 export interface Installation {
-  /** Of the owner of the tables. */
+  /** Connects as the owner of the tables. */
   databaseUrl: string
   config: Config
-  /** Whether processes of this machine work with the database meanwhile. */
+  /** Whether `tenure up` runs on it. */
   running: boolean
   close(): Promise<void>
 }
 
-/** Throws `usage` when there is no database of this machine and none may be made. */
+/** Throws `usage` if there is no database and `make` is false. */
 export async function openInstallation({ make }: { make: boolean }): Promise<Installation> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
-  const placeOn = (databaseUrl: string, rest: Pick<Installation, 'running' | 'close'>): Installation => ({
+  const installationOn = (
+    databaseUrl: string,
+    rest: Pick<Installation, 'running' | 'close'>,
+  ): Installation => ({
     databaseUrl,
     config: readConfig(environmentWith({ DATABASE_URL: databaseUrl, TENURE_STATE: stateDir })),
     ...rest,
   })
   const claimed = isClaimed(join(stateDir, 'supervisor.json'))
   const given = command.ownerDatabaseUrl ?? command.databaseUrl
-  if (given !== undefined) return placeOn(given, { running: claimed, close: async () => {} })
+  if (given !== undefined) return installationOn(given, { running: claimed, close: async () => {} })
   const dataDir = join(stateDir, 'postgres')
   if (claimed) {
     const running = findConnection(stateDir)
     if (running === undefined)
       throw failure({
         code: 'unreachable',
-        detail: 'Tenure is being started here; its database cannot be used yet',
-        remedy: 'Wait until `tenure status` answers.',
+        detail: 'Tenure is starting here; its database is not ready',
+        remedy: 'Wait until `tenure status` shows ready.',
       })
     const port = Number(new URL(running.databaseUrl).port)
-    return placeOn(embeddedOwnerUrl(dataDir, port) ?? running.databaseUrl, {
+    return installationOn(embeddedOwnerUrl(dataDir, port) ?? running.databaseUrl, {
       running: true,
       close: async () => {},
     })
@@ -50,14 +53,14 @@ export async function openInstallation({ make }: { make: boolean }): Promise<Ins
   if (!make && !existsSync(join(dataDir, 'PG_VERSION')))
     throw failure({
       code: 'usage',
-      detail: `there is no database in ${stateDir} to back up`,
-      remedy: 'Set DATABASE_URL, or TENURE_STATE to the state of the installation that is meant.',
+      detail: `no database in ${stateDir}`,
+      remedy: 'Set DATABASE_URL, or set TENURE_STATE to the state directory of the installation.',
     })
   const held = await claim(join(stateDir, 'supervisor.json'))
   try {
     const server = await startPostgres({ dataDir })
     held.note([server.pid])
-    return placeOn(server.url, {
+    return installationOn(server.url, {
       running: false,
       async close() {
         await server.stop()

@@ -1,15 +1,15 @@
-/** What a backup says of itself. The signature is over the bytes of this, and this names every other byte by its hash. */
+/** Defines the manifest of a backup. It is signed, and holds the hash of every other entry. */
 import type { DumpFacts } from '../../store/maintenance/dump.ts'
 
 export const backupFormat = 'tenure-backup@1'
 
 export interface BackupManifest extends DumpFacts {
   format: typeof backupFormat
-  /** Name in the file → what stands there. */
+  /** By entry name. */
   entries: Record<string, { bytes: number; sha256: string; rows?: number }>
-  /** Artifacts that rows name and that were not there, each with the reason. */
+  /** Missing artifacts, each with the reason. */
   missing: string[]
-  /** Of the key that has signed this, the versions and the audit: SPKI in PEM. */
+  /** The public half of the signing key, SPKI in PEM. */
   publicKey: string
 }
 

@@ -1,4 +1,4 @@
-/** Reads a backup: finds its entries by their headers, and hands their bytes over without taking them into memory. */
+/** Reads a backup: indexes its entries by their headers and streams their bytes. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
@@ -9,29 +9,29 @@ import { block, readHeader } from './tar-header.ts'
 export interface Archive {
   names(): string[]
   has(name: string): boolean
-  /** Its bytes. Throws `otherwise` when there is no such entry. */
+  /** Streams an entry. Throws `otherwise` if it is missing. */
   read(name: string): AsyncIterable<Buffer>
-  /** The same in one piece, for small ones. */
+  /** Reads a small entry. */
   bytes(name: string): Promise<Buffer>
-  /** Of its bytes as they are now. */
+  /** Size and hash of the stored bytes. */
   measure(name: string): Promise<Omit<ArchiveEntry, 'name'>>
 }
 
-/** Finds the entries of a backup. Throws `usage` for what is no such file, `otherwise` for one that is cut or damaged. */
+/** Indexes a backup. Throws `usage` for another kind of file, `otherwise` for a truncated or damaged one. */
 export async function openArchive(path: string): Promise<Archive> {
   const file = await open(path, 'r').catch((error: Error) => {
-    throw failure({ code: 'usage', detail: `${path} cannot be read: ${error.message}` })
+    throw failure({ code: 'usage', detail: `${path} is not readable: ${error.message}` })
   })
-  let places: Awaited<ReturnType<typeof placesIn>>
+  let index: Awaited<ReturnType<typeof indexOf>>
   try {
-    places = await placesIn(file, path)
+    index = await indexOf(file, path)
   } finally {
     await file.close()
   }
   const find = (name: string) => {
-    const place = places.get(name)
-    if (place === undefined) throw damaged(path, `it has no ${name}`)
-    return place
+    const entry = index.get(name)
+    if (entry === undefined) throw damaged(path, `entry ${name} is missing`)
+    return entry
   }
   const read = (name: string): AsyncIterable<Buffer> => {
     const { start, bytes } = find(name)
@@ -39,8 +39,8 @@ export async function openArchive(path: string): Promise<Archive> {
     return createReadStream(path, { start, end: start + bytes - 1, highWaterMark: 262_144 })
   }
   return {
-    names: () => [...places.keys()],
-    has: (name) => places.has(name),
+    names: () => [...index.keys()],
+    has: (name) => index.has(name),
     read,
     async bytes(name) {
       const chunks: Buffer[] = []
@@ -57,7 +57,7 @@ export async function openArchive(path: string): Promise<Archive> {
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-async function placesIn(
+async function indexOf(
   file: FileHandle,
   path: string,
 ): Promise<Map<string, { start: number; bytes: number }>> {
@@ -71,13 +71,13 @@ async function placesIn(
     if (found === undefined && at === 0)
       throw failure({
         code: 'usage',
-        detail: `${path} is no backup of Tenure`,
-        remedy: 'Name a file that `tenure backup` has written.',
+        detail: `${path} is not a Tenure backup`,
+        remedy: 'Name a file written by `tenure backup`.',
       })
-    if (found === undefined) throw damaged(path, `it is cut or overwritten at byte ${at}`)
+    if (found === undefined) throw damaged(path, `truncated or overwritten at byte ${at}`)
     const { name, bytes } = found
     if (found.damaged) throw damaged(path, `the header of ${name} at byte ${at} is damaged`)
-    if (at + block + bytes > size) throw damaged(path, `it ends within ${name}`)
+    if (at + block + bytes > size) throw damaged(path, `truncated within ${name}`)
     places.set(name, { start: at + block, bytes })
     at += block + Math.ceil(bytes / block) * block
   }
@@ -86,6 +86,6 @@ async function placesIn(
 export const damaged = (path: string, what: string) =>
   failure({
     code: 'otherwise',
-    detail: `the backup ${path} cannot be used: ${what}`,
+    detail: `the backup ${path} is damaged: ${what}`,
     remedy: 'Nothing was changed. Use another backup.',
   })

@@ -1,4 +1,4 @@
-/** Puts the artifacts of a backup into their store, each under the digest that its bytes have. One too many harms nobody. */
+/** Copies the artifacts of a backup to the artifact store, each verified by its digest. */
 import { createWriteStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { Readable } from 'node:stream'
@@ -7,8 +7,8 @@ import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import type { BackupManifest } from './manifest.ts'
 import type { Archive } from './read-archive.ts'
 
-/** Answers how many there are. */
-export async function placeArtifacts(
+/** Returns their number. */
+export async function restoreArtifacts(
   archive: Archive,
   { entries }: BackupManifest,
   { root, onProgress }: { root: string; onProgress: ((what: string) => void) | undefined },
@@ -19,12 +19,12 @@ export async function placeArtifacts(
   for (const [index, name] of names.entries()) {
     onProgress?.(`artifact ${index + 1} of ${names.length}`)
     const [area, hex] = name.split('/') as ['artifacts' | 'snapshots', string]
-    await place(archive, artifacts, { name, area, digest: `sha256:${hex}` })
+    await restoreArtifact(archive, artifacts, { name, area, digest: `sha256:${hex}` })
   }
   return names.length
 }
 
-async function place(
+async function restoreArtifact(
   archive: Archive,
   artifacts: Artifacts,
   { name, area, digest }: { name: string; area: 'artifacts' | 'snapshots'; digest: string },

@@ -1,7 +1,6 @@
 /**
- * Puts a backup back. Everything is checked before anything is touched: each byte against the manifest, the manifest against
- * its signature, the audit against the heads that are kept here. Then the artifacts are put into their store, which harms
- * nobody, and the database is replaced in one transaction that also raises the epoch of all routing.
+ * Restores a backup. The bytes, the signature and the audit log are verified first; then the database is replaced in one
+ * transaction that also raises the routing epoch.
  */
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
@@ -13,10 +12,10 @@ import type { Database } from '../../store/postgres.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { failure } from '../client/client.ts'
-import { expectWhole, readManifest } from './verify.ts'
+import { requireIntact, readManifest } from './verify.ts'
 import { headsName, tableName, type BackupManifest } from './manifest.ts'
 import { damaged, openArchive, type Archive } from './read-archive.ts'
-import { placeArtifacts } from './restore-artifacts.ts'
+import { restoreArtifacts } from './restore-artifacts.ts'
 import type { Installation } from './installation.ts'
 import { completeRestore, type RestoredState } from './after-restore.ts'
 
@@ -34,7 +33,7 @@ export interface RestoreResult extends RestoredState {
   taken_at: string
   rows: number
   artifacts: number
-  /** Copies of the lists of heads that went further than the backup. */
+  /** Archived audit heads that are newer than the backup. */
   set_aside: string[]
   missing: string[]
 }
@@ -44,17 +43,17 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   const { config } = place
   const archive = await openArchive(file)
   const manifest = await readManifest(archive, file)
-  await expectWhole(archive, manifest, options)
+  await requireIntact(archive, manifest, options)
   const signer = await openSigner(config.signingKey)
   const isOurs = signer.publicPem === manifest.publicKey
   if (!isOurs && !options.reSign)
     throw failure({
       code: 'refused',
-      detail: `the versions of this backup were signed with another key than ${config.signingKey}`,
+      detail: `the versions of this backup are signed with another key than ${config.signingKey}`,
       remedy:
         'Provide the key of that installation (TENURE_SIGNING_KEY), or add --re-sign to sign its versions with the key of this one.',
     })
-  const artifacts = await placeArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
+  const artifacts = await restoreArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
   const files = headFiles(config)
   const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
   let aside: SetAside | undefined
@@ -66,8 +65,8 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
       rowsOf: (table) => unpacked(archive, tableName(table)),
       onTable: (table) => onProgress?.(`table ${table}`),
       async finish(database) {
-        onProgress?.('checking the audit')
-        await expectAudit(database, manifest, { file, files, signer })
+        onProgress?.('verifying the audit log')
+        await requireAudit(database, manifest, { file, files, signer })
         if (!isOurs) await resignArtifacts(database, signer)
         settled = await completeRestore(database, {
           actor: options.actor,
@@ -98,8 +97,8 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   }
 }
 
-/** Within the transaction that puts it back: an audit that was rewritten in the backup is not put in the place of the true one. */
-async function expectAudit(
+/** Verifies the restored audit log within the transaction, so that a rewritten one never replaces the original. */
+async function requireAudit(
   database: Database,
   { auditHead }: BackupManifest,
   { file, files, signer }: { file: string; files: readonly string[]; signer: Signer },
@@ -110,11 +109,11 @@ async function expectAudit(
   if (breach !== undefined)
     throw failure({
       code: 'otherwise',
-      detail: `the audit in ${file} is not the one of this installation: ${breach}`,
-      remedy: `Nothing was changed. For a backup of another installation use a TENURE_STATE and TENURE_ARTIFACTS of its own; here the heads are kept in ${files.join(' and ')}.`,
+      detail: `the audit log in ${file} does not belong to this installation: ${breach}`,
+      remedy: `Nothing was changed. Restore a backup of another installation under its own TENURE_STATE and TENURE_ARTIFACTS; the audit heads here are ${files.join(' and ')}.`,
     })
   if (head?.seq !== auditHead?.seq || head?.hash !== auditHead?.hash)
-    throw damaged(file, `its audit ends with row ${head?.seq ?? 0}, not with row ${auditHead?.seq ?? 0}`)
+    throw damaged(file, `its audit log ends with entry ${head?.seq ?? 0}, not ${auditHead?.seq ?? 0}`)
 }
 
 async function* unpacked(archive: Archive, name: string): AsyncGenerator<Buffer> {

@@ -1,17 +1,17 @@
-/** The headers of a tar: what is written before each entry, and what is read from there. */
+/** Encodes and decodes tar headers. */
 
 export const block = 512
-/** Above it a size does not fit the digits of the header, and is written as a number of its own. */
-const mostOctal = 8 ** 11 - 1
+/** The largest size in octal digits; a larger one is written in binary. */
+const maxOctal = 8 ** 11 - 1
 
-/** POSIX ustar; a size beyond its digits as GNU tar writes it. */
+/** POSIX ustar; a size beyond the octal field in the format of GNU tar. */
 export function headerOf(name: string, size: number): Buffer {
   const header = Buffer.alloc(block)
   header.write(name, 0, 100)
   header.write('0000600\0', 100)
   header.write('0000000\0', 108)
   header.write('0000000\0', 116)
-  if (size <= mostOctal) header.write(`${size.toString(8).padStart(11, '0')}\0`, 124)
+  if (size <= maxOctal) header.write(`${size.toString(8).padStart(11, '0')}\0`, 124)
   else {
     header[124] = 0x80
     header.writeBigUInt64BE(BigInt(size), 128)
@@ -29,14 +29,14 @@ export function headerOf(name: string, size: number): Buffer {
   return header
 }
 
-/** With its own field taken for blanks. */
+/** The checksum counts its own field as blanks. */
 function sumOf(header: Buffer): number {
   let sum = 0
   for (let i = 0; i < block; i++) sum += i >= 148 && i < 156 ? 0x20 : header[i]!
   return sum
 }
 
-/** What a header says; undefined for bytes that are none, `damaged` for one whose sum does not fit. */
+/** Decodes a header; undefined for other bytes, `damaged` for a wrong checksum. */
 export function readHeader(header: Buffer): { name: string; bytes: number; damaged: boolean } | undefined {
   if (header.toString('latin1', 257, 262) !== 'ustar') return undefined
   const name = header.toString('utf8', 0, 100).replace(/\0.*$/s, '')

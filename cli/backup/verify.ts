@@ -1,22 +1,22 @@
-/** Whether a backup is what was written: its manifest the one that was signed, each byte the one that the manifest names. */
+/** Verifies a backup: the signature of its manifest, and every entry against the manifest. */
 import { createPublicKey, verify } from 'node:crypto'
 import { backupFormat, manifestName, signatureName, type BackupManifest } from './manifest.ts'
 import { damaged, type Archive } from './read-archive.ts'
 
 export async function readManifest(archive: Archive, file: string): Promise<BackupManifest> {
-  if (!archive.has(manifestName)) throw damaged(file, `it has no ${manifestName}`)
+  if (!archive.has(manifestName)) throw damaged(file, `entry ${manifestName} is missing`)
   const bytes = await archive.bytes(manifestName)
   let manifest: BackupManifest
   try {
     manifest = JSON.parse(bytes.toString('utf8')) as BackupManifest
   } catch {
-    throw damaged(file, `its ${manifestName} does not parse`)
+    throw damaged(file, `${manifestName} is invalid JSON`)
   }
   if (manifest.format !== backupFormat)
-    throw damaged(file, `its format is ${JSON.stringify(manifest.format)}, not ${backupFormat}`)
+    throw damaged(file, `format ${JSON.stringify(manifest.format)}, expected ${backupFormat}`)
   const signature = await archive.bytes(signatureName)
   const isSigned = isSignedBy(manifest.publicKey, bytes, signature)
-  if (!isSigned) throw damaged(file, `its ${manifestName} is not the one that was signed`)
+  if (!isSigned) throw damaged(file, `the signature of ${manifestName} is invalid`)
   return manifest
 }
 
@@ -28,20 +28,19 @@ function isSignedBy(pem: unknown, bytes: Buffer, signature: Buffer): boolean {
   }
 }
 
-/** Each entry against the manifest; what is wrong is named, all of it at once. */
-export async function expectWhole(
+/** Verifies every entry and reports all problems at once. */
+export async function requireIntact(
   archive: Archive,
   { entries }: BackupManifest,
   { file, onProgress }: { file: string; onProgress?: ((what: string) => void) | undefined },
 ): Promise<void> {
   const issues: string[] = []
   for (const [name, wanted] of Object.entries(entries)) {
-    onProgress?.(`checking ${name}`)
+    onProgress?.(`verifying ${name}`)
     if (!archive.has(name)) issues.push(`${name} is missing`)
     else {
       const found = await archive.measure(name)
-      if (found.bytes !== wanted.bytes || found.sha256 !== wanted.sha256)
-        issues.push(`the bytes of ${name} are not those that were backed up`)
+      if (found.bytes !== wanted.bytes || found.sha256 !== wanted.sha256) issues.push(`${name} has changed`)
     }
   }
   if (issues.length > 0)

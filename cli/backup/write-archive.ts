@@ -1,6 +1,6 @@
 /**
- * The file of a backup: a plain tar, so that anybody can look into it in ten years with any tool. Entries are written as they
- * come, and their headers when their length is known; nothing is collected in memory or beside the file.
+ * Writes a backup as a plain tar, readable by any tool. Entries are streamed and their headers filled in afterwards, because
+ * the size of a compressed table is unknown before its end.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { block, headerOf } from './tar-header.ts'
 export interface ArchiveEntry {
   name: string
   bytes: number
-  /** Of the bytes as they stand in the file, in hexadecimal. */
+  /** Hash of the stored bytes, hexadecimal. */
   sha256: string
 }
 
@@ -24,15 +24,15 @@ export interface Sink {
 export interface ArchiveWriter {
   /** One entry at a time. */
   begin(name: string, options?: { gzip: boolean }): Sink
-  /** A whole entry. */
+  /** Writes a complete entry. */
   add(name: string, content: Buffer | AsyncIterable<Buffer>): Promise<ArchiveEntry>
-  /** Makes it durable and gives it its name. Throws when something of that name has come meanwhile. */
+  /** Flushes the file and moves it to its final name. Throws if that name has been taken meanwhile. */
   finish(): Promise<number>
-  /** Leaves nothing behind. */
+  /** Deletes the partial file. */
   discard(): Promise<void>
 }
 
-/** Throws `usage` when there is such a file already: a backup that overwrites another one is none. */
+/** Throws `usage` if the file exists: a backup never overwrites another. */
 export async function createArchive(path: string): Promise<ArchiveWriter> {
   const partial = `${path}.${process.pid}.partial`
   const taken = await open(path, 'r').catch(() => undefined)
@@ -43,8 +43,8 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
   const file = await open(partial, 'wx', 0o600).catch((error: Error) => {
     throw failure({
       code: 'usage',
-      detail: `${path} cannot be written: ${error.message}`,
-      remedy: 'Name a file in a directory that exists and that you may write to.',
+      detail: `${path} is not writable: ${error.message}`,
+      remedy: 'Name a file in an existing, writable directory.',
     })
   })
   let at = 0
@@ -75,7 +75,7 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
     packed.catch(() => {})
     return {
       async write(chunk) {
-        // What fails behind the packer, a full disk, would otherwise leave this one waiting for ever.
+        // Also waits for `packed`, so that a full disk rejects instead of blocking the drain forever.
         if (!packer.write(chunk)) await Promise.race([once(packer, 'drain'), packed])
       },
       async end() {
@@ -97,7 +97,7 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       await put(Buffer.alloc(2 * block))
       await file.sync()
       await file.close()
-      await settle(partial, path)
+      await moveIntoPlace(partial, path)
       return at
     },
     async discard() {
@@ -107,14 +107,14 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
   }
 }
 
-/** Gives the finished file its name, unless something has it. */
-async function settle(partial: string, path: string): Promise<void> {
+/** Moves the finished file to its name without overwriting another one. */
+async function moveIntoPlace(partial: string, path: string): Promise<void> {
   try {
     await link(partial, path)
     await rm(partial)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw exists(path)
-    // A file system without links: the name is taken first, and given to the file then.
+    // A file system without hard links: reserve the name, then rename over it.
     const taken = await open(path, 'wx').catch(() => undefined)
     if (taken === undefined) throw exists(path)
     await taken.close()
@@ -125,6 +125,6 @@ async function settle(partial: string, path: string): Promise<void> {
 const exists = (path: string) =>
   failure({
     code: 'usage',
-    detail: `${path} exists already and is not overwritten`,
-    remedy: 'Name another file, or remove it first.',
+    detail: `${path} already exists`,
+    remedy: 'Name another file, or delete this one.',
   })

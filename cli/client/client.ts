@@ -1,7 +1,4 @@
-/**
- * Speaks to Tenure's HTTP API. Every failure leaves here as one problem with a code, a sentence and what to do, also
- * when nothing listens or something else does; a stack trace would tell the caller none of it.
- */
+/** Calls Tenure's HTTP API. Every failure, also of the network, becomes a problem with code, detail and remedy. */
 import type { CommandProblem } from '../exit-codes.ts'
 
 export interface Client {
@@ -15,11 +12,11 @@ export interface Client {
 export interface ClientOptions {
   url: string
   key?: string
-  /** The longest wait for an answer, in milliseconds. */
+  /** Request timeout. */
   timeoutMs?: number
 }
 
-/** Thrown by everything a command does; the one place that prints it is the program's end. */
+/** An error with a problem, which the program prints at its end. */
 export function failure(problem: CommandProblem): Error & { problem: CommandProblem } {
   return Object.assign(new Error(problem.detail), { problem })
 }
@@ -57,8 +54,8 @@ export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): C
     if (parsed === undefined && text !== '')
       throw failure({
         code: 'unreachable',
-        detail: `${base}${path} did not answer with JSON`,
-        remedy: 'Check that the address is that of a Tenure API.',
+        detail: `${base}${path} did not return JSON`,
+        remedy: 'Check the address: it must be that of a Tenure API.',
       })
     return parsed as T
   }
@@ -82,8 +79,8 @@ function unreachable(base: string, error: unknown) {
     cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause)
   return failure({
     code: 'unreachable',
-    detail: `Tenure does not answer at ${base} (${reason})`,
-    remedy: 'Start it with `tenure up`, or set TENURE_URL to where it runs.',
+    detail: `Tenure does not respond at ${base} (${reason})`,
+    remedy: 'Start it with `tenure up`, or set TENURE_URL to its address.',
   })
 }
 
@@ -97,18 +94,18 @@ function readProblem(
   if (code === undefined)
     return {
       code: 'unreachable',
-      detail: `${base}${path} answered ${status} and no problem document`,
-      remedy: 'Check that the address is that of a Tenure API of this version.',
+      detail: `${base}${path} returned ${status} without a problem document`,
+      remedy: 'Check the address: it must be that of a Tenure API of this version.',
       status,
     }
   const noKey = code === 'unauthenticated' && !hasKey
   const remedy = noKey
-    ? 'Set TENURE_KEY, or run the command on the machine and in the checkout where `tenure up` runs.'
+    ? 'Set TENURE_KEY, or run the command in the checkout where `tenure up` runs.'
     : fields['remedy']
   return {
     code,
     status,
-    detail: typeof fields['detail'] === 'string' ? fields['detail'] : `${path} answered ${status}`,
+    detail: typeof fields['detail'] === 'string' ? fields['detail'] : `${path} returned ${status}`,
     ...(typeof remedy === 'string' ? { remedy } : {}),
   }
 }

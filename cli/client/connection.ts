@@ -1,6 +1,6 @@
 /**
- * Where the running system is: `tenure up` writes it to the state directory, so that the other commands on this
- * machine need neither address nor key. The file holds a key and is readable by its owner alone.
+ * Stores the addresses and the local key of the running system in the state directory, for the other commands on this machine.
+ * Only its owner can read the file, because it holds a key.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,7 +27,7 @@ export function writeConnection(stateDir: string, connection: Connection): void 
   renameSync(partial, fileOf(stateDir))
 }
 
-/** What `tenure up` has written last, whether or not it still runs. */
+/** The last connection that `tenure up` wrote, running or not. */
 export function findConnection(stateDir: string): Connection | undefined {
   if (!existsSync(fileOf(stateDir))) return undefined
   try {
@@ -37,7 +37,7 @@ export function findConnection(stateDir: string): Connection | undefined {
   }
 }
 
-/** The API that a command speaks to: TENURE_URL and TENURE_KEY, else what runs from this checkout. */
+/** Connects to TENURE_URL with TENURE_KEY, or to the local system. */
 export function connectToApi(options: { url?: string } = {}): Client {
   const config = readCommandConfig()
   const stateDir = openStateDir(config.stateDir)
@@ -46,15 +46,15 @@ export function connectToApi(options: { url?: string } = {}): Client {
   if (url === undefined)
     throw failure({
       code: 'unreachable',
-      detail: `Tenure does not run here (its state is in ${stateDir})`,
-      remedy: 'Start it with `tenure up`, or set TENURE_URL and TENURE_KEY to reach one elsewhere.',
+      detail: `Tenure is not running here (state in ${stateDir})`,
+      remedy: 'Start it with `tenure up`, or set TENURE_URL and TENURE_KEY.',
     })
-  // The stored key belongs to the stored address and is sent nowhere else.
+  // The stored key is sent to the stored address only.
   const key = config.key ?? (url === found?.url ? found.key : undefined)
   return createClient({ url, key })
 }
 
-/** Postgres and Temporal for the few commands that write without the API. */
+/** Addresses of Postgres and Temporal, for commands that bypass the API. */
 export function coreAddresses(config: CommandConfig): { databaseUrl: string; temporalAddress: string } {
   const stateDir = openStateDir(config.stateDir)
   const found = findConnection(stateDir)
@@ -63,7 +63,7 @@ export function coreAddresses(config: CommandConfig): { databaseUrl: string; tem
   if (databaseUrl === undefined || temporalAddress === undefined)
     throw failure({
       code: 'unreachable',
-      detail: `Tenure does not run here (its state is in ${stateDir})`,
+      detail: `Tenure is not running here (state in ${stateDir})`,
       remedy: 'Start it with `tenure up`, or set DATABASE_URL and TEMPORAL_ADDRESS.',
     })
   return { databaseUrl, temporalAddress }

@@ -1,7 +1,4 @@
-/**
- * What the command line reads of the API's answers: the fields it shows and no others, so that the API may grow
- * without a change here.
- */
+/** Declares the fields of the API's responses that the command line reads. */
 
 export interface ModelAnswer {
   name: string
@@ -18,7 +15,7 @@ export interface VersionAnswer {
   created_at: string
   known_good_at?: string
   rolled_back_at?: string
-  /** What it is now: champion, proven, withdrawn, … */
+  /** champion, proven, withdrawn, … */
   status?: string
   metrics?: Record<string, number>
 }
@@ -47,7 +44,7 @@ export interface ReleaseAnswer {
   ended_at?: string
 }
 
-/** What the offline gate said; tables of it are printed as far as they are there. */
+/** The offline evaluation; older reports may lack tables. */
 export interface EvaluationAnswer {
   id: string
   verdict: string
@@ -61,7 +58,7 @@ export interface EvaluationAnswer {
       delta: number | null
       low: number | null
       high: number | null
-      /** How much worse would still be not worse. */
+      /** Non-inferiority margin. */
       margin?: number | null
       verdict: string
     }[]
@@ -69,7 +66,7 @@ export interface EvaluationAnswer {
   }
 }
 
-/** A release that waits, or has waited, for its turn. */
+/** An entry of the release queue. */
 export interface WaitingAnswer {
   queue_id: string
   model: string
@@ -92,10 +89,10 @@ export interface CommandAnswer {
   stage: string
 }
 
-/** A command that was written down while Temporal was away. */
+/** A command queued while Temporal was unreachable. */
 export interface RecordedAnswer {
   id: string
-  /** Absent when it was to start something. */
+  /** Absent for a command that starts a release. */
   release?: string
   model: string
   command: string
@@ -120,7 +117,7 @@ export interface RetrainingAnswer {
   training_id?: string
 }
 
-/** Of a training run: how its loss fell. */
+/** The loss curve of a training. */
 export interface TrainingAnswer {
   curve: { epoch: number; loss: number }[]
 }

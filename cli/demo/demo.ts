@@ -1,56 +1,56 @@
-/** `tenure up --demo`: starts the system, tells the story, shows its figures, and stays up or ends. */
+/** Runs `tenure up --demo`: starts the system, runs the demo, prints its figures, and stays up or exits. */
 import { commandProblemOf } from '../client/client.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { startSystem } from '../supervisor/system.ts'
 import { tableOf, type Terminal } from '../terminal.ts'
 import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, lapseText, whole, type Narrator } from './narrator.ts'
-import { tellStory, type DemoResult } from './story.ts'
+import { runStory, type DemoResult } from './story.ts'
 import { openWorld, type DemoWorld } from './world.ts'
 
 export interface DemoOptions {
   terminal: Terminal
-  /** Ends after the story. */
+  /** Exit after the demo. */
   exit: boolean
   replicas: number
 }
 
-/** What the supervisor takes as a wish to end; what fails after it is no failure of the story. */
+/** Signals that stop the supervisor. Errors after such a signal do not fail the demo. */
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-/** After the story a few requests a second, so that there is something to look at. */
+/** Keeps a little traffic after the demo, so that the dashboard shows activity. */
 const restingPace = { requestsPerSecond: 5, everyNth: 1 }
 
 export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promise<ExitCode> {
   const narrator = createNarrator(terminal)
   const startedMs = Date.now()
-  narrator.title('Tenure: models earn it')
+  narrator.title('Tenure demo')
   const starting = startSystem({
     replicas,
-    say: (line) => narrator.tell(line),
-    // Everything here is on loopback and made for looking at: predictions need no key, faults may be switched on.
+    say: (line) => narrator.print(line),
+    // On loopback only: predictions need no key, and faults can be injected.
     environment: { TENURE_DRILLS: 'on', TENURE_PUBLIC_PREDICTIONS: 'on' },
   })
   const system = await narrator.during(
-    () => 'starting Postgres, Temporal, the workers and the API …',
+    () => 'Starting Postgres, Temporal, the workers and the API …',
     starting,
   )
-  narrator.tell(...welcome(system))
+  narrator.print(...welcome(system))
   let stopping = false
   const noteStop = () => void (stopping = true)
   for (const signal of endings) process.once(signal, noteStop)
   const world = await openWorld(system, narrator)
   try {
-    // A stop from outside ends the story wherever it is.
-    const story = await Promise.race([tellStory(world), system.supervision.stopped])
+    // A signal ends the demo at any point.
+    const story = await Promise.race([runStory(world), system.supervision.stopped])
     if (story === undefined) return exitCodes.interrupted
     showFigures(narrator, world, story, startedMs)
-    world.place = { ...world.place, told: world.place.told + 1 }
-    await world.keepPlace()
-    if (exit) return story.wrong.length === 0 ? exitCodes.done : exitCodes.otherwise
+    world.progress = { ...world.progress, runs: world.progress.runs + 1 }
+    await world.saveProgress()
+    if (exit) return story.failures.length === 0 ? exitCodes.done : exitCodes.otherwise
     world.flow(restingPace)
-    narrator.tell(
+    narrator.print(
       '',
-      `It stays up with a few requests a second: ${system.urls[0]}`,
+      `Still running, with a few requests per second. Dashboard: ${system.url}`,
       'Ctrl-C stops everything.',
     )
     await system.supervision.stopped
@@ -59,22 +59,22 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
     if (stopping) return exitCodes.interrupted
     const problem = commandProblemOf(error)
     narrator.wrong(problem?.detail ?? (error instanceof Error ? error.message : String(error)))
-    narrator.tell(`The log is ${system.log.path}`)
+    narrator.print(`Log: ${system.log.path}`)
     return exitCodes.otherwise
   } finally {
     await world.close().catch(() => {})
     await system.stop()
-    narrator.tell('Everything is stopped; the next start goes on from here.')
+    narrator.print('Everything is stopped. The next start continues here.')
   }
 }
 
 function showFigures(narrator: Narrator, world: DemoWorld, story: DemoResult, startedMs: number): void {
-  const tally = world.replay?.counts()
+  const counts = world.replay?.counts()
   const served = (version: string) =>
-    (tally?.served ?? [])
+    (counts?.served ?? [])
       .filter((each) => each.version === version)
       .reduce((sum, each) => sum + each.requests, 0)
-  narrator.act(6, 'The figures')
+  narrator.act(6, 'Figures')
   const rows = story.versions.map(({ version, outcome, auc, brier, rollbackFigures }) => [
     version,
     outcome,
@@ -91,17 +91,17 @@ function showFigures(narrator: Narrator, world: DemoWorld, story: DemoResult, st
     'AUC (champion)',
     'Brier (champion)',
     'served',
-    'harmed',
-    'noticed after',
-    'dropped in',
+    'failed requests',
+    'detected after',
+    'rolled back in',
   ]
-  narrator.tell(...tableOf(headings, rows).split('\n'))
-  const failures = Object.entries(tally?.failures ?? {}).map(([code, count]) => `${whole(count)} ${code}`)
-  narrator.tell(
+  narrator.print(...tableOf(headings, rows).split('\n'))
+  const failures = Object.entries(counts?.failures ?? {}).map(([code, count]) => `${whole(count)} ${code}`)
+  narrator.print(
     '',
-    `${whole(tally?.requests ?? 0)} requests, ${whole(tally?.outcomes ?? 0)} outcomes; failures: ${failures.join(', ') || 'none'}`,
-    `The story took ${lapseText(Date.now() - startedMs)}.`,
+    `${whole(counts?.requests ?? 0)} requests, ${whole(counts?.outcomes ?? 0)} outcomes; failures: ${failures.join(', ') || 'none'}`,
+    `The demo took ${lapseText(Date.now() - startedMs)}.`,
   )
-  for (const text of story.wrong) narrator.wrong(text)
-  if (story.wrong.length === 0) narrator.done('Every step ended as told.')
+  for (const text of story.failures) narrator.wrong(text)
+  if (story.failures.length === 0) narrator.done('Every step passed.')
 }

@@ -1,7 +1,6 @@
 /**
- * Reads recorded events with the features a live caller would have sent at that moment: by the same SQL that builds
- * the training rows, out of the model's own definition. Were the live feature computed by other code, training and
- * serving would part, and the demonstration would show it as decay.
+ * Reads recorded events with the features that a live client would have sent at that time. It uses the SQL of the model
+ * definition, so that training and serving features cannot diverge.
  */
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { join } from 'node:path'
@@ -11,25 +10,25 @@ import { checkout } from '../../temporal.config.ts'
 import type { LiveRequest } from './replay.ts'
 
 export interface RecordedEvents {
-  /** Events from a moment on, in the order of their time, a window at a time. Ends with the records. */
+  /** Events from a time on, in order, one window at a time. */
   from(ms: number): AsyncGenerator<LiveRequest[]>
   /** The times of the first and the last event. */
   span: { firstMs: number; lastMs: number }
-  /** Waits for what is being read, then lets go of it. */
+  /** Waits for the pending read, then closes the database. */
   close(): Promise<void>
 }
 
 export interface EventsOptions {
   definition: ModelDefinition
-  /** SQL for the text by which a caller sticks to one arm. */
+  /** SQL for the routing key. */
   routingKey: string
-  /** How much is read at once. */
+  /** Length of a window. */
   windowMs?: number
 }
 
 const hourMs = 3_600_000
 
-/** Opens the records of a model whose source is files. The next window is read while the last one is replayed. */
+/** Opens the records of a model with file sources. The next window is read while the current one is replayed. */
 export async function openEvents({
   definition,
   routingKey,
@@ -39,8 +38,8 @@ export async function openEvents({
   const { eventTime } = source
   const { knownAt } = label
   if (eventTime === undefined || knownAt === undefined || source.kind === 'postgres')
-    throw new Error(`the events of ${definition.name} have no times, or are in no file`)
-  // One thread: the replay shares the machine with what it shows.
+    throw new Error(`${definition.name} has no event times or no file source`)
+  // One thread, because the replay shares the machine with the system.
   const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
   const connection = await instance.connect()
   for (const [name, path] of Object.entries(source.files))
@@ -71,7 +70,7 @@ export async function openEvents({
     }))
   }
 
-  // One after the other: a window replaces the table of the window before.
+  // Sequential, because each window replaces the table of the previous one.
   let reading: Promise<LiveRequest[]> = Promise.resolve([])
   const read = (fromMs: number): Promise<LiveRequest[]> => {
     const window = reading.then(() => readNow(fromMs))
@@ -86,7 +85,7 @@ export async function openEvents({
       for (let at = ms; at <= span.lastMs; at += windowMs) {
         const events = await next
         next = at + windowMs <= span.lastMs ? read(at + windowMs) : Promise.resolve([])
-        // A reader that leaves early never awaits it; `close` does.
+        // A consumer that stops early never awaits it; `close` does.
         next.catch(() => {})
         if (events.length > 0) yield events
       }
@@ -107,7 +106,7 @@ async function readSpan(connection: DuckDBConnection, eventTime: string) {
   return { firstMs: Number(row?.['first']), lastMs: Number(row?.['last']) }
 }
 
-/** A literal of a time without a zone, which all times of a source are. */
+/** SQL literal of a timestamp without time zone. */
 function timestamp(ms: number): string {
   return `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
 }

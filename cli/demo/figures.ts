@@ -1,25 +1,25 @@
-/** The figures of the story, each from Postgres or from what the callers got, none from what was intended. */
+/** Computes the figures of the demo from Postgres and from client responses. */
 import type { Evaluation } from '../../store/training/evaluations.ts'
 import type { Release } from '../../store/release/releases.ts'
 import { tableOf } from '../terminal.ts'
 import { lapseText, whole } from './narrator.ts'
 import type { DemoWorld } from './world.ts'
 
-/** What it has cost to take a candidate back. */
+/** Cost of a rollback. */
 export interface RollbackFigures {
-  /** Requests of callers that the candidate left without a prediction. */
+  /** Requests that the candidate failed. */
   harmed: number
-  /** How many requests the candidate had been given when the judge decided. */
+  /** Canary requests until the verdict. */
   canaryRequests: number
-  /** From the stage's first routing to the verdict. */
+  /** From the first canary routing to the verdict. */
   noticedMs: number
-  /** From the verdict until every live replica had acknowledged the return. */
+  /** From the verdict until every live replica had acknowledged the rollback. */
   droppedMs: number
-  /** From the verdict to the last answer of the candidate that a caller got; negative when it came before. */
+  /** From the verdict to the last response of the candidate; negative if it came before. */
   lastAnswerMs: number
 }
 
-/** As the callers have seen it; this process, the replicas and the database share one clock. */
+/** The figures as clients saw them. Clients, replicas and database share one clock here. */
 export function rollbackFiguresOf({ replay }: DemoWorld, { state }: Release): RollbackFigures | undefined {
   const { rollbackResult } = state
   if (rollbackResult === undefined) return undefined
@@ -38,7 +38,7 @@ export function rollbackFiguresOf({ replay }: DemoWorld, { state }: Release): Ro
   }
 }
 
-/** Challenger against champion on the same rows, metric by metric. */
+/** Compares challenger and champion on the same rows, by metric. */
 export function comparisonOf({ report, baselineVersion }: Evaluation, metrics: readonly string[]): string {
   const rows = report.metrics
     .filter(({ metric }) => metrics.includes(metric))
@@ -56,7 +56,7 @@ export function comparisonOf({ report, baselineVersion }: Evaluation, metrics: r
   return tableOf(['metric', champion, 'challenger', 'gain (interval)', 'floor', 'verdict'], rows)
 }
 
-/** `0.6849 (0.6674)`: the challenger's and, in brackets, the champion's on the same rows. */
+/** `0.6849 (0.6674)`: challenger, and champion on the same rows in brackets. */
 export function metricOf({ report }: Evaluation, name: string): string {
   const row = report.metrics.find(({ metric }) => metric === name)
   if (row === undefined) return '–'
@@ -67,10 +67,10 @@ export function metricOf({ report }: Evaluation, name: string): string {
 
 export function rollbackLines(figures: RollbackFigures): string[] {
   return [
-    `harmed requests                       ${whole(figures.harmed)}`,
-    `noticed after                         ${whole(figures.canaryRequests)} canary requests, ${lapseText(figures.noticedMs)}`,
-    `every replica had dropped it after    ${lapseText(figures.droppedMs)}`,
-    `its last answer to a caller           ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${lapseText(figures.lastAnswerMs)} after the verdict`}`,
+    `Failed requests       ${whole(figures.harmed)}`,
+    `Detected after        ${whole(figures.canaryRequests)} canary requests, ${lapseText(figures.noticedMs)}`,
+    `Rolled back in        ${lapseText(figures.droppedMs)}`,
+    `Last response served  ${figures.lastAnswerMs <= 0 ? 'before the verdict' : `${lapseText(figures.lastAnswerMs)} after the verdict`}`,
   ]
 }
 

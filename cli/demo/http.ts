@@ -1,4 +1,4 @@
-/** One JSON request over connections that stay open, and its answer. Rejects with the code of what broke, or `timeout`. */
+/** Sends one JSON request on keep-alive connections. Rejects with the error code of the connection, or `timeout`. */
 import { request as httpRequest, type Agent } from 'node:http'
 
 export interface Sent<Body> {
@@ -33,7 +33,7 @@ export function sendJson<Body>(
         response.on('error', reject)
         response.on('end', () => {
           const body = parsed<Body>(received)
-          if (body === undefined) reject(new Error(`answer ${response.statusCode} is no JSON`))
+          if (body === undefined) reject(new Error(`response ${response.statusCode} is not JSON`))
           else resolve({ status: response.statusCode ?? 0, body })
         })
       },

@@ -1,18 +1,15 @@
-/**
- * Tells the story in the terminal: titles, sentences, figures, and one live line while something is awaited. In a pipe
- * the live line is left out and its last state is told, so that a log of the story reads as well as the story.
- */
+/** Prints the demo: titles, lines, results, and one live line during work. In a pipe, only its last state is printed. */
 import { barOf, textWidth, type Terminal } from '../terminal.ts'
 
 export interface Narrator {
   title(text: string): void
   act(number: number, title: string): void
-  tell(...lines: string[]): void
-  /** Something that holds now, and was not a matter of course. */
+  print(...lines: string[]): void
+  /** A passed step. */
   done(text: string): void
-  /** Something that went otherwise than told. */
+  /** A failed step. */
   wrong(text: string): void
-  /** Shows `line()` again and again until the work is done, and leaves its last state behind. */
+  /** Redraws `line()` until the work is done, then prints its last state. */
   during<T>(line: () => string, work: Promise<T>): Promise<T>
   bar(share: number, width?: number): string
   faint(text: string): string
@@ -28,7 +25,7 @@ export function createNarrator(terminal: Terminal): Narrator {
   return {
     title: (text) => say('', paint('bold', text)),
     act: (number, title) => say('', `${paint(['bold', 'cyan'], `${number}`)}  ${paint('bold', title)}`),
-    tell: (...lines) => say(...lines.map((line) => `   ${line}`)),
+    print: (...lines) => say(...lines.map((line) => `   ${line}`)),
     done: (text) => say(`   ${paint('green', '✓')} ${text}`),
     wrong: (text) => say(`   ${paint('red', '✗')} ${text}`),
     async during(line, work) {
@@ -53,7 +50,7 @@ export function createNarrator(terminal: Terminal): Narrator {
   }
 }
 
-/** Cuts a coloured line, and ends the colours that the cut leaves open. */
+/** Cuts a coloured line and resets its colours. */
 function cut(line: string, width: number): string {
   let kept = ''
   let shown = 0
@@ -78,7 +75,7 @@ export function lapseText(ms: number): string {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
 }
 
-/** `Thu 1 Feb 2001 14:05` of UTC. */
+/** `Thu 1 Feb 2001 14:05` in UTC. */
 export function timeText(ms: number): string {
   const at = new Date(ms)
   const day = at.toLocaleDateString('en-GB', {

@@ -1,7 +1,4 @@
-/**
- * The release policy of the story: the stages of the model file's own policy in seconds instead of hours, because a
- * story must end. It is the same machine, judge and harm budget; only the clock and the counts are smaller.
- */
+/** Defines the release policy of the demo: the stages of the model file in seconds instead of hours, with smaller counts. */
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 
@@ -19,9 +16,9 @@ export const storyPolicy: ReleasePolicy = {
   limits: {
     ...defaultCanaryPolicy,
     maxStaleMs: 5_000,
-    // A few thousand requests cannot prove that a rate is below twice another; time and counts decide here.
+    // A few thousand requests cannot prove non-inferiority, so time and counts decide.
     promotion: 'off',
-    // Routes are sticky and of unequal size: a share of the routes is no exact share of the flights.
+    // Flight routes are sticky and of unequal size, so the share of flights deviates from the configured share.
     srm: { alpha: 0.001, tolerance: 0.5, designEffect: 50 },
   },
 }

@@ -1,4 +1,4 @@
-/** One release, from its approval to its outcome, told while it happens. */
+/** Follows one release from approval to outcome and prints its progress. */
 import { canaryTicks } from '../../domain/release/evidence-builder.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
@@ -9,10 +9,10 @@ import { lapseText, whole } from './narrator.ts'
 import { demoModel, people, type DemoWorld } from './world.ts'
 
 const pollMs = 200
-/** The sum of all deadlines of the story's policy is less. */
-const mostMs = 600_000
+/** Longer than the sum of all deadlines of the demo policy. */
+const maxWaitMs = 600_000
 
-/** Waits until the release asks for an approval, and answers what is to be approved. */
+/** Waits until the release needs approval, and returns it. */
 export async function awaitApproval(world: DemoWorld): Promise<Release> {
   const open = async () => {
     const release = await findOpenRelease(world.store, demoModel)
@@ -21,15 +21,15 @@ export async function awaitApproval(world: DemoWorld): Promise<Release> {
   let release: Release | undefined
   const line = () =>
     release === undefined
-      ? 'a process of its own loads the candidate …'
-      : 'a process of its own has loaded the candidate: golden answers, latency and memory are in order'
+      ? 'Running pre-flight checks …'
+      : '✓ Pre-flight: golden predictions, latency, memory'
   return world.narrator.during(
     line,
     until(open).then((found) => (release = found)),
   )
 }
 
-/** The approver's key, through the API: bound to the bytes, the evidence and the policy that it was shown. */
+/** Approves by the API, bound to the digests of artifact, evaluation and policy. */
 export async function approveByApi(world: DemoWorld, { state }: Release): Promise<void> {
   const { message } = await world.approver.post<{ message: string }>(`/v1/releases/${state.id}/approve`, {
     reason: 'floors met',
@@ -40,7 +40,7 @@ export async function approveByApi(world: DemoWorld, { state }: Release): Promis
   world.narrator.done(`${message} (POST /v1/releases/${state.id}/approve)`)
 }
 
-/** The same by a plain Temporal signal, as `temporal workflow signal` sends it. */
+/** Approves by a Temporal signal, as `temporal workflow signal` sends it. */
 export async function approveBySignal(world: DemoWorld, { state }: Release): Promise<void> {
   const handle = world.temporal.workflow.getHandle(releaseWorkflowId(demoModel))
   await handle.signal(commandSignals.approve, { by: people.approver, reason: 'better on the same rows' })
@@ -49,33 +49,33 @@ export async function approveBySignal(world: DemoWorld, { state }: Release): Pro
     return release !== undefined && release.state.stage !== 'awaiting_approval' ? release : undefined
   })
   world.narrator.done(
-    `approved by ${people.approver} (temporal workflow signal --name approve --workflow-id ${releaseWorkflowId(demoModel)})`,
+    `Approved by ${people.approver} (temporal workflow signal --name approve --workflow-id ${releaseWorkflowId(demoModel)})`,
   )
 }
 
-/** Follows a release to its end and tells each stage as it is passed. `onStage` hears of each stage that is routed. */
+/** Follows a release to its end and prints each stage. `onStage` is called for each routed stage. */
 export async function followRelease(
   world: DemoWorld,
   id: string,
   onStage: (state: ReleaseState) => Promise<void> = () => Promise.resolve(),
 ): Promise<Release> {
   const { narrator } = world
-  let release = await mustFind(world, id)
-  let told = ''
+  let release = await getRelease(world, id)
+  let shown = ''
   let line = ''
   let ended = false
-  const deadline = Date.now() + mostMs
+  const deadline = Date.now() + maxWaitMs
   while (!ended) {
     const { state } = release
     const name = nameOf(state)
     const enteredMs = Date.now()
-    if (state.routed && name !== told) {
-      told = name
+    if (state.routed && name !== shown) {
+      shown = name
       await onStage(state)
     }
     const passing = until(async () => {
-      release = await mustFind(world, id)
-      if (Date.now() > deadline) throw new Error(`${id} did not end within ${lapseText(mostMs)}`)
+      release = await getRelease(world, id)
+      if (Date.now() > deadline) throw new Error(`${id} did not end within ${lapseText(maxWaitMs)}`)
       line = await lineOf(world, release.state, enteredMs)
       return release.endedAt !== undefined ||
         nameOf(release.state) !== name ||
@@ -87,22 +87,22 @@ export async function followRelease(
     if (watchedPolicy(state) === undefined || !state.routed) await passing
     else {
       let passed = false
-      const shown = passing.then(() => (passed = true))
-      await narrator.during(() => (passed ? passedLine(name, enteredMs) : line), shown)
-      await tellVerdict(world, id, state)
+      const watched = passing.then(() => (passed = true))
+      await narrator.during(() => (passed ? passedLine(name, enteredMs) : line), watched)
+      await printVerdict(world, id, state)
     }
     ended = release.endedAt !== undefined
   }
   return release
 }
 
-/** What a person would call the place where a release is. */
+/** Describes the stage of a release. */
 export function nameOf(state: ReleaseState): string {
   switch (state.stage) {
     case 'shadow':
-      return `shadow, ${share(state.shareBp)} of the requests copied`
+      return `shadow, ${share(state.shareBp)} of requests copied`
     case 'canary':
-      return `canary, ${share(state.shareBp)} of the routes`
+      return `canary, ${share(state.shareBp)} of routes`
     case 'probation':
       return `probation, ${share(state.policy.probation?.holdbackBp ?? 0)} held back`
     default:
@@ -113,7 +113,7 @@ export function nameOf(state: ReleaseState): string {
 const share = (bp: number): string => `${bp / 100} %`
 
 function passedLine(name: string, enteredMs: number): string {
-  return `${name}: over after ${lapseText(Date.now() - enteredMs)}`
+  return `${name}: passed in ${lapseText(Date.now() - enteredMs)}`
 }
 
 async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number): Promise<string> {
@@ -124,10 +124,10 @@ async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number):
     (Date.now() - enteredMs) / Math.max(policy.minMs, 1),
     requests / Math.max(policy.minRequests, 1),
   )
-  return `${world.narrator.bar(done)} ${nameOf(state)}: ${whole(requests)} requests of at least ${whole(policy.minRequests)}`
+  return `${world.narrator.bar(done)} ${nameOf(state)}: ${whole(requests)} of ${whole(policy.minRequests)} requests`
 }
 
-/** The candidate's requests since the present stage was routed. */
+/** Canary requests since the start of the current stage. */
 async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<number> {
   const startedMs = state.routings.at(-1)?.startedMs ?? 0
   return canaryTicks(state, await findTicks(store, state.id))
@@ -135,8 +135,8 @@ async function requestsIn({ store }: DemoWorld, state: ReleaseState): Promise<nu
     .reduce((sum, tick) => sum + tick.canary.requests, 0)
 }
 
-/** The last verdict on a stage that is over, in the judge's own words. */
-async function tellVerdict(
+/** Prints the last verdict on a completed stage. */
+async function printVerdict(
   { narrator, store }: DemoWorld,
   id: string,
   { stage, stageIndex }: ReleaseState,
@@ -147,7 +147,7 @@ async function tellVerdict(
   const [reason] = last.verdict.reasons
   const text = `${last.verdict.kind}${reason === undefined ? '' : `: ${reason.message}`}`
   if (last.verdict.kind === 'fail') narrator.wrong(text)
-  else narrator.tell(narrator.faint(`  ${text}`))
+  else narrator.print(narrator.faint(`  ${text}`))
 }
 
 export function stagesOf(state: ReleaseState): string {
@@ -155,18 +155,18 @@ export function stagesOf(state: ReleaseState): string {
   return [...steps, '100 %', ...(state.policy.probation ? ['probation'] : [])].join(' → ')
 }
 
-async function mustFind({ store }: DemoWorld, id: string): Promise<Release> {
+async function getRelease({ store }: DemoWorld, id: string): Promise<Release> {
   const release = await findRelease(store, id)
-  if (release === undefined) throw new Error(`there is no release ${id}`)
+  if (release === undefined) throw new Error(`release ${id} does not exist`)
   return release
 }
 
 async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
-  const deadline = Date.now() + mostMs
+  const deadline = Date.now() + maxWaitMs
   for (;;) {
     const found = await look()
     if (found !== undefined) return found
-    if (Date.now() > deadline) throw new Error(`nothing happened within ${lapseText(mostMs)}`)
+    if (Date.now() > deadline) throw new Error(`no progress within ${lapseText(maxWaitMs)}`)
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
 }

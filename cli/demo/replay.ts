@@ -1,7 +1,6 @@
 /**
- * Plays recorded events as live traffic: requests in the order of their event time, sent to the real HTTP API of all
- * replicas at an even pace, and each outcome only when the replayed clock has passed the moment at which it became
- * known. Were outcomes sent with their requests, the demonstration would show a world in which labels are never late.
+ * Replays recorded events as live traffic at a steady rate, in event-time order, over all replicas. Each outcome is sent when the
+ * replayed clock passes the time at which it became known, so that labels are late as in production.
  */
 import { Agent } from 'node:http'
 import type { FeatureRow } from '../../domain/model/features.ts'
@@ -19,18 +18,18 @@ export interface LiveRequest {
 
 export interface Pace {
   requestsPerSecond: number
-  /** Every n-th event is sent; with more, the replayed days pass faster. */
+  /** Sends every n-th event; a larger value makes the replayed days pass faster. */
   everyNth: number
 }
 
-/** What came back, counted for each version and arm. */
+/** Responses by version and arm. */
 export interface Served {
   version: string
   arm: string
   requests: number
-  /** Requests that the caller got no prediction for. */
+  /** Failed requests. */
   harmed: number
-  /** When each answer of a canary came, on this process' clock; empty for other arms. */
+  /** Time of each canary response, on the clock of this process; empty for other arms. */
   answeredMs: number[]
 }
 
@@ -43,17 +42,17 @@ export interface ReplayCounts {
 }
 
 export interface Replay {
-  /** The replayed moment. */
+  /** Replayed time. */
   nowMs(): number
   pace(next: Pace): void
   counts(): ReplayCounts
-  /** Resolves when the recorded events are used up. */
+  /** Resolves at the end of the recorded events. */
   ended: Promise<void>
   stop(): Promise<void>
 }
 
 export interface ReplayOptions {
-  /** The addresses of all replicas; each request goes to the next one. */
+  /** Replicas, used round-robin. */
   urls: string[]
   key: string
   model: string
@@ -63,10 +62,10 @@ export interface ReplayOptions {
 }
 
 const beatMs = 20
-/** Beyond this many open requests the replay waits, so that a slow server is not buried. */
+/** The replay waits above this many open requests, so that a slow server is not overloaded. */
 const maxOpen = 64
 const outcomesEveryMs = 250
-const outcomesAtOnce = 500
+const outcomesBatchSize = 500
 const timeoutMs = 5_000
 
 export function startReplay(options: ReplayOptions): Replay {
@@ -104,7 +103,7 @@ export function startReplay(options: ReplayOptions): Replay {
   }
 
   const report = async () => {
-    const known = late.takeKnown(nowMs, outcomesAtOnce)
+    const known = late.takeKnown(nowMs, outcomesBatchSize)
     if (known.length === 0) return
     const outcomes = known.map(({ id, value, knownAtMs }) => ({
       prediction_id: id,
@@ -121,7 +120,7 @@ export function startReplay(options: ReplayOptions): Replay {
   }
 
   const run = async () => {
-    let place = 0
+    let count = 0
     let owed = 0
     let last = performance.now()
     let lastReport = last
@@ -129,13 +128,13 @@ export function startReplay(options: ReplayOptions): Replay {
       for (const event of batch) {
         if (stopped) return
         nowMs = event.atMs
-        place += 1
-        if (place % pace.everyNth !== 0) continue
+        count += 1
+        if (count % pace.everyNth !== 0) continue
         while (owed < 1 || open >= maxOpen) {
           await sleep(beatMs)
           if (stopped) return
           const now = performance.now()
-          // A pause of the machine is not made up for by a burst.
+          // Capped, so that a pause of the machine causes no burst.
           owed = Math.min(owed + ((now - last) / 1_000) * pace.requestsPerSecond, maxOpen)
           last = now
           if (now - lastReport >= outcomesEveryMs) {
@@ -198,47 +197,20 @@ interface LateOutcome {
   knownAtMs: number
 }
 
-/** Outcomes by the moment they become known: a binary heap. */
+/** A queue of outcomes, ordered by the time at which they become known. */
 export function createLateOutcomes() {
-  const heap: LateOutcome[] = []
-  const at = (index: number) => heap[index]?.knownAtMs ?? Infinity
-  const swap = (a: number, b: number) => {
-    const [first, second] = [heap[a], heap[b]]
-    if (first === undefined || second === undefined) return
-    heap[a] = second
-    heap[b] = first
-  }
+  const queue: LateOutcome[] = []
   return {
     add(outcome: LateOutcome): void {
-      heap.push(outcome)
-      for (let index = heap.length - 1; index > 0;) {
-        const parent = (index - 1) >> 1
-        if (at(parent) <= at(index)) return
-        swap(parent, index)
-        index = parent
-      }
+      const after = queue.findLastIndex(({ knownAtMs }) => knownAtMs <= outcome.knownAtMs)
+      queue.splice(after + 1, 0, outcome)
     },
-    /** Removes and answers at most `most` outcomes known by then, earliest first. */
-    takeKnown(byMs: number, most: number): LateOutcome[] {
-      const taken: LateOutcome[] = []
-      while (taken.length < most && at(0) <= byMs) {
-        const first = heap[0]
-        const last = heap.pop()
-        if (first === undefined || last === undefined) break
-        taken.push(first)
-        if (heap.length === 0) break
-        heap[0] = last
-        for (let index = 0; ;) {
-          const left = 2 * index + 1
-          const child = at(left + 1) < at(left) ? left + 1 : left
-          if (at(index) <= at(child)) break
-          swap(index, child)
-          index = child
-        }
-      }
-      return taken
+    /** Removes and returns at most `max` outcomes known by then, earliest first. */
+    takeKnown(byMs: number, max: number): LateOutcome[] {
+      const next = queue.findIndex(({ knownAtMs }) => knownAtMs > byMs)
+      return queue.splice(0, Math.min(next === -1 ? queue.length : next, max))
     },
-    waiting: () => heap.length,
+    waiting: () => queue.length,
   }
 }
 

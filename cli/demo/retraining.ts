@@ -1,4 +1,4 @@
-/** One retraining, from asking for it to what the offline gate says, told while it happens. */
+/** Runs one retraining and prints its progress up to the offline gate. */
 import { findEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
 import { findTraining, type Training } from '../../store/training/trainings.ts'
@@ -15,37 +15,37 @@ export interface Retrained {
 const pollMs = 300
 
 const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
-  opening: 'opening the retraining',
-  snapshot: 'taking the snapshot: what was known then',
-  validate: 'checking the data against its expectations',
-  train: 'training',
-  evaluate: 'comparing with the live champion on the same rows',
-  register: 'registering the version with its lineage',
-  release: 'opening the release',
-  ended: 'done',
+  opening: 'Starting',
+  snapshot: 'Loading data as of that time',
+  validate: 'Validating data',
+  train: 'Training',
+  evaluate: 'Evaluating against champion',
+  register: 'Registering the version',
+  release: 'Starting the release',
+  ended: 'Done',
 }
 
-/** Asks for a retraining as of a moment and follows it to its end. */
+/** Starts a retraining as of a time and follows it to its end. */
 export async function trainChallenger(world: DemoWorld, asOfMs: number): Promise<Retrained> {
   const { narrator, scheduler } = world
   const before = (await newest(world))?.id
   await scheduler.post(`/v1/models/${demoModel}/retrainings`, {
     as_of: new Date(asOfMs).toISOString(),
-    reason: 'the next chapter of the story',
+    reason: 'next chapter of the demo',
     policy: storyPolicy,
   })
-  narrator.tell(`${demoModel} is retrained on what was known on ${timeText(asOfMs)}.`)
+  narrator.print(`Retraining ${demoModel} on data as of ${timeText(asOfMs)}`)
   return followRetraining(world, async () => {
     const found = await newest(world)
     return found?.id === before ? undefined : found
   })
 }
 
-/** A retraining that was under way when the story was last left. */
+/** Follows a retraining that was running when the demo was stopped. */
 export async function finishRetraining(world: DemoWorld): Promise<Retrained | undefined> {
   const open = await newest(world)
   if (open === undefined || open.endedAt !== undefined) return undefined
-  world.narrator.tell('A retraining was under way; it goes on where it was.')
+  world.narrator.print('Continuing the interrupted retraining')
   return followRetraining(world, () => newest(world))
 }
 
@@ -70,7 +70,7 @@ async function followRetraining(
     }
   }
   const line = () => {
-    if (ended !== undefined) return trained(training, Date.now() - startedMs)
+    if (ended !== undefined) return trainingSummary(training, Date.now() - startedMs)
     const epoch = training?.epoch ?? 0
     if (progress.stage !== 'train' || epochs === 0) return `${sentences[progress.stage]} …`
     const loss = training?.curve.at(-1)?.loss
@@ -82,10 +82,10 @@ async function followRetraining(
   return { retraining: ended as unknown as Retraining, evaluation }
 }
 
-function trained(training: Training | undefined, ms: number): string {
+function trainingSummary(training: Training | undefined, ms: number): string {
   const losses = (training?.curve ?? []).map(({ loss }) => loss.toFixed(4))
-  if (losses.length === 0) return `ended after ${lapseText(ms)}`
-  return `trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${lapseText(ms)} in all)`
+  if (losses.length === 0) return `Ended after ${lapseText(ms)}`
+  return `Trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${lapseText(ms)} in total)`
 }
 
 async function newest({ store }: DemoWorld): Promise<Retraining | undefined> {

@@ -1,6 +1,6 @@
 /**
- * Everything the story acts with: people (each with a key of their own), the recorded flights as live traffic, and
- * eyes on Postgres. The acts go through the HTTP API and Temporal like anybody else; Postgres is only looked at.
+ * Opens the context of the demo: users with their keys, the recorded flights as live traffic, and read access to Postgres.
+ * The demo acts through the HTTP API and Temporal only.
  */
 import { Client, Connection } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -17,7 +17,7 @@ import { readProgress, writeProgress, type DemoProgress } from './progress.ts'
 import { startReplay, type Pace, type Replay } from './replay.ts'
 
 export const demoModel = 'flight-delay'
-/** Who asks for retrainings, and who approves: never the same. */
+/** Requester and approver must differ. */
 export const people = {
   scheduler: 'demo-scheduler',
   approver: 'demo-approver',
@@ -29,24 +29,24 @@ export interface DemoWorld {
   system: System
   store: Store
   temporal: Client
-  /** The API, as each of them. */
+  /** API clients of the users. */
   scheduler: ApiClient
   approver: ApiClient
   definition: ModelDefinition
   events: RecordedEvents
-  place: DemoProgress
-  /** The live traffic; there is none before the first champion. */
+  progress: DemoProgress
+  /** The live traffic; absent before the first champion. */
   replay?: Replay
-  /** Lets the traffic flow from the place where the story is, at this pace. */
+  /** Starts the traffic, or changes its rate. */
   flow(pace: Pace): Replay
-  /** Writes down where the story is: a stop may take Postgres away before the end. */
-  keepPlace(): Promise<void>
+  /** Stores the progress, because a stop may end Postgres before the demo. */
+  saveProgress(): Promise<void>
   close(): Promise<void>
 }
 
-/** Weeks pass in seconds between the acts, and each window is read with the two days that its features look back on. */
+/** Two days, as long as the lookback that each window also reads. */
 const eventWindowMs = 2 * 86_400_000
-/** How long an answer of the servers is waited for. */
+/** Connection timeout. */
 const temporalMs = 10_000
 
 export async function openWorld(system: System, narrator: Narrator): Promise<DemoWorld> {
@@ -58,7 +58,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
   })
   const temporal = new Client({ connection, namespace: config.temporal.namespace })
   const { definition } = await getModel(store, demoModel)
-  // A story that was ended in its last act has left its fault switched on.
+  // An interrupted demo may have left its fault active.
   await writeFaults(store, {})
   const events = await openEvents({
     definition,
@@ -77,22 +77,25 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
     approver: createClient({ url, key: await key(people.approver, 'approver') }),
     definition,
     events,
-    place: await readProgress(store),
+    progress: await readProgress(store),
     flow(pace) {
       if (world.replay === undefined)
         world.replay = startReplay({
           urls,
           key: trafficKey,
           model: demoModel,
-          events: events.from(world.place.replayedToMs),
+          events: events.from(world.progress.replayedToMs),
           pace,
         })
       else world.replay.pace(pace)
       return world.replay
     },
-    async keepPlace() {
-      world.place = { ...world.place, replayedToMs: world.replay?.nowMs() || world.place.replayedToMs }
-      await writeProgress(store, world.place)
+    async saveProgress() {
+      world.progress = {
+        ...world.progress,
+        replayedToMs: world.replay?.nowMs() || world.progress.replayedToMs,
+      }
+      await writeProgress(store, world.progress)
     },
     async close() {
       await world.replay?.stop()

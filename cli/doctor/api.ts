@@ -1,4 +1,4 @@
-/** Whether the API answers, and whether it is ready: its own golden rows are computed for that. */
+/** Checks that the API responds and is ready. Readiness includes its golden predictions. */
 import { broken, ok, type Finding } from './finding.ts'
 
 const askMs = 5_000
@@ -13,13 +13,13 @@ export async function checkAnswer(url: string): Promise<Finding> {
     return broken(
       'API',
       `${base} is not ready (${answer.status}${detail ? `: ${detail}` : ''})`,
-      'What is wrong below is usually why; its log says more.',
+      'Correct the problems below; the log of the API has more detail.',
     )
   } catch (error) {
     const cause = (error as { cause?: { code?: string; message?: string } }).cause
     return broken(
       'API',
-      `${base} does not answer (${cause?.code ?? cause?.message ?? (error as Error).message})`,
+      `${base} does not respond (${cause?.code ?? cause?.message ?? (error as Error).message})`,
       'Start it with `tenure up`, or correct TENURE_URL.',
     )
   }

@@ -1,7 +1,4 @@
-/**
- * Looks at everything that Tenure needs, whether it runs or not. A check never throws and never waits for ever: the more is
- * wrong, the more must still be said.
- */
+/** Runs every check, whether Tenure runs or not. A failing or hanging check never hides the others. */
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,14 +24,14 @@ import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedM
 import { checkParts } from './set-up.ts'
 import { checkTemporal } from './temporal.ts'
 
-/** Tells each finding as soon as it is there. `deep` starts an embedded database that does not run, to look into it. */
+/** Reports each finding at once. `deep` starts a stopped embedded database for its checks. */
 export async function examine({
   deep,
   verify,
   onFinding,
 }: {
   deep: boolean
-  /** Whether every cached file of the set-up is hashed again. */
+  /** Hash every cached file of the set-up again. */
   verify: boolean
   onFinding: (finding: Finding) => void
 }): Promise<Finding[]> {
@@ -43,35 +40,37 @@ export async function examine({
     all.push(...findings)
     findings.forEach(onFinding)
   }
-  /** What a check did not foresee is a finding as well. */
+  /** An unexpected error of a check becomes a finding. */
   const attempt = async (check: string, work: () => Promise<void> | void): Promise<void> => {
     try {
       await work()
     } catch (error) {
-      note(broken(check, (error as Error).message, 'Correct what is said, then look again.'))
+      note(broken(check, (error as Error).message, 'Correct the error, then run `tenure doctor` again.'))
     }
   }
   note(checkNode())
-  let scene: Scene | undefined
+  let target: Target | undefined
   await attempt('configuration', () => {
-    scene = sceneOf()
-    note(ok('configuration', `state in ${scene.stateDir}, ${scene.running ? 'runs' : 'does not run'} here`))
+    target = readTarget()
+    note(
+      ok('configuration', `state in ${target.stateDir}, ${target.running ? 'running' : 'not running'} here`),
+    )
   })
   const elsewhere = new Set<string>()
-  if (scene?.command.databaseUrl !== undefined) elsewhere.add('postgres')
-  if (scene?.command.temporalAddress !== undefined) elsewhere.add('temporal')
+  if (target?.command.databaseUrl !== undefined) elsewhere.add('postgres')
+  if (target?.command.temporalAddress !== undefined) elsewhere.add('temporal')
   await attempt('set-up', async () => note(...(await checkParts(elsewhere, { verify }))))
   await attempt('memory', () => note(checkMemory(), checkSharedMemory()))
   await attempt('locale', async () => note(await checkLocale()))
   await attempt('model files', async () => note(...(await checkModels())))
-  if (scene === undefined) return all
-  const known = scene
+  if (target === undefined) return all
+  const known = target
   await attempt('disk', () => {
     note(checkDisk('state', known.stateDir), checkDisk('artifacts', known.config.artifactRoot))
     note(checkDisk('the cache of the set-up', cacheDir()))
   })
   await attempt('ports', async () => {
-    if (!known.running) for (const port of usualPorts(known.command)) note(await checkPort(port))
+    if (!known.running) for (const port of defaultPorts(known.command)) note(await checkPort(port))
     const { url } = known
     if (url !== undefined) note(await checkAnswer(url))
   })
@@ -82,25 +81,25 @@ export async function examine({
       note(
         ...(await checkTemporal(known.config, { workersExpected: known.running || known.url !== undefined })),
       )
-    else note(skipped('temporal', 'it does not run; `tenure up` starts one'))
+    else note(skipped('temporal', 'Not running; `tenure up` starts it'))
   })
   return all
 }
 
-interface Scene {
+interface Target {
   command: CommandConfig
   config: Config
   stateDir: string
   /** Whether `tenure up` runs on this state. */
   running: boolean
-  /** Of the database, when there is one to be asked. */
+  /** Address of the database, if known. */
   databaseUrl?: string
   temporalKnown: boolean
-  /** Of the API, when one is known. */
+  /** Address of the API, if known. */
   url?: string
 }
 
-function sceneOf(): Scene {
+function readTarget(): Target {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
   const running = isClaimed(join(stateDir, 'supervisor.json'))
@@ -111,7 +110,7 @@ function sceneOf(): Scene {
   const config = readConfig(
     environmentWith({
       TENURE_STATE: stateDir,
-      // Only to read the rest by: without a database nothing is asked of it.
+      // A placeholder, so that the rest of the configuration can be read without a database.
       DATABASE_URL: databaseUrl ?? 'postgres://127.0.0.1/none',
       TEMPORAL_ADDRESS: temporalAddress,
     }),
@@ -127,22 +126,22 @@ function sceneOf(): Scene {
   }
 }
 
-interface Look {
+interface DatabaseCheck {
   deep: boolean
   note: (...findings: Finding[]) => void
 }
 
-async function examineDatabase(scene: Scene, { deep, note }: Look): Promise<void> {
-  const { databaseUrl, stateDir } = scene
-  if (databaseUrl !== undefined) return lookInto(scene, databaseUrl, note)
+async function examineDatabase(target: Target, { deep, note }: DatabaseCheck): Promise<void> {
+  const { databaseUrl, stateDir } = target
+  if (databaseUrl !== undefined) return checkDatabase(target, databaseUrl, note)
   const data = checkDataDirectory(stateDir, embeddedMajor())
   note(data)
   if (!deep || data.state !== 'ok' || !existsSync(join(stateDir, 'postgres', 'PG_VERSION')))
-    return note(skipped('database', 'it does not run; `tenure doctor --deep` starts it for a look'))
+    return note(skipped('database', 'Not running; `tenure doctor --deep` starts it for the check'))
   const place = await openInstallation({ make: false })
   try {
-    // It is opened as its owner, as whom no process works: what that role may do tells nothing.
-    await lookInto(scene, place.databaseUrl, (...findings) =>
+    // Opened as the owner, a role that no process uses, so its privileges say nothing about the audit.
+    await checkDatabase(target, place.databaseUrl, (...findings) =>
       note(...findings.filter(({ check }) => check !== 'audit')),
     )
   } finally {
@@ -150,10 +149,10 @@ async function examineDatabase(scene: Scene, { deep, note }: Look): Promise<void
   }
 }
 
-async function lookInto(
-  { config, running, url }: Scene,
+async function checkDatabase(
+  { config, running, url }: Target,
   databaseUrl: string,
-  note: Look['note'],
+  note: DatabaseCheck['note'],
 ): Promise<void> {
   const { artifactRoot, signingKey } = config
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
@@ -170,7 +169,7 @@ function embeddedMajor(): number {
   return Number(/(\d+)/.exec(text)?.[1] ?? 0)
 }
 
-function usualPorts({ ports, databaseUrl, temporalAddress }: CommandConfig) {
+function defaultPorts({ ports, databaseUrl, temporalAddress }: CommandConfig) {
   return [
     { what: 'the API', port: ports.api, variable: 'TENURE_PORT' },
     ...(databaseUrl === undefined

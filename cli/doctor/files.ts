@@ -1,4 +1,4 @@
-/** What lies in files: the artifact store, the artifacts of the champions, the key that vouches for them, the model files. */
+/** Checks files: the artifact store, the champions' artifacts, the signing key and the model files. */
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
@@ -13,17 +13,17 @@ export function checkRoot(root: string): Finding {
   try {
     mkdirSync(root, { recursive: true })
     accessSync(root, constants.R_OK | constants.W_OK | constants.X_OK)
-    return ok('artifacts', `${root} can be written`)
+    return ok('artifacts', `${root} is writable`)
   } catch (error) {
     return broken(
       'artifacts',
-      `${root} cannot be written (${(error as NodeJS.ErrnoException).code})`,
-      'Give this user the directory, or name another one with TENURE_ARTIFACTS.',
+      `${root} is not writable (${(error as NodeJS.ErrnoException).code})`,
+      'Make it writable for this user, or set TENURE_ARTIFACTS.',
     )
   }
 }
 
-/** Opens the key only where there is one: looking must not make it. */
+/** Checks an existing key. A missing key must not be created by a check. */
 export async function checkKey(
   file: string,
   { versions }: { versions: number },
@@ -32,11 +32,11 @@ export async function checkKey(
     return {
       finding:
         versions === 0
-          ? ok('signing key', `none yet; the first start makes ${file}`)
+          ? ok('signing key', `none yet; the first start creates ${file}`)
           : broken(
               'signing key',
-              `${file} is not there, and ${versions} version(s) are signed with it`,
-              'Put it back from where it is kept. When it is lost: restore a backup with --re-sign.',
+              `${file} is missing, but ${versions} versions are signed with it`,
+              'Restore it from its copy. If it is lost, restore a backup with --re-sign.',
             ),
     }
   try {
@@ -45,7 +45,7 @@ export async function checkKey(
     return {
       signer,
       finding: open
-        ? warning('signing key', `${file} can be read by others`, `chmod 600 ${file}`)
+        ? warning('signing key', `${file} is readable by other users`, `Run: chmod 600 ${file}`)
         : ok('signing key', file),
     }
   } catch (error) {
@@ -53,18 +53,18 @@ export async function checkKey(
       finding: broken(
         'signing key',
         (error as Error).message,
-        'Put the key of this installation there, in PEM.',
+        'Replace it with the key of this installation, in PEM.',
       ),
     }
   }
 }
 
-/** Reads every byte of each champion, as a replica will. */
+/** Reads and verifies every byte of each champion. */
 export async function checkChampions(
   champions: readonly ChampionFacts[],
   { root, signer }: { root: string; signer: Signer | undefined },
 ): Promise<Finding[]> {
-  if (champions.length === 0) return [skipped('champions', 'there is none yet')]
+  if (champions.length === 0) return [skipped('champions', 'no champion yet')]
   const artifacts = openArtifacts(root)
   const findings: Finding[] = []
   for (const { model, version, artifactDigest, signature } of champions) {
@@ -78,15 +78,13 @@ export async function checkChampions(
           'champions',
           `${version} cannot be loaded: ${(error as Error).message}`,
           untrusted
-            ? 'Set TENURE_SIGNING_KEY to the key of the installation that has registered it.'
-            : `Put the file back from a backup, or \`tenure rollback ${model}\`; check that TENURE_ARTIFACTS is right.`,
+            ? 'Set TENURE_SIGNING_KEY to the key of the installation that registered it.'
+            : `Restore the file from a backup, or run \`tenure rollback ${model}\`; check TENURE_ARTIFACTS.`,
         ),
       )
     }
   }
-  return findings.length > 0
-    ? findings
-    : [ok('champions', `${champions.length} artifact(s) are there, byte by byte`)]
+  return findings.length > 0 ? findings : [ok('champions', `${champions.length} artifacts verified`)]
 }
 
 export async function checkModels(directory?: string): Promise<Finding[]> {
@@ -97,31 +95,28 @@ export async function checkModels(directory?: string): Promise<Finding[]> {
       broken(
         'model files',
         `models/${file}: ${issues.slice(0, 3).join('; ')}`,
-        'Correct it, then `tenure models sync`.',
+        'Correct it, then run `tenure models sync`.',
       ),
     ),
     ...(models.length + faulty.length === 0
-      ? [warning('model files', 'there is none', 'Write one: models/iris.ts is a short example.')]
+      ? [warning('model files', 'no model file', 'Write one; models/iris.ts is a short example.')]
       : []),
   ]
 }
 
-/** The data that an earlier embedded Postgres has left: another major version cannot read it. */
+/** Compares the version of the embedded data with that of the binary: another major version cannot read it. */
 export function checkDataDirectory(stateDir: string, major: number): Finding {
   const file = join(stateDir, 'postgres', 'PG_VERSION')
-  if (!existsSync(file)) return ok('embedded Postgres', 'no data yet; the first start makes it')
+  if (!existsSync(file)) return ok('embedded Postgres', 'no data yet; the first start creates it')
   try {
     const found = Number(readFileSync(file, 'utf8').trim())
     if (found === major) return ok('embedded Postgres', `data of version ${found} in ${stateDir}`)
     return broken(
       'embedded Postgres',
-      `its data is of version ${found}, its program of version ${major}`,
-      'Back up with the build that made it (`tenure backup`), move the directory away, and restore with this one.',
+      `data of version ${found}, binary of version ${major}`,
+      'Run `tenure backup` with the old build, move the directory, and restore with this build.',
     )
   } catch (error) {
-    return skipped(
-      'embedded Postgres',
-      `its data may not be looked at (${(error as NodeJS.ErrnoException).code})`,
-    )
+    return skipped('embedded Postgres', `data not readable (${(error as NodeJS.ErrnoException).code})`)
   }
 }

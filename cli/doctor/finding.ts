@@ -1,21 +1,21 @@
-/** What a check has found. Each says what it looked at also when it is well: a check that says nothing could be one that did nothing. */
+/** Defines the result of a check. A passing check also reports, so that a check that did not run is noticed. */
 
 export type FindingState =
-  /** As it should be. */
+  /** Passed. */
   | 'ok'
-  /** It works, and somebody should look at it. */
+  /** Works, but needs attention. */
   | 'warning'
-  /** It does not work, or will not. */
+  /** Does not work, or will fail. */
   | 'broken'
-  /** It could not be looked at, because of something else that is said. */
+  /** Not checked, because of another finding. */
   | 'skipped'
 
 export interface Finding {
-  /** Of what, in one or two words. */
+  /** Subject, in one or two words. */
   check: string
   state: FindingState
   found: string
-  /** What to do now; with everything but `ok` and `skipped`. */
+  /** The remedy; absent for `ok` and `skipped`. */
   next?: string
 }
 

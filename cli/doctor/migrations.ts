@@ -1,36 +1,33 @@
-/** Whether the schema is that of this build. A process on another one fails at the first statement that names what is not there. */
+/** Checks that the schema is that of this build. */
 import type { MigrationFacts } from '../../store/database/migration-status.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 
 export function findingsOfMigrations({ begun, pending, unknown, edited }: MigrationFacts): Finding[] {
-  if (!begun)
-    return [
-      warning('migrations', 'the database is empty', '`tenure up` brings it to the schema of this build.'),
-    ]
+  if (!begun) return [warning('migrations', 'the database is empty', 'Run `tenure up` to create the schema.')]
   const findings: Finding[] = []
   if (unknown.length > 0)
     findings.push(
       broken(
         'migrations',
-        `a newer Tenure has run ${unknown.join(', ')}, which this build does not know`,
-        'Update this checkout, or restore the backup from before that update.',
+        `a newer Tenure has run ${unknown.join(', ')}, unknown to this build`,
+        'Update this checkout, or restore a backup from before that update.',
       ),
     )
   if (pending.length > 0)
     findings.push(
       broken(
         'migrations',
-        `${pending.join(', ')} ${pending.length === 1 ? 'has' : 'have'} not run: the schema is older than this build`,
-        'Start again with `tenure up`, or start a control worker: both migrate first.',
+        `pending migrations: ${pending.join(', ')}`,
+        'Restart with `tenure up`, or start a control worker; both migrate first.',
       ),
     )
   if (edited.length > 0)
     findings.push(
       broken(
         'migrations',
-        `the file of ${edited.join(', ')} is not the one that was run`,
-        'Put the files back (git checkout -- migrations) and write what is to change into a further one.',
+        `edited after they ran: ${edited.join(', ')}`,
+        'Restore the files (git checkout -- migrations) and add a new migration.',
       ),
     )
-  return findings.length > 0 ? findings : [ok('migrations', 'the schema is that of this build')]
+  return findings.length > 0 ? findings : [ok('migrations', 'up to date')]
 }

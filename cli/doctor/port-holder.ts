@@ -1,9 +1,9 @@
-/** Who listens on a port, as the kernel tells it: from the socket's number to the process that has it open. */
+/** Finds the process that listens on a port, by the socket inodes in /proc. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 const listening = '0A'
 
-/** `process 4711 (postgres)`; undefined when it belongs to somebody whose processes may not be looked into. */
+/** `process 4711 (postgres)`; undefined for a process of another user. */
 export function holderOf(port: number): string | undefined {
   const sockets = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) => socketsIn(path, port)))
   if (sockets.size === 0) return undefined

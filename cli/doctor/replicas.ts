@@ -1,4 +1,4 @@
-/** Whether anybody answers predictions, and whether all of them follow the same routing. */
+/** Checks that replicas are alive and follow the same routing. */
 import type { ReplicaFacts } from '../../store/maintenance/diagnostics.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
@@ -8,10 +8,10 @@ export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: b
       running
         ? broken(
             'replicas',
-            'none is alive: nobody answers predictions',
-            'Look for its last lines in the log; `tenure status` says where.',
+            'no replica is alive, so no predictions are served',
+            'Read the last lines of the replica in the log.',
           )
-        : skipped('replicas', 'none is alive; nothing runs'),
+        : skipped('replicas', 'Not running'),
     ]
   const epochs = new Set(replicas.flatMap((each) => each.epochs))
   const behind = replicas.filter((each) => each.behind.length > 0)
@@ -19,21 +19,21 @@ export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: b
     ...behind.map(({ id, host, behind: issues }) =>
       warning(
         'replicas',
-        `${id} on ${host} does not follow: ${issues.slice(0, 3).join('; ')}`,
-        'It follows within seconds, or its log says why not. Release stages wait for it.',
+        `${id} on ${host} lags behind: ${issues.slice(0, 3).join('; ')}`,
+        'If it does not catch up within seconds, read its log. Release stages wait for it.',
       ),
     ),
     ...(epochs.size > 1
       ? [
           broken(
             'replicas',
-            `they follow routing of ${epochs.size} epochs (${[...epochs].join(', ')}): the database was put back under some of them`,
-            'Run `tenure restore --after-point-in-time`; restart the replicas that do not follow then.',
+            `replicas follow routing of ${epochs.size} epochs (${[...epochs].join(', ')}): the database was restored while they ran`,
+            'Run `tenure restore --after-point-in-time`, then restart the replicas that still lag behind.',
           ),
         ]
       : []),
     ...(behind.length === 0 && epochs.size <= 1
-      ? [ok('replicas', `${replicas.length} alive, all of one routing`)]
+      ? [ok('replicas', `${replicas.length} alive, all on the same routing`)]
       : []),
   ]
 }

@@ -1,19 +1,16 @@
-/**
- * The schedules, and how often a time of theirs has come to nothing because the run before was not over yet, or because Temporal
- * was away. A skipped run leaves no other trace: a model that is never retrained on time would look like one that is.
- */
+/** Counts the skipped and missed runs of every schedule, because a skipped run leaves no other trace. */
 import type { Connection } from '@temporalio/client'
 import { ok, warning, type Finding } from './finding.ts'
 
-/** So many are looked at; an installation with more of them has its own ways to look. */
-const mostSchedules = 200
+/** Schedules examined at most. */
+const maxSchedules = 200
 
 export interface Scheduled {
   id: string
   begun: number
-  /** Times at which the run before was not over. */
+  /** Runs skipped because the previous run was not over. */
   overlapped: number
-  /** Times that lay too far back when Temporal was there again. */
+  /** Runs outside the catch-up window after an outage of Temporal. */
   missed: number
 }
 
@@ -21,10 +18,10 @@ export async function listSchedules(
   { workflowService }: Connection,
   namespace: string,
 ): Promise<Scheduled[]> {
-  const { schedules } = await workflowService.listSchedules({ namespace, maximumPageSize: mostSchedules })
+  const { schedules } = await workflowService.listSchedules({ namespace, maximumPageSize: maxSchedules })
   const ids = (schedules ?? []).flatMap(({ scheduleId }) => scheduleId ?? []).sort()
   const described = ids.map(async (id) => {
-    // One that is removed meanwhile is none.
+    // The schedule may be deleted meanwhile.
     const found = await workflowService
       .describeSchedule({ namespace, scheduleId: id })
       .catch((error: { code?: unknown }) => {
@@ -46,16 +43,16 @@ export function findingOfSchedules(schedules: readonly Scheduled[]): Finding {
   const said = schedules.flatMap(({ id, begun, overlapped, missed }) => {
     const skipped = [
       ...(overlapped > 0 ? [`${overlapped} skipped while one ran`] : []),
-      ...(missed > 0 ? [`${missed} missed while Temporal was away`] : []),
+      ...(missed > 0 ? [`${missed} missed while Temporal was down`] : []),
     ]
-    return skipped.length === 0 ? [] : [`${id}: ${[`${begun} begun`, ...skipped].join(', ')}`]
+    return skipped.length === 0 ? [] : [`${id}: ${[`${begun} started`, ...skipped].join(', ')}`]
   })
-  const found = said.length === 0 ? `${schedules.length} of them, no run was skipped` : said.join('; ')
+  const found = said.length === 0 ? `no skipped run (schedules: ${schedules.length})` : said.join('; ')
   const crowded = schedules.filter(({ begun, overlapped }) => overlapped > begun).map(({ id }) => id)
   if (crowded.length === 0) return ok('schedules', found)
   return warning(
     'schedules',
     found,
-    `${crowded.join(', ')} asks more often than a run takes: make it rarer in the model file, or start more workers.`,
+    `Lengthen the interval of ${crowded.join(', ')} in the model file, or start more workers: a run takes longer than the interval.`,
   )
 }

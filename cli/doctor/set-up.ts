@@ -1,4 +1,4 @@
-/** What the set-up has brought, as it tells itself: the packages, TensorFlow with its addon, Temporal, Postgres. */
+/** Checks the parts of the set-up by its own report: packages, TensorFlow, Temporal and Postgres. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -6,7 +6,7 @@ import { checkout } from '../../temporal.config.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 
 const run = promisify(execFile)
-const mostOutput = 4_000_000
+const maxOutputBytes = 4_000_000
 
 interface PartReport {
   name: string
@@ -15,10 +15,7 @@ interface PartReport {
   remedy?: string
 }
 
-/**
- * Where servers of somebody else are used, those of the set-up are not needed. `verify` hashes each cached file, where its size
- * and time are looked at otherwise.
- */
+/** Checks all parts but those in `without`. `verify` hashes each cached file instead of comparing its size and time. */
 export async function checkParts(
   without: ReadonlySet<string>,
   { verify }: { verify: boolean },
@@ -28,17 +25,13 @@ export async function checkParts(
     const script = join(checkout, 'scripts/setup.mjs')
     const { stdout } = await run(process.execPath, [script, '--report', ...(verify ? ['--verify'] : [])], {
       timeout: verify ? 300_000 : 60_000,
-      maxBuffer: mostOutput,
+      maxBuffer: maxOutputBytes,
     })
     parts = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as PartReport[]
   } catch (error) {
     const why = (error as { stderr?: string }).stderr?.trim() || (error as Error).message
     return [
-      broken(
-        'set-up',
-        `the set-up cannot say what is there: ${why}`,
-        'Run `npm run setup` and read what it says.',
-      ),
+      broken('set-up', `the set-up report failed: ${why}`, 'Run `npm run setup` and follow its output.'),
     ]
   }
   return parts.filter(({ name }) => !without.has(name)).map(findingOfPart)
@@ -51,15 +44,15 @@ export function findingOfPart({ name, fault, lacks = [], remedy = '' }: PartRepo
   if (fault !== undefined && lack !== '')
     return broken(
       check,
-      `${fault}, and to make it this machine lacks ${lack}`,
-      `${install}, then \`npm run setup\`.`,
+      `${fault}; to build it, this machine lacks ${lack}`,
+      `${install}, then run \`npm run setup\`.`,
     )
   if (fault !== undefined) return broken(check, fault, 'Run `npm run setup`.')
   if (lack !== '')
     return warning(
       check,
-      `in place; to make it again this machine lacks ${lack}`,
+      `installed; to rebuild it, this machine lacks ${lack}`,
       `Before the next update: ${install}`,
     )
-  return ok(check, 'in place')
+  return ok(check, 'installed')
 }

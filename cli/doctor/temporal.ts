@@ -1,4 +1,4 @@
-/** Temporal: whether it answers, knows our namespace and search attributes, keeps its schedules, and whether workers ask it for work. */
+/** Checks Temporal: connection, namespace, search attributes, schedules and worker polls. */
 import { Connection } from '@temporalio/client'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
@@ -6,8 +6,8 @@ import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingOfSchedules, listSchedules } from './schedules.ts'
 
 const askMs = 5_000
-/** A worker asks at least once in a minute; one that was not heard of for longer is gone. */
-const heardMs = 90_000
+/** A worker polls at least once a minute. */
+const pollerTimeoutMs = 90_000
 /** `TASK_QUEUE_TYPE_WORKFLOW` and `TASK_QUEUE_TYPE_ACTIVITY` of Temporal's protocol, and gRPC's `NOT_FOUND`. */
 const kinds = { workflows: 1, activities: 2 } as const
 const notFound = 5
@@ -24,8 +24,8 @@ export async function checkTemporal(
     return [
       broken(
         'temporal',
-        `Temporal does not answer at ${address} (${oneLine(error)})`,
-        'Start it, correct TEMPORAL_ADDRESS, or leave it out: `tenure up` then starts a server of its own.',
+        `Temporal does not respond at ${address} (${oneLine(error)})`,
+        'Start it, correct TEMPORAL_ADDRESS, or unset it so that `tenure up` starts its own.',
       ),
     ]
   }
@@ -41,19 +41,19 @@ export async function checkTemporal(
           ? broken(
               'temporal',
               `${address} has no namespace ${namespace}`,
-              `Correct TEMPORAL_NAMESPACE, or make it: temporal operator namespace create --namespace ${namespace}`,
+              `Correct TEMPORAL_NAMESPACE, or run: temporal operator namespace create --namespace ${namespace}`,
             )
           : broken(
               'temporal',
-              `${address} does not let us look into ${namespace} (${oneLine(missing)})`,
+              `access to ${namespace} at ${address} failed (${oneLine(missing)})`,
               'Check TEMPORAL_API_KEY and TEMPORAL_TLS_*.',
             ),
       ]
-    const findings = [ok('temporal', `${address} answers, namespace ${namespace}`)]
+    const findings = [ok('temporal', `${address} responds, namespace ${namespace}`)]
     findings.push(await checkAttributes(connection, namespace, ask))
     findings.push(
       await ask(() => listSchedules(connection, namespace)).then(findingOfSchedules, (error: unknown) =>
-        warning('schedules', `they cannot be looked at (${oneLine(error)})`, 'Look again in a moment.'),
+        warning('schedules', `not readable (${oneLine(error)})`, 'Run `tenure doctor` again in a moment.'),
       ),
     )
     for (const [name, queue, kind] of [
@@ -65,7 +65,11 @@ export async function checkTemporal(
         await ask(() => pollersOf(connection, { namespace, queue, kind })).then(
           (count) => findingOfPollers({ name, queue, kind, count, workersExpected }),
           (error: unknown) =>
-            broken('workers', `${queue} cannot be looked at (${oneLine(error)})`, 'Look again in a moment.'),
+            broken(
+              'workers',
+              `${queue} is not readable (${oneLine(error)})`,
+              'Run `tenure doctor` again in a moment.',
+            ),
         ),
       )
     return merged(findings)
@@ -87,14 +91,14 @@ async function checkAttributes(
     if (missing.length === 0) return ok('search attributes', searchAttributes.join(', '))
     return broken(
       'search attributes',
-      `${namespace} has no ${missing.join(', ')}: workflows that set them would stand still`,
-      `\`tenure up\` makes them, or: ${missing.map((name) => `temporal operator search-attribute create --namespace ${namespace} --name ${name} --type Keyword`).join(' && ')}`,
+      `${namespace} lacks ${missing.join(', ')}, so workflows that set them would block`,
+      `Run \`tenure up\`, or: ${missing.map((name) => `temporal operator search-attribute create --namespace ${namespace} --name ${name} --type Keyword`).join(' && ')}`,
     )
   } catch (error) {
     return warning(
       'search attributes',
-      `they cannot be looked at (${oneLine(error)})`,
-      'Ask whoever runs the cluster for them.',
+      `not readable (${oneLine(error)})`,
+      'Ask the operator of the cluster to create them.',
     )
   }
 }
@@ -110,7 +114,7 @@ async function pollersOf(
   })
   const heard = (pollers ?? []).filter(({ lastAccessTime }) => {
     const seconds = Number(lastAccessTime?.seconds ?? 0)
-    return Date.now() - seconds * 1_000 < heardMs
+    return Date.now() - seconds * 1_000 < pollerTimeoutMs
   })
   return heard.length
 }
@@ -124,16 +128,16 @@ interface Polled {
 }
 
 export function findingOfPollers({ name, queue, kind, count, workersExpected }: Polled): Finding {
-  const found = `${count} ask for ${kind} on ${queue}`
+  const found = `${count} polling ${queue} for ${kind}`
   if (count > 0) return ok('workers', found)
   const variable = name === 'control' ? 'TENURE_CONTROL_QUEUE' : 'TENURE_TRAIN_QUEUE'
-  const next = `Start one: node scripts/launch.mjs activities/worker.ts ${name}. One that runs asks on another queue: compare ${variable}.`
+  const next = `Start one: node scripts/launch.mjs activities/worker.ts ${name}. If one runs, compare ${variable}: it may poll another queue.`
   return workersExpected
-    ? broken('workers', `nobody asks for ${kind} on ${queue}`, next)
-    : warning('workers', `nobody asks for ${kind} on ${queue}; nothing runs`, next)
+    ? broken('workers', `no worker polls ${queue} for ${kind}`, next)
+    : warning('workers', `no worker polls ${queue} for ${kind}; Tenure is not running`, next)
 }
 
-/** What is well in one line. */
+/** Joins the passed worker checks in one line. */
 function merged(findings: readonly Finding[]): Finding[] {
   const well = findings.filter(({ check, state }) => check === 'workers' && state === 'ok')
   const rest = findings.filter((each) => !well.includes(each))

@@ -1,7 +1,4 @@
-/**
- * A real Postgres 18 on loopback, from the binaries that npm brought. It holds the truth of the whole house, so it is
- * the genuine server with all its durability; a substitute in memory lost notifications and COPY when it was tried.
- */
+/** Runs Postgres 18 on loopback from the binaries of an npm package, with full durability. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import {
@@ -21,24 +18,24 @@ import {
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './binaries.ts'
-import { expectFree, freePort, spawnProcess, whenReady } from './process.ts'
+import { requireFreePort, freePort, spawnProcess, whenReady } from './process.ts'
 import type { ProcessSpec } from './process.ts'
 import { serverUser } from './state-dir.ts'
 
 export interface PostgresOptions {
-  /** Its files; kept and used again by the next start. Below it only Postgres' user may look. */
+  /** Data directory, reused by the next start and readable by the user of Postgres only. */
   dataDir: string
-  /** A free one unless given. */
+  /** Default: a free port. */
   port?: number
-  /** Off only in tests: fewer flushes to disk, no password, more connections. */
+  /** Off in tests only: no fsync, no password, more connections. */
   durable?: boolean
   log?: (line: string) => void
 }
 
 export interface PostgresServer extends ProcessSpec {
-  /** Of the owner, who migrates. */
+  /** Connects as the owner, who migrates. */
   url: string
-  /** The password of the role of the processes; absent where none is asked for. */
+  /** Password of the role of the processes; absent without authentication. */
   applicationPassword?: string
   port: number
 }
@@ -52,10 +49,10 @@ export interface RunningPostgres {
 
 const NAME = 'tenure'
 const COPY_ROOT = '/var/lib/tenure'
-/** How long the processes of a killed server may need to notice that their parent is gone. */
+/** Time for the helpers of a killed server to end. */
 const ORPHANS_MS = 10_000
 
-/** Room for several API replicas and workers on two cores; every row that was acknowledged is on the disk. */
+/** Sized for several API replicas and workers on two cores; acknowledged rows are durable. */
 const SETTINGS = {
   max_connections: '120',
   shared_buffers: '128MB',
@@ -65,12 +62,12 @@ const SETTINGS = {
   log_timezone: 'UTC',
   log_line_prefix: '',
   log_checkpoints: 'off',
-  // The details of an error are the rows that it was about.
+  // Error details contain row values.
   log_error_verbosity: 'terse',
   unix_socket_directories: '',
 }
 
-/** For the throw-away servers of tests; nothing in them outlives the run. */
+/** For servers of tests, whose data is discarded. */
 const FAST = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', max_connections: '200' }
 
 /** Starts it and waits until it serves. */
@@ -95,13 +92,13 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   }
 }
 
-/** Makes the data directory when there is none and says how to run the server, for `startPostgres` and the supervisor. */
+/** Creates the data directory if needed and returns the process to run, for `startPostgres` and the supervisor. */
 export async function planPostgres(options: PostgresOptions): Promise<PostgresServer> {
   const { dataDir, durable = true } = options
   const user = serverUser()
   const native = readableBinaries(readParts().postgres, user)
   const password = initialise({ native, dataDir, durable, user })
-  if (options.port !== undefined) await expectFree(options.port, 'Postgres', 1_000)
+  if (options.port !== undefined) await requireFreePort(options.port, 'Postgres', 1_000)
   const port = options.port ?? (await freePort())
   const settings = {
     ...SETTINGS,
@@ -126,8 +123,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
 }
 
 /**
- * The binaries at a place where the server's user can run them. A checkout below a closed directory such as /root is
- * copied from, once; the copy is named by its origin's version and renamed into place, so it is whole or absent.
+ * Returns binaries that the server's user can run. Those of a checkout below a private directory such as /root are copied once
+ * and renamed into place, so that the copy is complete or absent.
  */
 function readableBinaries(native: string, user: number | undefined): string {
   if (runs(native, user)) return native
@@ -146,13 +143,13 @@ function readableBinaries(native: string, user: number | undefined): string {
   if (runs(copy, user)) return copy
   throw new DomainError(
     'configuration_invalid',
-    `the user nobody cannot run ${copy}/bin/postgres; is ${COPY_ROOT} mounted noexec?`,
+    `the user "nobody" cannot run ${copy}/bin/postgres; check whether ${COPY_ROOT} is mounted noexec`,
   )
 }
 
 function runs(native: string, user: number | undefined): boolean {
-  const who = user === undefined ? {} : { uid: user, gid: user }
-  return spawnSync(join(native, 'bin', 'postgres'), ['--version'], { cwd: '/', ...who }).status === 0
+  const identity = user === undefined ? {} : { uid: user, gid: user }
+  return spawnSync(join(native, 'bin', 'postgres'), ['--version'], { cwd: '/', ...identity }).status === 0
 }
 
 function openToAll(directory: string): void {
@@ -171,13 +168,13 @@ interface Initialise {
 }
 
 /**
- * Creates the data directory beside its final name and renames it, so an interrupted start leaves nothing half-made.
- * Returns the password; it lies inside the data directory, which only the server's user and root can enter.
+ * Creates the data directory under a draft name and renames it, so that an interrupted start leaves no partial directory.
+ * Returns the password, which is stored inside the directory.
  */
 function initialise({ native, dataDir, durable, user }: Initialise): string | undefined {
   const secret = join(dataDir, 'tenure.password')
   if (existsSync(join(dataDir, 'PG_VERSION'))) return durable ? readFileSync(secret, 'utf8') : undefined
-  const who = user === undefined ? {} : { uid: user, gid: user }
+  const identity = user === undefined ? {} : { uid: user, gid: user }
   const draft = `${dataDir}.new`
   rmSync(draft, { recursive: true, force: true })
   mkdirSync(draft, { recursive: true, mode: 0o700 })
@@ -191,7 +188,7 @@ function initialise({ native, dataDir, durable, user }: Initialise): string | un
     '-D',
     draft,
   ]
-  execFileSync(join(native, 'bin', 'initdb'), initdb, { cwd: '/', stdio: 'pipe', ...who })
+  execFileSync(join(native, 'bin', 'initdb'), initdb, { cwd: '/', stdio: 'pipe', ...identity })
   const password = durable ? randomBytes(24).toString('hex') : undefined
   const statements = [
     `create database ${NAME}`,
@@ -201,7 +198,7 @@ function initialise({ native, dataDir, durable, user }: Initialise): string | un
     cwd: '/',
     input: statements.map((statement) => `${statement};\n`).join(''),
     stdio: 'pipe',
-    ...who,
+    ...identity,
   })
   const method = durable ? 'scram-sha-256' : 'trust'
   writeOwned(join(draft, 'pg_hba.conf'), `host all all 127.0.0.1/32 ${method}\n`, user)
@@ -211,7 +208,7 @@ function initialise({ native, dataDir, durable, user }: Initialise): string | un
   return password
 }
 
-/** The address of the owner on a server that runs on this data; absent where this user may not know the password. */
+/** The owner's address of a running server; absent if this user cannot read the password. */
 export function embeddedOwnerUrl(dataDir: string, port: number): string | undefined {
   try {
     const password = readFileSync(join(dataDir, 'tenure.password'), 'utf8')
@@ -221,7 +218,7 @@ export function embeddedOwnerUrl(dataDir: string, port: number): string | undefi
   }
 }
 
-/** Kept beside the owner's, where only the server's user and root can look; made at the first start that asks for it. */
+/** Reads the password of the processes' role; the first start creates it. */
 function applicationPassword(dataDir: string, user: number | undefined): string {
   const secret = join(dataDir, 'tenure.app.password')
   if (!existsSync(secret)) writeOwned(secret, randomBytes(24).toString('hex'), user)
@@ -234,9 +231,8 @@ function writeOwned(path: string, text: string, user: number | undefined): void 
 }
 
 /**
- * After kill -9 the server's helpers live on for a moment and hold its shared memory; a new server refuses to start
- * beside them. Every Postgres process stands in its data directory, which is how they are found. A server that is
- * still whole belongs to somebody and is left alone.
+ * Waits for the helpers of a killed server, then kills them: they hold its shared memory, so that a new server refuses to
+ * start. They are found by their working directory. Throws `configuration_invalid` while the server itself runs.
  */
 async function clearLeftovers(dataDir: string): Promise<void> {
   const postmaster = Number(pidFile(dataDir)[0])
@@ -267,7 +263,7 @@ function processesIn(directory: string): number[] {
     })
 }
 
-/** What the server writes into its pid file about itself, the same that `pg_ctl -w` waits for. */
+/** The status in the pid file of the server, as `pg_ctl -w` reads it. */
 function statusOf(dataDir: string, pid: number): string | undefined {
   const lines = pidFile(dataDir)
   return Number(lines[0]) === pid ? lines[7]?.trim() : undefined

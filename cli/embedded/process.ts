@@ -1,7 +1,6 @@
 /**
- * Starts one process so that it can be ended for certain: in a group of its own, which is signalled as a whole, and
- * tied to its parent by the kernel, so that a parent killed with -9 takes it along. Without the tie a crashed
- * `tenure up` would leave servers behind that hold the ports and the data of the next one.
+ * Starts a process in its own group, tied to its parent by the kernel, so that a killed `tenure up` leaves no servers that hold
+ * its ports and data.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -16,20 +15,20 @@ export interface ProcessSpec {
   name: string
   command: string
   args: string[]
-  /** Added to the environment of this process. */
+  /** Added to the environment of the parent. */
   env?: Record<string, string>
   cwd?: string
-  /** Open files that it is handed down, from number 3 on: sockets that outlive it. */
+  /** Open sockets to inherit, as file descriptors from 3 on. */
   inherits?: readonly object[]
   /** User and group to run as, for the servers that refuse root. */
   userId?: number
-  /** Asks it to end in its own clean way; SIGTERM unless told otherwise. */
+  /** Signal for a clean stop; SIGTERM by default. */
   stopSignal?: NodeJS.Signals
-  /** How long the clean way may take before SIGKILL. */
+  /** Time for a clean stop before SIGKILL. */
   graceMs?: number
-  /** Clears what a killed predecessor left behind; awaited before each start. */
+  /** Cleans up after a killed predecessor; awaited before each start. */
   prepare?: () => Promise<void>
-  /** Resolves once the process serves; polled by `whenReady`, so it may simply throw or answer false until then. */
+  /** Whether the process serves. Polled by `whenReady`; an error counts as false. */
   isReady?: (pid: number) => Promise<boolean>
 }
 
@@ -43,13 +42,13 @@ export interface RunningProcess {
   exited: Promise<Exit>
   /** Signals the whole group. */
   kill(signal: NodeJS.Signals): void
-  /** Asks the leader for the clean way; after the grace, and for what the leader left of its group, comes SIGKILL. */
+  /** Stops the leader cleanly, then kills the rest of its group. */
   stop(): Promise<Exit>
 }
 
 const READY_POLL_MS = 25
 const DEFAULT_GRACE_MS = 10_000
-/** Part of Debian's base system; asks the kernel to signal the process when its parent dies. */
+/** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
 const TIE = '/usr/bin/setpriv'
 
 export async function spawnProcess(
@@ -78,7 +77,7 @@ export async function spawnProcess(
     try {
       process.kill(-pid, signal)
     } catch {
-      // Nobody of the group is left, which is what the signal was to bring about.
+      // The group has ended already.
     }
   }
   return {
@@ -96,7 +95,7 @@ export async function spawnProcess(
   }
 }
 
-/** Waits until the process serves. Rejects when it ends first or when `timeoutMs` has passed. */
+/** Waits until the process serves. Rejects if it ends first or after `timeoutMs`. */
 export async function whenReady(
   spec: ProcessSpec,
   { pid, exited }: RunningProcess,
@@ -114,7 +113,7 @@ export async function whenReady(
   }
 }
 
-/** When a process started, in ticks since boot; absent when there is no such process, or only its unburied rest. */
+/** Start time of a process, in ticks since boot; absent for no process or a zombie. */
 export function birthOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -125,16 +124,13 @@ export function birthOf(pid: number): string | undefined {
   }
 }
 
-/** A port nobody listens on at this moment. */
+/** A port without a listener. */
 export async function freePort(): Promise<number> {
   return listenOnce(0)
 }
 
-/**
- * Throws `configuration_invalid` when somebody listens on the port already: servers report that in odd ways and late. A
- * server that was just killed holds its port for a moment more; so long, `patienceMs`, its successor may wait.
- */
-export async function expectFree(port: number, what: string, patienceMs = 0): Promise<void> {
+/** Throws `configuration_invalid` if the port has a listener. A server just killed may hold its port for up to `waitMs`. */
+export async function requireFreePort(port: number, what: string, waitMs = 0): Promise<void> {
   const startedMs = performance.now()
   for (;;) {
     const taken = await listenOnce(port).then(
@@ -142,10 +138,10 @@ export async function expectFree(port: number, what: string, patienceMs = 0): Pr
       (error: NodeJS.ErrnoException) => error.code,
     )
     if (taken === undefined) return
-    if (performance.now() - startedMs >= patienceMs)
+    if (performance.now() - startedMs >= waitMs)
       throw new DomainError(
         'configuration_invalid',
-        `${what} cannot have port ${port} on 127.0.0.1: ${taken}`,
+        `port ${port} on 127.0.0.1 is unavailable for ${what}: ${taken}`,
         { port },
       )
     await sleep(20)

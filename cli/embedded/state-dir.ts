@@ -1,7 +1,6 @@
 /**
- * Where this machine's state lives: the servers' data, the routing cache, the spool. By default that is `.tenure` in the
- * checkout. Postgres refuses to run as root and therefore runs as the user nobody, who may not pass through a directory
- * like /root; then the state lives under /var/lib/tenure, in a directory named by the checkout.
+ * Chooses the state directory: `.tenure` in the checkout, or a directory below /var/lib/tenure if the user of Postgres cannot
+ * enter the checkout. As root, Postgres runs as the user `nobody`.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,20 +9,17 @@ import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { checkout } from '../../temporal.config.ts'
 
-/** The user that Postgres runs as when everything else runs as root: `nobody` on every Linux. */
-const NOBODY = 65_534
+/** The user id of `nobody` on Linux, as which Postgres runs for root. */
+const UNPRIVILEGED_USER = 65_534
 
 const SHARED_ROOT = '/var/lib/tenure'
 
-/** The user for the servers that refuse root, or nothing when the present user will do. */
+/** The user id for Postgres; undefined for the current user. */
 export function serverUser(): number | undefined {
-  return process.getuid?.() === 0 ? NOBODY : undefined
+  return process.getuid?.() === 0 ? UNPRIVILEGED_USER : undefined
 }
 
-/**
- * Makes the state directory and returns it. A directory that was asked for is used or refused, never replaced.
- * Throws `configuration_invalid` when the servers' user cannot reach the one asked for.
- */
+/** Creates and returns the state directory. Throws `configuration_invalid` if Postgres' user cannot enter the requested one. */
 export function openStateDir(requested?: string, root: string = checkout): string {
   const user = serverUser()
   if (requested !== undefined) {
@@ -31,7 +27,7 @@ export function openStateDir(requested?: string, root: string = checkout): strin
     if (reachable(asked, user)) return asked
     throw new DomainError(
       'configuration_invalid',
-      `TENURE_STATE=${asked} lies below a directory that the user nobody may not enter, and Postgres runs as nobody`,
+      `TENURE_STATE=${asked} is not accessible to the user "nobody", as which Postgres runs`,
       { asked },
     )
   }
@@ -41,16 +37,13 @@ export function openStateDir(requested?: string, root: string = checkout): strin
   return makeDir(join(SHARED_ROOT, `${basename(root)}-${digest}`))
 }
 
-/** Whether the user may enter the directory; asked of the system itself, which also knows access lists and mounts. */
+/** Whether the user may enter the directory. Tested by the system, which respects access lists and mounts. */
 export function reachable(directory: string, userId: number | undefined): boolean {
   const user = userId === undefined ? {} : { uid: userId, gid: userId }
   return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', ...user }).status === 0
 }
 
-/**
- * Others may pass through it, to the data that is theirs, but not list it. Throws `configuration_invalid` where no state can
- * be written.
- */
+/** Other users may enter the directory but not list it. Throws `configuration_invalid` if it is not writable. */
 function makeDir(path: string): string {
   try {
     mkdirSync(path, { recursive: true })
@@ -58,7 +51,7 @@ function makeDir(path: string): string {
   } catch (error) {
     throw new DomainError(
       'configuration_invalid',
-      `no state can be kept in ${path} (${(error as NodeJS.ErrnoException).code}): TENURE_STATE names another directory`,
+      `${path} is not writable (${(error as NodeJS.ErrnoException).code}): set TENURE_STATE to another directory`,
       { path },
     )
   }

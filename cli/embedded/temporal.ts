@@ -1,23 +1,22 @@
 /**
- * A real Temporal server on loopback, with its state in one SQLite file. Every release lives in it, so the file is in
- * WAL mode and survives a kill -9; the flags below measured six times the workflows per second of the defaults.
- * Beyond one machine any Temporal cluster takes its place by TEMPORAL_ADDRESS.
+ * Runs a Temporal server on loopback with its state in one SQLite file. The file is in WAL mode to survive kill -9; the flags
+ * below give six times the workflows per second of the defaults.
  */
 import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './binaries.ts'
-import { expectFree, freePort, spawnProcess, whenReady } from './process.ts'
+import { requireFreePort, freePort, spawnProcess, whenReady } from './process.ts'
 import type { ProcessSpec } from './process.ts'
 
 export interface TemporalServerOptions {
-  /** Its state; kept and used again by the next start. In memory when absent. */
+  /** State file, reused by the next start; in memory if absent. */
   dbFile?: string
-  /** A free one unless given. */
+  /** Default: a free port. */
   port?: number
-  /** A free one unless given; `false` for no user interface. */
+  /** Default: a free port; `false` for no user interface. */
   uiPort?: number | false
-  /** Names of the search attributes to create, all of the type Keyword. */
+  /** Search attributes to create, of the type Keyword. */
   searchAttributes?: readonly string[]
   log?: (line: string) => void
 }
@@ -39,9 +38,8 @@ const PROBE_MS = 1_000
 const START = ['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'error']
 
 /**
- * One partition per task queue is enough for one machine and spares the forwarding between four. Of a workflow that hears
- * more than 100 signals while it is at work the server throws the work away, again and again for as long as they come,
- * unless it may keep more of them.
+ * One partition per task queue avoids forwarding on one machine. The larger event buffer keeps the server from discarding a
+ * workflow task that receives more than 100 signals.
  */
 const DYNAMIC = [
   'matching.numTaskqueueReadPartitions=1',
@@ -50,8 +48,8 @@ const DYNAMIC = [
   'history.maximumBufferedEventsBatch=5000',
 ]
 
-/** How often it is tried: a port that was free may be taken a moment later, one that the server chooses by itself too. */
-const attempts = 3
+/** A port that was free may be taken before the server binds it. */
+const maxAttempts = 3
 
 /** Starts it and waits until it serves. */
 export async function startTemporal(options: TemporalServerOptions = {}): Promise<RunningTemporal> {
@@ -59,7 +57,7 @@ export async function startTemporal(options: TemporalServerOptions = {}): Promis
     try {
       return await startOnce(options)
     } catch (error) {
-      if (attempt === attempts || !String(error).includes('address already in use')) throw error
+      if (attempt === maxAttempts || !String(error).includes('address already in use')) throw error
     }
 }
 
@@ -84,11 +82,11 @@ async function startOnce(options: TemporalServerOptions): Promise<RunningTempora
   }
 }
 
-/** Says how to run the server, for `startTemporal` and the supervisor. */
+/** Returns the process to run, for `startTemporal` and the supervisor. */
 export async function planTemporal(options: TemporalServerOptions = {}): Promise<TemporalServer> {
   const { dbFile, searchAttributes = [] } = options
-  if (options.port !== undefined) await expectFree(options.port, 'Temporal', 1_000)
-  if (typeof options.uiPort === 'number') await expectFree(options.uiPort, "Temporal's user interface")
+  if (options.port !== undefined) await requireFreePort(options.port, 'Temporal', 1_000)
+  if (typeof options.uiPort === 'number') await requireFreePort(options.uiPort, "Temporal's user interface")
   const port = options.port ?? (await freePort())
   const uiPort = options.uiPort === false ? undefined : (options.uiPort ?? (await freePort()))
   const address = `127.0.0.1:${port}`
@@ -119,10 +117,7 @@ export async function planTemporal(options: TemporalServerOptions = {}): Promise
   }
 }
 
-/**
- * The server takes any file that exists for a complete one, so a kill during its very first start would leave half a
- * schema for ever. A mark beside the file says that the server once served from it; without it the file is made anew.
- */
+/** Marks a state file from which the server has served. A file without the mark may hold half a schema and is recreated. */
 const markOf = (dbFile: string) => `${dbFile}.complete`
 
 function dropUnfinished(dbFile: string): void {
@@ -130,7 +125,7 @@ function dropUnfinished(dbFile: string): void {
   for (const path of filesOf(dbFile)) rmSync(path, { force: true })
 }
 
-/** Also closes the files to other users of the machine; the server makes them readable to all. */
+/** Restricts the files to their owner, because the server creates them readable to all, and marks them complete. */
 function finish(dbFile: string): true {
   for (const path of filesOf(dbFile)) if (existsSync(path)) chmodSync(path, 0o600)
   writeFileSync(markOf(dbFile), '')
@@ -141,7 +136,7 @@ const filesOf = (dbFile: string) => [dbFile, `${dbFile}-wal`, `${dbFile}-shm`]
 
 const flag = (name: string) => (value: string) => [name, value]
 
-/** Asks for the namespace, which is made last: a server that only accepts connections is not ready for workers. */
+/** Whether the namespace exists. The server creates it last, after it accepts connections. */
 async function serves(address: string): Promise<boolean> {
   const connection = Connection.lazy({ address, connectTimeout: PROBE_MS })
   try {

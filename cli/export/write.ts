@@ -12,7 +12,7 @@ import { failure } from '../client/client.ts'
 
 export interface ExportRequest {
   version: string
-  /** Of its manifest. */
+  /** Digest of its manifest. */
   digest: string
   artifactRoot: string
   folder: string
@@ -30,7 +30,7 @@ export interface Exported {
 
 const page = ['page.js', 'page.css', 'index.html']
 
-/** Throws `usage` for a folder that is not empty, `artifact_corrupt` for bytes that are not those of the version. */
+/** Throws `usage` for a folder that is not empty, `artifact_corrupt` for an unreadable or damaged artifact. */
 export async function exportVersion({
   version,
   digest,
@@ -40,8 +40,8 @@ export async function exportVersion({
   const artifact = await getArtifact(openArtifacts(artifactRoot), digest).catch((error: Error) => {
     throw failure({
       code: 'artifact_corrupt',
-      detail: `${version} cannot be read from ${artifactRoot}: ${error.message}`,
-      remedy: 'Run the command where the artifacts are, or name their place in TENURE_ARTIFACTS.',
+      detail: `the artifact of ${version} in ${artifactRoot} is unreadable: ${error.message}`,
+      remedy: 'Run the command on the machine with the artifacts, or set TENURE_ARTIFACTS.',
     })
   })
   await openFolder(folder)
@@ -94,13 +94,13 @@ async function bundlePredictor(file: string): Promise<void> {
 
 async function openFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true }).catch((error: Error) => {
-    throw failure({ code: 'usage', detail: `${folder} cannot be made: ${error.message}` })
+    throw failure({ code: 'usage', detail: `${folder} is not writable: ${error.message}` })
   })
   const names = await readdir(folder)
   if (names.length > 0)
     throw failure({
       code: 'usage',
       detail: `${folder} is not empty (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})`,
-      remedy: 'Name a new folder; nothing is overwritten.',
+      remedy: 'Name a new or empty folder. Existing files are not overwritten.',
     })
 }

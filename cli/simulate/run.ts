@@ -1,4 +1,4 @@
-/** Shares the simulated releases out over the cores and puts the answers together in their order. */
+/** Distributes simulated releases over the cores and returns the results in order. */
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
@@ -10,7 +10,7 @@ export interface SimulationPlan extends Omit<Share, 'from' | 'to' | 'rule'> {
   releases: number
 }
 
-/** The same plan gives the same releases on any number of cores. `rule` decides in the place of our judge. */
+/** The result of a plan does not depend on the number of cores. `rule` replaces the canary judge. */
 export async function simulateReleases(
   plan: SimulationPlan,
   onProgress: (done: number) => void,

@@ -1,4 +1,4 @@
-/** A process that simulates a part of the releases; several of them use all cores. */
+/** Simulates a share of the releases in a child process. */
 import { seededRandom } from '../../domain/statistics/random.ts'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
@@ -9,7 +9,7 @@ export interface Share {
   policy: ReleasePolicy
   scenario: TrafficScenario
   world: SimulatedWorld
-  /** Release i draws from a stream of its own, so that the sharing out changes nothing. */
+  /** Each release draws from its own stream, so that the distribution over processes changes nothing. */
   seed: number
   from: number
   to: number

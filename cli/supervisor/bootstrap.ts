@@ -1,4 +1,4 @@
-/** What must be so before any process of the system starts: the schema, the models, and a key for this machine. */
+/** Prepares the database before any process starts: schema, models, and a key for this machine. */
 import type { BrokenModel } from '../../models/index.ts'
 import { findAuditWeakness, openApplicationRole } from '../../store/database/application-role.ts'
 import {
@@ -21,28 +21,28 @@ export interface Prepared {
   adminKey?: string
   /** The key of the commands on this machine. */
   localKey: string
-  /** Model files that were not taken in. */
+  /** Invalid model files. */
   broken: BrokenModel[]
-  /** How what this house keeps could be rewritten. */
+  /** A way in which the audit log could be rewritten. */
   warning?: string
 }
 
 const localName = 'local'
 
-/** The first admin key, when this start has made it; also for a start that comes to nothing, for it is kept nowhere. */
+/** The lines that show a new admin key. They are also printed by a failed start, because the key is not stored. */
 export function firstKey({ adminKey }: Pick<Prepared, 'adminKey'>): string[] {
   if (adminKey === undefined) return []
   return [
     '',
     `Admin key    ${adminKey}`,
-    '             It is shown this once and kept nowhere; commands on this machine have a key of their own.',
+    '             Shown once. The CLI on this machine is already signed in.',
   ]
 }
 
 export async function prepareCore(core: {
   config: Config
   localKey?: string | undefined
-  /** Who owns the tables, where that is another than the role of the processes. */
+  /** Connects as the owner of the tables, if that is another role than that of the processes. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
   /** API processes that will be started. */
@@ -60,18 +60,13 @@ export async function prepareCore(core: {
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)
     const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })
-    return {
-      broken,
-      localKey,
-      adminKey,
-      warning: weakness,
-    }
+    return { broken, localKey, adminKey, warning: weakness }
   } finally {
     await store.close()
   }
 }
 
-/** Migrates as whoever owns the tables, and lets the role of the processes in. */
+/** Migrates as the owner of the tables, and grants access to the role of the processes. */
 export async function migrateAsOwner(
   databaseUrl: string,
   owner: { ownerDatabaseUrl?: string; applicationPassword?: string },
@@ -82,7 +77,7 @@ export async function migrateAsOwner(
     await openApplicationRole(ownerDatabaseUrl, applicationPassword)
 }
 
-/** The known key when it still opens; otherwise a new one of this name, and the old one is revoked. */
+/** Returns the known key if it is still valid; otherwise creates a key of this name and revokes the old one. */
 export async function ensureKey(
   store: Store,
   key: { name: string; role: 'admin' | 'operator' | 'approver' | 'predictor'; known?: string | undefined },

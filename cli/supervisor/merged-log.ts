@@ -1,8 +1,4 @@
-/**
- * One readable log of all processes. Each writes lines of JSON; five such streams mixed on a terminal cannot be read,
- * and five files cannot be put in order. The servers' own lines are not ours, and may hold what is nobody's business: all of
- * them lose their secrets here.
- */
+/** Merges the JSON logs of all processes into one readable log. Secrets are redacted, because the servers may log them. */
 import { createWriteStream, existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { redacted } from '../../domain/redact.ts'
@@ -17,18 +13,18 @@ const levels: Readonly<Record<number, string>> = {
   50: 'error',
   60: 'fatal',
 }
-/** What every line has and nobody reads. */
-const silent = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'v', 'name'])
+/** Fields that are left out. */
+const omitted = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'v', 'name'])
 
 export interface MergedLog {
   path: string
   write(process: string, line: string): void
-  /** The last lines of a process, for the one who has to know why it did not start. */
+  /** The last lines of a process, to explain a failed start. */
   tail(process: string): string[]
   close(): Promise<void>
 }
 
-/** Appends to `tenure.log`; the one before is kept when it has grown large. `echo` gets every line too. */
+/** Appends to `tenure.log` and rotates a large one. `echo` gets every line too. */
 export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
   mkdirSync(stateDir, { recursive: true })
   const path = join(stateDir, 'tenure.log')
@@ -49,7 +45,7 @@ export function openMergedLog(stateDir: string, echo?: (line: string) => void): 
   }
 }
 
-/** `09:14:07.312 api      info  release started release=rel_1`; lines that are no JSON are kept as they are. */
+/** `09:14:07.312 api      info  release started release=rel_1`; other lines are kept unchanged. */
 export function readableLine(process: string, line: string, now = new Date()): string {
   const entry = parse(line)
   const at = typeof entry?.['time'] === 'number' ? new Date(entry['time']) : now
@@ -57,7 +53,7 @@ export function readableLine(process: string, line: string, now = new Date()): s
   if (entry === undefined) return `${head} ${line}`
   const level = levels[Number(entry['level'])] ?? 'info'
   const rest = Object.entries(entry)
-    .filter(([name, value]) => !silent.has(name) && value !== undefined)
+    .filter(([name, value]) => !omitted.has(name) && value !== undefined)
     .map(([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
   return [head, level.padEnd(5), String(entry['msg'] ?? ''), ...rest]
     .filter((part) => part !== '')
@@ -65,7 +61,7 @@ export function readableLine(process: string, line: string, now = new Date()): s
     .join(' ')
 }
 
-/** Stack traces and reports stay readable, and a search in the log finds the whole of them. */
+/** One line per entry, so that a search finds the whole of a stack trace. */
 const oneLine = (text: string): string => text.split(/\s*\n\s*/).join(' | ')
 
 function parse(line: string): Record<string, unknown> | undefined {

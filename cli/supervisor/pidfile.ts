@@ -1,7 +1,6 @@
 /**
- * Who runs a state directory, and which processes it started. A second `tenure up` on the same data would corrupt
- * nothing, because the servers refuse, but it would say so badly and late; and what a killed one left behind must be
- * gone before the next one takes its ports.
+ * Locks a state directory for one supervisor and records the process groups it started. The next holder ends the orphans of a
+ * killed supervisor, because they hold its ports.
  */
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { failure } from '../client/client.ts'
@@ -9,18 +8,18 @@ import { birthOf } from '../embedded/process.ts'
 
 interface Entry {
   pid: number
-  /** With the pid it names one process, and no later one that was given the same pid. */
+  /** Start time; distinguishes the process from a later one with the same pid. */
   birth: string | undefined
 }
 
 interface Record {
   holder: Entry
-  /** The processes it started; each leads a group. */
+  /** Leaders of the process groups it started. */
   groups: Entry[]
 }
 
 export interface StateDirLock {
-  /** Notes the process groups that run now, so that the next claimant can end them if this one is killed. */
+  /** Records the running process groups, so that the next holder can end them if this one is killed. */
   note(pids: readonly number[]): void
   release(): void
 }
@@ -28,10 +27,7 @@ export interface StateDirLock {
 const POLL_MS = 50
 const GRACE_MS = 20_000
 
-/**
- * Claims the file for this process, after ending what a dead claimant left. Throws `configuration_invalid` while
- * another claimant lives.
- */
+/** Locks the file for this process after ending the orphans of a dead holder. Throws `configuration_invalid` while a holder lives. */
 export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<StateDirLock> {
   const holder = entryOf(process.pid)
   const textOf = (groups: Entry[]) => JSON.stringify({ holder, groups } satisfies Record)
@@ -52,13 +48,13 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
   }
 }
 
-/** Throws `configuration_invalid` while a claimant lives; for those who ask before they do anything else. */
+/** Throws `configuration_invalid` while a holder lives. */
 export function expectUnclaimed(path: string): void {
   const text = read(path)
   if (text !== undefined) expectDead(text)
 }
 
-/** Whether a claimant lives. */
+/** Whether a holder lives. */
 export function isClaimed(path: string): boolean {
   const text = read(path)
   return text !== undefined && isAlive((JSON.parse(text) as Record).holder)
@@ -70,11 +66,11 @@ function expectDead(text: string): void {
     throw failure({
       code: 'configuration_invalid',
       detail: `Tenure already runs here as process ${holder.pid}`,
-      remedy: 'Stop it with Ctrl-C where it runs; TENURE_STATE lets another one run beside it.',
+      remedy: 'Stop it with Ctrl-C, or set TENURE_STATE to run a second installation.',
     })
 }
 
-/** The clean way first: a database that is being shut down by its parent's death needs no second signal, only time. */
+/** Sends SIGTERM, then SIGKILL after the grace period. A database already shutting down only needs time. */
 async function end(group: Entry, graceMs: number): Promise<void> {
   const deadline = performance.now() + graceMs
   if (isAlive(group)) signal(group.pid, 'SIGTERM')
@@ -88,7 +84,7 @@ function signal(group: number, name: NodeJS.Signals): void {
   try {
     process.kill(-group, name)
   } catch {
-    // It ended in between.
+    // The group has ended meanwhile.
   }
 }
 
@@ -96,7 +92,7 @@ const entryOf = (pid: number): Entry => ({ pid, birth: birthOf(pid) })
 
 const isAlive = ({ pid, birth }: Entry) => birth !== undefined && birthOf(pid) === birth
 
-/** A link appears whole or not at all, so nobody ever reads half a file. */
+/** Creates the file by a hard link, so that it appears complete or not at all. */
 function created(path: string, text: string): boolean {
   const draft = `${path}.${process.pid}`
   writeFileSync(draft, text, { mode: 0o600 })
@@ -105,15 +101,15 @@ function created(path: string, text: string): boolean {
   return made
 }
 
-/** Takes a dead claimant's file away; a newer one that came in between is put back. */
-function setAside(path: string, judged: string): void {
+/** Removes the file of a dead holder. A newer file that replaced it meanwhile is restored. */
+function setAside(path: string, expected: string): void {
   const aside = `${path}.${process.pid}.dead`
   try {
     renameSync(path, aside)
   } catch {
     return
   }
-  if (read(aside) !== judged) linked(aside, path)
+  if (read(aside) !== expected) linked(aside, path)
   rmSync(aside, { force: true })
 }
 

@@ -1,27 +1,26 @@
-/**
- * Where the processes of one machine listen. A taken port is no reason not to start, but the caller is told in one
- * clear line, because the next thing they will do is open the usual address.
- */
-import { expectFree, freePort } from '../embedded/process.ts'
+/** Chooses the ports of the processes. If a port is in use, another one is chosen and reported. */
+import { requireFreePort, freePort } from '../embedded/process.ts'
 
 export interface WantedPort {
-  /** Who listens there, for the sentence. */
+  /** The process that listens there, for the message. */
   what: string
-  /** 0 asks for any free one. */
+  /** 0 means any free port. */
   port: number
   /** The variable that sets it. */
   variable: string
 }
 
-/** The port itself, or another free one with a sentence about it. */
+/** Returns the port, or a free one with a message. */
 export async function choosePort(wanted: WantedPort, say: (line: string) => void): Promise<number> {
   if (wanted.port === 0) return freePort()
   try {
-    await expectFree(wanted.port, wanted.what)
+    await requireFreePort(wanted.port, wanted.what)
     return wanted.port
   } catch {
     const port = await freePort()
-    say(`port ${wanted.port} is taken, so ${wanted.what} listens on ${port} (${wanted.variable} sets it)`)
+    say(
+      `Port ${wanted.port} is in use; ${wanted.what} listens on ${port} (set ${wanted.variable} to change it)`,
+    )
     return port
   }
 }

@@ -1,13 +1,10 @@
-/**
- * Restarts the API replicas one after the other: the next one only when the one before answers its golden rows again, so
- * that there is always somebody on the port they share.
- */
+/** Restarts the API replicas one by one, each after the previous one is ready, so that the shared port always has a listener. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Supervision } from './supervisor.ts'
 
 export interface RestartOptions {
   supervision: Pick<Supervision, 'restart'>
-  /** Of each replica alone, in their order. */
+  /** Address of each replica, in order. */
   urls: readonly string[]
   say: (line: string) => void
 }
@@ -18,7 +15,7 @@ const pollMs = 25
 /** The name of a replica in the supervisor and in the log, from 0. */
 export const replicaName = (index: number): string => (index === 0 ? 'api' : `api-${index + 1}`)
 
-/** Whether all were restarted; it stops at the first that does not come back. */
+/** Returns whether all restarted; stops at the first failure. */
 export async function restartReplicas({ supervision, urls, say }: RestartOptions): Promise<boolean> {
   for (const [index, url] of urls.entries()) {
     const name = replicaName(index)
@@ -26,11 +23,13 @@ export async function restartReplicas({ supervision, urls, say }: RestartOptions
       await supervision.restart(name)
       await untilReady(url)
     } catch (error) {
-      say(`${name} did not come back (${(error as Error).message}); the others are left as they are`)
+      say(
+        `${name} failed to restart (${(error as Error).message}); the remaining replicas were not restarted`,
+      )
       return false
     }
   }
-  say('every API replica was restarted')
+  say('all API replicas restarted')
   return true
 }
 
@@ -40,7 +39,7 @@ async function untilReady(url: string): Promise<void> {
     const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
     await answer?.body?.cancel()
     if (answer?.status === 200) return
-    if (performance.now() > until) throw new Error(`it was not ready within ${readyMs} ms`)
+    if (performance.now() > until) throw new Error(`not ready within ${readyMs} ms`)
     await pause(pollMs)
   }
 }

@@ -1,4 +1,4 @@
-/** What a person needs to know once everything runs: where it is, and the key that is shown once. */
+/** Formats the addresses and the new admin key that `tenure up` prints. */
 import { firstKey } from './bootstrap.ts'
 import type { System } from './system.ts'
 
@@ -6,7 +6,6 @@ export function addresses({ url, urls, temporalUi, log, stateDir }: System) {
   return { url, urls, docs: `${url}/docs`, temporalUi, log: log.path, stateDir }
 }
 
-/** What a person needs to know once all of it serves. */
 export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: System): string[] {
   return [
     '',
@@ -20,7 +19,7 @@ export function welcome({ url, urls, temporalUi, log, prepared, stateDir }: Syst
     ...firstKey(prepared),
     ...prepared.broken.flatMap(({ file, issues }) => [
       '',
-      `models/${file} was not taken in:`,
+      `models/${file} is invalid and was not applied:`,
       ...issues.map((issue) => `  ${issue}`),
     ]),
     '',

@@ -1,17 +1,14 @@
-/**
- * Models whose file is gone. Their versions go on serving, for callers ask for them; but nobody has said any more that they
- * shall be retrained or rehearsed, and a schedule without a file would fail, or train by code that nobody sees, for ever.
- */
+/** Pauses the schedules of models whose file was removed. Their versions keep serving; retraining would fail without the file. */
 import { ScheduleNotFoundError, type Client } from '@temporalio/client'
 import { listModels } from '../../store/registry/models.ts'
 import type { Store } from '../../store/postgres.ts'
 import { drillScheduleId, scheduleId } from './schedules.ts'
 
-const note = 'its model file is gone'
+const note = 'model file removed'
 
 const schedulesOf = (model: string): string[] => [scheduleId(model), drillScheduleId(model)]
 
-/** Pauses what is scheduled for models that are kept and no longer in the files; answers their names. */
+/** Pauses the schedules of models without a file, and returns their names. */
 export async function pauseGone(
   client: Client,
   store: Store,
@@ -23,13 +20,12 @@ export async function pauseGone(
   return gone
 }
 
-/** Lets the schedules of a model go on whose file has come back. What a person has paused stays so. */
+/** Resumes the schedules of a restored model file. A schedule paused by an operator stays paused. */
 export async function resumeReturned(client: Client, model: string): Promise<void> {
   for (const id of schedulesOf(model)) {
     const handle = client.schedule.getHandle(id)
     const known = await handle.describe().catch(ignoreAbsent)
-    if (known?.state.paused === true && known.state.note === note)
-      await handle.unpause('its model file is there again')
+    if (known?.state.paused === true && known.state.note === note) await handle.unpause('model file restored')
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Brings Temporal's schedules to what the model files say. Overlap and catch-up are set explicitly: by default a
- * server that was away for a month would start a retraining for every one that was missed.
+ * Syncs Temporal schedules with the model files. Overlap and catch-up are set explicitly, because by default a server that was
+ * down for a month would start every missed retraining.
  */
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -15,10 +15,7 @@ import {
 
 export const scheduleId = (model: string): string => `retrain/${model}`
 
-/**
- * Makes, changes or removes the schedule of one model; the same definition twice changes nothing. Throws
- * `invalid_model_file` for times that Temporal does not know.
- */
+/** Creates, updates or deletes the schedule of a model. Throws `invalid_model_file` for times that Temporal refuses. */
 export async function syncSchedule(
   client: Client,
   definition: ModelDefinition,
@@ -56,7 +53,7 @@ export async function syncSchedule(
 
 export const drillScheduleId = (model: string): string => `drill/${model}`
 
-/** The same for the drills of a model: none where its file says so. */
+/** Creates, updates or deletes the drill schedule of a model. */
 export async function syncDrills(
   client: Client,
   { name, release }: Pick<ModelDefinition, 'name' | 'release'>,
@@ -81,7 +78,7 @@ export async function syncDrills(
       taskQueue,
       args: [request],
     },
-    // A drill that was missed is not made up for: the next one comes.
+    // Missed drills are not caught up.
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
   }
   try {
@@ -93,7 +90,7 @@ export async function syncDrills(
   return 'scheduled'
 }
 
-/** Makes the hourly schedule of retention, or brings it to what it is here. */
+/** Creates or updates the hourly retention schedule. */
 export async function syncRetention(client: Client, taskQueue: string): Promise<void> {
   const scheduleId = 'retention'
   const options = {
@@ -120,7 +117,7 @@ function ignoreAbsent(error: unknown): void {
   if (!(error instanceof ScheduleNotFoundError)) refuseTimes(error)
 }
 
-/** The client tells of times that the server refuses as a TypeError. */
+/** The client reports times that the server refuses as a TypeError. */
 function refuseTimes(error: unknown): never {
   if (!(error instanceof TypeError)) throw error
   const issues = [`retrain: ${error.message}`]

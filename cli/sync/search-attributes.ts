@@ -1,17 +1,14 @@
-/**
- * The search attributes that the workflows set. A namespace of somebody else's cluster has none of them, and a workflow
- * that sets an unknown one fails its task again and again without ever ending.
- */
+/** Creates the search attributes of the workflows. A workflow that sets an unknown one retries its task forever. */
 import type { Connection } from '@temporalio/client'
 import { searchAttributes } from '../../temporal.config.ts'
 import { failure } from '../client/client.ts'
 
 /** `INDEXED_VALUE_TYPE_KEYWORD` of Temporal's protocol. */
 const keyword = 2
-const settleMs = 8_000
+const propagationMs = 8_000
 const pollMs = 100
 
-/** Makes those that are missing and waits until the namespace knows them; answers their names. */
+/** Creates the missing attributes, waits until they are usable, and returns their names. */
 export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<string[]> {
   const missing = await missingIn(connection, namespace)
   if (missing.length === 0) return []
@@ -23,11 +20,11 @@ export async function ensureSearchAttributes(connection: Connection, namespace: 
   } catch (error) {
     throw failure({
       code: 'configuration_invalid',
-      detail: `the namespace ${namespace} has no search attributes ${missing.join(', ')}, and this key may not make them: ${error instanceof Error ? error.message : String(error)}`,
-      remedy: 'Make them there, each of the type Keyword, and start again.',
+      detail: `namespace ${namespace} lacks the search attributes ${missing.join(', ')}, and this key may not create them: ${error instanceof Error ? error.message : String(error)}`,
+      remedy: 'Create them with the type Keyword, then start again.',
     })
   }
-  const deadline = Date.now() + settleMs
+  const deadline = Date.now() + propagationMs
   while ((await missingIn(connection, namespace)).length > 0 && Date.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   return missing

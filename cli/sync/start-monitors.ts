@@ -1,4 +1,4 @@
-/** Starts what watches the models and what tells people, unless it runs. Without them a broken model would be known to its callers first. */
+/** Starts the monitor workflows and the alert dispatch workflow unless they run. */
 import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
 import { alertsWorkflowId, monitorWorkflowId, type MonitorRequest } from '../../workflows/messages.ts'
 

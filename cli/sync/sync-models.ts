@@ -1,6 +1,6 @@
 /**
- * Takes the model files in: each definition into Postgres, where every process reads it, and each schedule into
- * Temporal. A broken file is told and leaves what was taken in before as it is.
+ * Applies the model files: stores each definition in Postgres and each schedule in Temporal. An invalid file is reported and
+ * leaves the stored model unchanged.
  */
 import { Client, Connection } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
@@ -18,7 +18,7 @@ import { syncViews } from './sync-views.ts'
 export interface Synced {
   models: { name: string; change: 'new' | 'changed' | 'unchanged'; schedule: 'scheduled' | 'unscheduled' }[]
   broken: BrokenModel[]
-  /** Models that are kept and have no file any more: what was scheduled for them is paused. */
+  /** Stored models without a file; their schedules are paused. */
   gone: string[]
 }
 
@@ -57,7 +57,7 @@ export async function syncModels(core: {
       { client, store, taskQueue: config.taskQueues.control },
       models.flatMap(({ definition }) => definition.views ?? []),
     )
-    // A file that cannot be read now is not gone.
+    // An invalid file still counts as present.
     const present = [
       ...models.map(({ name }) => name),
       ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
@@ -66,13 +66,13 @@ export async function syncModels(core: {
   })
 }
 
-/** One model that Temporal refuses must not keep the others, or the whole system, from starting. */
+/** A schedule that Temporal refuses must not keep the other models from starting. */
 function issuesOf(error: unknown): string[] {
   if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]
   throw error
 }
 
-/** The same for the system that runs here, or that DATABASE_URL and TEMPORAL_ADDRESS name. */
+/** Applies the model files to the local system, or to that of DATABASE_URL and TEMPORAL_ADDRESS. */
 export async function syncFromCheckout(): Promise<Synced> {
   const { databaseUrl, temporalAddress } = coreAddresses(readCommandConfig())
   const config = readConfig(environmentWith({ DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress }))
@@ -84,7 +84,7 @@ export async function syncFromCheckout(): Promise<Synced> {
   }
 }
 
-/** A Temporal client for the time of some work. */
+/** Runs `work` with a Temporal client and closes it. */
 export async function withTemporal<T>(
   config: Config,
   work: (client: Client, connection: Connection) => Promise<T>,

@@ -1,7 +1,4 @@
-/**
- * Takes the feature views of the model files in, each with its schedule, and ends the schedules of those that nothing uses any
- * more. A view without a schedule would grow old until every value of it is none.
- */
+/** Stores the feature views of the model files with their schedules, and deletes the schedules of unused views. */
 import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
@@ -10,7 +7,7 @@ import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/
 
 export const viewScheduleId = (view: string): string => materialiseWorkflowId(view)
 
-/** To be called when the models have been taken in. */
+/** Runs after the models are stored, because usage is read from them. */
 export async function syncViews(
   core: { client: Client; store: Store; taskQueue: string },
   views: readonly FeatureView[],
@@ -41,7 +38,7 @@ async function syncSchedule(
       taskQueue,
       args: [request],
     },
-    // A run that was missed is not made up for: the next one takes in what it would have.
+    // Missed runs are not caught up: the next run reads their rows too.
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
   }
   try {

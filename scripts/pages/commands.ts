@@ -1,4 +1,4 @@
-/** The page about the command line, from the specs that run. */
+/** Generates the reference page of the command line from the command specs. */
 import { commands } from '../../cli/commands/all-commands.ts'
 import { exitCodeHelp } from '../../cli/exit-codes.ts'
 import type { CommandSpec } from '../../cli/program.ts'
@@ -15,7 +15,7 @@ export function commandsPage(): string {
     '',
     'Type `npx tenure …` in the checkout, or `npm run tenure -- …`; `npm link` puts `tenure` on the PATH. Every command takes',
     '`--json` (one JSON document on the standard output and nothing else), `--url <url>` (the API, else `TENURE_URL`, else what',
-    'runs here) and `--help`. Colours appear only where a person looks.',
+    'runs on this machine) and `--help`. Colours appear on a terminal only.',
     '',
     '## Exit codes',
     '',
@@ -24,7 +24,7 @@ export function commandsPage(): string {
     '## Commands',
     '',
     markdownTable(
-      ['command', 'what it does'],
+      ['command', 'summary'],
       all.map(({ name, summary }) => [`[\`${name}\`](#${anchorOf(name)})`, summary]),
     ),
     '',
@@ -37,7 +37,7 @@ function sectionOf({ name, summary, options = [], examples, isDefault }: Command
   return [
     `### tenure ${name}`,
     '',
-    `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.${isDefault === true ? ` It is what \`tenure ${group}\` does by itself.` : ''}`,
+    `${summary}.${isDefault === true ? ` Default of \`tenure ${group}\`.` : ''}`,
     '',
     ...(options.length === 0
       ? []
@@ -55,7 +55,7 @@ function sectionOf({ name, summary, options = [], examples, isDefault }: Command
   ]
 }
 
-/** As GitHub makes them of headings. */
+/** Anchors of headings as GitHub makes them. */
 const anchorOf = (name: string): string =>
   `tenure ${name}`
     .toLowerCase()

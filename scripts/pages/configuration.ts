@@ -1,7 +1,6 @@
 /**
- * The page about configuration. Which variables there are is what `temporal.config.ts` really reads, their ranges are what it
- * says of a wrong value, and their defaults stand in its calls; only the meanings are told here, and one without a meaning, or
- * a meaning without a variable, fails.
+ * Generates the reference page of configuration from `temporal.config.ts`: variables, ranges and defaults. A variable without a
+ * meaning, or a meaning without a variable, is an error.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -55,7 +54,7 @@ export function configurationPage(): string {
   ].join('\n')
 }
 
-/** The names that the two readers ask an environment for. */
+/** The names that the two readers look up in an environment. */
 function namesRead(): string[] {
   const asked = new Set<string>()
   const environment = new Proxy<Record<string, string | undefined>>(good, {
@@ -70,7 +69,7 @@ function namesRead(): string[] {
   return [...asked]
 }
 
-/** What the reader says of a value that fits nothing. */
+/** The validation error for a wrong value. */
 function rangeOf(name: string): string {
   for (const read of [readConfig, readCommandConfig])
     try {
@@ -87,7 +86,7 @@ function rangeOf(name: string): string {
   return ''
 }
 
-/** `whole('TENURE_PORT', 7400, …)`: the second argument, where it is a number or a text. */
+/** `whole('TENURE_PORT', 7400, …)`: the second argument, if it is a literal. */
 function defaultsInCalls(): Map<string, string> {
   const path = 'temporal.config.ts'
   const { program } = parseSync(path, readFileSync(join(checkout, path), 'utf8'))

@@ -1,4 +1,4 @@
-/** The page about errors: the one table, with the comments in it. */
+/** Generates the reference page of errors from the error table and its comments. */
 import { errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { readDeclarations } from './members.ts'
 import { markdownCode, markdownTable } from './markdown-table.ts'

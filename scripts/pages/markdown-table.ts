@@ -1,4 +1,4 @@
-/** Tables of Markdown, whose cells may hold anything. */
+/** Formats Markdown tables with escaped cells. */
 
 export const markdownCode = (text: string): string => (text === '' ? '–' : `\`${text}\``)
 
@@ -9,7 +9,7 @@ export function markdownTable(head: readonly string[], rows: readonly (readonly 
   return [line(head), `| ${head.map(() => '---').join(' | ')} |`, ...rows.map(line)].join('\n')
 }
 
-/** Milliseconds, basis points and bytes as people read them, beside the number. */
+/** Adds readable units to milliseconds, basis points and bytes. */
 export function valueOf(name: string, value: unknown): string {
   if (value === undefined || value === null) return value === null ? '`null`' : '–'
   if (typeof value === 'string' || typeof value === 'boolean') return markdownCode(String(value))

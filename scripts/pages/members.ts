@@ -1,7 +1,4 @@
-/**
- * Reads what the code says of its own types: the members of an interface, or the entries of a table, with their comments. A
- * page that repeated these sentences by hand would be wrong after the next change.
- */
+/** Reads types and tables from the source: the members of an interface or the entries of a table, with their comments. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseSync, type Comment, type Node } from 'oxc-parser'
@@ -9,31 +6,31 @@ import { checkout } from '../../temporal.config.ts'
 
 export interface Member {
   name: string
-  /** As it is written, on one line. */
+  /** Source text on one line. */
   type: string
   optional: boolean
-  /** Its comment, on one line. Empty when there is none. */
+  /** Comment on one line; may be empty. */
   meaning: string
-  /** The members of an object type that is written in place. */
+  /** Members of an inline object type. */
   members: Member[]
 }
 
 export interface TableEntry {
   name: string
   meaning: string
-  /** The `//` comment that begins the group it stands in. */
+  /** The `//` comment at the start of its group. */
   heading?: string
 }
 
 export interface Declarations {
   path: string
-  /** Interfaces, and types that are one object, by their name. */
+  /** Interfaces and object types, by name. */
   types: ReadonlyMap<string, Member[]>
-  /** Types that are one of some words, by their name. */
+  /** String unions, by name. */
   unions: ReadonlyMap<string, string[]>
-  /** Tables (`export const name = { … }`) by their name. */
+  /** Tables (`export const name = { … }`), by name. */
   tables: ReadonlyMap<string, TableEntry[]>
-  /** Functions that are exported, also as constants, with their comments. */
+  /** Exported functions and constants with their comments. */
   functions: ReadonlyMap<string, string>
 }
 
@@ -93,7 +90,7 @@ function membersOf(source: Text, nodes: readonly Node[]): Member[] {
   })
 }
 
-/** The members of an object type, also where it stands beside other types in a union or an intersection. */
+/** Members of an object type, also within a union or an intersection. */
 function literalIn(node: Node): Node[] | undefined {
   if (node.type === 'TSTypeLiteral') return node.members as Node[]
   if (node.type !== 'TSUnionType' && node.type !== 'TSIntersectionType') return undefined
@@ -135,7 +132,7 @@ function commentBefore({ text, comments }: Text, start: number): string {
   return onOneLine(found.value.slice(1).replaceAll(/^\s*\*? ?/gm, ''))
 }
 
-/** The `//` comment above the comment of something. */
+/** The `//` comment above the doc comment of a node. */
 function lineBefore({ text, comments }: Text, start: number): string | undefined {
   const own = comments.find(
     ({ type, end }) => type === 'Block' && end <= start && text.slice(end, start).trim() === '',

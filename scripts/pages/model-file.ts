@@ -1,4 +1,4 @@
-/** The page about model files: every word a data scientist can write, with what its comment in the code says of it. */
+/** Generates the reference page of model files from the comments of the code. */
 import { readDeclarations, type Declarations, type Member } from './members.ts'
 import { markdownCode, markdownTable } from './markdown-table.ts'
 
@@ -6,9 +6,9 @@ interface Part {
   title: string
   about: string
   file: string
-  /** Interfaces whose members are told, each with a line before it. */
+  /** Interfaces to list, each with an introduction. */
   types?: readonly (readonly [type: string, before: string])[]
-  /** Functions to call; all that are exported when 'all'. */
+  /** Functions to list; 'all' means every exported one. */
   calls?: readonly string[] | 'all'
 }
 
@@ -102,7 +102,7 @@ const parts: readonly Part[] = [
   { title: 'Fallback', about: '', file: define('fallback'), calls: ['always', 'previousChampion'] },
 ]
 
-/** What is exported for the code behind the words. */
+/** Exports that are not part of the model-file API. */
 const behind = /^(?:compile|check|issuesOf|is)[A-Z]/
 
 export function modelFilePage(): string {

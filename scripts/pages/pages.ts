@@ -1,4 +1,4 @@
-/** Every page that is written from the code, and which of them no longer say what the code says. */
+/** Lists the generated pages and finds those that differ from the code. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { metricsPage } from '../../api/metrics/metric-catalogue.ts'
@@ -24,14 +24,14 @@ const makers: Readonly<Record<string, () => string | Promise<string>>> = {
   'configuration.md': configurationPage,
 }
 
-/** File name → text. Throws when the code has something that no comment explains. */
+/** File name → text. Throws if a member has no comment. */
 export async function makePages(): Promise<ReadonlyMap<string, string>> {
   const pages = new Map<string, string>()
   for (const [name, make] of Object.entries(makers)) pages.set(name, `${note}${(await make()).trimEnd()}\n`)
   return pages
 }
 
-/** The pages of a directory that are missing or differ. */
+/** Pages of a directory that are missing or differ. */
 export function differing(pages: ReadonlyMap<string, string>, directory: string): string[] {
   return [...pages].flatMap(([name, page]) => (textOf(join(directory, name)) === page ? [] : [name]))
 }

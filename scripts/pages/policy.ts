@@ -1,6 +1,5 @@
 /**
- * The page about policies: every field with its default, its range and its meaning. Meanings are the comments of the types,
- * defaults the values themselves, and a range is what the check says of a value that is none, so none of them can be out of date.
+ * Generates the reference page of policies: meanings from the comments, defaults from the values, ranges from the validation errors.
  */
 import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
@@ -22,24 +21,24 @@ const files = [
 
 interface Section {
   title: string
-  /** The interface whose members stand here. */
+  /** Interface of the section. */
   type: string
-  /** Where such an object is found in the whole: `stages[0]`. */
+  /** Path of the object in the policy: `stages[0]`. */
   at: string
-  /** What the section is about, beyond its fields. */
+  /** Introduction of the section. */
   about: string
 }
 
 interface Whole {
   defaults: unknown
-  /** One that is whole and good, in which a single field is made wrong to hear what the check says. */
+  /** A valid policy; one field at a time is made wrong to read the validation error. */
   good?: object
   issues?: (policy: never) => string[]
 }
 
 const usual = compileRelease(() => {}, canary({ stages: [percent(5)] }))
 const stage = { shareBp: 500, minMs: 1, minRequests: 1, deadlineMs: 2 }
-/** Every part that may be absent is in it. */
+/** Contains every optional part. */
 const wholeRelease: ReleasePolicy = {
   ...usual,
   ab: { metric: 'errors', alpha: 0.05 },
@@ -98,7 +97,7 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
         type: 'AlphaSplit',
         at: 'limits.alpha',
         about:
-          'The probability that each watch takes back a release that is no worse than its champion. They sum to at most 0.05.',
+          'Probability that each watch rolls back a release that is no worse than its champion. The sum is at most 0.05.',
       },
       { title: 'A/B', type: 'AbPolicy', at: 'ab', about: '' },
       { title: 'Qualification', type: 'QualificationLimits', at: 'qualification', about: '' },
@@ -128,7 +127,7 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
 const declarations = files.map((file) => readDeclarations(`domain/${file}.ts`))
 const unions = new Map(declarations.flatMap((each) => [...each.unions]))
 
-/** The words that a type stands for, where it is a list of words. */
+/** The members of a string union. */
 function alternativesOf(type: string): string {
   const words = unions.get(type.replace('[]', ''))
   if (words === undefined) return ''
@@ -189,12 +188,12 @@ function rowsOf(members: readonly Member[], prefix: string, at: string, whole: W
   })
 }
 
-/** What the check says of a value that fits nothing. */
+/** The validation error for a wrong value. */
 function rangeOf({ good, issues }: Whole, path: string): string {
   if (good === undefined || issues === undefined) return ''
   const before = find(good, path)
   if (typeof before !== 'number' && typeof before !== 'string' && !Array.isArray(before)) return ''
-  // What only one strategy has is checked under that strategy alone.
+  // A field of one strategy is validated under that strategy only.
   const wrong = { ...structuredClone(good), ...(path.startsWith('ab.') ? { strategy: 'ab' } : {}) }
   put(wrong, path, typeof before === 'number' ? Number.NaN : Array.isArray(before) ? ['?'] : '?')
   const said = issues(wrong as never).find((issue) => issue.startsWith(`${path} `))

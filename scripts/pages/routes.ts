@@ -1,11 +1,11 @@
-/** The page about HTTP, from the declared routes: the same that are mounted and that /openapi.json describes. */
+/** Generates the reference page of HTTP routes from the declared routes. */
 import type { ApiDeps } from '../../api/deps.ts'
 import type { Access, RouteDefinition } from '../../api/http/route.ts'
 import { describe } from '../../api/http/openapi.ts'
 import { routesOf } from '../../api/routes/all-routes.ts'
 import { markdownCode, markdownTable } from './markdown-table.ts'
 
-/** A declaration says nothing of what its handler needs, so the handlers get something that is whatever they ask for. */
+/** Dependencies for the route factories: a proxy that provides any property, because no handler runs. */
 const nothing: unknown = new Proxy(() => {}, {
   get: (_target, name) => (name === Symbol.toPrimitive ? () => '' : nothing),
   apply: () => nothing,
@@ -75,9 +75,8 @@ function sectionOf(route: RouteDefinition, operation: Operation | undefined): st
 }
 
 function whoOf(allow: Access): string {
-  if (allow === 'public') return 'everybody, without a key'
-  if (allow === 'callers')
-    return 'predictor and admin, or everybody where `TENURE_PUBLIC_PREDICTIONS` is `on`'
+  if (allow === 'public') return 'all callers, without a key'
+  if (allow === 'callers') return 'predictor and admin, or public if `TENURE_PUBLIC_PREDICTIONS` is `on`'
   return allow.join(', ')
 }
 

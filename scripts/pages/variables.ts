@@ -1,4 +1,4 @@
-/** What each variable is for, and its default where that is no fixed value. `configuration.ts` holds the rest to the code. */
+/** Describes each environment variable and its computed default. */
 
 interface Variable {
   group: string
@@ -12,7 +12,7 @@ const api = 'The API'
 const worker = 'Workers'
 const command = 'The command'
 const keeping = 'What is kept'
-const mirrors = 'Other systems that are told of trainings, versions and releases'
+const mirrors = 'Integrations that receive trainings, versions and releases'
 const people = 'Signing in with an identity provider'
 const inside = 'Set by `tenure up`'
 
@@ -20,12 +20,12 @@ export const variables: Readonly<Record<string, Variable>> = {
   DATABASE_URL: {
     group: servers,
     otherwise: 'an embedded Postgres 18',
-    meaning: 'Where the truth is kept. The processes need a role that may not change the audit.',
+    meaning: 'The database. The processes need a role that cannot change the audit log.',
   },
   TENURE_OWNER_DATABASE_URL: {
     group: servers,
     otherwise: 'the role of `DATABASE_URL`',
-    meaning: 'Who owns the tables and migrates them.',
+    meaning: 'The owner of the tables, for migrations.',
   },
   TEMPORAL_ADDRESS: {
     group: servers,
@@ -34,7 +34,10 @@ export const variables: Readonly<Record<string, Variable>> = {
   },
   TEMPORAL_NAMESPACE: { group: servers, otherwise: '`default`', meaning: 'The namespace of the workflows.' },
   TEMPORAL_API_KEY: { group: servers, meaning: 'The key of Temporal Cloud.' },
-  TEMPORAL_TLS: { group: servers, meaning: 'Whether the connection is encrypted; with a key it is.' },
+  TEMPORAL_TLS: {
+    group: servers,
+    meaning: 'Whether the connection is encrypted; always on with an API key.',
+  },
   TEMPORAL_TLS_CLIENT_CERT_PATH: {
     group: servers,
     meaning: 'The client certificate for mutual TLS, as a file …',
@@ -51,7 +54,10 @@ export const variables: Readonly<Record<string, Variable>> = {
     group: servers,
     meaning: 'The name expected in the certificate of the server.',
   },
-  TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: { group: servers, meaning: 'Whether that name is left unchecked.' },
+  TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: {
+    group: servers,
+    meaning: 'Whether to skip the check of that name.',
+  },
   TEMPORAL_CONFIG_FILE: {
     group: servers,
     meaning: "A profile file of Temporal's, where the variables are not set.",
@@ -80,32 +86,32 @@ export const variables: Readonly<Record<string, Variable>> = {
   TENURE_UNSIGNED_SIGNALS: {
     group: here,
     otherwise: '`on` where Temporal is on loopback, else `off`',
-    meaning: 'Whether a signal with a bare name is believed.',
+    meaning: 'Whether signals without a signature are accepted.',
   },
   TENURE_BATCHES: {
     group: here,
     otherwise: '`$TENURE_STATE/batches`',
-    meaning: 'The files of batch predictions lie below it.',
+    meaning: 'Directory of batch files.',
   },
   TENURE_ALERT_CHANNELS: {
     group: here,
     otherwise: '`$TENURE_STATE/alert-channels.json`',
-    meaning: 'Who is told of alerts; read anew each time.',
+    meaning: 'Recipients of alerts; read for every alert.',
   },
   TENURE_RUNBOOKS: {
     group: here,
     otherwise: '`docs/runbooks` in the checkout',
-    meaning: 'Where the pages are that alerts lead to: a directory or an address.',
+    meaning: 'Location of the runbooks that alerts link to: a directory or a URL.',
   },
   TENURE_CACHE: {
     group: here,
     otherwise: '`~/.cache/tenure`',
-    meaning: 'What is fetched or built once: the TensorFlow library, the Temporal server.',
+    meaning: 'Cache of the set-up: the TensorFlow library and the Temporal server.',
   },
-  LOG_LEVEL: { group: here, meaning: 'The least important lines that are written.' },
+  LOG_LEVEL: { group: here, meaning: 'Minimum level of log lines.' },
 
   TENURE_HOST: { group: api, meaning: 'Where the API listens.' },
-  TENURE_PORT: { group: api, meaning: 'Its port; `0` takes a free one.' },
+  TENURE_PORT: { group: api, meaning: 'Port of the API; `0` means any free port.' },
   TENURE_PUBLIC_PREDICTIONS: { group: api, meaning: '`on`: predictions and outcomes need no key.' },
   TENURE_PREDICTION_LOG: {
     group: api,
@@ -113,7 +119,7 @@ export const variables: Readonly<Record<string, Variable>> = {
   },
   TENURE_PREDICTION_CACHE: {
     group: api,
-    meaning: 'Answers remembered by exact row and version, of models that are not compiled.',
+    meaning: 'Maximum cached predictions, by exact row and version, of models that are not compiled.',
   },
   TENURE_FAST_PATH: {
     group: api,
@@ -123,18 +129,18 @@ export const variables: Readonly<Record<string, Variable>> = {
   TENURE_REPLICA_LEASE_MS: {
     group: api,
     meaning:
-      'How long a replica may follow its route without the database; then it answers with proven versions alone.',
+      'How long a replica follows its route without the database; then it serves known-good versions only.',
   },
   TENURE_DRILLS: { group: api, meaning: '`on`: faults may be switched on for a version.' },
 
   TENURE_KEEP_PREDICTIONS_DAYS: {
     group: keeping,
-    meaning: 'Older predictions are dropped, whole days at a time, with all that belongs to them.',
+    meaning: 'Retention of predictions; whole days are deleted with all related rows.',
   },
-  TENURE_KEEP_JUDGEMENTS_DAYS: { group: keeping, meaning: 'The same for what was judged.' },
+  TENURE_KEEP_JUDGEMENTS_DAYS: { group: keeping, meaning: 'Retention of monitoring results.' },
   TENURE_KEEP_ERASED_SNAPSHOTS_DAYS: {
     group: keeping,
-    meaning: 'How long a snapshot that holds an erased person is kept; `0` removes it within the hour.',
+    meaning: 'Retention of snapshots that hold an erased subject; `0` deletes them within the hour.',
   },
   TENURE_KEEP_ARTIFACTS_MB: {
     group: keeping,
@@ -144,10 +150,10 @@ export const variables: Readonly<Record<string, Variable>> = {
 
   TENURE_OIDC_ISSUER: {
     group: people,
-    meaning: 'The issuer of an OpenID Connect provider; without it people sign in with keys alone.',
+    meaning: 'The issuer of an OpenID Connect provider; without it, users sign in with keys only.',
   },
-  TENURE_OIDC_CLIENT_ID: { group: people, meaning: 'What Tenure is called there.' },
-  TENURE_OIDC_CLIENT_SECRET: { group: people, meaning: 'Its secret; none for a public client.' },
+  TENURE_OIDC_CLIENT_ID: { group: people, meaning: 'Client id of Tenure at the provider.' },
+  TENURE_OIDC_CLIENT_SECRET: { group: people, meaning: 'Client secret; absent for a public client.' },
   TENURE_OIDC_REDIRECT: {
     group: people,
     meaning: 'The address of `/sign-in/callback` as browsers reach it.',
@@ -155,17 +161,17 @@ export const variables: Readonly<Record<string, Variable>> = {
   TENURE_OIDC_NAME_CLAIM: {
     group: people,
     otherwise: '`email`',
-    meaning: 'The claim that names a person; with `sso.` before it that is the name in the audit.',
+    meaning: 'Claim with the user name; prefixed with `sso.` in the audit log.',
   },
   TENURE_OIDC_ROLE_CLAIM: {
     group: people,
     otherwise: '`groups`',
-    meaning: 'The claim that roles follow from.',
+    meaning: 'Claim that determines the roles.',
   },
   TENURE_OIDC_ROLES: {
     group: people,
     meaning:
-      'What the claim holds and the role here, such as `ml-approvers=approver,everybody=viewer`; the first that fits counts.',
+      'Mapping from claim values to roles, such as `ml-approvers=approver,staff=viewer`; the first match counts.',
   },
 
   TENURE_CONTROL_QUEUE: {
@@ -178,13 +184,13 @@ export const variables: Readonly<Record<string, Variable>> = {
     otherwise: '`tenure-train`',
     meaning: 'The task queue of training and evaluation.',
   },
-  TENURE_MAX_WORKFLOWS: { group: worker, meaning: 'At once, for each control worker.' },
-  TENURE_MAX_ACTIVITIES: { group: worker, meaning: 'At once, for each control worker.' },
+  TENURE_MAX_WORKFLOWS: { group: worker, meaning: 'Maximum concurrency of each control worker.' },
+  TENURE_MAX_ACTIVITIES: { group: worker, meaning: 'Maximum concurrency of each control worker.' },
   TENURE_TRAINING_MEMORY_MB: {
     group: worker,
     otherwise: 'as much as there is',
     meaning:
-      'How many MiB the process of a training or an evaluation may take; it is refused more, tried three times, and told.',
+      'How many MiB the process of a training or an evaluation may take; an attempt above it fails, is retried three times, and raises an alert.',
   },
   WORKER_VERSIONING: {
     group: worker,
@@ -200,25 +206,25 @@ export const variables: Readonly<Record<string, Variable>> = {
   TENURE_URL: {
     group: command,
     otherwise: 'what `tenure up` runs here',
-    meaning: 'The API that the commands speak to.',
+    meaning: 'Address of the API for commands.',
   },
   TENURE_KEY: { group: command, otherwise: 'the key of this machine', meaning: 'Who asks.' },
   TENURE_POSTGRES_PORT: {
     group: command,
-    meaning: 'Where the embedded Postgres listens; a taken port is replaced by a free one.',
+    meaning: 'Port of the embedded Postgres; a free port is used if it is taken.',
   },
-  TENURE_TEMPORAL_PORT: { group: command, meaning: 'The same for the embedded Temporal.' },
-  TENURE_TEMPORAL_UI_PORT: { group: command, meaning: 'The same for its user interface.' },
+  TENURE_TEMPORAL_PORT: { group: command, meaning: 'Port of the embedded Temporal.' },
+  TENURE_TEMPORAL_UI_PORT: { group: command, meaning: 'Port of the Temporal user interface.' },
 
   TENURE_REPLICA: {
     group: inside,
     otherwise: '`1`',
-    meaning: 'Which of the API processes on this machine it is.',
+    meaning: 'Index of the API process on this machine.',
   },
-  TENURE_SHARED_FD: { group: inside, meaning: 'The open file that is the port it shares with the others.' },
+  TENURE_SHARED_FD: { group: inside, meaning: 'File descriptor of the shared port.' },
 }
 
-/** Read before anything is installed, so by the set-up itself. */
+/** Read by the set-up itself, before any package is installed. */
 export const setUp: readonly { name: string; otherwise: string; meaning: string }[] = [
   {
     name: 'TEMPORAL_CLI',

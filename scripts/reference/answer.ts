@@ -1,7 +1,4 @@
-/**
- * The functions that worked cases may ask for, by the names and fields such cases use. They translate and nothing
- * more: a formula here would be one the product does not use.
- */
+/** Maps the function names and fields of worked cases to the product's functions. It contains no formula of its own. */
 
 import { benjaminiHochberg, holm } from '../../domain/statistics/multiple-testing.ts'
 import { auc } from '../../domain/metrics/auc.ts'
@@ -28,7 +25,7 @@ import { wasserstein } from './wasserstein.ts'
 type Missing = number | null
 type Output = Record<string, unknown>
 
-/** Reads the fields of one case; a field that is not there or of another type is an error with its name. */
+/** Reads the fields of one case; a missing field or a wrong type is an error that names the field. */
 function reader(input: Record<string, unknown>) {
   const fail = (name: string, wanted: string): never => {
     throw new TypeError(`input.${name} must be ${wanted}`)
@@ -36,7 +33,7 @@ function reader(input: Record<string, unknown>) {
   const isMissing = (value: unknown): value is Missing => value === null || typeof value === 'number'
   const number = (name: string, fallback?: number): number => {
     const value = input[name] ?? fallback
-    // A missing count or limit is no number; the functions answer null to it.
+    // A missing count or limit becomes NaN, for which the functions return null.
     if (value === undefined && name in input) return NaN
     return typeof value === 'number' ? value : fail(name, 'a number')
   }
@@ -52,7 +49,7 @@ function reader(input: Record<string, unknown>) {
     number,
     list,
     numbers,
-    /** Counts: a missing one is passed on as no count, and refused by the function. */
+    /** Counts; a missing one becomes NaN, which the function refuses. */
     counts: (name: string): number[] => numbers(name).map((value) => value ?? NaN),
     names: (name: string): (string | null)[] =>
       list(name).map((value) => (value === null ? null : String(value))),
@@ -64,7 +61,7 @@ function reader(input: Record<string, unknown>) {
         ? grid
         : fail('grid', '"G" or ratios')
     },
-    /** A tick with a missing count is no observation: it becomes one with empty arms, which is skipped. */
+    /** A tick with a missing count becomes one with empty arms, which is skipped. */
     ticks(): RateTick[] {
       const standard = ['nCanary', 'nControl', 'xCanary', 'xControl']
       const columns = Array.isArray(input['columns']) ? input['columns'] : standard
@@ -78,7 +75,7 @@ function reader(input: Record<string, unknown>) {
         return { canaryTotal: nC, controlTotal: nB, canaryEvents: xC, controlEvents: xB }
       })
     },
-    /** The rows in which none of the named lists has a missing value. */
+    /** The rows without a missing value in the named lists. */
     rows(...names: string[]): number[][] {
       const lists = names.map(numbers)
       const length = Math.min(...lists.map((values) => values.length))
@@ -186,7 +183,7 @@ export function withoutNaN(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? null : value
 }
 
-/** The answer to one line: `{id, output}`, or `{id, error}` when it cannot be read or asks for an unknown function. */
+/** Evaluates one line: `{id, output}`, or `{id, error}` for invalid input or an unknown function. */
 export function answer(line: string): Output {
   let parsed: unknown
   try {

@@ -94,8 +94,8 @@ describe('a command', () => {
     ['/down', exitCodes.unreachable, 'Postgres did not answer (postgres_unavailable)'],
     ['/defect', exitCodes.defect, 'boom (internal)'],
     ['/keyless', exitCodes.refused, 'Set TENURE_KEY'],
-    ['/other', exitCodes.unreachable, 'answered 502 and no problem document'],
-    ['/page', exitCodes.unreachable, 'did not answer with JSON'],
+    ['/other', exitCodes.unreachable, 'returned 502 without a problem document'],
+    ['/page', exitCodes.unreachable, 'did not return JSON'],
   ])('turns the answer of %s into exit code %i', async (path, code, text) => {
     const result = await run('fetch', path, '--url', url)
     expect(result.code).toBe(code)
@@ -106,7 +106,7 @@ describe('a command', () => {
   it('says how to start Tenure when nothing listens', async () => {
     const result = await run('fetch', '/good', '--url', `http://127.0.0.1:${await freePort()}`)
     expect(result.code).toBe(exitCodes.unreachable)
-    expect(result.err).toMatch(/does not answer at http:\/\/127.0.0.1:\d+ \(ECONNREFUSED\)/)
+    expect(result.err).toMatch(/does not respond at http:\/\/127.0.0.1:\d+ \(ECONNREFUSED\)/)
     expect(result.err).toContain('tenure up')
   })
 
@@ -123,7 +123,7 @@ describe('a command', () => {
 
   it.each([
     ['defect', exitCodes.defect, 'x is undefined'],
-    ['misconfigured', exitCodes.usage, 'Set the variables named'],
+    ['misconfigured', exitCodes.usage, 'Set the variables that the message names'],
     ['unlike', exitCodes.otherwise, 'it was rolled back'],
     ['group', exitCodes.defect, 'one'],
   ])('%s ends with exit code %i', async (name, code, text) => {

@@ -103,6 +103,8 @@ describe('ports', () => {
     const said: string[] = []
     const chosen = await choosePort(wanted(port), (line) => said.push(line))
     expect(chosen).not.toBe(port)
-    expect(said).toEqual([`port ${port} is taken, so the API listens on ${chosen} (TENURE_PORT sets it)`])
+    expect(said).toEqual([
+      `Port ${port} is in use; the API listens on ${chosen} (set TENURE_PORT to change it)`,
+    ])
   })
 })

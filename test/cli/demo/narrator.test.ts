@@ -10,7 +10,7 @@ function terminal({ isTTY }: { isTTY: boolean }) {
 }
 
 describe('the narrator', () => {
-  it('leaves the last state of a live line behind, and in a pipe nothing else', async () => {
+  it('prints only the last state of a live line in a pipe', async () => {
     const { written, terminal: piped } = terminal({ isTTY: false })
     let state = 'half way'
     const work = new Promise<number>((resolve) => setTimeout(() => resolve((state = 'there').length), 30))
@@ -18,7 +18,7 @@ describe('the narrator', () => {
     expect(written).toEqual(['   there\n'])
   })
 
-  it('draws the line where a person looks, cut to the width of the terminal', async () => {
+  it('draws the live line on a TTY, cut to its width', async () => {
     const { written, terminal: shown } = terminal({ isTTY: true })
     const narrator = createNarrator(shown)
     await narrator.during(() => `${narrator.bar(0.5)} ${'long '.repeat(20)}`, Promise.resolve())
@@ -26,14 +26,14 @@ describe('the narrator', () => {
     expect(stripVTControlCharacters(drawn).length).toBeLessThanOrEqual(40)
   })
 
-  it('leaves the line behind when the work fails, too', async () => {
+  it('prints the last state of the line when the work fails', async () => {
     const { written, terminal: piped } = terminal({ isTTY: false })
     const work = Promise.reject(new Error('no'))
     await expect(createNarrator(piped).during(() => 'was here', work)).rejects.toThrow('no')
     expect(written).toEqual(['   was here\n'])
   })
 
-  it('uses no colours in a pipe', () => {
+  it('prints no colours in a pipe', () => {
     const { written, terminal: piped } = terminal({ isTTY: false })
     const narrator = createNarrator(piped)
     narrator.act(1, 'One')
@@ -43,24 +43,24 @@ describe('the narrator', () => {
   })
 })
 
-describe('words for figures', () => {
+describe('formats', () => {
   it.each([
     [12, '12 ms'],
     [3_240, '3.2 s'],
     [245_000, '4 min 5 s'],
   ])('%i ms is %s', (ms, text) => expect(lapseText(ms)).toBe(text))
 
-  it('moments are UTC', () => {
+  it('times are in UTC', () => {
     const ms = Date.UTC(2001, 1, 1, 14, 5)
     expect(timeText(ms)).toBe('Thu 1 Feb 2001 14:05')
     expect(whole(12_345.4)).toBe('12,345')
   })
 
-  it('a bar is full at 1 and never longer', () => {
+  it('a bar is clamped to its width', () => {
     expect([barOf(0, 4), barOf(0.5, 4), barOf(7, 4), barOf(-1, 4)]).toEqual(['░░░░', '██░░', '████', '░░░░'])
   })
 
-  it('a table has no frames', () => {
+  it('a table has no borders', () => {
     expect(
       tableOf(
         ['a', 'bb'],

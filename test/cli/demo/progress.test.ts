@@ -11,26 +11,26 @@ beforeAll(async () => {
 })
 afterAll(() => store.close())
 
-describe('the place of the story', () => {
-  it('is the first day for which there is enough to train on', async () => {
-    expect(await readProgress(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 0 })
+describe('the progress of the demo', () => {
+  it('starts on the first day with enough training data', async () => {
+    expect(await readProgress(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), runs: 0 })
   })
 
-  it('is where it was left', async () => {
-    const place = { replayedToMs: Date.UTC(2001, 2, 4), told: 1 }
-    await writeProgress(store, place)
-    await writeProgress(store, place)
-    expect(await readProgress(store)).toEqual(place)
+  it('is restored as written', async () => {
+    const progress = { replayedToMs: Date.UTC(2001, 2, 4), runs: 1 }
+    await writeProgress(store, progress)
+    await writeProgress(store, progress)
+    expect(await readProgress(store)).toEqual(progress)
   })
 
-  it('is the first day again when the records are used up', async () => {
-    await writeProgress(store, { replayedToMs: Date.UTC(2001, 5, 12), told: 4 })
-    expect(await readProgress(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), told: 4 })
+  it('restarts on the first day at the end of the records', async () => {
+    await writeProgress(store, { replayedToMs: Date.UTC(2001, 5, 12), runs: 4 })
+    expect(await readProgress(store)).toEqual({ replayedToMs: Date.UTC(2001, 0, 29), runs: 4 })
   })
 })
 
-describe('the chapters', () => {
-  it('come one after the other, each with room for two more tries a week later', () => {
+describe('the chapters of the demo', () => {
+  it('are in order and leave two weeks for further tries', () => {
     const weekMs = 7 * 86_400_000
     const days = chapters.flatMap(({ challengerMs, faultyMs }) => [challengerMs, faultyMs])
     expect(days).toEqual(days.toSorted((a, b) => a - b))
@@ -41,10 +41,10 @@ describe('the chapters', () => {
   })
 })
 
-describe('the policy of the story', () => {
-  it('is one that a release accepts', () => expect(issuesOfPolicy(storyPolicy)).toEqual([]))
+describe('the release policy of the demo', () => {
+  it('is valid', () => expect(issuesOfPolicy(storyPolicy)).toEqual([]))
 
-  it('ends within its deadlines, which are below the patience of the one who tells it', () => {
+  it('has deadlines that sum to less than the wait limit of the demo', () => {
     const stages = [storyPolicy.shadow, ...storyPolicy.stages, storyPolicy.probation]
     const sum = stages.reduce((total, stage) => total + (stage?.deadlineMs ?? 0), 0)
     expect(sum + storyPolicy.watch.decisionMs).toBeLessThan(600_000)

@@ -114,7 +114,7 @@ describe('tenure doctor', () => {
       'search attributes',
     ])
       expect(answer.findings, check).toContainEqual(expect.objectContaining({ check, state: 'ok' }))
-    // Nobody works; that is worth a word, and with --strict worth an exit code.
+    // No worker polls, which is a warning, and an error with --strict.
     expect(of(answer.findings, 'workers')[0]).toMatchObject({ state: 'warning' })
   })
 
@@ -140,7 +140,7 @@ describe('tenure doctor', () => {
     })
     expect(of(findings, 'ports')[0]).toMatchObject({
       state: 'warning',
-      found: expect.stringMatching(new RegExp(`${port}.*taken by process ${process.pid}`)),
+      found: expect.stringMatching(new RegExp(`${port}.*in use by process ${process.pid}`)),
       next: expect.stringContaining('TENURE_PORT'),
     })
     expect(of(findings, 'database')[0]).toMatchObject({
@@ -178,23 +178,23 @@ describe('the database', () => {
 
   it('that does not know the role, and one that is none', async () => {
     const stranger = new URL(house.databaseUrl)
-    stranger.username = 'nobody_we_know'
+    stranger.username = 'unknown_role'
     expect(await findingsAt(stranger.toString())).toMatchObject([
-      { found: expect.stringContaining('nobody_we_know may not come in') },
+      { found: expect.stringContaining('unknown_role may not connect') },
     ])
     const other = createHttpServer((_request, response) => response.end('hello'))
     const port = await listening(other)
     expect(await findingsAt(`postgres://a@127.0.0.1:${port}/b`)).toMatchObject([
-      { found: expect.stringContaining('as Postgres does') },
+      { found: expect.stringContaining('no valid response from Postgres') },
     ])
     other.close()
   })
 
   it.each([
     ['28P01', /the password of ada is wrong/],
-    ['53300', /no connection left/],
+    ['53300', /no connection is free/],
     ['57P03', /not ready yet/],
-    ['ENOTFOUND', /is not known/],
+    ['ENOTFOUND', /unknown host/],
   ])('%s has words of its own', (code, pattern) => {
     const finding = findingOfUnreached('postgres://ada:pw@db:5432/tenure', { code, message: 'm' })
     expect(finding.found).toMatch(pattern)
@@ -211,14 +211,16 @@ describe('the database', () => {
         .join()
     expect(found({})).toBe('')
     expect(found({ versionNumber: 130_011 })).toContain('Postgres 13.11 is too old')
-    expect(found({ foreignTables: ['customers'] }, false)).toContain("is not Tenure's: it has customers")
+    expect(found({ foreignTables: ['customers'] }, false)).toContain(
+      'holds tables of another application: customers',
+    )
     expect(found({ connections: 99, mostConnections: 100 })).toContain('99 of 100')
     const store = house.store
     await store.query(sql`revoke create on schema public from tenure_app`)
     const { server: asApplication } = await diagnosisOf(applicationUrl(house.databaseUrl))
     await store.query(sql`grant create on schema public to tenure_app`)
     expect(asApplication.mayCreate).toBe(false)
-    expect(found(asApplication)).toContain('may not make tables')
+    expect(found(asApplication)).toContain('may not create tables')
   })
 
   it('whose migrations are stale, of a newer build, edited, or none', async () => {
@@ -233,11 +235,11 @@ describe('the database', () => {
     await noteMigrations(store)
     expect(await found()).toBe('')
     await store.query(sql`update migrations set name = '0008_other' where name = '0008_audit'`)
-    expect(await found()).toMatch(/0008_other.*does not know.*0008_audit has not run/)
+    expect(await found()).toMatch(/0008_other, unknown to this build.*pending migrations: 0008_audit/)
     await store.query(sql`update migrations set name = '0008_audit' where name = '0008_other'`)
     await store.query(sql`
       update service_state set value = value || '{"0001_registry": "another text"}' where name = 'migration_files'`)
-    expect(await found()).toMatch(/the file of 0001_registry is not the one that was run/)
+    expect(await found()).toMatch(/edited after they ran: 0001_registry/)
     await store.query(sql`delete from service_state where name = 'migration_files'`)
     expect(
       of(
@@ -304,7 +306,7 @@ describe('Temporal', () => {
     const bare = () => checkTemporal(config(namespace), { workersExpected: true })
     await expect
       .poll(async () => of(await bare(), 'search attributes')[0]?.found, { timeout: 20_000, interval: 200 })
-      .toContain('has no Model')
+      .toContain('lacks Model')
     expect(of(await bare(), 'workers')).toMatchObject([
       { state: 'broken' },
       { state: 'broken' },

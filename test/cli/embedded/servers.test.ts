@@ -74,9 +74,11 @@ describe('Postgres', () => {
     await new Promise((resolve) => holder.once('listening', resolve))
     const { port } = holder.address() as { port: number }
     await expect(planPostgres({ dataDir: join(home, 'port'), durable: false, port })).rejects.toThrow(
-      `Postgres cannot have port ${port} on 127.0.0.1: EADDRINUSE`,
+      `port ${port} on 127.0.0.1 is unavailable for Postgres: EADDRINUSE`,
     )
-    await expect(planTemporal({ port })).rejects.toThrow(`Temporal cannot have port ${port}`)
+    await expect(planTemporal({ port })).rejects.toThrow(
+      `port ${port} on 127.0.0.1 is unavailable for Temporal`,
+    )
     holder.close()
   })
 
@@ -164,7 +166,7 @@ describe('the places', () => {
   it('are refused where no directory can be', () => {
     const file = join(home, 'file')
     writeFileSync(file, '')
-    expect(() => openStateDir(file)).toThrow('no state can be kept')
+    expect(() => openStateDir(file)).toThrow('is not writable')
     expect(() => openStateDir(join(file, 'below'))).toThrow('ENOTDIR')
   })
 
@@ -181,7 +183,7 @@ describe('the places', () => {
     expect(chosen).toMatch(/^\/var\/lib\/tenure\/closed-[0-9a-f]{8}$/)
     expect(openStateDir(undefined, closed)).toBe(chosen)
     rmSync(chosen, { recursive: true })
-    expect(() => openStateDir(join(closed, 'asked'))).toThrow('may not enter')
+    expect(() => openStateDir(join(closed, 'asked'))).toThrow('is not accessible')
   })
 })
 

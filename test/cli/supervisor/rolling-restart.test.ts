@@ -84,5 +84,7 @@ it('replicas are restarted in turn, and the others are left alone when one does 
     await restartReplicas({ supervision: { restart: broken }, urls, say: (line) => said.push(line) }),
   ).toBe(false)
   expect(order).toEqual(['api'])
-  expect(said.at(-1)).toBe('api-2 did not come back (it is broken); the others are left as they are')
+  expect(said.at(-1)).toBe(
+    'api-2 failed to restart (it is broken); the remaining replicas were not restarted',
+  )
 })

@@ -86,8 +86,8 @@ describe('the schedule of a model', () => {
     expect(info.runningActions).toHaveLength(1)
     expect(findingOfSchedules([told!])).toMatchObject({
       state: 'warning',
-      found: `retrain/${slow.name}: 1 begun, ${told!.overlapped} skipped while one ran`,
-      next: expect.stringContaining('asks more often than a run takes') as unknown,
+      found: `retrain/${slow.name}: 1 started, ${told!.overlapped} skipped while one ran`,
+      next: expect.stringContaining('a run takes longer than the interval') as unknown,
     })
     reached('F28', `${info.runningActions.length} running, ${told!.overlapped} skipped, counted and told`)
     await client.schedule.getHandle(scheduleId(slow.name)).delete()
@@ -100,11 +100,11 @@ describe('the schedule of a model', () => {
     const weekly = { id: 'retrain/iris', begun: 4, overlapped: 0, missed: 0 }
     expect(findingOfSchedules([weekly])).toMatchObject({
       state: 'ok',
-      found: '1 of them, no run was skipped',
+      found: 'no skipped run (schedules: 1)',
     })
     expect(findingOfSchedules([{ ...weekly, overlapped: 1, missed: 2 }])).toMatchObject({
       state: 'ok',
-      found: 'retrain/iris: 4 begun, 1 skipped while one ran, 2 missed while Temporal was away',
+      found: 'retrain/iris: 4 started, 1 skipped while one ran, 2 missed while Temporal was down',
     })
   })
 

@@ -76,7 +76,9 @@ describe('the charts of a release', () => {
   it('are text, each under its question, and nothing where there is nothing', () => {
     const charts = chartsText(release, evaluation, { width: 90, nowMs })
     expect(charts.map(({ title }) => title)).toHaveLength(3)
-    expect(charts.map(({ text }) => text).join('\n')).toMatch(/auc.*●[\s\S]*excess failures: 12 of[\s\S]*67 %/)
+    expect(charts.map(({ text }) => text).join('\n')).toMatch(
+      /auc.*●[\s\S]*excess failures: 12 of[\s\S]*67 %/,
+    )
     const unborn = { ...release, state: { ...state, routings: [] }, decisions: [] }
     expect(chartsText(unborn, { ...evaluation, report: {} }, { width: 90, nowMs })).toEqual([])
   })
