@@ -13,7 +13,7 @@ import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { bundle } from '../test/simulation/bundle.ts'
-import type { PartOptions, Told } from '../test/simulation/seed-worker.ts'
+import type { PartOptions, WorkerReport } from '../test/simulation/seed-worker.ts'
 import { plants, type Plant } from '../test/simulation/planted-bugs.ts'
 
 const { values } = parseArgs({
@@ -92,11 +92,11 @@ async function tellPlants(seconds: string): Promise<number> {
 }
 
 /** All parts at once. When one has found something, the others need not go on. */
-async function inParts(file: string, options: Options): Promise<Told & { seconds: number }> {
+async function inParts(file: string, options: Options): Promise<WorkerReport & { seconds: number }> {
   const parts = Math.max(1, Math.min(Number(values.cores), Math.ceil(options.runs / 20)))
   const from = performance.now()
   const running = Array.from({ length: parts }, (_, mine) => startPart(file, { ...options, mine, parts }))
-  const sum: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
+  const sum: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
   await Promise.all(
     running.map(async ({ told }) => {
       const { last, lines } = await told
@@ -123,18 +123,18 @@ async function inParts(file: string, options: Options): Promise<Told & { seconds
 function startPart(
   file: string,
   options: PartOptions,
-): { told: Promise<{ lines: string[]; last?: Told }>; stop: () => void } {
+): { told: Promise<{ lines: string[]; last?: WorkerReport }>; stop: () => void } {
   const child = spawn(process.execPath, [file, JSON.stringify(options)], {
     env: { PATH: '/usr/bin:/bin' },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const told = new Promise<{ lines: string[]; last?: Told }>((resolve) =>
+  const told = new Promise<{ lines: string[]; last?: WorkerReport }>((resolve) =>
     child.once('close', () => {
       const lines = output.trimEnd().split('\n')
       if (!lines.at(-1)?.startsWith('{"runs"')) return resolve({ lines })
-      const last = JSON.parse(lines.pop()!) as Told
+      const last = JSON.parse(lines.pop()!) as WorkerReport
       resolve({ lines, last })
     }),
   )

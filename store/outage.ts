@@ -15,7 +15,7 @@ export interface Outage {
 /** After so long without a failure it is over. Every process asks for something each few seconds, so an outage shows again and again. */
 const quietMs = 5_000
 
-export function watchOutages(now: () => number = () => performance.now()) {
+export function createOutageTracker(now: () => number = () => performance.now()) {
   let last: { kind: Outage['kind']; why: string; firstMs: number; atMs: number } | undefined
   return {
     saw(error: Error): void {

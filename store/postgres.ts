@@ -7,7 +7,7 @@ import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
-import { isFull, watchOutages, type Outage } from './outage.ts'
+import { isFull, createOutageTracker, type Outage } from './outage.ts'
 
 export type Rows<T> = Promise<T[]>
 
@@ -60,7 +60,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   }
   const pool = new pg.Pool({ ...connection, max: options.max ?? 8 })
   pool.on('error', onError)
-  const outages = watchOutages()
+  const outages = createOutageTracker()
   const saw = (error: unknown): void => {
     if (isOutage(error)) outages.saw(error)
   }

@@ -11,10 +11,10 @@ import {
 } from '../../domain/monitoring/alert-escalation.ts'
 import { redactedOf } from '../../domain/redact.ts'
 import {
-  insertMessages,
-  listTellable,
-  listWaiting,
-  markFailed,
+  insertNotifications,
+  listNotifiable,
+  listPendingNotifications,
+  markNotificationFailed,
   markNotificationSent,
 } from '../../store/monitoring/notifications.ts'
 import { resolveAlert, upsertAlert, type Alert } from '../../store/monitoring/alerts.ts'
@@ -60,8 +60,8 @@ async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
   await reportFallbacks(deps)
   const channels = await channelsOf(deps)
   if (channels.length === 0) return 0
-  const { nowMs, alerts } = await listTellable(store)
-  await insertMessages(
+  const { nowMs, alerts } = await listNotifiable(store)
+  await insertNotifications(
     store,
     alerts.flatMap(({ alert, told }) =>
       dueNotifications(factsOf(alert), { channels, told, nowMs }).map((message) => ({
@@ -70,7 +70,7 @@ async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
       })),
     ),
   )
-  const waiting = await listWaiting(store)
+  const waiting = await listPendingNotifications(store)
   const tried = await Promise.all(
     waiting.map(async ({ id, alert, channel, about, attempts, ageMs }) => {
       const target = channels.find(({ name }) => name === channel)?.target
@@ -84,7 +84,7 @@ async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
         const secrets = target === undefined ? [] : secretsOf(target)
         const problem = redactedOf(reasonOf(error), secrets).slice(0, mostSaid)
         const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
-        await markFailed(store, { id, problem, againMs })
+        await markNotificationFailed(store, { id, problem, againMs })
         log.warn({ alert: alert.id, channel, about, problem, againMs }, 'an alert was not delivered')
         return false
       }

@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { findDrill, markDetected, markRecovered, silenceReplica } from '../../store/release/drills.ts'
 import { findRelease } from '../../store/release/releases.ts'
-import { findRouting, laggingReplicas, listFollowers } from '../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
@@ -31,7 +31,7 @@ export const simulateReplicaLoss =
       if (replica === undefined) return
       const followers = async () => {
         const place = (await findRouting(store, model))?.route
-        const mine = (await listFollowers(store, model)).filter((each) => each.id === replica)
+        const mine = (await listReplicaProgress(store, model)).filter((each) => each.id === replica)
         return {
           live: mine.length > 0,
           follows: place !== undefined && laggingReplicas(mine, place).length === 0,

@@ -24,7 +24,7 @@ import {
   closeDrill,
   findDrill,
   insertDrill,
-  recordNotHeld,
+  recordUnheldDrill,
   setDrillRelease,
   setDrillVersion,
   type Drill,
@@ -202,7 +202,7 @@ async function isCutShort(store: Deps['store'], releaseId: string, outcome?: str
 async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promise<void> {
   const { id, model, kind, requestedBy } = drill
   await store.transaction(async (database) => {
-    if (!(await recordNotHeld(database, { ...drill, message: why }))) return
+    if (!(await recordUnheldDrill(database, { ...drill, message: why }))) return
     if (requestedBy !== `schedule/${model}`) return
     await upsertAlert(database, {
       dedupeKey: notHeldKey(drill),

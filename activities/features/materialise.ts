@@ -4,7 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { forgetValues } from '../../store/features/feature-values.ts'
+import { deleteOldValues } from '../../store/features/feature-values.ts'
 import { isUsed, listViews, readNow, recordRun, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
@@ -89,7 +89,7 @@ async function forgetOld(
   const before = new Date(untilMs - keepMs).toISOString()
   let forgotten = 0
   for (;;) {
-    const deleted = await forgetValues(store, { viewId: id, before })
+    const deleted = await deleteOldValues(store, { viewId: id, before })
     forgotten += deleted
     beat.check()
     if (deleted === 0 || forgotten >= mostForgotten) return forgotten

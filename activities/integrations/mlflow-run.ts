@@ -1,5 +1,5 @@
 /** A training as a run of MLflow: found by its tag, so that there is one however often it is told of. */
-import { findMirroredTraining } from '../../store/integrations/payloads.ts'
+import { findTrainingPayload } from '../../store/integrations/payloads.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
 import { sendRequest, isRequestRefusal } from './http-request.ts'
 
@@ -34,7 +34,7 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
 /** Answers the id of the run; nothing when there is no such training any more. */
 export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<string | undefined> {
   const { store, mirror } = deps
-  const training = await findMirroredTraining(store, trainingId)
+  const training = await findTrainingPayload(store, trainingId)
   if (training === undefined) return undefined
   const experiment = await experimentOf(deps, training.model)
   const found = await post<{ runs?: { info: { run_id: string } }[] }>(mirror, 'runs/search', {

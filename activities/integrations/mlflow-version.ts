@@ -1,5 +1,5 @@
 /** A registered version as a model version of MLflow, which gives it a number of its own. */
-import { findMirroredVersion } from '../../store/integrations/payloads.ts'
+import { findVersionPayload } from '../../store/integrations/payloads.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { upsertRun } from './mlflow-run.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
@@ -8,7 +8,7 @@ import { sendRequest, isRequestRefusal } from './http-request.ts'
 /** Answers the number that MLflow gives it; nothing when there is no such version. */
 export async function upsertModelVersion(deps: MlflowDeps, version: string): Promise<string | undefined> {
   const { store, mirror } = deps
-  const found = await findMirroredVersion(store, version)
+  const found = await findVersionPayload(store, version)
   if (found === undefined) return undefined
   const { model } = found
   const there = await numberOf(mirror, { model, version })

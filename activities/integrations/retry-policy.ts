@@ -1,5 +1,5 @@
 /** How often other systems are tried, for how long, and what is given up. */
-import type { Delivery } from '../../store/integrations/outbox.ts'
+import type { IntegrationItem } from '../../store/integrations/outbox.ts'
 import { isRequestRefusal } from './http-request.ts'
 
 /** Of a month at most: what could not be told by then is given up, and so is sooner what is refused again and again. */
@@ -21,7 +21,7 @@ const mendable: ReadonlySet<number> = new Set([401, 403, 404, 408, 429])
 
 /** Nothing when it is given up. A key that does not open, an address that is wrong and a busy server may all be mended. */
 export function againAfter(
-  { attempts, ageMs }: Delivery,
+  { attempts, ageMs }: IntegrationItem,
   error: unknown,
   policy: MirrorPolicy,
 ): number | undefined {

@@ -5,15 +5,15 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import {
-  claimDeliveries,
+  claimIntegrationItems,
   countBacklog,
-  markDelivered,
-  markUndelivered,
-  mirrorTargets,
-  openMirrors,
-  releaseDeliveries,
-  type Delivery,
-  type MirrorTarget,
+  markItemSent,
+  markItemFailed,
+  integrationTargets,
+  renewIntegrations,
+  releaseItems,
+  type IntegrationItem,
+  type IntegrationTarget,
 } from '../../store/integrations/outbox.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
@@ -29,7 +29,7 @@ export async function syncIntegrations(
   policy: MirrorPolicy = mirrorPolicy,
 ): Promise<void> {
   await Promise.all(
-    mirrorTargets.map(async (target) => {
+    integrationTargets.map(async (target) => {
       const mirror = deps.config.mirrors[target]
       if (mirror !== undefined) await tellAll(deps, { target, mirror }, signal, policy)
     }),
@@ -37,7 +37,7 @@ export async function syncIntegrations(
 }
 
 interface Told {
-  target: MirrorTarget
+  target: IntegrationTarget
   mirror: Mirror
 }
 
@@ -49,7 +49,7 @@ async function tellAll(deps: Deps, told: Told, signal: AbortSignal, policy: Mirr
     let waitMs = policy.pollMs
     try {
       if (performance.now() >= lookAtMs) {
-        await openMirrors(store, [told.target])
+        await renewIntegrations(store, [told.target])
         await tellOfBacklog(deps, told.target, policy)
         lookAtMs = performance.now() + policy.lookMs
       }
@@ -72,29 +72,29 @@ async function tellSome(
   policy: MirrorPolicy,
 ): Promise<{ isAway: boolean; sent: number }> {
   const { store, log } = deps
-  const claimed = await claimDeliveries(store, { target, limit: policy.atOnce, leaseMs: policy.leaseMs })
+  const claimed = await claimIntegrationItems(store, { target, limit: policy.atOnce, leaseMs: policy.leaseMs })
   let sent = 0
   for (const [index, delivery] of claimed.entries()) {
     const rest = claimed.slice(index + 1).map(({ id }) => id)
     if (signal.aborted) {
-      await releaseDeliveries(store, { ids: [delivery.id, ...rest], againMs: 0 })
+      await releaseItems(store, { ids: [delivery.id, ...rest], againMs: 0 })
       break
     }
     try {
       await tell(deps, { target, mirror }, delivery)
-      await markDelivered(store, delivery)
+      await markItemSent(store, delivery)
       sent++
     } catch (error) {
       const isAway = !isRequestRefusal(error)
       const againMs = againAfter(delivery, error, policy)
       const problem = reasonOf(error)
-      await markUndelivered(store, { id: delivery.id, problem, againMs })
+      await markItemFailed(store, { id: delivery.id, problem, againMs })
       log.warn(
         { target, kind: delivery.kind, subject: delivery.subject, problem, againMs },
         'it was not told',
       )
       if (!isAway) continue
-      await releaseDeliveries(store, { ids: rest, againMs: 0 })
+      await releaseItems(store, { ids: rest, againMs: 0 })
       return { isAway, sent }
     }
   }
@@ -104,13 +104,13 @@ async function tellSome(
 const tell = (
   { store, config }: Deps,
   { target, mirror }: Told,
-  { kind, subject, payload }: Delivery,
+  { kind, subject, payload }: IntegrationItem,
 ): Promise<void> => {
   if (kind !== 'event' && target === 'mlflow') return syncMlflow({ store, mirror }, kind, subject)
   return syncOpenLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
 }
 
-async function tellOfBacklog({ store }: Deps, target: MirrorTarget, { lateMs }: MirrorPolicy): Promise<void> {
+async function tellOfBacklog({ store }: Deps, target: IntegrationTarget, { lateMs }: MirrorPolicy): Promise<void> {
   const { waiting, oldestMs, givenUp } = await countBacklog(store, target)
   const dedupeKey = `mirror/${target}`
   if (oldestMs < lateMs && givenUp === 0) return resolveAlert(store, dedupeKey)

@@ -6,16 +6,16 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { fallbackAlerts, fallbackLevels } from '../../domain/serving/fallback-level.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findRollbackTarget } from '../../store/registry/champions.ts'
-import { findFlag, writeFlag } from '../../store/serving/kill-switches.ts'
+import { findKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
-import { listRungs, listToldRungs } from '../../store/serving/replica-fallbacks.ts'
+import { listFallbacks, listReportedFallbacks } from '../../store/serving/replica-fallbacks.ts'
 import type { Deps } from '../deps.ts'
 
 /** One alert a model and rung: a rung further down is another matter, and the one above is over then. */
 export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<void> {
-  const standing = await listRungs(store)
+  const standing = await listFallbacks(store)
   if (standing === undefined) return
-  const open = new Set(await listToldRungs(store))
+  const open = new Set(await listReportedFallbacks(store))
   for (const { model, level, reason, replicas } of standing) {
     if (level === 'champion') continue
     const dedupeKey = `fallback/${model}/${level}`
@@ -44,7 +44,7 @@ export async function activateFallback(
 ): Promise<boolean> {
   const { name: model, fallback } = definition
   if (fallback?.automatic !== true) return false
-  const flag = await findFlag(store, model)
+  const flag = await findKillSwitch(store, model)
   if (flag !== undefined && flag.serve !== 'normal') return false
   const release = await findOpenRelease(store, model)
   if (release?.state.stage === 'probation' && release.state.version === champion) return false
@@ -52,7 +52,7 @@ export async function activateFallback(
     const target = await findRollbackTarget(store, { model, from: champion })
     if (target === undefined) return false
   }
-  await writeFlag(store, { model, serve: 'fallback', reason, actor: `monitor/${model}` })
+  await writeKillSwitch(store, { model, serve: 'fallback', reason, actor: `monitor/${model}` })
   log.warn({ model, champion, reason }, 'the champion gives way to its fallback')
   return true
 }

@@ -8,7 +8,7 @@ import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
 import { findReleaseBasis } from '../../store/release/basis.ts'
 import { findAnswers } from '../../store/release/releases.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
-import { verifyCommand, type Warranted } from '../../store/signing/command-signatures.ts'
+import { verifyCommand, type SignedCommand } from '../../store/signing/command-signatures.ts'
 import type { CommandResult } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
@@ -36,7 +36,7 @@ export interface AuthorizationRequest {
   /** The addressed release and its version. */
   release?: string
   version?: string
-  commands: (Omit<Warranted, 'model' | 'release' | 'command'> & {
+  commands: (Omit<SignedCommand, 'model' | 'release' | 'command'> & {
     command: CommandName
     signature?: string
   })[]
@@ -72,7 +72,7 @@ export const authorize = ({ store, config }: Deps) => {
         continue
       }
       // A rollback may be signed for the model alone, whichever release is open.
-      const claims: Warranted[] = [{ ...command, model, release }]
+      const claims: SignedCommand[] = [{ ...command, model, release }]
       if (command.command === 'rollback') claims.push({ ...command, model })
       const trust = await signer()
       const nowMs = await databaseTime({ store })

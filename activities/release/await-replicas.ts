@@ -3,7 +3,7 @@
  * has lost its lease is not waited for, because it has gone back to what is proven by itself.
  */
 import sql from 'sql-template-tag'
-import { laggingReplicas, listFollowers, type RoutingPlace } from '../../store/serving/routing.ts'
+import { laggingReplicas, listReplicaProgress, type RoutingPlace } from '../../store/serving/routing.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
@@ -27,7 +27,7 @@ export async function awaitAcknowledgements(
   const startedAt = performance.now()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {
     const atMs = await databaseTime({ store })
-    const followers = await listFollowers(store, place.model)
+    const followers = await listReplicaProgress(store, place.model)
     const problems =
       followers.length === 0 && atLeastOne ? ['no replica is live'] : laggingReplicas(followers, place)
     const leftMs = withinMs - (performance.now() - startedAt)

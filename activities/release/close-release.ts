@@ -14,11 +14,11 @@ import {
   findIncompatibilities,
   findRollbackTarget,
   markKnownGood,
-  markWithdrawn,
+  markVersionRolledBack,
   moveChampion,
 } from '../../store/registry/champions.ts'
 import type { Database } from '../../store/postgres.ts'
-import { closeRelease, findReleasable, lockRelease, markTakenBack } from '../../store/release/releases.ts'
+import { closeRelease, findReleasable, lockRelease, markRolledBack } from '../../store/release/releases.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 
 /** Answers whether the candidate had been champion. */
@@ -27,7 +27,7 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
   // A workflow that was reset after its end does its way again; what stands is not taken back for it.
   if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
   // From here on no step of this release that is still under way can route or promote.
-  await markTakenBack(database, id)
+  await markRolledBack(database, id)
   const champion = await findChampion(database, model)
   const now = await findRouting(database, model)
   const isChampion = champion?.version === version && champion.releaseId === id
@@ -43,8 +43,8 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
       actor: 'release',
       reason: order?.reason ?? '',
     })
-    await markWithdrawn(database, version)
-  } else if (order?.withdraw === true && !isChampion) await markWithdrawn(database, version)
+    await markVersionRolledBack(database, version)
+  } else if (order?.withdraw === true && !isChampion) await markVersionRolledBack(database, version)
   const route =
     now && routesUs && target !== undefined
       ? await completeRoute(database, { model, version: target, now: now.route })

@@ -9,7 +9,7 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findPromotion, moveChampion } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
-import { findFlag } from '../../store/serving/kill-switches.ts'
+import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findReleasable } from '../../store/release/releases.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
@@ -31,7 +31,7 @@ export const promote =
         }
         const outdated = await outdatedReason(database, state)
         if (outdated !== undefined) return { kind: 'stale', reason: outdated }
-        const pinned = pinReason(await findFlag(database, state.model))
+        const pinned = pinReason(await findKillSwitch(database, state.model))
         if (pinned !== undefined) return { kind: 'stale', reason: pinned }
         const candidate = await findReleasable(database, state.version)
         if (state.drill !== undefined || candidate?.drill === true)

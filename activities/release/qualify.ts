@@ -5,7 +5,7 @@
 import { isError } from '../../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { findCollected } from '../../store/registry/artifact-retention.ts'
+import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -58,7 +58,7 @@ export async function qualifyVersion(
   }
   const found = await runQualifier([config.artifactRoot, digest, version, String(p99Us)], { timeoutMs })
   if (found.ok) return found
-  const at = await findCollected(store, digest)
+  const at = await findDeletedAt(store, digest)
   if (at === undefined) return found
   const message = `its files were given up at ${at}, so that the artifacts stay within their budget; retrain the model as of then`
   return { ...found, message }

@@ -10,7 +10,7 @@ import {
   findChampion,
   findIncompatibilities,
   listRollbackTargets,
-  markWithdrawn,
+  markVersionRolledBack,
   moveChampion,
 } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
@@ -190,7 +190,7 @@ async function flip(
           : `no proven version of ${model} can be given to callers now: ${passedOver.join('; ')}`,
     }
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
-  await markWithdrawn(database, from)
+  await markVersionRolledBack(database, from)
   const { route } = await writeRoute(database, {
     route: await completeRoute(database, { model, version: to, now: now.route }),
     replaces: now.route,

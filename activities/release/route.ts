@@ -12,10 +12,10 @@ import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { findReleaseBasis } from '../../store/release/basis.ts'
-import { findFlag } from '../../store/serving/kill-switches.ts'
+import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import type { Database } from '../../store/postgres.ts'
 import { lockRelease } from '../../store/release/releases.ts'
-import { findRouting, listFollowers, writeRoute, type Routing } from '../../store/serving/routing.ts'
+import { findRouting, listReplicaProgress, writeRoute, type Routing } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
@@ -58,7 +58,7 @@ export const route =
 async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Promise<string | undefined> {
   const until = performance.now() + state.policy.watch.acknowledgeMs
   for (;;) {
-    const pinned = state.promoted ? undefined : pinReason(await findFlag(store, state.model))
+    const pinned = state.promoted ? undefined : pinReason(await findKillSwitch(store, state.model))
     if (pinned === undefined || performance.now() >= until) return pinned
     await beat.sleep(pinPollMs)
   }
@@ -118,7 +118,7 @@ async function givenReplicas(
   // Tried again, the stage keeps the replicas that it has named already.
   if (now && before.length > 0 && isSame(now, { ...plan, replicas: before }))
     return { ...plan, replicas: before }
-  const live = (await listFollowers(database, state.model)).map(({ id }) => id)
+  const live = (await listReplicaProgress(database, state.model)).map(({ id }) => id)
   if (live.length < 2)
     return { problem: `${live.length} replica(s) are live; rolling needs one for each of two versions` }
   const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / totalBp))

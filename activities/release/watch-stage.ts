@@ -6,10 +6,10 @@
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict, VerdictKind } from '../../domain/verdict.ts'
-import { recordLook } from '../../store/release/decisions.ts'
+import { recordObservation } from '../../store/release/decisions.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
-import { findFlag } from '../../store/serving/kill-switches.ts'
-import { laggingReplicas, listFollowers, renewExposure } from '../../store/serving/routing.ts'
+import { findKillSwitch } from '../../store/serving/kill-switches.ts'
+import { laggingReplicas, listReplicaProgress, renewExposure } from '../../store/serving/routing.ts'
 import { judge, recordDecision, withReplicaCheck, withKillSwitch, withDrillBudget } from './decide.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
@@ -41,9 +41,9 @@ export const watch =
         beat.check()
         if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
           await playDead(beat)
-        const flag = await findFlag(deps.store, state.model)
+        const flag = await findKillSwitch(deps.store, state.model)
         const pinned = pinReason(flag)
-        const { watchedMs, lookedMs } = await recordLook(deps.store, {
+        const { watchedMs, lookedMs } = await recordObservation(deps.store, {
           releaseId: state.id,
           stage,
           stageIndex: state.stageIndex,
@@ -109,7 +109,7 @@ function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: Relea
 }
 
 const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[]> =>
-  laggingReplicas(await listFollowers(store, state.model), state)
+  laggingReplicas(await listReplicaProgress(store, state.model), state)
 
 async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   // On probation the candidate is champion; it is taken back by order and not by silence.

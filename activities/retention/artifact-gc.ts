@@ -7,7 +7,7 @@ import { selectForDeletion, type ArtifactGroup } from '../../domain/registry/art
 import { getManifest, type Area, type Artifacts, type StoredFile } from '../../store/artifacts.ts'
 import {
   deleteArtifact,
-  giveUpSnapshot,
+  deleteSnapshot,
   listArtifacts,
   listKeptSnapshots,
   listOtherFiles,
@@ -62,7 +62,7 @@ async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Prom
   let count = 0
   for (const { kind, digest } of given) {
     beat.check()
-    const gone = await (kind === 'snapshot' ? giveUpSnapshot : deleteArtifact)(store, digest)
+    const gone = await (kind === 'snapshot' ? deleteSnapshot : deleteArtifact)(store, digest)
     if (!gone) continue
     count++
     log.info({ [kind === 'snapshot' ? 'snapshot' : 'artifact']: digest, kind }, 'given up for its budget')

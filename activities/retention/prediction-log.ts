@@ -1,6 +1,6 @@
 /** Makes room in the prediction log for the days to come, and forgets what is older than it is to be kept. */
 import { heartbeat } from '@temporalio/activity'
-import { dropPartitions, forgetRows, makeDays, type Forgettable } from '../../store/serving/log-partitions.ts'
+import { dropPartitions, deleteExpiredRows, createPartitions, type ExpiringTable } from '../../store/serving/log-partitions.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 
@@ -8,7 +8,7 @@ import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 const daysAhead = 7
 
 /** What is kept as long as the predictions it tells of, and what as long as people may ask why something was decided. */
-const withPredictions: readonly Forgettable[] = [
+const withPredictions: readonly ExpiringTable[] = [
   'predictions_default',
   'outcomes',
   'shadow_pairs',
@@ -16,7 +16,7 @@ const withPredictions: readonly Forgettable[] = [
   'feature_counts',
   'erased_requests',
 ]
-const withJudgements: readonly Forgettable[] = [
+const withJudgements: readonly ExpiringTable[] = [
   'prediction_log_accounts',
   'drift_judgements',
   'quality_judgements',
@@ -29,7 +29,7 @@ const withJudgements: readonly Forgettable[] = [
 export const createLogPartitions =
   ({ store, log }: Deps) =>
   async (): Promise<number> => {
-    const made = await makeDays(store, daysAhead)
+    const made = await createPartitions(store, daysAhead)
     if (made > 0) log.info({ made }, 'days of the prediction log were made')
     return made
   }
@@ -40,9 +40,9 @@ export const deleteExpired =
     const { retention } = deps.config
     const daysDropped = await dropPartitions(store, retention.predictionDays)
     const rows: Record<string, number> = {}
-    const forget = async (table: Forgettable, keepDays: number): Promise<void> => {
+    const forget = async (table: ExpiringTable, keepDays: number): Promise<void> => {
       for (;;) {
-        const deleted = await forgetRows(store, { table, keepDays })
+        const deleted = await deleteExpiredRows(store, { table, keepDays })
         heartbeat()
         if (deleted === 0) return
         rows[table] = (rows[table] ?? 0) + deleted

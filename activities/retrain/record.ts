@@ -19,7 +19,7 @@ import {
   listPastTrainings,
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
-import { endLeftTrainings } from '../../store/training/trainings.ts'
+import { endAbandonedTrainings } from '../../store/training/trainings.ts'
 import type { Deps } from '../deps.ts'
 
 export interface OpenInput {
@@ -57,7 +57,7 @@ export const openRetraining =
     const { definition } = await getModel(store, model)
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
     if (abandoned.length > 0) {
-      await endLeftTrainings(store, { model, message: 'its retraining was ended from outside' })
+      await endAbandonedTrainings(store, { model, message: 'its retraining was ended from outside' })
       log.warn({ model, abandoned }, 'closed what an ended workflow had left open')
     }
     const opened = {
@@ -102,7 +102,7 @@ export const endRetraining =
   ({ store, log }: Deps) =>
   async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
     const closed = await closeRetraining(store, end)
-    if (closed) await endLeftTrainings(store, { model, message: end.message })
+    if (closed) await endAbandonedTrainings(store, { model, message: end.message })
     if (end.outcome === 'released' || end.outcome === 'registered')
       await resolveAlert(store, alertKeyOf(model))
     log.info(

@@ -13,7 +13,7 @@ import {
   getTraining,
   recordEpoch,
   recordMemoryFailure,
-  type Training,
+  type TrainingRecord,
 } from '../../store/training/trainings.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
@@ -117,7 +117,7 @@ export const train =
 /** The same error, or that it is not tried again: what took all memory three times takes it the fourth time. */
 async function judgeFailure(
   store: Deps['store'],
-  { id, attempts }: Training,
+  { id, attempts }: TrainingRecord,
   error: unknown,
 ): Promise<unknown> {
   if (!isError(error, 'out_of_memory')) return error
@@ -130,14 +130,14 @@ async function judgeFailure(
 }
 
 /** Where an attempt before this one stood, by the row or by the heartbeat, whichever is further. */
-function lastBeat(training: Training, told: TrainingBeat | undefined): Partial<TrainingBeat> | undefined {
+function lastBeat(training: TrainingRecord, told: TrainingBeat | undefined): Partial<TrainingBeat> | undefined {
   const { epoch, checkpointDigest } = training
   if (told?.checkpoint !== undefined && told.epoch > epoch) return told
   return checkpointDigest === undefined ? undefined : { epoch, checkpoint: checkpointDigest }
 }
 
 /** Writes each epoch down and keeps the last two checkpoints: the one before the last is what a slow heartbeat may name. */
-function keepSteps({ store, artifacts }: Deps, training: Training, last: Partial<TrainingBeat> | undefined) {
+function keepSteps({ store, artifacts }: Deps, training: TrainingRecord, last: Partial<TrainingBeat> | undefined) {
   const kept: string[] = last?.checkpoint === undefined ? [] : [last.checkpoint]
   let beat: Partial<TrainingBeat> | undefined = last
   return {
@@ -161,10 +161,10 @@ function keepSteps({ store, artifacts }: Deps, training: Training, last: Partial
   }
 }
 
-const superseded = ({ id, attempts }: Training) =>
+const superseded = ({ id, attempts }: TrainingRecord) =>
   new DomainError('training_interrupted', `attempt ${attempts} of ${id} was taken over by another worker`)
 
-function resultOf({ id, artifactDigest, curve, attempts }: Training): TrainResult {
+function resultOf({ id, artifactDigest, curve, attempts }: TrainingRecord): TrainResult {
   if (artifactDigest === undefined)
     throw new DomainError('internal', `the training ${id} is done without an artifact`)
   const last = curve.at(-1)

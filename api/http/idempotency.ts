@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
-import { claimRequest, keepAnswer, releaseClaim, type RequestName } from '../../store/access/idempotency.ts'
+import { claimRequest, storeResponse, releaseClaim, type RequestName } from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 
@@ -66,7 +66,7 @@ async function runFirst({ store, route, ask, claim }: First): Promise<RouteRespo
   let isKept = false
   const keep = async (database: Database, { status = 200, json }: RouteResponse): Promise<void> => {
     const kept: Kept = route.secretResponse ? { shown: true } : { status, json }
-    await keepAnswer(database, { ...claim, status, answer: kept })
+    await storeResponse(database, { ...claim, status, answer: kept })
     isKept = true
   }
   try {
@@ -78,7 +78,7 @@ async function runFirst({ store, route, ask, claim }: First): Promise<RouteRespo
     if (isError(error) && !errorTable[error.code].retryable) {
       const { code, message, context } = error
       const kept: Kept = { refusal: { code, message, context } }
-      await keepAnswer(store, { ...claim, status: errorTable[code].status, answer: kept })
+      await storeResponse(store, { ...claim, status: errorTable[code].status, answer: kept })
     } else await releaseClaim(store, claim).catch(() => {})
     throw error
   }

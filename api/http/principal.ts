@@ -3,7 +3,7 @@
  * session only reads unless a form of its own page proves otherwise.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { isEnded } from '../../store/access/revoked-sessions.ts'
+import { isSessionRevoked } from '../../store/access/revoked-sessions.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteDefinition } from './route.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -39,7 +39,7 @@ export async function personOf(
 async function fromSession(deps: ApiDeps, header: Header): Promise<Person | undefined> {
   const session = readSession(deps.signer, header('cookie'), deps.serving.wall())
   const actor = session && deps.authentication.sessionOf(session)
-  if (session === undefined || actor === undefined || (await isEnded(deps.store, session.id)))
+  if (session === undefined || actor === undefined || (await isSessionRevoked(deps.store, session.id)))
     return undefined
   return { actor, session }
 }

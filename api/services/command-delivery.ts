@@ -10,7 +10,7 @@ import {
   claimDue,
   completeStart,
   markCommandSent,
-  refuseParcel,
+  refuseItem,
   reschedule,
   type OutboxItem,
   type Start,
@@ -102,7 +102,7 @@ async function deliverSignal(
   if (runId === undefined) {
     // The control workers close an open release that has no run.
     if (outcome === null) throw new Error('the release has no workflow run and is about to be closed')
-    await refuseParcel(store, item, `the release has ended: ${outcome}`)
+    await refuseItem(store, item, `the release has ended: ${outcome}`)
     return 'refused'
   }
   const signed: Command = message

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
-import { findSift } from '../../store/privacy/erasure-filter.ts'
+import { findErasureFilter } from '../../store/privacy/erasure-filter.ts'
 import { findArtifact, type Replica } from '../../store/serving/replicas.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
@@ -171,7 +171,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const log = openPredictionLog({
     store,
     spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMostSpoolBytes),
-    findSift: () => findSift(store, subjectKeyOf(signer)),
+    findSift: () => findErasureFilter(store, subjectKeyOf(signer)),
     onError: events.trouble,
   })
   const erasures = followErasures({ store, replica: deps.replica.id, log, onError: events.trouble })

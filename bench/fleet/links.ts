@@ -5,7 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
-import { findRouting, laggingReplicas, listFollowers } from '../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
 import type { LinkedShow } from '../../test/support/fleet/linked-fleet.ts'
 import { showPolicy, type Show } from '../../test/support/fleet/fleet-fixture.ts'
 import { startAsker } from './callers.ts'
@@ -105,7 +105,7 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkR
 export async function isFollowed({ system, model, key }: Show): Promise<boolean> {
   const { store, urls } = system
   const routing = await findRouting(store, model)
-  const followers = await listFollowers(store, model)
+  const followers = await listReplicaProgress(store, model)
   if (routing === undefined || followers.length !== urls.length) return false
   if (laggingReplicas(followers, routing.route).length > 0) return false
   const states = await Promise.all(urls.map((url) => stateOf(url, key)))

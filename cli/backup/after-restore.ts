@@ -4,8 +4,8 @@
  */
 import { appendAudit, findLinks, verifyAudit } from '../../store/audit/audit-log.ts'
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
-import { endInterruptedWork, raiseEpoch, renewFlags } from '../../store/maintenance/routing-epoch.ts'
-import { setHeadsAside, type SetAside } from '../../store/maintenance/archive-audit-heads.ts'
+import { endInterruptedWork, raiseEpoch, renewKillSwitches } from '../../store/maintenance/routing-epoch.ts'
+import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
@@ -26,7 +26,7 @@ export async function completeRestore(
   const { actor, action, why, detail } = entry
   const { epoch, routes } = await raiseEpoch(database, why)
   const ended = await endInterruptedWork(database, why)
-  await renewFlags(database, epoch)
+  await renewKillSwitches(database, epoch)
   const current = routes.map(({ model, generation, arms }) => ({
     model,
     version: arms[0]?.version ?? '',
@@ -62,11 +62,11 @@ export async function completePointInTimeRestore(
       })
     const why = 'the database was restored to an earlier time'
     const detail = { from: lastSeq }
-    let aside: SetAside | undefined
+    let aside: ArchivedHeads | undefined
     try {
       return await store.transaction(async (database) => {
         const settled = await completeRestore(database, { actor, action: 'database.restored', why, detail })
-        aside = await setHeadsAside(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
+        aside = await archiveHeads(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
         return { ...settled, set_aside: aside.files }
       })
     } catch (error) {

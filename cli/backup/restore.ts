@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
-import { setHeadsAside, type SetAside } from '../../store/maintenance/archive-audit-heads.ts'
+import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { loadDump } from '../../store/maintenance/load.ts'
 import type { Database } from '../../store/postgres.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
@@ -56,7 +56,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   const artifacts = await restoreArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
   const files = headFiles(config)
   const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
-  let aside: SetAside | undefined
+  let aside: ArchivedHeads | undefined
   let settled: RestoredState | undefined
   try {
     await loadDump(place.databaseUrl, {
@@ -75,7 +75,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
           detail: { takenAt: manifest.takenAt, from: manifest.auditHead ?? null, reSigned: !isOurs },
         })
         await aside?.undo()
-        aside = await setHeadsAside(files, {
+        aside = await archiveHeads(files, {
           lastSeq: manifest.auditHead?.seq ?? 0,
           seed,
           stamp: `epoch-${settled.epoch}`,

@@ -52,7 +52,7 @@ export async function claimRequest(
 }
 
 /** Keeps the answer of the command that this holder has in hand. */
-export async function keepAnswer(
+export async function storeResponse(
   database: Database,
   { keyId, name, holder, status, answer }: RequestName & { holder: string; status: number; answer: object },
 ): Promise<void> {

@@ -2,13 +2,13 @@
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
-export async function isEnded(database: Database, id: string): Promise<boolean> {
+export async function isSessionRevoked(database: Database, id: string): Promise<boolean> {
   const rows = await database.query(sql`select 1 from revoked_sessions where id = ${id}`)
   return rows.length > 0
 }
 
 /** Ends one, and forgets those that would be over by now. */
-export async function endSession(
+export async function revokeSession(
   database: Database,
   { id, untilMs }: { id: string; untilMs: number },
 ): Promise<void> {

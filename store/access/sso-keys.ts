@@ -9,14 +9,14 @@ import { insertKey, revokeKey } from './api-keys.ts'
 import type { Store } from '../postgres.ts'
 
 /** What the names of such keys begin with, so that nobody who signs in elsewhere becomes somebody here. */
-export const personPrefix = 'sso.'
+export const ssoPrefix = 'sso.'
 
 /** The id of the person's key; made, or made anew when the role is another than before. */
-export async function keepPersonKey(
+export async function ensureSsoKey(
   store: Store,
   { name, role }: { name: string; role: Role },
 ): Promise<string> {
-  const full = `${personPrefix}${name}`
+  const full = `${ssoPrefix}${name}`
   return store.transaction(async (database) => {
     await database.query(sql`select pg_advisory_xact_lock(hashtext('person keys'), hashtext(${full}))`)
     const [held] = await database.query<{ id: string; role: Role }>(

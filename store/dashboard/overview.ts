@@ -44,7 +44,7 @@ interface GlanceRow {
 }
 
 /** In the order of their names; of all models when `models` is absent. */
-export async function listGlances(
+export async function listOverviewRows(
   database: Database,
   { models, limit }: { models?: readonly string[]; limit: number },
 ): Promise<OverviewRow[]> {
@@ -140,7 +140,7 @@ export async function readTraffic(
 }
 
 /** What all arms of a model were asked in the last day, in ticks of this length, the oldest first; at most 8,640. */
-export async function readRecorded(
+export async function readDayTraffic(
   database: Database,
   { model, tickMs }: { model: string; tickMs: number },
 ): Promise<{ requests: number; errors: number; invalid: number }[]> {

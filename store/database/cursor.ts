@@ -4,7 +4,7 @@
 import type pg from 'pg'
 import { rethrow, type Store } from '../postgres.ts'
 
-export interface Batch {
+export interface RowBatch {
   /** Name and Postgres type id of each column. */
   columns: { name: string; type: number }[]
   /** The values as Postgres writes them, in UTC and ISO form. */
@@ -17,7 +17,7 @@ const batchRows = 20_000
 export async function readBatches(
   store: Store,
   query: string,
-  take: (batch: Batch) => Promise<void>,
+  take: (batch: RowBatch) => Promise<void>,
 ): Promise<void> {
   const client = await store.pool.connect().catch(rethrow)
   let broken: Error | undefined
@@ -34,7 +34,7 @@ export async function readBatches(
   }
 }
 
-async function readBatch(client: pg.PoolClient, take: (batch: Batch) => Promise<void>): Promise<number> {
+async function readBatch(client: pg.PoolClient, take: (batch: RowBatch) => Promise<void>): Promise<number> {
   const { fields, rows } = await client.query<(string | null)[]>({
     text: `fetch ${batchRows} from batches`,
     rowMode: 'array',

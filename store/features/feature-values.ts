@@ -57,17 +57,17 @@ export async function insertValues(
   return counted ?? { added: 0, late: 0 }
 }
 
-export interface Asked {
+export interface EntityKey {
   digest: string
   entity: string
 }
 
 /** The newest values of entities; those that have none are absent. */
-export async function findNewest(
+export async function findLatestValues(
   database: Database,
-  asked: readonly Asked[],
-): Promise<(Asked & EntityValues)[]> {
-  return database.query<Asked & EntityValues>(sql`
+  asked: readonly EntityKey[],
+): Promise<(EntityKey & EntityValues)[]> {
+  return database.query<EntityKey & EntityValues>(sql`
     select digest, entity, extract(epoch from event_at)::float8 * 1000 as "eventMs", features as "values"
     from unnest(${asked.map(({ digest }) => digest)}::text[], ${asked.map(({ entity }) => entity)}::text[])
         as asked (digest, entity)
@@ -89,7 +89,7 @@ export async function countValues(
 }
 
 /** Deletes at most `limit` values whose event is older than a moment; answers how many. */
-export async function forgetValues(
+export async function deleteOldValues(
   database: Database,
   { viewId, before, limit = 5_000 }: { viewId: number; before: string; limit?: number },
 ): Promise<number> {

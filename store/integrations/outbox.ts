@@ -5,10 +5,10 @@
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
-export const mirrorTargets = ['mlflow', 'openlineage'] as const
-export type MirrorTarget = (typeof mirrorTargets)[number]
+export const integrationTargets = ['mlflow', 'openlineage'] as const
+export type IntegrationTarget = (typeof integrationTargets)[number]
 
-export interface Delivery {
+export interface IntegrationItem {
   id: number
   kind: 'training' | 'version' | 'aliases' | 'event'
   subject: string
@@ -20,7 +20,7 @@ export interface Delivery {
 }
 
 /** For a month from now what happens is kept for these. */
-export async function openMirrors(database: Database, targets: readonly MirrorTarget[]): Promise<void> {
+export async function renewIntegrations(database: Database, targets: readonly IntegrationTarget[]): Promise<void> {
   await database.query(sql`
     insert into integrations (target) select unnest(${[...targets]}::text[])
     on conflict (target) do update set renewed_at = now()`)
@@ -38,11 +38,11 @@ export async function insertEvent(
 }
 
 /** The next ones that are due, the oldest first; of one subject only its first. They are this caller's for so long. */
-export async function claimDeliveries(
+export async function claimIntegrationItems(
   database: Database,
-  { target, limit, leaseMs }: { target: MirrorTarget; limit: number; leaseMs: number },
-): Promise<Delivery[]> {
-  const rows = await database.query<Delivery>(sql`
+  { target, limit, leaseMs }: { target: IntegrationTarget; limit: number; leaseMs: number },
+): Promise<IntegrationItem[]> {
+  const rows = await database.query<IntegrationItem>(sql`
     with due as (
       select id from integration_outbox as each
       where target = ${target} and next_at <= clock_timestamp() and not exists (
@@ -59,9 +59,9 @@ export async function claimDeliveries(
 }
 
 /** It is told; unless its subject has changed meanwhile, then it is told again. */
-export async function markDelivered(
+export async function markItemSent(
   database: Database,
-  { id, revision }: Pick<Delivery, 'id' | 'revision'>,
+  { id, revision }: Pick<IntegrationItem, 'id' | 'revision'>,
 ): Promise<void> {
   await database.query(sql`
     update integration_outbox set attempts = attempts + 1, problem = null,
@@ -71,7 +71,7 @@ export async function markDelivered(
 }
 
 /** Tried again after so long; given up when there is no again. */
-export async function markUndelivered(
+export async function markItemFailed(
   database: Database,
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
 ): Promise<void> {
@@ -83,7 +83,7 @@ export async function markUndelivered(
 }
 
 /** Gives claimed ones back at once, as if they had not been tried. */
-export async function releaseDeliveries(
+export async function releaseItems(
   database: Database,
   { ids, againMs }: { ids: readonly number[]; againMs: number },
 ): Promise<void> {
@@ -99,7 +99,7 @@ export interface Backlog {
   givenUp: number
 }
 
-export async function countBacklog(database: Database, target: MirrorTarget): Promise<Backlog> {
+export async function countBacklog(database: Database, target: IntegrationTarget): Promise<Backlog> {
   const [row] = await database.query<{ waiting: number; oldest: number | null; given_up: number }>(sql`
     select count(*) filter (where next_at is not null) as waiting,
       (extract(epoch from clock_timestamp() - min(at) filter (where next_at is not null)) * 1000)::float8 as oldest,

@@ -7,12 +7,12 @@ import { findVersion } from '../registry/versions.ts'
 import type { Database } from '../postgres.ts'
 import type { EpochRecord } from '../training/trainings.ts'
 
-export type MirroredTraining = FoundTraining & { curve: EpochRecord[] }
+export type TrainingPayload = FoundTraining & { curve: EpochRecord[] }
 
-export const findMirroredTraining: (database: Database, id: string) => Promise<MirroredTraining | undefined> =
+export const findTrainingPayload: (database: Database, id: string) => Promise<TrainingPayload | undefined> =
   findTrainingRun
 
-export interface MirroredVersion {
+export interface VersionPayload {
   version: string
   model: string
   status: VersionStatus
@@ -21,10 +21,10 @@ export interface MirroredVersion {
   snapshot?: string
 }
 
-export async function findMirroredVersion(
+export async function findVersionPayload(
   database: Database,
   name: string,
-): Promise<MirroredVersion | undefined> {
+): Promise<VersionPayload | undefined> {
   const found = await findVersion(database, name)
   const status = found && (await findStatus(database, name))
   if (found === undefined || status === undefined) return undefined

@@ -6,7 +6,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-export interface SetAside {
+export interface ArchivedHeads {
   /** The lists as they were, under their new names. */
   files: string[]
   /** How many heads were taken out of the lists. */
@@ -18,10 +18,10 @@ export interface SetAside {
  * Cuts each list behind the row; a list that is not there begins with those of `seed`. The stamp tells the copies of several
  * times apart.
  */
-export async function setHeadsAside(
+export async function archiveHeads(
   files: readonly string[],
   { lastSeq, seed = '', stamp }: { lastSeq: number; seed?: string; stamp: string },
-): Promise<SetAside> {
+): Promise<ArchivedHeads> {
   const undone: (() => Promise<void>)[] = []
   const copies: string[] = []
   let heads = 0

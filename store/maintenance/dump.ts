@@ -48,7 +48,7 @@ export interface Dump {
 }
 
 /** What tells of processes that run, and nothing of what they did: the replicas and all that refers to them. The next ones say it anew. */
-export async function findNotKept(database: Database): Promise<Set<string>> {
+export async function findTransientTables(database: Database): Promise<Set<string>> {
   const rows = await database.query<{ name: string }>(sql`
     select conrelid::regclass::text as name from pg_constraint
     where contype = 'f' and confrelid = to_regclass('public.replicas')`)
@@ -56,7 +56,7 @@ export async function findNotKept(database: Database): Promise<Set<string>> {
 }
 
 /** A plain connection: what is read or written here may take longer than any statement of the system. */
-export async function connectWhole(url: string, name: string): Promise<pg.Client> {
+export async function connectUnlimited(url: string, name: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: url,
     connectionTimeoutMillis: 10_000,
@@ -97,7 +97,7 @@ export async function ownTables(): Promise<Set<string>> {
 }
 
 export async function openDump(url: string): Promise<Dump> {
-  const client = await connectWhole(url, 'tenure backup')
+  const client = await connectUnlimited(url, 'tenure backup')
   try {
     const database = databaseOf(client)
     await client.query('begin transaction isolation level repeatable read read only')
@@ -126,7 +126,7 @@ async function factsOf(database: Database): Promise<DumpFacts> {
   if (there?.known !== true)
     throw new DomainError('configuration_invalid', 'there is nothing of Tenure in this database to back up')
   const own = await ownTables()
-  const notKept = await findNotKept(database)
+  const notKept = await findTransientTables(database)
   const tables = await database.query<DumpedTable>(sql`
     select relname::text as name, array_agg(attname::text order by attnum) as columns
     from pg_class join pg_attribute on attrelid = pg_class.oid

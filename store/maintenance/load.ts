@@ -10,7 +10,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { applicationRole } from '../database/application-role.ts'
 import { copyFrom } from '../database/table-copy.ts'
-import { connectWhole, databaseOf, ownTables, type DumpFacts } from './dump.ts'
+import { connectUnlimited, databaseOf, ownTables, type DumpFacts } from './dump.ts'
 import { migrationsDir } from '../database/migrate.ts'
 import type { Database } from '../postgres.ts'
 
@@ -34,7 +34,7 @@ const lockMs = 20_000
 export async function loadDump(url: string, load: Load): Promise<void> {
   await expectKnownMigrations(load.facts)
   for (let attempt = 1; ; attempt++) {
-    const client = await connectWhole(url, 'tenure restore')
+    const client = await connectUnlimited(url, 'tenure restore')
     try {
       await client.query('begin')
       await fill(client, load)

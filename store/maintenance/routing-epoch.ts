@@ -84,6 +84,6 @@ export async function endInterruptedWork(database: Database, why: string): Promi
 }
 
 /** Every replica has its switch told anew, and acknowledges it: what they acknowledged before is not in a backup. */
-export async function renewFlags(database: Database, epoch: number): Promise<void> {
+export async function renewKillSwitches(database: Database, epoch: number): Promise<void> {
   await database.query(sql`update kill_switches set revision = greatest(revision + 1, ${epoch}::bigint)`)
 }

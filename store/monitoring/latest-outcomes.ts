@@ -11,7 +11,7 @@ export interface AnsweredOutcome {
 }
 
 /** The newest outcomes there are, those of one version among them, each with what was answered. */
-export async function listNewestOutcomes(
+export async function listLatestOutcomes(
   database: Database,
   { model, version, limit }: { model: string; version: string; limit: number },
 ): Promise<AnsweredOutcome[]> {

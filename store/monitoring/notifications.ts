@@ -8,7 +8,7 @@ import type { Database } from '../postgres.ts'
 const iso = (ms: number): string => new Date(ms).toISOString()
 
 /** Alerts of which something may have to be told: open ones, and those that ended in the last two days. */
-export async function listTellable(
+export async function listNotifiable(
   database: Database,
 ): Promise<{ nowMs: number; alerts: { alert: Alert; told: DeliveryRecord[] }[] }> {
   const rows = await database.query<{ told: DeliveryRecord[]; now: Date }>(sql`
@@ -26,7 +26,7 @@ export async function listTellable(
 }
 
 /** Decides what is to be told; decided again, nothing changes. */
-export async function insertMessages(
+export async function insertNotifications(
   database: Database,
   messages: readonly (DeliveryRecord & { alertId: number })[],
 ): Promise<void> {
@@ -44,7 +44,7 @@ export async function insertMessages(
     on conflict do nothing`)
 }
 
-export interface WaitingMessage {
+export interface PendingNotification {
   id: number
   alert: Alert
   channel: string
@@ -55,8 +55,8 @@ export interface WaitingMessage {
 }
 
 /** What is to be tried now, oldest first. */
-export async function listWaiting(database: Database, limit = 100): Promise<WaitingMessage[]> {
-  const rows = await database.query<Omit<WaitingMessage, 'alert'> & { messageId: number }>(sql`
+export async function listPendingNotifications(database: Database, limit = 100): Promise<PendingNotification[]> {
+  const rows = await database.query<Omit<PendingNotification, 'alert'> & { messageId: number }>(sql`
     select alerts.*, alert_notifications.id as "messageId", channel, about, attempts,
       extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"
     from alert_notifications join alerts on alerts.id = alert_id
@@ -77,7 +77,7 @@ export async function markNotificationSent(database: Database, id: number): Prom
 }
 
 /** Tried again after so long; given up when there is no again. */
-export async function markFailed(
+export async function markNotificationFailed(
   database: Database,
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
 ): Promise<void> {

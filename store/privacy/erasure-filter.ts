@@ -5,11 +5,11 @@
 import type pg from 'pg'
 import { hasErasures } from './erased-subjects.ts'
 import type { Database } from '../postgres.ts'
-import type { Sift } from '../serving/prediction-log.ts'
+import type { ErasureFilter } from '../serving/prediction-log.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
 
 /** Nothing as long as nobody was erased: most installations never pay for it. */
-export async function findSift(database: Database, { key }: SubjectKey): Promise<Sift | undefined> {
+export async function findErasureFilter(database: Database, { key }: SubjectKey): Promise<ErasureFilter | undefined> {
   if (!(await hasErasures(database))) return undefined
   return async (client: pg.ClientBase) => {
     const { rowCount } = await client.query(

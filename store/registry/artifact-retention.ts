@@ -153,7 +153,7 @@ export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =
   })
 
 /** The same for a snapshot that no kept artifact stands on. */
-export async function giveUpSnapshot(database: Database, digest: string): Promise<boolean> {
+export async function deleteSnapshot(database: Database, digest: string): Promise<boolean> {
   const given = await database.query(sql`
     update snapshots set dropped_at = now()
     where digest = ${digest} and dropped_at is null and digest not in (${snapshotsInUse})
@@ -164,7 +164,7 @@ export async function giveUpSnapshot(database: Database, digest: string): Promis
 }
 
 /** When the files of an artifact were given up; undefined while they are kept. ISO 8601. */
-export async function findCollected(database: Database, digest: string): Promise<string | undefined> {
+export async function findDeletedAt(database: Database, digest: string): Promise<string | undefined> {
   const [row] = await database.query<{ deleted_at: Date }>(
     sql`select deleted_at from deleted_artifacts where digest = ${digest}`,
   )

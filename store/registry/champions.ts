@@ -158,7 +158,7 @@ export async function markKnownGood(database: Database, version: string): Promis
 }
 
 /** It is never a target again. */
-export async function markWithdrawn(database: Database, version: string): Promise<void> {
+export async function markVersionRolledBack(database: Database, version: string): Promise<void> {
   await database.query(sql`
     update versions set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where version = ${version}`)
 }

@@ -68,13 +68,13 @@ export interface OutboxCommand {
   answeredAt?: string
 }
 
-export type Recording = { model: string } & (
+export type NewOutboxCommand = { model: string } & (
   | { releaseId: string; command: CommandName; message: OutboxMessage }
   | { commandId: string; command: StartName; message: StartMessage }
 )
 
 /** Keeps a command with its row of the audit; the same id once more is the command that is kept. Answers what it is asked for by. */
-export async function recordCommand(database: Database, recording: Recording): Promise<OutboxCommand['id']> {
+export async function recordCommand(database: Database, recording: NewOutboxCommand): Promise<OutboxCommand['id']> {
   const { model, command, message } = recording
   const isStart = 'commandId' in recording
   const commandId = isStart ? recording.commandId : recording.message.id
@@ -162,7 +162,7 @@ export async function listRecorded(database: Database, releaseId: string): Promi
 }
 
 /** What is to be started, and for whom. */
-export interface Start {
+export interface DeferredStart {
   id: OutboxCommand['id']
   releaseId: null
   model: string
@@ -201,12 +201,12 @@ const longestWaitHours = 24
 export async function claimDue(
   database: Database,
   { limit, leaseMs }: { limit: number; leaseMs: number },
-): Promise<(OutboxItem | Start)[]> {
+): Promise<(OutboxItem | DeferredStart)[]> {
   await database.query(sql`
     update command_outbox set next_at = null, problem = null, sent_at = coalesce(sent_at, answers.at)
     from release_commands as answers
     where next_at is not null and answers.id = command_outbox.release_id || '/' || command_outbox.command_id`)
-  const rows = await database.query<(OutboxItem | Start) & { recorded: Date }>(sql`
+  const rows = await database.query<(OutboxItem | DeferredStart) & { recorded: Date }>(sql`
     with due as (
       select id, release_id from command_outbox as each
       where next_at <= clock_timestamp() and not exists (
@@ -247,7 +247,7 @@ export async function reschedule(
 }
 
 /** Answers in the place of a release that has ended and can no longer do it, with its row of the audit; nothing when it has answered. */
-export async function refuseParcel(store: Store, parcel: OutboxItem, message: string): Promise<void> {
+export async function refuseItem(store: Store, parcel: OutboxItem, message: string): Promise<void> {
   const { id, releaseId, model, command, message: said } = parcel
   const { by: actor, reason } = said
   const answer = { accepted: false, stage: 'ended', message } as const
@@ -270,7 +270,7 @@ export async function refuseParcel(store: Store, parcel: OutboxItem, message: st
 /** Keeps what has become of a start, with its row of the audit; nothing when somebody else has. */
 export async function completeStart(
   store: Store,
-  { id, model, command, message: { by: actor } }: Start,
+  { id, model, command, message: { by: actor } }: DeferredStart,
   answer: { accepted: boolean; message: string; started?: unknown },
 ): Promise<void> {
   const { accepted, message } = answer

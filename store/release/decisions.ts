@@ -60,7 +60,7 @@ export async function listDecisions(
   }))
 }
 
-export interface Look {
+export interface StageObservation {
   releaseId: string
   stage: ReleaseStage
   stageIndex: number
@@ -71,9 +71,9 @@ export interface Look {
 }
 
 /** Notes a look at a stage. Answers how long it has been watched in all, and when, on the database's clock. */
-export async function recordLook(
+export async function recordObservation(
   database: Database,
-  look: Look,
+  look: StageObservation,
 ): Promise<{ watchedMs: number; lookedMs: number }> {
   const { releaseId, stage, stageIndex, holding, mostMs } = look
   const [row] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`

@@ -150,7 +150,7 @@ export async function closeDrill(database: Database, end: DrillEnd): Promise<boo
 }
 
 /** Ends one that was not held, whether it had been opened or not. False when it had ended before. */
-export async function recordNotHeld(
+export async function recordUnheldDrill(
   database: Database,
   { id, model, kind, traffic, requestedBy, harmBudget, message }: NewDrill & { message: string },
 ): Promise<boolean> {

@@ -108,7 +108,7 @@ export async function lockRelease(
 }
 
 /** Shuts the way to routing and promotion for this release for good. */
-export async function markTakenBack(database: Database, id: string): Promise<void> {
+export async function markRolledBack(database: Database, id: string): Promise<void> {
   await database.query(sql`
     update releases set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where id = ${id}`)
 }

@@ -5,7 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow } from '../database/from-row.ts'
 import type { Store, Database } from '../postgres.ts'
 
-export interface FlagWrite {
+export interface KillSwitchWrite {
   model: string
   serve: KillSwitchMode
   reason: string
@@ -13,7 +13,7 @@ export interface FlagWrite {
 }
 
 /** Throws the switch, with its audit row, and tells the replicas; all in one transaction. */
-export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
+export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Promise<Flag> {
   const { model, serve, reason, actor } = write
   return store.transaction(async (database) => {
     const [row] = await database.query(sql`
@@ -36,26 +36,26 @@ export async function writeFlag(store: Store, write: FlagWrite): Promise<Flag> {
 }
 
 /** In the order of the models; those that were thrown back to normal too. */
-export async function listFlags(database: Database): Promise<Flag[]> {
+export async function listKillSwitches(database: Database): Promise<Flag[]> {
   const rows = await database.query(sql`select * from kill_switches order by model`)
   return rows.map(fromRow<Flag>)
 }
 
-export async function findFlag(database: Database, model: string): Promise<Flag | undefined> {
+export async function findKillSwitch(database: Database, model: string): Promise<Flag | undefined> {
   const [row] = await database.query(sql`select * from kill_switches where model = ${model}`)
   return row && fromRow<Flag>(row)
 }
 
-export interface FlagAcknowledgement {
+export interface KillSwitchAcknowledgement {
   model: string
   revision: number
   /** Why the replica does something else. */
   problem?: string
 }
 
-export async function acknowledgeFlag(
+export async function acknowledgeKillSwitch(
   database: Database,
-  { replica, model, revision, problem }: FlagAcknowledgement & { replica: string },
+  { replica, model, revision, problem }: KillSwitchAcknowledgement & { replica: string },
 ): Promise<void> {
   await database.query(sql`
     insert into kill_switch_acknowledgements (replica_id, model, revision, problem)
@@ -65,7 +65,7 @@ export async function acknowledgeFlag(
 }
 
 /** Why a flag is not done by every live replica, replica by replica; empty when it is. */
-export async function issuesOfFlag(
+export async function issuesOfKillSwitch(
   database: Database,
   { model, revision }: Pick<Flag, 'model' | 'revision'>,
 ): Promise<string[]> {

@@ -6,7 +6,7 @@ import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 
 /** Makes the partitions of today and the days after it that are missing. Answers how many it has made. */
-export async function makeDays(database: Database, ahead: number): Promise<number> {
+export async function createPartitions(database: Database, ahead: number): Promise<number> {
   let made = 0
   for (let days = 0; days <= ahead; days++) {
     const [row] = await database.query<{ made: boolean }>(
@@ -48,12 +48,12 @@ const forgettable = {
   erased_requests: sql`erased_at < before`,
 } satisfies Record<string, Sql>
 
-export type Forgettable = keyof typeof forgettable
+export type ExpiringTable = keyof typeof forgettable
 
 /** Deletes at most `limit` rows older than `keepDays`; answers how many. Few at a time: those who write are not held up. */
-export async function forgetRows(
+export async function deleteExpiredRows(
   database: Database,
-  { table, keepDays, limit = 5_000 }: { table: Forgettable; keepDays: number; limit?: number },
+  { table, keepDays, limit = 5_000 }: { table: ExpiringTable; keepDays: number; limit?: number },
 ): Promise<number> {
   const rows = await database.query(sql`
     with bound as materialized (select now() - make_interval(days => ${keepDays}::integer) as before)

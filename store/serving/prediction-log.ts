@@ -136,7 +136,7 @@ export async function copyPredictions(
 }
 
 /** Takes rows out of the table `arrived` that must not be stored; answers how many. */
-export type Sift = (client: pg.ClientBase) => Promise<number>
+export type ErasureFilter = (client: pg.ClientBase) => Promise<number>
 
 /**
  * Stores rows of which an earlier attempt may have stored some before its answer was lost. Answers how many of them Postgres
@@ -146,7 +146,7 @@ export async function storePredictions(
   client: pg.ClientBase,
   block: Uint8Array,
   account?: string,
-  sift?: Sift,
+  sift?: ErasureFilter,
 ): Promise<number> {
   try {
     return await copyOnce(client, [block], account, sift)
@@ -164,7 +164,7 @@ async function copyOnce(
   client: pg.ClientBase,
   blocks: readonly Uint8Array[],
   account: string | undefined,
-  sift: Sift | undefined,
+  sift: ErasureFilter | undefined,
 ): Promise<number> {
   await client.query('begin')
   try {

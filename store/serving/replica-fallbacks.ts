@@ -11,7 +11,7 @@ export interface StandingFallback {
 }
 
 /** Where a replica stands below the champion; what it names no more is forgotten. */
-export async function writeRungs(
+export async function writeFallbacks(
   database: Database,
   { replica, standing }: { replica: string; standing: readonly StandingFallback[] },
 ): Promise<void> {
@@ -27,7 +27,7 @@ export async function writeRungs(
 }
 
 /** The worst rung of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
-export async function listRungs(
+export async function listFallbacks(
   database: Database,
 ): Promise<(StandingFallback & { replicas: number })[] | undefined> {
   const rows = await database.query<{
@@ -45,7 +45,7 @@ export async function listRungs(
 }
 
 /** The rungs that people are told of now, of all models. */
-export async function listToldRungs(database: Database): Promise<string[]> {
+export async function listReportedFallbacks(database: Database): Promise<string[]> {
   const rows = await database.query<{ key: string }>(sql`
     select dedupe_key as key from alerts where dedupe_key like 'fallback/%' and resolved_at is null`)
   return rows.map(({ key }) => key)

@@ -6,7 +6,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { Database } from '../postgres.ts'
-import type { Vouched } from '../signing/artifact-signatures.ts'
+import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
 
 export interface Replica {
   id: string
@@ -29,7 +29,7 @@ export async function renewLease(
 }
 
 /** Forgets replicas that have not been heard of for a week, with what they acknowledged. */
-export async function forgetReplicas(database: Database): Promise<void> {
+export async function deleteExpiredReplicas(database: Database): Promise<void> {
   await database.query(sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days'`)
 }
 
@@ -132,8 +132,8 @@ export async function readFaults(database: Database): Promise<Record<string, { i
 export async function findArtifact(
   database: Database,
   version: string,
-): Promise<Vouched & { signature?: Buffer }> {
-  const rows = await database.query<Vouched & { signature: Buffer | null }>(
+): Promise<ArtifactIdentity & { signature?: Buffer }> {
+  const rows = await database.query<ArtifactIdentity & { signature: Buffer | null }>(
     sql`select version, model, artifact_digest as "artifactDigest", signature from versions where version = ${version}`,
   )
   if (rows[0] === undefined)

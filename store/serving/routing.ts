@@ -116,7 +116,7 @@ export async function renewExposure(database: Database, renewal: Renewal): Promi
 }
 
 /** A live replica, and how far it follows the routing of a model. */
-export interface Follower {
+export interface ReplicaProgress {
   id: string
   host: string
   url: string
@@ -127,7 +127,7 @@ export interface Follower {
 }
 
 /** All replicas whose lease has not lapsed. */
-export async function listFollowers(database: Database, model: string): Promise<Follower[]> {
+export async function listReplicaProgress(database: Database, model: string): Promise<ReplicaProgress[]> {
   const rows = await database.query<{
     id: string
     host: string
@@ -149,7 +149,7 @@ export async function listFollowers(database: Database, model: string): Promise<
 }
 
 /** Why a routing is not followed by every live replica yet, replica by replica; empty when it is. */
-export function laggingReplicas(replicas: readonly Follower[], place: RoutingPlace): string[] {
+export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
   return replicas.flatMap(({ id, host, acknowledged, problem }) => {
     const who = `replica ${id} on ${host}`
     const follows =

@@ -8,7 +8,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
 import type { Signer } from './signing-key.ts'
 
-export interface Vouched {
+export interface ArtifactIdentity {
   version: string
   model: string
   /** Of its manifest. */
@@ -16,14 +16,14 @@ export interface Vouched {
 }
 
 /** To be stored with the version. */
-export function signArtifact(signer: Signer, vouched: Vouched): Buffer {
+export function signArtifact(signer: Signer, vouched: ArtifactIdentity): Buffer {
   return signer.sign(bytesOf(vouched))
 }
 
 /** Throws `artifact_untrusted` unless the key of this installation has signed exactly this. */
 export function verifyArtifact(
   signer: Signer,
-  vouched: Vouched & { signature?: Uint8Array | undefined },
+  vouched: ArtifactIdentity & { signature?: Uint8Array | undefined },
 ): void {
   const { version, signature } = vouched
   if (signature === undefined)
@@ -41,7 +41,7 @@ export function verifyArtifact(
  * installation. Their artifacts must have been checked by whoever asks for it. Answers how many.
  */
 export async function resignArtifacts(database: Database, signer: Signer): Promise<number> {
-  const versions = await database.query<Vouched>(sql`
+  const versions = await database.query<ArtifactIdentity>(sql`
     select version, model, artifact_digest as "artifactDigest" from versions where signature is not null`)
   for (const each of versions)
     await database.query(
@@ -51,5 +51,5 @@ export async function resignArtifacts(database: Database, signer: Signer): Promi
 }
 
 /** What is signed begins with what it is, so that a signature of one kind is never one of another. */
-const bytesOf = ({ version, model, artifactDigest }: Vouched): Buffer =>
+const bytesOf = ({ version, model, artifactDigest }: ArtifactIdentity): Buffer =>
   Buffer.from(`tenure-version@1\n${JSON.stringify([version, model, artifactDigest])}`)

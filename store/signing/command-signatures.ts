@@ -8,7 +8,7 @@ import type { CommandName } from '../../domain/release/state.ts'
 import type { Signer } from './signing-key.ts'
 
 /** All that a warrant is for; a command that differs in any of it has none. */
-export interface Warranted {
+export interface SignedCommand {
   command: CommandName
   model: string
   /** The release it is said to; absent for a rollback of the model, whatever release is open. */
@@ -29,7 +29,7 @@ const validMs = 24 * 3_600_000
 /** `keyId` is the key that said it. */
 export function signCommand(
   signer: Signer,
-  said: Warranted,
+  said: SignedCommand,
   { keyId, nowMs }: { keyId: string; nowMs: number },
 ): string {
   // A point would end it where it is read.
@@ -40,7 +40,7 @@ export function signCommand(
 /** The id of the key that said it; absent when it did not, or too long ago. */
 export function verifyCommand(
   signer: Signer,
-  said: Warranted,
+  said: SignedCommand,
   { signature, nowMs }: { signature: string; nowMs: number },
 ): string | undefined {
   const [keyId = '', until = '', bytes = ''] = signature.split('.')
@@ -49,5 +49,5 @@ export function verifyCommand(
   return signer.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url')) ? keyId : undefined
 }
 
-const bytesOf = (said: Warranted, keyId: string, untilMs: number): Buffer =>
+const bytesOf = (said: SignedCommand, keyId: string, untilMs: number): Buffer =>
   Buffer.from(`tenure-warrant@1\n${canonicalJson({ ...said, keyId, untilMs })}`)

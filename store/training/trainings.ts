@@ -12,7 +12,7 @@ export interface EpochRecord {
   loss: number
 }
 
-export interface Training {
+export interface TrainingRecord {
   id: string
   model: string
   snapshotDigest: string
@@ -29,7 +29,7 @@ export interface Training {
   message?: string
 }
 
-export type NewTraining = Pick<Training, 'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'> & {
+export type NewTraining = Pick<TrainingRecord, 'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'> & {
   codeDigest: string
   dependenciesDigest: string
   /** The revision of the checkout that trains it. */
@@ -37,7 +37,7 @@ export type NewTraining = Pick<Training, 'id' | 'model' | 'snapshotDigest' | 'se
 }
 
 /** Begins a training, or its next attempt: of a running one the number of attempts rises, a finished one stays as it is. */
-export async function beginTraining(database: Database, each: NewTraining): Promise<Training> {
+export async function beginTraining(database: Database, each: NewTraining): Promise<TrainingRecord> {
   await database.query(sql`
     insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters,
       build_id, status)
@@ -80,7 +80,7 @@ export async function recordMemoryFailure(
 }
 
 /** Ends what a retraining that is over has left running: nobody will go on with it, and its rows and checkpoints would be kept for it. */
-export async function endLeftTrainings(
+export async function endAbandonedTrainings(
   database: Database,
   { model, message }: { model: string; message: string },
 ): Promise<void> {
@@ -118,15 +118,15 @@ export async function endTraining(
   return written.length > 0
 }
 
-export async function findTraining(database: Database, id: string): Promise<Training | undefined> {
+export async function findTraining(database: Database, id: string): Promise<TrainingRecord | undefined> {
   const [row] = await database.query(sql`
     select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve,
       checkpoint_digest, artifact_digest, attempts, message
     from trainings where id = ${id}`)
-  return row && fromRow<Training>(row)
+  return row && fromRow<TrainingRecord>(row)
 }
 
-export async function getTraining(database: Database, id: string): Promise<Training> {
+export async function getTraining(database: Database, id: string): Promise<TrainingRecord> {
   const training = await findTraining(database, id)
   if (training === undefined) throw new DomainError('not_found', `there is no training ${id}`)
   return training

@@ -4,7 +4,7 @@ import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export interface Validation {
+export interface ValidationRecord {
   id: string
   model: string
   snapshotDigest: string
@@ -13,16 +13,16 @@ export interface Validation {
 }
 
 /** Stores it unless it is stored already; the first one stays. */
-export async function insertValidation(database: Database, each: Validation): Promise<void> {
+export async function insertValidation(database: Database, each: ValidationRecord): Promise<void> {
   await database.query(sql`
     insert into validations (id, model, snapshot_digest, verdict, report)
     values (${each.id}, ${each.model}, ${each.snapshotDigest}, ${each.verdict}, ${JSON.stringify(each.report)})
     on conflict (id) do nothing`)
 }
 
-export async function findValidation(database: Database, id: string): Promise<Validation | undefined> {
+export async function findValidation(database: Database, id: string): Promise<ValidationRecord | undefined> {
   const [row] = await database.query(
     sql`select id, model, snapshot_digest, verdict, report from validations where id = ${id}`,
   )
-  return row && fromRow<Validation>(row)
+  return row && fromRow<ValidationRecord>(row)
 }

@@ -1,9 +1,9 @@
 /** In what the replicas and the database differ, when everything had the time to settle. */
 import type { Route } from '../../domain/serving/route.ts'
 import type { Memory } from './postgres/database.ts'
-import { tableNow, type Replica } from './replicas.ts'
+import { tableNow, type SimulatedReplica } from './replicas.ts'
 import type { Fault } from './scenario.ts'
-import { model } from './initial-state.ts'
+import { simulatedModel } from './initial-state.ts'
 
 export function disagreementsOf({
   memory,
@@ -11,14 +11,14 @@ export function disagreementsOf({
   faults,
 }: {
   memory: Memory
-  replicas: readonly Replica[]
+  replicas: readonly SimulatedReplica[]
   faults: readonly Fault[]
 }): string[] {
-  const routing = memory.row('routing', model)
+  const routing = memory.row('routing', simulatedModel)
   if (!routing) return []
   const found: string[] = []
   for (const replica of replicas) {
-    const now = tableNow(replica, model)
+    const now = tableNow(replica, simulatedModel)
     const { epoch, generation } = now?.live.route ?? { epoch: 0, generation: 0 }
     const isFenced = now?.table === now?.live.expiredLease
     if (epoch !== routing['epoch'] || generation !== routing['generation'] || isFenced)
@@ -27,7 +27,7 @@ export function disagreementsOf({
       )
   }
   const champion = (routing['route'] as Route).arms.find((arm) => arm.arm === 'champion')?.version
-  const said = memory.row('champions', model)?.['version']
+  const said = memory.row('champions', simulatedModel)?.['version']
   if (champion !== said && faults.every(({ kind }) => kind !== 'move champion'))
     found.push(`the champion is ${String(said)}, the routes lead to ${champion}`)
   return found

@@ -2,11 +2,11 @@
  * What befalls a release in the middle of a step, and what people say right then: the moments at which a late step or a replica
  * that was not told does harm, and which chance alone hardly ever hits.
  */
-import type { Fault, Said } from './scenario.ts'
+import type { Fault, PlannedCommand } from './scenario.ts'
 import type { Temporal, Worker } from './temporal/temporal.ts'
 import type { World } from './world.ts'
 
-export interface Ambush {
+export interface Disturbance {
   /** It strikes when a worker begins with one of these steps … */
   types: readonly string[]
   /** … for as many times as are left. */
@@ -17,16 +17,16 @@ export interface Ambush {
 export interface Accomplices {
   world: World
   temporal: Temporal
-  say(said: Omit<Said, 'atMs' | 'copies'>): void
+  say(said: Omit<PlannedCommand, 'atMs' | 'copies'>): void
   cutReplica(forMs: number, which: number): void
 }
 
 const said = { by: 'olga', reason: 'it is not wanted', isSignal: true } as const
 
-export function ambushOf(
+export function disturbanceOf(
   { world, temporal, say, cutReplica }: Accomplices,
   { kind, which, forMs }: Fault,
-): Ambush {
+): Disturbance {
   if (kind === 'freeze in a step')
     return {
       types: ['route', 'promote'],

@@ -3,7 +3,7 @@ import type { Server } from './postgres/connection.ts'
 import { keys, type Scenario } from './scenario.ts'
 import { epochMs } from './world.ts'
 
-export const model = 'm'
+export const simulatedModel = 'm'
 
 /** The sum of all deadlines of the releases that may still be to come, and a minute. */
 export function longestOf({ policy, releases }: Scenario): number {
@@ -20,7 +20,7 @@ export function longestOf({ policy, releases }: Scenario): number {
 /** The rows that are there before anything happens. */
 export function fill({ memory }: Server, { policy, hasChampion, releases }: Scenario): void {
   const at = epochMs - 1_000
-  memory.load('models', model, { name: model, definition: { release: policy } })
+  memory.load('models', simulatedModel, { name: simulatedModel, definition: { release: policy } })
   memory.load('routing_epochs', '1', { epoch: 1 })
   for (const { name, role, models } of keys)
     memory.load('api_keys', name, {
@@ -43,7 +43,7 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
     })
     memory.load('versions', name, {
       version: name,
-      model,
+      model: simulatedModel,
       artifact_digest: `bytes-${name}`,
       evaluation_id: `eval-${name}`,
       drill: false,
@@ -59,7 +59,7 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
   if (!hasChampion) return
   memory.load('champion_history', '0', {
     id: 0,
-    model,
+    model: simulatedModel,
     version: first,
     previous_version: null,
     release_id: null,
@@ -68,13 +68,13 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
     reason: '',
     at,
   })
-  memory.load('champions', model, { model, version: first, release_id: null, since: at })
+  memory.load('champions', simulatedModel, { model: simulatedModel, version: first, release_id: null, since: at })
   const place = { epoch: 1, generation: 1 }
-  memory.load('routing', model, {
-    model,
+  memory.load('routing', simulatedModel, {
+    model: simulatedModel,
     ...place,
     route: {
-      model,
+      model: simulatedModel,
       ...place,
       salt: 'first',
       arms: [{ arm: 'champion', version: first, shareBp: 10_000 }],

@@ -9,7 +9,7 @@ import { watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import type { Route } from '../../domain/serving/route.ts'
 import type { Change, Memory, Row } from './postgres/database.ts'
 import { checkPromotion, type Known, type Received } from './promotion.ts'
-import { tableNow, type Answer, type Replica } from './replicas.ts'
+import { tableNow, type SimulatedResponse, type SimulatedReplica } from './replicas.ts'
 import type { World } from './world.ts'
 
 export interface Violation {
@@ -19,7 +19,7 @@ export interface Violation {
 
 const slackMs = 5
 
-export function createProperties(world: World, memory: Memory, replicas: readonly Replica[], model: string) {
+export function createProperties(world: World, memory: Memory, replicas: readonly SimulatedReplica[], model: string) {
   const violations: Violation[] = []
   const fail = (property: string, message: string): void => {
     world.tell(`!! ${property}: ${message}`)
@@ -306,7 +306,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
       }
       for (const change of changes) if (change.table === 'routing') checkRoute(change, auditRows.length)
     },
-    answered(answer: Answer) {
+    answered(answer: SimulatedResponse) {
       const { key, version, arm, generation, release, isFull, replica } = answer
       const known = release === undefined ? undefined : releaseOf(release)
       if (!known || !isFull || release === undefined) return
@@ -334,7 +334,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
         fail('sticky and monotone', `${key} was moved back from the canary at generation ${generation}`)
     },
     /** After each event of a replica: what it would answer now. */
-    checkReplica(replica: Replica) {
+    checkReplica(replica: SimulatedReplica) {
       const found = tableNow(replica, model)
       if (!found) return
       const { table, live } = found

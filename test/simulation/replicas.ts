@@ -15,7 +15,7 @@ import { findArtifact } from '../../store/serving/replicas.ts'
 import { connect, type Server } from './postgres/connection.ts'
 import { wallOf, type Machine, type World } from './world.ts'
 
-export interface Replica {
+export interface SimulatedReplica {
   machine: Machine
   /** What survives a crash. */
   disk: { remembered?: RoutingSnapshot }
@@ -28,8 +28,8 @@ export interface Replica {
 /** How a version answers: the shares of its answers that are invalid. */
 export type Behaviour = ReadonlyMap<string, { invalid: number }>
 
-export interface Answer {
-  replica: Replica
+export interface SimulatedResponse {
+  replica: SimulatedReplica
   model: string
   key: string
   table: RouteTable
@@ -40,7 +40,7 @@ export interface Answer {
   release: string | undefined
 }
 
-export interface Surroundings {
+export interface ReplicaEnvironment {
   world: World
   server: Server
   model: string
@@ -50,13 +50,13 @@ export interface Surroundings {
   callers: () => number
   /** Whether the bytes of versions can be fetched now. */
   canLoad: (version: string) => boolean
-  onAnswer: (answer: Answer) => void
+  onAnswer: (answer: SimulatedResponse) => void
 }
 
 const turnMs = 220
 const people = 60
 
-export function startProcess(replica: Replica, around: Surroundings): void {
+export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironment): void {
   const { world, server, model, leaseMs } = around
   const { machine, disk } = replica
   const store = connect(world, server, machine)
@@ -162,7 +162,7 @@ export function startProcess(replica: Replica, around: Surroundings): void {
 
 /** What the replica would answer from at this moment; nothing when it answers nobody. */
 export function tableNow(
-  replica: Replica,
+  replica: SimulatedReplica,
   model: string,
 ): { table: RouteTable; live: ReturnType<ReplicaRouting['find']> & object } | undefined {
   const { machine, routing } = replica

@@ -12,18 +12,18 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { release } from '../../workflows/release.ts'
 import { rollback } from '../../workflows/rollback.ts'
 import { disagreementsOf } from './agreement.ts'
-import { ambushOf, type Ambush } from './disturbances.ts'
-import { connect, spread, tidyUp, type Server } from './postgres/connection.ts'
+import { disturbanceOf, type Disturbance } from './disturbances.ts'
+import { connect, deliverNotice, endStaleSessions, type Server } from './postgres/connection.ts'
 import { createMemory } from './postgres/database.ts'
 import { createProperties, type Violation } from './properties.ts'
-import { startProcess, type Replica, type Surroundings } from './replicas.ts'
-import { drawScenario, type Fault, type Mode, type Said, type Scenario } from './scenario.ts'
-import { raiseEpoch } from './restored-backup.ts'
+import { startProcess, type SimulatedReplica, type ReplicaEnvironment } from './replicas.ts'
+import { drawScenario, type Fault, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
+import { restoreSimulatedBackup } from './restored-backup.ts'
 import { dictionary } from './postgres/statement.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
 import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
-import { fill, longestOf, model } from './initial-state.ts'
+import { fill, longestOf, simulatedModel } from './initial-state.ts'
 import { createWorld, enter, epochMs, type Machine } from './world.ts'
 
 export interface RunResult {
@@ -40,7 +40,7 @@ export interface RunResult {
 /** How long after the last fault, and the end of every release, until all replicas agree with the database. */
 const convergeMs = 4_500
 const workflows = { release, rollback }
-const workflowId = `release/${model}`
+const workflowId = `release/${simulatedModel}`
 const meaningOf = dictionary(releaseStatements, routingStatements)
 const releaseIdOf = (firstRunId: string) => `rel_${firstRunId.replaceAll('-', '')}`
 
@@ -54,7 +54,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     memory: createMemory({
       clockMs: () => epochMs + world.now() + database.wallOffMs,
       onCommit: (changes) => properties.committed(changes),
-      onNotice: (channel, payload) => spread(world, server, channel, payload),
+      onNotice: (channel, payload) => deliverNotice(world, server, channel, payload),
     }),
     meaningOf,
     listeners: new Set(),
@@ -66,13 +66,13 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       world.now() < losesCountersUntil && name === 'writeTicks' ? 'the disk is full' : undefined,
   }
   const { memory } = server
-  const replicas: Replica[] = []
-  const properties = createProperties(world, memory, replicas, model)
+  const replicas: SimulatedReplica[] = []
+  const properties = createProperties(world, memory, replicas, simulatedModel)
   properties.setClock((ms) => ms - epochMs - database.wallOffMs)
   let losesCountersUntil = -1
   let losesBytesUntil = -1
   let dying = 0
-  let ambush: Ambush | undefined
+  let ambush: Disturbance | undefined
   const machines = new Map<string, Machine>()
   const added = (machine: Machine): Machine => {
     machines.set(machine.name, machine)
@@ -186,10 +186,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   // Replicas
 
   const behaviour = new Map(scenario.releases.map(({ version, invalid }) => [version, { invalid }]))
-  const around: Surroundings = {
+  const around: ReplicaEnvironment = {
     world,
     server,
-    model,
+    model: simulatedModel,
     leaseMs: scenario.leaseMs,
     behaviour,
     callers: () => scenario.callers,
@@ -197,7 +197,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     onAnswer: (answer) => properties.answered(answer),
   }
   for (let i = 1; i <= scenario.replicas; i++) {
-    const replica: Replica = { machine: added(world.machine(`replica-${i}`)), disk: {}, now: () => 0 }
+    const replica: SimulatedReplica = { machine: added(world.machine(`replica-${i}`)), disk: {}, now: () => 0 }
     replicas.push(replica)
     world.after(replica.machine, 10 * i, () => startProcess(replica, around))
   }
@@ -206,7 +206,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
 
   const roleOf = (by: string) => {
     const key = memory.rows('api_keys').find((each) => each['name'] === by && each['revoked_at'] === null)
-    if (key === undefined || (key['models'] !== null && !(key['models'] as string[]).includes(model)))
+    if (key === undefined || (key['models'] !== null && !(key['models'] as string[]).includes(simulatedModel)))
       return undefined
     return key['role'] as string
   }
@@ -216,7 +216,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       for (const late of said.copies) world.after(temporal.machine, said.atMs + late, () => say(said))
   }
   /** To whichever release is open then. */
-  const say = ({ id, command, by, reason, digest, isSignal }: Omit<Said, 'atMs' | 'copies'>): void => {
+  const say = ({ id, command, by, reason, digest, isSignal }: Omit<PlannedCommand, 'atMs' | 'copies'>): void => {
     const execution = temporal.running(workflowId)
     if (!execution) return
     const digests = digest ? { [digest]: 'another' } : {}
@@ -248,11 +248,11 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     waiting--
     if (temporal.running(workflowId)) return
     const evaluation = memory.row('evaluations', `eval-${version}`)
-    const champion = (memory.row('champions', model)?.['version'] as string | undefined) ?? null
+    const champion = (memory.row('champions', simulatedModel)?.['version'] as string | undefined) ?? null
     if (evaluation && world.chance(0.95))
       memory.load('evaluations', `eval-${version}`, { ...evaluation, baseline_version: champion })
     world.tell(`${by} starts the release of ${version}`)
-    temporal.start('release', workflowId, [{ model, version, requestedBy: by }])
+    temporal.start('release', workflowId, [{ model: simulatedModel, version, requestedBy: by }])
   }
 
   // What befalls them
@@ -292,7 +292,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         return world.freeze(worker.machine, forMs)
       case 'freeze in a step':
       case 'cut in a step':
-        ambush = ambushOf({ world, temporal, say, cutReplica }, fault)
+        ambush = disturbanceOf({ world, temporal, say, cutReplica }, fault)
         return
       case 'cut worker':
         return during(
@@ -325,7 +325,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       case 'restore database':
         for (const session of memory.sessions()) memory.kill(session)
         backup()
-        raiseEpoch(memory, epochMs + world.now())
+        restoreSimulatedBackup(memory, epochMs + world.now())
         for (const listener of server.listeners) listener.isConnected = false
         return properties.restored()
       case 'freeze temporal':
@@ -367,10 +367,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         })
       }
       case 'move champion': {
-        const row = memory.row('champions', model)
+        const row = memory.row('champions', simulatedModel)
         properties.handMoved()
         if (row && temporal.running(workflowId))
-          memory.load('champions', model, { ...row, version: 'm_v0.9.0', release_id: null })
+          memory.load('champions', simulatedModel, { ...row, version: 'm_v0.9.0', release_id: null })
         return
       }
       case 'terminate':
@@ -379,8 +379,8 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       case 'cancel':
         return temporal.cancel(workflowId)
       case 'roll back model': {
-        const order = { model, by: world.pick(['olga', 'olga', 'vera']), reason: 'callers complain' }
-        const give = () => (stopped ? undefined : temporal.start('rollback', `rollback/${model}`, [order]))
+        const order = { model: simulatedModel, by: world.pick(['olga', 'olga', 'vera']), reason: 'callers complain' }
+        const give = () => (stopped ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order]))
         // And again, by whoever thinks that it has not helped.
         world.after(temporal.machine, world.between(500, 3_000), give)
         give()
@@ -394,7 +394,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     }
   }
   const housekeeping = () => {
-    tidyUp(server, machines, epochMs + world.now() + database.wallOffMs)
+    endStaleSessions(server, machines, epochMs + world.now() + database.wallOffMs)
     world.after(database, 500, housekeeping)
   }
   world.after(database, 500, housekeeping)

@@ -10,7 +10,7 @@ import type { World } from './world.ts'
 
 export type Mode = 'safety' | 'liveness'
 
-export interface Said {
+export interface PlannedCommand {
   atMs: number
   command: CommandName
   by: string
@@ -59,7 +59,7 @@ export interface PlannedRelease {
   version: string
   by: string
   invalid: number
-  commands: Said[]
+  commands: PlannedCommand[]
 }
 
 export interface Scenario {
@@ -162,9 +162,9 @@ function faultOf(world: World, untilMs: number): Fault {
 }
 
 /** Half of the runs follow the usual way with a few disturbances, the other half hear everything at any moment. */
-function commandsOf(world: World, index: number, startMs: number, by: string): Said[] {
-  const said: Said[] = []
-  const say = (command: CommandName, who: string, atMs: number, more: Partial<Said> = {}) => {
+function commandsOf(world: World, index: number, startMs: number, by: string): PlannedCommand[] {
+  const said: PlannedCommand[] = []
+  const say = (command: CommandName, who: string, atMs: number, more: Partial<PlannedCommand> = {}) => {
     const copies = [0]
     while (world.chance(0.25)) copies.push(world.between(0, 4_000))
     said.push({

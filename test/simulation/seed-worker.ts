@@ -13,7 +13,7 @@ export interface Found {
   seconds: number
 }
 
-export interface Told {
+export interface WorkerReport {
   runs: number
   events: number
   virtualMs: number
@@ -37,7 +37,7 @@ const { positionals } = parseArgs({ allowPositionals: true })
 if (positionals[0] !== undefined)
   process.stdout.write(`${JSON.stringify(await runPart(JSON.parse(positionals[0]) as PartOptions))}\n`)
 
-async function runPart({ seed: first, runs, seconds, mode, trace, mine, parts }: PartOptions): Promise<Told> {
+async function runPart({ seed: first, runs, seconds, mode, trace, mine, parts }: PartOptions): Promise<WorkerReport> {
   await import('./temporal/sandbox.ts')
   const { simulate } = await import('./run.ts')
   const { replaceGlobals } = await import('./world.ts')
@@ -48,7 +48,7 @@ async function runPart({ seed: first, runs, seconds, mode, trace, mine, parts }:
   const elapsed = () => Number(now() - from) / 1e9
   const firstCpu = process.cpuUsage()
   replaceGlobals(workflowTime)
-  const told: Told = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
+  const told: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
   for (let seed = first; seed < first + runs; seed++) {
     if (seconds !== undefined && elapsed() >= seconds) break
     // In pairs, because the modes take turns and one is longer than the other.

@@ -1,6 +1,6 @@
 /** What is said of a database that cannot do what it is asked. */
 import { describe, expect, it } from 'vitest'
-import { watchOutages } from '../../store/outage.ts'
+import { createOutageTracker } from '../../store/outage.ts'
 
 describe('an outage', () => {
   const full = Object.assign(new Error('could not extend file "base/1/2": No space left on device'), {
@@ -9,7 +9,7 @@ describe('an outage', () => {
 
   it('lasts while it shows again and again, and is over when it has not for five seconds', () => {
     let now = 1_000
-    const outages = watchOutages(() => now)
+    const outages = createOutageTracker(() => now)
     expect(outages.outage()).toBeUndefined()
     outages.saw(full)
     now += 4_000
@@ -28,7 +28,7 @@ describe('an outage', () => {
     ['away', Object.assign(new Error('too many connections'), { code: '53300' })],
     ['away', new Error('Query read timeout')],
   ] as const)('is of the kind %s: %s', (kind, error) => {
-    const outages = watchOutages()
+    const outages = createOutageTracker()
     outages.saw(error)
     expect(outages.outage()?.kind).toBe(kind)
   })

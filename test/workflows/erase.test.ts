@@ -16,7 +16,7 @@ import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
 import { eraseWorkflowId } from '../../workflows/messages.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
 import { startCore, type Core } from '../support/release/core.ts'
-import { openLine, type Line } from '../support/servers/cuttable-link.ts'
+import { openCuttableLink, type CuttableLink } from '../support/servers/cuttable-link.ts'
 import {
   exampleDay,
   insertExampleRows,
@@ -41,7 +41,7 @@ const observed_at = '2026-01-01T00:00:00Z'
 let house: House
 let api: TestApi
 let far: TestReplica
-let line: Line
+let line: CuttableLink
 let core: Core
 let key: string
 
@@ -61,7 +61,7 @@ beforeAll(async () => {
   api = await startApi(house, {
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
   })
-  line = await openLine(databaseUrl)
+  line = await openCuttableLink(databaseUrl)
   far = await startReplica(house, { databaseUrl: line.url, leaseMs: 1_000 })
   await Promise.all([api.follows(route), far.follows(route)])
 })

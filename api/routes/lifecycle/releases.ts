@@ -5,7 +5,7 @@ import { commandRoles } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
-import { findFlag } from '../../../store/serving/kill-switches.ts'
+import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
 import { findShares } from '../../../store/serving/routing.ts'
 import { listQueued } from '../../../store/release/release-queue.ts'
@@ -80,7 +80,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         listDecisions(deps.store, release.state.id),
         listCommands(deps.store, release.state.id),
         listRecorded(deps.store, release.state.id),
-        findFlag(deps.store, release.state.model),
+        findKillSwitch(deps.store, release.state.model),
       ])
       const brief = briefOf(release, await findShares(deps.store))
       const pin = brief.outcome === undefined ? pinReason(flag) : undefined

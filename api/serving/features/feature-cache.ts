@@ -4,14 +4,14 @@
  * of a model with looked-up features would be a query.
  */
 import type { EntityValues } from '../../../domain/model/feature-view.ts'
-import { findNewest, type Asked } from '../../../store/features/feature-values.ts'
+import { findLatestValues, type EntityKey } from '../../../store/features/feature-values.ts'
 import type { Database } from '../../../store/postgres.ts'
 
 export interface FeatureCache {
   /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */
-  find(asked: Asked, freshMs: number): CachedValues | undefined
+  find(asked: EntityKey, freshMs: number): CachedValues | undefined
   /** Resolves when the values have been read, or cannot be; nothing to wait for when too much is asked for already. */
-  read(asked: Asked): Promise<void> | undefined
+  read(asked: EntityKey): Promise<void> | undefined
   counts(): { entries: number; bytes: number }
 }
 
@@ -33,7 +33,7 @@ interface Entry extends CachedValues {
 }
 
 interface Batch {
-  asked: Map<string, Asked>
+  asked: Map<string, EntityKey>
   done: Promise<void>
   end: () => void
 }
@@ -74,7 +74,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
     const sentAt = now()
     try {
       const found = new Map(
-        (await findNewest(store, [...asked.values()])).map((known) => [keyOf(known), known]),
+        (await findLatestValues(store, [...asked.values()])).map((known) => [keyOf(known), known]),
       )
       for (const key of asked.keys()) {
         const known = found.get(key)
@@ -101,7 +101,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
     if (last !== undefined && last.asked.size < maxBatchSize) return last
     let end = (): void => {}
     const done = new Promise<void>((resolve) => (end = resolve))
-    const batch = { asked: new Map<string, Asked>(), done, end }
+    const batch = { asked: new Map<string, EntityKey>(), done, end }
     waiting.push(batch)
     // At the end of the turn, so that all that is asked for in it goes together.
     setImmediate(next)
@@ -130,7 +130,7 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
   }
 }
 
-const keyOf = ({ digest, entity }: Asked): string => `${digest.slice(-16)} ${entity}`
+const keyOf = ({ digest, entity }: EntityKey): string => `${digest.slice(-16)} ${entity}`
 
 function sizeOf({ values }: EntityValues): number {
   let size = 0

@@ -5,7 +5,7 @@
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { championAlone, type Route } from '../../../domain/serving/route.ts'
-import type { FlagAcknowledgement } from '../../../store/serving/kill-switches.ts'
+import type { KillSwitchAcknowledgement } from '../../../store/serving/kill-switches.ts'
 import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
 import { buildTable, type KillSwitchOverride } from './route-table.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
@@ -25,8 +25,8 @@ export interface KillSwitches {
   /** Versions to be kept in memory beside those of the routes. */
   kept(): Iterable<string>
   /** What is to be said to the database. */
-  acknowledgements(): FlagAcknowledgement[]
-  acknowledged(acknowledgement: FlagAcknowledgement): void
+  acknowledgements(): KillSwitchAcknowledgement[]
+  acknowledged(acknowledgement: KillSwitchAcknowledgement): void
   /** Models that are pinned here, and to what. */
   pinned(): { model: string; serve: SwitchRow['serve'] }[]
   remembered(): { flags: SwitchRow[]; fallbacks: FallbackRow[] }

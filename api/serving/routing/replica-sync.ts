@@ -5,19 +5,19 @@
 import {
   acknowledge,
   endLease,
-  forgetReplicas,
+  deleteExpiredReplicas,
   readFaults,
   readRouting,
   renewLease,
   type Replica,
 } from '../../../store/serving/replicas.ts'
 import { readSilence } from '../../../store/release/drills.ts'
-import { acknowledgeFlag } from '../../../store/serving/kill-switches.ts'
+import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
-import { writeRungs } from '../../../store/serving/replica-fallbacks.ts'
+import { writeFallbacks } from '../../../store/serving/replica-fallbacks.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
@@ -103,7 +103,7 @@ export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
       pendingLease = newLease
       await routes.wake()
     }
-    if (isFirst) await forgetReplicas(store)
+    if (isFirst) await deleteExpiredReplicas(store)
   }
   const follow = async (): Promise<void> => {
     if (isSilent()) return
@@ -175,7 +175,7 @@ function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) 
     const standing = routing.fallbackLevels().filter(({ level }) => level !== 'champion')
     const text = JSON.stringify(standing)
     if (text === writtenLevels) return
-    await writeRungs(store, { replica: replica.id, standing })
+    await writeFallbacks(store, { replica: replica.id, standing })
     writtenLevels = text
   }
   return {
@@ -193,7 +193,7 @@ function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) 
         routing.acknowledged(acknowledgement)
       }
       for (const acknowledgement of switches.acknowledgements()) {
-        await acknowledgeFlag(store, { replica: replica.id, ...acknowledgement })
+        await acknowledgeKillSwitch(store, { replica: replica.id, ...acknowledgement })
         switches.acknowledged(acknowledgement)
       }
       await writeFallbackLevels()

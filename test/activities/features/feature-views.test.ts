@@ -22,7 +22,7 @@ import {
 } from '../../../models/define.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { listValues } from '../../../store/features/feature-history.ts'
-import { findNewest, forgetValues } from '../../../store/features/feature-values.ts'
+import { findLatestValues, deleteOldValues } from '../../../store/features/feature-values.ts'
 import { findView, upsertView } from '../../../store/features/feature-views.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
@@ -130,7 +130,7 @@ describe('real flights', () => {
       sql`select distinct entity from feature_history where view_id = ${id}`,
     )
     expect(airports.length).toBeGreaterThan(100)
-    const online = await findNewest(
+    const online = await findLatestValues(
       store,
       airports.map(({ entity }) => ({ digest, entity })),
     )
@@ -217,7 +217,7 @@ describe('a view over Postgres', () => {
     return rows.slice(0, asked.length).map(({ height, colour }) => [height, colour])
   }
   const online = async (place: string) =>
-    (await findNewest(store, [{ digest, entity: place }]))[0]?.values['height']
+    (await findLatestValues(store, [{ digest, entity: place }]))[0]?.values['height']
 
   it('tells a row what was the latest of all that was known, within its time to live', async () => {
     await see(
@@ -316,7 +316,7 @@ describe('a view over Postgres', () => {
     })
     await ingestViewUntil(store, [other.definition], Date.parse(at('12:10:00')))
     const asked = [digest, other.definition.digest].map((each) => ({ digest: each, entity: 'hill' }))
-    const found = await findNewest(store, asked)
+    const found = await findLatestValues(store, asked)
     expect(
       asked.map((each) => found.find((known) => known.digest === each.digest)?.values['height']),
     ).toEqual([10, -12])
@@ -326,8 +326,8 @@ describe('a view over Postgres', () => {
 
   it('forgets what is too old', async () => {
     const { id } = (await findView(store, digest))!
-    expect(await forgetValues(store, { viewId: id, before: at('08:30:00'), limit: 2 })).toBe(2)
-    while ((await forgetValues(store, { viewId: id, before: at('08:30:00') })) > 0);
+    expect(await deleteOldValues(store, { viewId: id, before: at('08:30:00'), limit: 2 })).toBe(2)
+    while ((await deleteOldValues(store, { viewId: id, before: at('08:30:00') })) > 0);
     expect(await online('dale')).toBeUndefined()
     expect(await online('hill')).toBe(10)
   })

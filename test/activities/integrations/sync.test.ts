@@ -13,7 +13,7 @@ import { lineageJobs, lineageTypes } from '../../../domain/registry/openlineage.
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { countBacklog, openMirrors } from '../../../store/integrations/outbox.ts'
+import { countBacklog, renewIntegrations } from '../../../store/integrations/outbox.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { environmentWith, readConfig } from '../../../temporal.config.ts'
 import { startMlflow, startReceiver, type MlflowServer } from '../../support/training/mlflow-server.ts'
@@ -29,7 +29,7 @@ let databaseUrl: string
 beforeAll(async () => {
   databaseUrl = await migratedDatabase()
   store = openStore(databaseUrl)
-  await openMirrors(store, ['mlflow', 'openlineage'])
+  await renewIntegrations(store, ['mlflow', 'openlineage'])
 })
 afterAll(() => store?.close())
 
@@ -273,11 +273,11 @@ describe('a system that is away', () => {
     await store.query(sql`delete from integrations`)
     await trained(uniqueName('nobody'), 0)
     expect(await store.query(sql`select from integration_outbox`)).toEqual([])
-    await openMirrors(store, ['mlflow', 'openlineage'])
+    await renewIntegrations(store, ['mlflow', 'openlineage'])
     await store.query(sql`update integrations set renewed_at = now() - interval '31 days'`)
     await trained(uniqueName('nobody'), 0)
     expect(await store.query(sql`select from integration_outbox`)).toEqual([])
-    await openMirrors(store, ['mlflow', 'openlineage'])
+    await renewIntegrations(store, ['mlflow', 'openlineage'])
   })
 })
 

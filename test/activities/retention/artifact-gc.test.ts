@@ -9,7 +9,7 @@ import { collectArtifacts, type CollectionReport } from '../../../activities/ret
 import type { Deps } from '../../../activities/deps.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
-import { findCollected, deleteArtifact } from '../../../store/registry/artifact-retention.ts'
+import { findDeletedAt, deleteArtifact } from '../../../store/registry/artifact-retention.ts'
 import { openDump } from '../../../store/maintenance/dump.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
@@ -60,7 +60,7 @@ const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error()
 const collect = (): Promise<CollectionReport> =>
   new MockActivityEnvironment({}, { logger }).run(collectArtifacts(deps))
 const versionOf = (index: number) => stock.versions[index]!
-const isCollected = async (digest: string) => (await findCollected(deps.store, digest)) !== undefined
+const isCollected = async (digest: string) => (await findDeletedAt(deps.store, digest)) !== undefined
 
 describe('with room for everything', () => {
   it('nothing is given up', async () => {

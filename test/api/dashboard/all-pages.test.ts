@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit, hashOf, listAudit } from '../../../store/audit/audit-log.ts'
-import { recordNotHeld } from '../../../store/release/drills.ts'
+import { recordUnheldDrill } from '../../../store/release/drills.ts'
 import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
@@ -168,7 +168,7 @@ it.each([
 it('a skipped drill is listed as skipped and has no bar in the chart', async () => {
   const chartOf = (text: string) => /<svg.*<\/svg>/s.exec(text)?.[0]
   const before = chartOf((await get('/drills')).text)
-  await recordNotHeld(servers.store, {
+  await recordUnheldDrill(servers.store, {
     id: 'drl_not_held',
     model,
     kind: 'nan',

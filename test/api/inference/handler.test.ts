@@ -7,7 +7,7 @@ import type { Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import type { RouteArm } from '../../../domain/serving/route.ts'
-import { writeFlag } from '../../../store/serving/kill-switches.ts'
+import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { declareFallback } from '../../support/serving/registration.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -374,7 +374,7 @@ describe('the description', () => {
     const { predictor } = api.serving.routing.find(model)!.complete.arms[0]!.loaded
     predictor.trouble = () => 'the thread has died'
     const throwTo = async (serve: KillSwitchMode) => {
-      await writeFlag(house.store, { model, serve, reason: 'it looks wrong', actor: 'olga' })
+      await writeKillSwitch(house.store, { model, serve, reason: 'it looks wrong', actor: 'olga' })
       await api.serving.refresh()
     }
     await throwTo('fallback')

@@ -5,7 +5,7 @@ import { activateFallback, reportFallbacks } from '../../../activities/monitor/f
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { findFlag, writeFlag } from '../../../store/serving/kill-switches.ts'
+import { findKillSwitch, writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { openHouse, request, startApi, threeVersions, until } from '../../support/serving/serving-fixture.ts'
 import type { House, TestApi } from '../../support/serving/serving-fixture.ts'
 import { declareFallback, writeChampion } from '../../support/serving/registration.ts'
@@ -162,9 +162,9 @@ describe('the monitor', () => {
     const { model, old, champion: version } = await champion(automatic)
     expect(await give(model, version, { kind: 'previous' })).toBe(false)
     expect(await give(model, version)).toBe(false)
-    expect(await findFlag(house.store, model)).toBeUndefined()
+    expect(await findKillSwitch(house.store, model)).toBeUndefined()
     expect(await give(model, version, automatic)).toBe(true)
-    expect(await findFlag(house.store, model)).toMatchObject({
+    expect(await findKillSwitch(house.store, model)).toMatchObject({
       serve: 'fallback',
       actor: `monitor/${model}`,
       reason: '3 % errors > 2 %',
@@ -183,9 +183,9 @@ describe('the monitor', () => {
   it('leaves what somebody has thrown, and throws nothing to what is not there', async () => {
     const automatic: Fallback = { kind: 'previous', automatic: true }
     const { model, old, champion: version } = await champion(automatic)
-    await writeFlag(house.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })
+    await writeKillSwitch(house.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })
     expect(await give(model, version, automatic)).toBe(false)
-    await writeFlag(house.store, { model, serve: 'normal', reason: 'done', actor: 'olga' })
+    await writeKillSwitch(house.store, { model, serve: 'normal', reason: 'done', actor: 'olga' })
     await house.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
     expect(await give(model, version, automatic)).toBe(false)
     expect(await give(model, version, { ...automatic, otherwise: [1, 0, 0] } as Fallback)).toBe(true)

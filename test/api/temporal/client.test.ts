@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { launcher } from '../../../temporal.config.ts'
-import { openLine } from '../../support/servers/cuttable-link.ts'
+import { openCuttableLink } from '../../support/servers/cuttable-link.ts'
 
 it('a client that is closed over a call that was given up ends nobody: the library asks again from a timer', async () => {
-  const line = await openLine('tcp://127.0.0.1:1')
+  const line = await openCuttableLink('tcp://127.0.0.1:1')
   line.cut()
   try {
     // It ends once no timer is left; an exception of one ends it with another code.

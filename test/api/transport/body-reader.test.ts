@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { it } from 'vitest'
 import { createBodyReader } from '../../../api/transport/body-reader.ts'
-import { dial, serve, type Line } from '../../support/servers/sockets.ts'
+import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 /** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
@@ -21,8 +21,8 @@ async function listen() {
     })
   })
   const port = await serve(server)
-  const ask = (packet: string): Line => {
-    const line = dial(port)
+  const ask = (packet: string): RawConnection => {
+    const line = connectSocket(port)
     line.socket.write(packet)
     return line
   }

@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { createHttpServer, socketLimits, type SocketLimits } from '../../../api/transport/http-server.ts'
-import { dial, serve, type Line } from '../../support/servers/sockets.ts'
+import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise<Server> {
@@ -19,8 +19,8 @@ async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
 /** A caller who sends the beginning, and then nothing, or a byte now and then. */
-function hold(port: number, beginning: string, trickles = true): Line {
-  const line = dial(port)
+function hold(port: number, beginning: string, trickles = true): RawConnection {
+  const line = connectSocket(port)
   const { socket } = line
   socket.write(beginning)
   if (!trickles) return line

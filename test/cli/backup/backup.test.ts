@@ -19,8 +19,8 @@ import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { appendAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store/audit/signed-heads.ts'
-import { findNotKept } from '../../../store/maintenance/dump.ts'
-import { writeFlag } from '../../../store/serving/kill-switches.ts'
+import { findTransientTables } from '../../../store/maintenance/dump.ts'
+import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
@@ -76,7 +76,7 @@ beforeAll(async () => {
     insert into retrainings (id, model, reason, requested_by, as_of) values ('retrain/open', ${model}, 'manual', 'ada', now())`)
   await house.store.query(sql`
     insert into alerts (dedupe_key, severity, kind, message) values ('old', 'warning', 'k', 'm')`)
-  await writeFlag(house.store, { model, serve: 'normal', reason: 'none', actor: 'ada' })
+  await writeKillSwitch(house.store, { model, serve: 'normal', reason: 'none', actor: 'ada' })
   replica = await startReplica(house)
   await replica.follows((await findRouting(house.store, model))!.route)
 })
@@ -134,7 +134,7 @@ async function digests(store: Store): Promise<Record<string, string>> {
     select relname as name from pg_class
     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
   const found: Record<string, string> = {}
-  const notKept = await findNotKept(store)
+  const notKept = await findTransientTables(store)
   for (const { name } of tables.filter((each) => !notKept.has(each.name))) {
     const { rows } = await store.pool.query<{ digest: string }>(
       `select count(*) || ' ' || coalesce(md5(string_agg(each::text, ' ' order by each::text)), '') as digest from ${name} as each`,

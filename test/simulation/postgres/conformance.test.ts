@@ -14,11 +14,11 @@ import {
   findPromotion,
   findRollbackTarget,
   markKnownGood,
-  markWithdrawn,
+  markVersionRolledBack,
   moveChampion,
 } from '../../../store/registry/champions.ts'
 import { findTicks, writeTicks } from '../../../store/release/tick-counters.ts'
-import { insertDecision, listDecisions, recordLook } from '../../../store/release/decisions.ts'
+import { insertDecision, listDecisions, recordObservation } from '../../../store/release/decisions.ts'
 import { openStore, type Database, type Store } from '../../../store/postgres.ts'
 import {
   closeRelease,
@@ -28,7 +28,7 @@ import {
   insertCommand,
   insertRelease,
   lockRelease,
-  markTakenBack,
+  markRolledBack,
   saveRelease,
 } from '../../../store/release/releases.ts'
 import {
@@ -38,7 +38,7 @@ import {
   readRouting,
   renewLease,
 } from '../../../store/serving/replicas.ts'
-import { findRouting, listFollowers, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
+import { findRouting, listReplicaProgress, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -159,7 +159,7 @@ describe('the database in memory', () => {
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => renewExposure(on, { model, release: id, ...at, observedMs: Date.now(), exposureMs: 5_000 }),
-          (on) => listFollowers(on, model).then((all) => all.filter(({ host }) => host === model)),
+          (on) => listReplicaProgress(on, model).then((all) => all.filter(({ host }) => host === model)),
           (on) =>
             renewLease(on, {
               replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },
@@ -194,14 +194,14 @@ describe('the database in memory', () => {
           (on) => findRollbackTarget(on, { model, from }),
           (on) => findIncompatibilities(on, { from, to: version }),
           (on) => markKnownGood(on, version),
-          (on) => markWithdrawn(on, version),
+          (on) => markVersionRolledBack(on, version),
           (on) => findReleasable(on, version),
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
           (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
           (on) => saveRelease(on, stateOf(id, { revision, stage: 'shadow' })),
           (on) => closeRelease(on, stateOf(id, { outcome: 'aborted', reason: 'r', stage: 'ended' })),
           (on) => lockRelease(on, id),
-          (on) => markTakenBack(on, id),
+          (on) => markRolledBack(on, id),
           (on) => findRelease(on, id),
           (on) => findOpenRelease(on, model),
           (on) =>
@@ -225,7 +225,7 @@ describe('the database in memory', () => {
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
           (on) =>
-            recordLook(on, { releaseId: id, stage: 'canary', stageIndex: 0, holding: accepted, mostMs: 10 }),
+            recordObservation(on, { releaseId: id, stage: 'canary', stageIndex: 0, holding: accepted, mostMs: 10 }),
           (on) =>
             writeTicks(on, {
               replica,

@@ -7,7 +7,7 @@ import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Database, Store } from '../../../store/postgres.ts'
 import { carried } from '../temporal/sandbox.ts'
-import type { Memory, Row, Session } from './database.ts'
+import type { Memory, Row, DatabaseSession } from './database.ts'
 import type { Meaning } from './database.ts'
 import type { Machine, World } from '../world.ts'
 
@@ -42,7 +42,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
   const unavailable = (why: string) =>
     new DomainError('postgres_unavailable', `Postgres did not answer: ${why}`)
 
-  const call = (session: { of?: Session }, command: Command): Promise<Row[]> =>
+  const call = (session: { of?: DatabaseSession }, command: Command): Promise<Row[]> =>
     new Promise((resolve, reject) => {
       let over = false
       // A statement that has waited for a lock is answered in the event of whoever gave it back.
@@ -97,13 +97,13 @@ export function connect(world: World, server: Server, machine: Machine): Store {
       })
     })
 
-  const databaseOf = (session: { of?: Session }): Database => ({
+  const databaseOf = (session: { of?: DatabaseSession }): Database => ({
     query: <T extends object>(statement: Sql) => call(session, statement) as unknown as Promise<T[]>,
   })
 
   return {
     query: async <T extends object>(statement: Sql) => {
-      const session: { of?: Session } = {}
+      const session: { of?: DatabaseSession } = {}
       try {
         return (await call(session, statement)) as unknown as T[]
       } finally {
@@ -111,7 +111,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
       }
     },
     async transaction(work) {
-      const session: { of?: Session } = {}
+      const session: { of?: DatabaseSession } = {}
       try {
         await call(session, 'begin')
         const result = await work(databaseOf(session))
@@ -155,7 +155,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
 }
 
 /** Hands a notice to everybody who listens and can be reached. */
-export function spread(world: World, server: Server, channel: string, payload: string): void {
+export function deliverNotice(world: World, server: Server, channel: string, payload: string): void {
   for (const listener of server.listeners) {
     if (listener.machine.life !== listener.life) server.listeners.delete(listener)
     else if (listener.channel === channel && listener.isConnected)
@@ -164,7 +164,7 @@ export function spread(world: World, server: Server, channel: string, payload: s
 }
 
 /** What the server does by itself: it notices clients that have crashed, and ends transactions that nobody goes on with. */
-export function tidyUp(server: Server, lives: ReadonlyMap<string, Machine>, nowMs: number): void {
+export function endStaleSessions(server: Server, lives: ReadonlyMap<string, Machine>, nowMs: number): void {
   for (const session of server.memory.sessions()) {
     const machine = lives.get(session.owner)
     if (machine && !machine.isUp) server.memory.kill(session)

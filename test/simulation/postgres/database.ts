@@ -30,7 +30,7 @@ export interface Query {
 
 export type Meaning = (query: Query, values: readonly unknown[]) => Row[]
 
-export interface Session {
+export interface DatabaseSession {
   id: number
   owner: string
   tx?: Transaction
@@ -58,22 +58,22 @@ export interface Change {
 }
 
 export interface Memory {
-  open(owner: string): Session
+  open(owner: string): DatabaseSession
   /** Carries out a statement, now or when its locks are free. */
   execute(
-    session: Session,
+    session: DatabaseSession,
     meaning: Meaning,
     values: readonly unknown[],
     done: (rows: Row[]) => void,
     refuse: (error: Error) => void,
   ): void
-  begin(session: Session): void
+  begin(session: DatabaseSession): void
   /** False when the transaction could not be committed. */
-  commit(session: Session): boolean
-  rollback(session: Session): void
+  commit(session: DatabaseSession): boolean
+  rollback(session: DatabaseSession): void
   /** Ends a session as a lost connection does. */
-  kill(session: Session): void
-  sessions(): Session[]
+  kill(session: DatabaseSession): void
+  sessions(): DatabaseSession[]
   /** All rows as they are committed. */
   rows(table: string): Row[]
   row(table: string, key: string): Row | undefined
@@ -91,9 +91,9 @@ const failure = (code: string, message: string): Error => Object.assign(new Erro
 
 export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Memory {
   let tables = new Map<string, Map<string, Row>>()
-  const sessions = new Map<number, Session>()
-  const owners = new Map<string, Session>()
-  const queues = new Map<string, Session[]>()
+  const sessions = new Map<number, DatabaseSession>()
+  const owners = new Map<string, DatabaseSession>()
+  const queues = new Map<string, DatabaseSession[]>()
   const numbers = new Map<string, number>()
   let nextSession = 1
   const micro = (): number => Math.round(clockMs() * 1_000) / 1_000
@@ -109,7 +109,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
     nowMs: micro(),
     failed: false,
   })
-  const queryOf = (session: Session, tx: Transaction): Query => ({
+  const queryOf = (session: DatabaseSession, tx: Transaction): Query => ({
     clockMs: micro(),
     nowMs: tx.nowMs,
     find(table, key) {
@@ -149,7 +149,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
       return next
     },
   })
-  const waitsFor = (session: Session, lock: string): boolean => {
+  const waitsFor = (session: DatabaseSession, lock: string): boolean => {
     for (let at = owners.get(lock); at !== undefined;) {
       if (at === session) return true
       at = at.parked === undefined ? undefined : owners.get(at.parked.lock)
@@ -158,7 +158,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
   }
   /** Gives the locks back, and lets those go on that waited for them. */
   const release = (tx: Transaction): void => {
-    const woken: Session[] = []
+    const woken: DatabaseSession[] = []
     for (const lock of tx.locks) {
       owners.delete(lock)
       woken.push(...(queues.get(lock) ?? []))
@@ -171,7 +171,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
       if (!each.dead) parked?.again()
     }
   }
-  const apply = (session: Session, tx: Transaction): void => {
+  const apply = (session: DatabaseSession, tx: Transaction): void => {
     const changes: Change[] = []
     for (const [table, rows] of tx.rows)
       for (const [key, row] of rows) {
@@ -191,7 +191,7 @@ export function createMemory({ clockMs, onCommit, onNotice }: MemoryOptions): Me
   }
   const memory: Memory = {
     open(owner) {
-      const session: Session = { id: nextSession++, owner, dead: false, activeMs: clockMs() }
+      const session: DatabaseSession = { id: nextSession++, owner, dead: false, activeMs: clockMs() }
       sessions.set(session.id, session)
       return session
     },

@@ -14,8 +14,8 @@ import { optionalTsToMs, tsToMs } from '@temporalio/common/lib/time.js'
 import {
   createHost,
   shapeOf,
-  type Batch,
-  type Command,
+  type ActivationBatch,
+  type WorkflowCommand,
   type Host,
   type Job,
   type RunInfo,
@@ -33,9 +33,9 @@ export interface Worker {
 export interface Execution {
   info: RunInfo
   input: Payload[]
-  batches: Batch[]
+  batches: ActivationBatch[]
   fresh: Job[]
-  task?: { id: number; batch: Omit<Batch, 'commands'>; worker: Worker; stop: () => void }
+  task?: { id: number; batch: Omit<ActivationBatch, 'commands'>; worker: Worker; stop: () => void }
   /** How often the task has been given up since one was done. */
   givenUp: number
   sticky?: Worker
@@ -174,7 +174,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     })
   }
 
-  const conclude = (execution: Execution, id: number, worker: Worker, commands: Command[]): void => {
+  const conclude = (execution: Execution, id: number, worker: Worker, commands: WorkflowCommand[]): void => {
     const { task } = execution
     if (execution.closed || task?.id !== id) return
     task.stop()
@@ -197,7 +197,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     dispatch(execution)
   }
 
-  const obey = (execution: Execution, command: Command): void => {
+  const obey = (execution: Execution, command: WorkflowCommand): void => {
     if (command.startTimer) {
       const { seq, startToFireTimeout } = command.startTimer
       const fire = () => {
@@ -272,7 +272,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     watcher.closed(execution)
   }
 
-  const schedule = (execution: Execution, command: NonNullable<Command['scheduleActivity']>): void => {
+  const schedule = (execution: Execution, command: NonNullable<WorkflowCommand['scheduleActivity']>): void => {
     const { seq, activityType, arguments: args, retryPolicy, heartbeatTimeout, startToCloseTimeout } = command
     const activity: Activity = {
       seq: seq!,

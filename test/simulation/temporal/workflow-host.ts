@@ -16,10 +16,10 @@ import { epochMs, settle } from '../world.ts'
 type Activation = Parameters<typeof activate>[0]
 export type Job = NonNullable<Activation['jobs']>[number] & { variant?: string }
 type Completion = ReturnType<typeof concludeActivation>
-export type Command = NonNullable<NonNullable<Completion['successful']>['commands']>[number]
+export type WorkflowCommand = NonNullable<NonNullable<Completion['successful']>['commands']>[number]
 
 /** What was handed to the workflow at once, and what it asked for. */
-export interface Batch {
+export interface ActivationBatch {
   atMs: number
   jobs: readonly Job[]
   commands: string
@@ -35,7 +35,7 @@ export interface RunInfo {
 
 export interface Host {
   /** Carries out one workflow task. Throws what would fail the task. */
-  run(info: RunInfo, history: readonly Batch[], fresh: Omit<Batch, 'commands'>): Command[]
+  run(info: RunInfo, history: readonly ActivationBatch[], fresh: Omit<ActivationBatch, 'commands'>): WorkflowCommand[]
   evict(runId: string): void
 }
 
@@ -92,9 +92,9 @@ export function createHost(
 
   const step = (
     activator: InstanceType<typeof Activator>,
-    { atMs, jobs, continueAsNewSuggested }: Omit<Batch, 'commands'>,
+    { atMs, jobs, continueAsNewSuggested }: Omit<ActivationBatch, 'commands'>,
     length: number,
-  ): Command[] => {
+  ): WorkflowCommand[] => {
     activator.now = atMs
     activator.mutateWorkflowInfo((info) => ({ ...info, continueAsNewSuggested, historyLength: length }))
     const first = jobs[0]
@@ -137,7 +137,7 @@ export function createHost(
 }
 
 /** What must come again in a replay: which commands, in which order. */
-export const shapeOf = (commands: readonly Command[]): string =>
+export const shapeOf = (commands: readonly WorkflowCommand[]): string =>
   commands
     .map((each) =>
       Object.keys(each)

@@ -12,10 +12,10 @@ import {
   findRollbackTarget,
   listChampionHistory,
   markKnownGood,
-  markWithdrawn,
+  markVersionRolledBack,
   moveChampion,
 } from '../../../store/registry/champions.ts'
-import { insertDecision, listDecisions, recordLook } from '../../../store/release/decisions.ts'
+import { insertDecision, listDecisions, recordObservation } from '../../../store/release/decisions.ts'
 import { findLiveAt } from '../../../store/registry/champion-at.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import {
@@ -28,7 +28,7 @@ import {
   listCommands,
   listReleases,
   lockRelease,
-  markTakenBack,
+  markRolledBack,
   saveRelease,
 } from '../../../store/release/releases.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -99,9 +99,9 @@ describe('a release', () => {
 
   it('that is taken back or has ended is locked out of routing and promotion', async () => {
     expect(await lockRelease(store, state.id)).toBe('open')
-    await markTakenBack(store, state.id)
+    await markRolledBack(store, state.id)
     const { rolledBackAt } = (await findRelease(store, state.id))!
-    await markTakenBack(store, state.id)
+    await markRolledBack(store, state.id)
     expect((await findRelease(store, state.id))?.rolledBackAt).toBe(rolledBackAt)
     expect(await lockRelease(store, state.id)).toBe('taken_back')
     await closeRelease(store, end(state, 1, 'aborted', 'over'))
@@ -137,7 +137,7 @@ describe('a release', () => {
 
 describe('the clock of a stage', () => {
   const look = (holding = false, mostMs = 1_000) =>
-    recordLook(store, { releaseId: state.id, stage: 'canary', stageIndex: 0, holding, mostMs })
+    recordObservation(store, { releaseId: state.id, stage: 'canary', stageIndex: 0, holding, mostMs })
 
   it('runs from look to look, and a gap counts for no more than one look may add', async () => {
     expect((await look()).watchedMs).toBe(0)
@@ -278,7 +278,7 @@ describe('the champion', () => {
     expect(await target()).toBe(v0)
     await markKnownGood(store, v1)
     expect(await target()).toBe(v1)
-    await markWithdrawn(store, v1)
+    await markVersionRolledBack(store, v1)
     expect(await target()).toBe(v0)
     expect(await findRollbackTarget(store, { model, from: v0 })).toBeUndefined()
   })

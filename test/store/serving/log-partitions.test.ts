@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { dropPartitions, forgetRows, makeDays } from '../../../store/serving/log-partitions.ts'
+import { dropPartitions, deleteExpiredRows, createPartitions } from '../../../store/serving/log-partitions.ts'
 import { settleAccount } from '../../../store/serving/log-accounts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
@@ -53,7 +53,7 @@ describe('the days of the log', () => {
       ...Array.from({ length: 8 }, (_, i) => nameOf(midnight(i))),
       'predictions_default',
     ])
-    expect(await makeDays(store, 7)).toBe(0)
+    expect(await createPartitions(store, 7)).toBe(0)
   })
 
   it('take the rows of their day in UTC, and the default takes every other', async () => {
@@ -66,7 +66,7 @@ describe('the days of the log', () => {
 
   it('are made while others write, by two workers at once, and none is made twice', async () => {
     const writing = Promise.all(Array.from({ length: 50 }, (_, i) => insert(midnight(8 + (i % 3)) + i)))
-    const made = await Promise.all([makeDays(store, 12), makeDays(store, 12)])
+    const made = await Promise.all([createPartitions(store, 12), createPartitions(store, 12)])
     await writing
     expect(made[0] + made[1]).toBe((await days()).length - 9)
     const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
@@ -77,9 +77,9 @@ describe('the days of the log', () => {
     await store.query(sql`drop table ${sql([nameOf(midnight(2))])}`)
     const id = await insert(midnight(2))
     expect(await where(id)).toBe('predictions_default')
-    expect(await makeDays(store, 7)).toBe(0)
+    expect(await createPartitions(store, 7)).toBe(0)
     await store.pool.query('delete from predictions')
-    expect(await makeDays(store, 7)).toBe(1)
+    expect(await createPartitions(store, 7)).toBe(1)
     expect(await where(await insert(midnight(2)))).toBe(nameOf(midnight(2)))
   })
 
@@ -189,7 +189,7 @@ describe('what belongs to a prediction', () => {
     ) => {
       let rows = 0
       for (let deleted = 1; deleted > 0; rows += deleted)
-        deleted = await forgetRows(store, { table, keepDays: 90, limit: 1 })
+        deleted = await deleteExpiredRows(store, { table, keepDays: 90, limit: 1 })
       return rows
     }
     expect(await forget('outcomes')).toBe(2)

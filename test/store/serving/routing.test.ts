@@ -8,7 +8,7 @@ import { acknowledge, endLease, renewLease } from '../../../store/serving/replic
 import {
   findRouting,
   laggingReplicas,
-  listFollowers,
+  listReplicaProgress,
   renewExposure,
   writeRoute,
   type Routing,
@@ -164,7 +164,7 @@ describe('exposure', () => {
 describe('followers', () => {
   const join = (id: string, leaseMs = 60_000) =>
     renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs })
-  const problems = async () => laggingReplicas(await listFollowers(store, model), first.route)
+  const problems = async () => laggingReplicas(await listReplicaProgress(store, model), first.route)
 
   it('are all live replicas, and each that does not follow is named', async () => {
     const [a, b, gone] = [uniqueName('a'), uniqueName('b'), uniqueName('gone')]
@@ -184,6 +184,6 @@ describe('followers', () => {
     expect(await problems()).toEqual([])
     await endLease(store, a)
     await endLease(store, b)
-    expect(await listFollowers(store, model)).toEqual([])
+    expect(await listReplicaProgress(store, model)).toEqual([])
   })
 })

@@ -8,7 +8,7 @@ import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findRelease, listCommands } from '../../../store/release/releases.ts'
-import { findRouting, laggingReplicas, listFollowers } from '../../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listReplicaProgress } from '../../../store/serving/routing.ts'
 
 /** Names of versions are given by their place, so that the endings of two models can be compared. */
 export interface Ending {
@@ -109,7 +109,7 @@ export async function issuesOfInvariants(
     moves.length === history.length - seated,
     `${moves.length} audit rows stand for ${history.length - seated} moves`,
   )
-  const problems = laggingReplicas(await listFollowers(store, model), routing.route)
+  const problems = laggingReplicas(await listReplicaProgress(store, model), routing.route)
   claim(problems.length === 0, `not followed: ${problems.join('; ')}`)
   issues.push(...(await issuesOfWindows(store, releaseId)))
   return issues

@@ -6,7 +6,7 @@ import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { insertModel, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
-import { openLine, type Line } from '../servers/cuttable-link.ts'
+import { openCuttableLink, type CuttableLink } from '../servers/cuttable-link.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../servers/servers.ts'
 import {
   houseOn,
@@ -29,8 +29,8 @@ export interface OutboxFixture {
   core: Core
   house: House
   api: TestApi
-  toTemporal: Line
-  toPostgres: Line
+  toTemporal: CuttableLink
+  toPostgres: CuttableLink
   say(who: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<TestResponse>
   show(path: string, who?: string): Promise<Record<string, unknown>>
   approve(who: string, release: string, body?: object, once?: string): Promise<TestResponse>
@@ -66,8 +66,8 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     ['vera', 'viewer'],
   ] as const)
     keys[name] = await house.key({ name, role })
-  const toTemporal = await openLine(`tcp://${core.config.temporal.address}`)
-  const toPostgres = await openLine(databaseUrl)
+  const toTemporal = await openCuttableLink(`tcp://${core.config.temporal.address}`)
+  const toPostgres = await openCuttableLink(databaseUrl)
   const api = await startApi(house, {
     databaseUrl: toPostgres.url,
     temporal: {

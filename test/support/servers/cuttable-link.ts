@@ -2,7 +2,7 @@
 import { connect, createServer, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 
-export interface Line {
+export interface CuttableLink {
   /** The address of the server by way of this line. */
   url: string
   cut(): void
@@ -10,7 +10,7 @@ export interface Line {
   close(): Promise<void>
 }
 
-export async function openLine(to: string): Promise<Line> {
+export async function openCuttableLink(to: string): Promise<CuttableLink> {
   const { hostname, port } = new URL(to)
   const open = new Set<Socket>()
   let isCut = false

@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { afterEach } from 'vitest'
 
-export interface Line {
+export interface RawConnection {
   socket: Socket
   /** Everything that has come back, a character a byte. */
   got: () => string
@@ -27,7 +27,7 @@ export async function serve(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-export function dial(port: number): Line {
+export function connectSocket(port: number): RawConnection {
   const socket = connect(port, '127.0.0.1')
   sockets.push(socket)
   let text = ''

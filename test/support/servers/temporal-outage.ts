@@ -6,16 +6,16 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { ChildSpec } from '../../../cli/supervisor/supervisor.ts'
 import { startRealSystem, type RealSystem, type RealSystemOptions } from './system-fixture.ts'
 
-export interface AwaySystem extends RealSystem {
+export interface OutageSystem extends RealSystem {
   /** kill -9; whatever the supervisor starts in its place waits. */
   hold(): void
   /** Lets it start; resolves with the moment at which it answers. */
   letGo(): Promise<number>
 }
 
-export async function startAwaySystem(
+export async function startOutageSystem(
   options: Pick<RealSystemOptions, 'replicas' | 'leaseMs'>,
-): Promise<AwaySystem> {
+): Promise<OutageSystem> {
   let latch = ''
   const waiting = (spec: ChildSpec): ChildSpec => ({
     ...spec,

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { promote } from '../../../activities/release/promote.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
-import { writeFlag } from '../../../store/serving/kill-switches.ts'
+import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import type { KillSwitchMode } from '../../../domain/serving/kill-switch.ts'
 import {
   openReleaseFixture,
@@ -31,7 +31,7 @@ afterAll(async () => {
 /** Long enough that a switch comes in time, and the only one. */
 const stages = [{ shareBp: 5_000, minMs: 800, minRequests: 20, deadlineMs: 20_000 }]
 const set = (serve: KillSwitchMode) =>
-  writeFlag(fixture.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
+  writeKillSwitch(fixture.store, { model: model.name, serve, reason: 'it looks wrong', actor: 'olga' })
 const start = async (changes = {}): Promise<FixtureRelease> => {
   const release = await model.start(await model.register(champion), changes)
   await release.reaches('awaiting_approval')

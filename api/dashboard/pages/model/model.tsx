@@ -11,7 +11,7 @@ import {
   type ChampionChange,
 } from '../../../../store/registry/champions.ts'
 import type { Flag } from '../../../../domain/serving/kill-switch.ts'
-import { findFlag } from '../../../../store/serving/kill-switches.ts'
+import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { findFirstChampion, findLiveAt, type LiveAt } from '../../../../store/registry/champion-at.ts'
 import {
   findLastDrift,
@@ -24,7 +24,7 @@ import {
   listQualityWeeks,
   listQualityWindows,
 } from '../../../../store/dashboard/quality-windows.ts'
-import { listNewestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
+import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
@@ -82,7 +82,7 @@ export const modelPage = definePage<Model, z.infer<typeof query>>({
     const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live] =
       await Promise.all([
         findChampion(store, name),
-        findFlag(store, name),
+        findKillSwitch(store, name),
         findVersions(store, {
           model: name,
           order: 'version',
@@ -102,7 +102,7 @@ export const modelPage = definePage<Model, z.infer<typeof query>>({
       champion === undefined ? undefined : getVersion(store, champion.version),
       champion === undefined
         ? []
-        : listNewestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
+        : listLatestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
     ])
     // An installation younger than three weeks has windows alone.
     const weekly = byWeek.length >= 3

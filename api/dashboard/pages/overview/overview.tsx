@@ -1,7 +1,7 @@
 /** Shows every model with its champion, traffic, quality and open release; what needs attention stands first. */
 import { listAlerts, type Alert } from '../../../../store/monitoring/alerts.ts'
 import {
-  listGlances,
+  listOverviewRows,
   readFleet,
   readTraffic,
   type OverviewRow,
@@ -39,7 +39,7 @@ export const overviewPage = definePage<Overview>({
   async load({ store }, { actor }) {
     const held = modelFilter(actor)
     const [rows, traffic, open, waiting, alerts, fleet] = await Promise.all([
-      listGlances(store, { ...held, limit: maxModels }),
+      listOverviewRows(store, { ...held, limit: maxModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
       listReleases(store, { ...held, open: true, limit: maxModels }),
       listQueued(store, { ...held, open: true, limit: 100 }),

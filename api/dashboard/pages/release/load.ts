@@ -1,9 +1,9 @@
 /** Reads all data of a release page with a fixed number of statements. */
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import type { Routing } from '../../../../store/serving/routing.ts'
-import { findRouting, laggingReplicas, listFollowers } from '../../../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listReplicaProgress } from '../../../../store/serving/routing.ts'
 import { findChampion, type Champion } from '../../../../store/registry/champions.ts'
-import { findFlag } from '../../../../store/serving/kill-switches.ts'
+import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { readTraffic } from '../../../../store/dashboard/overview.ts'
 import {
   findCandidate,
@@ -62,8 +62,8 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
       lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
       findChampion(store, model),
       findRouting(store, model),
-      isOpen ? listFollowers(store, model) : [],
-      findFlag(store, model),
+      isOpen ? listReplicaProgress(store, model) : [],
+      findKillSwitch(store, model),
       isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
     ])
   const pinned = isOpen ? pinReason(flag) : undefined

@@ -6,7 +6,7 @@ import { countText } from '../../../../charts/figures.ts'
 import { totalAlpha } from '../../../../domain/sequential/alpha-split.ts'
 import { defaultWorld, type SimulatedWorld } from '../../../../domain/simulation/scenario.ts'
 import type { SimulationSummary, Spread } from '../../../../domain/simulation/summary.ts'
-import { readRecorded } from '../../../../store/dashboard/overview.ts'
+import { readDayTraffic } from '../../../../store/dashboard/overview.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { definePage } from '../../page.ts'
 import { durationText, numberText, DataTable } from '../../components/elements.tsx'
@@ -36,7 +36,7 @@ export const simulationPage = definePage<Simulation>({
     const release = await getReleaseInScope(store, actor, params['id']!)
     const { model, policy } = release.state
     const { tickMs } = policy.watch
-    const recorded = await readRecorded(store, { model, tickMs })
+    const recorded = await readDayTraffic(store, { model, tickMs })
     const world: SimulatedWorld = {
       ...defaultWorld,
       tickMs,

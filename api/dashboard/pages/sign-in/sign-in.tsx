@@ -3,7 +3,7 @@
  * client address, so that one client cannot lock others out.
  */
 import { DomainError, isError } from '../../../../domain/errors.ts'
-import { endSession } from '../../../../store/access/revoked-sessions.ts'
+import { revokeSession } from '../../../../store/access/revoked-sessions.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
@@ -55,7 +55,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
 }
 
 export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promise<RouteResponse> {
-  if (session !== undefined) await endSession(deps.store, session)
+  if (session !== undefined) await revokeSession(deps.store, session)
   return {
     status: 303,
     headers: { ...pageHeaders, location: '/sign-in', 'set-cookie': setCookie(undefined, isSecure(header)) },

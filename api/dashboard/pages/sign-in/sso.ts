@@ -1,6 +1,6 @@
 /** Signs users in through the identity provider. Each gets a key without a known secret, and a session of that key. */
 import { DomainError, isError } from '../../../../domain/errors.ts'
-import { keepPersonKey } from '../../../../store/access/sso-keys.ts'
+import { ensureSsoKey } from '../../../../store/access/sso-keys.ts'
 import type { OidcConfig } from '../../../../temporal.config.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -34,7 +34,7 @@ export async function completeSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResp
   const attempt = readAttempt(deps.signer, cookieIn(ask.header('cookie'), attemptCookie), nowMs)
   try {
     const identity = await finishSignIn(config, { attempt, nowMs }, queryOf(ask))
-    const id = await keepPersonKey(deps.store, identity)
+    const id = await ensureSsoKey(deps.store, identity)
     await deps.authentication.refresh()
     const found = deps.authentication.sessionFor(id)
     if (found === undefined) throw new DomainError('not_ready', 'the key of this user is not loaded yet')

@@ -5,7 +5,7 @@ import { createFeatureCache } from '../../../../api/serving/features/feature-cac
 import { createByteWriter } from '../../../../api/serving/codec/byte-writer.ts'
 import { createLookups } from '../../../../api/serving/features/lookup.ts'
 import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../../domain/model/feature-view.ts'
-import { findNewest, insertValues } from '../../../../store/features/feature-values.ts'
+import { findLatestValues, insertValues } from '../../../../store/features/feature-values.ts'
 import { findView, upsertView } from '../../../../store/features/feature-views.ts'
 import { listLogged } from '../../../../store/monitoring/matured-outcomes.ts'
 import type { Database } from '../../../../store/postgres.ts'
@@ -338,7 +338,7 @@ describe('the memory of values', () => {
 it('the newest event counts, however late an older one comes', async () => {
   await tell('MIA', { distance: 1 }, 1_000)
   await tell('MIA', { distance: 2 }, 60_000)
-  expect((await findNewest(house.store, [{ digest: view.digest, entity: 'MIA' }]))[0]?.values).toEqual({
+  expect((await findLatestValues(house.store, [{ digest: view.digest, entity: 'MIA' }]))[0]?.values).toEqual({
     distance: 1,
   })
   expect(await house.store.query(sql`select 1 from feature_history where entity = 'MIA'`)).toHaveLength(2)

@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { armOf } from '../../../../api/serving/routing/route-table.ts'
 import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
-import { writeFlag } from '../../../../store/serving/kill-switches.ts'
+import { writeKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { flightSpec, irisRow, irisSpec, seeded } from '../../../support/serving/artifact.ts'
 import {
   askLater,
@@ -113,7 +113,7 @@ describe('a request that waits', () => {
   it('is refused when the switch has been thrown for nobody to be answered', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const answer = askLater(replica, model, body)
-    await writeFlag(house.store, { model, serve: 'refuse', reason: 'it looks wrong', actor: 'olga' })
+    await writeKillSwitch(house.store, { model, serve: 'refuse', reason: 'it looks wrong', actor: 'olga' })
     await replica.serving.refresh()
     held.open()
     await expect(answer).rejects.toMatchObject({ code: 'model_refused' })

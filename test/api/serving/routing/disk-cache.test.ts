@@ -14,7 +14,7 @@ import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
-import { listFollowers } from '../../../../store/serving/routing.ts'
+import { listReplicaProgress } from '../../../../store/serving/routing.ts'
 import {
   openHouse,
   request,
@@ -163,7 +163,7 @@ describe('a version is refused', () => {
     await replica.follows(await house.route(model, { proven: champion }))
     await house.store.query(forge(candidate))
     const route = await house.route(model, canary(10_000), 60_000)
-    const followers = () => listFollowers(house.store, model)
+    const followers = () => listReplicaProgress(house.store, model)
     await until(async () => (await followers()).some(({ problem }) => problem !== undefined), 'the refusal')
     expect((await followers()).map(({ problem }) => problem)).toEqual([
       expect.stringMatching(/nobody has signed|is not one of this installation's key/),

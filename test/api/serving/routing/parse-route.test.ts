@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Route } from '../../../../domain/serving/route.ts'
-import { findRouting, laggingReplicas, listFollowers, writeRoute } from '../../../../store/serving/routing.ts'
+import { findRouting, laggingReplicas, listReplicaProgress, writeRoute } from '../../../../store/serving/routing.ts'
 import {
   openHouse,
   request,
@@ -102,7 +102,7 @@ describe('by hand', () => {
         generation: before.generation,
       })
       expect(replica.serving.routing.problems().get(model)?.text).toMatch(why)
-      const issues = () => listFollowers(house.store, model).then((all) => laggingReplicas(all, place))
+      const issues = () => listReplicaProgress(house.store, model).then((all) => laggingReplicas(all, place))
       await until(async () => (await issues()).join().includes(replica.id), 'the replica that is named')
       // Whoever mends the row is followed at once.
       const mended = { ...place, generation: place.generation + 1 }

@@ -7,7 +7,7 @@ import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
 import { createCounterRegistry } from '../../../../api/serving/counters/arm-counters.ts'
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { armOfKey, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
-import { listFollowers, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
+import { listReplicaProgress, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
 import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
 import { irisSpec, artifactManifest, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
@@ -49,7 +49,7 @@ async function rowsOnce<T>(read: () => Promise<T>, holds: (value: T) => boolean)
   return value
 }
 const acknowledged = async (route: Route) => {
-  const followers = await listFollowers(house.store, route.model)
+  const followers = await listReplicaProgress(house.store, route.model)
   return laggingReplicas(followers, route)
 }
 
@@ -110,7 +110,7 @@ describe('a replica', () => {
     const route = await house.route(model, canary(3_000), 60_000)
     await Promise.all([one.follows(route), two.follows(route)])
     await until(async () => {
-      const live = (await listFollowers(house.store, model)).map(({ id }) => id)
+      const live = (await listReplicaProgress(house.store, model)).map(({ id }) => id)
       return live.includes(one.id) && live.includes(two.id) && (await acknowledged(route)).length === 0
     }, 'both acknowledgements')
     let canaries = 0
@@ -273,7 +273,7 @@ describe('a replica', () => {
     const answer = replica.ask(model, request())
     expect(answer).toMatchObject({ stale: true, arm: 'champion', version: old })
     await until(async () => (await acknowledged(route)).length === 0, 'nobody to wait for')
-    expect((await listFollowers(house.store, model)).map(({ id }) => id)).not.toContain(replica.id)
+    expect((await listReplicaProgress(house.store, model)).map(({ id }) => id)).not.toContain(replica.id)
   })
 
   it('that cannot read the routes lets its lease end, and has it again when it can', async () => {

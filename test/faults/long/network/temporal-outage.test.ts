@@ -16,7 +16,7 @@ import { findChampion } from '../../../../store/registry/champions.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
-import { freshClient, startAwaySystem, type AwaySystem } from '../../../support/servers/temporal-outage.ts'
+import { freshClient, startOutageSystem, type OutageSystem } from '../../../support/servers/temporal-outage.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
@@ -47,11 +47,11 @@ const canary: ReleasePolicy = {
   stages: [{ ...stage, shareBp: 3_000 }],
 }
 
-let system: AwaySystem
+let system: OutageSystem
 let callers: Callers
 const keys = {} as Record<Person, string>
 beforeAll(async () => {
-  system = await startAwaySystem({ replicas: 2, leaseMs: 2_000 })
+  system = await startOutageSystem({ replicas: 2, leaseMs: 2_000 })
   for (const [name, role] of Object.entries(people) as [Person, (typeof people)[Person]][])
     keys[name] = (await insertKey(system.store, { name, role })).key
 }, 120_000)
