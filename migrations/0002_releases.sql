@@ -127,8 +127,8 @@ create table stage_clocks (
   stage_index integer not null,
   watched_ms double precision not null default 0,
   -- Whether an operator had paused the clock at the last observation.
-  holding boolean not null,
-  looked_at timestamptz not null,
+  paused boolean not null,
+  observed_at timestamptz not null,
   primary key (release_id, stage, stage_index)
 );
 

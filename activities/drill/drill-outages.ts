@@ -60,7 +60,7 @@ export const simulateWorkerLoss =
       const isTakenOver = async () => {
         const [row] = await store.query(sql`
           select id from drills join stage_clocks on stage_clocks.release_id = ${releaseId}
-          where drills.id = ${id} and stage_clocks.looked_at > drills.silenced_at`)
+          where drills.id = ${id} and stage_clocks.observed_at > drills.silenced_at`)
         return row !== undefined
       }
       if (

@@ -43,13 +43,13 @@ export const watch =
           await playDead(beat)
         const flag = await findKillSwitch(deps.store, state.model)
         const pinned = pinReason(flag)
-        const { watchedMs, lookedMs } = await recordObservation(deps.store, {
+        const { watchedMs, observedMs: lookedMs } = await recordObservation(deps.store, {
           releaseId: state.id,
           stage,
           stageIndex: state.stageIndex,
           // Nothing can be learnt while nobody meets the candidate, so the clock of the stage stands too.
-          holding: hold || pinned !== undefined,
-          mostMs: 2 * everyMs,
+          paused: hold || pinned !== undefined,
+          maxGapMs: 2 * everyMs,
         })
         const observation = { ...(await observe()), watchedMs }
         const seen = withKillSwitch(withDrillBudget(state, judge(state, observation)), pinned)

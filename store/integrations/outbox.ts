@@ -20,7 +20,10 @@ export interface IntegrationItem {
 }
 
 /** For a month from now what happens is kept for these. */
-export async function renewIntegrations(database: Database, targets: readonly IntegrationTarget[]): Promise<void> {
+export async function renewIntegrations(
+  database: Database,
+  targets: readonly IntegrationTarget[],
+): Promise<void> {
   await database.query(sql`
     insert into integrations (target) select unnest(${[...targets]}::text[])
     on conflict (target) do update set renewed_at = now()`)

@@ -55,7 +55,10 @@ export interface PendingNotification {
 }
 
 /** What is to be tried now, oldest first. */
-export async function listPendingNotifications(database: Database, limit = 100): Promise<PendingNotification[]> {
+export async function listPendingNotifications(
+  database: Database,
+  limit = 100,
+): Promise<PendingNotification[]> {
   const rows = await database.query<Omit<PendingNotification, 'alert'> & { messageId: number }>(sql`
     select alerts.*, alert_notifications.id as "messageId", channel, about, attempts,
       extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"

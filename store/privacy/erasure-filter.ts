@@ -9,7 +9,10 @@ import type { ErasureFilter } from '../serving/prediction-log.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
 
 /** Nothing as long as nobody was erased: most installations never pay for it. */
-export async function findErasureFilter(database: Database, { key }: SubjectKey): Promise<ErasureFilter | undefined> {
+export async function findErasureFilter(
+  database: Database,
+  { key }: SubjectKey,
+): Promise<ErasureFilter | undefined> {
   if (!(await hasErasures(database))) return undefined
   return async (client: pg.ClientBase) => {
     const { rowCount } = await client.query(

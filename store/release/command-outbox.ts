@@ -74,7 +74,10 @@ export type NewOutboxCommand = { model: string } & (
 )
 
 /** Keeps a command with its row of the audit; the same id once more is the command that is kept. Answers what it is asked for by. */
-export async function recordCommand(database: Database, recording: NewOutboxCommand): Promise<OutboxCommand['id']> {
+export async function recordCommand(
+  database: Database,
+  recording: NewOutboxCommand,
+): Promise<OutboxCommand['id']> {
   const { model, command, message } = recording
   const isStart = 'commandId' in recording
   const commandId = isStart ? recording.commandId : recording.message.id

@@ -65,31 +65,31 @@ export interface StageObservation {
   stage: ReleaseStage
   stageIndex: number
   /** Whether a person has stopped the clock of the stage. */
-  holding: boolean
+  paused: boolean
   /** The most that one look may add: a longer gap was a time in which nobody watched. */
-  mostMs: number
+  maxGapMs: number
 }
 
 /** Notes a look at a stage. Answers how long it has been watched in all, and when, on the database's clock. */
 export async function recordObservation(
   database: Database,
   look: StageObservation,
-): Promise<{ watchedMs: number; lookedMs: number }> {
-  const { releaseId, stage, stageIndex, holding, mostMs } = look
-  const [row] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`
-    insert into stage_clocks (release_id, stage, stage_index, holding, looked_at)
-    values (${releaseId}, ${stage}, ${stageIndex}, ${holding}, clock_timestamp())
+): Promise<{ watchedMs: number; observedMs: number }> {
+  const { releaseId, stage, stageIndex, paused, maxGapMs } = look
+  const [row] = await database.query<{ watched_ms: number; observed_ms: number }>(sql`
+    insert into stage_clocks (release_id, stage, stage_index, paused, observed_at)
+    values (${releaseId}, ${stage}, ${stageIndex}, ${paused}, clock_timestamp())
     on conflict (release_id, stage, stage_index) do update set
-      watched_ms = stage_clocks.watched_ms + case when stage_clocks.holding or excluded.holding then 0
-        else greatest(0, least((extract(epoch from excluded.looked_at - stage_clocks.looked_at) * 1000)::float8, ${mostMs})) end,
-      holding = excluded.holding,
-      looked_at = excluded.looked_at
-    where excluded.looked_at >= stage_clocks.looked_at or stage_clocks.looked_at > clock_timestamp()
-    returning watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms`)
-  if (row) return { watchedMs: row.watched_ms, lookedMs: row.looked_ms }
+      watched_ms = stage_clocks.watched_ms + case when stage_clocks.paused or excluded.paused then 0
+        else greatest(0, least((extract(epoch from excluded.observed_at - stage_clocks.observed_at) * 1000)::float8, ${maxGapMs})) end,
+      paused = excluded.paused,
+      observed_at = excluded.observed_at
+    where excluded.observed_at >= stage_clocks.observed_at or stage_clocks.observed_at > clock_timestamp()
+    returning watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms`)
+  if (row) return { watchedMs: row.watched_ms, observedMs: row.observed_ms }
   // Two watchers for a moment: the other one has looked later, and its look counts.
-  const [kept] = await database.query<{ watched_ms: number; looked_ms: number }>(sql`
-    select watched_ms, (extract(epoch from looked_at) * 1000)::float8 as looked_ms from stage_clocks
+  const [kept] = await database.query<{ watched_ms: number; observed_ms: number }>(sql`
+    select watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms from stage_clocks
     where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)
-  return { watchedMs: kept?.watched_ms ?? 0, lookedMs: kept?.looked_ms ?? 0 }
+  return { watchedMs: kept?.watched_ms ?? 0, observedMs: kept?.observed_ms ?? 0 }
 }

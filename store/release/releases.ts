@@ -99,12 +99,12 @@ export async function closeRelease(database: Database, state: ReleaseState): Pro
 export async function lockRelease(
   database: Database,
   id: string,
-): Promise<'open' | 'taken_back' | 'ended' | 'absent'> {
-  const [row] = await database.query<{ taken_back: boolean; ended: boolean }>(sql`
-    select rolled_back_at is not null as taken_back, ended_at is not null as ended
+): Promise<'open' | 'rolled_back' | 'ended' | 'absent'> {
+  const [row] = await database.query<{ rolled_back: boolean; ended: boolean }>(sql`
+    select rolled_back_at is not null as rolled_back, ended_at is not null as ended
     from releases where id = ${id} for update`)
   if (!row) return 'absent'
-  return row.ended ? 'ended' : row.taken_back ? 'taken_back' : 'open'
+  return row.ended ? 'ended' : row.rolled_back ? 'rolled_back' : 'open'
 }
 
 /** Shuts the way to routing and promotion for this release for good. */

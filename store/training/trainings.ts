@@ -29,7 +29,10 @@ export interface TrainingRecord {
   message?: string
 }
 
-export type NewTraining = Pick<TrainingRecord, 'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'> & {
+export type NewTraining = Pick<
+  TrainingRecord,
+  'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'
+> & {
   codeDigest: string
   dependenciesDigest: string
   /** The revision of the checkout that trains it. */

@@ -168,7 +168,7 @@ async function clock({ store }: InstrumentedFixture): Promise<number> {
 /** When the canary was last looked at. */
 async function lookedMs({ store }: InstrumentedFixture, { id }: FixtureRelease): Promise<number> {
   const [row] = await store.query<{ ms: number }>(sql`
-    select (extract(epoch from looked_at) * 1000)::float8 as ms from stage_clocks where release_id = ${id} and stage = 'canary'`)
+    select (extract(epoch from observed_at) * 1000)::float8 as ms from stage_clocks where release_id = ${id} and stage = 'canary'`)
   return row?.ms ?? 0
 }
 

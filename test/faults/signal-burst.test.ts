@@ -66,7 +66,7 @@ it('a pause and the resume right behind it leave the step that they interrupt as
   const watched = async () =>
     (
       await fixture.store.query<{ on: boolean }>(
-        sql`select looked_at > ${now?.at}::timestamptz and not holding as on from stage_clocks where release_id = ${release.id}`,
+        sql`select observed_at > ${now?.at}::timestamptz and not paused as on from stage_clocks where release_id = ${release.id}`,
       )
     )[0]?.on
   await expect.poll(watched).toBe(true)

@@ -68,7 +68,12 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
     reason: '',
     at,
   })
-  memory.load('champions', simulatedModel, { model: simulatedModel, version: first, release_id: null, since: at })
+  memory.load('champions', simulatedModel, {
+    model: simulatedModel,
+    version: first,
+    release_id: null,
+    since: at,
+  })
   const place = { epoch: 1, generation: 1 }
   memory.load('routing', simulatedModel, {
     model: simulatedModel,

@@ -19,7 +19,12 @@ export interface Violation {
 
 const slackMs = 5
 
-export function createProperties(world: World, memory: Memory, replicas: readonly SimulatedReplica[], model: string) {
+export function createProperties(
+  world: World,
+  memory: Memory,
+  replicas: readonly SimulatedReplica[],
+  model: string,
+) {
   const violations: Violation[] = []
   const fail = (property: string, message: string): void => {
     world.tell(`!! ${property}: ${message}`)
@@ -201,7 +206,7 @@ export function createProperties(world: World, memory: Memory, replicas: readonl
     clockStepped() {
       clockSteppedMs = world.now()
     },
-    looked([release, stage, stageIndex]: readonly unknown[]) {
+    stageObserved([release, stage, stageIndex]: readonly unknown[]) {
       const known = releaseOf(release as string)
       if (!known) return
       known.lookedMs = world.now()

@@ -59,7 +59,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     meaningOf,
     listeners: new Set(),
     onStatement(name, values) {
-      if (name === 'recordLook') properties.looked(values)
+      if (name === 'recordObservation') properties.stageObserved(values)
       if (name === 'writeTicks') properties.flushed()
     },
     failureOf: (name) =>
@@ -197,7 +197,11 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     onAnswer: (answer) => properties.answered(answer),
   }
   for (let i = 1; i <= scenario.replicas; i++) {
-    const replica: SimulatedReplica = { machine: added(world.machine(`replica-${i}`)), disk: {}, now: () => 0 }
+    const replica: SimulatedReplica = {
+      machine: added(world.machine(`replica-${i}`)),
+      disk: {},
+      now: () => 0,
+    }
     replicas.push(replica)
     world.after(replica.machine, 10 * i, () => startProcess(replica, around))
   }
@@ -206,7 +210,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
 
   const roleOf = (by: string) => {
     const key = memory.rows('api_keys').find((each) => each['name'] === by && each['revoked_at'] === null)
-    if (key === undefined || (key['models'] !== null && !(key['models'] as string[]).includes(simulatedModel)))
+    if (
+      key === undefined ||
+      (key['models'] !== null && !(key['models'] as string[]).includes(simulatedModel))
+    )
       return undefined
     return key['role'] as string
   }
@@ -216,7 +223,14 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       for (const late of said.copies) world.after(temporal.machine, said.atMs + late, () => say(said))
   }
   /** To whichever release is open then. */
-  const say = ({ id, command, by, reason, digest, isSignal }: Omit<PlannedCommand, 'atMs' | 'copies'>): void => {
+  const say = ({
+    id,
+    command,
+    by,
+    reason,
+    digest,
+    isSignal,
+  }: Omit<PlannedCommand, 'atMs' | 'copies'>): void => {
     const execution = temporal.running(workflowId)
     if (!execution) return
     const digests = digest ? { [digest]: 'another' } : {}
@@ -379,8 +393,13 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       case 'cancel':
         return temporal.cancel(workflowId)
       case 'roll back model': {
-        const order = { model: simulatedModel, by: world.pick(['olga', 'olga', 'vera']), reason: 'callers complain' }
-        const give = () => (stopped ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order]))
+        const order = {
+          model: simulatedModel,
+          by: world.pick(['olga', 'olga', 'vera']),
+          reason: 'callers complain',
+        }
+        const give = () =>
+          stopped ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order])
         // And again, by whoever thinks that it has not helped.
         world.after(temporal.machine, world.between(500, 3_000), give)
         give()

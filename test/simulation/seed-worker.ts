@@ -37,7 +37,15 @@ const { positionals } = parseArgs({ allowPositionals: true })
 if (positionals[0] !== undefined)
   process.stdout.write(`${JSON.stringify(await runPart(JSON.parse(positionals[0]) as PartOptions))}\n`)
 
-async function runPart({ seed: first, runs, seconds, mode, trace, mine, parts }: PartOptions): Promise<WorkerReport> {
+async function runPart({
+  seed: first,
+  runs,
+  seconds,
+  mode,
+  trace,
+  mine,
+  parts,
+}: PartOptions): Promise<WorkerReport> {
   await import('./temporal/sandbox.ts')
   const { simulate } = await import('./run.ts')
   const { replaceGlobals } = await import('./world.ts')

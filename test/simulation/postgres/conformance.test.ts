@@ -38,7 +38,12 @@ import {
   readRouting,
   renewLease,
 } from '../../../store/serving/replicas.ts'
-import { findRouting, listReplicaProgress, renewExposure, writeRoute } from '../../../store/serving/routing.ts'
+import {
+  findRouting,
+  listReplicaProgress,
+  renewExposure,
+  writeRoute,
+} from '../../../store/serving/routing.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -74,7 +79,7 @@ function databaseOf(memory: Memory): Database {
 function comparable(value: unknown, name = ''): unknown {
   if (value instanceof Date) return 'a time'
   if (
-    /^(age|exposure|exposed|remaining|written|looked|watched|database).*Ms$|_ms$|At$|^at$|^since$|hash$|Hash$|^seq$/.test(
+    /^(age|exposure|exposed|remaining|written|observed|watched|database).*Ms$|_ms$|At$|^at$|^since$|hash$|Hash$|^seq$/.test(
       name,
     ) &&
     value !== null &&
@@ -225,7 +230,13 @@ describe('the database in memory', () => {
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
           (on) =>
-            recordObservation(on, { releaseId: id, stage: 'canary', stageIndex: 0, holding: accepted, mostMs: 10 }),
+            recordObservation(on, {
+              releaseId: id,
+              stage: 'canary',
+              stageIndex: 0,
+              paused: accepted,
+              maxGapMs: 10,
+            }),
           (on) =>
             writeTicks(on, {
               replica,

@@ -137,7 +137,7 @@ export const releaseStatements: Statements = {
     },
   ],
   ae0e94e2: [
-    'findMisfits',
+    'findIncompatibilities',
     (query, [versions]) =>
       (versions as string[])
         .filter((version) => query.find('versions', version) !== undefined)
@@ -154,7 +154,7 @@ export const releaseStatements: Statements = {
     },
   ],
   '6b613023': [
-    'markWithdrawn',
+    'markVersionRolledBack',
     (query, [version]) => {
       change(query, 'versions', version as string, always, (row) => ({
         rolled_back_at: row['rolled_back_at'] ?? query.clockMs,
@@ -275,17 +275,17 @@ export const releaseStatements: Statements = {
         ? [{ id }]
         : [],
   ],
-  '1f7ba776': [
+  '837ea968': [
     'lockRelease',
     (query, [id]) => {
       if (query.find('releases', id as string) === undefined) return []
       query.lock('releases', id as string)
       const row = query.find('releases', id as string)
-      return row ? [{ taken_back: row['rolled_back_at'] !== null, ended: row['ended_at'] !== null }] : []
+      return row ? [{ rolled_back: row['rolled_back_at'] !== null, ended: row['ended_at'] !== null }] : []
     },
   ],
   '2ceac5d3': [
-    'markTakenBack',
+    'markRolledBack',
     (query, [id]) => {
       change(query, 'releases', id as string, always, (row) => ({
         rolled_back_at: row['rolled_back_at'] ?? query.clockMs,
@@ -387,28 +387,28 @@ export const releaseStatements: Statements = {
         .slice(0, limit as number)
         .map(changeRow),
   ],
-  '50b0de66': [
-    'recordLook',
-    (query, [release_id, stage, stage_index, holding, mostMs]) => {
+  fb6638ea: [
+    'recordObservation',
+    (query, [release_id, stage, stage_index, paused, maxGapMs]) => {
       demand(query, 'releases', release_id)
       const key = `${release_id as string} ${stage as string} ${stage_index as number}`
       query.lock('stage_clocks', key)
       const known = query.find('stage_clocks', key)
-      const looked_at = query.clockMs
+      const observed_at = query.clockMs
       const added =
-        !known || known['holding'] === true || holding === true
+        !known || known['paused'] === true || paused === true
           ? 0
-          : Math.max(0, Math.min(looked_at - (known['looked_at'] as number), mostMs as number))
+          : Math.max(0, Math.min(observed_at - (known['observed_at'] as number), maxGapMs as number))
       const watched_ms = ((known?.['watched_ms'] as number | undefined) ?? 0) + added
-      query.put('stage_clocks', key, { release_id, stage, stage_index, holding, looked_at, watched_ms })
-      return [{ watched_ms, looked_ms: looked_at }]
+      query.put('stage_clocks', key, { release_id, stage, stage_index, paused, observed_at, watched_ms })
+      return [{ watched_ms, observed_ms: observed_at }]
     },
   ],
-  '9c137861': [
-    'recordLook, kept',
+  '3ae00b73': [
+    'recordObservation, kept',
     (query, [release, stage, index]) => {
       const row = query.find('stage_clocks', `${release as string} ${stage as string} ${index as number}`)
-      return row ? [{ watched_ms: row['watched_ms'], looked_ms: row['looked_at'] }] : []
+      return row ? [{ watched_ms: row['watched_ms'], observed_ms: row['observed_at'] }] : []
     },
   ],
   e61c3c89: [
@@ -453,7 +453,7 @@ export const releaseStatements: Statements = {
     },
   ],
   be1e8f33: [
-    'refuseTurn',
+    'rejectQueued',
     (query, [message, release_id, , turn]) => {
       for (const row of query.all('release_queue')) {
         const isStarted = row['release_id'] === release_id && row['state'] === 'started'

@@ -108,7 +108,7 @@ export const routingStatements: Statements = {
     },
   ],
   '991c0fcd': [
-    'listFollowers',
+    'listReplicaProgress',
     (query, [model]) =>
       query
         .all('replicas')
@@ -145,7 +145,7 @@ export const routingStatements: Statements = {
     },
   ],
   '41c0e0e9': [
-    'forgetReplicas',
+    'deleteExpiredReplicas',
     (query) => {
       for (const { id, lease_until } of query.all('replicas'))
         if ((lease_until as number) < query.clockMs - 7 * 86_400_000) {
@@ -311,14 +311,14 @@ export const routingStatements: Statements = {
     },
   ],
   f39cabfb: [
-    'findFlag',
+    'findKillSwitch',
     (query, [model]) => {
       const row = query.find('kill_switches', model as string)
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
   '411c53c4': ['findAlarmAgainst, nothing', () => []],
-  d41aa055: ['writeRungs, which nobody reads here', () => []],
+  d41aa055: ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',
     (query, [replica_id, model, revision, problem]) => {

@@ -272,7 +272,10 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     watcher.closed(execution)
   }
 
-  const schedule = (execution: Execution, command: NonNullable<WorkflowCommand['scheduleActivity']>): void => {
+  const schedule = (
+    execution: Execution,
+    command: NonNullable<WorkflowCommand['scheduleActivity']>,
+  ): void => {
     const { seq, activityType, arguments: args, retryPolicy, heartbeatTimeout, startToCloseTimeout } = command
     const activity: Activity = {
       seq: seq!,

@@ -35,7 +35,11 @@ export interface RunInfo {
 
 export interface Host {
   /** Carries out one workflow task. Throws what would fail the task. */
-  run(info: RunInfo, history: readonly ActivationBatch[], fresh: Omit<ActivationBatch, 'commands'>): WorkflowCommand[]
+  run(
+    info: RunInfo,
+    history: readonly ActivationBatch[],
+    fresh: Omit<ActivationBatch, 'commands'>,
+  ): WorkflowCommand[]
   evict(runId: string): void
 }
 

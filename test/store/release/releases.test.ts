@@ -103,7 +103,7 @@ describe('a release', () => {
     const { rolledBackAt } = (await findRelease(store, state.id))!
     await markRolledBack(store, state.id)
     expect((await findRelease(store, state.id))?.rolledBackAt).toBe(rolledBackAt)
-    expect(await lockRelease(store, state.id)).toBe('taken_back')
+    expect(await lockRelease(store, state.id)).toBe('rolled_back')
     await closeRelease(store, end(state, 1, 'aborted', 'over'))
     expect(await lockRelease(store, state.id)).toBe('ended')
     expect(await lockRelease(store, 'rel_none')).toBe('absent')
@@ -136,8 +136,8 @@ describe('a release', () => {
 })
 
 describe('the clock of a stage', () => {
-  const look = (holding = false, mostMs = 1_000) =>
-    recordObservation(store, { releaseId: state.id, stage: 'canary', stageIndex: 0, holding, mostMs })
+  const look = (paused = false, maxGapMs = 1_000) =>
+    recordObservation(store, { releaseId: state.id, stage: 'canary', stageIndex: 0, paused, maxGapMs })
 
   it('runs from look to look, and a gap counts for no more than one look may add', async () => {
     expect((await look()).watchedMs).toBe(0)
@@ -153,10 +153,10 @@ describe('the clock of a stage', () => {
     await pause(30)
     const { watchedMs } = await look()
     await store.query(sql`
-      update stage_clocks set looked_at = looked_at + interval '1 hour' where release_id = ${state.id}`)
+      update stage_clocks set observed_at = observed_at + interval '1 hour' where release_id = ${state.id}`)
     const back = await look()
     expect(back.watchedMs).toBe(watchedMs)
-    expect(Math.abs(back.lookedMs - Date.now())).toBeLessThan(60_000)
+    expect(Math.abs(back.observedMs - Date.now())).toBeLessThan(60_000)
     await pause(30)
     expect((await look()).watchedMs).toBeGreaterThanOrEqual(watchedMs + 30)
   })

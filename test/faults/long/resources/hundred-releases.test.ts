@@ -117,7 +117,7 @@ it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
     (
       await system.store.query<{ n: number }>(sql`
         select count(distinct release_id)::int as n from stage_clocks
-        where release_id = any(${watched()}::text[]) and looked_at > ${at}::timestamptz`)
+        where release_id = any(${watched()}::text[]) and observed_at > ${at}::timestamptz`)
     )[0]!.n
   const now = async () =>
     (await system.store.query<{ now: string }>(sql`select clock_timestamp()::text as now`))[0]!.now
