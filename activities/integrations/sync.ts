@@ -72,7 +72,11 @@ async function tellSome(
   policy: MirrorPolicy,
 ): Promise<{ isAway: boolean; sent: number }> {
   const { store, log } = deps
-  const claimed = await claimIntegrationItems(store, { target, limit: policy.atOnce, leaseMs: policy.leaseMs })
+  const claimed = await claimIntegrationItems(store, {
+    target,
+    limit: policy.atOnce,
+    leaseMs: policy.leaseMs,
+  })
   let sent = 0
   for (const [index, delivery] of claimed.entries()) {
     const rest = claimed.slice(index + 1).map(({ id }) => id)
@@ -110,7 +114,11 @@ const tell = (
   return syncOpenLineage({ store, mirror, build: config.buildId }, subject, payload as unknown as KeptEvent)
 }
 
-async function tellOfBacklog({ store }: Deps, target: IntegrationTarget, { lateMs }: MirrorPolicy): Promise<void> {
+async function tellOfBacklog(
+  { store }: Deps,
+  target: IntegrationTarget,
+  { lateMs }: MirrorPolicy,
+): Promise<void> {
   const { waiting, oldestMs, givenUp } = await countBacklog(store, target)
   const dedupeKey = `mirror/${target}`
   if (oldestMs < lateMs && givenUp === 0) return resolveAlert(store, dedupeKey)

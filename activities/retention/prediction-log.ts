@@ -1,6 +1,11 @@
 /** Makes room in the prediction log for the days to come, and forgets what is older than it is to be kept. */
 import { heartbeat } from '@temporalio/activity'
-import { dropPartitions, deleteExpiredRows, createPartitions, type ExpiringTable } from '../../store/serving/log-partitions.ts'
+import {
+  dropPartitions,
+  deleteExpiredRows,
+  createPartitions,
+  type ExpiringTable,
+} from '../../store/serving/log-partitions.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 

@@ -130,14 +130,21 @@ async function judgeFailure(
 }
 
 /** Where an attempt before this one stood, by the row or by the heartbeat, whichever is further. */
-function lastBeat(training: TrainingRecord, told: TrainingBeat | undefined): Partial<TrainingBeat> | undefined {
+function lastBeat(
+  training: TrainingRecord,
+  told: TrainingBeat | undefined,
+): Partial<TrainingBeat> | undefined {
   const { epoch, checkpointDigest } = training
   if (told?.checkpoint !== undefined && told.epoch > epoch) return told
   return checkpointDigest === undefined ? undefined : { epoch, checkpoint: checkpointDigest }
 }
 
 /** Writes each epoch down and keeps the last two checkpoints: the one before the last is what a slow heartbeat may name. */
-function keepSteps({ store, artifacts }: Deps, training: TrainingRecord, last: Partial<TrainingBeat> | undefined) {
+function keepSteps(
+  { store, artifacts }: Deps,
+  training: TrainingRecord,
+  last: Partial<TrainingBeat> | undefined,
+) {
   const kept: string[] = last?.checkpoint === undefined ? [] : [last.checkpoint]
   let beat: Partial<TrainingBeat> | undefined = last
   return {

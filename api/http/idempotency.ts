@@ -5,7 +5,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
-import { claimRequest, storeResponse, releaseClaim, type RequestName } from '../../store/access/idempotency.ts'
+import {
+  claimRequest,
+  storeResponse,
+  releaseClaim,
+  type RequestName,
+} from '../../store/access/idempotency.ts'
 import type { Database, Store } from '../../store/postgres.ts'
 import type { RouteResponse, RouteRequest, RouteDefinition } from './route.ts'
 

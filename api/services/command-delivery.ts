@@ -13,7 +13,7 @@ import {
   refuseItem,
   reschedule,
   type OutboxItem,
-  type Start,
+  type DeferredStart,
   type StartName,
 } from '../../store/release/command-outbox.ts'
 import { commandSignals, type Command } from '../../workflows/messages.ts'
@@ -87,7 +87,7 @@ export async function deliverDue(
   return ends.length > 0 && ends.every(Boolean)
 }
 
-const isStart = (item: OutboxItem | Start): item is Start => item.releaseId === null
+const isStart = (item: OutboxItem | DeferredStart): item is DeferredStart => item.releaseId === null
 
 const resendMs = ({ times }: OutboxItem, { minResendMs, maxResendMs }: DeliveryPolicy): number =>
   Math.min(maxResendMs, minResendMs * 2 ** Math.min(times, 10))
@@ -141,7 +141,7 @@ const startCommands: Readonly<Record<StartName, StartCommand<StartInput, object>
 const inconclusive = ['temporal_unavailable', 'postgres_unavailable', 'deadline_exceeded'] as const
 
 /** Runs the use case of a stored start and stores its result. Throws when it is to be tried again. */
-async function deliverStart(deps: CommandDeps, start: Start): Promise<'started' | 'refused'> {
+async function deliverStart(deps: CommandDeps, start: DeferredStart): Promise<'started' | 'refused'> {
   const { store } = deps
   const { command, commandId, message, recordedAt } = start
   const useCase = startCommands[command]
@@ -162,7 +162,7 @@ async function deliverStart(deps: CommandDeps, start: Start): Promise<'started' 
 async function actorOf(
   store: Store,
   { roles }: StartCommand<StartInput, object>,
-  { model, message, isStale }: Start,
+  { model, message, isStale }: DeferredStart,
 ): Promise<Actor> {
   if (isStale) throw new DomainError('forbidden', 'the command waited for more than a day')
   const key = (await findActiveKeys(store)).find(({ id }) => id === message.keyId)

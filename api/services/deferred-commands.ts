@@ -4,7 +4,7 @@
  */
 import { isError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
-import { recordCommand, type Recording, type StartName } from '../../store/release/command-outbox.ts'
+import { recordCommand, type NewOutboxCommand, type StartName } from '../../store/release/command-outbox.ts'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
@@ -46,7 +46,7 @@ export interface StartInput {
 
 export async function defer(
   { store, log }: Pick<CommandDeps, 'store' | 'log'>,
-  recording: Recording,
+  recording: NewOutboxCommand,
   keep?: KeepDeferred,
 ): Promise<DeferredCommand> {
   const { command, model, message } = recording

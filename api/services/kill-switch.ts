@@ -7,7 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Flag } from '../../domain/serving/kill-switch.ts'
 import { findChampion, findRollbackTarget } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { issuesOfFlag, writeFlag } from '../../store/serving/kill-switches.ts'
+import { issuesOfKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
@@ -36,7 +36,7 @@ export async function setKillSwitch(
         `${model} has no earlier known good version to fall back to`,
       )
   }
-  const flag = await writeFlag(store, { model, serve, reason, actor: actor.name })
+  const flag = await writeKillSwitch(store, { model, serve, reason, actor: actor.name })
   const problems = await awaitReplicas(store, flag)
   log.warn({ model, serve, by: flag.actor, revision: flag.revision, problems }, 'kill switch set')
   return { flag, problems }
@@ -52,7 +52,7 @@ async function hasPrevious(store: CommandDeps['store'], model: string): Promise<
 async function awaitReplicas(store: CommandDeps['store'], flag: Flag): Promise<string[]> {
   const untilMs = performance.now() + acknowledgeMs
   for (;;) {
-    const problems = await issuesOfFlag(store, flag)
+    const problems = await issuesOfKillSwitch(store, flag)
     if (problems.length === 0 || performance.now() > untilMs) return problems
     await pause(pollMs)
   }

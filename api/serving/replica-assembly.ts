@@ -171,7 +171,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const log = openPredictionLog({
     store,
     spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMostSpoolBytes),
-    findSift: () => findErasureFilter(store, subjectKeyOf(signer)),
+    findErasureFilter: () => findErasureFilter(store, subjectKeyOf(signer)),
     onError: events.trouble,
   })
   const erasures = followErasures({ store, replica: deps.replica.id, log, onError: events.trouble })

@@ -146,17 +146,17 @@ export async function storePredictions(
   client: pg.ClientBase,
   block: Uint8Array,
   account?: string,
-  sift?: ErasureFilter,
+  erasureFilter?: ErasureFilter,
 ): Promise<number> {
   try {
-    return await copyOnce(client, [block], account, sift)
+    return await copyOnce(client, [block], account, erasureFilter)
   } catch (error) {
     if (!isRefusal(error)) throw error
     const tuples = splitTuples(block)
     if (tuples.length === 1) return 1
     const middle = byteLengthOf(tuples.slice(0, tuples.length >> 1))
-    const first = await storePredictions(client, block.subarray(0, middle), account, sift)
-    return first + (await storePredictions(client, block.subarray(middle), account, sift))
+    const first = await storePredictions(client, block.subarray(0, middle), account, erasureFilter)
+    return first + (await storePredictions(client, block.subarray(middle), account, erasureFilter))
   }
 }
 
@@ -164,13 +164,13 @@ async function copyOnce(
   client: pg.ClientBase,
   blocks: readonly Uint8Array[],
   account: string | undefined,
-  sift: ErasureFilter | undefined,
+  erasureFilter: ErasureFilter | undefined,
 ): Promise<number> {
   await client.query('begin')
   try {
     await client.query('create temporary table arrived (like predictions) on commit drop')
     await copyIn(client, `copy arrived (${columns}) from stdin (format binary)`, blocks)
-    const sifted = sift === undefined ? 0 : await sift(client)
+    const sifted = erasureFilter === undefined ? 0 : await erasureFilter(client)
     const { rowCount } = await client.query(
       `insert into predictions (${columns}) select ${columns} from arrived on conflict do nothing`,
     )

@@ -1,7 +1,7 @@
 /** `/v1/kill-switches`: lists and sets the kill switches of models. */
 import { z } from 'zod'
 import { flagNames, killSwitchModes, type Flag } from '../../../domain/serving/kill-switch.ts'
-import { issuesOfFlag, listFlags } from '../../../store/serving/kill-switches.ts'
+import { issuesOfKillSwitch, listKillSwitches } from '../../../store/serving/kill-switches.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { filterVisible } from '../../auth/authorization.ts'
@@ -16,10 +16,10 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Lists the kill switches that were ever thrown, and which replicas do not do what they say.',
     answers: { 200: 'The switches' },
     async handle({ actor }) {
-      const flags = filterVisible(actor, await listFlags(deps.store), ({ model }) => model)
+      const flags = filterVisible(actor, await listKillSwitches(deps.store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
         ...wireOf(flag),
-        problems: await issuesOfFlag(deps.store, flag),
+        problems: await issuesOfKillSwitch(deps.store, flag),
       }))
       return { json: { kill_switches: await Promise.all(listed) } }
     },

@@ -18,7 +18,7 @@ import {
   sizeOf,
   storePredictions,
   type PredictionRecord,
-  type Sift,
+  type ErasureFilter,
 } from '../../../store/serving/prediction-log.ts'
 import {
   bytesOfBlock,
@@ -64,7 +64,7 @@ export interface LogOptions {
   store: Store
   spool: Spool
   /** Excludes rows of persons who were erased after the rows were spooled; absent when there are none. */
-  findErasureFilter?: () => Promise<Sift | undefined>
+  findErasureFilter?: () => Promise<ErasureFilter | undefined>
   /** Called when Postgres becomes unavailable or available to the log, and for refused rows. */
   onError: (message: string, error?: unknown) => void
   blockBytes?: number
@@ -84,7 +84,13 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
   const { store, spool, onError, maxBytes = 33_554_432, flushMs = 100 } = options
   const blocks = createBlockBuffer(options.blockBytes ?? 262_144)
   const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, lost: 0 }
-  const recovery = createSpoolRecovery({ store, spool, counts, findErasureFilter: options.findErasureFilter, onError })
+  const recovery = createSpoolRecovery({
+    store,
+    spool,
+    counts,
+    findErasureFilter: options.findErasureFilter,
+    onError,
+  })
   let inFlight = 0
   let spoolFullUntil = 0
   let spilling = 0

@@ -10,7 +10,7 @@ import {
   isKnown,
   isRefusal,
   storePredictions,
-  type Sift,
+  type ErasureFilter,
 } from '../../../store/serving/prediction-log.ts'
 import type { Spool, SpooledBlock } from './spool.ts'
 
@@ -29,7 +29,7 @@ export interface RecoveryOptions {
   spool: Spool
   counts: RecoveryCounts
   /** Excludes rows of persons who were erased after the rows were spooled; absent when there are none. */
-  findSift?: () => Promise<Sift | undefined>
+  findErasureFilter?: () => Promise<ErasureFilter | undefined>
   onError: (message: string, error?: unknown) => void
 }
 
@@ -44,9 +44,9 @@ export function createSpoolRecovery(options: RecoveryOptions): SpoolRecovery {
   const { store, spool, counts, onError } = options
   /** Resolves with the number of refused rows. A copy costs a third of the checked insert, and most rows were never sent. */
   const storeRows = async (bytes: Buffer, entry: Entry): Promise<number> => {
-    const sift = await options.findSift?.()
-    if (sift !== undefined)
-      return withClient(store, (client) => storePredictions(client, bytes, entry.account, sift))
+    const erasureFilter = await options.findErasureFilter?.()
+    if (erasureFilter !== undefined)
+      return withClient(store, (client) => storePredictions(client, bytes, entry.account, erasureFilter))
     try {
       await withClient(store, (client) => copyPredictions(client, [bytes], entry))
       return 0

@@ -6,7 +6,11 @@ import { readHeaders, exchangeOf, type Exchange } from '../../../api/transport/e
 import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
 import type { BodyAssemblerLimits } from '../../../api/transport/body-assembler.ts'
 import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
-import { connectSocket as dialPort, serve, type RawConnection as PlainLine } from '../../support/servers/sockets.ts'
+import {
+  connectSocket as dialPort,
+  serve,
+  type RawConnection as PlainLine,
+} from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 interface Site {

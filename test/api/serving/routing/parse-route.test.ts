@@ -5,7 +5,12 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Route } from '../../../../domain/serving/route.ts'
-import { findRouting, laggingReplicas, listReplicaProgress, writeRoute } from '../../../../store/serving/routing.ts'
+import {
+  findRouting,
+  laggingReplicas,
+  listReplicaProgress,
+  writeRoute,
+} from '../../../../store/serving/routing.ts'
 import {
   openHouse,
   request,

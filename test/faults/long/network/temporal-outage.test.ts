@@ -16,7 +16,11 @@ import { findChampion } from '../../../../store/registry/champions.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
-import { freshClient, startOutageSystem, type OutageSystem } from '../../../support/servers/temporal-outage.ts'
+import {
+  freshClient,
+  startOutageSystem,
+  type OutageSystem,
+} from '../../../support/servers/temporal-outage.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
