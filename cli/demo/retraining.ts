@@ -1,7 +1,7 @@
 /** Runs one retraining and prints its progress up to the offline gate. */
 import { findEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
-import { findTraining, type Training } from '../../store/training/trainings.ts'
+import { findTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
 import { lapseText, timeText } from './narrator.ts'
 import { storyPolicy } from './policy.ts'
@@ -58,7 +58,7 @@ async function followRetraining(
   const epochs = Number(definition.hyperparameters['epochs'] ?? 0)
   const startedMs = Date.now()
   let progress: RetrainProgress = { stage: 'opening' }
-  let training: Training | undefined
+  let training: TrainingRecord | undefined
   let ended: Retraining | undefined
   const look = async () => {
     while (ended === undefined) {
@@ -82,7 +82,7 @@ async function followRetraining(
   return { retraining: ended as unknown as Retraining, evaluation }
 }
 
-function trainingSummary(training: Training | undefined, ms: number): string {
+function trainingSummary(training: TrainingRecord | undefined, ms: number): string {
   const losses = (training?.curve ?? []).map(({ loss }) => loss.toFixed(4))
   if (losses.length === 0) return `Ended after ${lapseText(ms)}`
   return `Trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${lapseText(ms)} in total)`
