@@ -1,6 +1,6 @@
 /**
- * The anchor: the best of the recent releases, asked on the same rows as the challenger. What each of them scored in its
- * own day was measured on other rows; only here can they be told apart.
+ * Chooses the anchor: the best recent release on the same rows as the challenger. Their original figures come from other rows and
+ * cannot be compared.
  */
 import { pointValue } from '../statistics/bootstrap.ts'
 import { higherIsBetter, score, statisticOf, unreadableAnswers } from './metrics.ts'
@@ -11,7 +11,7 @@ export interface AnchorCandidate {
   answers: number[][]
 }
 
-/** The one with the best primary metric; undefined when none has one. */
+/** The candidate with the best primary metric; undefined when the metric is undefined for all. */
 export function bestOf(
   asked: readonly AnchorCandidate[],
   y: readonly number[],

@@ -1,8 +1,7 @@
 /**
- * Calibration as the gate sees it: a challenger that promises 90 % where 70 % come true is stopped, even when it
- * ranks better, because whoever uses the probability would act wrongly.
+ * Judges calibration in the gate: blocks a challenger whose 90 % predictions come true 70 % of the time, even when it ranks better,
+ * because decisions use the probability.
  */
-
 import { calibration } from '../metrics/calibration.ts'
 import { correctness, type ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -19,7 +18,7 @@ export interface GateCalibration {
   verdict: 'ok' | 'blocked' | 'undefined'
 }
 
-/** Null where the task has no probabilities or the policy asks for nothing. */
+/** Null for regressions, or where the policy turns calibration off. */
 export function judgeCalibration(
   challenger: ScoredRows,
   champion: ScoredRows | null,
@@ -34,7 +33,7 @@ export function judgeCalibration(
   return { champion: before, challenger: now, verdict: tooFar ? 'blocked' : 'ok' }
 }
 
-/** Binary: of the probability of class 1. Multiclass: of the probability of the predicted class. */
+/** Binary: calibration of the probability of class 1. Multiclass: of the predicted class. */
 function figures(scored: ScoredRows): CalibrationFigures {
   const { ece, mce } =
     scored.task === 'binary'

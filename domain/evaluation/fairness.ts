@@ -1,8 +1,7 @@
 /**
- * Fairness as the gate sees it: the two groups treated most differently, with an interval of their difference. A
- * limit that is broken by chance on a hundred rows warns; one that is broken and certain blocks.
+ * Judges fairness in the gate: compares the two groups with the largest difference, with an interval. A limit broken by chance warns;
+ * a limit broken with certainty blocks.
  */
-
 import { bootstrap, percentileInterval, type Statistic } from '../statistics/bootstrap.ts'
 import { groupRates, type GroupRates } from '../metrics/fairness.ts'
 import type { ScoredRows } from './metrics.ts'
@@ -18,7 +17,7 @@ export interface Estimate {
 
 export interface GateFairnessRow {
   attribute: string
-  /** Groups with too few rows are reported and not judged. */
+  /** Groups with too few rows are reported, but not judged. */
   groups: (GroupRates & { judged: boolean })[]
   /** Smallest over largest selection rate. */
   selectionRatio: Estimate
@@ -26,7 +25,7 @@ export interface GateFairnessRow {
   tprDifference: Estimate
   /** Largest minus smallest false-positive rate. */
   fprDifference: Estimate
-  /** `doubtful`: a limit is broken, but the groups could still be equal. */
+  /** `doubtful`: a limit is broken, but the groups may be equal. */
   verdict: 'ok' | 'doubtful' | 'blocked' | 'undefined'
 }
 
@@ -39,7 +38,7 @@ export function judgeFairness(
   policy: Pick<GatePolicy, 'fairness' | 'resamples' | 'seed' | 'confidence'>,
   entities?: readonly (string | number)[],
 ): GateFairnessRow {
-  const { selectionRatio: least, rateDifference: most, minRows } = policy.fairness
+  const { selectionRatio: minRatio, rateDifference: maxDifference, minRows } = policy.fairness
   const all =
     challenger.task === 'binary'
       ? groupRates(values, Array.from(challenger.y), Array.from(challenger.predicted))
@@ -64,7 +63,7 @@ export function judgeFairness(
   const drawn = bootstrap(statistics, rows, {
     resamples: policy.resamples,
     seed: policy.seed,
-    ...(entities && { entities }),
+    entities,
   })
   const estimates = wanted.map((pair, i): Estimate => {
     if (pair === null) return nothing
@@ -75,17 +74,17 @@ export function judgeFairness(
   const broken = [
     {
       estimate: selectionRatio,
-      breaks: below(selectionRatio.value, least),
+      breaks: below(selectionRatio.value, minRatio),
       certain: below(selectionRatio.high, 1),
     },
     {
       estimate: tprDifference,
-      breaks: above(tprDifference.value, most),
+      breaks: above(tprDifference.value, maxDifference),
       certain: above(tprDifference.low, 0),
     },
     {
       estimate: fprDifference,
-      breaks: above(fprDifference.value, most),
+      breaks: above(fprDifference.value, maxDifference),
       certain: above(fprDifference.low, 0),
     },
   ].filter(({ breaks }) => breaks)
@@ -117,14 +116,14 @@ interface Extremes {
   value: number
 }
 
-/** The two groups furthest apart; null while the rate is undefined in any of them. */
+/** The two groups with the largest difference; null when the rate of a group is undefined. */
 function extremes(groups: readonly GroupRates[], rate: Rate): Extremes | null {
   const sorted = [...groups].sort((a, b) => (a[rate] ?? 0) - (b[rate] ?? 0))
-  const [least, most] = [sorted[0]!, sorted.at(-1)!]
+  const [first, last] = [sorted[0]!, sorted.at(-1)!]
   if (groups.some((group) => group[rate] === null)) return null
-  const [low, high] = [least[rate]!, most[rate]!]
+  const [low, high] = [first[rate]!, last[rate]!]
   const value = rate === 'selectionRate' ? ratioOf(low, high) : high - low
-  return value === null ? null : { low: least.group, high: most.group, value }
+  return value === null ? null : { low: first.group, high: last.group, value }
 }
 
 const undefinedStatistic: Statistic = { kind: 'sums', columns: [], value: () => null }

@@ -1,9 +1,7 @@
 /**
- * The offline gate: challenger and live champion on the same frozen rows. It answers with an interval, not with
- * two numbers side by side: a retrained model that merely drew a luckier test set must not replace a champion,
- * and a model that is worse where it matters must not hide behind a better average.
+ * Judges a challenger offline against the champion on the same frozen rows, with intervals instead of two numbers: a luckier test
+ * set must not replace a champion, and a better average must not hide a worse slice.
  */
-
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
 import { insufficientRows, naiveAnswers, unreadableInput, type GateInput } from './input.ts'
@@ -24,23 +22,23 @@ import { judgeSlices, type GateSliceRow } from './slices.ts'
 import { compareAll, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
 
-export const gateJudge = 'gate@1'
+const gateJudge = 'gate@1'
 
 /**
- * - `better`: the whole interval of the gain speaks for the challenger; for a first version, over the baseline.
- * - `not_worse`: it is surely not worse than the champion by more than the margin.
- * - `not_better`: it is worse, may be worse, or is blocked; the data scientist is told.
- * - `insufficient`: too few rows to say anything.
+ * - `better`: the interval of the gain lies above 0; for a first version, over the baseline.
+ * - `not_worse`: certainly not worse than the champion by more than the margin.
+ * - `not_better`: worse, possibly worse, or blocked; the data scientist is notified.
+ * - `insufficient`: too few rows.
  */
 export type GateVerdict = 'better' | 'not_worse' | 'not_better' | 'insufficient'
 
 export interface GateReport {
   verdict: GateVerdict
-  /** Too good to be true: a person has to look before it goes on, whatever the verdict. */
+  /** Whether the gain is implausibly large, so that a user must check it whatever the verdict. */
   needsPerson: boolean
-  /** Every reason for the verdict, the blocking ones first. */
+  /** The reasons for the verdict, blocking ones first. */
   reasons: Reason[]
-  /** What a person should know although it did not decide. */
+  /** Findings that do not decide. */
   warnings: Reason[]
   rows: number
   /** Null where the task has no positive class. */
@@ -112,7 +110,7 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
     calibration,
     fairness,
   }
-  // A leak is certain on a few rows already; everything else waits for enough of them.
+  // A leak is certain on few rows; everything else needs enough of them.
   const tooFew = insufficientRows(y, policy)
   if (tooFew.length > 0 && leaks.length === 0) {
     return { ...found, verdict: 'insufficient', reasons: tooFew, warnings: [...blocks, ...found.warnings] }

@@ -1,8 +1,6 @@
 /**
- * What the offline gate is given, and whether it can be judged at all: too few rows decide nothing, and answers
- * that are not finite are no answers.
+ * Checks the input of the gate: too few rows decide nothing, and predictions that are not finite cannot be compared.
  */
-
 import type { LeakageFacts } from './leakage.ts'
 import { unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -11,28 +9,28 @@ import type { Reason } from '../verdict.ts'
 export interface GateInput {
   /** Class index (0 or 1 in a binary task), or the target of a regression. */
   y: number[]
-  /** One row a prediction: class probabilities (one column suffices in a binary task), or the predicted value. */
+  /** One entry a row: class probabilities (one column suffices in a binary task), or the predicted value. */
   challenger: number[][]
   /** The live champion on the same rows; null for the first version of a model. */
   champion: number[][] | null
-  /** The best release of the last 90 days, so that many small "not worse" cannot add up. */
+  /** The best release of the last 90 days, so that repeated "not worse" verdicts cannot add up. */
   anchor?: number[][] | null
-  /** What needs no model: the majority class, the last value. The class shares, or the mean, of `y` when absent. */
+  /** Predictions without a model, such as the last value. The class shares, or the mean, of `y` when absent. */
   baseline?: number[][] | null
-  /** Predeclared; `rows` are indices. A declared slice without rows fails. At most 50. */
+  /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */
   slices?: { name: string; rows: number[] }[]
   /** One value a row; null where unknown. */
   groups?: { attribute: string; values: (string | null)[] }[]
-  /** Who or what a row belongs to, when one has several rows: they are drawn together. */
+  /** The entity of each row, when an entity has several rows: they are resampled together. */
   entities?: (string | number)[]
   leakage?: LeakageFacts
-  /** How many decisions this test set has served before this one. */
+  /** The number of earlier decisions on this test set. */
   testSetUses?: number
 }
 
 const maxSlices = 50
 
-/** Why the input cannot be judged, each with the verdict it leads to; empty when it can. */
+/** Why the input cannot be judged, each with its verdict; empty when it can. */
 export function unreadableInput(
   input: GateInput,
   policy: GatePolicy,
@@ -52,7 +50,7 @@ export function unreadableInput(
   const bad = y.findIndex((label) => !readable(label))
   if (bad >= 0 && challenger.length === rows)
     add('insufficient', 'label_unreadable', `row ${bad} has the label ${y[bad]}`)
-  // A challenger that cannot answer is refused; a reference that cannot be read leaves nothing to compare with.
+  // Unreadable predictions of the challenger refuse it; those of a reference leave nothing to compare with.
   const answers = [
     { name: 'challenger', rows: challenger, verdict: 'not_better' as const },
     { name: 'champion', rows: champion, verdict: 'insufficient' as const },
@@ -62,16 +60,13 @@ export function unreadableInput(
   for (const each of answers) {
     if (!each.rows) continue
     const issue = unreadableAnswers(policy.task, each.rows, rows)
-    if (issue !== null) add(each.verdict, `${each.name}_unreadable`, `the ${each.name}'s answers: ${issue}`)
+    if (issue !== null)
+      add(each.verdict, `${each.name}_unreadable`, `predictions of the ${each.name}: ${issue}`)
     else if (policy.task === 'multiclass' && each.rows[0]?.length !== challenger[0]?.length)
-      add('insufficient', `${each.name}_unreadable`, `the ${each.name} knows another number of classes`)
+      add('insufficient', `${each.name}_unreadable`, `the ${each.name} has another number of classes`)
   }
   if ((slices?.length ?? 0) > maxSlices)
-    add(
-      'not_better',
-      'too_many_slices',
-      `${slices!.length} slices are declared, at most ${maxSlices} are judged`,
-    )
+    add('not_better', 'too_many_slices', `${slices!.length} slices, limit ${maxSlices}`)
   for (const { attribute, values } of groups ?? []) {
     if (values.length !== rows)
       add('insufficient', 'groups_unreadable', `"${attribute}" has ${values.length} values for ${rows} rows`)
@@ -81,7 +76,7 @@ export function unreadableInput(
   return found
 }
 
-/** What is missing to the evidence floor. */
+/** The missing rows below the required evidence; empty when there are enough. */
 export function insufficientRows(y: readonly number[], policy: GatePolicy): Reason[] {
   const { rows, positives, negatives } = policy.evidence
   const floors = [{ what: 'rows', have: y.length, need: rows }]
@@ -93,12 +88,12 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
     .filter(({ have, need }) => have < need)
     .map(({ what, have, need }) => ({
       code: `few_${what}`,
-      message: `${have} ${what} in the test set, at least ${need} are needed`,
+      message: `${have} ${what} in the test set, at least ${need} required`,
       values: { have, need },
     }))
 }
 
-/** The answers of a model that has learnt nothing but the shares of the classes, or the mean. */
+/** The predictions of a model that knows only the class shares, or the mean. */
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
   if (policy.task === 'regression') {
     const mean = y.reduce((sum, value) => sum + value / y.length, 0)

@@ -1,19 +1,19 @@
 /**
- * What an evaluation rested on beside its report, stored with it: without the anchor that was chosen and the leaks that were
- * looked for, nobody could say later why a challenger was stopped, or why it was not.
+ * Defines what is stored of an evaluation beside its report, so that the choice of the anchor and the leak checks can be explained
+ * later.
  */
 import type { LeakageFacts } from './leakage.ts'
 
 export interface EvaluationInputs {
-  /** Rows of the test set. */
+  /** The rows of the test set. */
   rows: number
   slices: { name: string; rows: number }[]
   leakage: LeakageFacts
-  /** How many decisions the test set had served before. */
+  /** The number of earlier decisions on the test set. */
   testSetUses: number
-  /** The column that answers without a model; null when the shares of the classes, or the mean, did. */
+  /** The column used as the baseline; null for the class shares or the mean. */
   baseline: string | null
-  /** The best recent release beside the champion, and its value of the primary metric; null when there was none. */
+  /** The best recent release beside the champion, with its primary metric; null without one. */
   anchor: { version: string; value: number } | null
   anchorsAsked: string[]
 }

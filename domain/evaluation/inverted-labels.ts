@@ -1,6 +1,6 @@
 /**
- * Labels the wrong way round: a challenger that has learnt them is tested on labels that are wrong in the same way, and looks
- * far better than the champion. The champion gives them away, for what has earned its place does not rank worse than chance.
+ * Detects inverted labels: a challenger that learnt them looks far better than the champion on test labels that are inverted too. A
+ * champion that ranks worse than chance gives them away.
  */
 import { aucInterval } from '../metrics/auc-interval.ts'
 import { auc } from '../metrics/auc.ts'
@@ -26,7 +26,7 @@ export function reversedReasons(
   return [
     {
       code: 'labels_reversed',
-      message: `the champion ranks these rows the wrong way round: AUC ${value.toFixed(4)}, at most ${interval[1].toFixed(4)} and so below 0.5; the labels may be flipped`,
+      message: `the labels may be inverted: AUC of the champion ${value.toFixed(4)}, at most ${interval[1].toFixed(4)} < 0.5`,
       values: { auc: value, atMost: interval[1] },
     },
   ]

@@ -1,12 +1,11 @@
 /**
- * Leakage: the ways in which a model can have seen the answer. A leaked label looks like a triumph offline and
- * fails on the first day, so each sign of it stops the challenger whatever its metrics say.
+ * Detects leakage, by which a model may have seen the label. A leak looks excellent offline and fails in production, so each sign
+ * blocks the challenger whatever its metrics.
  */
-
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
-/** What was found about the data before the model was asked. */
+/** The findings about the data, before any prediction. */
 export interface LeakageFacts {
   /** The share of test rows that were also trained on. */
   rowOverlap?: number
@@ -14,7 +13,7 @@ export interface LeakageFacts {
   entityOverlap?: number
   /** Rows whose label was known no later than their features. */
   labelNotAfterFeature?: number
-  /** How well each feature alone separates the classes; null where undefined. */
+  /** The AUC of each feature alone; null where undefined. */
   featureAuc?: { feature: string; auc: number | null }[]
 }
 
@@ -29,7 +28,7 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
     if (share === undefined || share <= overlap) continue
     reasons.push({
       code,
-      message: `${(100 * share).toPrecision(3)} % of the ${what} were also trained on, at most ${100 * overlap} % are accepted`,
+      message: `${(100 * share).toPrecision(3)} % of the ${what} were also trained on, limit ${100 * overlap} %`,
       values: { share, limit: overlap },
     })
   }
@@ -37,17 +36,17 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
   if (early > 0) {
     reasons.push({
       code: 'leak_time',
-      message: `${early} rows have a label that was known no later than their features`,
+      message: `${early} rows have a label that was known before their features`,
       values: { rows: early },
     })
   }
   for (const { feature, auc } of facts.featureAuc ?? []) {
     if (auc === null) continue
-    const separation = Math.max(auc, 1 - auc) // a feature that is always low for positives knows as much
+    const separation = Math.max(auc, 1 - auc) // an inverted ranking separates as well
     if (separation <= featureAuc) continue
     reasons.push({
       code: 'leak_feature',
-      message: `"${feature}" alone separates the classes with AUC ${separation.toFixed(4)}, above ${featureAuc}: it may hold the label`,
+      message: `"${feature}" alone has AUC ${separation.toFixed(4)}, limit ${featureAuc}: it may contain the label`,
       values: { feature, auc: separation, limit: featureAuc },
     })
   }

@@ -1,8 +1,7 @@
 /**
- * The metric table of the gate: every metric of the task for champion and challenger with the interval of the gain,
- * and what in it speaks against the challenger.
+ * Builds the metric table of the gate: each metric of the task for champion and challenger with the interval of the gain, and the
+ * objections that follow from it.
  */
-
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
 import { higherIsBetter, isMean, metricsFor, statisticOf, type ScoredRows } from './metrics.ts'
@@ -25,12 +24,12 @@ export interface GateMetricRow {
   oneSidedLow: number | null
   /** McNemar's or DeLong's p; null where the interval is the test. */
   p: number | null
-  /** How much worse would still be "not worse", in the metric's own unit. */
+  /** The margin of "not worse", in the unit of the metric. */
   margin: number | null
   floor: number | null
   floorMet: boolean | null
   method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
-  /** `reported` without a champion or an interval to judge by; `undefined` where the metric is. */
+  /** `reported` without a champion or an interval; `undefined` where the metric is undefined. */
   verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
 }
 
@@ -43,7 +42,7 @@ export interface Models {
 
 export interface GateComparison {
   metrics: GateMetricRow[]
-  /** What blocks: the primary metric, a guard, the anchor or the baseline. */
+  /** The objections: of the primary metric, a guard, the anchor or the baseline. */
   against: Reason[]
 }
 
@@ -55,7 +54,7 @@ export function compareAll(
   const { primary, guards } = policy
   const judged = new Set<GateMetric>([primary, ...guards])
   const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
-  // Ranks, and F1 over many classes, cost several passes over all rows in each resample: only where they decide.
+  // Ranks and F1 over many classes cost several passes in each resample, so they get an interval only where they decide.
   const cheap = (metric: GateMetric) =>
     isMean(metric) || metric === 'f1' || metric === 'rmse' || (metric === 'auc' && entities === undefined)
   const withInterval = shown.filter((metric) => judged.has(metric) || cheap(metric))
@@ -128,12 +127,12 @@ function tableRow(
 function verdictOf(gain: Gain | undefined, margin: number, confidence: number): GateMetricRow['verdict'] {
   if (gain === undefined) return 'reported'
   if (gain.delta === null || gain.low === null || gain.oneSidedLow === null) return 'undefined'
-  // The interval of an accuracy is an approximation; McNemar's test has the last word on it.
+  // The interval of an accuracy is an approximation, so McNemar's test decides.
   if (gain.low > 0 && (gain.p === null || gain.p < 1 - confidence)) return 'better'
   return gain.oneSidedLow > -margin ? 'not_worse' : 'not_better'
 }
 
-/** The margin in the metric's own unit. A metric without one has to be at least as good. */
+/** The margin in the unit of the metric; 0 for a metric without one. */
 export function marginOf(
   metric: GateMetric,
   reference: number | null,
@@ -162,22 +161,22 @@ function notBetter(
   if (gain.delta === null || gain.oneSidedLow === null) {
     return {
       code: `${what}_undefined`,
-      message: `${metric} against the ${who} is not defined on these rows`,
+      message: `${metric} against the ${who} is undefined on these rows`,
       values,
     }
   }
-  const figures = `${metric} ${fourDigits(gain.challenger)} against the ${who}'s ${fourDigits(gain.reference)}`
+  const figures = `${metric} ${fourDigits(gain.challenger)} vs ${who} ${fourDigits(gain.reference)}`
   return {
     code: what === 'primary' || what === 'guard' ? `${what}_not_better` : `${what}_not_met`,
     message:
       what === 'baseline'
-        ? `${figures}: the gain is at least ${fourDigits(gain.low)}, it must be above 0`
-        : `${figures}: the gain is at least ${fourDigits(gain.oneSidedLow)}, it must be above −${fourDigits(row.margin)}`,
+        ? `${figures}: worst case ${fourDigits(gain.low)}, limit 0`
+        : `${figures}: worst case ${fourDigits(gain.oneSidedLow)}, limit −${fourDigits(row.margin)}`,
     values,
   }
 }
 
-/** A number as a person reads it in a sentence. */
+/** The value with four significant digits; `undefined` for null. */
 export function fourDigits(value: number | null): string {
   return value === null ? 'undefined' : String(Number(value.toPrecision(4)))
 }

@@ -1,8 +1,7 @@
 /**
- * A model's answers on the test rows, scored once: each metric as sums over rows or as a function of row weights,
- * so that its value and its bootstrap come from the same definition.
+ * Scores predictions on the test rows: each metric as sums over rows or as a function of row weights, so that its value and its
+ * bootstrap share one definition.
  */
-
 import { orderOf } from '../metrics/auc.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import type { GateMetric, Task } from './policy.ts'
@@ -22,7 +21,7 @@ export interface ScoredRows {
   squares: Float64Array
 }
 
-/** Some of the rows. */
+/** The scores of the given row indices. */
 export function pick(scored: ScoredRows, rows: readonly number[]): ScoredRows {
   const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
   return {
@@ -38,7 +37,7 @@ export function pick(scored: ScoredRows, rows: readonly number[]): ScoredRows {
   }
 }
 
-/** The rows of a model, highest score first; sorted once for all that need it. */
+/** The rows of each score list, highest first; sorted once. */
 const orders = new WeakMap<Float64Array, Uint32Array>()
 
 function highestFirst(score: Float64Array): Uint32Array {
@@ -65,7 +64,7 @@ export function metricsFor(task: Task): readonly GateMetric[] {
   return metricsOf[task]
 }
 
-/** What makes a model's answers unusable, or null. */
+/** Why predictions cannot be scored, or null. */
 export function unreadableAnswers(task: Task, answers: readonly number[][], rows: number): string | null {
   if (answers.length !== rows) return `${answers.length} answers for ${rows} rows`
   const width = answers[0]?.length ?? 0
@@ -128,7 +127,7 @@ export function score(
   return scored
 }
 
-/** Whether the metric is the mean of something over rows, and a difference of two the mean of the differences. */
+/** Whether the metric is a mean over rows, so that a difference of two is the mean of the row differences. */
 export function isMean(metric: GateMetric): boolean {
   return metric === 'accuracy' || metric === 'brier' || metric === 'logLoss' || metric === 'mae'
 }
@@ -258,7 +257,7 @@ function ranked({ y, score }: ScoredRows, of: 'area' | 'precision'): Statistic {
         area += (tied - tiedPositives) * (positives + tiedPositives / 2)
         positives += tiedPositives
         all += tied
-        // A row that was not drawn adds nothing; the 1 only keeps 0/0 away.
+        // A row that was not drawn adds nothing; the 1 avoids 0/0.
         precision += (tiedPositives * positives) / (all > 0 ? all : 1)
       }
       return of === 'area' ? ratio(area, positives * (all - positives)) : ratio(precision, positives)

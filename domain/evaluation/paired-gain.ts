@@ -1,8 +1,7 @@
 /**
- * The gain of one model over another with its interval, by the method that suits the metric: DeLong for AUC,
- * McNemar's disagreements for accuracy, the paired bootstrap for the rest and for rows that come in groups.
+ * Computes the gain of one model over another with its interval: DeLong for AUC, McNemar for accuracy, and the paired bootstrap for
+ * other metrics and for rows that share entities.
  */
-
 import {
   bootstrap,
   percentileInterval,
@@ -39,7 +38,7 @@ export interface Gain extends Interval {
   method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
 }
 
-/** One gain a pair. `entities` is given only when some entity has several rows. */
+/** One gain a pair. Pass `entities` only when an entity has several rows. */
 export function gains(
   pairs: readonly ScoredPair[],
   policy: Pick<GatePolicy, 'confidence' | 'resamples' | 'seed'>,
@@ -50,8 +49,8 @@ export function gains(
   )
   const open = pairs.map((pair, i) => ({ pair, i })).filter(({ i }) => found[i] === null)
   const rows = pairs[0]?.challenger.y.length ?? 0
-  const options = { resamples: policy.resamples, seed: policy.seed, ...(entities && { entities }) }
-  // Counted metrics are drawn apart from those of real numbers, because counts can be drawn much faster.
+  const options = { resamples: policy.resamples, seed: policy.seed, entities }
+  // Metrics of counts are resampled apart from those of real numbers, because counts resample much faster.
   for (const counted of [true, false]) {
     const group = open.filter(({ pair }) => isCounted(pair.metric) === counted)
     if (group.length === 0) continue
@@ -108,8 +107,8 @@ function byDelong({ challenger, reference }: ScoredPair, confidence: number): Ga
 }
 
 /**
- * Δ = (won − lost)/n. From 25 disagreements on the interval is normal; below it is exact in the share won among
- * the disagreements, as the exact test is.
+ * Δ = (won − lost)/n. From 25 disagreements on, the interval is normal; below, it is exact (Clopper–Pearson) in the share won among
+ * the disagreements.
  */
 function byMcNemar(pair: ScoredPair, confidence: number): Gain {
   const [a, b] = [correctness(pair.challenger), correctness(pair.reference)]
@@ -144,7 +143,7 @@ function byMcNemar(pair: ScoredPair, confidence: number): Gain {
   }
 }
 
-/** The gain as one statistic, so that both models are measured on the same resample. */
+/** The gain as one statistic, so that each resample measures both models. */
 function difference({ metric, challenger, reference }: ScoredPair): Statistic {
   const sign = higherIsBetter(metric) ? 1 : -1
   if (isMean(metric)) {

@@ -1,88 +1,86 @@
 /**
- * What the offline gate asks of a challenger before it may meet real traffic. It is data of the model file: the
- * floors, margins and limits a team has agreed on before it saw the result.
+ * Defines the requirements of the offline gate: floors, margins and limits that the model file declares before any result is known.
  */
-
 export type Task = 'binary' | 'multiclass' | 'regression'
 
 export type GateMetric =
   'auc' | 'accuracy' | 'brier' | 'logLoss' | 'f1' | 'averagePrecision' | 'macroF1' | 'rmse' | 'mae' | 'r2'
 
-/** The metrics a slice can be compared by: those whose difference has a test of its own. */
+/** The metrics that slices can be compared by: those with a test for their difference. */
 export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae'
 
-/** How much worse a challenger may be and still be "not worse": absolute, or relative to the champion's value. */
+/** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
 export type Margin = number | { relative: number }
 
 export interface GatePolicy {
-  /** What kind of answer is judged; it follows from the label. */
+  /** The kind of the prediction, which follows from the label. */
   task: Task
-  /** The metric the verdict is about. */
+  /** The metric that decides. */
   primary: GateMetric
-  /** Metrics that must be not worse as well, each by its margin. */
+  /** Guardrail metrics: each must be not worse, by its margin. */
   guards: GateMetric[]
-  /** Limits every version must meet, champion or not; the only gate of a model's first version. */
+  /** Limits that every version must meet; the only gate of the first version besides the baseline. */
   floors: Partial<Record<GateMetric, number>>
-  /** How much worse each metric may be and still be not worse. */
+  /** The margin of "not worse" for each metric. */
   margins: Partial<Record<GateMetric, Margin>>
   /** The level of the two-sided interval; `not_worse` uses the one-sided bound of the same level. */
   confidence: number
-  /** How many resamples a bootstrap interval rests on. */
+  /** The resamples of a bootstrap interval. */
   resamples: number
-  /** Of the resamples: the same rows give the same interval. */
+  /** The seed of the resamples, so that the same rows give the same interval. */
   seed: number
-  /** Predict the positive class from this probability on. */
+  /** The probability from which the positive class is predicted. */
   threshold: number
-  /** Fewer test rows than these decide nothing. */
+  /** The minimum test rows of a verdict. */
   evidence: {
-    /** Test rows in all. */
+    /** All test rows. */
     rows: number
-    /** Of the positive class, or of each class. */
+    /** Rows of the positive class. */
     positives: number
-    /** Of the negative class. */
+    /** Rows of the negative class. */
     negatives: number
-    /** Rows of a slice; smaller ones are reported, never judged. */
+    /** Rows of a slice; smaller slices are reported, but not judged. */
     sliceRows: number
     /** Positive rows of a slice. */
     slicePositives: number
   }
-  /** When a declared part of the rows has become worse. */
+  /** The limits of slices. */
   slices: {
-    /** The metric that slices are compared by. */
+    /** The metric that compares slices. */
     metric: SliceMetric
-    /** Block when a slice lost more than this, relative to the champion for metrics where lower is better … */
+    /** The loss of a slice that blocks, relative to the champion for metrics where lower is better … */
     points: number
-    /** … and the loss is certain at this level after Holm's correction. */
+    /** … when it is certain at this level after Holm's correction. */
     alpha: number
   }
-  /** `'off'` where the output is no probability. */
+  /** The limits of calibration; `'off'` where the output is not a probability. */
   calibration:
     | {
-        /** The largest expected calibration error … */
+        /** The maximum expected calibration error … */
         ece: number
-        /** … and how far it may lie above the champion's. Both must be crossed. */
+        /** … and its maximum above the champion's; both must be exceeded to block. */
         overChampion: number
       }
     | 'off'
-  /** When groups are treated differently. */
+  /** The limits of group fairness. */
   fairness: {
-    /** The least ratio of selection rates between two groups. */
+    /** The minimum ratio of the selection rates of two groups. */
     selectionRatio: number
-    /** The largest difference of true-positive and of false-positive rates. */
+    /** The maximum difference of true-positive and of false-positive rates. */
     rateDifference: number
-    /** Smaller groups are reported, never judged. */
+    /** The minimum rows of a group; smaller groups are reported, but not judged. */
     minRows: number
   }
-  /** When the test rows tell what they should ask. */
+  /** The limits of leakage. */
   leakage: {
-    /** The largest share of test rows, or entities, that were also trained on. */
+    /** The maximum share of test rows, or entities, that were also trained on, 0..1. */
     overlap: number
-    /** A single feature that separates the classes better than this knows the label. */
+    /** The maximum AUC of a single feature. */
     featureAuc: number
-    /** A gain in AUC over the champion above this is too good to be true. */
+    /** The gain in AUC over the champion above which a user must check for a leak. */
     gain: number
   }
-  /** Warn when a test set has decided this often. */
+  /** The number of decisions on one test set that warns. */
   testSetUses: number
 }
 

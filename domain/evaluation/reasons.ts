@@ -1,8 +1,4 @@
-/**
- * The sentences of the gate: why a challenger was stopped, and what a person should know. Each carries its
- * arithmetic, so that a stored report can be argued with.
- */
-
+/** Builds the reasons of the gate: why a challenger was stopped, and what a user should check, each with its figures. */
 import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
 import type { GatePolicy } from './policy.ts'
@@ -10,21 +6,21 @@ import type { GateSliceRow } from './slices.ts'
 import { fourDigits, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
 
-/** Floors every version meets. The first version of a model has nothing else to be measured by. */
+/** Floors that the challenger misses. A first version must have at least one floor. */
 export function floorReasons(
   metrics: readonly GateMetricRow[],
   policy: GatePolicy,
   first: boolean,
 ): Reason[] {
   if (first && Object.keys(policy.floors).length === 0) {
-    const message = 'the first version of a model is judged by its floors, and none is declared'
+    const message = 'the first version of a model needs at least one floor, and none is declared'
     return [{ code: 'no_floor', message, values: {} }]
   }
   return metrics
     .filter((row) => row.floorMet === false)
     .map(({ metric, challenger, floor, higherIsBetter }) => ({
       code: 'floor_missed',
-      message: `${metric} is ${fourDigits(challenger)}, it must be ${higherIsBetter ? 'at least' : 'at most'} ${floor}`,
+      message: `${metric} ${fourDigits(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
       values: { metric, challenger, floor },
     }))
 }
@@ -34,15 +30,15 @@ export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy
   return slices.flatMap((slice): Reason[] => {
     const { name, champion, challenger, delta, adjustedP } = slice
     if (slice.verdict === 'missing') {
-      return [{ code: 'slice_missing', message: `the slice "${name}" has no row`, values: { slice: name } }]
+      return [{ code: 'slice_missing', message: `slice "${name}" has no rows`, values: { slice: name } }]
     }
     if (slice.verdict !== 'blocked') return []
     return [
       {
         code: 'slice_worse',
         message:
-          `on "${name}" ${metric} went from ${fourDigits(champion)} to ${fourDigits(challenger)}, ` +
-          `by more than ${points}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`,
+          `slice "${name}": ${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}, worse by more than ` +
+          `${points}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`,
         values: { slice: name, metric, champion, challenger, delta, adjustedP },
       },
     ]
@@ -58,8 +54,8 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
     {
       code: 'calibration',
       message:
-        `the calibration error is ${fourDigits(ece)}, above ${limit}` +
-        (before === null ? '' : ` and above the champion's ${fourDigits(before)} + ${overChampion}`),
+        `calibration error ${fourDigits(ece)} > ${limit}` +
+        (before === null ? '' : ` and > champion ${fourDigits(before)} + ${overChampion}`),
       values: { ece, championEce: before, limit, overChampion },
     },
   ]
@@ -71,16 +67,16 @@ export function fairnessReasons(
   verdict: 'blocked' | 'doubtful',
 ): Reason[] {
   const { selectionRatio, rateDifference } = policy.fairness
-  const said = ({ value, low, high }: Estimate) =>
+  const text = ({ value, low, high }: Estimate) =>
     `${fourDigits(value)} [${fourDigits(low)}, ${fourDigits(high)}]`
   return rows
     .filter((row) => row.verdict === verdict)
     .map((row) => ({
       code: verdict === 'blocked' ? 'fairness' : 'fairness_doubtful',
       message:
-        `by "${row.attribute}" the selection ratio is ${said(row.selectionRatio)} (at least ${selectionRatio}), ` +
-        `true-positive rates differ by ${said(row.tprDifference)} and false-positive rates by ` +
-        `${said(row.fprDifference)} (at most ${rateDifference})`,
+        `fairness by "${row.attribute}": selection ratio ${text(row.selectionRatio)} (≥ ${selectionRatio} required), ` +
+        `true-positive rates differ by ${text(row.tprDifference)} and false-positive rates by ` +
+        `${text(row.fprDifference)} (≤ ${rateDifference} required)`,
       values: {
         attribute: row.attribute,
         selectionRatio: row.selectionRatio.value,
@@ -90,7 +86,7 @@ export function fairnessReasons(
     }))
 }
 
-/** A gain this large is more often a leak than a discovery. */
+/** A gain this large is more likely a leak than an improvement. */
 export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GatePolicy): Reason[] {
   const watched = policy.task === 'binary' ? 'auc' : policy.task === 'multiclass' ? 'accuracy' : null
   const row = metrics.find(({ metric }) => metric === watched)
@@ -99,7 +95,7 @@ export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GateP
   return [
     {
       code: 'too_good',
-      message: `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: a person has to look for a leak first`,
+      message: `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: implausibly large, check for a leak`,
       values: { metric: row.metric, delta: row.delta, limit: gain },
     },
   ]
@@ -110,30 +106,30 @@ export function useReasons(uses: number | undefined, policy: GatePolicy): Reason
   return [
     {
       code: 'test_set_worn',
-      message: `this test set has decided ${uses} times before; from ${policy.testSetUses} on its answers are chosen for luck`,
+      message: `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`,
       values: { uses, limit: policy.testSetUses },
     },
   ]
 }
 
-/** Why it may go on. */
+/** Why the challenger passes. */
 export function forReason(primary: GateMetricRow, first: boolean): Reason {
   const { metric, champion, challenger, delta, low, high, oneSidedLow, margin } = primary
   const values = { metric, champion, challenger, delta, low, oneSidedLow, margin }
   if (first) {
-    const message = `the first version meets its floors and beats the baseline: ${metric} ${fourDigits(challenger)}`
+    const message = `first version: meets its floors and beats the baseline, ${metric} ${fourDigits(challenger)}`
     return { code: 'first_version', message, values }
   }
-  const figures = `${metric} ${fourDigits(challenger)} against ${fourDigits(champion)}`
+  const figures = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}`
   return primary.verdict === 'better'
     ? {
         code: 'better',
-        message: `${figures}: the gain lies in [${fourDigits(low)}, ${fourDigits(high)}], above 0`,
+        message: `${figures}: gain in [${fourDigits(low)}, ${fourDigits(high)}], above 0`,
         values,
       }
     : {
         code: 'not_worse',
-        message: `${figures}: the gain is at least ${fourDigits(oneSidedLow)}, above −${fourDigits(margin)}`,
+        message: `${figures}: worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`,
         values,
       }
 }

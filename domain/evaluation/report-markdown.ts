@@ -1,8 +1,4 @@
-/**
- * The gate's report as a page a person can read: the verdict in one sentence, why, and every number it rests on. A
- * decision that only exists as JSON is believed or ignored; one that can be read is discussed.
- */
-
+/** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
 import type { GateMetricRow } from './metric-table.ts'
@@ -11,25 +7,25 @@ import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
   model: string
-  /** The challenger's version, or what it is called before it has one. */
+  /** The challenger's version, or its name before it has one. */
   challenger: string
   /** The live champion's version; absent for the first version of a model. */
   champion?: string
-  /** The moment as of which the data was known. */
+  /** The time as of which the data was known. */
   asOf?: string
-  /** The digest of the snapshot both were asked about. */
+  /** The digest of the snapshot. */
   snapshot?: string
 }
 
-/** Markdown, with one table a part; parts without content are left out. */
+/** Markdown with one table a part; empty parts are omitted. */
 export function gateMarkdown(report: GateReport, subject: ReportSubject): string {
   const { policy } = report
   const percent = Math.round(100 * policy.confidence)
   const parts = [
     `# ${text(subject.model)}: ${text(subject.challenger)} is ${headlines[report.verdict]}`,
     summary(report, subject),
-    list('Why', report.reasons),
-    list('To be looked at', report.warnings),
+    list('Reasons', report.reasons),
+    list('Other checks', report.warnings),
     metricTable(report, percent),
     sliceTable(report.slices, policy.slices.metric),
     calibrationTable(report),
@@ -43,7 +39,7 @@ const headlines: Record<GateVerdict, string> = {
   better: 'better',
   not_worse: 'not worse',
   not_better: 'not better',
-  insufficient: 'not judged: too little evidence',
+  insufficient: 'not evaluated: too few rows',
 }
 
 function summary({ verdict, needsPerson, rows, positives }: GateReport, subject: ReportSubject): string {
@@ -51,11 +47,11 @@ function summary({ verdict, needsPerson, rows, positives }: GateReport, subject:
     subject.champion === undefined ? 'its floors and the baseline' : `**${text(subject.champion)}**`
   const on = `${count(rows)} test rows${positives === null ? '' : ` (${count(positives)} positives)`}`
   const next = needsPerson
-    ? 'It waits for a person.'
+    ? 'It needs a check by a user.'
     : verdict === 'better' || verdict === 'not_worse'
-      ? 'It may go on to its release.'
-      : 'It stops here.'
-  return `**${text(subject.challenger)}** was judged against ${against} on ${on}. ${next}`
+      ? 'It may be released.'
+      : 'It is not released.'
+  return `**${text(subject.challenger)}** was evaluated against ${against} on ${on}. ${next}`
 }
 
 function list(title: string, reasons: readonly Reason[]): string {
@@ -68,7 +64,7 @@ function list(title: string, reasons: readonly Reason[]): string {
 function metricTable({ metrics, policy }: GateReport, percent: number): string {
   if (metrics.length === 0) return ''
   const role = (row: GateMetricRow) =>
-    row.metric === policy.primary ? ' (decides)' : policy.guards.includes(row.metric) ? ' (guard)' : ''
+    row.metric === policy.primary ? ' (primary)' : policy.guards.includes(row.metric) ? ' (guardrail)' : ''
   return table(
     'Metrics',
     [
@@ -78,7 +74,7 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
       'baseline',
       'gain',
       `${percent} % interval`,
-      'may lose',
+      'margin',
       'floor',
       'verdict',
     ],
@@ -93,7 +89,7 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
       row.floor === null ? '–' : `${number(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
       row.verdict.replace('_', ' '),
     ]),
-    'A gain above 0 speaks for the challenger, whatever the direction of the metric.',
+    'A positive gain means that the challenger is better, for every metric.',
   )
 }
 
@@ -131,7 +127,7 @@ function calibrationTable({ calibration }: GateReport): string {
 }
 
 function fairnessTable(row: GateFairnessRow, percent: number): string {
-  const said = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
+  const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
     value === null ? 'undefined' : `${number(value)} (${percent} %: ${number(low)} to ${number(high)})`
   return table(
     `Fairness by ${text(row.attribute)}: ${row.verdict}`,
@@ -144,8 +140,8 @@ function fairnessTable(row: GateFairnessRow, percent: number): string {
       number(group.fpr),
       group.judged ? 'yes' : 'too few rows',
     ]),
-    `Smallest over largest selection rate: ${said(row.selectionRatio)}. True-positive rates differ by ` +
-      `${said(row.tprDifference)}, false-positive rates by ${said(row.fprDifference)}.`,
+    `Smallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
+      `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`,
   )
 }
 
@@ -158,12 +154,12 @@ function decided({ policy, judge }: GateReport, subject: ReportSubject): string 
   const facts = [
     `Decided by \`${judge}\` on ${policy.primary}` +
       (policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''),
-    `At least ${floor} were asked for`,
+    `At least ${floor} were required`,
     `${count(policy.resamples)} resamples with seed ${policy.seed}`,
     ...(subject.asOf === undefined ? [] : [`Data as known at ${text(subject.asOf)}`]),
     ...(subject.snapshot === undefined ? [] : [`Snapshot \`${text(subject.snapshot)}\``]),
   ]
-  return ['## How it was decided', '', ...facts.map((fact) => `- ${fact}`)].join('\n')
+  return ['## Method', '', ...facts.map((fact) => `- ${fact}`)].join('\n')
 }
 
 function table(title: string, head: string[], rows: string[][], note = ''): string {
@@ -186,7 +182,7 @@ function count(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
-/** Names come from data: nothing in them may open a table cell, a tag or a link. */
+/** Names come from data, so they must not open a table cell, a tag or a link. */
 function text(value: string): string {
   return value.replace(/\s+/g, ' ').replace(/[\\`*_{}[\]<>|#]/g, (sign) => `\\${sign}`)
 }

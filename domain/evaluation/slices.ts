@@ -1,8 +1,7 @@
 /**
- * Predeclared slices of the test rows: a challenger that is better on average must not have become worse for the
- * evening flights. Holm's correction keeps fifty slices from blocking a good model by chance.
+ * Judges declared slices of the test rows: a better average must not hide a slice that became worse. Holm's correction keeps fifty
+ * slices from blocking a good model by chance.
  */
-
 import { holm } from '../statistics/multiple-testing.ts'
 import { ownersOf, pointValue } from '../statistics/bootstrap.ts'
 import { delong } from '../metrics/delong.ts'
@@ -93,7 +92,7 @@ function sliceP(
 ): number | null {
   if (metric === 'auc') {
     const { status, pTwoSided, auc1, auc2 } = delong(challenger.y, challenger.score, champion.score)
-    // Two rankings without a doubt in them differ for certain, or not at all.
+    // Rankings without variance differ with certainty, or are equal.
     return status === 'no_variance' ? (auc1 === auc2 ? 1 : 0) : pTwoSided
   }
   const [a, b] = [rowLosses(metric, challenger), rowLosses(metric, champion)]
@@ -116,7 +115,7 @@ function meanIsZeroP(differences: Float64Array, entities?: readonly (string | nu
   let squares = 0
   for (const residual of residuals.values()) squares += residual ** 2
   if (residuals.size < 2) return null
-  if (squares === 0) return mean === 0 ? 1 : 0 // every row moved alike: certain
+  if (squares === 0) return mean === 0 ? 1 : 0 // all rows changed alike
   const clusters = residuals.size
   return normalTwoSided((mean * n) / Math.sqrt((squares * clusters) / (clusters - 1)))
 }

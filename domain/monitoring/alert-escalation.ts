@@ -1,20 +1,19 @@
 /**
- * Who is told of an alert, and when. An alert that nobody reads is none; one that is told every minute is read by nobody.
+ * Decides which channels are notified of an alert, and when: escalation for unacknowledged alerts, repetition, and resolution.
  */
-
 export type Severity = 'info' | 'warning' | 'critical'
 export const severities: readonly Severity[] = ['info', 'warning', 'critical']
 
-/** Where people read. */
+/** A notification channel. */
 export interface Channel {
   name: string
   target: ChannelTarget
   severities: readonly Severity[]
   /** All models when absent. */
   models?: readonly string[]
-  /** Told only when nobody has acknowledged for so long: those who are called when the first do not answer. */
+  /** The delay in milliseconds; an alert acknowledged earlier is not sent to this channel. */
   afterMs: number
-  /** Told again so often while it is open and nobody has acknowledged it; once when absent. */
+  /** The repetition in milliseconds while the alert is open and unacknowledged; sent once when absent. */
   repeatMs?: number
 }
 
@@ -34,26 +33,26 @@ export interface AlertFacts {
 }
 
 /**
- * - `raised`: it is there, or still there.
- * - `resolved`: its cause is gone. Only whoever was told that it is there is told this.
+ * - `raised`: the alert is open.
+ * - `resolved`: the alert has ended. Sent only to channels that were notified of the alert.
  */
 export type About = 'raised' | 'resolved'
 
 export interface DeliveryRecord {
   channel: string
   about: About
-  /** When it was to be told. */
+  /** The time from which it was due. */
   dueMs: number
-  /** Whether it has not arrived yet and is still tried. */
+  /** Whether it is not delivered yet and will be retried. */
   waits?: boolean
-  /** When it arrived. */
+  /** The time of the delivery. */
   sentMs?: number | null
 }
 
-/** An Alertmanager forgets what it is not told again. */
+/** Alertmanager resolves an alert that is not repeated. */
 const alertmanagerRepeatMs = 60_000
 
-/** What is to be told now. The same alert, channels and history give the same messages, with the same times. */
+/** The notifications that are due now; a pure function of alert, channels and history. */
 export function dueNotifications(
   alert: AlertFacts,
   {
@@ -71,7 +70,7 @@ export function dueNotifications(
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
     if (!concerns(channel, alert)) return []
-    // A channel that was away for an hour is told once when it is back, and not once for each time it should have been.
+    // A channel that was unreachable gets one notification when it is back, not one for each missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
     const dueMs = nextRaised(alert, channel, raised)
     return dueMs === undefined || dueMs > nowMs ? [] : [{ channel: channel.name, about: 'raised', dueMs }]
@@ -89,7 +88,7 @@ function nextRaised(alert: AlertFacts, channel: Channel, raised: readonly number
   return repeatMs === undefined ? undefined : Math.max(...raised) + repeatMs
 }
 
-/** A message that could not be delivered is tried again after this; undefined when it is a day old. */
+/** The delay before the next delivery attempt; undefined after one day. */
 export function retryDelayMs(attempts: number, ageMs: number): number | undefined {
   if (ageMs >= 86_400_000) return undefined
   return Math.min(1_000 * 2 ** Math.min(attempts - 1, 20), 600_000)

@@ -1,15 +1,15 @@
 /**
- * Every kind of alert there is. Each has a page that says what to do (docs/runbooks, named like the kind): an alert without one
- * costs whoever is woken by it the time to find out what it means.
+ * Lists the kinds of alerts. Each kind has a runbook in docs/runbooks with the name of the kind, so that an alert always leads to
+ * instructions.
  */
 export const alertKinds = [
-  // A retraining that came to nothing.
+  // Retrainings without a release.
   'not_better',
   'insufficient',
   'quarantined',
   'failed',
   'registered',
-  // A release that did not end as it was meant to.
+  // Releases that did not end in a promotion.
   'release_rolled_back',
   'release_expired',
   'release_superseded',
@@ -17,7 +17,7 @@ export const alertKinds = [
   'break_glass',
   'drill_failed',
   'drill_not_held',
-  // A model in use.
+  // Models in production.
   'drift_warn',
   'drift_alarm',
   'drift_unreadable',
@@ -41,16 +41,16 @@ export const alertKinds = [
   'service_replicas',
   'service_resources',
   'service_cost',
-  // Who answers when the champion does not: one for each rung of the ladder.
+  // Serving without the champion: one kind for each fallback level.
   'fallback_previous',
   'fallback_rule',
   'fallback_refused',
   'features_late',
-  // What watches and tells.
+  // Monitoring and delivery.
   'monitor_error',
   'alert_channels',
   'mirror_behind',
-  // The record of what was done.
+  // Audit log.
   'audit_broken',
 ] as const
 
@@ -59,5 +59,5 @@ export type AlertKind = (typeof alertKinds)[number]
 export const isAlertKind = (kind: string): kind is AlertKind =>
   (alertKinds as readonly string[]).includes(kind)
 
-/** The name of the page that says what to do. */
+/** The file name of the runbook. */
 export const runbookPage = (kind: string): string => `${kind.replaceAll('_', '-')}.md`

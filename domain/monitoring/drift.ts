@@ -1,9 +1,7 @@
 /**
- * Drift: do the rows that are served still look like the rows the model was trained on? A feature has drifted when
- * the difference is certain (chi-square, corrected for the number of features) and large (PSI): either alone cries
- * wolf, the first on many rows, the second on few. An alarm acts when it holds in two windows running.
+ * Judges drift: whether served rows still look like the training rows. A feature has drifted when the difference is certain
+ * (chi-square with Benjamini–Hochberg over the features) and large (PSI); an alarm needs two consecutive windows.
  */
-
 import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
 import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
 import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
@@ -13,17 +11,17 @@ import type { Reason } from '../verdict.ts'
 export const driftJudge = 'drift@1'
 
 export interface DriftPolicy {
-  /** The adjusted p below which a difference is certain. */
+  /** A difference is certain below this adjusted p. */
   certainty: number
-  /** The PSI from which it is large enough to tell, and to act. */
+  /** The PSI from which a drifted feature warns, and from which it alarms. */
   warn: number
   alarm: number
-  /** Fewer rows in the window or the reference decide nothing; so do fewer than `rowsPerBin` times the bins. */
+  /** The minimum rows of the window and of the reference; at least `rowsPerBin` times the bins. */
   minRows: number
   rowsPerBin: number
-  /** A larger share of rows with values never seen in training is an event of the schema. */
+  /** A larger share of rows with values unknown in training is reported as a new category, 0..1. */
   newCategoryShare: number
-  /** The summed importance of drifted features from which the whole input has drifted. */
+  /** The summed importance of drifted features from which the input as a whole has drifted, 0..1. */
   datasetShare: number
 }
 
@@ -37,7 +35,7 @@ export const defaultDriftPolicy: DriftPolicy = {
   datasetShare: 0.2,
 }
 
-/** What serving has counted in one window, in the bins of the reference (see domain/model/reference-profile.ts). */
+/** The counts of one window of serving, in the bins of the reference (domain/model/reference-profile.ts). */
 export interface DriftWindow {
   /** By name of the feature. */
   features: Record<string, number[]>
@@ -48,18 +46,18 @@ export interface DriftWindow {
 export interface DriftEvidence {
   reference: ReferenceProfile
   current: DriftWindow
-  /** The window before; null when there is none, and nothing can alarm yet. */
+  /** The previous window; null for the first window, which cannot alarm. */
   previous: DriftWindow | null
-  /** How much each feature matters to the model; equal when absent. Need not sum to 1. */
+  /** The importance of each feature, on any scale; equal when absent. */
   importance?: Record<string, number>
 }
 
 /**
  * - `stable`: no difference that is certain and large.
  * - `warn`: certain and large; or large enough to alarm, in this window only.
- * - `alarm`: certain and large enough in two windows running.
- * - `insufficient`: too few rows to say.
- * - `unreadable`: counts that do not fit the reference.
+ * - `alarm`: certain and large enough in two consecutive windows.
+ * - `insufficient`: too few rows.
+ * - `unreadable`: the counts do not match the bins of the reference.
  */
 export type DriftLevel = 'stable' | 'warn' | 'alarm' | 'insufficient' | 'unreadable'
 
@@ -68,11 +66,11 @@ export interface DriftRow {
   level: DriftLevel
   rows: number
   psi: number | null
-  /** What the PSI would be on average without drift. */
+  /** The expected PSI without drift. */
   nullPsi: number | null
   p: number | null
   adjustedP: number | null
-  /** The share of values never seen in training; null where that is not known. */
+  /** The share of values unknown in training; null when it cannot be determined. */
   newShare: number | null
 }
 
@@ -95,7 +93,7 @@ export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaul
     const [rows, old] = [judgeWindow(profiles, now, policy), judgeWindow(profiles, before, policy)]
     return rows.map((row, i): DriftRow => {
       if (row.level !== 'alarm' || old[i]!.level === 'alarm') return row
-      return { ...row, level: 'warn' } // an alarm acts when it comes twice
+      return { ...row, level: 'warn' } // an alarm needs two consecutive windows
     })
   }
   const single = (profile: Profile | undefined, now?: number[], before?: number[]) =>
@@ -134,7 +132,7 @@ export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaul
 
 type Counts = (name: string) => number[] | undefined
 
-/** One window by itself; here `alarm` means "large enough to alarm". */
+/** One window alone; here `alarm` means "large enough to alarm". */
 function judgeWindow(profiles: readonly Profile[], counts: Counts, policy: DriftPolicy): DriftRow[] {
   const rows = profiles.map((profile) => compare(profile, counts(profile.name), policy))
   const adjusted = benjaminiHochberg(rows.map((row) => (row.level === 'stable' ? row.p : null)))
@@ -165,7 +163,7 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
   if (!readable) return { ...row, level: 'unreadable' }
   const rows = counts.reduce((sum, n) => sum + n, 0)
   const referenceRows = profile.counts.reduce((sum, n) => sum + n, 0)
-  // Bins that never occur are no bins: a feature that is never missing has ten, not eleven.
+  // Bins that are empty on both sides do not count: a feature without missing values has ten bins, not eleven.
   const [before, now] = [folded(profile, profile.counts), folded(profile, counts)]
   const used = before.map((n, k) => n + now[k]! > 0)
   const of = (list: number[]) => list.filter((_, k) => used[k])
@@ -184,7 +182,7 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
   }
 }
 
-/** New values count as other ones: the reference has none, and their bin would swamp the rest. */
+/** New values count as other values: the reference has none of them, so their bin would dominate the rest. */
 function folded(profile: Profile, counts: readonly number[]): number[] {
   if (profile.kind === 'number') return [...counts]
   const at = profile.categories.length
@@ -225,22 +223,22 @@ function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: D
     reasons.push({
       code: `${what}_drift_${level}`,
       message:
-        `the ${what} "${name}" has moved: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
-        (level === 'alarm' ? ', in two windows running' : ''),
+        `${what} "${name}" has drifted: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
+        (level === 'alarm' ? ', in two consecutive windows' : ''),
       values: { name, psi, adjustedP, rows },
     })
   }
   if (level === 'unreadable') {
     reasons.push({
       code: `${what}_unreadable`,
-      message: `the counts of "${name}" do not fit the bins of its reference`,
+      message: `the counts of "${name}" do not match the bins of its reference`,
       values: { name },
     })
   }
   if (newShare !== null && rows >= policy.minRows && newShare > policy.newCategoryShare) {
     reasons.push({
       code: 'new_category',
-      message: `${figure(100 * newShare)} % of the rows have a value of "${name}" never seen in training`,
+      message: `${figure(100 * newShare)} % of the rows have a value of "${name}" unknown in training`,
       values: { name, newShare, rows },
     })
   }
@@ -249,19 +247,19 @@ function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: D
 
 function datasetReasons(dataset: DriftReport['dataset'], policy: DriftPolicy, weighed: boolean): Reason[] {
   if (dataset.level !== 'warn' && dataset.level !== 'alarm') return []
-  const by = weighed ? 'importance' : 'number'
+  const by = weighed ? 'feature importance' : 'features'
   return [
     {
       code: `dataset_drift_${dataset.level}`,
       message:
-        `features with ${figure(100 * (dataset.share ?? 0))} % of the ${by} have moved, ` +
-        `${100 * policy.datasetShare} % are a drift of the whole input`,
+        `input drift: ${figure(100 * (dataset.share ?? 0))} % of the ${by} has drifted, ` +
+        `limit ${100 * policy.datasetShare} %`,
       values: { share: dataset.share, limit: policy.datasetShare },
     },
   ]
 }
 
-/** The counts of several replicas, hours or windows together. Null when their bins are not the same. */
+/** The summed counts of several replicas, hours or windows; null when their bins differ. */
 export function mergeCounts(windows: readonly (readonly number[])[]): number[] | null {
   const [first] = windows
   if (first === undefined || windows.some((counts) => counts.length !== first.length)) return null

@@ -1,39 +1,37 @@
 /**
- * Labels that come late. Quality measured on the labels that happen to be there is wrong in one direction: defaults,
- * complaints and delays become known before their absence does. So a window is measured when its labels have had time
- * to come, and not at all when too few of them have.
+ * Selects the predictions whose labels are due. Labels that arrive early are biased, because defaults, complaints and delays become
+ * known before their absence, so a window is measured only when most of its labels have had time to arrive.
  */
-
 import { quantiles } from '../statistics/quantiles.ts'
 
 export interface LabelPolicy {
-  /** The share of labels that must have had time to come. */
+  /** The share of labels that must be due, 0..1. */
   quantile: number
-  /** Fewer observed delays than this say nothing about the rest. */
+  /** The minimum observed delays for an estimate. */
   minDelays: number
-  /** A window with a smaller share of labelled predictions is not measured. */
+  /** The minimum share of labelled predictions of a window, 0..1. */
   minCoverage: number
 }
 
 export const defaultLabelPolicy: LabelPolicy = { quantile: 0.95, minDelays: 100, minCoverage: 0.8 }
 
-/** Predictions of one span of time and how late the labels that have come were. */
+/** The label delays of the predictions of one period. */
 export interface LabelCohort {
   endMs: number
-  /** From prediction to the arrival of its first label. */
+  /** The time from each prediction to its first label. */
   delaysMs: readonly number[]
 }
 
 export interface Maturity {
   status: 'ok' | 'insufficient'
-  /** The age from which a prediction's label is to be expected; null while it is not known. */
+  /** The age at which the label of a prediction is due; null while unknown. */
   horizonMs: number | null
   delays: number
 }
 
 /**
- * H: the quantile of arrival delays over fully observed cohorts, those at least `observedMs` old. A young cohort only
- * shows its fast labels, and would make labels look faster than they are.
+ * H: the quantile of the delays over fully observed cohorts, which are at least `observedMs` old. A younger cohort shows only its
+ * fast labels and would underestimate the delays.
  */
 export function maturity(
   cohorts: readonly LabelCohort[],
@@ -48,7 +46,7 @@ export function maturity(
   return { status: horizonMs === null ? 'insufficient' : 'ok', horizonMs, delays: delays.length }
 }
 
-/** The span of predictions a window of `windowMs` may be measured on now: aged between H and H + W. */
+/** The predictions of a matured window of `windowMs`: aged between H and H + W. */
 export function maturedSpan(
   nowMs: number,
   horizonMs: number,
@@ -61,31 +59,31 @@ export function maturedSpan(
 export interface Label {
   predictionId: string
   value: number | string
-  /** When it became true in the world. */
+  /** The time of the observed event. */
   observedMs: number
-  /** When it reached us. */
+  /** The time of arrival. */
   arrivedMs: number
   revision: number
 }
 
 export interface MaturedCohort {
-  /** `insufficient` below the coverage asked for, and without a prediction. */
+  /** `insufficient` below the required coverage, and without predictions. */
   status: 'ok' | 'insufficient'
   predictions: number
-  /** The label of each prediction that has one, as known at `nowMs`. */
+  /** The labels of the predictions, as known at `nowMs`. */
   labelled: { predictionId: string; value: number | string }[]
   coverage: number | null
-  /** Labels of predictions we do not know: kept, counted, never measured. */
+  /** Labels of unknown predictions: stored and counted, never measured. */
   unknown: number
-  /** Labels that say they were observed after they arrived. */
+  /** Labels with an observation time after their arrival. */
   fromFuture: number
-  /** Labels that another revision of the same prediction stands beside. */
+  /** Labels with another revision for the same prediction. */
   revised: number
-  /** Labels sent again with the revision they had; the one that arrived last counts. */
+  /** Labels sent again with the same revision; the last arrival counts. */
   doubled: number
 }
 
-/** Joins the matured predictions with the latest revision of their label that had arrived by `nowMs`. */
+/** Joins the matured predictions with the latest revision of their label that arrived by `nowMs`. */
 export function maturedCohort(
   predictions: readonly { id: string; atMs: number }[],
   labels: readonly Label[],

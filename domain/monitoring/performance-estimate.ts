@@ -1,6 +1,6 @@
 /**
- * Quality before outcomes come, from how sure the answers are. A model that is asked harder questions shows it at once by
- * answering nearer to one half; one whose world has changed does not. So it warns, and may never promote or take back.
+ * Estimates quality before outcomes arrive, from the confidence of the predictions (CBPE). It sees harder inputs, but not a changed
+ * concept, so it only warns and never promotes or rolls back.
  */
 import { auc } from '../metrics/auc.ts'
 import { expectedMetrics, type ExpectedMetrics } from '../metrics/cbpe.ts'
@@ -9,22 +9,22 @@ import { fourDigits, marginOf } from '../evaluation/metric-table.ts'
 import { fitRecalibration, recalibrated, type Recalibration } from '../metrics/platt-scaling.ts'
 import type { Reason } from '../verdict.ts'
 
-export const estimateJudge = 'estimate@1'
+const estimateJudge = 'estimate@1'
 
 export interface EstimatePolicy {
-  /** A drop is certain from so many standard errors beyond the margin. */
+  /** The standard errors beyond the margin from which a drop is certain. */
   deviations: number
 }
 
 export const defaultEstimatePolicy: EstimatePolicy = { deviations: 2 }
 
 export interface EstimateEvidence {
-  /** Matured: what was answered, and what became true. */
+  /** Matured predictions with their outcomes. */
   matured: readonly { y: number; p: number }[]
-  /** Answers whose outcomes are not known yet. */
+  /** Predictions without an outcome. */
   recent: readonly number[]
   threshold: number
-  /** The values of the metrics when the version was judged, for people. */
+  /** The values of the metrics in the evaluation of the version, for display. */
   evaluated: { accuracy: number | null; auc: number | null }
 }
 
@@ -32,20 +32,20 @@ export interface EstimatedMetric {
   metric: 'accuracy' | 'auc'
   /** On the matured rows. */
   measured: number | null
-  /** What the answers promise, recalibrated: then and now. */
+  /** The expected value from the recalibrated probabilities: of the matured and of the recent predictions. */
   promisedThen: number | null
   promisedNow: number | null
-  /** `measured` moved by as much as the promises have. */
+  /** `measured` plus the change of the expected value. */
   estimate: number | null
   evaluated: number | null
-  /** The drop from which it warns: the gate's margin and the standard errors of both windows. */
+  /** The drop that warns: the gate's margin plus the standard errors of both windows. */
   limit: number | null
 }
 
 /**
  * - `held`: no metric is expected to be worse by more than its limit.
  * - `lower`: one is.
- * - `insufficient`: too few rows on one side, or promises that nothing can be learnt from.
+ * - `insufficient`: too few rows on one side, or probabilities that cannot be recalibrated.
  */
 export interface EstimateReport {
   verdict: 'held' | 'lower' | 'insufficient'
@@ -76,8 +76,8 @@ export function judgeEstimate(
   const report = { recalibration, rows, metrics: [], reasons: [], judge: estimateJudge }
   if (recalibration === null) {
     const message = enough
-      ? `nothing can be learnt from what ${rows.matured} answers have promised and kept`
-      : `${rows.recent} answers and ${rows.matured} matured outcomes, ${positives} of them positive, are too few to estimate from`
+      ? `the probabilities of ${rows.matured} matured predictions cannot be recalibrated`
+      : `too few rows for an estimate: ${rows.recent} recent and ${rows.matured} matured predictions, ${positives} of them positive`
     const reason = { code: enough ? 'uncalibrated' : 'too_few', message, values: { ...rows, positives } }
     return { ...report, verdict: 'insufficient', reasons: [reason] }
   }
@@ -110,7 +110,7 @@ export function judgeEstimate(
 
 const isProbability = (p: number): boolean => p >= 0 && p <= 1
 
-/** The standard error the metric would have if every row were labelled; of an AUC by Hanley and McNeil. */
+/** The standard error of the metric with every row labelled; of an AUC after Hanley and McNeil (1982). */
 function errorOf(metric: 'accuracy' | 'auc', { tp, fp, fn, tn, ...values }: ExpectedMetrics): number {
   const value = values[metric]
   if (value === null || tp === null || fp === null || fn === null || tn === null) return Infinity
@@ -127,8 +127,7 @@ function reasonOf(each: EstimatedMetric, rows: EstimateReport['rows']): Reason[]
   if (promisedThen === null || promisedNow === null || limit === null) return []
   if (!(promisedThen - promisedNow > limit)) return []
   const message =
-    `${metric} is estimated at ${fourDigits(estimate)} on ${rows.recent} answers without outcomes: it was ${fourDigits(measured)} on ` +
-    `${rows.matured} matured ones, and the answers promise ${fourDigits(promisedNow)} instead of ${fourDigits(promisedThen)}, ` +
-    `which is more than ${fourDigits(limit)} less`
+    `estimated ${metric} ${fourDigits(estimate)} on ${rows.recent} predictions without outcomes, measured ${fourDigits(measured)} on ` +
+    `${rows.matured} matured ones: expected ${fourDigits(promisedNow)} after ${fourDigits(promisedThen)}, drop > ${fourDigits(limit)}`
   return [{ code: 'estimated_quality', message, values: { ...each } }]
 }

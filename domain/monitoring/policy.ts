@@ -1,93 +1,93 @@
 /**
- * What is looked at of a model that serves, and how often. All durations and limits are data of the model, so that a week of
- * watching can be run through in a second.
+ * Defines the monitoring policy of a model: intervals and limits. They are data of the model, so that a test runs a week of
+ * monitoring in a second.
  */
 import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './retraining-triggers.ts'
 
-/** Limits are crossed by the figure of one window; a rate counts only from `minRequests` on. */
+/** The limits for one window; rates count only from `minRequests` on. */
 export interface ServiceLimits {
-  /** Share of answers that failed or were no answer. */
+  /** The share of failed requests and invalid outputs that warns, 0..1. */
   errorWarn: number
-  /** The same share, from which it is an alarm. */
+  /** The share that alarms, 0..1. */
   errorAlarm: number
-  /** 95 % of the answers may take no longer. */
+  /** The limit of the 95th percentile of the latency. */
   latencyP95Ms: number
-  /** A feature is missing in this share of the requests, and in twice as many as in training. */
+  /** The share of requests without a feature that warns, 0..1; it must also be twice the share in training. */
   missingShare: number
-  /** Fewer requests in a window say nothing of a rate. */
+  /** The minimum requests of a window for a rate. */
   minRequests: number
-  /** Nobody has asked for this long. */
+  /** The time without a request that warns. */
   silentMs: number
-  /** No outcome has come for this long, though some had come before and predictions go on. */
+  /** The time without an outcome that alarms, while predictions continue and earlier outcomes exist. */
   outcomesMs: number
-  /** A number lies outside the limits that the model file gives its feature in this share of the requests. */
+  /** The share of requests with a number outside the limits of its feature that warns, 0..1. */
   outsideShare: number
-  /** The memory that one replica may need. */
+  /** The memory limit of one replica. */
   rssMb: number
-  /** Its share of a core. */
+  /** The CPU limit of one replica, as a share of a core. */
   cpuShare: number
-  /** How long a request may wait there for its turn (99th percentile). */
+  /** The limit of the event loop delay of one replica (99th percentile). */
   loopDelayMs: number
 }
 
-/** What an answer was worth once its outcome is known, in the words of the model file. */
+/** The value of a prediction once its outcome is known. */
 export interface BusinessPolicy {
-  /** What the figure is called. */
+  /** The name of the figure. */
   name: string
   /** What it is counted in. */
   unit: string
   /**
-   * DuckDB SQL over the features, `prediction` (the probability, class or number), `predicted` (whether it was taken for
-   * positive, the class, or the number) and `outcome`; a number for each answer.
+   * DuckDB SQL over the features, `prediction` (the probability, class or number), `predicted` (whether it is positive, the class,
+   * or the number) and `outcome`; a number for each prediction.
    */
   perPrediction: string
-  /** The mean below which people are warned; above it where lower is better. Told without limits. */
+  /** The mean that warns, from below; from above where lower is better. Reported without a limit when absent. */
   warn?: number
-  /** The mean from which it is an alarm. */
+  /** The mean that alarms. */
   alarm?: number
-  /** Whether less of it is better. */
+  /** Whether lower is better. */
   lowerIsBetter?: boolean
 }
 
 export interface CostPolicy {
-  /** What one prediction costs. */
+  /** The cost of one prediction. */
   perPrediction: number
   /** What it is counted in. */
   unit: string
-  /** Told when a day would cost more than this. */
+  /** The cost of a day that warns. */
   perDay?: number
 }
 
 export interface MonitorPolicy {
-  /** Windows follow each other without a gap, each as long as this. */
+  /** The length of a window; windows follow each other without a gap. */
   everyMs: number
-  /** A window is looked at so long after its end: the replicas' last counts are on their way. */
+  /** The delay after the end of a window, in which the replicas' last counts arrive. */
   settleMs: number
-  /** The span over which drift and quality are judged. */
+  /** The period over which drift and quality are judged. */
   spanMs: number
   /**
-   * How long serving counts what it is asked before it begins anew; drift is judged on whole counts. It goes into each version
-   * that is trained, so that counts fit what they are compared with. An hour when absent.
+   * The period of the feature counters, on which drift is judged. It is stored with each trained version, so that counters match
+   * their reference. One hour when absent.
    */
   countMs?: number
-  /** The age from which a prediction without an outcome will hardly get one any more. */
+  /** The age after which a prediction is not expected to get an outcome. */
   observedMs: number
-  /** Limits of what every service has. */
+  /** The limits of the service. */
   service: ServiceLimits
-  /** Floors for the model's primary metric on matured outcomes, whatever it was in training. */
+  /** Floors of the primary metric on matured outcomes. */
   quality?: {
-    /** Below it people are warned … */
+    /** The value that warns, from below. */
     warn: number
-    /** … and below this it is an alarm. */
+    /** The value that alarms, from below. */
     alarm: number
   }
-  /** What an answer was worth once its outcome is known; not reckoned when absent. */
+  /** The value of predictions; not computed when absent. */
   business?: BusinessPolicy
-  /** What predictions cost; not reckoned when absent. */
+  /** The cost of predictions; not computed when absent. */
   cost?: CostPolicy
-  /** Whether what is found may ask for a retraining. It can never release anything by itself. */
+  /** Whether findings may start a retraining. They never release a version. */
   retrain: boolean
-  /** What holds such a request back. */
+  /** The limits of such retrainings. */
   cooldown: TriggerPolicy
 }
 
@@ -115,17 +115,17 @@ export const defaultMonitorPolicy: MonitorPolicy = {
   cooldown: defaultTriggerPolicy,
 }
 
-/** The usual floors of accuracy; other metrics have none of their own. */
+/** The default floors of accuracy; other metrics have none. */
 export const accuracyFloors = { warn: 0.85, alarm: 0.8 } as const
 
-/** A policy as an earlier build has stored it may lack what has come since. */
+/** A stored policy, with defaults for fields that the build that stored it did not know. */
 export const completeMonitorPolicy = (stored: MonitorPolicy = defaultMonitorPolicy): MonitorPolicy => ({
   ...defaultMonitorPolicy,
   ...stored,
   service: { ...defaultMonitorPolicy.service, ...stored.service },
 })
 
-/** What is wrong with a policy, field by field; empty when it may be used. */
+/** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfMonitor(policy: MonitorPolicy): string[] {
   const issues: string[] = []
   const { everyMs, settleMs, spanMs, observedMs, countMs = hourMs, service, quality } = policy
@@ -135,7 +135,7 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
   if (!Number.isInteger(settleMs) || settleMs < 0)
     issues.push(`settleMs is a whole number from 0, not ${settleMs}`)
   if (!Number.isInteger(countMs) || countMs < 1 || spanMs % countMs !== 0)
-    issues.push(`spanMs is a number of whole counts of ${countMs} ms, not ${spanMs} ms`)
+    issues.push(`spanMs is a multiple of countMs (${countMs} ms), not ${spanMs} ms`)
   for (const name of ['errorWarn', 'errorAlarm', 'missingShare', 'outsideShare'] as const)
     if (!(service[name] > 0 && service[name] <= 1))
       issues.push(`service.${name} is above 0 and at most 1, not ${service[name]}`)
@@ -166,9 +166,9 @@ function issuesOfBusiness({
   for (const [what, limit] of Object.entries({ warn, alarm }))
     if (limit !== undefined && !Number.isFinite(limit))
       issues.push(`business.${what} is a finite number, not ${limit}`)
-  const [least, most] = lowerIsBetter === true ? [warn, alarm] : [alarm, warn]
-  if (least !== undefined && most !== undefined && least > most)
-    issues.push('business.alarm is not reached before business.warn')
+  const [low, high] = lowerIsBetter === true ? [warn, alarm] : [alarm, warn]
+  if (low !== undefined && high !== undefined && low > high)
+    issues.push('business.warn must be reached before business.alarm')
   return issues
 }
 
@@ -182,6 +182,6 @@ function issuesOfCost({ perPrediction, unit, perDay }: CostPolicy): string[] {
   return issues
 }
 
-/** Where the windows of a model begin that was never looked at: with the interval that runs. */
+/** The start of the first window of a model: the start of the current interval. */
 export const firstWindowStart = (nowMs: number, everyMs: number): number =>
   Math.floor(nowMs / everyMs) * everyMs

@@ -1,6 +1,6 @@
 /**
- * Quality in use: the gate's own metric, on the outcomes of what was really asked, when they have had the time to come. A
- * figure over whatever outcomes happen to be there would praise or blame a model for how fast its news travels.
+ * Judges quality in production: the gate's primary metric on the outcomes of served predictions, measured only on predictions whose
+ * outcomes are due, because early outcomes are biased.
  */
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { Output } from '../model/features.ts'
@@ -18,23 +18,23 @@ import {
 } from './label-maturity.ts'
 import type { Reason } from '../verdict.ts'
 
-export const qualityJudge = 'quality@1'
+const qualityJudge = 'quality@1'
 
 export interface QualityEvidence {
   predictions: readonly { id: string; atMs: number; outputs: readonly number[] }[]
   labels: readonly (Omit<Label, 'value'> & { value: number | string | boolean })[]
   maturity: Maturity
-  /** What may be measured: aged between H and H + W at `nowMs`. */
+  /** The measured predictions: aged between H and H + W at `nowMs`. */
   span: { fromMs: number; toMs: number; nowMs: number }
   output: Output
-  /** The metric's value when the version was judged; null where it had none. */
+  /** The value of the metric in the evaluation of the version; null when undefined. */
   baseline: number | null
 }
 
 /**
- * - `held`: measured, and not worse than the baseline by more than the margin.
- * - `lost`: measured, and worse by more than that.
- * - `insufficient`: too few outcomes, or not enough of them, to say.
+ * - `held`: not worse than the baseline by more than the margin.
+ * - `lost`: worse by more than the margin.
+ * - `insufficient`: too few outcomes.
  */
 export interface QualityReport {
   level: 'held' | 'lost' | 'insufficient'
@@ -44,7 +44,7 @@ export interface QualityReport {
   baseline: number | null
   margin: number
   rows: number
-  /** Outcomes that are none of the answers the model can give. */
+  /** Outcomes that the model cannot predict, such as an unknown class. */
   unreadable: number
   cohort: Omit<MaturedCohort, 'labelled'>
   reasons: Reason[]
@@ -78,12 +78,12 @@ export function judgeQuality(
     reasons: [{ code, message, values: { ...cohort } }],
   })
   if (maturity.horizonMs === null)
-    return unmeasured('maturity_unknown', `${maturity.delays} delays of outcomes say nothing about the rest`)
+    return unmeasured('maturity_unknown', `too few outcome delays for an estimate: ${maturity.delays}`)
   if (cohort.status === 'insufficient')
     return unmeasured(
       'low_coverage',
       `${fourDigits(100 * (cohort.coverage ?? 0))} % of ${cohort.predictions} predictions have an outcome, ` +
-        `${100 * labelPolicy.minCoverage} % are needed`,
+        `${100 * labelPolicy.minCoverage} % are required`,
     )
   const y = rows.map((row) => row.y)
   const few = insufficientRows(y, policy)
@@ -99,12 +99,12 @@ export function judgeQuality(
     return {
       ...report,
       value,
-      reasons: [{ code: 'undefined', message: `${metric} is not defined`, values: {} }],
+      reasons: [{ code: 'undefined', message: `${metric} is undefined on these rows`, values: {} }],
     }
   const loss = report.higherIsBetter ? baseline - value : value - baseline
   if (loss <= margin) return { ...report, level: 'held', value }
   const message =
-    `${metric} on ${rows.length} matured outcomes is ${fourDigits(value)}, it was ${fourDigits(baseline)}: ` +
+    `${metric} ${fourDigits(value)} on ${rows.length} matured outcomes, ${fourDigits(baseline)} at evaluation: ` +
     `worse by more than ${fourDigits(margin)}`
   return {
     ...report,
@@ -114,10 +114,10 @@ export function judgeQuality(
   }
 }
 
-/** What became true of each matured answer, as the gate counts it. */
+/** The matured predictions with their outcomes, as the gate counts them. */
 export interface MaturedTruths {
   rows: { y: number; answer: number[] }[]
-  /** Outcomes that are none of the answers the model can give. */
+  /** Outcomes that the model cannot predict, such as an unknown class. */
   unreadable: number
   cohort: Omit<MaturedCohort, 'labelled'>
 }
@@ -139,7 +139,7 @@ export function maturedTruths(
 const plainOf = (value: number | string | boolean): number | string =>
   typeof value === 'boolean' ? Number(value) : value
 
-/** The outcome as the gate counts it: 0 or 1, the place of the class, or the number; null when it is none of them. */
+/** The outcome as the gate counts it: 0 or 1, the index of the class, or the number; null for any other value. */
 export function truthOf(value: number | string, output: Output): number | null {
   if (output.kind === 'classes') {
     const place = output.classes.indexOf(String(value))

@@ -1,41 +1,40 @@
 /**
- * When a model asks to be trained again, and what holds the request back. Drift asks, the gate decides: without the
- * brakes a feature that moved for good would train the same rejected model every hour.
+ * Decides when a model requests a retraining, and what delays the request: without a cooldown, a feature that has changed
+ * permanently would train the same rejected model every hour.
  */
-
 export type TriggerReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'labels'
 
 export interface Trigger {
   model: string
   reason: TriggerReason
-  /** The same evidence asks once, however often it is looked at. */
+  /** The same evidence starts one retraining at most. */
   dedupeKey: string
-  /** One sentence with its arithmetic. */
+  /** One sentence with the figures. */
   message: string
   evidence: Record<string, number | string | null>
 }
 
 export interface TriggerPolicy {
-  /** How long after a training another may start by itself. */
+  /** The time after a training before another starts automatically. */
   afterMs: {
-    /** When drift asks. */
+    /** Because of drift. */
     drift: number
-    /** When lost quality asks. */
+    /** Because of lost quality. */
     quality: number
-    /** When new labels ask. */
+    /** Because of new labels. */
     labels: number
   }
-  /** What trainings that brought nothing can stretch the cool-down to. */
+  /** The maximum cooldown after unsuccessful trainings. */
   maxMs: number
-  /** Trainings in a week from which none starts by itself. */
+  /** The maximum trainings a week; beyond it none starts automatically. */
   maxPerWeek: number
-  /** How long that week is: seven days, but where time runs faster. */
+  /** The length of that week: seven days; less in accelerated tests. */
   weekMs: number
-  /** New matured rows, as a share of the training rows, that are a reason by themselves. */
+  /** New matured rows that request a retraining, as a share of the training rows. */
   newRowsShare: number
-  /** New matured rows asked for after a training that brought nothing. */
+  /** New matured rows required after a rejected training, as a share of the training rows. */
   newRowsAfterRejectShare: number
-  /** Trainings in a row, rejected or begun by the machine and failed, after which the longest cool-down applies at once. */
+  /** Consecutive unsuccessful trainings after which the maximum cooldown applies at once. */
   rejectsToBreak: number
 }
 
@@ -52,7 +51,7 @@ export const defaultTriggerPolicy: TriggerPolicy = {
   rejectsToBreak: 3,
 }
 
-/** What the monitor has seen in the window that ended at `windowEndMs`. */
+/** The findings of the monitor in the window that ended at `windowEndMs`. */
 export interface TriggerFacts {
   model: string
   champion: string
@@ -67,12 +66,12 @@ export interface TriggerFacts {
   }
   /** The features, the score or the label that alarm, as named by the drift judge. */
   driftAlarms?: string[]
-  /** Rows whose label has matured since the champion was trained. */
+  /** Rows whose label became due since the champion was trained. */
   newMaturedRows?: number
   trainingRows?: number
 }
 
-/** Every reason to train again that the facts give; none is an order. */
+/** The reasons for a retraining that the facts give; judgeTrigger decides on each. */
 export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaultTriggerPolicy): Trigger[] {
   const { model, champion, windowEndMs, quality, driftAlarms = [], newMaturedRows, trainingRows } = facts
   const found: Trigger[] = []
@@ -86,14 +85,14 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
       add(
         'quality',
         `${metric}/${windowEndMs}`,
-        `${metric} on matured labels is ${figure(value)}, it was ${figure(baseline)}: worse by more than ${figure(margin)}`,
+        `${metric} ${figure(value)} on matured labels, ${figure(baseline)} at evaluation: worse by more than ${figure(margin)}`,
         { metric, value, baseline, margin, windowEndMs },
       )
     }
   }
   if (driftAlarms.length > 0) {
     const names = [...driftAlarms].sort((a, b) => (a < b ? -1 : 1)).join(', ')
-    add('drift', String(windowEndMs), `drifted in two windows running: ${names}`, {
+    add('drift', String(windowEndMs), `drifted in two consecutive windows: ${names}`, {
       drifted: names,
       windowEndMs,
     })
@@ -101,11 +100,11 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
   if (newMaturedRows !== undefined && trainingRows !== undefined && trainingRows > 0) {
     const share = newMaturedRows / trainingRows
     if (share >= policy.newRowsShare) {
-      // The key steps on each time that many rows have come again.
+      // The key changes each time that many new rows have matured again.
       add(
         'labels',
         String(Math.floor(share / policy.newRowsShare)),
-        `${newMaturedRows} new matured rows are ${figure(100 * share)} % of the ${trainingRows} trained on`,
+        `${newMaturedRows} new matured rows, ${figure(100 * share)} % of the ${trainingRows} training rows`,
         { newMaturedRows, trainingRows, share },
       )
     }
@@ -117,25 +116,25 @@ export interface PastTraining {
   startedMs: number
   reason: TriggerReason
   dedupeKey: string
-  /** How it ended; null while it runs. */
+  /** The outcome; null while it runs. */
   outcome:
     'released' | 'registered' | 'not_better' | 'insufficient' | 'quarantined' | 'failed' | 'cancelled' | null
 }
 
 export interface TriggerHistory {
-  /** In any order; at least those of the last seven days and every one since the last that brought a version. */
+  /** In any order; at least those of the last seven days and all since the last one that registered a version. */
   trainings: readonly PastTraining[]
-  /** Whether a request already waits for the running training to end. */
+  /** Whether a request is already queued behind the running training. */
   queued: boolean
-  /** New matured rows since the last training, and the rows that one was trained on; null where not known. */
+  /** New matured rows since the last training, and its training rows; null when unknown. */
   newRows: number | null
   trainingRows: number | null
 }
 
 /**
- * - `start`: nothing holds it back. Validation of the data still comes first.
- * - `queue`: it starts when the running training ends.
- * - `skip`: it is recorded and dropped; `retryAtMs` says from when the same reason would be heard.
+ * - `start`: start now. The data is still validated first.
+ * - `queue`: start when the running training ends.
+ * - `skip`: record and drop the request; from `retryAtMs` on the same reason is accepted.
  */
 export interface TriggerDecision {
   action: 'start' | 'queue' | 'skip'
@@ -154,26 +153,30 @@ export function judgeTrigger(
   if (trainings.some(({ dedupeKey }) => dedupeKey === trigger.dedupeKey)) {
     return { action: 'skip', code: 'duplicate', message: 'the same evidence has already started a training' }
   }
-  const brake = isAutomatic(trigger.reason)
-    ? brakeOf(trigger.reason, trainings, history, nowMs, policy)
+  const throttled = isAutomatic(trigger.reason)
+    ? throttle(trigger.reason, trainings, history, nowMs, policy)
     : null
-  if (brake !== null) return brake
+  if (throttled !== null) return throttled
   if (trainings.some(({ outcome }) => outcome === null)) {
     return history.queued
-      ? { action: 'skip', code: 'already_queued', message: 'one training runs and one request waits already' }
-      : { action: 'queue', code: 'running', message: 'a training runs; the request waits for its end' }
+      ? {
+          action: 'skip',
+          code: 'already_queued',
+          message: 'one training is running and one request is already queued',
+        }
+      : { action: 'queue', code: 'running', message: 'a training is running; the request is queued' }
   }
-  return { action: 'start', code: 'clear', message: 'nothing holds it back' }
+  return { action: 'start', code: 'clear', message: 'no limit applies' }
 }
 
 type Automatic = 'drift' | 'quality' | 'labels'
 
-/** A schedule and a person have decided for themselves; only the machine's own ideas are throttled. */
+/** Only automatic requests are throttled, never those of a schedule or a user. */
 function isAutomatic(reason: TriggerReason): reason is Automatic {
   return reason === 'drift' || reason === 'quality' || reason === 'labels'
 }
 
-function brakeOf(
+function throttle(
   reason: Automatic,
   trainings: readonly PastTraining[],
   history: TriggerHistory,
@@ -187,7 +190,7 @@ function brakeOf(
   const coolDownMs = cooldownMs(reason, fruitless, policy)
   const coolAtMs = last.startedMs + coolDownMs
   if (nowMs < coolAtMs) {
-    const after = fruitless > 0 ? `, after ${fruitless} in a row that brought nothing better` : ''
+    const after = fruitless > 0 ? `, after ${fruitless} in a row without a better version` : ''
     const message = `the last training started less than ${hours(coolDownMs)} ago${after}`
     return { action: 'skip', code: 'cool_down', message, retryAtMs: coolAtMs }
   }
@@ -195,14 +198,14 @@ function brakeOf(
   if (week.length >= policy.maxPerWeek) {
     const freeAtMs = week[policy.maxPerWeek - 1]!.startedMs + policy.weekMs
     const span = policy.weekMs === weekMs ? 'seven days' : hours(policy.weekMs)
-    const message = `${week.length} trainings started in the last ${span}, ${policy.maxPerWeek} are the limit`
+    const message = `${week.length} trainings started in the last ${span}, limit ${policy.maxPerWeek}`
     return { action: 'skip', code: 'weekly_cap', message, retryAtMs: freeAtMs }
   }
   const { newRows, trainingRows } = history
   if (rejects > 0 && newRows !== null && trainingRows !== null) {
     const needed = Math.ceil(policy.newRowsAfterRejectShare * trainingRows)
     if (newRows < needed) {
-      const message = `the last training brought nothing better, and ${newRows} of ${needed} new rows have matured since`
+      const message = `the last training was rejected, and ${newRows} of ${needed} required new rows have matured since`
       return { action: 'skip', code: 'too_few_new_rows', message }
     }
   }
@@ -210,9 +213,8 @@ function brakeOf(
 }
 
 /**
- * How many of the latest trainings brought nothing, up to the last one that brought a version. A rejected challenger counts whoever
- * had asked for it. One that broke, or whose batch was blocked, counts when the machine had: a person who tries again and again to
- * mend it keeps nothing waiting.
+ * The unsuccessful trainings since the last one that registered a version. A rejected challenger always counts. A failure or a
+ * blocked batch counts only for automatic requests, so that a user who repairs a model does not extend the cooldown.
  */
 function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {
   const brought = latestFirst.findIndex(({ outcome }) => outcome === 'released' || outcome === 'registered')
@@ -225,7 +227,7 @@ function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: numbe
   }
 }
 
-/** Doubled for each training that brought nothing; after `rejectsToBreak` of them the longest at once. */
+/** The cooldown in milliseconds: doubled for each unsuccessful training; the maximum after `rejectsToBreak` of them. */
 export function cooldownMs(reason: Automatic, fruitless: number, policy: TriggerPolicy): number {
   if (fruitless >= policy.rejectsToBreak) return policy.maxMs
   return Math.min(policy.maxMs, policy.afterMs[reason] * 2 ** fruitless)

@@ -1,34 +1,34 @@
 /**
- * Whether a model is served as its callers may expect: it answers, in time, what it is asked, and somebody tells how it turned
- * out. Drift and quality say nothing about a model that nobody can reach.
+ * Judges the service of a model: errors, latency, missing features, traffic, outcomes, replicas, resources and cost. Drift and quality
+ * do not show a model that no request reaches.
  */
 import type { CostPolicy, ServiceLimits } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
 export const serviceJudge = 'service@1'
 
-/** What was counted of the champion and all other arms in one window. */
+/** The counts of all arms of a model in one window. */
 export interface ServiceFacts {
   windowMs: number
   requests: number
   errors: number
   invalid: number
-  /** Upper bounds, in microseconds; null without a request. */
+  /** Upper bounds of the quantiles in microseconds; null without a request. */
   latencyUs: { p50: number; p95: number; p99: number } | null
-  /** Feature → share of rows without a value, now and in training; only where both are known. */
+  /** Feature → share of rows without a value, now and in training; where both are known. */
   missing: Record<string, { share: number; reference: number; rows: number }>
-  /** Since the last request and the last outcome, counted from the end of the window; null when there never was one. */
+  /** The time from the last request and the last outcome to the end of the window; null without any. */
   requestAgeMs: number | null
   outcomeAgeMs: number | null
-  /** How long the model has had a champion. */
+  /** How long the model has had a champion, in milliseconds. */
   championMs: number
-  /** Replicas whose lease runs. */
+  /** Replicas with a valid lease. */
   replicas: number
-  /** The largest figures of any of them; null where none has said. */
+  /** The maximum over the replicas; null without a report. */
   resources: { rssMb: number; cpuShare: number; loopDelayMs: number } | null
-  /** Feature with limits → share of rows whose value lay outside. */
+  /** Feature with limits → share of rows outside of them. */
   outside: Record<string, { share: number; rows: number }>
-  /** Predictions in the log, which may be more than requests. */
+  /** Logged predictions; a request may have several. */
   predictions: number
 }
 
@@ -42,12 +42,12 @@ export interface ServiceFinding extends Reason {
 
 export interface ServiceReport {
   findings: ServiceFinding[]
-  /** What was measured and found in order: an alert about it is over. What could not be measured is in neither list. */
+  /** Measured without a finding: its alert is resolved. Unmeasured matters are in neither list. */
   cleared: ServiceMatter[]
   judge: string
 }
 
-/** What the predictions of a window cost, and what a day like it would. */
+/** The cost of the predictions of a window, and of a day at the same rate. */
 export const costOf = (
   { predictions, windowMs }: Pick<ServiceFacts, 'predictions' | 'windowMs'>,
   { perPrediction }: CostPolicy,
@@ -61,23 +61,23 @@ const dayMs = 86_400_000
 export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: CostPolicy): ServiceReport {
   const findings: ServiceFinding[] = []
   const cleared: ServiceMatter[] = []
-  const say = (finding: ServiceFinding | undefined, code: ServiceMatter) => {
+  const report = (finding: ServiceFinding | undefined, code: ServiceMatter) => {
     if (finding === undefined) cleared.push(code)
     else findings.push(finding)
   }
   if (facts.requests >= limits.minRequests) {
-    say(tooManyErrors(facts, limits), 'errors')
-    say(tooSlow(facts, limits), 'latency')
+    report(tooManyErrors(facts, limits), 'errors')
+    report(tooSlow(facts, limits), 'latency')
   }
   const measured = Object.values(facts.missing).some(({ rows }) => rows >= limits.minRequests)
-  if (measured) say(tooMuchMissing(facts, limits), 'missing')
+  if (measured) report(tooMuchMissing(facts, limits), 'missing')
   if (Object.values(facts.outside).some(({ rows }) => rows >= limits.minRequests))
-    say(tooMuchOutside(facts, limits), 'outside')
-  say(silence(facts, limits), 'silent')
-  say(noOutcomes(facts, limits), 'outcomes')
-  say(nobodyServes(facts), 'replicas')
-  if (facts.resources !== null) say(tooMuchNeeded(facts.resources, limits), 'resources')
-  if (cost !== undefined) say(tooDear(facts, cost), 'cost')
+    report(tooMuchOutside(facts, limits), 'outside')
+  report(silence(facts, limits), 'silent')
+  report(noOutcomes(facts, limits), 'outcomes')
+  report(noReplica(facts), 'replicas')
+  if (facts.resources !== null) report(tooMuchNeeded(facts.resources, limits), 'resources')
+  if (cost !== undefined) report(tooDear(facts, cost), 'cost')
   return { findings, cleared, judge: serviceJudge }
 }
 
@@ -90,7 +90,7 @@ function tooManyErrors(facts: ServiceFacts, limits: ServiceLimits): ServiceFindi
   return {
     code: 'errors',
     severity: isAlarm ? 'critical' : 'warning',
-    message: `${bad} of ${facts.requests} answers failed or were none: ${percent(rate)} > ${percent(limit)}`,
+    message: `${bad} of ${facts.requests} requests failed: ${percent(rate)} > ${percent(limit)}`,
     values: { bad, requests: facts.requests, rate, limit },
   }
 }
@@ -101,7 +101,7 @@ function tooSlow({ latencyUs }: ServiceFacts, limits: ServiceLimits): ServiceFin
   return {
     code: 'latency',
     severity: 'warning',
-    message: `95 % of the answers took up to ${figure(p95Ms)} ms > ${limits.latencyP95Ms} ms`,
+    message: `latency p95 ${figure(p95Ms)} ms > ${limits.latencyP95Ms} ms`,
     values: { p95Ms, limit: limits.latencyP95Ms },
   }
 }
@@ -118,7 +118,7 @@ function tooMuchMissing({ missing }: ServiceFacts, limits: ServiceLimits): Servi
   return {
     code: 'missing',
     severity: 'warning',
-    message: `features come without a value: ${named.join(', ')}`,
+    message: `missing feature values: ${named.join(', ')}`,
     values: Object.fromEntries(found.map(([name, { share }]) => [name, share])),
   }
 }
@@ -131,7 +131,7 @@ function tooMuchOutside({ outside }: ServiceFacts, limits: ServiceLimits): Servi
   return {
     code: 'outside',
     severity: 'warning',
-    message: `features lie outside the limits of the model file: ${found
+    message: `features outside the limits of the model file: ${found
       .map(([name, { share }]) => `${name} in ${percent(share)} > ${percent(limits.outsideShare)}`)
       .join(', ')}`,
     values: Object.fromEntries(found.map(([name, { share }]) => [name, share])),
@@ -146,14 +146,14 @@ function tooMuchNeeded(
     rssMb > limits.rssMb ? `${figure(rssMb)} MB of memory > ${limits.rssMb} MB` : '',
     cpuShare > limits.cpuShare ? `${percent(cpuShare)} of a core > ${percent(limits.cpuShare)}` : '',
     loopDelayMs > limits.loopDelayMs
-      ? `requests wait ${figure(loopDelayMs)} ms for their turn > ${limits.loopDelayMs} ms`
+      ? `event loop delay ${figure(loopDelayMs)} ms > ${limits.loopDelayMs} ms`
       : '',
   ].filter((text) => text !== '')
   if (found.length === 0) return undefined
   return {
     code: 'resources',
     severity: 'warning',
-    message: `a replica needs more than it should: ${found.join(', ')}`,
+    message: `a replica exceeds its limits: ${found.join(', ')}`,
     values: { rssMb, cpuShare, loopDelayMs },
   }
 }
@@ -165,7 +165,7 @@ function tooDear(facts: ServiceFacts, cost: CostPolicy): ServiceFinding | undefi
     code: 'cost',
     severity: 'warning',
     message:
-      `${facts.predictions} predictions cost ${figure(total)} ${cost.unit}, which is ${figure(perDay)} ${cost.unit} a day > ` +
+      `${facts.predictions} predictions cost ${figure(total)} ${cost.unit}: ${figure(perDay)} ${cost.unit} a day > ` +
       `${cost.perDay} ${cost.unit}`,
     values: { total, perDay, limit: cost.perDay },
   }
@@ -179,32 +179,32 @@ function silence(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding | u
     severity: 'warning',
     message:
       facts.requestAgeMs === null
-        ? `nobody has ever asked it, and it has been champion for ${hours(forMs)}`
-        : `nobody has asked it for ${hours(forMs)}`,
+        ? `no request since it became champion ${hours(forMs)} ago`
+        : `no request for ${hours(forMs)}`,
     values: { forMs, limitMs: limits.silentMs },
   }
 }
 
-/** A team that never sends outcomes has no feed that could stop. */
+/** Outcomes can only stop for a model that has had some. */
 function noOutcomes(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
   const { outcomeAgeMs, requestAgeMs } = facts
   if (outcomeAgeMs === null || outcomeAgeMs < limits.outcomesMs) return undefined
-  // With nobody asking there is nothing to become true.
+  // Without predictions no outcomes are due.
   if (requestAgeMs === null || requestAgeMs >= outcomeAgeMs) return undefined
   return {
     code: 'outcomes',
     severity: 'critical',
-    message: `no outcome has come for ${hours(outcomeAgeMs)}, though predictions go on: its quality is not known`,
+    message: `no outcome for ${hours(outcomeAgeMs)} while predictions continue: the quality is unknown`,
     values: { forMs: outcomeAgeMs, limitMs: limits.outcomesMs },
   }
 }
 
-function nobodyServes({ replicas }: ServiceFacts): ServiceFinding | undefined {
+function noReplica({ replicas }: ServiceFacts): ServiceFinding | undefined {
   if (replicas > 0) return undefined
   return {
     code: 'replicas',
     severity: 'critical',
-    message: 'no replica has renewed its lease: either nobody serves, or nobody reaches Postgres',
+    message: 'no replica holds a lease: all replicas are down or cannot reach Postgres',
     values: { replicas },
   }
 }

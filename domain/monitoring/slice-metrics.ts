@@ -1,7 +1,6 @@
 /**
- * What one figure for all rows hides: the parts of the rows that were declared, the groups that are compared, whether the
- * probabilities still mean what they say, and what the answers were worth. A model can be as right as ever on the whole and have
- * become wrong for the evening flights.
+ * Judges what one figure over all rows hides: declared slices, group fairness, calibration and business value. A model with an
+ * unchanged average can have become wrong for the evening flights.
  */
 import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
@@ -20,23 +19,23 @@ import type { BusinessPolicy } from './policy.ts'
 import { normalCdf, sumOf } from '../statistics/distributions.ts'
 import type { Reason } from '../verdict.ts'
 
-export const breakdownJudge = 'breakdown@1'
+const breakdownJudge = 'breakdown@1'
 
 export interface BreakdownEvidence {
   scored: ScoredRows
-  /** The rows of each part; a text says why it could not be told. */
+  /** The rows of each slice; a text states why they could not be determined. */
   slices: readonly { name: string; rows: readonly number[] | string }[]
   groups: readonly { attribute: string; values: readonly (string | null)[] | string }[]
-  /** What each answer was worth, or why that could not be computed. */
+  /** The value of each prediction, or why it could not be computed. */
   worth?: readonly (number | null)[] | string
-  /** What the gate measured of the same version: by name of the slice, and its calibration error. */
+  /** The gate's figures of the same version: by slice, and the calibration error. */
   baseline: { slices: Readonly<Record<string, number | null>>; ece: number | null }
 }
 
 /**
- * - `held`: no worse than the gate measured, or not certainly so.
- * - `lost`: worse by more than the limit, and certain.
- * - `insufficient`: too few rows to say; `unreadable`: the part cannot be told from what is logged.
+ * - `held`: not certainly worse than at evaluation.
+ * - `lost`: certainly worse by more than the limit.
+ * - `insufficient`: too few rows; `unreadable`: the slice cannot be determined from the logged rows.
  */
 export interface SliceQuality {
   name: string
@@ -61,10 +60,10 @@ export interface BreakdownReport {
   calibration: { ece: number | null; baseline: number | null } | null
   fairness: GateFairnessRow[]
   business: { name: string; unit: string; mean: number | null; total: number | null; rows: number } | null
-  /** What could not be computed, and why. */
+  /** The parts that could not be computed, with reasons. */
   problems: string[]
   findings: BreakdownFinding[]
-  /** What was measured and found in order: an alert about it is over. */
+  /** Measured without a finding: its alert is resolved. */
   cleared: BreakdownMatter[]
   judge: string
 }
@@ -82,7 +81,7 @@ export function judgeBreakdown(
       : [judgeFairness(attribute, values, scored, { ...policy, resamples: 200 })],
   )
   const promised = calibrationOf(scored, policy)
-  const earned = business === undefined ? null : worthOf(business, worth ?? 'nothing was computed')
+  const earned = business === undefined ? null : worthOf(business, worth ?? 'not computed')
   const report: BreakdownReport = {
     rows,
     slices: parts,
@@ -100,22 +99,22 @@ export function judgeBreakdown(
     cleared: [],
     judge: breakdownJudge,
   }
-  const say = (code: BreakdownMatter, measured: boolean, finding: BreakdownFinding | undefined) => {
+  const add = (code: BreakdownMatter, measured: boolean, finding: BreakdownFinding | undefined) => {
     if (finding !== undefined) report.findings.push(finding)
     else if (measured) report.cleared.push(code)
   }
-  say(
+  add(
     'quality_slice',
     parts.some(({ level }) => level === 'held' || level === 'lost'),
     lostSlices(parts, policy),
   )
-  say('quality_calibration', enough(rows, policy) && promised !== undefined, overconfident(report, policy))
-  say(
+  add('quality_calibration', enough(rows, policy) && promised !== undefined, overconfident(report, policy))
+  add(
     'quality_fairness',
     fairness.some(({ verdict }) => verdict !== 'undefined'),
     unfair(fairness),
   )
-  say('business_value', earned !== null && earned.mean !== null, tooLittle(earned, business))
+  add('business_value', earned !== null && earned.mean !== null, tooLittle(earned, business))
   return report
 }
 
@@ -141,7 +140,7 @@ function judgeSlices(
     const spread = errorOf(metric, part, value)
     const loss = higherIsBetter(metric) ? none.baseline - value : value - none.baseline
     const limit = higherIsBetter(metric) ? points : points * none.baseline
-    // How likely so great a loss is for a part that has lost just the limit.
+    // The probability of such a loss on a slice whose true loss equals the limit.
     const p =
       spread === null || spread === 0 ? (loss > limit ? 0 : 1) : 1 - (normalCdf((loss - limit) / spread) ?? 0)
     return { ...known, level: 'held', p }
@@ -169,7 +168,7 @@ function errorOf(metric: SliceMetric, part: ScoredRows, value: number): number |
   const mean = sumOf(losses) / losses.length
   const variance = losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / (losses.length - 1)
   const error = Math.sqrt(variance / losses.length)
-  // The loss of a row is a square there, the metric its root.
+  // The row losses of RMSE are squares (delta method for the root).
   return metric === 'rmse' && value > 0 ? error / (2 * value) : error
 }
 
@@ -178,17 +177,17 @@ function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): Bre
   if (lost.length === 0) return undefined
   const named = lost.map(
     ({ name, value, baseline, rows }) =>
-      `${name}: ${slices.metric} on ${rows} rows is ${figure(value)}, it was ${figure(baseline)}`,
+      `${name}: ${slices.metric} ${figure(value)} on ${rows} rows, ${figure(baseline)} at evaluation`,
   )
   return {
     code: 'quality_slice',
     severity: 'warning',
-    message: `worse by more than ${slices.points} on a part of the rows: ${named.join('; ')}`,
+    message: `slices worse by more than ${slices.points}: ${named.join('; ')}`,
     values: Object.fromEntries(lost.map(({ name, value }) => [name, value])),
   }
 }
 
-/** Undefined where there are no probabilities, or nobody asks for their meaning. */
+/** Undefined without probabilities, or where the policy turns calibration off. */
 function calibrationOf(scored: ScoredRows, policy: GatePolicy): number | null | undefined {
   if (policy.calibration === 'off' || scored.task === 'regression') return undefined
   return scored.task === 'binary'
@@ -207,7 +206,7 @@ function overconfident(
   return {
     code: 'quality_calibration',
     severity: 'warning',
-    message: `its probabilities are off by ${figure(ece)} on ${rows} matured outcomes > ${limits.ece}, it was ${figure(baseline)}`,
+    message: `calibration error ${figure(ece)} on ${rows} matured outcomes > ${limits.ece}, ${figure(baseline)} at evaluation`,
     values: { ece, baseline, limit: limits.ece },
   }
 }
@@ -254,7 +253,7 @@ function tooLittle(
   return {
     code: 'business_value',
     severity: isBeyond(alarm) ? 'critical' : 'warning',
-    message: `${name} is ${figure(mean)} ${unit} a prediction over ${earned.rows} matured outcomes, the limit is ${limit} ${unit}`,
+    message: `${name} ${figure(mean)} ${unit} per prediction over ${earned.rows} matured outcomes, limit ${limit} ${unit}`,
     values: { mean, limit, rows: earned.rows },
   }
 }

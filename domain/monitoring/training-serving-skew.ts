@@ -1,24 +1,23 @@
 /**
- * Train/serve skew: the rows that were served, sent again through the path that training uses. Every difference is a
- * bug in one of the two, and no metric would name it: the model is simply asked something else than it was taught.
+ * Finds training–serving skew: replays served rows through the training path. Every difference is a defect in one of the two paths,
+ * which no metric would name.
  */
-
 export type SkewValue = number | string | null
 
 export interface ReplayedRow {
   predictionId: string
-  /** Features, or the score under the name `score`, as serving saw and answered them. */
+  /** The features, and the prediction under the name `score`, as served. */
   served: Record<string, SkewValue>
-  /** The same by the training path; null when the row could not be replayed. */
+  /** The same from the training path; null when the row could not be replayed. */
   replayed: Record<string, SkewValue> | null
 }
 
 export interface SkewColumn {
   name: string
   mismatches: number
-  /** The largest difference of two numbers; null when none was compared. */
+  /** The largest difference of two numbers; null without a comparison. */
   maxDifference: number | null
-  /** One prediction to look at. */
+  /** The id of one differing prediction. */
   example: string
 }
 
@@ -33,7 +32,7 @@ export interface SkewReport {
   columns: SkewColumn[]
 }
 
-/** Numbers differ when |Δ| > 1e-6·max(1, |x|); anything else, a column on one side only included, when not the same. */
+/** Numbers differ when |Δ| > tolerance·max(1, |x|); other values, including a column on one side only, when not equal. */
 export function findSkew(rows: readonly ReplayedRow[], tolerance = 1e-6): SkewReport {
   const columns = new Map<string, SkewColumn>()
   let [compared, mismatchedRows] = [0, 0]

@@ -60,7 +60,7 @@ describe('a model file', () => {
     expect(define({}).definition.monitor).toBeUndefined()
     expect(issuesWith({ monitor: { span: '90 min', silent: 'long' } })).toEqual([
       expect.stringMatching(/^monitor\.silent: /),
-      'monitor: spanMs is a number of whole counts of 3600000 ms, not 5400000 ms',
+      'monitor: spanMs is a multiple of countMs (3600000 ms), not 5400000 ms',
     ])
   })
 

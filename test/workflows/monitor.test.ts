@@ -107,7 +107,7 @@ describe('a monitor', () => {
       {
         kind: 'service_errors',
         severity: 'critical',
-        message: `${version}: 30 of 300 answers failed or were none: 10 % > 2 %`,
+        message: `${version}: 30 of 300 requests failed: 10 % > 2 %`,
       },
     ])
     const told = async () => (await windows()).find(({ facts }) => facts['requests'] === 300)

@@ -141,7 +141,7 @@ describe('the drift of a version', () => {
     // What the model answers has moved along with what it is asked.
     const second = await judged(noon + 2 * hour)
     expect(second).toMatchObject({ level: 'alarm', drifted: ['size', 'score'] })
-    expect(second.reasons.join()).toContain('in two windows running')
+    expect(second.reasons.join()).toContain('in two consecutive windows')
     expect(await openAlerts()).toMatchObject([
       { kind: 'drift_alarm', severity: 'critical', evidence: { version, drifted: ['size', 'score'] } },
     ])
@@ -155,7 +155,7 @@ describe('the drift of a version', () => {
     const { level, reasons } = await judged(noon + hour)
     expect({ level, reasons }).toEqual({
       level: 'stable',
-      reasons: ['1 % of the rows have a value of "colour" never seen in training'],
+      reasons: ['1 % of the rows have a value of "colour" unknown in training'],
     })
     expect(await openAlerts()).toMatchObject([{ kind: 'new_category' }])
   })
@@ -287,7 +287,7 @@ describe('the counts', () => {
     await serve(noon, rows(600))
     await writeFeatureCounts(deps.store, { replica: 'old', rows: [wrong] })
     const { reasons } = await judged(noon + hour)
-    expect(reasons).toEqual(['the counts of "size" do not fit the bins of its reference'])
+    expect(reasons).toEqual(['the counts of "size" do not match the bins of its reference'])
   })
 
   it('of classes are counted by the likeliest one', () => {

@@ -78,7 +78,7 @@ describe('the drift of outcomes', () => {
     const warned = await judged({ windowMs: 30 * hour })
     expect(warned).toMatchObject({ level: 'warn', drifted: [] })
     expect(warned.reasons).toEqual([
-      expect.stringMatching(/^the label "label" has moved: PSI 0\.\d+ on 1200/),
+      expect.stringMatching(/^label "label" has drifted: PSI 0\.\d+ on 1200/),
     ])
     expect(await openAlerts()).toMatchObject([{ kind: 'label_drift_warn', severity: 'warning' }])
     // The same window is judged once, whatever comes later.

@@ -79,7 +79,7 @@ describe('quality before its outcomes', () => {
     const result = await judged()
     expect(result.status).toBe('lower')
     expect(result.reasons[1]).toMatch(
-      /^auc is estimated at 0\.6\d* on 960 answers without outcomes: it was 0\.8\d* on 960 matured ones, and the answers promise 0\.6\d* instead of 0\.8\d*, which is more than 0\.\d+ less$/,
+      /^estimated auc 0\.6\d* on 960 predictions without outcomes, measured 0\.8\d* on 960 matured ones: expected 0\.6\d* after 0\.8\d*, drop > 0\.\d+$/,
     )
     expect(await openAlerts()).toMatchObject([
       {
@@ -104,7 +104,7 @@ describe('quality before its outcomes', () => {
     await live({ from: 6, to: 0, late: () => (each++ % 4 === 0 ? 24 : undefined) })
     expect(await judged()).toMatchObject({
       status: 'insufficient',
-      reasons: ['960 answers and 0 matured outcomes, 0 of them positive, are too few to estimate from'],
+      reasons: ['too few rows for an estimate: 960 recent and 0 matured predictions, 0 of them positive'],
     })
     expect(await openAlerts()).toEqual([])
   })

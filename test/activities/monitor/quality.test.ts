@@ -77,7 +77,7 @@ describe('the quality of a version in use', () => {
     expect(result).toMatchObject({ level: 'lost' })
     expect(result?.reasons).toEqual([
       expect.stringMatching(
-        /^auc on 960 matured outcomes is 0\.6\d*, it was 0\.83: worse by more than 0\.005$/,
+        /^auc 0\.6\d* on 960 matured outcomes, 0\.83 at evaluation: worse by more than 0\.005$/,
       ),
     ])
     expect(await openAlerts()).toMatchObject([{ kind: 'quality_lost', severity: 'critical' }])
@@ -104,14 +104,14 @@ describe('the quality of a version in use', () => {
     expect(await judged()).toMatchObject({
       level: 'insufficient',
       value: null,
-      reasons: ['25 % of 960 predictions have an outcome, 80 % are needed'],
+      reasons: ['25 % of 960 predictions have an outcome, 80 % are required'],
     })
     expect(await judged({ windowMs: hour })).toBeUndefined()
     expect(await openAlerts()).toEqual([])
     await deps.store.query(sql`delete from predictions where model = ${model}`)
     await live({ from: 3, to: 0, as: () => true })
     expect((await judged({ windowMs: 12 * hour }))?.reasons).toEqual([
-      '0 negatives in the test set, at least 30 are needed',
+      '0 negatives in the test set, at least 30 required',
     ])
   })
 

@@ -182,7 +182,7 @@ describe('a retraining on real flights', { timeout: 120_000 }, () => {
     ])
     const outcome = await retrain()
     expect(outcome).toMatchObject({ outcome: 'not_better' })
-    expect(outcome.message).toContain('"delay" alone separates the classes')
+    expect(outcome.message).toContain('"delay" alone has AUC')
     expect(await openAlerts()).toMatchObject([{ kind: 'not_better' }])
   })
 })

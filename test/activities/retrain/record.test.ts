@@ -76,7 +76,7 @@ describe('a request that the machine makes', () => {
     expect(row?.outcome).toBeUndefined()
   })
 
-  it('waits twice as long after a training that brought nothing better, and a week after three', async () => {
+  it('waits twice as long after a training without a better version, and a week after three', async () => {
     await past(30, 'not_better')
     expect((await ask('drift')).throttled).toMatch(/less than 48 h ago, after 1 in a row/)
     await past(200, 'not_better')
@@ -100,7 +100,7 @@ describe('a request that the machine makes', () => {
     for (const hours of [160, 120, 80]) await past(hours, 'released')
     await past(30, 'released')
     const { throttled, row } = await ask('quality')
-    expect(throttled).toContain('4 trainings started in the last seven days, 4 are the limit')
+    expect(throttled).toContain('4 trainings started in the last seven days, limit 4')
     expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
   })
 
@@ -111,7 +111,7 @@ describe('a request that the machine makes', () => {
     expect((await ask('drift', { dedupeKey: 'drift/window-8' })).throttled).toBeUndefined()
   })
 
-  it('waits for a tenth of new rows after a training that brought nothing better', async () => {
+  it('waits for a tenth of new rows after a training without a better version', async () => {
     await past(200, 'not_better')
     await deps.store.query(sql`update snapshots set rows = 20 where model = ${model}`)
     const ids = [randomUUID(), randomUUID(), randomUUID()].map((id) => `${id.slice(0, -4)}0000`)

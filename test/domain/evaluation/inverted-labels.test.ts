@@ -14,7 +14,7 @@ it('a champion that ranks worse than chance gives flipped labels away', () => {
   const [reason] = reversedReasons({ y, champion: scores(-1) }, { task: 'binary' })
   expect(reason).toMatchObject({
     code: 'labels_reversed',
-    message: expect.stringContaining('the wrong way round') as unknown,
+    message: expect.stringContaining('labels may be inverted') as unknown,
   })
 })
 

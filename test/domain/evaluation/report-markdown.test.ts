@@ -35,8 +35,8 @@ describe("the gate's report in Markdown", () => {
 
   it('says the verdict, the reasons and what to look at', () => {
     expect(page).toContain('# m: m\\_v1.1.0 is not better')
-    expect(page).toContain('It stops here.')
-    expect(page).toContain('the slice "none" has no row')
+    expect(page).toContain('It is not released.')
+    expect(page).toContain('slice "none" has no rows')
     expect(page).toContain('(`test_set_worn`)')
     expect(page).toContain('1,200 test rows')
   })
@@ -64,11 +64,11 @@ describe("the gate's report in Markdown", () => {
 
   it('of an empty test set and of a first version can be read as well', () => {
     const empty = judgeGate({ y: [], challenger: [], champion: null }, policy)
-    expect(gateMarkdown(empty, { model: 'm', challenger: 'x' })).toContain('too little evidence')
+    expect(gateMarkdown(empty, { model: 'm', challenger: 'x' })).toContain('not evaluated: too few rows')
     const first = judgeGate(
       { y, challenger: guess(0.9), champion: null },
       { ...policy, floors: { auc: 0.5 }, calibration: 'off' },
     )
-    expect(gateMarkdown(first, { model: 'm', challenger: 'x' })).toContain('It may go on to its release.')
+    expect(gateMarkdown(first, { model: 'm', challenger: 'x' })).toContain('It may be released.')
   })
 })

@@ -101,7 +101,7 @@ describe('drift', () => {
     const report = judge([reference], second, first)
     expect(report.level).toBe('alarm')
     expect(report.reasons[0]).toMatchObject({ code: 'feature_drift_alarm' })
-    expect(report.reasons[0]!.message).toContain('two windows running')
+    expect(report.reasons[0]!.message).toContain('two consecutive windows')
   })
 
   it('is neither hidden nor made by an outlier of 1e9', () => {

@@ -120,7 +120,7 @@ describe('a request', () => {
     expect(decide('drift', [...four.slice(0, 3), past(8 * day, 'released')])).toEqual(['start', 'clear'])
   })
 
-  it('comes less and less often after trainings that brought nothing better', () => {
+  it('comes less and less often after trainings without a better version', () => {
     const rejected = (count: number, agoMs: number) =>
       Array.from({ length: count }, (_, i) => past(agoMs + i * day, 'not_better', 'drift'))
     expect(decide('drift', rejected(1, 2 * day - 1))).toEqual(['skip', 'cool_down'])

@@ -36,57 +36,57 @@ describe('a window of serving', () => {
     [
       'failed more than once in a hundred',
       { errors: 5 },
-      'warning errors: 11 of 1000 answers failed or were none: 1.1 % > 1 %',
+      'warning errors: 11 of 1000 requests failed: 1.1 % > 1 %',
     ],
     [
       'failed more than twice in a hundred',
       { invalid: 17 },
-      'critical errors: 21 of 1000 answers failed or were none: 2.1 % > 2 %',
+      'critical errors: 21 of 1000 requests failed: 2.1 % > 2 %',
     ],
     [
       'was slow',
       { latencyUs: { p50: 1, p95: 200_100, p99: 300_000 } },
-      'warning latency: 95 % of the answers took up to 200.1 ms > 200 ms',
+      'warning latency: latency p95 200.1 ms > 200 ms',
     ],
     [
       'was asked without a value',
       { missing: { age: { share: 0.06, reference: 0.01, rows: 200 } } },
-      'warning missing: features come without a value: age in 6 % (1 % in training)',
+      'warning missing: missing feature values: age in 6 % (1 % in training)',
     ],
     [
       'was asked what no model file allows',
       { outside: { age: { share: 0.051, rows: 200 }, size: { share: 1, rows: 199 } } },
-      'warning outside: features lie outside the limits of the model file: age in 5.1 % > 5 %',
+      'warning outside: features outside the limits of the model file: age in 5.1 % > 5 %',
     ],
     [
       'took too much memory',
       { resources: { rssMb: 512.5, cpuShare: 0.9, loopDelayMs: 250 } },
-      'warning resources: a replica needs more than it should: 512.5 MB of memory > 512 MB',
+      'warning resources: a replica exceeds its limits: 512.5 MB of memory > 512 MB',
     ],
     [
       'took a core, and kept requests waiting',
       { resources: { rssMb: 512, cpuShare: 0.95, loopDelayMs: 251 } },
-      'warning resources: a replica needs more than it should: 95 % of a core > 90 %, requests wait 251 ms for their turn > 250 ms',
+      'warning resources: a replica exceeds its limits: 95 % of a core > 90 %, event loop delay 251 ms > 250 ms',
     ],
     [
       'was asked by nobody',
       { requests: 0, requestAgeMs: 24 * hour },
-      'warning silent: nobody has asked it for 24 h',
+      'warning silent: no request for 24 h',
     ],
     [
       'was never asked',
       { requests: 0, requestAgeMs: null, outcomeAgeMs: null },
-      'warning silent: nobody has ever asked it, and it has been champion for 100 h',
+      'warning silent: no request since it became champion 100 h ago',
     ],
     [
       'is told no outcomes any more',
       { outcomeAgeMs: 48 * hour },
-      'critical outcomes: no outcome has come for 48 h, though predictions go on: its quality is not known',
+      'critical outcomes: no outcome for 48 h while predictions continue: the quality is unknown',
     ],
     [
       'is served by nobody',
       { replicas: 0 },
-      'critical replicas: no replica has renewed its lease: either nobody serves, or nobody reaches Postgres',
+      'critical replicas: no replica holds a lease: all replicas are down or cannot reach Postgres',
     ],
   ])('that %s is told', (_name, change, message) => expect(told(change)).toEqual([message]))
 
@@ -105,7 +105,7 @@ describe('a window of serving', () => {
     })
     const dear = judgeService(healthy, limits, { ...cost, perDay: 239 })
     expect(dear.findings.map(({ message }) => message)).toEqual([
-      '1000 predictions cost 10 €, which is 240 € a day > 239 €',
+      '1000 predictions cost 10 €: 240 € a day > 239 €',
     ])
   })
 
@@ -126,7 +126,7 @@ describe('a window of serving', () => {
   it('misses no outcomes that never came, nor while nobody asks', () => {
     expect(told({ outcomeAgeMs: null })).toEqual([])
     expect(told({ outcomeAgeMs: 50 * hour, requestAgeMs: 50 * hour, requests: 0 })).toEqual([
-      'warning silent: nobody has asked it for 50 h',
+      'warning silent: no request for 50 h',
     ])
   })
 })
@@ -140,7 +140,7 @@ describe('a policy of watching', () => {
   it.each<[string, object, object]>([
     ['everyMs is a whole number from 1, not 0', { everyMs: 0 }, {}],
     ['settleMs is a whole number from 0, not -1', { settleMs: -1 }, {}],
-    ['spanMs is a number of whole counts of 3600000 ms, not 5400000 ms', { spanMs: 1.5 * hour }, {}],
+    ['spanMs is a multiple of countMs (3600000 ms), not 5400000 ms', { spanMs: 1.5 * hour }, {}],
     ['service.silentMs is a whole number from 1, not NaN', {}, { silentMs: NaN }],
     ['service.errorWarn is above 0 and at most 1, not 2', {}, { errorWarn: 2, errorAlarm: 1 }],
     ['service.errorAlarm is not below errorWarn', {}, { errorAlarm: 0.005 }],
@@ -156,7 +156,7 @@ describe('a policy of watching', () => {
       {},
     ],
     [
-      'business.alarm is not reached before business.warn',
+      'business.warn must be reached before business.alarm',
       { business: { name: 'saved', unit: '$', perPrediction: '1', warn: 1, alarm: 2 } },
       {},
     ],

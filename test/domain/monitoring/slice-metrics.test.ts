@@ -49,7 +49,7 @@ describe('the parts of a window', () => {
     expect(report.slices.map(({ level }) => level)).toEqual(['held', 'lost', 'insufficient'])
     const [lost] = report.findings.filter(({ code }) => code === 'quality_slice')
     expect(lost?.message).toBe(
-      'worse by more than 0.02 on a part of the rows: evening: accuracy on 1000 rows is 0.667, it was 0.8',
+      'slices worse by more than 0.02: evening: accuracy 0.667 on 1000 rows, 0.8 at evaluation',
     )
     // 75 % is worse by more than the limit, and on a thousand rows not certain of it once corrected: 0.8 − 0.02 − 2.2 σ.
     expect(judgeBreakdown(evidence({ wrong: 4 }), policy).slices[1]).toMatchObject({ value: 0.75 })

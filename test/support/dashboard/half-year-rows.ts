@@ -252,7 +252,7 @@ async function writeRecords(
     'drift',
     'warning',
     'drift_alarm',
-    'The feature "hour" has moved: PSI 0.31 in two windows running',
+    'The feature "hour" has drifted: PSI 0.31 in two consecutive windows',
   )
   await alert(
     'quality',

@@ -105,7 +105,7 @@ async function expectRefused(
 describe('of a table', () => {
   const q = 'quarantined' as const
   it.each<[string, string[], RetrainOutcome['outcome'], RegExp]>([
-    ['flipped labels', ['update roses set blooms = not blooms'], 'not_better', /labels may be flipped/],
+    ['flipped labels', ['update roses set blooms = not blooms'], 'not_better', /labels may be inverted/],
     [
       'labels flipped in the rows of the training alone',
       [`update roses set blooms = not blooms where planted_at < timestamptz '${exampleDay(24)}'`],
@@ -117,7 +117,7 @@ describe('of a table', () => {
       'a leak',
       ['update roses set size = case when blooms then 5 else 4 end + random() * 0.5'],
       'not_better',
-      /"size" alone separates the classes/,
+      /"size" alone has AUC/,
     ],
     ['no rows', ['delete from roses'], 'failed', /no train rows/],
     [
