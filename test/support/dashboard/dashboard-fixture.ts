@@ -15,6 +15,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Role } from '../../../domain/roles.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
+import type { Store } from '../../../store/postgres.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { releaseWorkflowId, releaseIdOf } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
@@ -22,7 +23,7 @@ import { waitUntil } from '../serving/api-process.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { seedHalfYear, seededPaths } from './half-year-rows.ts'
+import { seedHalfYear } from './half-year-rows.ts'
 
 /** Sets `window.hurt` when a page runs it as markup. */
 export const hostileMarkup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
@@ -80,36 +81,8 @@ export async function openDashboard(
   const champion = await registry.register()
   await seatChampion(store, model, champion)
   const candidate = await registry.register(champion)
-  const report = gateReport(hostile)
-  await describe(core, { model, version: champion, report: { ...report, metrics: [], slices: [] }, hostile })
-  await describe(core, { model, version: candidate, against: champion, report, hostile })
-  await upsertAlert(store, {
-    dedupeKey: 'dashboard',
-    model,
-    severity: 'warning',
-    kind: 'drift_warn',
-    message: `Input drift (warning): hour. ${hostile}`,
-  })
-  await store.query(sql`
-    insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
-    values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
-      ${`Better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
-  await seedHalfYear(store, { model, champion, hostile })
-  const people = {
-    anna: 'approver',
-    ben: 'approver',
-    vera: 'viewer',
-    olga: 'operator',
-    root: 'admin',
-  } as const
-  const keys = Object.fromEntries(
-    await Promise.all(
-      Object.entries(people).map(async ([name, role]: [string, Role]) => [
-        name,
-        (await insertKey(store, { name, role })).key,
-      ]),
-    ),
-  ) as DashboardFixture['keys']
+  await seedRows(core, { model, champion, candidate, hostile })
+  const keys = await insertKeys(store)
   const server = await startServer(
     { ...config, api: { ...config.api, host: '127.0.0.1', port: 0, publicPredictions: true } },
     pino({ level: 'silent' }),
@@ -140,29 +113,7 @@ export async function openDashboard(
     startTraffic() {
       calling ??= ask(`${url}/v1/models/${model}/predict`, stopping.signal)
     },
-    pathsOfPages: (release) => ({
-      '/': '/',
-      '/releases': '/releases',
-      '/releases/:id': `/releases/${release}`,
-      ...seededPaths({ model, champion, other: candidate }),
-      '/releases/:id/simulation': `/releases/${release}/simulation`,
-      '/retrainings': '/retrainings',
-      '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
-      '/models': '/models',
-      '/models/:name': `/models/${model}`,
-      '/models/:name/features': `/models/${model}/features`,
-      '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
-      '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
-      '/versions': `/versions?model=${model}`,
-      '/compare': `/compare?one=${champion}&other=${candidate}`,
-      '/data': '/data',
-      '/data/:digest': `/data/snapshot-${model}`,
-      '/alerts': '/alerts',
-      '/runbooks/:page': '/runbooks/drift-warn',
-      '/drills': '/drills',
-      '/audit': '/audit',
-      '/audit/verification': '/audit/verification',
-    }),
+    pathsOfPages: (release) => pathsOf({ model, champion, candidate, release }),
     async close() {
       stopping.abort()
       await calling
@@ -171,6 +122,77 @@ export async function openDashboard(
     },
   }
 }
+
+async function seedRows(
+  core: Core,
+  {
+    model,
+    champion,
+    candidate,
+    hostile,
+  }: { model: string; champion: string; candidate: string; hostile: string },
+): Promise<void> {
+  const { store } = core
+  const report = gateReport(hostile)
+  await describe(core, { model, version: champion, report: { ...report, metrics: [], slices: [] }, hostile })
+  await describe(core, { model, version: candidate, against: champion, report, hostile })
+  await upsertAlert(store, {
+    dedupeKey: 'dashboard',
+    model,
+    severity: 'warning',
+    kind: 'drift_warn',
+    message: `Input drift (warning): hour. ${hostile}`,
+  })
+  await store.query(sql`
+    insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
+    values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
+      ${`Better than its champion. ${hostile}`}, ${`snapshot-${model}`}, ${candidate}, now() - interval '1 hour', now())`)
+  await seedHalfYear(store, { model, champion, hostile })
+}
+
+async function insertKeys(store: Store): Promise<DashboardFixture['keys']> {
+  const roles: Record<string, Role> = {
+    anna: 'approver',
+    ben: 'approver',
+    vera: 'viewer',
+    olga: 'operator',
+    root: 'admin',
+  }
+  const keys = Object.entries(roles).map(async ([name, role]) => [
+    name,
+    (await insertKey(store, { name, role })).key,
+  ])
+  return Object.fromEntries(await Promise.all(keys)) as DashboardFixture['keys']
+}
+
+/** The path of each page, by its declared path. */
+const pathsOf = ({
+  model,
+  champion,
+  candidate,
+  release,
+}: Record<'model' | 'champion' | 'candidate' | 'release', string>) => ({
+  '/': '/',
+  '/releases': '/releases',
+  '/releases/:id': `/releases/${release}`,
+  '/releases/:id/simulation': `/releases/${release}/simulation`,
+  '/retrainings': '/retrainings',
+  '/retrainings/:id': `/retrainings/${encodeURIComponent(`retrain/${model}/1`)}`,
+  '/models': '/models',
+  '/models/:name': `/models/${model}`,
+  '/models/:name/features': `/models/${model}/features`,
+  '/models/:name/versions/:version': `/models/${model}/versions/${candidate}`,
+  '/models/:name/versions/:version/card': `/models/${model}/versions/${candidate}/card`,
+  '/versions': `/versions?model=${model}`,
+  '/compare': `/compare?one=${champion}&other=${candidate}`,
+  '/data': '/data',
+  '/data/:digest': `/data/snapshot-${model}`,
+  '/alerts': '/alerts',
+  '/runbooks/:page': '/runbooks/drift-warn',
+  '/drills': '/drills',
+  '/audit': '/audit',
+  '/audit/verification': '/audit/verification',
+})
 
 async function ask(address: string, signal: AbortSignal): Promise<void> {
   for (let caller = 0; !signal.aborted; caller++) {

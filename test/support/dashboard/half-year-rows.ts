@@ -28,35 +28,6 @@ const hourMs = 3_600_000
 const weekMs = 7 * 24 * hourMs
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** The paths of the seeded pages, by their declared paths. */
-export function seededPaths({
-  model,
-  champion,
-  other,
-}: {
-  model: string
-  champion: string
-  other: string
-}): Record<string, string> {
-  const version = `/models/${model}/versions/${champion}`
-  return {
-    '/models': '/models',
-    '/models/:name': `/models/${model}?at=2099-01-01`,
-    '/models/:name/features': `/models/${model}/features`,
-    '/models/:name/versions/:version': version,
-    '/models/:name/versions/:version/card': `${version}/card`,
-    '/versions': '/versions',
-    '/compare': `/compare?one=${champion}&other=${other}`,
-    '/data': '/data',
-    '/data/:digest': `/data/snapshot-${model}`,
-    '/alerts': '/alerts',
-    '/runbooks/:page': '/runbooks/quality-lost',
-    '/drills': '/drills',
-    '/audit': '/audit',
-    '/audit/verification': '/audit/verification',
-  }
-}
-
 export async function seedHalfYear(
   store: Store,
   { model, champion, hostile = '', nowMs = Date.now() }: SeededModel,

@@ -23,7 +23,7 @@ export const verificationPage = definePage<Verification>({
       report,
       issues,
       tookMs: performance.now() - fromMs,
-      signedUpTo: last === undefined ? undefined : last.seq,
+      signedUpTo: last?.seq,
     }
   },
   title: () => 'Audit verification',

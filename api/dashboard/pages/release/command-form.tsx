@@ -69,7 +69,7 @@ export const CommandForm = ({
   const isRequester =
     state.requestedByKey === undefined ? state.requestedBy === actor.name : state.requestedByKey === actor.id
   const shown = isRequester ? commands.filter((name) => name !== 'approve') : commands
-  const usual = shown.filter((name) => name !== 'promoteNow')
+  const regular = shown.filter((name) => name !== 'promoteNow')
   return (
     <section class="card" aria-labelledby="decide-heading" id="decide">
       <h2 id="decide-heading">Decide</h2>
@@ -97,7 +97,7 @@ export const CommandForm = ({
           Logged with your name. Applies to {state.version} as shown.
         </p>
         <div class="actions">
-          {usual.map((name) => (
+          {regular.map((name) => (
             <CommandButton name={name} />
           ))}
         </div>

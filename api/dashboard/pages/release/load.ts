@@ -43,8 +43,8 @@ export interface ReleaseSubject {
   nowMs: number
 }
 
-const mostVerdicts = 150
-const mostCommands = 50
+const maxVerdicts = 150
+const maxCommands = 50
 const spanMs = 600_000
 
 /** Throws `release_not_found`, and `forbidden` for a key that may not see the model. */
@@ -55,8 +55,8 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
   const [candidate, verdicts, commands, arms, watches, drift, champion, routing, followers, flag, traffic] =
     await Promise.all([
       findCandidate(store, version),
-      sampleVerdicts(store, { release: id, most: mostVerdicts }),
-      recentCommands(store, { release: id, limit: mostCommands }),
+      sampleVerdicts(store, { release: id, most: maxVerdicts }),
+      recentCommands(store, { release: id, limit: maxCommands }),
       sumArms(store, { model, release: id }),
       listWatches(store, id),
       lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),

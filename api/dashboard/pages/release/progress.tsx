@@ -45,7 +45,7 @@ export async function drawProgress(
             fromMs: fromMs!,
             toMs: toMs ?? null,
             shareBp: stage === 'shadow' ? 0 : shareBp,
-            verdict: verdict === undefined ? undefined : verdict.kind,
+            verdict: verdict?.kind,
           })),
           harm: named.flatMap(({ atMs, verdict: { statistics } }) => {
             const excess = statistics['excessBad']

@@ -5,7 +5,7 @@ import type { StoredValidation } from '../../../../store/dashboard/data-lists.ts
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import { maxResults, reportOf } from '../../components/validation-report.ts'
-import { plain } from '../../labels.ts'
+import { levelText, plain } from '../../labels.ts'
 
 export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
   pass: 'good',
@@ -28,7 +28,7 @@ export const ValidationSection = ({ validation }: { validation: StoredValidation
     <section class={`card ${verdictToneOf[validation.verdict]}`}>
       <h2>Validation</h2>
       <p>
-        <Badge tone={verdictToneOf[validation.verdict]}>{validation.verdict}</Badge>{' '}
+        <Badge tone={verdictToneOf[validation.verdict]}>{levelText(validation.verdict)}</Badge>{' '}
         {words[validation.verdict]}{' '}
         <span class="quiet">
           <Time at={validation.createdAt} /> UTC

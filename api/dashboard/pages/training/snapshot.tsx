@@ -10,7 +10,7 @@ import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { reportOf } from '../../components/validation-report.ts'
-import { shortDigest } from '../../labels.ts'
+import { levelText, shortDigest } from '../../labels.ts'
 import { ColumnSummaries } from './data-columns.tsx'
 import { ValidationSection, verdictToneOf } from './data-validation.tsx'
 
@@ -92,7 +92,7 @@ export const snapshotPage = definePage<SnapshotPage>({
                 { head: 'Time (UTC)', names: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
                 {
                   head: 'Verdict',
-                  cell: ({ verdict }) => <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>,
+                  cell: ({ verdict }) => <Badge tone={verdictToneOf[verdict]}>{levelText(verdict)}</Badge>,
                 },
               ]}
             />

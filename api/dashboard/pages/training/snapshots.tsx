@@ -6,7 +6,7 @@ import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
-import { shortDigest } from '../../labels.ts'
+import { levelText, shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
 import { cursorTime } from '../../components/cursor-time.ts'
@@ -104,7 +104,7 @@ const columns: TableColumn<SnapshotLine>[] = [
       verdict === undefined ? (
         <span class="quiet">—</span>
       ) : (
-        <Badge tone={verdictToneOf[verdict]}>{verdict}</Badge>
+        <Badge tone={verdictToneOf[verdict]}>{levelText(verdict)}</Badge>
       ),
   },
   {
