@@ -60,6 +60,10 @@ export const plain = (word: string): string => word.replaceAll('_', ' ')
 /** An identifier at the start of a line: `quality_lost` → `Quality lost`. */
 export const sentenceCase = (word: string): string => `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`
 
+export const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
+
+export const severityTones = { critical: 'bad', warning: 'warn', info: 'info' } as const
+
 /** The level of drift or of a validation as a word: `warn` → `warning`. */
 export const levelText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))
 

@@ -54,7 +54,7 @@ export const formRegistry: readonly FormEntry[] = [
     // Each command has its own roles; see the reducer of a release.
     allow: ['operator', 'approver', 'admin'],
     summary: 'Send a command to a release, with a reason.',
-    find: async () => (await import('./pages/release/command.tsx')).say,
+    find: async () => (await import('./pages/release/command.tsx')).submitReleaseCommand,
   },
   {
     path: '/sign-in',

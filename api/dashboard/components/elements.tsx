@@ -176,6 +176,34 @@ export const Live = ({
 /** A chart drawn by this process, with its title and description inside; never a text from outside. */
 export const Chart = ({ svg }: { svg: string }): PageElement => <figure class="chart">{raw(svg)}</figure>
 
+/** A labelled text field of a filter. */
+export const TextField = ({
+  name,
+  label,
+  value = '',
+  hint,
+  required,
+}: {
+  name: string
+  label: string
+  value?: string | undefined
+  hint: string
+  required?: boolean
+}): PageElement => (
+  <div>
+    <label for={name}>{label}</label>
+    <input
+      id={name}
+      name={name}
+      value={value}
+      placeholder={hint}
+      maxlength={200}
+      required={required}
+      autocomplete="off"
+    />
+  </div>
+)
+
 /** Links to the previous and the next page of a numbered list. */
 export const Pager = ({
   page,

@@ -163,9 +163,9 @@ describe('an approver', () => {
       // Ben has typed a reason meanwhile: his page shows the change and keeps his text.
       await ben.page.getByText('This release has changed').waitFor({ timeout: stepTimeoutMs })
       await ben.page.getByRole('button', { name: 'Approve' }).click()
-      await ben.page.getByRole('heading', { name: 'The page was out of date' }).waitFor()
+      await ben.page.getByRole('heading', { name: 'Page out of date' }).waitFor()
       expect(await ben.page.locator('main').innerText()).toContain(
-        'The stage of the release was awaiting approval and is canary, stage 1 now.',
+        'Stage: awaiting approval → canary, stage 1',
       )
       expect(await accessibilityIssues(ben.page)).toEqual([])
       expect(await said('ben')).toBe(0)
@@ -200,7 +200,7 @@ describe('an approver', () => {
       await page.getByRole('button', { name: 'Resume' }).waitFor({ timeout: stepTimeoutMs })
 
       await other.page.getByRole('button', { name: 'Pause' }).click()
-      await other.page.getByRole('heading', { name: 'The release has refused this' }).waitFor()
+      await other.page.getByRole('heading', { name: 'Action not allowed' }).waitFor()
       expect(await other.page.locator('main').innerText()).toContain('already paused by anna')
       await other.close()
 

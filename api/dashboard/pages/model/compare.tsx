@@ -4,7 +4,8 @@ import { compareVersions, type VersionComparison } from '../../../../domain/regi
 import { comparedOf } from '../../../services/version-diff.ts'
 import { resolveVersion } from '../../../services/resolve-version.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
-import { definePage, type PageElement } from '../../page.ts'
+import { definePage } from '../../page.ts'
+import { TextField } from '../../components/elements.tsx'
 import { ComparedFields } from './compare-fields.tsx'
 
 const name = z.string().min(1).max(200)
@@ -43,36 +44,11 @@ export const comparePage = definePage<Compared, z.infer<typeof query>>({
       </p>
       <h1>Compare two versions</h1>
       <form class="filter" method="get" action="/compare" role="search" aria-label="Two versions">
-        <Field id="one" label="A" value={one} hint="iris@champion" />
-        <Field id="other" label="B" value={other} hint="iris_v1.2.0" />
+        <TextField name="one" label="A" value={one} hint="iris@champion" required />
+        <TextField name="other" label="B" value={other} hint="iris_v1.2.0" required />
         <button class="second">Compare</button>
       </form>
       {comparison !== undefined && <ComparedFields {...comparison} models={models} />}
     </>
   ),
 })
-
-const Field = ({
-  id,
-  label,
-  value,
-  hint,
-}: {
-  id: string
-  label: string
-  value: string | undefined
-  hint: string
-}): PageElement => (
-  <div>
-    <label for={id}>{label}</label>
-    <input
-      id={id}
-      name={id}
-      value={value ?? ''}
-      placeholder={hint}
-      maxlength={200}
-      required
-      autocomplete="off"
-    />
-  </div>
-)

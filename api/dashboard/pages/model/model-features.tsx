@@ -10,8 +10,8 @@ import { getVersion } from '../../../../store/registry/versions.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
-import { Badge, type Tone } from '../../components/elements.tsx'
-import { levelText } from '../../labels.ts'
+import { Badge } from '../../components/elements.tsx'
+import { levelText, levelTones } from '../../labels.ts'
 
 /** With more features the page shows those with the highest PSI. */
 const maxFeatures = 24
@@ -114,14 +114,12 @@ export const featuresPage = definePage<Features>({
   ),
 })
 
-const tones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
-
 const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => (
   <section class="card">
     <h2>
       {name}{' '}
       {level !== undefined && (
-        <Badge tone={tones[level] ?? 'quiet'}>
+        <Badge tone={levelTones[level] ?? 'quiet'}>
           {levelText(level)}
           {psi !== null && ` · PSI ${psiText(psi)}`}
         </Badge>

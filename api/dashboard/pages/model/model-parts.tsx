@@ -7,7 +7,7 @@ import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, numberText, DataTable, Time, type Tone } from '../../components/elements.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
-import { levelText, metricName } from '../../labels.ts'
+import { levelText, levelTones, metricName } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]
@@ -70,8 +70,6 @@ const Until = ({ at, weekly }: { at: string; weekly: boolean }): PageElement =>
   ) : (
     <Time at={at} />
   )
-
-const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 
 export const DriftSection = ({
   drift,

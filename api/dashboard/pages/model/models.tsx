@@ -5,8 +5,8 @@ import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Age, Badge, Since, DataTable } from '../../components/elements.tsx'
-import { plain } from '../../labels.ts'
+import { Age, DataTable, Since } from '../../components/elements.tsx'
+import { RetrainingOutcome } from '../training/retrainings.tsx'
 
 const rowsAPage = 50
 
@@ -80,7 +80,10 @@ export const modelsPage = definePage<Models, z.infer<typeof query>>({
               numeric: true,
               cell: ({ latest }) => <Ago at={latest?.createdAt} nowMs={nowMs} />,
             },
-            { head: 'Last retraining', cell: ({ retrained }) => <Outcome retrained={retrained} /> },
+            {
+              head: 'Last retraining',
+              cell: ({ retrained }) => (retrained === undefined ? '—' : <RetrainingOutcome {...retrained} />),
+            },
             {
               head: 'Started',
               numeric: true,
@@ -103,22 +106,6 @@ const Ago = ({ at, nowMs }: { at: string | undefined; nowMs: number }) => (
     {at !== undefined && ' ago'}
   </span>
 )
-
-const Outcome = ({ retrained }: { retrained: ModelListItem['retrained'] | undefined }) => {
-  if (retrained === undefined) return <span class="quiet">—</span>
-  const { outcome } = retrained
-  if (outcome === undefined) return <Badge tone="info">running</Badge>
-  return <Badge tone={outcomeTones[outcome] ?? 'quiet'}>{plain(outcome)}</Badge>
-}
-
-const outcomeTones: Readonly<Record<string, 'good' | 'bad' | 'warn' | 'quiet'>> = {
-  released: 'good',
-  registered: 'good',
-  not_better: 'warn',
-  insufficient: 'warn',
-  quarantined: 'bad',
-  failed: 'bad',
-}
 
 /** `flight-delay_v1.2.0` → `v1.2.0`, beside the name of the model. */
 const shortVersion = (version: string) => <span title={version}>{version.replace(/^.*_v/, 'v')}</span>

@@ -1,6 +1,7 @@
 /** Renders the search form of the versions page. */
 import { versionStatuses } from '../../../../domain/registry/version-query.ts'
 import type { PageElement } from '../../page.ts'
+import { TextField } from '../../components/elements.tsx'
 import { versionStatusNames } from '../../../http/version-search.ts'
 
 const orders = [
@@ -15,12 +16,12 @@ const orders = [
 
 export const Search = ({ sent }: { sent: Record<string, string> }): PageElement => (
   <form class="filter" method="get" action="/versions" role="search" aria-label="Versions">
-    <Field name="text" label="Name, actor or reason" sent={sent} hint="ada" />
-    <Field name="model" label="Model" sent={sent} hint="iris" />
-    <Field name="metric" label="Metric" sent={sent} hint="auc>0.7,brier<0.2" />
-    <Field name="since" label="Since" sent={sent} hint="2026-03-01" />
-    <Field name="until" label="Until" sent={sent} hint="2026-04-01" />
-    <Field name="data" label="Data digest" sent={sent} hint="sha256:3f1a…" />
+    <TextField name="text" label="Name, actor or reason" value={sent['text']} hint="ada" />
+    <TextField name="model" label="Model" value={sent['model']} hint="iris" />
+    <TextField name="metric" label="Metric" value={sent['metric']} hint="auc>0.7,brier<0.2" />
+    <TextField name="since" label="Since" value={sent['since']} hint="2026-03-01" />
+    <TextField name="until" label="Until" value={sent['until']} hint="2026-04-01" />
+    <TextField name="data" label="Data digest" value={sent['data']} hint="sha256:3f1a…" />
     <div>
       <label for="status">Status</label>
       <select id="status" name="status">
@@ -44,28 +45,4 @@ export const Search = ({ sent }: { sent: Record<string, string> }): PageElement 
     </div>
     <button class="second">Search</button>
   </form>
-)
-
-const Field = ({
-  name,
-  label,
-  hint,
-  sent,
-}: {
-  name: string
-  label: string
-  hint: string
-  sent: Record<string, string>
-}): PageElement => (
-  <div>
-    <label for={name}>{label}</label>
-    <input
-      id={name}
-      name={name}
-      value={sent[name] ?? ''}
-      placeholder={hint}
-      maxlength={200}
-      autocomplete="off"
-    />
-  </div>
 )

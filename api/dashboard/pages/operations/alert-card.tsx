@@ -3,14 +3,8 @@ import { isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-ki
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { Age, Badge, Time, type Tone } from '../../components/elements.tsx'
-import { sentenceCase } from '../../labels.ts'
-
-export const severityTones: Readonly<Record<Alert['severity'], Tone>> = {
-  critical: 'bad',
-  warning: 'warn',
-  info: 'info',
-}
+import { Age, Badge, Time } from '../../components/elements.tsx'
+import { sentenceCase, severityTones } from '../../labels.ts'
 
 export const RunbookLink = ({ kind }: { kind: string }): PageElement =>
   isAlertKind(kind) ? (
@@ -18,12 +12,6 @@ export const RunbookLink = ({ kind }: { kind: string }): PageElement =>
   ) : (
     <>{sentenceCase(kind)}</>
   )
-
-const cardTones: Readonly<Record<Alert['severity'], string>> = {
-  critical: 'bad',
-  warning: 'warn',
-  info: 'info',
-}
 
 export const AlertCard = ({
   alert,
@@ -37,7 +25,7 @@ export const AlertCard = ({
   const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt } = alert
   const heading = `alert-${id}`
   return (
-    <article class={`card ${cardTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
+    <article class={`card ${severityTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
       <h2 id={heading}>
         <Badge tone={severityTones[severity]}>{severity}</Badge> {sentenceCase(kind)}
         {model !== undefined && (

@@ -8,7 +8,8 @@ import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
-import { AlertCard, RunbookLink, severityTones } from './alert-card.tsx'
+import { severityTones } from '../../labels.ts'
+import { AlertCard, RunbookLink } from './alert-card.tsx'
 
 const maxOpen = 100
 const rowsAPage = 30

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { modelName } from '../../../http/schemas.ts'
 import type { PageElement } from '../../page.ts'
+import { TextField } from '../../components/elements.tsx'
 import { listHref } from '../../components/pager.tsx'
 
 const word = z.string().min(1).max(200)
@@ -51,17 +52,7 @@ export const Detail = ({ detail }: { detail: AuditRow['detail'] }): PageElement 
 export const AuditFilterForm = ({ query }: { query: AuditQuery }): PageElement => (
   <form class="filter" method="get" action="/audit" role="search" aria-label="Audit">
     {(['actor', 'action', 'subject', 'model'] as const).map((name) => (
-      <div>
-        <label for={name}>{labels[name]}</label>
-        <input
-          id={name}
-          name={name}
-          value={query[name] ?? ''}
-          placeholder={hints[name]}
-          maxlength={200}
-          autocomplete="off"
-        />
-      </div>
+      <TextField name={name} label={labels[name]} value={query[name]} hint={hints[name]} />
     ))}
     <button class="second">Filter</button>
   </form>

@@ -5,7 +5,7 @@ import type { Release } from '../../../../store/release/releases.ts'
 import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
 import type { PageElement } from '../../page.ts'
 import { Age, Badge, DataTable } from '../../components/elements.tsx'
-import { needsCommand, readable, stageText, stageTone } from '../../labels.ts'
+import { needsCommand, readable, severityTones, stageText, stageTone } from '../../labels.ts'
 
 const maxAlerts = 20
 
@@ -51,11 +51,7 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
         { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
         {
           head: 'Severity',
-          cell: ({ severity }) => (
-            <Badge tone={severity === 'critical' ? 'bad' : severity === 'warning' ? 'warn' : 'info'}>
-              {severity}
-            </Badge>
-          ),
+          cell: ({ severity }) => <Badge tone={severityTones[severity]}>{severity}</Badge>,
         },
         { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '–'}</span> },
         { head: 'Alert', cell: ({ message }) => message },

@@ -6,7 +6,7 @@ import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, numberText } from '../../components/elements.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { metricName, plain, stageText, stageTone } from '../../labels.ts'
+import { levelText, levelTones, metricName, stageText, stageTone } from '../../labels.ts'
 
 /** The traffic of the last 10 minutes, in parts of 30 s. */
 export const trafficParts = 20
@@ -94,10 +94,9 @@ const intervalText = ([low, high]: [number, number]): string =>
 export const DriftCell = ({ drift }: OverviewRow): PageElement => {
   if (drift === undefined) return <span class="quiet">No data yet</span>
   const { level, worst } = drift
-  const tone = level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
   return (
-    <Badge tone={tone}>
-      {plain(level)}
+    <Badge tone={levelTones[level] ?? 'quiet'}>
+      {levelText(level)}
       {(level === 'alarm' || level === 'warn') && worst !== undefined ? `: ${worst}` : ''}
     </Badge>
   )

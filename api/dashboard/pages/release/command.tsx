@@ -1,6 +1,6 @@
 /**
- * Takes what a person says to a release on its page. Before it is said, what the page showed is compared with what is so now: a page
- * that was left open over lunch must not approve what has become of the release meanwhile.
+ * Sends the command of a release page's form. It first compares the state shown on the page with the current one, so that an outdated
+ * page never approves another state.
  */
 import { z } from 'zod'
 import { DomainError, isError } from '../../../../domain/errors.ts'
@@ -25,11 +25,7 @@ import { plain, shortDigest } from '../../labels.ts'
 const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
-  reason: z
-    .string()
-    .trim()
-    .min(1, 'says why: it is kept with your name')
-    .max(2_000, 'has at most 2,000 characters'),
+  reason: z.string().trim().min(1, 'must not be empty').max(2_000, 'must have at most 2,000 characters'),
   once: z.string().regex(/^[\w-]{1,100}$/),
   artifact: digest,
   evaluation: digest,
@@ -40,10 +36,13 @@ const sent = z.object({
 })
 type Sent = z.infer<typeof sent>
 
-/** What says yes to what was shown, or goes on with it. Stopping and taking back are never refused for being late. */
+/** Commands that apply to the shown state alone. Pause, rollback and abort are accepted from an outdated page too. */
 const bound: readonly CommandName[] = ['approve', 'reject', 'resume', 'promoteNow']
 
-export async function say(deps: ApiDeps, ask: RouteRequest<unknown, unknown>): Promise<RouteResponse> {
+export async function submitReleaseCommand(
+  deps: ApiDeps,
+  ask: RouteRequest<unknown, unknown>,
+): Promise<RouteResponse> {
   const actor = ask.actor!
   const id = ask.params['id']!
   const form = parsed(ask.body)
@@ -62,7 +61,7 @@ export async function say(deps: ApiDeps, ask: RouteRequest<unknown, unknown>): P
       once: form.once,
     })
     if ('deferred' in outcome)
-      return await waiting({ actor, state, token: ask.session?.token, word: form.command })
+      return await deferredPage({ actor, state, token: ask.session?.token, word: form.command })
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
@@ -83,24 +82,24 @@ function parsed(body: unknown): Sent {
   const checked = sent.safeParse(body)
   if (checked.success) return checked.data
   const issues = checked.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`)
-  throw new DomainError('invalid_request', `the form is not whole: ${issues.join('; ')}`, { issues })
+  throw new DomainError('invalid_request', `invalid form: ${issues.join('; ')}`, { issues })
 }
 
-/** Each with what was shown and what is so now. */
+/** The differences between the shown state and the current one. */
 async function changesSince({ store }: ApiDeps, state: ReleaseState, form: Sent): Promise<string[]> {
   const [now, champion] = await Promise.all([
     findReleasable(store, state.version),
     findChampion(store, state.model),
   ])
   const shown: [string, string, string][] = [
-    ['The stage of the release', stageName(form), stageName(state)],
-    ['The candidate', form.artifact, now?.artifactDigest ?? state.digests.artifact],
-    ['The evaluation', form.evaluation, now?.evaluationDigest ?? state.digests.evaluation],
-    ['The policy', form.policy, state.digests.policy],
-    ['The champion', form.champion || 'nobody', champion?.version ?? 'nobody'],
+    ['Stage', stageName(form), stageName(state)],
+    ['Candidate', form.artifact, now?.artifactDigest ?? state.digests.artifact],
+    ['Evaluation', form.evaluation, now?.evaluationDigest ?? state.digests.evaluation],
+    ['Policy', form.policy, state.digests.policy],
+    ['Champion', form.champion || '—', champion?.version ?? '—'],
   ]
-  return shown.flatMap(([what, before, after]) =>
-    before === after ? [] : [`${what} was ${readable(before)} and is ${readable(after)} now.`],
+  return shown.flatMap(([name, before, after]) =>
+    before === after ? [] : [`${name}: ${readable(before)} → ${readable(after)}`],
   )
 }
 
@@ -109,26 +108,26 @@ const stageName = (at: { stage: string; stage_index?: string; stageIndex?: numbe
 
 const readable = (value: string): string => (value.startsWith('sha256:') ? shortDigest(value) : value)
 
-interface Told {
+interface CommandResult {
   actor: Actor
   state: ReleaseState
   token: string | undefined
   word: CommandName
 }
 
-/** Temporal is away. The page of the release would look as if nothing had been said. */
-async function waiting({ actor, state, token, word }: Told): Promise<RouteResponse> {
-  const title = 'It is recorded'
+/** Confirms a deferred command, because the release page does not show it before Temporal is back. */
+async function deferredPage({ actor, state, token, word }: CommandResult): Promise<RouteResponse> {
+  const title = 'Queued'
   const children: PageElement = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>
-        Temporal does not answer. “{plain(word)}” is {deferredMessage}. What {state.version} then says to it
-        stands on the page of the release and in the audit.
+        Temporal is unreachable; your action runs when it is back. “{plain(word)}” is {deferredMessage}. The
+        release page of {state.version} and the audit will show the result.
       </p>
       <p>
         <a class="button" href={`/releases/${state.id}`}>
-          Show the release
+          View release
         </a>
       </p>
     </section>
@@ -137,20 +136,20 @@ async function waiting({ actor, state, token, word }: Told): Promise<RouteRespon
   return { status: 202, text, type: html, headers: pageHeaders }
 }
 
-interface Refusal extends Told {
+interface Refusal extends CommandResult {
   changes: string[]
-  /** Whether the page was out of date; else the release itself has refused. */
+  /** Whether the page was out of date; otherwise the release refused the command. */
   stale: boolean
 }
 
 async function refusal({ actor, state, token, word, changes, stale }: Refusal): Promise<RouteResponse> {
-  const title = stale ? 'The page was out of date' : 'The release has refused this'
+  const title = stale ? 'Page out of date' : 'Action not allowed'
   const body: PageElement = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>
-        “{plain(word)}” was not said to {state.version}
-        {stale ? ', because something has changed since the page was made:' : ':'}
+        “{plain(word)}” was not applied to {state.version}
+        {stale ? '. Changed since the page was loaded:' : ':'}
       </p>
       <ul>
         {changes.map((change) => (
@@ -159,7 +158,7 @@ async function refusal({ actor, state, token, word, changes, stale }: Refusal): 
       </ul>
       <p>
         <a class="button" href={`/releases/${state.id}`}>
-          Show it as it is now
+          View release
         </a>
       </p>
     </section>

@@ -1,16 +1,8 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
 import { countText } from '../../../../charts/figures.ts'
 import type { PageElement } from '../../page.ts'
-import {
-  Badge,
-  durationText,
-  Facts,
-  numberText,
-  DataTable,
-  Time,
-  type Tone,
-} from '../../components/elements.tsx'
-import { levelText, shortDigest } from '../../labels.ts'
+import { Badge, durationText, Facts, numberText, DataTable, Time } from '../../components/elements.tsx'
+import { levelText, levelTones, shortDigest } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 
 const validationTexts: Readonly<Record<string, string>> = {
@@ -18,9 +10,6 @@ const validationTexts: Readonly<Record<string, string>> = {
   warn: 'Training data passed validation with warnings',
   block: 'Training data failed validation',
 }
-
-const driftTone = (level: string): Tone =>
-  level === 'alarm' ? 'bad' : level === 'warn' ? 'warn' : level === 'stable' ? 'good' : 'quiet'
 
 export const DataSection = ({
   subject: { drift, candidate, release },
@@ -49,7 +38,7 @@ export const DataSection = ({
           <>
             <p>
               Input drift, {version === release.state.version ? 'candidate' : 'champion'} {version}:{' '}
-              <Badge tone={driftTone(level)}>{levelText(level)}</Badge>{' '}
+              <Badge tone={levelTones[level] ?? 'quiet'}>{levelText(level)}</Badge>{' '}
               <span class="quiet small">
                 to <Time at={toAt} /> UTC
               </span>
@@ -65,7 +54,9 @@ export const DataSection = ({
                   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
                   {
                     head: 'Level',
-                    cell: ({ level: each }) => <Badge tone={driftTone(each)}>{levelText(each)}</Badge>,
+                    cell: ({ level: each }) => (
+                      <Badge tone={levelTones[each] ?? 'quiet'}>{levelText(each)}</Badge>
+                    ),
                   },
                 ]}
               />

@@ -5,6 +5,7 @@ import { listReleaseLines, type ReleaseListItem } from '../../../../store/dashbo
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
+import { listHref } from '../../components/pager.tsx'
 import { Badge, Pager, DataTable, Time } from '../../components/elements.tsx'
 import { outcomeTones, plain, stageText, stageTone } from '../../labels.ts'
 
@@ -71,7 +72,7 @@ export const releasesPage = definePage<Releases, Query>({
             { head: 'Reason', cell: ({ reason }) => <span class="small">{reason ?? ''}</span> },
           ]}
         />
-        <Pager page={query.page} more={more} href={(page) => addressOf({ ...query, page })} />
+        <Pager page={query.page} more={more} href={(page) => listHref('/releases', { ...query, page })} />
       </section>
     </>
   ),
@@ -116,12 +117,3 @@ const Filter = ({ models, query }: { models: string[]; query: Query }): PageElem
     <button class="second">Filter</button>
   </form>
 )
-
-function addressOf({ model, outcome, page }: Query): string {
-  const sent = new URLSearchParams()
-  if (model !== undefined) sent.set('model', model)
-  if (outcome !== undefined) sent.set('outcome', outcome)
-  if (page > 1) sent.set('page', String(page))
-  const text = sent.toString()
-  return text === '' ? '/releases' : `/releases?${text}`
-}

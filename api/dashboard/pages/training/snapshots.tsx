@@ -5,7 +5,7 @@ import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
-import { Badge, DataTable, Time, type TableColumn } from '../../components/elements.tsx'
+import { Badge, DataTable, TextField, Time, type TableColumn } from '../../components/elements.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
@@ -37,17 +37,7 @@ export const snapshotsPage = definePage<Data, z.infer<typeof query>>({
     <>
       <h1>Data</h1>
       <form class="filter" method="get" action="/data" role="search" aria-label="Snapshots">
-        <div>
-          <label for="model">Model</label>
-          <input
-            id="model"
-            name="model"
-            value={model ?? ''}
-            placeholder="iris"
-            maxlength={100}
-            autocomplete="off"
-          />
-        </div>
+        <TextField name="model" label="Model" value={model} hint="iris" />
         <button class="second">Filter</button>
       </form>
       <section class="card">
