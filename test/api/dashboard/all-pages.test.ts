@@ -259,22 +259,22 @@ describe('an alert', () => {
     const id = await raise('for operators')
     expect((await get('/alerts')).text).not.toContain(`action="/alerts/${id}"`)
     expect((await get('/alerts', 'operator')).text).toContain(`action="/alerts/${id}"`)
-    expect((await post(`/alerts/${id}`, { word: 'acknowledge' }, 'viewer')).status).toBe(403)
-    expect((await post(`/alerts/${id}`, { word: 'acknowledge' }, 'elsewhere')).status).toBe(403)
-    expect((await post(`/alerts/${id}`, { word: 'acknowledge' }, 'operator', 'x'.repeat(43))).status).toBe(
+    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'viewer')).status).toBe(403)
+    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'elsewhere')).status).toBe(403)
+    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'operator', 'x'.repeat(43))).status).toBe(
       403,
     )
   })
   it('is acknowledged once and resolved once, and the audit has both', async () => {
     const id = await raise('acknowledged')
-    const done = await post(`/alerts/${id}`, { word: 'acknowledge', reason: 'on it' }, 'operator')
+    const done = await post(`/alerts/${id}`, { action: 'acknowledge', reason: 'on it' }, 'operator')
     expect([done.status, done.headers.get('location')]).toEqual([303, `/alerts#a${id}`])
     expect((await get('/alerts', 'admin')).text).toContain('Acknowledged by olga')
-    const late = await post(`/alerts/${id}`, { word: 'acknowledge' }, 'admin')
+    const late = await post(`/alerts/${id}`, { action: 'acknowledge' }, 'admin')
     expect(late.status).toBe(409)
     expect(late.text).toContain('olga has acknowledged alert')
-    expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).status).toBe(303)
-    expect((await post(`/alerts/${id}`, { word: 'resolve' }, 'admin')).text).toContain('was resolved at')
+    expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).status).toBe(303)
+    expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toContain('was resolved at')
     const rows = await listAudit(servers.store, { limit: 10 })
     expect(
       rows.filter(({ subject }) => subject === `alert/${id}`).map(({ action, actor }) => [action, actor]),
@@ -284,12 +284,12 @@ describe('an alert', () => {
     ])
   })
   it.each([
-    ['/alerts/999999999', { word: 'resolve' }, 404],
-    ['/alerts/x', { word: 'resolve' }, 404],
-    ['/alerts/1', { word: 'forget' }, 400],
-    ['/alerts/1', { word: 'toString' }, 400],
+    ['/alerts/999999999', { action: 'resolve' }, 404],
+    ['/alerts/x', { action: 'resolve' }, 404],
+    ['/alerts/1', { action: 'forget' }, 400],
+    ['/alerts/1', { action: 'toString' }, 400],
     ['/alerts/1', {}, 400],
-    ['/alerts/1', { word: 'resolve', reason: 'x'.repeat(3_000) }, 400],
+    ['/alerts/1', { action: 'resolve', reason: 'x'.repeat(3_000) }, 400],
   ])('posting to %s with %o is refused', async (path, form, status) =>
     expect((await post(path, form as Record<string, string>, 'operator')).status).toBe(status),
   )

@@ -10,16 +10,12 @@ export async function submitAlertAction(
   { actor, body, params }: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const form = body as Record<string, string>
-  const word = form['word'] ?? ''
-  const action = alertActions.find((each) => each === word)
+  const action = alertActions.find((each) => each === form['action'])
   if (action === undefined)
-    throw new DomainError(
-      'invalid_request',
-      `word: is acknowledge or resolve, not ${JSON.stringify(word.slice(0, 40))}`,
-    )
+    throw new DomainError('invalid_request', `action: must be ${alertActions.join(' or ')}`)
   const reason = form['reason']?.trim() || undefined
   if (reason !== undefined && reason.length > 2_000)
-    throw new DomainError('invalid_request', 'reason: has more than 2000 characters')
+    throw new DomainError('invalid_request', 'reason: must have at most 2,000 characters')
   const { id } = await updateAlert(deps, actor!, { id: params['id'] ?? '', action, reason })
   return { status: 303, headers: { ...pageHeaders, location: `/alerts#a${id}` } }
 }

@@ -80,11 +80,11 @@ const AlertForm = ({
       />
     </div>
     {acknowledgedBy === undefined && (
-      <button name="word" value="acknowledge">
+      <button name="action" value="acknowledge">
         Acknowledge
       </button>
     )}
-    <button class="second" name="word" value="resolve">
+    <button class="second" name="action" value="resolve">
       Resolve
     </button>
   </form>

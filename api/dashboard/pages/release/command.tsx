@@ -50,7 +50,7 @@ export async function submitReleaseCommand(
   const { state } = await getReleaseInScope(deps.store, actor, id)
   const changes = bound.includes(form.command) ? await changesSince(deps, state, form) : []
   if (changes.length > 0)
-    return refusal({ actor, state, token: ask.session?.token, word: form.command, changes, stale: true })
+    return refusal({ actor, state, token: ask.session?.token, command: form.command, changes, stale: true })
   try {
     const { artifact, evaluation, policy } = form
     const outcome = await sendReleaseCommand(deps, actor, {
@@ -61,7 +61,7 @@ export async function submitReleaseCommand(
       once: form.once,
     })
     if ('deferred' in outcome)
-      return await deferredPage({ actor, state, token: ask.session?.token, word: form.command })
+      return await deferredPage({ actor, state, token: ask.session?.token, command: form.command })
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
@@ -71,7 +71,7 @@ export async function submitReleaseCommand(
       actor,
       state: now,
       token: ask.session?.token,
-      word: form.command,
+      command: form.command,
       changes,
       stale: false,
     })
@@ -112,18 +112,18 @@ interface CommandResult {
   actor: Actor
   state: ReleaseState
   token: string | undefined
-  word: CommandName
+  command: CommandName
 }
 
 /** Confirms a deferred command, because the release page does not show it before Temporal is back. */
-async function deferredPage({ actor, state, token, word }: CommandResult): Promise<RouteResponse> {
+async function deferredPage({ actor, state, token, command }: CommandResult): Promise<RouteResponse> {
   const title = 'Queued'
   const children: PageElement = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>
-        Temporal is unreachable; your action runs when it is back. “{plain(word)}” is {deferredMessage}. The
-        release page of {state.version} and the audit will show the result.
+        Temporal is unreachable; your action runs when it is back. “{plain(command)}” is {deferredMessage}.
+        The release page of {state.version} and the audit will show the result.
       </p>
       <p>
         <a class="button" href={`/releases/${state.id}`}>
@@ -142,13 +142,13 @@ interface Refusal extends CommandResult {
   stale: boolean
 }
 
-async function refusal({ actor, state, token, word, changes, stale }: Refusal): Promise<RouteResponse> {
+async function refusal({ actor, state, token, command, changes, stale }: Refusal): Promise<RouteResponse> {
   const title = stale ? 'Page out of date' : 'Action not allowed'
   const body: PageElement = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
       <p>
-        “{plain(word)}” was not applied to {state.version}
+        “{plain(command)}” was not applied to {state.version}
         {stale ? '. Changed since the page was loaded:' : ':'}
       </p>
       <ul>
