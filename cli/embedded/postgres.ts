@@ -143,7 +143,7 @@ function readableBinaries(native: string, user: number | undefined): string {
   if (runs(copy, user)) return copy
   throw new DomainError(
     'configuration_invalid',
-    `the user "nobody" cannot run ${copy}/bin/postgres; check whether ${COPY_ROOT} is mounted noexec`,
+    `the user of Postgres (id ${user}) cannot run ${copy}/bin/postgres; check whether ${COPY_ROOT} is mounted noexec`,
   )
 }
 

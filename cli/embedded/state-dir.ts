@@ -1,6 +1,6 @@
 /**
  * Chooses the state directory: `.tenure` in the checkout, or a directory below /var/lib/tenure if the user of Postgres cannot
- * enter the checkout. As root, Postgres runs as the user `nobody`.
+ * enter the checkout. For root, Postgres runs as an unprivileged user.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,7 +9,7 @@ import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { checkout } from '../../temporal.config.ts'
 
-/** The user id of `nobody` on Linux, as which Postgres runs for root. */
+/** The unprivileged user id of Linux, as which Postgres runs for root. */
 const UNPRIVILEGED_USER = 65_534
 
 const SHARED_ROOT = '/var/lib/tenure'
@@ -27,7 +27,7 @@ export function openStateDir(requested?: string, root: string = checkout): strin
     if (reachable(asked, user)) return asked
     throw new DomainError(
       'configuration_invalid',
-      `TENURE_STATE=${asked} is not accessible to the user "nobody", as which Postgres runs`,
+      `TENURE_STATE=${asked} is not accessible to the user of Postgres (id ${user})`,
       { asked },
     )
   }

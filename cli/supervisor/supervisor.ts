@@ -1,8 +1,6 @@
 /**
- * Keeps the processes of one machine alive and ends them together. Whatever dies is started again after a growing,
- * jittered pause, each starts only when those it needs are ready, and the end comes in the reverse order, so that no
- * worker ever meets a database that was taken away first. Nothing may be left behind: each process leads a group that is
- * killed as a whole, the kernel signals it when the supervisor itself is killed, and the next start ends what remains.
+ * Starts the processes of one machine in order of dependency, restarts those that die with backoff and jitter, and stops them in
+ * reverse order. Each process leads a group that is killed as a whole, so that no orphan is left.
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,35 +9,35 @@ import type { ProcessSpec, RunningProcess } from '../embedded/process.ts'
 import { claim } from './pidfile.ts'
 
 export interface ChildSpec extends ProcessSpec {
-  /** Names of the children that must be ready before this one starts, and that end only after it. */
+  /** Children that must be ready before this one starts, and that stop after it. */
   after?: readonly string[]
-  /** `never` lets it end by itself; `always` is the default. */
+  /** Default: `always`. */
   restart?: 'always' | 'never'
 }
 
 export interface SuperviseOptions {
-  /** Gets every line of every child; the supervisor's own lines come under the name `tenure`. */
+  /** Receives every line of every child; the supervisor logs as `tenure`. */
   log: (name: string, line: string) => void
-  /** Where the pid file lies; one supervisor per directory. */
+  /** Directory of the pid file; one supervisor per directory. */
   stateDir: string
-  /** How long a child may take to become ready, in milliseconds. */
+  /** Time for a child to become ready. */
   readyMs?: number
-  /** The first and the longest pause before a restart. */
+  /** Backoff before a restart. */
   pauseMs?: { min: number; max: number }
-  /** End everything on SIGINT, SIGTERM and SIGHUP, and at once on the second one; on unless told otherwise. */
+  /** Stop on SIGINT, SIGTERM and SIGHUP, and kill on the second one. Default: true. */
   signals?: boolean
 }
 
 export interface Supervision {
-  /** The process of a child as it runs now; absent while it is being restarted. */
+  /** Process id of a child; undefined during a restart. */
   pidOf(name: string): number | undefined
-  /** How often a child was started again. */
+  /** Number of restarts of a child. */
   restartsOf(name: string): number
-  /** Ends a child in its clean way and starts it again; resolves when it is ready, rejects when it does not become so. */
+  /** Stops and restarts a child; resolves when it is ready. */
   restart(name: string): Promise<void>
-  /** Ends all children in reverse order. The same promise as `stopped`. */
+  /** Stops all children in reverse order; returns `stopped`. */
   stop(): Promise<void>
-  /** Resolves when every child has ended, whoever asked for it. */
+  /** Resolves when every child has ended. */
   stopped: Promise<void>
 }
 
@@ -47,23 +45,34 @@ interface Child {
   spec: ChildSpec
   running?: RunningProcess
   restarts: number
-  /** Set while somebody waits for it to be ended and started again. */
+  /** The pending `restart` call. */
   recalled?: { resolve: () => void; reject: (error: Error) => void }
-  /** Settles with the first readiness, or with the failure to get there. */
+  /** Settles with the first readiness or failure. */
   ready: Promise<void>
-  /** Resolves when it has ended for good. */
+  /** Resolves when it has ended and is not restarted. */
   done: Promise<void>
 }
 
 const READY_MS = 60_000
 const PAUSE_MS = { min: 100, max: 10_000 }
-/** A child that served this long starts again without the memory of its earlier deaths. */
+/** After this uptime the backoff starts anew. */
 const STEADY_MS = 30_000
-/** One Ctrl-C may arrive twice, from the terminal and from npm; only a later one is a second wish. */
+/** A Ctrl-C may arrive twice, from the terminal and from npm; a second signal counts only after this time. */
 const ECHO_MS = 500
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Starts all children and resolves when all are ready. When one cannot start, all are ended and its error is thrown. */
+/** What the children of one supervisor share. */
+interface Group {
+  children: Map<string, Child>
+  stopping: AbortController
+  log: SuperviseOptions['log']
+  readyMs: number
+  pauseMs: { min: number; max: number }
+  /** Records the running process groups in the pid file. */
+  note(): void
+}
+
+/** Starts all children and resolves when all are ready. If one cannot start, all are stopped and its error is thrown. */
 export async function supervise(
   specs: readonly ChildSpec[],
   { log, stateDir, readyMs = READY_MS, pauseMs = PAUSE_MS, signals = true }: SuperviseOptions,
@@ -72,107 +81,39 @@ export async function supervise(
   const children = new Map<string, Child>()
   const stopping = new AbortController()
   const note = () => pidfile.note([...children.values()].flatMap(({ running }) => running?.pid ?? []))
+  const group: Group = { children, stopping, log, readyMs, pauseMs, note }
   const killAll = () => children.forEach(({ running }) => running?.kill('SIGKILL'))
 
-  const begin = (spec: ChildSpec): Child => {
-    const child: Child = { spec, restarts: 0, ready: Promise.resolve(), done: Promise.resolve() }
-    const needed = (spec.after ?? []).map((name) => found(children, name, spec.name).ready)
-    child.ready = Promise.all(needed).then(() => start(child))
-    child.done = child.ready.then(
-      () => keep(child),
-      () => {},
-    )
-    return child
-  }
-
-  const start = async (child: Child): Promise<void> => {
-    if (stopping.signal.aborted) throw new Error(`${child.spec.name} was not started any more`)
-    const running = await spawnProcess(child.spec, (line) => log(child.spec.name, line))
-    child.running = running
-    note()
-    void running.exited.then(() => delete child.running)
-    if (stopping.signal.aborted) running.kill('SIGKILL')
-    await whenReady(child.spec, running, readyMs).catch((error: unknown) => {
-      running.kill('SIGKILL')
-      throw error
-    })
-  }
-
-  /** Starts a child again each time it ends, until the end is wanted. */
-  const keep = async (child: Child): Promise<void> => {
-    const { spec } = child
-    for (let deaths = 0; ; deaths += 1) {
-      const since = performance.now()
-      const { running } = child
-      const exit = await running?.exited
-      running?.kill('SIGKILL')
-      const { recalled } = child
-      delete child.recalled
-      if (stopping.signal.aborted || (spec.restart === 'never' && recalled === undefined)) {
-        recalled?.reject(new Error(`${spec.name} was not started any more`))
-        return
-      }
-      if (performance.now() - since > STEADY_MS) deaths = 0
-      if (recalled !== undefined) log('tenure', `${spec.name} is restarted`)
-      else {
-        log(
-          'tenure',
-          `${spec.name} ended (${exit?.signal ?? `exit code ${exit?.code ?? '?'}`}), starting it again`,
-        )
-        await pause(Math.min(pauseMs.min * 2 ** deaths, pauseMs.max), stopping.signal)
-      }
-      child.restarts += 1
-      await start(child).then(recalled?.resolve, (error: Error) => {
-        log('tenure', error.message)
-        recalled?.reject(error)
-      })
-      if (stopping.signal.aborted) return
-    }
-  }
-
-  const stopOne = async (child: Child): Promise<void> => {
-    const users = [...children.values()].filter(({ spec }) => spec.after?.includes(child.spec.name))
-    await Promise.all(users.map(stopOnce))
-    await child.running?.stop()
-    await child.done
-  }
-  const ends = new Map<Child, Promise<void>>()
-  const stopOnce = (child: Child): Promise<void> => {
-    const end = ends.get(child) ?? stopOne(child)
-    ends.set(child, end)
-    return end
-  }
-
-  let settle: () => void = () => {}
-  const stopped = new Promise<void>((resolve) => (settle = resolve))
+  let resolveStopped: () => void = () => {}
+  const stopped = new Promise<void>((resolve) => (resolveStopped = resolve))
   const stop = (): Promise<void> => {
     if (stopping.signal.aborted) return stopped
     stopping.abort()
-    void Promise.all([...children.values()].map(stopOnce)).finally(() => {
+    void stopChildren(children).finally(() => {
       process.off('exit', killAll)
       SIGNALS.forEach((name) => process.off(name, onSignal))
       pidfile.release()
-      settle()
+      resolveStopped()
     })
     return stopped
   }
 
-  let asked: { by: NodeJS.Signals; atMs: number } | undefined
+  let received: { by: NodeJS.Signals; atMs: number } | undefined
   const onSignal = (by: NodeJS.Signals) => {
-    if (asked === undefined) log('tenure', `${by}: stopping everything; once more to kill it`)
-    else if (performance.now() - asked.atMs > ECHO_MS) killAll()
-    asked ??= { by, atMs: performance.now() }
+    if (received === undefined) log('tenure', `${by}: stopping everything; send it again to kill`)
+    else if (performance.now() - received.atMs > ECHO_MS) killAll()
+    received ??= { by, atMs: performance.now() }
     void stop()
   }
 
   process.on('exit', killAll)
   if (signals) SIGNALS.forEach((name) => process.on(name, onSignal))
-  for (const spec of specs) children.set(spec.name, begin(spec))
+  for (const spec of specs) children.set(spec.name, begin(group, spec))
   try {
     await Promise.all([...children.values()].map(({ ready }) => ready))
   } catch (error) {
     await stop()
-    throw asked === undefined ? error : new Error(`${asked.by} came before everything had started`)
+    throw received === undefined ? error : new Error(`${received.by} received during the start`)
   }
   return {
     pidOf: (name) => children.get(name)?.running?.pid,
@@ -180,7 +121,7 @@ export async function supervise(
     async restart(name) {
       const child = children.get(name)
       const { running } = child ?? {}
-      if (child === undefined || running === undefined) throw new Error(`${name} does not run`)
+      if (child === undefined || running === undefined) throw new Error(`${name} is not running`)
       await new Promise<void>((resolve, reject) => {
         child.recalled = { resolve, reject }
         void running.stop()
@@ -191,14 +132,89 @@ export async function supervise(
   }
 }
 
-function found(children: ReadonlyMap<string, Child>, name: string, by: string): Child {
-  const child = children.get(name)
-  if (child === undefined)
-    throw new Error(`${by} comes after ${name}, which is not among the children before it`)
+/** Starts a child after the children it needs, and keeps it running. */
+function begin(group: Group, spec: ChildSpec): Child {
+  const child: Child = { spec, restarts: 0, ready: Promise.resolve(), done: Promise.resolve() }
+  const needed = (spec.after ?? []).map((name) => found(group.children, name, spec.name).ready)
+  child.ready = Promise.all(needed).then(() => start(group, child))
+  child.done = child.ready.then(
+    () => keep(group, child),
+    () => {},
+  )
   return child
 }
 
-/** Half to all of the time, so that children that died together do not come back together. Cut short by the signal. */
+async function start({ stopping, log, readyMs, note }: Group, child: Child): Promise<void> {
+  const { spec } = child
+  if (stopping.signal.aborted) throw stoppedBefore(spec)
+  const running = await spawnProcess(spec, (line) => log(spec.name, line))
+  child.running = running
+  note()
+  void running.exited.then(() => delete child.running)
+  if (stopping.signal.aborted) running.kill('SIGKILL')
+  await whenReady(spec, running, readyMs).catch((error: unknown) => {
+    running.kill('SIGKILL')
+    throw error
+  })
+}
+
+/** Restarts a child each time it ends, until the supervisor stops. */
+async function keep(group: Group, child: Child): Promise<void> {
+  const { stopping, log, pauseMs } = group
+  const { spec } = child
+  for (let deaths = 0; ; deaths += 1) {
+    const since = performance.now()
+    const { running } = child
+    const exit = await running?.exited
+    running?.kill('SIGKILL')
+    const { recalled } = child
+    delete child.recalled
+    if (stopping.signal.aborted || (spec.restart === 'never' && recalled === undefined)) {
+      recalled?.reject(stoppedBefore(spec))
+      return
+    }
+    if (performance.now() - since > STEADY_MS) deaths = 0
+    if (recalled !== undefined) log('tenure', `restarting ${spec.name}`)
+    else {
+      log('tenure', `${spec.name} ended (${exit?.signal ?? `exit code ${exit?.code ?? '?'}`}), restarting it`)
+      await pause(Math.min(pauseMs.min * 2 ** deaths, pauseMs.max), stopping.signal)
+    }
+    child.restarts += 1
+    await start(group, child).then(recalled?.resolve, (error: Error) => {
+      log('tenure', error.message)
+      recalled?.reject(error)
+    })
+    if (stopping.signal.aborted) return
+  }
+}
+
+/** Stops all children, each after those that need it. */
+async function stopChildren(children: ReadonlyMap<string, Child>): Promise<void> {
+  const ends = new Map<Child, Promise<void>>()
+  const stopOnce = (child: Child): Promise<void> => {
+    const end = ends.get(child) ?? stopOne(child)
+    ends.set(child, end)
+    return end
+  }
+  const stopOne = async (child: Child): Promise<void> => {
+    const users = [...children.values()].filter(({ spec }) => spec.after?.includes(child.spec.name))
+    await Promise.all(users.map(stopOnce))
+    await child.running?.stop()
+    await child.done
+  }
+  await Promise.all([...children.values()].map(stopOnce))
+}
+
+const stoppedBefore = ({ name }: ChildSpec) =>
+  new Error(`${name} was not started: the supervisor is stopping`)
+
+function found(children: ReadonlyMap<string, Child>, name: string, by: string): Child {
+  const child = children.get(name)
+  if (child === undefined) throw new Error(`${by} needs ${name}, which is not declared before it`)
+  return child
+}
+
+/** Waits half to all of the time, so that children that died together do not restart together. Ends early on the signal. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
 }

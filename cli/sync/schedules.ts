@@ -2,7 +2,13 @@
  * Syncs Temporal schedules with the model files. Overlap and catch-up are set explicitly, because by default a server that was
  * down for a month would start every missed retraining.
  */
-import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
+import {
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+  type Client,
+  type ScheduleOptions,
+  type ScheduleUpdateOptions,
+} from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -42,12 +48,7 @@ export async function syncSchedule(
     },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: retrain.catchUpMs },
   }
-  try {
-    await handle.update((previous) => ({ ...options, state: previous.state }))
-  } catch (error) {
-    ignoreAbsent(error)
-    await client.schedule.create({ scheduleId: scheduleId(name), ...options }).catch(refuseTimes)
-  }
+  await upsertSchedule(client, scheduleId(name), options)
   return 'scheduled'
 }
 
@@ -81,18 +82,12 @@ export async function syncDrills(
     // Missed drills are not caught up.
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
   }
-  try {
-    await handle.update((previous) => ({ ...options, state: previous.state }))
-  } catch (error) {
-    ignoreAbsent(error)
-    await client.schedule.create({ scheduleId: drillScheduleId(name), ...options }).catch(refuseTimes)
-  }
+  await upsertSchedule(client, drillScheduleId(name), options)
   return 'scheduled'
 }
 
 /** Creates or updates the hourly retention schedule. */
 export async function syncRetention(client: Client, taskQueue: string): Promise<void> {
-  const scheduleId = 'retention'
   const options = {
     spec: { intervals: [{ every: '1 hour' as const }] },
     action: {
@@ -104,12 +99,24 @@ export async function syncRetention(client: Client, taskQueue: string): Promise<
     },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 hour' as const },
   }
+  // Run at once, because a log without partitions cannot store predictions.
+  await upsertSchedule(client, 'retention', options, { triggerImmediately: true })
+}
+
+/** Updates a schedule and keeps its state, or creates it. */
+export async function upsertSchedule(
+  client: Client,
+  scheduleId: string,
+  options: Omit<ScheduleOptions, 'scheduleId' | 'state'>,
+  state?: ScheduleOptions['state'],
+): Promise<void> {
   try {
-    await client.schedule.getHandle(scheduleId).update((previous) => ({ ...options, state: previous.state }))
+    await client.schedule
+      .getHandle(scheduleId)
+      .update((previous) => ({ ...(options as ScheduleUpdateOptions), state: previous.state }))
   } catch (error) {
     ignoreAbsent(error)
-    // The days of a log that was just made are there; one that was away for long needs them now.
-    await client.schedule.create({ scheduleId, ...options, state: { triggerImmediately: true } })
+    await client.schedule.create({ scheduleId, ...options, state }).catch(refuseTimes)
   }
 }
 

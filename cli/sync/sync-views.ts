@@ -3,6 +3,7 @@ import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temp
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import { upsertSchedule } from './schedules.ts'
 import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/messages.ts'
 
 export const viewScheduleId = (view: string): string => materialiseWorkflowId(view)
@@ -15,7 +16,7 @@ export async function syncViews(
   const { client, store, taskQueue } = core
   for (const view of views) {
     await upsertView(store, view)
-    await syncSchedule(client, view, taskQueue)
+    await syncViewSchedule(client, view, taskQueue)
   }
   const stored = await listViews(store)
   const used = new Set(stored.filter(isUsed).map(({ name }) => name))
@@ -23,7 +24,7 @@ export async function syncViews(
     if (!used.has(name)) await client.schedule.getHandle(viewScheduleId(name)).delete().catch(ignoreAbsent)
 }
 
-async function syncSchedule(
+async function syncViewSchedule(
   client: Client,
   { name, everyMs }: FeatureView,
   taskQueue: string,
@@ -41,18 +42,7 @@ async function syncSchedule(
     // Missed runs are not caught up: the next run reads their rows too.
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
   }
-  try {
-    await client.schedule
-      .getHandle(viewScheduleId(name))
-      .update((previous) => ({ ...options, state: previous.state }))
-  } catch (error) {
-    ignoreAbsent(error)
-    await client.schedule.create({
-      scheduleId: viewScheduleId(name),
-      ...options,
-      state: { triggerImmediately: true },
-    })
-  }
+  await upsertSchedule(client, viewScheduleId(name), options, { triggerImmediately: true })
 }
 
 function ignoreAbsent(error: unknown): void {

@@ -78,7 +78,7 @@ async function run(...words: string[]) {
 }
 
 describe('a command', () => {
-  it('answers in words, and as one JSON document when asked', async () => {
+  it('prints text, and one JSON document with --json', async () => {
     expect(await run('fetch', '/good', '--loud', '--url', url)).toEqual({
       code: exitCodes.done,
       out: 'a remark\nFETCHED\n',
@@ -96,21 +96,21 @@ describe('a command', () => {
     ['/keyless', exitCodes.refused, 'Set TENURE_KEY'],
     ['/other', exitCodes.unreachable, 'returned 502 without a problem document'],
     ['/page', exitCodes.unreachable, 'did not return JSON'],
-  ])('turns the answer of %s into exit code %i', async (path, code, text) => {
+  ])('maps the response of %s to exit code %i', async (path, code, text) => {
     const result = await run('fetch', path, '--url', url)
     expect(result.code).toBe(code)
     expect(result.err).toContain(text)
     expect(result.out).toBe('')
   })
 
-  it('says how to start Tenure when nothing listens', async () => {
+  it('explains how to start Tenure if nothing listens', async () => {
     const result = await run('fetch', '/good', '--url', `http://127.0.0.1:${await freePort()}`)
     expect(result.code).toBe(exitCodes.unreachable)
     expect(result.err).toMatch(/does not respond at http:\/\/127.0.0.1:\d+ \(ECONNREFUSED\)/)
     expect(result.err).toContain('tenure up')
   })
 
-  it('complains in JSON in JSON mode', async () => {
+  it('prints errors as JSON in JSON mode', async () => {
     const result = await run('fetch', '/refused', '--json', '--url', url)
     expect(JSON.parse(result.err)).toEqual({
       code: 'command_refused',

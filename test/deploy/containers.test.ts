@@ -1,4 +1,4 @@
-/** What the container files name must be there: nothing here can build them, so a file that moved would be found by users. */
+/** Tests that the files named by the container files exist, because no test builds the image. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -20,17 +20,17 @@ function pathsIn(text: string): string[] {
 describe.each(Object.entries(files))('%s', (_name, text) => {
   const paths = pathsIn(withoutComments(text))
 
-  it('names files of this checkout', () => {
+  it('names existing files', () => {
     expect(paths).toContain('api/start.mjs')
     expect(paths.filter((path) => !existsSync(join(checkout, path)))).toEqual([])
   })
 
-  it('starts no replica file by file', () => {
+  it('starts replicas from compiled code', () => {
     expect(withoutComments(text)).not.toMatch(/(CMD|command:).*api\/server\.ts/)
   })
 })
 
-it('every npm script that they run is one of package.json', () => {
+it('the containers run npm scripts that exist', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
   const run = Object.values(files).flatMap((text) => [
     ...withoutComments(text).matchAll(/npm run (?:-s )?([\w:-]+)/g),
@@ -38,7 +38,7 @@ it('every npm script that they run is one of package.json', () => {
   expect(run.map(([, script = '']) => script).filter((script) => !(script in scripts))).toEqual([])
 })
 
-it('the processes of compose.yaml share what they must share', () => {
+it('the processes of compose.yaml share artifacts and keys', () => {
   const shared = files['compose.yaml']
   for (const variable of ['TENURE_ARTIFACTS', 'TENURE_BATCHES', 'TENURE_SIGNING_KEY']) {
     const [, place = ''] = new RegExp(`${variable}: (\\S+)`).exec(shared) ?? []

@@ -101,7 +101,7 @@ describe('the alert rules', () => {
     },
   )
 
-  it('have no page without a rule, and are all in the list of the runbooks', () => {
+  it('have a runbook each, and every runbook is listed', () => {
     const directory = join(checkout, 'docs', 'runbooks', 'prometheus')
     const used = new Set(rules.map(({ runbook }) => runbook.split('/').pop()))
     const list = readFileSync(join(checkout, 'docs', 'runbooks', 'README.md'), 'utf8')
@@ -114,7 +114,7 @@ describe('the alert rules', () => {
     }
   })
 
-  it('are each called once', () => {
+  it('have unique names', () => {
     expect(new Set(rules.map(({ alert }) => alert)).size).toBe(rules.length)
     expect(rules.length).toBeGreaterThan(10)
   })
@@ -137,19 +137,19 @@ describe('the dashboard', () => {
     targets.map((each) => [title, each] as const),
   )
 
-  it.each(targets)('%s asks what can be answered', (_title, { expr, legendFormat }) => {
+  it.each(targets)('%s queries existing metrics', (_title, { expr, legendFormat }) => {
     expect(issuesOf(expr)).toEqual([])
     expect(legendFormat).not.toBe('')
   })
 
-  it('asks for its models and its changes of routes by metrics that exist', () => {
+  it('has variables and annotations on existing metrics', () => {
     for (const { expr } of dashboard.annotations.list) expect(issuesOf(expr)).toEqual([])
     const [, metric = '', label = ''] =
       /^label_values\((\w+), (\w+)\)$/.exec(dashboard.templating.list[1]?.query ?? '') ?? []
     expect(labelsOf(metric)).toContain(label)
   })
 
-  it('has its panels side by side, each with a number of its own', () => {
+  it('has panels without overlap and with unique ids', () => {
     const { panels } = dashboard
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
     for (const { gridPos: a, id } of panels) {
@@ -164,7 +164,7 @@ describe('the dashboard', () => {
   })
 })
 
-describe('an expression that is wrong', () => {
+describe('an invalid expression', () => {
   it.each([
     ['a metric that does not exist', 'tenure_gone_total > 0', 'there is no metric tenure_gone_total'],
     [
@@ -184,11 +184,11 @@ describe('an expression that is wrong', () => {
       ') is wanted, not its end (token 8)',
     ],
     ['two operands without an operator', 'up up', 'an operator or the end is wanted, not up (token 2)'],
-    ['a function that is none', 'rates(up[5m])', 'there is no function rates here'],
+    ['an unknown function', 'rates(up[5m])', 'there is no function rates here'],
     ['a sign of another language', 'up && up', 'it cannot be read from " && up" on'],
   ])('is found out: %s', (_name, expression, issue) => expect(issuesOf(expression)).toEqual([issue]))
 
-  it('is found out in the rules, as is a line of another form', () => {
+  it('is found in the rules, as is an unknown line', () => {
     expect(() => readRules('groups:\n- alert: X')).toThrow(/another form: - alert: X/)
     expect(() => readRules("        expr: 'a' 'b'")).toThrow(/another form/)
   })

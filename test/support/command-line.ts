@@ -1,4 +1,4 @@
-/** A command line run in this process: its exit code and what it wrote. */
+/** Runs a command line in this process and returns its exit code and output. */
 import { Writable } from 'node:stream'
 import { runProgram } from '../../cli/program.ts'
 

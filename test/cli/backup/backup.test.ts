@@ -1,4 +1,4 @@
-/** A backup is put back: every row and file of it is there again, replicas that lived through follow it, and nothing from after it comes back. */
+/** Tests that a restore brings back every row and file, that running replicas follow it, and that later changes do not return. */
 import {
   chmodSync,
   mkdtempSync,
@@ -149,7 +149,7 @@ const championOf = async (store: Store) =>
     ?.version
 
 describe('tenure backup', () => {
-  it('writes everything to one file, which tar can read and nobody else', async () => {
+  it('writes everything to one private tar file without the private key', async () => {
     before = await digests(house.store)
     const { code, out } = await tenure(['backup', file, '--json'])
     expect(code).toBe(exitCodes.done)
@@ -161,7 +161,7 @@ describe('tenure backup', () => {
     expect(readFileSync(file, 'latin1')).not.toContain('PRIVATE KEY')
   })
 
-  it('overwrites nothing', async () => {
+  it('refuses to overwrite a file', async () => {
     const size = statSync(file).size
     const { code, err } = await tenure(['backup', file])
     expect(code).toBe(exitCodes.usage)
@@ -169,7 +169,7 @@ describe('tenure backup', () => {
     expect(statSync(file).size).toBe(size)
   })
 
-  it('is not made where an artifact of a version is missing, unless that is allowed', async () => {
+  it('fails for a missing artifact of a version unless --allow-missing is set', async () => {
     const [row] = await house.store.query<{ digest: string }>(
       sql`select artifact_digest as digest from versions where version = ${versions.old}`,
     )
@@ -192,13 +192,13 @@ describe('tenure backup', () => {
 it.each<[string, () => Promise<string> | string, number, RegExp]>([
   ['that is empty', freshDatabase, exitCodes.usage, /nothing of Tenure/],
   [
-    'that is not there',
+    'that does not exist',
     () => house.databaseUrl.replace(/[^/]+$/, 'elsewhere'),
     exitCodes.usage,
     /tenure doctor/,
   ],
-  ['that does not answer', () => 'postgres://a@127.0.0.1:1/b', exitCodes.unreachable, /did not answer/],
-])('no backup is made of a database %s', async (_what, url, code, pattern) => {
+  ['that does not respond', () => 'postgres://a@127.0.0.1:1/b', exitCodes.unreachable, /did not answer/],
+])('tenure backup fails for a database %s and leaves no file', async (_what, url, code, pattern) => {
   const wanted = join(dir, 'never.tar')
   const found = await tenure(['backup', wanted], { ...house, databaseUrl: await url() })
   expect(found.code).toBe(code)
@@ -207,7 +207,7 @@ it.each<[string, () => Promise<string> | string, number, RegExp]>([
 })
 
 describe('tenure restore', () => {
-  it('touches nothing that is not empty, without --replace', async () => {
+  it('refuses a database that is not empty without --replace', async () => {
     const { code, err } = await tenure(['restore', file])
     expect(code).toBe(exitCodes.usage)
     expect(err).toMatch(/not empty.*--replace/)
@@ -234,14 +234,14 @@ describe('tenure restore', () => {
     expect((await findRouting(house.store, model))!.route.generation).toBe(generation)
   })
 
-  it('is for the owner of the tables, and says so to others', async () => {
+  it('refuses a role that does not own the tables', async () => {
     const databaseUrl = applicationUrl(house.databaseUrl)
     const { code, err } = await tenure(['restore', file, '--replace'], { ...house, databaseUrl })
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('TENURE_OWNER_DATABASE_URL')
   })
 
-  it('puts the champion back, and a replica that lived through follows it', async () => {
+  it('restores the champion, and a running replica follows it', async () => {
     await promote(versions.champion)
     await promote(versions.candidate)
     await revokeKey(house.store, keyId)
@@ -279,14 +279,14 @@ describe('tenure restore', () => {
     await expect(
       writeRoute(house.store, { route: { ...after, proven: versions.candidate }, replaces: after }),
     ).rejects.toMatchObject({ code: 'stale_generation' })
-    // Whom somebody has shut out stays out.
+    // A revoked key stays revoked.
     const [key] = await house.store.query<{ revoked: boolean }>(
       sql`select revoked_at is not null as revoked from api_keys where id = ${keyId}`,
     )
     expect(key?.revoked).toBe(true)
   })
 
-  it('leaves an audit that is whole, tells of the restoration, and is signed on', async () => {
+  it('leaves an intact audit log with an entry of the restore, signed further', async () => {
     await keeper.catchUp()
     const list = await headsOf(house)
     const { heads, issues } = await list.read()
@@ -300,7 +300,7 @@ describe('tenure restore', () => {
     expect(row?.action).toBe('database.restored')
   })
 
-  it('counts on where it was: new rows do not meet old ones', async () => {
+  it('continues sequences, so that new rows do not collide with old ones', async () => {
     await house.store.query(
       sql`insert into alerts (dedupe_key, severity, kind, message) values ('x', 'warning', 'k', 'm')`,
     )
@@ -310,13 +310,13 @@ describe('tenure restore', () => {
     )
   })
 
-  it('raises the epoch once more when the same file is put back again', async () => {
+  it('raises the epoch again when the same file is restored again', async () => {
     const first = (await findRouting(house.store, model))!.route.epoch
     const { out } = await tenure(['restore', file, '--replace', '--json'])
     expect((JSON.parse(out) as { epoch: number }).epoch).toBeGreaterThan(first)
   })
 
-  it('does not replace an audit by one that says something else', async () => {
+  it('refuses a backup whose audit log contradicts the signed heads', async () => {
     // A head that this installation has signed, of a row that the backup tells otherwise.
     const other = { stateDir: dir, artifactRoot: house.artifactRoot }
     const saved = headFiles(other).map((path) => readFileSync(path, 'utf8'))
@@ -330,8 +330,8 @@ describe('tenure restore', () => {
   })
 })
 
-describe('an installation elsewhere', () => {
-  it('needs the key, or vouches itself; then every row is there, and the versions serve', async () => {
+describe('a restore to another installation', () => {
+  it('requires the key or --re-sign; then all rows are present and the versions serve', async () => {
     const root = mkdtempSync(join(tmpdir(), 'tenure-elsewhere-'))
     // Where Postgres' user may pass.
     chmodSync(root, 0o711)
@@ -372,7 +372,7 @@ describe('an installation elsewhere', () => {
     rmSync(root, { recursive: true, force: true })
   })
 
-  it('that holds tables of somebody else is left alone', async () => {
+  it('refuses a database with tables of another application', async () => {
     const databaseUrl = await freshDatabase()
     const store = openStore(databaseUrl)
     await store.query(sql`create table customers (id integer)`)
@@ -383,8 +383,8 @@ describe('an installation elsewhere', () => {
   })
 })
 
-describe('a database that was put back by other means', () => {
-  it('is followed again after --after-point-in-time', async () => {
+describe('a database restored by other means', () => {
+  it('is followed by replicas after --after-point-in-time', async () => {
     const { route } = (await findRouting(house.store, model))!
     await house.store.query(sql`
       update routing set epoch = 1, generation = 1,
@@ -406,7 +406,7 @@ describe('a database that was put back by other means', () => {
     [['restore', 'x.tar', '--after-point-in-time'], 'takes no file'],
     [['restore', 'nothing.tar'], 'is not readable'],
     [['backup', '/nowhere/at/all.tar'], 'is not writable'],
-  ])('%j is refused with what to do', async (words, text) => {
+  ])('%j is refused with a remedy', async (words, text) => {
     const { code, err } = await tenure(words)
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain(text)

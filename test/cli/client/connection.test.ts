@@ -48,8 +48,8 @@ const written = (url: string) => ({
   namespace: 'default',
 })
 
-describe('where a command finds the system', () => {
-  it('is what `tenure up` has written, with its key, for its owner alone', async () => {
+describe('the connection of a command', () => {
+  it('is the one that `tenure up` stored, with its key, readable by its owner only', async () => {
     const { url } = await echo()
     writeConnection(dir, written(url))
     expect(statSync(join(dir, 'connection.json')).mode & 0o777).toBe(0o600)
@@ -60,7 +60,7 @@ describe('where a command finds the system', () => {
     })
   })
 
-  it('is TENURE_URL before that, and the stored key is not sent there', async () => {
+  it('prefers TENURE_URL and does not send the stored key there', async () => {
     const { url } = await echo()
     writeConnection(dir, written('http://127.0.0.1:9'))
     vi.stubEnv('TENURE_URL', url)
@@ -69,7 +69,7 @@ describe('where a command finds the system', () => {
     expect(await connectToApi().get('/')).toEqual({ authorization: 'Bearer tnr_given' })
   })
 
-  it('is nowhere when nothing was ever started, and the failure says what to do', () => {
+  it('fails with a remedy if nothing was ever started', () => {
     const failed = (work: () => unknown) => {
       try {
         return work()
@@ -87,10 +87,10 @@ describe('where a command finds the system', () => {
   })
 })
 
-describe('ports', () => {
+describe('port selection', () => {
   const wanted = (port: number) => ({ what: 'the API', port, variable: 'TENURE_PORT' })
 
-  it('are kept when free, without a word', async () => {
+  it('keeps a free port without a message', async () => {
     const { port } = await echo()
     await new Promise((resolve) => servers[0]?.close(resolve))
     const said: string[] = []
@@ -98,7 +98,7 @@ describe('ports', () => {
     expect(said).toEqual([])
   })
 
-  it('are replaced when taken, and the line says by which and what sets it', async () => {
+  it('replaces a port in use and reports the new port and its variable', async () => {
     const { port } = await echo()
     const said: string[] = []
     const chosen = await choosePort(wanted(port), (line) => said.push(line))

@@ -1,4 +1,4 @@
-/** Every command has the same manners: help with examples that are true, one way to refuse, one JSON document. */
+/** Tests what all commands share: help with valid examples, errors with a remedy, one JSON document. */
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -10,7 +10,7 @@ import { runProgram, type CommandSpec } from '../../../cli/program.ts'
 import { openTerminal } from '../../../cli/terminal.ts'
 
 interface Listed {
-  /** As one types it: `release show`. */
+  /** The words of the command: `releases show`. */
   words: string[]
   spec: CommandSpec
 }
@@ -34,7 +34,7 @@ async function tenure(...words: string[]) {
   return { code, out, err }
 }
 
-/** A word for each argument that must be there. */
+/** One word per required argument. */
 const wanted = (spec: CommandSpec): string[] => [...spec.name.matchAll(/<[^>]+>/g)].map(() => 'x')
 
 beforeEach(async () => {
@@ -44,7 +44,7 @@ beforeEach(async () => {
 })
 afterEach(() => vi.unstubAllEnvs())
 
-it('there is every command that is promised', () => {
+it('the program has every documented command', () => {
   const names = new Set([...named.map(([name]) => name), ...commands.map(({ name }) => wordOf(name))])
   for (const name of [
     ['up', 'status', 'models', 'models sync', 'retrain', 'releases', 'releases show', 'releases start'],
@@ -75,7 +75,7 @@ describe.each(named)('tenure %s', (name, { words, spec }) => {
     expect(out).toMatch(/Examples:\n {2}.*\btenure /)
   })
 
-  it('has examples that name it and options that there are', () => {
+  it('has examples with its own name and existing options', () => {
     const known = new Set(
       ['--json', '--url', ...(spec.options ?? []).map(([flags]) => flags.split(' ')[0]!)].map((each) =>
         each.trim(),
@@ -91,7 +91,7 @@ describe.each(named)('tenure %s', (name, { words, spec }) => {
     }
   })
 
-  it('refuses an option that it has not, in words and in JSON, and says where to read on', async () => {
+  it('refuses an unknown option as text and as JSON, and points to its help', async () => {
     const { code, out, err } = await tenure(...words, ...wanted(spec), '--no-such-thing')
     expect([code, out]).toEqual([exitCodes.usage, ''])
     expect(err).toContain('--help')
@@ -100,14 +100,14 @@ describe.each(named)('tenure %s', (name, { words, spec }) => {
     expect(JSON.parse(inJson.err)).toMatchObject({ code: 'usage', remedy: expect.stringContaining('--help') })
   })
 
-  it.runIf(/<[^>]+>/.test(spec.name))('wants its arguments', async () => {
+  it.runIf(/<[^>]+>/.test(spec.name))('requires its arguments', async () => {
     const { code, err } = await tenure(...words)
     expect(code).toBe(exitCodes.usage)
     expect(err).toMatch(/argument|missing|wanted/)
   })
 })
 
-/** Those that ask the API at once, with what they need to come so far. */
+/** Commands that call the API at once, with their required arguments. */
 const asking: readonly (readonly string[])[] = [
   ['status'],
   ['models'],
@@ -143,7 +143,7 @@ const asking: readonly (readonly string[])[] = [
   ['audit', 'verify'],
 ]
 
-it.each(asking)('tenure %s %s says how to reach Tenure when nothing answers', async (...words) => {
+it.each(asking)('tenure %s %s explains how to reach Tenure if nothing listens', async (...words) => {
   const { code, out, err } = await tenure(...words, '--json')
   expect([code, out]).toEqual([exitCodes.unreachable, ''])
   expect(JSON.parse(err)).toMatchObject({
@@ -153,20 +153,20 @@ it.each(asking)('tenure %s %s says how to reach Tenure when nothing answers', as
   })
 })
 
-describe('a command that there is not', () => {
+describe('an unknown command', () => {
   it.each([
     [['doctr'], 'tenure doctor'],
     [['relases', 'show'], 'tenure releases'],
     [['models', 'lits'], 'tenure models list'],
     [['releases', 'shwo', 'iris'], 'tenure releases show'],
     [['audit', 'verfy'], 'tenure audit verify'],
-  ])('%j leads to %s', async (words, meant) => {
+  ])('%j suggests %s', async (words, meant) => {
     const { code, err } = await tenure(...words)
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain(`Did you mean \`${meant}\``)
   })
 
-  it('that is like none leads to the help', async () => {
+  it('without a similar one points to the help', async () => {
     const { code, err } = await tenure('xyzzy')
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('there is no command `tenure xyzzy`')
@@ -188,14 +188,14 @@ it.each([
   [['up', '--replicas', '0'], '--replicas must be a whole number from 1 to 16'],
   [['up', '--exit'], '--exit requires --demo'],
   [['restore'], 'the backup file is missing'],
-])('%j is wrong, and the answer says how and what to do', async (words, text) => {
+])('%j is refused with a reason and a remedy', async (words, text) => {
   const { code, out, err } = await tenure(...words)
   expect([code, out]).toEqual([exitCodes.usage, ''])
   expect(err).toContain(text)
   expect(err.trim().split('\n').length).toBeGreaterThan(1)
 })
 
-it('the version is that of the package', async () => {
+it('--version prints the version of the package', async () => {
   const { code, out } = await tenure('--version')
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/^\d+\.\d+\.\d+\n$/)
@@ -214,13 +214,13 @@ describe('the terminal', () => {
     return { terminal, out: () => out }
   }
 
-  it('paints for people alone: not into a pipe, and not where colours are unwanted', () => {
+  it('uses colours on a TTY with colour support only', () => {
     expect(opened({ hasColors: true }).terminal.paint('red', 'x')).toContain('\u001b[')
     expect(opened({ hasColors: false }).terminal.paint('red', 'x')).toBe('x')
     expect(opened(undefined).terminal.paint('red', 'x')).toBe('x')
   })
 
-  it('replaces the lines of what goes on, and leaves none of them behind', () => {
+  it('replaces live lines and leaves none behind', () => {
     const { terminal, out } = opened({ hasColors: false, columns: 20 })
     terminal.live(['one', 'a line that is longer than the terminal is wide'])
     terminal.live(['two'])

@@ -29,14 +29,14 @@ async function take(fromMs: number, hours: number): Promise<LiveRequest[]> {
 }
 
 describe('the recorded flights', () => {
-  it('come in the order of their time, with the route as routing key', () => {
+  it('are in time order, with the flight route as routing key', () => {
     expect(day.length).toBeGreaterThan(10_000)
     expect(day.map(({ atMs }) => atMs)).toEqual(day.map(({ atMs }) => atMs).sort((a, b) => a - b))
     for (const { routingKey, instance } of day.slice(0, 500))
       expect(routingKey).toBe(`${instance['origin']}-${instance['destination']}`)
   })
 
-  it('have exactly the features of the model, and an outcome that is known later', () => {
+  it('have exactly the features of the model and an outcome known later', () => {
     for (const { instance, outcome, atMs, knownAtMs } of day.slice(0, 2_000)) {
       expect(Object.keys(instance)).toEqual(Object.keys(flightDelay.definition.features))
       expect([0, 1]).toContain(outcome)
@@ -44,7 +44,7 @@ describe('the recorded flights', () => {
     }
   })
 
-  it('carry what was known at the airport at that moment, and nothing that became known later', () => {
+  it('contain only what was known at that time', () => {
     const all = [...before, ...day]
     for (const { instance, atMs } of day.filter((_, index) => index % 997 === 0)) {
       const known = all.filter(
@@ -59,7 +59,7 @@ describe('the recorded flights', () => {
     }
   })
 
-  it('are the same whatever the window in which they are read', async () => {
+  it('do not depend on the window size', async () => {
     const wide = await openEvents({
       definition: flightDelay.definition,
       routingKey: `origin || '-' || destination`,
@@ -72,7 +72,7 @@ describe('the recorded flights', () => {
     await wide.close()
   })
 
-  it('end with the records', async () => {
+  it('end at the end of the records', async () => {
     const last: number[] = []
     for await (const batch of events.from(events.span.lastMs - hourMs)) last.push(batch.length)
     expect(last.reduce((sum, length) => sum + length, 0)).toBeGreaterThan(0)

@@ -61,7 +61,7 @@ const start = (events: AsyncIterable<LiveRequest[]>, everyNth = 1, urls = [url])
   startReplay({ urls, key: 'k', model: 'm', events, pace: { requestsPerSecond: 2_000, everyNth } })
 
 describe('the replay', () => {
-  it('sends the events in their order, each with its routing key', async () => {
+  it('sends the events in order, each with its routing key', async () => {
     const replay = start(recorded(60, 0))
     await replay.ended
     await replay.stop()
@@ -75,7 +75,7 @@ describe('the replay', () => {
     ])
   })
 
-  it('lets days pass faster by sending every n-th', async () => {
+  it('advances faster when it sends every n-th event', async () => {
     const replay = start(recorded(60, 0), 20)
     await replay.ended
     await replay.stop()
@@ -83,7 +83,7 @@ describe('the replay', () => {
     expect(replay.nowMs()).toBe(59 * minute)
   })
 
-  it('sends an outcome only when its moment has passed', async () => {
+  it('sends an outcome only after it became known', async () => {
     const lateMs = 300 * minute
     const replay = start(recorded(2_000, lateMs))
     await replay.ended
@@ -103,7 +103,7 @@ describe('the replay', () => {
     expect(replay.counts().outcomes).toBe(outcomes)
   })
 
-  it('counts whom a failing model has harmed, and other failures by their code', async () => {
+  it('counts failed requests by version, and other failures by code', async () => {
     answer = (n) =>
       n % 3 === 0
         ? { status: 500, body: { code: 'output_invalid', version: 'v2', arm: 'canary' } }
@@ -119,7 +119,7 @@ describe('the replay', () => {
     expect(served.find(({ arm }) => arm === 'champion')).toMatchObject({ requests: 10, harmed: 0 })
   })
 
-  it('survives a server that is away, and counts it', async () => {
+  it('continues during a server outage and counts the failures', async () => {
     server.closeAllConnections()
     await new Promise((resolve) => server.close(resolve))
     const replay = start(recorded(10, 0))
@@ -128,7 +128,7 @@ describe('the replay', () => {
     expect(replay.counts().failures).toEqual({ ECONNREFUSED: 10 })
   })
 
-  it('stops at once', async () => {
+  it('stops immediately', async () => {
     const replay = startReplay({
       urls: [url],
       key: 'k',
@@ -145,7 +145,7 @@ describe('the replay', () => {
 })
 
 describe('late outcomes', () => {
-  it('come out in the order in which they become known', () => {
+  it('are returned in the order in which they become known', () => {
     const late = createLateOutcomes()
     const moments = [5, 3, 9, 1, 7, 3, 8, 2]
     for (const knownAtMs of moments) late.add({ id: `p${knownAtMs}`, value: 0, knownAtMs })

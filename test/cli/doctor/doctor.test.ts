@@ -1,4 +1,4 @@
-/** Each thing that can be wrong is made wrong, and the doctor must name it and the next step. */
+/** Tests that the doctor names each problem and its remedy. */
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { createHash } from 'node:crypto'
@@ -98,7 +98,7 @@ async function listening(server: Server): Promise<number> {
 }
 
 describe('tenure doctor', () => {
-  it('finds an installation in order that does not run, in one JSON document', async () => {
+  it('passes a stopped installation and prints one JSON document', async () => {
     const { code, answer, err } = await doctor({})
     expect(answer.findings.filter(({ state }) => state === 'broken')).toEqual([])
     expect(code).toBe(exitCodes.done)
@@ -118,7 +118,7 @@ describe('tenure doctor', () => {
     expect(of(answer.findings, 'workers')[0]).toMatchObject({ state: 'warning' })
   })
 
-  it('says of everything that is wrong at once what it is, and what to do', async () => {
+  it('reports all problems at once, each with a remedy', async () => {
     const taken = createServer()
     const port = await listening(taken)
     const nothing = join(dir, 'empty')
@@ -155,7 +155,7 @@ describe('tenure doctor', () => {
     expect(JSON.stringify(findings)).not.toContain('secret')
   })
 
-  it('says what is wrong with the configuration, and looks at the rest', async () => {
+  it('reports an invalid configuration and runs the other checks', async () => {
     const { code, answer } = await doctor({ TENURE_REPLICA_LEASE_MS: 'soon' })
     expect(code).toBe(exitCodes.otherwise)
     expect(of(answer.findings, 'configuration')[0]?.found).toContain('TENURE_REPLICA_LEASE_MS')
@@ -163,20 +163,20 @@ describe('tenure doctor', () => {
   })
 })
 
-describe('the database', () => {
+describe('the database check', () => {
   const findingsAt = async (url: string) =>
     findingsOfDatabase(url, await diagnose(url, 'test'), { running: false }).filter(
       ({ state }) => state !== 'ok',
     )
 
-  it('that is not there is told by its name', async () => {
+  it('names a missing database', async () => {
     const url = house.databaseUrl.replace(/[^/]+$/, 'elsewhere')
     expect(await findingsAt(url)).toMatchObject([
       { state: 'broken', found: expect.stringContaining('there is no database elsewhere') },
     ])
   })
 
-  it('that does not know the role, and one that is none', async () => {
+  it('reports an unknown role, and a server that is not Postgres', async () => {
     const stranger = new URL(house.databaseUrl)
     stranger.username = 'unknown_role'
     expect(await findingsAt(stranger.toString())).toMatchObject([
@@ -195,14 +195,14 @@ describe('the database', () => {
     ['53300', /no connection is free/],
     ['57P03', /not ready yet/],
     ['ENOTFOUND', /unknown host/],
-  ])('%s has words of its own', (code, pattern) => {
+  ])('explains the error %s', (code, pattern) => {
     const finding = findingOfUnreached('postgres://ada:pw@db:5432/tenure', { code, message: 'm' })
     expect(finding.found).toMatch(pattern)
     expect(finding.next).not.toBe('')
     expect(finding.found).not.toContain('pw')
   })
 
-  it('too old, of somebody else, without the right to make tables, or with no room', async () => {
+  it('reports an old version, foreign tables, missing privileges and exhausted connections', async () => {
     const { server, migrations } = await diagnosisOf(house.databaseUrl)
     const found = (change: Partial<typeof server>, begun = true) =>
       findingsOfServer(house.databaseUrl, { ...server, ...change }, { ...migrations, begun })
@@ -223,7 +223,7 @@ describe('the database', () => {
     expect(found(asApplication)).toContain('may not create tables')
   })
 
-  it('whose migrations are stale, of a newer build, edited, or none', async () => {
+  it('reports pending, unknown, edited and missing migrations', async () => {
     const { store, databaseUrl } = house
     const found = async () =>
       of(
@@ -255,11 +255,11 @@ describe('the database', () => {
     [120_000, 5, 'broken'],
     // Asking took so long that nothing can be said.
     [1_200, 2_000, 'ok'],
-  ] as const)('with a clock that is off by %d ms', (clockOffsetMs, roundTripMs, state) => {
+  ] as const)('rates a clock offset of %d ms', (clockOffsetMs, roundTripMs, state) => {
     expect(findingOfClock({ clockOffsetMs, roundTripMs }).state).toBe(state)
   })
 
-  it('that tells of replicas which are gone, behind, or of two epochs', () => {
+  it('reports replicas that are missing, lag behind, or follow two epochs', () => {
     const replica = { id: 'r1', host: 'h', url: 'u', behind: [], epochs: [1] }
     const states = (...replicas: Parameters<typeof findingsOfReplicas>[0]) =>
       findingsOfReplicas(replicas, true).map(({ state }) => state)
@@ -270,7 +270,7 @@ describe('the database', () => {
     expect(states(replica, { ...replica, id: 'r2', epochs: [7] })).toEqual(['broken'])
   })
 
-  it('is asked for replicas that are alive', async () => {
+  it('finds live replicas', async () => {
     await house.store.query(sql`
       insert into replicas (id, host, pid, url, build_id, lease_until) values ('r9', 'h', 1, 'u', 'b', now() + interval '1 hour')`)
     await house.store.query(sql`insert into routing (model, epoch, generation, route)
@@ -283,13 +283,13 @@ describe('the database', () => {
   })
 })
 
-describe('Temporal', () => {
+describe('the Temporal check', () => {
   const config = (namespace: string) => ({
     temporal: { address: temporalAddress(), namespace },
     taskQueues: { control: uniqueName('queue'), train: uniqueName('queue') },
   })
 
-  it('without the namespace, or without the search attributes', async () => {
+  it('reports a missing namespace and missing search attributes', async () => {
     const [missing] = await checkTemporal(config('not-there'), { workersExpected: true })
     expect(missing).toMatchObject({
       state: 'broken',
@@ -315,8 +315,8 @@ describe('Temporal', () => {
   })
 })
 
-describe('files', () => {
-  it('of a champion that are damaged, or signed by another key', async () => {
+describe('the file checks', () => {
+  it('report champions that are damaged or signed by another key', async () => {
     const { champions = [] } = await diagnosisOf(house.databaseUrl)
     const signer = await openSigner(signingKeyOf(house.artifactRoot))
     const place = { root: house.artifactRoot, signer }
@@ -339,7 +339,7 @@ describe('files', () => {
     writeFileSync(path, bytes)
   })
 
-  it('of the key: missing, open to others, or no key', async () => {
+  it('report a signing key that is missing, readable by others, or invalid', async () => {
     const state = async (file: string, versions = 3) => (await checkKey(file, { versions })).finding
     expect(await state(join(dir, 'none.pem'))).toMatchObject({
       state: 'broken',
@@ -355,7 +355,7 @@ describe('files', () => {
     expect(await state(join(dir, 'not.pem'))).toMatchObject({ state: 'broken' })
   })
 
-  it('of artifacts, models and an embedded Postgres', async () => {
+  it('report problems of artifacts, model files and embedded data', async () => {
     writeFileSync(join(dir, 'file'), '')
     expect(checkRoot(join(dir, 'file', 'below'))).toMatchObject({
       state: 'broken',
@@ -377,23 +377,23 @@ describe('files', () => {
   })
 })
 
-describe('the machine', () => {
+describe('the machine checks', () => {
   it.each([
     ['18.20.0', 'broken'],
     ['20.18.9', 'broken'],
     ['20.19.0', 'ok'],
     ['24.1.0', 'ok'],
     ['25.0.0', 'warning'],
-  ] as const)('with Node %s', (version, state) => expect(checkNode(version).state).toBe(state))
+  ] as const)('rate Node %s', (version, state) => expect(checkNode(version).state).toBe(state))
 
-  it('with little memory', () => {
+  it('rate available memory', () => {
     expect(checkMemory('MemAvailable:  100000 kB').state).toBe('broken')
     expect(checkMemory('MemAvailable:  800000 kB').state).toBe('warning')
     expect(checkMemory('MemAvailable: 8000000 kB').state).toBe('ok')
     expect(checkMemory('').state).toBe('skipped')
   })
 
-  it('lacks only what there is work for', () => {
+  it('report a missing tool as broken only if it is needed now', () => {
     const remedy = 'Install it on Debian with:\n  apt-get install -y g++'
     expect(findingOfPart({ name: 'addon', lacks: ['g++'], remedy }).state).toBe('warning')
     expect(findingOfPart({ name: 'addon', fault: 'not built yet', lacks: ['g++'], remedy }).state).toBe(
@@ -402,7 +402,7 @@ describe('the machine', () => {
     expect(findingOfPart({ name: 'addon', fault: 'not built yet' }).next).toContain('npm run setup')
   })
 
-  it('whose set-up cannot be asked says so', async () => {
+  it('report a set-up that fails to run', async () => {
     vi.stubEnv('NODE_OPTIONS', '--no-such-option')
     const [finding] = await checkParts(new Set(), { verify: false })
     expect(finding).toMatchObject({
@@ -412,7 +412,7 @@ describe('the machine', () => {
     })
   })
 
-  it('with a cached file that is damaged: seen by its size, or by its hash', async () => {
+  it('find a damaged cached file by size, or by hash with --verify', async () => {
     const cache = mkdtempSync(join(dir, 'cache-'))
     const part = join(cache, `temporal-1.5.1-${process.arch}`)
     mkdirSync(part)
@@ -433,7 +433,7 @@ describe('the machine', () => {
     expect(await found(true)).toContain('temporal is damaged')
   })
 
-  it('with a port that is free', async () => {
+  it('pass a free port', async () => {
     const port = await freePort()
     expect((await checkPort({ what: 'the API', port, variable: 'TENURE_PORT' })).state).toBe('ok')
   })

@@ -1,4 +1,4 @@
-/** The two embedded servers as the product runs them: supervised, killed with -9, started again on the same data. */
+/** Tests the embedded servers under the supervisor: kill -9 and restart on the same data. */
 import { Client, Connection } from '@temporalio/client'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -38,7 +38,7 @@ async function ask(url: string, statement: string): Promise<unknown[]> {
 }
 
 describe('Postgres', () => {
-  it('keeps what was committed through kill -9 and through a stop, and asks for its password', async () => {
+  it('keeps committed rows through kill -9 and a stop, and requires its password', async () => {
     const dataDir = join(home, 'kept')
     let server = await startPostgres({ dataDir })
     await ask(server.url, 'create table kept (a int)')
@@ -57,7 +57,7 @@ describe('Postgres', () => {
     expect(statSync(dataDir).mode & 0o077).toBe(0)
   })
 
-  it('starts over an interrupted creation and a pid file that names another process', async () => {
+  it('starts after an interrupted creation and with a stale pid file', async () => {
     const dataDir = join(home, 'half')
     mkdirSync(`${dataDir}.new`)
     writeFileSync(join(`${dataDir}.new`, 'PG_VERSION'), '18')
@@ -69,7 +69,7 @@ describe('Postgres', () => {
     await second.stop()
   })
 
-  it('says which port is taken', async () => {
+  it('names a port in use', async () => {
     const holder = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => holder.once('listening', resolve))
     const { port } = holder.address() as { port: number }
@@ -82,7 +82,7 @@ describe('Postgres', () => {
     holder.close()
   })
 
-  it('says what it wrote last when it does not start', async () => {
+  it('reports its last output if it fails to start', async () => {
     const dataDir = join(home, 'broken')
     await (await startPostgres({ dataDir, durable: false })).stop()
     writeFileSync(join(dataDir, 'postgresql.auto.conf'), 'no_such_setting = 1\n')
@@ -97,7 +97,7 @@ describe('Temporal', () => {
     await withClient(server.address, (client) =>
       client.workflow.start('anything', {
         workflowId: 'kept',
-        taskQueue: 'nobody',
+        taskQueue: 'without-worker',
         searchAttributes: { Model: ['iris'] },
       }),
     )
@@ -113,13 +113,13 @@ describe('Temporal', () => {
     await again.stop()
   })
 
-  it('starts over a file that was never complete', async () => {
+  it('recreates an incomplete state file', async () => {
     const dbFile = join(home, 'half.db')
     writeFileSync(dbFile, '')
     await (await startTemporal({ dbFile, uiPort: false })).stop()
   })
 
-  it('says what it wrote last when it does not start', async () => {
+  it('reports its last output if it fails to start', async () => {
     const dbFile = join(home, 'no-database')
     writeFileSync(`${dbFile}.complete`, '')
     writeFileSync(dbFile, 'this is no database, and it is long enough for a header'.repeat(100))
@@ -127,7 +127,7 @@ describe('Temporal', () => {
   })
 })
 
-it('both come back on their ports when they are killed under the supervisor', async () => {
+it('Postgres and Temporal restart on their ports after kill -9 under the supervisor', async () => {
   const [postgres, temporal] = await Promise.all([
     planPostgres({ dataDir: join(home, 'supervised') }),
     planTemporal({ dbFile: join(home, 'supervised.db'), uiPort: false, port: await freePort() }),
@@ -152,18 +152,18 @@ it('both come back on their ports when they are killed under the supervisor', as
   await expect(ask(postgres.url, 'select 1')).rejects.toThrow('ECONNREFUSED')
 }, 60_000)
 
-describe('the places', () => {
-  it('are unknown before the set-up, which is said', () => {
+describe('paths', () => {
+  it('of binaries are unknown before the set-up', () => {
     expect(() => readParts(home)).toThrow('npm run setup')
     expect(existsSync(readParts().temporal)).toBe(true)
   })
 
-  it('lie beside the checkout when the servers can go there', () => {
+  it('of state lie in the checkout if the servers can enter it', () => {
     expect(openStateDir(undefined, home)).toBe(join(home, '.tenure'))
     expect(openStateDir(join(home, 'asked'), home)).toBe(join(home, 'asked'))
   })
 
-  it('are refused where no directory can be', () => {
+  it('are refused if they are not writable', () => {
     const file = join(home, 'file')
     writeFileSync(file, '')
     expect(() => openStateDir(file)).toThrow('is not writable')
@@ -175,16 +175,19 @@ describe('the places', () => {
     expect(() => openStateDir(join(home, 'fixed'))).toThrow('EACCES')
   })
 
-  it.runIf(serverUser() !== undefined)('lie elsewhere when the checkout is closed to them', () => {
-    const closed = join(home, 'closed')
-    mkdirSync(closed, { mode: 0o700 })
-    expect(reachable(closed, serverUser())).toBe(false)
-    const chosen = openStateDir(undefined, closed)
-    expect(chosen).toMatch(/^\/var\/lib\/tenure\/closed-[0-9a-f]{8}$/)
-    expect(openStateDir(undefined, closed)).toBe(chosen)
-    rmSync(chosen, { recursive: true })
-    expect(() => openStateDir(join(closed, 'asked'))).toThrow('is not accessible')
-  })
+  it.runIf(serverUser() !== undefined)(
+    'of state lie below /var/lib if the servers cannot enter the checkout',
+    () => {
+      const closed = join(home, 'closed')
+      mkdirSync(closed, { mode: 0o700 })
+      expect(reachable(closed, serverUser())).toBe(false)
+      const chosen = openStateDir(undefined, closed)
+      expect(chosen).toMatch(/^\/var\/lib\/tenure\/closed-[0-9a-f]{8}$/)
+      expect(openStateDir(undefined, closed)).toBe(chosen)
+      rmSync(chosen, { recursive: true })
+      expect(() => openStateDir(join(closed, 'asked'))).toThrow('is not accessible')
+    },
+  )
 })
 
 async function withClient<T>(address: string, work: (client: Client) => Promise<T>): Promise<T> {

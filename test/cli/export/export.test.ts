@@ -1,4 +1,4 @@
-/** An exported version answers as the server does, in Node and in a real browser, and says no where it cannot. */
+/** Tests that an exported version predicts as the server does, in Node and in a browser, and refuses unsupported models. */
 import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
 import { layers, sequential } from '@tensorflow/tfjs-layers'
@@ -186,14 +186,14 @@ function expectSame(found: readonly Answer[], { predictions }: PredictAnswer): v
   })
 }
 
-describe('in Node', () => {
-  it.each(Object.keys(models))('%s answers as the server does', async (model) => {
+describe('an exported version in Node', () => {
+  it.each(Object.keys(models))('predicts %s as the server does', async (model) => {
     const predictor = await (await moduleIn(folders.get(model)!)).loadPredictor()
     const rows = models[model]!.rows()
     expectSame(predictor.predict(rows), replica.ask(model, { instances: rows }))
   })
 
-  it('refuses the rows that the server refuses, with the same code', async () => {
+  it('refuses the same rows as the server, with the same code', async () => {
     const predictor = await (await moduleIn(folders.get('flight')!)).loadPredictor()
     const good: Record<string, unknown> = { distance: 1, hour: 2, origin: 'ATL', day: 'weekend' }
     const codeOf = (work: () => unknown): unknown => {
@@ -221,8 +221,8 @@ describe('in Node', () => {
   })
 })
 
-describe('what is not exported', () => {
-  it('goes into no folder that holds something', async () => {
+describe('an export that fails', () => {
+  it('refuses a folder that is not empty', async () => {
     const version = 'iris_v1.0.0'
     const { artifactDigest: digest } = await getVersion(house.store, version)
     await expect(
@@ -271,7 +271,7 @@ function edit(folder: string, name: string, change: (text: string) => string): v
   writeFileSync(path, text.slice(0, at) + change(text.slice(at)))
 }
 
-describe('in a browser', () => {
+describe('an exported version in a browser', () => {
   let browser: Browser
   let server: Server
   let origin: string
@@ -302,7 +302,7 @@ describe('in a browser', () => {
     server.close()
   })
 
-  it('answers as the server does, and its page agrees with the golden rows', async () => {
+  it('predicts as the server does and matches the golden rows', async () => {
     const page = await browser.newPage()
     const troubles: string[] = []
     page.on('console', (message) => {
@@ -329,7 +329,7 @@ describe('in a browser', () => {
     await page.close()
   })
 
-  it('answers what is typed, and says what is wrong with it', async () => {
+  it('predicts typed inputs and reports invalid ones', async () => {
     const page = await browser.newPage()
     await page.goto(`${origin}/flight/`)
     const answer = page.locator('#answer')

@@ -8,34 +8,34 @@ let dir: string
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'tenure-log-'))))
 afterEach(() => rmSync(dir, { recursive: true }))
 
-describe('the log', () => {
-  it('reads as one line a decision', () => {
+describe('the merged log', () => {
+  it('formats an entry as one line', () => {
     const line = JSON.stringify({
       level: 40,
       time: Date.UTC(2001, 1, 3, 9, 14, 7, 312),
       pid: 7,
       hostname: 'h',
-      msg: 'taken back',
+      msg: 'rolled back',
       release: 'rel_1',
       reasons: ['errors'],
     })
     expect(readableLine('worker', line)).toBe(
-      '09:14:07.312 worker   warn  taken back release=rel_1 reasons=["errors"]',
+      '09:14:07.312 worker   warn  rolled back release=rel_1 reasons=["errors"]',
     )
   })
 
-  it('keeps what is no JSON', () => {
+  it('keeps lines that are not JSON', () => {
     const at = new Date(Date.UTC(2001, 1, 3, 9, 0, 0))
     expect(readableLine('postgres', 'LOG:  ready', at)).toBe('09:00:00.000 postgres LOG:  ready')
     expect(readableLine('api', '{broken', at)).toBe('09:00:00.000 api      {broken')
   })
 
-  it('puts what has several lines on one', () => {
+  it('joins multi-line entries', () => {
     const line = JSON.stringify({ level: 50, time: 0, msg: 'failed', error: 'Error: no\n    at a\n    at b' })
     expect(readableLine('api', line)).toBe('00:00:00.000 api      error failed error=Error: no | at a | at b')
   })
 
-  it('remembers the last lines of each process', async () => {
+  it('keeps the last lines of each process', async () => {
     const log = openMergedLog(dir)
     for (let n = 0; n < 20; n++) log.write('api', `line ${n}`)
     log.write('train', 'other')
@@ -58,7 +58,7 @@ describe('the log', () => {
     expect(echoed).toEqual(lines)
   })
 
-  it('keeps no secret of a line, whoever has written it', async () => {
+  it('redacts secrets of every process', async () => {
     const log = openMergedLog(dir)
     log.write('postgres', `STATEMENT:  alter role tenure_app login password 'hunter2'`)
     log.write('api', JSON.stringify({ level: 40, msg: 'no answer', cause: 'postgres://u:hunter2@h/db' }))
@@ -67,7 +67,7 @@ describe('the log', () => {
     expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).not.toContain('hunter2')
   })
 
-  it('begins a new file when the old one has grown large', async () => {
+  it('rotates a large file', async () => {
     writeFileSync(join(dir, 'tenure.log'), 'x'.repeat(20_000_001))
     const log = openMergedLog(dir)
     log.write('api', 'fresh')

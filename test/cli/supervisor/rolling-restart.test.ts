@@ -1,4 +1,4 @@
-/** The port that replicas share, and their restart in turn. */
+/** Tests the shared port of replicas and their rolling restart. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -16,7 +16,7 @@ const listens = `require('node:http').createServer((_, answer) => {
   answer.setHeader('connection', 'close'); answer.end(String(process.pid))
 }).listen({ fd: 3 }, () => console.log('listens'))`
 
-it('a shared port is listened on by several processes, and outlives each of them', async () => {
+it('several processes listen on a shared port, which outlives each of them', async () => {
   const shared = bindSharedPort({ host: '127.0.0.1', port: 0 })
   ends.push(shared.close)
   const start = async () => {
@@ -41,13 +41,13 @@ it('a shared port is listened on by several processes, and outlives each of them
   for (let i = 0; i < 20; i++) expect(await ask()).toBe(two.pid)
   two.kill('SIGKILL')
   await two.exited
-  // Nobody is there: whoever connects now waits for the next one instead of being refused.
+  // Without a listener, a new connection waits in the queue instead of being refused.
   const waiting = ask()
   const three = await start()
   expect(await waiting).toBe(three.pid)
 })
 
-it('a port that somebody has is refused by name', async () => {
+it('a port in use is refused by number', async () => {
   const holder: ChildProcess = spawn(
     process.execPath,
     [
@@ -63,7 +63,7 @@ it('a port that somebody has is refused by name', async () => {
   )
 })
 
-it('replicas are restarted in turn, and the others are left alone when one does not come back', async () => {
+it('replicas restart one by one, and a failed restart stops the sequence', async () => {
   const server = createServer((_, answer) => answer.end()).listen(0, '127.0.0.1')
   ends.push(() => server.close())
   await once(server, 'listening')

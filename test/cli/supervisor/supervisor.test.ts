@@ -1,4 +1,4 @@
-/** The supervisor with real processes: what it starts, starts again and leaves behind, which is nothing. */
+/** Tests the supervisor with real processes: start, restart, and no orphans. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -51,18 +51,18 @@ const order = (...wanted: string[]) =>
 const sorted = (numbers: number[]) => numbers.toSorted((a, b) => a - b)
 
 describe('the supervisor', () => {
-  it('restarts a child when it is asked to: ended cleanly, ready again, without a pause', async () => {
+  it('restarts a child on request: clean stop, ready again, no backoff', async () => {
     const supervision = await begin([child('worker')], { pauseMs: { min: 60_000, max: 60_000 } })
     const before = supervision.pidOf('worker')
     await supervision.restart('worker')
     expect(supervision.pidOf('worker')).not.toBe(before)
     expect(supervision.pidOf('worker')).toBeDefined()
     expect(lines).toContain('worker: ends')
-    expect(lines).toContain('tenure: worker is restarted')
-    await expect(supervision.restart('nobody')).rejects.toThrow('nobody does not run')
+    expect(lines).toContain('tenure: restarting worker')
+    await expect(supervision.restart('unknown')).rejects.toThrow('unknown is not running')
   })
 
-  it('says when a child that was to be restarted does not come back', async () => {
+  it('rejects a requested restart that fails', async () => {
     const flag = join(stateDir, 'once')
     const once = `if (require('node:fs').existsSync(${JSON.stringify(flag)})) process.exit(3); process.on('SIGTERM', () => process.exit())`
     const supervision = await begin([child('worker', once)])
@@ -70,7 +70,7 @@ describe('the supervisor', () => {
     await expect(supervision.restart('worker')).rejects.toThrow(/worker ended with exit code 3/)
   })
 
-  it('starts a child after those it needs and ends it before them', async () => {
+  it('starts a child after its dependencies and stops it before them', async () => {
     const supervision = await begin([child('database'), { ...child('worker'), after: ['database'] }])
     await supervision.stop()
     const told = order('database: up', 'worker: up', 'worker: ends', 'database: ends')
@@ -78,7 +78,7 @@ describe('the supervisor', () => {
     expect(told).not.toContain(-1)
   })
 
-  it('starts a killed child again, and what the child had started is gone', async () => {
+  it('restarts a killed child and ends its descendants', async () => {
     const offspring = `console.log('child', require('child_process').spawn('sleep', ['1000']).pid)`
     const supervision = await begin([child('worker', offspring)])
     const before = supervision.pidOf('worker') as number
@@ -91,7 +91,7 @@ describe('the supervisor', () => {
     expect(lines.some((line) => line.startsWith('tenure: worker ended (SIGKILL)'))).toBe(true)
   })
 
-  it('keeps trying a child that dies at once, with pauses, and stops trying when told to stop', async () => {
+  it('retries a crashing child with backoff until the supervisor stops', async () => {
     const marker = join(stateDir, 'broken')
     const supervision = await begin([
       child('worker', `if (require('fs').existsSync('${marker}')) process.exit(3)`),
@@ -103,7 +103,7 @@ describe('the supervisor', () => {
     expect(lines).toContain('tenure: worker ended with exit code 3 while starting')
   })
 
-  it('lets a child with restart never end by itself', async () => {
+  it('does not restart a child with restart: never', async () => {
     const supervision = await begin([{ ...child('once'), restart: 'never' }])
     const pid = supervision.pidOf('once') as number
     process.kill(pid, 'SIGKILL')
@@ -112,23 +112,23 @@ describe('the supervisor', () => {
     expect(supervision.restartsOf('once')).toBe(0)
   })
 
-  it('ends all and says why when one cannot start', async () => {
+  it('stops all children and reports why one cannot start', async () => {
     const specs = [child('database'), { ...child('worker', 'process.exit(7)'), after: ['database'] }]
     await expect(begin(specs)).rejects.toThrow('worker ended with exit code 7 while starting')
     await gone(Number(/up (\d+)/.exec(lines[0] ?? '')?.[1]))
     await expect(begin([{ ...child('worker'), command: '/nowhere/at/all' }])).rejects.toThrow()
   })
 
-  it('says so when a child never becomes ready', async () => {
+  it('reports a child that never becomes ready', async () => {
     const specs = [{ ...child('worker'), isReady: () => Promise.resolve(false) }]
     await expect(begin(specs, { readyMs: 100 })).rejects.toThrow('worker did not become ready within 100 ms')
   })
 
-  it('refuses an order that names nobody', async () => {
+  it('refuses a dependency on an unknown child', async () => {
     await expect(begin([{ ...child('worker'), after: ['database'] }])).rejects.toThrow('comes after database')
   })
 
-  it('kills what does not end within its grace', async () => {
+  it('kills a child that does not stop within its grace period', async () => {
     const supervision = await begin([
       { ...child('stubborn', `process.on('SIGTERM', () => {})`), graceMs: 50 },
     ])
@@ -137,7 +137,7 @@ describe('the supervisor', () => {
     expect(birthOf(pid)).toBeUndefined()
   })
 
-  it('refuses a second one for the same state, until the first has ended', async () => {
+  it('refuses a second supervisor of the same state until the first has ended', async () => {
     const first = await begin([child('worker')])
     await expect(begin([child('worker')])).rejects.toThrow(`already runs here as process ${process.pid}`)
     await first.stop()
@@ -171,8 +171,8 @@ async function beginOutside(body = '', { ready = true } = {}) {
   return { supervisor: outside.pid as number, worker, exited }
 }
 
-describe('whatever happens to the supervisor', () => {
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s ends everything cleanly', async (signal) => {
+describe('the end of the supervisor', () => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s stops everything cleanly', async (signal) => {
     const { supervisor, worker, exited } = await beginOutside()
     process.kill(supervisor, signal)
     expect(await exited).toBe(0)
@@ -180,7 +180,7 @@ describe('whatever happens to the supervisor', () => {
     expect(existsSync(join(stateDir, 'supervisor.json'))).toBe(false)
   })
 
-  it('a second signal does not wait for the clean way', async () => {
+  it('a second signal kills at once', async () => {
     const asked = join(stateDir, 'asked')
     const { supervisor, worker, exited } = await beginOutside(
       `process.on('SIGTERM', () => fs.writeFileSync('${asked}', ''))`,
@@ -195,15 +195,15 @@ describe('whatever happens to the supervisor', () => {
     expect(birthOf(worker)).toBeUndefined()
   })
 
-  it('a signal while it starts ends what has started, and it says so', async () => {
+  it('a signal during the start stops the started children and is reported', async () => {
     const { supervisor, worker, exited } = await beginOutside('', { ready: false })
     process.kill(supervisor, 'SIGTERM')
     expect(await exited).toBe(1)
     expect(birthOf(worker)).toBeUndefined()
-    expect(lines.join()).toContain('SIGTERM came before everything had started')
+    expect(lines.join()).toContain('SIGTERM received during the start')
   })
 
-  it('kill -9 of it takes its children along, and the next one may start', async () => {
+  it('kill -9 of the supervisor ends its children, and a new one can start', async () => {
     const { supervisor, worker, exited } = await beginOutside()
     process.kill(supervisor, 'SIGKILL')
     await exited
@@ -212,7 +212,7 @@ describe('whatever happens to the supervisor', () => {
     await begin([child('worker')])
   })
 
-  it('a child that outlived it is ended by the next one', async () => {
+  it('the next supervisor ends an orphaned child', async () => {
     const { supervisor, worker, exited } = await beginOutside(`process.on('SIGTERM', () => {})`)
     process.kill(supervisor, 'SIGKILL')
     await exited

@@ -1,4 +1,4 @@
-/** A model file that is deleted leaves no schedule running, and one that comes back finds its own again. */
+/** Tests that a removed model file pauses its schedules and a restored one resumes them. */
 import { Client, Connection } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -19,7 +19,7 @@ beforeAll(async () => {
   for (const name of [kept, deleted]) {
     await store.query(sql`insert into models (name, definition, code_digest) values (${name}, '{}', 'c')`)
     const definition = { name, retrain: { everyMs: 86_400_000, catchUpMs: 60_000 } } as ModelDefinition
-    await syncSchedule(client, definition, 'nobody')
+    await syncSchedule(client, definition, 'without-worker')
   }
 })
 afterAll(async () => {
@@ -30,14 +30,14 @@ afterAll(async () => {
 const isPaused = async (model: string) =>
   (await client.schedule.getHandle(scheduleId(model)).describe()).state.paused
 
-it('is told of and paused, and goes on when the file is back', async () => {
+it('a removed model file is reported and its schedules paused until it is restored', async () => {
   expect(await pauseGone(client, store, new Set([kept]))).toEqual([deleted])
   expect([await isPaused(kept), await isPaused(deleted)]).toEqual([false, true])
   await resumeReturned(client, deleted)
   expect(await isPaused(deleted)).toBe(false)
 })
 
-it('stays paused where a person has paused it', async () => {
+it('a schedule paused by an operator stays paused', async () => {
   await client.schedule.getHandle(scheduleId(kept)).pause('the source is being moved')
   await resumeReturned(client, kept)
   expect(await isPaused(kept)).toBe(true)

@@ -31,8 +31,8 @@ const model = (retrain: ModelDefinition['retrain']): ModelDefinition => {
 const sync = (retrain: ModelDefinition['retrain']) => syncSchedule(client, model(retrain), 'control')
 const described = () => client.schedule.getHandle(scheduleId(name)).describe()
 
-describe('the drills of a model', () => {
-  it('come every month, by the name of its schedule, and not when its file says so', async () => {
+describe('the drill schedule of a model', () => {
+  it('runs every month and is deleted when the model file disables it', async () => {
     const definition = { ...iris.definition, name }
     const handle = client.schedule.getHandle(drillScheduleId(name))
     expect(await syncDrills(client, definition, 'control')).toBe('scheduled')
@@ -51,7 +51,7 @@ describe('the drills of a model', () => {
 })
 
 describe('the schedule of a model', () => {
-  it('is made as the model file says, skips overlaps and catches up no further than told', async () => {
+  it('follows the model file, skips overlaps and limits catch-up', async () => {
     expect(await sync({ everyMs: 7 * dayMs, catchUpMs: dayMs })).toBe('scheduled')
     const { spec, policies, action } = await described()
     expect(spec.intervals).toMatchObject([{ every: 7 * dayMs }])
@@ -64,7 +64,7 @@ describe('the schedule of a model', () => {
     })
   })
 
-  it('is changed in place and stays paused when a person has paused it', async () => {
+  it('is updated in place and stays paused by an operator', async () => {
     await client.schedule.getHandle(scheduleId(name)).pause('holidays')
     expect(await sync({ cron: '0 5 * * 1', catchUpMs: dayMs })).toBe('scheduled')
     const { spec, state } = await described()
@@ -73,9 +73,9 @@ describe('the schedule of a model', () => {
     expect(state).toMatchObject({ paused: true, note: 'holidays' })
   })
 
-  it('runs once at a time, and what it skips is counted and told', async () => {
+  it('runs once at a time, and the doctor reports skipped runs', async () => {
     const slow = { ...model({ everyMs: 1_000, catchUpMs: dayMs }), name: uniqueName('slow') }
-    // Nobody asks this queue for work, so that the first run goes on for as long as the test.
+    // No worker polls this queue, so that the first run lasts as long as the test.
     await syncSchedule(client, slow, uniqueName('queue'))
     const counted = async () =>
       (await listSchedules(connection, 'default')).filter(({ id }) => id === scheduleId(slow.name))
@@ -96,7 +96,7 @@ describe('the schedule of a model', () => {
       await client.workflow.getHandle(run.workflow.workflowId).terminate('the end')
   })
 
-  it('of which none was skipped is told in a word', () => {
+  it('passes the doctor without skipped runs', () => {
     const weekly = { id: 'retrain/iris', begun: 4, overlapped: 0, missed: 0 }
     expect(findingOfSchedules([weekly])).toMatchObject({
       state: 'ok',
@@ -108,7 +108,7 @@ describe('the schedule of a model', () => {
     })
   })
 
-  it('of impossible times is refused as a mistake in the model file, new and changed', async () => {
+  it('is refused as an invalid model file for impossible times', async () => {
     const refused = {
       code: 'invalid_model_file',
       context: { issues: [expect.stringMatching(/^retrain: .*Hour/)] },
@@ -118,14 +118,14 @@ describe('the schedule of a model', () => {
     await expect(syncSchedule(client, other, 'control')).rejects.toMatchObject(refused)
   })
 
-  it('is removed with the line in the model file, and removing it twice is no failure', async () => {
+  it('is deleted with its line in the model file, idempotently', async () => {
     expect(await sync(undefined)).toBe('unscheduled')
     await expect(described()).rejects.toThrow(/not found/i)
     expect(await sync(undefined)).toBe('unscheduled')
   })
 })
 
-it('a model file of impossible times is told, and the others are taken in', async () => {
+it('a model file with impossible times is reported, and the others are applied', async () => {
   const directory = await exampleModelDirectory()
   const store = openStore(await migratedDatabase())
   const [good, bad] = [uniqueName('roses'), uniqueName('rue')]

@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => connection.close())
 
 describe('the search attributes of a namespace', () => {
-  it('are made where they are missing, once, and known afterwards', async () => {
+  it('are created once if missing', async () => {
     const namespace = uniqueName('bare')
     await connection.workflowService.registerNamespace({
       namespace,
@@ -28,7 +28,7 @@ describe('the search attributes of a namespace', () => {
     expect(Object.keys(customAttributes ?? {})).toEqual(expect.arrayContaining([...searchAttributes]))
   })
 
-  it('fail at once for a namespace that is not there', async () => {
+  it('fail at once for an unknown namespace', async () => {
     await expect(ensureSearchAttributes(connection, uniqueName('absent'))).rejects.toThrow()
   })
 })

@@ -1,4 +1,4 @@
-/** `tenure kill-switches`, against what the API answers. */
+/** Tests `tenure kill-switches` against a stub of the API. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'

@@ -40,7 +40,7 @@ describe('tenure reset', () => {
     expect(readdirSync(dir)).toEqual(['setup.lock'])
   })
 
-  it('deletes nothing without --yes where nobody can be asked', async () => {
+  it('deletes nothing without --yes in a non-interactive session', async () => {
     const { code, err } = await reset()
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('--yes')
@@ -57,7 +57,7 @@ describe('tenure reset', () => {
     expect(existsSync(join(dir, 'postgres', 'PG_VERSION'))).toBe(true)
   })
 
-  it('leaves a database of somebody else alone, and says so', async () => {
+  it('keeps the database of DATABASE_URL and reports it', async () => {
     vi.stubEnv('DATABASE_URL', 'postgres://elsewhere/tenure')
     const { out } = await reset('--yes')
     expect(out).toContain('The database of DATABASE_URL is untouched.')

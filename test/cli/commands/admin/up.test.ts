@@ -1,4 +1,4 @@
-/** The whole system as a person starts it: `tenure up` on a fresh state, a model trained, approved, asked, and everything ended. */
+/** Tests `tenure up` end to end on a fresh state: training, approval, predictions, restore and stop. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -71,7 +71,7 @@ function startWith(variables: Record<string, string>, ...words: string[]): Runni
       for (;;) {
         const found = pattern.exec(out)
         if (found) return found
-        if (over) throw new Error(`it ended before it said ${pattern}: ${out}${err}`)
+        if (over) throw new Error(`ended before the output matched ${pattern}: ${out}${err}`)
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
     },
@@ -82,7 +82,7 @@ async function tenure(...words: string[]): Promise<Ended> {
   return start(...words).ended
 }
 
-/** In this process, which saves the start of another one; for commands that only ask. */
+/** Runs a command in this process, which saves a process start. */
 async function here(...given: (string | Record<string, string>)[]): Promise<Ended> {
   const none = { DATABASE_URL: '', TEMPORAL_ADDRESS: '', TENURE_URL: '', TENURE_KEY: '', TENURE_STATE: dir }
   const variables = given.filter((each) => typeof each === 'object')
@@ -112,7 +112,7 @@ async function json<T>(...words: string[]): Promise<T> {
 const parentOf = (pid: string): number =>
   Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 
-/** Processes that belong to this state directory. */
+/** Running processes of this state directory. */
 function leftOver(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
@@ -132,7 +132,7 @@ function leftOver(): string[] {
 }
 
 describe('tenure up', () => {
-  it('shows the first admin key once, and keeps one for this machine', async () => {
+  it('prints the first admin key once and stores a local key', async () => {
     const [, key] = await system.says(/Admin key\s+(tnr_\w+)/)
     expect(key).toBeDefined()
     expect(findConnection(dir)?.key).toMatch(/^tnr_/)
@@ -142,7 +142,7 @@ describe('tenure up', () => {
     expect(keys.map(({ name }) => name)).toEqual(['admin', 'local'])
   })
 
-  it('shows it also when the start is interrupted after it was made', async () => {
+  it('prints the admin key if the start is interrupted after its creation', async () => {
     const fresh = mkdtempSync(join(tmpdir(), 'tenure-up-'))
     const interrupted = startWith({ TENURE_STATE: fresh }, 'up')
     await interrupted.says(/ api +info +listening|takes tasks/)
@@ -153,14 +153,14 @@ describe('tenure up', () => {
     rmSync(fresh, { recursive: true })
   })
 
-  it('is not started twice on one state', async () => {
+  it('refuses a second start on the same state directory', async () => {
     const { code, err } = await tenure('up')
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain(`already runs here as process ${system.child.pid}`)
     expect((await tenure('reset', '--yes')).code).toBe(exitCodes.usage)
   })
 
-  it('knows the models, and no champion yet', async () => {
+  it('lists the models without champions', async () => {
     const { models } = await json<{ models: { name: string; champion?: unknown }[] }>('models')
     expect(models.map(({ name }) => name)).toEqual(expect.arrayContaining(['flight-delay', 'iris']))
     expect(models.every(({ champion }) => champion === undefined)).toBe(true)
@@ -168,12 +168,12 @@ describe('tenure up', () => {
     expect(synced.every(({ change }) => change === 'unchanged')).toBe(true)
   })
 
-  it('trains iris and asks for an approval', async () => {
+  it('trains iris and opens a release that needs approval', async () => {
     const { code, out, err } = await tenure('retrain', 'iris', '--watch')
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
     expect(out).toContain('released')
-    // Whoever looks every so often misses a step that is over by then.
+    // Polling may miss a short step.
     expect(out).toMatch(/(snapshot|train) …\n/)
     expect(out).toMatch(/epoch 1 to \d+; loss/)
     const { releases } = await json<{ releases: { version: string; outcome?: string }[] }>(
@@ -183,7 +183,7 @@ describe('tenure up', () => {
     expect(releases).toMatchObject([{ version: 'iris_v1.0.0' }])
   }, 120_000)
 
-  it('takes the approval from another key only', async () => {
+  it('accepts the approval from another key only', async () => {
     const { key } = await json<{ key: string }>('keys', 'create', 'ada', '--role', 'approver')
     approverKey = key
     const awaited = async () => (await here('releases', 'show', 'iris')).out
@@ -198,7 +198,7 @@ describe('tenure up', () => {
     await expect.poll(outcome, { timeout: 60_000, interval: 500 }).toBe('promoted')
   }, 120_000)
 
-  it('answers with the new champion', async () => {
+  it('serves the new champion', async () => {
     const { key } = await json<{ key: string }>('keys', 'create', 'shop', '--role', 'predictor')
     const answer = await fetch(`${findConnection(dir)?.url}/v1/models/iris/predict`, {
       method: 'POST',
@@ -216,7 +216,7 @@ describe('tenure up', () => {
     })
   })
 
-  it('shows what has happened, in words and as data', async () => {
+  it('shows the history in status, champion, audit and releases', async () => {
     const status = await here('status')
     expect(status.code).toBe(exitCodes.done)
     expect(status.out).toContain('iris_v1.0.0')
@@ -230,7 +230,7 @@ describe('tenure up', () => {
     expect((await here('releases', '--model', 'iris')).out).toContain('promoted')
   }, 120_000)
 
-  it('answers wrong commands with their own exit codes', async () => {
+  it('ends invalid commands with the documented exit codes', async () => {
     expect((await here('retrain', 'nothing')).code).toBe(exitCodes.notFound)
     expect((await here('releases', 'show', 'rel_nothing')).code).toBe(exitCodes.notFound)
     expect((await here('retrain', 'iris', '--as-of', 'tomorrow')).code).toBe(exitCodes.usage)
@@ -262,7 +262,7 @@ describe('tenure up', () => {
     ['audit', 'verify'],
     ['simulate', '--releases', '2'],
     ['doctor'],
-  ])('tenure %s %s answers in words and with one JSON document', async (...given) => {
+  ])('tenure %s %s prints text, and one JSON document with --json', async (...given) => {
     const words = given.map((word) => (word === 'now' ? new Date().toISOString() : word))
     const text = await here(...words)
     expect(text).toMatchObject({ code: exitCodes.done, err: '' })
@@ -274,7 +274,7 @@ describe('tenure up', () => {
     expect(typeof JSON.parse(asJson.out)).toBe('object')
   })
 
-  it('shows a release as charts, and draws them to a file', async () => {
+  it('writes the charts of a release to an SVG file', async () => {
     const file = join(tmpdir(), `tenure-up-${process.pid}.svg`)
     const svg = readFileSync(file, 'utf8')
     rmSync(file)
@@ -283,7 +283,7 @@ describe('tenure up', () => {
     expect(svg).not.toMatch(/NaN|var\(--/)
   })
 
-  it('is healthy to the doctor, who has looked at workers and replicas too', async () => {
+  it('passes the doctor, including workers and replicas', async () => {
     const { findings } = JSON.parse((await here('doctor', '--json')).out) as {
       findings: { check: string; state: string }[]
     }
@@ -291,7 +291,7 @@ describe('tenure up', () => {
       expect(findings, check).toContainEqual(expect.objectContaining({ check, state: 'ok' }))
   })
 
-  it('tells the doctor of a wrong password', async () => {
+  it('reports a wrong database password in the doctor', async () => {
     const url = new URL(findConnection(dir)!.databaseUrl)
     url.password = 'wrong'
     const { code, out } = await here({ DATABASE_URL: url.toString() }, 'doctor', '--json')
@@ -299,7 +299,7 @@ describe('tenure up', () => {
     expect(out).toContain('the password of tenure_app is wrong')
   })
 
-  it('exports its champion', async () => {
+  it('exports the champion', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tenure-up-export-'))
     const made = await here('export', 'iris', join(folder, 'edge'), '--json')
     expect(JSON.parse(made.out)).toMatchObject({
@@ -311,7 +311,7 @@ describe('tenure up', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('is backed up and put back while it runs, and goes on in a new epoch', async () => {
+  it('is backed up and restored while it runs, under a new epoch', async () => {
     const file = join(dir, 'running.tar')
     expect((await here('backup', file)).code).toBe(exitCodes.done)
     const { key } = await json<{ key: string }>('keys', 'create', 'late', '--role', 'viewer')
@@ -329,13 +329,13 @@ describe('tenure up', () => {
     }
     await expect.poll(followed, { timeout: 30_000, interval: 200 }).toBe(epoch)
     expect((await here('audit', 'verify')).out).toContain('Audit log intact')
-    // What came after the backup is gone, and keys are no exception.
+    // Keys created after the backup are invalid.
     const late = async () => (await here({ TENURE_KEY: key }, 'models')).code
     await expect.poll(late, { timeout: 30_000, interval: 500 }).toBe(exitCodes.refused)
     expect((await here('status')).code).toBe(exitCodes.done)
   }, 120_000)
 
-  it('ends everything with Ctrl-C, and goes on from there when started again', async () => {
+  it('stops everything on Ctrl-C and keeps its data for the next start', async () => {
     system.child.kill('SIGINT')
     const { code, err } = await system.ended
     expect(err).toBe('')

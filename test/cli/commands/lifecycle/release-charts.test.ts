@@ -1,4 +1,4 @@
-/** The charts of a release that was taken back in its fourth stage: as text, and as one picture in which nothing overlaps. */
+/** Tests the charts of a release that was rolled back in its fourth stage, as text and as SVG. */
 import { describe, expect, it } from 'vitest'
 import type { EvaluationAnswer } from '../../../../cli/client/responses.ts'
 import {
@@ -57,7 +57,7 @@ const evaluation: EvaluationAnswer = {
 }
 
 describe('the charts of a release', () => {
-  it('are made of what the API says', () => {
+  it('are computed from the API response', () => {
     expect(intervalsOf(evaluation)).toMatchObject([{ label: 'auc', limit: -0.01 }])
     const { stages, harm, harmBudget } = timelineOf(release, nowMs)
     expect(stages.map(({ verdict }) => verdict)).toEqual(['pass', 'pass', 'pass', 'fail'])
@@ -73,7 +73,7 @@ describe('the charts of a release', () => {
     expect(timelineOf(going, nowMs).stages.at(-1)).toMatchObject({ toMs: null })
   })
 
-  it('are text, each under its question, and nothing where there is nothing', () => {
+  it('are text under a title, and absent without data', () => {
     const charts = chartsText(release, evaluation, { width: 90, nowMs })
     expect(charts.map(({ title }) => title)).toHaveLength(3)
     expect(charts.map(({ text }) => text).join('\n')).toMatch(
@@ -83,7 +83,7 @@ describe('the charts of a release', () => {
     expect(chartsText(unborn, { ...evaluation, report: {} }, { width: 90, nowMs })).toEqual([])
   })
 
-  it('are one picture in which nothing overlaps, for readers that know no page', async () => {
+  it('are one standalone SVG without overlaps', async () => {
     const svg = await chartsSvg(release, evaluation, { nowMs })
     const [, whole = '0'] = /^<svg [^>]* height="(\d+)"/.exec(svg) ?? []
     const parts = [...svg.matchAll(/<svg y="(\d+)"[^>]*>/g)].map(([tag, y]) => ({
