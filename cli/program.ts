@@ -1,21 +1,17 @@
-/**
- * Puts the commands together and holds their common manners: options, help with examples, one way to fail. A command
- * that printed its own errors would answer a pipeline differently from its neighbour.
- */
+/** Runs the command line: builds the commands with their options and help, and prints every error in one format. */
 import { Command, CommanderError, Option } from 'commander'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorTable, isError } from '../domain/errors.ts'
 import { checkout } from '../temporal.config.ts'
-import { failure, commandProblemOf, type Client } from './client/client.ts'
+import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
-import { nearestOf } from './suggestion.ts'
 import { openTerminal, type Streams, type Terminal } from './terminal.ts'
 
 export interface CommandSession {
   terminal: Terminal
-  /** The API, found at the first call. */
+  /** Connects to the API at the first call. */
   api(): Client
 }
 
@@ -23,16 +19,16 @@ export type Options = Readonly<Record<string, string | boolean | undefined>>
 
 /** One command as data. */
 export interface CommandSpec {
-  /** With its arguments, e.g. `retrain <model>`. */
+  /** Name with arguments, such as `retrain <model>`. */
   name: string
   summary: string
   /** Flags and their descriptions. */
   options?: readonly (readonly [flags: string, description: string])[]
-  /** Without `tenure`, unless something comes before it: `cat rows | tenure …`. */
+  /** Without `tenure`, except in a pipe: `cat rows | tenure …`. */
   examples: readonly string[]
-  /** What its group does when nothing more is said. */
+  /** The default command of its group. */
   isDefault?: true
-  /** Does it; the exit code is `done` unless it answers another. */
+  /** Runs the command and returns the exit code; undefined means `done`. */
   run(
     session: CommandSession,
     input: { args: string[]; options: Options },
@@ -45,7 +41,7 @@ export interface CommandGroup {
   commands: readonly CommandSpec[]
 }
 
-/** Runs one command line (without `node` and the script) and answers its exit code. */
+/** Runs a command line (without `node` and the script) and returns its exit code. */
 export async function runProgram(
   specs: readonly (CommandSpec | CommandGroup)[],
   words: readonly string[],
@@ -53,22 +49,19 @@ export async function runProgram(
 ): Promise<ExitCode> {
   const terminal = openTerminal(streams, { json: words.includes('--json') })
   let exitCode: ExitCode = exitCodes.done
-  const program = programOf(
-    'tenure',
-    'Models earn it: retrains models, releases them in stages, takes them back.',
-  )
+  const program = programOf('tenure', 'Retrain models, release them in stages, roll back automatically.')
   program.addHelpText(
     'after',
     `\nExamples:\n  tenure up\n  tenure status --json\n  tenure retrain iris --watch\n\n${exitCodeHelp}`,
   )
   const add = (parent: Command, spec: CommandSpec) => {
-    const command = settle(parent.command(spec.name, { isDefault: spec.isDefault === true }), streams)
+    const command = configure(parent.command(spec.name), streams)
       .summary(spec.summary)
       .description(spec.summary)
     for (const [flags, description] of spec.options ?? []) command.addOption(new Option(flags, description))
     command
-      .option('--json', 'answer with one JSON document')
-      .option('--url <url>', 'the address of the API (TENURE_URL; else what runs here)')
+      .option('--json', 'Print one JSON document')
+      .option('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)')
       .addHelpText('after', examplesOf(spec.examples))
       .action(async (...given: unknown[]) => {
         const options = command.opts<Record<string, string | boolean | undefined>>()
@@ -81,11 +74,11 @@ export async function runProgram(
         exitCode = (await spec.run({ terminal, api }, { args, options })) ?? exitCodes.done
       })
   }
-  settle(program, streams).version(versionOfTenure(), '--version', 'which Tenure this is')
+  configure(program, streams).version(versionOfTenure(), '--version', 'Show version')
   for (const spec of specs) {
     if (!('commands' in spec)) add(program, spec)
     else {
-      const group = settle(
+      const group = configure(
         program.command(spec.name).summary(spec.summary).description(spec.summary),
         streams,
       )
@@ -94,13 +87,12 @@ export async function runProgram(
     }
   }
   try {
-    assertKnown(specs, words)
-    await program.parseAsync([...words], { from: 'user' })
+    await program.parseAsync([...withDefault(specs, words)], { from: 'user' })
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.done
     const problem = describe(error, pathOf(specs, words))
-    complain(terminal, problem)
+    printProblem(terminal, problem)
     return exitCodeOf(problem)
   }
 }
@@ -114,13 +106,14 @@ function programOf(name: string, summary: string): Command {
   return new Command(name).description(summary).usage('<command> [options]')
 }
 
-/** Wrong usage is thrown, not exited on, and written where the rest is written. */
-function settle(command: Command, { out }: Streams): Command {
+/** Makes commander throw errors and write its help to the given stream. */
+function configure(command: Command, { out }: Streams): Command {
   return command
     .exitOverride()
     .showHelpAfterError(false)
     .configureOutput({ writeOut: (text) => void out.write(text), writeErr: () => {}, outputError: () => {} })
     .helpCommand(false)
+    .helpOption('-h, --help', 'Show help')
 }
 
 const examplesOf = (examples: readonly string[]): string =>
@@ -130,7 +123,7 @@ type Specs = readonly (CommandSpec | CommandGroup)[]
 
 const wordOf = ({ name }: { name: string }): string => name.split(' ')[0] ?? name
 
-/** The command that is meant, as far as it is known: `release show`. */
+/** The known words of the command: `releases show`. */
 function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): string[] {
   const spec = specs.find((each) => wordOf(each) === first)
   if (spec === undefined) return []
@@ -138,28 +131,16 @@ function pathOf(specs: Specs, [first = '', second = '']: readonly string[]): str
   return spec.commands.some((each) => wordOf(each) === second) ? [first, second] : [first]
 }
 
-/** Throws `usage` for a command that there is not, with the one that was probably meant. */
-function assertKnown(specs: Specs, [first = '', second = '']: readonly string[]): void {
-  if (first === '' || first.startsWith('-')) return
+/** Inserts the default command of a group if none is named, so that commander reports an unknown one with a suggestion. */
+function withDefault(specs: Specs, words: readonly string[]): readonly string[] {
+  const [first, second = ''] = words
   const spec = specs.find((each) => wordOf(each) === first)
-  if (spec === undefined) throw unknown(first, specs.map(wordOf), '')
-  if (!('commands' in spec) || second === '' || second.startsWith('-')) return
-  const names = spec.commands.map(wordOf)
-  // What stands behind the group may be the first argument of what it does by default.
-  const takesArguments = spec.commands.some(({ isDefault, name }) => isDefault === true && name.includes(' '))
-  if (!names.includes(second) && !takesArguments) throw unknown(second, names, `${first} `)
-}
-
-function unknown(word: string, known: readonly string[], group: string) {
-  const meant = nearestOf(word, known)
-  return failure({
-    code: 'usage',
-    detail: `there is no command \`tenure ${group}${word}\``,
-    remedy:
-      meant === undefined
-        ? `See \`tenure ${group}--help\`.`
-        : `Did you mean \`tenure ${group}${meant}\`? See \`tenure ${group}--help\`.`,
-  })
+  if (first === undefined || spec === undefined || !('commands' in spec)) return words
+  const byDefault = spec.commands.find(({ isDefault }) => isDefault === true)
+  const isNamed = ['-h', '--help', ...spec.commands.map(wordOf)].includes(second)
+  if (byDefault === undefined || isNamed) return words
+  const isArgument = second === '' || second.startsWith('-') || byDefault.name.includes(' ')
+  return isArgument ? [first, wordOf(byDefault), ...words.slice(1)] : words
 }
 
 function describe(error: unknown, path: readonly string[]): CommandProblem {
@@ -167,7 +148,7 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   const remedy = `See \`tenure ${[...path, '--help'].join(' ')}\`.`
   if (known !== undefined) return known.code === 'usage' ? { remedy, ...known } : known
   if (error instanceof CommanderError) {
-    if (error.code === 'commander.help') return { code: 'usage', detail: 'a command is missing', remedy }
+    if (error.code === 'commander.help') return { code: 'usage', detail: 'no command given', remedy }
     return { code: 'usage', detail: error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), remedy }
   }
   if (isError(error)) {
@@ -177,11 +158,11 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   return {
     code: 'internal',
     detail: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    remedy: 'This is a defect in Tenure; `tenure doctor` may show what it stumbled over.',
+    remedy: 'This is a defect in Tenure. Run `tenure doctor` to check the installation.',
   }
 }
 
-function complain(terminal: Terminal, problem: CommandProblem): void {
+function printProblem(terminal: Terminal, problem: CommandProblem): void {
   if (terminal.json) return terminal.complain(JSON.stringify(problem))
   terminal.complain(`${terminal.paint('red', 'error')} ${problem.detail} (${problem.code})`)
   if (problem.remedy !== undefined) terminal.complain(`      ${problem.remedy}`)

@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
-import { nearestOf } from '../../../cli/suggestion.ts'
 import { runProgram, type CommandSpec } from '../../../cli/program.ts'
 import { openTerminal } from '../../../cli/terminal.ts'
 
@@ -155,24 +154,23 @@ it.each(asking)('tenure %s %s explains how to reach Tenure if nothing listens', 
 
 describe('an unknown command', () => {
   it.each([
-    [['doctr'], 'tenure doctor'],
-    [['relases', 'show'], 'tenure releases'],
-    [['models', 'lits'], 'tenure models list'],
-    [['releases', 'shwo', 'iris'], 'tenure releases show'],
-    [['audit', 'verfy'], 'tenure audit verify'],
+    [['doctr'], 'doctor'],
+    [['relases', 'show'], 'releases'],
+    [['models', 'lits'], 'list'],
+    [['releases', 'shwo', 'iris'], 'show'],
+    [['audit', 'verfy'], 'verify'],
+    [['promote-no'], 'promote-now'],
   ])('%j suggests %s', async (words, meant) => {
     const { code, err } = await tenure(...words)
     expect(code).toBe(exitCodes.usage)
-    expect(err).toContain(`Did you mean \`${meant}\``)
+    expect(err).toContain(`Did you mean ${meant}?`)
   })
 
   it('without a similar one points to the help', async () => {
     const { code, err } = await tenure('xyzzy')
     expect(code).toBe(exitCodes.usage)
-    expect(err).toContain('there is no command `tenure xyzzy`')
+    expect(err).toContain("unknown command 'xyzzy'")
     expect(err).not.toContain('Did you mean')
-    expect(nearestOf('promot', ['promote-now', 'approve'])).toBe('promote-now')
-    expect(nearestOf('zzz', ['promote-now', 'approve'])).toBeUndefined()
   })
 })
 

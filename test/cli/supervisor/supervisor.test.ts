@@ -125,7 +125,9 @@ describe('the supervisor', () => {
   })
 
   it('refuses a dependency on an unknown child', async () => {
-    await expect(begin([{ ...child('worker'), after: ['database'] }])).rejects.toThrow('comes after database')
+    await expect(begin([{ ...child('worker'), after: ['database'] }])).rejects.toThrow(
+      'worker needs database',
+    )
   })
 
   it('kills a child that does not stop within its grace period', async () => {
