@@ -1,4 +1,4 @@
-/** The interval of an AUC when only its value and the numbers of positives and negatives are known (Hanley and McNeil, 1982). */
+/** Computes the interval of an AUC from its value and the numbers of positives and negatives (Hanley and McNeil, 1982). */
 import { normalQuantile } from '../statistics/distributions.ts'
 
 export function aucInterval(
@@ -8,7 +8,7 @@ export function aucInterval(
 ): [number, number] | null {
   const z = normalQuantile(1 - (1 - confidence) / 2)
   if (!(auc >= 0 && auc <= 1) || !(positives >= 1) || !(negatives >= 1) || z === null) return null
-  // As if the scores of both classes were exponential: wider than most, never much too narrow.
+  // Assumes exponential scores: conservative for most models.
   const one = auc / (2 - auc)
   const other = (2 * auc ** 2) / (1 + auc)
   const variance =

@@ -1,8 +1,4 @@
-/**
- * The area under the ROC curve by midranks, so that ties count half: a model that gives everyone the same score
- * has 0.5, whatever order the rows came in.
- */
-
+/** Computes the area under the ROC curve by midranks, so that ties count half and the order of the rows does not matter. */
 /** Ranks from 1; tied values share the mean of their ranks. */
 export function midranks(values: ArrayLike<number>): Float64Array {
   const sorted = Float64Array.from(values).sort()
@@ -40,7 +36,7 @@ function firstPlace(sorted: Float64Array, value: number): number {
   return low
 }
 
-/** @param y 1 for a positive row, 0 for a negative one. Null with one class only, or none. */
+/** @param y 1 for a positive row, 0 for a negative one. Null unless both classes occur. */
 export function auc(y: ArrayLike<number>, scores: ArrayLike<number>): number | null {
   const ranks = midranks(scores)
   let positives = 0

@@ -1,10 +1,6 @@
-/**
- * Calibration: of the rows given 70 %, do 70 % come true? A model can rank perfectly and still promise far too
- * much; everything that multiplies its probability with money is then wrong.
- */
-
+/** Computes calibration: whether 70 % of the rows with a probability of 70 % are positive. */
 export interface Calibration {
-  /** Expected calibration error: the mean gap between promise and outcome over the bins, weighted by rows. */
+  /** Expected calibration error: the mean gap between probability and outcome over the bins, weighted by rows. */
   ece: number | null
   /** The largest gap of a bin. */
   mce: number | null

@@ -1,8 +1,7 @@
 /**
- * Confidence-based performance estimation: what the metrics would be if the probabilities were right. It needs no
- * labels, so it can alert before they come; it is blind to a changed concept, so it may never promote.
+ * Estimates metrics from calibrated probabilities (CBPE). It needs no labels, so it can alert early; it does not see a changed concept,
+ * so it never promotes.
  */
-
 import { orderOf } from './auc.ts'
 import { ratioOf } from './metrics.ts'
 
@@ -71,8 +70,8 @@ export function expectedMetrics(
 }
 
 /**
- * The area under the expected ROC curve: each distinct score moves it up by its expected positives and right by
- * its expected negatives. Null when no positive, or no negative, is expected.
+ * The area under the expected ROC curve: each distinct score adds its expected positives and negatives. Null when no positive, or no
+ * negative, is expected.
  */
 function expectedAuc(p: number[]): number | null {
   const order = orderOf(p).reverse()

@@ -1,8 +1,7 @@
 /**
- * DeLong's test for two AUCs on the same rows (in the midrank form). The two AUCs share their rows and are
- * correlated; an interval that ignored it would be far too wide, or, for opposite models, too narrow.
+ * Computes DeLong's test for two AUCs on the same rows, in the midrank form. Both AUCs share their rows, so an interval that ignored
+ * their correlation would have the wrong width.
  */
-
 import { midranks } from './auc.ts'
 import { normalQuantile, normalTwoSided, sumOf } from '../statistics/distributions.ts'
 

@@ -1,18 +1,16 @@
 /**
- * How differently a model treats groups: selection, true-positive and false-positive rates. A rate without a row
- * to measure it on is null: a group without a single positive has no true-positive rate, and calling it 0 would
- * accuse, calling it equal would excuse.
+ * Computes the selection, true-positive and false-positive rates of groups. A rate without rows is null: a group without positives
+ * has no true-positive rate.
  */
-
 import { ratioOf } from './metrics.ts'
 
 export interface GroupRates {
   group: string
   rows: number
   selectionRate: number | null
-  /** True-positive rate: of those with label 1, the share predicted 1. */
+  /** True-positive rate: the share predicted 1 among label 1. */
   tpr: number | null
-  /** False-positive rate: of those with label 0, the share predicted 1. */
+  /** False-positive rate: the share predicted 1 among label 0. */
   fpr: number | null
 }
 

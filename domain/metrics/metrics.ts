@@ -1,8 +1,7 @@
 /**
- * What models are scored by. A metric that is not defined (no positives, nothing predicted positive, a constant
- * target) is null: a 0 in its place would pass for a measured result.
+ * Computes the metrics of binary and regression models. An undefined metric (no positives, a constant target) is null, because 0 would
+ * pass for a measured value.
  */
-
 import { auc, orderOf } from './auc.ts'
 import { calibration } from './calibration.ts'
 import { sumOf } from '../statistics/distributions.ts'
@@ -31,12 +30,12 @@ export interface BinaryMetrics extends Confusion {
   mce10: number | null
 }
 
-export const ratioOf = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null)
+export const ratioOf = (part: number, total: number): number | null => (total > 0 ? part / total : null)
 
 /** The machine epsilon that keeps the log loss of a certain, wrong row finite. */
 const epsilon = 2 ** -52
 
-/** Rows where the label or the probability is missing are left out. Predicts 1 from `threshold` on. */
+/** Omits rows without label or probability. Predicts 1 from `threshold` on. */
 export function binaryMetrics(
   labels: readonly (number | null)[],
   probabilities: readonly (number | null)[],
@@ -90,22 +89,22 @@ export function binaryMetrics(
 }
 
 function matthews({ tp, fp, fn, tn }: Confusion): number | null {
-  const whole = Math.sqrt(tp + fp) * Math.sqrt(tp + fn) * Math.sqrt(tn + fp) * Math.sqrt(tn + fn)
-  return whole > 0 ? (tp * tn - fp * fn) / whole : null
+  const product = Math.sqrt(tp + fp) * Math.sqrt(tp + fn) * Math.sqrt(tn + fp) * Math.sqrt(tn + fn)
+  return product > 0 ? (tp * tn - fp * fn) / product : null
 }
 
 export function brier(y: ArrayLike<number>, p: ArrayLike<number>): number | null {
   return p.length === 0 ? null : sumOf(Array.from(p, (value, i) => (value - y[i]!) ** 2)) / p.length
 }
 
-/** −ln of the probability given to what came true, cut off at machine precision. */
+/** −ln of the probability of the outcome, clipped at machine precision. */
 export function surprise(probability: number): number {
   return -Math.log(Math.min(1 - epsilon, Math.max(epsilon, probability)))
 }
 
 export function binaryLogLoss(y: ArrayLike<number>, p: ArrayLike<number>): number | null {
   if (p.length === 0) return null
-  // From the two sides separately: 1 − (1 − p) would lose a small p.
+  // Each side separately, because 1 − (1 − p) loses a small p.
   return (
     sumOf(
       Array.from(p, (value, i) => {
@@ -141,7 +140,7 @@ export interface RegressionMetrics {
   r2: number | null
 }
 
-/** Rows where the target or the prediction is missing are left out. */
+/** Omits rows without target or prediction. */
 export function regressionMetrics(
   targets: readonly (number | null)[],
   predictions: readonly (number | null)[],
@@ -163,7 +162,7 @@ export function regressionMetrics(
   }
 }
 
-/** The rows where both are present and finite. */
+/** The rows in which both values are finite. */
 function complete(
   a: readonly (number | null | undefined)[],
   b: readonly (number | null | undefined)[],

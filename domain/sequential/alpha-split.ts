@@ -1,26 +1,24 @@
 /**
- * The α-split: how the one false-rollback probability of a release is shared out among everything that may
- * take it back. Without it each metric, stage and look would spend its own five per cent, and a good release
- * watched long enough would always be rolled back. The split is frozen into the release when it starts.
+ * Splits the false-rollback probability of a release among its metrics. Otherwise each metric, stage and look would spend its own
+ * five per cent, and a good release observed long enough would always be rolled back.
  */
-
-/** The probability that each watch takes back a release that is no worse than its champion. */
+/** The probability that each test rolls back a release that is no worse than its champion. */
 export interface AlphaSplit {
   /** Requests that failed. */
   errors: number
-  /** Bad answers above the absolute limit, whatever the champion does. */
+  /** Failed requests above the absolute limit, independently of the champion. */
   guard: number
-  /** Answers slower than the champion's 95th percentile before the release. */
+  /** Requests slower than the champion's 95th percentile before the release. */
   slow95: number
-  /** Answers slower than the champion's 99th percentile before the release. */
+  /** Requests slower than the champion's 99th percentile before the release. */
   slow99: number
-  /** Answers that are none: not finite, or outside of the schema. */
+  /** Invalid outputs: not finite, or outside of the schema. */
   invalid: number
-  /** Requests that both have answered and the champion alone got right. */
+  /** Paired predictions that only the champion got right. */
   paired: number
-  /** Wanted outcomes that are rarer. */
+  /** Conversions. */
   conversion: number
-  /** Kept for the harm budget: small but proven damage that no single metric acts on. */
+  /** The harm budget: small but proven damage that no single metric acts on. */
   reserve: number
 }
 
@@ -35,12 +33,12 @@ export const defaultAlpha: AlphaSplit = {
   reserve: 0.004,
 }
 
-/** Σα: the most often a good release is rolled back, over all metrics, stages and looks. */
+/** Σα: the maximum probability of rolling back a good release, over all metrics, stages and looks. */
 export function totalAlpha(split: AlphaSplit): number {
   return Object.values(split).reduce((sum: number, alpha: number) => sum + alpha, 0)
 }
 
-/** Says what is wrong with a split; an empty list means it keeps the promise of `limit`. */
+/** The issues of a split; empty when it is valid and sums to at most `limit`. */
 export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
   const issues = (Object.keys(defaultAlpha) as (keyof AlphaSplit)[])
     .filter((name) => !(split[name] > 0 && split[name] < 1))
@@ -50,7 +48,7 @@ export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
   return issues
 }
 
-/** The log of the evidence at which a watch with this α acts (Ville's inequality). */
+/** The log evidence at which a test with this α acts (Ville's inequality). */
 export function thresholdFor(alpha: number): number {
   return Math.log(1 / alpha)
 }

@@ -1,20 +1,17 @@
 /**
- * A mixture of bets with restarts: the running evidence behind every sequential test here. Each bet is one
- * guess of how bad things are; the evidence is their average, so no single guess has to be right. Restarts
- * keep a fault that appears after many good hours from having to undo those hours first.
+ * Computes the running evidence of every sequential test: a mixture of bets with restarts, so that no single guess of the fault has to
+ * be right, and a fault after many good hours need not undo those hours first.
  *
- * The evidence after restarts is Σ_j w_j·E^(j) with w_j = 1/(j(j+1)), where E^(j) begins at the j-th start and
- * the mass of starts that have not happened yet counts 1. It is folded per bet, so memory and time do not grow
- * with the number of starts. A test that expects most faults at its start may give the first start more than its
- * half; the others then share what is left in the same proportions.
+ * The evidence after restarts is Σ_j w_j·E^(j) with w_j = 1/(j(j+1)), where E^(j) begins at the j-th start and the mass of future
+ * starts counts 1. It is folded per bet, so memory and time do not grow with the number of starts. A test may give the first start
+ * more than its half; the others then share the rest in the same proportions.
  */
-
 import { logAddExp, logMeanExp } from '../statistics/distributions.ts'
 
 export interface EProcess {
-  /** Adds what one observation is worth to each bet. */
+  /** Adds the log gain of one observation to each bet. */
   add(gains: ArrayLike<number>): void
-  /** Begins a fresh copy beside the old ones. The first start is made at creation. */
+  /** Begins a new copy beside the older ones. The first starts at creation. */
   restart(): void
   /** The log of the evidence over all starts. At creation it is 0. */
   logE(): number
@@ -22,7 +19,7 @@ export interface EProcess {
   plainLogE(): number
 }
 
-/** `firstMass` is w_1, between 0 and 1. */
+/** An e-process over `bets` bets; `firstMass` is w_1, between 0 and 1. */
 export function eProcess(bets: number, firstMass = 1 / 2): EProcess {
   const later = 2 * (1 - firstMass)
   const capital = new Float64Array(bets) // log capital of each bet since the first start
@@ -51,8 +48,8 @@ export function geometric(low: number, high: number, count: number): number[] {
   return Array.from({ length: count }, (_, k) => low * (high / low) ** (k / (count - 1)))
 }
 
-/** The ratios a rate test bets on: r_k = 1.25·(40/1.25)^(k/15), k = 0..15. */
+/** The ratios that a rate test bets on: r_k = 1.25·(40/1.25)^(k/15), k = 0..15. */
 export const ratioGrid: readonly number[] = geometric(1.25, 40, 16)
 
-/** The same bets the other way round, for "lower is worse" and for the promotion test. */
+/** The reciprocal bets, for "lower is worse" and for the promotion test. */
 export const inverseGrid: readonly number[] = ratioGrid.map((ratio) => 1 / ratio)

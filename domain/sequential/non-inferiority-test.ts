@@ -1,24 +1,23 @@
 /**
- * K3, non-inferiority by betting: evidence that the challenger is worse than the champion by less than a margin.
- * D = correct(challenger) − correct(champion) ∈ {−1, 0, 1}; H0: E[D] ≤ −margin; each bet multiplies its capital
- * by 1 + λ(D + margin). Without it, "no difference seen" would pass for "no difference".
+ * Tests non-inferiority by betting (K3): evidence that the challenger is worse than the champion by less than a margin, because no
+ * visible difference does not prove that there is none.
+ * D = correct(challenger) − correct(champion) ∈ {−1, 0, 1}; H0: E[D] ≤ −margin; each bet multiplies its capital by 1 + λ(D + margin).
  */
-
 import { geometric } from './e-process.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 
 const bets = geometric(0.02, 0.95, 12)
 
 export interface PairedCounts {
-  /** Requests only the champion answered rightly. */
+  /** Requests that only the champion predicted correctly. */
   lost: number
-  /** Requests both answered rightly, or both wrongly. */
+  /** Requests that both predicted correctly, or both wrongly. */
   same: number
-  /** Requests only the challenger answered rightly. */
+  /** Requests that only the challenger predicted correctly. */
   won: number
 }
 
-/** The log of the evidence; it is enough at ln 20. Null for counts or a margin (−1 < m < 1) that make no sense. */
+/** The log evidence (sufficient at ln 20); null for negative or infinite counts, and unless −1 < margin < 1. */
 export function nonInferiorityEvidence(counts: PairedCounts, margin: number): number | null {
   const { lost, same, won } = counts
   const readable = [lost, same, won].every((n) => Number.isFinite(n) && n >= 0) && margin > -1 && margin < 1

@@ -1,9 +1,7 @@
 /**
- * K4, the absolute guard: is the canary's rate of bad events above `limit`, whatever the control does? It needs
- * no control traffic, so it also works as a breaker inside the serving process, and it fires after three
- * requests when everything fails.
+ * Tests the absolute guard (K4): whether the canary's failure rate is above `limit`, without control traffic. It also runs as the
+ * circuit breaker in the serving process, and fires after three requests when all of them fail.
  */
-
 import { eProcess, ratioGrid } from './e-process.ts'
 
 export interface GuardTest {

@@ -1,23 +1,20 @@
 /**
- * Sample ratio mismatch: do the arms get the share of requests they were configured to get? If not, the
- * assignment itself is broken and no comparison of the arms means anything. It holds a release, it never takes
- * one back. The test may be looked at after every tick: a chi-square test looked at each tick would raise a
- * false alarm on most healthy days.
+ * Tests for a sample ratio mismatch: whether the arms get their configured shares, without which they cannot be compared. It may be
+ * evaluated after every tick, where a chi-square test would raise a false alarm on most healthy days.
  */
-
 import { logBeta } from '../statistics/distributions.ts'
 
 export interface SrmOptions {
-  /** How far, relative to the configured share, the realised share may lie by right (sticky keys are lumpy). */
+  /** The relative tolerance of the share, because routing keys differ in traffic. */
   tolerance?: number
-  /** How many requests count as one independent draw, because one routing key sends several. */
+  /** The number of requests that count as one independent draw, because one routing key sends several. */
   designEffect?: number
 }
 
 /**
  * The log of the evidence that the canary's share lies outside share·[1/(1+tolerance), 1+tolerance]: the
- * likelihood of the counts under a Beta(100·share, 100·(1−share)) mixture over the best the tolerated range offers.
- * Null for counts or a share (0 < share < 1) that make no sense.
+ * likelihood of the counts under a Beta(100·share, 100·(1−share)) mixture over the best fit within the tolerance.
+ * Null for negative or infinite counts, and unless 0 < share < 1.
  */
 export function srmEvidence(
   canary: number,

@@ -1,12 +1,11 @@
 /**
- * K1, the two-arm rate test: is the canary's rate of bad events above `ratio` times the control's? It may be
- * looked at after every tick without ever raising its false-alarm probability, and it uses the share each tick
- * really had: with the configured share, a drifting router alone rolls back good releases.
+ * Tests two arms (K1): whether the canary's event rate is above `ratio` times the control's. It may be evaluated after every tick at
+ * the same false-alarm probability, and it uses the realised share of each tick, because a drifting router would otherwise roll back
+ * good releases.
  *
- * Given the bad events of a tick, the canary's part is binomial with θ0 = r0·w/(r0·w + 1 − w) at the edge of
- * the null hypothesis, w = nC/(nC+nB); each bet takes a worse ratio r_k in its place.
+ * Given the events of a tick, the canary's part is binomial with θ0 = r0·w/(r0·w + 1 − w) at the edge of the null hypothesis,
+ * w = nC/(nC+nB); each bet replaces r0 by a worse ratio r_k.
  */
-
 import { eProcess, ratioGrid } from './e-process.ts'
 
 export interface RateTick {
@@ -17,16 +16,16 @@ export interface RateTick {
 }
 
 export interface RateTestOptions {
-  /** The ratio r0 that is still tolerated; 1 means "no worse". */
+  /** The tolerated ratio r0; 1 means "no worse". */
   ratio?: number
-  /** The ratios bet on, relative to r0. Reciprocals test the other side: H0 "the ratio is at least r0". */
+  /** The ratios of the bets, relative to r0. Reciprocals test the other side: H0 "the ratio is at least r0". */
   grid?: readonly number[]
-  /** The weight w_1 of the first start, 1/2 when absent. */
+  /** The weight w_1 of the first start; 1/2 when absent. */
   firstMass?: number
 }
 
 export interface RateTest {
-  /** Takes one tick in; a tick with an empty arm says nothing and is skipped. */
+  /** Adds one tick; a tick with an empty arm is skipped. */
   add(tick: RateTick): void
   restart(): void
   logE(): number
@@ -56,7 +55,7 @@ export function rateTest(options: RateTestOptions = {}): RateTest {
   }
 }
 
-/** Whether a tick can be counted at all. */
+/** Whether the counts of a tick are valid: finite, not negative, and no more events than requests. */
 export function isRateTick(tick: RateTick): boolean {
   const { canaryTotal, controlTotal, canaryEvents, controlEvents } = tick
   return (

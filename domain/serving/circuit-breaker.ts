@@ -1,41 +1,40 @@
 /**
- * The absolute guard inside the serving process: it counts one replica's own answers of the candidate, one by one,
- * and opens when their failures are beyond doubt. The judge looks every few seconds; a candidate that fails every
- * request would harm hundreds of callers in that time, and three are enough to know.
+ * Stops the candidate inside the serving process: counts one replica's own requests of the candidate and opens when its failures are
+ * certain (K4). The judge runs every few seconds, in which a candidate that fails every request would harm hundreds of requests.
  */
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
 
 export interface Breaker {
-  /** Counts `answers` in a row without a bad one. */
-  good(answers: number): void
-  /** Counts one bad answer and says whether the breaker is open now. Once open it stays open. */
+  /** Counts consecutive successful requests. */
+  good(requests: number): void
+  /** Counts one failed request; returns whether the breaker is open. Once open it stays open. */
   bad(): boolean
-  /** Begins the test afresh beside the older starts; called at each tick, so that a late fault is found as fast. */
+  /** Begins the test again beside the older starts; called at each tick, so that a late fault is found as fast. */
   restart(): void
   isOpen(): boolean
 }
 
-/** `limit` is the tolerated rate of bad answers, `alpha` the probability of ever opening at that rate. */
+/** `limit` is the tolerated failure rate, 0..0.95; `alpha` the probability of ever opening at that rate. */
 export function breaker(limit: number, alpha: number): Breaker {
   const test = guardTest(limit)
   const threshold = thresholdFor(alpha)
-  let waiting = 0
+  let pending = 0
   let open = false
   return {
-    good(answers) {
-      waiting += answers
+    good(requests) {
+      pending += requests
     },
     bad() {
       if (open) return true
-      test.add(waiting + 1, 1)
-      waiting = 0
+      test.add(pending + 1, 1)
+      pending = 0
       open = test.logE() >= threshold
       return open
     },
     restart() {
-      test.add(waiting, 0)
-      waiting = 0
+      test.add(pending, 0)
+      pending = 0
       test.restart()
     },
     isOpen: () => open,

@@ -1,14 +1,13 @@
 /**
- * The kill switch of a model. It is no part of a route: it must work while a release is writing routes, and whoever throws
- * it at three in the morning must not have to know what the release would have written next.
+ * Defines the kill switch of a model. It is independent of the routes, so that it works while a release is writing them and an
+ * operator need not know the state of the release.
  */
-
-/** Each way with a sentence that says what callers get. */
+/** Each mode with the response that callers get. */
 export const killSwitchModes = {
-  normal: 'The route decides who is answered by which version.',
-  champion: 'The champion answers everybody: no canary, no shadow, no control.',
-  fallback: 'The fallback that the model file declares answers everybody, and its answers say so.',
-  refuse: 'Nobody is answered: each request gets 503 with what to do.',
+  normal: 'The route decides which version serves each request.',
+  champion: 'The champion serves all traffic: no canary, no shadow, no control.',
+  fallback: 'The fallback of the model file serves all traffic, and its responses say so.',
+  refuse: 'Every request is refused with 503.',
 } as const satisfies Record<string, string>
 
 export type KillSwitchMode = keyof typeof killSwitchModes
@@ -18,40 +17,40 @@ export interface Flag {
   model: string
   serve: KillSwitchMode
   reason: string
-  /** Who has thrown it. */
+  /** The user who set it. */
   actor: string
-  /** Raised by every throw; replicas acknowledge it. */
+  /** Increases with each change; replicas acknowledge it. */
   revision: number
   /** ISO 8601. */
   at: string
 }
 
 /**
- * What answers when the champion must not.
+ * The fallback that serves instead of the champion.
  * - `answer`: the same outputs for every row, as a network would give them.
- * - `previous`: the last champion before this one that is proven and was never taken back; `otherwise` for everybody when there
- *   is none, or it cannot be loaded.
+ * - `previous`: the last earlier champion that passed its probation and was never rolled back; the constant `otherwise` when the
+ *   model has no such version, or it cannot be loaded.
  */
 export type Fallback = (
   { kind: 'answer'; outputs: number[] } | { kind: 'previous'; otherwise?: number[] }
 ) & {
   /**
-   * Answers by itself where the champion is found broken: on a replica that gets no valid answers from it, and everywhere when
-   * the monitor finds its errors or its quality beyond the alarm.
+   * Whether it serves automatically while the champion is broken: on a replica without valid outputs, and on all replicas when
+   * errors or quality cross the alarm limit.
    */
   automatic?: boolean
 }
 
-/** The name under which a constant answer is told, counted and logged: no version has given it. */
+/** The version name of a constant response in responses, counters and logs. */
 export const fallbackName = (model: string): string => `${model}_fallback`
 
-/** Why nothing of a release may go on, in a sentence; undefined when nothing is pinned. */
+/** Why the kill switch holds a release; undefined in the mode `normal`. */
 export function pinReason(flag: Flag | undefined): string | undefined {
   if (flag === undefined || flag.serve === 'normal') return undefined
   const { model, serve, actor, reason, at } = flag
-  const how = serve === 'refuse' ? 'is kept from answering' : `is pinned to its ${serve}`
+  const how = serve === 'refuse' ? 'is refused' : `is pinned to its ${serve}`
   return (
-    `${model} ${how} by ${actor} since ${at} (${reason}), so that no caller meets the candidate; ` +
-    `\`tenure kill-switches set ${model} normal\` ends it`
+    `kill switch: ${model} ${how} by ${actor} since ${at} (${reason}), so the candidate gets no traffic; ` +
+    `clear it with \`tenure kill-switches set ${model} normal\``
   )
 }

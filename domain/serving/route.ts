@@ -1,14 +1,13 @@
 /**
- * Who answers which request. A route is the whole truth about a model's traffic at one generation; every
- * replica holds it in memory and answers from it alone. Were the arm chosen anywhere else, two replicas could
- * give the same caller two different models.
+ * Defines routes and the assignment of requests to arms. A route is the complete traffic of a model in one generation; every replica
+ * holds it in memory, so that all replicas choose the same version for a routing key.
  */
 import { DomainError } from '../errors.ts'
 
 /**
- * - `canary`: the candidate of a release, exposed only while its watcher renews the exposure lease.
- * - `champion`: the version that answers by default; fail-static.
- * - `control`: the concurrent cohort on the previous champion: the hold-back in probation, the B side of an A/B test.
+ * - `canary`: the candidate of a release, exposed only while its exposure lease is renewed.
+ * - `champion`: the default version.
+ * - `control`: the concurrent cohort on the previous champion: the holdback in probation, the B side of an A/B test.
  */
 export type Arm = 'canary' | 'champion' | 'control'
 
@@ -19,35 +18,35 @@ export interface RouteArm {
   shareBp: number
 }
 
-/** Which arms a model's traffic goes to. Generation and epoch only ever rise. */
+/** The traffic of a model. Generation and epoch never decrease. */
 export interface Route {
   model: string
-  /** Raised when a database is restored from a backup, so that old generations cannot come back. */
+  /** Incremented when a database is restored from a backup, so that old generations cannot return. */
   epoch: number
-  /** Raised by every write. */
+  /** Incremented by every write. */
   generation: number
   /** The release that owns this route, absent between releases. */
   release?: string
-  /** Mixed into the hash, so that two releases do not try the same callers first. */
+  /** The salt of the hash, so that two releases do not start with the same routing keys. */
   salt: string
   /** In hash order, lowest keys first: raising the first share never moves a key back. Shares sum to 10,000. */
   arms: RouteArm[]
-  /** Gets a copy of this share of the requests; its answers never leave the server. */
+  /** The version that gets copies of this share of the requests; callers never see its predictions. */
   shadow?: { version: string; shareBp: number }
   /**
-   * The replicas that answer with the candidate alone, while the others do not answer with it at all; the shares then tell
-   * how many they are. Absent: every replica answers with every arm, each caller with one.
+   * The replicas that serve the candidate only, while the others do not serve it; the shares then state how many. Absent: every
+   * replica serves every arm.
    */
   replicas?: string[]
-  /** What a replica serves that has lost its lease: the last version that has earned its place. */
+  /** The version that a replica without a lease serves: the last one that passed its probation. */
   proven: string
-  /** Kept loaded beside them, so that the way back is warm between releases too. */
+  /** A version that stays loaded without traffic, so that a rollback is immediate. */
   standby?: string
-  /** The length of a counter tick while a release is under way. */
+  /** The length of a counter tick during a release. */
   tickMs?: number
-  /** The champion's latency quantiles before the release, in microseconds: what is slower counts as slow. */
+  /** The champion's latency quantiles before the release, in microseconds: slower requests count as slow. */
   latencyUs?: { p95: number; p99: number }
-  /** The rate of bad answers at which a replica drops the candidate by itself, and the α of that guard. */
+  /** The failure rate at which a replica drops the candidate by itself, and the α of that guard. */
   guard?: { rate: number; alpha: number }
 }
 
@@ -69,12 +68,12 @@ export function hash32(text: string, seed = 0): number {
   return (h ^ (h >>> 16)) >>> 0
 }
 
-/** The place of a routing key on the circle, in [0, 10,000) basis points. */
+/** The position of a routing key, in [0, 10,000) basis points. */
 export function placeOf(salt: string, routingKey: string): number {
   return Math.floor((hash32(routingKey, hash32(salt)) / 0x1_0000_0000) * totalBp)
 }
 
-/** The arm of a routing key. The same key gets the same arm on every replica of one generation. */
+/** The arm of a routing key, the same on every replica of one generation. Throws `invalid_route` when the shares do not add up. */
 export function armOfKey(route: Route, routingKey: string): RouteArm {
   const first = route.arms[0]
   if (first !== undefined && route.arms.length === 1) return first
@@ -84,15 +83,18 @@ export function armOfKey(route: Route, routingKey: string): RouteArm {
     reached += arm.shareBp
     if (place < reached) return arm
   }
-  throw new DomainError('invalid_route', `the shares of ${route.model} sum to ${reached}, not to ${totalBp}`)
+  throw new DomainError(
+    'invalid_route',
+    `the shares of ${route.model} sum to ${reached} instead of ${totalBp}`,
+  )
 }
 
-/** Whether the shadow is to be shown this request too. Independent of the arm. */
+/** Whether the request is copied to the shadow, independently of its arm. */
 export function isShadowed(route: Route, routingKey: string): boolean {
   return route.shadow !== undefined && placeOf(`shadow:${route.salt}`, routingKey) < route.shadow.shareBp
 }
 
-/** A route as one replica follows it: where whole replicas are given to the candidate, it has all of the callers or none. */
+/** The route of one replica: in a rolling release it serves the candidate only, or not at all. */
 export function routeAt(route: Route, replica: string): Route {
   if (route.replicas === undefined) return route
   const chosen = route.replicas.includes(replica) ? 'canary' : 'champion'
@@ -100,7 +102,7 @@ export function routeAt(route: Route, replica: string): Route {
   return { ...route, arms }
 }
 
-/** The route a replica follows once the candidate's exposure lease has lapsed: no canary, no shadow. */
+/** The route after the exposure lease has expired: no canary, no shadow. */
 export function withoutCandidate(route: Route): Route {
   const { shadow: _shadow, ...rest } = route
   const kept = route.arms.filter((arm) => arm.arm !== 'canary')
@@ -109,21 +111,21 @@ export function withoutCandidate(route: Route): Route {
   return { ...rest, arms }
 }
 
-/** The route of a replica that has lost its own lease: only what is proven. */
+/** The route of a replica without a lease: the last version that passed its probation. */
 export function fenced(route: Route): Route {
   const { shadow: _shadow, ...rest } = route
   return { ...rest, arms: [{ arm: 'champion', version: route.proven, shareBp: totalBp }] }
 }
 
-/** The route of a model whose switch is thrown: one version for everybody, and no release to count it for. */
+/** The route of a model with a kill switch: one version, counted for no release. */
 export function championAlone(route: Route, version: string): Route {
   const { shadow: _shadow, release: _release, guard: _guard, ...rest } = route
   return { ...rest, arms: [{ arm: 'champion', version, shareBp: totalBp }] }
 }
 
-/** Whether somebody on the route has not earned its place: it is exposed only while it is watched. */
+/** Whether the route has a candidate, which needs an exposure lease. */
 export function hasCandidate({ arms, shadow, proven }: Route): boolean {
-  // In probation it may be the previous champion that is shown what the new one answers: it needs no watcher.
+  // In probation the shadow may be the previous champion, which needs no lease.
   return (shadow !== undefined && shadow.version !== proven) || arms.some(({ arm }) => arm === 'canary')
 }
 
@@ -135,25 +137,27 @@ export function isNewer(
   return a.epoch !== b.epoch ? a.epoch > b.epoch : a.generation > b.generation
 }
 
-/** What is wrong with a route, in words; empty when it may be used. */
+/** The issues of a route; empty when it is valid. */
 export function issuesOfRoute(route: Route): string[] {
   const issues: string[] = []
   const shares = route.arms.map((arm) => arm.shareBp)
   if (shares.some((share) => !Number.isInteger(share) || share < 0 || share > totalBp))
-    issues.push('every share is a whole number of basis points from 0 to 10,000')
+    issues.push('every share must be a whole number of basis points from 0 to 10,000')
   const sum = shares.reduce((total, share) => total + share, 0)
-  if (sum !== totalBp) issues.push(`the shares sum to ${sum}, not to ${totalBp}`)
+  if (sum !== totalBp) issues.push(`the shares sum to ${sum} instead of ${totalBp}`)
   if (route.arms.filter((arm) => arm.arm === 'champion').length !== 1)
-    issues.push('exactly one arm is the champion')
-  if (new Set(route.arms.map((arm) => arm.arm)).size !== route.arms.length) issues.push('an arm stands twice')
+    issues.push('exactly one arm must be the champion')
+  if (new Set(route.arms.map((arm) => arm.arm)).size !== route.arms.length)
+    issues.push('an arm is listed twice')
   if (!Number.isInteger(route.generation) || route.generation < 1)
-    issues.push('the generation is a whole number from 1')
-  if (!Number.isInteger(route.epoch) || route.epoch < 1) issues.push('the epoch is a whole number from 1')
+    issues.push('the generation must be a whole number from 1')
+  if (!Number.isInteger(route.epoch) || route.epoch < 1)
+    issues.push('the epoch must be a whole number from 1')
   const shadow = route.shadow
   if (shadow && (!Number.isInteger(shadow.shareBp) || shadow.shareBp < 1 || shadow.shareBp > totalBp))
-    issues.push('the shadow share is a whole number of basis points from 1 to 10,000')
+    issues.push('the shadow share must be a whole number of basis points from 1 to 10,000')
   if (route.replicas !== undefined && !route.arms.some(({ arm }) => arm === 'canary'))
-    issues.push('replicas are named, but no arm is the canary that they are to answer with')
-  if (route.proven === '') issues.push('a proven version is named')
+    issues.push('replicas are listed, but no arm is the canary')
+  if (route.proven === '') issues.push('the known good version is missing')
   return issues
 }

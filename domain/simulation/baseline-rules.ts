@@ -1,24 +1,21 @@
-/**
- * The rules that other release controllers document as their defaults, run on the same simulated traffic. A claim
- * that ours is better would be worth nothing if the others were not measured beside it.
- */
+/** Implements the documented default rules of other release controllers, to compare them on the same simulated traffic. */
 import type { CanaryTick } from '../canary/evidence.ts'
 import { normalQuantile } from '../statistics/distributions.ts'
 
 export interface BaselineRule {
-  /** Takes one tick in and says whether the rule rolls the canary back now. */
+  /** Adds one tick; returns whether the rule rolls the canary back now. */
   add(tick: CanaryTick): boolean
 }
 
 export const baselineRuleNames = ['argo', 'flagger', 'z-test'] as const
 export type BaselineRuleName = (typeof baselineRuleNames)[number]
 
-/** What each rule looks at, in one sentence with its source. */
+/** Each rule in one sentence with its source. */
 export const rivalRules: Record<BaselineRuleName, string> = {
   argo: 'success rate of the canary at least 95 %, measured each 5 minutes, more than 3 failures roll back (Argo Rollouts, "Analysis", success-rate example)',
   flagger:
     'success rate of the canary at least 99 %, measured each minute, 5 failed checks roll back (Flagger, "How it works", canary example)',
-  'z-test': 'one-sided two-proportion z-test of errors at 1 %, looked at each minute',
+  'z-test': 'one-sided two-proportion z-test of errors at 1 %, evaluated each minute',
 }
 
 export function baselineRule(name: BaselineRuleName): BaselineRule {

@@ -1,7 +1,4 @@
-/**
- * What the world does to a release in a simulation: how much traffic comes, where it goes and how often each arm
- * fails. A policy that has met all of these before its first real release holds no surprise for its owner.
- */
+/** Generates the traffic of a simulated release: requests, shares and failures of each arm, under a scenario. */
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
 import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
@@ -10,11 +7,11 @@ export type TrafficScenario =
   | { kind: 'good' | 'router-drift' | 'no-traffic' | 'control-gone' | 'label-shift' }
   /** The canary fails with this probability, from `fromMs` on. */
   | { kind: 'error'; rate: number; fromMs: number }
-  /** The canary takes this many times as long. */
+  /** The canary is this many times as slow. */
   | { kind: 'latency'; factor: number }
-  /** Five hundred failing requests of so many users reach the canary within a minute. */
+  /** 500 failing requests of this many users reach the canary within a minute. */
   | { kind: 'storm'; users: number }
-  /** The counters stop coming at this time. */
+  /** The counters stop at this time. */
   | { kind: 'stale'; fromMs: number }
 
 export interface SimulatedWorld {
@@ -23,7 +20,7 @@ export interface SimulatedWorld {
   /** The champion's rates. */
   errorRate: number
   invalidRate: number
-  /** What a real model's champion met, tick by tick; it is gone round and replaces the numbers above. */
+  /** The recorded ticks of a real champion, repeated in a loop; they replace the rates above. */
   recorded?: readonly RecordedTick[]
 }
 
@@ -53,23 +50,23 @@ export function worldAt(
   return { requests, errorRate: of(errors), invalidRate: of(invalid) }
 }
 
-/** The forms a scenario is written in, with what each does. */
+/** The syntax of each scenario with its effect. */
 export const scenarioForms: Record<string, string> = {
   good: 'the canary is exactly as good as the champion',
   'error:RATE': 'the canary fails at RATE (0..1) from its first request',
   'error-at:RATE@HOURSh': 'the canary begins to fail at RATE after HOURS hours',
-  'latency:FACTOR': 'the canary takes FACTOR times as long',
-  'storm:USERS': '500 failing requests of USERS users hit the canary within a minute',
+  'latency:FACTOR': 'the canary is FACTOR times as slow',
+  'storm:USERS': '500 failing requests of USERS users reach the canary within a minute',
   'router-drift': 'the router sends 1.6 times the configured share to the canary',
-  'no-traffic': 'no request comes',
-  'control-gone': 'the champion arm reports nothing',
-  'label-shift': 'the share of positive labels moves for both arms',
-  'stale-at:HOURSh': 'the counters stop coming after HOURS hours',
+  'no-traffic': 'no requests',
+  'control-gone': 'the champion arm reports no counts',
+  'label-shift': 'the share of positive labels changes for both arms',
+  'stale-at:HOURSh': 'the counters stop after HOURS hours',
 }
 
 const hourMs = 3_600_000
 
-/** Reads a scenario as it is typed; absent when it is none of the forms. */
+/** Parses a scenario; undefined for an unknown syntax. */
 export function parseScenario(text: string): TrafficScenario | undefined {
   const [, word, argument, hours] =
     /^([a-z-]+)(?::([\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
@@ -100,20 +97,20 @@ export function parseScenario(text: string): TrafficScenario | undefined {
   }
 }
 
-/** The spread of log latency; with it a factor of 1.5 makes one request in five slower than the old 95th percentile. */
+/** The standard deviation of log latency: a factor of 1.5 then makes one request in five slower than the old 95th percentile. */
 const logLatencySpread = 0.5
 const slowShare = (quantile: number, factor: number): number =>
   1 - (normalCdf((normalQuantile(quantile) ?? 0) - Math.log(factor) / logLatencySpread) ?? 0)
 
 const none: ArmCounts = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
 const stormRequests = 500
-/** Long enough after the start that the early evidence is for the canary. */
+/** Late enough that the early evidence favours the canary. */
 const stormAtMs = 600_000
 
 export interface SimulatedTraffic {
-  /** The counters of the tick that starts now; undefined when none come. */
+  /** The counters of the tick that starts now; undefined when the counters have stopped. */
   tick(startMs: number, shareBp: number): CanaryTick | undefined
-  /** Discordant pairs so far from requests that both models answered: b against the canary, c for it. */
+  /** The discordant pairs so far: b against the canary, c for it. */
   paired(): { b: number; c: number }
 }
 
@@ -163,7 +160,7 @@ export function trafficOf(
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
         for (let i = 0; i < now; i++) {
-          // At most one bad event a routing key, as in serving.
+          // At most one failure a routing key, as in serving.
           const user = Math.floor(uniform() * scenario.users)
           if (!failed.has(user)) canary.errors++
           failed.add(user)

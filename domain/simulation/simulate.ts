@@ -1,6 +1,6 @@
 /**
- * One release from its approval to its end under a simulated world, decided by the same state machine, the same judge
- * and the same breaker as a real one. Were it a model of them instead, it would answer for a policy that nobody runs.
+ * Simulates one release from its approval to its end with the reducer, judge and circuit breaker of real releases, so that the result
+ * holds for the policy that runs.
  */
 import { advance } from '../release/reducer.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
@@ -15,17 +15,17 @@ import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from '.
 import type { VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {
-  /** `held`: a person has to decide, and a simulation asks nobody. */
+  /** `held`: the release needs a decision, which a simulation cannot make. */
   outcome: 'promoted' | 'rolled_back' | 'held' | 'expired'
   reason: string
-  /** Whether evidence against the candidate ended it, rather than a deadline without any. */
+  /** Whether a failing verdict ended it, not a deadline. */
   byVerdict: boolean
   /** From the first canary request to the end. */
   minutes: number
   /** Canary requests and minutes from the fault to the rollback by a verdict. */
   canaryRequestsToDetect?: number
   minutesToDetect?: number
-  /** Bad answers that the champion would not have given: Σ (bad − requests·champion's rate), not below 0. */
+  /** Failures above the champion's rate: Σ (failures − requests·champion's rate), at least 0. */
   excessBad: number
 }
 
@@ -36,11 +36,11 @@ export interface Simulated {
   uniform: Uniform
 }
 
-/** Who ends a release: our judge, or another controller's rule with our stages and clocks. */
+/** Simulates a release under our judge, or under the rule of another controller with the same stages and deadlines. */
 export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): SimulatedRelease {
   const { policy, world, uniform, scenario } = plan
   const traffic = trafficOf(scenario, world, uniform)
-  const watch = incrementalJudge(policy.limits)
+  const judge = incrementalJudge(policy.limits)
   const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
   const faultMs = faultStart(scenario)
@@ -49,7 +49,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   let atMs = 0
   let lastTickMs: number | null = null
 
-  const happen = (event: StepEvent) => {
+  const dispatch = (event: StepEvent) => {
     state = advance(state, event).state
   }
   const finish = (byVerdict: boolean, reason = state.reason ?? ''): SimulatedRelease => ({
@@ -57,19 +57,22 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     reason,
     byVerdict,
     minutes: atMs / 60_000,
-    ...(byVerdict && faultMs !== undefined && atMs >= faultMs
-      ? { canaryRequestsToDetect: seen.requestsSinceFault, minutesToDetect: (atMs - faultMs) / 60_000 }
-      : {}),
+    ...(byVerdict &&
+      faultMs !== undefined &&
+      atMs >= faultMs && {
+        canaryRequestsToDetect: seen.requestsSinceFault,
+        minutesToDetect: (atMs - faultMs) / 60_000,
+      }),
     excessBad: Math.max(0, seen.bad - seen.expectedBad),
   })
 
   for (;;) {
     switch (state.stage) {
       case 'promoting':
-        happen({ kind: 'promoted', atMs, epoch: 1, generation: state.generation + 1 })
+        dispatch({ kind: 'promoted', atMs, epoch: 1, generation: state.generation + 1 })
         continue
       case 'rolling_back':
-        happen({
+        dispatch({
           kind: 'rolled_back',
           atMs,
           problems: [],
@@ -82,7 +85,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
         })
         return finish(state.lastVerdict?.kind === 'fail')
       case 'awaiting_decision':
-        return finish(false, `a person decides: ${state.lastVerdict?.reason ?? ''}`)
+        return finish(false, `needs a decision: ${state.lastVerdict?.reason ?? ''}`)
       case 'shadow':
       case 'canary':
       case 'probation':
@@ -91,7 +94,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
         return finish(false)
     }
     if (!state.routed)
-      happen({ kind: 'routed', atMs, epoch: 1, generation: state.generation + 1, startedMs: atMs })
+      dispatch({ kind: 'routed', atMs, epoch: 1, generation: state.generation + 1, startedMs: atMs })
     const tick = traffic.tick(atMs, exposedBp(state))
     atMs += world.tickMs
     if (tick) {
@@ -106,22 +109,22 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       }
       if (other) {
         if (other.add(counted)) {
-          happen(judged(atMs, 'fail', `${rule} rolls back`))
+          dispatch(judged(atMs, 'fail', `${rule} rolls back`))
           continue
         }
-      } else watch.add(counted)
+      } else judge.add(counted)
     }
     const limits = watchedPolicy(state)
     if (!limits) return finish(false, 'the stage has no policy')
     const elapsedMs = atMs - state.enteredMs
     const due = elapsedMs >= limits.deadlineMs
     if (other) {
-      // The other rules have no evidence to ask for: a stage passes when its time is up.
-      if (elapsedMs >= limits.minMs) happen(judged(atMs, 'pass', 'the time is up'))
+      // The other rules need no evidence: a stage passes after its minimum time.
+      if (elapsedMs >= limits.minMs) dispatch(judged(atMs, 'pass', 'the minimum time has passed'))
       continue
     }
     const nextShareBp = state.stage === 'canary' ? policy.stages[state.stageIndex + 1]?.shareBp : undefined
-    const verdict = watch.judge({
+    const verdict = judge.judge({
       stage: {
         index: state.stageIndex,
         shareBp: exposedBp(state),
@@ -136,9 +139,9 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       paired: traffic.paired(),
     })
     if (guard.isOpen() && verdict.kind !== 'fail')
-      happen(judged(atMs, 'fail', 'the breaker of a replica is open'))
+      dispatch(judged(atMs, 'fail', 'the breaker of a replica is open'))
     else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due)
-      happen(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due))
+      dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due))
   }
 }
 
@@ -180,12 +183,12 @@ const judged = (atMs: number, verdict: VerdictKind, reason: string, due = false)
   due,
 })
 
-/** The share of the candidate among the answers compared; a shadow answers beside the champion, half of the pairs each. */
+/** The candidate's share of the compared requests; in a shadow, half of each pair. */
 function exposedBp(state: ReleaseState): number {
   return state.stage === 'shadow' ? 5_000 : state.shareBp
 }
 
-/** When the candidate begins to be worse than the champion; absent when it never is. */
+/** When the candidate becomes worse than the champion; undefined when it never does. */
 export function faultStart(scenario: TrafficScenario): number | undefined {
   switch (scenario.kind) {
     case 'error':
@@ -211,13 +214,13 @@ function outcomeOf(state: ReleaseState): SimulatedRelease['outcome'] {
   }
 }
 
-/** The tick as it is when the replica's breaker opens in the middle of it: the requests after that go to the champion. */
+/** The tick of a replica whose breaker may open within it: the remaining requests then go to the champion. */
 function stoppedByBreaker(tick: CanaryTick, guard: ReturnType<typeof breaker>, uniform: Uniform): CanaryTick {
   const { canary } = tick
   const bad = Math.min(canary.requests, canary.errors + canary.invalid)
   let left = canary.requests
   let badLeft = bad
-  // The bad answers lie anywhere among the tick's requests: each place is as likely as another.
+  // The failures are at uniformly random positions among the requests of the tick.
   while (badLeft > 0) {
     let run = 0
     while (uniform() * left >= badLeft) {

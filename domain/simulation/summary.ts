@@ -1,21 +1,18 @@
-/**
- * What many simulated releases come to. A policy is chosen by these figures: how often it takes back a good release,
- * and what a bad one costs before it is taken back.
- */
+/** Summarises many simulated releases: false rollbacks of good releases, and detection time and harm of bad ones. */
 import { quantileOfSorted } from '../statistics/quantiles.ts'
 import { faultStart, type SimulatedRelease } from './simulate.ts'
 import type { TrafficScenario } from './scenario.ts'
 
-/** What a policy does under a scenario, over many releases. */
+/** The results of a policy under one scenario. */
 export interface SimulationSummary {
   scenario: string
   releases: number
   promoted: number
   rolledBack: number
-  /** A person has to decide. */
+  /** Needs a decision of an approver. */
   held: number
   expired: number
-  /** Rolled back by evidence although the candidate is no worse than the champion. */
+  /** The share of good candidates that a verdict rolled back, 0..1. */
   falseRollbackRate: number
   canaryRequestsToDetect: Spread
   minutesToDetect: Spread

@@ -1,7 +1,4 @@
-/**
- * Intervals for a rate. "0 errors in 50 requests" is compatible with 7 % errors; a bare 0 % would hide that.
- */
-
+/** Computes confidence intervals of a rate, because "0 errors in 50 requests" is compatible with an error rate of 7 %. */
 import { betaQuantile, normalQuantile } from './distributions.ts'
 
 export interface BinomialInterval {

@@ -1,9 +1,7 @@
 /**
- * The paired bootstrap: how much would a difference between two models move if the test rows had been drawn
- * again? Rows of one entity are drawn together, because ten rows of one customer are not ten customers. Each
- * resample weighs the rows once for all metrics, so 2,000 resamples of 50,000 rows take about a second.
+ * Computes the paired bootstrap: how much the difference of two models varies over resampled test rows. Rows of one entity are drawn
+ * together, because ten rows of one customer are not ten customers; one resample weighs the rows for all metrics.
  */
-
 import { quantileOfSorted } from './quantiles.ts'
 import { seededRandom } from './random.ts'
 import { binomial } from './random-variates.ts'
@@ -11,13 +9,13 @@ import { binomial } from './random-variates.ts'
 /** A metric that is a function of sums over rows. */
 export interface SumStatistic {
   kind: 'sums'
-  /** One number a row and column. */
+  /** One value a row in each column. */
   columns: Float64Array[]
   /** From the weighted sums of the columns and the sum of the weights. */
   value: (sums: ArrayLike<number>, weight: number) => number | null
 }
 
-/** A metric that needs each row's weight, such as one of ranks. */
+/** A metric that needs the weight of each row, such as a rank statistic. */
 export interface WeightStatistic {
   kind: 'weights'
   value: (weights: ArrayLike<number>) => number | null
@@ -28,11 +26,11 @@ export type Statistic = SumStatistic | WeightStatistic
 export interface BootstrapOptions {
   resamples: number
   seed: number
-  /** Who each row belongs to; rows of one entity are drawn together. */
+  /** The entity of each row; rows of one entity are drawn together. */
   entities?: readonly (string | number)[]
 }
 
-/** The statistic on all rows as they are. */
+/** The statistic on the original rows; null without rows. */
 export function pointValue(statistic: Statistic, rows: number): number | null {
   if (rows === 0) return null
   if (statistic.kind === 'weights') return statistic.value(new Float64Array(rows).fill(1))
@@ -42,7 +40,7 @@ export function pointValue(statistic: Statistic, rows: number): number | null {
   )
 }
 
-/** One list of values a statistic: its value in each resample; a resample where it is undefined is left out. */
+/** The values of each statistic over the resamples; undefined values are omitted. */
 export function bootstrap(
   statistics: readonly Statistic[],
   rows: number,
@@ -50,7 +48,7 @@ export function bootstrap(
 ): Float64Array[] {
   const { resamples, seed, entities } = options
   const owner = entities === undefined ? null : ownersOf(entities)
-  // A column that several metrics use is summed once.
+  // A column of several metrics is summed once.
   const columns = [...new Set(statistics.flatMap((each) => (each.kind === 'sums' ? each.columns : [])))]
   const places = statistics.map((each) =>
     each.kind === 'sums' ? each.columns.map((column) => columns.indexOf(column)) : [],
@@ -84,7 +82,7 @@ function rowDraws(
   rows: number,
   owner: Uint32Array | null,
 ): Draw {
-  const units = owner === null ? rows : owner.reduce((most, unit) => Math.max(most, unit + 1), 0)
+  const units = owner === null ? rows : owner.reduce((max, unit) => Math.max(max, unit + 1), 0)
   const byUnit = (column: Float64Array) => (owner === null ? column : sumByUnit(column, owner, units))
   const tables = columns.map(byUnit)
   const sizes = byUnit(new Float64Array(rows).fill(1))
@@ -108,7 +106,7 @@ interface Cell {
 
 const maxCells = 200
 
-/** The distinct rows, where there are few: all that 0/1 columns can make. Null where there are many. */
+/** The distinct rows with their frequency, such as those of 0/1 columns; null for too many. */
 function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null {
   const cells = new Map<string, Cell>()
   for (let i = 0; i < rows; i++) {
@@ -122,7 +120,7 @@ function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null 
   return [...cells.values()]
 }
 
-/** How often each kind of row is drawn is multinomial, so a resample costs a draw a kind and not one a row. */
+/** Draws the frequency of each distinct row (multinomial), so that a resample costs one draw a distinct row. */
 function cellDraws(cells: readonly Cell[], rows: number): Draw {
   const sums = new Float64Array(cells[0]?.values.length ?? 0)
   const weights = new Float64Array(0)
@@ -140,7 +138,7 @@ function cellDraws(cells: readonly Cell[], rows: number): Draw {
   }
 }
 
-/** Four sums at a time: a single one would wait for itself at every row. */
+/** Four independent sums, so that the additions do not wait for each other. */
 function dot(a: Float64Array, b: Float64Array): number {
   const n = a.length
   let [s0, s1, s2, s3] = [0, 0, 0, 0]
@@ -177,11 +175,11 @@ export function ownersOf(entities: readonly (string | number)[]): Uint32Array {
 export interface Interval {
   low: number | null
   high: number | null
-  /** The lower bound that is passed with probability `confidence` on one side. */
+  /** The one-sided lower bound at `confidence`. */
   oneSidedLow: number | null
 }
 
-/** Percentile bounds. Null when the statistic was undefined in more than one resample of twenty. */
+/** Percentile bounds; null when the statistic is undefined in more than 5 % of the resamples. */
 export function percentileInterval(values: Float64Array, resamples: number, confidence: number): Interval {
   if (values.length < 0.95 * resamples || values.length === 0)
     return { low: null, high: null, oneSidedLow: null }

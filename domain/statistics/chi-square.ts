@@ -1,17 +1,13 @@
-/**
- * The chi-square test of homogeneity of two rows of counts: do reference and current come from one distribution?
- * PSI alone cannot say; on few rows it is large by chance.
- */
-
+/** Computes the chi-square test of homogeneity of two rows of counts. PSI alone is large by chance on few rows. */
 import { chiSquareUpperTail, sumOf } from './distributions.ts'
 
 export interface ChiSquare {
-  /** `one_column`: all counts fall in one column, so nothing can differ. */
+  /** `one_column`: all counts are in one column, so nothing can differ. */
   status: 'ok' | 'one_column' | 'no_data' | 'invalid'
   stat: number | null
   dof: number | null
   p: number | null
-  /** The size of the effect, 0..1, whatever the number of rows. */
+  /** The effect size, 0..1, independent of the number of rows. */
   cramersV: number | null
 }
 
@@ -23,7 +19,7 @@ const undefinedWith = (status: ChiSquare['status']): ChiSquare => ({
   cramersV: null,
 })
 
-/** Columns empty on both sides are dropped; no correction of Yates. */
+/** Drops columns that are empty on both sides; no Yates correction. */
 export function chiSquareHomogeneity(reference: readonly number[], current: readonly number[]): ChiSquare {
   if (!areCounts(reference, current)) return undefinedWith('invalid')
   const [n, m] = [sumOf(reference), sumOf(current)]
@@ -34,7 +30,7 @@ export function chiSquareHomogeneity(reference: readonly number[], current: read
   const stat = sumOf(
     columns.map(([a, b]) => {
       const expected = ((a + b) * n) / total
-      const difference = a - expected // b − its expectation is the same with the other sign
+      const difference = a - expected // b − its expectation has the opposite sign
       return difference ** 2 / expected + difference ** 2 / (((a + b) * m) / total)
     }),
   )
@@ -42,7 +38,7 @@ export function chiSquareHomogeneity(reference: readonly number[], current: read
   return { status: 'ok', stat, dof, p: chiSquareUpperTail(stat, dof), cramersV: Math.sqrt(stat / total) }
 }
 
-/** Whether two rows of counts can be compared: as many, finite, not negative. */
+/** Whether two rows of counts can be compared: same length, finite, not negative. */
 export function areCounts(a: readonly unknown[], b: readonly unknown[]): boolean {
   const isCount = (value: unknown) => typeof value === 'number' && Number.isFinite(value) && value >= 0
   return a.length === b.length && a.every(isCount) && b.every(isCount)

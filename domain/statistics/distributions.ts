@@ -1,12 +1,10 @@
 /**
- * The distribution functions every judge leans on, and the only importer of jstat. They answer null instead
- * of NaN, so that an undefined statistic can never slip through a comparison (every comparison with NaN is
- * false, which reads as "no alarm").
+ * Computes the distribution functions of all judges; the only importer of jstat. Undefined values are null instead of NaN, because
+ * every comparison with NaN is false, which reads as "no alarm".
  *
- * The normal and chi-square distributions are jstat's. Its incomplete beta stops at 3e-7 and its binomial rounds
- * to ten digits, so the functions built on them are computed here, to better than 1e-10.
+ * Normal and chi-square come from jstat. Its incomplete beta stops at 3e-7 and its binomial rounds to ten digits, so the functions
+ * built on them are computed here, to better than 1e-10.
  */
-
 import jstat from 'jstat'
 
 const probability = (value: number): number | null =>
@@ -18,7 +16,7 @@ export function logAddExp(a: number, b: number): number {
   return high + Math.log1p(Math.exp(a > b ? b - a : a - b))
 }
 
-/** The log of the mean of exp(values), without overflow. Of nothing it is 0: no bet, no evidence. */
+/** The log of the mean of exp(values), without overflow; 0 for no values. */
 export function logMeanExp(values: ArrayLike<number>): number {
   const n = values.length
   if (n === 0) return 0
@@ -30,7 +28,7 @@ export function logMeanExp(values: ArrayLike<number>): number {
   return high + Math.log(sum / n)
 }
 
-/** A sum that does not lose small terms beside large ones (Neumaier). */
+/** A sum that keeps small terms beside large ones (Neumaier). */
 export function sumOf(values: Iterable<number>): number {
   let sum = 0
   let lost = 0
@@ -61,7 +59,7 @@ export function chiSquareUpperTail(x: number, dof: number): number | null {
   return probability(1 - jstat.chisquare.cdf(x, dof))
 }
 
-/** What Stirling's formula for ln Γ(x) leaves out, x ≥ 10. */
+/** The remainder of Stirling's formula for ln Γ(x), x ≥ 10. */
 function stirlingRest(x: number): number {
   const r = 1 / (x * x)
   return (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r * (1 / 1680 - r * (1 / 1188 - (r * 691) / 360360))))) / x
@@ -78,7 +76,7 @@ export function logGamma(x: number): number {
   return (at - 0.5) * Math.log(at) - at + 0.5 * Math.log(2 * Math.PI) + stirlingRest(at) - shift
 }
 
-/** ln B(a, b). Between large arguments the parts that cancel are left out before they are rounded. */
+/** ln B(a, b). For large arguments the cancelling parts are omitted before rounding. */
 export function logBeta(a: number, b: number): number {
   const [low, high] = a < b ? [a, b] : [b, a]
   const total = low + high
@@ -130,7 +128,7 @@ function betaFraction(x: number, a: number, b: number): number {
   return value
 }
 
-/** The x with P(X ≤ x) = p: jstat's guess, then bisection and Newton on our own distribution function. */
+/** The x with P(X ≤ x) = p: the guess of jstat, refined by bisection and Newton on betaCdf. */
 export function betaQuantile(p: number, a: number, b: number): number | null {
   if (!(p >= 0 && p <= 1 && a > 0 && b > 0 && a < Infinity && b < Infinity)) return null
   if (p === 0 || p === 1) return p

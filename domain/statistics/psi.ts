@@ -1,15 +1,11 @@
-/**
- * The population stability index: how far a distribution over bins has moved. Half a count is added to each bin,
- * so that a bin that is empty on one side gives a large number and not an infinite one.
- */
-
+/** Computes the population stability index of two rows of counts. Half a count is added to each bin, so that empty bins stay finite. */
 import { areCounts } from './chi-square.ts'
 import { sumOf } from './distributions.ts'
 
 export interface Psi {
   status: 'ok' | 'no_data' | 'invalid'
   psi: number | null
-  /** What the index is on average when nothing has changed: (K − 1)(1/N + 1/M). */
+  /** The expected index without a change: (K − 1)(1/N + 1/M). */
   nullMean: number | null
 }
 

@@ -1,7 +1,4 @@
-/**
- * Random counts for simulated traffic: Poisson and binomial draws from a stream of uniform numbers. A release of
- * a day is some hundred thousand draws, so both switch to rejection sampling where inversion would take long.
- */
+/** Draws Poisson and binomial counts from uniform numbers, by inversion for small means and by rejection for large ones. */
 import { logGamma } from './distributions.ts'
 
 /** Uniform numbers in [0, 1). */
@@ -40,7 +37,7 @@ export function poisson(uniform: Uniform, mean: number): number {
   }
 }
 
-/** How many of `n` tries succeed with probability `p`: geometric skips below a mean of 10, BTRS above (Hörmann 1993). */
+/** A binomial count of `n` trials with probability `p`: geometric skips below a mean of 10, BTRS above (Hörmann 1993). */
 export function binomial(uniform: Uniform, n: number, p: number): number {
   if (!(n > 0) || !(p > 0)) return 0
   if (p >= 1) return n

@@ -1,8 +1,4 @@
-/**
- * Random numbers that come again with their seed. Bootstraps and simulations must give the same answer to whoever
- * repeats them, on any machine.
- */
-
+/** Generates random numbers that repeat with their seed on any machine, for bootstraps and simulations. */
 /** Uniform numbers in [0, 1) by xoshiro128** (Blackman and Vigna 2021), its state filled by SplitMix32 from the seed. */
 export function seededRandom(seed: number): () => number {
   let mixer = seed | 0

@@ -150,7 +150,7 @@ describe('a route that may not be used says why', () => {
     ['shares that do not sum', { arms: [{ ...champion, shareBp: 9_999 }] }, /sum to 9999/],
     ['half a basis point', { arms: [{ ...champion, shareBp: 9_999.5 }] }, /whole number of basis points/],
     ['NaN', { arms: [{ ...champion, shareBp: Number.NaN }] }, /whole number of basis points/],
-    ['no champion', { arms: [{ ...champion, arm: 'canary' }] }, /exactly one arm is the champion/],
+    ['no champion', { arms: [{ ...champion, arm: 'canary' }] }, /exactly one arm must be the champion/],
     [
       'an arm twice',
       {
@@ -159,12 +159,12 @@ describe('a route that may not be used says why', () => {
           { ...champion, shareBp: 5_000 },
         ],
       },
-      /stands twice/,
+      /is listed twice/,
     ],
     ['generation 0', { generation: 0 }, /generation/],
     ['epoch 0', { epoch: 0 }, /epoch/],
     ['a shadow of nothing', { shadow: { version: 'a', shareBp: 0 } }, /shadow share/],
-    ['nothing proven', { proven: '' }, /proven/],
+    ['nothing proven', { proven: '' }, /known good version/],
   ])('%s', (_name, change, message) => {
     expect(issuesOfRoute({ ...route(500), ...change }).join('; ')).toMatch(message)
   })
