@@ -1,6 +1,6 @@
 /**
- * The only reader of the environment. Every process takes its addresses, names and limits from here, and all
- * missing or wrong variables are reported together; read one by one they cost a restart each.
+ * Reads the environment; no other file does. Reports all missing or invalid variables together, because one by one they would cost a
+ * restart each.
  */
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { execFileSync } from 'node:child_process'
@@ -19,16 +19,13 @@ export interface Config {
   databaseUrl: string
   temporal: { address: string; namespace: string; apiKey?: string; tls?: unknown }
   taskQueues: { control: string; train: string }
-  /** Where artifacts, snapshots and checkpoints are kept, shared by workers and replicas. */
+  /** The store of artifacts, snapshots and checkpoints, shared by workers and replicas. */
   artifactRoot: string
-  /** What belongs to this machine alone: embedded servers' data, routing cache, spool. */
+  /** State of this machine alone: data of embedded servers, routing cache, spool. */
   stateDir: string
-  /** The private key that signs manifests, remembered routes and the audit head; made at the first start. */
+  /** The private key that signs manifests, cached routes and audit heads; created at the first start. */
   signingKey: string
-  /**
-   * Whether a command that reaches a workflow without a warrant is believed by the name in it. By default only where no other
-   * machine reaches Temporal.
-   */
+  /** Whether workflows accept unsigned commands. Default: only where no other machine reaches Temporal. */
   unsignedSignals: boolean
   api: {
     host: string
@@ -36,20 +33,20 @@ export interface Config {
     publicPredictions: boolean
     replicaLeaseMs: number
     drills: boolean
-    /** Whether an answer waits until its row is committed. */
+    /** Whether a response waits until its row is committed. */
     predictionLog: 'best-effort' | 'durable'
-    /** Answers remembered of models that are not compiled. */
+    /** Cached predictions of models that are not compiled. */
     predictionCache: number
     /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
     fastPath: boolean
-    /** Which of the API processes on this machine it is. */
+    /** The index of this API process on its machine. */
     slot: string
-    /** The number of the open file that is the port it shares with the others; absent when it shares none. */
+    /** The file descriptor of the port shared with the others; absent when none is shared. */
     sharedFd?: number
   }
   /**
-   * How long predictions with all that belongs to them are kept, what was judged, and snapshots that hold an erased person; and
-   * how many MiB of artifacts and snapshots.
+   * Retention of predictions and their data, of decisions, and of snapshots with an erased subject; and the budget of artifacts and
+   * snapshots in MiB.
    */
   retention: {
     predictionDays: number
@@ -57,23 +54,23 @@ export interface Config {
     erasedSnapshotDays: number
     artifactsMb: number
   }
-  /** How much memory the process of a training may take, in MiB; as much as there is when absent. */
+  /** Memory limit of a training process in MiB. Default: unlimited. */
   trainingMemoryMb?: number
   worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
-  /** Below it lie the files of batch predictions: what is to be answered, and the answers. */
+  /** The directory of batch prediction files: inputs and outputs. */
   batchDir: string
-  /** The file that says who is told of alerts, and where the pages are that say what to do. */
+  /** The file with the alert channels, and the base address of runbooks. */
   alertChannels: string
   runbooks: string
-  /** Other systems that are told of trainings, versions and releases; none where absent. */
+  /** Systems that receive trainings, versions and releases; absent when not configured. */
   mirrors: { mlflow?: Mirror; openlineage?: Mirror }
-  /** Where people sign in beside their keys; absent when nowhere. */
+  /** The single sign-on provider; absent when not configured. */
   oidc?: OidcConfig
   buildId: string
   logLevel: string
 }
 
-/** An OpenID Connect provider and what its people may do here. */
+/** An OpenID Connect provider and its role mapping. */
 export interface OidcConfig {
   issuer: string
   clientId: string
@@ -83,7 +80,7 @@ export interface OidcConfig {
   redirect: string
   nameClaim: string
   roleClaim: string
-  /** What the claim holds → the role here; the first that fits counts. */
+  /** Claim value → role; the first match counts. */
   roles: [string, Role][]
 }
 
@@ -96,26 +93,26 @@ export const checkout = dirname(fileURLToPath(import.meta.url))
 /** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
 export const launcher = join(checkout, 'scripts', 'launch.mjs')
 
-/** What the `tenure` command needs to know before anything runs. */
+/** Settings of the `tenure` command. */
 export interface CommandConfig {
-  /** TENURE_STATE; cli/embedded/state-dir.ts finds a place when absent. */
+  /** TENURE_STATE. Default: found by cli/embedded/state-dir.ts. */
   stateDir?: string
-  /** Where the API is, and who asks; what `tenure up` has written to the state directory when absent. */
+  /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
   url?: string
   key?: string
-  /** Servers that are there already; `tenure up` starts its own where absent. */
+  /** External servers; `tenure up` starts its own where absent. */
   databaseUrl?: string
-  /** The owner of the tables, who migrates them; the role of DATABASE_URL when absent. */
+  /** The owner of the tables, for migrations. Default: the role of DATABASE_URL. */
   ownerDatabaseUrl?: string
   temporalAddress?: string
   host: string
-  /** Where `tenure up` listens first; another free port is taken when one of them is not. */
+  /** Preferred ports of `tenure up`; a port in use is replaced by a free one. */
   ports: { api: number; postgres: number; temporal: number; temporalUi: number }
 }
 
 type Environment = Record<string, string | undefined>
 
-/** Reads and checks the variables of a process of the system. Throws `configuration_invalid` with every issue in its message. */
+/** Reads and checks the variables of a system process. Throws `configuration_invalid` with every issue. */
 export function readConfig(environment: Environment = process.env): Config {
   const { issues, text, whole, oneOf, mirrorOf } = readerOf(environment)
   const databaseUrl = text('DATABASE_URL')
@@ -180,7 +177,7 @@ export function readConfig(environment: Environment = process.env): Config {
   return config
 }
 
-/** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue in its message. */
+/** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
 export function readCommandConfig(environment: Environment = process.env): CommandConfig {
   const { issues, text, whole } = readerOf(environment)
   const given = (name: string) => environment[name] || undefined
@@ -211,7 +208,7 @@ export function readCommandConfig(environment: Environment = process.env): Comma
   return config
 }
 
-/** The environment of a process that this one starts: its own, with some variables set. */
+/** The environment of a child process: its own, with some variables set. */
 export function environmentWith(changes: Environment, environment: Environment = process.env): Environment {
   return { ...environment, ...changes }
 }
@@ -236,7 +233,7 @@ function readerOf(environment: Environment) {
       if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
       return value
     },
-    /** Its address under `…_URL` and perhaps a key under `…_TOKEN`; empty is absent. */
+    /** The address in `…_URL` and an optional key in `…_TOKEN`; empty means absent. */
     mirrorOf(target: 'mlflow' | 'openlineage', name: string): Config['mirrors'] {
       const url = environment[`${name}_URL`] || undefined
       const token = environment[`${name}_TOKEN`] || undefined
@@ -256,7 +253,7 @@ function refuse(issues: string[]): void {
 
 const isLoopback = (address: string): boolean => /^(127\.|localhost:|localhost$|\[::1\])/.test(address)
 
-/** TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client reads them. */
+/** Reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client does. */
 function readTemporal(environment: Environment, issues: string[]): Config['temporal'] {
   try {
     const read = loadClientConnectConfig({ overrideEnvVars: environment as Record<string, string> })
@@ -272,7 +269,7 @@ function readTemporal(environment: Environment, issues: string[]): Config['tempo
   }
 }
 
-/** All of it or nothing: half an identity provider would let nobody in, or everybody. */
+/** Requires all variables or none, because a partial provider would let in no user or every user. */
 function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oidc'> {
   const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
   const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
@@ -304,8 +301,8 @@ function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oid
 }
 
 /**
- * What a training process is given of the environment: no addresses and no keys, and one thread for every operation,
- * because the order in which threads meet shows in the last digits of a sum.
+ * The environment of a training process: no addresses, no keys, and one thread per operation, because thread order changes the last
+ * digits of a sum.
  */
 export function trainerEnvironment(environment: Environment = process.env): Environment {
   const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'LD_LIBRARY_PATH']
@@ -320,7 +317,7 @@ export function trainerEnvironment(environment: Environment = process.env): Envi
   }
 }
 
-/** The directory for what is fetched once: libtensorflow, the Temporal binary. */
+/** The cache directory of downloads: libtensorflow, the Temporal binary. */
 export function cacheDir(environment: Environment = process.env): string {
   return environment['TENURE_CACHE'] ?? join(environment['HOME'] ?? homedir(), '.cache', 'tenure')
 }

@@ -1,7 +1,4 @@
-/**
- * What every activity is given. Activities close over it and workflows know only their types; were it fetched inside
- * each of them, a test could not hand them another database, and each would open its own connections.
- */
+/** Declares the dependencies that activities close over; workflows know only the types of activities. */
 import type { Artifacts } from '../store/artifacts.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'

@@ -1,4 +1,4 @@
-/** The activities of a retraining, by the names under which its workflow calls them: the short ones, and the heavy ones of the training workers. */
+/** Registers the activities of a retraining by the names that its workflow calls: the short ones, and those of the training workers. */
 import { scoreBatch } from './batch/batch.ts'
 import type { Deps } from './deps.ts'
 import { evaluate } from './retrain/evaluate.ts'
@@ -25,7 +25,7 @@ export const pipelineActivities = (deps: Deps) =>
     endRetraining: endRetraining(deps),
   })
 
-/** For the `train` queue, one at a time in a process. `models` names another directory of model files. */
+/** For the `train` queue, one at a time per process. `models` overrides the directory of model files. */
 export const trainingActivities = (deps: Deps, options: { models?: string } = {}) =>
   reportingFailures({
     train: withLineage(

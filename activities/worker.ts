@@ -1,7 +1,6 @@
 /**
- * The entry of a worker process: `worker control` or `worker train`. It waits for Temporal and Postgres instead of
- * dying without them, and on SIGTERM it finishes what is short and hands the rest back. The control worker also looks
- * after releases that no workflow carries any more.
+ * Runs a worker process: `worker control` or `worker train`. Waits for Temporal and Postgres at the start; on SIGTERM it finishes
+ * short activities and returns the others. The control worker also ends orphaned releases.
  */
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
 import { randomBytes } from 'node:crypto'
@@ -36,14 +35,14 @@ const log = pino({
   hooks: { streamWrite: redacted },
 })
 if (kind !== 'control' && kind !== 'train') {
-  log.fatal(`the kind of a worker is control or train, not "${kind}"`)
+  log.fatal(`unknown worker kind "${kind}": use control or train`)
   process.exit(2)
 }
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
 const store = openStore(config.databaseUrl, {
   name: nameOfProcess(kind, randomBytes(6).toString('hex')),
   max: poolSizes[kind],
-  onError: (error) => log.warn({ error: error.message }, 'a connection to Postgres broke'),
+  onError: (error) => log.warn({ error: error.message }, 'Postgres connection lost'),
 })
 const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
 
@@ -72,10 +71,10 @@ try {
   log.info('the worker has ended')
 } catch (error) {
   if (!stopping.signal.aborted) {
-    log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'the worker cannot run')
+    log.fatal({ error: error instanceof Error ? error.stack : String(error) }, 'worker failed')
     process.exitCode = 1
   }
-  // What is still tried in vain, or still listens, would keep the process from ending.
+  // Pending retries and listeners would keep the process alive.
   stopping.abort()
   await endAll()
 }
@@ -101,43 +100,40 @@ async function run(worker: Worker): Promise<void> {
   await ended
 }
 
-/** Looks after interrupted releases until the process is told to end. */
+/** Ends orphaned releases until the process stops. */
 async function sweepAgain({ workflowService }: NativeConnection): Promise<void> {
   const sweep = createSweep(deps, findRunIn(workflowService, config.temporal.namespace))
   for (;;) {
     await pause(sweepMs, undefined, { signal: stopping.signal })
     await sweep().catch((error: Error) =>
-      log.warn({ error: error.message }, 'interrupted releases were not looked for'),
+      log.warn({ error: error.message }, 'check for orphaned releases failed'),
     )
   }
 }
 
-/** What is not ready then is when its first task comes. */
+/** Warms the worker up before its first task. */
 async function doSomethingOnce({ workflowService }: NativeConnection): Promise<void> {
   await warmUpWorker(workflowService, config).catch((error: Error) =>
-    log.debug({ error: error.message }, 'the worker was given nothing to do yet'),
+    log.debug({ error: error.message }, 'worker warm-up failed'),
   )
 }
 
-/** Makes this build the current one when there is none. */
+/** Makes this build current when no build is. */
 async function claim({ workflowService }: NativeConnection): Promise<void> {
   const claimed = await untilDone('The deployment', () => claimWhenNone(workflowService, config))
-  if (claimed) log.info({ build: config.buildId }, 'the first build takes new work')
+  if (claimed) log.info({ build: config.buildId }, 'build made current')
 }
 
-/** Tries until it works or the process is told to end. */
+/** Retries until success or until the process stops. */
 async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T> {
   for (let pauseMs = 200; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
     stopping.signal.throwIfAborted()
     try {
       return await attempt()
     } catch (error) {
-      // No time heals it.
+      // A permanent error.
       if (isError(error, 'configuration_invalid')) throw error
-      log.warn(
-        { error: error instanceof Error ? error.message : String(error) },
-        `${what} does not answer yet`,
-      )
+      log.warn({ error: error instanceof Error ? error.message : String(error) }, `waiting for ${what}`)
       await pause(pauseMs * (0.5 + Math.random() / 2), undefined, { signal: stopping.signal })
     }
   }
@@ -152,7 +148,7 @@ function connect({ temporal }: Config): Promise<NativeConnection> {
   })
 }
 
-/** Temporal's own lines, among ours: what it finds worth telling is a detail to those who read about models. */
+/** Forwards Temporal's own lines as details of our log. */
 function runtimeLogger(to: ActivityLog & { trace: ActivityLog['debug'] }) {
   const say = (level: keyof typeof to) => (message: string, fields?: Record<string, unknown>) =>
     to[level](plain(fields), message)
@@ -170,7 +166,7 @@ function runtimeLogger(to: ActivityLog & { trace: ActivityLog['debug'] }) {
   }
 }
 
-/** Without bigints, which JSON does not know, and tokens, which say nothing to anybody; with errors as text. */
+/** Removes bigints, which JSON cannot encode, and tokens; errors become text. */
 function plain(fields: Record<string, unknown> = {}): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields)

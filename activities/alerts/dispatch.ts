@@ -1,6 +1,6 @@
 /**
- * Tells people of alerts. What is to be told is written down before it is sent, so that a worker that dies in between tells
- * it twice at worst; a channel that is away is tried for a day, and nothing else waits for it.
+ * Delivers alert notifications. Each is stored before it is sent, so that a crash causes at most one duplicate; an unreachable channel
+ * is retried for a day and delays no other.
  */
 import {
   dueNotifications,
@@ -25,17 +25,17 @@ import { reportFallbacks } from '../monitor/fallback.ts'
 import { runbookOf } from './message.ts'
 import { send } from './send.ts'
 
-/** Characters of what a channel says to a message that it does not take. */
+/** Characters kept of a channel's response to a rejected message. */
 const mostSaid = 300
 
 export interface TellInput {
-  /** How long to go on before the workflow asks anew. */
+  /** How long one activity dispatches before the workflow starts the next. */
   forMs: number
-  /** How often to look without being told of an alert. */
+  /** Polling interval without a notification from Postgres. */
   everyMs: number
 }
 
-/** Answers how many messages have arrived. */
+/** Returns the number of delivered messages. */
 export const dispatchAlerts =
   (deps: Deps) =>
   ({ forMs, everyMs }: TellInput): Promise<number> =>
@@ -76,7 +76,7 @@ async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
       const target = channels.find(({ name }) => name === channel)?.target
       const message = { id, about, alert, runbook: runbookOf(config.runbooks, alert.kind) }
       try {
-        if (target === undefined) throw new Error('there is no such channel any more')
+        if (target === undefined) throw new Error('the channel is no longer configured')
         await send(target, message)
         await markNotificationSent(store, id)
         return true
@@ -85,7 +85,7 @@ async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
         const problem = redactedOf(reasonOf(error), secrets).slice(0, mostSaid)
         const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
         await markNotificationFailed(store, { id, problem, againMs })
-        log.warn({ alert: alert.id, channel, about, problem, againMs }, 'an alert was not delivered')
+        log.warn({ alert: alert.id, channel, about, problem, againMs }, 'alert not delivered')
         return false
       }
     }),
@@ -94,7 +94,7 @@ async function dispatchDue(deps: Deps, beat: Beat): Promise<number> {
   return tried.filter(Boolean).length
 }
 
-/** A file that cannot be read is itself a matter; what is told of it can only be seen in Tenure. */
+/** Raises an alert for a channel file that cannot be read; only the dashboard can show it. */
 async function channelsOf({ store, config }: Deps): Promise<Channel[]> {
   const dedupeKey = 'alerts/channels'
   try {
@@ -116,20 +116,20 @@ const factsOf = ({ severity, model, raisedAt, acknowledgedAt, resolvedAt }: Aler
   resolvedMs: resolvedAt === undefined ? undefined : Date.parse(resolvedAt),
 })
 
-/** What of a channel is nobody's business: the addresses of some are all that it takes to write there. */
+/** Removes secrets: for some channels the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {
   const { pathname, search, password } = new URL(target.kind === 'email' ? target.smtp : target.url)
   const secret = target.kind === 'webhook' ? target.secret : undefined
   return [secret, search, pathname, password]
 }
 
-/** A request that found nobody says why only in its cause. */
+/** `fetch` reports the reason of a failed connection only as the cause of its error. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
 }
 
-/** Waits for news or for a while; news that come in between are not lost. */
+/** Waits for a notification or for the interval; notifications that arrive in between are kept. */
 function createWaiter() {
   let isNew = false
   return {

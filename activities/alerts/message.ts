@@ -1,18 +1,18 @@
-/** What is said of an alert, the same on every channel: what, how bad, since when, on what evidence, and what to do. */
+/** Builds the notification of an alert, the same for every channel: summary, severity, times, evidence and runbook. */
 import { runbookPage } from '../../domain/monitoring/alert-kinds.ts'
 import type { About } from '../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../../store/monitoring/alerts.ts'
 
 export interface Message {
-  /** Of the message: a channel that sees it twice may drop the second. */
+  /** Idempotency key of the message: a channel may drop a second one. */
   id: number
   about: About
   alert: Alert
-  /** Where it says what to do. */
+  /** The runbook. */
   runbook: string
 }
 
-/** Where the page is that says what to do. */
+/** The address of the runbook page. */
 export const runbookOf = (base: string, kind: string): string => `${base}/${runbookPage(kind)}`
 
 export const titleOf = ({ about, alert }: Message): string =>

@@ -1,10 +1,10 @@
-/** Sends a message to a channel, once. Throws when it did not arrive; whoever calls tries again. */
+/** Sends one message to one channel. Throws when it was not delivered; the caller retries. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
 import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
 import { alertText, titleOf, type Message } from './message.ts'
 
-/** A channel that does not answer must not keep the others waiting for long. */
+/** Timeout, so that one channel does not delay the others. */
 const sendMs = 10_000
 
 export async function send(target: ChannelTarget, message: Message): Promise<void> {
@@ -40,7 +40,7 @@ async function postSigned(
   await post(url, body, headers)
 }
 
-/** It belongs to one matter by its labels, so they hold nothing that changes while the matter lasts. */
+/** Alertmanager identifies an alert by its labels, so they contain nothing that changes while the alert is open. */
 function alertmanagerAlert({ alert, runbook }: Message): object {
   const { dedupeKey, kind, model, severity, message, raisedAt, resolvedAt } = alert
   return {
@@ -63,9 +63,9 @@ async function post(url: string, body: object | string, headers: Record<string, 
     body: typeof body === 'string' ? body : JSON.stringify(body),
     signal: AbortSignal.timeout(sendMs),
   })
-  // Read to the end, or the connection stays open.
+  // An unread body keeps the connection open.
   const said = await answer.text()
-  if (!answer.ok) throw new Error(`it answered ${answer.status}: ${said}`)
+  if (!answer.ok) throw new Error(`the channel responded ${answer.status}: ${said}`)
 }
 
 async function mail(

@@ -1,6 +1,6 @@
 /**
- * Answers many rows by the version that is champion when the batch begins. The input is frozen first and answered part by
- * part; each part is written down once, so that a kill costs one part of work and doubles or loses no row.
+ * Scores the rows of a batch with the version that is champion at its start. The input is frozen and each part is recorded once, so
+ * that a crash repeats at most one part.
  */
 import {
   issuesOfBatch,
@@ -37,7 +37,7 @@ export interface OpenBatchInput extends BatchSpec {
   requestedBy: string
 }
 
-/** Binds the batch to the champion of this moment. Throws `no_champion`, or `invalid_request` with every issue. */
+/** Binds the batch to the present champion. Throws `no_champion`, or `invalid_request` with every issue. */
 export const openBatch =
   ({ store, log, config }: Deps) =>
   async ({
@@ -67,7 +67,7 @@ export const openBatch =
 export interface ScoreResult {
   rows: number
   refused: number
-  /** Parts that an earlier attempt had done. */
+  /** Parts that an earlier attempt has recorded. */
   resumed: number
   rowsPerSecond: number
 }
@@ -76,7 +76,7 @@ export const scoreBatch =
   (deps: Deps) =>
   ({ id }: { id: string }): Promise<ScoreResult> =>
     withHeartbeat((beat) =>
-      // One reads while the other writes: a result that is streamed holds its connection.
+      // Two connections, because a streamed result occupies the connection that reads it.
       withDuck((reader) => withDuck((writer) => score(deps, { reader, writer, beat, id }))),
     )
 
@@ -87,13 +87,13 @@ interface Run {
   id: string
 }
 
-/** Pieces on their way to the process that answers: enough that it never waits, few enough to be held. */
+/** Pieces in flight to the scoring process: enough to keep it busy, few enough to hold in memory. */
 const mostPieces = 8
 
 async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<ScoreResult> {
   const { store, artifacts, config, log } = deps
   const batch = await findBatch(store, id)
-  if (batch === undefined) throw new DomainError('not_found', `there is no batch ${id}`)
+  if (batch === undefined) throw new DomainError('not_found', `no batch has the id ${id}`)
   const { artifactDigest } = await getVersion(store, batch.version)
   const manifest = await getManifest(artifacts, artifactDigest)
   const began = performance.now()
@@ -118,9 +118,9 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
           ...counted,
           digest: await keepAnswers(artifacts, writer, part, answers),
         })
-      log.info({ batch: id, ...part, refused }, 'part of a batch answered')
+      log.info({ batch: id, ...part, refused }, 'part of a batch scored')
     }
-    // A part is written down while the next one is answered.
+    // One part is recorded while the next one is scored.
     let ending = Promise.resolve()
     let part: ShardRange | undefined
     let pieces: Promise<ScoredColumns>[] = []
@@ -128,7 +128,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
     for await (const piece of columns) {
       if (part?.shard !== piece.part.shard) [part, pieces] = [piece.part, []]
       const answer = scorer.scoreColumns(piece.rows, piece.bytes)
-      // Whoever waits for it hears of it; until then it is nobody's.
+      // The failure surfaces where the promise is awaited; until then it must not count as unhandled.
       answer.catch(() => {})
       pieces.push(answer)
       await pieces.at(-mostPieces)
@@ -204,7 +204,7 @@ async function finish(
   const refused = shards.reduce((sum, shard) => sum + shard.refused, 0)
   const result = { rows, refused, resumed: resumed.length, rowsPerSecond: Math.round(fresh / seconds) }
   await close(store, { id: batch.id, status: 'done', message: messageOf(result) })
-  // What was kept to go on from is in the output now.
+  // The output is complete, so the recorded parts are removed.
   for (const { digest } of shards) if (digest !== undefined) await artifacts.remove('checkpoints', digest)
   return result
 }
@@ -212,7 +212,7 @@ async function finish(
 const messageOf = ({ rows, refused, rowsPerSecond }: ScoreResult): string =>
   `${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s`
 
-/** Writes down that it came to nothing. */
+/** Records the failure. */
 export const failBatch =
   ({ store, log }: Deps) =>
   async ({ id, message }: { id: string; message: string }): Promise<void> => {

@@ -1,4 +1,4 @@
-/** Says of rows that a version cannot read why, in the words that a caller would hear: from their values, which the codes do not have. */
+/** Explains why a version cannot score a row, with the messages of the prediction API, which need the values and not the codes. */
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -35,7 +35,7 @@ export async function explainRefused(
   }
 }
 
-/** JSON would make null of a number that is not finite, which many a model fills in; as a text it is refused. */
+/** JSON would turn a non-finite number into null, which many models fill in; as a text it is refused. */
 function sendable(cell: BatchCell): number | string | null {
   if (typeof cell === 'number') return Number.isFinite(cell) ? cell : String(cell)
   return typeof cell === 'boolean' ? Number(cell) : cell

@@ -1,4 +1,4 @@
-/** The rows of a batch, written down once, so that every attempt answers the same ones. */
+/** Stores the rows of a batch once, so that every attempt scores the same rows. */
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
@@ -8,7 +8,7 @@ import type { Deps } from '../deps.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 import { loadRowsAsOf } from '../data/known-rows.ts'
 
-/** Writes the input down once. Throws `invalid_request` for one that lacks columns. */
+/** Stores the input once. Throws `invalid_request` for missing columns. */
 export async function freezeBatch(
   { store, artifacts, config }: Deps,
   duck: Duck,
@@ -32,7 +32,7 @@ export async function freezeBatch(
   } else if (input.path.endsWith('.csv'))
     await write(`select * from read_csv(${literal(join(config.batchDir, input.path))})`)
   else {
-    // As it is: to read it and write it again would take as long as to answer it.
+    // Copies the file unchanged, because rewriting it takes as long as scoring it.
     await copyFile(join(config.batchDir, input.path), draft).catch(refuseInput(what))
     await duck
       .run(`create temp view given as select * from read_parquet(${literal(draft)})`)
@@ -65,13 +65,13 @@ async function checkColumns(
   const absent = [...Object.keys(manifest.features), ...key].filter((name) => !types.has(name))
   const issues = absent.map((name) =>
     manifest.features[name]?.from === undefined
-      ? `there is no column ${JSON.stringify(name)}`
-      : `there is no column ${JSON.stringify(name)}: a batch brings the values that requests have looked up`,
+      ? `the column ${JSON.stringify(name)} is missing`
+      : `the column ${JSON.stringify(name)} is missing: a batch contains the values that requests look up`,
   )
   for (const [name, { kind }] of Object.entries(manifest.features)) {
     const type = types.get(name)
     if (kind === 'number' && type !== undefined && !numeric.test(type))
-      issues.push(`${JSON.stringify(name)} is a ${type}, a number is wanted`)
+      issues.push(`the column ${JSON.stringify(name)} has the type ${type}, expected a number`)
   }
   if (issues.length > 0)
     throw new DomainError('invalid_request', `the input does not fit: ${issues.join('; ')}`, { issues })

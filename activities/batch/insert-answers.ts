@@ -1,4 +1,4 @@
-/** Stores the answers of a part of a batch in a table, for those who read them with SQL. */
+/** Stores the predictions of a part of a batch in a table, for access by SQL. */
 import { predictedText, type ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -9,7 +9,7 @@ import type { Store } from '../../store/postgres.ts'
 import type { Answers } from './write-answers.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
-/** Stores the answers of a part in the table, once. */
+/** Inserts the predictions of a part, once. */
 export async function insertAnswers(
   store: Store,
   duck: Duck,

@@ -1,4 +1,4 @@
-/** Makes one file of the parts of a batch, each answer beside the key of its row. */
+/** Merges the parts of a batch into one file, each prediction beside the key of its row. */
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Output } from '../../domain/model/features.ts'
@@ -6,7 +6,7 @@ import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
-/** The whole output appears at once, under its name. */
+/** The output appears complete and under its final name, by one rename. */
 export async function mergeAnswers(
   artifacts: Artifacts,
   duck: Duck,
@@ -32,7 +32,7 @@ export async function mergeAnswers(
     paths.length === 0
       ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem limit 0)`
       : `read_parquet([${paths.map(literal).join(', ')}])`
-  // Side by side, in the order of both; were they not of one length and order, an answer would stand beside another's key.
+  // Joins by position; the query fails when the parts differ in length or order, because predictions would stand beside wrong keys.
   const rows =
     key.length === 0
       ? `(select * from ${kept})`
@@ -49,13 +49,13 @@ export async function mergeAnswers(
   await rename(partial, target)
 }
 
-/** What `answerOf` says, in SQL. */
+/** `answerOf` as SQL. */
 function answerColumn(output: Output, names: readonly string[]): string {
   switch (output.kind) {
     case 'probability':
       return `cast(cast(o0 as double) >= ${output.threshold} as varchar)`
     case 'classes':
-      // Of equals the first, as everywhere.
+      // Of equal scores the first class, as in the prediction API.
       return `[${output.classes.map(literal).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
     case 'number':
       return 'null::varchar'

@@ -1,7 +1,4 @@
-/**
- * Reads the frozen rows of a batch column by column, in one pass. Read row by row, most of the time of a batch went into making
- * objects of them.
- */
+/** Reads the frozen rows of a batch column by column in one pass, because building row objects dominated the time of a batch. */
 import type { DuckDBVector } from '@duckdb/node-api'
 import { bytesOfRow, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -11,15 +8,15 @@ import { literal, type Duck } from '../data/duckdb.ts'
 export interface PieceOfColumns {
   part: ShardRange
   rows: number
-  /** The row of the input behind its last one. */
+  /** The row after the last one. */
   to: number
   bytes: Uint8Array
 }
 
-/** Rows handed over at once: some milliseconds of work. */
+/** Rows per piece: some milliseconds of work. */
 const pieceRows = 16_384
 
-/** The rows of some parts, in their order and in one pass over the file; a piece never reaches over the end of a part. */
+/** Streams the rows of some parts in order; a piece never spans two parts. */
 export async function* readColumns(
   duck: Duck,
   { path, layout, parts }: { path: string; layout: BatchLayout; parts: readonly ShardRange[] },
@@ -40,7 +37,7 @@ export async function* readColumns(
       while (waiting[0] !== undefined && row >= waiting[0].to) waiting.shift()
       const [part] = waiting
       if (part === undefined) return
-      // Of a part that an earlier attempt has done nothing is handed over.
+      // Rows of a part that is recorded already are skipped.
       if (row < part.from) {
         const skipped = Math.min(part.from - row, chunk.rowCount - at)
         row += skipped
@@ -61,7 +58,7 @@ export async function* readColumns(
     }
   }
   if (row < parts.at(-1)!.to)
-    throw new DomainError('artifact_corrupt', 'the frozen input of the batch has fewer rows than it had')
+    throw new DomainError('artifact_corrupt', 'the frozen input of the batch has lost rows')
 }
 
 type Items = Float64Array | Int32Array
@@ -85,14 +82,14 @@ function pieceView(layout: BatchLayout, rows: number): PieceView {
   }
 }
 
-/** The memory behind a column without nulls; value by value where the library keeps it otherwise. */
+/** The memory of a column without nulls; copied value by value where the library stores it otherwise. */
 function itemsOf(vector: DuckDBVector): Items {
   const { items } = vector as unknown as { items?: unknown }
   if (items instanceof Float64Array || items instanceof Int32Array) return items
   return Float64Array.from({ length: vector.itemCount }, (_, index) => Number(vector.getItem(index)))
 }
 
-/** Numbers as doubles, NaN where nothing is and infinity where no number is; texts as their codes. */
+/** Numbers as doubles, NaN for null and infinity for a non-number; texts as dictionary codes. */
 async function columnsQuery(
   duck: Duck,
   { path, layout, from }: { path: string; layout: BatchLayout; from: number },

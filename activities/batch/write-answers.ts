@@ -1,4 +1,4 @@
-/** Keeps the answers of a batch part by part, so that a kill costs one of them. */
+/** Stores the predictions of a batch part by part, so that a crash repeats at most one part. */
 import {
   DuckDBDataChunk,
   FLOAT,
@@ -11,21 +11,21 @@ import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
-/** The answers of one part, by the places of their rows in it. */
+/** The predictions of one part, by row position. */
 export interface Answers {
   rows: number
   width: number
-  /** Row by row. */
+  /** Row-major. */
   outputs: Float32Array
   refused: Uint8Array
-  /** Why a row has no answer. */
+  /** Why a row has no prediction. */
   problems: Map<number, string>
 }
 
-/** DuckDB's own size of a piece. */
+/** DuckDB's own chunk size. */
 const chunkRows = 2_048
 
-/** Keeps the answers of a part in a file and answers its digest. It is not packed: it is read once more and then removed. */
+/** Writes the predictions of a part to a file and returns its digest. Uncompressed, because it is read once and then removed. */
 export async function keepAnswers(
   artifacts: Artifacts,
   duck: Duck,

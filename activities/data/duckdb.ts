@@ -1,6 +1,6 @@
 /**
- * DuckDB for one piece of work. One thread and UTC, because the same rows must give the same bytes: sums of doubles
- * depend on the order in which threads meet. Nothing is downloaded: what it needs is linked in.
+ * Opens DuckDB for one task, with one thread and UTC, because sums of doubles depend on the order of threads and equal rows must give
+ * equal bytes. Nothing is downloaded.
  */
 import {
   DuckDBInstance,
@@ -13,7 +13,7 @@ import type { BatchCell, BatchTable } from '../../domain/validation/expectations
 export interface Duck {
   run(statement: string): Promise<void>
   rows<T extends object>(statement: string): Promise<T[]>
-  /** Column-wise; times become milliseconds and whole numbers doubles. */
+  /** Column-wise; times as milliseconds, integers as doubles. */
   table(statement: string): Promise<BatchTable>
   connection: DuckDBConnection
 }
@@ -26,7 +26,7 @@ const settings = {
   autoload_known_extensions: 'false',
 }
 
-/** Opens an empty database in memory for `work` and closes it whatever happens. */
+/** Opens an empty in-memory database for `work` and always closes it. */
 export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> {
   const instance = await DuckDBInstance.create(':memory:', settings)
   const connection = await instance.connect()
@@ -43,7 +43,7 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>): Promise<T> 
     },
     table: async (statement) => {
       const reader = await connection.runAndReadAll(statement)
-      // A column may have any name, also one that every object has.
+      // No prototype: a column may be named like a property of every object.
       const columns = Object.create(null) as Record<string, BatchCell[]>
       const values = reader.getColumns()
       reader.columnNames().forEach((name, index) => {
@@ -69,5 +69,5 @@ function toCell(value: DuckDBValue): BatchCell {
   return value.toString()
 }
 
-/** A path or a text in a statement. */
+/** Quotes a path or a text for a statement. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`

@@ -1,10 +1,10 @@
-/** Fills the table `known` in DuckDB: the rows of a model's source that were known at a moment. */
+/** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
 import type { RowsPlan } from '../../models/define/data/query.ts'
 import { readBatches } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
 
-/** What DuckDB reads the texts of these Postgres types as (ids of pg_type.dat); texts stay texts. */
+/** DuckDB types of these Postgres types (ids of pg_type.dat); all others stay texts. */
 const duckTypes: Record<number, string> = {
   16: 'boolean',
   20: 'bigint',
@@ -28,7 +28,7 @@ export async function loadRowsAsOf(
   await duck.run(`create temp table known as ${plan.known}`)
 }
 
-/** DuckDB's own Postgres extension would have to be downloaded, so rows go over as texts and are cast there. */
+/** DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. */
 async function loadFromPostgres(duck: Duck, query: string, store: Store): Promise<void> {
   let casts: string[] = []
   await readBatches(store, query, async ({ columns, rows }) => {

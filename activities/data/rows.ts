@@ -1,4 +1,4 @@
-/** The rows of a snapshot as training and evaluation need them. */
+/** Reads the rows of a snapshot for training and evaluation. */
 import { snapshotColumns, type SnapshotPart } from '../../domain/model-definition.ts'
 import type { BatchCell, BatchTable } from '../../domain/validation/expectations.ts'
 import type { Output, FeatureRow } from '../../domain/model/features.ts'
@@ -12,7 +12,7 @@ export interface LabelledRows {
   table: BatchTable
 }
 
-/** One part of a snapshot, with every column of it. */
+/** One part of a snapshot, with every column. */
 export async function readPart(
   path: string,
   which: SnapshotPart,
@@ -24,7 +24,7 @@ export async function readPart(
   return { rows: rowsOf(table, features), labels: Array.from(table.columns[label] ?? []), table }
 }
 
-/** The rows of some columns; throws on a column the snapshot does not have. */
+/** The rows of some columns. Throws on a column that the snapshot lacks. */
 export function rowsOf({ rows, columns }: BatchTable, features: readonly string[]): FeatureRow[] {
   const cells = features.map((name) => {
     const column = columns[name]
@@ -44,7 +44,7 @@ export function rowsOf({ rows, columns }: BatchTable, features: readonly string[
 /** The width of the network's output. */
 export const outputsOf = (output: Output): number => (output.kind === 'classes' ? output.classes.length : 1)
 
-/** What the network should answer: one-hot classes, 0 or 1, or the number. */
+/** The training targets: one-hot classes, 0 or 1, or the number. */
 export function targetsOf(labels: readonly BatchCell[], output: Output): Float32Array {
   if (output.kind !== 'classes') return Float32Array.from(labels, Number)
   const targets = new Float32Array(labels.length * output.classes.length)
@@ -54,7 +54,7 @@ export function targetsOf(labels: readonly BatchCell[], output: Output): Float32
   return targets
 }
 
-/** Labels as the gate counts them: the index of the class, 0 or 1, or the number. */
+/** Labels for the evaluation gate: the class index, 0 or 1, or the number. */
 export function judgedLabels(labels: readonly BatchCell[], output: Output): number[] {
   return labels.map((cell) =>
     output.kind === 'classes' ? output.classes.indexOf(String(cell)) : Number(cell),

@@ -1,4 +1,4 @@
-/** What a snapshot was made from, for its lineage: the queries, and the bytes of the files. */
+/** Digests the source of a snapshot for its lineage: the queries and the bytes of the files. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'

@@ -1,13 +1,12 @@
 /**
- * Rows that cannot be read as the model file says: a column has another name, a number has become a text, a file is in another
- * encoding. Trying again does not help; and what a database says of it may repeat a line of ten megabytes, which neither
- * Temporal nor a person could take.
+ * Turns data errors of a source into a short, non-retryable error, because a database message may repeat a line of ten megabytes,
+ * which Temporal rejects.
  */
 import { DomainError, isError } from '../../domain/errors.ts'
 
-/** DuckDB has no codes; what is not among these, such as a disk that does not answer, may go by. */
+/** DuckDB has no error codes; errors not listed here, such as a slow disk, may be temporary. */
 const ofDuck = /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i
-/** Of Postgres: names and types that do not fit (42), values that do not (22). */
+/** Postgres: mismatched names and types (42), invalid values (22). */
 const ofPostgres = /^(42|22)/
 
 const longestLine = 200

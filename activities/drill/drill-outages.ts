@@ -1,6 +1,6 @@
 /**
- * The drills in which not the candidate fails but what serves or watches it: a replica is told to fall silent, or a watch is. What a
- * running system can do to itself is shown; that a process can be killed at any moment is shown by the tests that kill them.
+ * Simulates the outage of a replica or of a watching worker during a drill, and records when the system detected it and recovered.
+ * Real process kills are covered by the crash tests.
  */
 import sql from 'sql-template-tag'
 import { findDrill, markDetected, markRecovered, silenceReplica } from '../../store/release/drills.ts'
@@ -15,11 +15,11 @@ export interface LossRequest {
   id: string
   model: string
   releaseId: string
-  /** How long all of it may take. */
+  /** Time limit of the whole outage. */
   withinMs: number
 }
 
-/** Silences a replica in the middle of the release, and notes when it counts as gone and when it follows again. */
+/** Silences a replica during the release, and records when its lease expires and when it follows the routing again. */
 export const simulateReplicaLoss =
   (deps: Deps) =>
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
@@ -49,7 +49,7 @@ export const simulateReplicaLoss =
       await markRecovered(store, id)
     })
 
-/** Notes when the silence of the watch ended the exposure or was ended by another watcher, and when there was one. */
+/** Records when the exposure ended without a watcher or another watcher took over, and when watching resumed. */
 export const simulateWorkerLoss =
   (deps: Deps) =>
   async ({ id, model, releaseId, withinMs }: LossRequest): Promise<void> =>
@@ -74,13 +74,13 @@ export const simulateWorkerLoss =
       if (await within(isTakenOver)) await markRecovered(store, id)
     })
 
-/** Whether every replica follows the stage, and the watch has looked at it. */
+/** Whether every replica has acknowledged the stage and the watch has evaluated it. */
 async function isWatched({ store }: Deps, releaseId: string): Promise<boolean> {
   const state = (await findRelease(store, releaseId))?.state
   return state?.routed === true || state?.outcome !== undefined
 }
 
-/** Asks until it holds; false when the time for all questions together is over. */
+/** Polls until the condition holds; false when the time limit of all polls together is over. */
 function untilOver(beat: Beat, withinMs: number): (holds: () => Promise<boolean>) => Promise<boolean> {
   const endMs = performance.now() + withinMs
   return async (holds) => {

@@ -1,6 +1,6 @@
 /**
- * Makes the candidate of a drill from the champion, and says at the end what was shown. The version is signed and registered as
- * any other, so that it goes the real way; that it is a drill's stands in its row, where the database keeps it from the throne.
+ * Builds the candidate of a drill from the champion and records the result. The version is signed and registered like any other, so
+ * that it takes the real path; the database refuses to promote it.
  */
 import {
   defaultDrill,
@@ -39,13 +39,13 @@ import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
-/** How long the last day is that the champion's latency is taken from; as in a release. */
+/** The period of the champion's latency, as in a release. */
 const latencyWindowMs = 24 * 3_600_000
 const latencyRequests = 200
-/** A slow candidate takes so many times the champion's p99, within bounds: it keeps a replica busy. */
+/** A slow candidate takes this many times the champion's p99, within bounds, because it occupies a replica. */
 const slowness = { times: 3, leastMs: 2, mostMs: 20 }
 
-/** What is to be rehearsed, in this order; drills that a workflow left open which is gone are closed first. */
+/** Lists the drills to run, in order. Drills left open by an ended workflow are closed first. */
 export const planDrills =
   ({ store, log }: Deps) =>
   async ({ model, kinds, changes }: DrillRequest): Promise<{ kinds: DrillKind[] } | { refused: string }> => {
@@ -56,7 +56,7 @@ export const planDrills =
     const policy: DrillPolicy = { ...defaultDrill, ...definition.release.drill, ...changes }
     const wanted = kinds ?? policy.kinds
     const issues = issuesOfDrill({ ...policy, kinds: wanted })
-    if (issues.length > 0) return { refused: `it cannot be drilled: ${issues.join('; ')}` }
+    if (issues.length > 0) return { refused: `no drill can run: ${issues.join('; ')}` }
     return { kinds: wanted }
   }
 
@@ -68,7 +68,7 @@ export interface OpenDrill {
   changes?: DrillRequest['changes']
 }
 
-/** Registers the candidate and answers what is to be released, or why nothing is. */
+/** Registers the candidate and returns what to release, or why the drill is refused. */
 export const openDrill =
   (deps: Deps) =>
   async ({
@@ -93,12 +93,12 @@ export const openDrill =
     if (champion === undefined) return refuse(`${model} has no champion to make a candidate from`)
     const open = await findOpenRelease(store, model)
     if (open !== undefined && open.state.outcome !== undefined)
-      throw new DomainError('release_in_progress', `the end of ${open.state.id} is being written down`)
+      throw new DomainError('release_in_progress', `the release ${open.state.id} is ending`)
     if (open !== undefined && earlier === undefined)
       return refuse(`release ${open.state.id} of ${model} is open`)
     const latency = await findLatency(store, { model, version: champion, windowMs: latencyWindowMs })
     if (kind === 'slow' && (latency?.requests ?? 0) < latencyRequests)
-      return refuse(`${champion} has answered too few requests within a day to tell what slow is`)
+      return refuse(`${champion} has served too few requests within a day to measure its latency`)
     await insertDrill(store, wanted)
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
     const fault = drillFaultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
@@ -107,7 +107,7 @@ export const openDrill =
     return { version, policy: drillReleasePolicy(base, drill) }
   }
 
-/** The champion once more, with the fault in its manifest. */
+/** A copy of the champion with the fault in its manifest. */
 async function makeVersion(
   { store, artifacts, config }: Deps,
   { id, champion, fault }: { id: string; champion: string; fault: ReturnType<typeof drillFaultOf> },
@@ -137,20 +137,20 @@ export const recordDrillRelease =
   (release: { id: string; releaseId: string }): Promise<void> =>
     setDrillRelease(store, release)
 
-/** Writes what was shown. `refused` when its release was never opened. */
+/** Records the result. `refused` is set when the release was not opened. */
 export const endDrill =
   (deps: Deps) =>
   async ({ id, refused }: { id: string; refused?: string }): Promise<Pick<Drill, 'passed' | 'message'>> => {
     const { store, log } = deps
     const drill = await findDrill(store, id)
     if (drill === undefined)
-      return { passed: false, message: `not held: ${refused ?? 'it was never opened'}` }
-    // What was not held is no failed defence.
+      return { passed: false, message: `not held: ${refused ?? 'the release was not opened'}` }
+    // A drill that was not held is not a failed drill.
     const notHeld = async (why: string) => {
       await giveUp(deps, drill, why)
       return { passed: false, message: `not held: ${why}` }
     }
-    if (drill.releaseId === undefined) return notHeld(refused ?? 'its release was never started')
+    if (drill.releaseId === undefined) return notHeld(refused ?? 'the release was not started')
     const release = await findRelease(store, drill.releaseId)
     const state = release?.state
     const [last] = state === undefined ? [] : await listDecisions(store, state.id, 1)
@@ -160,7 +160,7 @@ export const endDrill =
     const found = judgeDrill({
       kind: drill.kind,
       outcome: state?.outcome === undefined ? undefined : state.outcome,
-      reason: refused ?? state?.reason ?? 'its release was never opened',
+      reason: refused ?? state?.reason ?? 'the release was not opened',
       failure,
       exposed: seen.requests,
       harmed,
@@ -168,9 +168,9 @@ export const endDrill =
       detected: drill.detectedAt !== undefined,
       recovered: drill.recoveredAt !== undefined,
     })
-    // Nor is what a person, or a release in more of a hurry, has cut short before it could show anything.
+    // Neither is a drill that an operator or another release has cut short.
     if (!found.passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
-      return notHeld(state?.reason ?? 'it was cut short')
+      return notHeld(state?.reason ?? 'the drill was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
     const began = seen.firstMs ?? state?.routings[0]?.startedMs
     const recovery = state?.rollbackResult
@@ -198,7 +198,7 @@ async function isCutShort(store: Deps['store'], releaseId: string, outcome?: str
   return said.some(({ command, accepted }) => accepted && (command === 'abort' || command === 'rollback'))
 }
 
-/** Of one that was asked for by a schedule nobody would know: a policy that asks for drills refuses the next release for it. */
+/** Raises an alert: without it a scheduled drill would be skipped silently, and its policy would refuse the next release. */
 async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promise<void> {
   const { id, model, kind, requestedBy } = drill
   await store.transaction(async (database) => {
@@ -219,7 +219,7 @@ async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promi
 const notHeldKey = ({ model, kind }: Pick<Drill, 'model' | 'kind'>): string =>
   `drill_not_held/${model}/${kind}`
 
-/** A drill that fails is a defence that is not there. */
+/** A failed drill means that a safeguard does not work. */
 async function tell(store: Deps['store'], drill: Drill): Promise<void> {
   const { id, model, kind, passed, message = '' } = drill
   await resolveAlert(store, notHeldKey(drill))
@@ -230,7 +230,7 @@ async function tell(store: Deps['store'], drill: Drill): Promise<void> {
     model,
     severity: 'critical',
     kind: 'drill_failed',
-    message: `The drill "${kind}" of ${model} has failed: ${message}`,
+    message: `The drill "${kind}" of ${model} failed: ${message}`,
     evidence: { drill: id },
   })
 }

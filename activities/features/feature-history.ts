@@ -1,4 +1,4 @@
-/** Loads what was known of the entities of a model into DuckDB, for its rows to be joined to as of the time of each. */
+/** Loads the known feature values of a model's entities into DuckDB, for a join as of the time of each row. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { bestKnown, historyTable, lookedUp } from '../../models/define/data/as-of-join.ts'
 import { historyQuery } from '../../store/features/feature-history.ts'
@@ -8,7 +8,7 @@ import type { Duck } from '../data/duckdb.ts'
 import { loadRowsAsOf } from '../data/known-rows.ts'
 import { ingestViewUntil } from './ingest-view.ts'
 
-/** To be called before `known` is loaded. Views are taken in up to `asOfMs` first. */
+/** Must run before `known` is loaded. Ingests the views up to `asOfMs` first. */
 export async function loadHistory(
   duck: Duck,
   store: Store,
@@ -18,7 +18,7 @@ export async function loadHistory(
   const { views = [] } = definition
   await ingestViewUntil(store, views, asOfMs)
   for (const { digest, values } of views) {
-    // No row can see a value that was too old for the first of them.
+    // Values too old for the earliest row cannot be joined to any row.
     const oldestMs = Math.max(
       ...lookedUp(definition).flatMap(([, from]) => (from.digest === digest ? [from.timeToLiveMs] : [])),
     )

@@ -1,6 +1,6 @@
 /**
- * Reads what has become usable of a view and stores it, batch by batch. It can be killed anywhere and run twice at once: each row is
- * stored once, the newest only moves on, and the watermark passes a row only after it is stored.
+ * Ingests the usable rows of a feature view in batches. Safe to crash and to run twice at once: each row is stored once, and the
+ * watermark passes a row only after it is stored.
  */
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
@@ -12,16 +12,16 @@ import { checkout } from '../../temporal.config.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { loadRowsAsOf } from '../data/known-rows.ts'
 
-/** Rows stored in one transaction. */
+/** Rows per transaction. */
 const batchRows = 5_000
 
-/** Before a training as of a moment: everything that was usable by then is stored when this returns. */
+/** Stores everything that was usable at a time, before a training as of that time. */
 export async function ingestViewUntil(
   store: Store,
   views: readonly FeatureView[],
   asOfMs: number,
 ): Promise<void> {
-  // What is to come nobody knows; a watermark in the future would call all of it late.
+  // A watermark in the future would make all rows until then late.
   const untilMs = Math.floor(Math.min(asOfMs, await readNow(store)))
   for (const view of views) {
     await upsertView(store, view)
@@ -31,7 +31,7 @@ export async function ingestViewUntil(
   }
 }
 
-/** Everything that became usable after the watermark, or after `fromMs`, and until `untilMs`. */
+/** Ingests rows that became usable after the watermark, or after `fromMs`, and up to `untilMs`. */
 export async function ingestView(
   store: Store,
   { id, definition, watermark }: Pick<StoredView, 'id' | 'definition' | 'watermark'>,
@@ -63,7 +63,7 @@ export async function ingestView(
     for (; ; total.read += batchRows) {
       const rows = await readRows(duck, definition, total.read)
       if (rows.length < batchRows) {
-        // Up to here the source has been read, whether there was a row or not.
+        // The watermark advances also when no row was found.
         await keep(rows, run.asOf)
         return { ...total, read: total.read + rows.length }
       }
@@ -87,7 +87,7 @@ async function readRows(duck: Duck, { values }: FeatureView, from: number): Prom
   }))
 }
 
-/** An outage stays what it is; what is wrong with the SQL of a view no repetition heals. */
+/** An outage stays retryable; an error in the SQL of a view does not. */
 function refusal(view: string, error: unknown): unknown {
   if (isError(error)) return error
   const said = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)

@@ -1,6 +1,6 @@
 /**
- * Takes what has become known of a feature view into Postgres, where it is looked up and from where training reads it. Both have
- * the values from this one place, so that a model is asked what it was taught.
+ * Ingests the new rows of a feature view into Postgres. Serving and training read the same values from there, so that they cannot
+ * differ.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -13,12 +13,12 @@ import { ingestView } from './ingest-view.ts'
 
 export interface MaterialiseInput {
   view: string
-  /** ISO 8601: everything from then on is read again, for rows that came later than the view says they may. */
+  /** ISO 8601: reads everything from then on again, for rows later than the lateness bound of the view. */
   from?: string
 }
 
 export interface MaterialiseResult {
-  /** Definitions of this name that models use; one while a changed one replaces it, two. */
+  /** Definitions of this name in use; two while a changed one replaces the other. */
   definitions: number
   read: number
   added: number
@@ -28,17 +28,17 @@ export interface MaterialiseResult {
   watermark?: string
 }
 
-/** Deleted in one run at most; the rest waits for the next. */
+/** Rows deleted per run at most; the next run continues. */
 const mostForgotten = 100_000
 
-/** Throws `not_found` for a view that nobody has taken in, and whatever Postgres or DuckDB says of its SQL as `invalid_request`. */
+/** Throws `not_found` for a view without a definition, and `invalid_request` for an error in its SQL. */
 export const materialiseView =
   ({ store, log }: Deps) =>
   ({ view: name, from }: MaterialiseInput): Promise<MaterialiseResult> =>
     withHeartbeat(async (beat) => {
       const found = await listViews(store, { name })
       if (found.length === 0)
-        throw new DomainError('not_found', `there is no feature view ${JSON.stringify(name)}`)
+        throw new DomainError('not_found', `no feature view is named ${JSON.stringify(name)}`)
       const used = found.filter(isUsed)
       const total: MaterialiseResult = { definitions: used.length, read: 0, added: 0, late: 0, forgotten: 0 }
       const untilMs = Math.floor(await readNow(store))
@@ -56,13 +56,13 @@ export const materialiseView =
       }
       if (used.length > 0) total.watermark = new Date(untilMs).toISOString()
       await resolveAlert(store, alertOf(name))
-      if (total.added + total.forgotten > 0) log.info({ view: name, ...total }, 'a feature view is taken in')
+      if (total.added + total.forgotten > 0) log.info({ view: name, ...total }, 'feature view ingested')
       return total
     })
 
 const alertOf = (view: string): string => `features_late/${view}`
 
-/** Tells people that a view is not taken in any more: its values grow old and then are none. */
+/** Raises an alert when a view is not ingested: its values age and then expire. */
 export const failView =
   ({ store, log }: Deps) =>
   async ({ view, message }: { view: string; message: string }): Promise<void> => {
@@ -75,10 +75,10 @@ export const failView =
         model,
         severity: 'warning',
         kind: 'features_late',
-        message: `the feature view ${view} is not taken in: ${message}`,
+        message: `The feature view ${view} cannot be ingested: ${message}`,
         evidence: { view, watermark: found[0]?.watermark, models: found.flatMap(({ models }) => models) },
       })
-    log.warn({ view }, `a feature view is not taken in: ${message}`)
+    log.warn({ view }, `feature view not ingested: ${message}`)
   }
 
 async function forgetOld(

@@ -1,12 +1,15 @@
-/** One request to another system, with a deadline. Whether it was reached at all decides if the others need to be tried. */
+/**
+ * Sends one request to another system, with a timeout. Distinguishes a refusal from an unreachable system, because the latter stops
+ * the other requests too.
+ */
 import { redactedOf } from '../../domain/redact.ts'
 import type { Mirror } from '../../temporal.config.ts'
 
-/** It said no. */
+/** The system rejected the request. */
 export interface Refusal {
   refused: true
   status: number
-  /** Of MLflow: the name of the reason. */
+  /** MLflow's error code. */
   code: string
   message: string
 }
@@ -14,7 +17,7 @@ export interface Refusal {
 const patienceMs = 10_000
 const mostBytes = 4_194_304
 
-/** The parsed answer. Throws a `Refusal` for what it did not take, and anything else when it could not be reached. */
+/** Returns the parsed response. Throws a `Refusal` for a rejected request, and any other error when the system is unreachable. */
 export async function sendRequest<T>(
   { url, token }: Mirror,
   { method, path, body }: { method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; body?: object },
@@ -31,7 +34,7 @@ export async function sendRequest<T>(
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     signal: AbortSignal.timeout(patienceMs),
   })
-  // Read to the end, or the connection stays open.
+  // An unread body keeps the connection open.
   const text = (await answer.text()).slice(0, mostBytes)
   if (answer.ok) return parsed(text) as T
   const { error_code: code, message } = (parsed(text) ?? {}) as { error_code?: unknown; message?: unknown }
@@ -40,7 +43,7 @@ export async function sendRequest<T>(
     refused: true,
     status: answer.status,
     code: typeof code === 'string' ? code : '',
-    message: `it answered ${answer.status}: ${redactedOf(String(message ?? text), secrets).slice(0, 300)}`,
+    message: `the system responded ${answer.status}: ${redactedOf(String(message ?? text), secrets).slice(0, 300)}`,
   }
   throw Object.assign(new Error(refusal.message), refusal)
 }
@@ -48,7 +51,7 @@ export async function sendRequest<T>(
 export const isRequestRefusal = (error: unknown): error is Refusal =>
   (error as { refused?: unknown } | null)?.refused === true
 
-/** A name and a password in the address go where they belong: fetch takes none there. */
+/** Moves user and password from the address to a header, because fetch rejects them in a URL. */
 function addressOf(url: string, token: string | undefined): { address: string; authorization?: string } {
   const parsedUrl = new URL(url)
   const { username, password } = parsedUrl

@@ -1,6 +1,6 @@
 /**
- * Keeps, around the steps of a retraining, what whoever follows data across systems is told: that a step has begun, and how
- * it ended. Nothing is sent from here, so a step waits for nobody; without a system to tell, nothing is kept either.
+ * Records lineage events around the steps of a retraining: start and end of each attempt. Sending happens elsewhere, so no step waits
+ * for it; without a configured system nothing is recorded.
  */
 import { Context } from '@temporalio/activity'
 import { createHash } from 'node:crypto'
@@ -9,7 +9,7 @@ import { redacted } from '../../domain/redact.ts'
 import { insertEvent } from '../../store/integrations/outbox.ts'
 import type { Deps } from '../deps.ts'
 
-/** What a step is about, by the names of the rows that tell of it. */
+/** The subject of a step, by row names. */
 export interface LineageRefs {
   model: string
   asOf?: string
@@ -20,7 +20,7 @@ export interface LineageRefs {
 
 type Step<Input, Result> = (input: Input) => Promise<Result>
 
-/** Each attempt is a run of its own: it begins, and it ends. One whose worker is killed does not end; the next one begins. */
+/** Each attempt is a run of its own. An attempt whose worker is killed has no end event. */
 export const withLineage =
   <Input, Result>(
     { store, log }: Deps,
@@ -35,7 +35,7 @@ export const withLineage =
         subject: runId,
         payload: { job, type, runId, refs, problem },
       })
-    // The step needs the same database: without it, it is tried again, and what it has done stands already.
+    // The step needs the same database, so an error here repeats the step; its own writes are idempotent.
     await keep('START', refsOf(input))
     let result: Result
     try {
@@ -43,8 +43,7 @@ export const withLineage =
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
       await keep(isCancelled() ? 'ABORT' : 'FAIL', refsOf(input), redacted(problem).slice(0, 2_000)).catch(
-        (failure: Error) =>
-          log.warn({ job, error: failure.message }, 'the lineage does not know of a failure'),
+        (failure: Error) => log.warn({ job, error: failure.message }, 'failure event not recorded'),
       )
       throw error
     }
@@ -52,7 +51,7 @@ export const withLineage =
     return result
   }
 
-/** Of the attempt, so that it is the same however often it is told. */
+/** Derived from the attempt, so that repeated events have the same run id. */
 function runIdOf(): string {
   const { workflowExecution, activityId, attempt } = Context.current().info
   return uuidOf(`${workflowExecution?.runId ?? ''}/${activityId}/${attempt}`)
@@ -60,7 +59,7 @@ function runIdOf(): string {
 
 const isCancelled = (): boolean => Context.current().cancellationSignal.aborted
 
-/** A UUID that says the same for the same name (version 8: made by a rule of one's own). */
+/** A deterministic UUID of a name (version 8, custom). */
 export function uuidOf(name: string): string {
   const bytes = createHash('sha256').update(name).digest().subarray(0, 16)
   bytes[6] = (bytes[6]! & 0x0f) | 0x80

@@ -1,4 +1,4 @@
-/** What the requests to MLflow have in common. */
+/** Sends requests to MLflow and builds its filters. */
 import type { Database } from '../../store/postgres.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { sendRequest } from './http-request.ts'
@@ -22,5 +22,5 @@ export const tagsOf = (values: Record<string, string | undefined>): Tag[] =>
     value === undefined ? [] : [{ key: `tenure.${key}`, value }],
   )
 
-/** Texts of the filter language stand in single quotes and know no escape; ids and names here hold none. */
+/** MLflow filter texts are single-quoted and have no escape; ids and names here contain no quotes. */
 export const quoted = (text: string): string => `'${text.replaceAll("'", '')}'`

@@ -1,9 +1,9 @@
-/** A training as a run of MLflow: found by its tag, so that there is one however often it is told of. */
+/** Mirrors a training as an MLflow run, found by its tag so that repeated deliveries create one run. */
 import { findTrainingPayload } from '../../store/integrations/payloads.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
 import { sendRequest, isRequestRefusal } from './http-request.ts'
 
-/** Of one request of log-batch. */
+/** Limits of one log-batch request. */
 const metricsAtOnce = 1_000
 const paramsAtOnce = 100
 const paramLength = 6_000
@@ -31,7 +31,7 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
   }
 }
 
-/** Answers the id of the run; nothing when there is no such training any more. */
+/** Returns the run id; undefined when the training no longer exists. */
 export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<string | undefined> {
   const { store, mirror } = deps
   const training = await findTrainingPayload(store, trainingId)
@@ -53,7 +53,7 @@ export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<s
     })
     runId = run.info.run_id
   }
-  // Parameters can be said once and never otherwise; what may change yet is a tag.
+  // MLflow parameters are immutable; values that may change are tags.
   const params = Object.entries({ ...training.hyperparameters, seed: training.seed }).map(([key, value]) => ({
     key,
     value: String(value).slice(0, paramLength),

@@ -1,11 +1,11 @@
-/** A registered version as a model version of MLflow, which gives it a number of its own. */
+/** Mirrors a registered version as an MLflow model version, which MLflow numbers itself. */
 import { findVersionPayload } from '../../store/integrations/payloads.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { upsertRun } from './mlflow-run.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
 import { sendRequest, isRequestRefusal } from './http-request.ts'
 
-/** Answers the number that MLflow gives it; nothing when there is no such version. */
+/** Returns MLflow's number; undefined when the version no longer exists. */
 export async function upsertModelVersion(deps: MlflowDeps, version: string): Promise<string | undefined> {
   const { store, mirror } = deps
   const found = await findVersionPayload(store, version)
@@ -30,7 +30,7 @@ export async function upsertModelVersion(deps: MlflowDeps, version: string): Pro
     'model-versions/create',
     {
       name: model,
-      // A name of the bytes and no place to load them from: nobody but Tenure vouches for them.
+      // Identifies the artifact without a loadable address, because only Tenure verifies artifacts.
       source: `tenure://artifacts/${found.artifactDigest}`,
       tags,
       run_id: runId,

@@ -1,6 +1,6 @@
 /**
- * Brings an MLflow server in line with what is here: a run for each training, a version for each registered one, and the aliases
- * of those that answer. Every step looks first and can be done again, for nobody knows what of an attempt before has arrived.
+ * Mirrors trainings, versions and aliases to an MLflow server. Every step reads before it writes and may be repeated, because the
+ * result of an earlier attempt may be unknown.
  */
 import { findAliases } from '../../store/integrations/payloads.ts'
 import { upsertRun } from './mlflow-run.ts'
@@ -10,14 +10,14 @@ import { sendRequest, isRequestRefusal } from './http-request.ts'
 
 type Subject = 'training' | 'version' | 'aliases'
 
-/** What stands there already is left; what is not in the database any more is nothing to tell of. */
+/** Leaves existing entities alone and skips rows that no longer exist. */
 export async function syncMlflow(deps: MlflowDeps, kind: Subject, subject: string): Promise<void> {
   if (kind === 'training') await upsertRun(deps, subject)
   else if (kind === 'version') await upsertModelVersion(deps, subject)
   else await bringAliases(deps, subject)
 }
 
-/** What is champion at this moment, and what an open release makes its challenger. */
+/** Aliases the champion and the candidate of the open release. */
 async function bringAliases(deps: MlflowDeps, model: string): Promise<void> {
   const { store, mirror } = deps
   const aliases = await findAliases(store, model)

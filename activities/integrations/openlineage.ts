@@ -1,4 +1,4 @@
-/** Makes the events of OpenLineage out of what is kept here, and sends them. */
+/** Builds OpenLineage events from stored rows and sends them. */
 import type {
   LineageDataset,
   LineageFacts,
@@ -23,18 +23,18 @@ export interface LineageDeps {
   build: string
 }
 
-/** What `integration_outbox` holds of an event. */
+/** The payload of an event in `integration_outbox`. */
 export interface KeptEvent {
   job: LineageJob
   type: LineageType
   at: string
-  /** Of a release the subject stands for both. */
+  /** A release is the subject of both its job and its run. */
   runId?: string
   refs?: LineageRefs
   problem?: string
 }
 
-/** An event about what is not in the database any more is not sent. */
+/** An event about a deleted row is not sent. */
 export async function syncOpenLineage(deps: LineageDeps, subject: string, kept: KeptEvent): Promise<void> {
   const facts = await factsOf(deps, subject, kept)
   if (facts === undefined) return
@@ -124,7 +124,7 @@ interface Source {
   files: Record<string, string>
 }
 
-/** Files by their paths in the checkout; of a database only that it is the one Tenure reads: its address is nobody's business. */
+/** Names files by their path in the checkout, and a database only as Tenure's own, because its address is confidential. */
 function sourcesOf(model: string, source: Source | undefined): LineageDataset[] {
   if (source === undefined) return []
   if (source.kind === 'postgres') return [{ kind: 'source', namespace: 'postgres', name: `${model}.rows` }]

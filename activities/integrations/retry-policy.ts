@@ -1,8 +1,8 @@
-/** How often other systems are tried, for how long, and what is given up. */
+/** Decides when a delivery to another system is retried and when it is dropped. */
 import type { IntegrationItem } from '../../store/integrations/outbox.ts'
 import { isRequestRefusal } from './http-request.ts'
 
-/** Of a month at most: what could not be told by then is given up, and so is sooner what is refused again and again. */
+/** Deliveries older than a month are dropped, and repeated refusals sooner. */
 export const mirrorPolicy = {
   pollMs: 2_000,
   leaseMs: 120_000,
@@ -11,7 +11,7 @@ export const mirrorPolicy = {
   longestPauseMs: 600_000,
   keptMs: 30 * 86_400_000,
   refusals: 8,
-  /** People are told when the oldest has waited for so long. */
+  /** An alert is raised when the oldest delivery has waited this long. */
   lateMs: 3_600_000,
   lookMs: 60_000,
 }
@@ -19,7 +19,7 @@ export type MirrorPolicy = typeof mirrorPolicy
 
 const mendable: ReadonlySet<number> = new Set([401, 403, 404, 408, 429])
 
-/** Nothing when it is given up. A key that does not open, an address that is wrong and a busy server may all be mended. */
+/** Undefined when the delivery is dropped. Wrong keys, wrong addresses and busy servers may all be repaired, so they are retried. */
 export function againAfter(
   { attempts, ageMs }: IntegrationItem,
   error: unknown,

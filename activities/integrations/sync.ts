@@ -1,6 +1,6 @@
 /**
- * Tells other systems what has happened here, for as long as a control worker lives. It reads what was kept for them and is in
- * nobody's way: a system that is away costs one attempt now and then, and what waits for it waits in the database.
+ * Delivers the integration outbox to other systems while the control worker runs. An unreachable system costs one attempt per
+ * interval; its deliveries wait in the database.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -22,7 +22,7 @@ import { syncOpenLineage, type KeptEvent } from './openlineage.ts'
 import { againAfter, mirrorPolicy, pauseMs, type MirrorPolicy } from './retry-policy.ts'
 import { isRequestRefusal } from './http-request.ts'
 
-/** Tells until it is aborted; does nothing when there is nobody to tell. */
+/** Runs until aborted. Returns at once when no system is configured. */
 export async function syncIntegrations(
   deps: Deps,
   signal: AbortSignal,
@@ -58,13 +58,13 @@ async function tellAll(deps: Deps, told: Told, signal: AbortSignal, policy: Mirr
       if (isAway) waitMs = pauseMs(failures, policy)
       else if (sent > 0) waitMs = 0
     } catch (error) {
-      log.warn({ target: told.target, error: reasonOf(error) }, 'what is to be told could not be read')
+      log.warn({ target: told.target, error: reasonOf(error) }, 'integration outbox could not be read')
     }
     if (waitMs > 0) await pause(waitMs, undefined, { signal }).catch(() => {})
   }
 }
 
-/** One after the other: a system that does not answer is not asked for the others, which lose nothing by it. */
+/** Delivers in order; an unreachable system ends the round. */
 async function tellSome(
   deps: Deps,
   { target, mirror }: Told,
@@ -95,7 +95,7 @@ async function tellSome(
       await markItemFailed(store, { id: delivery.id, problem, againMs })
       log.warn(
         { target, kind: delivery.kind, subject: delivery.subject, problem, againMs },
-        'it was not told',
+        'delivery failed',
       )
       if (!isAway) continue
       await releaseItems(store, { ids: rest, againMs: 0 })
@@ -127,12 +127,12 @@ async function tellOfBacklog(
     dedupeKey,
     severity: 'warning',
     kind: 'mirror_behind',
-    message: `${target} has not been told of ${waiting} changes, the oldest for ${minutes} minutes; ${givenUp} were given up in the last day`,
+    message: `${waiting} changes wait for ${target}, the oldest for ${minutes} min; ${givenUp} dropped in the last day`,
     evidence: { target, waiting, oldestMs, givenUp },
   })
 }
 
-/** A request that found nobody says why only in its cause. */
+/** `fetch` reports the reason of a failed connection only as the cause of its error. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message

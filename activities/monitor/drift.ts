@@ -1,6 +1,6 @@
 /**
- * Asks whether what a version is asked, and what it answers, still looks as it did in training. A model that meets another
- * world than it was taught answers as confidently as ever; nobody would hear of it before the outcomes come.
+ * Checks whether the inputs and scores of a version still match its training data. Drift shows before outcomes arrive, while the
+ * model's confidence does not change.
  */
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
@@ -19,11 +19,11 @@ import type { QualityInput } from './quality.ts'
 
 export interface DriftInput {
   model: string
-  /** The champion when absent. */
+  /** Default: the champion. */
   version?: string
-  /** ISO 8601; the window ends with the last count that was over by then. Counts run for an hour unless the version says otherwise. */
+  /** ISO 8601; the window ends with the last count complete by then. Counts cover an hour unless the version says otherwise. */
   to: string
-  /** Made up to whole counts. The window before is as long. */
+  /** Rounded up to whole counts. The previous window has the same length. */
   windowMs: number
 }
 
@@ -31,20 +31,20 @@ export interface DriftResult {
   level: DriftLevel
   version?: string
   judgementId?: number
-  /** What alarms: features, the score or the label. What a retraining may be asked for by. */
+  /** The subjects in alarm: features, the score or the label; a retraining may be triggered by them. */
   drifted: string[]
   /** One sentence each, with its arithmetic. */
   reasons: string[]
 }
 
-/** The same window is judged once. Without a champion, a profile or counts there is nothing to say, and nothing is stored. */
+/** Evaluates a window once. Stores nothing without a champion, a reference profile or counts. */
 export const checkDrift =
   ({ store, log }: Deps) =>
   async ({ model, to, windowMs, ...input }: DriftInput): Promise<DriftResult> => {
     if (!(windowMs > 0) || !Number.isFinite(windowMs) || !(Date.parse(to) > 0))
       throw new DomainError(
         'invalid_request',
-        `drift is judged over a window, not over ${windowMs} ms to ${to}`,
+        `the drift window must be positive and end at a time: ${windowMs} ms to ${to}`,
       )
     const version = input.version ?? (await findChampion(store, model))?.version
     if (version === undefined) return nothing(`${model} has no champion`)
@@ -55,7 +55,7 @@ export const checkDrift =
     const lengthMs = Math.ceil(windowMs / everyMs) * everyMs
     const [fromMs, beforeMs] = [toMs - lengthMs, toMs - 2 * lengthMs]
     const current = await findWindow(store, { model, version, fromMs, toMs })
-    if (current === undefined) return { ...nothing(`${version} was not asked`), version }
+    if (current === undefined) return { ...nothing(`${version} served no requests`), version }
     const previous = (await findWindow(store, { model, version, fromMs: beforeMs, toMs: fromMs })) ?? null
     const policy = defaultDriftPolicy
     const judgement = await insertDriftJudgement(store, {
@@ -74,7 +74,7 @@ export const checkDrift =
     return result
   }
 
-/** Whether what becomes true is still as frequent as in training. On matured outcomes, and the window of them before. */
+/** Checks whether the label distribution of matured outcomes still matches training, and compares it with the previous window. */
 export const checkLabelDrift =
   ({ store, log }: Deps) =>
   async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<DriftResult> => {
@@ -82,7 +82,7 @@ export const checkLabelDrift =
     if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
       throw new DomainError(
         'invalid_request',
-        `drift of outcomes is judged over a window at a moment, not ${windowMs} ms at ${at}`,
+        `the window of label drift must be positive and end at a time: ${windowMs} ms at ${at}`,
       )
     const version = input.version ?? (await findChampion(store, model))?.version
     if (version === undefined) return nothing(`${model} has no champion`)
@@ -92,7 +92,7 @@ export const checkLabelDrift =
       return { ...nothing(`${version} has no reference profile of its label`), version }
     const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
     if (matured === undefined)
-      return { ...nothing(`too little is known of how late outcomes of ${model} are`), version }
+      return { ...nothing(`too few outcomes of ${model} to estimate their delay`), version }
     const { late, fromMs, toMs } = matured
     const count = async (span: { fromMs: number; toMs: number }) => {
       const answered = await readAnswered({ store }, { model, version, manifest }, { ...span, nowMs })
@@ -101,7 +101,7 @@ export const checkLabelDrift =
       return { features: {}, label: countLabels(profile, manifest.output, rows) }
     }
     const current = await count({ fromMs, toMs })
-    if (current === null) return { ...nothing(`too few outcomes of ${version} have come`), version }
+    if (current === null) return { ...nothing(`too few outcomes of ${version}`), version }
     const previous = await count({ fromMs: fromMs - windowMs, toMs: fromMs })
     const policy = defaultDriftPolicy
     const reference = { rows: manifest.profile?.rows ?? 0, features: [], label: profile }
@@ -117,7 +117,7 @@ export const checkLabelDrift =
     })
     const result = resultOf(judgement)
     await tell(store, judgement, result)
-    log.info({ ...result, model, at, windowMs }, 'drift of outcomes judged')
+    log.info({ ...result, model, at, windowMs }, 'label drift checked')
     return result
   }
 
@@ -143,7 +143,7 @@ function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
   }
 }
 
-/** One matter a model, and one for its outcomes: it is renewed while it lasts, and closed by a window that is stable again. */
+/** One alert per model for inputs and one for outcomes; a stable window resolves it. */
 async function tell(
   store: Deps['store'],
   { model, version, subject, id, level }: DriftJudgement,
@@ -164,7 +164,7 @@ async function tell(
   })
 }
 
-/** Where the level itself is no reason for an alert, values are that training never saw. */
+/** Lists values unseen in training, where the level itself raises no alert. */
 function kindOf(subject: DriftJudgement['subject'], level: DriftLevel): AlertKind {
   if (level === 'unreadable') return 'drift_unreadable'
   if (level !== 'warn' && level !== 'alarm') return 'new_category'

@@ -1,6 +1,6 @@
 /**
- * Tells people who answers when the champion does not, and makes a champion give way that the monitor finds broken, where the
- * model file has said beforehand that it may.
+ * Raises alerts for active fallbacks, and activates the fallback of a champion that the monitor finds broken, where the model file
+ * permits it.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { fallbackAlerts, fallbackLevels } from '../../domain/serving/fallback-level.ts'
@@ -11,7 +11,7 @@ import { findOpenRelease } from '../../store/release/releases.ts'
 import { listFallbacks, listReportedFallbacks } from '../../store/serving/replica-fallbacks.ts'
 import type { Deps } from '../deps.ts'
 
-/** One alert a model and rung: a rung further down is another matter, and the one above is over then. */
+/** One alert per model and fallback level; a lower level resolves the alert of the level above. */
 export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<void> {
   const standing = await listFallbacks(store)
   if (standing === undefined) return
@@ -35,8 +35,8 @@ export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<v
 }
 
 /**
- * Throws the model's switch to its fallback. Not while a release has the champion on probation, which takes it back by itself,
- * nor over a switch that somebody has thrown, nor to a fallback that is not there. Answers whether it was thrown.
+ * Sets the kill switch of the model to its fallback. Not during probation, where the release rolls back by itself, nor over a set kill
+ * switch, nor without a fallback. Returns whether it was set.
  */
 export async function activateFallback(
   { store, log }: Pick<Deps, 'store' | 'log'>,
@@ -53,6 +53,6 @@ export async function activateFallback(
     if (target === undefined) return false
   }
   await writeKillSwitch(store, { model, serve: 'fallback', reason, actor: `monitor/${model}` })
-  log.warn({ model, champion, reason }, 'the champion gives way to its fallback')
+  log.warn({ model, champion, reason }, 'fallback activated')
   return true
 }

@@ -1,6 +1,6 @@
 /**
- * What was answered and has had the time to become true or not. Each judge of outcomes must look at the same span, or one of
- * them would count the news that travels fast.
+ * Finds the window of predictions whose outcomes are mature. All checks of outcomes use the same window, because younger ones over-
+ * represent outcomes that arrive early.
  */
 import { maturedSpan, maturity, type Maturity } from '../../domain/monitoring/label-maturity.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -12,13 +12,13 @@ import { outputsOf } from '../data/rows.ts'
 export interface MaturedWindow {
   model: string
   nowMs: number
-  /** The length of the window; it ends at the age from which outcomes are to be expected. */
+  /** The length of the window; it ends at the maturity age. */
   windowMs: number
-  /** The age from which a prediction without an outcome will hardly get one any more: delays are learnt from older ones. */
+  /** The maturity age: later outcomes are rare, according to the delays of older predictions. */
   observedMs: number
 }
 
-/** Undefined while nothing is known of how late outcomes are. */
+/** Undefined while the delay of outcomes is unknown. */
 export async function findMaturity(
   { store }: Pick<Deps, 'store'>,
   { model, nowMs, windowMs, observedMs }: MaturedWindow,
@@ -32,7 +32,7 @@ export async function findMaturity(
 
 export type MaturedAnswers = Pick<QualityEvidence, 'predictions' | 'labels' | 'span' | 'output'>
 
-/** The answers of a version in a span and the outcomes known at `nowMs`. */
+/** The predictions of a version in a window, and their outcomes known at `nowMs`. */
 export async function readAnswered(
   { store }: Pick<Deps, 'store'>,
   asked: { model: string; version: string; manifest: Manifest },

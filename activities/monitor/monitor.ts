@@ -1,6 +1,6 @@
 /**
- * Looks at one window of a model that serves: how it was served, whether the world has drifted, what has become true of its
- * answers. Each judge speaks for itself; one that cannot is told as an error and keeps none of the others from speaking.
+ * Evaluates one monitoring window of a model: service level, drift, skew and matured quality. A check that fails is reported as an
+ * error and does not stop the others.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { errorTable, isError } from '../../domain/errors.ts'
@@ -39,27 +39,27 @@ import { checkServingSkew } from './skew.ts'
 
 export interface MonitorInput {
   model: string
-  /** The end of the last window that the caller knows to be dealt with; what is stored decides when absent. */
+  /** The end of the last processed window. Default: read from the database. */
   afterMs?: number
 }
 
 export type MonitorResult =
-  /** There is no such model any more. */
+  /** The model no longer exists. */
   | { gone: true }
   | {
       gone: false
-      /** The end of the last window that is dealt with; where the first one begins, before that. */
+      /** The end of the last processed window; before the first one, its start. */
       toMs: number
-      /** How long until the next window can be looked at. */
+      /** How long until the next window is complete. */
       waitMs: number
-      /** What asks for a retraining, and no brake holds it. */
+      /** The trigger of a retraining that no cooldown suppresses. */
       ask?: Trigger
       summary: string
     }
 
 const dayMs = 86_400_000
 
-/** The same window twice is looked at once, and asks for the same. */
+/** A repeated window is evaluated once and returns the same trigger. */
 export const monitorModel =
   (deps: Deps) =>
   ({ model, afterMs }: MonitorInput): Promise<MonitorResult> =>
@@ -94,7 +94,7 @@ export const monitorModel =
       }
     })
 
-/** A model file may set its own; the usual floors apply where accuracy is what it is judged by. */
+/** A model file may set its own; otherwise the usual floors apply to accuracy. */
 function policyOf({ monitor: stored, evaluation: judge }: ModelDefinition): MonitorPolicy {
   const monitor = completeMonitorPolicy(stored)
   if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
@@ -119,7 +119,12 @@ async function look(deps: Deps, span: Span, watched: Watched): Promise<MonitorWi
   const champion = await findChampion(deps.store, span.model)
   const window =
     champion === undefined
-      ? { ...span, facts: {}, findings: { service: { error: 'it has no champion' } }, judge: serviceJudge }
+      ? {
+          ...span,
+          facts: {},
+          findings: { service: { error: 'the model has no champion' } },
+          judge: serviceJudge,
+        }
       : await lookAt(deps, { ...span, champion }, watched)
   await insertMonitorWindow(deps.store, window)
   return window
@@ -138,7 +143,7 @@ async function lookAt(
     try {
       return await judged
     } catch (error) {
-      // What may help when tried again is tried again, with all of the window.
+      // Retryable errors repeat the whole window.
       if (isError(error) && errorTable[error.code].retryable) throw error
       const message = error instanceof Error ? error.message : String(error)
       failed.push(`${what}: ${message}`)
@@ -152,7 +157,7 @@ async function lookAt(
   const quality = await said('quality', checkQuality(deps)(asked))
   const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
   const estimate = await said('estimate', estimateQuality(deps)(asked))
-  // A process of its own once a day: it replays a thousand rows.
+  // A child process, because it replays a thousand rows; at most once a day.
   const isDaily = Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs)
   const skew = isDaily
     ? await said('skew', checkServingSkew(deps)({ model, version, to: iso(toMs), windowMs }))
@@ -183,7 +188,7 @@ async function lookAt(
       service: 'error' in service ? service : service.report,
       drift,
       labelDrift,
-      quality: quality ?? { level: 'insufficient', reasons: ['nothing is known of how late outcomes are'] },
+      quality: quality ?? { level: 'insufficient', reasons: ['the delay of outcomes is unknown'] },
       breakdown,
       estimate,
       skew,
@@ -202,11 +207,11 @@ async function tellOfFailures({ store }: Deps, model: string, failed: string[]):
       model,
       severity: 'warning',
       kind: 'monitor_error',
-      message: `it could not be watched in full: ${failed.join('; ')}`,
+      message: `Monitoring incomplete: ${failed.join('; ')}`,
     })
 }
 
-/** A figure that must be reached whatever it was in training. Answers what alarms, if it does. */
+/** Checks absolute limits, independent of training. Returns the metrics in alarm. */
 async function holdToFloor(
   { store }: Deps,
   model: string,
@@ -233,7 +238,7 @@ async function holdToFloor(
   return isBeyond(floor.alarm) ? message : undefined
 }
 
-/** The strongest reason to train again, and what the brakes say to it. What is held back is asked for again by the next window. */
+/** Picks the strongest trigger and applies the cooldowns. A suppressed trigger recurs with the next window. */
 async function findTrigger(
   { store }: Deps,
   { model, version, toMs }: { model: string; version: string; toMs: number },
@@ -273,7 +278,7 @@ async function findTrigger(
 function summaryOf({ toMs, facts, findings, version }: MonitorWindow): string {
   const levels = Object.entries(findings).map(([judge, said]) => `${judge} ${levelOf(said)}`)
   const requests = (facts['requests'] as number | undefined) ?? 0
-  return `${iso(toMs)}: ${requests} requests to ${version ?? 'nobody'}; ${levels.join(', ')}`
+  return `${iso(toMs)}: ${requests} requests to ${version ?? 'no champion'}; ${levels.join(', ')}`
 }
 
 function levelOf(said: unknown): string {

@@ -1,6 +1,6 @@
 /**
- * Warns of worse answers before their outcomes come, where those take weeks. It is an estimate, blind to a world that has
- * changed: it tells people and decides nothing.
+ * Estimates quality before outcomes arrive, which may take weeks. The estimate cannot see concept drift, so it raises alerts and
+ * triggers nothing.
  */
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -20,8 +20,8 @@ import { findMaturity, readAnswered } from './matured-window.ts'
 import type { QualityInput } from './quality.ts'
 
 /**
- * - `not_binary`: only the probability of one of two classes says how often it is wrong.
- * - `no_champion`, `immature`: nothing is served, or nothing is known of how late outcomes are; nothing is stored.
+ * - `not_binary`: the estimate needs the probability of one of two classes.
+ * - `no_champion`, `immature`: no champion, or the delay of outcomes is unknown; nothing is stored.
  */
 export interface EstimateResult {
   status: EstimateReport['verdict'] | 'not_binary' | 'no_champion' | 'immature'
@@ -31,7 +31,7 @@ export interface EstimateResult {
   reasons: string[]
 }
 
-/** Of the answers since the matured window up to `at`, against that window. The same span is judged once. */
+/** Compares the predictions since the matured window, up to `at`, with that window. Evaluates a window once. */
 export const estimateQuality =
   ({ store, log }: Deps) =>
   async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<EstimateResult> => {
@@ -39,7 +39,7 @@ export const estimateQuality =
     if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
       throw new DomainError(
         'invalid_request',
-        `quality is estimated over a window at a moment, not ${windowMs} ms at ${at}`,
+        `the estimation window must be positive and end at a time: ${windowMs} ms at ${at}`,
       )
     const version = input.version ?? (await findChampion(store, model))?.version
     if (version === undefined) return without('no_champion')

@@ -1,6 +1,6 @@
 /**
- * Asks whether a version is still as right as it was when it was judged, by the outcomes that have had the time to come. It
- * alone sees that the world has changed while everything a model is asked still looks the same.
+ * Checks whether a version is as accurate as at its evaluation, on mature outcomes. Only outcomes reveal concept drift, which leaves
+ * the inputs unchanged.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
@@ -15,13 +15,13 @@ import { findMaturity, readAnswered } from './matured-window.ts'
 
 export interface QualityInput {
   model: string
-  /** The champion when absent. */
+  /** Default: the champion. */
   version?: string
-  /** ISO 8601; the moment to look from. */
+  /** ISO 8601; the time of the check. */
   at: string
-  /** The length of the window; it ends at the age from which outcomes are to be expected. */
+  /** The length of the window; it ends at the maturity age. */
   windowMs: number
-  /** The age from which a prediction without an outcome will hardly get one any more: delays are learnt from older ones. */
+  /** The maturity age: later outcomes are rare, according to the delays of older predictions. */
   observedMs: number
 }
 
@@ -36,7 +36,7 @@ export interface QualityResult extends Pick<
   reasons: string[]
 }
 
-/** The same window is judged once. Undefined without a champion, or while nothing is known of how late outcomes are. */
+/** Evaluates a window once. Undefined without a champion, or while the delay of outcomes is unknown. */
 export const checkQuality =
   ({ store, log }: Deps) =>
   async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<QualityResult | undefined> => {
@@ -44,7 +44,7 @@ export const checkQuality =
     if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
       throw new DomainError(
         'invalid_request',
-        `quality is judged over a window at a moment, not ${windowMs} ms at ${at}`,
+        `the quality window must be positive and end at a time: ${windowMs} ms at ${at}`,
       )
     const version = input.version ?? (await findChampion(store, model))?.version
     if (version === undefined) return undefined

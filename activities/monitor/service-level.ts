@@ -1,4 +1,4 @@
-/** Judges how a model was served in one window, and tells people. */
+/** Checks the service level of a model in one window and raises alerts. */
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import {
@@ -45,7 +45,7 @@ export async function checkServiceLevel(
   return { facts: { ...facts, cost: { ...costOf(facts, cost), unit: cost.unit } }, report }
 }
 
-/** What the predictions of the window cost, and what a day like it would. */
+/** The cost of the window's predictions, extrapolated to a day. */
 interface Cost {
   total: number
   perDay: number
@@ -54,7 +54,7 @@ interface Cost {
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** Features are counted by the hour, or as the version says: of the counts that have begun in the window. The last bin is that of missing values. */
+/** Sums the feature counts that began in the window (hourly unless the version says otherwise). The last bin counts missing values. */
 async function readMissing(
   store: Deps['store'],
   { model, version, fromMs, toMs }: Span & { version: string },
@@ -75,7 +75,7 @@ async function readMissing(
   return missing
 }
 
-/** The counts that have begun in a window. */
+/** The counts that began in a window. */
 function countsOf(
   { fromMs, toMs }: { fromMs: number; toMs: number },
   profile: ReferenceProfile | undefined,

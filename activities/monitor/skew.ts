@@ -1,6 +1,6 @@
 /**
- * Asks whether serving still does what training did: logged rows are encoded and answered again. A difference is a bug in one of
- * the two, and without this it would be taken for a model that is getting worse.
+ * Checks training-serving skew: encodes and predicts logged rows again with the training code. A difference is a bug that would
+ * otherwise look like a loss of quality.
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
@@ -18,12 +18,12 @@ import { runServingChild } from '../runtime/serving-child.ts'
 
 export interface SkewInput {
   model: string
-  /** The champion when absent. */
+  /** Default: the champion. */
   version?: string
   /** ISO 8601; the end of the window. */
   to: string
   windowMs: number
-  /** At most so many rows, chosen by the hash of their ids. */
+  /** Row limit; rows are chosen by the hash of their ids. */
   rows?: number
 }
 
@@ -34,11 +34,11 @@ export interface SkewResult extends Pick<SkewReport, 'compared' | 'mismatchedRow
 }
 
 const judge = 'skew@1'
-/** A number differs by more than this, absolute, and relative above 1. */
+/** Tolerance of numbers: absolute, and relative above 1. */
 const tolerance = 1e-6
 const childMs = 60_000
 
-/** The same window is judged once; one without a row is not stored. Throws what the replaying process says of an artifact. */
+/** Evaluates a window once and stores nothing without rows. Throws what the replaying process reports about an artifact. */
 export const checkServingSkew =
   ({ store, config, log }: Deps) =>
   (input: SkewInput): Promise<SkewResult> =>
@@ -48,7 +48,7 @@ export const checkServingSkew =
       if (!(toMs > 0) || !(windowMs > 0) || !(most >= 1 && most <= 10_000))
         throw new DomainError(
           'invalid_request',
-          `skew is looked for in 1 to 10000 rows, not in ${most} of ${windowMs} ms to ${to}`,
+          `the skew check needs 1 to 10000 rows and a window that ends at a time: ${most} rows, ${windowMs} ms to ${to}`,
         )
       const version = input.version ?? (await findChampion(store, model))?.version
       if (version === undefined) return nothing('no_champion')
@@ -95,13 +95,13 @@ export const checkServingSkew =
           severity: 'critical',
           kind: 'serving_skew',
           message:
-            `${version}: ${mismatchedRows} of ${compared} rows are served otherwise than training has it: ` +
+            `${version}: ${mismatchedRows} of ${compared} rows differ from training: ` +
             columns
               .map(({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`)
               .join('; '),
           evidence: { judgementId: id, version, columns },
         })
-      log.info({ ...result, model, to, windowMs }, 'skew looked for')
+      log.info({ ...result, model, to, windowMs }, 'skew checked')
       return result
     })
 

@@ -1,6 +1,6 @@
 /**
- * Asks of the matured window what one figure hides: the declared parts of the rows, the groups, the probabilities, and what the
- * answers were worth. The conditions of the model file are computed as the gate computes them, on what was logged.
+ * Computes metrics by slice, group and probability, and the value of decisions, on the matured window. Slice conditions are evaluated
+ * as in the evaluation gate, on logged rows.
  */
 import {
   judgeBreakdown,
@@ -24,7 +24,7 @@ import { withDuck, type Duck } from '../data/duckdb.ts'
 import { findMaturity } from './matured-window.ts'
 import { outputsOf } from '../data/rows.ts'
 
-/** Rows that are looked at in one window; parts of them are compared, so that more would cost more than it tells. */
+/** Row limit per window; more rows would cost more than they add. */
 const mostRows = 4_000
 
 export interface BreakdownResult extends Partial<BreakdownReport> {
@@ -41,7 +41,7 @@ export async function judgeBreakdownOf(
   const { definition } = await getModel(store, model)
   const { manifest, evaluationId } = await getVersion(store, version)
   const matured = await findMaturity({ store }, asked)
-  if (matured === undefined) return insufficient('nothing is known of how late outcomes are')
+  if (matured === undefined) return insufficient('the delay of outcomes is unknown')
   const { output } = manifest
   const rows = await listMaturedRows(
     store,
@@ -108,7 +108,7 @@ async function tell(
   for (const code of cleared) await resolveAlert(store, keyOf(code))
 }
 
-/** What the model file declares, computed on the rows; what cannot be computed says why and keeps nothing else from being told. */
+/** Computes the declared metrics on the rows. A metric that cannot be computed reports why and does not stop the others. */
 async function partsOf(
   rows: readonly (MaturedRow & { y: number })[],
   {
@@ -163,10 +163,10 @@ async function partsOf(
   })
 }
 
-/** What an earlier build has stored may lack it. */
+/** Older rows may lack this field. */
 const listed = <T>(list: readonly T[] | undefined): readonly T[] => list ?? []
 
-/** The table `served`: the features, `prediction`, `predicted` and `outcome`, in the order of the rows. */
+/** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. */
 async function load(
   duck: Duck,
   rows: readonly (MaturedRow & { y: number })[],

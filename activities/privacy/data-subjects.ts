@@ -1,6 +1,6 @@
 /**
- * The persons in a snapshot: those who were erased are taken out before anything is made of the rows, and the others are listed
- * beside it by their hashes, so that it is known later which snapshots hold somebody. Nobody could tell by the file alone.
+ * Handles the data subjects of a snapshot: removes erased ones before the rows are used, and lists the hashes of the others beside it,
+ * so that a later erasure can find the snapshot.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -16,7 +16,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 
-/** Answers the digest of the list; nothing for a model whose rows name nobody. Works on the table `known`. */
+/** Returns the digest of the list; undefined for a model without a subject column. Works on the table `known`. */
 export async function settleSubjects(
   duck: Duck,
   options: {
@@ -30,7 +30,7 @@ export async function settleSubjects(
   const { name: model, subject } = definition
   if (subject === undefined) return undefined
   if (subjectKey === undefined)
-    throw new DomainError('internal', `the rows of ${model} name persons, and no key is there`)
+    throw new DomainError('internal', `the rows of ${model} have data subjects, but no signing key is set`)
   await expectColumn(duck, model, subject)
   const column = `"${subject.replaceAll('"', '""')}"`
   const hash = `sha256(${literal(subjectKey.key)} || cast(${column} as varchar))`
@@ -56,7 +56,7 @@ async function expectColumn(duck: Duck, model: string, subject: string): Promise
     )
 }
 
-/** Which snapshots of a model hold a person: by their lists, and unknown of those that have none. */
+/** Finds the snapshots of a model that contain a subject; those without a list are unknown. */
 export async function findSnapshotsOf(
   { store, artifacts }: Pick<Deps, 'store' | 'artifacts'>,
   { model, subjectHash }: { model: string; subjectHash: string },
@@ -78,14 +78,14 @@ export async function findSnapshotsOf(
   return found
 }
 
-/** Removes the files whose time is over; what is trained on one at this moment keeps it for another hour. Answers how many. */
+/** Deletes snapshots past their deadline; a running training keeps its snapshot for another hour. Returns their number. */
 export async function dropErasedSnapshots({ store, artifacts, log }: Deps): Promise<number> {
   const due = await listDueSnapshots(store)
   for (const { digest, subjects } of due) {
     await artifacts.remove('snapshots', digest)
     if (subjects !== undefined) await artifacts.remove('snapshots', subjects)
     await markSnapshotDropped(store, digest)
-    log.info({ snapshot: digest }, 'a snapshot that held an erased person is removed')
+    log.info({ snapshot: digest }, 'snapshot of an erased subject deleted')
   }
   return due.length
 }

@@ -1,6 +1,6 @@
 /**
- * Erases a person, stage by stage; a stage that is killed goes on where it had come to. The log is gone through twice: before
- * the replicas have said that nothing of before waits with them, for most of it, and after, for what was still on its way.
+ * Runs the stages of an erasure; a killed stage resumes. Deletes from the log twice: before the replicas acknowledge, for most rows,
+ * and afterwards, for rows that were in flight.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -23,15 +23,15 @@ import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { findSnapshotsOf } from './data-subjects.ts'
 
-/** How much of the log one transaction goes through. */
+/** Log rows per transaction. */
 const spanMs = 3_600_000
 const defaultPatienceMs = 600_000
 const pollMs = 500
-/** A person's rows are found by reading all of a model's; that takes longer than any other statement here. */
+/** Timeout of the search over all rows of a model, which exceeds that of other statements. */
 const statementMs = 600_000
 
 interface Scene extends Deps {
-  /** Of one connection, that may take its time. */
+  /** A connection with that timeout. */
   slow: Store
   key: string
   patienceMs: number
@@ -48,7 +48,7 @@ const works: Record<
   snapshots: { next: 'done', work: keepSnapshots },
 }
 
-/** Does the stage that an erasure stands at and answers the next one. */
+/** Runs the current stage of an erasure and returns the next one. */
 export const eraseStage =
   (deps: Deps) =>
   ({ id, patienceMs = defaultPatienceMs }: EraseRequest): Promise<ErasureStage> =>
@@ -60,7 +60,7 @@ export const eraseStage =
       if (erasure.keyDigest !== digest)
         throw new DomainError(
           'configuration_invalid',
-          `${id} was asked for under another signing key (TENURE_SIGNING_KEY); set that key again, or ask anew`,
+          `${id} was requested under another signing key: restore it in TENURE_SIGNING_KEY, or create the erasure again`,
         )
       const slow = openStore(config.databaseUrl, { name: 'tenure-erase', max: 1, queryMs: statementMs })
       const { next, work } = works[erasure.stage]
@@ -70,14 +70,11 @@ export const eraseStage =
         await slow.close()
       }
       await finish(deps, erasure, next)
-      log.info(
-        { erasure: id, model: erasure.model, stage: erasure.stage, next },
-        'a stage of an erasure is done',
-      )
+      log.info({ erasure: id, model: erasure.model, stage: erasure.stage, next }, 'erasure stage completed')
       return next
     })
 
-/** The end stands in the audit with what was found, and with nothing that tells of whom. */
+/** Records the end in the audit log, with counts and without the subject. */
 async function finish({ store }: Deps, { id, stage }: Erasure, next: ErasureStage): Promise<void> {
   await store.transaction(async (database) => {
     if (!(await reachStage(database, { id, from: stage, to: next })) || next !== 'done') return
@@ -122,7 +119,7 @@ async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Pro
   if (batches.length > 0)
     await noteErasure(slow, {
       id,
-      note: `files of these batches may hold the person and are not touched: ${batches.join(', ')}`,
+      note: `files of these batches may contain the subject and are not changed: ${batches.join(', ')}`,
     })
 }
 
@@ -132,7 +129,7 @@ async function keepSnapshots(scene: Scene, { id, model, subjectHash }: Erasure):
   if (definition.subject === undefined)
     return noteErasure(store, {
       id,
-      note: 'the model file names no `subject`: whether its snapshots hold the person cannot be told',
+      note: 'the model file declares no `subject`, so its snapshots cannot be searched',
     })
   const snapshots = await findSnapshotsOf(scene, { model, subjectHash })
   await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })

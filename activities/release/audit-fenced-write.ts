@@ -1,7 +1,4 @@
-/**
- * Leaves a word in the audit when a write was refused because it came too late: whoever wonders why a release ended should find
- * that somebody who was thought dead came back and wanted to go on.
- */
+/** Audits a write that was rejected as stale, so that an operator can see that an old worker resumed. */
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -10,7 +7,7 @@ import { findRouting } from '../../store/serving/routing.ts'
 
 export type StaleWrite = 'exposure' | 'routing' | 'promotion'
 
-/** Nothing is said when the release itself has moved on: a watch that ends with its stage has done nothing strange. */
+/** Not audited when the release itself has advanced: a watch that ends with its stage is normal. */
 export async function auditStaleWrite(
   { store }: { store: Store },
   { id, model, stage, stageIndex, epoch, generation }: ReleaseState,
@@ -29,7 +26,7 @@ export async function auditStaleWrite(
   )
 }
 
-/** Whether the route that stands is this release's own, or of its return: its order stands in the same transaction. */
+/** Whether the present route belongs to this release or its rollback, which is audited with it. */
 async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {
   if ((await findRouting(store, model))?.route.release === id) return true
   const { rolledBackAt, endedAt } = (await findRelease(store, id)) ?? {}

@@ -1,6 +1,6 @@
 /**
- * Waits until every live replica follows a routing. A stage counts as reached only then; a replica that was cut off and
- * has lost its lease is not waited for, because it has gone back to what is proven by itself.
+ * Waits until every live replica acknowledges a route. A replica without a lease is not awaited, because it has returned to the last
+ * known good version by itself.
  */
 import sql from 'sql-template-tag'
 import { laggingReplicas, listReplicaProgress, type RoutingPlace } from '../../store/serving/routing.ts'
@@ -11,13 +11,13 @@ import type { Beat } from '../runtime/heartbeat.ts'
 const pollMs = { first: 10, longest: 250 }
 
 export interface AcknowledgementReport {
-  /** Why it is not followed everywhere, replica by replica; empty when it is. */
+  /** The replicas that lag, each with its reason; empty when all have acknowledged. */
   problems: string[]
-  /** When that was seen, on the database's clock. */
+  /** When this was observed, on the database's clock. */
   atMs: number
 }
 
-/** Asks until all follow or `withinMs` has passed. With `atLeastOne`, no live replica at all is a problem too. */
+/** Polls until all have acknowledged or `withinMs` has passed. With `atLeastOne`, having no live replica is a problem too. */
 export async function awaitAcknowledgements(
   { store }: Pick<Deps, 'store'>,
   beat: Beat,
@@ -36,7 +36,7 @@ export async function awaitAcknowledgements(
   }
 }
 
-/** The clock that counters, leases and routing share. */
+/** The clock shared by counters, leases and routing. */
 export async function databaseTime({ store }: { store: Database }): Promise<number> {
   const [row] = await store.query<{ ms: number }>(
     sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,

@@ -1,6 +1,6 @@
 /**
- * How a release ends in the database: the return to the baseline, the closing of its rows, and the end of a release whose
- * workflow was ended from outside. Each is one transaction; half of one would leave a route to a version nobody watches.
+ * Ends a release in the database: reverts to the baseline, closes its rows, and ends interrupted releases. Each is one transaction,
+ * because half of one would leave a route without a watcher.
  */
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
@@ -21,12 +21,12 @@ import type { Database } from '../../store/postgres.ts'
 import { closeRelease, findReleasable, lockRelease, markRolledBack } from '../../store/release/releases.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 
-/** Answers whether the candidate had been champion. */
+/** Returns whether the candidate was champion. */
 export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {
   const { id, model, version, rollbackOrder: order } = state
-  // A workflow that was reset after its end does its way again; what stands is not taken back for it.
+  // A workflow that was reset after its end repeats its steps; they must not change what stands.
   if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
-  // From here on no step of this release that is still under way can route or promote.
+  // From here on, late steps of this release cannot route or promote.
   await markRolledBack(database, id)
   const champion = await findChampion(database, model)
   const now = await findRouting(database, model)
@@ -67,14 +67,14 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
   return isChampion || (await wasPromoted(database, state))
 }
 
-/** An attempt before this one may have moved the pointer back already. */
+/** An earlier attempt may have moved the pointer already. */
 async function wasPromoted(database: Database, state: ReleaseState): Promise<boolean> {
   if (state.promoted) return true
   const champion = await findChampion(database, state.model)
   return champion?.releaseId === state.id && champion.version !== state.version
 }
 
-/** The baseline of the release; the last proven version before it when the baseline has been withdrawn. */
+/** The baseline of the release; if it is withdrawn, the last proven version before it. */
 async function targetOf(
   database: Database,
   { model, version, baseline }: ReleaseState,
@@ -83,7 +83,7 @@ async function targetOf(
   return known && !known.withdrawn ? baseline : findRollbackTarget(database, { model, from: version })
 }
 
-/** Everything to one version, and no release. The version before it stays loaded, so that the way back is warm. */
+/** Routes everything to one version without a release. The previous version stays loaded for a fast rollback. */
 export async function completeRoute(
   database: Database,
   { model, version, now }: { model: string; version: string; now: Route },
@@ -98,7 +98,7 @@ export async function completeRoute(
   }
 }
 
-/** Of what ends somebody should be told. A person's own rejection or abort is known to that person. */
+/** Raises an alert, except for rejections and aborts, which a user has just ordered. */
 const alertsOf: Readonly<
   Record<ReleaseOutcomeKind, { kind: AlertKind; severity: 'warning' | 'critical' } | undefined>
 > = {
@@ -115,7 +115,7 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
   const { id, model, version, outcome, reason } = state
   if (!(await closeRelease(database, state))) return
   const champion = (await findChampion(database, model))?.version
-  // Its probation was about a champion; moved by hand or gone with a backup, it has proven nothing.
+  // Probation counts only for the present champion; a champion moved by hand or lost with a restored backup is not proven.
   if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)
   const now = await findRouting(database, model)
   const written =
@@ -125,7 +125,7 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
           replaces: now.route,
         })
       : undefined
-  // What a drill comes to is told by the drill.
+  // The drill reports its own result.
   const alert = state.drill === undefined ? alertsOf[outcome ?? 'failed'] : undefined
   if (alert !== undefined)
     await upsertAlert(database, {
@@ -155,13 +155,10 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
   })
 }
 
-/**
- * Ends a release that its workflow can no longer end, because the workflow was terminated. Its row would keep every
- * other release of the model out for ever.
- */
+/** Ends a release whose workflow was terminated, because its open row would block every other release of the model. */
 export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
   const { model, version: from } = state
-  const why = 'its workflow was ended from outside'
+  const why = 'the workflow was terminated'
   const order = { outcome: 'failed' as const, reason: why, withdraw: false }
   const wasChampion = await returnToBaseline(database, { ...state, rollbackOrder: order })
   const to = (await findChampion(database, model))?.version

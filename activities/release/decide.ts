@@ -1,4 +1,4 @@
-/** Asks the judge, and stores what it was given and what it answered. */
+/** Runs the judge on the counts of a look and stores evidence and verdict. */
 import { judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
 import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
 import { failedRequests } from '../../domain/canary/counts.ts'
@@ -10,7 +10,7 @@ import type { Reason, Verdict } from '../../domain/verdict.ts'
 import { insertDecision } from '../../store/release/decisions.ts'
 import type { Deps } from '../deps.ts'
 
-/** One look's verdict, with the counts it rests on. */
+/** The verdict of one look, with its counts. */
 export interface Judgement {
   verdict: Verdict
   /** The verdict in one sentence. */
@@ -22,7 +22,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   const evidence = canaryEvidenceOf(state, observation)
   const finding = abFinding(state, evidence, observation)
   const whole = judgeCanary(evidence, state.policy.limits)
-  // By break-glass it must not be worse; it is not waited for until it has won.
+  // A break-glass release must not be worse; it need not prove that it is better.
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = isOpen ? whole : withAb(whole, finding)
   const total = (arm: 'canary' | 'control') =>
@@ -51,7 +51,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   }
 }
 
-/** What the test on the declared metric says in the split of an A/B release; undefined everywhere else. */
+/** The result of the declared test of an A/B release; undefined for other strategies. */
 function abFinding(
   state: ReleaseState,
   { ticks, stage }: CanaryEvidence,
@@ -73,8 +73,8 @@ function abFinding(
 }
 
 /**
- * While a person has pinned the model, no caller meets the candidate: what was counted before is not taken for more than it
- * was. A verdict against the candidate stands.
+ * While a kill switch pins the model, the candidate gets no requests, so old counts must not pass it. A verdict against the candidate
+ * stands.
  */
 export function withKillSwitch(judgement: Judgement, pinned: string | undefined): Judgement {
   const { verdict } = judgement
@@ -88,13 +88,13 @@ export function withKillSwitch(judgement: Judgement, pinned: string | undefined)
 }
 
 /**
- * A stage is not passed while a live replica does not follow it, for instance one that was started again without the model or with
- * older code: what it would answer, nobody has seen. It is named, because somebody has to mend it.
+ * A stage does not pass while a live replica lags, for example after a restart with an older build, because its responses are
+ * unobserved. The reason names the replica.
  */
 export function withReplicaCheck(judgement: Judgement, behind: readonly string[]): Judgement {
   const { verdict } = judgement
   if (behind.length === 0 || verdict.kind === 'fail') return judgement
-  const message = `not every replica follows: ${behind.join('; ')}`
+  const message = `not every replica has acknowledged: ${behind.join('; ')}`
   const reason: Reason = { code: 'replica_lagging', message, values: { replicas: behind.length } }
   return {
     ...judgement,
@@ -103,16 +103,16 @@ export function withReplicaCheck(judgement: Judgement, behind: readonly string[]
   }
 }
 
-/** A drill on live traffic ends when it has harmed as many callers as it may, whatever the judge can prove by then. */
+/** Ends a drill on live traffic when its harm budget is spent, whatever the judge can prove by then. */
 export function withDrillBudget(state: ReleaseState, judgement: Judgement): Judgement {
   const { verdict, inputs } = judgement
   if (state.drill === undefined || state.strategy === 'shadow' || verdict.kind === 'fail') return judgement
   const { errors, invalid, slow95 } = inputs['canary'] as Record<'errors' | 'invalid' | 'slow95', number>
-  // What its end will be judged by: to callers of a slow one the wait is the harm.
+  // For a slow candidate the slow requests are the harm.
   const harmed = state.drill === 'slow' ? slow95 : errors + invalid
   const { harmBudget } = state.policy.limits
   if (harmed <= harmBudget) return judgement
-  const message = `${harmed} callers were harmed before anything was proven, the budget of the drill is ${harmBudget}`
+  const message = `${harmed} requests were harmed without a verdict, the harm budget of the drill is ${harmBudget}`
   const reason: Reason = { code: budgetCode, message, values: { harmed, harmBudget } }
   return { ...judgement, verdict: { ...verdict, kind: 'fail', reasons: [reason] }, reason: message }
 }

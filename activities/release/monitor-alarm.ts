@@ -1,14 +1,11 @@
-/**
- * A new champion that the monitor finds beyond its alarms is taken back while it is on probation, as if the judge of the release
- * had said so: the monitor sees what became true of its answers, and the release is what can take them back.
- */
+/** Fails the probation of a new champion on an alarm of its monitor, because the monitor sees outcomes, which the release does not. */
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Reason } from '../../domain/verdict.ts'
 import { findAlarmAgainst } from '../../store/monitoring/alerts.ts'
 import type { Judgement } from './decide.ts'
 import type { Deps } from '../deps.ts'
 
-/** What alarms about the very version that is on probation. Warnings do not, nor what is told of an earlier one. */
+/** Open alarms about the version in probation; warnings and alarms of earlier versions do not count. */
 export async function findAlarm(
   { store }: Pick<Deps, 'store'>,
   { stage, model, version, promoted }: ReleaseState,
@@ -19,7 +16,7 @@ export async function findAlarm(
   return { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
 }
 
-/** The judge's own verdict against the candidate stands as it is. */
+/** A verdict of the judge against the candidate stands unchanged. */
 export function withMonitorAlarm(judgement: Judgement, alarm: Reason | undefined): Judgement {
   const { verdict } = judgement
   if (alarm === undefined || verdict.kind === 'fail') return judgement

@@ -1,4 +1,4 @@
-/** Reads what the replicas have counted for a release: the only effect of a look. Judging is left to pure functions. */
+/** Reads the counters of a release: the only effect of a look. Judging is pure. */
 import sql from 'sql-template-tag'
 import type { AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
@@ -12,12 +12,12 @@ import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { outputsOf } from '../data/rows.ts'
 
-/** Ticks this much older than the newest are taken as complete: a release of weeks is not read anew at every look. */
+/** Older ticks count as complete, so that a long release is not read in full at every look. */
 const settleTicks = 60
-/** … but for every so manieth look, which also sees what a replica that was cut off has handed in late. */
+/** Every so many looks reads all ticks, for those that a disconnected replica delivered late. */
 const freshEvery = 100
 
-/** Reads all counts of a release at each call, most of them once. */
+/** Returns a reader that re-reads only recent ticks. */
 export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
@@ -53,10 +53,10 @@ export function createObserver(
   }
 }
 
-/** Counting all pairs again takes this share of the time at most. */
+/** Upper share of time spent on counting pairs. */
 const pairShare = 0.05
 
-/** The pairs of the release with a known outcome; counted again when counting costs little beside the time that has passed. */
+/** The shadow pairs with a known outcome; recounted when counting is cheap compared with the time passed. */
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id, version, baseline, policy }: ReleaseState,
@@ -68,7 +68,7 @@ function pairReader(
     if (baseline === undefined || from < dueAt) return last
     last = await countPairs(store, { release: id, served: baseline, shadow: version })
     if (policy.probation?.shadowBp !== undefined) {
-      // In probation it is the previous champion that is shown the requests: who was right changes sides.
+      // In probation the previous champion is in the shadow, so the sides of a pair swap.
       const { b, c, same } = await countPairs(store, { release: id, served: version, shadow: baseline })
       last = { b: last.b + c, c: last.c + b, same: last.same + same }
     }
@@ -78,7 +78,7 @@ function pairReader(
   }
 }
 
-/** The matured outcomes of both arms, where an A/B release is decided by them; read again as sparingly as pairs are counted. */
+/** The matured outcomes of both arms of an A/B release; re-read as sparingly as pairs. */
 function cohortReader(
   { store }: Pick<Deps, 'store'>,
   { id, model, version, baseline, strategy, policy }: ReleaseState,
@@ -107,9 +107,8 @@ function cohortReader(
 }
 
 /**
- * How long the most silent live replica has written no counters for this release. A replica is given time from its own
- * start and from the last change of routing; one that is live and silent may hide a canary that fails. Null when no
- * replica is live.
+ * The age of the counters of the most silent live replica; measured at the earliest from its start and from the last route. A live and
+ * silent replica may hide failures. Null without a live replica.
  */
 async function findSilence(
   database: Database,

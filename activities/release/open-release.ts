@@ -1,4 +1,4 @@
-/** The beginning and the end of a release as rows, and everything that is said to it in between. */
+/** Opens, records and closes the rows of a release. */
 import { isError } from '../../domain/errors.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import {
@@ -57,13 +57,13 @@ export interface Opening {
   atMs: number
 }
 
-/** The champion's latency is taken from this long before the release, and from at least so many requests. */
+/** The period and the minimum number of requests for the champion's latency. */
 const latencyWindowMs = 24 * 3_600_000
 const latencyRequests = 200
-/** Nobody notices less, but the replica does: below it the judge would find out whose code was compiled first. */
+/** Below this, latency differences reflect JIT compilation and not the model. */
 const noticeableUs = 1_000
 
-/** Freezes everything a release is about into its first state, or says why there is none. */
+/** Freezes the facts of a release into its first state, or returns why it cannot open. */
 export const openRelease =
   ({ store, log }: Deps) =>
   async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
@@ -88,13 +88,13 @@ async function open(
 ): Promise<{ state: ReleaseState } | { refused: string }> {
   const earlier = await findRelease(database, opening.id)
   if (earlier) return { state: earlier.state }
-  // Only one workflow of this id runs at a time, and it is this one: what another run has left open is orphaned.
+  // This run owns the workflow id, so another open release of it is orphaned.
   const orphan = await findOpenRelease(database, opening.model)
   if (orphan?.workflowId === opening.workflowId) await endInterrupted(database, orphan.state)
   const facts = await gather(database, opening)
   if ('refused' in facts) return facts
   const issues = issuesOf(facts)
-  if (issues.length > 0) return { refused: `it cannot be released: ${issues.join('; ')}` }
+  if (issues.length > 0) return { refused: `the release cannot open: ${issues.join('; ')}` }
   const state = openingState(facts, opening.atMs)
   await insertRelease(database, { state, workflowId: opening.workflowId, runId: opening.runId })
   await appendAudit(database, {
@@ -107,17 +107,17 @@ async function open(
   return { state }
 }
 
-/** One of no shape is refused with the rest of what is wrong with it. */
+/** A malformed replacement is reported with the other issues. */
 function replacementIssues(policy: ReleasePolicy | undefined, own: ReleasePolicy): string[] {
   return policy?.approval === undefined ? [] : issuesOfReplacement(policy, own)
 }
 
-/** A policy that came by hand may be of any shape. */
+/** A policy given by hand may have any shape. */
 function issuesOf(facts: ReleaseFacts): string[] {
   try {
     return [...issuesOfPolicy(facts.policy), ...issuesOfOpening(facts)]
   } catch (error) {
-    return [`its policy cannot be read: ${error instanceof Error ? error.message : String(error)}`]
+    return [`the policy is malformed: ${error instanceof Error ? error.message : String(error)}`]
   }
 }
 
@@ -129,8 +129,8 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   if (candidate.drill !== (opening.drill !== undefined))
     return {
       refused: candidate.drill
-        ? `${version} was made for a drill and is released by nothing else`
-        : `${version} was not made for a drill`,
+        ? `${version} was built for a drill and can only be released by it`
+        : `${version} was not built for a drill`,
     }
   const baseline = (await findChampion(database, model))?.version
   const expected = { version, champion: baseline }
@@ -141,7 +141,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   if (issue !== undefined) return { refused: issue.message }
   const whole = opening.policy ?? candidate.policy
   const taken = opening.drill === undefined ? replacementIssues(opening.policy, candidate.policy) : []
-  if (taken.length > 0) return { refused: `it cannot be released: ${taken.join('; ')}` }
+  if (taken.length > 0) return { refused: `the release cannot open: ${taken.join('; ')}` }
   const hotfix = await hotfixOf(database, opening)
   if (hotfix !== undefined && 'refused' in hotfix) return hotfix
   const policy = hotfix === undefined ? whole : hotfixPolicy(whole)
@@ -176,7 +176,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   }
 }
 
-/** Who says that it is one, when it is: a name that anybody can send is looked up as in every command. */
+/** Checks the requester of a hotfix like the sender of a command. Undefined without a hotfix. */
 async function hotfixOf(
   database: Database,
   { hotfix, requestedBy, model, atMs }: Opening,
@@ -187,12 +187,12 @@ async function hotfixOf(
   const key = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
   if (key === undefined || !hotfixRoles.includes(key.role) || (key.models && !key.models.includes(model)))
     return {
-      refused: `${requestedBy} may not mark a release as a hotfix: it needs ${hotfixRoles.join(' or ')}`,
+      refused: `${requestedBy} cannot start a hotfix: it needs the role ${hotfixRoles.join(' or ')}`,
     }
   return { by: requestedBy, atMs, reason }
 }
 
-/** Writes the state, and what was said with the answers. Written twice, it stands there once. */
+/** Stores the state and the commands with their results. Idempotent. */
 export const recordRelease =
   ({ store, log }: Deps) =>
   async ({ state, commands }: { state: ReleaseState; commands: ReleaseCommand[] }): Promise<void> => {
@@ -206,7 +206,7 @@ export const recordRelease =
           action: `release.${command.command}`,
           subject: releaseId,
           model: state.model,
-          // Of one that is not signed only the name is known: whoever reaches Temporal may have written it.
+          // An unsigned command proves only a name.
           detail: {
             id,
             accepted,
@@ -224,7 +224,7 @@ export const recordRelease =
       log.info({ release: state.id, command, actor, accepted, stage: state.stage }, message)
   }
 
-/** What an approval or a denial was given to, and by which key; the state keeps the last word of each person. */
+/** The digests and the key that an approval or a rejection is bound to; the state keeps the last statement per user. */
 function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
   const { actor, accepted } = command
   if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
@@ -235,7 +235,7 @@ function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, c
   return { digests: given ?? digests, key: key ?? null }
 }
 
-/** Somebody has skipped what protects the callers; others should know at once. */
+/** Alerts at once, because break-glass skips safeguards. */
 async function alertBreakGlass(
   database: Database,
   { id, model, version, breakGlass }: ReleaseState,
@@ -246,12 +246,12 @@ async function alertBreakGlass(
     model,
     severity: 'critical',
     kind: 'break_glass',
-    message: `${actor} has broken the glass for ${version}: ${reason ?? ''}`,
+    message: `Break-glass promotion of ${version} by ${actor}: ${reason ?? ''}`,
     evidence: { release: id, version, breakGlass: breakGlass ?? null },
   })
 }
 
-/** Writes the end: what is proven is marked so, and the routing belongs to no release any more. */
+/** Closes the release: marks a promoted version as proven and detaches the routing. */
 export const closeReleaseRow =
   (deps: Deps) =>
   async (state: ReleaseState): Promise<void> =>

@@ -1,6 +1,6 @@
 /**
- * Makes the candidate champion: pointer, history, routing and audit in one transaction, so that there is no moment at
- * which they disagree. Doing it twice changes nothing, because the release is written into the history.
+ * Promotes the candidate: champion pointer, history, routing and audit row in one transaction, so that they cannot disagree.
+ * Idempotent, because the history names the release.
  */
 import { isError } from '../../domain/errors.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
@@ -35,7 +35,7 @@ export const promote =
         if (pinned !== undefined) return { kind: 'stale', reason: pinned }
         const candidate = await findReleasable(database, state.version)
         if (state.drill !== undefined || candidate?.drill === true)
-          return { kind: 'refused', reason: `${state.version} was made for a drill and is never promoted` }
+          return { kind: 'refused', reason: `${state.version} was built for a drill and cannot be promoted` }
         const [last] = await listDecisions(database, state.id, 1)
         if (last?.verdict.kind === 'fail')
           return {

@@ -1,7 +1,4 @@
-/**
- * Loads the candidate in a serving process of its own before any caller meets it, and refuses it with the reason when it
- * is not in order. Were the first replica the one to find out, its callers would pay for it.
- */
+/** Loads the candidate in a separate serving process before it serves any request, and refuses it with a reason when it is unfit. */
 import { isError } from '../../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -22,7 +19,7 @@ interface Qualified {
   loadMs: number
   p50Us: number
   p99Us: number
-  /** How often the time of a row was measured; the best is told. */
+  /** How often the time of a row was measured; the best is reported. */
   measurements?: number
   rssBytes: number
 }
@@ -43,7 +40,7 @@ export const qualify =
       return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
     })
 
-/** Loads a version in a process of its own and measures it. An artifact that nobody vouches for is not even opened. */
+/** Loads a version in a separate process and measures it. An artifact without a valid signature is not opened. */
 export async function qualifyVersion(
   { store, config }: Deps,
   { version, digest }: { version: string; digest: string },
@@ -60,19 +57,19 @@ export async function qualifyVersion(
   if (found.ok) return found
   const at = await findDeletedAt(store, digest)
   if (at === undefined) return found
-  const message = `its files were given up at ${at}, so that the artifacts stay within their budget; retrain the model as of then`
+  const message = `its files were deleted at ${at} to keep artifacts within their budget; retrain the model as of that time`
   return { ...found, message }
 }
 
-/** Why the candidate must not be released; undefined when it is in order. */
+/** Why the candidate cannot be released; undefined when it qualifies. */
 export function refusalOf(
   found: Found,
   state: Pick<ReleaseState, 'model'>,
   limits: QualificationLimits = qualificationLimits,
 ): string | undefined {
-  if (!found.ok) return `it cannot be served: ${found.message} (${found.code})`
+  if (!found.ok) return `the candidate cannot be served: ${found.message} (${found.code})`
   const { model, p99Us, rssBytes } = found
-  if (model !== state.model) return `its artifact is one of ${model}, not of ${state.model}`
+  if (model !== state.model) return `its artifact belongs to ${model}, not to ${state.model}`
   if (p99Us > limits.p99Us)
     return `a row takes ${Math.round(p99Us)} µs at the 99th percentile${timesOf(found)}, at most ${limits.p99Us} are accepted`
   if (rssBytes > limits.rssBytes)
@@ -83,7 +80,7 @@ export function refusalOf(
 const timesOf = ({ measurements = 1 }: Pick<Qualified, 'measurements'>): string =>
   measurements > 1 ? ` in the best of ${measurements} measurements` : ''
 
-/** Runs the child to its end. */
+/** Runs the child process to its end. */
 export function runQualifier(
   argv: string[],
   {

@@ -1,4 +1,4 @@
-/** The turn of a release: whether it may wait for it, who waits, and how the waiting ended. */
+/** Queues releases behind the open one and records how each queue entry ends. */
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -6,7 +6,7 @@ import { endQueued, findQueued, insertQueued, type QueuedRelease } from '../../s
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
-/** Lets the release of a retraining wait behind the open one, or says why it may not. */
+/** Queues the release of a retraining, or returns why its policy forbids it. */
 export const enqueueRelease =
   ({ store, log }: Deps) =>
   async ({
@@ -17,7 +17,7 @@ export const enqueueRelease =
   }: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
-    if (over === 'refuse') return { refused: 'its policy lets no release wait behind another' }
+    if (over === 'refuse') return { refused: 'its policy does not queue releases' }
     const { id } = await store.transaction((database) =>
       insertQueued(database, {
         model,
@@ -27,7 +27,7 @@ export const enqueueRelease =
         policy,
       }),
     )
-    log.info({ model, version, waiting: id, over }, 'a release waits for its turn')
+    log.info({ model, version, waiting: id, over }, 'release queued')
     return { id }
   }
 
@@ -41,7 +41,9 @@ export const markDequeued =
   async ({ waiting, releaseId }: { waiting: QueuedRelease; releaseId: string }): Promise<void> => {
     const { id, model, version, requestedBy, hotfixReason } = waiting
     await store.transaction(async (database) => {
-      if (!(await endQueued(database, { id, state: 'started', message: 'its turn has come', releaseId })))
+      if (
+        !(await endQueued(database, { id, state: 'started', message: 'the release has started', releaseId }))
+      )
         return
       await appendAudit(database, {
         actor: requestedBy,
@@ -51,5 +53,5 @@ export const markDequeued =
         detail: { waiting: id, version, hotfix: hotfixReason ?? null },
       })
     })
-    log.info({ model, version, waiting: id, release: releaseId }, 'its turn has come')
+    log.info({ model, version, waiting: id, release: releaseId }, 'queued release started')
   }

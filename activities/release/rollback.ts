@@ -1,7 +1,6 @@
 /**
- * Takes a version back: one flip to the last champion that has earned its place, and the wait until every live replica
- * has returned. It asks for no approval and no healthy candidate, and doing it again changes nothing, so that it can be
- * ordered at any moment and by any number of callers.
+ * Rolls a version back: moves the champion to the last proven version and waits until every live replica has acknowledged. Needs no
+ * approval, no healthy candidate, and is idempotent.
  */
 import type { Recovery, ReleaseState } from '../../domain/release/state.ts'
 import type { Route } from '../../domain/serving/route.ts'
@@ -29,7 +28,7 @@ export interface RollBackReport {
   rollbackResult: Recovery
 }
 
-/** Takes the candidate of a release back, wherever it has got to. */
+/** Rolls back the candidate of a release, in any stage. */
 export const rollBackCandidate =
   (deps: Deps) =>
   async (state: ReleaseState): Promise<RollBackReport> =>
@@ -45,7 +44,7 @@ export const rollBackCandidate =
         : { problems: [], atMs: 0 }
       const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
       const champion = (await findChampion(deps.store, model))?.version
-      // A proven champion is returned to all the same: it is what answered before, and the candidate is known to be worse.
+      // A target that fails its check is used too: it served before, and the candidate is known to be worse.
       const misfits =
         wasChampion && champion !== undefined
           ? await findIncompatibilities(deps.store, { from: state.version, to: champion })
@@ -67,9 +66,9 @@ export interface ModelRollback {
   model: string
   by: string
   reason: string
-  /** An open release whose workflow is known to be gone. */
+  /** An open release without a running workflow. */
   interrupted?: string
-  /** ISO 8601: when it was said, if not now. */
+  /** ISO 8601: when the order was given, if not now. */
   recordedAt?: string
 }
 
@@ -79,15 +78,15 @@ export type ModelRollbackReport =
       from: string
       to: string
       problems: string[]
-      /** Later versions that callers could not be given, with why. */
+      /** Newer proven versions that cannot serve, each with the reason. */
       passedOver: string[]
       tookMs: number
     }
-  /** `drill` when nobody can mean its candidate: the model itself is to be taken back once it is out of the way. */
+  /** `drill` when the open release is a drill: the order then means the model itself, after the drill has ended. */
   | { outcome: 'open_release'; releaseId: string; drill?: true }
   | { outcome: 'refused'; code: 'no_champion' | 'no_rollback_target' | 'command_refused'; message: string }
 
-/** Returns a model that has no open release to its last proven version. */
+/** Returns a model without an open release to its last proven version. */
 export const rollBackModel =
   (deps: Deps, { qualify = qualifyVersion } = {}) =>
   async (order: ModelRollback): Promise<ModelRollbackReport> =>
@@ -109,12 +108,12 @@ export const rollBackModel =
       return { outcome: 'rolled_back', from, to, problems, passedOver, tookMs }
     })
 
-/** So many targets are tried before the order is given anyway to the first that nothing is known against. */
+/** Targets to check before the first one without a known problem is used anyway. */
 const mostTried = 3
 
 /**
- * The targets that cannot be served, with why. What every replica keeps loaded has answered its golden rows there; any other is
- * loaded once in a process of its own before callers are given to it.
+ * The targets that cannot serve, each with the reason. A version that every replica has loaded has passed its golden rows; any other
+ * is loaded once in a separate process.
  */
 async function findUnfit(
   deps: Deps,
@@ -137,7 +136,7 @@ async function findUnfit(
   return unfit
 }
 
-/** How long a rollback outside of a release waits for replicas that do not follow, before it names them. */
+/** How long a rollback waits for lagging replicas before it reports them. */
 const acknowledgeMs = 30_000
 
 async function flip(
@@ -170,7 +169,7 @@ async function flip(
     return {
       outcome: 'refused',
       code: 'command_refused',
-      message: `${from} is champion since ${champion.since}, and it was said of another at ${recordedAt}`,
+      message: `the order of ${recordedAt} was for an earlier champion; ${from} is champion since ${champion.since}`,
     }
   const targets = (await listRollbackTargets(database, { model, from })).map(({ version, issues }) => {
     const broken = unfit.get(version)
@@ -186,8 +185,8 @@ async function flip(
       code: 'no_rollback_target',
       message:
         passedOver.length === 0
-          ? `${from} is the only proven version of ${model}; there is none to return to`
-          : `no proven version of ${model} can be given to callers now: ${passedOver.join('; ')}`,
+          ? `${from} is the only proven version of ${model}, so no rollback target exists`
+          : `no proven version of ${model} can serve now: ${passedOver.join('; ')}`,
     }
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
   await markVersionRolledBack(database, from)

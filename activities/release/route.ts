@@ -1,6 +1,6 @@
 /**
- * Gives the candidate the share of its stage, and says when every live replica follows. Before it does, it looks whether
- * everything the release was built on still stands: the champion, the bytes, the evidence.
+ * Routes the share of a stage to the candidate and waits for the acknowledgement of every live replica. Checks first that the basis of
+ * the release still stands.
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { isError } from '../../domain/errors.ts'
@@ -54,7 +54,7 @@ export const route =
       return { kind: 'routed', epoch, generation, startedMs: atMs, ...(replicas ? { replicas } : {}) }
     })
 
-/** Why the candidate gets no further share, when the model stays pinned for as long as replicas are waited for. */
+/** Why the candidate gets no further share, while a kill switch pins the model for the whole acknowledgement timeout. */
 async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Promise<string | undefined> {
   const until = performance.now() + state.policy.watch.acknowledgeMs
   for (;;) {
@@ -64,7 +64,7 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
   }
 }
 
-/** Writes the routing of the stage, or finds it written already by an attempt before this one. */
+/** Writes the route of the stage, or finds it written by an earlier attempt. */
 async function writeStage(
   { store }: Deps,
   state: ReleaseState,
@@ -107,20 +107,20 @@ async function writeStage(
 type PlannedRoute = Omit<Route, 'epoch' | 'generation'>
 
 /**
- * Names the replicas that answer with the candidate: as many as the share asks for, rounded up, never all, and those first that
- * had it before. A replica that is started later is none of them until the next stage.
+ * Chooses the replicas that serve the candidate: the share rounded up, never all, those of the previous stage first. A replica started
+ * later joins with the next stage.
  */
 async function givenReplicas(
   database: Database,
   { plan, now, state }: { plan: PlannedRoute; now: Route | undefined; state: ReleaseState },
 ): Promise<PlannedRoute | { problem: string }> {
   const before = now?.release === state.id ? (now.replicas ?? []) : []
-  // Tried again, the stage keeps the replicas that it has named already.
+  // A retry keeps the replicas already chosen.
   if (now && before.length > 0 && isSame(now, { ...plan, replicas: before }))
     return { ...plan, replicas: before }
   const live = (await listReplicaProgress(database, state.model)).map(({ id }) => id)
   if (live.length < 2)
-    return { problem: `${live.length} replica(s) are live; rolling needs one for each of two versions` }
+    return { problem: `${live.length} live replica(s); a rolling release needs at least 2` }
   const count = Math.min(live.length - 1, Math.ceil((live.length * state.shareBp) / totalBp))
   const kept = before.filter((id) => live.includes(id))
   const replicas = [...kept, ...live.filter((id) => !kept.includes(id))].slice(0, count)
@@ -139,7 +139,7 @@ export async function outdatedReason(database: Database, state: ReleaseState): P
     ?.message
 }
 
-/** The route a state asks for, complete but for its place. */
+/** The route that a state asks for, without its epoch and generation. */
 export function routeOf(state: ReleaseState): Omit<Route, 'epoch' | 'generation'> | undefined {
   const plan = routePlan(state)
   if (plan === undefined) return undefined

@@ -1,15 +1,14 @@
 /**
- * Whether those who could stop an activity can still reach it. A watch goes on by itself while Temporal is away, and also
- * while its workflow is tried in vain, by a build that does not fit its history: nobody could order its candidate back
- * then. So a candidate is exposed only while Temporal answers, and says that what has reached the workflow was taken in.
+ * Checks that the workflow of an activity can still be reached, so that a candidate is exposed only while a rollback could be ordered.
+ * Fails while Temporal is unreachable or the workflow task keeps failing.
  */
 import { Context } from '@temporalio/activity'
 
-/** An answer counts for so long, and is waited for no longer than this. */
+/** How long a check stays valid, and its timeout. */
 const freshMs = 900
 
 export interface TemporalReachability {
-  /** Whether Temporal has answered well within the last moment; asks it when it has not been asked. */
+  /** Returns whether the last check succeeded recently; starts one when needed. */
   check(): Promise<boolean>
 }
 
@@ -35,9 +34,9 @@ export function createTemporalReachability(ask: () => Promise<unknown> = askTemp
 async function askTemporal(): Promise<void> {
   const { client, info } = Context.current()
   const { workflowNamespace: namespace, workflowExecution: execution } = info
-  if (namespace === undefined || execution === undefined) throw new Error('no workflow has asked for this')
+  if (namespace === undefined || execution === undefined) throw new Error('the activity has no workflow')
   const request = { namespace, execution }
   const { pendingWorkflowTask } = await client.workflowService.describeWorkflowExecution(request)
-  // A task that is new, or under way for the first time, is no sign of trouble.
+  // A new task or its first attempt is normal.
   if ((pendingWorkflowTask?.attempt ?? 0) > 1) throw new Error('the last task of the workflow has failed')
 }

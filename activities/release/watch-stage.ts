@@ -1,7 +1,6 @@
 /**
- * Watches a stage: observe, judge, store, and let the candidate be exposed a little longer, again and again, as one
- * activity. The exposure is renewed by nothing else, so a candidate whose watcher dies is dropped by every replica when
- * the lease lapses; and the clock of the stage is in Postgres, so the next watcher goes on where this one stood.
+ * Watches a stage in one activity: observes, judges, stores the decision and renews the exposure lease. A candidate whose watcher dies
+ * is dropped when the lease expires; the stage clock is in Postgres, so the next watcher resumes it.
  */
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
@@ -20,7 +19,7 @@ import { createObserver } from './observe.ts'
 
 export interface WatchRequest {
   state: ReleaseState
-  /** Whether a person has stopped the clock: then only a verdict against the candidate ends the watch. */
+  /** Whether a user has paused the stage: only a verdict against the candidate then ends the watch. */
   hold: boolean
   deadlineMs: number
 }
@@ -47,7 +46,7 @@ export const watch =
           releaseId: state.id,
           stage,
           stageIndex: state.stageIndex,
-          // Nothing can be learnt while nobody meets the candidate, so the clock of the stage stands too.
+          // Without exposure there is no evidence, so the stage clock pauses too.
           paused: hold || pinned !== undefined,
           maxGapMs: 2 * everyMs,
         })
@@ -67,13 +66,13 @@ export const watch =
           judgement.inputs['control'],
           behind,
         ])
-        // A look that saw nothing new is no further decision.
+        // A look without new data is not stored as a decision.
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
         const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await lifeline.check())
         if (exposed && !(await expose(deps, state, lookedMs))) {
-          const reason = 'another writer has moved the routing'
+          const reason = 'another writer has changed the routing'
           await auditStaleWrite(deps, state, 'exposure', reason)
           return { kind: 'stale', reason }
         }
@@ -81,29 +80,29 @@ export const watch =
       }
     })
 
-/** Longer than any heartbeat is waited for: another watcher is there by then, and this one is told that it is not wanted. */
+/** Longer than the heartbeat timeout, so that another watcher takes over and this one is cancelled. */
 const deadMs = 60_000
 
 async function playDead(beat: Beat): Promise<never> {
   beat.fallSilent()
   await beat.sleep(deadMs)
-  throw new Error('this watch was told to fall silent, for a drill')
+  throw new Error('the drill has silenced this watch')
 }
 
-/** A switch that is forgotten ends the release as a forgotten pause does. */
+/** A kill switch left set ends the release like a forgotten pause. */
 const isOver = (flag: Flag, nowMs: number, { policy }: ReleaseState): boolean =>
   nowMs - Date.parse(flag.at) >= policy.watch.decisionMs
 
 /**
- * Whether a verdict lets the candidate stay exposed. Silence does not: without counters nobody sees what the candidate
- * does. Idleness, told by fresh counters of nothing, does: otherwise a quiet hour would end every release.
+ * Whether a verdict renews the exposure. Missing counters do not, because failures would be invisible; fresh counters of zero requests
+ * do, because an idle hour must not end a release.
  */
 export function mayBeExposed(verdict: Verdict, staleMs: number | null, state: ReleaseState): boolean {
   if (verdict.kind === 'fail' || verdict.kind === 'error') return false
   return staleMs !== null && staleMs <= state.policy.limits.maxStaleMs
 }
 
-/** Whether it matters now who follows: what would be passed is passed by all, and silence has somebody who is silent. */
+/** Whether lagging replicas matter now: for a pass, and for missing data, which may come from one replica. */
 function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: ReleaseState): boolean {
   return kind === 'pass' || staleMs === null || staleMs > policy.limits.maxStaleMs
 }
@@ -112,7 +111,7 @@ const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[
   laggingReplicas(await listReplicaProgress(store, state.model), state)
 
 async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
-  // On probation the candidate is champion; it is taken back by order and not by silence.
+  // In probation the candidate is champion; only an explicit rollback replaces it.
   if (state.promoted) return true
   return renewExposure(store, {
     model: state.model,

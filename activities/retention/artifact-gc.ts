@@ -1,7 +1,6 @@
 /**
- * Keeps the artifact store within its budget: gives up what is worth least, and removes files that no row names. Rows are
- * changed before files, so whatever dies in the middle leaves files too many, which the next run finds, and never a row
- * that speaks of a file which is not there.
+ * Keeps the artifact store within its budget: deletes the least valuable artifacts and files without a row. Rows change before files,
+ * so a crash leaves orphaned files for the next run and never a row without its file.
  */
 import { selectForDeletion, type ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
 import { getManifest, type Area, type Artifacts, type StoredFile } from '../../store/artifacts.ts'
@@ -17,14 +16,14 @@ import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 export interface CollectionReport {
-  /** Artifacts and snapshots that were given up. */
+  /** Artifacts and snapshots selected for deletion. */
   givenUp: number
-  /** Files that nothing named any more, theirs among them. */
+  /** Deleted files, including those without a row. */
   removed: number
   freedBytes: number
 }
 
-/** A file is written before the row that names it; one that is younger may still be waiting for its row. */
+/** A file is written before its row; younger files may still wait for their row. */
 const youngMs = 86_400_000
 
 const areas: readonly Area[] = ['artifacts', 'snapshots', 'checkpoints']
@@ -43,11 +42,11 @@ export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
         freedBytes += file.bytes
       }
     }
-    if (givenUp + removed > 0) log.info({ givenUp, removed, freedBytes }, 'artifacts were collected')
+    if (givenUp + removed > 0) log.info({ givenUp, removed, freedBytes }, 'artifacts deleted')
     return { givenUp, removed, freedBytes }
   })
 
-/** Changes the rows alone. Answers how many artifacts and snapshots have no row that keeps them any more. */
+/** Changes only rows. Returns the number of artifacts and snapshots that no row keeps. */
 async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Promise<number> {
   const budgetBytes = config.retention.artifactsMb * 1_048_576
   const { given, beforeBytes, afterBytes } = selectForDeletion(
@@ -55,17 +54,14 @@ async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Prom
     budgetBytes,
   )
   if (afterBytes > budgetBytes)
-    log.warn(
-      { beforeBytes, afterBytes, budgetBytes },
-      'what is in use is larger than the budget of the artifacts',
-    )
+    log.warn({ beforeBytes, afterBytes, budgetBytes }, 'artifacts in use exceed their budget')
   let count = 0
   for (const { kind, digest } of given) {
     beat.check()
     const gone = await (kind === 'snapshot' ? deleteSnapshot : deleteArtifact)(store, digest)
     if (!gone) continue
     count++
-    log.info({ [kind === 'snapshot' ? 'snapshot' : 'artifact']: digest, kind }, 'given up for its budget')
+    log.info({ [kind === 'snapshot' ? 'snapshot' : 'artifact']: digest, kind }, 'selected for deletion')
   }
   return count
 }
@@ -88,8 +84,8 @@ async function findLots({ store, artifacts }: Sources): Promise<ArtifactGroup[]>
 }
 
 /**
- * The manifest and what it names. One that is not there names nothing; one that is there and cannot be read ends the
- * collection, because nobody knows then what it keeps.
+ * The manifest and the files it names. A missing manifest names nothing; an unreadable one stops the collection, because its files are
+ * unknown.
  */
 async function filesOf(
   artifacts: Artifacts,
@@ -101,7 +97,7 @@ async function filesOf(
   return [digest, ...Object.values(named).map((file) => file.digest)]
 }
 
-/** The old files of an area that no row names. Files are listed before rows are read: what is named meanwhile stays. */
+/** Old files of an area without a row. Lists files before it reads rows, so that files named in between are kept. */
 async function findUnnamed({ store, artifacts }: Sources, area: Area): Promise<StoredFile[]> {
   const files = await listAll(artifacts, area)
   const named = new Set(await namedIn(area, { store, artifacts }, files))

@@ -1,4 +1,4 @@
-/** Makes room in the prediction log for the days to come, and forgets what is older than it is to be kept. */
+/** Creates the coming partitions of the prediction log and deletes expired rows. */
 import { heartbeat } from '@temporalio/activity'
 import {
   dropPartitions,
@@ -9,10 +9,13 @@ import {
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
 
-/** A control worker may be away for a week before rows get into a partition for all days, which works but is never dropped whole. */
+/**
+ * Days created ahead, so that the control worker may be down for a week. Later rows go to the default partition, which cannot be
+ * dropped.
+ */
 const daysAhead = 7
 
-/** What is kept as long as the predictions it tells of, and what as long as people may ask why something was decided. */
+/** Tables kept as long as predictions, and tables kept as long as decisions. */
 const withPredictions: readonly ExpiringTable[] = [
   'predictions_default',
   'outcomes',
@@ -35,7 +38,7 @@ export const createLogPartitions =
   ({ store, log }: Deps) =>
   async (): Promise<number> => {
     const made = await createPartitions(store, daysAhead)
-    if (made > 0) log.info({ made }, 'days of the prediction log were made')
+    if (made > 0) log.info({ made }, 'log partitions created')
     return made
   }
 
@@ -58,6 +61,6 @@ export const deleteExpired =
     const snapshots = await dropErasedSnapshots(deps)
     if (snapshots > 0) rows['snapshots'] = snapshots
     if (daysDropped.length > 0 || Object.keys(rows).length > 0)
-      log.info({ daysDropped, rows }, 'what was too old is forgotten')
+      log.info({ daysDropped, rows }, 'expired rows deleted')
     return { daysDropped, rows }
   }

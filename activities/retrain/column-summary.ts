@@ -1,11 +1,11 @@
-/** A summary of a table's columns for people: what a data scientist looks at first when a batch was blocked. */
+/** Summarises the columns of a table for the data scientist who inspects a blocked batch. */
 import { op, table as tableOf } from 'arquero'
 import type { ColumnSummary, BatchTable } from '../../domain/validation/expectations.ts'
 import { shown } from '../../domain/postgres-text.ts'
 
 const mostFrequent = 10
 
-/** One entry a column, in the order given. Columns that the table does not have are left out. */
+/** One entry per column, in the given order. Columns missing from the table are left out. */
 export function summarize({ columns }: BatchTable, names: readonly string[]): ColumnSummary[] {
   return names.flatMap((name) => {
     const cells = columns[name]
@@ -53,7 +53,7 @@ export function summarize({ columns }: BatchTable, names: readonly string[]): Co
     return [
       {
         ...summary,
-        // A missing value counts as one of its own there.
+        // Missing values count as one distinct value.
         distinct: (counts?.distinct ?? 0) - (summary.missing > 0 ? 1 : 0),
         min: finite(moments?.min),
         max: finite(moments?.max),

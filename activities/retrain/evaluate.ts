@@ -1,6 +1,6 @@
 /**
- * Decides offline whether a challenger may meet real traffic: against the champion that is live at this moment, on the
- * frozen test rows of the challenger's own snapshot. Numbers of two different test sets say nothing about each other.
+ * Evaluates a challenger offline against the live champion, on the frozen test rows of the challenger's snapshot, because metrics of
+ * different test sets are not comparable.
  */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -26,7 +26,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../tensorflow/evaluator.ts'
 
 export interface EvaluateInput {
-  /** The same id evaluates once. */
+  /** Evaluates an id once. */
   evaluationId: string
   model: string
   trainingId: string
@@ -35,7 +35,7 @@ export interface EvaluateInput {
 export interface EvaluateResult {
   evaluationId: string
   verdict: GateVerdict
-  /** Something is too good to be true, or a test set is worn out: nothing may go on without a person. */
+  /** The result is implausibly good or the test set is overused: an operator must decide. */
   needsPerson: boolean
   /** One sentence each, with its arithmetic. */
   reasons: string[]
@@ -44,9 +44,9 @@ export interface EvaluateResult {
 }
 
 const silentMs = 120_000
-/** Without the memory that it takes. */
+/** Compared by logged metrics, without loading the model. */
 const mostAttempts = 3
-/** So many small losses, each "not worse", cannot add up over more than this. */
+/** Limits the sum of many small losses that each count as "not worse". */
 const anchorDays = 90
 const mostAnchors = 8
 
@@ -96,7 +96,7 @@ export const evaluate =
         asOf,
         snapshot: snapshotDigest,
       }),
-      // Approvals are bound to what was judged, and against whom.
+      // Approvals are bound to this evaluation and its baseline.
       reportDigest: digestOfJson({ report, inputs, artifactDigest, baseline: baseline?.version ?? null }),
     })
     const result = resultOf(stored)
@@ -128,7 +128,7 @@ async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Pro
   } catch (error) {
     if (context.cancellationSignal.aborted) await context.cancelled
     if (isError(error, 'out_of_memory') && context.info.attempt >= mostAttempts)
-      throw new DomainError('training_failed', `the evaluation was out of memory: ${error.message}`)
+      throw new DomainError('training_failed', `the evaluation ran out of memory: ${error.message}`)
     throw error
   }
 }

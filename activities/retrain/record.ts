@@ -1,4 +1,4 @@
-/** Opens and closes the record of a retraining, so that every run leaves a line that says how it ended. */
+/** Opens and closes the row of a retraining, so that every run records how it ended. */
 import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
@@ -34,21 +34,21 @@ export interface OpenInput {
   dedupeKey?: string
 }
 
-/** Retrainings of a model that came to nothing are one matter until one succeeds. */
+/** Failed retrainings of a model share one alert, resolved by the next success. */
 const alertKeyOf = (model: string): string => `retraining/${model}`
 
 export interface OpenResult {
-  /** Why nothing begins: the request was written down and ended at once. */
+  /** Why the request is throttled; it is recorded and ended at once. */
   throttled?: string
   /** The task queue of the training workers. */
   trainQueue: string
-  /** How many people the model's own policy asks to approve a release. */
+  /** Approvals that the model's own policy requires. */
   approvers: number
 }
 
 /**
- * Throws `model_not_found`, or `retraining_in_progress` when another one of the model is open. The caller's workflow id is
- * the model's own, so whatever else is open belongs to a workflow that was ended from outside, and is closed first.
+ * Throws `model_not_found`, or `retraining_in_progress` while another one is open. The workflow id is unique per model, so an open row
+ * of another run is orphaned and closed first.
  */
 export const openRetraining =
   ({ store, log, config }: Deps) =>
@@ -57,8 +57,8 @@ export const openRetraining =
     const { definition } = await getModel(store, model)
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
     if (abandoned.length > 0) {
-      await endAbandonedTrainings(store, { model, message: 'its retraining was ended from outside' })
-      log.warn({ model, abandoned }, 'closed what an ended workflow had left open')
+      await endAbandonedTrainings(store, { model, message: 'the retraining workflow was terminated' })
+      log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
     const opened = {
       trainQueue: config.taskQueues.train,
@@ -67,7 +67,7 @@ export const openRetraining =
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await brakeOf(store, { retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
-      log.info({ retraining: retrainingId, model, reason: input.reason, throttled }, 'retraining held back')
+      log.info({ retraining: retrainingId, model, reason: input.reason, throttled }, 'retraining throttled')
       return { ...opened, throttled }
     }
     if ((await insertRetraining(store, { id: retrainingId, ...input })) === undefined)
@@ -76,7 +76,7 @@ export const openRetraining =
     return opened
   }
 
-/** What holds the request back, written down with what it was judged by; undefined when nothing does. */
+/** Why the request is throttled, recorded with its evidence; undefined when it may start. */
 async function brakeOf(
   store: Deps['store'],
   { retrainingId: id, ...input }: OpenInput,
@@ -91,7 +91,7 @@ async function brakeOf(
   const judged = judgeTrigger(trigger, { trainings, queued: false, ...rows }, nowMs, policy)
   if (judged.action === 'start') return undefined
   const until =
-    judged.retryAtMs === undefined ? '' : `; again from ${new Date(judged.retryAtMs).toISOString()}`
+    judged.retryAtMs === undefined ? '' : `; possible again from ${new Date(judged.retryAtMs).toISOString()}`
   const message = `${judged.message}${until}`
   const brake = { ...judged, nowMs, ...rows, trainings, policy }
   await insertThrottled(store, { id, ...input, evidence: { ...evidence, brake }, message })
@@ -111,7 +111,7 @@ export const endRetraining =
     )
   }
 
-/** Tells the data scientist that a retraining came to nothing, and why. */
+/** Raises an alert that names why a retraining produced no release. */
 export const alertRetraining =
   ({ store, log }: Deps) =>
   async (alert: {

@@ -1,6 +1,6 @@
 /**
- * Gives a challenger its name and writes down where it came from. One training is one version, however often it is
- * registered; a retried activity that made a second version would be released twice.
+ * Registers a challenger as a version with its lineage. One training is one version, because a retry that created a second one would
+ * release the model twice.
  */
 import {
   formatVersion,
@@ -52,7 +52,7 @@ export const register =
     const retraining = await findRetraining(store, retrainingId)
     const snapshot = await getSnapshot(store, training.snapshotDigest)
     const manifest = await getManifest(artifacts, evaluation.artifactDigest)
-    // Whoever registers vouches for the bytes: they are read, and so checked, once more.
+    // Signing requires the bytes to be read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signingKey)
     const { report } = evaluation

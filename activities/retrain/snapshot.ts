@@ -1,6 +1,6 @@
 /**
- * Writes down the rows of a model as they were known at a moment. A model trained on what became known later looks
- * better on paper than it will ever be in use, and a retraining that cannot be repeated cannot be explained.
+ * Takes a snapshot of a model's rows as they were known at a time, so that no training sees later knowledge and every training can be
+ * repeated.
  */
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -32,7 +32,7 @@ export interface SnapshotResult {
   rows: { train: number; test: number }
 }
 
-/** Idempotent: the same inputs give the same file. Throws `snapshot_empty` when there is nothing to train or to test on. */
+/** Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows. */
 export const takeSnapshot =
   ({ store, artifacts, config, log }: Deps) =>
   ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> =>
@@ -76,14 +76,14 @@ export async function writeSnapshot(options: {
   asOf: string
   store: Store
   artifacts: Artifacts
-  /** Wanted for a model whose file says which column names a person. */
+  /** Required for a model with a subject column. */
   subjectKey?: SubjectKey
 }): Promise<{
   digest: string
   bytes: number
   parts: Record<string, number>
   columns: Record<string, string>
-  /** The digest of the list of persons in it, where a column names them. */
+  /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
 }> {
   const { definition, asOf, store, artifacts, subjectKey } = options

@@ -1,6 +1,6 @@
 /**
- * Trains a challenger in a child process, and keeps what a resumption needs: the last checkpoint stands in Postgres and in
- * the heartbeat, so that whichever worker comes next loses at most one epoch.
+ * Trains a challenger in a child process. The last checkpoint is recorded in Postgres and in the heartbeat, so that the next worker
+ * loses at most one epoch.
  */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -21,7 +21,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../tensorflow/trainer.ts'
 
 export interface TrainInput {
-  /** The same id trains once. */
+  /** Trains an id once. */
   trainingId: string
   model: string
   snapshotDigest: string
@@ -31,12 +31,12 @@ export interface TrainResult {
   trainingId: string
   artifactDigest: string
   epochs: number
-  /** Of the last epoch; null when the model file trained by a loop of its own. */
+  /** Of the last epoch; null for a training loop of the model file. */
   loss: number | null
   attempts: number
 }
 
-/** What a heartbeat carries. */
+/** The payload of a heartbeat. */
 export interface TrainingBeat {
   epoch: number
   epochs: number
@@ -45,7 +45,7 @@ export interface TrainingBeat {
 }
 
 const silentMs = 120_000
-/** A machine with more memory may help once or twice; after that somebody has to look. */
+/** Another machine may have more memory; after these attempts an operator must act. */
 const mostMemoryFailures = 3
 
 export const train =
@@ -60,7 +60,7 @@ export const train =
       snapshotDigest,
       seed: definition.seed,
       hyperparameters: definition.hyperparameters,
-      // Of the model file alone until the trainer has said what it really ran.
+      // The model file's own digest, until the trainer reports what it ran.
       codeDigest,
       dependenciesDigest: '',
       buildId: config.buildId,
@@ -114,7 +114,7 @@ export const train =
     }
   }
 
-/** The same error, or that it is not tried again: what took all memory three times takes it the fourth time. */
+/** Passes the error on, or makes it non-retryable after repeated shortages of memory. */
 async function judgeFailure(
   store: Deps['store'],
   { id, attempts }: TrainingRecord,
@@ -125,11 +125,11 @@ async function judgeFailure(
   if (times === undefined || times < mostMemoryFailures) return error
   return new DomainError(
     'training_failed',
-    `the training was out of memory ${times} times and is not tried again; the last time ${error.message}`,
+    `the training ran out of memory ${times} times and is not retried; last: ${error.message}`,
   )
 }
 
-/** Where an attempt before this one stood, by the row or by the heartbeat, whichever is further. */
+/** The checkpoint of an earlier attempt, from the row or the heartbeat, whichever is further. */
 function lastBeat(
   training: TrainingRecord,
   told: TrainingBeat | undefined,
@@ -139,7 +139,7 @@ function lastBeat(
   return checkpointDigest === undefined ? undefined : { epoch, checkpoint: checkpointDigest }
 }
 
-/** Writes each epoch down and keeps the last two checkpoints: the one before the last is what a slow heartbeat may name. */
+/** Records each epoch and keeps the last two checkpoints, because a delayed heartbeat may name the older one. */
 function keepSteps(
   { store, artifacts }: Deps,
   training: TrainingRecord,
@@ -173,7 +173,7 @@ const superseded = ({ id, attempts }: TrainingRecord) =>
 
 function resultOf({ id, artifactDigest, curve, attempts }: TrainingRecord): TrainResult {
   if (artifactDigest === undefined)
-    throw new DomainError('internal', `the training ${id} is done without an artifact`)
+    throw new DomainError('internal', `the training ${id} ended without an artifact`)
   const last = curve.at(-1)
   return { trainingId: id, artifactDigest, epochs: last?.epoch ?? 0, loss: last?.loss ?? null, attempts }
 }

@@ -1,6 +1,6 @@
 /**
- * Looks at a batch before anything learns from it. What blocks is quarantined whole: the report is stored, an alert is
- * raised, and nothing else happens; a model trained on half an export would be worse than the one that is live.
+ * Validates a batch before training. A blocked batch is quarantined as a whole: the report is stored and an alert is raised, because a
+ * model trained on partial data would be worse than the live one.
  */
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
@@ -17,7 +17,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { summarize } from './column-summary.ts'
 
 export interface ValidateInput {
-  /** The same id validates once. */
+  /** Validates an id once. */
   validationId: string
   model: string
   snapshotDigest: string
@@ -28,7 +28,7 @@ export interface ValidateInput {
 export interface ValidateResult {
   validationId: string
   verdict: ValidationVerdict
-  /** Why it does not pass, one sentence each. */
+  /** Why the batch is blocked, one sentence each. */
   failures: string[]
 }
 
@@ -70,7 +70,7 @@ export const validate =
       return { validationId, verdict, failures }
     })
 
-/** With the names of the source in place of those that every snapshot has: nobody else knows these. */
+/** Uses the source's column names instead of the internal ones of a snapshot. */
 function inTheirWords(subject: string, { label, source }: ModelDefinition): string {
   const names: Record<string, string | undefined> = {
     [snapshotColumns.label]: label.column,

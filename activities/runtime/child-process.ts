@@ -1,7 +1,4 @@
-/**
- * Runs a heavy job in a child process. Activities share the worker's thread with its heartbeats: a second of TensorFlow in
- * it is a second of silence, and a crash of the native library would take the worker along.
- */
+/** Runs a heavy job in a child process, because TensorFlow would block the worker's heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { DomainError } from '../../domain/errors.ts'
 import { launcher, trainerEnvironment } from '../../temporal.config.ts'
@@ -16,26 +13,25 @@ export interface ChildOptions<Step> {
   job: object
   /** Aborting kills the child. */
   signal: AbortSignal
-  /** A child that says nothing for so long is killed. */
+  /** A child without messages for this long is killed. */
   silentMs: number
-  /** It is refused more memory than this. */
+  /** The memory limit of the child. */
   limitMb?: number
-  /** Steps are handed over one after the other; a throw kills the child and is thrown. */
+  /** Steps are delivered in order; an exception kills the child and is rethrown. */
   onStep?: (step: Step) => Promise<void>
-  /** Told the process id, for logs. */
+  /** Receives the process id, for logs. */
   onStart?: (pid: number) => void
 }
 
-/** How a child ended, and what shows that it had no memory left. */
+/** How a child ended, and the evidence of a shortage of memory. */
 interface Ended {
   how: string
   starved?: string
 }
 
 /**
- * Resolves with what the child answers. Throws the child's own error by its code, `out_of_memory` when it died of that,
- * `training_interrupted` when it died otherwise or fell silent, and whatever `onStep` throws. The child is gone when this
- * returns.
+ * Resolves with the child's result. Throws the child's own error by its code, `out_of_memory`, `training_interrupted` for any other
+ * death or silence, and whatever `onStep` throws. The child has exited when this returns.
  */
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
   const killedBefore = await countKernelKills()
@@ -56,7 +52,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
     const crashed = signal !== null && signal !== 'SIGKILL' && signal !== 'SIGTERM'
     const starved =
       kills !== undefined && kills > (killedBefore ?? Infinity)
-        ? 'the kernel killed it because no memory was left'
+        ? 'the kernel killed it for lack of memory'
         : (lines.starved() ?? (crashed ? memory?.nearLimit() : undefined))
     return { how, starved }
   })
@@ -77,7 +73,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
   }
 }
 
-/** Resolves when it has ended and what it had to say was read to the end. */
+/** Resolves when the child has exited and its output is read. */
 const whenGone = (child: ChildProcess): Promise<{ how: string; signal: NodeJS.Signals | null }> =>
   new Promise((resolve) => {
     child.once('error', ({ message }) => resolve({ how: message, signal: null }))
@@ -106,7 +102,7 @@ async function converse<Step, Result>(
     return await new Promise<Result>((resolve, reject) => {
       const heard = () => {
         clearTimeout(silence)
-        silence = setTimeout(() => reject(interrupted(`it said nothing for ${silentMs} ms`)), silentMs)
+        silence = setTimeout(() => reject(interrupted(`no message for ${silentMs} ms`)), silentMs)
       }
       heard()
       child.on('message', (message: JobMessage<Step, Result>) => {
@@ -116,7 +112,7 @@ async function converse<Step, Result>(
         else if (message.kind === 'failed') reject(errorOf(message))
       })
       void exited.then((how) => steps.then(() => reject(ended(how))))
-      // Whoever cannot be spoken to is gone, or of no use; how it ended is told above.
+      // A send to a dead child fails; its exit is reported above.
       child.send(job, (error) => error && child.kill('SIGKILL'))
     })
   } finally {
@@ -132,7 +128,7 @@ function errorOf({
   return new DomainError(code ?? 'training_failed', message, context ?? {})
 }
 
-/** The last lines that the child wrote to its error output; and the one that says that memory was missing, which a stack follows. */
+/** Keeps the last lines of the child's error output, and the line that reports a shortage of memory, which a stack trace follows. */
 function lastLines(child: ChildProcess): { last: string[]; starved: () => string | undefined } {
   const last: string[] = []
   let starved: string | undefined

@@ -1,6 +1,6 @@
 /**
- * The child's side of a heavy job: it takes one job from its parent, answers once, and ends when the parent is gone. A
- * trainer that outlives its worker would burn a core for nobody.
+ * The child's side of a heavy job: receives one job, returns one result, and exits with its parent, so that no orphaned trainer burns
+ * a core.
  */
 import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
@@ -14,15 +14,15 @@ export type JobMessage<Step, Result> =
   | { kind: 'failed'; code?: ErrorCode; message: string; context?: Record<string, unknown> }
 
 export interface Parent<Step> {
-  /** Lets waiting events in and tells the parent that the job is alive; cheap enough to be called after every batch. */
+  /** Yields to the event loop and reports progress; cheap enough to call after every batch. */
   yieldToEventLoop(): Promise<void>
-  /** Sends a step; resolves when it is on its way. */
+  /** Sends a step; resolves when it is sent. */
   report(step: Step): Promise<void>
 }
 
 const breathMs = 250
 
-/** Runs `work` on the job that the parent sends, and exits. */
+/** Runs `work` on the job that the parent sends, then exits. */
 export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>) => Promise<Result>): void {
   const send = (message: JobMessage<Step, Result>) =>
     new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
@@ -36,10 +36,10 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
     },
     report: (step) => send({ kind: 'step', step }),
   }
-  // The terminal's Ctrl-C reaches the whole group; the worker decides what becomes of its children.
+  // Ctrl-C reaches the whole process group; the worker decides about its children.
   process.on('SIGINT', () => {})
   process.on('disconnect', () => process.exit(1))
-  // What nobody waits for in a model file fails as surely the next time; a death without a word would be tried again.
+  // An unhandled rejection in a model file fails every time, so it is reported as the job's error and not as a crash.
   process.on('uncaughtException', (error) => {
     void send(failureOf(error)).finally(() => process.exit(1))
   })
@@ -53,12 +53,12 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
   })
 }
 
-/** When the memory of the machine runs out, the kernel takes this process and not the database beside it. */
+/** Makes the kernel kill this process rather than the database when the machine runs out of memory. */
 function dieFirst(): void {
   try {
     writeFileSync('/proc/self/oom_score_adj', '1000')
   } catch {
-    // Not on this system; then it is left to chance.
+    // Not supported on this system.
   }
 }
 

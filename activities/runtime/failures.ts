@@ -1,7 +1,6 @@
 /**
- * How the errors of the domain reach Temporal: by their code, and tried again only when the table says that it may help.
- * A plain error would be tried for ever, also when it says that the artifact is broken. What it says is kept in a history that
- * others read, so it loses its secrets on the way.
+ * Converts domain errors for Temporal: by code, retryable only where the error table says so, and without secrets, because others can
+ * read workflow histories.
  */
 import { ApplicationFailure } from '@temporalio/activity'
 import { errorTable, isError } from '../../domain/errors.ts'
@@ -9,7 +8,7 @@ import { redacted } from '../../domain/redact.ts'
 
 type Activity = (...input: never[]) => Promise<unknown>
 
-/** The same activities, failing in a way that Temporal understands. */
+/** Wraps activities so that they fail with converted errors. */
 export function reportingFailures<T extends Record<string, Activity>>(activities: T): T {
   return Object.fromEntries(
     Object.entries(activities).map(([name, activity]) => [
@@ -37,7 +36,7 @@ export function toFailure(error: unknown): unknown {
 
 const plain = (context: object): unknown => JSON.parse(redacted(JSON.stringify(context)))
 
-/** The same error, which says nothing that is nobody's business; with all that has caused it. */
+/** The same error without secrets, including its causes. */
 function withoutSecrets(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   error.message = redacted(error.message)
@@ -47,15 +46,15 @@ function withoutSecrets(error: unknown): unknown {
 }
 
 /**
- * A row that is spoken of is not there, or one is there that must not be: SQLSTATE class 23. That is how a database looks that
- * was restored from a backup older than the work in hand; trying again would go on until somebody stops it.
+ * A referenced row is missing or duplicated: SQLSTATE class 23. It happens after a restore of an older backup, and retrying would
+ * never end.
  */
 const isLost = (error: unknown): error is Error =>
   error instanceof Error && String((error as { code?: unknown }).code).startsWith('23')
 
 const lost = (error: Error): ApplicationFailure =>
   ApplicationFailure.create({
-    message: `the database does not hold what this is about: ${redacted(error.message)}`,
+    message: `the database lacks a row that this work needs: ${redacted(error.message)}`,
     type: 'integrity',
     nonRetryable: true,
   })

@@ -1,6 +1,6 @@
 /**
- * Tells Temporal that an activity lives, so that the work of a dead worker begins elsewhere within seconds; and brings
- * back that nobody wants the work any more, which Temporal says only to those who heartbeat.
+ * Sends heartbeats for an activity, so that another worker takes over within seconds after a crash, and detects cancellation, which
+ * Temporal reports only to heartbeats.
  */
 import { Context } from '@temporalio/activity'
 
@@ -11,16 +11,13 @@ export interface Beat {
   sleep(ms: number): Promise<void>
   /** Throws when the activity is cancelled or its worker shuts down. */
   check(): void
-  /** Aborted then. */
+  /** Aborted in the same cases. */
   signal: AbortSignal
-  /** Says nothing any more, as of a worker that has died: for drills. */
+  /** Stops heartbeats, to simulate a dead worker in drills. */
   fallSilent(): void
 }
 
-/**
- * Heartbeats until the work ends, with what `details` says at the time. What reads the disk, computes in native threads or
- * waits for a child process leaves the timer running.
- */
+/** Sends heartbeats with `details` until the work ends. Disk reads, native threads and waiting for a child leave the timer running. */
 export async function withHeartbeat<T>(
   work: (beat: Beat) => Promise<T>,
   details?: () => unknown,

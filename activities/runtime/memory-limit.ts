@@ -1,48 +1,45 @@
 /**
- * Whether a process has died for want of memory. Neither V8 nor the kernel says so to whoever started it: one aborts, the
- * other kills, and "exit code 134" has sent many a person looking for a bug that was none.
+ * Detects that a process died for lack of memory. V8 aborts and the kernel kills without telling the parent, which sees only an exit
+ * code.
  */
 import { readFile } from 'node:fs/promises'
 
-/** As V8, the C++ library, TensorFlow and the C library put it. */
+/** The messages of V8, the C++ library, TensorFlow and the C library. */
 const words =
   /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate memory/i
 
-/** The line that says that there was no memory left; undefined when none does. */
+/** The line that reports a shortage of memory; undefined without one. */
 export const detectOutOfMemory = (lines: readonly string[]): string | undefined =>
   lines.find((line) => words.test(line))?.trim()
 
-/**
- * How many processes of this machine the kernel has killed because memory had run out, in whichever group of them; undefined
- * where it does not tell.
- */
+/** How many processes of this machine the kernel has killed for lack of memory, in any cgroup; undefined where it is not reported. */
 export async function countKernelKills(): Promise<number | undefined> {
   const text = await readFile('/proc/vmstat', 'utf8').catch(() => '')
   const [, count] = /^oom_kill (\d+)$/m.exec(text) ?? []
   return count === undefined ? undefined : Number(count)
 }
 
-/** A process that is limited: the command that starts it, and what stands before its own arguments. */
+/** The command of a limited process and the arguments before its own. */
 export function withMemoryLimit(limitMb: number | undefined): { execPath?: string; execArgv: string[] } {
   if (limitMb === undefined) return { execArgv: [] }
-  // What is written privately counts, in V8's heap and outside of it. V8 crashes without a word when it is refused a page,
-  // so its heap ends where it says so itself.
+  // Private writable memory counts, inside V8's heap and outside. V8 crashes silently when a page is refused, so its heap limit is set
+  // lower.
   const heap = `--max-old-space-size=${Math.floor(limitMb / 2)}`
   const shell = ['-c', 'ulimit -d "$0" && exec "$@"', String(limitMb * 1_024), process.execPath]
   return { execPath: '/bin/sh', execArgv: [...shell, heap] }
 }
 
 const everyMs = 50
-/** From this share of its limit on, a crash is taken for want of memory. */
+/** A crash above this share of the limit counts as a shortage of memory. */
 const nearlyAll = 0.75
 
 export interface MemoryWatch {
-  /** What it held when it was last looked at, in words, when that was nearly all that it may. */
+  /** The last measured memory, in words, if it was close to the limit. */
   nearLimit(): string | undefined
   stop(): void
 }
 
-/** Looks from time to time what a limited process holds: native code that is refused memory may crash without a word. */
+/** Samples the memory of a limited process, because native code may crash silently when memory is refused. */
 export function watchMemory(pid: number, limitMb: number): MemoryWatch {
   let heldMb = 0
   const look = async () => {
@@ -53,9 +50,7 @@ export function watchMemory(pid: number, limitMb: number): MemoryWatch {
   const timer = setInterval(() => void look(), everyMs)
   return {
     nearLimit: () =>
-      heldMb < limitMb * nearlyAll
-        ? undefined
-        : `it held ${Math.round(heldMb)} of the ${limitMb} MiB that it may`,
+      heldMb < limitMb * nearlyAll ? undefined : `it used ${Math.round(heldMb)} of ${limitMb} MiB`,
     stop: () => clearInterval(timer),
   }
 }

@@ -1,4 +1,4 @@
-/** A process that answers rows as a replica would, piece by piece. Activities may not import what serves. */
+/** Scores rows in a separate process with the serving code, which activities may not import. */
 import { spawn } from 'node:child_process'
 import { DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { createFrames, type MessageFrame } from '../../domain/message-framing.ts'
@@ -10,27 +10,27 @@ export interface Piece {
 }
 
 export interface Scored {
-  /** Numbers an answer. */
+  /** Numbers per prediction. */
   width: number
-  /** Row by row; null where one is not finite. */
+  /** Row-major; null for a non-finite number. */
   outputs: (number | null)[]
-  /** Row → why it has no answer. */
+  /** Row → why it has no prediction. */
   problems: Record<number, string>
 }
 
 export interface ScoredColumns {
   width: number
-  /** Row by row. */
+  /** Row-major. */
   outputs: Float32Array
-  /** 1 where the version cannot read the row: what is wrong with it is asked with its values. */
+  /** 1 where the version cannot read the row; the reason needs the row's values. */
   refused: Uint8Array
   problems: Record<number, string>
 }
 
 export interface Scorer {
-  /** Pieces are answered in their order; several may be asked at once. Throws what the process says, or that it has ended. */
+  /** Results come in the order of the pieces; several may be in flight. Throws the process's error, or that it has exited. */
   score(piece: Piece): Promise<Scored>
-  /** The same of rows in the layout of a batch; the bytes are its own from then on. */
+  /** The same for rows in the batch layout; takes ownership of the bytes. */
   scoreColumns(rows: number, bytes: Uint8Array): Promise<ScoredColumns>
   close(): Promise<void>
 }
@@ -75,7 +75,7 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
   const ended = new Promise<void>((resolve) => {
     child.on('close', (code, ending) => {
       const last = complaint.trim().split('\n').at(-1) ?? ''
-      fail(new Error(`the process that answers ended with ${ending ?? code} ${last}`.trim()))
+      fail(new Error(`the scoring process exited with ${ending ?? code} ${last}`.trim()))
       resolve()
     })
   })

@@ -1,4 +1,4 @@
-/** Runs what serves in a process of its own: activities may not import it, and a bad artifact must not meet a worker. */
+/** Runs serving code in a separate process, because activities may not import it and a bad artifact must not crash a worker. */
 import { spawn } from 'node:child_process'
 import { checkout, launcher } from '../../temporal.config.ts'
 
@@ -12,11 +12,11 @@ export interface ServingChildOptions {
   /** The child's source file, relative to the checkout. */
   script: string
   timeoutMs: number
-  /** What it reads from its standard input. */
+  /** Standard input of the child. */
   input?: string
 }
 
-/** Answers the line of JSON with which the child ended. What it cannot say itself, that it was killed or never came back, is said here. */
+/** Returns the child's last line of JSON. A kill or a timeout, which the child cannot report, is reported here. */
 export function runServingChild<T>(
   argv: string[],
   { script, timeoutMs, input = '' }: ServingChildOptions,
@@ -33,7 +33,7 @@ export function runServingChild<T>(
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
     child.on('error', reject)
-    // A child that has died reads no more; how it ended is told below.
+    // A dead child reads no more; its exit is reported below.
     child.stdin.on('error', () => {})
     child.stdin.end(input)
     child.on('close', (code, signal) => {

@@ -1,17 +1,17 @@
 /**
- * A network in the middle of its training, as bytes: weights and the optimizer's state. Every epoch begins from one, also
- * in a training that nobody has interrupted; so a resumed training takes exactly the same steps.
+ * Encodes a network in training: weights and optimizer state. Every epoch starts from a checkpoint, so that a resumed training takes
+ * exactly the same steps.
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
 import type { Tensorflow } from './tfjs.ts'
 
 export interface CheckpointHeader {
-  /** What it belongs to; a checkpoint of other code or data is of no use. */
+  /** What it belongs to; a checkpoint of other code or data is rejected. */
   of: string
   /** Which call of `fit` it is in, from 0. */
   phase: number
-  /** Epochs done in this phase. */
+  /** Completed epochs of this phase. */
   epoch: number
 }
 
@@ -41,7 +41,7 @@ export async function capture(
   }
 }
 
-/** Sets a network of the same shape, compiled in the same way, to a checkpoint. */
+/** Restores a checkpoint into a network of the same shape, compiled in the same way. */
 export async function restore(tf: Tensorflow, network: LayersModel, checkpoint: Checkpoint): Promise<void> {
   const weights = fromBlock(tf, checkpoint.weights)
   network.setWeights(weights.map(({ tensor }) => tensor))
@@ -85,7 +85,7 @@ async function toBlock(tf: Tensorflow, tensors: NamedTensor[]): Promise<Block> {
   return { specs, bytes: new Uint8Array(data) }
 }
 
-/** In the order of the specs, which is the order the optimizer wants back. */
+/** In the order of the specs, which the optimizer expects. */
 function fromBlock(tf: Tensorflow, { specs, bytes }: Block): NamedTensor[] {
   const tensors = tf.io.decodeWeights(Uint8Array.from(bytes).buffer, specs)
   return specs.map(({ name }) => ({ name, tensor: tensors[name] as tfjs.Tensor }))

@@ -1,6 +1,6 @@
 /**
- * The evaluation process: asks challenger and champion on the same frozen test rows, each through its own preprocessing,
- * and judges them. The bootstrap alone would silence a worker's heartbeats for seconds.
+ * Evaluates challenger and champion on the same frozen test rows, each with its own preprocessing. A process of its own, because the
+ * bootstrap blocks for seconds.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
@@ -49,7 +49,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
     const answers = await askKnown(tf, artifacts, artifactDigest, test)
-    // One that cannot be asked on these rows cannot be compared with either; the champion is another matter.
+    // A release that cannot score these rows is skipped; for the champion that is an error.
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
   }
@@ -99,12 +99,12 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   }
 }
 
-/** A column's answers; where it has none, what is answered without looking. */
+/** A column of predictions, or a constant where the model has none. */
 function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]): number[][] {
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
-/** The answers of an artifact to the test rows. */
+/** The predictions of an artifact for the test rows. */
 async function ask(
   tf: Tensorflow,
   artifacts: Artifacts,
@@ -125,7 +125,7 @@ async function ask(
   })
 }
 
-/** A released version's answers, or why it cannot be asked: the snapshot lacks a feature that only that version has. */
+/** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
 async function askKnown(
   tf: Tensorflow,
   artifacts: Artifacts,
@@ -140,17 +140,17 @@ async function askKnown(
   }
 }
 
-/** Without an answer of the champion nothing is known about better or worse, however good the challenger looks. */
+/** Without predictions of the champion the comparison is undefined, however good the challenger is. */
 function incomparable(report: GateReport, why: string): GateReport {
   const reason = {
     code: 'champion_incomparable',
-    message: `the champion cannot be asked on these rows: ${why}; keep its columns in the rows of the source`,
+    message: `the champion cannot score these rows: ${why}; keep its columns in the source query`,
     values: {},
   }
   return { ...report, verdict: 'insufficient', reasons: [reason, ...report.reasons] }
 }
 
-/** The places of each declared slice among the test rows, in their order. */
+/** The positions of each declared slice among the test rows. */
 async function sliceRows(
   duck: Duck,
   { evaluation: judge }: ModelDefinition,

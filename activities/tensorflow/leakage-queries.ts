@@ -1,4 +1,4 @@
-/** Looks for the ways in which a model can have seen the answers, in the snapshot itself. */
+/** Searches a snapshot for leaks of the label into the features. */
 import { auc } from '../../domain/metrics/auc.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { LeakageFacts } from '../../domain/evaluation/leakage.ts'
@@ -25,8 +25,8 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
 }
 
 /**
- * The share of the test's entities that were also trained on. A split by time parts the same customers before and after a
- * moment, which is how they will be met; a split by hash must keep all rows of one on one side, or they are learnt by heart.
+ * The share of test entities that were also trained on. A split by time shares entities as production does; a split by hash must keep
+ * all rows of an entity on one side, or the model memorises them.
  */
 async function findEntityOverlap(
   duck: Duck,
@@ -40,7 +40,7 @@ async function findEntityOverlap(
   return row?.share ?? 0
 }
 
-/** How well each number alone tells the classes apart on the test rows, in whichever direction. */
+/** How well each number alone separates the classes on the test rows, in either direction. */
 async function featureAucs(
   duck: Duck,
   { features }: ModelDefinition,

@@ -1,6 +1,6 @@
 /**
- * The one import of TensorFlow's native binding, and networks as bytes. Everything else that needs a network in training
- * or evaluation comes through here, in a child process: the API and the workflows must never carry these 600 MB.
+ * Imports TensorFlow's native binding, and reads and writes networks as bytes. Only child processes import this file, because the
+ * binding takes 600 MB.
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
@@ -9,25 +9,25 @@ import { DomainError } from '../../domain/errors.ts'
 
 export type Tensorflow = typeof tfjs
 
-/** Loads the native backend. What it still asks of `node:util` was removed in Node 23 and is put back first. */
+/** Loads the native backend. It needs functions of `node:util` that Node 23 removed; they are restored first. */
 export async function loadTensorflow(): Promise<Tensorflow> {
   const removed = util as unknown as Record<string, unknown>
   removed['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
   removed['isArray'] ??= Array.isArray
-  // Node puts a CommonJS package under `default`; the TypeScript loader leaves one that is marked as an ES module flat.
+  // Node puts a CommonJS package under `default`; the TypeScript loader does not when the package is marked as an ES module.
   const loaded = (await import('@tensorflow/tfjs-node')) as unknown as Tensorflow & { default?: Tensorflow }
   const tf = loaded.default ?? loaded
   await tf.ready()
   return tf
 }
 
-/** The two files of the tfjs LayersModel format. Nothing in them depends on when or where they were made. */
+/** The two files of the tfjs LayersModel format, independent of time and machine. */
 export interface NetworkFiles {
   'model.json': Uint8Array
   'weights.bin': Uint8Array
 }
 
-/** Throws `artifact_invalid` when a weight is not finite. */
+/** Throws `artifact_invalid` for a non-finite weight. */
 export async function saveNetwork(tf: Tensorflow, network: LayersModel): Promise<NetworkFiles> {
   let saved: tfjs.io.ModelArtifacts | undefined
   await network.save(
@@ -52,7 +52,7 @@ export async function saveNetwork(tf: Tensorflow, network: LayersModel): Promise
   return { 'model.json': Buffer.from(JSON.stringify(model)), 'weights.bin': weights }
 }
 
-/** Loads a network from bytes that were checked before; no file and no address in them is followed. */
+/** Loads a network from verified bytes; follows no path or address in them. */
 export async function openNetwork(tf: Tensorflow, files: NetworkFiles): Promise<LayersModel> {
   const model = JSON.parse(Buffer.from(files['model.json']).toString('utf8')) as {
     modelTopology: object
@@ -68,7 +68,7 @@ export async function openNetwork(tf: Tensorflow, files: NetworkFiles): Promise<
   )
 }
 
-/** The network's answers to encoded rows, one list of numbers a row, in batches that keep memory flat. */
+/** Predicts encoded rows, one list of numbers per row, in batches that bound memory. */
 export function answersOf(
   tf: Tensorflow,
   network: LayersModel,

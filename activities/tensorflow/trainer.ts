@@ -1,6 +1,6 @@
 /**
- * The training process: one model, one snapshot, one artifact. It is started for each training, so it always reads the
- * model file as it is now, and its memory goes with it.
+ * Trains one model on one snapshot and writes one artifact. A process per training always reads the present model file and releases
+ * its memory.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,17 +25,17 @@ import { loadTensorflow } from './tfjs.ts'
 export interface TrainerJob {
   model: string
   modelsDirectory: string
-  /** Of the definition the snapshot was made with. */
+  /** The digest of the definition that the snapshot was taken with. */
   definitionDigest: string
   snapshotDigest: string
   artifactRoot: string
   seed: number
-  /** The digest of the checkpoint to go on from. */
+  /** The digest of the checkpoint to resume from. */
   checkpoint?: string
 }
 
 export interface TrainerStep extends FitStep {
-  /** The digest of the checkpoint after this epoch; absent for a training loop of the model's own. */
+  /** The digest of the checkpoint after this epoch; absent for a training loop of the model file. */
   checkpoint?: string
 }
 
@@ -53,7 +53,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   if (digestOfJson(model.definition) !== job.definitionDigest)
     throw new DomainError(
       'training_failed',
-      `${model.file} has changed since it was taken in: run \`tenure models sync\` and retrain`,
+      `${model.file} has changed since it was registered: run \`tenure models sync\` and retrain`,
     )
   const { definition } = model
   const code = await codeDigest(model.file, fileURLToPath(import.meta.url))
@@ -68,7 +68,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const inputs = inputWidthOf(fits)
   const outputs = outputsOf(definition.label.output)
   const resume = await findCheckpoint(artifacts, job.checkpoint, of)
-  // What a model file draws without a seed comes again as well.
+  // Makes unseeded random numbers of a model file repeatable.
   Math.random = seededRandom(job.seed)
   const network = await trainNetwork(model, {
     tf,
@@ -115,7 +115,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   }
 }
 
-/** What the model file itself gets wrong is told with its place, and not tried again. */
+/** An error in the model file is reported with its place and is not retried. */
 async function trainNetwork({ train, name }: LoadedModel, training: Parameters<LoadedModel['train']>[0]) {
   try {
     return await train(training)
@@ -129,7 +129,7 @@ async function trainNetwork({ train, name }: LoadedModel, training: Parameters<L
 const isOutOfMemory = (error: unknown): boolean =>
   error instanceof Error && detectOutOfMemory([error.message]) !== undefined
 
-/** A checkpoint that is gone, broken or of another code costs the epochs it held, not the training. */
+/** A missing, broken or foreign checkpoint costs its epochs and not the training. */
 async function findCheckpoint(
   artifacts: Artifacts,
   digest: string | undefined,
@@ -145,13 +145,13 @@ async function findCheckpoint(
   }
 }
 
-/** Of everything installed, and of what runs it: other versions may round otherwise. */
+/** Digests all installed packages and the runtime, because other versions may round differently. */
 async function dependenciesDigest(): Promise<string> {
   const lock = digestOf(await readFile(join(checkout, 'package-lock.json')))
   return digestOfJson({ lock, node: process.versions.node, arch: process.arch })
 }
 
-/** What a person compares: the packages that are asked for, each in the one version that is, and what runs them. */
+/** The declared packages with their installed versions, and the runtime, for comparison by users. */
 async function dependenciesOf(): Promise<Record<string, string>> {
   const { dependencies } = JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>

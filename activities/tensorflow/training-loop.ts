@@ -1,6 +1,6 @@
 /**
- * The training loop: its own shuffling, drawn from (seed, phase, epoch), and a checkpoint after each epoch. The loop of the
- * library shuffles with an unseeded generator, so that no training could be repeated or resumed exactly.
+ * Trains with its own shuffling, seeded by (seed, phase, epoch), and a checkpoint after each epoch. The library shuffles with an
+ * unseeded generator, so its trainings cannot be repeated or resumed.
  */
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
 import { seededRandom } from '../../domain/statistics/random.ts'
@@ -14,7 +14,7 @@ export interface EncodedRows {
   inputs: number
   outputs: number
   encode: (row: number, into: Float32Array, offset: number) => void
-  /** One target a row and output. */
+  /** One target per row and output. */
   targets: Float32Array
 }
 
@@ -29,16 +29,16 @@ export interface FitDeps {
   tf: Tensorflow
   data: EncodedRows
   seed: number
-  /** What checkpoints of this training are of. */
+  /** The identity stored in checkpoints of this training. */
   of: string
   resume?: Checkpoint
-  /** Keeps the checkpoint and tells of the epoch. */
+  /** Stores the checkpoint and reports the epoch. */
   onEpoch: (step: FitStep, checkpoint: Checkpoint) => Promise<void>
-  /** Called several times a second: lets the process hear that its parent is gone. */
+  /** Called several times a second; detects that the parent has exited. */
   onBatch: () => Promise<void>
 }
 
-/** The `fit` that a model file is given. */
+/** The `fit` given to a model file. */
 export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptions) => Promise<void> {
   const { tf, seed, of, resume } = deps
   let phases = 0
@@ -52,7 +52,7 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
     for (let epoch = (checkpoint?.epoch ?? 0) + 1; epoch <= epochs; epoch++) {
       if (checkpoint !== undefined) await restore(tf, network, checkpoint)
       const chance = seededRandom(hash32(`${seed}/${phase}/${epoch}`))
-      // Layers that draw, such as dropout without a seed, must draw the same after a resumption.
+      // Layers with randomness, such as unseeded dropout, must repeat it after a resumption.
       Math.random = seededRandom(hash32(`${seed}/${phase}/${epoch}/layers`))
       const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
       checkpoint = await capture(tf, network, { of, phase, epoch })
@@ -88,7 +88,7 @@ async function runEpoch(
   return sum / order.length
 }
 
-/** 0 … rows − 1 in a drawn order (Fisher and Yates). */
+/** A random permutation of 0 … rows − 1 (Fisher and Yates). */
 export function shuffled(rows: number, uniform: () => number): Uint32Array {
   const order = Uint32Array.from({ length: rows }, (_, index) => index)
   for (let last = rows - 1; last > 0; last--) {

@@ -1,4 +1,4 @@
-/** Makes an artifact of a trained network: its files, and the manifest that says how to ask it and what it must answer. */
+/** Writes the artifact of a trained network: its files, and the manifest with its inputs, outputs and golden rows. */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -17,7 +17,7 @@ import { outputsOf } from '../data/rows.ts'
 import { answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
 
 const goldenRows = 8
-/** Rows whose scores make the profile of the score; enough for its deciles. */
+/** Rows for the score profile; enough for its deciles. */
 const scoredRows = 20_000
 
 export interface Trained {
@@ -28,7 +28,7 @@ export interface Trained {
   training: Manifest['training']
 }
 
-/** Stores the files and the manifest; answers the manifest's digest. Throws `artifact_invalid` for a network that cannot serve. */
+/** Stores the files and the manifest and returns the manifest's digest. Throws `artifact_invalid` for a network that cannot serve. */
 export async function storeArtifact(tf: Tensorflow, artifacts: Artifacts, trained: Trained): Promise<string> {
   const { definition, network, fits, data, training } = trained
   const encoder = compileEncoder(definition.features, fits)
@@ -61,9 +61,9 @@ export async function storeArtifact(tf: Tensorflow, artifacts: Artifacts, traine
 }
 
 function checkShape(network: LayersModel, wanted: { inputs: number; outputs: number }): void {
-  // A model file is not compiled: a forgotten `return` is found here.
+  // Model files are not type-checked when loaded, so a missing `return` shows here.
   if (!Array.isArray((network as LayersModel | undefined)?.inputs))
-    throw new DomainError('artifact_invalid', 'train returns no network')
+    throw new DomainError('artifact_invalid', '`train` must return a network')
   const [input, output] = [network.inputs[0]?.shape ?? [], network.outputs[0]?.shape ?? []]
   const found = { inputs: Number(input[1]), outputs: Number(output[1]) }
   if (
@@ -74,7 +74,7 @@ function checkShape(network: LayersModel, wanted: { inputs: number; outputs: num
   )
     throw new DomainError(
       'artifact_invalid',
-      'the network takes one list of numbers a row and answers with one',
+      'the network must have one input and one output, each a list of numbers per row',
     )
   if (found.inputs !== wanted.inputs || found.outputs !== wanted.outputs)
     throw new DomainError(
@@ -83,7 +83,7 @@ function checkShape(network: LayersModel, wanted: { inputs: number; outputs: num
     )
 }
 
-/** A network whose answers are no probabilities would be noticed by the callers only. */
+/** Checks that outputs are valid; otherwise only requests in production would show it. */
 function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly number[][]): void {
   for (const answer of answers) {
     const fits =
@@ -95,12 +95,12 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
     if (!fits)
       throw new DomainError(
         'artifact_invalid',
-        `the network answers [${answer.join(', ')}], which is no ${output.kind === 'number' ? 'finite number' : output.kind === 'classes' ? 'softmax over the classes' : 'probability'}`,
+        `the network returns [${answer.join(', ')}], expected a ${output.kind === 'number' ? 'finite number' : output.kind === 'classes' ? 'softmax over the classes' : 'probability'}`,
       )
   }
 }
 
-/** Rows evenly spread over the training rows, and one with everything missing that may be. */
+/** Rows evenly spread over the training rows, and one with every optional value missing. */
 function chooseGolden({ features }: ModelDefinition, rows: readonly FeatureRow[]): FeatureRow[] {
   const chosen = spread(rows, goldenRows)
   const fillable = Object.entries(features).filter(([, feature]) => feature.missing === 'fill')
@@ -148,7 +148,7 @@ function profileOf(
       return feature.kind === 'number' ? numbers(name, values) : texts(name, values)
     }),
     score,
-    // The deciles of a rare class are all 0: as a number it could become ten times as frequent and stay in its bin.
+    // The deciles of a rare class are all 0; compared as a number it could grow tenfold within its bin.
     label:
       output.kind === 'number'
         ? numbers('label', data.labels)

@@ -1,6 +1,6 @@
 /**
- * A worker of one kind, with its limits. The control worker runs all workflows and the short activities; the training
- * worker runs one heavy activity at a time, so that two trainings never share a machine's memory.
+ * Creates a worker of one kind. The control worker runs all workflows and the short activities; the training worker runs one heavy
+ * activity at a time, so that two trainings never share the memory of a machine.
  */
 import { Worker, type Logger, type NativeConnection, type WorkerOptions } from '@temporalio/worker'
 import { workflowCode } from '../../scripts/build/workflows.mjs'
@@ -12,20 +12,20 @@ import { trainingActivities } from '../training-activities.ts'
 
 export type WorkflowBundle = NonNullable<WorkerOptions['workflowBundle']>
 
-/** The workflows, compiled for the sandbox by the build. */
+/** The workflow bundle made by the build. */
 export const bundleWorkflows = async (logger?: Logger): Promise<{ code: string }> => ({
   code: await workflowCode(checkout, { logger }),
 })
 
-/** What every worker has in common. */
+/** Options common to all workers. */
 function sharedOptions({ config }: Deps, connection: NativeConnection) {
   return {
     connection,
     namespace: config.temporal.namespace,
-    // A cancelled watch hears of it with its next heartbeat that is really sent.
+    // A cancelled watch learns of it with its next heartbeat, so heartbeats are not throttled.
     maxHeartbeatThrottleInterval: '1 s',
     defaultHeartbeatThrottleInterval: '1 s',
-    // Below the grace of the supervisor, so that a worker always ends by itself.
+    // Below the grace period of the supervisor, so that a worker always ends by itself.
     shutdownGraceTime: '1 s',
     shutdownForceTime: '10 s',
     ...(config.worker.versioning
@@ -41,13 +41,12 @@ function sharedOptions({ config }: Deps, connection: NativeConnection) {
 }
 
 /**
- * Workflow code that is cut off in the middle takes its whole process along, and what a worker with little of the machine
- * has to take up again after a burst of signals is more than the default of five seconds. The option is Temporal's, but
- * missing in its types.
+ * Workflow code that exceeds this limit ends the whole process, and a replay after a burst of signals on a busy machine takes longer
+ * than the default of five seconds. Temporal's types lack the option.
  */
 const unhurried: object = { isolateExecutionTimeout: '30 s' }
 
-/** `listeners` hear what workflows and activities do. */
+/** `listeners` intercept workflows and activities, for tests. */
 export async function createControlWorker(
   deps: Deps,
   connection: NativeConnection,
@@ -63,13 +62,13 @@ export async function createControlWorker(
     ...unhurried,
     activities: controlActivities(deps),
     maxCachedWorkflows: config.worker.maxWorkflows,
-    // How long the tasks of a worker that has died wait for it before another one takes them.
+    // How long tasks wait for a stopped worker before another one takes them.
     stickyQueueScheduleToStartTimeout: '3 s',
     maxConcurrentActivityTaskExecutions: config.worker.maxActivities,
   })
 }
 
-/** `models` names another directory of model files. */
+/** `models` overrides the directory of model files. */
 export async function createTrainWorker(
   deps: Deps,
   connection: NativeConnection,

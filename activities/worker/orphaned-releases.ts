@@ -1,19 +1,18 @@
 /**
- * Finds releases that stand open in Postgres while no workflow carries them, because somebody has terminated it, and ends
- * them as interrupted. Left alone, a candidate in probation would stay champion without a watcher, and every other release
- * of the model would be kept out until somebody wondered why.
+ * Ends releases that are open in Postgres without a running workflow, after a termination by hand. Otherwise a candidate in probation
+ * would stay champion without a watcher and block every other release of the model.
  */
 import { listReleases, type Release } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted } from '../release/close-release.ts'
 
-/** How often it is looked. Two looks in a row must agree, so an interrupted release is closed within twice this time. */
+/** Check interval. Two consecutive checks must agree, so an orphaned release ends within twice this time. */
 export const sweepMs = 15_000
 
-/** The newest run under a workflow id, as Temporal tells it; undefined when it knows of none. */
+/** The newest run under a workflow id; undefined when Temporal has none. */
 export type FindRun = (workflowId: string) => Promise<{ firstRunId: string; running: boolean } | undefined>
 
-/** The part of Temporal's service that knows of runs; clients and workers both have it. */
+/** The part of Temporal's service that describes runs; clients and workers both have it. */
 export interface ExecutionService {
   describeWorkflowExecution(request: { namespace: string; execution: { workflowId: string } }): Promise<{
     workflowExecutionInfo?: {
@@ -24,7 +23,7 @@ export interface ExecutionService {
   }>
 }
 
-/** gRPC's status for what does not exist. */
+/** gRPC status NOT_FOUND. */
 const notFound = 5
 /** `WORKFLOW_EXECUTION_STATUS_RUNNING` of Temporal's protocol. */
 const runningStatus = 1
@@ -48,7 +47,7 @@ export function findRunIn(service: ExecutionService, namespace: string): FindRun
 
 const mostOpen = 1_000
 
-/** Looks once each time it is called, and answers the ids of the releases it has ended. */
+/** Runs one check per call and returns the ids of the releases it has ended. */
 export function createSweep({ store, log }: Pick<Deps, 'store' | 'log'>, findRun: FindRun) {
   let suspected = new Set<string>()
   return async (): Promise<string[]> => {
@@ -65,7 +64,7 @@ export function createSweep({ store, log }: Pick<Deps, 'store' | 'log'>, findRun
   }
 }
 
-/** A run that was reset or continued as new still begins with the run that opened the release. */
+/** A reset or continued run still names the first run, which opened the release. */
 async function isCarried(findRun: FindRun, { workflowId, runId }: Release): Promise<boolean> {
   const run = await findRun(workflowId)
   return run !== undefined && run.running && run.firstRunId === runId

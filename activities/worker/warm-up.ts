@@ -1,4 +1,4 @@
-/** Gives a worker that has just begun something to do, so that nobody waits for what takes long only once (workflows/warm-up.ts). */
+/** Starts the warm-up workflow on a new worker, so that the first real task does not wait for compilation and connections. */
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../../temporal.config.ts'
 
@@ -13,7 +13,7 @@ export interface StartService {
   }): Promise<unknown>
 }
 
-/** Where several workers share a queue another one may get it: that one was as new, or it harms nobody. */
+/** Workers that share a queue may take each other's warm-up task, which does no harm. */
 export async function warmUpWorker(
   service: StartService,
   { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,

@@ -1,12 +1,12 @@
 /**
- * Which build of the workers takes new work, when workers are versioned. A release stays on the build it began with; only
- * what starts later, and what says so of itself, runs on the current one.
+ * Controls which build of the workers takes new work. A release stays on the build it began with; later workflows and auto-upgrading
+ * ones run on the current build.
  */
 import type { Config } from '../../temporal.config.ts'
 
 export const deploymentName = 'tenure'
 
-/** The part of Temporal's service that knows of deployments; clients and workers both have it. */
+/** The part of Temporal's service that manages deployments; clients and workers both have it. */
 export interface DeploymentService {
   describeWorkerDeployment(request: { namespace: string; deploymentName: string }): Promise<{
     workerDeploymentInfo?: {
@@ -24,13 +24,13 @@ export interface DeploymentService {
 }
 
 export interface Builds {
-  /** The one that takes new work; absent when none does. */
+  /** The current build; absent when none is. */
   current?: string
-  /** All that Temporal has heard of. */
+  /** All builds known to Temporal. */
   known: string[]
 }
 
-/** Undefined before the first worker of the deployment has asked for work. */
+/** Undefined before the first worker of the deployment polls. */
 export async function findBuilds(service: DeploymentService, namespace: string): Promise<Builds | undefined> {
   try {
     const { workerDeploymentInfo: info } = await service.describeWorkerDeployment({
@@ -50,13 +50,10 @@ export async function findBuilds(service: DeploymentService, namespace: string):
   }
 }
 
-/** gRPC's status for what does not exist. */
+/** gRPC status NOT_FOUND. */
 const notFound = 5
 
-/**
- * Gives new work to a build. Refused by Temporal while a task queue that the current build works on has no worker of the
- * new one, unless `force`.
- */
+/** Makes a build current. Temporal refuses it while a task queue of the current build has no worker of the new one, unless `force`. */
 export async function makeCurrent(
   service: DeploymentService,
   { namespace, buildId, force = false }: { namespace: string; buildId: string; force?: boolean },
@@ -70,7 +67,7 @@ export async function makeCurrent(
   })
 }
 
-/** Makes the build of this worker current when none is: the very first worker would wait for ever. True when it did. */
+/** Makes the build of this worker current when none is, because the first worker would otherwise get no work. True when it did. */
 export async function claimWhenNone(
   service: DeploymentService,
   { temporal, buildId }: Pick<Config, 'temporal' | 'buildId'>,
@@ -78,7 +75,7 @@ export async function claimWhenNone(
   const { namespace } = temporal
   const builds = await findBuilds(service, namespace)
   if (builds === undefined || !builds.known.includes(buildId))
-    throw new Error(`Temporal has not heard of build ${buildId} yet`)
+    throw new Error(`Temporal does not know the build ${buildId} yet`)
   if (builds.current !== undefined) return false
   await makeCurrent(service, { namespace, buildId, force: true })
   return true

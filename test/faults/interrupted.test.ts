@@ -78,7 +78,7 @@ describe('terminated', () => {
     expect(await sweep()).toEqual([])
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: place === 'probation' ? 'rolled_back' : 'failed',
-      reason: 'its workflow was ended from outside',
+      reason: 'the workflow was terminated',
     })
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
     await expect.poll(() => whole(fixtureModel, release)).toEqual([])

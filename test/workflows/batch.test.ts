@@ -132,8 +132,8 @@ describe('a batch', () => {
   })
 
   it.each([
-    ['lacks columns', 'a.csv', 'x,z\n1,2\n', /there is no column "y"; there is no column "id"/],
-    ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" is a VARCHAR, a number is wanted/],
+    ['lacks columns', 'a.csv', 'x,z\n1,2\n', /the column "y" is missing; the column "id" is missing/],
+    ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" has the type VARCHAR, expected a number/],
     ['is not there', 'c.csv', undefined, /c\.csv cannot be read/],
     ['is none', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
   ])('whose input %s fails with what is wrong', async (_name, path, text, said) => {

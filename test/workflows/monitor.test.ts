@@ -54,7 +54,8 @@ const start = () => startMonitor(core.client, model, core.config.taskQueues.cont
 const handle = () => core.client.workflow.getHandle(monitorWorkflowId(model))
 const windows = () => listMonitorWindows(core.store, { model, limit: 500 })
 const openAlerts = () => listAlerts(core.store, { model, open: true })
-const seen = (count: number) => until(async () => (await windows()).length >= count, `${count} windows`)
+const seen = (count: number) =>
+  until(async () => (await windows()).length >= count, `${count} windows`, 40_000)
 const answer = (bad: { errors?: number }) =>
   writeTicks(core.store, {
     replica: 'r1',
@@ -155,7 +156,7 @@ describe('a monitor', () => {
     expect(await openAlerts()).toMatchObject([
       {
         kind: 'monitor_error',
-        message: expect.stringMatching(/^it could not be watched in full: quality: /) as unknown,
+        message: expect.stringMatching(/^Monitoring incomplete: quality: /) as unknown,
       },
     ])
     await handle().terminate('the end')

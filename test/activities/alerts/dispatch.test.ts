@@ -172,7 +172,7 @@ describe('people are told of an alert', () => {
     expect((await messages()).map(({ problem }) => problem)).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/^fetch failed: .*ECONNREFUSED|bad port/) as unknown,
-        'it answered 503: said',
+        'the channel responded 503: said',
       ]),
     )
     status = 200

@@ -259,7 +259,7 @@ describe('a system that is away', () => {
     )
     expect(await stateOf()).toMatchObject({
       given_up_at: null,
-      problem: expect.stringMatching(/answered 401/),
+      problem: expect.stringMatching(/responded 401/),
     })
     server.failWith(400)
     await telling(depsOf({ TENURE_MLFLOW_URL: server.url }), () =>

@@ -179,7 +179,7 @@ describe('the drift of a version', () => {
     const iso = (ms: number) => new Date(ms).toISOString()
     expect(await unknown()).toEqual([`${model} has no champion`])
     await deps.store.query(sql`insert into champions (model, version) values (${model}, ${version})`)
-    expect(await unknown()).toEqual([`${version} was not asked`])
+    expect(await unknown()).toEqual([`${version} served no requests`])
     await deps.store.query(sql`update versions set manifest = '{}' where version = ${version}`)
     expect(await unknown()).toEqual([`${version} has no reference profile`])
     expect(

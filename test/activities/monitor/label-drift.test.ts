@@ -97,10 +97,10 @@ describe('the drift of outcomes', () => {
 
   it('is not said while outcomes, a champion or a profile are missing', async () => {
     const why = async (more?: object) => (await judged(more)).reasons
-    expect(await why()).toEqual([`too little is known of how late outcomes of ${model} are`])
+    expect(await why()).toEqual([`too few outcomes of ${model} to estimate their delay`])
     await live({ from: 3, to: 2 })
     await live({ from: 2, to: 0, late: () => undefined })
-    expect(await why()).toEqual([`too few outcomes of ${version} have come`])
+    expect(await why()).toEqual([`too few outcomes of ${version}`])
     await describeLabel(undefined)
     expect(await why()).toEqual([`${version} has no reference profile of its label`])
     expect(await why({ version: undefined })).toEqual([`${model} has no champion`])

@@ -145,7 +145,7 @@ describe('serving and training', () => {
       {
         kind: 'serving_skew',
         severity: 'critical',
-        message: `${versions['flight']}: 1 of 60 rows are served otherwise than training has it: score in 1, as in ${example}`,
+        message: `${versions['flight']}: 1 of 60 rows differ from training: score in 1, as in ${example}`,
       },
     ])
     await change(request!.outputs)

@@ -865,7 +865,7 @@ describe('break-glass', () => {
     expect(alert).toMatchObject({
       kind: 'break_glass',
       severity: 'critical',
-      message: `root has broken the glass for ${opened.version}: outage`,
+      message: `Break-glass promotion of ${opened.version} by root: outage`,
     })
     const late = { ...after, breakGlass: { ...after.breakGlass!, untilMs: Date.now() - 1 } }
     expect(await promote(deps)(late)).toEqual({

@@ -23,7 +23,7 @@ describe('a candidate is refused', () => {
   it.each([
     ['that is slow', { ...good, p99Us: qualificationLimits.p99Us + 1 }, /µs at the 99th percentile/],
     ['that needs much memory', { ...good, rssBytes: qualificationLimits.rssBytes + 1 }, /MiB/],
-    ['that is one of another model', { ...good, model: 'other' }, /is one of other, not of m/],
+    ['that is one of another model', { ...good, model: 'other' }, /belongs to other, not to m/],
     [
       'that cannot be loaded',
       { ok: false, code: 'artifact_invalid', message: 'no weights' } as const,

@@ -56,7 +56,7 @@ describe('a request that the machine makes', () => {
   it('is held back while the last training is too young, and says until when', async () => {
     await past(20, 'released')
     const { throttled, row } = await ask('drift')
-    expect(throttled).toMatch(/less than 24 h ago; again from 20\d\d-/)
+    expect(throttled).toMatch(/less than 24 h ago; possible again from 20\d\d-/)
     expect(row).toMatchObject({
       outcome: 'throttled',
       message: throttled,

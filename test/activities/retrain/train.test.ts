@@ -259,7 +259,7 @@ describe('a training', () => {
       'training_failed',
       'no rain',
     ],
-    ['forgets to return', `train: (() => {}) as never,`, 'artifact_invalid', 'returns no network'],
+    ['forgets to return', `train: (() => {}) as never,`, 'artifact_invalid', 'must return a network'],
     [
       'answers with another width',
       `train: ({ tf, inputs }) => tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 2 })] }),`,
@@ -270,7 +270,7 @@ describe('a training', () => {
       'answers with no probability',
       `train: ({ tf, inputs }) => tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, kernelInitializer: 'zeros', biasInitializer: tf.initializers.constant({ value: 3 }) })] }),`,
       'artifact_invalid',
-      'no probability',
+      'expected a probability',
     ],
     [
       'has weights that are not numbers',
@@ -313,7 +313,7 @@ describe('a child process', () => {
     })
     await expect(child).rejects.toMatchObject({
       code: 'training_interrupted',
-      message: expect.stringContaining('said nothing') as unknown,
+      message: expect.stringContaining('no message for') as unknown,
     })
     expect(() => process.kill(started[0] ?? 0, 0)).toThrow('ESRCH')
   })

@@ -193,7 +193,7 @@ describe('a workflow ended from outside', () => {
     await after.reaches('awaiting_approval')
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'failed',
-      reason: 'its workflow was ended from outside',
+      reason: 'the workflow was terminated',
     })
     expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
     await after.say('reject', 'anna')

@@ -45,7 +45,7 @@ it('holds the stage, by name, and lets it go on once it follows again', async ()
   const [last] = await listDecisions(fixture.store, release.id, 1)
   expect(last?.verdict).toMatchObject({ kind: 'no_data', reasons: [{ code: 'replica_lagging' }, {}] })
   expect(last?.verdict.reasons[0]?.message).toBe(
-    'not every replica follows: replica r2 on test: there is no such artifact',
+    'not every replica has acknowledged: replica r2 on test: there is no such artifact',
   )
   await acknowledge(fixture.store, place)
   expect(await release.result()).toMatchObject({ outcome: 'promoted' })

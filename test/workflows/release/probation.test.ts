@@ -136,7 +136,7 @@ describe('a champion with another schema than the one before', () => {
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'rolled_back',
-      reason: `its workflow was ended from outside; ${misfit}`,
+      reason: `the workflow was terminated; ${misfit}`,
     })
     await after.say('abort', 'anna')
     await after.result()

@@ -247,7 +247,7 @@ describe('the version of a drill', () => {
     const { state } = (await findRelease(core.store, release!.id))!
     expect(await promote(core.deps)({ ...state, stage: 'promoting' })).toEqual({
       kind: 'refused',
-      reason: `${state.version} was made for a drill and is never promoted`,
+      reason: `${state.version} was built for a drill and cannot be promoted`,
     })
     await say('root', `/v1/releases/${release!.id}/abort`)
     await core.client.workflow.getHandle(drillWorkflowId(model)).result()
