@@ -76,7 +76,9 @@ it(
     const config = readConfig(fixture.environment)
     const { workflowService } = fixture.client
     const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
-    await expect(claimWhenNone(workflowService, { ...config, buildId: 'a' })).rejects.toThrow(/does not know the build/)
+    await expect(claimWhenNone(workflowService, { ...config, buildId: 'a' })).rejects.toThrow(
+      /does not know the build/,
+    )
     await fixture.worker(await fixture.code(), versioned('a'))
     await expect
       .poll(() => claimWhenNone(workflowService, { ...config, buildId: 'a' }).catch(() => 'not yet'))

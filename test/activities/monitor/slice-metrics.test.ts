@@ -64,7 +64,7 @@ beforeEach(async () => {
     sql`update evaluations set report = ${JSON.stringify(report)} where id = ${`e-${version}`}`,
   )
   await store.query(sql`
-    update models set definition = definition || ${JSON.stringify({ judge })}::jsonb where name = ${model}`)
+    update models set definition = definition || ${JSON.stringify({ evaluation: judge })}::jsonb where name = ${model}`)
 })
 
 /** Four days of requests with one row each, answered with 0.9 or 0.1; `right` is how often the answer comes true. */

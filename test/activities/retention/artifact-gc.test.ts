@@ -250,7 +250,7 @@ describe('without any room', () => {
     expect(await findOrphans(root())).toEqual([])
     expect(report.givenUp).toBe((24 - kept.size) * 2 + stock.candidates.length)
     expect(lines.map(({ message }) => message)).toContainEqual(
-      expect.stringContaining('larger than the budget'),
+      expect.stringContaining('exceed their budget'),
     )
     expect(await collect()).toEqual({ givenUp: 0, removed: 0, freedBytes: 0 })
   })
