@@ -1,4 +1,4 @@
-/** The card of a version as a page to read, in Markdown: it is kept beside models, sent by mail and read where no program is. */
+/** Renders the card of a version as Markdown. */
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {
@@ -10,20 +10,20 @@ export function cardMarkdown(card: ModelCard): string {
       ['Model', text(card.model)],
       ['Status', text(card.status)],
       ['Registered', `${card.created.at} by ${text(card.created.by)}`],
-      ['Asked for by', card.created.requestedBy === null ? null : text(card.created.requestedBy)],
-      ['Why', card.created.reason === null ? null : text(card.created.reason)],
+      ['Requested by', card.created.requestedBy === null ? null : text(card.created.requestedBy)],
+      ['Reason', card.created.reason === null ? null : text(card.created.reason)],
       ['Proven', card.knownGoodAt],
       ['Taken back', card.rolledBackAt],
     ]),
     [
-      '## What should be known before relying on it',
+      '## Limitations',
       '',
       ...(card.limits.length === 0
-        ? ['- Nothing beyond what stands below.']
+        ? ['- No known limitations']
         : card.limits.map((limit) => `- ${text(limit)}`)),
     ].join('\n'),
     table(
-      'What it is asked',
+      'Inputs',
       ['feature', 'kind', 'unit', 'range or values', 'missing'],
       card.asks.map((each) => [
         text(each.name) + (each.about === null ? '' : ` (${text(each.about)})`),
@@ -33,12 +33,12 @@ export function cardMarkdown(card: ModelCard): string {
         each.missing,
       ]),
     ),
-    `It answers ${text(card.answers)}.`,
+    `Output: ${text(card.answers)}.`,
     ...(evaluation === null ? [] : evaluationParts(evaluation)),
-    '## What it was made from',
+    '## Provenance',
     list([
       ['Snapshot', code(data.snapshot)],
-      ['Rows as known at', data.asOf],
+      ['Data as of', data.asOf],
       ['Training rows', whole(data.trainRows)],
       ['Test rows', whole(data.testRows)],
       ['Code', code(training.code)],
@@ -63,8 +63,8 @@ export function cardMarkdown(card: ModelCard): string {
 function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[] {
   const against = evaluation.against === null ? 'its floors and the baseline' : text(evaluation.against)
   return [
-    '## How good it was',
-    `Judged **${text(evaluation.verdict.replace('_', ' '))}** against ${against}${evaluation.rows === null ? '' : ` on ${whole(evaluation.rows)} test rows`}.`,
+    '## Performance',
+    `Evaluated **${text(evaluation.verdict.replace('_', ' '))}** against ${against}${evaluation.rows === null ? '' : ` on ${whole(evaluation.rows)} test rows`}.`,
     bullets([...evaluation.reasons, ...evaluation.warnings]),
     table(
       'Metrics',
@@ -79,7 +79,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
       ]),
     ),
     table(
-      'Slices, those that lost most first',
+      'Slices (worst first)',
       ['slice', 'rows', 'champion', 'this version', 'gain', 'verdict'],
       evaluation.slices.map((row) => [
         text(row.name),
@@ -131,6 +131,6 @@ function signed(value: number | null): string {
   return value > 0 ? `+${number(value)}` : value < 0 ? `−${number(-value)}` : '0'
 }
 
-/** Names come from data: nothing in them may open a table cell, a tag or a link. */
+/** Escapes names from data, so that they cannot open a table cell, a tag or a link. */
 const text = (value: string): string =>
   value.replace(/\s+/g, ' ').replace(/[\\`*_{}[\]<>|#]/g, (sign) => `\\${sign}`)

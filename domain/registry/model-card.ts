@@ -1,6 +1,6 @@
 /**
- * The card of a version: what it is for, what it was made from, how good it was and where it is weak, on one page. It is made
- * from what was stored with the version and from nothing else, so that the page, the file and the answer to a program agree.
+ * Builds the card of a version: purpose, provenance, performance and limitations. It uses stored data alone, so that the page, the
+ * Markdown and the JSON agree.
  */
 import type { Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
@@ -119,7 +119,7 @@ const asksOf = (features: Features): ModelCard['asks'] =>
     kind: feature.kind,
     unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
     range: rangeOf(feature),
-    missing: feature.missing === 'fill' ? 'is filled in' : 'is refused',
+    missing: feature.missing === 'fill' ? 'imputed' : 'rejected',
     about: feature.about ?? null,
   }))
 
@@ -133,7 +133,7 @@ function rangeOf(feature: Features[string]): string | null {
 function answersOf(output: Output): string {
   switch (output.kind) {
     case 'probability':
-      return `the probability of ${output.positive}; from ${output.threshold} on it counts as such`
+      return `the probability of ${output.positive}; positive from ${output.threshold}`
     case 'classes':
       return `a probability for each of ${output.classes.join(', ')}`
     case 'number':
@@ -192,21 +192,20 @@ function evaluationOf({
 
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSource): string[] {
   const limits: string[] = []
-  if (rolledBackAt !== undefined)
-    limits.push(`It was taken back at ${rolledBackAt} and is never routed again.`)
-  if (about === undefined) limits.push('Its model file says nothing of what it is for.')
-  if (evaluation === undefined) limits.push('Nothing is known of how it was judged.')
+  if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
+  if (about === undefined) limits.push('The model file has no description.')
+  if (evaluation === undefined) limits.push('No evaluation is stored.')
   const thin = (evaluation?.report.slices ?? []).filter(
     ({ verdict }) => verdict === 'insufficient' || verdict === 'missing',
   )
   if (thin.length > 0)
-    limits.push(`Too few test rows to judge it on: ${thin.map(({ name }) => name).join(', ')}.`)
+    limits.push(`Too few test rows to evaluate: ${thin.map(({ name }) => name).join(', ')}.`)
   if ((evaluation?.report.fairness ?? []).length === 0)
     limits.push('Fairness between groups was not measured.')
   if (evaluation !== undefined && evaluation.report.calibration == null)
-    limits.push('Its calibration was not measured.')
+    limits.push('Calibration was not measured.')
   if (manifest.profile === undefined)
-    limits.push('No profile of its training rows is kept: drift cannot be judged.')
-  if (lineage.asOf !== undefined) limits.push(`It knows nothing of what became known after ${lineage.asOf}.`)
+    limits.push('No profile of the training data is stored, so drift cannot be measured.')
+  if (lineage.asOf !== undefined) limits.push(`Trained on data up to ${lineage.asOf}.`)
   return limits
 }

@@ -97,10 +97,7 @@ function notesOf(one: ComparedVersion, other: ComparedVersion): string[] {
   if (one.model !== other.model)
     notes.push(`they answer different questions: ${one.model} and ${other.model}`)
   const [data, otherData] = [one.lineage.snapshot, other.lineage.snapshot]
-  if (data !== otherData)
-    notes.push(
-      'their metrics were measured on different rows: a difference between them may be one of the rows',
-    )
+  if (data !== otherData) notes.push('different test sets: differences may not be meaningful')
   return notes
 }
 

@@ -93,8 +93,8 @@ const pages: [string, string][] = [
   [at('?at=2099-01-01'), 'promotion by anna'],
   [at('?at=2001-01-01'), 'had no champion then'],
   [at('/features'), 'hour: live vs training data'],
-  [at(`/versions/${champion}`), 'What should be known before relying on it'],
-  [at(`/versions/${champion}/card`), 'What it is asked'],
+  [at(`/versions/${champion}`), 'Limitations'],
+  [at(`/versions/${champion}/card`), 'Inputs'],
   ['/versions', `${model}_v1.44.0`],
   [`/versions?metric=auc>=0.64&order=auc&model=${model}`, `${model}_v1.44.0`],
   [`/compare?one=${model}@v1.1.0&other=${champion}`, 'Differences'],
@@ -362,8 +362,8 @@ describe('the card of a version', () => {
     const { json } = await card(champion)
     expect(json).toMatchObject({ format: 'tenure-card@1', version: champion, status: 'champion' })
     const asked = new Map((json['asks'] as { name: string }[]).map((each) => [each.name, each]))
-    expect(asked.get('hour')).toMatchObject({ range: '0 to 23', missing: 'is refused' })
-    expect(asked.get('distance')).toMatchObject({ unit: 'km', missing: 'is filled in' })
+    expect(asked.get('hour')).toMatchObject({ range: '0 to 23', missing: 'rejected' })
+    expect(asked.get('distance')).toMatchObject({ unit: 'km', missing: 'imputed' })
     const markdown = await card(champion, '?format=markdown')
     expect(markdown.headers.get('content-type')).toContain('text/markdown')
     expect(markdown.text).toContain(`# ${model}\\_v1.40.0`)

@@ -17,8 +17,8 @@ const bare: CardSource = {
 describe('a card', () => {
   it('of a version of which little is known says what is not known', () => {
     const card = modelCard(bare)
-    expect(card.limits).toContain('Nothing is known of how it was judged.')
-    expect(card.limits).toContain('Its model file says nothing of what it is for.')
+    expect(card.limits).toContain('No evaluation is stored.')
+    expect(card.limits).toContain('The model file has no description.')
     expect(cardMarkdown(card)).toContain('# iris\\_v1.0.0')
     expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
   })
@@ -45,13 +45,13 @@ describe('a card', () => {
       },
     })
     expect(card.evaluation?.slices.map(({ name }) => name)).toEqual(['b', 'c', 'a'])
-    expect(card.limits.join(' ')).toContain('Too few test rows to judge it on: c.')
+    expect(card.limits.join(' ')).toContain('Too few test rows to evaluate: c.')
   })
 
   it.each([
     [
       { kind: 'probability', positive: 'late', threshold: 0.4 } as const,
-      'the probability of late; from 0.4 on',
+      'the probability of late; positive from 0.4',
     ],
     [{ kind: 'classes', classes: ['a', 'b'] } as const, 'a probability for each of a, b'],
     [{ kind: 'number', unit: 'min' } as const, 'a number in min'],
@@ -60,9 +60,9 @@ describe('a card', () => {
     expect(modelCard({ ...bare, manifest: { output } }).answers).toContain(words),
   )
 
-  it('of a version that was taken back says so first', () =>
+  it('names a rollback as the first limitation', () =>
     expect(modelCard({ ...bare, rolledBackAt: '2026-04-01T00:00:00.000Z' }).limits[0]).toContain(
-      'taken back',
+      'Rolled back at',
     ))
 
   it('lets no name open a cell, a tag or a link', () => {

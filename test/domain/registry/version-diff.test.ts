@@ -81,7 +81,7 @@ it('a reader is told what makes a difference doubtful', () => {
   const elsewhere = { ...other, model: 'rose', lineage: { ...other.lineage, snapshot: 'sha256:bb' } }
   expect(compareVersions(one, elsewhere).notes).toEqual([
     'they answer different questions: iris and rose',
-    expect.stringContaining('different rows'),
+    expect.stringContaining('different test sets'),
   ])
   expect(compareVersions(one, one)).toMatchObject({
     differences: [],

@@ -217,7 +217,7 @@ describe('two versions', () => {
   ])('are compared as %s and %s', async (one, other) => {
     const { status, json } = await get(`/v1/versions/compare?${new URLSearchParams({ one, other })}`)
     expect(status).toBe(200)
-    expect(json).toMatchObject({ one: 'small_v1.1.0', other: 'small_v1.2.0', notes: [/different rows/] })
+    expect(json).toMatchObject({ one: 'small_v1.1.0', other: 'small_v1.2.0', notes: [/different test sets/] })
     const differences = json['differences'] as { section: string; field: string }[]
     expect(differences[0]).toMatchObject({
       section: 'metrics',
