@@ -1,12 +1,9 @@
-/**
- * Every series of ours at `/metrics`: what it counts and by what it is told apart. A metric that is not in here cannot be
- * written, and docs/reference/metrics.md is made from it, so that nobody has to guess what a graph shows.
- */
+/** Lists every metric of `/metrics` with its help and labels. Only these can be written, and docs/reference/metrics.md is generated from them. */
 
 export interface MetricFacts {
   type: 'counter' | 'gauge' | 'histogram'
   help: string
-  /** Never a caller, a key, a path or a text that was sent: each value is a series for as long as the process runs. */
+  /** Never a caller, key, path or request text, because each value is a series for the life of the process. */
   labels: readonly string[]
 }
 
@@ -15,123 +12,131 @@ const arm = ['model', 'version', 'arm'] as const
 export const metricTable = {
   tenure_predictions_total: {
     type: 'counter',
-    help: 'Requests by what became of them: answered, error (the model failed), invalid (its answer was none)',
+    help: 'Prediction requests by result: answered, error (the model failed), invalid (the output failed validation)',
     labels: [...arm, 'result'],
   },
   tenure_prediction_seconds: {
     type: 'histogram',
-    help: 'From the last byte of a request to its answer, computed',
+    help: 'Seconds from the last byte of a request to its computed response',
     labels: arm,
   },
   tenure_refusals_total: {
     type: 'counter',
-    help: 'Predictions that were refused, by problem code; overloaded and deadline_exceeded tell of too much load',
+    help: 'Refused predictions by problem code; overloaded and deadline_exceeded indicate too much load',
     labels: ['code'],
   },
   tenure_page_reports_total: {
     type: 'counter',
-    help: 'What browsers report of pages that were kept from what their policy forbids; anything but 0 is somebody trying',
+    help: 'Content security policy violations reported by browsers; more than 0 indicates an injection attempt',
     labels: [],
   },
   tenure_waiting_requests: {
     type: 'gauge',
-    help: 'Requests that wait for a commit or for a network that is not compiled',
+    help: 'Requests waiting for a commit or for a model that is not compiled',
     labels: [],
   },
   tenure_abandoned_total: {
     type: 'counter',
-    help: 'Requests whose callers had gone before the answer was there',
+    help: 'Requests whose caller disconnected before the response',
     labels: [],
   },
   tenure_prediction_log_total: {
     type: 'counter',
-    help: 'Rows of the prediction log, one a request: served = stored + dropped + those not in Postgres yet. Of processes that have died: recovered from their spools, lost with their memory',
+    help: 'Rows of the prediction log, one per request: served = stored + dropped + rows not in Postgres yet. Of crashed processes: recovered from their spools, lost with their memory',
     labels: ['state'],
   },
   tenure_prediction_log_rows: {
     type: 'gauge',
-    help: 'Rows that are not in Postgres yet: spooled on the disk, waiting in memory',
+    help: 'Rows of the prediction log not in Postgres yet: spooled on disk, waiting in memory',
     labels: ['state'],
   },
   tenure_prediction_log_spool_bytes: {
     type: 'gauge',
-    help: 'What the spool of the prediction log takes on the disk',
+    help: 'Size of the prediction log spool on disk, in bytes',
     labels: [],
   },
   tenure_durable_log_total: {
     type: 'counter',
-    help: 'Rows in durable mode: committed in time, repeated (in the log before), refused; and the transactions they took',
+    help: 'Rows in durable mode: stored in time, repeated (logged before), refused; commits counts the transactions',
     labels: ['state'],
   },
   tenure_prediction_cache_total: {
     type: 'counter',
-    help: 'Rows looked up in the prediction cache, which is for models that are not compiled',
+    help: 'Rows looked up in the prediction cache of models that are not compiled',
     labels: ['result'],
   },
   tenure_prediction_cache_entries: { type: 'gauge', help: 'Rows in the prediction cache', labels: [] },
-  tenure_prediction_cache_bytes: { type: 'gauge', help: 'What the prediction cache holds', labels: [] },
+  tenure_prediction_cache_bytes: {
+    type: 'gauge',
+    help: 'Size of the prediction cache, in bytes',
+    labels: [],
+  },
   tenure_feature_lookups_total: {
     type: 'counter',
-    help: 'Looked-up features of answered requests: found; else a stand-in was used because the value was absent, too old or late, or the row named no entity',
+    help: 'Feature lookups of answered requests: found, or replaced by a default because the value was absent, too old or late, or the row named no entity',
     labels: ['view', 'result'],
   },
-  tenure_feature_cache_entries: { type: 'gauge', help: 'Entities whose features are in memory', labels: [] },
-  tenure_feature_cache_bytes: { type: 'gauge', help: 'What they take, about', labels: [] },
+  tenure_feature_cache_entries: { type: 'gauge', help: 'Entities in the feature cache', labels: [] },
+  tenure_feature_cache_bytes: {
+    type: 'gauge',
+    help: 'Approximate size of the feature cache, in bytes',
+    labels: [],
+  },
   tenure_shadow_total: {
     type: 'counter',
-    help: 'Copies of requests for a candidate in the shadow: answered, dropped; and pairs of answers that were dropped',
+    help: 'Requests copied to a shadow candidate: answered, dropped; and dropped pairs of responses',
     labels: ['result'],
   },
   tenure_breaker_open: {
     type: 'gauge',
-    help: 'Whether this replica has dropped the candidate of the model by itself, because it kept failing',
+    help: '1 when the circuit breaker of this replica has removed the candidate of the model',
     labels: ['model'],
   },
   tenure_ticks_dropped_total: {
     type: 'counter',
-    help: 'Ticks of counters that could not be stored for too long',
+    help: 'Counter intervals dropped because they could not be stored in time',
     labels: [],
   },
   tenure_routing_generation: {
     type: 'gauge',
-    help: 'The routing generation that is followed',
+    help: 'Routing generation that this replica follows',
     labels: ['model'],
   },
   tenure_routing_refused: {
     type: 'gauge',
-    help: 'Whether the newest route of the model cannot be followed here',
+    help: '1 when this replica cannot follow the latest route of the model',
     labels: ['model'],
   },
   tenure_model_pinned: {
     type: 'gauge',
-    help: "Whether the model's switch is thrown, so that its route is not followed",
+    help: '1 when the kill switch of the model is set, so that its route is not followed',
     labels: ['model'],
   },
   tenure_model_fallback_level: {
     type: 'gauge',
-    help: 'Who answers for the model here: 0 its champion or route, 1 a previous version, 2 a rule, 3 nobody',
+    help: 'Fallback level of the model on this replica: 0 champion or route, 1 previous version, 2 rule, 3 none (requests are refused)',
     labels: ['model'],
   },
   tenure_postgres_trouble: {
     type: 'gauge',
-    help: 'Whether Postgres has refused this replica something in the last five seconds: full (no room on its disk), away (it did not answer)',
+    help: '1 when Postgres failed in the last five seconds: full (no disk space), away (no response)',
     labels: ['kind'],
   },
   tenure_routing_age_seconds: {
     type: 'gauge',
-    help: 'How long ago this replica last knew that its routes are the newest; no value before the first time',
+    help: 'Seconds since this replica last confirmed its routes; no value before the first confirmation',
     labels: [],
   },
   tenure_lease_seconds: {
     type: 'gauge',
-    help: 'How long this replica may believe that it is up to date; below 0 it answers with proven versions alone',
+    help: 'Seconds until the routing lease of this replica expires; below 0 it serves known good versions only',
     labels: [],
   },
 } as const satisfies Record<string, MetricFacts>
 
 export type MetricName = keyof typeof metricTable
 
-/** The table as a page. */
+/** Generates docs/reference/metrics.md. */
 export function metricsPage(): string {
   const rows = Object.entries<MetricFacts>(metricTable).map(
     ([name, { type, labels, help }]) =>
@@ -140,14 +145,14 @@ export function metricsPage(): string {
   return [
     '# Metrics',
     '',
-    'What `/metrics` of an API process tells, in the text format of Prometheus, to a key that may look. A dashboard and alerts',
-    'over it lie in [deploy/](../../deploy/README.md). Beside these stand the usual ones of a Node process: `process_resident_memory_bytes`,',
-    '`process_cpu_seconds_total`, `nodejs_eventloop_lag_p99_seconds`, `nodejs_gc_duration_seconds` and their like.',
+    'Metrics of `/metrics` of an API process, in the Prometheus text format; any key but a predictor can read them. A dashboard and alerts',
+    'are in [deploy/](../../deploy/README.md). The default metrics of a Node process are included: `process_resident_memory_bytes`,',
+    '`process_cpu_seconds_total`, `nodejs_eventloop_lag_p99_seconds`, `nodejs_gc_duration_seconds` and others.',
     '',
-    'Labels name models, versions, arms and codes, never callers. Of more than 100 versions and arms in the life of a',
-    'process those that answered first are told together, as the model `other`.',
+    'Labels name models, versions, arms and codes, never callers. A process reports its latest 100 versions and arms one by one,',
+    'and older ones together as the model `other`.',
     '',
-    '| metric | type | labels | what it tells |',
+    '| metric | type | labels | meaning |',
     '| --- | --- | --- | --- |',
     ...rows,
     '',

@@ -1,7 +1,4 @@
-/**
- * What the process counts, for Prometheus. The hot path counts in plain arrays; they are turned into metrics only when
- * somebody asks.
- */
+/** Exposes the counters of the process to Prometheus. The hot path counts in plain arrays; a scrape converts them. */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { levelRank } from '../../domain/serving/fallback-level.ts'
 import { metricTable, type MetricFacts, type MetricName } from './metric-catalogue.ts'
@@ -9,12 +6,12 @@ import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import type { ArmTotals } from '../serving/counters/arm-counters.ts'
 
-/** Buckets of the histogram that is shown, in seconds. */
+/** Histogram buckets, in seconds. */
 const bounds = [
   1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1,
 ]
-/** Versions and arms that are told apart. */
-const mostArms = 100
+/** Versions and arms reported one by one. */
+const maxArms = 100
 
 type Labels = Record<string, string>
 type Add = (labels: Labels, value: number) => void
@@ -40,7 +37,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
         fill((labels, value) => this.inc(labels, value))
       },
     })
-  const tell = (name: MetricName, fill: (add: Add) => void): void => {
+  const expose = (name: MetricName, fill: (add: Add) => void): void => {
     const facts: MetricFacts = metricTable[name]
     series(facts.type === 'gauge' ? Gauge : Counter, name, facts, fill)
   }
@@ -51,80 +48,80 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     for (const { route } of routing.live()) add({ model: route.model }, value(route.model))
   }
 
-  tell('tenure_predictions_total', (add) => {
+  expose('tenure_predictions_total', (add) => {
     for (const { model, version, arm, answered, errors, invalid } of armsOf(counters.totals()))
       for (const [result, count] of Object.entries({ answered, error: errors, invalid }))
         add({ model, version, arm, result }, count)
   })
-  tellLatency(registry, (add) => armsOf(counters.totals()).forEach(add))
-  tell('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
-  tell('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
-  tell('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
-  tell('tenure_prediction_log_total', (add) => {
+  exposeLatency(registry, (add) => armsOf(counters.totals()).forEach(add))
+  expose('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
+  expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
+  expose('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
+  expose('tenure_prediction_log_total', (add) => {
     const { served, stored, dropped, recovered, lost: lost } = log.counts()
     each(add, 'state', { served, stored, dropped, recovered, lost })
   })
-  tell('tenure_prediction_log_rows', (add) => {
+  expose('tenure_prediction_log_rows', (add) => {
     const { spooled, waiting } = log.counts()
     each(add, 'state', { spooled, waiting })
   })
-  tell('tenure_prediction_log_spool_bytes', (add) => add({}, log.counts().spoolBytes))
-  tell('tenure_durable_log_total', (add) => {
+  expose('tenure_prediction_log_spool_bytes', (add) => add({}, log.counts().spoolBytes))
+  expose('tenure_durable_log_total', (add) => {
     const { stored, repeated, refused, commits } = durable?.counts() ?? nothingDurable
     each(add, 'state', { stored, repeated, refused, commits })
   })
   const cached = () => memo?.counts() ?? { hits: 0, misses: 0, entries: 0, bytes: 0 }
-  tell('tenure_prediction_cache_total', (add) => {
+  expose('tenure_prediction_cache_total', (add) => {
     const { hits, misses } = cached()
     each(add, 'result', { hit: hits, miss: misses })
   })
-  tell('tenure_prediction_cache_entries', (add) => add({}, cached().entries))
-  tell('tenure_prediction_cache_bytes', (add) => add({}, cached().bytes))
-  tell('tenure_feature_lookups_total', (add) => {
+  expose('tenure_prediction_cache_entries', (add) => add({}, cached().entries))
+  expose('tenure_prediction_cache_bytes', (add) => add({}, cached().bytes))
+  expose('tenure_feature_lookups_total', (add) => {
     for (const [view, results] of serving.lookups.counts())
       for (const [result, count] of Object.entries(results)) add({ view, result }, count)
   })
-  tell('tenure_feature_cache_entries', (add) => add({}, serving.features.counts().entries))
-  tell('tenure_feature_cache_bytes', (add) => add({}, serving.features.counts().bytes))
-  tell('tenure_shadow_total', (add) => {
+  expose('tenure_feature_cache_entries', (add) => add({}, serving.features.counts().entries))
+  expose('tenure_feature_cache_bytes', (add) => add({}, serving.features.counts().bytes))
+  expose('tenure_shadow_total', (add) => {
     const { answered, dropped, droppedPairs } = shadow.counts()
     each(add, 'result', { answered, dropped, pair_dropped: droppedPairs })
   })
-  tell('tenure_breaker_open', (add) => {
+  expose('tenure_breaker_open', (add) => {
     for (const { route, guard } of routing.live())
       add({ model: route.model }, guard?.isOpen() === true ? 1 : 0)
   })
-  tell('tenure_ticks_dropped_total', (add) => add({}, counters.dropped()))
-  tell('tenure_routing_generation', (add) => {
+  expose('tenure_ticks_dropped_total', (add) => add({}, counters.dropped()))
+  expose('tenure_routing_generation', (add) => {
     for (const { route } of routing.live()) add({ model: route.model }, route.generation)
   })
-  tell('tenure_routing_refused', (add) => live(add, (model) => (routing.problems().has(model) ? 1 : 0)))
-  tell('tenure_model_pinned', (add) => {
+  expose('tenure_routing_refused', (add) => live(add, (model) => (routing.problems().has(model) ? 1 : 0)))
+  expose('tenure_model_pinned', (add) => {
     const pinned = new Set(switches.pinned().map(({ model }) => model))
     live(add, (model) => (pinned.has(model) ? 1 : 0))
   })
-  tell('tenure_model_fallback_level', (add) => {
+  expose('tenure_model_fallback_level', (add) => {
     for (const { model, level } of routing.fallbackLevels()) add({ model }, levelRank(level))
   })
   // The lease is counted from the moment at which it was last renewed.
-  tell('tenure_postgres_trouble', (add) => {
+  expose('tenure_postgres_trouble', (add) => {
     const now = serving.outage()?.kind
     for (const kind of ['full', 'away'] as const) add({ kind }, now === kind ? 1 : 0)
   })
-  tell('tenure_routing_age_seconds', (add) => {
+  expose('tenure_routing_age_seconds', (add) => {
     if (serving.lease.until > 0)
       add({}, Math.max(0, serving.now() - serving.lease.until + serving.leaseMs) / 1_000)
   })
-  tell('tenure_lease_seconds', (add) => add({}, (serving.lease.until - serving.now()) / 1_000))
+  expose('tenure_lease_seconds', (add) => add({}, (serving.lease.until - serving.now()) / 1_000))
   return registry
 }
 
 const nothingDurable = { stored: 0, repeated: 0, refused: 0, commits: 0 }
 
-/** The newest as they are, and those before them as one. */
+/** The latest arms one by one, and the older ones as one. */
 function armsOf(totals: Iterable<ArmTotals>): ArmTotals[] {
   const all = [...totals]
-  const [older, newer] = [all.slice(0, -mostArms), all.slice(-mostArms)]
+  const [older, newer] = [all.slice(0, -maxArms), all.slice(-maxArms)]
   if (older.length === 0) return newer
   const other: ArmTotals = {
     model: 'other',
@@ -143,8 +140,8 @@ function armsOf(totals: Iterable<ArmTotals>): ArmTotals[] {
   return [other, ...newer]
 }
 
-/** A histogram whose buckets are filled from counts that are there already, for which prom-client has no way of its own. */
-function tellLatency(registry: Registry, forEach: (take: (arm: ArmTotals) => void) => void): void {
+/** A histogram from existing bucket counts, which prom-client's own histogram cannot take. */
+function exposeLatency(registry: Registry, forEach: (take: (arm: ArmTotals) => void) => void): void {
   const name: MetricName = 'tenure_prediction_seconds'
   const { help, labels } = metricTable[name]
   registry.registerMetric({
@@ -161,10 +158,10 @@ function tellLatency(registry: Registry, forEach: (take: (arm: ArmTotals) => voi
           values.push({
             metricName: `${name}_bucket`,
             labels: { ...own, le: bound === Infinity ? '+Inf' : String(bound) },
-            value: reached(latency, bound * 1e6),
+            value: countUpTo(latency, bound * 1e6),
           })
         values.push({ metricName: `${name}_sum`, labels: own, value: latencyUs / 1e6 })
-        values.push({ metricName: `${name}_count`, labels: own, value: reached(latency, Infinity) })
+        values.push({ metricName: `${name}_count`, labels: own, value: countUpTo(latency, Infinity) })
       })
       return Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values })
     },
@@ -172,8 +169,8 @@ function tellLatency(registry: Registry, forEach: (take: (arm: ArmTotals) => voi
   } as unknown as Counter)
 }
 
-/** How many are at most that slow. */
-function reached(latency: Uint32Array, us: number): number {
+/** Number of requests of at most `us` microseconds. */
+function countUpTo(latency: Uint32Array, us: number): number {
   let sum = 0
   for (let bucket = 0; bucket < latency.length && upperBoundOf(bucket) <= us; bucket++)
     sum += latency[bucket]!

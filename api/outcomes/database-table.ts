@@ -1,4 +1,4 @@
-/** Outcomes copied from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
+/** Copies outcomes from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { redacted, withoutExcerpt } from '../../domain/redact.ts'
@@ -8,11 +8,11 @@ import type { Actor } from '../auth/authentication.ts'
 import type { Intake } from './intake.ts'
 import { zonedTime } from '../http/schemas.ts'
 
-/** Rows of one call; `since` goes on from there. */
-export const tableRows = 1_000_000
-const mostBytes = 65_536
+/** Rows of one call; the next call continues with `since`. */
+export const maxTableRows = 1_000_000
+const maxBytes = 65_536
 
-/** As long as Postgres lets one be. */
+/** Limit of Postgres. */
 const identifier = z.string().min(1).max(63)
 
 const asked = z.strictObject({
@@ -28,14 +28,14 @@ const asked = z.strictObject({
   since: zonedTime.optional(),
 })
 
-/** Answers from when on to go on, when there was more than one call takes. */
+/** Returns `next_since` when the table has more rows. */
 export async function takeTable(
   body: AsyncIterable<Uint8Array>,
   { store, actor, intake }: { store: Store; actor: Actor | undefined; intake: Intake },
 ): Promise<{ next_since?: string }> {
-  // Whoever asks sees by the answers what stands in the table.
+  // The counts and issues reveal the contents of the table.
   if (actor?.role !== 'admin' || actor.models !== undefined)
-    throw new DomainError('forbidden', 'outcomes are copied from a table by an admin of all models')
+    throw new DomainError('forbidden', 'only an admin of all models may copy outcomes from a table')
   const { schema, table, columns, since } = check(await textOf(body))
   let read = 0
   let last: string | undefined
@@ -50,7 +50,7 @@ export async function takeTable(
         observedAt: columns.observed_at,
       },
       since,
-      limit: tableRows,
+      limit: maxTableRows,
     },
     async (outcomes) => {
       for (const { predictionId, value, observedAt } of outcomes) {
@@ -62,7 +62,7 @@ export async function takeTable(
       }
     },
   )
-  return read === tableRows && last !== undefined ? { next_since: last } : {}
+  return read === maxTableRows && last !== undefined ? { next_since: last } : {}
 }
 
 async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
@@ -70,9 +70,9 @@ async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
   let bytes = 0
   for await (const part of body) {
     bytes += part.byteLength
-    if (bytes > mostBytes)
-      throw new DomainError('body_too_large', `the body has more than ${mostBytes} bytes`, {
-        limit: mostBytes,
+    if (bytes > maxBytes)
+      throw new DomainError('body_too_large', `the body has more than ${maxBytes} bytes`, {
+        limit: maxBytes,
       })
     parts.push(part)
   }
@@ -86,7 +86,7 @@ function check(text: string): z.infer<typeof asked> {
   } catch (error) {
     throw new DomainError(
       'body_not_json',
-      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
+      `the body is not valid JSON: ${withoutExcerpt((error as Error).message)}`,
     )
   }
   const { data, error } = asked.safeParse(value)

@@ -1,4 +1,4 @@
-/** The lines of a body that is read as it comes, so that a file of any length takes the memory of its longest line. */
+/** Splits a streamed body into lines, so that memory is bounded by the longest line. */
 import { DomainError } from '../../domain/errors.ts'
 
 export interface TextLine {
@@ -6,7 +6,7 @@ export interface TextLine {
   text: string
 }
 
-/** Lines without their ends; empty ones are left out. Throws `invalid_request` for one that is longer than `mostBytes`. */
+/** Skips empty lines. Throws `invalid_request` for a line of more than `maxBytes`. */
 export async function* linesOf(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
@@ -19,7 +19,7 @@ export async function* linesOf(
     try {
       return { number, text: decoder.decode(bytes).replace(/\r$/, '') }
     } catch {
-      throw new DomainError('invalid_request', `line ${number} is no UTF-8`)
+      throw new DomainError('invalid_request', `line ${number} is not UTF-8`)
     }
   }
   for await (const chunk of body) {
@@ -31,7 +31,7 @@ export async function* linesOf(
     }
     if (bytes.byteLength > maxBytes)
       throw new DomainError('invalid_request', `line ${number + 1} has more than ${maxBytes} bytes`)
-    // A copy: the rest of a large piece would keep all of it.
+    // A copy, because a view would keep the complete chunk in memory.
     rest = Uint8Array.from(bytes)
   }
   if (rest.byteLength > 0) {
@@ -40,7 +40,7 @@ export async function* linesOf(
   }
 }
 
-/** The fields of a line of comma-separated values (RFC 4180, one record a line); nothing when its quotes do not close. */
+/** The fields of a CSV line (RFC 4180, one record per line); undefined when a quote is not closed. */
 export function fieldsOf(line: string): string[] | undefined {
   const fields: string[] = []
   let at = 0

@@ -1,6 +1,6 @@
 /**
- * Takes outcomes in: each is looked up in the prediction log, must be of a model that the key may touch, and must be a value
- * that this model can answer with. Quality in use is measured on nothing else, so what gets in wrong is believed.
+ * Stores outcomes: each must belong to a logged prediction of a model that the key can access, and be a possible output of that model.
+ * Live quality is measured on outcomes alone, so a wrong outcome would go unnoticed.
  */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
@@ -18,54 +18,53 @@ export const outcomeSchema = (nowMs: () => number) =>
     value: z.union([z.number(), z.string().max(1_000), z.boolean()], {
       error: 'is a finite number, a text of at most 1000 characters, true or false',
     }),
-    /** A minute ahead of the database's clock is taken as it is, for clocks differ; what is later is refused. */
+    /** Up to a minute ahead of the database's clock, because clocks differ. */
     observed_at: pastTime(nowMs),
   })
 
 export const outcomeColumns: readonly string[] = ['prediction_id', 'value', 'observed_at']
 
 export interface SentOutcome {
-  /** How the sender finds it again: `outcomes.3`, `line 7`. */
+  /** Place in the request: `outcomes.3`, `line 7`. */
   place: string
   predictionId: string
   value: OutcomeValue
-  /** Whether the value came as text, in a form that knows nothing else. */
+  /** The value comes from a text format and must be parsed. */
   asText?: boolean
   observedAt: string
 }
 
 export interface TakenOutcomes {
   received: number
-  /** Kept, or kept before. */
+  /** Stored now or before. */
   accepted: number
   /** New, or a correction. */
   stored: number
-  /** Of predictions that are not in the log: not yet, not any more, or never. */
+  /** Of predictions that are not in the prediction log. */
   unknown: number
   refused: { place: string; message: string; code: 'invalid_request' | 'forbidden' }[]
 }
 
 /**
- * At most one outcome a prediction. Those of unknown predictions are kept, for the log may be a moment behind, but not from a
- * key that is held to some models, for nobody could say whether they are of one, and not those of a request that was erased.
- * Nothing is stored when `whole` and one is refused.
+ * Takes at most one outcome per prediction. Outcomes of unknown predictions are stored, because the log may be a moment behind; but not from
+ * a key of some models, and not of erased requests. With `atomic`, one refused outcome prevents all.
  */
 export async function takeOutcomes(
   { store, actor }: { store: Store; actor: Actor | undefined },
   sent: readonly SentOutcome[],
-  { whole }: { whole: boolean },
+  { atomic }: { atomic: boolean },
 ): Promise<TakenOutcomes> {
   const models = await findAnswered(
     store,
     sent.map(({ predictionId }) => predictionId),
   )
-  const strange = sent.filter(({ predictionId }) => !models.has(predictionId.toLowerCase()))
+  const unlogged = sent.filter(({ predictionId }) => !models.has(predictionId.toLowerCase()))
   const erased =
-    strange.length === 0
+    unlogged.length === 0
       ? new Set<string>()
       : await findErased(
           store,
-          strange.map(({ predictionId }) => predictionId),
+          unlogged.map(({ predictionId }) => predictionId),
         )
   const outputs = await findOutputs(store, [...new Set(models.values())])
   const refused: TakenOutcomes['refused'] = []
@@ -86,20 +85,20 @@ export async function takeOutcomes(
       refused.push({
         place,
         code: 'forbidden',
-        message: `the key ${actor.name} may not touch the model ${model}`,
+        message: `the key ${actor.name} has no access to the model ${model}`,
       })
     else if (issue !== undefined) refused.push({ place, code: 'invalid_request', message: `value: ${issue}` })
     else kept.push({ ...each, value })
   }
-  const nothing = kept.length === 0 || (whole && refused.length > 0)
+  const nothing = kept.length === 0 || (atomic && refused.length > 0)
   const stored = nothing
     ? 0
     : await insertOutcomes(store, { source: actor?.name ?? 'public', outcomes: kept })
   return { received: sent.length, accepted: kept.length, stored, unknown, refused }
 }
 
-/** Throws for the first refused one; the message names all, up to a number that can be read. */
-export function expectNoneRefused({ refused }: TakenOutcomes): void {
+/** Throws with the code of the first refused outcome; the message lists the first 20. */
+export function requireNoneRefused({ refused }: TakenOutcomes): void {
   const [first] = refused
   if (first === undefined) return
   const issues = refused.slice(0, 20).map(({ place, message }) => `${place}: ${message}`)
@@ -111,13 +110,13 @@ export const sentOutcome = (
   place: string,
 ): SentOutcome => ({ place, predictionId: prediction_id.toLowerCase(), value, observedAt: observed_at })
 
-/** Reads one of a file: the outcome, or what is wrong with it. */
+/** Returns the outcome, or what is wrong with it. */
 export type OutcomeCheck = (value: unknown, place: string) => SentOutcome | string
 
 export function createOutcomeCheck(nowMs: () => number): OutcomeCheck {
   const schema = outcomeSchema(nowMs)
   return (value, place) => {
-    if (!isStorable(value)) return 'has NUL or half a character, which cannot be kept'
+    if (!isStorable(value)) return 'contains NUL or an unpaired surrogate, which Postgres cannot store'
     const { data, error } = schema.safeParse(value)
     if (data !== undefined) return sentOutcome(data, place)
     return error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`).join('; ')

@@ -1,6 +1,6 @@
 /**
- * Outcomes as a Parquet file. Its index stands at its end, so the file is put on the disk first and then read one row group
- * after the other: what it takes of the memory is what one group holds, and a group that would take too much is refused.
+ * Reads outcomes from a Parquet file. Its index is at the end, so the file is written to disk first and read by row group; a row group
+ * that is too large is refused before it is read.
  */
 import { open, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,14 +9,14 @@ import type { AsyncBuffer } from 'hyparquet'
 import { DomainError } from '../../domain/errors.ts'
 import type { Intake } from './intake.ts'
 import { outcomeColumns } from './outcomes.ts'
-import { compressorsWith, expectWithinLimits, parquetLimits } from './parquet-limits.ts'
+import { compressorsWith, requireWithinLimits, parquetLimits } from './parquet-limits.ts'
 
 let reading = 0
 
-/** Throws `invalid_request` for a file that cannot be read, `body_too_large` beyond a limit, `overloaded` when others are read. */
+/** Throws `invalid_request` for a file that cannot be read, `body_too_large` beyond a limit, `overloaded` while others are read. */
 export async function takeParquet(body: AsyncIterable<Uint8Array>, intake: Intake): Promise<void> {
-  if (reading >= parquetLimits.atOnce)
-    throw new DomainError('overloaded', `${reading} Parquet files are being read here already`)
+  if (reading >= parquetLimits.maxConcurrent)
+    throw new DomainError('overloaded', `this replica is reading ${reading} Parquet files already`)
   reading++
   const directory = await mkdtemp(join(tmpdir(), 'tenure-outcomes-'))
   try {
@@ -60,7 +60,7 @@ async function takeFile(path: string, intake: Intake): Promise<void> {
       },
     }
     const metadata = await parquetMetadataAsync(file).catch(unreadable)
-    expectWithinLimits(metadata)
+    requireWithinLimits(metadata)
     const scan = await parquetScan({
       file,
       metadata,
@@ -93,14 +93,14 @@ function unreadable(error: unknown): never {
   const message = error instanceof Error ? error.message : String(error)
   throw new DomainError(
     'invalid_request',
-    `the Parquet file cannot be read: ${message.slice(0, 200)} (packed as SNAPPY, GZIP, BROTLI or not at all)`,
+    `the Parquet file cannot be read: ${message.slice(0, 200)} (supported compression: SNAPPY, GZIP, BROTLI, none)`,
   )
 }
 
-/** Whole numbers come as bigints. */
+/** hyparquet returns integers as bigints. */
 const plain = (value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value)
 
-/** Timestamps are in UTC, as the format says; texts are times with their zone. */
+/** Timestamps are in UTC by the format; texts are times with their zone. */
 function timeOf(value: unknown): unknown {
   if (!(value instanceof Date)) return plain(value)
   return Number.isFinite(value.getTime()) ? value.toISOString() : null

@@ -1,24 +1,24 @@
-/** How large a Parquet file of outcomes may be, in each way in which it could fill the memory. Looked at before anything is unpacked. */
+/** Limits what a Parquet file of outcomes can allocate. Checked before anything is decompressed. */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { Compressors, FileMetaData } from 'hyparquet'
 import { DomainError } from '../../domain/errors.ts'
 import { outcomeColumns } from './outcomes.ts'
 
 export const parquetLimits = {
-  /** Of the file, and of the three columns of one row group when they are unpacked. */
   fileBytes: 268_435_456,
+  /** Of the three columns of one row group, decompressed. */
   groupBytes: 67_108_864,
   groupRows: 1_048_576,
   rows: 10_000_000,
   /** Files that one process reads at a time. */
-  atOnce: 2,
+  maxConcurrent: 2,
 }
 
-export function expectWithinLimits({ schema, num_rows: rows, row_groups: groups }: FileMetaData): void {
+export function requireWithinLimits({ schema, num_rows: rows, row_groups: groups }: FileMetaData): void {
   const top = new Set(topColumns(schema))
   const missing = outcomeColumns.filter((column) => !top.has(column))
   if (missing.length > 0)
-    throw new DomainError('invalid_request', `the file has no plain column ${missing.join(', ')}`)
+    throw new DomainError('invalid_request', `the file has no top-level scalar column ${missing.join(', ')}`)
   if (rows > parquetLimits.rows) throw tooLarge(`the file has ${rows} rows`, parquetLimits.rows)
   for (const { columns, num_rows: groupRows } of groups) {
     const bytes = columns.reduce(
@@ -35,7 +35,7 @@ export function expectWithinLimits({ schema, num_rows: rows, row_groups: groups 
   }
 }
 
-/** Columns that stand at the top and are no lists or records. */
+/** Names of the top-level scalar columns. */
 function topColumns(schema: FileMetaData['schema']): string[] {
   const names: string[] = []
   for (let at = 1; at < schema.length;) {
@@ -48,20 +48,18 @@ function topColumns(schema: FileMetaData['schema']): string[] {
 }
 
 const tooLarge = (what: string, limit: number): DomainError =>
-  new DomainError(
-    'body_too_large',
-    `${what}, at most ${limit} are taken; write it in smaller row groups or files`,
-    { limit },
-  )
+  new DomainError('body_too_large', `${what}, the limit is ${limit}; write smaller row groups or files`, {
+    limit,
+  })
 
-/** No page may unpack to more than a group may hold, whatever its header says. */
+/** A page may not decompress to more than `groupBytes`, regardless of its header. */
 export function compressorsWith(snappy: (input: Uint8Array, output: Uint8Array) => unknown): Compressors {
   const bounded =
-    (unpack: (input: Uint8Array, outputLength: number) => Uint8Array) =>
+    (decompress: (input: Uint8Array, outputLength: number) => Uint8Array) =>
     (input: Uint8Array, outputLength: number): Uint8Array => {
       if (outputLength > parquetLimits.groupBytes)
         throw tooLarge(`a page has ${outputLength} bytes`, parquetLimits.groupBytes)
-      return unpack(input, outputLength)
+      return decompress(input, outputLength)
     }
   return {
     SNAPPY: bounded((input, outputLength) => {

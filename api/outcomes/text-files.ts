@@ -1,11 +1,11 @@
-/** Outcomes as lines of a file: NDJSON, or CSV whose first line names the columns. */
+/** Reads outcomes from NDJSON, or from CSV with a header line. */
 import { DomainError } from '../../domain/errors.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
 import { fieldsOf, linesOf, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
 import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.ts'
 
-const lineBytes = 65_536
+const maxLineBytes = 65_536
 
 export async function takeLines(
   body: AsyncIterable<Uint8Array>,
@@ -13,7 +13,7 @@ export async function takeLines(
   intake: Intake,
 ): Promise<void> {
   const parse = form === 'csv' ? csvReader(intake.check) : jsonReader(intake.check)
-  for await (const line of linesOf(body, lineBytes)) {
+  for await (const line of linesOf(body, maxLineBytes)) {
     const parsed = parse(line)
     if (parsed === undefined) continue
     if (typeof parsed === 'string') intake.refuse(`line ${line.number}`, parsed)
@@ -21,7 +21,7 @@ export async function takeLines(
   }
 }
 
-/** The outcome, or what is wrong with the line. */
+/** Returns the outcome, or what is wrong with the line. */
 function jsonReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | string {
   return ({ text, number }) => {
     let value: unknown
@@ -34,7 +34,6 @@ function jsonReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | stri
   }
 }
 
-/** The first line names the columns. */
 function csvReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | string | undefined {
   let places: number[] | undefined
   return ({ text, number }) => {
@@ -44,12 +43,12 @@ function csvReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | strin
       if (found.includes(-1))
         throw new DomainError(
           'invalid_request',
-          `the first line does not name the columns ${outcomeColumns.join(', ')}`,
+          `the first line lacks one of the columns ${outcomeColumns.join(', ')}`,
         )
       places = found
       return undefined
     }
-    if (fields === undefined) return 'its quotes do not close'
+    if (fields === undefined) return 'a quote is not closed'
     const [id, value, at] = places.map((place) => fields[place] ?? '')
     const found = check({ prediction_id: id, value, observed_at: at }, `line ${number}`)
     return typeof found === 'string' ? found : { ...found, asText: true }

@@ -1,9 +1,8 @@
 /**
- * Answers rows in a process of its own, as a replica would: the same checks, the same encoder, the same numbers.
+ * Scores rows in a child process with the code of a replica: the same checks, the same encoder, the same numbers.
  *
- * `scorer.ts <artifact root> <digest> <version>` reads pieces, each a line of JSON, and answers each with one. A piece has its
- * rows as columns by feature in the line itself, and is answered with what is wrong with each row that cannot be read; or it says
- * how many bytes follow the line, in the layout of a batch, and is answered with as many outputs and marks behind the line.
+ * `batch-scorer.ts <artifact root> <digest> <version>` reads one piece per line of JSON and writes one line per piece. A piece has its rows as
+ * columns in the line; or the line gives a number of bytes that follow in the layout of a batch, and outputs and marks follow the reply.
  */
 import { once } from 'node:events'
 import { bytesOfRow, batchLayoutOf, type BatchLayout } from '../../domain/model/batch-spec.ts'

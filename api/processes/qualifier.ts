@@ -1,6 +1,6 @@
 /**
- * Loads one artifact in a process of its own, as a replica would, answers its golden rows and measures it. A release asks for
- * it before any caller meets the candidate: whatever a bad artifact can do to a process, it does to this one.
+ * Loads an artifact in a child process, checks its golden rows and measures its latency. A release does this before traffic reaches the
+ * candidate, so that a bad artifact can only crash this process.
  *
  * `qualifier.ts <artifact root> <digest> <version> [<p99 µs>]` prints one line of JSON and exits with 0, also for a refusal.
  */
@@ -13,10 +13,10 @@ import { openVersion, type LoadedVersion } from '../serving/version/loaded-versi
 const measuredRows = 2_000
 const measuredMs = 2_000
 /**
- * On a busy machine a measurement tells of the others who compute there. So one that misses the limit is taken again, and the
- * best counts: no luck makes a slow artifact fast, and five unlucky seconds in a row are a machine that cannot serve it.
+ * A measurement above the limit is repeated and the best counts, because other load on the machine slows single measurements but never makes
+ * a slow artifact fast.
  */
-const mostMeasurements = 5
+const maxMeasurements = 5
 
 const tensors = createTensors({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
@@ -54,14 +54,14 @@ interface Measured {
 async function measureBest(loaded: LoadedVersion, limitUs: number): Promise<Measured> {
   let best = await measure(loaded)
   let measurements = 1
-  for (; best.p99Us > limitUs && measurements < mostMeasurements; measurements++) {
+  for (; best.p99Us > limitUs && measurements < maxMeasurements; measurements++) {
     const again = await measure(loaded)
     if (again.p99Us < best.p99Us) best = again
   }
   return { ...best, measurements }
 }
 
-/** Quantiles of the time of one row, from its features to its answer. */
+/** Quantiles of the time of one row, from its features to its response. */
 async function measure({
   manifest,
   predictor,
@@ -71,7 +71,7 @@ async function measure({
   const { instances } = manifest.golden
   const input = new Float32Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)
-  const ink = createByteWriter()
+  const writer = createByteWriter()
   const id = new Uint8Array(16)
   const times: number[] = []
   const until = performance.now() + measuredMs
@@ -81,8 +81,8 @@ async function measure({
     const running = predictor.run(input, 1, output)
     if (running !== undefined) await running
     format.issueOf(output, 0)
-    resetWriter(ink)
-    format.write(ink, output, 0, id)
+    resetWriter(writer)
+    format.write(writer, output, 0, id)
     times.push((performance.now() - from) * 1_000)
   }
   times.sort((a, b) => a - b)

@@ -1,7 +1,4 @@
-/**
- * A process that plays releases under a policy, for the page that asks what the policy would do. A replica has callers to answer: it
- * must not stand still for seconds while a person wonders.
- */
+/** Simulates releases under a policy in a child process, for the dashboard: a replica must not block for seconds while it serves requests. */
 import { setPriority } from 'node:os'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { parseScenario, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
@@ -14,7 +11,7 @@ export interface SimulationOrder {
   world: SimulatedWorld
   /** As `tenure simulate` names them. */
   scenarios: readonly string[]
-  /** Of each scenario, unless the time is up before. */
+  /** Per scenario, unless the time runs out. */
   releases: number
   withinMs: number
 }
@@ -24,7 +21,7 @@ process.once('message', (order: SimulationOrder) => {
   process.send?.(play(order), () => process.disconnect())
 })
 
-/** Whichever has used the least of the time is played next, and each at least once. */
+/** Simulates the scenario with the least time spent next, and each at least once. */
 function play({ policy, world, scenarios, releases, withinMs }: SimulationOrder): SimulationSummary[] {
   const games = scenarios.flatMap((name) => {
     const scenario = parseScenario(name)

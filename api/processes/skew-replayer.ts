@@ -1,8 +1,8 @@
 /**
- * Answers logged rows again in a process of its own. Each row goes through the reader that serves and through the encoder that
- * trains, and its answer is compared with the one that was given: the three can differ in no other place.
+ * Replays logged rows in a child process through the serving reader and the training encoder, and compares the outputs with the logged
+ * ones.
  *
- * `replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
+ * `skew-replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
  */
 import { text } from 'node:stream/consumers'
 import { isError } from '../../domain/errors.ts'
@@ -21,7 +21,7 @@ interface LoggedRow {
   outputs: (number | null)[]
 }
 
-/** The log keeps numbers as 32-bit floats: what was asked lies within so much of what is written down. */
+/** The log stores 32-bit floats; the relative rounding error of a logged input. */
 const rounding = 2 ** -24
 
 const tensors = createTensors({
@@ -42,7 +42,7 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   const { predictor, read, scan } = await openVersion(version, manifest, files, tensors)
   const { preprocessing: fits } = manifest
   const encode = compileEncoder(manifest.features, fits)
-  const sheet = createInputBuffer()
+  const buffer = createInputBuffer()
   const [served, trained] = [new Float32Array(predictor.inputs), new Float32Array(predictor.inputs)]
   const answer = async (row: FeatureRow): Promise<Float32Array> => {
     encode(row, trained, 0)
@@ -56,8 +56,8 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
 
   async function replayRow({ predictionId, row, outputs }: LoggedRow): Promise<ReplayedRow> {
     try {
-      if (scan(Buffer.from(JSON.stringify({ instances: [row] })), sheet, 1))
-        served.set(sheet.input.subarray(0, served.length))
+      if (scan(Buffer.from(JSON.stringify({ instances: [row] })), buffer, 1))
+        served.set(buffer.input.subarray(0, served.length))
       else read(row, 0, served, 0)
     } catch {
       return { predictionId, served: {}, replayed: null }
@@ -78,7 +78,7 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   }
 }
 
-/** How far each output may lie from the one that was given for what the log has rounded off. */
+/** Tolerance of each output for the rounding of the logged inputs. */
 async function slackOf(
   row: FeatureRow,
   outputs: Float32Array,
@@ -94,7 +94,7 @@ async function slackOf(
   return slack
 }
 
-/** The inputs of the network by feature: a number, or the places of a category that are not 0. */
+/** Network inputs by feature: a number, or the non-zero positions of a category. */
 function columnsOf(fits: readonly FeatureFit[], input: Float32Array): Record<string, SkewValue> {
   let start = 0
   return Object.fromEntries(

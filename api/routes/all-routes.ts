@@ -1,4 +1,4 @@
-/** Every route of the API, in one list. */
+/** Lists every route of the API. */
 import { dashboardRoutes } from '../dashboard/routes.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'

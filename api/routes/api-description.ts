@@ -1,4 +1,4 @@
-/** `/openapi.json` and `/docs`: what the API is, made from the declared routes, and a page to look at. */
+/** `/openapi.json` and `/docs`: describes the API, generated from the declared routes. */
 import { DomainError, errorTable } from '../../domain/errors.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
 import { explorerHeaders, explorerPage, findSwaggerAsset } from '../http/swagger-ui.ts'
@@ -6,7 +6,7 @@ import { describe } from '../http/openapi.ts'
 import { htmlDocument, htmlTable, escapeHtml } from '../http/html.ts'
 
 const html = 'text/html; charset=utf-8'
-/** Plain pages run nothing and load nothing. */
+/** Plain pages run no script and load nothing. */
 const pageHeaders = {
   ...explorerHeaders,
   'content-security-policy':
@@ -18,7 +18,7 @@ export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): Rou
     method: 'get',
     path: '/openapi.json',
     allow: viewers,
-    summary: 'This API as OpenAPI 3.1.',
+    summary: 'Get the API description as OpenAPI 3.1.',
     answers: { 200: 'The document' },
     handle: () => ({ json: describe(routes()) }),
   }),
@@ -26,7 +26,7 @@ export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): Rou
     method: 'get',
     path: '/docs',
     allow: viewers,
-    summary: 'This API to read and to try in a browser. It loads nothing from elsewhere.',
+    summary: 'Explore and try the API in a browser. The page loads nothing from other hosts.',
     answers: { 200: 'A page' },
     handle: () => ({ text: explorerPage, type: html, headers: explorerHeaders }),
   }),
@@ -34,7 +34,7 @@ export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): Rou
     method: 'get',
     path: '/docs/errors',
     allow: viewers,
-    summary: 'The routes and the errors, to read.',
+    summary: 'List the routes and the errors as a page.',
     answers: { 200: 'A page' },
     handle: () => ({ text: docs(routes()), type: html, headers: pageHeaders }),
   }),
@@ -42,12 +42,12 @@ export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): Rou
     method: 'get',
     path: '/docs/:file',
     allow: viewers,
-    summary: 'A file of the page at /docs.',
+    summary: 'Get a file of the page at /docs.',
     answers: { 200: 'The file' },
     async handle({ params }) {
       const name = params['file']!
       const asset = await findSwaggerAsset(name)
-      if (asset === undefined) throw new DomainError('not_found', `there is no file ${JSON.stringify(name)}`)
+      if (asset === undefined) throw new DomainError('not_found', `no such file: ${JSON.stringify(name)}`)
       const headers = { ...explorerHeaders, 'cache-control': 'private, max-age=3600' }
       return { text: asset.bytes, type: asset.type, headers }
     },
@@ -58,11 +58,7 @@ function docs(routes: readonly RouteDefinition[]): string {
   const rows = routes.map(({ method, path, allow, summary }) => [
     method.toUpperCase(),
     path,
-    typeof allow === 'string'
-      ? allow === 'public'
-        ? 'nobody is asked'
-        : 'predictor, admin'
-      : allow.join(', '),
+    typeof allow === 'string' ? (allow === 'public' ? 'public' : 'predictor, admin') : allow.join(', '),
     summary,
   ])
   const errors = Object.entries(errorTable).map(([code, kind]) => [
@@ -74,10 +70,10 @@ function docs(routes: readonly RouteDefinition[]): string {
   return htmlDocument(
     'Tenure: the API',
     [
-      `<p>${escapeHtml('Send "Authorization: Bearer <key>". The same as OpenAPI 3.1: ')}<a href="/openapi.json">/openapi.json</a></p>`,
-      htmlTable(['', 'path', 'who', ''], rows),
+      `<p>${escapeHtml('Send "Authorization: Bearer <key>". As OpenAPI 3.1: ')}<a href="/openapi.json">/openapi.json</a></p>`,
+      htmlTable(['Method', 'Path', 'Roles', 'Summary'], rows),
       '<h2>Errors</h2>',
-      htmlTable(['code', 'status', 'retry', 'what to do'], errors),
+      htmlTable(['Code', 'Status', 'Retryable', 'Remedy'], errors),
     ].join('\n'),
   )
 }

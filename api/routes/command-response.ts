@@ -1,11 +1,11 @@
 /** Translates the result of a use case that may be deferred into a response. */
-import type {
-  StartCommand,
-  StartInput,
-  DeferredCommand,
-  KeepDeferred,
+import {
+  runOrDefer,
+  type DeferredCommand,
+  type KeepDeferred,
+  type StartCommand,
+  type StartInput,
 } from '../services/deferred-commands.ts'
-import { runOrDefer } from '../services/deferred-commands.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { RouteRequest, RouteResponse } from '../http/route.ts'
 import { toWire } from '../http/schemas.ts'

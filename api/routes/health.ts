@@ -1,4 +1,4 @@
-/** `/livez`, `/readyz`, `/metrics`: for supervisors, load balancers and Prometheus. */
+/** `/livez`, `/readyz`, `/metrics`: reports liveness, readiness and metrics to supervisors, load balancers and Prometheus. */
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
@@ -11,8 +11,8 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/livez',
     allow: 'public',
-    summary: 'Whether the process answers at all.',
-    answers: { 200: 'It does' },
+    summary: 'Check that the process responds.',
+    answers: { 200: 'It responds' },
     handle: () => ({ json: alive }),
   }),
   defineRoute({
@@ -20,14 +20,14 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/readyz',
     allow: 'public',
     summary:
-      'Whether the process should get requests: it answers the golden rows of every version it holds. With a key it says more.',
-    answers: { 200: 'It should', 503: 'It should not, and why' },
+      'Check that the process should get requests: every loaded version predicts its golden rows correctly. The response to a key has details.',
+    answers: { 200: 'It is ready', 503: 'It is not ready, with the reason' },
     handle({ actor }) {
       const issues = whyNotReady(deps)
       if (issues.length > 0)
         throw new DomainError(
           'not_ready',
-          actor === undefined ? `this replica is not ready${emptyHanded(deps)}` : issues.join('; '),
+          actor === undefined ? `this replica is not ready${coldStartIssue(deps)}` : issues.join('; '),
         )
       return { json: readyState(deps, actor) }
     },
@@ -36,45 +36,45 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/metrics',
     allow: viewers,
-    summary: 'What this process counts, for Prometheus.',
+    summary: 'Get the metrics of this process for Prometheus.',
     answers: { 200: 'The metrics as text' },
     handle: async () => ({ text: await deps.metrics.metrics(), type: deps.metrics.contentType }),
   }),
 ]
 
-/** Where no key is known either, nobody could be told more: what everybody may know of a start without a memory. */
-const emptyHanded = ({ serving }: ApiDeps): string =>
+/** Public, because a replica that has loaded no keys can report details to no caller. */
+const coldStartIssue = ({ serving }: ApiDeps): string =>
   serving.routing.isFilled() || serving.unrecalled.length === 0
     ? ''
-    : ': nothing on its disk can be believed, and it has not reached Postgres'
+    : ': its disk cache is missing or invalid, and it has not reached Postgres'
 
 export const alive = { status: 'alive' }
 
 export type HealthDeps = Pick<ApiDeps, 'serving' | 'authentication' | 'stopping'>
 
-/** What everybody may know of a replica that is ready, and more for those who have a key. */
+/** The public state of a ready replica, with details for a key. */
 export const readyState = (deps: HealthDeps, actor: Actor | undefined): Record<string, unknown> => ({
   status: 'ready',
   ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps) }),
 })
 
-/** Why nobody should send it requests now, also when that passes by itself. */
+/** Every reason to send no requests now, including temporary ones. */
 export const whyNotReady = (deps: HealthDeps): string[] => [...issuesOf(deps), ...refusing(deps)]
 
-/** A caller is told so in a moment, and better than that nobody listens: on a shared port the replica stays for that. */
+/** Does not take the replica off a shared port: an immediate error is better than a refused connection. */
 const refusing = ({ serving }: HealthDeps): string[] =>
   serving.durable?.isAway() === true
-    ? ['the prediction log cannot be written, and no prediction is answered without it']
+    ? ['the prediction log cannot be written; every prediction is refused, because the log is durable']
     : []
 
-/** Why this process should not get requests; empty when it should. */
+/** Why this process should get no requests; empty when it should. */
 export function issuesOf({ serving, authentication, stopping }: HealthDeps): string[] {
   const issues: string[] = []
   const end = stopping()
   if (end !== undefined) issues.push(end)
-  if (!authentication.isReady()) issues.push('the keys have not been read yet')
+  if (!authentication.isReady()) issues.push('the keys are not loaded yet')
   if (!serving.routing.isFilled())
-    issues.push(['the routes have not been read yet', ...serving.unrecalled].join(': '))
+    issues.push(['the routes are not loaded yet', ...serving.unrecalled].join(': '))
   for (const [model, { text }] of serving.routing.problems())
     if (serving.routing.find(model) === undefined)
       issues.push(`no version of ${model} can be served: ${text}`)
@@ -85,12 +85,12 @@ export function issuesOf({ serving, authentication, stopping }: HealthDeps): str
   return issues
 }
 
-/** A replica without its database is ready: it answers. Whoever looks after it should know all the same. */
+/** A replica without its database is ready, because it still serves; report the outage. */
 function databaseOf({ serving }: HealthDeps) {
   const outage = serving.outage()
   if (outage === undefined) return {}
   const { kind, why, forMs } = outage
-  const what = kind === 'full' ? 'has no room on its disk' : 'does not answer'
+  const what = kind === 'full' ? 'has no room on its disk' : 'does not respond'
   return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
 }
 

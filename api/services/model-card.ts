@@ -1,4 +1,4 @@
-/** The card of a version from what is stored of it. */
+/** Reads the model card of a version. */
 import { modelCard, type CardSource, type ModelCard } from '../../domain/registry/model-card.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findModel } from '../../store/registry/models.ts'

@@ -1,17 +1,17 @@
-/** The names under which a version may be asked for: its own, its number at its model, and what it is at this moment. */
+/** Resolves the name of a version: full name, model@v1.2.0, model@champion or model@latest. */
 import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
 
-/** Throws `invalid_request` for a text that names no version in any of its forms, `version_not_found` for one that is not there. */
+/** Throws `invalid_request` for an invalid name, `version_not_found` for an unknown version. */
 export async function resolveVersion(store: Database, name: string): Promise<Version> {
   const [, model = '', which = ''] = /^(.+)@(champion|latest|v?\d+\.\d+\.\d+)$/.exec(name) ?? []
   if (which === '') {
     if (name.includes('@') || !/_v\d+\.\d+\.\d+$/.test(name))
       throw new DomainError(
         'invalid_request',
-        `${JSON.stringify(name)} names no version; name it as model_v1.2.0, model@v1.2.0, model@champion or model@latest`,
+        `${JSON.stringify(name)} is not a version; use model_v1.2.0, model@v1.2.0, model@champion or model@latest`,
       )
     return getVersion(store, name)
   }

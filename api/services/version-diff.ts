@@ -1,4 +1,4 @@
-/** A version with all that a comparison looks at, from where it is kept. */
+/** Reads what a comparison of versions needs. */
 import type { ComparedVersion } from '../../domain/registry/version-diff.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findTrainingRun } from '../../store/training/training-search.ts'

@@ -293,7 +293,7 @@ describe('the process', () => {
     const answers = await Promise.all([fetch(`${wiped.url}/readyz`), predict(wiped.url)])
     expect(answers.map(({ status }) => status)).toEqual([503, 503])
     expect(((await answers[0].json()) as { detail: string }).detail).toBe(
-      'this replica is not ready: nothing on its disk can be believed, and it has not reached Postgres',
+      'this replica is not ready: its disk cache is missing or invalid, and it has not reached Postgres',
     )
     postgres = await startPostgres({ dataDir: join(root, 'postgres'), port: postgres.port })
     await until(async () => {

@@ -1,4 +1,4 @@
-/** `/v1/audit`, `/v1/alerts`: who changed what, and what a person should know. */
+/** `/v1/audit`, `/v1/alerts`: lists audit rows and alerts, and verifies the audit log. */
 import { z } from 'zod'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { searchAudit } from '../../../store/audit/audit-search.ts'
@@ -13,8 +13,8 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/audit',
     allow: viewers,
-    summary: 'Lists changes of production, the newest first.',
-    answers: { 200: 'The rows of the audit' },
+    summary: 'List the audit log, newest first.',
+    answers: { 200: 'The rows of the audit log' },
     query: z.strictObject({
       model: modelName.optional(),
       before: z.coerce.number().int().min(1).optional(),
@@ -34,9 +34,8 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/audit/verify',
     allow: viewers,
-    summary:
-      'Follows the whole hash chain of the audit, and compares it with the signed heads that are kept elsewhere.',
-    answers: { 200: 'How far it holds, and the first breach' },
+    summary: 'Verify the hash chain of the audit log against the signed heads stored outside the database.',
+    answers: { 200: 'The number of valid rows, and the first breach' },
     async handle() {
       const { heads: known, issues } = await heads.read()
       const report = await verifyAudit(store, { heads: known })
@@ -55,7 +54,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/alerts',
     allow: viewers,
-    summary: 'Lists alerts, the newest first.',
+    summary: 'List alerts, newest first.',
     answers: { 200: 'The alerts' },
     query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
     async handle({ actor, query }) {

@@ -1,4 +1,4 @@
-/** `/v1/erasures`: takes a person out of what is kept. The key that names the person is hashed here and goes no further. */
+/** `/v1/erasures`: requests and shows erasures of data subjects. */
 import { z } from 'zod'
 import { getErasure, listErasures, type Erasure } from '../../../store/privacy/erasures.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
@@ -8,7 +8,7 @@ import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { requestErasure } from '../../services/request-erasure.ts'
 import { limit, modelName, toWire } from '../../http/schemas.ts'
 
-const mostPredictions = 10_000
+const maxPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])
 
 export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -16,12 +16,12 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'post',
     path: '/v1/erasures',
     allow: admins,
-    summary: `Erases a person from the log, the outcomes, the batches and the feature store of a model, and keeps the person out of every later snapshot. \`subject\` is the key of the person: as it stands in the column that the model file names as its subject, and as it was sent as routing_key. \`prediction_ids\` (at most ${mostPredictions}) are of requests that are the person's beside those. Asked again, the open erasure of the same person goes on.`,
-    answers: { 202: 'It has begun, or goes on' },
+    summary: `Erase a data subject from the prediction log, outcomes, batches and features of a model, and from every later snapshot. \`subject\` is the key in the subject column of the model file, and the routing_key of requests. \`prediction_ids\` (at most ${maxPredictions}) name further requests of the subject. A repetition returns the open erasure of the same subject.`,
+    answers: { 202: 'The erasure has started, or is running' },
     body: z.strictObject({
       model: modelName,
       subject: z.string().min(1).max(1_000),
-      prediction_ids: z.array(z.uuid()).max(mostPredictions).default([]),
+      prediction_ids: z.array(z.uuid()).max(maxPredictions).default([]),
     }),
     async handle({ actor, body }) {
       const { model, subject, prediction_ids: predictionIds } = body
@@ -35,7 +35,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/erasures',
     allow: viewers,
-    summary: 'Lists erasures with what was erased, the newest first; whom they were of is told nowhere.',
+    summary: 'List erasures with the number of erased rows, newest first. Subjects are never shown.',
     answers: { 200: 'The erasures, and next_cursor when there are more' },
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
     async handle({ actor, query }) {
@@ -60,7 +60,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/erasures/:id',
     allow: viewers,
-    summary: 'Shows an erasure: how far it is, what was erased where, and which snapshots go when.',
+    summary: 'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted.',
     answers: { 200: 'The receipt' },
     async handle({ actor, params }) {
       const found = await getErasure(deps.store, params['id']!)

@@ -1,4 +1,4 @@
-/** `/v1/keys`: who may do what. A secret is shown once, in the answer that makes it. */
+/** `/v1/keys`: creates, lists, rotates and revokes API keys. A secret is shown once, in the response that creates it. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { roles } from '../../../domain/roles.ts'
@@ -9,8 +9,9 @@ import type { ApiDeps } from '../../deps.ts'
 import { requireUnscoped } from '../../auth/authorization.ts'
 import { modelName, zonedTime, toWire } from '../../http/schemas.ts'
 
-/** How long both secrets of a renewed key open, unless told otherwise, and at most. */
-const overlapS = { usual: 3_600, most: 30 * 86_400 }
+/** How long both secrets of a rotated key are valid. */
+const defaultOverlapS = 3_600
+const maxOverlapS = 30 * 86_400
 
 const newKey = (nowMs: () => number) =>
   z.strictObject({
@@ -18,23 +19,23 @@ const newKey = (nowMs: () => number) =>
     role: z.enum(roles),
     models: z.array(modelName).min(1).optional(),
     expires_at: zonedTime
-      .refine((text) => !(Date.parse(text) <= nowMs()), { error: 'is past already' })
+      .refine((text) => !(Date.parse(text) <= nowMs()), { error: 'is in the past' })
       .optional(),
     requests_per_second: z.number().int().min(1).max(100_000).optional(),
     burst: z.number().int().min(1).max(1_000_000).optional(),
   })
 
-const whatKeysAre = 'who may do what'
+const keyManagement = 'managing keys'
 
 export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'get',
     path: '/v1/keys',
     allow: admins,
-    summary: 'Lists the keys, without their secrets.',
+    summary: 'List API keys, without their secrets.',
     answers: { 200: 'The keys' },
     async handle({ actor }) {
-      requireUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, keyManagement)
       return { json: { keys: (await listKeys(store)).map(toWire) } }
     },
   }),
@@ -42,15 +43,15 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
     method: 'post',
     path: '/v1/keys',
     allow: admins,
-    summary: 'Makes a key and shows it, once.',
+    summary: 'Create an API key. Its secret is shown once.',
     answers: { 201: 'The key' },
     body: newKey(serving.wall),
     secretResponse: true,
     async handle({ body, actor }) {
-      requireUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, keyManagement)
       const { name, role, models, expires_at: expiresAt, requests_per_second: requestsPerSecond } = body
       if (requestsPerSecond === undefined && body.burst !== undefined)
-        throw new DomainError('invalid_request', 'burst: belongs to requests_per_second')
+        throw new DomainError('invalid_request', 'burst: needs requests_per_second')
       const rate =
         requestsPerSecond === undefined
           ? undefined
@@ -87,12 +88,12 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
     path: '/v1/keys/:id/rotate',
     allow: admins,
     summary:
-      'Gives a key a new secret and shows it, once. The one before opens for `overlap_s` seconds more.',
+      'Rotate the secret of an API key. The new secret is shown once; the previous one stays valid for `overlap_s` seconds.',
     answers: { 200: 'The key with its new secret' },
-    body: z.strictObject({ overlap_s: z.number().int().min(0).max(overlapS.most).default(overlapS.usual) }),
+    body: z.strictObject({ overlap_s: z.number().int().min(0).max(maxOverlapS).default(defaultOverlapS) }),
     secretResponse: true,
     async handle({ params, body, actor }) {
-      requireUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, keyManagement)
       const made = await store.transaction(async (database) => {
         const rotated = await rotateKey(database, { id: params['id']!, overlapMs: body.overlap_s * 1_000 })
         const { id, name, role, previousUntil } = rotated.facts
@@ -112,10 +113,10 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
     method: 'delete',
     path: '/v1/keys/:id',
     allow: admins,
-    summary: 'Revokes a key. Replicas learn of it at once, or within seconds at the worst.',
+    summary: 'Revoke an API key. Replicas follow within seconds.',
     answers: { 200: 'The revoked key' },
     async handle({ params, actor }) {
-      requireUnscoped(actor, whatKeysAre)
+      requireUnscoped(actor, keyManagement)
       const facts = await store.transaction(async (database) => {
         const revoked = await revokeKey(database, params['id']!)
         const detail = { name: revoked.name, role: revoked.role }

@@ -13,8 +13,8 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/kill-switches',
     allow: viewers,
-    summary: 'Lists the kill switches that were ever thrown, and which replicas do not do what they say.',
-    answers: { 200: 'The switches' },
+    summary: 'List kill switches, with the replicas that lag behind.',
+    answers: { 200: 'The kill switches' },
     async handle({ actor }) {
       const flags = filterVisible(actor, await listKillSwitches(deps.store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
@@ -29,8 +29,8 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/v1/kill-switches/:model',
     allow: operators,
     summary:
-      'Throws the kill switch of a model: `champion` answers everybody with the champion, `fallback` with what its file declares, `refuse` answers nobody, `normal` goes back to the route.',
-    answers: { 200: 'Every live replica does it, or it is said which do not' },
+      'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route.',
+    answers: { 200: 'The switch, with the live replicas that lag behind' },
     body: z.strictObject({ serve: z.enum(flagNames), reason: z.string().min(1).max(2_000) }),
     async handle({ actor, params, body }) {
       const { flag, problems } = await setKillSwitch(deps, actor!, { model: params['model']!, ...body })

@@ -1,4 +1,4 @@
-/** `/v1/commands/:id`: what has become of a command that was written down while Temporal was away. */
+/** `/v1/commands/:id`: shows the result of a deferred command. */
 import { DomainError } from '../../../domain/errors.ts'
 import { findRecorded } from '../../../store/release/command-outbox.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -13,7 +13,7 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     path: '/v1/commands/:id',
     allow: viewers,
     summary:
-      'Shows a command that was recorded while Temporal was away: whether it is waiting, delivered or refused, and what the release has answered or what has been started.',
+      'Show a command that was recorded while Temporal was unreachable: its state, and the response of the release or what was started.',
     answers: { 200: 'The command' },
     async handle({ actor, params }) {
       const id = params['id']!
@@ -27,4 +27,4 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-const unanswered = 'delivered to Temporal; the release has not answered yet'
+const unanswered = 'delivered to Temporal; the release has not responded yet'

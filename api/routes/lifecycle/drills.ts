@@ -1,4 +1,4 @@
-/** `/v1/drills`: holds a rehearsed release, and shows what the earlier ones have come to. */
+/** `/v1/drills`: starts and lists drills. */
 import { z } from 'zod'
 import { drillKindNames, drillKinds } from '../../../domain/drill.ts'
 import { listDrills, type Drill } from '../../../store/release/drills.ts'
@@ -22,8 +22,7 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/drills',
     allow: viewers,
-    summary:
-      'Lists drills with what was noticed, how soon, and how many callers were harmed; the newest first.',
+    summary: 'List drills with detection time, recovery time and harmed requests, newest first.',
     answers: { 200: 'The drills' },
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
@@ -40,8 +39,8 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'post',
     path: '/v1/drills',
     allow: operators,
-    summary: `Rehearses a release with a candidate that can never be promoted. Kinds: ${drillKindNames.join(', ')}.`,
-    answers: { 202: 'The drills have begun' },
+    summary: `Start a drill: a release with a faulty candidate that is never promoted. Kinds: ${drillKindNames.join(', ')}.`,
+    answers: { 202: 'The drill has started' },
     body: hold,
     async handle({ actor, body }) {
       const { model, kinds, traffic, harm_budget: harmBudget, share_bp: shareBp, within_ms: withinMs } = body

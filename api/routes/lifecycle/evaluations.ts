@@ -1,4 +1,4 @@
-/** `/v1/evaluations/:id`: what the offline gate said of a challenger, as data or as a page to read. */
+/** `/v1/evaluations/:id`: shows the evaluation of a challenger, as JSON or Markdown. */
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -11,7 +11,7 @@ export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     path: '/v1/evaluations/:id',
     allow: viewers,
     summary:
-      "Shows the gate's report on a challenger with what it rests on; as Markdown when text/markdown is accepted.",
+      'Show the evaluation of a challenger with its inputs; as Markdown when text/markdown is accepted.',
     answers: { 200: 'The evaluation' },
     async handle({ actor, params, header }) {
       const { page, ...evaluation } = await getEvaluation(store, params['id']!)
@@ -22,7 +22,7 @@ export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   }),
 ]
 
-/** Whoever names it gets it, wherever in the list; the others get JSON. */
+/** The position in the list does not matter. */
 function wantsMarkdown(accept = ''): boolean {
   return accept.split(',').some((each) => each.split(';')[0]?.trim().toLowerCase() === 'text/markdown')
 }

@@ -1,4 +1,4 @@
-/** `/v1/releases`: starts a release, shows where it stands, and takes what people say to it. */
+/** `/v1/releases`: starts, lists and shows releases, and sends commands to them. */
 import { z } from 'zod'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
@@ -9,7 +9,7 @@ import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
 import { findShares } from '../../../store/serving/routing.ts'
 import { listQueued } from '../../../store/release/release-queue.ts'
-import { commandNames } from '../../../workflows/messages.ts'
+import { commandNames, type CommandName } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { idempotencyHeader } from '../../http/idempotency.ts'
@@ -22,7 +22,17 @@ import { flag, limit, modelName, policyBody, toWire } from '../../http/schemas.t
 
 const digest = z
   .string()
-  .regex(/^sha256:[0-9a-f]{64}$/, 'is no digest of the form sha256:<64 hexadecimal digits>')
+  .regex(/^sha256:[0-9a-f]{64}$/, 'is not a digest of the form sha256:<64 hexadecimal digits>')
+const commandSummaries: Readonly<Record<CommandName, string>> = {
+  approve: 'Approve a release.',
+  reject: 'Reject a release.',
+  pause: 'Pause a release. Automatic rollback stays on.',
+  resume: 'Resume a paused release, or extend an inconclusive stage.',
+  abort: 'Abort a release, or cancel a queued one. The champion stays.',
+  rollback: 'Roll back the candidate of a release.',
+  promoteNow: 'Promote in an emergency: skip approvals and waits.',
+}
+
 const command = z.strictObject({
   reason: z.string().max(2_000).optional(),
   artifact_digest: digest.optional(),
@@ -41,7 +51,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/releases',
     allow: viewers,
-    summary: 'Lists releases and those that have waited for their turn, the newest first.',
+    summary: 'List releases and the release queue, newest first.',
     answers: { 200: 'The releases' },
     query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
     async handle({ actor, query }) {
@@ -72,7 +82,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/v1/releases/:id',
     allow: viewers,
     summary:
-      'Shows a release: its state, why it waits, its verdicts, what people have said to it, and what of that it has not answered yet.',
+      'Show a release: its state, why it waits, its verdicts, its commands, and the commands without a response yet.',
     answers: { 200: 'The release' },
     async handle({ actor, params }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
@@ -101,8 +111,8 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/v1/releases',
     allow: startRelease.roles,
     summary:
-      'Starts the release of a registered version, or lets it wait behind the one that is open. Marked as a hotfix, by an approver or an admin and with a reason, it takes the shorter way of its policy and the place of an open one.',
-    answers: { 202: `The release has begun, or waits for its turn, or ${isDeferred}` },
+      'Start the release of a registered version, or queue it behind the open release. A hotfix (by an approver or an admin, with a reason) uses the short policy and supersedes an open release.',
+    answers: { 202: `The release has started, or is queued, or ${isDeferred}` },
     body: start,
     handle: (request) => respondToStart(deps, startRelease, request, request.body),
   }),
@@ -111,10 +121,10 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       method: 'post',
       path: `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`,
       allow: commandRoles[name],
-      summary: `Says "${name}" to a release. With an idempotency-key header a repetition changes nothing. While Temporal does not answer it is written down, and GET /v1/commands/:id tells what becomes of it.`,
+      summary: commandSummaries[name],
       answers: {
-        200: 'It was accepted',
-        202: `It ${isDeferred}`,
+        200: 'The release has accepted the command',
+        202: `The command ${isDeferred}`,
       },
       body: command,
       async handle({ actor, params, body, header, keep }) {
@@ -153,7 +163,7 @@ function briefOf(
     stage: state.stage,
     stage_index: state.stageIndex,
     share_bp: state.shareBp,
-    // Of the callers, now: what was promoted may have been followed by another since.
+    // Of the traffic now: a later release may have replaced a promoted version.
     traffic_bp: shares.get(state.version) ?? 0,
     hotfix: state.hotfix?.reason,
     drill: state.drill,
@@ -163,7 +173,7 @@ function briefOf(
     evaluation_digest: state.digests.evaluation,
     policy_digest: state.digests.policy,
     why: whyWaiting(state),
-    // The state knows a moment before the row is closed.
+    // The state changes a moment before the row is closed.
     outcome: outcome ?? state.outcome,
     reason: reason ?? state.reason,
     started_at: startedAt,

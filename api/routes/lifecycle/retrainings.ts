@@ -1,4 +1,4 @@
-/** `/v1/models/:name/retrainings`, `/v1/retrainings`: asks for a challenger and says how far it is. */
+/** `/v1/models/:name/retrainings`, `/v1/retrainings`: starts, lists and shows retrainings. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findRetraining, listRetrainings } from '../../../store/training/retrainings.ts'
@@ -17,8 +17,8 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'post',
     path: '/v1/models/:name/retrainings',
     allow: startRetraining.roles,
-    summary: 'Starts a retraining on what was known at a moment. One runs at a time for a model.',
-    answers: { 202: `It has begun, or ${isDeferred}` },
+    summary: 'Start a retraining on the data known at `as_of`. A model has at most one running retraining.',
+    answers: { 202: `The retraining has started, or ${isDeferred}` },
     body: z.strictObject({
       as_of: pastTime(deps.serving.wall).optional(),
       reason: z.string().max(2_000).optional(),
@@ -38,7 +38,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/retrainings',
     allow: viewers,
-    summary: 'Lists retrainings, the newest first.',
+    summary: 'List retrainings, newest first.',
     answers: { 200: 'The retrainings' },
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
@@ -54,7 +54,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/retrainings/:id',
     allow: viewers,
-    summary: 'Shows a retraining, and while it runs how far it is. Slashes in the id are sent as %2F.',
+    summary: 'Show a retraining and its progress. Encode slashes of the id as %2F.',
     answers: { 200: 'The retraining' },
     async handle({ actor, params }) {
       const id = params['id']!
@@ -77,7 +77,7 @@ function runOf(id: string): { model: string; runId: string } | undefined {
   return model === undefined || runId === undefined ? undefined : { model, runId }
 }
 
-/** What the workflow and the training say of themselves; nothing of it is worth an error when they are silent. */
+/** The progress that the workflow and the training report; empty when the workflow does not respond. */
 async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model: string; runId: string }) {
   const progress = await temporal
     .call<RetrainProgress>(callTimeoutMs, (client) =>

@@ -14,7 +14,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       'Roll a model back to its last known good version. An open release rolls back its candidate instead.',
     answers: {
       200: 'Every live replica serves the earlier version, or the open release was told to roll back',
-      202: `It ${isDeferred}. A version that becomes champion meanwhile stays champion`,
+      202: `The rollback ${isDeferred}. A version that becomes champion meanwhile stays champion`,
     },
     body: z.strictObject({ reason: z.string().min(1).max(2_000) }),
     handle: (request) =>

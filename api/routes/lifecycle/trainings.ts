@@ -1,4 +1,4 @@
-/** `/v1/trainings`: every training run, also those of which nothing was registered, with what it ran with and what came of it. */
+/** `/v1/trainings`: lists and shows training runs, also those without a registered version. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { parseDigest, trainingStatuses } from '../../../domain/registry/version-query.ts'
@@ -17,8 +17,8 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     path: '/v1/trainings',
     allow: viewers,
     summary:
-      'Lists training runs with their data digest, code, dependencies, hyperparameters, metrics, verdict and version, the newest first or, with order=oldest, last.',
-    answers: { 200: 'The trainings, without their curves, and next_cursor when there are more' },
+      'List training runs with data digest, code, dependencies, hyperparameters, metrics, verdict and version, newest first unless order=oldest.',
+    answers: { 200: 'The training runs without loss curves, and next_cursor when there are more' },
     query: z.strictObject({
       model: modelName.optional(),
       status: z.enum(trainingStatuses, { error: `is one of ${trainingStatuses.join(', ')}` }).optional(),
@@ -56,8 +56,8 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/trainings/:id',
     allow: viewers,
-    summary: 'Shows a training run with the curve of its loss.',
-    answers: { 200: 'The training' },
+    summary: 'Show a training run with its loss curve.',
+    answers: { 200: 'The training run' },
     async handle({ actor, params }) {
       const id = params['id']!
       const training = await findTrainingRun(store, id)

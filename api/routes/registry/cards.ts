@@ -1,4 +1,4 @@
-/** `/v1/versions/:version/card`: what a person should know of a version before relying on it, for programs and to be kept. */
+/** `/v1/versions/:version/card`: shows the model card of a version. */
 import { z } from 'zod'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
@@ -13,8 +13,8 @@ export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     path: '/v1/versions/:version/card',
     allow: viewers,
     summary:
-      'The card of a version: what it is for, what it is asked, how good it was and where it is weak. JSON, or Markdown with format=markdown.',
-    answers: { 200: 'The card' },
+      'Get the model card of a version: purpose, inputs, quality and limitations. JSON, or Markdown with format=markdown.',
+    answers: { 200: 'The model card' },
     query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
     async handle({ actor, params, query }) {
       const version = await getVersion(store, params['version']!)

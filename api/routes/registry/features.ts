@@ -1,4 +1,4 @@
-/** `/v1/features`: the feature views, how far each is taken in, and what is known of an entity at a moment. */
+/** `/v1/features`: lists feature views and their values, and starts an ingestion. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { keyOfText } from '../../../domain/model/feature-view.ts'
@@ -18,8 +18,8 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/v1/features',
     allow: viewers,
     summary:
-      'Lists the feature views with the models and versions that use them, and how far each is taken in.',
-    answers: { 200: 'The views' },
+      'List feature views with the models and versions that use them, and the progress of their ingestion.',
+    answers: { 200: 'The feature views' },
     query: z.strictObject({ limit }),
     async handle({ actor, query }) {
       const found = await listViews(deps.store, { limit: query.limit })
@@ -30,8 +30,8 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/features/:name',
     allow: viewers,
-    summary: 'Shows a feature view: its definitions that are used or were, the newest first.',
-    answers: { 200: 'The view' },
+    summary: 'Show the definitions of a feature view, newest first.',
+    answers: { 200: 'The feature view' },
     async handle({ actor, params }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const counted = await Promise.all(
@@ -45,7 +45,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/v1/features/:name/values',
     allow: viewers,
     summary:
-      'What is known of an entity, or was at a moment: the value that counts first, then those before it. Several columns of an entity are sent as "a / b".',
+      'List the values of an entity as known at `at`: the valid value first, then earlier ones. Join several entity columns as "a / b".',
     answers: { 200: 'The values' },
     query: z.strictObject({
       entity: z.string().min(1).max(256),
@@ -70,24 +70,21 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     path: '/v1/features/:name/materialise',
     allow: operators,
     summary:
-      'Takes in what is new of a view now, and everything since `from` again. One run at a time: when one is under way, that is answered.',
-    answers: { 202: 'It has begun, or was under way' },
+      'Ingest new values of a feature view, and everything since `from` again. Returns the running ingestion when there is one.',
+    answers: { 202: 'The ingestion has started, or is running' },
     body: z.strictObject({ from: pastTime(deps.serving.wall).optional() }),
     async handle({ actor, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const view = found[0]!.name
       if (!found.some(isUsed))
-        throw new DomainError(
-          'not_found',
-          `no model uses the feature view ${view} any more: it is not taken in`,
-        )
+        throw new DomainError('not_found', `no model uses the feature view ${view}, so it is not ingested`)
       const from = body.from === undefined ? undefined : new Date(body.from).toISOString()
       return { status: 202, json: toWire(await startIngestion(deps, actor!, { view, from })) }
     },
   }),
 ]
 
-/** A key for some models sees the views that these use. */
+/** A key of some models sees the views that these use. */
 const maySee = (actor: Actor | undefined, { models }: StoredView): boolean =>
   actor?.models === undefined || models.some((model) => canAccessModel(actor, model))
 

@@ -1,4 +1,4 @@
-/** `/v1/models`: what there is, what is live, and what was. */
+/** `/v1/models`: shows models, their champions and earlier champions. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -30,7 +30,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       method: 'get',
       path: '/v1/models',
       allow: viewers,
-      summary: 'Lists the models with their champions and open releases.',
+      summary: 'List models with their champions and open releases.',
       answers: { 200: 'The models' },
       async handle({ actor }) {
         const models = filterVisible(actor, await listModels(store), ({ name }) => name)
@@ -41,7 +41,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       method: 'get',
       path: '/v1/models/:name',
       allow: viewers,
-      summary: 'Shows a model: its features, its output, its policy, and the route this replica follows.',
+      summary: 'Show a model: features, output, release policy, and the route on this replica.',
       answers: { 200: 'The model' },
       async handle({ params }) {
         const model = await getModel(store, params['name']!)
@@ -62,10 +62,9 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
       method: 'get',
       path: '/v1/models/:name/champion',
       allow: viewers,
-      summary:
-        'Says which version was champion at a moment, by what change, on what evidence, and who had approved it.',
+      summary: 'Show the champion at a given time, with the release, evidence and approvals behind it.',
       answers: {
-        200: 'The change that made it champion, with its release, its verdicts and its row of the audit',
+        200: 'The change that made it champion, with its release, verdicts and audit row',
       },
       query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
       async handle({ params, query }) {
@@ -76,8 +75,8 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
         if (live === undefined) {
           const first = await findFirstChampion(store, model)
           const since = first
-            ? `; its first was ${first.version}, since ${first.at}`
-            : ' and has never had one'
+            ? `; its first champion was ${first.version}, since ${first.at}`
+            : ' and never had one'
           throw new DomainError('not_found', `${model} had no champion at ${at}${since}`)
         }
         return { json: { ...toWire(live), at: live.since } }

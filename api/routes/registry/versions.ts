@@ -1,4 +1,4 @@
-/** `/v1/versions`: the registry, searched by name, metric, date, status and data; one version; two of them compared. */
+/** `/v1/versions`: searches, shows and compares registered versions. */
 import { z } from 'zod'
 import { compareVersions } from '../../../domain/registry/version-diff.ts'
 import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
@@ -20,7 +20,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     path: '/v1/versions',
     allow: viewers,
     summary:
-      'Searches the registered versions. `metric` is one or more conditions such as auc>0.8,brier<0.2, which all hold; `since` (from then on) and `until` (before then) are times or days; `data` is how the digest of the snapshot begins; `text` is looked for in the name, who asked, why, and the hyperparameters; `order` is version, newest, oldest, or a metric: the best first, the worst first with - before it. Versions of drills are found only by status=drill.',
+      'Search registered versions. `metric`: conditions that all hold, such as auc>0.8,brier<0.2. `since` (inclusive) and `until` (exclusive): times or days. `data`: prefix of the snapshot digest. `text`: searched in name, requester, reason and hyperparameters. `order`: version, newest, oldest, or a metric (best first; worst first with a leading -). Versions of drills are found only with status=drill.',
     answers: { 200: 'The versions, without their manifests, and next_cursor when there are more' },
     query: z.strictObject({
       ...versionSearchFields,
@@ -55,8 +55,8 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     path: '/v1/versions/compare',
     allow: viewers,
     summary:
-      'Compares two versions: metrics, hyperparameters, data, features, code, training and sizes, what differs first. Each is named as model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
-    answers: { 200: 'The fields that differ, with other − one for numbers; those that do not; and notes' },
+      'Compare two versions: metrics, hyperparameters, data, features, code, training and sizes, differences first. Name each as model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
+    answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
     query: z.strictObject({ one: versionText, other: versionText }),
     async handle({ actor, query }) {
       const [one, other] = await Promise.all(
@@ -73,7 +73,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/versions/:version',
     allow: viewers,
-    summary: 'Shows a version with its manifest, its lineage and what it is now.',
+    summary: 'Show a version with its manifest, lineage and status.',
     answers: { 200: 'The version' },
     async handle({ actor, params }) {
       const version = await getVersion(store, params['version']!)

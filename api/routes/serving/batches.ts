@@ -1,4 +1,4 @@
-/** `/v1/batches`: many rows answered at once by the champion, and which of them a version answered that was taken back. */
+/** `/v1/batches`: starts, lists and shows batch predictions. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findBatch, listBatches } from '../../../store/serving/batches.ts'
@@ -23,8 +23,8 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'post',
     path: '/v1/batches',
     allow: startBatch.roles,
-    summary: 'Answers the rows of a file or, for an admin, of a query, by the champion of this moment.',
-    answers: { 202: `It has begun, or ${isDeferred}` },
+    summary: 'Start a batch prediction by the present champion over a file or, for an admin, a query.',
+    answers: { 202: `The batch has started, or ${isDeferred}` },
     body: z.strictObject({
       model: modelName,
       input,
@@ -37,8 +37,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/batches',
     allow: viewers,
-    summary:
-      'Lists batches, the newest first; only those by versions that were taken back when withdrawn=true.',
+    summary: 'List batches, newest first; with withdrawn=true only those by versions that were rolled back.',
     answers: { 200: 'The batches' },
     query: z.strictObject({ model: modelName.optional(), withdrawn: flag.optional(), limit }),
     async handle({ actor, query }) {
@@ -55,7 +54,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     method: 'get',
     path: '/v1/batches/:id',
     allow: viewers,
-    summary: 'Shows a batch, and while it runs how far it is.',
+    summary: 'Show a batch and its progress.',
     answers: { 200: 'The batch' },
     async handle({ actor, params }) {
       const found = await findBatch(deps.store, params['id']!)

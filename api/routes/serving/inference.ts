@@ -1,4 +1,4 @@
-/** The Open Inference Protocol, version 2, over HTTP. Its predictions are answered beside the application; these are all of it. */
+/** `/v2`: declares the routes of the Open Inference Protocol. Its predictions are served by the transport; these serve the rest. */
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import {
@@ -26,9 +26,9 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       path: `${path}/infer`,
       allow: 'callers',
       summary:
-        'Answers tensors with tensors: one matrix, or one tensor a feature; JSON or the binary extension. A version in the path alone may answer. x-deadline-ms and idempotency-key as on the predict route.',
+        'Predict from tensors: one matrix, or one tensor per feature; JSON or the binary extension. A version in the path must serve the request. x-deadline-ms and idempotency-key work as on the predict route.',
       answers: {
-        200: 'The outputs; arm, generation and the id of the first prediction stand in "parameters"',
+        200: 'The outputs; "parameters" has arm, generation and the id of the first prediction',
       },
       rawBytes: predictBytes,
       rawSchema: inferSchema,
@@ -39,9 +39,9 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
         const { name: model = '', version } = params
         const requestId = header(requestIdHeader)
         const given = infer({ model, version, body: bytes, requestId }, header(lengthHeader))
-        return withWriter(given, (ink) => {
-          const { 'content-type': type = '', ...headers } = headersOfWriter(ink)
-          return { text: Uint8Array.from(ink.bytes.subarray(0, ink.at)), type, headers }
+        return withWriter(given, (writer) => {
+          const { 'content-type': type = '', ...headers } = headersOfWriter(writer)
+          return { text: Uint8Array.from(writer.bytes.subarray(0, writer.at)), type, headers }
         })
       },
     })
@@ -50,7 +50,7 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       method: 'get',
       path,
       allow: 'callers',
-      summary: 'The inputs, the outputs and the versions of a model that can be asked for.',
+      summary: 'Show the inputs, outputs and versions of a model.',
       answers: { 200: 'The model' },
       answerSchema: modelSchema,
       handle: ({ params }) => ({ json: metadataOf(serving, params['name']!, params['version']) }),
@@ -60,8 +60,8 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       method: 'get',
       path: `${path}/ready`,
       allow: 'callers',
-      summary: 'Whether this replica answers for the model, or for this version of it.',
-      answers: { 200: 'It does' },
+      summary: 'Check that this replica serves the model, or this version of it.',
+      answers: { 200: 'It serves the model' },
       handle({ params }) {
         const name = params['name']!
         liveOf(serving.routing, name)
@@ -76,7 +76,7 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       method: 'get',
       path: '/v2',
       allow: 'public',
-      summary: 'The server, as the Open Inference Protocol describes one.',
+      summary: 'Show the server metadata of the Open Inference Protocol.',
       answers: { 200: 'The server' },
       answerSchema: serverSchema,
       handle: () => ({ json: { name: 'tenure', version: '2', extensions: ['binary_tensor_data'] } }),
@@ -85,16 +85,16 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       method: 'get',
       path: '/v2/health/live',
       allow: 'public',
-      summary: 'Whether the process answers at all.',
-      answers: { 200: 'It does' },
+      summary: 'Check that the process responds.',
+      answers: { 200: 'It responds' },
       handle: () => ({ json: { live: true } }),
     }),
     defineRoute({
       method: 'get',
       path: '/v2/health/ready',
       allow: 'public',
-      summary: 'Whether the process should get requests; /readyz says more.',
-      answers: { 200: 'It should', 503: 'It should not' },
+      summary: 'Check that the process should get requests; /readyz has details.',
+      answers: { 200: 'It is ready', 503: 'It is not ready' },
       handle() {
         if (whyNotReady(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
         return { json: { ready: true } }

@@ -1,4 +1,4 @@
-/** `POST /v1/outcomes` and `POST /v1/outcomes/bulk`: what became true of predictions, a few at a time, a whole file, or a table. */
+/** `POST /v1/outcomes` and `/v1/outcomes/bulk`: stores observed outcomes of predictions, from a list, a file or a table. */
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
@@ -7,14 +7,14 @@ import { requireMediaType, json } from '../../http/content-type.ts'
 import { openIntake } from '../../outcomes/intake.ts'
 import { takeLines } from '../../outcomes/text-files.ts'
 import { takeParquet } from '../../outcomes/parquet-files.ts'
-import { tableRows, takeTable } from '../../outcomes/database-table.ts'
+import { maxTableRows, takeTable } from '../../outcomes/database-table.ts'
 import { parquetLimits } from '../../outcomes/parquet-limits.ts'
-import { expectNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../../outcomes/outcomes.ts'
+import { requireNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../../outcomes/outcomes.ts'
 
-const mostOutcomes = 10_000
+const maxOutcomes = 10_000
 
 const outcomes = (nowMs: () => number) =>
-  z.strictObject({ outcomes: z.array(outcomeSchema(nowMs)).min(1).max(mostOutcomes) })
+  z.strictObject({ outcomes: z.array(outcomeSchema(nowMs)).min(1).max(maxOutcomes) })
 const media = {
   ndjson: ['application/x-ndjson', 'application/jsonl'],
   csv: ['text/csv'],
@@ -29,9 +29,9 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     path: '/v1/outcomes',
     allow: 'callers',
     summary:
-      'Stores what became true of predictions, all or none. Sending the same again changes nothing; another value is a correction.',
+      'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction.',
     answers: {
-      200: 'How many were received, accepted, newly stored, and of predictions that are not in the log; the last are kept, unless the key is held to some models',
+      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions; the last are stored unless the key is limited to some models',
     },
     body: outcomes(serving.wall),
     rawBytes: predictBytes,
@@ -43,8 +43,8 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
         seen.add(id.toLowerCase())
       }
       const sent = body.outcomes.map((each, index) => sentOutcome(each, `outcomes.${index}`))
-      const taken = await takeOutcomes({ store, actor }, sent, { whole: true })
-      expectNoneRefused(taken)
+      const taken = await takeOutcomes({ store, actor }, sent, { atomic: true })
+      requireNoneRefused(taken)
       const { refused: _refused, ...counts } = taken
       return { json: counts }
     },
@@ -53,9 +53,9 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     method: 'post',
     path: '/v1/outcomes/bulk',
     allow: 'callers',
-    summary: `Stores many outcomes with the columns prediction_id, value, observed_at: NDJSON or CSV line by line as it comes; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${parquetLimits.rows} rows; or, for an admin, the first ${tableRows} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. What is refused is told, and keeps no other from being stored; the same may be sent again.`,
+    summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${parquetLimits.rows} rows; or, for an admin, the first ${maxTableRows} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
     answers: {
-      200: 'The counts over all, and the first of those that were refused; next_since when a table has more',
+      200: 'The counts, and the first refused outcomes; next_since when a table has more rows',
     },
     contentTypes: allMedia,
     streaming: true,

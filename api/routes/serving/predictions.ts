@@ -1,4 +1,4 @@
-/** `POST /v1/models/:name/predict`: what services ask. */
+/** `POST /v1/models/:name/predict`: declares the route of predictions. */
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { withWriter } from '../../inference/handler.ts'
@@ -12,7 +12,10 @@ const predictSchema = {
     instances: {
       type: 'array',
       minItems: 1,
-      items: { type: 'object', description: 'One value a feature; GET /v1/models/{name} lists them.' },
+      items: {
+        type: 'object',
+        description: 'One value per feature; GET /v1/models/{name} lists the features.',
+      },
     },
     routing_key: {
       type: 'string',
@@ -31,10 +34,10 @@ const predictedSchema = {
     version: { type: 'string' },
     arm: { enum: ['champion', 'canary', 'control'] },
     generation: { type: 'integer' },
-    fallback: { const: true, description: 'What is declared for the case that the champion cannot answer.' },
+    fallback: { const: true, description: 'The response is the declared fallback of the model.' },
     predictions: {
       type: 'array',
-      description: 'One an instance, in their order. By its id its outcome is told later.',
+      description: 'One per instance, in the same order. Send its outcome by its id later.',
       items: {
         type: 'object',
         required: ['id'],
@@ -48,8 +51,8 @@ const predictedSchema = {
         },
       },
     },
-    stale: { const: true, description: 'The replica does not know whether it is up to date.' },
-    defaulted: { type: 'array', description: 'Looked-up features that a stand-in was used for.' },
+    stale: { const: true, description: 'The replica cannot confirm that its route is current.' },
+    defaulted: { type: 'array', description: 'Looked-up features that were replaced by their defaults.' },
   },
 }
 
@@ -59,16 +62,16 @@ export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
     path: '/v1/models/:name/predict',
     allow: 'callers',
     summary:
-      'Answers {"instances": [{…}], "routing_key"?} with one prediction an instance. It waits only for a model that is not compiled, and for the log where that is durable; then the header idempotency-key (a UUID) makes a repetition give the same answer. x-deadline-ms says how long to wait.',
-    answers: { 200: 'The predictions, with the version, the arm and the routing generation that gave them' },
+      'Predict for {"instances": [{…}], "routing_key"?}, with one prediction per instance. With a durable prediction log, the header idempotency-key (a UUID) makes a repetition return the same response. x-deadline-ms sets the deadline.',
+    answers: { 200: 'The predictions, with version, arm and routing generation' },
     rawBytes: predictBytes,
     rawSchema: predictSchema,
     answerSchema: predictedSchema,
     headers: predictionHeaders,
     handle({ params, bytes, header }) {
       const request = { model: params['name']!, body: bytes, requestId: header(requestIdHeader) }
-      return withWriter(serving.answer(serving.native, request), (ink) => ({
-        text: ink.bytes.toString('utf8', 0, ink.at),
+      return withWriter(serving.answer(serving.native, request), (writer) => ({
+        text: writer.bytes.toString('utf8', 0, writer.at),
         type: 'application/json',
       }))
     },

@@ -316,7 +316,7 @@ describe('a key', () => {
     [
       'an end that is past',
       { name: 'x', role: 'viewer', expires_at: '2001-01-01T00:00:00Z' },
-      /expires_at: is past already/,
+      /expires_at: is in the past/,
     ],
     ['a name that is taken', { name: 'admin', role: 'viewer' }, /named "admin" already/],
     ['the name of a part of the system', { name: 'release', role: 'viewer' }, /a part of the system/],

@@ -125,13 +125,13 @@ describe('a Parquet file', () => {
       'without a column',
       `select '${randomUUID()}' as prediction_id, 1 as value`,
       '',
-      /no plain column observed_at/,
+      /no top-level scalar column observed_at/,
     ],
     [
       'whose column is a list',
       `select ['a'] as prediction_id, 1 as value, now() as observed_at`,
       '',
-      /no plain column prediction_id/,
+      /no top-level scalar column prediction_id/,
     ],
     ['packed otherwise', rowsOf([[`'a'`, '1', `'b'`]]), ', compression zstd', /ZSTD.*SNAPPY, GZIP, BROTLI/],
   ])('%s is refused', async (_, query, options, message) => {

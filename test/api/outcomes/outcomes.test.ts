@@ -222,7 +222,7 @@ describe('a file', () => {
       expect.stringMatching(/^line 4: prediction_id: /),
       expect.stringMatching(/^line 5: .*more/),
       expect.stringMatching(/^line 7: .*JSON/),
-      expect.stringMatching(/^line 8: has NUL/),
+      expect.stringMatching(/^line 8: contains NUL/),
     ])
     expect(await revisions(ids[0]!)).toHaveLength(2)
   })
@@ -244,7 +244,7 @@ describe('a file', () => {
     const { json } = await file(text, 'text/csv; charset=utf-8')
     expect(json).toMatchObject({ received: 5, accepted: 3, stored: 3, refused: 2 })
     expect(json['issues']).toEqual([
-      'line 6: its quotes do not close',
+      'line 6: a quote is not closed',
       `line 5: value: "many" is no finite number`,
     ])
     for (const [id, value] of [
@@ -323,7 +323,7 @@ describe('the pieces of a body', () => {
         '4 drei',
       ])
   })
-  it('must be UTF-8', () => expect(read([Buffer.from([0xff, 0x0a])])).rejects.toThrow('line 1 is no UTF-8'))
+  it('must be UTF-8', () => expect(read([Buffer.from([0xff, 0x0a])])).rejects.toThrow('line 1 is not UTF-8'))
   it('hold fields with quotes, commas and nothing', () => {
     expect(fieldsOf('a,"b,""c""",,')).toEqual(['a', 'b,"c"', '', ''])
     expect(fieldsOf('')).toEqual([''])

@@ -118,7 +118,7 @@ describe('the lists', () => {
     ['2026-03-01T12:00:00', 400, 'is no time'],
     ['2026-03-01T25:00:00Z', 400, 'is no time'],
     ['', 400, 'at: '],
-    ['0001-01-01T00:00:00Z', 404, 'its first was iris_v1.0.0'],
+    ['0001-01-01T00:00:00Z', 404, 'its first champion was iris_v1.0.0'],
     ['2001-03-01', 404, 'had no champion at 2001-03-01T00:00:00.000Z'],
     ['2001-03-01T12:00:00%2B02:00', 404, 'had no champion at 2001-03-01T10:00:00.000Z'],
     ['2001-03-01T12:00:00+02:00', 404, 'had no champion at 2001-03-01T10:00:00.000Z'],
@@ -308,7 +308,7 @@ describe('rejects a request', () => {
       { artifact_digest: 'x' },
       400,
       'invalid_request',
-      /artifact_digest: is no digest/,
+      /artifact_digest: is not a digest/,
     ],
     [
       'for a retraining with an invalid time',

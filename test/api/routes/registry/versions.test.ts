@@ -256,8 +256,8 @@ describe('two versions', () => {
 
   it.each([
     ['one=small_v1.1.0', 400, /other/],
-    ['one=small_v1.1.0&other=small', 400, /"small" names no version; name it as model_v1.2.0/],
-    ['one=small_v1.1.0&other=small@best', 400, /names no version/],
+    ['one=small_v1.1.0&other=small', 400, /"small" is not a version; use model_v1.2.0/],
+    ['one=small_v1.1.0&other=small@best', 400, /is not a version/],
     ['one=small_v1.1.0&other=small_v9.0.0', 404, /small_v9.0.0/],
     ['one=small@v9.0.0&other=small_v1.1.0', 404, /small_v9.0.0/],
     ['one=big@champion&other=small_v1.1.0', 404, /"big" has no champion/],

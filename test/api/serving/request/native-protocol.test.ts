@@ -338,7 +338,7 @@ it.each([
     },
     /outcomes.0.observed_at: is not an ISO 8601/,
   ],
-  ['a value with NUL', { outcomes: [{ ...outcome, value: 'seto\0sa' }] }, /has NUL/],
+  ['a value with NUL', { outcomes: [{ ...outcome, value: 'seto\0sa' }] }, /contains NUL/],
   [
     'a value that is none',
     { outcomes: [{ ...outcome, value: null }] },

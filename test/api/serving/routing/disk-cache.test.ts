@@ -68,7 +68,7 @@ const readiness = ({ serving }: TestReplica) =>
 const expectNothingBelieved = async (replica: TestReplica, model: string, why: RegExp) => {
   expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
   expect(replica.troubles.join()).toMatch(why)
-  expect(readiness(replica)).toMatch(/the routes have not been read yet: /)
+  expect(readiness(replica)).toMatch(/the routes are not loaded yet: /)
   expect(readiness(replica)).toMatch(why)
 }
 
