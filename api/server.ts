@@ -1,6 +1,6 @@
 /**
- * The process `api`: one replica. It answers from its own disk at once, follows Postgres when that is there, and ends cleanly
- * when it is told to, so that a restart of one replica costs no caller an answer.
+ * Runs one API replica. It serves from its own disk at once and follows Postgres when it is reachable; it drains before it stops, so that
+ * a rolling restart fails no request.
  */
 import { randomBytes } from 'node:crypto'
 import type { RequestListener, Server } from 'node:http'
@@ -12,43 +12,43 @@ import { pino, type Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
-import { headFiles, keepHeads, openHeads } from '../store/audit/signed-heads.ts'
+import { headFiles, keepHeads, openHeads, type HeadList } from '../store/audit/signed-heads.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
-import { openSigner } from '../store/signing/signing-key.ts'
+import { openSigner, type Signer } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
-import { openAuthentication, predictionsAreOpen } from './auth/authentication.ts'
+import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { createPredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
-import { openServing } from './serving/replica-assembly.ts'
+import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
 import { joinShared, type SharedListener } from './transport/shared-port.ts'
 import { createHttpServer, socketLimits, listenBacklog } from './transport/http-server.ts'
 import { stopListening } from './transport/node-internals.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
-import { createTemporalClient } from './temporal/client.ts'
+import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 
-/** Deadlines of every statement but the log's own: a frozen database must not hold a control route for a second. */
+/** Deadlines of statements except those of the prediction log: a frozen database must not block a control route for a second. */
 const databaseMs = { connectMs: 500, queryMs: 900 }
-/** At the end: how long callers with an open connection may still be told that it closes, and how long all of it may take. */
-const farewellMs = 300
+/** On stop: how long idle connections stay open for `connection: close`, and the limit of the drain. */
+const idleCloseMs = 300
 const drainMs = 3_000
-/** How long after it has got something that may be taken back a replica gets ready for that order. */
-const warmMs = 1_000
-/** How long a replica that starts may find that there is no room for its connections. */
+/** Delay before Temporal's client is loaded, after a release has started. */
+const warmUpDelayMs = 1_000
+/** How long a starting replica checks the connection budget. */
 const refusalMs = 5_000
-/** How long each part may take to end: a frozen database says goodbye to nobody. */
+/** Time limit of stopping each part, because a frozen database never responds. */
 const closeMs = 3_500
 
 const log = pino({
   name: 'api',
   base: { pid: process.pid },
   hooks: { streamWrite: redacted },
-  // What a driver hangs on its errors besides may be the row that it was about.
+  // Other properties of a driver's error may contain the row.
   serializers: {
     err(thrown: unknown) {
       if (!(thrown instanceof Error)) return thrown
@@ -60,57 +60,146 @@ const log = pino({
 
 export interface RunningServer {
   url: string
-  /** Why it should not run: it found no room for its connections. Nothing when there is, or when Postgres does not answer now. */
+  /** Set when the connection budget is exceeded; undefined when it is not, or when Postgres does not respond. */
   refused: Promise<DomainError | undefined>
-  /** Takes no more requests, finishes those under way, hands on what is counted, and ends. */
+  /** Accepts no more requests, finishes the open ones, stores the counters, and stops. */
   stop(reason: string): Promise<void>
 }
 
 export async function startServer(config: Config, logger: Logger): Promise<RunningServer> {
-  const trouble = createThrottledLog(logger)
+  const onError = createThrottledLog(logger)
   const mark = randomBytes(6).toString('hex')
   const id = `api-${mark}`
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
     max: poolSizes.api,
     name: nameOfProcess('api', mark),
-    onError: (error) => trouble('a connection to Postgres broke', error),
+    onError: (error) => onError('a connection to Postgres broke', error),
   })
   const refused = findRefusal(store)
   const { maxConnections } = socketLimits
-  const server = createHttpServer(() => trouble(`more than ${maxConnections} connections are refused`))
-  // What is asked before the routes are mounted waits for them.
-  const mounted: { handle?: RequestListener; rest?: RequestListener } = {}
-  const early: Parameters<RequestListener>[] = []
-  server.on('request', (...asked) =>
-    mounted.handle === undefined ? early.push(asked) : mounted.handle(...asked),
-  )
+  const server = createHttpServer(() => onError(`more than ${maxConnections} connections are refused`))
+  const gate = createRequestGate(server)
   const { host, port } = await listen(server, config.api)
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
-  const open = predictionsAreOpen(config.api)
-  if (config.api.publicPredictions && !open)
-    logger.warn(
-      { host: config.api.host },
-      'predictions are open without a key on loopback only; keys are asked for',
-    )
+  let ending: string | undefined
+  const stopping = () => ending
+  const replica = await openReplica(config, logger, { store, id, url, onError })
+  const { authentication, serving, temporal, signer } = replica
+  const refusals = new Map<string, number>()
+  const fastPath = servePredictions({ ...replica, server, gate, refusals, stopping, log: logger }, config.api)
+  logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
+  // Loaded once predictions are served, because it is most of the code.
+  const [{ createApplication }, { startDelivery }] = await Promise.all([
+    import('./listener.ts'),
+    import('./services/command-delivery.ts'),
+  ])
+  const deps = { store, authentication, serving, temporal, signer, log: logger }
+  const { oidc } = config
+  gate.mount(createApplication({ ...deps, heads: replica.heads, refusals, oidc, stopping }).listener)
+  const stopDelivery = startDelivery(deps, onError)
+  const { sharedFd: fd } = config.api
+  const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
+  const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, maxConnections })
+  void showFirstKey(store, logger)
+
+  return {
+    url,
+    refused,
+    async stop(reason) {
+      if (ending !== undefined) return
+      ending = `this replica is ending: ${reason}`
+      replica.cancelWarmUp()
+      logger.info({ reason }, 'ending')
+      await drain(server, fastPath, shared)
+      const { stopHeads } = replica
+      for (const end of [
+        stopHeads,
+        authentication.stop,
+        serving.stop,
+        stopDelivery,
+        temporal.close,
+        store.close,
+      ])
+        await atMost(closeMs, end())
+      logger.info({ reason }, 'ended')
+    },
+  }
+}
+
+/** Handles a request, or returns false. */
+type TryHandle = (...exchange: Parameters<RequestListener>) => boolean
+
+interface RequestGate {
+  /** Opens the gate for predictions and, until the routes are mounted, for health checks. */
+  open(predict: TryHandle, health: TryHandle): void
+  mount(routes: RequestListener): void
+}
+
+/** Holds early requests until their handlers are loaded, so that a starting replica refuses none. */
+function createRequestGate(server: Server): RequestGate {
+  const held: Parameters<RequestListener>[] = []
+  let tryPredict: TryHandle = () => false
+  let tryHealth: TryHandle = () => false
+  let routes: RequestListener | undefined
+  const pass: RequestListener = (...exchange) => {
+    if (tryPredict(...exchange)) return
+    if (routes !== undefined) routes(...exchange)
+    else if (!tryHealth(...exchange)) held.push(exchange)
+  }
+  const release = (): void => {
+    for (const exchange of held.splice(0)) pass(...exchange)
+  }
+  server.on('request', pass)
+  return {
+    open(predict, health) {
+      tryPredict = predict
+      tryHealth = health
+      release()
+    },
+    mount(mounted) {
+      routes = mounted
+      release()
+    },
+  }
+}
+
+interface Replica {
+  signer: Signer
+  heads: HeadList
+  authentication: Authentication
+  serving: Serving
+  temporal: TemporalClient
+  cancelWarmUp(): void
+  stopHeads(): Promise<void>
+}
+
+/** Opens what serves predictions, from the disk of this replica when Postgres is away. */
+async function openReplica(
+  config: Config,
+  logger: Logger,
+  { store, id, url, onError }: { store: Store; id: string; url: string; onError: ServingEvents['trouble'] },
+): Promise<Replica> {
+  const publicPredictions = predictionsAreOpen(config.api)
+  if (config.api.publicPredictions && !publicPredictions)
+    logger.warn({ host: config.api.host }, 'predictions need a key, because this host is not loopback')
+  if (config.api.drills) logger.warn('drills are on: versions with injected faults fail on purpose')
   const signer = await openSigner(config.signingKey)
   const heads = openHeads(headFiles(config), signer)
-  const keeper = keepHeads({ store, heads, onError: trouble })
+  const keeper = keepHeads({ store, heads, onError })
   const clock = createClock()
   const authentication = await openAuthentication({
     store,
     nowMs: clock.wall,
     cacheFile: join(config.stateDir, 'cache', 'keys.json'),
-    publicPredictions: open,
-    onError: trouble,
+    publicPredictions,
+    onError,
   })
   const temporal = createTemporalClient(config)
-  let warming: NodeJS.Timeout | undefined
-  // Temporal's client takes a moment to load, which the first rollback of a bad day must not wait for, and fifty megabytes,
-  // which a replica does without as long as there is nothing to take back.
-  const warmLater = () => void (warming ??= setTimeout(() => void temporal.warm(), warmMs))
-  if (config.api.drills) logger.warn('drills are on: versions named in the faults answer wrongly')
+  let warmUp: NodeJS.Timeout | undefined
+  // The SDK takes a moment to load, which a rollback must not wait for, and 50 MB, which an idle replica saves.
+  const warmUpLater = () => void (warmUp ??= setTimeout(() => void temporal.warm(), warmUpDelayMs))
   const serving = await openServing({
     store,
     clock,
@@ -123,89 +212,70 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     drills: config.api.drills,
     durableLog: config.api.predictionLog === 'durable',
     remembered: config.api.predictionCache,
-    events: {
-      followed: ({ model, epoch, generation, arms, shadow, release, standby }, cause) => {
-        logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`)
-        if (release !== undefined || standby !== undefined) warmLater()
-      },
-      refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
-      forgotten: (why) => logger.warn(why),
-      fault: (version, invalidShare) =>
-        logger.warn({ version, invalidShare }, 'DRILL: this version now answers wrongly at this share'),
-      trouble,
-    },
+    events: loggedEvents(logger, onError, warmUpLater),
   })
-  const refusals = new Map<string, number>()
+  return {
+    signer,
+    heads,
+    authentication,
+    serving,
+    temporal,
+    cancelWarmUp: () => clearTimeout(warmUp),
+    stopHeads: keeper.stop,
+  }
+}
+
+const loggedEvents = (
+  logger: Logger,
+  onError: ServingEvents['trouble'],
+  onRelease: () => void,
+): ServingEvents => ({
+  followed({ model, epoch, generation, arms, shadow, release, standby }, cause) {
+    logger.info({ model, epoch, generation, release, arms, shadow }, `route ${cause}`)
+    if (release !== undefined || standby !== undefined) onRelease()
+  },
+  refused: (model, problem) => logger.error({ model, ...problem }, 'route refused'),
+  forgotten: (why) => logger.warn(why),
+  fault: (version, invalidShare) =>
+    logger.warn({ version, invalidShare }, 'DRILL: this version returns invalid outputs at this share'),
+  trouble: onError,
+})
+
+type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
+  server: Server
+  gate: RequestGate
+  refusals: Map<string, number>
+  stopping: () => string | undefined
+  log: Logger
+}
+
+/** Serves predictions and health checks before the routes are loaded. */
+function servePredictions(
+  { authentication, serving, server, gate, refusals, stopping, log: logger }: PredictionParts,
+  api: Config['api'],
+): FastPath | undefined {
   const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
   const targetOf = createTargetParser()
-  let ending: string | undefined
-  const stopping = () => ending
   const health = createStartupHealth({ serving, authentication, stopping })
-  const handle: RequestListener = (request, response) => {
-    if (ending !== undefined) response.shouldKeepAlive = false
-    const target = targetOf(request.method, request.url)
-    if (target !== undefined) predict.collect(target, request, response)
-    else if (mounted.rest !== undefined) mounted.rest(request, response)
-    else if (!health(request, response)) early.push([request, response])
+  const closeWhenStopping = (response: { shouldKeepAlive: boolean }): void => {
+    if (stopping() !== undefined) response.shouldKeepAlive = false
   }
-  mounted.handle = handle
-  const fastPath = config.api.fastPath
+  const fastPath = api.fastPath
     ? openFastPath(server, {
         targetOf: (path) => targetOf('POST', path),
         answer(target, exchange, body) {
-          if (ending !== undefined) exchange.shouldKeepAlive = false
+          closeWhenStopping(exchange)
           predict.answer(target, exchange, body)
         },
       })
     : undefined
-  for (const asked of early.splice(0)) handle(...asked)
-  logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
-  // Loaded once predictions are answered: it is most of what there is to load.
-  const [{ createApplication }, { startDelivery }] = await Promise.all([
-    import('./listener.ts'),
-    import('./services/command-delivery.ts'),
-  ])
-  const { listener } = createApplication({
-    store,
-    authentication,
-    serving,
-    temporal,
-    heads,
-    signer,
-    log: logger,
-    refusals,
-    oidc: config.oidc,
-    stopping,
-  })
-  mounted.rest = listener
-  for (const asked of early.splice(0)) handle(...asked)
-  const stopDelivery = startDelivery({ store, temporal, log: logger, signer, serving }, trouble)
-  const { sharedFd: fd } = config.api
-  const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
-  const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, maxConnections })
-  void showFirstKey(store, logger)
-
-  return {
-    url,
-    refused,
-    async stop(reason) {
-      if (ending !== undefined) return
-      ending = `this replica is ending: ${reason}`
-      clearTimeout(warming)
-      logger.info({ reason }, 'ending')
-      await drain(server, fastPath, shared)
-      const parts = [
-        keeper.stop,
-        authentication.stop,
-        serving.stop,
-        stopDelivery,
-        temporal.close,
-        store.close,
-      ]
-      for (const end of parts) await atMost(closeMs, end())
-      logger.info({ reason }, 'ended')
-    },
-  }
+  gate.open((request, response) => {
+    closeWhenStopping(response)
+    const target = targetOf(request.method, request.url)
+    if (target !== undefined) predict.collect(target, request, response)
+    return target !== undefined
+  }, health)
+  return fastPath
 }
 
 function listen(server: Server, api: Config['api']): Promise<{ host: string; port: number }> {
@@ -222,8 +292,8 @@ function listen(server: Server, api: Config['api']): Promise<{ host: string; por
 }
 
 /**
- * Takes no new connections at once. Those that stand are closed with their next answer: a connection that is closed while it
- * seems idle may be carrying a request already, and its caller would get nothing.
+ * Accepts no new connections and closes open ones with their next response. Idle ones are closed later, because a request may already be on
+ * its way.
  */
 function drain(
   server: Server,
@@ -234,12 +304,12 @@ function drain(
     const quiet = setTimeout(() => {
       fastPath?.closeIdle()
       server.closeIdleConnections()
-    }, farewellMs)
+    }, idleCloseMs)
     const late = setTimeout(() => {
       fastPath?.closeAll()
       server.closeAllConnections()
     }, drainMs)
-    // Those of the shared port are the server's too, but only the port knows when the last of them is closed.
+    // Connections of the shared port belong to the server, but only the port knows when the last one is closed.
     void Promise.all([stopListening(server), shared?.leave()]).then(() => {
       clearTimeout(quiet)
       clearTimeout(late)
@@ -256,10 +326,7 @@ async function atMost(ms: number, ending: Promise<void>): Promise<void> {
   await Promise.race([ending, late]).finally(() => clearTimeout(timer))
 }
 
-/**
- * Nothing waits for it: a replica starts without a database as well. One that comes later is not asked any more, for by then the
- * replica may be all that answers.
- */
+/** Runs beside the start, because a replica starts without a database too. A database that is reachable later is not checked. */
 async function findRefusal(store: Store): Promise<DomainError | undefined> {
   const untilMs = performance.now() + refusalMs
   while (performance.now() < untilMs) {
@@ -274,14 +341,14 @@ async function findRefusal(store: Store): Promise<DomainError | undefined> {
   return undefined
 }
 
-/** For an API that nobody prepared: the one line of this process that is no JSON, because a log keeps what it is given. */
+/** Creates the first admin key of a new installation. Prints it as plain text, because a log would store it. */
 async function showFirstKey(store: Store, logger: Logger): Promise<void> {
   try {
     const key = await ensureAdminKey(store)
     if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
   } catch (error) {
     if (!isError(error, 'postgres_unavailable'))
-      logger.error({ err: error }, 'no first admin key could be made')
+      logger.error({ err: error }, 'the first admin key could not be created')
   }
 }
 
@@ -293,10 +360,10 @@ async function main(): Promise<void> {
   void running.refused.then((refusal) => {
     if (refusal === undefined) return
     log.fatal({ code: refusal.code }, refusal.message)
-    end('there is no room for its connections', 1)
+    end('the connection budget is exceeded', 1)
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
-  // A parent that dies without a word closes this channel, when it has opened one.
+  // A crashed parent closes the channel.
   process.on('disconnect', () => end('its parent has ended'))
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))
 }
