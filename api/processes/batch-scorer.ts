@@ -27,7 +27,7 @@ interface Reply {
 
 const tensors = createTensors({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
-  // A piece is as large as whoever sends it wants; nobody else waits here.
+  // The sender chooses the size of a piece, and no other request waits in this process.
   batches: { maxPending: Infinity },
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)

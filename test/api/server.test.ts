@@ -288,7 +288,7 @@ describe('the process', () => {
     expect(await answer.json()).toMatchObject({ version: 'iris_v1.0.0', stale: true })
     expect(cold.readyMs).toBeLessThan(5_000)
 
-    // On another machine, or after its disk was wiped, it knows nothing, and says so to whoever asks.
+    // On another machine, or with an empty disk, it has no state, and says so publicly.
     const wiped = await startProcess({ awaitReady: false })
     const answers = await Promise.all([fetch(`${wiped.url}/readyz`), predict(wiped.url)])
     expect(answers.map(({ status }) => status)).toEqual([503, 503])

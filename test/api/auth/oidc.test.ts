@@ -93,11 +93,11 @@ it.each<[string, () => void, RegExp]>([
   ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /does not verify: .*iss/],
   ['for another client', () => (provider.cheat.audience = 'other'), /does not verify: .*aud/],
   ['that is over', () => (provider.cheat.expired = true), /does not verify: .*exp/],
-  ['signed by somebody else', () => (provider.cheat.unknownKey = true), /does not verify: .*signature/],
+  ['signed with an unknown key', () => (provider.cheat.unknownKey = true), /does not verify: .*signature/],
   ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /does not verify: .*nonce/],
   ['without a name', () => (provider.claims = { groups: ['everybody'] }), /no email that could be a name/],
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
-  ['with an address nobody has checked', () => (provider.claims['email_verified'] = false), /not verified/],
+  ['with an unverified email address', () => (provider.claims['email_verified'] = false), /not verified/],
   ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role by the claim/],
 ])('an identity %s is refused', async (_what, spoil, why) => {
   spoil()

@@ -15,7 +15,7 @@ import {
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
-/** Names and texts as somebody might send them to break a line of the format, or to fill the memory of who reads it. */
+/** Names and texts that could break a line of the format or exhaust the memory of a scraper. */
 const hostile = 'a"} 1\ntenure_lease_seconds 99\\'
 
 let house: House

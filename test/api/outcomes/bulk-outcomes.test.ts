@@ -140,7 +140,7 @@ describe('a Parquet file', () => {
     expect(json['detail']).toMatch(message)
   })
 
-  it('that is none, or has lost its end, is refused', async () => {
+  it('refuses a file that is not Parquet or is truncated', async () => {
     const path = await file(rowsOf([[`'a'`, '1', `'b'`]]))
     truncateSync(path, 100)
     for (const body of ['', 'PAR1', 'x'.repeat(1_000), readFileSync(path)]) {
@@ -159,7 +159,7 @@ describe('a Parquet file', () => {
     try {
       for (const [limit, message] of [
         [{ fileBytes: 1_000 }, /the file has more than 1000 bytes/],
-        [{ rows: 4_095 }, /the file has 4096 rows, at most 4095/],
+        [{ rows: 4_095 }, /the file has 4096 rows, the limit is 4095/],
         [{ groupRows: 1_000 }, /a row group has \d+ rows/],
         [{ groupBytes: 10_000 }, /the columns of a row group have \d+ bytes/],
       ] as const) {

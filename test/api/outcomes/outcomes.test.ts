@@ -103,7 +103,7 @@ describe('a value', () => {
 })
 
 describe('an outcome', () => {
-  it('of a prediction that nobody knows is kept, counted, and joined when the log has it', async () => {
+  it('of an unknown prediction is stored, counted, and joined once the log has it', async () => {
     const { json } = await send([{ prediction_id: randomUUID(), value: 7, observed_at }])
     expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 1 })
   })

@@ -1,4 +1,4 @@
-/** A command that is given while Temporal is away: written down at once, and done once. `test/faults/long/network/command-outbox.test.ts` tells the rest. */
+/** Commands for a release while Temporal is unreachable. See `test/faults/long/network/command-outbox.test.ts` for crashes. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openOutboxFixture, type OutboxFixture } from '../../support/release/outbox-fixture.ts'
@@ -12,7 +12,7 @@ afterAll(async () => {
   await office?.close()
 })
 
-it('is recorded once with its row of the audit, can be asked for, and counts once it is delivered', async () => {
+it('a deferred approval is recorded once with its audit row, can be shown, and counts when it is delivered', async () => {
   const { toTemporal, approve, show, count, deliver, house } = office
   const { id } = await office.waiting()
   toTemporal.cut()

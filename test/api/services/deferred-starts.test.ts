@@ -1,4 +1,4 @@
-/** What is to be started while Temporal is away: written down at once, and started once, or refused by what is then. */
+/** Starts that are requested while Temporal is unreachable: recorded at once, then started once or refused. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
@@ -80,7 +80,7 @@ async function twoChampions(): Promise<Registry & { first: string; second: strin
   return { ...registry, first, second }
 }
 
-it('a release is recorded once with its row of the audit, and starts once whoever dies over it', async () => {
+it('a deferred release is recorded once with its audit row, and starts once although replicas crash', async () => {
   const { say, show, house, toTemporal } = office
   const { model, register } = await office.model()
   const body = { model, version: await register() }
@@ -136,7 +136,7 @@ it('a release is recorded once with its row of the audit, and starts once whoeve
   expect(audit).toEqual([{ actor: 'olga' }])
 })
 
-it('a retraining that has ended before anybody said that it has begun is not started again', async () => {
+it('a deferred retraining that ended before its start was stored is not started again', async () => {
   const { model } = await office.model()
   const id = await record('olga', `/v1/models/${model}/retrainings`, { reason: 'new labels' })
   await dieOver()
@@ -153,7 +153,7 @@ it('a retraining that has ended before anybody said that it has begun is not sta
   expect((await run.describe()).runId).toBe(runId)
 })
 
-it('sent again under its name after a replica died over it, a retraining is the one that has begun', async () => {
+it('a retraining sent again under its idempotency key after a crash is the one that has started', async () => {
   const { model } = await office.model()
   const once = uniqueName('once')
   const ask = async () =>
@@ -165,7 +165,7 @@ it('sent again under its name after a replica died over it, a retraining is the 
   expect(await ask()).toEqual(begun)
 })
 
-it('a release that has waited for its turn and had it is not started again', async () => {
+it('a deferred release that was queued and then started is not started again', async () => {
   const { model, register } = await office.model()
   const [first, second] = [await register(), await register()]
   const { json } = await office.say('olga', '/v1/releases', { model, version: first })
@@ -185,7 +185,7 @@ it('a release that has waited for its turn and had it is not started again', asy
   expect(await releasesOf(model)).toHaveLength(2)
 })
 
-it('what may not be started any more is refused, and why is kept and audited', async () => {
+it('a deferred start that is no longer permitted is refused, with the reason stored and audited', async () => {
   const { house } = office
   const { model, register } = await office.model()
   const body = { model, version: await register() }
@@ -222,7 +222,7 @@ it('what may not be started any more is refused, and why is kept and audited', a
   expect(audit).toEqual([byRevoked, byDemoted, late, third].map((id) => ({ id })))
 })
 
-it('who may not start it learns so at once, and nothing is recorded', async () => {
+it('a start without permission is refused at once, and not recorded', async () => {
   const { model, register } = await office.model()
   const version = await register()
   office.toTemporal.cut()
@@ -234,7 +234,7 @@ it('who may not start it learns so at once, and nothing is recorded', async () =
   expect(kept).toEqual([])
 })
 
-it('a model goes back one version and not two, and not from one that came later', async () => {
+it('a deferred rollback goes back one version, and not from a later champion', async () => {
   const { model, register, first, second } = await twoChampions()
   const championOf = async () => (await findChampion(office.house.store, model))?.version
   const path = `/v1/models/${model}/rollback`
@@ -256,7 +256,7 @@ it('a model goes back one version and not two, and not from one that came later'
   expect(await championOf()).toBe(third)
 })
 
-it('a batch begins under the id of its command', async () => {
+it('a deferred batch starts under the id of its command', async () => {
   const { model } = await twoChampions()
   const id = await record('olga', '/v1/batches', {
     model,

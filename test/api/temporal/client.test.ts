@@ -1,4 +1,4 @@
-/** The API's way to Temporal, where nobody is at its end. */
+/** The Temporal client without a server. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'

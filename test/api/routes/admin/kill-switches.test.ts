@@ -82,7 +82,7 @@ describe('thrown to the champion', () => {
     expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
   })
 
-  it('is refused to whoever may not, for what does not exist and for what is no way to serve', async () => {
+  it('is refused to a key without the role, for an unknown model and for an unknown mode', async () => {
     const { model } = await threeVersions(house)
     const viewer = await house.key({ role: 'viewer' })
     const elsewhere = await house.key({ role: 'operator', models: ['another'] })
@@ -116,7 +116,7 @@ describe('thrown to the champion', () => {
 })
 
 describe('thrown to the fallback', () => {
-  it('answers alike to everybody in both protocols, says so, and is counted for no version', async () => {
+  it('serves the same to all traffic in both protocols, marks it, and counts it for no version', async () => {
     const { model, champion } = await threeVersions(house)
     await declare(model, { kind: 'answer', outputs: [0, 1, 0] })
     const route = await house.route(model, { proven: champion })
@@ -145,7 +145,7 @@ describe('thrown to the fallback', () => {
     expect(api.ask(model, request())).toMatchObject({ version: champion })
   })
 
-  it('of a kind that is none of the model is told by every replica, and the champion answers', async () => {
+  it('of a kind that the model lacks is reported by every replica, and the champion serves', async () => {
     const { model, champion } = await threeVersions(house)
     await declare(model, { kind: 'answer', outputs: [1, 1] })
     await api.follows(await house.route(model, { proven: champion }))

@@ -67,13 +67,13 @@ async function ask(): Promise<void> {
     try {
       api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % 500}` })
     } catch {
-      // Before the first champion nobody can be answered.
+      // Before the first champion no request can be served.
     }
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
 }
 
-it('the client gets ready with a workflow before anybody asks', async () => {
+it('the client warms up with a workflow before the first call', async () => {
   const temporal = createTemporalClient(core.config)
   await temporal.warm()
   const query = `WorkflowType = 'warmUp' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
@@ -108,7 +108,7 @@ const releaseFirst = async () => {
 
 let champion: string
 
-it('an approval by an approver lets the first version become champion; nobody else can give it', async () => {
+it('the first version becomes champion after an approval, which only an approver can give', async () => {
   const { version, id } = await releaseFirst()
   champion = version
   expect(await say('vera', `/v1/releases/${id}/approve`)).toMatchObject({
@@ -141,7 +141,7 @@ it('an approval by an approver lets the first version become champion; nobody el
   expect(late).toMatchObject({ status: 409, json: { code: 'command_refused', stage: 'ended' } })
 })
 
-it('whoever starts a release does not choose how many have to agree', async () => {
+it('the requester of a release cannot lower the number of approvals', async () => {
   const version = await registry.register(champion)
   const alone = { ...policy, approval: { approvers: 0, withinMs: 1_000 } }
   for (const [who, path, body] of [
@@ -180,7 +180,7 @@ it('a command with the same idempotency key is carried out once', async () => {
   expect(await show(id)).toMatchObject({ outcome: 'aborted' })
 })
 
-it('what waits for its turn is given up by one who may, once', async () => {
+it('a queued release is cancelled once, by a key with the role', async () => {
   const version = await registry.register(champion)
   const { id } = await house.store.transaction((database) =>
     insertQueued(database, { model, version, requestedBy: 'olga', preemption: 'none' }),
@@ -243,7 +243,7 @@ it('a retraining is started once', async () => {
 
 it('a command that no worker answers is given up, and says that it may still be carried out', async () => {
   const { address, namespace } = core.config.temporal
-  const queue = uniqueName('nobody')
+  const queue = uniqueName('unserved')
   const temporal = createTemporalClient({
     temporal: { address, namespace },
     taskQueues: { control: queue, train: queue },

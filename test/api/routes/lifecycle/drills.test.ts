@@ -76,7 +76,7 @@ async function ask(): Promise<void> {
     try {
       api.ask(model, { instances: [{ x: 1, y: 2 }], routing_key: `caller ${i % 5_000}` })
     } catch {
-      // Before the first champion nobody can be answered, and the candidate of a drill fails on purpose.
+      // Before the first champion no request can be served, and the candidate of a drill fails on purpose.
     }
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
@@ -172,7 +172,7 @@ describe('on callers', () => {
   })
 
   it(
-    'a budget that is spent before anything is proven ends the drill as failed, and somebody is told',
+    'a budget spent before detection ends the drill as failed, with an alert',
     { timeout: 60_000 },
     async () => {
       const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 0, share_bp: 500 })
@@ -283,18 +283,18 @@ it('make way for a rollback of the model, which takes one order', { timeout: 120
   const { drills } = await handle.result()
   expect(drills).toMatchObject([{ passed: false, message: 'not held: rolled back by olga: complaints' }])
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
-  // What was cut short is no failed defence: nobody is told of one, and no release is refused for it.
+  // An interrupted drill is not a failed one: it raises no alert and blocks no release.
   expect(await findDrill(core.store, drills[0]!.id)).toMatchObject({
     held: false,
     message: 'rolled back by olga: complaints',
   })
   const told = await listAlerts(core.store, { model, open: true })
   expect(told.map(({ dedupeKey }) => dedupeKey)).not.toContain(`drill/${model}/dead-worker`)
-  // Whoever had asked for it was answered.
+  // The requester got a response.
   expect(told.map(({ kind }) => kind)).not.toContain('drill_not_held')
 })
 
-describe('of the schedule, which nobody looks at', () => {
+describe('of the schedule', () => {
   const bySchedule = (of: string) =>
     core.client.workflow.execute<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
       workflowId: drillWorkflowId(of),

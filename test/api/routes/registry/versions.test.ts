@@ -1,4 +1,4 @@
-/** The registry on the real database: what a search finds, page by page, and what is told of a search that nobody understands. */
+/** Searches the registry on a real database, page by page, and rejects invalid searches. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { moveChampion } from '../../../../store/registry/champions.ts'
@@ -318,9 +318,9 @@ describe('trainings', () => {
     expect((await get('/v1/trainings?status=failed')).json).toEqual({ trainings: [] })
   })
 
-  it('that are none are told', async () => {
+  it('that do not exist are not found', async () => {
     expect((await get('/v1/trainings/none')).json).toMatchObject({ code: 'not_found' })
     expect((await get('/v1/trainings?status=lost')).json['detail']).toMatch(/status: is one of running/)
-    expect((await get('/v1/trainings?cursor=x')).json['detail']).toMatch(/no cursor/)
+    expect((await get('/v1/trainings?cursor=x')).json['detail']).toMatch(/not a cursor/)
   })
 })
