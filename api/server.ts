@@ -3,7 +3,7 @@
  * a rolling restart fails no request.
  */
 import { randomBytes } from 'node:crypto'
-import type { RequestListener, Server } from 'node:http'
+import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -19,6 +19,7 @@ import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/conne
 import { openSigner, type Signer } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
+import { createRequestGate, type RequestGate } from './transport/request-gate.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { createPredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
@@ -124,43 +125,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       ])
         await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
-    },
-  }
-}
-
-/** Handles a request, or returns false. */
-type TryHandle = (...exchange: Parameters<RequestListener>) => boolean
-
-interface RequestGate {
-  /** Opens the gate for predictions and, until the routes are mounted, for health checks. */
-  open(predict: TryHandle, health: TryHandle): void
-  mount(routes: RequestListener): void
-}
-
-/** Holds early requests until their handlers are loaded, so that a starting replica refuses none. */
-function createRequestGate(server: Server): RequestGate {
-  const held: Parameters<RequestListener>[] = []
-  let tryPredict: TryHandle = () => false
-  let tryHealth: TryHandle = () => false
-  let routes: RequestListener | undefined
-  const pass: RequestListener = (...exchange) => {
-    if (tryPredict(...exchange)) return
-    if (routes !== undefined) routes(...exchange)
-    else if (!tryHealth(...exchange)) held.push(exchange)
-  }
-  const release = (): void => {
-    for (const exchange of held.splice(0)) pass(...exchange)
-  }
-  server.on('request', pass)
-  return {
-    open(predict, health) {
-      tryPredict = predict
-      tryHealth = health
-      release()
-    },
-    mount(mounted) {
-      routes = mounted
-      release()
     },
   }
 }
