@@ -19,7 +19,7 @@ import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/conne
 import { openSigner, type Signer } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
-import { createRequestGate, type RequestGate } from './transport/request-gate.ts'
+import { createRequestGate, type RequestGate } from './http/request-gate.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { createPredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
