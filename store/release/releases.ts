@@ -95,13 +95,16 @@ export async function closeRelease(database: Database, state: ReleaseState): Pro
   return closed.length > 0
 }
 
-/** Whether a release may still route and promote its candidate; locks it until the transaction ends. */
+/**
+ * Reads whether a release may still route and promote its candidate, and locks its row until the transaction ends. An accepted abort
+ * stores the stage `rolling_back` before the rollback sets `rolled_back_at`; a promotion in between must not succeed.
+ */
 export async function lockRelease(
   database: Database,
   id: string,
 ): Promise<'open' | 'rolled_back' | 'ended' | 'absent'> {
   const [row] = await database.query<{ rolled_back: boolean; ended: boolean }>(sql`
-    select rolled_back_at is not null as rolled_back, ended_at is not null as ended
+    select rolled_back_at is not null or stage = 'rolling_back' as rolled_back, ended_at is not null as ended
     from releases where id = ${id} for update`)
   if (!row) return 'absent'
   return row.ended ? 'ended' : row.rolled_back ? 'rolled_back' : 'open'

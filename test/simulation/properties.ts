@@ -303,7 +303,7 @@ export function createProperties(
               may &&
               stage !== 'rolling_back' &&
               stage !== 'ended' &&
-              !/active key|role|cover|has seen/.test(message!)
+              !/active key|role|cover|names the/.test(message!)
             )
               fail('abort and rollback win', `${command} by ${actor} was refused in ${stage}: ${message}`)
           }

@@ -275,13 +275,15 @@ export const releaseStatements: Statements = {
         ? [{ id }]
         : [],
   ],
-  '837ea968': [
+  '35b2c141': [
     'lockRelease',
     (query, [id]) => {
       if (query.find('releases', id as string) === undefined) return []
       query.lock('releases', id as string)
       const row = query.find('releases', id as string)
-      return row ? [{ rolled_back: row['rolled_back_at'] !== null, ended: row['ended_at'] !== null }] : []
+      if (row === undefined) return []
+      const rolled_back = row['rolled_back_at'] !== null || row['stage'] === 'rolling_back'
+      return [{ rolled_back, ended: row['ended_at'] !== null }]
     },
   ],
   '2ceac5d3': [

@@ -97,7 +97,12 @@ describe('a release', () => {
     expect(await findOpenRelease(store, model)).toBeUndefined()
   })
 
-  it('that is taken back or has ended is locked out of routing and promotion', async () => {
+  it('that is rolling back by its state is locked out of routing and promotion before its rollback begins', async () => {
+    await saveRelease(store, { ...state, revision: state.revision + 1, stage: 'rolling_back' })
+    expect(await lockRelease(store, state.id)).toBe('rolled_back')
+  })
+
+  it('that is rolled back or has ended is locked out of routing and promotion', async () => {
     expect(await lockRelease(store, state.id)).toBe('open')
     await markRolledBack(store, state.id)
     const { rolledBackAt } = (await findRelease(store, state.id))!
