@@ -1,16 +1,16 @@
-/** One request of the Open Inference Protocol, from its body and header to the bytes of its answer. */
+/** Serves a request of the Open Inference Protocol, from its body and header to the bytes of the response. */
 import { DomainError } from '../../domain/errors.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Request } from '../serving/request/protocol.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import { createInferProtocol } from './protocol.ts'
 
-/** In requests and answers: how many bytes are JSON, where binary tensors follow them. */
+/** The length of the JSON in a request or response with binary tensors. */
 export const lengthHeader = 'inference-header-content-length'
-/** Clients send tensors behind JSON, or JSON alone, as a stream of bytes, or say nothing. */
+/** Clients send JSON with or without tensors as either type, or without a type. */
 export const inferMedia = ['application/json', 'application/octet-stream']
 
-/** `header` is what was sent as the length header. What is answered stands until the next call, what is promised for good. */
+/** `header` is the length header. A returned writer is valid until the next call, a promised one stays valid. */
 export type Infer = (request: Request, header: string | undefined) => ByteWriter | Promise<ByteWriter>
 
 export function createInfer({ answer, maxInstances }: Pick<Serving, 'answer' | 'maxInstances'>): Infer {
@@ -21,13 +21,13 @@ export function createInfer({ answer, maxInstances }: Pick<Serving, 'answer' | '
     if (!/^\d{1,9}$/.test(header) || jsonBytes > request.body.byteLength)
       throw new DomainError(
         'invalid_request',
-        `Inference-Header-Content-Length is no number of bytes from 0 to ${request.body.byteLength}`,
+        `Inference-Header-Content-Length is not a number of bytes from 0 to ${request.body.byteLength}`,
       )
     return answer(createInferProtocol(maxInstances, jsonBytes), request)
   }
 }
 
-/** Uses an answer at once, before the next one is written over it, or when it is there. */
+/** Uses a response before the next one overwrites it. */
 export function withWriter<T>(
   given: ByteWriter | Promise<ByteWriter>,
   use: (writer: ByteWriter) => T,
@@ -35,7 +35,7 @@ export function withWriter<T>(
   return given instanceof Promise ? given.then(use) : use(given)
 }
 
-/** The headers of an answer. */
+/** The headers of a response. */
 export const headersOfWriter = ({ jsonBytes }: ByteWriter): Record<string, string> =>
   jsonBytes === undefined
     ? { 'content-type': 'application/json' }

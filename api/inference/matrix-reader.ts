@@ -1,10 +1,10 @@
-/** Rows of numbers alone, straight into the arrays of a sheet: what most callers send most of the time. */
+/** Reads rows of numbers directly into the input buffer, which is the most frequent kind of request. */
 import { scaled } from '../../domain/model/preprocessing.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import type { InputBuffer } from '../serving/codec/input-buffer.ts'
 import type { Value } from './tensors.ts'
 
-/** False when a value is no finite number, or the model has other features: row by row it is then said which. */
+/** False when a value is not finite or the model has other features; the row reader then reports which. */
 export function fillMatrix(
   values: ArrayLike<Value>,
   { numeric, width, means, stds }: FeatureColumns,

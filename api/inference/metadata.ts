@@ -1,10 +1,10 @@
-/** What a model is, as the Open Inference Protocol describes one. */
+/** Describes a model as the Open Inference Protocol does. */
 import { unavailableReason, pinnedArm } from '../serving/request/choose-arm.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { outputTensors } from './output-tensors.ts'
 
-/** The arm of the version; of the champion when none is named, or of the candidate that has all callers. Throws why there is none. */
+/** The arm of the version; without one that of the champion, or of the candidate with all traffic. Throws the reason if it does not exist. */
 export function findArm({ routing, now }: Serving, model: string, version: string | undefined): LiveArm {
   const live = routing.find(model)
   if (live === undefined) throw unavailableReason(routing, model)

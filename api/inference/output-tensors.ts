@@ -1,4 +1,4 @@
-/** What a model answers, as named tensors: the same in the description of a model and in its answers. */
+/** Names the outputs of a model as tensors, the same in its metadata and its responses. */
 import { DomainError } from '../../domain/errors.ts'
 import type { Output } from '../../domain/model/features.ts'
 import type { WantedOutput } from '../serving/codec/input-buffer.ts'

@@ -1,6 +1,5 @@
 /**
- * The Open Inference Protocol (version 2) as a way of asking. Clients that speak it to other servers speak it to this one; the
- * arm, the generation and the id that outcomes are told by stand among the parameters of the answer.
+ * Implements the Open Inference Protocol (version 2). The arm, the generation and the prediction id are parameters of the response.
  */
 import { writeText, writeId, writeInteger, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
@@ -9,12 +8,12 @@ import { chosenOutputs, outputTensors, type ChosenOutput, type OutputTensor } fr
 import { readSlowly } from './request-parser.ts'
 import { scanMatrix } from './request-scanner.ts'
 
-/** `jsonBytes`: where the binary part of the body begins, when it has one. */
+/** `jsonBytes`: the start of the binary part of the body, if it has one. */
 export const createInferProtocol = (maxInstances: number, jsonBytes?: number): Protocol => ({
   read(loaded, body, input) {
     if (jsonBytes === undefined && scanMatrix(body, loaded.columns, input, maxInstances)) return
     readSlowly(loaded, body, jsonBytes, input, maxInstances)
-    // Before the network has run: a wrong name is the caller's mistake and not to be counted as an answer.
+    // Before the network runs, so that a wrong name is not counted as a response.
     if (input.wanted !== undefined) chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)
   },
   write,

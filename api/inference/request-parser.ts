@@ -1,12 +1,12 @@
 /**
- * A request of the Open Inference Protocol read whole: the slow way, which knows everything that may be sent and says what is
- * wrong. One matrix with a column a feature, or one tensor a feature; both become the rows that our own route takes.
+ * Parses any request of the Open Inference Protocol and reports what is wrong with it: one matrix with a column for each feature, or one tensor
+ * for each feature. Both become the rows of the native protocol.
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
-import { expectModest } from '../serving/codec/json-limits.ts'
+import { requireModest } from '../serving/codec/json-limits.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
 import { resetInput, writeRow, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
@@ -15,8 +15,8 @@ import { fillMatrix } from './matrix-reader.ts'
 import { allOutputs } from './output-tensors.ts'
 import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
 
-/** Longest id that is echoed. */
-const longestId = 1_000
+/** A longer id is refused. */
+const maxIdLength = 1_000
 
 /** `jsonBytes` says where the JSON ends and the binary part begins; absent when all of the body is JSON. */
 export function readSlowly(
@@ -28,12 +28,12 @@ export function readSlowly(
 ): void {
   const { columns } = loaded
   const json = body.subarray(0, jsonBytes)
-  expectModest(json, most, columns.all.length)
+  requireModest(json, most, columns.all.length)
   const request = parse(json)
   const binary =
     jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * columns.all.length)
   const { inputs } = request
-  if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is no list of tensors')
+  if (!Array.isArray(inputs) || inputs.length === 0) refuse('"inputs" is not a list of tensors')
   const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))
   if (binary !== undefined && binary.left() > 0)
     refuse(`${binary.left()} bytes of the binary part belong to no input`)
@@ -73,7 +73,7 @@ function rowsOf(tensors: readonly Tensor[]): number {
   return rows
 }
 
-/** Answers the row at a place. */
+/** Returns the row with an index. */
 function rowReader(
   tensors: readonly Tensor[],
   matrix: Tensor | undefined,
@@ -83,8 +83,11 @@ function rowReader(
   const seen = new Set<string>()
   for (const { name } of matrix === undefined ? tensors : []) {
     if (!fillable.has(name))
-      throw new DomainError('unknown_feature', `the input ${JSON.stringify(name)} is no feature of the model`)
-    if (seen.has(name)) refuse(`the input ${JSON.stringify(name)} stands twice`)
+      throw new DomainError(
+        'unknown_feature',
+        `the input ${JSON.stringify(name)} is not a feature of the model`,
+      )
+    if (seen.has(name)) refuse(`the input ${JSON.stringify(name)} is sent twice`)
     seen.add(name)
   }
   const cells: [name: string, at: (row: number) => Value | undefined][] =
@@ -95,7 +98,7 @@ function rowReader(
     Object.fromEntries(
       cells.map(([name, at]) => {
         const value = at(row) ?? null
-        // The only way to say in binary that a number is missing.
+        // In binary, NaN is the only way to send a missing number.
         return [name, Number.isNaN(value) && fillable.get(name) === true ? null : value]
       }),
     )
@@ -115,12 +118,12 @@ function fillRows(
   }
 }
 
-/** What the request says beside its tensors. Clients that build it from a class of theirs send null for what they do not say. */
+/** The fields beside the tensors. Some clients send null for absent fields. */
 function readEnvelope(request: Record<string, unknown>, input: InputBuffer): void {
   const id = request['id'] ?? undefined
   const outputs = request['outputs'] ?? undefined
-  if (id !== undefined && (typeof id !== 'string' || id.length > longestId))
-    refuse(`"id" is not a text of at most ${longestId} characters`)
+  if (id !== undefined && (typeof id !== 'string' || id.length > maxIdLength))
+    refuse(`"id" is not a text of at most ${maxIdLength} characters`)
   input.callerId = id
   const { routing_key: routingKey, binary_data_output: allBinary } = parametersOf(request, '"parameters"')
   if (routingKey !== undefined && !isRoutingKey(routingKey))
@@ -137,9 +140,9 @@ function wantedOf(output: unknown, allBinary: boolean): WantedOutput {
   const { name } = output
   const parameters = parametersOf(output, 'the "parameters" of an output')
   if (parameters['classification'] !== undefined)
-    refuse('the classification extension is not spoken here; the output "label" is the likeliest class')
+    refuse('the classification extension is not supported; the output "label" is the likeliest class')
   if (parameters['shared_memory_region'] !== undefined)
-    refuse('the shared memory extension is not spoken here; outputs are given as JSON or in the binary part')
+    refuse('the shared memory extension is not supported; outputs are sent as JSON or in the binary part')
   const binary = parameters['binary_data']
   return { name: name as string, binary: binary === undefined ? allBinary : binary === true }
 }

@@ -1,6 +1,6 @@
 /**
- * Reads the plainest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with
- * or without an id. It gives up on everything else, which request.ts then reads whole; both must read the same numbers.
+ * Reads the simplest request of the Open Inference Protocol in one pass from its bytes: one matrix of floats as JSON, with or without an id.
+ * request-parser.ts reads all others; both must read the same numbers.
  */
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
 import {
@@ -32,7 +32,7 @@ const fp32 = bytesOf('FP32')
 const fp64 = bytesOf('FP64')
 const longestId = 1_000
 
-/** Fills the sheet and answers true; false when the body must be read the slow way. */
+/** Fills the buffer and returns true; false when the body must be parsed. */
 export function scanMatrix(body: Buffer, columns: FeatureColumns, input: InputBuffer, most: number): boolean {
   if (!columns.numeric) return false
   cursor.bytes = body

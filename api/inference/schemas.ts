@@ -1,4 +1,4 @@
-/** The Open Inference Protocol as JSON schemas, for the description of the API. What is checked is checked in code; these say it. */
+/** Describes the Open Inference Protocol as JSON schemas for the API description. Requests are checked in code. */
 import { datatypeNames } from './tensors.ts'
 
 const names = { type: 'string' }

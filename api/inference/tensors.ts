@@ -1,7 +1,6 @@
 /**
- * The tensors of the Open Inference Protocol (version 2), from JSON and from the binary extension, as plain lists of values.
- * A tensor says what it is; everything it says is checked, because a list that is read with the wrong width still gives
- * numbers.
+ * Reads tensors of the Open Inference Protocol (version 2), from JSON and from the binary extension, as lists of values. Every declared type,
+ * shape and length is checked, because values that are read with a wrong width would still be numbers.
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
@@ -123,7 +122,7 @@ export interface BinaryPart {
   left(): number
 }
 
-/** Eight megabytes are eight million values of one byte: looked at one by one before they are too many, they hold everybody up. */
+/** Eight megabytes can hold eight million values of one byte; checking each before counting them would block the process. */
 export function binaryPart(bytes: Buffer, maxValues: number): BinaryPart {
   let at = 0
   let values = 0

@@ -19,7 +19,7 @@ type Add = (labels: Labels, value: number) => void
 export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, number>): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
-  const { counters, log, shadow, routing, durable, memo, switches } = serving
+  const { counters, log, shadow, routing, durable, predictionCache: memo, switches } = serving
 
   const series = (
     kind: typeof Counter | typeof Gauge,

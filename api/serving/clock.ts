@@ -1,15 +1,14 @@
 /**
- * Two clocks of one replica. Leases are kept on the monotonic one, because a wall clock that is set back would
- * prolong them; ticks and ids carry the database's time, because replicas whose clocks differ would otherwise put the
- * same second into different ticks.
+ * Keeps two clocks of a replica. Leases use the monotonic one, because a wall clock that is set back would prolong them;
+ * ticks and ids use the database's time, so that replicas with different clocks agree on the tick of a second.
  */
 
 export interface Clock {
-  /** Milliseconds that only ever rise, also over a frozen process. */
+  /** Milliseconds that only increase, also while the process is frozen. */
   now(): number
-  /** The database's time in milliseconds since 1970, as last estimated; the machine's own before the first. */
+  /** The database's time in milliseconds since 1970, as last estimated; the machine's before the first estimate. */
   wall(): number
-  /** Takes in the database's time, read between two moments of `now`. */
+  /** Corrects the estimate by the database's time, read between two moments of `now`. */
   correct(databaseMs: number, sentAt: number, receivedAt: number): void
 }
 
@@ -21,7 +20,7 @@ export function createClock(now: () => number = () => performance.now(), wall = 
     wall: () => now() + offset,
     correct(databaseMs, sentAt, receivedAt) {
       const roundTrip = receivedAt - sentAt
-      // A slow answer says little about when it was made; it is believed only while nothing better is known.
+      // A slow response is an inaccurate estimate; it is used only while no better one is recent.
       best = Math.min(best * 1.5 + 0.1, roundTrip)
       if (roundTrip <= best) offset = databaseMs - (sentAt + receivedAt) / 2
     },

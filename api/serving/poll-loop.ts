@@ -1,16 +1,13 @@
 /**
- * Something done again and again, one at a time: after a pause, or at once when woken. After failures it is tried each half
- * second at the latest, however long the pause is otherwise: whoever was cut off is to be in step again within two seconds,
- * and the deadline of the last try takes one of them. The pauses are uneven, so that a database that comes back is not met by
- * all its clients at once. A call that hangs is bounded by the deadlines of what it calls.
+ * Repeats a task, one call at a time: after a pause, or at once when woken. After failures it retries within half a second, so
+ * that a replica is in step again within two seconds of an outage. The pauses are random, so that clients do not retry together.
  */
-
-const longestRetryMs = 500
+const maxRetryMs = 500
 
 export interface Loop {
-  /** Does it as soon as possible; once more after the call that may be under way. Resolves when it has been done. */
+  /** Runs the task as soon as possible, after a call that is under way. Resolves when it has run. */
   wake(): Promise<void>
-  /** Ends after the call that may be under way. */
+  /** Resolves after the call that is under way. */
   stop(): Promise<void>
 }
 
@@ -25,7 +22,7 @@ export function startLoop(
   let failures = 0
 
   const pauseMs = (): number =>
-    failures === 0 ? everyMs : Math.min(longestRetryMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2)
+    failures === 0 ? everyMs : Math.min(maxRetryMs, everyMs * 2 ** failures) * (0.5 + Math.random() / 2)
   const run = async (): Promise<void> => {
     clearTimeout(timer)
     try {

@@ -1,29 +1,29 @@
 /**
- * Ids of predictions: UUID v7, so that they sort by time and an index on them stays small. The instances of one request
- * share all but the last two bytes, in which they count up; so a batch costs one id, and one row in the log.
+ * Creates ids of predictions: UUID v7, so that they sort by time and their index stays small. The instances of a request share all
+ * but the last two bytes, which hold their index, so a batch costs one id and one row in the log.
  */
 import { randomFillSync } from 'node:crypto'
 import type { Clock } from './clock.ts'
 
 export interface Ids {
-  /** Makes the id of a new request; `bytes` then holds it, with zeros in the last two. */
+  /** Writes the id of a new request into `bytes`, with zeros in the last two. */
   next(): void
-  /** Makes these sixteen bytes the last id. */
+  /** Sets the current id. */
   use(id: Uint8Array): void
-  /** The sixteen bytes of the last id, reused by the next. */
+  /** The sixteen bytes of the current id, reused by the next. */
   readonly bytes: Uint8Array
-  /** The first 32 characters of the last id. Costs more than the id, so only those ask who need it. */
+  /** The first 32 characters of the current id. Costs more than the id itself. */
   prefix(): string
 }
 
 const hex = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'))
 const poolBytes = 8_192
 
-/** The last four characters of the id of a request's instance. */
-export const placeText = (place: number): string => hex[(place >> 8) & 255]! + hex[place & 255]!
+/** The last four characters of the id of an instance. */
+export const instanceSuffix = (index: number): string => hex[(index >> 8) & 255]! + hex[index & 255]!
 
-/** The highest number of instances whose places can be told apart. */
-export const maxPlaces = 65_536
+/** The largest number of instances that two bytes can number. */
+export const maxInstancesOfId = 65_536
 
 export function createIds(clock: Clock): Ids {
   const bytes = new Uint8Array(16)

@@ -1,6 +1,6 @@
 /**
- * The serving side of a process, put together: routes, versions, log, counts. It starts from its own disk and goes on from
- * there; nothing here waits for Postgres before the first answer.
+ * Assembles the serving side of a process: routes, versions, log, counts. It starts from its own disk, so that the first prediction
+ * does not wait for Postgres.
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -17,7 +17,7 @@ import { openCache, type VersionOrigin } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
 import { openDurableLog, type DurableLog } from './log/durable-log.ts'
 import { followErasures } from './routing/erasure-acknowledgement.ts'
-import { createIds, maxPlaces } from './prediction-ids.ts'
+import { createIds, maxInstancesOfId } from './prediction-ids.ts'
 import { withInjectedFault } from './version/drill-fault.ts'
 import { createFeatureCache, type FeatureCache } from './features/feature-cache.ts'
 import { openPredictionLog, type PredictionLog } from './log/prediction-log.ts'
@@ -44,33 +44,33 @@ import { openVersion } from './version/loaded-version.ts'
 
 export interface Serving {
   answer: PredictFunction
-  /** The protocol of our own predict route. */
+  /** The protocol of the route `/v1/models/{name}/predict`. */
   native: Protocol
   /** Most instances in one request. */
   maxInstances: number
   routing: ReplicaRouting
   log: PredictionLog
-  /** Where answers wait until they are logged; absent in best-effort mode. */
+  /** Delays responses until they are logged; absent in best-effort mode. */
   durable: DurableLog | undefined
   tensors: Tensors
-  memo: PredictionCache | undefined
-  /** The features that are looked up, and what of them is in memory. */
+  predictionCache: PredictionCache | undefined
+  /** The features that are looked up, and their cache. */
   lookups: Pick<Lookups, 'counts'>
   features: Pick<FeatureCache, 'counts'>
   waiting(): WaitingCounts
   counters: CounterRegistry
   shadow: Shadow
   lease: Lease
-  /** For how long each renewal makes it. */
+  /** The duration of a renewed lease. */
   leaseMs: number
   switches: KillSwitches
-  /** What the database could not do a moment ago. */
+  /** The last failure of the database, while it is recent. */
   outage(): ReturnType<Store['outage']>
-  /** Why nothing was recalled at the start; empty when something was. */
+  /** Why no route was recalled at the start; empty when one was. */
   unrecalled: readonly string[]
-  /** Milliseconds on the clock the lease is kept on. */
+  /** Milliseconds on the clock of the lease. */
   now(): number
-  /** The database's time, in whole milliseconds since 1970: what is decided by the date is decided by this one everywhere. */
+  /** The database's time, in whole milliseconds since 1970. Every decision by date uses it. */
   wall(): number
   /** Reads the routes once more, now. */
   refresh(): Promise<void>
@@ -80,11 +80,11 @@ export interface Serving {
 export interface ServingDeps {
   store: Store
   artifacts: Artifacts
-  /** What belongs to this machine: cache and spool. */
+  /** The directory of this machine: cache and spool. */
   stateDir: string
   /** Which of the processes on this machine it is; the first when absent. */
   slot?: string
-  /** Vouches for what is remembered, and tells which versions somebody vouches for. */
+  /** Signs the stored routes, and verifies the signatures of versions. */
   signer: Signer
   replica: Replica
   leaseMs: number
@@ -92,37 +92,37 @@ export interface ServingDeps {
   events: ServingEvents
   maxInstances?: number
   maxSpoolBytes?: number
-  /** Whether an answer waits until it is in the log. */
+  /** Whether a response waits until it is in the log. */
   durableLog?: boolean
-  /** Answers remembered of models that are not compiled; none when 0 or absent. */
+  /** Size of the prediction cache for models that are not compiled; 0 or absent for none. */
   remembered?: number
   /** Corrected by each read of the routes; one of its own when absent. */
   clock?: Clock
 }
 
-/** What a person should be able to read in the log of the process. */
+/** Events for the log of the process. */
 export interface ServingEvents {
   followed(route: Route, cause: 'followed' | 'recalled'): void
   refused(model: string, problem: RoutingProblem): void
-  /** Why nothing, or not everything, of what an earlier process knew is believed. */
+  /** Why a snapshot of an earlier process is rejected. */
   forgotten(why: string): void
   fault(version: string, invalidShare: number): void
   trouble(what: string, error?: unknown): void
 }
 
-export const defaultMostInstances = 1_000
-const defaultMostSpoolBytes = 268_435_456
+export const defaultMaxInstances = 1_000
+const defaultMaxSpoolBytes = 268_435_456
 
 export async function openServing(deps: ServingDeps): Promise<Serving> {
   const { store, events } = deps
   const clock = deps.clock ?? createClock()
   const lease: Lease = { until: 0 }
   const counters = createCounterRegistry(clock)
-  const bins = createFeatureHistograms()
+  const histograms = createFeatureHistograms()
   const shadow = createShadow(counters)
   const { signer } = deps
   const tensors = createTensors({ onError: events.trouble })
-  const memo = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
+  const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
   const { remembered, refusals } = await cache.recall()
   for (const refusal of refusals) events.forgotten(refusal)
@@ -144,9 +144,9 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     verifyArtifact(signer, { ...origin, version, signature })
     const { manifest, topology, weights } = await cache.fetch(origin.artifactDigest)
     const loaded = await openVersion(version, manifest, { topology, weights }, tensors)
-    // Only what is computed elsewhere can be in trouble, and is worth remembering.
-    if (memo !== undefined && loaded.predictor.trouble !== undefined)
-      loaded.predictor = memo.cached(loaded.predictor)
+    // Only a model in the worker thread can be unavailable, and is slow enough for a cache.
+    if (predictionCache !== undefined && loaded.predictor.trouble !== undefined)
+      loaded.predictor = predictionCache.cached(loaded.predictor)
     known.set(version, origin)
     lookups.knows(loaded)
     return { origin, loaded: withInjectedFault(loaded) }
@@ -163,21 +163,21 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onFollow: events.followed,
     onProblem: events.refused,
   })
-  const maxInstances = Math.min(deps.maxInstances ?? defaultMostInstances, maxPlaces)
+  const maxInstances = Math.min(deps.maxInstances ?? defaultMaxInstances, maxInstancesOfId)
   const native = createPredictProtocol(maxInstances)
   const features = createFeatureCache({ store, now: clock.now, onError: events.trouble })
   const lookups = createLookups({ cache: features, clock, routing, native, maxInstances })
   if (remembered !== undefined) await routing.recall(remembered)
   const log = openPredictionLog({
     store,
-    spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMostSpoolBytes),
+    spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMaxSpoolBytes),
     findErasureFilter: () => findErasureFilter(store, subjectKeyOf(signer)),
     onError: events.trouble,
   })
   const erasures = followErasures({ store, replica: deps.replica.id, log, onError: events.trouble })
   const running = startReplicaSync({
     store,
-    histograms: bins,
+    histograms,
     cache,
     clock,
     lease,
@@ -195,7 +195,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const durable = deps.durableLog === true ? openDurableLog({ store, onError: events.trouble }) : undefined
   const answering = createPredict({
     durable,
-    bins,
+    histograms,
     clock,
     ids: createIds(clock),
     lease,
@@ -212,7 +212,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     log,
     durable,
     tensors,
-    memo,
+    predictionCache,
     lookups,
     features,
     waiting: answering.counts,
@@ -227,7 +227,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     wall: () => Math.floor(clock.wall()),
     refresh: () => running.refresh(),
     async stop() {
-      // Side by side: whichever waits for a database that does not answer must not keep the other from its disk.
+      // In parallel, so that a wait for an unavailable database delays no write to the disk.
       await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), tensors.stop()])
     },
   }

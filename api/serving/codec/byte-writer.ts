@@ -1,13 +1,13 @@
 /**
- * The bytes of an answer, written one after the other into a buffer that every answer of the process uses again. Texts that
- * are put together piece by piece and encoded at the end cost more than the prediction they tell of.
+ * Writes the bytes of a response into a buffer that all responses of the process reuse. Building texts and encoding them at the end
+ * costs more than the prediction.
  */
 
 export interface ByteWriter {
   bytes: Buffer
-  /** Where the next byte goes; those before it are the answer. */
+  /** The index of the next byte; the bytes before it are the response. */
   at: number
-  /** Where the JSON of the answer ends and bytes begin; absent when all of it is JSON. */
+  /** The end of the JSON, where binary tensors follow; absent when all of it is JSON. */
   jsonBytes: number | undefined
 }
 
@@ -22,7 +22,7 @@ export function resetWriter(writer: ByteWriter): void {
   writer.jsonBytes = undefined
 }
 
-/** Makes room for so many more bytes. */
+/** Ensures space for so many more bytes. */
 export function reserve(writer: ByteWriter, bytes: number): void {
   if (writer.at + bytes <= writer.bytes.byteLength) return
   const more = Buffer.allocUnsafeSlow(Math.max(writer.at + bytes, writer.bytes.byteLength * 2))
@@ -30,7 +30,7 @@ export function reserve(writer: ByteWriter, bytes: number): void {
   writer.bytes = more
 }
 
-/** Appends a piece that is known beforehand. */
+/** Appends encoded bytes. */
 export function writeText(writer: ByteWriter, piece: Uint8Array): void {
   const { bytes } = writer
   let { at } = writer
@@ -40,7 +40,7 @@ export function writeText(writer: ByteWriter, piece: Uint8Array): void {
 
 const hexDigits = Buffer.from('0123456789abcdef')
 
-/** A UUID with its dashes; the last two of its sixteen bytes are `place`. */
+/** A UUID with its dashes; the last two of its sixteen bytes are `place`, the index of the instance. */
 export function writeId(writer: ByteWriter, id: Uint8Array, place: number): void {
   const { bytes } = writer
   let { at } = writer
@@ -74,7 +74,7 @@ function putDigits(bytes: Uint8Array, at: number, value: number, count: number):
 /** The two digits of each number below a hundred. */
 const pairs = Buffer.from(Array.from({ length: 100 }, (_, value) => String(value).padStart(2, '0')).join(''))
 
-/** Nine digits, whichever they are. */
+/** Exactly nine digits. */
 function putNine(bytes: Uint8Array, at: number, value: number): void {
   const eight = (value / 10) | 0
   const high = (eight / 10_000) | 0
@@ -92,7 +92,7 @@ function putNine(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 8] = 0x30 + value - Math.imul(eight, 10)
 }
 
-/** Most bytes of a number that `putFloat` writes. */
+/** Most bytes of a number that `writeFloat` writes. */
 export const maxFloatBytes = 24
 
 const powers = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
@@ -109,7 +109,7 @@ export function writeFloats(writer: ByteWriter, values: Float32Array, count: num
 
 /**
  * A finite 32-bit number in eight digits, or nine where eight do not read back to the same 32 bits; nine always do. JavaScript's
- * own digits are those of the 64-bit number it was widened to: twice as many, and most of the time of an answer.
+ * own digits are those of the widened 64-bit number: twice as many, and most of the time of a response.
  */
 export function writeFloat(writer: ByteWriter, value: number): void {
   const { bytes } = writer
@@ -142,8 +142,8 @@ export function writeFloat(writer: ByteWriter, value: number): void {
 }
 
 /**
- * A number below one, as most answers are. All nine digits are written whatever they are, and those that do not count are
- * written over by what follows: choosing takes longer than writing.
+ * A number below one, as most outputs are. All nine digits are written, and trailing ones are overwritten by what follows, because
+ * a branch takes longer than the writes.
  */
 function putSmall(writer: ByteWriter, value: number, tens: number): void {
   const { bytes } = writer
@@ -151,7 +151,7 @@ function putSmall(writer: ByteWriter, value: number, tens: number): void {
   const scale = powers[7 - tens]!
   let digits = (value * scale + 0.5) | 0
   let count = 8
-  // Rounded up to the next power of ten: there is none so near from below that nine digits would do the same.
+  // Rounded up to the next power of ten: no 32-bit number below it would round up with nine digits.
   if (digits === 100_000_000) digits--
   if (Math.fround(digits / scale) === value) digits = Math.imul(digits, 10)
   else {
@@ -211,7 +211,7 @@ function putPlain(writer: ByteWriter, digits: number, count: number, tens: numbe
   writer.at = at + count + 1
 }
 
-/** Numbers that no model answers but a broken or a strange one. */
+/** Rare numbers: very large or very small ones. */
 function putRare(writer: ByteWriter, value: number): void {
   writer.at += writer.bytes.write(String(value), writer.at, 'latin1')
 }

@@ -1,15 +1,15 @@
 /**
- * The features of a version in the order of its network's inputs, laid out for loops that read values one by one, where
- * there is no row. A network is fed by position: an order of its own in one of the readers would feed weight into height.
+ * Lays out the features of a version in the order of the network's inputs. All readers share this order, because the network reads its
+ * inputs by position.
  */
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 
 export interface NumberColumn {
   kind: 'number'
   name: string
-  /** Its place among the inputs of the network. */
+  /** Its index among the inputs of the network. */
   start: number
-  /** Its place among the number features. */
+  /** Its index among the number features. */
   slot: number
   /** Whether null may be sent. */
   fillable: boolean
@@ -21,12 +21,12 @@ export interface NumberColumn {
 export interface CategoryColumn {
   kind: 'category'
   name: string
-  /** Where its places among the inputs begin. */
+  /** The index of its first input. */
   start: number
-  /** Its place among the features that are no numbers. */
+  /** Its index among the text features. */
   slot: number
   fillable: boolean
-  /** Value → place after `start`; every other value has the place `other`. */
+  /** Value → index after `start`; every other value has the index `other`. */
   places: ReadonlyMap<string, number>
   other: number
   /** The values that may be sent; any when absent. */
@@ -39,11 +39,11 @@ export interface FeatureColumns {
   all: readonly FeatureColumn[]
   /** Inputs of the network. */
   width: number
-  /** How many of the features are numbers. */
+  /** The number of number features. */
   numbers: number
-  /** How many are not. */
+  /** The number of text features. */
   texts: number
-  /** Whether all of them are, so that a row is nothing but `width` numbers. */
+  /** Whether every feature is a number, so that a row is `width` numbers. */
   numeric: boolean
   means: Float64Array
   stds: Float64Array

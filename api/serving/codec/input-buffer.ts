@@ -1,6 +1,6 @@
 /**
- * What one request asks, as numbers in arrays that every request of the process fills anew. Arrays of its own would cost
- * each request more than its prediction, and the collector's pauses are what callers see as slow answers.
+ * Holds the input of one request in arrays that all requests of the process reuse. Arrays for each request would cost more than the
+ * prediction, and garbage collection would pause responses.
  */
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import type { FeatureColumns } from './feature-columns.ts'
@@ -8,17 +8,17 @@ import type { FeatureColumns } from './feature-columns.ts'
 export interface InputBuffer {
   rows: number
   routingKey: string | undefined
-  /** The caller's name for the request, in protocols that give it back. */
+  /** The caller's id of the request, in protocols that echo it. */
   callerId: string | undefined
-  /** The outputs that are wanted, in protocols that can ask for some of them; all when absent. */
+  /** The requested outputs, in protocols that select them; all when absent. */
   wanted: readonly WantedOutput[] | undefined
-  /** What the network is fed with, row by row. */
+  /** The inputs of the network, row by row. */
   input: Float32Array
-  /** The numbers as they were sent, row by row; NaN where null was. */
+  /** The numbers as sent, row by row; NaN for null. */
   numbers: Float32Array
   /** The same memory, byte by byte. */
   numberBytes: Uint8Array
-  /** The texts as they were sent, row by row: four bytes of length, least first, then UTF-8; all ones where null was. */
+  /** The texts as sent, row by row: four bytes of length, little-endian, then UTF-8; length all ones for null. */
   texts: Buffer
   textBytes: number
 }
@@ -28,7 +28,7 @@ export interface WantedOutput {
   binary: boolean
 }
 
-/** The length that says null. */
+/** The length that stands for null. */
 export const noText = 0xffff_ffff
 
 export function createInputBuffer(): InputBuffer {
@@ -46,7 +46,7 @@ export function createInputBuffer(): InputBuffer {
   }
 }
 
-/** Empties the sheet for so many rows of these columns. */
+/** Clears the buffer for so many rows of these columns. */
 export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: number): void {
   input.rows = rows
   input.routingKey = input.callerId = input.wanted = undefined
@@ -58,7 +58,7 @@ export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: nu
   }
 }
 
-/** Writes down what a checked row said. */
+/** Writes a checked row. */
 export function writeRow(
   input: InputBuffer,
   { all, numbers }: FeatureColumns,
@@ -81,7 +81,7 @@ export function writeTextValue(input: InputBuffer, text: string | undefined): vo
   input.textBytes = at + 4 + bytes
 }
 
-/** The same from bytes that are text already. */
+/** Writes a text that is encoded already. */
 export function writeTextBytes(input: InputBuffer, from: Uint8Array, start: number, end: number): void {
   const at = roomForText(input, end - start)
   const { texts } = input

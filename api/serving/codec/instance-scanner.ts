@@ -1,13 +1,13 @@
 /**
- * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the arrays of a sheet. It gives up on whatever
- * is unusual or wrong, so that the slow way in request.ts says what; both must read the same numbers, which a test checks.
+ * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the input buffer. It stops at anything unusual or wrong, which
+ * request-parser.ts then reads or refuses. Both must read the same numbers, which a test checks.
  */
 import { scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn, FeatureColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
 import { code, peek, scanNumber, scanText, take, takeBytes, asciiText, type Cursor } from './json-scanner.ts'
 import { resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
 
-/** Fills the sheet and answers true; false when the body must be read the slow way. */
+/** Fills the buffer and returns true; false when the body must be parsed. */
 export type InstanceScanner = (body: Buffer, input: InputBuffer, maxInstances: number) => boolean
 
 const instancesKey = Buffer.from('"instances"')
@@ -18,7 +18,7 @@ const space = 0x20
 
 interface Field {
   column: FeatureColumn
-  /** `"name":` as it stands in a plain body, and without the colon, where white space comes before that. */
+  /** `"name":` as in a compact body, and without the colon, for white space before it. */
   prefix: Buffer
   key: Buffer
   place: number
@@ -30,17 +30,17 @@ export function compileScanner(columns: FeatureColumns): InstanceScanner {
     return { column, prefix: Buffer.from(`${key}:`), key: Buffer.from(key), place }
   })
   const count = fields.length
-  // The order in which the features came last; callers send always the same.
+  // The order of the features in the last request; clients always send the same.
   const order = fields.slice()
-  // The last row in which each feature was seen, counted over all requests.
+  // The last row with each feature, counted over all requests.
   const seen = new Float64Array(count)
   let rowsSeen = 0
   const leastRowBytes = fields.reduce((sum, { key }) => sum + key.byteLength + 3, 2)
   const cursor: Cursor = { bytes: Buffer.alloc(0), at: 0 }
-  // Where the texts of the running row stand, by their places among the texts; they may have come in any order.
+  // Where the texts of the current row start, by their index among the texts, because features may come in any order.
   const texts: TextPlaces = { starts: new Float64Array(columns.texts), ends: new Float64Array(columns.texts) }
 
-  /** The feature whose name stands here, and its colon passed; the order is corrected by it. */
+  /** The feature whose name is next. Passes its colon and corrects the order. */
   const fieldHere = (position: number): Field | undefined => {
     const expected = order[position]!
     if (cursor.bytes[cursor.at] === space) cursor.at++

@@ -1,16 +1,15 @@
 /**
- * How much a JSON text holds, seen in its bytes before it is parsed. JSON.parse is quick for what callers mean to send and slow
- * for what they do not: eight megabytes of empty objects, or of brackets in brackets, hold the process up for seconds, and with
- * it everybody else who asks. A look at the bytes takes a few milliseconds of the largest body.
+ * Measures the nesting and the number of values of a JSON text before it is parsed. JSON.parse is slow for eight megabytes of empty objects
+ * or nested brackets and would block the process for seconds; this check takes a few milliseconds of the largest body.
  */
 import { DomainError } from '../../../domain/errors.ts'
 
-/** Levels of nesting that anything here may have. */
-export const deepest = 64
+/** Maximum levels of nesting. */
+export const maxDepth = 64
 
 export type Excess = 'depth' | 'values'
 
-/** What the text has too much of; nothing when it has not. Values are counted by the commas and brackets outside of texts. */
+/** What exceeds its limit; absent when nothing does. Values are counted by commas and brackets outside of texts. */
 export function excessOf(bytes: Uint8Array, maxValues = Infinity): Excess | undefined {
   let depth = 0
   let values = 0
@@ -19,10 +18,10 @@ export function excessOf(bytes: Uint8Array, maxValues = Infinity): Excess | unde
     const byte = bytes[i]!
     if (byte === 0x22) inText = !inText
     else if (inText) {
-      // What is escaped is no end.
+      // An escaped quote does not end the text.
       if (byte === 0x5c) i++
     } else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > deepest) return 'depth'
+      if (++depth > maxDepth) return 'depth'
       values++
     } else if (byte === 0x5d || byte === 0x7d) depth--
     else if (byte === 0x2c) values++
@@ -31,16 +30,16 @@ export function excessOf(bytes: Uint8Array, maxValues = Infinity): Excess | unde
   return undefined
 }
 
-/** Beside the values of the rows: names, shapes, and enough to say of most bodies what else is wrong with them. */
-const roomForMore = 65_536
+/** Values beside those of the rows: names, shapes, and enough for the parser to report the exact error. */
+const extraValues = 65_536
 
-/** Throws `invalid_request` or `batch_too_large` for a body that no request of so many rows can be, each with so many values. */
-export function expectModest(body: Uint8Array, maxRows: number, width: number): void {
-  // In lists of lists each value has its own brackets.
-  const maxValues = 4 * maxRows * (width + 1) + roomForMore
+/** Throws `invalid_request` or `batch_too_large` for a body that exceeds `maxRows` rows of `width` values. */
+export function requireModest(body: Uint8Array, maxRows: number, width: number): void {
+  // In nested lists each value may have its own brackets.
+  const maxValues = 4 * maxRows * (width + 1) + extraValues
   const excess = excessOf(body, maxValues)
   if (excess === 'depth')
-    throw new DomainError('invalid_request', `the body is nested more than ${deepest} levels deep`)
+    throw new DomainError('invalid_request', `the body is nested more than ${maxDepth} levels deep`)
   if (excess === 'values')
     throw new DomainError(
       'batch_too_large',

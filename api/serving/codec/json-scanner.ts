@@ -1,10 +1,9 @@
 /**
- * Reads the plain JSON that programs send straight from its bytes: no text, no object, no second pass. It knows less than
- * JSON on purpose. Whatever is unusual (escapes, text beyond ASCII, odd numbers, anything wrong) makes it give up, and the
- * caller reads the body again with JSON.parse, which alone decides what is wrong and says so.
+ * Reads the plain JSON that programs send directly from its bytes, without texts, objects or a second pass. It stops at escapes, non-ASCII
+ * texts, unusual numbers and errors; the caller then parses the body with JSON.parse, which decides what is wrong.
  */
 
-/** A place in a body. The methods of reading move it on. */
+/** A position in a body, advanced by the readers. */
 export interface Cursor {
   bytes: Buffer
   at: number
@@ -30,7 +29,7 @@ const maxExact = 2 ** 53
 /** So many digits are below 2³¹, whichever they are. */
 const maxExactDigits = 9
 
-/** Skips white space and answers the byte there; 0 at the end. */
+/** Skips white space and returns the next byte; 0 at the end. */
 export function peek(cursor: Cursor): number {
   const byte = cursor.bytes[cursor.at] ?? 0
   return byte > 0x20 ? byte : peekFurther(cursor)
@@ -43,19 +42,19 @@ function peekFurther(cursor: Cursor): number {
   return byte
 }
 
-/** Skips white space and this byte; false when something else stands there. */
+/** Skips white space and this byte; false when another byte is next. */
 export function take(cursor: Cursor, byte: number): boolean {
   if (peek(cursor) !== byte) return false
   cursor.at++
   return true
 }
 
-/** Reads a number as JSON writes it; NaN when none stands there or it is not finite. */
+/** Reads a JSON number; NaN when there is no finite number. */
 export function scanNumber(cursor: Cursor): number {
   const { bytes } = cursor
   let { at } = cursor
-  // Few digits and no exponent, which is what nearly all numbers are, need nothing but whole numbers of 32 bits. The sign is
-  // anybody's guess, and a branch that is guessed wrongly costs more than the rest: 1 for minus, else 0.
+  // Nearly all numbers have few digits and no exponent, for which 32-bit integers suffice. The sign is unpredictable and a
+  // mispredicted branch is expensive, so it is computed: 1 for minus, else 0.
   const negative = ((bytes[at]! ^ code.minus) - 1) >>> 31
   at += negative
   let byte = bytes[at]!
@@ -137,7 +136,7 @@ function scanAnyNumber(cursor: Cursor): number {
   return Number.isFinite(value) ? value : NaN
 }
 
-/** Reads so many numbers with commas between them; false when there are fewer, or one is none. White space may stand before each. */
+/** Reads so many numbers with commas between them; false when there are fewer or one is invalid. White space may precede each. */
 export function scanNumbers(cursor: Cursor, count: number, into: Float64Array): boolean {
   const { bytes } = cursor
   let { at } = cursor

@@ -1,23 +1,23 @@
 /**
- * From the numbers of the network to the bytes of an answer, and the check that they mean anything. Everything that is
- * the same in each answer of a version is written once, when it is loaded.
+ * Formats the outputs of a network as JSON and checks that they are valid. Parts that are the same in each response of a version are
+ * encoded once, when it is loaded.
  */
 import type { Output } from '../../../domain/model/features.ts'
 import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter } from './byte-writer.ts'
 
-/** What one instance was answered, as it is compared and stored for pairs. */
+/** The prediction of one instance, as compared and stored for shadow pairs. */
 export type RowPrediction =
   { probability: number; label: boolean } | { label: string; probabilities: number[] } | { value: number }
 
 export interface OutputFormat {
-  /** Numbers an answer. */
+  /** Outputs of a row. */
   width: number
-  /** Why the answer of a row is not one of this output; nothing when it is. Allocates only then. */
+  /** Why the outputs of a row are invalid; absent when they are valid. Allocates only for invalid ones. */
   issueOf(outputs: Float32Array, row: number): string | undefined
-  /** Writes the prediction of a row as JSON; `id` is that of the request, the row the instance's own place in it. */
+  /** Writes the prediction of a row as JSON; `id` is that of the request. */
   write(writer: ByteWriter, outputs: Float32Array, row: number, id: Uint8Array): void
   answer(outputs: Float32Array, row: number): RowPrediction
-  /** How far two answers of a row are apart: 0 when they are the same. */
+  /** The distance of two predictions of a row; 0 when they are equal. */
   difference(a: Float32Array, b: Float32Array, row: number): number
 }
 

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../../domain/errors.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import { withoutExcerpt } from '../../../domain/redact.ts'
-import { expectModest } from './json-limits.ts'
+import { requireModest } from './json-limits.ts'
 import { kindOf, quotedName } from './row-reader.ts'
 
 export interface PredictRequest {
@@ -17,7 +17,7 @@ const fields = new Set(['instances', 'routing_key'])
 
 /** `width` is the number of values of an instance. */
 export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
-  expectModest(body, maxInstances, width)
+  requireModest(body, maxInstances, width)
   if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
   let parsed: unknown
   try {

@@ -1,7 +1,6 @@
 /**
- * A network on rows that are read column by column. A category is one input of many that is not 0, so the first layer is a few
- * additions where the loops over all inputs are thousands. The terms that are left out are zeros, and the others are added in the
- * same order and precision: a row gets the same bits as in a replica.
+ * Runs a network on rows that are read column by column. A category is one non-zero input of many, so the first layer needs few additions.
+ * Left-out terms are zeros and the others are added in the same order and precision, so a row gets the same bits as in a replica.
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf, type Activation } from '../network/activations.ts'

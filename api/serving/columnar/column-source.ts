@@ -1,4 +1,4 @@
-/** Rows as columns, and what each value of a column is to the network of a version. */
+/** Defines rows as columns, and how each value of a column enters the network of a version. */
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { scaled } from '../../../domain/model/preprocessing.ts'
 import type { FeatureColumn } from '../codec/feature-columns.ts'

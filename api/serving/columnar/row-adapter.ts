@@ -1,4 +1,4 @@
-/** Rows that are read column by column, with all inputs of each, through whatever loops the version has. */
+/** Runs rows that are read column by column through the loops of a version. */
 import { codesBefore, type AnswerColumns, type ColumnSource } from './column-source.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 

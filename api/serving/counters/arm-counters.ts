@@ -1,25 +1,25 @@
 /**
- * What this replica counts of each arm while it answers, closed at the end of each tick and handed on. The canary judge
- * sees nothing but these counts: what is not counted here did not happen, and silence must differ from idleness.
+ * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts; an arm of a
+ * release writes also empty ticks, so that silence differs from idleness.
  */
 import type { CountedArm, TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Clock } from '../clock.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
-/** The counts of one arm of one route in the running tick. */
+/** The counts of one arm of one route in the current tick. */
 export interface ArmCounters {
   readonly model: string
   readonly version: string
   readonly arm: CountedArm
   readonly release: string | undefined
   readonly generation: number
-  /** Answers slower than these count as slow, in microseconds. */
+  /** Slower responses count as slow, in microseconds. */
   readonly slow95Us: number
   readonly slow99Us: number
   readonly lengthMs: number
-  /** Whether a tick without requests is left out: the arm answers only when something has lapsed. */
+  /** Whether ticks without requests are left out, because the arm serves only after an expiry. */
   readonly quiet: boolean
-  /** When the running tick began, in milliseconds of the database's time. */
+  /** The start of the current tick, in milliseconds of the database's time. */
   tickMs: number
   requests: number
   errors: number
@@ -27,7 +27,7 @@ export interface ArmCounters {
   slow95: number
   slow99: number
   latency: Uint32Array
-  /** What the process has counted of this version and arm since its start. */
+  /** The counts of this version and arm since the process started. */
   readonly totals: ArmTotals
 }
 
@@ -45,25 +45,25 @@ export interface ArmTotals {
 export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
 export interface CounterRegistry {
-  /** The tally of an arm: the running one when this route has it already, so that two tables of one route count together. */
+  /** The counters of an arm, shared by all tables of its route. */
   open(arm: Omit<ArmCounters, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmCounters
-  /** Counts an answer at its completion. Answers whether it counts as bad: a caller's second bad answer does not. */
+  /** Counts a response. Whether it counts as bad: a second bad response to the same routing key does not. */
   count(counters: ArmCounters, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean
-  /** Closes the ticks of a model whose route is replaced; what it counted is handed on at once. */
+  /** Closes the ticks of a model whose route is replaced. */
   close(model: string): void
-  /** Closes every tick that has ended by now, or every tick when told so. */
+  /** Closes every tick that has ended, or all ticks. */
   closeTick(everything?: boolean): void
   /** Closed ticks not yet stored, oldest first. */
   readonly closed: TickCounts[]
-  /** Closed ticks that had to be dropped because they could not be stored for too long. */
+  /** Closed ticks that were dropped because they could not be stored for too long. */
   dropped(): number
   totals(): Iterable<ArmTotals>
 }
 
-/** Routing keys remembered per release; beyond, a bad answer counts each time. */
+/** Routing keys held for each release; beyond, every bad response counts. */
 const maxBadKeys = 50_000
 const maxReleases = 16
-/** Closed ticks kept while the database is away: a day of three arms at ten seconds. */
+/** Closed ticks held while the database is unavailable: a day of three arms at ten seconds. */
 const maxClosed = 26_000
 
 export function createCounterRegistry(clock: Clock): CounterRegistry {
@@ -73,7 +73,7 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
   const totals = new Map<string, ArmTotals>()
   let dropped = 0
 
-  /** At most one bad event per routing key, metric and release: a storm of retries is one caller's bad luck. */
+  /** At most one bad event counts for a routing key, metric and release, so that retries of one caller do not add up. */
   const isFirst = (release: string | undefined, metric: Badness, routingKey: string): boolean => {
     if (release === undefined) return true
     let seen = badKeys.get(release)
@@ -87,7 +87,7 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
     if (seen.size < maxBadKeys) seen.add(key)
     return true
   }
-  const hand = (counters: ArmCounters): void => {
+  const pushTick = (counters: ArmCounters): void => {
     if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
     const { model, version, arm, release, generation, tickMs, lengthMs } = counters
     const { requests, errors, invalid, slow95, slow99 } = counters
@@ -160,7 +160,7 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
     close(model) {
       for (const [key, counters] of open) {
         if (counters.model !== model) continue
-        hand(counters)
+        pushTick(counters)
         open.delete(key)
       }
     },
@@ -168,7 +168,7 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
       const now = clock.wall()
       for (const counters of open.values()) {
         if (!everything && now < counters.tickMs + counters.lengthMs) continue
-        hand(counters)
+        pushTick(counters)
         counters.tickMs = begin(counters.lengthMs)
         counters.requests = counters.errors = counters.invalid = counters.slow95 = counters.slow99 = 0
         counters.latency.fill(0)

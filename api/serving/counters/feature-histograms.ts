@@ -1,6 +1,6 @@
 /**
- * Counts how often the values of each feature, and the scores, fall into the bins of the version's reference profile. Drift
- * is judged from these counts alone, so nothing else of what was asked has to be kept for it, and no row leaves the process.
+ * Counts how often the values of each feature, and the scores, fall into the bins of the version's reference profile. Drift is judged from
+ * these counts alone, so no row leaves the process for it.
  */
 import type { Output } from '../../../domain/model/features.ts'
 import { binNames, binner, defaultCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
@@ -11,35 +11,35 @@ import type { LoadedVersion } from '../version/loaded-version.ts'
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
 
 export interface FeatureHistograms {
-  /** Counts the rows of one answered request and what was answered to them, row by row. `atMs` is the database's time. */
+  /** Counts the rows and outputs of a served request. `atMs` is the database's time. */
   count(loaded: BinnedVersion, atMs: number, input: InputBuffer, outputs: Float32Array): void
-  /** The spans that have changed since they were written last, each with its counts from the beginning. */
+  /** The spans that have changed since they were stored, each with its complete counts. */
   pending(): FeatureCounts[]
-  /** What was due last is stored; spans that are over are forgotten. */
+  /** Marks the last pending spans as stored and drops those that have ended. */
   markStored(): void
 }
 
-/** Spans of versions kept while the database is away; beyond, the oldest are lost. */
+/** Spans held while the database is unavailable; beyond, the oldest are lost. */
 const maxHours = 200
 
 /** An hour, or as long as the profile says. */
 interface Hour {
   startMs: number
   lengthMs: number
-  /** Changed whenever one of the counts has. */
+  /** Incremented with each change of the counts. */
   changes: number
   written: number
   rows: FeatureCounts[]
 }
 
-/** A feature of the profile: its place among the numbers or the texts of a row, and among the counts. */
+/** A feature of the profile: its index among the numbers or texts of a row, and among the counts. */
 interface Binned {
   slot: number
   place: number
   binOf: ReturnType<typeof binner>
 }
 
-/** A number with limits: its place among the numbers of a row, and among the counts. */
+/** A number with a range: its index among the numbers of a row, and among the counts. */
 interface Limited {
   slot: number
   place: number
@@ -49,12 +49,12 @@ interface Limited {
 
 interface Counter {
   numbers: Binned[]
-  /** By their place among the texts; one that the profile does not have is absent. */
+  /** By their index among the texts; absent for a feature outside of the profile. */
   texts: (Binned | undefined)[]
   scoreBinOf: ((outputs: Float32Array, row: number) => number) | undefined
   scorePlace: number
   limited: Limited[]
-  /** What is counted, in the order of the counts, and how many bins each has. */
+  /** In the order of the counts, with the number of bins. */
   counted: { kind: FeatureCounts['kind']; name: string; bins: number }[]
   everyMs: number
   hour: Hour | undefined
@@ -109,7 +109,7 @@ export function createFeatureHistograms(): FeatureHistograms {
         for (let i = 0; i < limited.length; i++) {
           const { slot, place, min, max } = limited[i]!
           const value = input.numbers[row * width + slot]!
-          // A missing value is NaN, which lies nowhere and is counted as missing.
+          // A missing value is NaN, which is in no range.
           if (value >= min && value <= max) rows[place]!.counts[0]!++
           else if (value < min || value > max) rows[place]!.counts[1]!++
         }
@@ -128,7 +128,7 @@ export function createFeatureHistograms(): FeatureHistograms {
       for (const { hour, changes } of pending) hour.written = changes
       pending = []
       const newestMs = Math.max(...Array.from(hours.values(), ({ startMs }) => startMs))
-      // The one before the last stays, for clocks that are set back a little.
+      // The previous span stays, for clocks that are set back a little.
       for (const [key, { startMs, lengthMs, written, changes }] of hours)
         if (written === changes && startMs < newestMs - lengthMs) hours.delete(key)
     },
@@ -190,7 +190,7 @@ function compileCounter({ manifest, columns }: BinnedVersion): Counter {
   }
 }
 
-/** A sheet keeps numbers in 32 bits: edges rounded alike leave a value that lies on one on its side. */
+/** Rounds the edges to 32 bits as the input buffer rounds values, so that a value on an edge stays on its side. */
 const rounded = (profile: Profile): Profile =>
   profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 

@@ -1,7 +1,6 @@
 /**
- * A histogram of microseconds in buckets an eighth of an octave wide: its quantiles are at most 12.5 % too high, it
- * costs two shifts a request, and the histograms of replicas and ticks add up exactly. Means would hide the slow tail
- * that the canary judge looks for.
+ * Counts latencies in buckets an eighth of an octave wide, so that quantiles are at most 12.5 % too high, counting costs two shifts,
+ * and histograms of replicas and ticks add up exactly.
  */
 
 const fine = 8
@@ -24,7 +23,7 @@ export function upperBoundOf(bucket: number): number {
   return 2 ** octave + (part + 1) * 2 ** (octave - 3) - 1
 }
 
-/** Upper bound → count, of the buckets that hold something. */
+/** Upper bound → count, of the buckets that are not empty. */
 export function sparse(counts: Uint32Array): Record<string, number> {
   const found: Record<string, number> = {}
   for (let bucket = 0; bucket < counts.length; bucket++)

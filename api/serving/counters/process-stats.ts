@@ -1,4 +1,4 @@
-/** What this process has needed since it was asked last. Node measures its memory and time anyway; only the loop's delay needs a probe. */
+/** Measures the memory, processor time and event-loop delay of this process since the last reading. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Resources } from '../../../store/serving/replica-resources.ts'
 
@@ -18,7 +18,7 @@ export function startMeter(): Meter {
     read() {
       const now = performance.now()
       const { user, system } = process.cpuUsage(used)
-      // The probe's own pause is in what it measures.
+      // The delay includes the interval of the probe.
       const lateMs = Math.max(0, delay.percentile(99) / 1e6 - resolutionMs)
       const resources = {
         rssMb: process.memoryUsage.rss() / 1_048_576,

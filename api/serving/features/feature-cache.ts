@@ -1,7 +1,6 @@
 /**
- * The newest values of entities in the memory of a replica. A request takes what is at hand; what is not is asked for together
- * with what others ask for in the same moment, and values in use are read again before they are too old. Without it each request
- * of a model with looked-up features would be a query.
+ * Caches the latest feature values of entities in a replica. Missing values of concurrent requests are read in one query, and used values
+ * are refreshed before they expire, so that a request does not need a query of its own.
  */
 import type { EntityValues } from '../../../domain/model/feature-view.ts'
 import { findLatestValues, type EntityKey } from '../../../store/features/feature-values.ts'
@@ -38,7 +37,7 @@ interface Batch {
   end: () => void
 }
 
-/** Entities of one query, and queries at a time: the pool is for everybody. */
+/** Entities of one query, and concurrent queries: other parts share the pool. */
 const maxBatchSize = 1_000
 const maxRunning = 2
 /** Entities that wait to be asked for. */

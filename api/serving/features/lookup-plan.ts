@@ -1,4 +1,4 @@
-/** What the versions of a model look up, found once for each version and each route. */
+/** Finds which features the versions of a model look up, once for each version and route. */
 import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
 import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'

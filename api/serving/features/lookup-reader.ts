@@ -1,4 +1,4 @@
-/** Reads one request with what was looked up for it, and says in its answer where a stand-in was used. */
+/** Reads a request with its looked-up features, and reports stand-ins in the response. */
 import {
   valueAt,
   type FeatureOrigin,

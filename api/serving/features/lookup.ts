@@ -1,7 +1,6 @@
 /**
- * Puts looked-up features into the rows of a request, before they are read for whichever version answers. What is at hand costs no
- * wait; what is not is waited for until the deadline of the feature and no longer, and then a stand-in is used, counted, and told
- * in the answer. Models without such features never get here.
+ * Adds looked-up features to the rows of a request before they are parsed. Cached values cost no wait; others are awaited until the
+ * deadline of the feature, and then replaced by a stand-in that is counted and reported in the response.
  */
 import type { PredictFunction } from '../request/predict.ts'
 import type { Clock } from '../clock.ts'
@@ -84,7 +83,7 @@ export function createLookups({ cache, clock, routing, native, maxInstances }: L
     const waitedMs = clock.now() - sinceMs
     const left = request.withinMs === undefined ? undefined : Math.max(1, request.withinMs - waitedMs)
     const writer = answer(reader(asked, of), { ...request, withinMs: left, sinceMs })
-    // Whoever is answered next, before this is looked at, writes into the same bytes.
+    // The next request writes into the same bytes before this promise is read.
     return writer instanceof Promise
       ? writer
       : { ...writer, bytes: Buffer.from(writer.bytes.subarray(0, writer.at)) }

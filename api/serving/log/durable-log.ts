@@ -1,7 +1,6 @@
 /**
- * The prediction log in durable mode: an answer leaves when its row is committed, and not before. What waits together is
- * committed together, so that a flush of the disk is paid by many. A row that is not committed in time is refused; whether
- * Postgres has it after all nobody knows then, but nobody was told so either.
+ * Logs the predictions of a replica in durable mode: a response is sent after its row is committed. Rows that wait together are committed
+ * together. A row that is not committed in time is refused; it may be in Postgres nevertheless.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { DomainError, isError } from '../../../domain/errors.ts'
@@ -19,8 +18,8 @@ import { storeOnce, type StoredPrediction } from '../../../store/serving/predict
 
 export interface DurableLog {
   /**
-   * Resolves when the row is committed; with what is in the log, when the request may come again and has come before. Rejects
-   * with `prediction_log_unavailable`. The record's arrays may be reused at once.
+   * Resolves when the row is committed, with the stored row if an earlier request has the same id. Rejects with
+   * `prediction_log_unavailable`. The record's arrays may be reused at once.
    */
   append(
     origin: Uint8Array,
@@ -28,31 +27,31 @@ export interface DurableLog {
     mayRepeat: boolean,
   ): Promise<StoredPrediction | undefined>
   counts(): DurableCounts
-  /** Whether the last attempt to write failed; it is found out by itself when the next would not. */
+  /** Whether the last write failed; probes reset it. */
   isAway(): boolean
-  /** Resolves when everything that waits is committed or refused. */
+  /** Resolves when every waiting row is committed or refused. */
   close(): Promise<void>
 }
 
-/** Rows so far, of which each is one request. */
+/** Rows so far; a row is one request. */
 export interface DurableCounts {
   /** Committed in time. */
   stored: number
-  /** In the log from an earlier request of the same name. */
+  /** Found in the log, from an earlier request with the same id. */
   repeated: number
   refused: number
   waiting: number
-  /** Transactions that have committed some. */
+  /** Transactions with rows. */
   commits: number
 }
 
 export interface DurableLogOptions {
   store: Store
-  /** Told when the log can no longer be written, and when it can again. */
+  /** Called when Postgres becomes unavailable or available to the log. */
   onError: (message: string, error?: unknown) => void
   /** How long a row may wait. */
   maxWaitMs?: number
-  /** Most bytes that wait. */
+  /** Most bytes of waiting rows. */
   maxBytes?: number
 }
 
@@ -64,7 +63,7 @@ interface Row {
   reject: (error: DomainError) => void
 }
 
-/** What is committed in one transaction. */
+/** The rows of one transaction. */
 interface Group {
   buffer: Buffer
   used: number
@@ -75,18 +74,18 @@ interface Group {
   isOver: boolean
 }
 
-/** Groups that wait for a connection, and how many may have one. */
+/** Groups that wait for a connection, and the maximum that have one. */
 interface Lane {
   waiting: Group[]
   running: number
-  most: number
+  maxRunning: number
   attempt: (group: Group, isFirst: boolean) => Promise<void>
 }
 
 const groupBytes = 1_048_576
 const firstBytes = 16_384
 const retryMs = 50
-/** How often it looks whether Postgres is there again, when nobody asks any more because this replica is not ready. */
+/** The interval of probes while Postgres is unavailable: a replica that is not ready gets no requests. */
 const probeMs = 500
 
 export function openDurableLog(options: DurableLogOptions): DurableLog {
@@ -120,7 +119,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     for (const row of group.rows) settle(group, row, unavailable(`no commit within ${maxWaitMs} ms`))
     close(group)
   }
-  const beginGroup = (): Group => {
+  const createGroup = (): Group => {
     const group: Group = {
       buffer: Buffer.allocUnsafeSlow(firstBytes),
       used: 0,
@@ -131,22 +130,22 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     }
     return group
   }
-  const reached = (): void => {
+  const markCommitted = (): void => {
     counts.commits++
-    back()
+    markAvailable()
   }
-  const back = (): void => {
-    if (away) onError('the prediction log can be written again')
+  const markAvailable = (): void => {
+    if (away) onError('the prediction log is available again')
     away = false
   }
-  const lost = async (error: unknown): Promise<void> => {
+  const markAway = async (error: unknown): Promise<void> => {
     if (away) return
-    onError('the prediction log cannot be written; answers are refused until it can', error)
+    onError('the prediction log is unavailable; predictions are refused', error)
     away = true
     while (away && !closed) {
       await pause(probeMs)
-      const answers = withClient(store, (client) => client.query('select 1'))
-      await answers.then(back, () => undefined)
+      const probe = withClient(store, (client) => client.query('select 1'))
+      await probe.then(markAvailable, () => undefined)
     }
   }
   const bytesOf = ({ buffer, used }: Group): Buffer => buffer.subarray(0, used)
@@ -154,7 +153,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
   const plain: Lane = {
     waiting: [],
     running: 0,
-    most: 2,
+    maxRunning: 2,
     async attempt(group, isFirst) {
       const refused = await withClient(store, async (client) => {
         if (!isFirst) return storePredictions(client, bytesOf(group))
@@ -162,30 +161,33 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
         return 0
       })
       if (refused > 0) return oneByOne(group)
-      reached()
+      markCommitted()
       for (const row of group.rows) settle(group, row, undefined)
     },
   }
   const repeatable: Lane = {
     waiting: [],
     running: 0,
-    most: 1,
+    maxRunning: 1,
     async attempt(group) {
       const ids = group.rows.map(({ id }) => id)
       const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
-      reached()
+      markCommitted()
       for (const row of group.rows) settle(group, row, known.get(hexOf(row.id)))
     },
   }
-  /** Postgres refuses a row for its content: it alone is told so. */
+  /** Postgres refuses the content of a row: only that row is refused. */
   const oneByOne = async (group: Group): Promise<void> => {
     for (const row of group.rows) {
       const bytes = group.buffer.subarray(row.start, row.end)
       const refused = await withClient(store, (client) => storePredictions(client, bytes))
-      const error = new DomainError('invalid_request', 'the request holds what Postgres cannot keep')
+      const error = new DomainError(
+        'invalid_request',
+        'the request contains a value that Postgres cannot store',
+      )
       settle(group, row, refused > 0 ? error : undefined)
     }
-    reached()
+    markCommitted()
   }
   const commit = async (lane: Lane, group: Group): Promise<void> => {
     for (let isFirst = true; !group.isOver; isFirst = false) {
@@ -198,13 +200,13 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
             () => close(group),
             () => refuse(group),
           )
-        void lost(error)
+        void markAway(error)
       }
       await pause(retryMs)
     }
   }
   const send = (lane: Lane): void => {
-    while (lane.running < lane.most && lane.waiting.length > 0) {
+    while (lane.running < lane.maxRunning && lane.waiting.length > 0) {
       const group = lane.waiting.shift()!
       if (group.isOver) continue
       lane.running++
@@ -214,7 +216,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       })
     }
   }
-  /** At the end of the turn, so that all requests of it are in one group. */
+  /** At the end of the turn, so that all its requests are in one group. */
   const schedule = (): void => {
     if (scheduled) return
     scheduled = true
@@ -229,7 +231,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       (group) => !group.isOver && group.used + bytes <= groupBytes && !group.ids.has(id),
     )
     if (found !== undefined) return found
-    const fresh = beginGroup()
+    const fresh = createGroup()
     lane.waiting.push(fresh)
     return fresh
   }
@@ -239,7 +241,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       const bytes = sizeOf(origin, record)
       if (heldBytes + bytes > maxBytes) {
         counts.refused++
-        return Promise.reject(unavailable(`more than ${maxBytes} bytes wait to be written`))
+        return Promise.reject(unavailable(`more than ${maxBytes} bytes wait for their commit`))
       }
       const id = mayRepeat ? hexOf(record.id) : ''
       const group = groupFor(mayRepeat ? repeatable : plain, id, bytes)

@@ -1,10 +1,7 @@
 /**
- * How many rows of the prediction log a process has served, kept in a file: eight bytes written over at each of them, which
- * costs half a microsecond. They outlive a kill because the kernel has them, not the disk; where there is a file system in
- * memory they lie there, because one on a disk makes a writer wait for its journal now and then. What of a dead process
- * stands in Postgres is counted there, in the transaction of the rows; the difference is what was lost with its memory.
- * Without the file nobody could say how much that was. (The machine itself must go on: after a power cut the number is that
- * of the process's start.)
+ * Counts the served rows of a process in a file of eight bytes, which survives a kill because the kernel holds them. A write costs half a
+ * microsecond; the file lies in memory where possible, because a disk sometimes blocks writers. Lost rows are this number minus the
+ * rows in Postgres. After a power failure the number is that of the start of the process.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { lstat, readFile, readdir, rename, rm } from 'node:fs/promises'
@@ -12,27 +9,27 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 
 export interface Account {
-  /** A name that no other process ever has. */
+  /** Unique to this process. */
   name: string
   /** Path of a file that belongs to the account while this process lives. */
   pathOf(what: string): string
-  /** Keeps the number. False when the disk does not take it: from then on a kill loses count of what comes. */
+  /** Stores the number. False when the write fails: a kill then loses count. */
   count(served: number): boolean
-  /** Once everything of it is accounted for. */
+  /** Removes the account once it is settled. */
   forget(): Promise<void>
 }
 
-/** What a process has left that no longer lives; it belongs to this one now. */
+/** The account of a dead process, which this process has adopted. */
 export interface LeftAccount {
   name: string
   served: number
-  /** Its files but the one with the number, in the order of their names. */
+  /** Its other files, in the order of their names. */
   paths: string[]
   forget(): Promise<void>
 }
 
 const countFile = 'count'
-/** A file system in memory that every process of the machine sees; only Linux has one of this name. */
+/** A file system in memory, on Linux only. */
 const inMemory = '/dev/shm'
 const inMemoryPath = (name: string): string => join(inMemory, `tenure-${name}`)
 
@@ -41,7 +38,7 @@ export function openAccount(directory: string): Account {
   const pathOf = (what: string): string => join(directory, `${thisProcess()}-${name}-${what}`)
   const cell = new Float64Array(1)
   const bytes = new Uint8Array(cell.buffer)
-  // The file beside the spool claims the account; where there is no memory to share it keeps the number too.
+  // The file beside the spool claims the account; without a file system in memory it holds the number too.
   let claim = openCell(pathOf(countFile), bytes)
   let file = claim === undefined ? undefined : (openCell(inMemoryPath(name), bytes) ?? claim)
   return {
@@ -65,7 +62,7 @@ export function openAccount(directory: string): Account {
   }
 }
 
-/** A new file of eight bytes, which takes its room now: to write over them later needs none. */
+/** A new file of eight bytes, allocated now, so that later writes also succeed on a full disk. */
 function openCell(path: string, bytes: Uint8Array): number | undefined {
   try {
     const file = openSync(path, 'wx', 0o600)
@@ -77,8 +74,7 @@ function openCell(path: string, bytes: Uint8Array): number | undefined {
 }
 
 /**
- * Takes over the accounts of processes that no longer live. Renaming the file with the number claims an account, and only one
- * process can; the other files follow it.
+ * Adopts the accounts of dead processes. Renaming the file with the number claims an account, which only one process can do.
  */
 export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
   const files = (await readdir(directory)).flatMap((file) => {
@@ -115,7 +111,7 @@ export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
   return adopted
 }
 
-/** Anybody may write there: what is not ours counts for nothing. */
+/** Every user may write there, so files of other users are ignored. */
 async function readInMemory(name: string): Promise<Buffer | undefined> {
   try {
     const { uid } = await lstat(inMemoryPath(name))
@@ -125,14 +121,14 @@ async function readInMemory(name: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Ids of processes come back, in a container after every restart; with the moment of its start one is one process. */
+/** Process ids are reused, in a container after every restart; together with the start time they are unique. */
 const thisProcess = (): string => `${process.pid}.${startOf(process.pid) ?? 0}`
 
 function isAlive(owner: string): boolean {
   const [pid = '', start = ''] = owner.split('.')
   const found = startOf(Number(pid))
   if (found !== undefined || startOf(process.pid) !== undefined) return String(found) === start
-  // Without /proc, the number alone has to do.
+  // Without /proc only the process id is known.
   try {
     return process.kill(Number(pid), 0)
   } catch (error) {
@@ -140,7 +136,7 @@ function isAlive(owner: string): boolean {
   }
 }
 
-/** Clock ticks from the start of the machine to that of the process; nothing when it does not live. */
+/** Clock ticks from the start of the machine to that of the process; absent for a dead process. */
 function startOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

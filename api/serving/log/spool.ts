@@ -1,6 +1,6 @@
 /**
- * Blocks of the prediction log that wait on disk for a database that is away. Each record carries its length, its rows and
- * a checksum, so that after a crash, or on a disk that forgets, every whole record is found again and a torn one is seen.
+ * Stores blocks of the prediction log on disk while Postgres is unavailable. Each record has its length, rows and a checksum, so that after
+ * a crash every complete record is found and a torn one is detected.
  */
 import { appendFile, mkdir, open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
@@ -16,32 +16,32 @@ export interface SpooledBlock {
 export interface Spool {
   /** Of this process. */
   account: string
-  /** Keeps how many rows this process has served. False when the disk does not take it. */
+  /** Stores how many rows this process has served. False when the write fails. */
   count(served: number): boolean
-  /** Whether the block is on disk now; it is not when the spool is full or the disk refuses. */
+  /** Whether the block is on disk; false when the spool is full or the write fails. */
   append(block: Pick<SpooledBlock, 'rows' | 'bytes'>): Promise<boolean>
   /**
-   * Hands the blocks of the oldest segment over one by one and removes it after the last. Answers how many rows of this
-   * process's own it held that could not be read any more; nothing when nothing is spooled.
+   * Passes the blocks of the oldest segment to `take` and removes the segment after the last. Resolves with the number of this
+   * process's rows that could not be read; absent when the spool is empty.
    */
   drain(take: (block: SpooledBlock) => Promise<void>): Promise<{ lostRows: number } | undefined>
   bytes(): number
-  /** Dead processes of which nothing waits here any more, to be settled and then forgotten. */
+  /** Dead processes without rows in the spool, to be settled. */
   left(): LeftAccount[]
   forget(left: LeftAccount): Promise<void>
-  /** Ends the account of this process, when nothing of it waits. */
+  /** Ends the account of this process, unless it has rows in the spool. */
   close(): Promise<void>
 }
 
 interface Segment {
   path: string
   bytes: number
-  /** Rows written by this process; 0 in a segment it has taken over. */
+  /** Rows written by this process; 0 in an adopted segment. */
   rows: number
   account: string
-  /** Takes no more blocks: it is being read, or its end may be torn. */
+  /** Gets no more blocks: it is being read, or its end may be torn. */
   closed: boolean
-  /** How far it has been handed over. */
+  /** The bytes that have been passed on. */
   done: number
 }
 
@@ -49,7 +49,7 @@ const magic = 0x544e5231
 const headBytes = 16
 const segmentBytes = 16_777_216
 
-/** Opens the directory and takes over what processes left behind that no longer live. */
+/** Opens the directory and adopts the spools of dead processes. */
 export async function openSpool(directory: string, maxBytes: number): Promise<Spool> {
   await mkdir(directory, { recursive: true })
   const left = await adoptAccounts(directory)
@@ -81,7 +81,7 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
     try {
       await appendFile(segment.path, record, { mode: 0o600 })
     } catch {
-      // A record written by half would have to be searched through.
+      // The record may be torn, so the segment gets no further one.
       segment.closed = true
       return false
     }
@@ -141,11 +141,11 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
 
 interface FoundBlock {
   block: Pick<SpooledBlock, 'rows' | 'bytes'>
-  /** Where the next one begins. */
+  /** The start of the next record. */
   end: number
 }
 
-/** The next whole record; behind a broken one it is searched for, byte by byte. */
+/** The next complete record; after a broken one the file is searched byte by byte. */
 async function readBlock(file: FileHandle, { path, done }: Segment): Promise<FoundBlock | undefined> {
   const head = Buffer.alloc(headBytes)
   if ((await file.read(head, 0, headBytes, done)).bytesRead < headBytes) return undefined

@@ -1,6 +1,6 @@
 /**
- * The activation functions of a compiled network, by the names tfjs writes. A name that is missing here is refused when
- * the artifact is loaded; guessed, it would answer wrong numbers in the right shape.
+ * Implements the activation functions of compiled networks, by the names that tfjs writes. An unknown name is refused when the artifact is
+ * loaded.
  */
 import { DomainError } from '../../../domain/errors.ts'
 

@@ -1,6 +1,6 @@
 /**
- * Batch normalisation as part of the dense layers around it. When a network answers it is a factor and a summand for each
- * number; computed by itself it would send a whole network to TensorFlow.js, where a row costs a hundred times as much.
+ * Folds batch normalization into the adjacent dense layers. In a prediction it is a factor and a summand for each number; not folded it
+ * would send the whole network to TensorFlow.js, where a row costs a hundred times as much.
  */
 export interface DenseLayer {
   inputs: number

@@ -1,6 +1,6 @@
 /**
- * Models of other layers than dense ones, checked before TensorFlow.js sees them. It builds whatever it is told: a layer of a
- * billion units is drawn at random first, weight by weight, and only then found not to fit the weights that are there.
+ * Checks models with other than dense layers before TensorFlow.js loads them. It would allocate and initialize a layer of a billion units
+ * before it finds that the weights do not fit.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import {

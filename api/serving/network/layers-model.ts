@@ -1,10 +1,9 @@
 /**
- * Reads a tfjs LayersModel (model.json and weights.bin) into plain dense layers, and refuses whatever it does not
- * understand with the reason. tfjs itself would load a model without weights with random ones, NaN weights without a
- * word, and any file its manifest names; here nothing but the given bytes is read, and every one of them is checked.
+ * Reads a tfjs LayersModel (model.json and weights.bin) into dense layers, and refuses what it does not support with the reason. tfjs itself
+ * would load a model without weights with random ones, accept NaN weights, and read any file that the manifest names.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import { deepest, excessOf } from '../codec/json-limits.ts'
+import { maxDepth, excessOf } from '../codec/json-limits.ts'
 import { affineOf, asDenseLayer, foldBefore, foldAfter, type Affine, type DenseLayer } from './batch-norm.ts'
 
 export interface Network {
@@ -13,7 +12,7 @@ export interface Network {
   layers: DenseLayer[]
 }
 
-/** What a replica loads at most, so that no artifact can stop its loop or fill its memory. */
+/** Limits of an artifact, so that it can neither block the event loop nor fill the memory. */
 export const networkLimits = {
   topologyBytes: 262_144,
   weightBytes: 8_388_608,
@@ -21,7 +20,7 @@ export const networkLimits = {
   units: 16_384,
 } as const
 
-/** Layers that a compiled network may have. */
+/** Layers of a compiled network. */
 const denseKinds = new Set([
   'InputLayer',
   'Dropout',
@@ -31,7 +30,7 @@ const denseKinds = new Set([
   'Activation',
   'BatchNormalization',
 ])
-/** A normalisation that stands alone becomes a square of weights. */
+/** A normalization that cannot be folded becomes a square matrix of weights. */
 const maxNormalised = 512
 
 export type JsonObject = Record<string, unknown>
@@ -41,7 +40,7 @@ export interface Weight {
   shape: number[]
 }
 
-/** A model whose bytes are in order; whether its layers are is not known yet. */
+/** A model whose bytes are checked; its layers are not. */
 export interface ReadModel {
   model: JsonObject
   /** By name, in the order of the bytes. */
@@ -53,7 +52,7 @@ export function readNetwork(topology: Uint8Array, weights: Uint8Array): Network 
   return networkOf(readModel(topology, weights))
 }
 
-/** The bytes of a model of whatever layers, parsed and checked. Throws `artifact_invalid`. */
+/** Parses and checks the bytes of a model with any layers. Throws `artifact_invalid`. */
 export function readModel(topology: Uint8Array, weights: Uint8Array): ReadModel {
   if (topology.byteLength > networkLimits.topologyBytes)
     refuse(`model.json has ${topology.byteLength} bytes, more than ${networkLimits.topologyBytes}`)
@@ -63,7 +62,7 @@ export function readModel(topology: Uint8Array, weights: Uint8Array): ReadModel 
   return { model, named: readWeights(model['weightsManifest'], weights) }
 }
 
-/** Whether the model is a sequence of layers that are compiled. */
+/** Whether the model is a sequence of layers that can be compiled. */
 export function isDense({ model }: ReadModel): boolean {
   const { kind, layers } = layersOf(model)
   if (kind !== 'Sequential' || !layers.every((layer) => denseKinds.has(layer.kind))) return false
@@ -76,7 +75,7 @@ export function networkOf({ model, named: all }: ReadModel): Network {
   const named = new Map(all)
   const layers: DenseLayer[] = []
   let width: number | undefined
-  /** A normalisation that is in no layer yet. */
+  /** A normalization that is not folded into a layer yet. */
   let pending: Affine | undefined
   const settle = (): void => {
     if (pending !== undefined) layers.push(asDenseLayer(pending))
@@ -163,7 +162,7 @@ function readNormalisation(
   })
 }
 
-/** Takes the weights of a layer away, so that those of no layer are left in the end. */
+/** Removes the weights of a layer from the map, so that weights of no layer remain at the end. */
 function takeWeights(named: Map<string, Weight>, name: string, part: string, shape: number[]): Float32Array {
   const found = named.get(`${name}/${part}`)
   if (found === undefined) refuse(`layer ${name} has no weights ${name}/${part}`)
@@ -186,7 +185,7 @@ function readLayers(model: JsonObject): LayerConfig[] {
   return layers
 }
 
-/** What kind of model it is, and its layers. Throws `artifact_invalid`. */
+/** The kind of a model and its layers. Throws `artifact_invalid`. */
 export function layersOf(model: JsonObject): { kind: string; config: unknown; layers: LayerConfig[] } {
   const topology = objectOf(model['modelTopology'], 'modelTopology')
   const root = objectOf(topology['model_config'] ?? topology, 'modelTopology')
@@ -207,11 +206,11 @@ export function layersOf(model: JsonObject): { kind: string; config: unknown; la
   return { kind: String(root['class_name']), config, layers }
 }
 
-/** Every weight by its name; the bytes must be used up exactly. */
+/** Every weight by its name; the weights must cover the bytes exactly. */
 function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> {
   if (!Array.isArray(manifest) || manifest.length !== 1) refuse('weightsManifest is not a list of one group')
   const { paths, weights: entries } = objectOf(manifest[0], 'weightsManifest[0]')
-  // Nothing here is ever opened; whoever names another file meant something to be read that is not in the artifact.
+  // No file is opened here; another name would refer to weights outside of the artifact.
   if (!Array.isArray(paths) || paths.length !== 1 || paths[0] !== 'weights.bin')
     refuse(`weightsManifest[0].paths is ${JSON.stringify(paths)?.slice(0, 80)}, not ["weights.bin"]`)
   if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is no list')
@@ -229,7 +228,7 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
     const count = shape.reduce((product: number, size: number) => product * size, 1)
     if (at + count * 4 > bytes.byteLength)
       refuse(`weights.bin has ${bytes.byteLength} bytes and ends within ${name}`)
-    // A copy: the slice of a Buffer shares its memory, and would begin wherever that does.
+    // A copy, because the slice of a Buffer shares its memory and may be unaligned.
     const values = new Float32Array(Uint8Array.prototype.slice.call(bytes, at, at + count * 4).buffer)
     if (!areFinite(values)) {
       const odd = values.findIndex((value) => !Number.isFinite(value))
@@ -242,7 +241,7 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
   return named
 }
 
-/** A number less itself is zero unless it is not finite; a call for each of two million weights would hold the process up. */
+/** A number minus itself is zero only if it is finite; a call for each of two million weights would block the process. */
 function areFinite(values: Float32Array): boolean {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += values[i]! - values[i]!
@@ -259,7 +258,7 @@ function inputWidth(config: JsonObject): number | undefined {
 }
 
 function parse(bytes: Uint8Array): JsonObject {
-  if (excessOf(bytes) === 'depth') refuse(`model.json is nested more than ${deepest} levels deep`)
+  if (excessOf(bytes) === 'depth') refuse(`model.json is nested more than ${maxDepth} levels deep`)
   try {
     return objectOf(JSON.parse(new TextDecoder().decode(bytes)), 'model.json')
   } catch (error) {

@@ -1,33 +1,33 @@
 /**
- * A dense network compiled to plain loops over preallocated arrays. A call of the training library costs 250 µs for one
- * row, whatever the size of the network; these loops cost less than one, and a replica needs no TensorFlow.
+ * Compiles a dense network to loops over preallocated arrays. A call of TensorFlow costs 250 µs for one row of any network; these loops cost
+ * less than one, and a replica does not load TensorFlow.
  */
 import { activationOf, type Activation } from './activations.ts'
 import type { Network } from './layers-model.ts'
 
 export interface Predictor {
-  /** Columns of a row. */
+  /** Inputs of a row. */
   inputs: number
-  /** Numbers an answer. */
+  /** Outputs of a row. */
   outputs: number
   /**
-   * Answers `rows` rows from the start of `input` into the start of `output`. A compiled network is done when this returns, and
-   * has allocated nothing; another one is done when the promise is, and both arrays are its own until then.
+   * Computes the first `rows` rows of `input` into `output`. A compiled network is done on return and allocates nothing; another one is
+   * done when the promise resolves, and owns both arrays until then.
    */
   run(input: Float32Array, rows: number, output: Float32Array, order?: RunTicket): Promise<void> | undefined
-  /** Why nothing can be answered now; only of networks that are computed elsewhere. */
+  /** Why the network is unavailable; only for networks in the worker thread. */
   trouble?(): string | undefined
-  /** Gives back what is held elsewhere; what waits is refused. */
+  /** Releases the network in the worker thread; waiting rows are refused. */
   close?(): void
 }
 
-/** What is known of somebody who waits for rows. */
+/** The state of a run of a network. */
 export interface RunTicket {
-  /** Nobody waits for these rows: they come behind all others. */
+  /** Rows of a shadow request, which come after all others. */
   background: boolean
-  /** Set by whoever waits, when that is over: rows that have not begun are left out. */
+  /** Set when the request ends: rows that have not started are left out. */
   cancelled: boolean
-  /** When the rows began to be computed, by performance.now; 0 before. */
+  /** When the computation started, by performance.now; 0 before. */
   begunMs: number
 }
 

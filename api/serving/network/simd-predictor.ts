@@ -1,7 +1,6 @@
 /**
- * Dense layers four numbers at a time: the same network as in predictor.ts, in 32 bits as it was trained, ten times as fast
- * for a batch. Each sum goes from the first input to the last whatever the batch, so that a row alone and the same row among
- * a hundred get the same bits.
+ * Computes dense layers four numbers at a time in WebAssembly, with 32 bits as in training, ten times as fast as scalar loops for a batch. The
+ * order of each sum does not depend on the batch, so that a row gets the same bits alone and in a batch.
  */
 import { activationOf, type Activation } from './activations.ts'
 import type { Predictor } from './scalar-predictor.ts'

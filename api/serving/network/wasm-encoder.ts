@@ -1,6 +1,6 @@
 /**
- * Just enough of WebAssembly's binary format (core specification 2.0) to write a loop over four numbers at a time, which
- * JavaScript cannot say. Code is a list of bytes; every function here answers the bytes of one thing.
+ * Encodes the part of WebAssembly's binary format (core specification 2.0) that SIMD loops need. Code is a list of bytes; each function
+ * returns the bytes of one construct.
  */
 
 export type Code = readonly number[]

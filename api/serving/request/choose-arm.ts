@@ -1,4 +1,6 @@
-/** Who answers: the arm that a request is drawn to, or asks for by name, and why there is none. */
+/**
+ * Chooses the arm of a request, by its routing key or by the version that it names. Reports the reason if no arm can serve it.
+ */
 import { DomainError } from '../../../domain/errors.ts'
 import type { Ids } from '../prediction-ids.ts'
 import type { Protocol, Request } from './protocol.ts'
@@ -6,7 +8,7 @@ import type { ReplicaRouting } from '../routing/routing.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
 import { armOf, type LiveArm, type ActiveRoute, type RouteTable } from '../routing/route-table.ts'
 
-/** The arm that answers, with the sheet filled for it. */
+/** The arm of a request, with the input buffer filled for it. */
 export function chooseArm(
   protocol: Protocol,
   table: RouteTable,
@@ -20,7 +22,7 @@ export function chooseArm(
     protocol.read(arm.loaded, request.body, input)
     return arm
   }
-  // Who answers is known when the routing key is: until then the likeliest is taken for granted.
+  // The routing key is known only after parsing, so the body is parsed for the likeliest arm first.
   const guess = table.likeliest
   protocol.read(guess.loaded, request.body, input)
   if (table.arms.length === 1) return guess
@@ -29,7 +31,7 @@ export function chooseArm(
   return arm
 }
 
-/** The same request again, when the route may have changed; its sheet is left as it is. */
+/** The arm of a parsed request, after the route may have changed. */
 export function rechooseArm(
   table: RouteTable,
   live: ActiveRoute,
@@ -39,7 +41,7 @@ export function rechooseArm(
   return version === undefined ? armOf(table, key) : pinnedArm(table, live, version)
 }
 
-/** A version that is asked for by name. A candidate cannot be: its callers are drawn, or the comparison means nothing. */
+/** The arm of a version that a request names. A candidate cannot be named, because its requests are assigned at random. */
 export function pinnedArm({ pinned }: RouteTable, { route }: ActiveRoute, version: string): LiveArm {
   const arm = pinned.get(version)
   if (arm !== undefined) return arm
@@ -50,21 +52,21 @@ export function pinnedArm({ pinned }: RouteTable, { route }: ActiveRoute, versio
   throw new DomainError(
     'version_not_found',
     isCandidate
-      ? `${named} is the candidate of a release: the route draws who is answered by it, so it cannot be asked for`
-      : `${named} does not answer for ${route.model} now; ${[...pinned.keys()].join(' and ') || 'no version'} can be asked for`,
+      ? `${named} is the candidate of a release and cannot be requested: the route assigns its requests at random`
+      : `${named} does not serve ${route.model} now; ${[...pinned.keys()].join(' and ') || 'no version'} can be requested`,
   )
 }
 
-/** The model as it is answered here. Throws why nobody answers for it. */
+/** The active route of a model. Throws the reason if it does not exist. */
 export function liveOf(routing: ReplicaRouting, model: string): ActiveRoute {
   const live = routing.find(model)
   if (live === undefined) throw unavailableReason(routing, model)
   if (live.override?.fallbackLevel === 'refused')
-    throw new DomainError('model_refused', `the switch of ${model} is thrown: nobody is answered`)
+    throw new DomainError('model_refused', `the kill switch of ${model} is set to "refuse"`)
   return live
 }
 
-/** Why nobody answers for a model that has no route here. */
+/** Why a model has no route on this replica. */
 export function unavailableReason(routing: ReplicaRouting, model: string): DomainError {
   const problem = routing.problems().get(model)
   if (problem !== undefined)

@@ -1,25 +1,25 @@
 /**
- * How long somebody waits: until a deadline, and no longer than the caller is there. A wait without an end would keep a request
- * of a model that never answers for ever.
+ * Limits how long a request waits: until its deadline, or until its client disconnects. A model that never responds would otherwise hold
+ * the request for ever.
  */
 import type { Caller } from './protocol.ts'
 
 export type DeadlineOutcome = 'timeout' | 'client_closed'
 
 export interface Deadline {
-  /** Resolves with nothing when the work is done in time, else with why it is no longer waited for. Rejects as the work does. */
+  /** Resolves with undefined when the work is done in time, otherwise with the reason. Rejects as the work does. */
   wait(work: Promise<unknown>): Promise<DeadlineOutcome | undefined>
   end(): void
 }
 
 export function createDeadline(withinMs: number, caller: Caller | undefined): Deadline {
-  let lose: (why: DeadlineOutcome) => void = () => {}
-  const lost = new Promise<DeadlineOutcome>((resolve) => (lose = resolve))
-  const timer = setTimeout(() => lose('timeout'), Math.max(0, withinMs))
-  const onClose = (): void => lose('client_closed')
+  let expire: (why: DeadlineOutcome) => void = () => {}
+  const expired = new Promise<DeadlineOutcome>((resolve) => (expire = resolve))
+  const timer = setTimeout(() => expire('timeout'), Math.max(0, withinMs))
+  const onClose = (): void => expire('client_closed')
   caller?.once('close', onClose)
   return {
-    wait: (work) => Promise.race([work.then(() => undefined), lost]),
+    wait: (work) => Promise.race([work.then(() => undefined), expired]),
     end() {
       clearTimeout(timer)
       caller?.off('close', onClose)

@@ -1,14 +1,13 @@
 /**
- * Requests that cannot be answered in one turn: their network is computed elsewhere, or their row must be stored first. While
- * one waits everything may change, so after each wait it is drawn again; were it not, a version could answer after its
- * rollback was acknowledged.
+ * Completes requests that cannot be served in one turn, because their network runs in the worker thread or their row must be stored first.
+ * The arm is chosen again after each wait; otherwise a version could serve after its rollback was acknowledged.
  *
- * - The route has changed: the arm of now answers. It is asked anew unless it is the same version.
- * - The caller's deadline, or the usual one, passes: `deadline_exceeded`, counted as an error of the arm.
- * - The caller goes away: what has not begun is left out and counted nowhere; what has begun is counted when it ends, because
- *   its time is the model's, and is not logged, because nobody was answered.
- * - The version is dropped, or its thread dies: like a change of the route; when no other version answers now, the caller is
- *   told and the arm is charged.
+ * - The route has changed: the current arm serves, and computes again unless it is the same version.
+ * - The deadline passes: `deadline_exceeded`, counted as an error of the arm.
+ * - The client disconnects: a computation that has not started is dropped and not counted. One that has started is counted when it
+ *   ends, because its time is the model's, and is not logged.
+ * - The version is unloaded, or its thread dies: as with a changed route; if no other version serves, the request fails and counts
+ *   as an error of the arm.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Clock } from '../clock.ts'
@@ -32,12 +31,12 @@ export interface DeferredRequestsDeps {
   steps: Steps
   durable: DurableLog | undefined
   slots: SlotPool
-  /** How long a caller waits who has said nothing. */
-  patienceMs: number
+  /** The deadline of a request that has none. */
+  maxWaitMs: number
 }
 
 export interface DeferredRequests {
-  /** Goes on with a request whose network has begun to run, or has run when `running` is absent. The desk is given back. */
+  /** Completes a request whose network is running, or has run when `running` is absent. Releases the slot. */
   answer(
     protocol: Protocol,
     request: Request,
@@ -48,14 +47,14 @@ export interface DeferredRequests {
   abandoned(): number
 }
 
-/** A request that waits. */
+/** A waiting request. */
 interface PendingRequest {
   protocol: Protocol
   request: Request
   slot: RequestSlot
   deadline: Deadline
   arm: LiveArm
-  /** What is being computed for it; the desk may not be used again before it ends. */
+  /** The computation under way; the slot may not be reused before it ends. */
   running: Promise<void> | undefined
 }
 
@@ -63,14 +62,14 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
   const { clock, slots, durable, ids, routing, steps } = deps
   let abandoned = 0
 
-  /** Who answers now. The last id is the request's from here on, until something else is waited for. */
+  /** The arm that serves now. Makes the id of the request the current one, until the next await. */
   const chooseArmNow = ({ request, slot }: PendingRequest): { table: RouteTable; arm: LiveArm } => {
     ids.use(slot.id)
     const live = liveOf(routing, request.model)
     const table = routing.tableOf(live, clock.now())
     return { table, arm: rechooseArm(table, live, request.version, slot.input.routingKey ?? ids.prefix()) }
   }
-  /** The arm that is charged: counts of a generation that has ended would be lost. */
+  /** The arm to count for: counts of a replaced generation would be lost. */
   const chargedArm = (pending: PendingRequest): LiveArm => {
     try {
       const { arm } = chooseArmNow(pending)
@@ -79,15 +78,15 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
       return pending.arm
     }
   }
-  const giveUp = (pending: PendingRequest, why: DeadlineOutcome): DomainError => {
+  const abandon = (pending: PendingRequest, why: DeadlineOutcome): DomainError => {
     const { arm, slot, running } = pending
     slot.order.cancelled = true
     const waitedMs = Math.round(clock.now() - slot.began)
     const error = new DomainError(
       'deadline_exceeded',
       why === 'client_closed'
-        ? `the caller has gone away after ${waitedMs} ms`
-        : `${arm.loaded.version} has not answered within ${waitedMs} ms`,
+        ? `the client disconnected after ${waitedMs} ms`
+        : `${arm.loaded.version} did not respond within ${waitedMs} ms`,
     )
     if (why === 'timeout') return steps.failed(chargedArm(pending), slot, error)
     abandoned++
@@ -99,18 +98,18 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
     return error
   }
   /**
-   * Goes on, in the same turn, when the outputs of the arm that answers now stand on the desk. Between two turns the last id
-   * becomes another's, and the route another one.
+   * Continues, in the same turn, when the slot holds the outputs of the arm that serves now. Between two turns the current id and
+   * the route may change.
    */
   const computed = async <T>(
     pending: PendingRequest,
-    goOn: (now: { table: RouteTable; arm: LiveArm }) => T,
+    proceed: (now: { table: RouteTable; arm: LiveArm }) => T,
   ): Promise<T> => {
     const { protocol, request, slot, deadline } = pending
     for (;;) {
       let failure: unknown
       const why = await deadline.wait(pending.running!).catch((error: unknown) => void (failure = error))
-      if (why !== undefined) throw giveUp(pending, why)
+      if (why !== undefined) throw abandon(pending, why)
       const now = chooseArmNow(pending)
       const isSame = now.arm.loaded === pending.arm.loaded
       if (isSame && failure !== undefined) {
@@ -120,39 +119,39 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
       pending.arm = now.arm
       if (isSame) {
         if (now.arm.loaded.invalidShare > 0) injectFault(now.arm.loaded, slot.outputs)
-        return goOn(now)
+        return proceed(now)
       }
       protocol.read(now.arm.loaded, request.body, slot.input)
       slot.order = { background: false, cancelled: false, begunMs: 0 }
       pending.running = steps.run(now.arm, slot)
-      if (pending.running === undefined) return goOn(now)
+      if (pending.running === undefined) return proceed(now)
     }
   }
-  /** Answers when the row is stored, or was stored when the request came before. */
+  /** Resolves when the row is stored, or was stored by an earlier request with the same id. */
   const stored = async (pending: PendingRequest, log: DurableLog): Promise<ByteWriter> => {
     const { protocol, request, slot, deadline } = pending
     const { arm } = pending
     ids.use(slot.id)
-    // Nothing is stored of what is no answer, and `finish` says so.
+    // Invalid outputs are not stored; `finish` refuses them.
     if (steps.issueOf(arm, slot) === undefined) {
       const storing = log.append(arm.origin, steps.recordOf(arm, slot), request.requestId !== undefined)
       const why = await deadline.wait(storing)
-      // Whether it is stored nobody knows; the model did its part.
+      // It may be stored nevertheless; it does not count against the model.
       if (why !== undefined)
-        throw new DomainError('deadline_exceeded', 'the prediction log has not answered within the deadline')
+        throw new DomainError('deadline_exceeded', 'the prediction log did not respond within the deadline')
       const earlier = await storing
       ids.use(slot.id)
       if (earlier !== undefined) return copyOf(steps.write(protocol, replayAnswer(earlier, arm, slot), slot))
     }
     const now = chooseArmNow(pending)
     if (now.arm.loaded !== arm.loaded)
-      throw new DomainError('prediction_log_unavailable', 'the route has changed while the answer was stored')
-    // What is told is what was stored; it counts where counts are taken now.
+      throw new DomainError('prediction_log_unavailable', 'the route changed while the prediction was stored')
+    // The response equals the stored row; it counts for the current generation.
     const { generation, head } = arm
-    const told = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
-    return copyOf(steps.finish(protocol, request, now.table, told, slot, true))
+    const served = now.arm === arm ? arm : { ...now.arm, arm: arm.arm, generation, head }
+    return copyOf(steps.finish(protocol, request, now.table, served, slot, true))
   }
-  const goOn = async (pending: PendingRequest): Promise<ByteWriter> => {
+  const proceed = async (pending: PendingRequest): Promise<ByteWriter> => {
     const { protocol, request, slot } = pending
     if (durable === undefined)
       return computed(pending, ({ table, arm }) =>
@@ -165,12 +164,12 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
     abandoned: () => abandoned,
     async answer(protocol, request, arm, slot, running) {
       if (slot.key === '') slot.key = ids.prefix()
-      const withinMs = request.withinMs ?? deps.patienceMs
+      const withinMs = request.withinMs ?? deps.maxWaitMs
       const deadline = createDeadline(withinMs, request.caller)
       const pending: PendingRequest = { protocol, request, slot, deadline, arm, running }
-      const leave = (): void => slots.acquire(slot)
+      const leave = (): void => slots.release(slot)
       try {
-        return await goOn(pending)
+        return await proceed(pending)
       } finally {
         deadline.end()
         if (pending.running === undefined) leave()
@@ -180,7 +179,7 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
   }
 }
 
-/** The bytes alone: what they were written into is used again before the caller looks at them. */
+/** A copy, because the writer is reused before the response is sent. */
 function copyOf({ bytes, at, jsonBytes }: ByteWriter): ByteWriter {
   return { bytes: Buffer.from(bytes.subarray(0, at)), at, jsonBytes }
 }

@@ -1,4 +1,6 @@
-/** Our own way of asking: `{"instances":[{…}],"routing_key"?}`, answered with one prediction an instance and its id. */
+/**
+ * Reads and writes the native protocol: `{"instances":[{…}],"routing_key"?}`, and a prediction with its id for each instance.
+ */
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { parsePredict } from '../codec/request-parser.ts'
@@ -11,7 +13,7 @@ const staleEnd = Buffer.from('],"stale":true}')
 
 export const createPredictProtocol = (maxInstances: number): Protocol => ({
   read(loaded, body, input) {
-    if (!loaded.scan(body, input, maxInstances)) readSlowly(loaded, body, input, maxInstances)
+    if (!loaded.scan(body, input, maxInstances)) readParsed(loaded, body, input, maxInstances)
   },
   write(writer, { arm, input, outputs, id, stale }) {
     const { format } = arm.loaded
@@ -27,8 +29,8 @@ export const createPredictProtocol = (maxInstances: number): Protocol => ({
   },
 })
 
-/** By way of JSON.parse: for whatever the scanner gives up on, and to say what is wrong. */
-function readSlowly(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
+/** Uses JSON.parse, for bodies that the scanner does not read and for the exact error. */
+function readParsed(loaded: LoadedVersion, body: Buffer, input: InputBuffer, maxInstances: number): void {
   const { columns } = loaded
   const { instances, routingKey } = parsePredict(body, maxInstances, columns.all.length)
   resetInput(input, columns, instances.length)

@@ -1,6 +1,6 @@
 /**
- * The steps from a drawn arm to an answer that is counted, logged and shown to the candidate: the same ones for a request that
- * is answered in one turn and for one that waits. Two ways would soon count two things.
+ * Runs, counts, logs and mirrors a prediction. Requests that are served in one turn and those that wait use the same steps, so that both
+ * are counted alike.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
@@ -19,7 +19,7 @@ import type { CounterRegistry } from '../counters/arm-counters.ts'
 import { injectFault } from '../version/loaded-version.ts'
 
 export interface StepDeps {
-  bins: FeatureHistograms
+  histograms: FeatureHistograms
   clock: Clock
   ids: Ids
   lease: Lease
@@ -28,21 +28,21 @@ export interface StepDeps {
   counters: CounterRegistry
 }
 
-/** What each of them knows of the request stands on its desk; the last id is that of the request. */
+/** The state of the request is in its slot; the current id is that of the request. */
 export interface Steps {
-  /** Runs the network, or begins to. Whatever goes wrong in here is the model's doing, not the caller's. */
+  /** Runs the network, or starts it. A failure here counts against the model, not the caller. */
   run(arm: LiveArm, slot: RequestSlot): Promise<void> | undefined
-  /** Counts the failure of a model and answers what its caller is told. */
+  /** Counts the failure of a model and returns the error of the response. */
   failed(arm: LiveArm, slot: RequestSlot, error: unknown): DomainError
-  /** Counts an answer that nobody is given. */
+  /** Counts a prediction that is not sent. */
   countOnly(arm: LiveArm, slot: RequestSlot): void
-  /** Why the outputs are no answer; nothing when they are. */
+  /** Why the outputs are invalid; absent when they are valid. */
   issueOf(arm: LiveArm, slot: RequestSlot): string | undefined
-  /** What is to be stored of the request; stands until the next call. */
+  /** The row for the log, valid until the next call. */
   recordOf(arm: LiveArm, slot: RequestSlot): PredictionRecord
-  /** Writes the answer alone. What is written stands until the next call. */
+  /** Writes the response, valid until the next call. */
   write(protocol: Protocol, arm: LiveArm, slot: RequestSlot): ByteWriter
-  /** Writes, counts, logs unless that is done already, and shows the candidate the request. Throws `output_invalid`. */
+  /** Writes and counts, logs unless that is done, and mirrors to the candidate. Throws `output_invalid`. */
   finish(
     protocol: Protocol,
     request: Request,
@@ -54,7 +54,7 @@ export interface Steps {
 }
 
 export function createSteps(deps: StepDeps): Steps {
-  const { bins, clock, ids, lease, log, shadow, counters } = deps
+  const { histograms: bins, clock, ids, lease, log, shadow, counters } = deps
   const writer = createByteWriter()
   const record = emptyRecord(ids)
   const latencyOf = ({ began }: RequestSlot): number => Math.round((clock.now() - began) * 1_000)
@@ -126,7 +126,7 @@ export function createSteps(deps: StepDeps): Steps {
         if (running === undefined && loaded.invalidShare > 0) injectFault(loaded, slot.outputs)
         return running
       } catch (error) {
-        // That there is no room is this replica's doing, and would be told of any model.
+        // A full replica is not the model's failure.
         if (isError(error, 'overloaded')) throw error
         throw failed(arm, slot, error)
       }
@@ -137,10 +137,14 @@ export function createSteps(deps: StepDeps): Steps {
       const latencyUs = latencyOf(slot)
       count(arm, slot, latencyUs, issue)
       if (issue !== undefined)
-        throw new DomainError('output_invalid', `${arm.loaded.version} gave no valid answer: ${issue}`, {
-          version: arm.loaded.version,
-          arm: arm.arm,
-        })
+        throw new DomainError(
+          'output_invalid',
+          `${arm.loaded.version} returned an invalid prediction: ${issue}`,
+          {
+            version: arm.loaded.version,
+            arm: arm.arm,
+          },
+        )
       fill(arm, slot, latencyUs)
       if (!isLogged) log.append(arm.origin, record)
       bins.count(arm.loaded, record.atMs, slot.input, slot.outputs)

@@ -1,7 +1,6 @@
 /**
- * The path of a prediction, from the bytes of the request to the bytes of the answer. With a compiled network it is one turn of
- * the event loop: it waits for nothing, so no other server can make it slow, and no route can change while it is under way.
- * What cannot be answered in one turn goes on in waiting.ts, through the same steps.
+ * Serves a prediction request, from the bytes of its body to the bytes of the response. A compiled network runs within one turn of the
+ * event loop, so no other server can delay it and no route can change meanwhile; deferred-requests.ts completes all others.
  */
 import { createRequestSlot, createSlotPool, type RequestSlot } from './request-slot.ts'
 import { chooseArm, liveOf } from './choose-arm.ts'
@@ -14,18 +13,18 @@ import { createSteps, type StepDeps } from './predict-steps.ts'
 import { createDeferredRequests } from './deferred-requests.ts'
 
 export interface PredictDeps extends StepDeps {
-  /** Asked before an answer leaves, where that is wanted; `log` is told nothing then. */
+  /** Stores the row before the response is sent; replaces `log`. */
   durable?: DurableLog | undefined
   routing: ReplicaRouting
   /** Most requests that wait at once. */
   maxPending?: number | undefined
-  /** How long a caller waits who has said nothing. */
-  patienceMs?: number | undefined
+  /** The deadline of a request that has none. */
+  maxWaitMs?: number | undefined
 }
 
 /**
- * Answers a request. What it wrote stands until the next call; what it promises stands for good. Throws, or rejects with, the
- * DomainError that the caller is to see.
+ * Serves a request. A returned writer is valid until the next call, a promised one stays valid. Throws or rejects with the DomainError
+ * of the response.
  */
 export type PredictFunction = (protocol: Protocol, request: Request) => ByteWriter | Promise<ByteWriter>
 
@@ -37,7 +36,7 @@ export interface Answering {
 export interface WaitingCounts {
   /** Requests that wait now. */
   waiting: number
-  /** Those that nobody waited for any more when they were answered. */
+  /** Requests whose client had disconnected. */
   abandoned: number
 }
 
@@ -49,16 +48,16 @@ export function createPredict(deps: PredictDeps): Answering {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
   const slots = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)
-  const patienceMs = deps.patienceMs ?? defaultDeadlineMs
-  const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slots, patienceMs })
+  const maxWaitMs = deps.maxWaitMs ?? defaultDeadlineMs
+  const waiting = createDeferredRequests({ clock, ids, routing, steps, durable, slots, maxWaitMs })
   let slot = createRequestSlot()
-  /** The desk stays with a request that waits; the next one gets another. */
-  const leave = (bodyBytes: number): RequestSlot => {
+  /** Leaves the slot to a waiting request; the next request gets another. */
+  const keepSlot = (bodyBytes: number): RequestSlot => {
     const left = slot
     try {
-      slot = slots.release(left, bodyBytes)
+      slot = slots.acquire(left, bodyBytes)
     } catch (error) {
-      // Something may be written to it still.
+      // The network may still write to it.
       left.order.cancelled = true
       slot = createRequestSlot()
       throw error
@@ -76,16 +75,16 @@ export function createPredict(deps: PredictDeps): Answering {
       if (requestId === undefined) ids.next()
       else ids.use(idOfRequest(requestId, model, durable !== undefined))
       const arm = chooseArm(protocol, table, live, request, slot.input, ids)
-      // Only where somebody counts or chooses by it; the text of an id costs more than the id.
+      // Made only where a release or a shadow needs it: the text of an id costs more than the id.
       const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
       slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')
       slot.began = request.sinceMs ?? began
       const running = steps.run(arm, slot)
       if (running === undefined && durable === undefined)
         return steps.finish(protocol, request, table, arm, slot, false)
-      // When there is no room to wait, nobody hears how it ends.
+      // The pool may be full; then its outcome is not awaited.
       void running?.catch(() => {})
-      return waiting.answer(protocol, request, arm, leave(request.body.byteLength), running)
+      return waiting.answer(protocol, request, arm, keepSlot(request.body.byteLength), running)
     },
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A way of asking for predictions: how a body is read and how an answer is written. Everything between the two is the same
- * for all of them, so that no way of asking can avoid the arms, the counts or the log.
+ * Defines how a protocol reads a request and writes a response. Everything between is shared, so that every protocol uses the same
+ * arms, counts and log.
  */
 import type { ByteWriter } from '../codec/byte-writer.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
@@ -9,20 +9,20 @@ import type { ReadRequest } from '../version/loaded-version.ts'
 
 export interface Request {
   model: string
-  /** The version that alone may answer; whichever the route chooses when absent. */
+  /** The only version that may serve it; the route chooses when absent. */
   version?: string | undefined
   body: Buffer
-  /** Milliseconds from now for which the caller is willing to wait. */
+  /** The deadline in milliseconds from now. */
   withinMs?: number | undefined
-  /** When it was taken in, on the monotonic clock, where it has waited for something since. */
+  /** When it arrived, on the monotonic clock, if it has waited since. */
   sinceMs?: number | undefined
-  /** The caller's own name of the request: sent again, it is answered as before. Only where predictions are logged durably. */
+  /** The caller's id of the request: a repetition gets the stored response. Only with a durable prediction log. */
   requestId?: string | undefined
-  /** Whom the answer is for; looked at only when it has to wait. */
+  /** Used only when the request waits. */
   caller?: Caller | undefined
 }
 
-/** An HTTP response, as far as it tells that nobody waits for it any more. */
+/** Emits `close` when the client disconnects. */
 export interface Caller {
   once(event: 'close', listener: () => void): unknown
   off(event: 'close', listener: () => void): unknown
@@ -33,13 +33,13 @@ export interface Protocol {
   write(writer: ByteWriter, answered: Answered): void
 }
 
-/** What is to be said, in arrays that the next request uses again. */
+/** A result, in arrays that the next request reuses. */
 export interface Answered {
   arm: LiveArm
   input: InputBuffer
   outputs: Float32Array
-  /** Of the request: sixteen bytes, of which the last two are the place of an instance. */
+  /** The id of the request: sixteen bytes, of which the last two are the index of an instance. */
   id: Uint8Array
-  /** Whether this replica does not know whether it is up to date. */
+  /** Whether the lease has expired, so that the route may be outdated. */
   stale: boolean
 }

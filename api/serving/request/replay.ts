@@ -1,6 +1,6 @@
 /**
- * A request that its caller may send again because the answer was lost. Its id is made of the caller's name for it, on every
- * replica the same, so that the log can tell whether it was answered before; then the caller is told what was said then.
+ * Repeats the stored response of a request that its caller sends again. The id of such a request is derived from the caller's id, the
+ * same on every replica, so that the log shows whether it was served before.
  */
 import { createHash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
@@ -8,18 +8,18 @@ import type { StoredPrediction } from '../../../store/serving/prediction-replays
 import type { RequestSlot } from './request-slot.ts'
 import type { LiveArm } from '../routing/route-table.ts'
 
-/** The header in which callers name their requests. */
+/** The header with the caller's id of a request. */
 export const requestIdHeader = 'idempotency-key'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** The sixteen bytes of its id, the last two zero: a UUID of version 8, which RFC 9562 leaves to whoever makes it. */
+/** The sixteen bytes of the id, the last two zero: a UUID of version 8 (RFC 9562, custom format). */
 export function idOfRequest(requestId: string, model: string, isDurable: boolean): Uint8Array {
-  if (!uuid.test(requestId)) throw new DomainError('invalid_request', `${requestIdHeader} is no UUID`)
+  if (!uuid.test(requestId)) throw new DomainError('invalid_request', `${requestIdHeader} is not a UUID`)
   if (!isDurable)
     throw new DomainError(
       'invalid_request',
-      `${requestIdHeader} is kept only where TENURE_PREDICTION_LOG is durable: here a repetition would be stored twice`,
+      `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
   const bytes = createHash('sha256').update(`${model}\n${requestId.toLowerCase()}`).digest().subarray(0, 16)
   bytes[6] = 0x80 | (bytes[6]! & 0x0f)
@@ -28,7 +28,7 @@ export function idOfRequest(requestId: string, model: string, isDurable: boolean
   return bytes
 }
 
-/** Puts what was answered before onto the desk, with the arm that said it. Throws `invalid_request` when it was asked otherwise. */
+/** Writes the stored outputs into the slot and returns their arm. Throws `invalid_request` when the features differ. */
 export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: RequestSlot): LiveArm {
   const { input } = slot
   const { loaded } = arm
@@ -42,7 +42,7 @@ export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: Reque
   if (stored.outputs.length !== input.rows * loaded.format.width)
     throw new DomainError(
       'invalid_request',
-      `the request was answered by ${stored.version}, whose answers have another shape than those of now`,
+      `the request was served by ${stored.version}, whose outputs have another shape than the current ones`,
     )
   slot.outputs = Float32Array.from(stored.outputs)
   const { version, generation } = stored

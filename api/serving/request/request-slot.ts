@@ -1,6 +1,6 @@
 /**
- * Where a request is worked on: its numbers, its outputs, its id. Requests that are answered in one turn all use the same one;
- * one that waits keeps its own until it is answered, and there are only so many, or a slow model would fill the memory.
+ * Holds the working memory of a request: its input, outputs and id. Requests that are served in one turn share a slot; a waiting
+ * request keeps its own, and their number is bounded so that a slow model cannot fill the memory.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import type { RunTicket } from '../network/scalar-predictor.ts'
@@ -9,27 +9,27 @@ import { createInputBuffer, type InputBuffer } from '../codec/input-buffer.ts'
 export interface RequestSlot {
   input: InputBuffer
   outputs: Float32Array
-  /** The routing key, or what stands for one; empty where nobody counts or chooses by it. */
+  /** The routing key, or a substitute; empty where it is not needed. */
   key: string
-  /** When the request was taken in, on the monotonic clock. */
+  /** When the request arrived, on the monotonic clock. */
   began: number
-  /** The id of a request that waits, and the bytes that it holds meanwhile. */
+  /** The id of a waiting request, and the bytes that it holds. */
   id: Uint8Array
   heldBytes: number
   order: RunTicket
 }
 
 export interface SlotPool {
-  /** Takes a desk for the next request when one waits on this, with its body. Throws `overloaded` when too many wait. */
-  release(waiting: RequestSlot, bodyBytes: number): RequestSlot
-  /** Takes back one on which nobody waits any more. */
-  acquire(slot: RequestSlot): void
-  /** Requests that wait now. */
+  /** A slot for the next request, while `waiting` keeps its own with its body. Throws `overloaded` when too many wait. */
+  acquire(waiting: RequestSlot, bodyBytes: number): RequestSlot
+  /** Returns the slot of a completed request. */
+  release(slot: RequestSlot): void
+  /** Waiting requests. */
   taken(): number
 }
 
-/** What an unused desk may hold. */
-const roomyBytes = 65_536
+/** A slot with larger buffers is not reused. */
+const maxReusedBytes = 65_536
 const maxUnused = 256
 
 export function createRequestSlot(): RequestSlot {
@@ -44,24 +44,24 @@ export function createRequestSlot(): RequestSlot {
   }
 }
 
-export function createSlotPool(most: number, maxBytes: number): SlotPool {
+export function createSlotPool(maxTaken: number, maxBytes: number): SlotPool {
   const unused: RequestSlot[] = []
   let taken = 0
   let heldBytes = 0
   return {
-    release(waiting, bodyBytes) {
+    acquire(waiting, bodyBytes) {
       const bytes = bytesOf(waiting) + bodyBytes
-      if (taken >= most || heldBytes + bytes > maxBytes)
-        throw new DomainError('overloaded', `${taken} requests with ${heldBytes} bytes wait here`)
+      if (taken >= maxTaken || heldBytes + bytes > maxBytes)
+        throw new DomainError('overloaded', `${taken} requests with ${heldBytes} bytes wait already`)
       taken++
       heldBytes += bytes
       waiting.heldBytes = bytes
       return unused.pop() ?? createRequestSlot()
     },
-    acquire(slot) {
+    release(slot) {
       taken--
       heldBytes -= slot.heldBytes
-      if (bytesOf(slot) > roomyBytes || unused.length >= maxUnused) return
+      if (bytesOf(slot) > maxReusedBytes || unused.length >= maxUnused) return
       slot.order = { background: false, cancelled: false, begunMs: 0 }
       unused.push(slot)
     },

@@ -1,6 +1,6 @@
 /**
- * The breaker of a candidate on this replica, kept over all generations of its release. The judge far away looks every few
- * seconds; here a candidate that fails every request is dropped after a handful of them.
+ * Holds the circuit breakers of this replica. The canary judge decides every few seconds; a candidate that fails every request is
+ * dropped here after a few of them.
  */
 import { breaker } from '../../../domain/serving/circuit-breaker.ts'
 import { championBreakerLimits } from '../../../domain/serving/fallback-level.ts'
@@ -12,14 +12,14 @@ export interface CandidateGuard {
   isOpen(): boolean
 }
 
-/** The same for the version that is champion, for as long as it is and nobody throws the model's switch. */
+/** The breaker of a champion, until another version is champion or the kill switch changes. */
 export interface ChampionGuard extends CandidateGuard {
   version: string
 }
 
 const defaultTickMs = 10_000
 
-/** The guard of the candidate of a route; the same one for every generation of its release. */
+/** The breaker of the candidate of a route, shared by all generations of its release. */
 export function createGuards(clock: Clock): (route: Route) => CandidateGuard | undefined {
   const guards = new Map<string, { release: string; guard: CandidateGuard }>()
   return (route) => {
@@ -34,7 +34,7 @@ export function createGuards(clock: Clock): (route: Route) => CandidateGuard | u
   }
 }
 
-/** The guard of a model's champion; a new one when another version is champion, or when somebody has thrown its switch since. */
+/** The breaker of a model's champion, renewed when another version is champion or the kill switch changes. */
 export function createChampionGuards(
   clock: Clock,
 ): (champion: { model: string; version: string; revision: number }) => ChampionGuard {

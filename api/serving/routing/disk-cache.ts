@@ -1,7 +1,6 @@
 /**
- * What a replica needs to answer without Postgres: the last routes and switches it followed and the bytes of their
- * versions, on its own disk. Without it a restart during an outage of the database would turn a slow day into an outage of
- * the predictions. What is remembered is signed: a disk that was changed by anybody else is not believed.
+ * Stores the last routes, kill switches and versions on the disk of a replica, so that it can restart and serve while Postgres is
+ * unavailable. The snapshot is signed; a modified one is rejected.
  */
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,7 +12,7 @@ import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
 import { networkLimits } from '../network/layers-model.ts'
 
-/** What a version is made of and who vouches for it, as it was read from the database. */
+/** The artifact of a version and its signature, as read from the database. */
 export interface VersionOrigin {
   model: string
   artifactDigest: string
@@ -23,7 +22,7 @@ export interface VersionOrigin {
 
 export interface RoutingSnapshot {
   models: string[]
-  /** As they stood in the table, to be checked again. */
+  /** As read from the table; checked again when recalled. */
   routes: unknown[]
   versions: Record<string, VersionOrigin>
   flags: SwitchRow[]
@@ -31,23 +30,23 @@ export interface RoutingSnapshot {
 }
 
 export interface Cache {
-  /** What the processes on this disk have remembered, the newest of each model; and why something is not believed. */
+  /** The newest routes of each model that processes on this disk have stored, and why snapshots were rejected. */
   recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
-  /** The files of an artifact, from this disk or else from where artifacts are kept; each checked against its digest. */
+  /** The files of an artifact, from this disk or the artifact store; each checked against its digest. */
   fetch(digest: string): Promise<{ manifest: Manifest; topology: Buffer; weights: Buffer }>
 }
 
 export interface CacheOptions {
   signer: Signer
-  /** Which of the processes on this machine it is; each writes a file of its own. */
+  /** The number of the process on this machine; each writes its own file. */
   slot: string
 }
 
 const namePattern = /^routing-[\w-]+\.signed$/
-/** Files of versions that nobody here holds any more are kept for so long: the way back may lead to them. */
+/** How long files of unloaded versions are kept, for a rollback. */
 const keptMs = 7 * 86_400_000
-/** What is signed begins with what it is, so that a signature of one kind is never one of another. */
+/** Starts the signed bytes, so that a signature of another kind of file does not verify. */
 const kind = 'tenure-remembered@2\n'
 
 export function openCache(directory: string, artifacts: Artifacts, { signer, slot }: CacheOptions): Cache {
@@ -60,7 +59,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       if (!isError(error, 'artifact_corrupt')) throw error
     }
     const bytes = await artifacts.get('artifacts', digest, maxBytes)
-    // A full disk here must not keep a version from being served.
+    // A full disk must not prevent a version from being served.
     await own.put('artifacts', bytes).catch(() => {})
     return bytes
   }
@@ -70,17 +69,16 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
     const signature = Buffer.from(bytes.toString('latin1', 0, Math.max(at, 0)), 'base64')
     const text = bytes.subarray(at + 1)
     if (at < 0 || !signer.verify(Buffer.concat([Buffer.from(kind), text]), signature))
-      return `${name} is not believed: it does not carry this installation's signature over its bytes`
+      return `${name} is rejected: it does not have this installation's signature`
     return JSON.parse(text.toString('utf8')) as RoutingSnapshot
   }
   const signedNames = async (): Promise<string[]> =>
     (await readdir(directory).catch(() => [])).filter((name) => namePattern.test(name))
-  /** Removes what no process on this disk remembers: each release leaves its files, and one day the disk would be full. */
+  /** Removes files that no snapshot names, because each release leaves files. */
   const forgetFiles = async (): Promise<void> => {
     const kept = new Set<string>()
     for (const name of await signedNames()) {
       const one = await read(name)
-      // What is not believed is not started from either.
       if (typeof one === 'string') continue
       for (const { artifactDigest } of Object.values(one.versions)) {
         kept.add(artifactDigest)
@@ -102,7 +100,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
         if (typeof one === 'string') refusals.push(one)
         else found.push(one)
       }
-      if (names.length === 0) refusals.push(`nothing is remembered in ${directory}`)
+      if (names.length === 0) refusals.push(`there is no snapshot in ${directory}`)
       return { refusals, ...(found.length === 0 ? {} : { remembered: found.reduce(newestOf) }) }
     },
     async remember(what) {
@@ -112,7 +110,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       const signature = signer.sign(Buffer.from(kind + text)).toString('base64')
       await writeFile(partial, `${signature}\n${text}`, { mode: 0o600 })
       await rename(partial, path)
-      // What cannot be looked through now is looked through after the next change of a route.
+      // Repeated after the next change of a route.
       await forgetFiles().catch(() => {})
     },
     async fetch(digest) {
@@ -132,7 +130,7 @@ interface Placed {
   generation: number
 }
 
-/** Of two processes that were ended one after the other, the later one may have followed more. */
+/** Of two processes that ended one after the other, each may have followed newer routes. */
 function newestOf(a: RoutingSnapshot, b: RoutingSnapshot): RoutingSnapshot {
   const routes = new Map<string, Placed>()
   for (const route of [...a.routes, ...b.routes] as Placed[]) {

@@ -1,6 +1,6 @@
 /**
- * Says of each erasure when every row that this replica had answered before it is in the log, and none waits in its memory or
- * on its disk any more. Only then can what is erased from the log not come back into it.
+ * Acknowledges an erasure when every earlier row of this replica is in the log, and none is in its memory or on its disk. Only then
+ * can an erased row not return to the log.
  */
 import { acknowledgeErasures, listUnacknowledged } from '../../../store/privacy/erasure-acknowledgements.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -24,7 +24,7 @@ export function followErasures(deps: {
   return startLoop(
     async () => {
       const ids = await listUnacknowledged(store, replica)
-      // In durable mode a row waits for a second at most, and is refused then: a round later none of before is on its way.
+      // In durable mode a row waits for at most a second, so after one round all earlier rows are stored or refused.
       const settled = ids.filter((id) => before.includes(id))
       before = ids
       if (settled.length === 0) return
@@ -32,6 +32,6 @@ export function followErasures(deps: {
       const { spooled, spoolBytes } = log.counts()
       if (spooled === 0 && spoolBytes === 0) await acknowledgeErasures(store, { replica, ids: settled })
     },
-    { everyMs, onError: (error) => deps.onError('erasures were not looked at', error) },
+    { everyMs, onError: (error) => deps.onError('erasures were not read', error) },
   )
 }

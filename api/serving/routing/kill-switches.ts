@@ -1,6 +1,6 @@
 /**
- * The kill switches on this replica: which table answers a pinned model instead of its route. Everything a switch may need
- * is loaded while it is not thrown, because at the moment of need the database may be what is broken.
+ * Applies the kill switches on this replica. Every version that a kill switch may need is loaded ahead, because the database may be
+ * unavailable when the switch is set.
  */
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
@@ -12,22 +12,22 @@ import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface KillSwitches {
-  /** Takes in what the database says now. Answers whether anything is different. */
+  /** Applies what the database holds. Whether anything has changed. */
   take(flags: readonly SwitchRow[], fallbacks: readonly FallbackRow[]): boolean
-  /** What answers a model instead of its route, given the champion's loaded version; undefined while nothing is pinned. */
-  pinOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
-  /** What answers by itself when the champion is found broken here; undefined where the model file has not said that it may. */
-  spareOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
-  /** Raised by every throw of the model's switch, 0 before the first; undefined where its champion never gives way by itself. */
+  /** Serves a model instead of its route; absent while the kill switch is normal. */
+  overrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
+  /** Serves when the champion's circuit breaker opens; absent unless the model file allows it. */
+  fallbackOverrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
+  /** Incremented by every change of the kill switch; absent where the champion has no automatic fallback. */
   revisionOf(model: string): number | undefined
-  /** Loads the versions that are fallbacks, and forgets those that no longer are. `load` throws for one that cannot be served. */
+  /** Loads the fallback versions and unloads former ones. `load` throws for a version that cannot be served. */
   loadFallbacks(load: (version: string) => Promise<LoadedVersion>): Promise<void>
-  /** Versions to be kept in memory beside those of the routes. */
+  /** Versions to keep in memory beside those of the routes. */
   kept(): Iterable<string>
-  /** What is to be said to the database. */
+  /** Acknowledgements to store. */
   acknowledgements(): KillSwitchAcknowledgement[]
   acknowledged(acknowledgement: KillSwitchAcknowledgement): void
-  /** Models that are pinned here, and to what. */
+  /** Models whose kill switch is set, and to what. */
   pinned(): { model: string; serve: SwitchRow['serve'] }[]
   remembered(): { flags: SwitchRow[]; fallbacks: FallbackRow[] }
 }
@@ -35,11 +35,11 @@ export interface KillSwitches {
 export function createKillSwitches(counters: CounterRegistry): KillSwitches {
   let flags = new Map<string, SwitchRow>()
   let fallbacks = new Map<string, FallbackRow>()
-  /** Version → loaded, or why it cannot be. */
+  /** Version → loaded, or the reason of the failure. */
   const spares = new Map<string, LoadedVersion | string>()
-  /** Model → why its champion answers although its fallback should. */
-  const unmet = new Map<string, string>()
-  const said = new Map<string, string>()
+  /** Model → why its champion serves instead of its fallback. */
+  const unavailable = new Map<string, string>()
+  const sentAcknowledgements = new Map<string, string>()
   let taken = ''
 
   const fallbackOf = (
@@ -73,9 +73,9 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
       taken = text
       return changed
     },
-    pinOf(route, champion) {
+    overrideOf(route, champion) {
       const flag = flags.get(route.model)
-      unmet.delete(route.model)
+      unavailable.delete(route.model)
       if (flag === undefined || flag.serve === 'normal') return undefined
       if (flag.serve === 'refuse')
         return { table: tableOf(route, champion, false), outlivesLease: true, fallbackLevel: 'refused' }
@@ -87,11 +87,11 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
             outlivesLease: true,
             fallbackLevel: found.fallbackLevel,
           }
-        unmet.set(route.model, `its champion answers instead of its fallback: ${found}`)
+        unavailable.set(route.model, `its champion serves instead of its fallback: ${found}`)
       }
       return { table: tableOf(route, champion, false), outlivesLease: false, fallbackLevel: 'champion' }
     },
-    spareOf(route, champion) {
+    fallbackOverrideOf(route, champion) {
       if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
       const found = fallbackOf(route, champion)
       if (typeof found === 'string') return undefined
@@ -118,12 +118,12 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
     acknowledgements: () =>
       [...flags.values()].flatMap((flag) => {
         const { model, revision } = flag
-        const problem = unmet.get(model)
+        const problem = unavailable.get(model)
         const acknowledgement = { model, revision, problem }
-        return said.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
+        return sentAcknowledgements.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
       }),
     acknowledged(acknowledgement) {
-      said.set(acknowledgement.model, JSON.stringify(acknowledgement))
+      sentAcknowledgements.set(acknowledgement.model, JSON.stringify(acknowledgement))
     },
     pinned: () =>
       [...flags.values()].flatMap(({ model, serve }) => (serve === 'normal' ? [] : [{ model, serve }])),
@@ -131,20 +131,20 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
   }
 }
 
-/** Reads requests and writes answers as the champion does, and answers each row alike. */
+/** A version that reads and writes as the champion does and returns the same outputs for each row. */
 function constantVersion(champion: LoadedVersion, answer: readonly number[]): LoadedVersion | string {
   const { predictor, model, manifest, format } = champion
   const outputs = Float32Array.from(answer)
   if (outputs.length !== predictor.outputs || format.issueOf(outputs, 0) !== undefined)
-    return `the declared answer is none of ${model}: ${format.issueOf(outputs, 0) ?? `${outputs.length} numbers`}`
-  // Nothing is learnt from it about the data that the model sees.
+    return `the declared fallback does not fit ${model}: ${format.issueOf(outputs, 0) ?? `${outputs.length} numbers`}`
+  // Without a profile its requests do not count for drift.
   const { profile: _profile, ...unprofiled } = manifest
   return {
     ...champion,
     version: fallbackName(model),
     manifest: unprofiled,
     invalidShare: 0,
-    // Nothing is computed elsewhere for it: it answers also when what computes the champion has died.
+    // Computed here, so that it serves also after the champion's worker thread has died.
     predictor: {
       inputs: predictor.inputs,
       outputs: predictor.outputs,

@@ -1,7 +1,4 @@
-/**
- * Reads a row of the routing table. Rows are written by a program that checks them, but they live in a table that people can
- * reach: a replica that believed a broken one would send all traffic nowhere.
- */
+/** Parses a row of the routing table and rejects an invalid one, because an operator may have edited it by hand. */
 import { issuesOfRoute, type Arm, type Route } from '../../../domain/serving/route.ts'
 import type { RoutingRow } from '../../../store/serving/replicas.ts'
 
@@ -22,7 +19,7 @@ const fields = new Set([
   'guard',
 ])
 
-/** The route, or what is wrong with it in one sentence. */
+/** The route, or what is wrong with it. */
 export function parseRow(
   row: Pick<RoutingRow, 'model' | 'epoch' | 'generation' | 'route'>,
 ): { route: Route } | { problem: string } {

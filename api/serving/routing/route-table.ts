@@ -1,6 +1,6 @@
 /**
- * A route made ready to answer: its arms with their loaded versions, and what becomes of it when the candidate's exposure or
- * the replica's own lease lapses. All three are built together, so that a lapse needs nothing but a comparison.
+ * Builds the tables of a route: its arms with their loaded versions, complete, without the candidate, and with an expired lease. All
+ * three are built together, so that an expiry costs only a comparison.
  */
 import {
   fenced,
@@ -23,16 +23,16 @@ export interface LiveArm {
   arm: Arm
   generation: number
   loaded: LoadedVersion
-  /** The arm gets the keys whose place is below this and not below that of the arm before. */
+  /** The arm gets the keys whose hash is below this and not below that of the previous arm. */
   belowBp: number
   counters: ArmCounters
-  /** Of the candidate, or of the champion: told of every answer. */
+  /** The circuit breaker of the candidate or champion; counts every response. */
   guard?: CandidateGuard
-  /** The beginning of its rows in the log. */
+  /** The start of its rows in the log. */
   origin: Uint8Array
-  /** The beginning of its answers. */
+  /** The start of its responses. */
   head: Uint8Array
-  /** Whether it answers in the champion's stead because somebody has thrown the model's switch. */
+  /** Whether it serves instead of the champion. */
   fallback: boolean
 }
 
@@ -41,41 +41,41 @@ export interface RouteTable {
   /** The arm with the largest share. */
   likeliest: LiveArm
   /**
-   * By version: the arms that may be asked for by name, which are all but the candidate. What they answer then is counted and
-   * logged outside of any release, because those who ask were not drawn.
+   * By version: the arms that a request may name, which are all but the candidate. Such requests are counted and logged outside of any
+   * release, because they were not assigned at random.
    */
   pinned: ReadonlyMap<string, LiveArm>
   seed: number
   shadow?: { arm: ShadowArm; seed: number; belowBp: number }
 }
 
-/** What answers a model whose switch is thrown. */
+/** Serves a model whose kill switch is set. */
 export interface KillSwitchOverride {
   table: RouteTable
-  /** A fallback answers also when the lease has lapsed; a champion then gives way to what is proven. */
+  /** A fallback also serves with an expired lease; a champion is then replaced by the proven version. */
   outlivesLease: boolean
-  /** Where on the ladder it stands; nobody is answered from the last one. */
+  /** At the last level every request is refused. */
   fallbackLevel: FallbackLevel
 }
 
 export interface ActiveRoute {
   route: Route
-  /** While the lease and, with a candidate, its exposure run. */
+  /** While the lease and the candidate's exposure are valid. */
   complete: RouteTable
-  /** When the exposure has lapsed. */
+  /** After the exposure has expired. */
   withoutCandidate: RouteTable
-  /** When the replica's own lease has lapsed. */
+  /** After the lease has expired. */
   expiredLease: RouteTable
-  /** Answers instead of all of these while the model's switch is thrown. */
+  /** Serves instead of all of these while the kill switch is set. */
   override?: KillSwitchOverride | undefined
-  /** Answers instead of the route when this replica has itself seen the champion fail. */
+  /** Serves instead of the route when the champion's circuit breaker is open. */
   fallback?: KillSwitchOverride | undefined
   championGuard?: ChampionGuard | undefined
   /** On the monotonic clock. */
   exposedUntil: number
-  /** The same on the database's clock, as it was read last: tells a renewal from a clock that was set back. */
+  /** The same on the database's clock: distinguishes a renewal from a clock that was set back. */
   renewedTo?: number | null
-  /** Open when this replica has itself seen the candidate fail. */
+  /** Open after the candidate has failed on this replica. */
   guard?: CandidateGuard
 }
 
@@ -93,13 +93,12 @@ export interface TableOptions {
   counters: CounterRegistry
   guard?: CandidateGuard | undefined
   championGuard?: ChampionGuard | undefined
-  /** Whether its arms answer only when something has lapsed: a tick without requests is then none. */
+  /** Whether its arms serve only after an expiry: ticks without requests are then left out. */
   quiet?: boolean
-  /** Whether its answers say that they are a fallback. */
+  /** Whether its responses are marked as fallback. */
   fallback?: boolean
 }
 
-/** A route made ready to answer as it stands. */
 export function buildTable(route: Route, options: TableOptions): RouteTable {
   const { versions, counters, guard, championGuard, quiet = false, fallback = false } = options
   const { model, generation } = route
@@ -151,8 +150,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
   }
   if (route.shadow === undefined) return table
   const { version, shareBp } = route.shadow
-  // Copies that the previous champion is shown are no requests of its callers: counted for the release they would look
-  // like a control that is larger than it is.
+  // Copies sent to the previous champion are not traffic: counted for the release they would enlarge the control arm.
   const counted = version === route.proven ? undefined : route.release
   const arm = {
     loaded: versions.get(version)!,

@@ -1,7 +1,6 @@
 /**
- * Which version answers whom, in memory. Routes come from Postgres when it is there; a request looks at nothing but this.
- * A route is followed only when it is newer, makes sense and all its versions are loaded; else the last good one stays,
- * without its candidate.
+ * Holds the routes of a replica in memory; a request reads nothing else. A route is followed only when it is newer, valid and all its
+ * versions are loaded. Otherwise the last good route stays, without its candidate.
  */
 import { hasCandidate, isNewer, routeAt, type Route } from '../../../domain/serving/route.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
@@ -16,7 +15,7 @@ import { buildLive, versionsOf, type ActiveRoute, type RouteTable } from './rout
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
-/** When this replica must stop to believe that it is up to date; on the monotonic clock. */
+/** Until when this replica may assume that its routes are current; on the monotonic clock. */
 export interface Lease {
   until: number
 }
@@ -25,22 +24,22 @@ export interface ReplicaRouting {
   /** The table in force at this moment. */
   tableOf(live: ActiveRoute, now: number): RouteTable
   find(model: string): ActiveRoute | undefined
-  /** Models that have no route count too. */
+  /** Also true for a model without a route. */
   isKnown(model: string): boolean
-  /** Takes in what was read from the database; `sentAt` is when the question left. */
+  /** Applies what was read from the database by a query sent at `sentAt`. */
   take(read: RoutingRead, sentAt: number): Promise<void>
-  /** Takes in what an earlier process remembered, as long as nothing better is known. */
+  /** Applies the snapshot of an earlier process, unless the database has been read. */
   recall(remembered: RoutingSnapshot): Promise<void>
-  /** What is to be said to the database: what each model now follows, or why not. */
+  /** Acknowledgements to store: the generation that each model follows, or the problem. */
   acknowledgements(): Omit<Acknowledgement, 'replica'>[]
-  /** Marks one as delivered. */
+  /** Marks one as stored. */
   acknowledged(acknowledgement: Omit<Acknowledgement, 'replica'>): void
   live(): Iterable<ActiveRoute>
   problems(): ReadonlyMap<string, RoutingProblem>
   loaded(): Iterable<LoadedVersion>
-  /** On which rung of the ladder each model is answered here, and why it is not the champion. */
+  /** The fallback level of each model, with the reason unless it is the champion. */
   fallbackLevels(): StandingFallback[]
-  /** Whether routes have come from anywhere yet. */
+  /** Whether routes were read or recalled. */
   isFilled(): boolean
   remembered(): RoutingSnapshot
 }
@@ -51,7 +50,7 @@ export interface RoutingProblem {
   text: string
 }
 
-/** A version in memory, and who vouches for it. */
+/** A version in memory with its signature. */
 export interface Held {
   origin: VersionOrigin
   loaded: LoadedVersion
@@ -64,7 +63,7 @@ export interface RoutingOptions {
   lease: Lease
   counters: CounterRegistry
   switches: KillSwitches
-  /** Throws when the version cannot be served; a recalled one is looked for on this disk alone. */
+  /** Throws when the version cannot be served; a recalled one is read from this disk only. */
   load: (version: string, recalled: boolean) => Promise<Held>
   /** Called just before the route of a model is replaced. */
   beforeFollow: (model: string) => void
@@ -89,8 +88,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   const applyOverride = (model: ActiveRoute): ActiveRoute => {
     const { loaded } = versions.get(championOf(model.route))!
     return Object.assign(model, {
-      override: switches.pinOf(model.route, loaded),
-      fallback: switches.spareOf(model.route, loaded),
+      override: switches.overrideOf(model.route, loaded),
+      fallback: switches.fallbackOverrideOf(model.route, loaded),
     })
   }
   const guardOfChampion = (route: Route) => {
@@ -101,7 +100,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   const applySwitches = (): void => {
     for (const model of live.values()) {
       applyOverride(model)
-      // Whoever throws a switch has looked: what was counted against the champion before counts no more.
+      // Setting the kill switch resets the champion's circuit breaker.
       const guard = guardOfChampion(model.route)
       if (guard === model.championGuard) continue
       const held = versionsOf(model.route).map((version) => [version, versions.get(version)!.loaded] as const)
@@ -110,7 +109,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       Object.assign(model, { championGuard: undefined, ...built, route: model.route })
     }
   }
-  /** What the switches may need is loaded ahead, and never keeps a route from being followed. */
+  /** Loads fallback versions ahead of need; a failure does not delay a route. */
   const prepareSwitches = async (recalled: boolean): Promise<void> => {
     await switches.loadFallbacks(async (version) => {
       const held = await hold(version, recalled)
@@ -120,7 +119,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     forget()
     applySwitches()
   }
-  /** The way back of each model is kept warm; one that cannot be loaded is looked for again, and keeps nothing from happening. */
+  /** Loads the version that a rollback would need; a failure is retried and delays nothing. */
   const prepareStandbys = async (): Promise<void> => {
     for (const { route } of live.values()) {
       if (route.standby === undefined || versions.has(route.standby)) continue
@@ -136,7 +135,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         throw new Error(`${version} is of the model ${held.loaded.model}`)
       wanted.set(version, held)
     }
-    // All at once: what is held for a route that is not followed yet would be forgotten by one that is.
+    // Together, because `forget` unloads versions that no followed route names.
     for (const [version, held] of wanted) versions.set(version, held)
     options.beforeFollow(route.model)
     counters.close(route.model)
@@ -152,7 +151,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     problems.delete(route.model)
     forget()
   }
-  /** Versions that no route names any more give their memory back. */
+  /** Unloads versions that no route names. */
   const forget = (): void => {
     const named = new Set([...live.values()].flatMap(({ route }) => versionsOf(route)))
     for (const { route } of live.values()) if (route.standby !== undefined) named.add(route.standby)
@@ -184,15 +183,15 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
       expose(live.get(row.model)!, row, sentAt)
       options.onFollow(parsed.route, 'followed')
     } catch (error) {
-      // Whatever the new route wanted, the old one is no longer what somebody watches.
+      // A newer route exists, so the exposure of the old one is no longer renewed.
       if (current !== undefined) current.exposedUntil = 0
       refuse(row, (error as Error).message)
     }
   }
   const expose = (model: ActiveRoute, { remainingMs, exposedUntilMs }: RoutingRow, sentAt: number): void => {
-    // Counted from before the question was sent, so that the answer's way shortens the exposure and never prolongs it.
+    // From the time of the query, so that a slow response shortens the exposure and never prolongs it.
     const until = remainingMs === null ? 0 : sentAt + remainingMs
-    // What nobody has renewed does not grow: where it seems to, the clock of the database was set back.
+    // An exposure that was not renewed cannot grow, unless the clock of the database was set back.
     const isRenewed = exposedUntilMs !== model.renewedTo
     if (!hasCandidate(model.route)) model.exposedUntil = Infinity
     else model.exposedUntil = isRenewed ? until : Math.min(model.exposedUntil, until)
@@ -221,7 +220,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         clock.correct(read.databaseMs, sentAt, clock.now())
         models.clear()
         for (const model of read.models) models.add(model)
-        // Before the routes: a switch that waited for a version to be loaded would be late by just that.
+        // Before the routes, so that loading a version does not delay a kill switch.
         if (switches.take(read.flags, read.fallbacks)) applySwitches()
         await Promise.all(read.rows.map((row) => takeRow(row, sentAt)))
         filled = true
@@ -287,12 +286,12 @@ function fallbackLevelOf({ route, override, fallback, championGuard }: ActiveRou
     const reason =
       override.fallbackLevel === 'champion'
         ? ''
-        : `the model's switch is thrown${override.fallbackLevel === 'refused' ? '' : `; ${nameOf(override.fallbackLevel, override)} answers`}`
+        : `the kill switch is set${override.fallbackLevel === 'refused' ? '' : `; ${nameOf(override.fallbackLevel, override)} serves`}`
     return { model, level: override.fallbackLevel, reason }
   }
   if (fallback === undefined || championGuard?.isOpen() !== true)
     return { model, level: 'champion', reason: '' }
-  const reason = `${championGuard.version} gives too few valid answers here; ${nameOf(fallback.fallbackLevel, fallback)} answers`
+  const reason = `${championGuard.version} returns too few valid predictions on this replica; ${nameOf(fallback.fallbackLevel, fallback)} serves`
   return { model, level: fallback.fallbackLevel, reason }
 }
 

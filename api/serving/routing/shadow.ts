@@ -1,23 +1,23 @@
 /**
- * Shows the candidate what callers ask, without their knowledge: copies of requests wait in a bounded queue and are answered
- * when the process has nothing else to do. A slow or broken candidate can cost copies, which are counted, never an answer.
+ * Sends copies of requests to the candidate without affecting their responses. Copies wait in a bounded queue until the process is
+ * idle; a slow or broken candidate loses copies, which are counted.
  */
 import { isError } from '../../../domain/errors.ts'
 import type { Pair } from '../../../store/release/shadow-pairs.ts'
-import { placeText } from '../prediction-ids.ts'
+import { instanceSuffix } from '../prediction-ids.ts'
 import type { RunTicket } from '../network/scalar-predictor.ts'
 import { createInputBuffer } from '../codec/input-buffer.ts'
 import { injectFault, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
 import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
 
-/** The candidate of a route, as it is shown requests. */
+/** The candidate that receives copies. */
 export interface ShadowArm {
   loaded: LoadedVersion
   counters: ArmCounters
   release: string | undefined
 }
 
-/** One request and what the caller was answered. */
+/** A request and the outputs of its response. */
 export interface ShadowRequest {
   arm: ShadowArm
   read: ReadRequest
@@ -30,24 +30,24 @@ export interface ShadowRequest {
 }
 
 export interface Shadow {
-  /** Takes a request in, or counts it as dropped. */
+  /** Queues a copy, or counts it as dropped. */
   offer(request: ShadowRequest): void
   /** Pairs not yet stored. */
   readonly pairs: Pair[]
   counts(): { waiting: number; answered: number; dropped: number; droppedPairs: number }
-  /** Drops what waits for a model, and counts it: its route is replaced, and the counts of the old one are closed. */
+  /** Drops the queued copies of a model whose route is replaced, and counts them. */
   discard(model: string): void
 }
 
 const maxPendingShadows = 1_000
-/** Bytes of the bodies that wait: a thousand of the largest would be eight gigabytes. */
+/** Of all queued bodies: a thousand of the largest would be eight gigabytes. */
 const maxBytes = 67_108_864
-const noBody = Buffer.alloc(0)
+const emptyBody = Buffer.alloc(0)
 const maxPairs = 5_000
-/** Copies that are computed elsewhere at once; the others wait here, where they are counted. */
-const maxElsewhere = 64
+/** Copies in the worker thread at once; the others wait here, where they are counted. */
+const maxInWorker = 64
 const background: RunTicket = { background: true, cancelled: false, begunMs: 0 }
-/** How long one turn may keep the process from answering callers. */
+/** How long a turn may delay requests. */
 const turnMs = 1
 
 export function createShadow(counters: CounterRegistry): Shadow {
@@ -57,13 +57,12 @@ export function createShadow(counters: CounterRegistry): Shadow {
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
   let input = createInputBuffer()
   let heldBytes = 0
-  /** Copies that are computed elsewhere now. */
-  let elsewhere = 0
+  let inWorker = 0
 
   const turn = (): void => {
     scheduled = false
     const until = performance.now() + turnMs
-    while (queue.length > 0 && elsewhere < maxElsewhere && performance.now() < until) {
+    while (queue.length > 0 && inWorker < maxInWorker && performance.now() < until) {
       const request = queue.shift()!
       heldBytes -= request.body.byteLength
       answer(request)
@@ -71,7 +70,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
     schedule()
   }
   const schedule = (): void => {
-    if (scheduled || queue.length === 0 || elsewhere >= maxElsewhere) return
+    if (scheduled || queue.length === 0 || inWorker >= maxInWorker) return
     scheduled = true
     setImmediate(turn)
   }
@@ -83,7 +82,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
     try {
       read(loaded, body, input)
     } catch (error) {
-      // The candidate cannot read what callers send to the champion: they would all be refused.
+      // The candidate would refuse a request that the champion serves.
       return settle(request, began, isError(error) ? 'invalid' : 'errors')
     }
     const { rows } = input
@@ -92,18 +91,18 @@ export function createShadow(counters: CounterRegistry): Shadow {
       const order = { ...background }
       const running = predictor.run(input.input, rows, outputs, order)
       if (running === undefined) return judge(request, began, outputs, rows)
-      // The numbers stay with the rows that are computed elsewhere; what is read next gets a sheet of its own.
+      // The worker still reads this input buffer.
       input = createInputBuffer()
-      elsewhere++
-      const kept = { ...request, body: noBody }
+      inWorker++
+      const kept = { ...request, body: emptyBody }
       void running
         .then(
-          // It came behind all callers, which says nothing of how long it takes.
+          // Its time in the queue of the worker is not latency: copies come after all requests.
           () => judge(kept, order.begunMs, outputs, rows),
           () => settle(kept, began, 'errors'),
         )
         .finally(() => {
-          elsewhere--
+          inWorker--
           schedule()
         })
     } catch {
@@ -137,7 +136,7 @@ export function createShadow(counters: CounterRegistry): Shadow {
       pairs.push({
         model: loaded.model,
         release,
-        predictionId: idPrefix + placeText(i),
+        predictionId: idPrefix + instanceSuffix(i),
         servedVersion: served.version,
         shadowVersion: loaded.version,
         served: served.format.answer(outputs, i),

@@ -1,8 +1,7 @@
 /**
- * Puts rows of requests that wait together into one batch, because computing thirty rows takes hardly longer than one. Whoever
- * asks alone is not kept waiting for others; where others were lately, a batch waits a few milliseconds for them or goes when
- * it is full. The models share the time of the thread: the one that has used least of it is next, so that a slow model delays
- * the others by one batch of its own and no more, and rows that nobody waits for come last.
+ * Combines rows of concurrent requests into batches, because thirty rows take hardly longer than one. A single request does not wait; after
+ * a batch of several requests, the next one waits a few milliseconds or until it is full. The model that has used the least time is
+ * next, so that a slow model delays others by at most one batch. Shadow rows come last.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import type { RunTicket } from '../network/scalar-predictor.ts'
@@ -111,7 +110,7 @@ export function createBatcher(
       }
       if (best === undefined || isBefore(queue, best)) best = queue
     }
-    // A batch that nobody waits for would keep those waiting who are about to go.
+    // A batch of shadow rows would delay requests that are almost due.
     if (soonest < Infinity && best?.waits.length === 0) best = undefined
     if (best === undefined && soonest < Infinity)
       timer ??= setTimeout(() => {

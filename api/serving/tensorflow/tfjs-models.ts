@@ -1,7 +1,6 @@
 /**
- * The models of this replica that TensorFlow.js computes, and the thread in which it does. The thread is started by the first of
- * them and ends with the last; when it dies, those who wait are told, and it is started again with all models but one that
- * has ended it several times.
+ * Runs the models that are not compiled in a worker thread with TensorFlow.js. The thread starts with the first model and ends with the
+ * last. When it dies, waiting requests fail, and it restarts with all models but those that have ended it several times.
  */
 import { Worker } from 'node:worker_threads'
 import { DomainError } from '../../../domain/errors.ts'

@@ -1,8 +1,6 @@
 /**
- * The thread in which TensorFlow.js computes the models that are not compiled. It is loaded here and nowhere else in a replica:
- * its 60 MB and its half second are paid by those who need it, and a slow model holds up this thread and not the callers of
- * the others. Of its backends it is the one in plain JavaScript: it has every operation, and gives a row the same bits alone
- * and in a batch.
+ * Computes models with TensorFlow.js in a worker thread. Only this thread loads it, which takes 60 MB and half a second, and a slow model
+ * blocks only this thread. The backend in plain JavaScript supports every operation and gives a row the same bits alone and in a batch.
  */
 import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
@@ -10,7 +8,7 @@ import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers'
 import { parentPort } from 'node:worker_threads'
 import type { LayeredModel } from '../network/layer-limits.ts'
 
-/** What the thread is told; each is answered once, with its number. */
+/** A message to the thread, which replies once, with the same id. */
 export type TensorCommand = { id: number } & (
   | { kind: 'load'; key: string; model: LayeredModel; outputs: number }
   | { kind: 'run'; key: string; input: Float32Array; rows: number }

@@ -1,6 +1,6 @@
 /**
- * The fault that the version of a drill carries in its manifest: this replica makes its answers what a broken model would give.
- * It is bound to that one version, which can never be champion; a switch that spoils any version by its name could be forgotten.
+ * Injects the fault that the manifest of a drill version declares, so that its responses are those of a broken model. The fault belongs to
+ * that version alone, which can never become champion.
  */
 import type { DrillFault } from '../../../domain/drill.ts'
 import type { Predictor } from '../network/scalar-predictor.ts'
@@ -13,7 +13,7 @@ export function withInjectedFault(loaded: LoadedVersion): LoadedVersion {
   return { ...loaded, predictor: broken(loaded.predictor, fault) }
 }
 
-/** Whether what a version answers is kept from the counts of its release, as of a candidate that nobody hears of. */
+/** Whether responses of the version are left out of its release's counts, as for a candidate without traffic. */
 export const isSilent = ({ manifest }: Pick<LoadedVersion, 'manifest'>): boolean =>
   manifest.drill?.kind === 'silent'
 

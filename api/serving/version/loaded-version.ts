@@ -1,6 +1,6 @@
 /**
- * A version as a replica holds it in memory: loaded from bytes that match their digests, compiled, and checked against the
- * outputs that the training library gave. Nothing is served that has not passed here.
+ * Loads a version into memory: checks its bytes against their digests, compiles it, and checks its outputs against those of training. A
+ * version that fails is not served.
  */
 import { DomainError } from '../../../domain/errors.ts'
 import { inputWidthOf } from '../../../domain/model/features.ts'
@@ -25,11 +25,11 @@ export interface LoadedVersion {
   read: InstanceReader
   scan: InstanceScanner
   format: OutputFormat
-  /** In a drill: the share of requests that are answered with a number that is none. 0 outside of drills. */
+  /** In a drill, the share of requests with an invalid response; otherwise 0. */
   invalidShare: number
 }
 
-/** Reads a body into the sheet for a version. Throws the DomainError that the caller is to see. */
+/** Reads a body into the input buffer. Throws the DomainError of the response. */
 export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuffer) => void
 
 /**
@@ -38,11 +38,11 @@ export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuff
  * What is further off comes from another weight, another layer or another preprocessing, and those are off by far more.
  */
 export const goldenTolerance = 1e-5
-/** Answers given before the first caller's, so that the loops are compiled by then; at most for this long. */
+/** Predictions before the first request, so that its loops are compiled; at most for this long. */
 const warmUpRows = 2_000
 const warmUpMs = 8
 
-/** Most golden rows, and most multiplications to answer them: a manifest must not keep a replica busy. */
+/** Limits of golden rows and their multiplications, so that a manifest cannot block a replica. */
 const maxGoldenRows = 1_000
 const maxGoldenWork = 500_000_000
 

@@ -1,8 +1,7 @@
 /**
- * What a model has answered to exactly the same row before. Only for models that are computed elsewhere: there a row costs half
- * a millisecond and more. The loops of a compiled network take 1 µs (4-16-16-3) to 11 µs (32-128-64-1), the look into this table
- * 5 to 9 µs; it would pay from some 80,000 weights on, for those who ask the same rows often. It lies beneath the arms, the counts and the log, so that what is remembered is drawn, counted and logged like everything else; it
- * belongs to one version as one replica has loaded it, and goes with it.
+ * Caches the outputs of models in the worker thread by exact row, because a row costs half a millisecond there. A compiled network takes 1 µs
+ * (4-16-16-3) to 11 µs (32-128-64-1) and a lookup 5 to 9 µs, so a cache pays from about 80,000 weights on. Cached outputs are assigned, counted
+ * and logged as others; the cache belongs to one loaded version.
  */
 import type { Predictor } from '../network/scalar-predictor.ts'
 
@@ -104,7 +103,7 @@ export function createPredictionCache({
       return {
         ...predictor,
         run(input, rows, output, order) {
-          // The candidate in the shadow is measured, and nobody waits for it.
+          // The latency of a shadow candidate is measured, so it is not cached.
           if (order?.background === true) return predictor.run(input, rows, output, order)
           const keys = keysOf(input, rows)
           const missing: number[] = []

@@ -274,7 +274,7 @@ describe('a version in the path', () => {
     [
       'one that is registered only',
       'iris/versions/iris_v1.1.0',
-      /"iris_v1.1.0" does not answer for iris now; iris_v1.0.0 can/,
+      /"iris_v1.1.0" does not serve iris now; iris_v1.0.0 can/,
     ],
     ['one that never was', 'iris/versions/1', /does not answer/],
   ])('is refused for %s', async (_name, path, error) => {

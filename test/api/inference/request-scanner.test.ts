@@ -9,11 +9,11 @@ import { loadedOf, said, understood } from '../../support/serving/input-buffers.
 
 const most = 20
 const iris = loadedOf(irisSpec())
-const slowly = (body: Buffer) => understood(iris, (sheet) => readSlowly(iris, body, undefined, sheet, most))
+const parsed = (body: Buffer) => understood(iris, (input) => readSlowly(iris, body, undefined, input, most))
 
 function scanned(body: Buffer) {
-  const sheet = createInputBuffer()
-  return scanMatrix(body, iris.columns, sheet, most) ? said(sheet, iris) : undefined
+  const input = createInputBuffer()
+  return scanMatrix(body, iris.columns, input, most) ? said(input, iris) : undefined
 }
 
 const number = fc.oneof(
@@ -52,7 +52,7 @@ it('whatever the scanner takes, the slow way takes too, and understands the same
       const quick = scanned(bytes)
       if (quick === undefined) return
       taken++
-      expect(quick).toEqual(slowly(bytes))
+      expect(quick).toEqual(parsed(bytes))
     }),
     { numRuns: 3_000 },
   )
@@ -72,7 +72,7 @@ it.each([
 ])('a plain body %s is taken', (_name, text) => {
   const bytes = Buffer.from(text)
   expect(scanned(bytes)).toBeDefined()
-  expect(scanned(bytes)).toEqual(slowly(bytes))
+  expect(scanned(bytes)).toEqual(parsed(bytes))
 })
 
 const plain = '{"id":"a","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'

@@ -20,10 +20,10 @@ const column = (name: string, datatype: string, data: unknown[], shape: number[]
 
 function read(loaded: typeof iris, request: object | string, binary?: Buffer) {
   const json = Buffer.from(typeof request === 'string' ? request : JSON.stringify(request))
-  const sheet = createInputBuffer()
+  const input = createInputBuffer()
   const body = binary === undefined ? json : Buffer.concat([json, binary])
-  readSlowly(loaded, body, binary === undefined ? undefined : json.byteLength, sheet, most)
-  return said(sheet, loaded)
+  readSlowly(loaded, body, binary === undefined ? undefined : json.byteLength, input, most)
+  return said(input, loaded)
 }
 
 /** Texts as BYTES. */
@@ -307,7 +307,7 @@ describe('is refused', () => {
     [
       'a tensor twice',
       'invalid_request',
-      /"sepalWidth" stands twice/,
+      /"sepalWidth" is sent twice/,
       { inputs: [...irisNames, 'sepalWidth'].map((name) => column(name, 'FP32', [1])) },
     ],
     [
@@ -361,7 +361,7 @@ describe('is refused', () => {
       { inputs: [binaryTensor('x', 'FP32', [1, 4], 16)] },
     ],
     [
-      'a size that is none',
+      'a size that is not a number',
       'invalid_request',
       /"binary_data_size"/,
       { inputs: [binaryTensor('x', 'FP32', [1, 4], -1)] },

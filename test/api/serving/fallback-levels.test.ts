@@ -1,4 +1,6 @@
-/** The ladder from the champion down to nobody: who answers on each rung, who is told, and how it is climbed again. */
+/**
+ * The fallback levels from the champion down to refusal: which version serves, what is reported, and how a level is left.
+ */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { activateFallback, reportFallbacks } from '../../../activities/monitor/fallback.ts'
@@ -38,15 +40,15 @@ const metricOf = async (model: string) => {
 }
 const fallbackLevelOf = (model: string) =>
   api.serving.routing.fallbackLevels().find((each) => each.model === model)?.level
-/** What is told once the replica has said where it stands. */
-async function told(model: string, rung: string) {
+/** The stored level once the replica has written it. */
+async function written(model: string, level: string) {
   await until(async () => {
     await api.serving.refresh()
     const [row] = await house.store.query<{ level: string }>(
       sql`select level from replica_fallbacks where model = ${model}`,
     )
-    return (row?.level ?? 'champion') === rung
-  }, `the rung ${rung}`)
+    return (row?.level ?? 'champion') === level
+  }, `the level ${level}`)
   await reportFallbacks({ store: house.store })
   return (await listAlerts(house.store, { model, open: true })).map(
     ({ kind, severity }) => `${severity} ${kind}`,
@@ -66,7 +68,7 @@ const spoil = (version: string, invalidShare = 1) => {
   const loaded = [...api.serving.routing.loaded()].find((each) => each.version === version)!
   loaded.invalidShare = invalidShare
 }
-/** How many callers get nothing before somebody else answers, and who that is. */
+/** The number of refused requests before another version serves, and that version. */
 function askUntilAnswered(model: string) {
   for (let harmed = 0; harmed < 200; harmed++) {
     try {
@@ -75,11 +77,11 @@ function askUntilAnswered(model: string) {
       // One of those who are harmed.
     }
   }
-  throw new Error('nobody answers')
+  throw new Error('no version serves')
 }
 
 describe('a switch on `refuse`', () => {
-  it('answers nobody, says what to do, is told, and is over with `normal`', async () => {
+  it('refuses every request with a remedy, is reported, and ends with `normal`', async () => {
     const { model, champion: version } = await champion()
     expect((await put(model, 'refuse')).json).toMatchObject({ serve: 'refuse', problems: [] })
     expect(() => api.ask(model, request())).toThrow(
@@ -88,16 +90,16 @@ describe('a switch on `refuse`', () => {
     const answer = await api.request('POST', `/v1/models/${model}/predict`, { key: caller, body: request() })
     expect(answer).toMatchObject({ status: 503, json: { code: 'model_refused' } })
     expect(await metricOf(model)).toBe('3')
-    expect(await told(model, 'refused')).toEqual(['critical fallback_refused'])
+    expect(await written(model, 'refused')).toEqual(['critical fallback_refused'])
     await put(model, 'normal')
     expect(api.ask(model, request())).toMatchObject({ version })
-    expect(await told(model, 'champion')).toEqual([])
+    expect(await written(model, 'champion')).toEqual([])
     expect(await metricOf(model)).toBe('0')
   })
 })
 
 describe('a broken champion', () => {
-  it('gives way to the previous version where the file says so, and comes back when somebody has looked', async () => {
+  it('falls back to the previous version where the model file allows it, and returns after the kill switch is set', async () => {
     const { model, old, champion: version } = await champion({ kind: 'previous', automatic: true })
     await until(() => [...api.serving.routing.loaded()].some((each) => each.version === old), 'the spare')
     await until(async () => {
@@ -110,16 +112,16 @@ describe('a broken champion', () => {
     expect(harmed).toBeLessThan(20)
     expect(fallbackLevelOf(model)).toBe('previous')
     expect(await metricOf(model)).toBe('1')
-    expect(await told(model, 'previous')).toEqual(['warning fallback_previous'])
+    expect(await written(model, 'previous')).toEqual(['warning fallback_previous'])
     // It does not come back by itself, however good its answers would be.
     spoil(version, 0)
     expect(api.ask(model, request())).toMatchObject({ version: old })
     await put(model, 'normal')
     expect(api.ask(model, request())).toMatchObject({ version })
-    expect(await told(model, 'champion')).toEqual([])
+    expect(await written(model, 'champion')).toEqual([])
   })
 
-  it('gives way to the rule when no version is there, which is another rung', async () => {
+  it('falls back to the rule, another level, when there is no previous version', async () => {
     const rule: Fallback = { kind: 'previous', otherwise: [0, 1, 0], automatic: true }
     const { model, champion: version, old } = await champion(rule)
     await house.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
@@ -128,7 +130,7 @@ describe('a broken champion', () => {
       return !api.serving.switches
         .remembered()
         .fallbacks.some((row) => row.model === model && row.previous !== null)
-    }, 'that there is none')
+    }, 'that no level is stored')
     spoil(version)
     expect(askUntilAnswered(model)).toMatchObject({
       version: fallbackName(model),
@@ -136,14 +138,14 @@ describe('a broken champion', () => {
       predictions: [{ label: 'versicolor' }],
     })
     expect(await metricOf(model)).toBe('2')
-    expect(await told(model, 'rule')).toEqual(['critical fallback_rule'])
+    expect(await written(model, 'rule')).toEqual(['critical fallback_rule'])
     spoil(version, 0)
   })
 
-  it('keeps its place where the file does not say that it may give way', async () => {
+  it('has no fallback where the model file does not allow it', async () => {
     const { model, champion: version } = await champion({ kind: 'previous' })
     spoil(version)
-    expect(() => askUntilAnswered(model)).toThrow('nobody answers')
+    expect(() => askUntilAnswered(model)).toThrow('no version serves')
     expect(fallbackLevelOf(model)).toBe('champion')
     spoil(version, 0)
   })
@@ -180,7 +182,7 @@ describe('the monitor', () => {
     expect(rows).toHaveLength(1)
   })
 
-  it('leaves what somebody has thrown, and throws nothing to what is not there', async () => {
+  it('keeps a kill switch that is set, and sets none to a fallback that does not exist', async () => {
     const automatic: Fallback = { kind: 'previous', automatic: true }
     const { model, old, champion: version } = await champion(automatic)
     await writeKillSwitch(house.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })

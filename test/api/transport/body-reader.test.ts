@@ -1,11 +1,11 @@
-/** Bodies that Node's server reads: each is bounded, and what all unfinished ones hold. */
+/** Bodies that Node's server reads: each is bounded, and so are all incomplete ones. */
 import { createServer } from 'node:http'
 import { it } from 'vitest'
 import { createBodyReader } from '../../../api/transport/body-reader.ts'
 import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
-/** Answers with the length of the body, or with why it is not taken; `/cut` is cut off behind the first piece. */
+/** Responds with the length of the body or the code of its refusal; `/cut` is reset after the first piece. */
 async function listen() {
   let readBytes = 0
   const uploads = createBodyReader({ maxBytes: 1_000, maxHeldBytes: 1_000 })
@@ -32,7 +32,7 @@ async function listen() {
 const post = (bytes: number, sent: number, path = '/'): string =>
   `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes}\r\n\r\n${'x'.repeat(sent)}`
 
-it('unfinished bodies count from their first piece, and no more once their caller is gone', async () => {
+it('incomplete bodies count from their first piece until their client disconnects', async () => {
   const { ask, readBytes } = await listen()
   const first = ask(post(800, 600))
   const second = ask(post(800, 600))
@@ -53,7 +53,7 @@ it('unfinished bodies count from their first piece, and no more once their calle
   await until(() => patient.got().endsWith('800 bytes'), 'its answer')
 })
 
-it('a body that comes in several pieces of one read is whole', async () => {
+it('a chunked body in one read is complete', async () => {
   const { ask } = await listen()
   const chunked = ask(
     'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n',
@@ -61,7 +61,7 @@ it('a body that comes in several pieces of one read is whole', async () => {
   await until(() => chunked.got().endsWith('3 bytes'), 'an answer')
 })
 
-it('one that is too large is refused, whether or not it comes at once', async () => {
+it('a body that is too large is refused, in one piece or several', async () => {
   const { ask } = await listen()
   for (const asked of [ask(post(1_001, 1_001)), ask(post(2_000, 1_001))])
     await until(() => asked.got().endsWith('body_too_large'), 'a refusal')

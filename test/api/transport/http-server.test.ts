@@ -1,4 +1,6 @@
-/** Callers who hold connections and send next to nothing: they are closed, they are bounded, and nobody else notices. */
+/**
+ * Slow and idle clients on real sockets: their connections are closed and bounded, and other requests are not affected.
+ */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
@@ -18,7 +20,7 @@ async function listen(limits: Partial<SocketLimits>, onFull = () => {}): Promise
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port
 
-/** A caller who sends the beginning, and then nothing, or a byte now and then. */
+/** A client that sends the start of a request, and then nothing or a byte now and then. */
 function hold(port: number, beginning: string, trickles = true): RawConnection {
   const line = connectSocket(port)
   const { socket } = line
@@ -33,7 +35,7 @@ const slowHeaders = 'POST / HTTP/1.1\r\nhost: x\r\nx-slow: '
 const slowBody = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000\r\n\r\n{'
 const quick = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'
 
-it('slow headers, slow bodies and idle connections are closed, each in its time; others are answered meanwhile', async () => {
+it('slow headers, slow bodies and idle connections are closed after their timeouts; other requests are served meanwhile', async () => {
   const server = await listen({
     headersTimeout: 300,
     requestTimeout: 600,
@@ -48,7 +50,7 @@ it('slow headers, slow bodies and idle connections are closed, each in its time;
   for (const { got } of slow) expect(got()).toMatch(/^HTTP\/1\.1 408 /)
 })
 
-it('an idle connection that asks again before it is seen off stays', async () => {
+it('an idle connection that sends a request before it is closed stays open', async () => {
   const server = await listen({ keepAliveTimeout: 100 })
   const idle = Array.from({ length: 100 }, () => hold(portOf(server), quick, false))
   await until(() => idle.filter(({ closed }) => closed()).length >= 30, 'the end of some')
@@ -59,7 +61,7 @@ it('an idle connection that asks again before it is seen off stays', async () =>
   await until(() => speaker.got().split('well').length === 3, 'its second answer')
 })
 
-it('who is late and finishes before it is seen off is answered, and stays', async () => {
+it('a late request that completes before its connection is closed is served', async () => {
   const server = await listen({ headersTimeout: 150, requestTimeout: 200, connectionsCheckingInterval: 50 })
   const late = Array.from({ length: 100 }, (_, place) =>
     // A request that was whole before says nothing of the one that is late.
@@ -75,7 +77,7 @@ it('who is late and finishes before it is seen off is answered, and stays', asyn
   expect(headers.got().split('well')).toHaveLength(3)
 })
 
-it('who is late with a body while its answer is on its way gets nothing put into that answer', async () => {
+it('a late body does not corrupt a response that has started', async () => {
   const server = createHttpServer(() => {}, {
     ...socketLimits,
     headersTimeout: 100,
@@ -88,7 +90,7 @@ it('who is late with a body while its answer is on its way gets nothing put into
   expect(late.got()).toMatch(/^HTTP\/1\.1 200 [^]*the beginning\r\n$/)
 })
 
-it('more connections than the limit are turned away, and told of', async () => {
+it('connections beyond the limit are rejected and reported', async () => {
   let turnedAway = 0
   const server = await listen({ maxConnections: 20 }, () => turnedAway++)
   const port = portOf(server)

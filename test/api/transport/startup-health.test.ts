@@ -1,4 +1,4 @@
-/** What a replica says of itself before its application is there: yes, or nothing. */
+/** The health of a replica before its application is loaded. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -33,7 +33,7 @@ afterAll(async () => {
 const ask = (path: string, init: RequestInit = {}) =>
   fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, init)
 
-it('is the same as the application says', async () => {
+it('equals the response of the application', async () => {
   const plain = await ask('/readyz')
   expect([plain.status, plain.headers.get('content-type')]).toEqual([200, 'application/json'])
   expect(await plain.json()).toEqual({ status: 'ready' })
@@ -44,7 +44,7 @@ it('is the same as the application says', async () => {
   expect(await unknown.json()).toEqual({ status: 'ready' })
 })
 
-it('is left to the application unless it is a plain yes', async () => {
+it('is left to the application unless the replica is ready', async () => {
   for (const [path, init] of [
     ['/readyz', { method: 'POST' }],
     ['/readyz', { method: 'HEAD' }],

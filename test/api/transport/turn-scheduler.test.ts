@@ -1,4 +1,4 @@
-/** What a turn of the event loop answers, and what waits for the next. */
+/** The work of one turn of the event loop, and what waits for the next. */
 import { expect, it } from 'vitest'
 import { createWorkQueue } from '../../../api/transport/turn-scheduler.ts'
 
@@ -16,7 +16,7 @@ function scene(maxBytes = 1_000) {
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-it('a turn answers what it has time for at once, and the rest later, in order', async () => {
+it('a turn does work for a few milliseconds and the rest in later turns, in order', async () => {
   const { turns, done, take } = scene()
   for (let name = 0; name < 5; name++) expect(take(name)).toBe(true)
   expect(done).toEqual([
@@ -40,7 +40,7 @@ it('a turn answers what it has time for at once, and the rest later, in order', 
   expect(done.at(-1)).toEqual({ name: 6, waitedMs: 0 })
 })
 
-it('what waits is bounded in bytes', async () => {
+it('queued work is bounded in bytes', async () => {
   const { done, take } = scene(100)
   for (let name = 0; name < 12; name++) expect(take(name)).toBe(true)
   expect(take(12, 1)).toBe(false)

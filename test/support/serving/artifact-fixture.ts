@@ -35,7 +35,7 @@ const bytesOf = (name: string, bytes: number): Buffer =>
   )
 
 /**
- * `releases` versions over a few models, each day one of each, the last a week ago. Every third was taken back, the others are
+ * `releases` versions over a few models, each day one of each, the last a week ago. Every third was rolled back, the others are
  * proven; the last proven one of a model is its champion and answers. Every fourth has a candidate beside it that came to
  * nothing.
  */

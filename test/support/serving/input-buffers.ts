@@ -1,4 +1,4 @@
-/** Sheets to compare: what two readers of the same body have understood. */
+/** Input buffers to compare: what two readers of the same body have read. */
 import type { FeatureColumns } from '../../../api/serving/codec/feature-columns.ts'
 import {
   resetInput,
@@ -19,7 +19,7 @@ export function loadedOf(spec: ArtifactSpec): LoadedVersion {
   return loadVersion('v', manifest, { topology, weights: weightsOf(spec.layers) })
 }
 
-/** A sheet that says these rows; what the network is fed with is left out. */
+/** An input buffer with these rows, without the inputs of the network. */
 export function sheetOf(columns: FeatureColumns, rows: readonly object[]): InputBuffer {
   const input = createInputBuffer()
   resetInput(input, columns, rows.length)
@@ -27,7 +27,7 @@ export function sheetOf(columns: FeatureColumns, rows: readonly object[]): Input
   return input
 }
 
-/** Everything that the sheet says, as plain data. */
+/** The contents of an input buffer as plain data. */
 export function said(input: InputBuffer, { columns }: LoadedVersion) {
   return {
     rows: input.rows,

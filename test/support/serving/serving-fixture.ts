@@ -1,4 +1,4 @@
-/** The words in which the tests tell of serving: registered versions, routes, and a replica with its application. */
+/** Fixtures of serving: registered versions, routes, and a replica with its application. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -41,7 +41,7 @@ export async function openHouse(): Promise<House> {
   return houseOn({ databaseUrl: await migratedDatabase() })
 }
 
-/** A house on a database that is there, and perhaps on artifacts of somebody else. */
+/** A system on an existing database, and optionally on existing artifacts. */
 export function houseOn(options: { databaseUrl: string; artifactRoot?: string }): House {
   const { databaseUrl } = options
   const store = openStore(databaseUrl, { name: 'test' })
@@ -174,7 +174,7 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
     troubles,
     faults,
     ask: (model, body) =>
-      parsedInk(serving.answer(serving.native, { model, body: Buffer.from(JSON.stringify(body)) })),
+      parsedResponse(serving.answer(serving.native, { model, body: Buffer.from(JSON.stringify(body)) })),
     follows: ({ model, generation }) =>
       until(
         () =>
@@ -198,13 +198,13 @@ export async function askLater(
 ): Promise<PredictAnswer> {
   const asked = { model, body: Buffer.from(JSON.stringify(body)), ...more }
   const given = serving.answer(serving.native, asked)
-  return given instanceof Promise ? parsedInk(await given) : parsedInk(given)
+  return given instanceof Promise ? parsedResponse(await given) : parsedResponse(given)
 }
 
 /** Of a model that answers in one turn. */
-function parsedInk(ink: ByteWriter | Promise<ByteWriter>): PredictAnswer {
-  if (ink instanceof Promise) throw new Error('the model does not answer in one turn')
-  return JSON.parse(ink.bytes.toString('utf8', 0, ink.at)) as PredictAnswer
+function parsedResponse(writer: ByteWriter | Promise<ByteWriter>): PredictAnswer {
+  if (writer instanceof Promise) throw new Error('the model does not answer in one turn')
+  return JSON.parse(writer.bytes.toString('utf8', 0, writer.at)) as PredictAnswer
 }
 
 /** Waits for a condition, which is checked every few milliseconds. */

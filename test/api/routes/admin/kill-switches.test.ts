@@ -150,7 +150,7 @@ describe('thrown to the fallback', () => {
     await declare(model, { kind: 'answer', outputs: [1, 1] })
     await api.follows(await house.route(model, { proven: champion }))
     const { json } = await put(model, 'fallback')
-    expect(json['problems']).toEqual([expect.stringContaining('the declared answer is none of')])
+    expect(json['problems']).toEqual([expect.stringContaining('the declared fallback does not fit')])
     expect(api.ask(model, request())).toMatchObject({ version: champion })
   })
 })

@@ -12,12 +12,12 @@ import {
   type ByteWriter,
 } from '../../../../api/serving/codec/byte-writer.ts'
 
-const written = (write: (ink: ByteWriter) => void): string => {
-  const ink = createByteWriter()
-  write(ink)
-  return ink.bytes.toString('latin1', 0, ink.at)
+const written = (write: (writer: ByteWriter) => void): string => {
+  const writer = createByteWriter()
+  write(writer)
+  return writer.bytes.toString('latin1', 0, writer.at)
 }
-const float = (value: number): string => written((ink) => writeFloat(ink, value))
+const float = (value: number): string => written((writer) => writeFloat(writer, value))
 const bits = new Uint32Array(1)
 const ofBits = (pattern: number): number => {
   bits[0] = pattern
@@ -84,16 +84,16 @@ describe('a 32-bit number', () => {
 
 it('whole numbers, pieces and ids', () => {
   for (const value of [0, 9, 10, 99, 100, 1_000, 65_535, 999_999_999])
-    expect(written((ink) => writeInteger(ink, value))).toBe(String(value))
-  expect(written((ink) => writeText(ink, Buffer.from('€')))).toBe(Buffer.from('€').toString('latin1'))
+    expect(written((writer) => writeInteger(writer, value))).toBe(String(value))
+  expect(written((writer) => writeText(writer, Buffer.from('€')))).toBe(Buffer.from('€').toString('latin1'))
   const id = Uint8Array.from({ length: 16 }, (_, index) => index * 16 + 1)
-  expect(written((ink) => writeId(ink, id, 0xabcd))).toBe('01112131-4151-6171-8191-a1b1c1d1abcd')
+  expect(written((writer) => writeId(writer, id, 0xabcd))).toBe('01112131-4151-6171-8191-a1b1c1d1abcd')
 })
 
 it('grows and keeps what is there', () => {
-  const ink = createByteWriter()
-  writeText(ink, Buffer.from('abc'))
-  reserve(ink, 1_000_000)
-  expect(ink.bytes.byteLength).toBeGreaterThanOrEqual(1_000_003)
-  expect(ink.bytes.toString('latin1', 0, ink.at)).toBe('abc')
+  const writer = createByteWriter()
+  writeText(writer, Buffer.from('abc'))
+  reserve(writer, 1_000_000)
+  expect(writer.bytes.byteLength).toBeGreaterThanOrEqual(1_000_003)
+  expect(writer.bytes.toString('latin1', 0, writer.at)).toBe('abc')
 })

@@ -1,6 +1,6 @@
 /** What is looked for in the bytes of a body before it is parsed, and that nothing which callers mean to send is refused for it. */
 import { describe, expect, it } from 'vitest'
-import { deepest, excessOf, expectModest } from '../../../../api/serving/codec/json-limits.ts'
+import { maxDepth, excessOf, requireModest } from '../../../../api/serving/codec/json-limits.ts'
 import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'
 
 const bytesOf = (value: unknown): Buffer =>
@@ -9,9 +9,9 @@ const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(level
 
 describe('the excess of a text', () => {
   it('is its depth, where brackets are in brackets', () => {
-    expect(excessOf(bytesOf(nested(deepest)))).toBeUndefined()
-    expect(excessOf(bytesOf(nested(deepest + 1)))).toBe('depth')
-    expect(excessOf(bytesOf('{"a":'.repeat(deepest + 1)))).toBe('depth')
+    expect(excessOf(bytesOf(nested(maxDepth)))).toBeUndefined()
+    expect(excessOf(bytesOf(nested(maxDepth + 1)))).toBe('depth')
+    expect(excessOf(bytesOf('{"a":'.repeat(maxDepth + 1)))).toBe('depth')
     expect(excessOf(bytesOf(Array.from({ length: 500 }, () => [[]])))).toBeUndefined()
   })
 
@@ -21,10 +21,10 @@ describe('the excess of a text', () => {
     expect(excessOf(bytesOf([{}, {}]), 3)).toBe('values')
   })
 
-  it('is none of what stands in its texts', () => {
+  it('ignores brackets and commas within texts', () => {
     expect(excessOf(bytesOf({ a: nested(100), b: `"${nested(100)}\\` }), 2)).toBeUndefined()
     expect(excessOf(bytesOf(['"', nested(0), '\\', ','.repeat(50)]), 4)).toBeUndefined()
-    expect(excessOf(bytesOf(`["\\\\",${nested(deepest)}]`))).toBe('depth')
+    expect(excessOf(bytesOf(`["\\\\",${nested(maxDepth)}]`))).toBe('depth')
   })
 })
 
@@ -34,7 +34,7 @@ describe('a body', () => {
     const values = Array.from({ length: width }, (_, i) => i)
     const inLists = values.map((value) => ({ name: 'x', data: Array.from({ length: rows }, () => [value]) }))
     for (const body of [{ instances: Array.from({ length: rows }, () => values) }, { inputs: inLists }])
-      expect(() => expectModest(bytesOf(body), rows, width)).not.toThrow()
+      expect(() => requireModest(bytesOf(body), rows, width)).not.toThrow()
   })
 
   it.each([

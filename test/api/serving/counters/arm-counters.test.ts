@@ -58,7 +58,7 @@ describe('what is counted', () => {
     )
   })
 
-  it('says zero for an arm that nobody asks, so that silence and idleness differ', async () => {
+  it('writes empty ticks for an arm without requests, so that silence and idleness differ', async () => {
     const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(await house.route(model, canary(1), 60_000))
@@ -140,7 +140,7 @@ describe('the shadow', () => {
     expect(shadow.reduce((total, { requests }) => total + requests, 0)).toBe(60)
   })
 
-  it('that cannot answer harms nobody and is counted', async () => {
+  it('that fails is counted and affects no response', async () => {
     const { model, champion, candidate } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(

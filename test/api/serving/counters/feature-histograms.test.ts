@@ -25,8 +25,8 @@ it('replicas hand on what they were asked and answered, and their counts add up'
   const spec = irisSpec(uniqueName('iris'))
   const version = await house.register(spec)
   const digest = await putArtifact(house.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
-  const vouched = { version, model: spec.model, artifactDigest: digest }
-  const signature = await signatureOf(house.artifactRoot, vouched)
+  const signed = { version, model: spec.model, artifactDigest: digest }
+  const signature = await signatureOf(house.artifactRoot, signed)
   await house.store.query(
     sql`update versions set artifact_digest = ${digest}, signature = ${signature} where version = ${version}`,
   )

@@ -216,7 +216,7 @@ describe('while the store does not answer', () => {
     }
   }
 
-  it('nobody waits beyond the deadline, what is at hand is used, and others are not touched', async () => {
+  it('no request waits beyond the deadline, cached values are used, and other models are not affected', async () => {
     const [model, other] = [
       await start(looking({ withinMs: 50 })),
       await start(flightSpec(uniqueName('plain'))),

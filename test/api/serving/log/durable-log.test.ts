@@ -97,7 +97,7 @@ const revive = async (): Promise<void> => {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('the durable log', () => {
-  it('has what it acknowledged exactly once, whoever kills or freezes Postgres', async () => {
+  it('stores every acknowledged row exactly once while Postgres is killed and frozen', async () => {
     const { log, troubles } = logOf({ maxWaitMs: 400 })
     const acknowledged = new Set<string>()
     let refused = 0
@@ -139,10 +139,10 @@ describe('the durable log', () => {
     expect([...rows.values()].filter((count) => count !== 1)).toEqual([])
     expect(log.counts()).toMatchObject({ refused, waiting: 0 })
     expect(log.counts().commits).toBeLessThan(acknowledged.size)
-    expect(troubles).toContain('the prediction log can be written again')
+    expect(troubles).toContain('the prediction log is available again')
   })
 
-  it('keeps nobody waiting for longer than it says', async () => {
+  it('refuses a row after the maximum wait', async () => {
     const { log } = logOf({ maxWaitMs: 200 })
     const thaw = freeze(postgres.pid)
     try {
@@ -302,7 +302,7 @@ describe('a replica that logs durably', () => {
     await expect(askLater(two, spec.model, other, { requestId })).rejects.toThrow(
       /another request had the same/,
     )
-    await expect(askLater(two, spec.model, body, { requestId: 'x' })).rejects.toThrow(/is no UUID/)
+    await expect(askLater(two, spec.model, body, { requestId: 'x' })).rejects.toThrow(/is not a UUID/)
   })
 
   it('that does not log durably says so to those who rely on it', async () => {

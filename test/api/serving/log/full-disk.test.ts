@@ -40,7 +40,7 @@ function serve(log: PredictionLog, count: number): void {
     log.append(origin, {
       id: ids.bytes,
       atMs: Date.now(),
-      routingKey: 'somebody',
+      routingKey: 'key',
       instances: 1,
       numbers: new Uint8Array(400),
       numberBytes: 400,
@@ -125,7 +125,7 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(log.counts().spooled).toBeGreaterThan(0)
     expect(log.counts().dropped).toBe(0)
     rmSync(ballast)
-    // Postgres gives up when it cannot write its own log; whoever supervises it starts it again.
+    // Postgres stops when it cannot write its own log, and its supervisor restarts it.
     const answers = () =>
       store.pool.query('select 1').then(
         () => true,

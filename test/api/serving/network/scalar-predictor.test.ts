@@ -357,9 +357,9 @@ describe('a version', () => {
 describe('the bytes of an artifact', () => {
   const root = mkdtempSync(join(tmpdir(), 'tenure-bytes-'))
   afterAll(() => rmSync(root, { recursive: true }))
-  let vouching: CacheOptions
+  let cacheOptions: CacheOptions
   beforeAll(async () => {
-    vouching = { signer: await openSigner(join(root, 'signing.pem')), slot: '1' }
+    cacheOptions = { signer: await openSigner(join(root, 'signing.pem')), slot: '1' }
   })
   const pathOf = (digest: string) => {
     const hex = digest.slice('sha256:'.length)
@@ -369,26 +369,26 @@ describe('the bytes of an artifact', () => {
   it('are refused when they are not those of the digest, and served from the own disk when that has them', async () => {
     const digest = await putArtifact(root, irisSpec())
     const artifacts = openArtifacts(root)
-    const warm = openCache(join(root, 'warm'), artifacts, vouching)
+    const warm = openCache(join(root, 'warm'), artifacts, cacheOptions)
     const { manifest } = await warm.fetch(digest)
     writeFileSync(pathOf(manifest.files['weights.bin'].digest), 'other bytes')
     await expect(warm.fetch(digest)).resolves.toMatchObject({ manifest: { model: 'iris' } })
-    const cold = openCache(join(root, 'cold'), artifacts, vouching)
+    const cold = openCache(join(root, 'cold'), artifacts, cacheOptions)
     await expect(cold.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
   })
 
   it.each(['../../etc/passwd', 'sha256:../../../etc/passwd', `sha256:${'0'.repeat(63)}/`, ''])(
     'are never looked for at %j',
     async (digest) => {
-      const cache = openCache(join(root, 'own'), openArtifacts(root), vouching)
+      const cache = openCache(join(root, 'own'), openArtifacts(root), cacheOptions)
       await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
     },
   )
 
   it('are not read when there are more of them than are served', async () => {
     const digest = await putArtifact(root, irisSpec('sparse', 77))
-    const cache = openCache(join(root, 'sparse'), openArtifacts(root), vouching)
-    const { manifest } = await openCache(join(root, 'sized'), openArtifacts(root), vouching).fetch(digest)
+    const cache = openCache(join(root, 'sparse'), openArtifacts(root), cacheOptions)
+    const { manifest } = await openCache(join(root, 'sized'), openArtifacts(root), cacheOptions).fetch(digest)
     const path = pathOf(manifest.files['weights.bin'].digest)
     rmSync(path)
     // A file of 64 GB that takes no room.
@@ -406,7 +406,7 @@ describe('the bytes of an artifact', () => {
       format: 'tenure-artifact@9',
     } as unknown as Manifest
     const digest = await putManifest(openArtifacts(root), strange)
-    const cache = openCache(join(root, 'own'), openArtifacts(root), vouching)
+    const cache = openCache(join(root, 'own'), openArtifacts(root), cacheOptions)
     await expect(cache.fetch(digest)).rejects.toMatchObject({ code: 'artifact_invalid' })
   })
 })

@@ -110,7 +110,7 @@ describe('a request that waits', () => {
     expect(totalsOf(replica, champion)).toEqual({ ...none, answered: 1 })
   })
 
-  it('is refused when the switch has been thrown for nobody to be answered', async () => {
+  it('is refused after the kill switch is set to refuse', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const answer = askLater(replica, model, body)
     await writeKillSwitch(house.store, { model, serve: 'refuse', reason: 'it looks wrong', actor: 'olga' })
@@ -140,7 +140,7 @@ describe('a request that waits', () => {
     })
     expect(totalsOf(replica, champion)).toEqual({ ...none, errors: 1 })
     held.open()
-    await until(() => replica.serving.waiting().waiting === 0, 'the desk')
+    await until(() => replica.serving.waiting().waiting === 0, 'the slot')
     expect(totalsOf(replica, champion)).toEqual({ ...none, errors: 1 })
     expect(replica.serving.log.counts().served).toBe(before)
   })
@@ -152,7 +152,7 @@ describe('a request that waits', () => {
     caller.emit('close')
     await expect(answer).rejects.toMatchObject({ code: 'deadline_exceeded' })
     held.open()
-    await until(() => replica.serving.waiting().waiting === 0, 'the desk')
+    await until(() => replica.serving.waiting().waiting === 0, 'the slot')
     expect(held.runs()).toBe(0)
     expect(totalsOf(replica, champion)).toEqual(none)
     expect(replica.serving.waiting().abandoned).toBe(1)
@@ -187,7 +187,7 @@ describe('a request that waits', () => {
     expect(totalsOf(replica, champion)).toEqual({ ...none, invalid: 1 })
   })
 
-  it('is one of so many: more are refused, and charged to nobody', async () => {
+  it('is refused beyond the maximum number, and counts against no arm', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const waiting = Array.from({ length: 1_024 }, () => askLater(replica, model, body))
     await expect(askLater(replica, model, body)).rejects.toMatchObject({ code: 'overloaded' })

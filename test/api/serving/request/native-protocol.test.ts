@@ -321,7 +321,7 @@ const outcome = {
 it.each([
   ['no list', {}, /outcomes/],
   [
-    'an id that is none',
+    'an id that is not one',
     { outcomes: [{ prediction_id: 'x', value: 1, observed_at: '2026-01-01T00:00:00Z' }] },
     /outcomes.0.prediction_id/,
   ],
@@ -340,7 +340,7 @@ it.each([
   ],
   ['a value with NUL', { outcomes: [{ ...outcome, value: 'seto\0sa' }] }, /contains NUL/],
   [
-    'a value that is none',
+    'a value that is not one',
     { outcomes: [{ ...outcome, value: null }] },
     /outcomes.0.value: is a finite number/,
   ],

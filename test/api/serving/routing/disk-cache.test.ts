@@ -24,7 +24,7 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 import type { House, ReplicaOptions, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
-const nowhere = 'postgres://nobody@127.0.0.1:1/nothing'
+const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
 let house: House
 let root: string
 const running: TestReplica[] = []
@@ -101,7 +101,7 @@ describe('what is remembered', () => {
 
   it('is missed on a wiped disk, and /readyz says so', async () => {
     const { model } = await remembered()
-    await expectNothingBelieved(await cold(house.directory()), model, /nothing is remembered in/)
+    await expectNothingBelieved(await cold(house.directory()), model, /there is no snapshot in/)
   })
 
   it('is not half used when the bytes of its version are gone or changed', async () => {
@@ -120,7 +120,7 @@ describe('what is remembered', () => {
     expect(readiness(replica)).toMatch(new RegExp(`no version of ${model} can be served`))
   })
 
-  it('of several processes on one disk is the newest of each model, whoever wrote it', async () => {
+  it('of several processes on one disk is the newest of each model', async () => {
     const { model, champion, stateDir, file } = await remembered({ slot: '1' })
     const second = await replicaOf({ stateDir, slot: '2' })
     const route = await house.route(model, { proven: champion })
@@ -134,7 +134,7 @@ describe('what is remembered', () => {
     truncateSync(file('2'), 10)
     const later = await cold(stateDir, { slot: '3' })
     expect(later.ask(model, request()).generation).toBe(route.generation - 1)
-    expect(later.troubles.join()).toMatch(/routing-2.signed is not believed/)
+    expect(later.troubles.join()).toMatch(/routing-2.signed is rejected/)
   })
 })
 

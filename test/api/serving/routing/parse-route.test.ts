@@ -109,7 +109,7 @@ describe('by hand', () => {
       expect(replica.serving.routing.problems().get(model)?.text).toMatch(why)
       const issues = () => listReplicaProgress(house.store, model).then((all) => laggingReplicas(all, place))
       await until(async () => (await issues()).join().includes(replica.id), 'the replica that is named')
-      // Whoever mends the row is followed at once.
+      // A corrected row is followed at once.
       const mended = { ...place, generation: place.generation + 1 }
       await house.store.query(sql`
       update routing set generation = ${mended.generation}, route = ${JSON.stringify(mended)}::jsonb where model = ${model}`)

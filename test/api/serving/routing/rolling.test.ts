@@ -32,14 +32,14 @@ const answeredBy = (replica: TestReplica, model: string) => [
   ...new Set(Array.from({ length: 60 }, (_, i) => replica.ask(model, request(`key ${i}`)).version)),
 ]
 
-it('each replica answers with one version alone, whoever asks', async () => {
+it('each replica serves all requests with one version', async () => {
   const { model, champion, candidate, canary } = await threeVersions(house)
   const [one, two] = [await replicaOf(), await replicaOf()]
   const route = await house.route(model, { ...canary(5_000), replicas: [one.id] }, 60_000)
   await Promise.all([one.follows(route), two.follows(route)])
   expect(answeredBy(one, model)).toEqual([candidate])
   expect(answeredBy(two, model)).toEqual([champion])
-  // Nobody watches any more: the whole replica goes back by itself.
+  // The exposure is not renewed, so the replica returns to the champion.
   await house.store.query(sql`update routing set exposed_until = now() where model = ${model}`)
   await Promise.all([one.serving.refresh(), two.serving.refresh()])
   expect(answeredBy(one, model)).toEqual([champion])

@@ -83,7 +83,7 @@ describe('an arm', () => {
     for (const key of keys) expect(armOf(table, key).arm).toBe(armOfKey(three, key).arm)
   })
 
-  it('is sticky, and a larger share moves nobody back', () => {
+  it('is sticky, and a larger share moves no key back to the champion', () => {
     const canaries = [0, 1, 100, 500, 2_500, 5_000, 10_000].map((shareBp) => {
       const table = tableOf(
         route([
@@ -135,7 +135,7 @@ describe('a replica', () => {
     expect(Math.min(...times)).toBeLessThan(500)
   })
 
-  it('an exposure that nobody renews does not grow when the clock of the database is set back', async () => {
+  it('an exposure that is not renewed does not grow when the clock of the database is set back', async () => {
     const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     await replica.follows(await house.route(model, canary(10_000), 60_000))
@@ -157,7 +157,7 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(candidate)
   })
 
-  it('drops the candidate by itself when nobody renews its exposure, and no later', async () => {
+  it('drops the candidate when its exposure is not renewed, and no later', async () => {
     const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
     const route = await house.route(model, canary(10_000), 400)
@@ -272,7 +272,7 @@ describe('a replica', () => {
     expect(versionsOf(replica, model, 200)).toEqual(new Set([old]))
     const answer = replica.ask(model, request())
     expect(answer).toMatchObject({ stale: true, arm: 'champion', version: old })
-    await until(async () => (await acknowledged(route)).length === 0, 'nobody to wait for')
+    await until(async () => (await acknowledged(route)).length === 0, 'no pending acknowledgement')
     expect((await listReplicaProgress(house.store, model)).map(({ id }) => id)).not.toContain(replica.id)
   })
 
@@ -288,7 +288,7 @@ describe('a replica', () => {
       const refusal = /the lease was not renewed: .*the routes were not read for \d+ ms/
       await until(() => refusal.test(replica.troubles.join()), 'what keeps it from its lease')
       const next = { ...route, generation: route.generation + 1 }
-      await until(async () => (await acknowledged(next)).length === 0, 'nobody to wait for')
+      await until(async () => (await acknowledged(next)).length === 0, 'no pending acknowledgement')
       expect(replica.ask(model, request())).toMatchObject({ version: old, stale: true })
     } finally {
       await house.store.query(sql`alter table models_away rename to models`)
@@ -324,7 +324,7 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(candidate)
     const bad = await house.route(
       model,
-      { ...canary(10_000), shadow: { version: 'nobody', shareBp: 1 } },
+      { ...canary(10_000), shadow: { version: 'unknown', shareBp: 1 } },
       60_000,
     )
     await until(async () => (await acknowledged(bad)).join().includes('no version'), 'the refusal')
@@ -360,7 +360,7 @@ describe('a replica', () => {
     await first.stop()
     running.splice(0)
     const from = performance.now()
-    const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing' })
+    const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://unknown@127.0.0.1:1/nothing' })
     expect(performance.now() - from).toBeLessThan(5_000)
     const answer = cold.ask(model, request('a'))
     expect(answer).toMatchObject({ version: champion, stale: true, generation: before.generation })
@@ -368,7 +368,7 @@ describe('a replica', () => {
   })
 
   it('without a disk and without Postgres is not ready, and says why', async () => {
-    const replica = await replicaOf({ databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing' })
+    const replica = await replicaOf({ databaseUrl: 'postgres://unknown@127.0.0.1:1/nothing' })
     expect(() => replica.ask('iris', request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
   })
 

@@ -162,7 +162,7 @@ describe('the models', () => {
     await Promise.all(all)
   })
 
-  it('come before rows that nobody waits for', async () => {
+  it('come before shadow rows', async () => {
     const { laneOf, log, step, goOn } = stage({ maxRows: 1, batchMs: 1e9 })
     const [shadow, live] = [laneOf('shadow'), laneOf('live')]
     const copies = Array.from({ length: 5 }, () => shadow.ask([1, 1], orderOf({ background: true })))

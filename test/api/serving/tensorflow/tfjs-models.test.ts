@@ -82,7 +82,7 @@ describe('a model that is not compiled', () => {
     expect(probabilitiesOf(alone)).toEqual(probabilitiesOf(together[one]!))
   })
 
-  it('that is dropped while it is asked leaves nobody without an answer, and gives its memory back', async () => {
+  it('that is dropped during requests responds to all of them and releases its memory', async () => {
     const spec = notCompiled(irisSpec(uniqueName('iris')))
     const [first, second] = [
       await house.register(spec),
@@ -143,7 +143,7 @@ describe('a model that is not compiled', () => {
     ]
     const replica = await replicaOf({ remembered: 100 })
     await replica.follows(await house.route(spec.model, { proven: first }))
-    const memo = replica.serving.memo!
+    const memo = replica.serving.predictionCache!
     const served = replica.serving.log.counts().served
     const body = { instances: [rowOf(1), rowOf(2)] }
     const once = await askLater(replica, spec.model, body)

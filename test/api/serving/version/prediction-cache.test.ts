@@ -67,7 +67,7 @@ describe('the memory', () => {
     expect(memo.counts().entries).toBeLessThan(15)
   })
 
-  it('is not asked for rows that nobody waits for', async () => {
+  it('is not used for shadow rows', async () => {
     const { predictor, asked } = adder(1)
     const remembering = createPredictionCache({ entries: 10 }).cached(predictor)
     const order = { background: true, cancelled: false, begunMs: 0 }
