@@ -87,10 +87,9 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     versions.get(version) ?? (await options.load(version, recalled))
   const applyOverride = (model: ActiveRoute): ActiveRoute => {
     const { loaded } = versions.get(championOf(model.route))!
-    return Object.assign(model, {
-      override: switches.overrideOf(model.route, loaded),
-      fallback: switches.fallbackOverrideOf(model.route, loaded),
-    })
+    model.override = switches.overrideOf(model.route, loaded)
+    model.fallback = switches.fallbackOverrideOf(model.route, loaded)
+    return model
   }
   const guardOfChampion = (route: Route) => {
     const revision = switches.revisionOf(route.model)

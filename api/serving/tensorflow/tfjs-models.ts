@@ -2,16 +2,14 @@
  * Runs the models that are not compiled in a worker thread with TensorFlow.js. The thread starts with the first model and ends with the
  * last. When it dies, waiting requests fail, and it restarts with all models but those that have ended it several times.
  */
-import { Worker } from 'node:worker_threads'
 import { DomainError } from '../../../domain/errors.ts'
-import { launcher } from '../../../temporal.config.ts'
 import { createBatcher, type BatchCounts, type BatcherOptions, type Lane } from './batcher.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
 import type { RunTicket, Predictor } from '../network/scalar-predictor.ts'
-import type { TensorReply, TensorCommand } from './tfjs-worker.ts'
+import { startThread, type TensorThread, type ThreadCall, type ThreadOptions } from './tfjs-thread.ts'
 
 export interface Tensors {
-  /** Throws `artifact_invalid` when TensorFlow.js does not take the model. */
+  /** Throws `artifact_invalid` when TensorFlow.js does not load the model. */
   open(key: string, model: LayeredModel, outputs: number): Promise<Predictor>
   counts(): BatchCounts & { models: number; deaths: number }
   stop(): Promise<void>
@@ -20,7 +18,7 @@ export interface Tensors {
 export interface TensorsOptions {
   onError: (message: string, error?: unknown) => void
   batches?: BatcherOptions
-  /** How long a model may take to be built, and a batch to be computed; the thread is ended then. */
+  /** How long loading a model and computing a batch may take before the thread is ended. */
   loadMs?: number
   runMs?: number
 }
@@ -30,29 +28,15 @@ interface Model {
   layered: LayeredModel
   outputs: number
   lane: Lane
-  /** Why it cannot answer now. */
+  /** Why it is unavailable. */
   trouble: string | undefined
-  /** How often the thread has died with it. */
+  /** How often the thread has died during its calls. */
   strikes: number
 }
 
-interface Thread {
-  worker: Worker
-  calls: Map<number, Call>
-}
-
-interface Call {
-  key: string
-  resolve: (said: TensorReply) => void
-  reject: (error: Error) => void
-  timer: NodeJS.Timeout
-}
-
-/** In megabytes; what tensors hold lies outside of it, and is bounded by the checks on the layers. */
-const heapMb = 256
 const maxStrikes = 3
 const firstPauseMs = 100
-const longestPauseMs = 5_000
+const maxPauseMs = 5_000
 
 const noOrder: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
@@ -60,60 +44,32 @@ export function createTensors(options: TensorsOptions): Tensors {
   const { onError, loadMs = 30_000, runMs = 10_000 } = options
   const batcher = createBatcher(options.batches)
   const models = new Set<Model>()
-  let thread: Thread | undefined
-  let calls = 0
+  let thread: TensorThread | undefined
+  let opened = 0
   let deaths = 0
   let pauseMs = firstPauseMs
   let again: NodeJS.Timeout | undefined
   let stopped = false
 
-  const start = (): Thread => {
-    const worker = new Worker(launcher, {
-      argv: ['api/serving/tensorflow/tfjs-worker.ts'],
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: heapMb },
-    })
-    const started: Thread = { worker, calls: new Map() }
-    let why = new Error('it has ended')
-    worker.on('error', (error) => (why = error as Error))
-    worker.on('message', (said: TensorReply) => {
-      const call = started.calls.get(said.id)
-      if (call === undefined) return
-      started.calls.delete(said.id)
-      clearTimeout(call.timer)
-      call.resolve(said)
-    })
-    worker.on('exit', () => died(started, why))
-    // A replica ends when its sockets are closed, whatever is being computed.
-    worker.unref()
-    return started
-  }
-  const died = (dead: Thread, why: Error): void => {
-    for (const { timer } of dead.calls.values()) clearTimeout(timer)
-    const waiting = [...dead.calls.values()]
-    dead.calls.clear()
-    const error = new DomainError('model_unavailable', `the thread that computes it has died: ${why.message}`)
-    if (thread === dead) {
-      thread = undefined
-      if (!stopped && models.size > 0) {
-        deaths++
-        const blamed = new Set(waiting.map(({ key }) => key))
-        for (const model of models) {
-          model.trouble = error.message
-          if (blamed.has(model.key)) model.strikes++
-        }
-        onError(`the thread of TensorFlow.js has died and is started again`, why)
-        again ??= setTimeout(revive, pauseMs)
-        pauseMs = Math.min(pauseMs * 2, longestPauseMs)
-      }
+  const call = (request: ThreadCall) => (thread ??= startThread({ onError, onDeath })).call(request)
+  const onDeath: ThreadOptions['onDeath'] = (dead, error, keys, cause) => {
+    if (thread !== dead) return
+    thread = undefined
+    if (stopped || models.size === 0) return
+    deaths++
+    for (const model of models) {
+      model.trouble = error.message
+      if (keys.has(model.key)) model.strikes++
     }
-    for (const { reject } of waiting) reject(error)
+    onError('the thread of TensorFlow.js has died and is started again', cause)
+    again ??= setTimeout(revive, pauseMs)
+    pauseMs = Math.min(pauseMs * 2, maxPauseMs)
   }
   const revive = (): void => {
     again = undefined
     for (const model of models) {
       if (model.strikes >= maxStrikes) {
-        model.trouble = `the thread has died ${model.strikes} times with it; another version must be released`
+        model.trouble = `the thread has died ${model.strikes} times with it; release another version`
         onError(`${model.key} is not loaded again: ${model.trouble}`)
         continue
       }
@@ -126,57 +82,51 @@ export function createTensors(options: TensorsOptions): Tensors {
       )
     }
   }
-  /** Asks the thread; after the time it is ended, because nothing else stops what it does. */
-  const call = (
-    key: string,
-    told: (id: number) => TensorCommand,
-    limitMs: number,
-    transfer: ArrayBuffer[] = [],
-  ): Promise<TensorReply> =>
-    new Promise((resolve, reject) => {
-      const asked = (thread ??= start())
-      const id = calls++
-      const timer = setTimeout(() => {
-        onError(`${key} has taken more than ${limitMs} ms: its thread is ended`)
-        void asked.worker.terminate()
-      }, limitMs)
-      asked.calls.set(id, { key, resolve, reject, timer })
-      asked.worker.postMessage(told(id), transfer)
-    })
   const load = async ({ key, layered, outputs }: Model): Promise<void> => {
-    const { error } = await call(key, (id) => ({ id, kind: 'load', key, model: layered, outputs }), loadMs)
+    const { error } = await call({
+      key,
+      command: (id) => ({ id, kind: 'load', key, model: layered, outputs }),
+      limitMs: loadMs,
+    })
     if (error !== undefined)
-      throw new DomainError('artifact_invalid', `TensorFlow.js does not take the model: ${error}`)
+      throw new DomainError('artifact_invalid', `TensorFlow.js does not load the model: ${error}`)
   }
   const compute = async (key: string, input: Float32Array, rows: number): Promise<Float32Array> => {
     const model = [...models].find((each) => each.key === key)
     if (model?.trouble !== undefined) throw new DomainError('model_unavailable', model.trouble)
-    const { output, error } = await call(key, (id) => ({ id, kind: 'run', key, input, rows }), runMs, [
-      input.buffer as ArrayBuffer,
-    ])
+    const { output, error } = await call({
+      key,
+      command: (id) => ({ id, kind: 'run', key, input, rows }),
+      limitMs: runMs,
+      transfer: [input.buffer as ArrayBuffer],
+    })
     if (output === undefined) throw new Error(error)
     if (model !== undefined) model.strikes = 0
     return output
   }
   const drop = (model: Model): void => {
     if (!models.delete(model)) return
-    model.lane.close(new DomainError('model_unavailable', `${model.key} is no longer held here`))
+    model.lane.close(new DomainError('model_unavailable', `${model.key} is no longer loaded`))
     if (models.size === 0) void end()
     else if (thread !== undefined)
-      call(model.key, (id) => ({ id, kind: 'drop', key: model.key }), runMs).catch(() => {})
+      call({
+        key: model.key,
+        command: (id) => ({ id, kind: 'drop', key: model.key }),
+        limitMs: runMs,
+      }).catch(() => {})
   }
   const end = async (): Promise<void> => {
     clearTimeout(again)
     again = undefined
     const ending = thread
     thread = undefined
-    await ending?.worker.terminate()
+    await ending?.end()
   }
 
   return {
     async open(name, layered, outputs) {
-      // The same version may be loaded anew while the old one still answers.
-      const key = `${name} ${calls++}`
+      // The same version may be loaded again while the old one still serves.
+      const key = `${name} ${opened++}`
       const lane = batcher.lane({ inputs: layered.inputs, outputs }, (input, rows) =>
         compute(key, input, rows),
       )

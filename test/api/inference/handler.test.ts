@@ -276,7 +276,7 @@ describe('a version in the path', () => {
       'iris/versions/iris_v1.1.0',
       /"iris_v1.1.0" does not serve iris now; iris_v1.0.0 can/,
     ],
-    ['one that never was', 'iris/versions/1', /does not answer/],
+    ['one that never was', 'iris/versions/1', /does not serve/],
   ])('is refused for %s', async (_name, path, error) => {
     const { status, json } = await infer(`${path}/infer`, { inputs })
     expect(status).toBe(404)
@@ -362,7 +362,7 @@ describe('the description', () => {
     })
     expect(await get(`/v2/models/${model}/ready`)).toMatchObject({ status: 200, json: { ready: true } })
     expect((await get(`/v2/models/${model}/versions/${proven}`)).json['error']).toMatch(
-      /no version can be asked/,
+      /no version can be requested/,
     )
   })
 
@@ -404,7 +404,7 @@ describe('the description', () => {
     expect(await get('/v2/health/ready')).toMatchObject({ status: 200 })
   })
 
-  it('of a model names its tensors in the order of a matrix, and the versions that can be asked for', async () => {
+  it('of a model names its tensors in the order of a matrix, and the versions that can be requested', async () => {
     const wanted = {
       name: 'iris',
       versions: ['iris_v1.0.0'],

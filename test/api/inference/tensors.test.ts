@@ -301,7 +301,7 @@ describe('is refused', () => {
     [
       'an unknown tensor',
       'unknown_feature',
-      /"colour" is no feature/,
+      /"colour" is not a feature/,
       { inputs: [...irisNames, 'colour'].map((name) => column(name, 'FP32', [1])) },
     ],
     [

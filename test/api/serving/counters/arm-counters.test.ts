@@ -73,7 +73,7 @@ describe('what is counted', () => {
     const replica = await replicaOf()
     await replica.follows(await house.route(model, canary(10_000), 60_000))
     replica.serving.routing.find(model)!.complete.arms[0]!.loaded.invalidShare = 1
-    const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/no valid answer/)
+    const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/invalid prediction/)
     for (let i = 0; i < 30; i++) fail('one caller')
     for (let i = 0; i < 50; i++) fail(`caller ${i}`)
     await replica.stop()

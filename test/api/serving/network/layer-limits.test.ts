@@ -126,7 +126,7 @@ const refused: [string, RegExp, (parts: Parts) => void][] = [
   ['a NaN weight', /holds NaN/, (parts) => parts.weights.writeFloatLE(NaN, 8)],
   [
     'missing weights',
-    /does not take the model: .*(not set|weight)/i,
+    /does not load the model: .*(not set|weight)/i,
     (parts) => {
       const manifest = parts.topology.weightsManifest[0]!
       manifest.weights.pop()
@@ -135,7 +135,7 @@ const refused: [string, RegExp, (parts: Parts) => void][] = [
   ],
   [
     'weights of another width',
-    /does not take the model/,
+    /does not load the model/,
     (parts) => (layersOf(parts)[0]!.config['units'] = 17),
   ],
   [

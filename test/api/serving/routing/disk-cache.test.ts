@@ -90,13 +90,13 @@ describe('what is remembered', () => {
   ])('is refused whole for %s', async (_name, damage) => {
     const { model, stateDir, file } = await remembered()
     damage(file())
-    await expectNothingBelieved(await cold(stateDir), model, /does not carry this installation's signature/)
+    await expectNothingBelieved(await cold(stateDir), model, /does not have this installation's signature/)
   })
 
   it('is refused when another key has signed it', async () => {
     const { model, stateDir } = await remembered()
     const replica = await cold(stateDir, { signingKey: join(root, 'another.pem') })
-    await expectNothingBelieved(replica, model, /does not carry this installation's signature/)
+    await expectNothingBelieved(replica, model, /does not have this installation's signature/)
   })
 
   it('is missed on a wiped disk, and /readyz says so', async () => {

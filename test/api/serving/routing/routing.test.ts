@@ -211,7 +211,7 @@ describe('a replica', () => {
     const { loaded } = replica.serving.routing.find(model)!.complete.arms[0]!
     loaded.invalidShare = 1
     for (let i = 0; i < 100; i++)
-      expect(() => replica.ask(model, request('one caller'))).toThrow(/no valid answer/)
+      expect(() => replica.ask(model, request('one caller'))).toThrow(/invalid prediction/)
     loaded.invalidShare = 0
     expect(replica.ask(model, request()).version).toBe(candidate)
   })
