@@ -72,8 +72,16 @@ const byProgram: [string, (good: Route) => Partial<Record<keyof Route, unknown>>
   ['a negative share', (good) => ({ ...good, arms: arms(11_000, -1_000) }), /whole number of basis points/],
   ['half a basis point', (good) => ({ ...good, arms: arms(9_999.5, 0.5) }), /whole number of basis points/],
   ['no arms', (good) => ({ ...good, arms: [] }), /shares sum to 0/],
-  ['no champion', (good) => ({ ...good, arms: [{ ...good.arms[0], arm: 'canary' }] }), /exactly one arm must be/],
-  ['an arm twice', (good) => ({ ...good, arms: [...arms(5_000), ...arms(5_000)] }), /exactly one arm must be/],
+  [
+    'no champion',
+    (good) => ({ ...good, arms: [{ ...good.arms[0], arm: 'canary' }] }),
+    /exactly one arm must be/,
+  ],
+  [
+    'an arm twice',
+    (good) => ({ ...good, arms: [...arms(5_000), ...arms(5_000)] }),
+    /exactly one arm must be/,
+  ],
   [
     'a shadow of nothing',
     (good) => ({ ...good, shadow: { version: candidate, shareBp: 0 } }),
