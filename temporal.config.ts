@@ -286,7 +286,7 @@ function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oid
     issues.push('TENURE_OIDC_REDIRECT is the https:// address of /sign-in/callback')
   const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
   if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && role !== 'predictor'))
-    issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,everybody=viewer')
+    issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
   return {
     oidc: {
       issuer,

@@ -28,7 +28,7 @@ export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<v
       severity,
       kind,
       message,
-      evidence: { rung: level, replicas },
+      evidence: { level, replicas },
     })
   }
   for (const dedupeKey of open) await resolveAlert(store, dedupeKey)

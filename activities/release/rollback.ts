@@ -58,7 +58,7 @@ export const rollBackCandidate =
         orderedMs,
         acknowledgedMs: Math.max(atMs, orderedMs),
       }
-      deps.log.info({ release: id, version: state.version, problems, ...recovery }, 'taken back')
+      deps.log.info({ release: id, version: state.version, problems, ...recovery }, 'rolled back')
       return { kind: 'rolled_back', problems, rollbackResult: recovery }
     })
 

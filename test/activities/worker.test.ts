@@ -76,7 +76,7 @@ it.each(['control', 'train'])(
   },
 )
 
-it('of the kind control has done everything once before anybody waits for it', async () => {
+it('a control worker warms up before its first task', async () => {
   const queue = uniqueName('control')
   const worker = start(['control'], { ...(await servers()), TENURE_CONTROL_QUEUE: queue })
   await worker.says('the worker takes tasks')
@@ -92,7 +92,7 @@ it('of the kind control has done everything once before anybody waits for it', a
   expect(await worker.exit).toBe(0)
 })
 
-it('waits for servers that are not there, and ends when told to all the same', async () => {
+it('waits for missing servers, and still ends on SIGTERM', async () => {
   const nowhere = `127.0.0.1:${await freePort()}`
   const worker = start(['control'], { ...(await servers()), TEMPORAL_ADDRESS: nowhere })
   await worker.says('waiting for Temporal')

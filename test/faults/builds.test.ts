@@ -21,7 +21,7 @@ import {
   type InstrumentedFixture,
 } from '../support/release/instrumented-release-fixture.ts'
 
-/** A step more for every release: histories of before do not have it. */
+/** Adds a step to every release that older histories lack. */
 const change: CodeChange = {
   file: 'workflows/release.ts',
   from: '      return qualifying.qualify(state)',
@@ -91,7 +91,7 @@ it(
     await release.reaches('canary', 0)
     await release.say('pause', 'olga')
     await fixture.worker(await fixture.code(change), versioned('b'))
-    expect(await promoteBuild(fixture.environment, 'nobody')).toMatchObject({ code: 4 })
+    expect(await promoteBuild(fixture.environment, 'unknown-build')).toMatchObject({ code: 4 })
     await expect
       .poll(async () => (await findBuilds(workflowService, namespace))?.known)
       .toEqual(expect.arrayContaining(['a', 'b']))
@@ -131,7 +131,7 @@ it(
     await good.kill()
     const exposure = async () => (await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0
     const killed = await clock(fixture)
-    // Watching is the same in both builds. What a person says now, nobody can act on.
+    // Watching is the same in both builds, but no worker can process a command now.
     await expect.poll(() => lookedMs(fixture, release), { timeout: 40_000 }).toBeGreaterThan(killed)
     await expect.poll(exposure, { timeout: 40_000 }).toBeGreaterThan(0)
     await release.signal('resume', { by: 'anna' })

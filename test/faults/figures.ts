@@ -1,6 +1,6 @@
 /**
  * Figures that fault tests have reached, for the table of faults. A test says what it measured; it is kept only while
- * whoever prints the table has made the file for it.
+ * the script that prints the table creates the file.
  */
 import { appendFileSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,6 @@
 /**
  * Three replicas as real processes on one port, under load: what `npm run bench:fleet` measures at length, once and short.
- * A rolling restart loses nothing, a kill loses only what was in flight, a rollback is followed by everybody, a switch too.
+ * A rolling restart loses nothing, a kill loses only what was in flight, every replica follows a rollback and a kill switch.
  */
 import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
@@ -40,7 +40,7 @@ const port = () => ({ system: stage, model: fleetModel, row, callers: 6 })
 it('every replica takes connections of the shared port, and tells its own figures on its own', async () => {
   const headers = { authorization: `Bearer ${stage.key}`, 'content-type': 'application/json' }
   const body = JSON.stringify({ instances: [row] })
-  /** Who takes a connection is the kernel's choice; of many at once everybody gets some. */
+  /** The kernel distributes connections; of many at once every replica gets some. */
   const askAtOnce = () =>
     Promise.all(
       Array.from({ length: 30 }, async () => {
@@ -99,7 +99,7 @@ it('the check of the answers finds what it is for', () => {
   answer('v3', 2, 13)
   expect(check.violations.map(({ why }) => why)).toEqual([
     'generation 1 after 2 was acknowledged',
-    'v2 after it was taken back',
+    'v2 after it was rolled back',
     'v3 at generation 2, which is that of v1',
   ])
 })
@@ -110,7 +110,7 @@ it('a database from a backup moves no replica back, and a raised epoch moves all
   expect(found.afterTheEpochWasRaised.epoch).toBe(found.backup.epoch + 1)
 }, 60_000)
 
-it('the shares are those of the route, and a larger one moves nobody back', () => {
+it('the shares match the route, and a larger share moves no key back', () => {
   const [none, ...some] = measureShares(100_000, [0, 100, 2_500, 10_000])
   expect(none?.canaries).toBe(0)
   for (const { off, bound, movedBack } of some) {

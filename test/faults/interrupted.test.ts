@@ -1,6 +1,6 @@
 /**
  * `temporal workflow reset`, `cancel` and `terminate` at every stage: nothing is done twice, the champion is one that has
- * earned it, and no release stays open that nobody carries.
+ * earned it, and no release stays open without a workflow.
  */
 import type { WorkflowHandle } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
@@ -36,7 +36,7 @@ afterAll(async () => {
 const places = ['awaiting_approval', 'shadow', 'canary', 'probation'] as const
 type Place = (typeof places)[number]
 
-/** A release that stays at a place until somebody does something about it. */
+/** A release that stays in a stage until a command or a verdict. */
 async function releaseAt(
   place: Place,
   holdMs = 60_000,
@@ -104,7 +104,7 @@ describe('terminated', () => {
 })
 
 describe('cancelled', () => {
-  it.each(places)('at %s: taken back and closed at once', async (place) => {
+  it.each(places)('at %s: rolled back and closed at once', async (place) => {
     const { fixtureModel, first, release } = await releaseAt(place)
     const from = performance.now()
     await release.handle.cancel()

@@ -55,7 +55,7 @@ it('a pause and the resume right behind it leave the step that they interrupt as
     )[0]?.it
   await fixture.store.transaction(async (database) => {
     await database.query(sql`lock table release_commands in exclusive mode`)
-    await release.signal('approve', { by: 'nobody' })
+    await release.signal('approve', { by: 'mallory' })
     await expect.poll(heldUp).toBe(true)
     await release.signal('pause', { by: 'olga', reason: 'a change of mind' })
     await release.signal('resume', { by: 'anna', reason: 'a change of mind' })

@@ -1,6 +1,6 @@
 /**
  * Every fault that the system promises to survive: what is asked, and the tests that show it on real processes. What has
- * no test and no reason says so; a promise that nobody has tried must not look like one that was kept.
+ * no test and no reason says so; an untested promise must not look like a kept one.
  */
 
 export type FaultNumber = `F${number}`
@@ -201,7 +201,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/faults/long/network/cut-off-replica.test.ts' },
       { file: routing, tests: 'nobody renews|lost its lease' },
     ],
-    reached: 'answers with the champion meanwhile; never with a version that was taken back without it',
+    reached: 'answers with the champion meanwhile; never with a version that was rolled back meanwhile',
     weaker:
       'the link is frozen by a proxy, which closes no connection; the worst but one of four times counts for 2 s',
   },
@@ -386,7 +386,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'everything restarts at once',
     asked: 'steady ≤ 15 s',
     shownBy: [{ file: 'test/faults/long/processes/restart.test.ts' }],
-    reached: 'killed in one moment under load; pauses are uneven, nobody comes back as a crowd',
+    reached: 'killed in one moment under load; retries are jittered and do not synchronise',
     weaker: 'the better of two times counts for 15 s, for the tests of others may run beside it',
   },
   {
@@ -414,7 +414,7 @@ export const faults: readonly FaultCase[] = [
     asked: '0 hits in dumps, spool, Temporal, logs, metrics, errors',
     shownBy: [{ file: 'test/faults/long/data/secrets.test.ts' }, { file: 'test/domain/redact.test.ts' }],
     weaker:
-      'what a model is asked about a person stands in the log of predictions, where erasure takes it out; what somebody writes into Temporal past the API stays in that history',
+      'what a model is asked about a person stands in the log of predictions, where erasure takes it out; what a client writes into Temporal past the API stays in that history',
   },
   {
     number: 'F39',

@@ -135,7 +135,7 @@ describe('a batch', () => {
     ['lacks columns', 'a.csv', 'x,z\n1,2\n', /the column "y" is missing; the column "id" is missing/],
     ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" has the type VARCHAR, expected a number/],
     ['is not there', 'c.csv', undefined, /c\.csv cannot be read/],
-    ['is none', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
+    ['is not Parquet', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
   ])('whose input %s fails with what is wrong', async (_name, path, text, said) => {
     if (text !== undefined) writeFileSync(join(directory, path), text)
     const { id, result } = begin({ input: file(path), output: file('never.parquet'), key: ['id'] })
@@ -147,7 +147,7 @@ describe('a batch', () => {
     expect(readdirSync(directory)).not.toContain('never.parquet')
   })
 
-  it('is found by a version that was taken back', async () => {
+  it('is found by a version that was rolled back', async () => {
     expect(await listBatches(pipeline.store, { model, withdrawn: true })).toEqual([])
     await pipeline.store.query(sql`update versions set rolled_back_at = now() where version = ${version}`)
     const found = await listBatches(pipeline.store, { model, withdrawn: true })

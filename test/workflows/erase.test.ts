@@ -1,6 +1,6 @@
 /**
  * Erasure on the real Temporal and Postgres: a person in the log, in the outcomes, on the disk of a replica that was cut off, in
- * batches, features and snapshots; a step that dies in the middle; and a record that names nobody and still holds.
+ * batches, features and snapshots; a step that dies in the middle; and a record that contains no subject.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
@@ -83,7 +83,7 @@ const say = (ids: readonly string[], value = 'setosa') =>
     key,
     body: { outcomes: ids.map((id) => ({ prediction_id: id, value, observed_at })) },
   })
-/** Asked again while Temporal is slow to answer: it is one erasure all the same. */
+/** A repeated request while Temporal is slow creates one erasure. */
 async function erase(body: object): Promise<TestResponse> {
   const answer = await api.request('POST', '/v1/erasures', { key, body })
   return answer.status === 503 ? erase(body) : answer
@@ -121,7 +121,7 @@ async function everything(): Promise<string> {
 describe('a person', { timeout: 180_000 }, () => {
   it('is erased wherever the log has put them, and stays out when a replica comes back', async () => {
     const version = 'iris_v1.0.0'
-    // By the routing key, three times, with outcomes that were revised; and beside them somebody else.
+    // By the routing key, three times, with outcomes that were revised; and rows of another subject.
     const hers = [ask(api, anna), ask(api, anna), ask(api, anna)]
     const his = [ask(api, 'bob'), ask(api, 'bob')]
     await stored()
@@ -307,9 +307,9 @@ describe('snapshots', { timeout: 180_000 }, () => {
     expect(after.digest).not.toBe(before.digest)
     expect(await look(after.digest, 'select id from snapshot where id = 600')).toEqual([])
     expect(await look(after.digest, 'select id from snapshot where id = 601')).toHaveLength(1)
-    // Somebody whom no snapshot holds.
-    const nobody = await done(String((await erase({ model: 'roses', subject: '999999' })).json['id']))
-    expect(nobody['snapshots']).toMatchObject([{ holds: 'unknown' }])
+    // A subject in no snapshot.
+    const absent = await done(String((await erase({ model: 'roses', subject: '999999' })).json['id']))
+    expect(absent['snapshots']).toMatchObject([{ holds: 'unknown' }])
 
     await store.query(sql`update snapshots set dropped_at = now() where digest like '%lists'`)
     expect(await dropErasedSnapshots(deps)).toBe(0)
@@ -368,7 +368,7 @@ describe('what is refused', () => {
     expect(json).toMatchObject({ status, code, detail: expect.stringMatching(detail) })
   })
 
-  it('an erasure that is none, and a cursor', async () => {
+  it('an unknown erasure, and a cursor', async () => {
     expect(await receipt('era_none')).toMatchObject({ code: 'not_found' })
     expect((await api.request('GET', '/v1/erasures?cursor=x', { key })).json).toMatchObject({
       code: 'invalid_request',

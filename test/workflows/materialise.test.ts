@@ -50,7 +50,7 @@ const { definition } = defineModel({
   source: postgres({ rows: 'select 1', eventTime: 'at' }),
   split: byTime({ train: '3 d', test: '1 d' }),
   train: () => {
-    throw new Error('nobody trains it')
+    throw new Error('the model is not trained')
   },
   evaluation: { floors: { auc: 0.5 } },
   release: direct({ approval: { by: 1, within: '1 h' } }),
@@ -216,7 +216,7 @@ it('the command shows it and has it taken in', async () => {
   server.close()
 })
 
-it('what came too late to be found by itself is found when somebody asks for it', async () => {
+it('rows beyond the lateness bound are ingested on request', async () => {
   await core.store.query(
     sql`insert into said values ('late', 1, now() - interval '1 day', now() - interval '1 day', 5)`,
   )

@@ -163,7 +163,7 @@ describe('a monitor', () => {
   })
 
   it('ends when there is no such model', async () => {
-    model = uniqueName('nobody')
+    model = uniqueName('absent')
     await start()
     expect(await handle().result()).toBeUndefined()
   })

@@ -58,7 +58,7 @@ export const further: readonly PlantedChange[] = [
     'return routing(state).route(state) as never',
   ]),
   planted(
-    'a state saved after its step instead of before',
+    'a state saved after its step, not ahead of it',
     releases,
     machine,
     ['      await steps.save()\n      const effect', '      const effect'],

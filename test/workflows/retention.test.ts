@@ -40,7 +40,7 @@ it('goes on where it was interrupted: what a step has not done, the next run doe
   const { store, client, config } = core
   for (const back of [120, 110, 100])
     await store.query(sql`select make_prediction_day(current_date - ${back}::integer)`)
-  // A reader holds the log: days can be dropped by nobody, and the run is given up in the middle.
+  // A reader locks the log, so no partition can be dropped and the run is cancelled.
   const reader = await store.pool.connect()
   await reader.query('begin')
   await reader.query('select count(*) from predictions')

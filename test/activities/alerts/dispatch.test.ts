@@ -158,7 +158,7 @@ describe('people are told of an alert', () => {
     server.close()
   })
 
-  it('when their channel is back, and nobody else waits for it', async () => {
+  it('when their channel is back, and other channels do not wait for it', async () => {
     status = 503
     tell(
       { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
@@ -211,7 +211,7 @@ describe('people are told of an alert', () => {
       },
     )
     await raise()
-    // Ten minutes of policy time at once, six times: each time everybody is tried and nobody is there.
+    // Six steps of ten minutes of policy time: every channel is tried and none responds.
     for (let round = 1; round <= 6; round++) {
       await until(
         async () => {
@@ -258,7 +258,7 @@ describe('people are told of an alert', () => {
     )
   })
 
-  it('only once by those who are next in line, when somebody has acknowledged it', async () => {
+  it('only once by the next channel after an acknowledgement', async () => {
     tell(
       { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
       { name: 'boss', target: { kind: 'slack', url: `${url}/boss` }, afterMinutes: 0.02 },

@@ -47,7 +47,7 @@ afterAll(async () => {
 const rest = {
   split: byTime({ train: '3 d', test: '1 d' }),
   train: () => {
-    throw new Error('nobody trains it')
+    throw new Error('the model is not trained')
   },
   evaluation: { floors: { auc: 0.5 } },
   release: direct({ approval: { by: 1, within: '1 h' } }),
@@ -116,7 +116,7 @@ describe('real flights', () => {
     const textOf = (found: { origin: string; at_ms: number; delay: number | null }[]) =>
       found.map(({ origin, at_ms, delay }) => `${origin} ${at_ms} ${delay}`).sort()
     expect(sorted).toEqual(textOf(await search('landedAt')))
-    // The same search that forgets when a delay became known: were it what the store does, most rows would differ.
+    // A search that ignores when a delay became known gives other rows, so the comparison would fail.
     const leaking = textOf(await search('departedAt'))
     expect(leaking.filter((row, index) => row !== sorted[index]).length).toBeGreaterThan(rows.length / 2)
   })
@@ -205,7 +205,7 @@ describe('a view over Postgres', () => {
     await store.query(sql`truncate asked`)
     for (const [index, [place, time]] of [...asked, ['nowhere', '00:00:01'] as const].entries())
       await store.query(sql`insert into asked values (${index}, ${place}, ${at(time)}, true)`)
-    // Somebody has to be in the other part.
+    // The other part needs an entity too.
     await store.query(
       sql`insert into asked values (99, 'nowhere', ${at(asOf)}::timestamptz - interval '1 day 1 min', true)`,
     )
@@ -232,7 +232,7 @@ describe('a view over Postgres', () => {
       // Two at once for the same event: the greatest stands.
       ['dale', '08:00:00', '08:00:00', 5],
       ['dale', '08:00:00', '08:00:00', 7],
-      // Nothing is known of it, or nobody knows what it is of.
+      // An unknown entity, or a missing entity.
       ['moor', '08:00:00', '08:00:00', null],
       [null, '08:00:00', '08:00:00', 8],
       ['fen', '08:00:00', null, 6],

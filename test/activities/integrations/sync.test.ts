@@ -269,13 +269,13 @@ describe('a system that is away', () => {
     await server.stop()
   })
 
-  it('holds nobody up and is not written for when nobody has told us to', async () => {
+  it('delays no training and records nothing when it is not configured', async () => {
     await store.query(sql`delete from integrations`)
-    await trained(uniqueName('nobody'), 0)
+    await trained(uniqueName('unmirrored'), 0)
     expect(await store.query(sql`select from integration_outbox`)).toEqual([])
     await renewIntegrations(store, ['mlflow', 'openlineage'])
     await store.query(sql`update integrations set renewed_at = now() - interval '31 days'`)
-    await trained(uniqueName('nobody'), 0)
+    await trained(uniqueName('unmirrored'), 0)
     expect(await store.query(sql`select from integration_outbox`)).toEqual([])
     await renewIntegrations(store, ['mlflow', 'openlineage'])
   })

@@ -107,7 +107,7 @@ const judged = (toMs: number, windowMs = hour) =>
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 
 describe('the drift of a version', () => {
-  it('is none while it is asked what it was taught, and the judgement stands with its inputs', async () => {
+  it('stable inputs raise no alarm, and the judgement is stored with its inputs', async () => {
     await serve(noon - hour, rows(500))
     await serve(noon, rows(400), 'r1')
     await serve(noon, rows(200), 'r2')

@@ -133,7 +133,7 @@ it('looks at the replica that needs most, of those that live', async () => {
   await needs('r2', { rssMb: 600 })
   await needs('gone', { cpuShare: 4 })
   // A replica that the database does not know yet says nothing.
-  await needs('nobody', { loopDelayMs: 9_000 })
+  await needs('idle', { loopDelayMs: 9_000 })
   expect((await judged()).facts).toMatchObject({
     resources: { rssMb: 600, cpuShare: 0.2, loopDelayMs: 4 },
     replicas: 2,

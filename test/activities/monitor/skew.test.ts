@@ -124,7 +124,7 @@ describe('serving and training', () => {
     expect(await found('far')).toMatchObject({ status: 'ok', compared: 20 })
   })
 
-  it('are told apart by one answer that is another, until it is none any more', async () => {
+  it('one different prediction raises the alert, and equal predictions resolve it', async () => {
     const [request] = await house.store.query<{ id: string; outputs: number[] }>(
       sql`select id, outputs from predictions where model = 'flight' order by id limit 1`,
     )
@@ -199,7 +199,7 @@ describe('serving and training', () => {
   })
 })
 
-it('a child that reads none of its input is heard all the same', async () => {
+it('the result of a child that reads none of its input is received', async () => {
   const script = join(house.directory(), 'deaf.mjs')
   mkdirSync(join(script, '..'), { recursive: true })
   writeFileSync(script, 'console.log(JSON.stringify({ heard: 0 })); process.exit(0)')

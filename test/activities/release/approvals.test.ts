@@ -136,7 +136,7 @@ const situations = {
       stepEvents.routed,
     ),
   'rolling back': (): ReleaseState => advanceAll(situations.canary(), judgedEvent('fail')),
-  'taken back': (): ReleaseState => advanceAll(situations['rolling back'](), rolledBackEvent(false)),
+  'rolled back': (): ReleaseState => advanceAll(situations['rolling back'](), rolledBackEvent(false)),
   rejected: (): ReleaseState => advanceAll(situations.waiting(), commandEvent('reject', 'ben')),
   aborted: (): ReleaseState => advanceAll(situations.waiting(), commandEvent('abort', 'olga')),
   'asked for by anna': (): ReleaseState => ({
@@ -149,7 +149,7 @@ const situations = {
     requestedBy: 'anna-before',
     requestedByKey: ids['anna']!,
   }),
-  'asked for by an anna of before, with another key': (): ReleaseState => ({
+  'requested by an earlier anna, with another key': (): ReleaseState => ({
     ...situations.waiting(),
     requestedBy: 'anna',
     requestedByKey: '000000000000',
@@ -325,13 +325,13 @@ const rows: Row[] = [
     'awaiting_approval',
   ],
   [
-    'nobody',
+    'mallory',
     'waiting',
     'approve',
-    'nobody',
+    'mallory',
     {},
     false,
-    'no active key is named "nobody"',
+    'no active key is named "mallory"',
     'awaiting_approval',
   ],
   [
@@ -386,7 +386,7 @@ const rows: Row[] = [
   ],
   [
     'the requester by the name',
-    'asked for by an anna of before, with another key',
+    'requested by an earlier anna, with another key',
     'approve',
     'anna',
     {},
@@ -505,7 +505,7 @@ const rows: Row[] = [
     'awaiting_decision',
   ],
   [
-    'while it is taken back',
+    'while it is being rolled back',
     'rolling back',
     'approve',
     'anna',
@@ -515,8 +515,8 @@ const rows: Row[] = [
     'rolling_back',
   ],
   [
-    'after it was taken back',
-    'taken back',
+    'after it was rolled back',
+    'rolled back',
     'approve',
     'anna',
     {},
@@ -750,7 +750,7 @@ describe('what is said, and to what', () => {
     expect(audit.detail).toMatchObject({ key: ids['anna'], digests: opened.digests })
   })
 
-  it('a denial is kept, takes the own approval with it, and binds nobody in the next release', async () => {
+  it('a rejection is kept, voids the approval of the same user, and does not affect the next release', async () => {
     const { after, audit } = await speak(situations['approved by ben'](), 'reject', 'ben', {
       reason: 'on reflection',
     })
@@ -766,8 +766,8 @@ describe('what is said, and to what', () => {
   })
 })
 
-describe('on ground that has changed', () => {
-  it('another champion: the approvals are void, it is superseded, and the way to a new approval is told', async () => {
+describe('on a changed basis', () => {
+  it('another champion: the approvals are void, the release is superseded, and the message names the remedy', async () => {
     const rival = await registry.register(champion)
     const before = situations['approved by ben']()
     await store.query(sql`update champions set version = ${rival} where model = ${model}`)
@@ -791,7 +791,7 @@ describe('on ground that has changed', () => {
     }
   })
 
-  it('other evidence: the approvals are void, and it can be approved anew in the same release', async () => {
+  it('another evaluation: the approvals are void, and the same release can be approved again', async () => {
     const before = situations['approved by ben']()
     await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
     const stale = await speak(before, 'approve', 'anna', { evaluationDigest: opened.digests.evaluation })
@@ -845,7 +845,7 @@ describe('on ground that has changed', () => {
     expect(result.after.outcome).toBe('superseded')
   })
 
-  it('a denial needs no ground', async () => {
+  it('a rejection is accepted on a changed basis', async () => {
     await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
     expect(await speak(situations.waiting(), 'reject', 'anna')).toMatchObject({
       accepted: true,
@@ -855,7 +855,7 @@ describe('on ground that has changed', () => {
 })
 
 describe('break-glass', () => {
-  it('tells everybody at once, and ends after an hour', async () => {
+  it('raises an alert at once, and expires after an hour', async () => {
     const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
     const after = advanceAll(hurried, judgedEvent('pass'))
     expect(after).toMatchObject({ stage: 'promoting', stageIndex: 0 })

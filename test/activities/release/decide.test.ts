@@ -1,5 +1,5 @@
 /**
- * The same counts give the same decision: whoever looks, from whichever tick on, before and after a change of stage. A worker
+ * The same counts give the same decision: for every watcher and from every tick, before and after a change of stage. A worker
  * that dies between two ticks is followed by one that reads everything from Postgres.
  */
 import sql from 'sql-template-tag'

@@ -72,7 +72,7 @@ describe('with room for everything', () => {
   it('files that no row names go when they are old, and not before', async () => {
     const { artifacts } = deps
     for (const area of ['artifacts', 'snapshots', 'checkpoints'] as const)
-      await artifacts.put(area, Buffer.from(`nobody's, in ${area}`))
+      await artifacts.put(area, Buffer.from(`orphan in ${area}`))
     writeFileSync(await artifacts.draft('.parquet'), 'left behind')
     expect(await collect()).toMatchObject({ removed: 0 })
     makeOld(deps.config.artifactRoot)
@@ -238,7 +238,7 @@ describe('beyond the budget, what is in use stays:', () => {
 })
 
 describe('without any room', () => {
-  it('the champion, those before it and the newest are all that is left, and people are told', async () => {
+  it('only the champion, its predecessors and the newest version are kept, and a warning is logged', async () => {
     deps.config.retention.artifactsMb = 0
     const report = await collect()
     const proven = stock.versions.filter((each) => each.proven)
@@ -249,13 +249,11 @@ describe('without any room', () => {
     expect(await findDangling(root())).toEqual([])
     expect(await findOrphans(root())).toEqual([])
     expect(report.givenUp).toBe((24 - kept.size) * 2 + stock.candidates.length)
-    expect(lines.map(({ message }) => message)).toContainEqual(
-      expect.stringContaining('exceed their budget'),
-    )
+    expect(lines.map(({ message }) => message)).toContainEqual(expect.stringContaining('exceed their budget'))
     expect(await collect()).toEqual({ givenUp: 0, removed: 0, freedBytes: 0 })
   })
 
-  it('nobody is returned to, judged against or backed up what is gone', async () => {
+  it('a deleted artifact is no rollback target, no baseline and not in a backup', async () => {
     const { store, config } = deps
     const proven = stock.versions.filter((each) => each.proven)
     await store.query(sql`update versions set rolled_back_at = now()

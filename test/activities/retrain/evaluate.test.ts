@@ -113,7 +113,7 @@ describe('an evaluation', () => {
     expect(await codesOf('evl_c')).toContain('champion_incomparable')
   })
 
-  it('is done once: a repetition answers what was decided, whoever is champion by then', async () => {
+  it('runs once: a repetition returns the first result, also under another champion', async () => {
     const before = await judged('evl_b', 'trn_b')
     await deps.store.query(sql`delete from champions`)
     expect(await judged('evl_b', 'trn_b')).toEqual(before)

@@ -104,7 +104,7 @@ describe('a request that the machine makes', () => {
     expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
   })
 
-  it('is made once for the same evidence, whoever asks', async () => {
+  it('is opened once for the same evidence, for every requester', async () => {
     await past(200, 'released', { dedupeKey: 'drift/window-7' })
     expect((await ask('drift', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
     expect((await ask('manual', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')

@@ -157,7 +157,7 @@ describe('a snapshot', () => {
   })
 
   it('says that Postgres is away, and not that the query is wrong', async () => {
-    const away = openStore('postgres://nobody@127.0.0.1:1/none', { connectMs: 500 })
+    const away = openStore('postgres://none@127.0.0.1:1/none', { connectMs: 500 })
     await expect(
       writeSnapshot({ definition: roses, asOf: exampleDay(35), store: away, artifacts }),
     ).rejects.toMatchObject({

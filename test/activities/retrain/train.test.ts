@@ -254,7 +254,7 @@ describe('a training', () => {
   it.each([
     ['throws', `train: () => Promise.reject(new Error('no soil')),`, 'training_failed', 'no soil'],
     [
-      'throws where nobody waits',
+      'throws outside of a promise chain',
       `train: () => { void Promise.reject(new Error('no rain')); return new Promise(() => {}) },`,
       'training_failed',
       'no rain',

@@ -1,4 +1,4 @@
-/** How failures reach a history that others read: by their code, and without what is nobody's business. */
+/** Failures reach workflow histories by their code and without secrets. */
 import { ApplicationFailure } from '@temporalio/activity'
 import { expect, it } from 'vitest'
 import { reportingFailures } from '../../../activities/runtime/failures.ts'
@@ -13,7 +13,7 @@ const failing = async (error: Error): Promise<unknown> => {
 it.each([
   ['of the domain', new DomainError('training_failed', `not at ${address}`, { address })],
   ['of a row that is not there', Object.assign(new Error(`no ${address}`), { code: '23503' })],
-  ['that nobody foresaw', new Error(`with ${address}`)],
+  ['that is no domain error', new Error(`with ${address}`)],
   ['with a cause', new Error('fetch failed', { cause: new Error(`of ${address}`) })],
 ])('a failure %s says no password', async (_, error) => {
   const thrown = (await failing(error)) as Error

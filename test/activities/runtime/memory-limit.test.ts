@@ -1,4 +1,4 @@
-/** That a process had no memory left is told by its name, whoever took it away. */
+/** A shortage of memory is detected, whether V8, the kernel or a library ended the process. */
 import { expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'
 import { countKernelKills, detectOutOfMemory } from '../../../activities/runtime/memory-limit.ts'

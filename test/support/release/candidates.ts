@@ -117,7 +117,7 @@ export async function insertModel(
   }
 }
 
-/** Keys by their names; who is not here is nobody. */
+/** Inserts an API key per user. */
 export async function insertPeople(store: Store, people: Readonly<Record<string, Role>>): Promise<void> {
   for (const [name, role] of Object.entries(people)) await insertKey(store, { name, role })
 }

@@ -52,7 +52,7 @@ export const crashScenarios = {
     },
     said: [{ stage: 'awaiting_approval', command: 'approve' }],
   },
-  // Taken back where the most has to be taken back: the candidate is champion, and its probation would go on for long.
+  // Rolled back in a long probation, where the candidate is champion and most must be undone.
   rollback: {
     policy: {
       ...base,

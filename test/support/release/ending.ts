@@ -68,7 +68,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
 const isSaid = (action: string): boolean =>
   (commandNames as readonly string[]).some((name) => action === `release.${name}`)
 
-/** Which of the promises about every release are broken; `seated` generations and champions were there without an audit row. */
+/** The violated invariants of a release; `seated` generations and champions were inserted without an audit row. */
 export async function issuesOfInvariants(
   store: Store,
   { model, releaseId, seated }: { model: string; releaseId: string; seated: number },

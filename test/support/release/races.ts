@@ -99,12 +99,12 @@ export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
   return { winner: won === 0 ? 'the first' : 'the second', issues }
 }
 
-/** A candidate is made champion and taken back at once. */
+/** Promotes and rolls back a candidate at once. */
 export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(fixture)
   const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
   const opened = await openRelease(fixture.deps)(opening(model, version, 'race'))
-  if (!('state' in opened)) return { winner: 'nobody', issues: [opened.refused] }
+  if (!('state' in opened)) return { winner: 'neither', issues: [opened.refused] }
   const state: ReleaseState = { ...opened.state, stage: 'promoting' }
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }
   const [report, wasChampion] = await Promise.all([
@@ -126,7 +126,7 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
     ...(routing?.route.arms.length === 1 && routing.route.arms[0]?.version === champion
       ? []
       : [`routed to ${JSON.stringify(routing?.route.arms)}`]),
-    ...(promoted === wasChampion ? [] : [`promoted: ${promoted}, taken back as champion: ${wasChampion}`]),
+    ...(promoted === wasChampion ? [] : [`promoted: ${promoted}, rolled back as champion: ${wasChampion}`]),
     ...(changes.length === (promoted ? 3 : 1) ? [] : [`the history says ${changes.join(', ')}`]),
     ...(JSON.stringify(audited) === JSON.stringify(expected) ? [] : [`the audit says ${audited.join(', ')}`]),
     ...(promoted || late.kind === 'stale' ? [] : [`a late promotion was ${late.kind}`]),
@@ -210,6 +210,6 @@ export function raceEvents(
   if (end.rejections.length > 0 && end.outcome !== 'rejected' && end.stage !== 'rolling_back')
     issues.push(`rejected, and yet ${end.stage}`)
   if (first.state.stage === 'rolling_back' && end.stage !== 'rolling_back')
-    issues.push(`taken back, and yet ${end.stage}`)
-  return { winner: first.applied ? 'the first' : 'nobody', issues }
+    issues.push(`rolled back, and yet ${end.stage}`)
+  return { winner: first.applied ? 'the first' : 'neither', issues }
 }

@@ -81,7 +81,7 @@ export const stepEvents: Record<StepEvent['kind'], StepEvent> = {
   },
   cancelled: { kind: 'cancelled', atMs: 10 },
 }
-/** The report that the candidate is taken back, after it was champion or before. */
+/** The event of a completed rollback, before or after promotion. */
 export const rolledBackEvent = (
   wasChampion: boolean,
   champion = 'm_v1.0.0',

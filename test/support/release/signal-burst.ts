@@ -24,7 +24,7 @@ const words: readonly [CommandName, string][] = [
   ['pause', 'olga'],
   ['resume', 'anna'],
   ['approve', 'anna'],
-  ['approve', 'nobody'],
+  ['approve', 'mallory'],
   ['reject', 'ben'],
 ]
 

@@ -1,4 +1,4 @@
-/** Every command has an answer, also when nobody can find out who has said it. */
+/** Every command gets a result, also when its sender cannot be verified. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -24,7 +24,7 @@ afterAll(async () => {
 const answersTo = async ({ id }: FixtureRelease, command: string) =>
   (await listCommands(fixture.store, id)).filter((each) => each.id === `${id}/${command}`)
 
-it('commands whose sender cannot be found out are refused one by one, with the reason, and the release goes on', async () => {
+it('commands are refused with the reason while senders cannot be verified, and the release continues', async () => {
   const fixtureModel = await fixture.model()
   const release = await fixtureModel.start(await fixtureModel.register())
   await release.reaches('awaiting_approval')

@@ -95,13 +95,13 @@ describe('before any request', () => {
 })
 
 describe('signals', () => {
-  it('approve as updates do; twice, in the wrong state, malformed or by nobody they change nothing and are recorded', async () => {
+  it('approve as updates do; repeated, in the wrong state, malformed or by an unknown key they change nothing and are recorded', async () => {
     const release = await fixtureModel.start(await candidate(), {
       approval: { approvers: 2, withinMs: 20_000 },
     })
     await release.reaches('awaiting_approval')
     await release.signal('resume', { by: 'anna' })
-    await release.signal('approve', { by: 'nobody' })
+    await release.signal('approve', { by: 'mallory' })
     await release.signal('approve', { by: 'vera' })
     await release.signal('approve', { by: 'olga' })
     await release.handle.signal('approve', 'not a command')

@@ -205,7 +205,7 @@ describe('the rollback of a model', () => {
   it('returns to the last proven version, which every live replica follows', async () => {
     const { fixtureModel, first, second } = await twoChampions()
     expect(await rollBack(fixtureModel, 'vera')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
-    expect(await rollBack(fixtureModel, 'nobody')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
+    expect(await rollBack(fixtureModel, 'mallory')).toMatchObject({ outcome: 'refused', code: 'forbidden' })
     const outcome = await rollBack(fixtureModel, 'olga')
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: second, to: first })
     expect(outcome.tookMs).toBeLessThan(10_000)
@@ -218,7 +218,7 @@ describe('the rollback of a model', () => {
       reason: 'callers complain',
       version: first,
     })
-    // What was taken back is no target, and there is nothing before the first.
+    // A version that was rolled back is no target, and nothing precedes the first version.
     expect(await rollBack(fixtureModel, 'olga')).toMatchObject({
       outcome: 'refused',
       code: 'no_rollback_target',

@@ -63,13 +63,13 @@ describe('absence of evidence never promotes', () => {
       reason: expect.stringMatching(/no data at the deadline.*no traffic/) as string,
     })
     expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
-    // Nobody has shown that it is bad: it may be tried again.
+    // No evidence is against it, so it may be released again.
     expect(
       await fixture.store.query(sql`select rolled_back_at from versions where version = ${version}`),
     ).toEqual([{ rolled_back_at: null }])
   })
 
-  it('counters that stop: the candidate is exposed no longer, and then taken back', async () => {
+  it('counters that stop: the exposure ends, and then the release is rolled back', async () => {
     const { fixtureModel, version } = await candidate()
     const limits = { ...quickPolicy.limits, maxStaleMs: 500 }
     const watch = { ...quickPolicy.watch, exposureMs: 500 }
@@ -209,7 +209,7 @@ describe('evidence against it', () => {
     expect(rollbackResult!.orderedMs).toBeGreaterThanOrEqual(rollbackResult!.decidedMs!)
     const [alert] = await listAlerts(fixture.store, { model: fixtureModel.name })
     expect(alert).toMatchObject({ kind: 'release_rolled_back', severity: 'critical' })
-    // A version that was taken back by evidence is not released again.
+    // A version that was rolled back by evidence is not released again.
     const again = await fixtureModel.start(version)
     expect(await again.result()).toMatchObject({
       outcome: 'failed',

@@ -1,4 +1,4 @@
-/** A release of a model that somebody has pinned: it holds, says why, and goes on when the switch is back. */
+/** A kill switch holds a release of its model with a reason; clearing it continues the release. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { promote } from '../../../activities/release/promote.ts'

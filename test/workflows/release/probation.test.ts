@@ -1,4 +1,4 @@
-/** A new champion that the monitor finds beyond its alarms is taken back while it is on probation, by the release itself. */
+/** A new champion that the monitor finds beyond its alarms is rolled back by its release during probation. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../../store/monitoring/alerts.ts'
@@ -62,7 +62,7 @@ it.each([
     'more than 2 % of its answers fail',
     { kind: 'service_errors', message: 'too many errors: 3 % > 2 %' } as const,
   ],
-])('is taken back when %s', async (_name, change) => {
+])('is rolled back when %s', async (_name, change) => {
   const { fixtureModel, champion, candidate, release } = await onProbation()
   const key = 'kind' in change ? { dedupeKey: `service/${fixtureModel.name}/errors` } : {}
   // Neither a warning, nor what is known of the version before, nor what is over, is a reason.
@@ -98,7 +98,7 @@ describe('a champion with another schema than the one before', () => {
     return { ...scene, misfit }
   }
 
-  it('is taken back all the same, and who is called reads what its callers have to change', async () => {
+  it('is rolled back, and the alert names what its clients must change', async () => {
     const { fixtureModel, champion, candidate, release, misfit } = await widened()
     const found = alarm(fixtureModel.name, candidate)
     await upsertAlert(fixture.store, found)
@@ -115,7 +115,7 @@ describe('a champion with another schema than the one before', () => {
     expect(told?.message).toContain(reason)
   })
 
-  it('that was never champion has moved nobody, and nothing is said', async () => {
+  it('that was never champion raises no alert about clients', async () => {
     const fixtureModel = await fixture.model()
     const candidate = await fixtureModel.register(await fixtureModel.champion())
     await readsMore(candidate)
@@ -128,7 +128,7 @@ describe('a champion with another schema than the one before', () => {
     expect((await release.state()).rollbackResult).not.toMatchObject({ incompatibilities: expect.anything() })
   })
 
-  it('is taken back as well when its workflow was ended from outside', async () => {
+  it('is rolled back too when its workflow was terminated', async () => {
     const { fixtureModel, champion, release, misfit } = await widened()
     await release.handle.terminate()
     const after = await fixtureModel.start(await fixtureModel.register(champion))

@@ -131,7 +131,7 @@ describe('a release that comes while another is open', () => {
     await opened.open.reaches('canary')
     await join(opened, { version: opened.second, preemption: 'unexposed' })
     expect(await opened.open.result()).toMatchObject({ outcome: 'promoted' })
-    // It was compared with the champion of before, so that its turn comes to nothing, and says so.
+    // It was compared with the previous champion, so the queue entry is rejected with that reason.
     await until(async () => (await waited(opened.fixtureModel))[0]?.[1] === 'refused', 'the refusal', 20_000)
     const [row] = await listQueued(fixture.store, { model: opened.fixtureModel.name })
     expect(row?.message).toMatch(
@@ -220,7 +220,7 @@ describe('a hotfix', () => {
   const short = { ...quickPolicy.stages[0]!, shareBp: 3_000 }
   const policy: ReleasePolicy = { ...quickPolicy, hotfix: { stages: [short] } }
 
-  it('takes the place of a canary, goes the shorter way, and meets the judge all the same', async () => {
+  it('supersedes a canary, skips stages, and is still evaluated', async () => {
     const opened = await busy(policy)
     await opened.open.say('approve', 'anna')
     await opened.open.reaches('canary')
@@ -254,8 +254,8 @@ describe('a hotfix', () => {
 
   it.each([
     ['without a reason', 'anna', ' ', /needs a reason/],
-    ['by an operator', 'olga', 'it is down', /may not mark a release as a hotfix/],
-    ['by nobody', 'nobody', 'it is down', /may not mark a release as a hotfix/],
+    ['by an operator', 'olga', 'it is down', /cannot start a hotfix/],
+    ['by an unknown key', 'mallory', 'it is down', /cannot start a hotfix/],
   ])('%s is refused', async (_name, requestedBy, reason, why) => {
     const fixtureModel = await fixture.model(policy)
     const version = await fixtureModel.register(await fixtureModel.champion())
@@ -277,7 +277,7 @@ describe('qualification by policy', () => {
     ['memory', { rssBytes: 1 }, /MiB, at most 0 are accepted/],
     ['time', { timeoutMs: 1 }, /was ended by SIGKILL/],
   ])(
-    'refuses a candidate that takes too much %s, before it meets anybody',
+    'refuses a candidate that takes too much %s, before it serves a request',
     async (_name, qualification, reason) => {
       const fixtureModel = await fixture.model()
       const release = await fixtureModel.start(await fixtureModel.register(), { qualification })

@@ -1,4 +1,4 @@
-/** Each strategy on the real Temporal and the real Postgres: promoted once, and taken back once. */
+/** Each strategy on the real Temporal and the real Postgres: promoted once, and rolled back once. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -69,7 +69,7 @@ const promoted = async (started: StartedRelease) => {
     version: started.candidate,
   })
 }
-/** Whoever pays attention all the time: what was seen of the routes of a model. */
+/** Polls the routes of a model until `until` resolves. */
 async function watchRoutes<T>(
   { fixtureModel }: StartedRelease,
   look: (route: Awaited<ReturnType<typeof findRouting>>) => T,
@@ -92,7 +92,7 @@ describe('direct', () => {
     await promoted(started)
     expect((await routings(started)).map((each) => [each.stage, each.shareBp])).toEqual([['promoting', 0]])
   })
-  it('is taken back by a person', async () => {
+  it('is rolled back by an operator', async () => {
     const fixtureModel = await fixture.model()
     const champion = await fixtureModel.champion()
     fixtureModel.traffic.deaf.set('r2', 'no memory left')
@@ -208,7 +208,7 @@ describe('shadow', () => {
     const [last] = await listDecisions(fixture.store, started.release.id, 1)
     expect(last?.verdict.statistics['nonInferiorityLogE']).toBeGreaterThan(Math.log(20))
   })
-  it('is taken back by the comparison', async () => {
+  it('is rolled back by the comparison', async () => {
     const started = await approved(way)
     await started.release.reaches('shadow')
     await compared(started, { champion: true, candidate: false }, 200)
@@ -256,11 +256,11 @@ describe('ab', () => {
     started.fixtureModel.traffic.invalid.set(started.candidate, 0.05)
     await taken(started, /inconclusive at the deadline: undecided/)
   })
-  it('without any outcome is taken back for want of data', async () => {
+  it('without any outcome is rolled back for lack of data', async () => {
     const started = await approved({ ...way('accuracy'), stages: [{ ...split, deadlineMs: 500 }] })
     await taken(started, /no matured outcomes of both arms/)
   })
-  it('is taken back when its matured answers are wrong more often', async () => {
+  it('is rolled back when its matured predictions are wrong more often', async () => {
     const started = await approved(way('accuracy'))
     await started.release.reaches('canary')
     // Both are asked the same; the outcome is yes, and the candidate says no three times as often.
@@ -300,7 +300,7 @@ describe('rolling', () => {
       replicas: expect.anything(),
     })
   })
-  it('is taken back by what the callers of that replica get', async () => {
+  it('is rolled back by the responses of that replica', async () => {
     const started = await approved(way)
     started.fixtureModel.traffic.invalid.set(started.candidate, 0.5)
     await taken(started, /bad|invalid/)

@@ -86,7 +86,7 @@ async function drift(model: string, version: string): Promise<void> {
 
 const trainingsOf = async (model: string) =>
   (await pipeline.store.query(sql`select id from trainings where model = ${model}`)).length
-/** Asks as a monitor does. Whether a run has begun; there is none while another one runs. */
+/** Asks as a monitor does. Returns whether a run has begun; a running one prevents it. */
 const ask = (model: string, dedupeKey: string): Promise<boolean> =>
   pipeline
     .start({ model, reason: 'drift', dedupeKey, requestedBy: monitorRequester(model) })

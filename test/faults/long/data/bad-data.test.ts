@@ -24,7 +24,7 @@ import { uniqueName } from '../../../support/servers/servers.ts'
 let pipeline: Pipeline
 const model = uniqueName('roses')
 const fromFiles = uniqueName('lilies')
-/** Sources lie inside of the checkout; this one is nobody's. */
+/** Sources lie inside of the checkout; this one belongs to the test. */
 const folder = join('node_modules', '.cache', uniqueName('tenure'))
 const file = join(folder, 'lilies.csv')
 const tested: string[] = []

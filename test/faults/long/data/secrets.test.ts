@@ -37,7 +37,7 @@ const planted: Record<string, string> = {
   'the password of a mail server': 'smtp-91b2c3d4e5f6',
   'a password in a statement': 'statement-77aa66bb55cc',
   'a password in an address': 'pasted-2d4f6b8a0c1e',
-  'a bearer of somebody else': 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl',
+  'a foreign bearer': 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl',
 }
 const dir = mkdtempSync(join(tmpdir(), 'tenure-secrets-'))
 let system: RealSystem
@@ -94,7 +94,7 @@ beforeAll(async () => {
     TENURE_OIDC_CLIENT_ID: 'tenure',
     TENURE_OIDC_CLIENT_SECRET: planted['the secret of the identity provider']!,
     TENURE_OIDC_REDIRECT: 'http://127.0.0.1/sign-in/callback',
-    TENURE_OIDC_ROLES: 'everybody=viewer',
+    TENURE_OIDC_ROLES: 'all-staff=viewer',
     TENURE_MLFLOW_URL: `http://${other}/`,
     TENURE_MLFLOW_TOKEN: planted['the token of a mirror']!,
     TENURE_OPENLINEAGE_URL: `http://u:${planted['the password of a mirror']}@${other}/`,
@@ -196,7 +196,7 @@ describe('nothing that was planted leaves the processes', () => {
     const reasons = [
       `with my key ${key}`,
       `see ${address}`,
-      `with Bearer ${planted['a bearer of somebody else']}`,
+      `with Bearer ${planted['a foreign bearer']}`,
       readFileSync(system.config.signingKey, 'utf8'),
     ]
 
@@ -344,7 +344,7 @@ describe('nothing that was planted leaves the processes', () => {
     const texts = [...(await dump())].filter(([, text]) => text.includes(planted['the secret of a key']!))
     expect(texts.map(([table]) => table)).toEqual([])
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
-    // Whoever reaches Temporal has written it there; it is not ours to have sent it, and ends with the workflow.
+    // A Temporal client has written it there; it ends with the workflow.
     await client.workflowService.deleteWorkflowExecution({
       namespace: config.temporal.namespace,
       workflowExecution: { workflowId },

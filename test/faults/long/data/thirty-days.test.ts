@@ -83,7 +83,7 @@ const words: readonly [CommandName, string][] = [
   ['pause', 'olga'],
   ['resume', 'anna'],
   ['approve', 'anna'],
-  ['pause', 'nobody'],
+  ['pause', 'mallory'],
   ['reject', 'ben'],
 ]
 
@@ -139,7 +139,7 @@ it('what is said to a release while its runs hand over counts once, and is answe
     select split_part(detail ->> 'id', '/', 2) as id from audit
     where subject = ${release.id} and detail ->> 'id' like '%/said-%'`)
   expect(audited.map(({ id }) => id).sort()).toEqual([...sent].sort())
-  // Whoever waited was told what is written.
+  // Every waiting sender received the recorded result.
   expect(answers.size).toBeGreaterThan(0)
   const written = new Map(rows.map(({ id, message }) => [id, message]))
   for (const [id, message] of answers) expect(message).toBe(written.get(id))

@@ -1,7 +1,7 @@
 /**
  * Clocks that differ by minutes and hours, and are set while everything runs: of the replicas, of the worker, of Postgres itself.
  * What is decided by a date is decided by the database's, so that every replica says the same; what is a lease runs on clocks that
- * only rise, so that nobody prolongs one by setting a clock back.
+ * only rise, so that a clock set back prolongs none.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -124,7 +124,7 @@ describe.skipIf(!canSkew())('clocks', () => {
     }
   })
 
-  it('a command under one name is carried out once, whoever is asked', async () => {
+  it('a command under one name is applied once, by every replica that receives it', async () => {
     const headers = { 'idempotency-key': 'the-same' }
     const body = { name: 'once', role: 'viewer' }
     const said = []
@@ -179,7 +179,7 @@ describe.skipIf(!canSkew())('clocks', () => {
       }
       expect(callers.failures).toEqual([])
       expect(await verifyAudit(show.system.store)).not.toMatchObject({ breach: expect.anything() })
-      // What is counted and logged carries the database's time, whoever has counted it.
+      // Counters and logs of every replica carry the database's time.
       const [written] = await show.system.store.query<{ ticks: number; rows: number; strange: number }>(sql`
       select (select count(*) from tick_counters) as ticks, (select count(*) from predictions) as rows,
         (select count(*) from tick_counters where tick > clock_timestamp() + interval '2 s' or tick < flushed_at - interval '1 minute')
@@ -240,7 +240,7 @@ describe.skipIf(!canSkew())('clocks', () => {
       })
       expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
       const { outcome } = await release.result()
-      // Set back, what is counted from then on seems to be of before the stage: nothing is proven, and so nothing promoted.
+      // With the clock set back, new counters seem older than the stage, so they prove nothing and nothing is promoted.
       expect(['promoted', 'rolled_back']).toContain(outcome)
       expect(await show.champion()).toBe(outcome === 'promoted' ? version : champion)
       callers.reset()

@@ -43,7 +43,7 @@ it('who may not say it, what has no shape and a release that is unknown are refu
   expect([await count(id), await count(id, 'command.recorded')]).toEqual([0, 0])
 })
 
-it('what is recorded is shown to those who may see its model, and to nobody else', async () => {
+it('what is recorded is shown only to keys that cover its model', async () => {
   office.toTemporal.cut()
   const { json } = await office.approve('anna', id)
   const path = `/v1/commands/${String(json['id'])}`
@@ -83,7 +83,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
   )
   for (const { json } of recorded) await answered(String(json['id']))
   await ends('promoted')
-  // What was answered was sent, whoever died before saying so.
+  // A command with a result was sent, although the sender died before recording it.
   await deliver()
   for (const { json } of recorded)
     expect(await show(`/v1/commands/${String(json['id'])}`)).toMatchObject({
@@ -94,7 +94,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
   expect(commands.map(({ accepted }) => accepted)).toEqual([true, true])
 })
 
-it('of one release the first is sent first, and what is taken is nobody else’s for a while', async () => {
+it('commands of one release are sent in order, and a claimed command is leased', async () => {
   const { approve, house, toTemporal } = office
   toTemporal.cut()
   await approve('anna', id)
@@ -153,14 +153,14 @@ it('a release that has handed over to its next run is reached, and knows what it
   })
   // More than one run takes.
   const others = Array.from({ length: 260 }, (_, each) =>
-    handle.signal('approve', { by: 'nobody', id: `other ${each}` }),
+    handle.signal('approve', { by: 'mallory', id: `other ${each}` }),
   )
   await Promise.all(others)
   await expect.poll(async () => (await handle.describe()).runId, { timeout: patienceMs }).not.toBe(runId)
   await expect.poll(() => count(id, 'release.approve'), { timeout: patienceMs }).toBe(1 + others.length)
   const answer = await say('olga', `/v1/releases/${id}/pause`)
   expect(answer).toMatchObject({ status: 409, json: { detail: expect.stringMatching(/no clock/) as string } })
-  // The same command again, whatever it says; were it heard, ben would have approved.
+  // A repeated command id with other content; applied, it would count as ben's approval.
   await handle.signal('approve', { by: 'ben', id: 'the first' })
   expect((await say('ben', `/v1/releases/${id}/approve`)).status).toBe(200)
   await ends('promoted')

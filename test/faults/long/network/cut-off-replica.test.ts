@@ -1,6 +1,6 @@
 /**
  * One of three replicas is cut off from Postgres, in both directions and in either, while a release shows its candidate to half of
- * the callers and its watcher goes on renewing the exposure for the others; once more while the release is taken back.
+ * the callers and its watcher goes on renewing the exposure for the others; once more while the release is rolled back.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import {
@@ -68,7 +68,7 @@ it.each(ways)(
   },
 )
 
-it('cut off while the release is taken back, it never answers with the candidate again', async () => {
+it('cut off during a rollback, it never serves the candidate again', async () => {
   const [, directions] = ways[0]
   const found = await measureCut(stage, line, canary, { directions, takeBack: true, forMs })
   exposed.push(found.exposedForMs)

@@ -30,7 +30,7 @@ const awayMs = Number(environmentWith({})['TENURE_TEST_AWAY_S'] ?? 20) * 1_000
 const exposureMs = 3_000
 const everyMs = 2_000
 const hour = 3_600_000
-const patience = { timeout: 60_000, interval: 100 }
+const pollOptions = { timeout: 60_000, interval: 100 }
 const people = { anna: 'approver', ben: 'approver', olga: 'operator', vera: 'viewer' } as const
 type Person = keyof typeof people
 
@@ -99,9 +99,9 @@ async function start(model: string, version: string, stage: string): Promise<str
 const first = async (model: string, policy: ReleasePolicy) =>
   start(model, await (await register(model, policy)).register(), 'awaiting_approval')
 const reaches = (id: string, stage: string) =>
-  expect.poll(async () => (await findRelease(system.store, id))?.state.stage, patience).toBe(stage)
+  expect.poll(async () => (await findRelease(system.store, id))?.state.stage, pollOptions).toBe(stage)
 const ends = (id: string, outcome: string) =>
-  expect.poll(async () => (await findRelease(system.store, id))?.outcome, patience).toBe(outcome)
+  expect.poll(async () => (await findRelease(system.store, id))?.outcome, pollOptions).toBe(outcome)
 const count = async (statement: ReturnType<typeof sql>) =>
   (await system.store.query<{ n: number }>(statement))[0]?.n ?? 0
 
@@ -116,7 +116,7 @@ it('what is said while it is away is recorded within the second and done once wh
   const exposed = await start('pulse', candidate, 'awaiting_approval')
   expect((await say('anna', exposed, 'approve')).status).toBe(200)
   callers = startCallers(system.urls, 'pulse')
-  await expect.poll(() => callers.answered.get(candidate) ?? 0, patience).toBeGreaterThan(5)
+  await expect.poll(() => callers.answered.get(candidate) ?? 0, pollOptions).toBeGreaterThan(5)
   const approved = await first('approved', direct(1, hour))
   const byTwo = await first('by-two', direct(2, hour))
   const rejected = await first('rejected', direct(1, hour))
@@ -138,7 +138,7 @@ it('what is said while it is away is recorded within the second and done once wh
     const { info } = await client.schedule.getHandle('retrain/scheduled').describe()
     return info.recentActions.map(({ scheduledAt }) => scheduledAt.getTime())
   }
-  await expect.poll(async () => (await runs()).length, patience).toBeGreaterThan(1)
+  await expect.poll(async () => (await runs()).length, pollOptions).toBeGreaterThan(1)
   const late = await first('late', direct(1, 8_000))
 
   const from = performance.now()
@@ -172,10 +172,10 @@ it('what is said while it is away is recorded within the second and done once wh
   expect(recorded).toBe(8)
   expect(await count(sql`select count(*)::int as n from audit where action = 'command.recorded'`)).toBe(8)
 
-  // Nobody watches the candidate: it goes by itself.
+  // Without a watcher the exposure of the candidate expires.
   await pause(Math.max(0, exposureMs + 1_000 - (performance.now() - from)))
   callers.reset()
-  await expect.poll(() => callers.answered.get(champion) ?? 0, patience).toBeGreaterThan(100)
+  await expect.poll(() => callers.answered.get(champion) ?? 0, pollOptions).toBeGreaterThan(100)
   expect([...callers.answered.keys()]).toEqual([champion])
   const lastMs = Math.max(0, (callers.lastMs.get(candidate) ?? from) - from)
   expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
@@ -189,16 +189,16 @@ it('what is said while it is away is recorded within the second and done once wh
     count(sql`
       select count(*)::int as n from command_outbox as outbox where sent_at is not null
         or exists (select from release_commands where id = outbox.release_id || '/' || outbox.command_id)`)
-  await expect.poll(sent, { ...patience, interval: 5 }).toBeGreaterThan(0)
+  await expect.poll(sent, { ...pollOptions, interval: 5 }).toBeGreaterThan(0)
   system.signal('api-2', 'SIGKILL')
-  await expect.poll(sent, { ...patience, interval: 20 }).toBe(recorded)
+  await expect.poll(sent, { ...pollOptions, interval: 20 }).toBe(recorded)
   const deliveredMs =
     (await count(sql`select (extract(epoch from max(sent_at)) * 1000)::float8 as n from command_outbox`)) -
     backMs
   const open = sql`
     select count(*)::int as n from command_outbox as outbox
     where not exists (select from release_commands where id = outbox.release_id || '/' || outbox.command_id)`
-  await expect.poll(() => count(open), patience).toBe(0)
+  await expect.poll(() => count(open), pollOptions).toBe(0)
   const answeredMs = Date.now() - backMs
   await ends(approved, 'promoted')
   await ends(byTwo, 'promoted')
@@ -220,13 +220,13 @@ it('what is said while it is away is recorded within the second and done once wh
   expect(answers.map(({ rows }) => rows)).toEqual(answers.map(() => 1))
   expect(answers.filter(({ accepted }) => !accepted).map(({ release_id }) => release_id)).toEqual([late])
   const isUp = async () => (await fetch(`${system.urls[1]}/readyz`)).status
-  await expect.poll(isUp, patience).toBe(200)
+  await expect.poll(isUp, pollOptions).toBe(200)
   const refused = (await ask('vera', 'GET', `/v1/commands/${String(said[6]!.json['id'])}`)).json
   expect(refused).toMatchObject({ state: 'refused', accepted: false })
 
   // What the schedule has missed is made up for at most once.
   const { client, close } = await freshClient(system)
-  await expect.poll(async () => Math.max(...(await runs(client))), patience).toBeGreaterThan(backMs)
+  await expect.poll(async () => Math.max(...(await runs(client))), pollOptions).toBeGreaterThan(backMs)
   const missed = (await runs(client)).filter((at) => at > awayFromMs + everyMs && at < backMs - everyMs)
   await close()
   expect(missed.length).toBeLessThanOrEqual(1)

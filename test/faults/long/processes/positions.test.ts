@@ -1,5 +1,5 @@
 /**
- * One of three replicas is started again without the model, or with code of before, at every position of a release. Wherever it is,
+ * One of three replicas is started again without the model, or with older code, at every position of a release. Wherever it is,
  * the release goes no further, names the replica and its host, and goes on by itself once the replica is as the others.
  */
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -86,7 +86,7 @@ afterEach((context) => {
 
 it.each([
   ['without the model', withoutModel, /no such|ENOENT|cannot|not found|artifact/i],
-  ['with code of before', withOldCode, /the field guard is unknown/],
+  ['with older code', withOldCode, /the field guard is unknown/],
 ])(
   'one replica %s holds the release at every position, by name',
   { timeout: 300_000 },
@@ -201,7 +201,7 @@ async function makeWell(): Promise<void> {
   await show.system.supervision.restart(lame)
 }
 
-/** In one step, so that nobody finds nothing. */
+/** By one rename, so that no reader finds a missing file. */
 function point(name: string, to: string): void {
   const link = join(home, name)
   symlinkSync(to, `${link}.next`)

@@ -29,14 +29,14 @@ it('a control worker told to end hands its watch back', { timeout: 120_000 }, as
 })
 
 it(
-  'Temporal that stands still: nobody could order the candidate back, so it is withdrawn; then promoted',
+  'Temporal that stands still: no rollback could be ordered, so the exposure ends; then promoted',
   { timeout: 120_000 },
   async () => {
     const { release, version, champion } = await startCanaryRelease()
     const from = performance.now()
     system.signal('temporal', 'SIGSTOP')
     try {
-      // The watch notices within a second that nobody answers, and the lease runs from its last look.
+      // The watch notices within a second that Temporal does not respond; the lease runs from its last look.
       const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
       expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
       reached(

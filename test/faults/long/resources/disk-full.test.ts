@@ -140,7 +140,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
   }
   /** Each leaves a row in two tables, one of them the audit. */
   const command = async (): Promise<Said> => {
-    const said = await ask('POST', '/v1/keys', { name: `somebody-${asked++}`, role: 'viewer' })
+    const said = await ask('POST', '/v1/keys', { name: `disk-${asked++}`, role: 'viewer' })
     if (said.status === 201) carriedOut++
     return said
   }
@@ -185,7 +185,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     const overloaded = /tenure_refusals_total\{code="overloaded"\} (\d+)/.exec(text)?.[1] ?? '0'
     expect(load.failed()).toBe(Number(overloaded))
   }
-  /** Answers how long it took until commands are carried out, nothing waits, and nobody is warned any more. */
+  /** Returns the time until commands are applied, nothing is queued and no alert is open. */
   const healed = async (): Promise<number> => {
     const from = performance.now()
     await waitUntil(async () => (await command()).status === 201, 'a command that is carried out', 60_000)
@@ -257,9 +257,9 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     await expectAnswered()
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     // What was acknowledged is there, and what was refused is not.
-    const keys = await count(sql`select count(*) from api_keys where name like 'somebody-%'`)
+    const keys = await count(sql`select count(*) from api_keys where name like 'disk-%'`)
     const audited = await count(
-      sql`select count(*) from audit where action = 'key.created' and detail ->> 'name' like 'somebody-%'`,
+      sql`select count(*) from audit where action = 'key.created' and detail ->> 'name' like 'disk-%'`,
     )
     expect(keys).toBeGreaterThanOrEqual(carriedOut)
     expect(audited).toBe(keys)

@@ -17,7 +17,7 @@ import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../../suppo
 import { startRealSystem, withEnvironment, type RealSystem } from '../../../support/servers/system-fixture.ts'
 
 const releases = Number(environmentWith({})['TENURE_TEST_RELEASES'] ?? 100)
-const patience = { timeout: 120_000, interval: 200 }
+const pollOptions = { timeout: 120_000, interval: 200 }
 const hour = 3_600_000
 const stage = { minMs: hour, minRequests: 20, deadlineMs: 2 * hour }
 /** As at work: looks a second apart, and nothing that runs out while the test does. */
@@ -90,13 +90,15 @@ async function start(index: number): Promise<Started> {
   })
   const release = fixtureRelease(system.store, handle)
   const isIn = (stage: string) =>
-    expect.poll(async () => (await findRelease(system.store, release.id))?.state.stage, patience).toBe(stage)
+    expect
+      .poll(async () => (await findRelease(system.store, release.id))?.state.stage, pollOptions)
+      .toBe(stage)
   await isIn('awaiting_approval')
   if (where !== 'waiting') {
     await release.say('approve', 'anna')
     await isIn(where === 'shadow' ? 'shadow' : 'canary')
     if (where === 'paused')
-      await expect.poll(() => release.say('pause', 'olga'), patience).toMatchObject({ accepted: true })
+      await expect.poll(() => release.say('pause', 'olga'), pollOptions).toMatchObject({ accepted: true })
   }
   return { where, model, release }
 }
@@ -122,12 +124,12 @@ it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
   const now = async () =>
     (await system.store.query<{ now: string }>(sql`select clock_timestamp()::text as now`))[0]!.now
   const before = await now()
-  await expect.poll(() => lookedSince(before), patience).toBe(watched().length)
+  await expect.poll(() => lookedSince(before), pollOptions).toBe(watched().length)
   expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
 
   const killed = system.supervision.restartsOf('temporal')
   system.signal('temporal', 'SIGKILL')
-  await expect.poll(() => system.supervision.restartsOf('temporal'), patience).toBe(killed + 1)
+  await expect.poll(() => system.supervision.restartsOf('temporal'), pollOptions).toBe(killed + 1)
   const backMs = await temporalAnswers(system)
   const back = await now()
   const last = new Map<Where, number>()
@@ -140,11 +142,11 @@ it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
         const handle = system.client.workflow.getHandle(releaseWorkflowId(model))
         const args: [{ by: string }] = [{ by: 'olga' }]
         const ask = () => handle.executeUpdate(commandUpdates.resume, { args }).catch(() => undefined)
-        await expect.poll(ask, patience).toMatchObject({ accepted: false, stage: 'awaiting_approval' })
+        await expect.poll(ask, pollOptions).toMatchObject({ accepted: false, stage: 'awaiting_approval' })
         resumed(where)
       }),
     expect
-      .poll(() => lookedSince(back), patience)
+      .poll(() => lookedSince(back), pollOptions)
       .toBe(watched().length)
       .then(() => resumed('canary')),
   ])
@@ -163,7 +165,7 @@ it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
     (await listReleases(system.store, { open: false, limit: 1_000 })).filter(
       ({ outcome }) => outcome === 'aborted',
     ).length
-  await expect.poll(ended, { ...patience, timeout: 240_000 }).toBe(releases)
+  await expect.poll(ended, { ...pollOptions, timeout: 240_000 }).toBe(releases)
   const commands = await system.store.query<{ n: number }>(
     sql`select count(*)::int as n from audit where action = 'release.abort'`,
   )

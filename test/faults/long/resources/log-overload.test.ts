@@ -1,7 +1,7 @@
 /**
  * F29, more requests than can be answered while Postgres stands still: three times the peak that a closed load has just reached,
  * with Postgres frozen by SIGSTOP, in both modes of the prediction log. Best effort answers and counts what it cannot keep;
- * durable answers nobody whom it cannot write down. The process is the one of production, on sockets.
+ * durable mode refuses a prediction that it cannot store. The process is the one of production, on sockets.
  *
  *   TENURE_TEST_FROZEN_S=60    how long Postgres is frozen; twenty by default
  */
@@ -172,7 +172,7 @@ it('best effort answers, keeps what the disk holds, and counts the rest', { time
 })
 
 it(
-  'durable answers nobody whom it cannot write down, and holds no more for it',
+  'durable mode refuses predictions that it cannot store, within its memory limit',
   { timeout: 900_000 },
   async () => {
     const house = await open('durable')
@@ -224,7 +224,7 @@ it(
     )
     const { rows: kept, different, known } = rows[0]!
     expect([different, known]).toEqual([kept, ids.length])
-    // Every answer is a row; a row that was refused in time may have been committed after all, and nobody was told so.
+    // Every answer is a row; a row that was refused in time may have been committed after all, without a report.
     expect(stored).toBe(answersOf([calm]) + ids.length)
     expect(kept).toBeGreaterThanOrEqual(stored!)
     expect(kept - stored!).toBeLessThanOrEqual(refused!)

@@ -186,7 +186,7 @@ describe('a training that the kernel kills for memory', () => {
   })
 })
 
-it('is noticed by nobody who asks for predictions', () => {
+it('does not affect predictions', () => {
   const [before, during] = [p99Of(quiet), p99Of(starved)]
   expect(starved.length).toBeGreaterThan(300)
   expect(callers.failures).toEqual([])
