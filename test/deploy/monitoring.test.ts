@@ -109,7 +109,7 @@ describe('the alert rules', () => {
       expect(used).toContain(page)
       expect(list).toContain(`(prometheus/${page})`)
       expect(readFileSync(join(directory, page), 'utf8')).toMatch(
-        /## What to do\n\n1\. [\s\S]+## When it is over\n\n\S/,
+        /## What to do\n\n1\. [\s\S]+## Closing the alert\n\n\S/,
       )
     }
   })

@@ -1,4 +1,4 @@
-/** Every kind of alert has its page, the list names them all, and no page is about an alert that does not exist. */
+/** Tests that every kind of alert has a runbook, that the index lists it, and that no runbook lacks its kind. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -9,17 +9,17 @@ const pages = readdirSync(directory).filter((name) => name.endsWith('.md'))
 const read = (page: string) => readFileSync(`${directory}${page}`, 'utf8')
 
 describe('runbooks', () => {
-  it('are one for each kind of alert', () => {
+  it('exist once for each kind of alert', () => {
     const wanted = new Set([...alertKinds.map(runbookPage), 'README.md'])
-    // The pages beside these, of Prometheus' rules, are held to those by test/deploy/monitoring.test.ts.
+    // test/deploy/monitoring.test.ts checks the runbooks of the Prometheus rules in prometheus/.
     expect(new Set(pages)).toEqual(wanted)
   })
 
-  it.each(alertKinds)('%s says what to do and when it is over', (kind) => {
+  it.each(alertKinds)('the runbook of %s has steps and says how the alert closes', (kind) => {
     const page = read(runbookPage(kind))
     expect(page).toContain(`\`${kind}\``)
     expect(page).toMatch(/## What to do\n\n1\. /)
-    expect(page).toMatch(/## When it is over\n\n\S/)
+    expect(page).toMatch(/## Closing the alert\n\n\S/)
     expect(read('README.md')).toContain(`(${runbookPage(kind)})`)
   })
 })

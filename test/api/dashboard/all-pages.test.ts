@@ -102,7 +102,7 @@ const pages: [string, string][] = [
   ['/data', 'Snapshots'],
   [`/data/${encodeURIComponent(`snapshot ${champion}`)}`, 'Not validated yet'],
   ['/alerts', 'Quality lost'],
-  ['/runbooks/quality-lost', 'The model is less right than it was'],
+  ['/runbooks/quality-lost', 'Quality lost'],
   ['/runbooks/overloaded', 'What to do'],
   ['/drills', 'lost-replica'],
   ['/audit', 'champion.promoted'],
