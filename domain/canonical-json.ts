@@ -1,9 +1,8 @@
 /**
- * One text for one value: object keys in order, nothing absent. Two processes that digest the same policy or
- * manifest must arrive at the same bytes, and `JSON.stringify` alone keeps the order in which keys were written.
+ * Serialises plain data to one canonical text: keys in order, absent values omitted, so that two processes compute the same digest of
+ * a policy or manifest.
  */
-
-/** Canonical JSON of plain data. Throws on what JSON cannot say (NaN, Infinity, functions), which a digest would hide. */
+/** Canonical JSON of plain data. Throws a TypeError for values that JSON cannot represent (NaN, Infinity, functions). */
 export function canonicalJson(value: unknown): string {
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'number') {
@@ -13,7 +12,7 @@ export function canonicalJson(value: unknown): string {
   if (Array.isArray(value))
     return `[${value.map((each) => canonicalJson(each === undefined ? null : each)).join(',')}]`
   if (typeof value === 'object') {
-    // One text grown in a loop: verifying the audit does this a million times over, and lists of entries cost it twice as much.
+    // One growing text: a list of entries would double the time of an audit verification with a million rows.
     let text = ''
     for (const key of Object.keys(value).sort()) {
       const each = (value as Record<string, unknown>)[key]

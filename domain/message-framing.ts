@@ -1,21 +1,20 @@
 /**
- * Lines of JSON with bytes behind them, as two processes say them to each other: rows that would cost more as text than to be
- * answered. A line that begins with `{"bytes":N` has N bytes behind it, every other one none.
+ * Parses messages between processes: lines of JSON, each optionally followed by bytes, which avoids encoding rows as text. A line
+ * that begins with `{"bytes":N` is followed by N bytes.
  */
-
 export interface MessageFrame {
   line: string
   bytes: Uint8Array<ArrayBuffer>
 }
 
-/** Takes what comes in whatever pieces; answers the frames that have become whole. */
+/** A parser that takes chunks of any size and returns the completed messages. */
 export function createFrames(): (chunk: Uint8Array) => MessageFrame[] {
   const decoder = new TextDecoder()
   let heads: Uint8Array[] = []
   let frame: MessageFrame | undefined
   let filled = 0
   return (chunk) => {
-    const whole: MessageFrame[] = []
+    const completed: MessageFrame[] = []
     let rest = chunk
     while (rest.byteLength > 0) {
       if (frame === undefined) {
@@ -33,10 +32,10 @@ export function createFrames(): (chunk: Uint8Array) => MessageFrame[] {
       filled += taken.byteLength
       rest = rest.subarray(taken.byteLength)
       if (filled < frame.bytes.byteLength) continue
-      whole.push(frame)
+      completed.push(frame)
       frame = undefined
     }
-    return whole
+    return completed
   }
 }
 

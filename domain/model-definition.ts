@@ -1,7 +1,6 @@
 /**
- * A model as data: everything its file says except the function that trains it. It is stored when the files are
- * synced, so that a running worker takes in a new or edited model without a restart; were the file read by every
- * process, two workers of different age would retrain two different models under one name.
+ * Defines a model as data: everything of its file except the training function. It is stored by `tenure models sync`, so that all
+ * workers use the same definition and a changed file takes effect without a restart.
  */
 import type { Expectation } from './validation/expectations.ts'
 import type { FeatureView } from './model/feature-view.ts'
@@ -13,7 +12,7 @@ import type { ReleasePolicy } from './release/policy.ts'
 
 export interface ModelDefinition {
   name: string
-  /** What a reader of the model card should know. */
+  /** A description for the model card. */
   about?: string
   features: Features
   label: LabelDefinition
@@ -25,15 +24,15 @@ export interface ModelDefinition {
   evaluation: EvaluationDefinition
   release: ReleasePolicy
   retrain?: RetrainSchedule
-  /** How it is watched while it serves; the usual limits when absent. */
+  /** The monitoring policy; the default limits when absent. */
   monitor?: MonitorPolicy
-  /** What answers while somebody has pinned the model to it. */
+  /** The fallback of the kill switch. */
   fallback?: Fallback
-  /** The column of the source that names the person a row is about, by which a person can be erased. */
+  /** The column of the source that identifies the person of a row, for erasures. */
   subject?: string
   /** The views from which features are looked up; absent without any. */
   views?: FeatureView[]
-  /** Rows that every predictor must answer as tfjs-node did; chosen from the training rows when empty. */
+  /** Rows whose predictions every predictor must reproduce; chosen from the training rows when empty. */
   golden: FeatureRow[]
 }
 

@@ -1,18 +1,17 @@
 /**
- * Whether Postgres can keep every text of a value. It refuses NUL and halves of surrogate pairs, and an activity that tries
- * to write one is tried again for ever: one such text in a request would hold its model's only workflow id for good.
+ * Checks whether Postgres can store all text of a value. It refuses NUL and incomplete surrogate pairs, and an activity that writes
+ * one would be retried forever.
  */
-
 /** As JSON escapes them; an even number of backslashes before is text that only looks alike. */
 const unstorable = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/
 
 export const isStorable = (value: unknown): boolean => !unstorable.test(JSON.stringify(value) ?? '')
 
 const maxShownLength = 100
-// oxlint-disable-next-line no-control-regex -- what cannot be kept or seen is what it is about
+// oxlint-disable-next-line no-control-regex -- matches exactly the characters that cannot be stored or shown
 const invisible = /[\u0000-\u001F\u007F]|\p{Surrogate}/gu
 
-/** A value of the data as people and Postgres can read it: cut where it is long, with signs in place of what cannot be seen. */
+/** A value as storable, readable text: truncated, with escapes for invisible characters. */
 export function shown(value: unknown): string {
   const text = String(value)
   const cut =

@@ -1,16 +1,13 @@
 /**
- * Takes secrets out of a text before it leaves the process: into a log, a workflow's history, a table, an answer. People
- * paste keys into reasons, and libraries put addresses with their passwords into error messages; neither is read by a person
- * before it is kept for ever.
+ * Removes secrets from a text before it leaves the process, into logs, workflow histories, tables and responses.
  *
- * Whoever asks may have written the text, a megabyte of it, so each pattern reads it once: one that began anew at every
- * character would hold the process for minutes. And the text may be JSON: none takes a quotation mark along, so it stays JSON.
+ * A caller may control the text, so each pattern reads it once, in linear time. The text may be JSON, so no pattern matches a
+ * quotation mark.
  */
-
 type Redaction = readonly [pattern: RegExp, instead: string | ((found: string) => string)]
 
 const secrets: readonly Redaction[] = [
-  // A key of this house; its id is no secret and says whose it was.
+  // An API key; its id is not secret.
   [/(tnr_[0-9a-f]{12})_[0-9a-f]{8,}/g, '$1_[redacted]'],
   // user:password@ in an address.
   [/:\/\/[^\s"\\]+/g, withoutPassword],
@@ -23,7 +20,7 @@ const secrets: readonly Redaction[] = [
   ],
   // As SQL sets it.
   [/\b(password\s+)'[^'"\\]*'/gi, "$1'[redacted]'"],
-  // A word of prose behind `basic` is no secret. What stands behind one may have lost its secret already.
+  // Prose after `basic` is not a secret. A redaction may already follow.
   [/\b(bearer|basic)(\s+)(?=[a-z_.~+/-]*\d)[\w.~+/=-]{12,}(\[redacted\])?/gi, '$1$2[redacted]'],
   [
     /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^"\\]|\\[^"])*?(-----END [A-Z ]*PRIVATE KEY-----|(?=\\?")|\\?$)/g,
@@ -31,10 +28,10 @@ const secrets: readonly Redaction[] = [
   ],
 ]
 
-/** What none of the patterns can be without. */
+/** Every secret contains one of these. */
 const suspicious = /tnr_|:\/\/|%2F|[?&]|password|bearer|basic|PRIVATE KEY/i
 
-/** Once more changes nothing: one secret may stand in the shadow of another. */
+/** The text without secrets. Repeated until nothing changes, because one secret may hide another. */
 export function redacted(text: string): string {
   if (!suspicious.test(text)) return text
   const once = secrets.reduce((now, [pattern, instead]) => now.replace(pattern, instead as string), text)
@@ -57,20 +54,20 @@ function withoutEncodedPassword(rest: string): string {
   return end < 0 ? rest : `%3A%2F%2F[redacted]${rest.slice(end)}`
 }
 
-/** Whether a text holds a whole key of this house. */
+/** Whether a text contains a complete API key. */
 export const holdsKey = (text: string): boolean => /tnr_[0-9a-f]{12}_[0-9a-f]{8}/.test(text)
 
-/** What a JSON parser says of a text without the piece of the text that it shows. */
+/** The message of a JSON parser without its excerpt of the text. */
 export function withoutExcerpt(message: string): string {
   return message.replace(/,? (?:\.\.\.)?"[\s\S]*"(?:\.\.\.)? is not valid JSON$/, ', which is not valid JSON')
 }
 
-/** Also without these: what another system was told in confidence, it may say again in a refusal. */
+/** Also removes the given secrets, which the error message of another system may repeat. */
 export function redactedOf(text: string, secrets: readonly (string | undefined)[]): string {
   const without = (now: string, secret = '') =>
     secret.length < minSecretLength ? now : now.replaceAll(secret, '[redacted]')
   return redacted(secrets.reduce<string>(without, text))
 }
 
-/** Shorter ones are parts of words. */
+/** Shorter secrets may be parts of words. */
 const minSecretLength = 6

@@ -1,10 +1,10 @@
-/** What a key may be. Who may say what to a release stands beside the commands, in release.ts. */
+/** Defines the roles of keys. The commands of each role are in release/state.ts. */
 export const roles = ['viewer', 'predictor', 'operator', 'approver', 'admin'] as const
 export type Role = (typeof roles)[number]
 
 /**
- * What parts of the system sign as in the audit. A person's key under one of these names would let its deeds pass for the
- * system's own, and a release that such a part has asked for could not be told from one that this person has.
+ * The actors of the system in the audit log. A user's key must not have one of these names, or its actions would look like those of
+ * the system.
  */
 const partNames = ['release', 'temporal', 'public', 'monitor', 'schedule', 'drill', 'system', 'tenure']
 

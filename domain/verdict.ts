@@ -1,21 +1,17 @@
+/** Defines the verdict of every judge. A verdict carries its figures, so that a stored decision can be checked years later. */
 /**
- * What every judge answers. A verdict carries its arithmetic, so that a person can check the decision and a
- * stored one can be explained years later.
- */
-
-/**
- * - `pass`: the evidence asked for is there and speaks for the candidate.
- * - `fail`: the evidence speaks against the candidate; it is taken back.
- * - `inconclusive`: not enough evidence yet; wait until the deadline, then ask a person.
- * - `no_data`: nothing, stale or one-sided data; hold, and take back at the deadline.
- * - `error`: the evidence cannot be read (negative counters, not finite); hold, and take back at the deadline.
+ * - `pass`: the required evidence favours the candidate.
+ * - `fail`: the evidence is against the candidate, which is rolled back.
+ * - `inconclusive`: not enough evidence; wait until the deadline, then ask an approver.
+ * - `no_data`: missing, stale or one-sided data; hold, and roll back at the deadline.
+ * - `error`: unreadable evidence (negative or infinite counters); hold, and roll back at the deadline.
  */
 export type VerdictKind = 'pass' | 'fail' | 'inconclusive' | 'no_data' | 'error'
 
 export interface Reason {
   /** A stable word for programs, e.g. `error_rate`. */
   code: string
-  /** One sentence with its arithmetic, e.g. "canary 4.1 % errors against 0.5 %: logE 7.9 > 4.6". */
+  /** One sentence with its figures, e.g. "41 of 1000 canary requests failed (4.1 %), control 0.5 %: logE 7.9 ≥ 4.6". */
   message: string
   values: Record<string, number | string | null>
 }

@@ -1,7 +1,4 @@
-/**
- * Everything a model file needs, in one import. A data scientist writes one file in this directory, and these are
- * the words for it.
- */
+/** Exports everything that a model file needs. A data scientist writes one file in this directory with these words. */
 export { defineModel, type Training } from './define/model.ts'
 export { category, number, type RowOf } from './define/data/features.ts'
 export { always, previousChampion } from './define/fallback.ts'

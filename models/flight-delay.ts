@@ -1,10 +1,9 @@
 /**
- * Will this flight be at least 15 minutes late? 3,000,000 US flights from January to June 2001.
+ * Predicts whether a flight arrives at least 15 minutes late, from 3,000,000 US flights of January to June 2001.
  *
- * Model card. The source has neither scheduled times nor durations. `date` looks like the actual and not the
- * scheduled departure, so that a late flight may stand under a later hour than it was planned for; the model is an
- * example of decay and delayed labels, not a product for passengers. When a delay became known is estimated: the
- * flight takes half an hour plus its distance at 450 miles an hour, and the delay comes on top.
+ * Limitations: the source has neither scheduled times nor durations. `date` seems to be the actual departure, so a late flight may have
+ * a later hour than scheduled. The time at which a delay became known is an estimate: half an hour plus the distance at 450 miles an
+ * hour, plus the delay. The model is an example of decay and delayed labels, not a product for passengers.
  */
 import {
   between,
@@ -44,7 +43,7 @@ export const flightDelay = defineModel({
       max: 1,
       missing: 'fill',
       about:
-        'share of late flights from the same airport among those of which it became known in the last 3 hours',
+        'share of late flights from the same airport among those whose delay became known in the last 3 hours',
     }),
   },
   label: yesNo({ column: 'late', positive: 'late', knownAt: 'knownAt', threshold: 0.5 }),
@@ -57,7 +56,7 @@ export const flightDelay = defineModel({
         date as departedAt, origin, destination, distance, delay, delay >= 15 as late,
         date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt
       from source`,
-    // What was known at a moment is a difference of two running totals, each found by an ASOF join.
+    // The flights known in a window are a difference of two running totals, each found by an ASOF join.
     derive: `
       with
         learned as (
@@ -118,7 +117,7 @@ export const flightDelay = defineModel({
     primary: 'auc',
     floors: { auc: 0.58 },
     guards: ['brier'],
-    // Few flights reach a probability of one half, so that accuracy says little of a slice.
+    // Few flights reach a probability of 0.5, so accuracy hardly measures a slice.
     sliceLimits: { metric: 'auc', points: 0.02 },
     slices: [
       { name: 'morning', where: `hour < '12'` },
@@ -135,5 +134,5 @@ export const flightDelay = defineModel({
     probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },
     approval: { by: 1, within: '2 d' },
   }),
-  // No calendar: the flights are of 2001, so a retraining as of today would find none. The replay asks for its own.
+  // No calendar: the flights are of 2001, so a retraining as of today would find no rows. The replay starts its own.
 })

@@ -1,6 +1,6 @@
 /**
- * Finds the model files: every `.ts` file of this directory beside the two that are about model files. There is no list
- * to keep, so a third model is one more file; and one broken file never takes the others down with it.
+ * Loads the model files: every `.ts` file of this directory except `define.ts` and `index.ts`. A new model needs no registration, and
+ * a broken file does not affect the others.
  */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ export const modelsDirectory = fileURLToPath(new URL('.', import.meta.url))
 export interface LoadedModel {
   name: string
   file: string
-  /** Of the file and of what it imports. */
+  /** The digest of the file and its imports. */
   codeDigest: string
   definition: ModelDefinition
   train: Model['train']
@@ -27,7 +27,7 @@ export interface BrokenModel {
   issues: string[]
 }
 
-/** Loads all model files, and again those that have changed since they were loaded last. */
+/** Loads all model files, and reloads changed ones. Never throws: broken files are listed with their issues. */
 export async function loadModels(
   directory = modelsDirectory,
 ): Promise<{ models: LoadedModel[]; broken: BrokenModel[] }> {
@@ -51,7 +51,7 @@ export async function loadModels(
 export async function loadModel(name: string, directory = modelsDirectory): Promise<LoadedModel> {
   const file = `${name}.ts`
   if (!/^[a-z][a-z0-9-]*$/.test(name) || !(await readdir(directory)).includes(file))
-    throw new DomainError('model_not_found', `there is no model file for ${JSON.stringify(name)}`)
+    throw new DomainError('model_not_found', `no model file for ${JSON.stringify(name)}`)
   try {
     return await loadFile(join(directory, file), name)
   } catch (error) {
@@ -87,14 +87,18 @@ async function loadFile(path: string, name: string): Promise<LoadedModel> {
   const exported = await importFile(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)
   const found = Object.values(exported).filter(isModel)
   if (found.length !== 1 || found[0] === undefined)
-    throw new DomainError('invalid_model_file', 'one model per file is wanted', {
-      issues: [`exports: one model made with defineModel is wanted, not ${found.length}`],
+    throw new DomainError('invalid_model_file', `a model file must export one model, not ${found.length}`, {
+      issues: [`exports: one model made with defineModel is required, not ${found.length}`],
     })
   const { definition, train } = found[0]
   if (definition.name !== name)
-    throw new DomainError('invalid_model_file', 'the name of the file is another', {
-      issues: [`name: "${definition.name}" is wanted in ${definition.name}.ts, not in ${name}.ts`],
-    })
+    throw new DomainError(
+      'invalid_model_file',
+      `the model "${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`,
+      {
+        issues: [`name: "${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`],
+      },
+    )
   return { name, file: path, codeDigest: digest, definition, train }
 }
 

@@ -1,4 +1,4 @@
-/** Fisher's irises: 150 flowers, three species. The smallest model file that works. */
+/** Predicts the species of an iris from four measures: 150 flowers, three species. The smallest complete model file. */
 import {
   canary,
   complete,

@@ -80,7 +80,7 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
   const limits = [min === undefined ? '' : `at least ${min}`, max === undefined ? '' : `at most ${max}`]
   const wanted = limits.filter((limit) => limit !== '').join(' and ')
   if (value === null)
-    return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is wanted` }
+    return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is required` }
   const passed = isWithin(value, {
     min,
     max,
@@ -89,7 +89,7 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
   return {
     passed,
     observed: value,
-    message: `${name}: ${shown}${wanted === '' ? '' : `, ${wanted} is wanted`}`,
+    message: `${name}: ${shown}${wanted === '' ? '' : `, ${wanted} is required`}`,
   }
 }
 
@@ -141,7 +141,7 @@ function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: Expe
   return {
     passed: asOfMs - newest <= withinMs,
     observed: asOfMs - newest,
-    message: `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is wanted`,
+    message: `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is required`,
   }
 }
 
@@ -160,7 +160,7 @@ function judgeClasses(
   return {
     passed: minRows >= min,
     observed: minRows,
-    message: `rows of each class: ${listed}; at least ${min} is wanted`,
+    message: `rows of each class: ${listed}; at least ${min} is required`,
   }
 }
 

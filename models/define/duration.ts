@@ -1,7 +1,4 @@
-/**
- * Durations as people write them. A model file says '30 min' and '7 d'; everything behind it counts milliseconds,
- * and this is the only place where the one becomes the other.
- */
+/** Parses the durations of model files, such as '30 min' and '7 d', into milliseconds. */
 import type { IssueCollector } from './issues.ts'
 
 const units = {
@@ -23,7 +20,7 @@ type Unit = keyof typeof units
 /** A number and a unit: `'15 s'`, `'30 min'`, `'2 h'`, `'7 d'`, `'1 week'`. */
 export type Duration = `${number} ${Unit | `${Unit}s`}`
 
-/** Milliseconds of a duration; undefined when it is none. */
+/** The milliseconds of a duration; undefined for any other value. */
 export function parseDuration(text: unknown): number | undefined {
   const parts = typeof text === 'string' ? /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(text.trim()) : null
   const unit = parts?.[2] ?? ''
@@ -37,6 +34,6 @@ export function parseDuration(text: unknown): number | undefined {
 export function durationAt(report: IssueCollector, place: string, text: Duration): number {
   const ms = parseDuration(text)
   if (ms !== undefined && ms > 0) return ms
-  report(place, `a duration such as '30 min' or '7 d' is wanted, not ${JSON.stringify(text)}`)
+  report(place, `a duration such as '30 min' or '7 d' is required, not ${JSON.stringify(text)}`)
   return 1
 }

@@ -1,4 +1,4 @@
-/** The gate of a model: what a challenger must reach before it may meet real traffic. */
+/** Compiles the `evaluation` of a model file: the requirements that a challenger meets before it receives traffic. */
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
 import {
   defaultGatePolicy,
@@ -10,40 +10,40 @@ import {
 import type { IssueCollector } from './issues.ts'
 
 export interface EvaluationSpec {
-  /** The metric the verdict is about: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */
+  /** The metric that decides: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */
   primary?: GateMetric
-  /** What every version must reach; the only gate of the first version, so at least one is wanted. */
+  /** The limits that every version must reach; at least one, because the first version has no champion. */
   floors: Partial<Record<GateMetric, number>>
-  /** How much worse than the champion is still "not worse", in the primary metric. */
+  /** The margin of "not worse" than the champion, in the primary metric. */
   margin?: Margin
-  /** Other metrics that must be not worse as well. */
+  /** Guardrail metrics, which must be not worse as well. */
   guards?: readonly GateMetric[]
-  /** Margins of other metrics. */
+  /** The margins of other metrics. */
   margins?: Partial<Record<GateMetric, Margin>>
-  /** Fewer test rows than this decide nothing. */
+  /** The minimum test rows of a verdict. */
   evidence?: Partial<GatePolicy['evidence']>
-  /** Limits of the calibration error, or `'off'` where the output is no probability. */
+  /** The limits of the calibration error, or `'off'` where the output is not a probability. */
   calibration?: GatePolicy['calibration']
-  /** Limits between groups, where they are not as usual. */
+  /** The limits between groups, where they differ from the defaults. */
   fairness?: Partial<GatePolicy['fairness']>
-  /** Limits of what may leak, where they are not as usual. */
+  /** The limits of leakage, where they differ from the defaults. */
   leakage?: Partial<GatePolicy['leakage']>
-  /** Parts of the test rows that must not get worse, e.g. `{ name: 'evening', where: "hour >= '17'" }`. At most 50. */
+  /** Slices of the test rows that must not get worse, at most 50: `{ name: 'evening', where: "hour >= '17'" }`. */
   slices?: readonly SliceDefinition[]
-  /** By which metric slices are compared, and how much each may lose; accuracy and 0.02 when absent. */
+  /** The metric that compares slices, and the loss that blocks; accuracy and 0.02 when absent. */
   sliceLimits?: Partial<GatePolicy['slices']>
-  /** Columns whose values are compared for fairness. */
+  /** The columns whose groups are compared for fairness. */
   groups?: readonly string[]
-  /** The column of who or what a row belongs to, when one has several rows. */
+  /** The column of the entity of a row, when an entity has several rows. */
   entity?: string
   /**
-   * A column of the source that answers without a model, such as the last value or the rate of the last hours; what every
-   * challenger must beat. The shares of the classes, or the mean, when absent. Not for classes.
+   * A column of the source that predicts without a model, such as the last value; every challenger must beat it. The class shares,
+   * or the mean, when absent. Not for classes.
    */
   baseline?: string
 }
 
-export const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
+const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   probability: 'binary',
   classes: 'multiclass',
   number: 'regression',
@@ -82,26 +82,26 @@ export function compileEvaluation(
   }
   const known = (place: string, metric: string) => {
     if (!metricsOf[task].some((each) => each === metric))
-      report(place, `a ${task} model is judged by ${metricsOf[task].join(', ')}, not by ${metric}`)
+      report(place, `a ${task} model has the metrics ${metricsOf[task].join(', ')}, not ${metric}`)
   }
   known('evaluation.primary', primary)
   for (const metric of policy.guards) known('evaluation.guards', metric)
   for (const [metric, floor] of Object.entries(policy.floors)) {
     known('evaluation.floors', metric)
     if (!Number.isFinite(floor))
-      report(`evaluation.floors.${metric}`, `a finite number is wanted, not ${floor}`)
+      report(`evaluation.floors.${metric}`, `a finite number is required, not ${floor}`)
   }
   if (Object.keys(policy.floors).length === 0)
     report(
       'evaluation.floors',
-      'at least one floor is wanted: the first version has no champion to be measured by',
+      'at least one floor is required: the first version has no champion to compare with',
     )
   if (spec.baseline !== undefined && task === 'multiclass')
-    report('evaluation.baseline', 'one column cannot answer with a probability for each class')
+    report('evaluation.baseline', 'one column cannot predict a probability for each class')
   const slices = [...(spec.slices ?? [])]
-  if (slices.length > 50) report('evaluation.slices', `at most 50 are judged, not ${slices.length}`)
+  if (slices.length > 50) report('evaluation.slices', `at most 50 slices are allowed, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)
-    report('evaluation.slices', 'a name stands twice')
+    report('evaluation.slices', 'a name is listed twice')
   return {
     policy,
     slices,

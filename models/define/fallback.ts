@@ -1,28 +1,28 @@
 /**
- * What answers when the champion must not: declared in the model file, because at the moment of need nobody should have to
- * think of a value, and every replica must have it in memory already.
+ * Compiles the `fallback` of a model file: what serves instead of the champion. It is declared beforehand, so that an operator need
+ * not invent a response during an outage.
  */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Fallback } from '../../domain/serving/kill-switch.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface FallbackOptions {
-  /** Answers by itself where the champion is found broken; only when somebody throws the switch unless said so. */
+  /** Whether it serves automatically while the champion is broken; only by kill switch when absent. */
   automatic?: boolean
 }
 type Answer = string | number
 export type FallbackSpec = FallbackOptions &
   ({ kind: 'always'; answer: Answer } | { kind: 'previous'; otherwise?: Answer })
 
-/** The same answer for everybody: a class by its name, a probability, or a number. */
+/** A constant response: a class by its name, a probability, or a number. */
 export const always = (answer: Answer, options: FallbackOptions = {}): FallbackSpec => ({
   kind: 'always',
   answer,
   ...options,
 })
 /**
- * The last champion before the present one that is proven and was never taken back. `otherwise` is the answer for everybody when
- * there is none.
+ * The last earlier champion that passed its probation and was never rolled back. `otherwise` is the constant response when the model
+ * has no such version.
  */
 export const previousChampion = (options: FallbackOptions & { otherwise?: Answer } = {}): FallbackSpec => ({
   kind: 'previous',
@@ -36,7 +36,7 @@ export function compileFallback(
 ): Fallback {
   const { automatic } = spec
   if (automatic !== undefined && typeof automatic !== 'boolean')
-    report('fallback.automatic', `true or false is wanted, not ${JSON.stringify(automatic)}`)
+    report('fallback.automatic', `true or false is required, not ${JSON.stringify(automatic)}`)
   const more = automatic === true ? { automatic } : {}
   if (spec.kind === 'previous') {
     if (spec.otherwise === undefined) return { kind: 'previous', ...more }
@@ -44,21 +44,21 @@ export function compileFallback(
     return { kind: 'previous', otherwise: rule, ...more }
   }
   if (spec.kind !== 'always') {
-    report('fallback', 'always(…) or previousChampion() is wanted')
+    report('fallback', 'always(…) or previousChampion() is required')
     return { kind: 'previous' }
   }
   const outputs = compileAnswer(report, spec.answer, output)
   return outputs === undefined ? { kind: 'previous' } : { kind: 'answer', outputs, ...more }
 }
 
-/** What a network would give that answers so. */
+/** The outputs of a network with this prediction. */
 function compileAnswer(
   report: IssueCollector,
   answer: Answer,
   output: LabelDefinition['output'],
 ): number[] | undefined {
   const wrong = (wanted: string): undefined => {
-    report('fallback', `${wanted} is wanted, not ${JSON.stringify(answer)}`)
+    report('fallback', `${wanted} is required, not ${JSON.stringify(answer)}`)
     return undefined
   }
   if (output.kind === 'classes') {

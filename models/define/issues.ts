@@ -1,8 +1,4 @@
-/**
- * Collects what is wrong with a model file. Builders never throw: a file with five mistakes must tell all five at
- * once, each with its place.
- */
-
+/** Collects the issues of a model file, each with its place, so that all of them are reported at once. */
 export type IssueCollector = (place: string, message: string) => void
 
 export function collectIssues(): { report: IssueCollector; issues: string[] } {
@@ -17,18 +13,18 @@ export function reportRange(
 ): void {
   for (const side of ['min', 'max'] as const)
     if (range[side] !== undefined && !Number.isFinite(range[side]))
-      report(`${place}.${side}`, `a finite number is wanted, not ${String(range[side])}`)
+      report(`${place}.${side}`, `a finite number is required, not ${String(range[side])}`)
   if (range.min !== undefined && range.max !== undefined && range.min > range.max)
     report(place, `min ${range.min} is above max ${range.max}`)
 }
 
-/** Whether something is a list of different texts (or numbers), at least `least` of them. */
+/** Reports a list with fewer than `min` values, or with a value twice. */
 export function reportDistinct(
   report: IssueCollector,
   place: string,
   values: readonly unknown[],
-  least = 1,
+  min = 1,
 ): void {
-  if (!Array.isArray(values) || values.length < least) report(place, `at least ${least} value(s) are wanted`)
-  else if (new Set(values).size !== values.length) report(place, 'a value stands twice')
+  if (!Array.isArray(values) || values.length < min) report(place, `at least ${min} value(s) are required`)
+  else if (new Set(values).size !== values.length) report(place, 'a value is listed twice')
 }

@@ -1,4 +1,4 @@
-/** Labels: what the model learns to tell, where it stands, and when it became known. */
+/** Defines labels: what the model learns to predict, the column of the value, and the time at which it became known. */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
@@ -6,7 +6,7 @@ import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 interface LabelOptions {
   /** The column of the source; `label` when absent. */
   column?: string
-  /** The column with the time at which the label became known. Rows known later than `asOf` are left out. */
+  /** The column with the time at which the label became known. Rows known later than `asOf` are omitted. */
   knownAt?: string
 }
 
@@ -15,12 +15,12 @@ export function oneOf(classes: readonly string[], options: LabelOptions = {}): L
   return { column: 'label', ...options, output: { kind: 'classes', classes } }
 }
 
-/** True or false: the model answers with the probability of true. */
+/** True or false: the model predicts the probability of true. */
 export function yesNo(
   options: LabelOptions & {
-    /** What true is called in answers. */
+    /** The name of true in predictions. */
     positive: string
-    /** Answered as positive from this probability on; 0.5 when absent. */
+    /** The probability from which a prediction is positive; 0.5 when absent. */
     threshold?: number
   },
 ): LabelDefinition {
@@ -43,17 +43,16 @@ export function quantity(
 
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {
   const { output, column } = label
-  if (typeof column !== 'string' || column === '') report('label.column', 'the name of a column is wanted')
-  if (column in features)
-    report('label.column', `${column} is also a feature: the model would be told the answer`)
+  if (typeof column !== 'string' || column === '') report('label.column', 'the name of a column is required')
+  if (column in features) report('label.column', `${column} is also a feature: the model would see its label`)
   if (label.knownAt !== undefined && label.knownAt in features)
-    report('label.knownAt', `${label.knownAt} is also a feature: it is not known when the model is asked`)
+    report('label.knownAt', `${label.knownAt} is also a feature: it is unknown at prediction time`)
   if (output.kind === 'classes') reportDistinct(report, 'label', output.classes, 2)
   if (output.kind === 'number') reportRange(report, 'label', output)
   if (output.kind === 'probability') {
     if (!(output.threshold > 0 && output.threshold < 1))
-      report('label.threshold', `a number between 0 and 1 is wanted, not ${output.threshold}`)
+      report('label.threshold', `a number between 0 and 1 is required, not ${output.threshold}`)
     if (typeof output.positive !== 'string' || output.positive === '')
-      report('label.positive', 'the name of the positive class is wanted')
+      report('label.positive', 'the name of the positive class is required')
   }
 }

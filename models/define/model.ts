@@ -1,7 +1,4 @@
-/**
- * A model file, checked. `defineModel` lowers what a data scientist wrote to the definition that everything else
- * works with, and tells all that is wrong with it at once.
- */
+/** Defines a model from its file: `defineModel` checks every part, reports all issues at once, and returns the definition as data. */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition, ModelDefinition } from '../../domain/model-definition.ts'
@@ -24,69 +21,69 @@ import { compileSplit, type SplitSpec } from './split.ts'
 export type Hyperparameters = Record<string, number | string | boolean>
 
 export interface FitOptions {
-  /** How often all rows are gone through. */
+  /** The passes over all rows. */
   epochs: number
-  /** How many rows make one step. */
+  /** The rows of one step. */
   batchSize: number
 }
 
-/** What `train` is given. */
+/** The argument of `train`. */
 export interface Training<F extends Features = Features, H extends Hyperparameters = Hyperparameters> {
   /** TensorFlow.js on its native backend. */
   tf: typeof tfjs
-  /** The training rows, as they would be sent in a request. */
+  /** The training rows, in the form of a request. */
   rows: readonly RowOf<F>[]
   /** Columns of an encoded row: the input width of the network. */
   inputs: number
   /** Width of the network's output: one for a probability or a number, one a class otherwise. */
   outputs: number
-  /** For everything that is drawn: the same data, seed and code give the same model. */
+  /** The seed of every random choice: the same data, seed and code give the same model. */
   seed: number
-  /** Those of the file. */
+  /** The hyperparameters of the file. */
   hyperparameters: Readonly<H>
   /**
    * Trains a compiled network on the encoded rows, in an order drawn from (seed, epoch). It keeps a checkpoint after
    * every epoch and goes on from the last one when a killed training is resumed, with the same result.
    */
   fit: (network: LayersModel, options: FitOptions) => Promise<void>
-  /** For a training loop of one's own: tells that it is alive. Without `fit` a killed training begins anew. */
+  /** Reports progress from a custom training loop. Without `fit`, a killed training starts again. */
   progress: (step: { epoch: number; epochs: number; loss: number }) => void
 }
 
 export interface ModelFile<F extends Features, H extends Hyperparameters> {
   /** The name of the file, without its extension. */
   name: string
-  /** What a reader should know; shown in lists. */
+  /** A description for readers; shown in lists. */
   about?: string
   /** What a request must send: names with `number(…)` and `category(…)`. */
   features: F
-  /** What is to be told: `yesNo(…)`, `oneOf(…)` or `quantity(…)`. */
+  /** What the model predicts: `yesNo(…)`, `oneOf(…)` or `quantity(…)`. */
   label: LabelDefinition
   /** Where the rows come from: `csv(…)`, `parquet(…)` or `postgres(…)`. */
   source: SourceSpec
-  /** What must hold of the rows before anything is trained on them. */
+  /** The expectations that the rows must meet before a training. */
   expect?: readonly ExpectSpec[]
-  /** Which rows train and which judge: `byTime(…)`, `random(…)` or `stratified(…)`. */
+  /** The split into training and test rows: `byTime(…)`, `random(…)` or `stratified(…)`. */
   split: SplitSpec
-  /** Numbers, texts and switches for `train`; kept with every version. */
+  /** Numbers, texts and switches for `train`; stored with every version. */
   hyperparameters?: H
-  /** For everything that is drawn; 1 when absent. */
+  /** The seed of every random choice; 1 when absent. */
   seed?: number
   /** Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. */
   train: (training: Training<F, H>) => LayersModel | Promise<LayersModel>
-  /** What the gate asks of a challenger. */
+  /** The requirements of the gate. */
   evaluation: EvaluationSpec
-  /** How a version that has passed the gate is released: `canary(…)` or another strategy. */
+  /** The release of a version that has passed the gate: `canary(…)` or another strategy. */
   release: ReleaseSpec
-  /** When it is retrained by the calendar; by requests alone when absent. */
+  /** The schedule of retrainings; none when absent. */
   retrain?: RetrainSpec
-  /** The column of the source that names the person a row is about, such as a customer's number: by it a person can be erased. */
+  /** The column of the source that identifies the person of a row, such as a customer number, for erasures. */
   subject?: string
-  /** How it is watched while it serves; as usual when absent. */
+  /** The monitoring; the default limits when absent. */
   monitor?: MonitorSpec
-  /** What answers while the model's kill switch is on `fallback`: `always('setosa')` or `previousChampion()`. */
+  /** The fallback that serves while the kill switch is `fallback`: `always('setosa')` or `previousChampion()`. */
   fallback?: FallbackSpec
-  /** Rows every predictor must answer alike; chosen from the training rows when absent. */
+  /** Rows whose predictions every predictor must reproduce; chosen from the training rows when absent. */
   golden?: readonly RowOf<F>[]
 }
 
@@ -96,7 +93,7 @@ export interface Model {
   train: (training: Training) => LayersModel | Promise<LayersModel>
 }
 
-/** Throws `invalid_model_file` with every issue in `context.issues`, each beginning with its place. */
+/** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`, each beginning with its place. */
 export function defineModel<const F extends Features, const H extends Hyperparameters = Record<never, never>>(
   file: ModelFile<F, H>,
 ): Model {
@@ -117,16 +114,16 @@ type Part = (typeof wantedParts)[number]
 function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
-  if (typeof file.train !== 'function') report('train', 'a function is wanted')
+  if (typeof file.train !== 'function') report('train', 'a function is required')
   const missing = new Set<Part>(wantedParts.filter((name) => !isObject(file[name])))
   for (const name of missing) report(name, 'is missing')
-  // Model files run without being compiled: a part of another shape must not hide what is wrong with the rest.
+  // Model files run without type checks, so a part of the wrong shape must not hide the issues of the rest.
   const part = <T>(place: string, needs: readonly Part[], lower: () => T): T => {
     if (needs.some((name) => missing.has(name))) return undefined as T
     try {
       return lower()
     } catch (error) {
-      report(place, `is not of the shape that is wanted: ${error instanceof Error ? error.message : error}`)
+      report(place, `has the wrong shape: ${error instanceof Error ? error.message : error}`)
       return undefined as T
     }
   }
@@ -135,7 +132,8 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     report('subject', 'the name of a column of the source, of up to 100 characters')
   part('features', ['features'], () => checkFeatures(report, features))
   part('label', ['features', 'label'], () => checkLabel(report, label, features))
-  if (!Number.isSafeInteger(seed) || seed < 0) report('seed', `a whole number from 0 is wanted, not ${seed}`)
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    report('seed', `a whole number from 0 is required, not ${seed}`)
   part('hyperparameters', [], () => checkHyperparameters(report, hyperparameters))
   const golden = (file.golden ?? []) as ModelDefinition['golden']
   part('golden', ['features'], () =>
@@ -186,7 +184,8 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     ...(views.length === 0 ? {} : { views }),
     golden,
   }
-  if (!isStorable(definition)) report('model', 'a text has NUL or half a character, which cannot be kept')
+  if (!isStorable(definition))
+    report('model', 'a text has NUL or an incomplete character, which cannot be stored')
   return definition
 }
 
@@ -195,5 +194,5 @@ const isObject = (value: unknown): boolean => typeof value === 'object' && value
 function checkHyperparameters(report: IssueCollector, hyperparameters: Hyperparameters): void {
   for (const [name, value] of Object.entries(hyperparameters))
     if (typeof value === 'number' ? !Number.isFinite(value) : !['string', 'boolean'].includes(typeof value))
-      report(`hyperparameters.${name}`, 'a finite number, a text, true or false is wanted')
+      report(`hyperparameters.${name}`, 'a finite number, a text, true or false is required')
 }

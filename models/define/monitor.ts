@@ -1,4 +1,4 @@
-/** How a model is watched while it serves, in words; what is not said is as usual. */
+/** Compiles the `monitor` of a model file into a monitoring policy; absent fields take the defaults. */
 import {
   defaultMonitorPolicy,
   issuesOfMonitor,
@@ -12,57 +12,57 @@ import type { IssueCollector } from './issues.ts'
 export interface MonitorSpec {
   /** The length of a window: 1 h. */
   every?: Duration
-  /** Over how much drift and quality are judged, in whole counts: 24 h. */
+  /** The period over which drift and quality are judged, a multiple of `count`: 24 h. */
   span?: Duration
-  /** How long serving counts before it begins anew: 1 h. A version keeps what it was trained with. */
+  /** The period of the feature counters: 1 h. A version keeps the value it was trained with. */
   count?: Duration
-  /** A window is looked at so long after its end: 30 s. */
+  /** The delay after the end of a window: 30 s. */
   settle?: Duration
-  /** The age from which a prediction without an outcome will hardly get one any more: 7 d. */
+  /** The age after which a prediction is not expected to get an outcome: 7 d. */
   outcomesWithin?: Duration
-  /** An alert when nobody has asked for so long: 24 h. */
+  /** The time without requests that raises an alert: 24 h. */
   silent?: Duration
-  /** An alert when no outcome has come for so long, after some had: 48 h. */
+  /** The time without outcomes, after earlier ones, that raises an alert: 48 h. */
   outcomesStopped?: Duration
-  /** Share of failed or invalid answers, in percent: 1 warns, 2 alarms. */
+  /** The share of failed requests and invalid outputs, in percent: 1 warns, 2 alarms. */
   errors?: {
     /** In percent. */
     warn: number
     /** In percent. */
     alarm: number
   }
-  /** An alert when 95 % of the answers take longer: 200 ms. */
+  /** The limit of the 95th percentile of the latency: 200 ms. */
   latencyP95?: Duration
-  /** Floors of the primary metric on matured outcomes; for accuracy 0.85 and 0.8 unless said otherwise. */
+  /** Floors of the primary metric on matured outcomes; for accuracy 0.85 and 0.8 when absent. */
   quality?: {
-    /** Below it people are warned. */
+    /** The value that warns, from below. */
     warn: number
-    /** Below it it is an alarm. */
+    /** The value that alarms, from below. */
     alarm: number
   }
-  /** A number of the model file's features lies outside its limits in this share of the requests, in percent: 5. */
+  /** The share of requests with a number outside the limits of its feature, in percent: 5. */
   outside?: number
-  /** What one replica may need before people are told: 512 MB, 0.9 of a core, 250 ms until a request has its turn. */
+  /** The resource limits of one replica. */
   resources?: {
-    /** MB of memory: 512. */
+    /** Memory in MB: 512. */
     rssMb?: number
-    /** Seconds of a core in a second: 0.9. */
+    /** CPU as a share of a core: 0.9. */
     cpuShare?: number
-    /** How long a request may wait for its turn, 99th percentile: 250 ms. */
+    /** The 99th percentile of the event loop delay: 250 ms. */
     loopDelay?: Duration
   }
   /**
-   * What an answer was worth, as SQL over the features, `prediction`, `predicted` and `outcome`:
+   * The value of a prediction, as SQL over the features, `prediction`, `predicted` and `outcome`:
    * `{ name: 'saved', unit: '$', perPrediction: 'case when predicted = 1 then 40 * outcome - 10 else 0 end', warn: 1 }`.
    */
   business?: BusinessPolicy
-  /** What a prediction costs, and from how much a day people are told. */
+  /** The cost of a prediction, and the cost of a day that raises an alert. */
   cost?: CostPolicy
-  /** False: what is found is told, and asks for no retraining. */
+  /** Whether findings may start a retraining: true. */
   retrain?: boolean
-  /** How often such a request may lead to a training. */
+  /** The limits of automatic retrainings. */
   cooldown?: {
-    /** After a training, by what asks: drift 24 h, quality 6 h, labels 24 h. */
+    /** The time after a training, by the reason of the next one. */
     after?: {
       /** 24 h. */
       drift?: Duration
@@ -71,13 +71,13 @@ export interface MonitorSpec {
       /** 24 h. */
       labels?: Duration
     }
-    /** What trainings in a row that brought nothing may stretch it to: 7 d. */
+    /** The maximum after unsuccessful trainings: 7 d. */
     max?: Duration
-    /** At most so many trainings, 4, in so long, 7 d. */
+    /** The maximum trainings a week: 4. */
     maxPerWeek?: number
     /** The period of `maxPerWeek`: 7 d. */
     week?: Duration
-    /** New matured rows that are a reason by themselves, as a share of those trained on: 0.2. */
+    /** New matured rows that start a retraining, as a share of the training rows: 0.2. */
     newRows?: number
   }
 }

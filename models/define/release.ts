@@ -1,4 +1,4 @@
-/** Release policies in words: stages, soak times and approvals, lowered to the milliseconds the state machine counts. */
+/** Compiles the `release` of a model file (stages, soak times, approvals) into a release policy. */
 import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary/policy.ts'
 import type { AbMetric } from '../../domain/canary/ab-test.ts'
 import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
@@ -14,20 +14,20 @@ import { durationAt, type Duration } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
 
 interface StageOptions {
-  /** The shortest time in the stage. */
+  /** The minimum time in the stage. */
   soak?: Duration
-  /** The fewest requests that must have gone to the candidate. */
+  /** The minimum requests of the candidate. */
   requests?: number
-  /** When the stage has not passed by then, it ends. */
+  /** The time after which the stage ends. */
   deadline?: Duration
 }
 export interface StageSpec extends StageOptions {
   percent: number
 }
 interface ApprovalSpec {
-  /** How many different people approve. */
+  /** The number of different approvers. */
   by: number
-  /** When they have not by then, the release expires. */
+  /** The time after which the release expires. */
   within: Duration
 }
 
@@ -37,38 +37,38 @@ export const percent = (share: number, options: StageOptions = {}): StageSpec =>
   ...options,
 })
 
-/** How often and how the model is drilled. */
+/** The drills of the model. */
 export interface DrillSpec {
-  /** 30 days, unless a cron expression or another time is given. */
+  /** The period: 30 days without `cron`. */
   every?: Duration
-  /** Or at these times, in UTC. */
+  /** A cron expression in UTC instead of a period. */
   cron?: string
-  /** What is rehearsed: every kind unless said otherwise. */
+  /** The kinds of drills: all when absent. */
   kinds?: readonly DrillKind[]
-  /** `mirrored` unless said otherwise: no caller gets an answer of the candidate. */
+  /** `mirrored` when absent: callers never see predictions of the candidate. */
   traffic?: DrillPolicy['traffic']
-  /** The share of the callers, or of the requests that are copied: 10. */
+  /** The share of the traffic, or of the copied requests, in percent: 10. */
   percent?: number
-  /** How many callers one drill may harm. */
+  /** The failed requests that one drill may cause. */
   harmBudget?: number
-  /** How long the candidate may stay before the drill has failed: 10 min. */
+  /** The time after which the drill has failed: 10 min. */
   within?: Duration
 }
-/** What every strategy may say. */
+/** The options of every strategy. */
 interface CommonSpec {
-  /** One person within seven days, unless said otherwise. */
+  /** The approvals: one within seven days when absent. */
   approval?: ApprovalSpec
-  /** How often is looked, and how long is waited. */
+  /** Intervals and timeouts of the observation. */
   watch?: CanarySpec['watch']
-  /** What the canary judge tolerates, where it is not as usual. */
+  /** The limits of the canary judge, where they differ from the defaults. */
   limits?: Partial<CanaryPolicy>
-  /** What a stage without enough evidence comes to at its deadline. */
+  /** The result of an inconclusive stage at its deadline. */
   whenInconclusive?: ReleasePolicy['whenInconclusive']
-  /** What a release does while another one of the model is open. */
+  /** The behaviour while another release of the model is open. */
   whenBusy?: ReleasePolicy['whenBusy']
   /** The shorter stages of a release that is marked as a hotfix. */
   hotfix?: {
-    /** Its shares. */
+    /** The stages. */
     stages: readonly StageSpec[]
     /** 5 min. */
     soak?: Duration
@@ -77,57 +77,57 @@ interface CommonSpec {
     /** Eight times the soak. */
     deadline?: Duration
   }
-  /** What the process that qualifies a candidate may need, where it is not as usual. */
+  /** The limits of the pre-flight checks, where they differ from the defaults. */
   qualification?: Partial<QualificationLimits>
-  /** Once a month on copies of requests, unless said otherwise. */
+  /** The drills: once a month on copies of requests when absent. */
   drill?: DrillSpec | 'off'
   /** Refuses a release when the last drill has failed or is older. */
   requireDrill?: {
-    /** How old the last drill may be. */
+    /** The maximum age of the last drill. */
     within: Duration
   }
 }
 export interface CanarySpec extends CommonSpec {
-  /** The shares: `[percent(5), percent(25), percent(50)]`. */
+  /** The stages: `[percent(5), percent(25), percent(50)]`. */
   stages: readonly StageSpec[]
-  /** Given to each stage that has none of its own: 30 min. */
+  /** The minimum time of stages without their own: 30 min. */
   soak?: Duration
-  /** Given to each stage that has none of its own: 400. */
+  /** The minimum requests of stages without their own: 400. */
   requests?: number
-  /** Given to each stage that has none of its own: eight times its soak. */
+  /** The deadline of stages without their own: eight times the soak. */
   deadline?: Duration
-  /** Copies of requests whose answers nobody sees, before the first stage; all of them for the soak time unless said otherwise. */
+  /** The shadow before the first stage: copies of all requests for the soak time when absent. */
   shadow?: StageSpec | 'off'
-  /** After 100 %: the previous champion keeps `holdback` percent as a control. */
+  /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. */
   probation?: (StageOptions & { holdback: number }) | 'off'
-  /** How often is looked, and how long is waited. */
+  /** Intervals and timeouts of the observation. */
   watch?: {
     /** The length of a counter tick: 10 s. */
     tick?: Duration
-    /** How often the judge looks: 5 s. */
+    /** The time between two verdicts: 5 s. */
     every?: Duration
-    /** How long a candidate stays exposed without a fresh verdict: 15 s. */
+    /** How long a candidate stays exposed without a new verdict: 15 s. */
     exposure?: Duration
-    /** How long a routing change waits for the replicas before it is tried again: 10 s. */
+    /** How long a routing change waits for the replicas before a retry: 10 s. */
     acknowledge?: Duration
-    /** How long a person is waited for after an inconclusive stage: 1 d. */
+    /** How long an inconclusive stage waits for a decision: 1 d. */
     decision?: Duration
   }
 }
 export type RollingSpec = CanarySpec
 export type BlueGreenSpec = Omit<CanarySpec, 'stages'>
 export type ShadowSpec = Omit<CanarySpec, 'stages' | 'shadow'> & {
-  /** The share of the requests that are copied, and for how long. */
+  /** The share of copied requests, and the minimum time. */
   shadow: StageSpec
-  /** Whether it is then promoted, which needs `limits.nonInferiority`, or a person is asked. */
+  /** `promote`, which needs `limits.nonInferiority`, or `ask` an approver. */
   whenPassed?: ReleasePolicy['whenPassed']
 }
 export type AbSpec = Omit<CanarySpec, 'stages'> & {
-  /** The split in percent of the callers, with its horizon as the deadline. */
+  /** The split in percent of the traffic; its deadline is the horizon. */
   split: StageSpec
-  /** What decides: `accuracy`, `conversions` or `errors`. */
+  /** The metric that decides: `accuracy`, `conversions` or `errors`. */
   metric: AbMetric
-  /** The probability that a candidate that is not better wins: 0.05. */
+  /** The probability of declaring a candidate better that is not: 0.05. */
   alpha?: number
 }
 export interface DirectSpec extends CommonSpec {}
@@ -141,11 +141,11 @@ export type ReleaseSpec =
 
 /** Shadow, rising shares, 100 %, probation. */
 export const canary = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'canary', spec })
-/** Replica by replica: the percentages are of the replicas, rounded up. */
+/** Replica by replica: the percentages are shares of the replicas, rounded up. */
 export const rolling = (spec: RollingSpec): ReleaseSpec => ({ strategy: 'rolling', spec })
-/** From 0 to 100 % at once, when every replica has loaded it; the previous champion stays loaded to return to. */
+/** From 0 to 100 % at once, after every replica has loaded the candidate; the previous champion stays loaded. */
 export const blueGreen = (spec: BlueGreenSpec = {}): ReleaseSpec => ({ strategy: 'blue_green', spec })
-/** Copies of requests until its answers have proven themselves, or a person says so. */
+/** Copies of requests until the predictions are proven or an approver decides. */
 export const shadow = (spec: ShadowSpec): ReleaseSpec => ({ strategy: 'shadow', spec })
 /** A fixed split until the sequential test on one metric decides, or its horizon is reached. */
 export const ab = (spec: AbSpec): ReleaseSpec => ({ strategy: 'ab', spec })
@@ -173,7 +173,7 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
     shareBp: Math.round(each.percent * 100),
     ...times(place, each),
   })
-  // Before blue and green everybody may be shown to the candidate; where a split decides, nobody is unless it is said.
+  // A shadow of all requests is the default, except where a fixed split decides.
   const shown = 'shadow' in spec ? spec.shadow : strategy === 'canary' ? percent(100) : 'off'
   const { probation = { holdback: 5 } } = spec
   const specs = strategy === 'ab' ? [spec.split] : 'stages' in spec ? spec.stages : []
@@ -214,7 +214,7 @@ function timesOf(
   }
 }
 
-/** What is only there when it is said, but for the drills, which are only away when that is said. */
+/** The optional parts of a policy; drills are on unless turned off. */
 function compileCommon(at: At, spec: CommonSpec): Partial<ReleasePolicy> {
   const { whenInconclusive, whenBusy, hotfix, qualification, drill = {}, requireDrill } = spec
   const soakMs = at('hotfix.soak', hotfix?.soak ?? '5 min')

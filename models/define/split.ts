@@ -1,4 +1,4 @@
-/** Splits: which known rows train and which judge. They are frozen into the snapshot, so both models meet the same test rows. */
+/** Defines splits into training and test rows. They are frozen into the snapshot, so that both models see the same test rows. */
 import type { SplitDefinition } from '../../domain/model-definition.ts'
 import { durationAt, type Duration } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
@@ -23,13 +23,13 @@ export const stratified = ({ test }: { test: number }): SplitSpec => ({
 /** A share of the rows, chosen by a hash of the row; a row stays on its side as more rows come. */
 export const random = ({ test }: { test: number }): SplitSpec => ({ kind: 'hash', test, stratified: false })
 
-/** The latest known rows judge, those before them train: what will happen is told from what has happened. */
+/** The latest known rows test, the rows before them train. */
 export const byTime = (options: {
-  /** How long the time is whose rows train. */
+  /** The period of the training rows. */
   train: Duration
-  /** How long the latest time is, whose rows judge. */
+  /** The latest period, whose rows test. */
   test: Duration
-  /** How old an event must be: of younger ones only the early labels are known, which is no fair sample. */
+  /** The minimum age of an event: younger events have only early labels, which are a biased sample. */
   matured?: Duration
   /** At most this many rows of each part, sampled by a hash of the row. */
   maxRows?: { train?: number; test?: number }
@@ -38,14 +38,14 @@ export const byTime = (options: {
 export function compileSplit(report: IssueCollector, spec: SplitSpec, timed: boolean): SplitDefinition {
   if (spec.kind === 'hash') {
     if (!(spec.test > 0 && spec.test < 1))
-      report('split.test', `a share between 0 and 1 is wanted, not ${spec.test}`)
+      report('split.test', `a share between 0 and 1 is required, not ${spec.test}`)
     return spec
   }
   if (!timed) report('split', 'byTime needs the eventTime of the source')
   const { train, test } = spec.maxRows ?? {}
   for (const [part, rows] of Object.entries({ train, test }))
     if (rows !== undefined && !(Number.isInteger(rows) && rows > 0))
-      report(`split.maxRows.${part}`, `a whole number above 0 is wanted, not ${rows}`)
+      report(`split.maxRows.${part}`, `a whole number above 0 is required, not ${rows}`)
   return {
     kind: 'time',
     trainMs: durationAt(report, 'split.train', spec.train),

@@ -98,10 +98,10 @@ describe('a model file', () => {
       }),
     ).toEqual([
       'features.size: min 5 is above max 1',
-      'label.column: colour is also a feature: the model would be told the answer',
+      'label.column: colour is also a feature: the model would see its label',
       'split: byTime needs the eventTime of the source',
-      'evaluation.floors: a binary model is judged by auc, accuracy, brier, logLoss, f1, averagePrecision, not by rmse',
-      `release.soak: a duration such as '30 min' or '7 d' is wanted, not "30 mn"`,
+      'evaluation.floors: a binary model has the metrics auc, accuracy, brier, logLoss, f1, averagePrecision, not rmse',
+      `release.soak: a duration such as '30 min' or '7 d' is required, not "30 mn"`,
     ]))
 
   it('without its parts tells each that is missing, and what is wrong with the others', () =>
@@ -118,16 +118,16 @@ describe('a model file', () => {
       'features: is missing',
       'source: is missing',
       'evaluation: is missing',
-      'seed: a whole number from 0 is wanted, not -1',
-      expect.stringContaining('release: is not of the shape that is wanted'),
+      'seed: a whole number from 0 is required, not -1',
+      expect.stringContaining('release: has the wrong shape'),
     ]))
 
   it.each([
     ['features', { features: { size: undefined } }, 'features.size: made with'],
-    ['expectations', { expect: 5 }, 'expect: is not of the shape'],
-    ['golden rows', { golden: 7 }, 'golden: is not of the shape'],
-    ['hyperparameters', { hyperparameters: null }, 'hyperparameters: is not of the shape'],
-    ['a schedule', { retrain: 'weekly' }, 'retrain: is not of the shape'],
+    ['expectations', { expect: 5 }, 'expect: has the wrong shape'],
+    ['golden rows', { golden: 7 }, 'golden: has the wrong shape'],
+    ['hyperparameters', { hyperparameters: null }, 'hyperparameters: has the wrong shape'],
+    ['a schedule', { retrain: 'weekly' }, 'retrain: has the wrong shape'],
     ['a class with NUL', { label: words.yesNo({ positive: 'a\0' }) }, 'model: a text has NUL'],
   ])('with %s of another shape says so', (_name, change, issue) =>
     expect(issuesWith(change)).toEqual(expect.arrayContaining([expect.stringContaining(issue)])),
@@ -143,7 +143,7 @@ describe('a model file', () => {
     [
       'value twice',
       { features: { size: category(['a', 'a']) } },
-      'features.size.values: a value stands twice',
+      'features.size.values: a value is listed twice',
     ],
     [
       'value that is no text',
@@ -234,7 +234,7 @@ describe('a model file', () => {
           slices: Array.from({ length: 2 }, () => ({ name: 'a', where: 'true' })),
         },
       },
-      'evaluation.slices: a name stands twice',
+      'evaluation.slices: a name is listed twice',
     ],
     [
       'many slices',

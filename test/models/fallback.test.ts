@@ -51,30 +51,30 @@ describe('a fallback', () => {
   })
 
   it.each([
-    ['a class that does not exist', 'class', words.always('blue'), /one of red, white is wanted, not "blue"/],
-    ['a number for a class', 'class', words.always(1), /one of red, white is wanted/],
+    ['a class that does not exist', 'class', words.always('blue'), /one of red, white is required, not "blue"/],
+    ['a number for a class', 'class', words.always(1), /one of red, white is required/],
     [
       'more than a probability can be',
       'probability',
       words.always(1.5),
-      /a probability from 0 to 1 is wanted/,
+      /a probability from 0 to 1 is required/,
     ],
-    ['a text for a number', 'number', words.always('7'), /a finite number is wanted/],
+    ['a text for a number', 'number', words.always('7'), /a finite number is required/],
     ['a number outside of the limits', 'number', words.always(11), /within the label's limits/],
-    ['no number', 'number', words.always(NaN), /a finite number is wanted/],
+    ['no number', 'number', words.always(NaN), /a finite number is required/],
     [
       'a rule that is none',
       'class',
       words.previousChampion({ otherwise: 'blue' }),
-      /one of red, white is wanted/,
+      /one of red, white is required/,
     ],
     [
       'by itself, perhaps',
       'number',
       { kind: 'previous', automatic: 'maybe' },
-      /fallback.automatic: true or false is wanted, not "maybe"/,
+      /fallback.automatic: true or false is required, not "maybe"/,
     ],
-    ['something else', 'number', { kind: 'sometimes' }, /always\(…\) or previousChampion\(\) is wanted/],
+    ['something else', 'number', { kind: 'sometimes' }, /always\(…\) or previousChampion\(\) is required/],
   ] as const)('is not %s', (_name, label, spec, issue) => {
     expect(String(define(label, spec))).toMatch(issue)
   })

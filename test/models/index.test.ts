@@ -37,11 +37,11 @@ describe('the model files', () => {
     expect(models).toMatchObject([{ name: 'peas', definition: { name: 'peas', seed: 1 } }])
     expect(broken).toEqual([
       { file: 'half.ts', issues: [expect.stringMatching(/./)] },
-      { file: 'nothing.ts', issues: ['exports: one model made with defineModel is wanted, not 0'] },
-      { file: 'other.ts', issues: ['name: "peas" is wanted in peas.ts, not in other.ts'] },
+      { file: 'nothing.ts', issues: ['exports: one model made with defineModel is required, not 0'] },
+      { file: 'other.ts', issues: ['name: "peas" must be in peas.ts, not in other.ts'] },
       {
         file: 'wrong.ts',
-        issues: ['seed: a whole number from 0 is wanted, not -1', 'golden[0]: size is a finite number'],
+        issues: ['seed: a whole number from 0 is required, not -1', 'golden[0]: size is a finite number'],
       },
     ])
   })

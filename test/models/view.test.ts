@@ -91,14 +91,14 @@ describe('a view', () => {
     [
       'an entity that is no column',
       looking({ entity: 'air port' }),
-      'views.delays.entity: the name of a column is wanted, not "air port"',
+      'views.delays.entity: the name of a column is required, not "air port"',
     ],
     [
       'no event time',
       looking({ source: postgres({ rows: 'select 1' }) }),
-      'views.delays.source.eventTime: the name of a column is wanted',
+      'views.delays.source.eventTime: the name of a column is required',
     ],
-    ['no known-at', looking({ knownAt: undefined }), 'views.delays.knownAt: the name of a column is wanted'],
+    ['no known-at', looking({ knownAt: undefined }), 'views.delays.knownAt: the name of a column is required'],
     ['no time to live', looking({ timeToLive: undefined }), 'views.delays.timeToLive: is missing'],
     [
       'a time to live that is none',
@@ -106,8 +106,8 @@ describe('a view', () => {
       'views.delays.timeToLive: a duration such as',
     ],
     ['a period that is none', looking({ every: '0 s' }), 'views.delays.every: a duration such as'],
-    ['no values', looking({ values: {} }), 'views.delays.values: at least one is wanted'],
-    ['no source', looking({ source: undefined }), 'views.delays.source: is not of the shape'],
+    ['no values', looking({ values: {} }), 'views.delays.values: at least one is required'],
+    ['no source', looking({ source: undefined }), 'views.delays.source: has the wrong shape'],
     [
       'a value that the store needs the name of',
       looking({ values: { delay: number(), event_at: number() } }),
@@ -136,12 +136,12 @@ describe('a feature that is looked up', () => {
     [
       'a stand-in of another kind',
       lookup(delays, 'delay', { otherwise: 'none' }),
-      'otherwise: a number is wanted, not "none"',
+      'otherwise: a number is required, not "none"',
     ],
     [
       'a stand-in that is none of its values',
       lookup(delays, 'sky', { otherwise: 'red' }),
-      'otherwise: is none of the declared values',
+      'otherwise: is not a declared value',
     ],
     [
       'too few fields for its entity',
@@ -170,7 +170,7 @@ describe('a feature that is looked up', () => {
     )
     expect(
       issuesOf({ delay: lookup(delays, 'delay') }, { source: postgres({ rows: 'select 1' }) }),
-    ).toContain('source.eventTime: is wanted: delay is joined as it was known at the time of a row')
+    ).toContain('source.eventTime: is required: delay is joined as it was known at the time of a row')
     expect(issuesOf({ delay: { kind: 'number', from: { view: 'delays' } } })).toContain(
       'features.delay.from: made with lookup()',
     )

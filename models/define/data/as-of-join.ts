@@ -1,5 +1,6 @@
 /**
- * How the rows of a model are joined to what was known of their entities at the time of each, as SQL. A row that could see a later value would be trained on what nobody knew when the model is asked.
+ * Builds the SQL that joins model rows to feature values as known at the time of each row. A later value in a training row would leak
+ * the future.
  */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { FeatureOrigin } from '../../../domain/model/feature-view.ts'

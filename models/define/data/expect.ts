@@ -137,7 +137,7 @@ export function compileExpectations(specs: readonly ExpectSpec[], place: Place):
     if (mostly !== undefined && !(mostly > 0 && mostly <= 1))
       place.report(where, `mostly is a share above 0 and up to 1, not ${mostly}`)
     if (expectation.check === 'quantile' && !(expectation.q >= 0 && expectation.q <= 1))
-      place.report(where, `a quantile from 0 to 1 is wanted, not ${expectation.q}`)
+      place.report(where, `a quantile from 0 to 1 is required, not ${expectation.q}`)
     return expectation
   })
 }

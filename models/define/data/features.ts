@@ -1,16 +1,16 @@
-/** Features: what a request must send. Their builders give the types from which rows are typed. */
+/** Defines the features of a model, which requests send; the builders give the types of rows. */
 import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
 import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 
 type NumberOptions = Omit<NumberFeature, 'kind'>
 type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values'> & { values?: readonly V[] }
 
-/** A number, with its usual range: `number({ unit: 'cm', min: 3, max: 9 })`. */
+/** A number with its expected range: `number({ unit: 'cm', min: 3, max: 9 })`. */
 export function number<const O extends NumberOptions>(options: O = {} as O): { kind: 'number' } & O {
   return { kind: 'number', ...options }
 }
 
-/** One of these texts: `category(['red', 'green'])`. Without values any text may be sent. */
+/** One of these texts: `category(['red', 'green'])`. Without values any text is accepted. */
 export function category<const V extends string>(
   values: readonly V[],
 ): { kind: 'category'; values: readonly V[] }
@@ -24,7 +24,7 @@ export function category(given: readonly string[] | CategoryOptions<string> = {}
 const isList = (given: object): given is readonly string[] => Array.isArray(given)
 
 type Filled<F, T> = F extends { missing: 'fill' } ? T | null : T
-/** A row of these features: numbers and texts, null only where a missing value is filled in. */
+/** A row of these features: numbers and texts; null only where a missing value is imputed. */
 export type RowOf<F extends Features> = {
   [K in keyof F]: F[K] extends { kind: 'number' }
     ? Filled<F[K], number>
@@ -34,7 +34,7 @@ export type RowOf<F extends Features> = {
 }
 
 export function checkFeatures(report: IssueCollector, features: Features): void {
-  if (Object.keys(features).length === 0) report('features', 'at least one is wanted')
+  if (Object.keys(features).length === 0) report('features', 'at least one is required')
   for (const [name, feature] of Object.entries(features)) {
     const place = `features.${name}`
     if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
@@ -48,11 +48,11 @@ export function checkFeatures(report: IssueCollector, features: Features): void 
       }
     } else report(place, 'made with number() or category()')
     if (feature?.missing !== undefined && feature.missing !== 'fill')
-      report(`${place}.missing`, `'fill' or nothing is wanted, not ${JSON.stringify(feature.missing)}`)
+      report(`${place}.missing`, `'fill' or nothing is required, not ${JSON.stringify(feature.missing)}`)
   }
 }
 
-/** What is wrong with one row of these features, as the API would say it. */
+/** The issues of a row of these features, as the API reports them. */
 export function issuesOfRow(features: Features, row: Record<string, unknown>): string[] {
   const extra = Object.keys(row).filter((name) => !(name in features))
   return [

@@ -1,4 +1,4 @@
-/** Features of a model that come from feature views, and what is wrong with how a model uses them. */
+/** Defines features that come from feature views, and checks how a model uses them. */
 import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-view.ts'
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
@@ -6,13 +6,13 @@ import { collectIssues, type IssueCollector } from '../issues.ts'
 import { identifier, listOf, type FeatureViewHandle } from './view.ts'
 
 export interface LookupOptions {
-  /** The fields of a row that name the entity, where they are called otherwise than in the view. */
+  /** The fields of a row that name the entity, where their names differ from those of the view. */
   by?: string | readonly string[]
-  /** Stands in where there is no value, in training and in serving; null, filled in as fitted in training, when absent. */
+  /** The value without a known one, in training and in serving; null, imputed as fitted in training, when absent. */
   otherwise?: number | string
-  /** A copy in the memory of a replica is not used when it was read longer ago: 1 min. */
+  /** The maximum age of a copy in the memory of a replica: 1 min. */
   fresh?: Duration
-  /** How long a request waits for a value that is not at hand: 20 ms. */
+  /** How long a request waits for a value that is not cached: 20 ms. */
   within?: Duration
 }
 
@@ -44,10 +44,10 @@ export function lookup<
   if (otherwise !== undefined && (typeof otherwise !== wanted || otherwise !== otherwise))
     report(
       'otherwise',
-      `a ${wanted === 'string' ? 'text' : 'number'} is wanted, not ${JSON.stringify(otherwise)}`,
+      `a ${wanted === 'string' ? 'text' : 'number'} is required, not ${JSON.stringify(otherwise)}`,
     )
   if (feature?.kind === 'category' && feature.values !== undefined && otherwise !== undefined)
-    if (!feature.values.includes(String(otherwise))) report('otherwise', 'is none of the declared values')
+    if (!feature.values.includes(String(otherwise))) report('otherwise', 'is not a declared value')
   const by = options.by === undefined ? definition.entity : listOf(options.by)
   if (by.length !== definition.entity.length)
     report(
@@ -76,7 +76,7 @@ export function lookup<
   return made as unknown as Looked<V[K], O>
 }
 
-/** The views of a model's features, with what is wrong with them and with how they are used. */
+/** The views of a model's features; reports the issues of the views and of their use. */
 export function compileViews(
   report: IssueCollector,
   features: Features,
@@ -101,7 +101,7 @@ export function compileViews(
       if (features[field]?.from !== undefined)
         report(`features.${name}.by`, `${field} is looked up itself: an entity is named by what callers send`)
     if (eventTime === undefined)
-      report('source.eventTime', `is wanted: ${name} is joined as it was known at the time of a row`)
+      report('source.eventTime', `is required: ${name} is joined as it was known at the time of a row`)
   }
   return [...used.values()]
 }

@@ -17,11 +17,11 @@ export interface RowsPlan {
 const { label, eventAt, knownAt, key, part } = snapshotColumns
 export const quotedIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
-/** A moment as DuckDB and Postgres both read it. */
+/** A timestamp literal for DuckDB and Postgres. */
 export const timestampLiteral = (ms: number): string =>
   `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
 
-/** How the rows of a model are read as of a moment. `sinceMs` leaves out events from before, to save time. */
+/** The queries that read the rows of a model as of a time. `sinceMs` omits earlier events to save time. */
 export function planRows(
   definition: ModelDefinition,
   options: { asOfMs: number; sinceMs?: number; root: string },
@@ -81,7 +81,7 @@ export function firstNeededMs({ split }: ModelDefinition, asOfMs: number): numbe
 /** The rows of a snapshot from those of a plan: split, sampled by the hash of their key, in a total order. */
 export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): string {
   if (split.kind === 'hash') {
-    // Identical rows have one key and so one rank: they never stand on both sides.
+    // Identical rows have one key and one rank, so they are never on both sides.
     const group = split.stratified ? `partition by ${label} ` : ''
     const rank = `dense_rank() over (${group}order by md5(${key} || 'split'))`
     const all = split.stratified
@@ -93,7 +93,7 @@ export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): strin
   const endMs = asOfMs - split.maturedMs
   const testFrom = timestampLiteral(endMs - split.testMs)
   const trainFrom = timestampLiteral(endMs - split.testMs - split.trainMs)
-  // What was not yet known when the test began would not have been known to a model that had to answer then.
+  // Labels that became known after the test began were unknown to a model at that time.
   const side = `case
     when ${eventAt} > ${timestampLiteral(endMs)} then null
     when ${eventAt} > ${testFrom} then 'test'

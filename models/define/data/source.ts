@@ -1,4 +1,4 @@
-/** Sources: where the rows of a model come from, and which of their columns tell the time. */
+/** Defines the source of a model's rows, and which of its columns hold times. */
 import type { SourceDefinition } from '../../../domain/model-definition.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -10,7 +10,7 @@ export interface SourceOptions {
   derive?: string
   /** The column with the time of the event (UTC). */
   eventTime?: string
-  /** How far `derive` looks back beyond the first row of the split. */
+  /** The history that `derive` needs before the first row of the split. */
   lookback?: Duration
   /** The columns that name a row; all of them when absent. */
   key?: readonly string[]
@@ -55,11 +55,12 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
   for (const [name, path] of Object.entries(files)) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
     if (typeof path !== 'string' || path === '' || /^\/|^[a-z]+:|(^|\/)\.\.(\/|$)|\\/.test(path))
-      report(`source.${name}`, `a path inside the checkout is wanted, not ${JSON.stringify(path)}`)
+      report(`source.${name}`, `a path inside the checkout is required, not ${JSON.stringify(path)}`)
   }
-  if (kind !== 'postgres' && Object.keys(files).length === 0) report('source', 'at least one file is wanted')
+  if (kind !== 'postgres' && Object.keys(files).length === 0)
+    report('source', 'at least one file is required')
   if (options.rows === undefined && !('source' in files))
-    report('source.rows', 'a query is wanted when there is not exactly one file')
+    report('source.rows', 'a query is required when there is not exactly one file')
   for (const column of [options.eventTime, ...(options.key ?? [])])
     if (column !== undefined && !identifier.test(column))
       report('source', `a column name has letters, digits and _ only, not ${JSON.stringify(column)}`)

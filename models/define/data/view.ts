@@ -1,7 +1,4 @@
-/**
- * Feature views in a data scientist's words. A view may stand in a model file or in a file of its own under `models/views`; all
- * that is wrong with it is told with the model that uses it.
- */
+/** Defines feature views. A view is part of a model file or a file in `models/views`; the model that uses it reports its issues. */
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
@@ -12,23 +9,23 @@ import { collectIssues, type IssueCollector } from '../issues.ts'
 import { compileSource, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {
-  /** What a reader should know of it. */
+  /** A description for readers. */
   about?: string
   /** The columns that name an entity: `'airport'`, or several. */
   entity: string | readonly string[]
-  /** Its `rows` give one row a value, its `eventTime` the time that the value is about. */
+  /** The source: `rows` gives one row a value, `eventTime` the time of the value. */
   source: SourceSpec
-  /** The column with the time at which a row became known. Nothing sees it before. */
+  /** The column with the time at which a row became known; the value is unused before. */
   knownAt: string
-  /** The columns that features of models can be. */
+  /** The columns that models can use as features. */
   values: V
-  /** An older value is none. */
+  /** The maximum age of a value. */
   timeToLive: Duration
-  /** How often what is new is taken in: 5 min. */
+  /** The period of the ingestion: 5 min. */
   every?: Duration
-  /** How late a row may come, by its `knownAt`, and still be found: 1 h. It is usable from when it was found. */
+  /** How late a row may arrive after its `knownAt`: 1 h. It is usable from its ingestion. */
   late?: Duration
-  /** Older values are forgotten: 400 d. */
+  /** The retention of values: 400 d. */
   keep?: Duration
 }
 
@@ -44,7 +41,7 @@ export const listOf = (given: string | readonly string[]): string[] =>
   typeof given === 'string' ? [given] : [...given]
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
-/** Values of an entity that change over time. Never throws: what is wrong is told by the models that use it. */
+/** Values of an entity that change over time. Never throws: the models that use the view report its issues. */
 export function view<const V extends Features>(name: string, file: ViewFile<V>): FeatureViewHandle<V> {
   const { report, issues } = collectIssues()
   const at =
@@ -58,7 +55,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     try {
       return work()
     } catch (error) {
-      place(field, `is not of the shape that is wanted: ${error instanceof Error ? error.message : error}`)
+      place(field, `has the wrong shape: ${error instanceof Error ? error.message : error}`)
       return otherwise
     }
   }
@@ -70,15 +67,15 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
   )
   const columns = { entity, eventTime: [file.source?.options?.eventTime], knownAt: [file.knownAt] }
   for (const [field, names] of Object.entries(columns)) {
-    if (names.length === 0) place(field, 'at least one column is wanted')
+    if (names.length === 0) place(field, 'at least one column is required')
     for (const column of names)
       if (typeof column !== 'string' || !identifier.test(column))
         place(
           field === 'eventTime' ? 'source.eventTime' : field,
-          `the name of a column is wanted, not ${JSON.stringify(column)}`,
+          `the name of a column is required, not ${JSON.stringify(column)}`,
         )
   }
-  if (file.timeToLive === undefined) place('timeToLive', 'is missing: how old may a value be?')
+  if (file.timeToLive === undefined) place('timeToLive', 'is missing: set the maximum age of a value')
   const features = lower('values', {} as V, () => checkValues(place, file.values))
   const definition = {
     source,
@@ -109,8 +106,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
 function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
   const { kind, files, rows } = compileSource(report, spec)
   for (const word of ['derive', 'lookback', 'key'] as const)
-    if (spec.options[word] !== undefined)
-      report(`source.${word}`, 'is for models: a view says all of it in rows')
+    if (spec.options[word] !== undefined) report(`source.${word}`, 'is for models only: use rows')
   return { kind, files, rows }
 }
 
