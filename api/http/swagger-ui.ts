@@ -19,7 +19,7 @@ const types = {
 
 const starter = 'start.js'
 
-/** No inline code, no other host, no frames. The style sheet embeds its images as data. */
+/** No inline code, no other host, no frames. The CSS embeds its images as data. */
 export const explorerHeaders: Record<string, string> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +

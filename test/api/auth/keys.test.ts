@@ -86,7 +86,7 @@ describe('every route', () => {
   })
 
   const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'HEAD']
-  it('answers no other method than its own, whoever asks', async () => {
+  it('supports no other method than its own, for any caller', async () => {
     const paths = [...new Set(api.routes.map(pathOf))]
     let cells = 0
     for (const path of paths) {
@@ -153,7 +153,7 @@ describe('every route', () => {
     expect(() => assertDeclared(mount('/fine'), [fine, fine])).toThrow(/declared twice/)
     for (const allow of [[], ['king']] as unknown as RouteDefinition['allow'][])
       expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow }])).toThrow(/declares no valid roles/)
-    expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow: 'everybody' as 'public' }])).toThrow(
+    expect(() => assertDeclared(mount('/fine'), [{ ...fine, allow: 'unknown' as 'public' }])).toThrow(
       /unknown access/,
     )
   })
@@ -269,7 +269,7 @@ describe('a key', () => {
   })
 
   it("may be a browser's password, but only to look", async () => {
-    const headers = { authorization: `Basic ${Buffer.from(`anybody:${keys.admin}`).toString('base64')}` }
+    const headers = { authorization: `Basic ${Buffer.from(`user:${keys.admin}`).toString('base64')}` }
     const page = await api.request('GET', '/', { headers })
     expect(page.status).toBe(200)
     expect(page.text).toContain('iris')
@@ -294,7 +294,7 @@ describe('a key', () => {
     const revoked = await api.request('DELETE', `/v1/keys/${id}`, { key: keys.admin })
     expect(revoked.json).toMatchObject({ id, name: 'ada', revoked_at: expect.any(String) })
     expect((await api.request('GET', '/v1/models', { key })).status).toBe(401)
-    expect((await api.request('DELETE', '/v1/keys/nobody', { key: keys.admin })).json['code']).toBe(
+    expect((await api.request('DELETE', '/v1/keys/unknown', { key: keys.admin })).json['code']).toBe(
       'not_found',
     )
     const audit = await api.request('GET', '/v1/audit', { key: keys.admin })
@@ -312,7 +312,7 @@ describe('a key', () => {
     ['no name', { role: 'viewer' }, /name/],
     ['a name that could be markup', { name: '<b>', role: 'viewer' }, /name/],
     ['no known role', { name: 'x', role: 'king' }, /role/],
-    ['a field nobody knows', { name: 'x', role: 'viewer', secret: 'y' }, /secret/],
+    ['an unknown field', { name: 'x', role: 'viewer', secret: 'y' }, /secret/],
     [
       'an end that is past',
       { name: 'x', role: 'viewer', expires_at: '2001-01-01T00:00:00Z' },
@@ -328,7 +328,7 @@ describe('a key', () => {
   })
 })
 
-describe('a replica that is open to everybody on its machine', () => {
+describe('a replica that is open without a key on its machine', () => {
   it.each([
     ['127.0.0.1', true, true],
     ['::1', true, true],
@@ -354,7 +354,7 @@ describe('a replica that is open to everybody on its machine', () => {
     ]
     expect((await open.request('POST', '/v1/outcomes', { body: { outcomes } })).status).toBe(200)
     expect((await open.request('GET', '/v1/models')).status).toBe(401)
-    // A key that is sent is looked at all the same.
+    // A key is still checked when it is sent.
     expect(
       (await open.request('POST', '/v1/models/iris/predict', { key: 'hunter2', body: predict })).status,
     ).toBe(401)
@@ -363,13 +363,13 @@ describe('a replica that is open to everybody on its machine', () => {
 })
 
 describe('without Postgres', () => {
-  it('the keys of before still open, and a replica that has never seen any is not ready', async () => {
+  it('the cached keys stay valid, and a replica without a cache is not ready', async () => {
     const first = await startApi(house)
     await first.follows({ model: 'iris', generation: 1 })
     await first.serving.refresh()
     const { stateDir } = first
     await first.stop()
-    const nowhere = 'postgres://nobody@127.0.0.1:1/nothing'
+    const nowhere = 'postgres://user@127.0.0.1:1/nothing'
     const cold = await startApi(house, { stateDir, databaseUrl: nowhere })
     const answer = await cold.request('POST', '/v1/models/iris/predict', {
       key: keys.predictor,

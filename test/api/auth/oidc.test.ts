@@ -30,7 +30,7 @@ afterAll(async () => {
   await provider.close()
 })
 beforeEach(() => {
-  provider.claims = { email: 'ada@example.org', groups: ['everybody', 'ml-approvers'] }
+  provider.claims = { email: 'ada@example.org', groups: ['employees', 'ml-approvers'] }
   provider.cheat = {}
 })
 
@@ -41,7 +41,7 @@ const environment = (issuer: string): Record<string, string> => ({
   TENURE_OIDC_CLIENT_ID: clientId,
   TENURE_OIDC_CLIENT_SECRET: clientSecret,
   TENURE_OIDC_REDIRECT: 'http://localhost:7400/sign-in/callback',
-  TENURE_OIDC_ROLES: 'ml-approvers=approver, everybody=viewer',
+  TENURE_OIDC_ROLES: 'ml-approvers=approver, employees=viewer',
 })
 
 const get = (path: string, cookie = '') =>
@@ -79,7 +79,7 @@ it('keeps one key a person, another one for another role, and what is revoked op
   const [held] = await keysOf()
   await signIn()
   expect(await keysOf()).toEqual([held])
-  provider.claims['groups'] = 'everybody'
+  provider.claims['groups'] = 'employees'
   const lesser = await signIn()
   expect((await keysOf()).map(({ role }) => role)).toEqual(['viewer'])
   expect((await get('/', cookieOf(first))).status).toBe(303)
@@ -95,7 +95,7 @@ it.each<[string, () => void, RegExp]>([
   ['that is over', () => (provider.cheat.expired = true), /does not verify: .*exp/],
   ['signed with an unknown key', () => (provider.cheat.unknownKey = true), /does not verify: .*signature/],
   ['for another attempt', () => (provider.cheat.nonce = 'x'.repeat(43)), /does not verify: .*nonce/],
-  ['without a name', () => (provider.claims = { groups: ['everybody'] }), /no email that could be a name/],
+  ['without a name', () => (provider.claims = { groups: ['employees'] }), /no email that could be a name/],
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
   ['with an unverified email address', () => (provider.claims['email_verified'] = false), /not verified/],
   ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role by the claim/],
@@ -133,9 +133,9 @@ it.each([
   ['TENURE_OIDC_ISSUER', 'http://elsewhere.example'],
   ['TENURE_OIDC_CLIENT_ID', ''],
   ['TENURE_OIDC_REDIRECT', 'https://tenure.example/'],
-  ['TENURE_OIDC_ROLES', 'everybody=king'],
+  ['TENURE_OIDC_ROLES', 'employees=king'],
   ['TENURE_OIDC_ROLES', ''],
-  ['TENURE_OIDC_ROLES', 'everybody=predictor'],
+  ['TENURE_OIDC_ROLES', 'employees=predictor'],
 ])('is refused when %s is %j', (name, value) => {
   expect(() => readConfig({ ...environment('https://id.example'), [name]: value })).toThrow(name)
 })

@@ -182,13 +182,13 @@ describe('a Parquet file', () => {
       yield Buffer.from('PAR1')
       await slow
     }
-    const nobody = {
-      check: () => 'nobody looks',
+    const unused = {
+      check: () => 'not checked',
       take: () => Promise.resolve(),
       refuse: () => {},
       end: () => Promise.reject(new Error('not reached')),
     }
-    const reading = [takeParquet(body(), nobody), takeParquet(body(), nobody)]
+    const reading = [takeParquet(body(), unused), takeParquet(body(), unused)]
     const third = await post(Buffer.from('PAR1'))
     letGo()
     expect(third.json).toMatchObject({ status: 503, code: 'overloaded' })

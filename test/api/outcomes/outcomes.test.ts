@@ -171,14 +171,14 @@ describe('an outcome', () => {
     const refused = await send([{ prediction_id: foreign, value: true, observed_at }], scoped)
     expect(refused.json).toMatchObject({ code: 'forbidden', status: 403 })
     expect(refused.json['detail']).toMatch(/has no access to the model late/)
-    const nobody = randomUUID()
-    expect((await send([{ prediction_id: nobody, value: 1, observed_at }], scoped)).json).toEqual({
+    const unknown = randomUUID()
+    expect((await send([{ prediction_id: unknown, value: 1, observed_at }], scoped)).json).toEqual({
       received: 1,
       accepted: 0,
       stored: 0,
       unknown: 1,
     })
-    expect(await revisions(nobody)).toEqual([])
+    expect(await revisions(unknown)).toEqual([])
   })
 
   it('that is corrected becomes a further revision, and sent again changes nothing', async () => {

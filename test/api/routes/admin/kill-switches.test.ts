@@ -93,7 +93,7 @@ describe('thrown to the champion', () => {
     expect((await put(model, 'champion', viewer)).json['code']).toBe('forbidden')
     expect((await put(model, 'champion', elsewhere)).json['code']).toBe('forbidden')
     expect((await put('tulip', 'champion')).json['code']).toBe('model_not_found')
-    expect((await put(model, 'nobody')).json['code']).toBe('invalid_request')
+    expect((await put(model, 'unknown')).json['code']).toBe('invalid_request')
     expect((await put(model, 'champion', key, '')).json['code']).toBe('invalid_request')
     expect((await put(model, 'fallback')).json).toMatchObject({ code: 'command_refused' })
     await declare(model, { kind: 'previous' })
@@ -166,7 +166,7 @@ describe('without Postgres', () => {
     const { stateDir } = first
     await first.stop()
     running.splice(0)
-    const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing' })
+    const cold = await replicaOf({ stateDir, databaseUrl: 'postgres://user@127.0.0.1:1/nothing' })
     expect(cold.serving.switches.pinned()).toContainEqual({ model, serve })
     expect(cold.ask(model, request())).toMatchObject(
       serve === 'champion'
