@@ -52,7 +52,7 @@ const bodies: Record<string, unknown> = {
     ],
   },
   '/v1/releases': { model: 'iris', version: 'iris_v1.0.0' },
-  '/v1/keys': { name: 'visitor-key', role: 'viewer' },
+  '/v1/keys': { name: 'reader', role: 'viewer' },
   '/v1/drills': { model: 'iris' },
 }
 
