@@ -14,7 +14,7 @@ import { predictors, assertDeclared, type RouteResponse, type RouteDefinition } 
 import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
 import { executeIdempotent } from './http/idempotency.ts'
-import { requireOwnForm, personOf } from './http/principal.ts'
+import { requireOwnForm, principalOf } from './http/principal.ts'
 import { headersOf, problemOf, textOfProblem, type Problem } from './http/problem.ts'
 import { routesOf } from './routes/all-routes.ts'
 import { requireUncompressed, decompressed } from './http/decompress.ts'
@@ -55,7 +55,7 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   const { req } = context
   const safe = isSafe(req.method)
   const header = (name: string) => req.header(name)
-  const { actor, session } = await personOf(deps, route, { header, safe })
+  const { actor, session } = await principalOf(deps, route, { header, safe })
   const params = req.param()
   requireStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)

@@ -9,7 +9,7 @@ import type { RouteDefinition } from './route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { isOwnForm, issueOfSender, readSession, type Session } from '../auth/session.ts'
 
-export interface Person {
+export interface Principal {
   actor?: Actor
   session?: Session
 }
@@ -17,11 +17,11 @@ export interface Person {
 type Header = (name: string) => string | undefined
 
 /** Throws `unauthenticated` for an unknown caller of a route that is not public. */
-export async function personOf(
+export async function principalOf(
   deps: ApiDeps,
   route: RouteDefinition,
   { header, safe }: { header: Header; safe: boolean },
-): Promise<Person> {
+): Promise<Principal> {
   const { authentication } = deps
   const authorization = header('authorization')
   if (route.allow === 'callers') return { actor: authentication.callerOf(authorization) }
@@ -36,7 +36,7 @@ export async function personOf(
   }
 }
 
-async function fromSession(deps: ApiDeps, header: Header): Promise<Person | undefined> {
+async function fromSession(deps: ApiDeps, header: Header): Promise<Principal | undefined> {
   const session = readSession(deps.signer, header('cookie'), deps.serving.wall())
   const actor = session && deps.authentication.sessionOf(session)
   if (session === undefined || actor === undefined || (await isSessionRevoked(deps.store, session.id)))

@@ -42,7 +42,7 @@ export const modelName = z.string().min(1).max(100)
 /** `?limit=`: maximum number of rows. */
 export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 
-export const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
+export const booleanFlag = z.enum(['true', 'false']).transform((text) => text === 'true')
 
 const isPast = (nowMs: () => number) => (text: string) => !(Date.parse(text) > nowMs() + skewMs)
 

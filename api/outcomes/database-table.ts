@@ -29,7 +29,7 @@ const asked = z.strictObject({
 })
 
 /** Returns `next_since` when the table has more rows. */
-export async function takeTable(
+export async function ingestTable(
   body: AsyncIterable<Uint8Array>,
   { store, actor, intake }: { store: Store; actor: Actor | undefined; intake: Intake },
 ): Promise<{ next_since?: string }> {

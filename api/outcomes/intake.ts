@@ -5,10 +5,10 @@
 import type { Actor } from '../auth/authentication.ts'
 import {
   createOutcomeCheck,
-  takeOutcomes,
+  storeOutcomes,
   type OutcomeCheck,
   type SentOutcome,
-  type TakenOutcomes,
+  type OutcomeResult,
 } from './outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 
@@ -46,7 +46,7 @@ export function openIntake(deps: {
   const counts: IntakeCounts = { received: 0, accepted: 0, stored: 0, unknown: 0, refused: 0, issues: [] }
   let batch = new Map<string, SentOutcome>()
   const addRefused = (
-    issues: readonly Pick<TakenOutcomes['refused'][number], 'place' | 'message'>[],
+    issues: readonly Pick<OutcomeResult['refused'][number], 'place' | 'message'>[],
   ): void => {
     counts.refused += issues.length
     const room = maxIssues - counts.issues.length
@@ -54,7 +54,7 @@ export function openIntake(deps: {
   }
   const flush = async (): Promise<void> => {
     if (batch.size === 0) return
-    const taken = await takeOutcomes(deps, [...batch.values()], { atomic: false })
+    const taken = await storeOutcomes(deps, [...batch.values()], { atomic: false })
     batch = new Map()
     counts.accepted += taken.accepted
     counts.stored += taken.stored

@@ -34,7 +34,7 @@ export interface SentOutcome {
   observedAt: string
 }
 
-export interface TakenOutcomes {
+export interface OutcomeResult {
   received: number
   /** Stored now or before. */
   accepted: number
@@ -49,11 +49,11 @@ export interface TakenOutcomes {
  * Takes at most one outcome per prediction. Outcomes of unknown predictions are stored, because the log may be a moment behind; but not from
  * a key of some models, and not of erased requests. With `atomic`, one refused outcome prevents all.
  */
-export async function takeOutcomes(
+export async function storeOutcomes(
   { store, actor }: { store: Store; actor: Actor | undefined },
   sent: readonly SentOutcome[],
   { atomic }: { atomic: boolean },
-): Promise<TakenOutcomes> {
+): Promise<OutcomeResult> {
   const models = await findAnswered(
     store,
     sent.map(({ predictionId }) => predictionId),
@@ -67,7 +67,7 @@ export async function takeOutcomes(
           unlogged.map(({ predictionId }) => predictionId),
         )
   const outputs = await findOutputs(store, [...new Set(models.values())])
-  const refused: TakenOutcomes['refused'] = []
+  const refused: OutcomeResult['refused'] = []
   const kept: SentOutcome[] = []
   let unknown = 0
   for (const each of sent) {
@@ -98,7 +98,7 @@ export async function takeOutcomes(
 }
 
 /** Throws with the code of the first refused outcome; the message lists the first 20. */
-export function requireNoneRefused({ refused }: TakenOutcomes): void {
+export function requireNoneRefused({ refused }: OutcomeResult): void {
   const [first] = refused
   if (first === undefined) return
   const issues = refused.slice(0, 20).map(({ place, message }) => `${place}: ${message}`)

@@ -14,7 +14,7 @@ import { compressorsWith, requireWithinLimits, parquetLimits } from './parquet-l
 let reading = 0
 
 /** Throws `invalid_request` for a file that cannot be read, `body_too_large` beyond a limit, `overloaded` while others are read. */
-export async function takeParquet(body: AsyncIterable<Uint8Array>, intake: Intake): Promise<void> {
+export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: Intake): Promise<void> {
   if (reading >= parquetLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is reading ${reading} Parquet files already`)
   reading++

@@ -7,7 +7,7 @@ import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.
 
 const maxLineBytes = 65_536
 
-export async function takeLines(
+export async function ingestLines(
   body: AsyncIterable<Uint8Array>,
   form: 'csv' | 'ndjson',
   intake: Intake,

@@ -17,7 +17,7 @@ import { keyRoutes } from './admin/keys.ts'
 import { modelRoutes } from './registry/models.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
 import { predictionRoutes } from './serving/predictions.ts'
-import { recordRoutes } from './admin/audit.ts'
+import { auditRoutes } from './admin/audit.ts'
 import { releaseRoutes } from './lifecycle/releases.ts'
 import { retrainingRoutes } from './lifecycle/retrainings.ts'
 import { rollbackRoutes } from './lifecycle/rollback.ts'
@@ -42,7 +42,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...drillRoutes(deps),
     ...featureRoutes(deps),
     ...killSwitchRoutes(deps),
-    ...recordRoutes(deps),
+    ...auditRoutes(deps),
     ...alertRoutes(deps),
     ...batchRoutes(deps),
     ...erasureRoutes(deps),

@@ -6,9 +6,9 @@ import { verifyAudit } from '../../../store/audit/audit-log.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { modelFilter } from '../../auth/authorization.ts'
-import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
+import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
-export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
+export const auditRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
   defineRoute({
     method: 'get',
     path: '/v1/audit',
@@ -56,7 +56,7 @@ export const recordRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
     allow: viewers,
     summary: 'List alerts, newest first.',
     answers: { 200: 'The alerts' },
-    query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
+    query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const alerts = await listAlerts(store, {
         ...modelFilter(actor),

@@ -18,7 +18,7 @@ import { modelFilter } from '../../auth/authorization.ts'
 import { cancelQueued, isQueueId, queuedSummary } from '../../services/release-queue.ts'
 import { startRelease } from '../../services/start-release.ts'
 import { isDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
-import { flag, limit, modelName, policyBody, toWire } from '../../http/schemas.ts'
+import { booleanFlag, limit, modelName, policyBody, toWire } from '../../http/schemas.ts'
 
 const digest = z
   .string()
@@ -53,7 +53,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     allow: viewers,
     summary: 'List releases and the release queue, newest first.',
     answers: { 200: 'The releases' },
-    query: z.strictObject({ model: modelName.optional(), open: flag.optional(), limit }),
+    query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const { model, open } = query
       const found = await listReleases(deps.store, {

@@ -7,7 +7,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { startBatch } from '../../services/start-batch.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { flag, limit, modelName, toWire } from '../../http/schemas.ts'
+import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
 const input = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('file'), path: z.string().min(1) }),
@@ -39,7 +39,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     allow: viewers,
     summary: 'List batches, newest first; with withdrawn=true only those by versions that were rolled back.',
     answers: { 200: 'The batches' },
-    query: z.strictObject({ model: modelName.optional(), withdrawn: flag.optional(), limit }),
+    query: z.strictObject({ model: modelName.optional(), withdrawn: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listBatches(deps.store, {
         ...modelFilter(actor),

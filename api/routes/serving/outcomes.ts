@@ -5,11 +5,11 @@ import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } fr
 import type { ApiDeps } from '../../deps.ts'
 import { requireMediaType, json } from '../../http/content-type.ts'
 import { openIntake } from '../../outcomes/intake.ts'
-import { takeLines } from '../../outcomes/text-files.ts'
-import { takeParquet } from '../../outcomes/parquet-files.ts'
-import { maxTableRows, takeTable } from '../../outcomes/database-table.ts'
+import { ingestLines } from '../../outcomes/text-files.ts'
+import { ingestParquet } from '../../outcomes/parquet-files.ts'
+import { maxTableRows, ingestTable } from '../../outcomes/database-table.ts'
 import { parquetLimits } from '../../outcomes/parquet-limits.ts'
-import { requireNoneRefused, outcomeSchema, sentOutcome, takeOutcomes } from '../../outcomes/outcomes.ts'
+import { requireNoneRefused, outcomeSchema, sentOutcome, storeOutcomes } from '../../outcomes/outcomes.ts'
 
 const maxOutcomes = 10_000
 
@@ -43,7 +43,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
         seen.add(id.toLowerCase())
       }
       const sent = body.outcomes.map((each, index) => sentOutcome(each, `outcomes.${index}`))
-      const taken = await takeOutcomes({ store, actor }, sent, { atomic: true })
+      const taken = await storeOutcomes({ store, actor }, sent, { atomic: true })
       requireNoneRefused(taken)
       const { refused: _refused, ...counts } = taken
       return { json: counts }
@@ -69,11 +69,11 @@ async function takeMany(
 ) {
   const type = requireMediaType(header('content-type'), allMedia) ?? media.ndjson[0]!
   const intake = openIntake({ store, actor, nowMs })
-  if (media.parquet.includes(type)) await takeParquet(stream(), intake)
-  else if (media.csv.includes(type)) await takeLines(stream(), 'csv', intake)
-  else if (media.ndjson.includes(type)) await takeLines(stream(), 'ndjson', intake)
+  if (media.parquet.includes(type)) await ingestParquet(stream(), intake)
+  else if (media.csv.includes(type)) await ingestLines(stream(), 'csv', intake)
+  else if (media.ndjson.includes(type)) await ingestLines(stream(), 'ndjson', intake)
   else {
-    const next = await takeTable(stream(), { store, actor, intake })
+    const next = await ingestTable(stream(), { store, actor, intake })
     return { json: { ...(await intake.end()), ...next } }
   }
   return { json: await intake.end() }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
-import { takeParquet } from '../../../api/outcomes/parquet-files.ts'
+import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { parquetLimits } from '../../../api/outcomes/parquet-limits.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import {
@@ -188,7 +188,7 @@ describe('a Parquet file', () => {
       refuse: () => {},
       end: () => Promise.reject(new Error('not reached')),
     }
-    const reading = [takeParquet(body(), unused), takeParquet(body(), unused)]
+    const reading = [ingestParquet(body(), unused), ingestParquet(body(), unused)]
     const third = await post(Buffer.from('PAR1'))
     letGo()
     expect(third.json).toMatchObject({ status: 503, code: 'overloaded' })
