@@ -154,7 +154,7 @@ async function issueOfCandidate(
     findReleasable(store, version),
     findChampion(store, model),
   ])
-  if (candidate?.drill) return 'it was made for a drill'
+  if (candidate?.drill) return 'it was built for a drill'
   const expected = { version, champion: champion?.version }
   return basisIssues(expected, releaseBasisOf(candidate, champion?.version))[0]?.message
 }

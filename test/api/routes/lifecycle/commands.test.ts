@@ -117,7 +117,7 @@ it('the first version becomes champion after an approval, which only an approver
   })
   expect((await say('olga', `/v1/releases/${id}/approve`)).status).toBe(403)
   const shown = await show(id)
-  expect(shown['why']).toMatch(/waits for 1 more approval/)
+  expect(shown['why']).toMatch(/Needs 1 approval/)
   const wrong = await say('anna', `/v1/releases/${id}/approve`, {
     artifact_digest: `sha256:${'0'.repeat(64)}`,
   })

@@ -221,7 +221,7 @@ describe('the version of a drill', () => {
     })
     expect(outcome).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringMatching(/made for a drill/) as string,
+      reason: expect.stringMatching(/built for a drill/) as string,
     })
   })
 
@@ -415,7 +415,7 @@ describe('a policy that asks for drills', () => {
     expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
     expect(await start({ policy })).toMatchObject({ status: 422, json: { code: 'invalid_policy' } })
     await drill(`drl_${name}2`, false)
-    expect(await start()).toMatchObject(stale(/"nan" failed: the fault was not detected/))
+    expect(await start()).toMatchObject(stale(/"nan" failed: nothing was found/))
     const byHand = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,
