@@ -13,7 +13,7 @@ import {
   setWorkflowOptions,
 } from '@temporalio/workflow'
 import { queueChangedSignal, releaseWorkflowId, supersedeSignal, type QueueRequest } from './messages.ts'
-import { patient } from './release/activities.ts'
+import { control } from './release/activities.ts'
 import { startReleaseChild } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -35,7 +35,7 @@ export async function releaseQueue({ model }: QueueRequest): Promise<void> {
   })
   for (;;) {
     changed = false
-    const waiting = await patient.nextQueuedRelease({ model })
+    const waiting = await control.nextQueuedRelease({ model })
     if (waiting === null) {
       // A request stored just now has signalled this run, or starts the next one.
       if (changed) continue
@@ -52,7 +52,7 @@ export async function releaseQueue({ model }: QueueRequest): Promise<void> {
       hotfix: hotfixReason === undefined ? undefined : { reason: hotfixReason },
     })
     if (started !== undefined) {
-      await patient.markDequeued({ waiting, releaseId: started.releaseId })
+      await control.markDequeued({ waiting, releaseId: started.releaseId })
       continue
     }
     if (preemption !== 'none' && signalled !== waiting.id) {

@@ -29,7 +29,7 @@ import {
   type ReleaseOutcome,
   type ReleaseRequest,
 } from './messages.ts'
-import { messageOf, patient, qualifying, routing, watching } from './release/activities.ts'
+import { messageOf, control, qualifying, routing, watching } from './release/activities.ts'
 import { notifyQueue } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -71,7 +71,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   // A cancelled run still rolls its candidate back and records its end.
   return CancellationScope.nonCancellable(async () => {
     if (steps.find() === undefined) {
-      const opening = await patient.openRelease({
+      const opening = await control.openRelease({
         ...request,
         id,
         workflowId: info.workflowId,
@@ -128,7 +128,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   /** Offers the place of this release to the queued one; its row says under which rule. */
   async function offerSupersede(): Promise<void> {
     const waiting = await CancellationScope.nonCancellable(() =>
-      patient.nextQueuedRelease({ model: request.model }),
+      control.nextQueuedRelease({ model: request.model }),
     )
     if (waiting === null || waiting.preemption === 'none' || ending) return
     const { requestedBy: by, version, preemption: over, hotfixReason: reason = '' } = waiting
@@ -185,7 +185,7 @@ function createSteps(carried: ReleaseState | undefined): Steps {
     async save() {
       const now = current()
       if (now.revision === saved) return
-      await patient.recordRelease({ state: now, commands: [] })
+      await control.recordRelease({ state: now, commands: [] })
       saved = now.revision
     },
     isSaved: () => current().revision === saved,
@@ -227,7 +227,7 @@ async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Repo
       return Promise.race([verdict, late])
     }
     case 'promote':
-      return patient.promote(state)
+      return control.promote(state)
     case 'roll_back':
       await pauseBefore(state.attempts)
       return routing(state).rollBackCandidate(state)

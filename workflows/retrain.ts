@@ -22,7 +22,7 @@ import {
   type RetrainProgress,
   type RetrainRequest,
 } from './messages.ts'
-import { messageOf, patient } from './release/activities.ts'
+import { messageOf, control } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
 import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-child.ts'
@@ -147,7 +147,7 @@ async function releaseOrQueue(
     return { outcome: 'released', message: `${version} is being released as ${started.releaseId}` }
   }
   const busy = `${version} is registered; another release of ${model} is open`
-  const queued = await patient.enqueueRelease(order)
+  const queued = await control.enqueueRelease(order)
   if ('refused' in queued)
     return { outcome: 'registered', message: `${busy}, so it was not released: ${queued.refused}` }
   await startQueue(model)

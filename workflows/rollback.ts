@@ -11,7 +11,7 @@ import {
 } from '@temporalio/workflow'
 import { commandRoles } from '../domain/release/state.ts'
 import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './messages.ts'
-import { patient, rollingBack } from './release/activities.ts'
+import { control, rollingBack } from './release/activities.ts'
 
 /** How long an ending release has to record its end before it counts as interrupted. */
 const graceMs = 2_000
@@ -22,7 +22,7 @@ export async function rollback(request: RollbackRequest): Promise<RollbackOutcom
   const { model, by, reason, signature, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
   const command = { id: request.id ?? uuid4(), by, reason, signature }
-  const [sender] = await patient.authorize({ model, commands: [{ ...command, command: 'rollback' }] })
+  const [sender] = await control.authorize({ model, commands: [{ ...command, command: 'rollback' }] })
   if (sender?.role === undefined || !sender.inScope || !commandRoles.rollback.includes(sender.role))
     return {
       outcome: 'refused',

@@ -1,6 +1,6 @@
 /** No-op workflow that warms up a new worker: compiling workflows, loading and connecting take half a second on a busy machine. */
-import { patient } from './release/activities.ts'
+import { control } from './release/activities.ts'
 
 export async function warmUp(): Promise<void> {
-  await patient.authorize({ model: '', commands: [] })
+  await control.authorize({ model: '', commands: [] })
 }

@@ -163,11 +163,11 @@ export async function endInterrupted(database: Database, state: ReleaseState): P
   const wasChampion = await returnToBaseline(database, { ...state, rollbackOrder: order })
   const to = (await findChampion(database, model))?.version
   const outcome = to === from ? 'promoted' : wasChampion ? 'rolled_back' : 'failed'
-  const misfits =
+  const mismatches =
     outcome === 'rolled_back' && to !== undefined ? await findIncompatibilities(database, { from, to }) : []
   const reason =
-    to === undefined || misfits.length === 0
+    to === undefined || mismatches.length === 0
       ? why
-      : `${why}; ${incompatibilityReason({ from, to, incompatibilities: misfits })}`
+      : `${why}; ${incompatibilityReason({ from, to, incompatibilities: mismatches })}`
   await close(database, end(state, state.enteredMs, outcome, reason))
 }

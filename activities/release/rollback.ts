@@ -45,7 +45,7 @@ export const rollBackCandidate =
       const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
       const champion = (await findChampion(deps.store, model))?.version
       // A target that fails its check is used too: it served before, and the candidate is known to be worse.
-      const misfits =
+      const mismatches =
         wasChampion && champion !== undefined
           ? await findIncompatibilities(deps.store, { from: state.version, to: champion })
           : []
@@ -53,7 +53,7 @@ export const rollBackCandidate =
       const recovery: Recovery = {
         champion,
         wasChampion,
-        ...(misfits.length === 0 ? {} : { incompatibilities: misfits }),
+        ...(mismatches.length === 0 ? {} : { incompatibilities: mismatches }),
         ...(last?.verdict.kind === 'fail' ? { decidedMs: Date.parse(last.at) } : {}),
         orderedMs,
         acknowledgedMs: Math.max(atMs, orderedMs),

@@ -34,7 +34,7 @@ export const watch =
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
       const observe = createObserver(deps, state)
-      const lifeline = createTemporalReachability()
+      const reachability = createTemporalReachability()
       let written = ''
       for (;;) {
         beat.check()
@@ -70,7 +70,7 @@ export const watch =
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
-        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await lifeline.check())
+        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await reachability.check())
         if (exposed && !(await expose(deps, state, lookedMs))) {
           const reason = 'another writer has changed the routing'
           await auditStaleWrite(deps, state, 'exposure', reason)

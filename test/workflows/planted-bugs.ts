@@ -39,7 +39,7 @@ export const first: readonly PlantedChange[] = [
     'await sleep(1)\n      return qualifying.qualify(state)',
   ]),
   planted('a removed activity', releases, machine, [
-    'await patient.recordRelease({ state: now, commands: [] })',
+    'await control.recordRelease({ state: now, commands: [] })',
     '',
   ]),
   planted('a changed state machine', opened, 'domain/release/reducer.ts', [
@@ -51,10 +51,10 @@ export const first: readonly PlantedChange[] = [
 export const further: readonly PlantedChange[] = [
   planted('an added activity', opened, machine, [
     'steps.open(opening.state)\n',
-    'steps.open(opening.state)\n      await patient.nextQueuedRelease({ model: request.model })\n',
+    'steps.open(opening.state)\n      await control.nextQueuedRelease({ model: request.model })\n',
   ]),
   planted('one activity replaced by another', ['promotion'], machine, [
-    'return patient.promote(state)',
+    'return control.promote(state)',
     'return routing(state).route(state) as never',
   ]),
   planted(

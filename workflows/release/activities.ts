@@ -12,7 +12,7 @@ const cancellationType = ActivityCancellationType.TRY_CANCEL
 /** A worker without a heartbeat for this long counts as dead. */
 const heartbeatTimeout = '5 s'
 
-export const patient = proxyActivities<
+export const control = proxyActivities<
   Pick<
     ControlActivities,
     | 'authorize'

@@ -16,7 +16,7 @@ import type { CommandIdentity } from '../../activities/release/authorize-command
 import type { Advance, CommandEvent } from '../../domain/release/events.ts'
 import { commandNames, type ReleaseState } from '../../domain/release/state.ts'
 import { commandSignals, commandUpdates, type CommandResult } from '../messages.ts'
-import { messageOf, patient } from './activities.ts'
+import { messageOf, control } from './activities.ts'
 import { createInbox, type CarriedCommands, type InboxMessage } from './inbox.ts'
 import { parseCommand, requireWellFormed } from './parse-command.ts'
 
@@ -79,7 +79,7 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
     const senders = typeof sendersOrProblem === 'string' ? [] : sendersOrProblem
     const { replies, records } = answerBatch(messages, { releaseId: before.id, senders, answers, apply })
     try {
-      await patient.recordRelease({ state: state() ?? before, commands: records })
+      await control.recordRelease({ state: state() ?? before, commands: records })
     } catch (error) {
       // The commands are applied. Without results, their senders and the end of the release would wait without limit.
       logError(error)
@@ -133,7 +133,7 @@ async function findSenders(
   messages: readonly InboxMessage[],
 ): Promise<CommandIdentity[] | string> {
   try {
-    return await patient.authorize({
+    return await control.authorize({
       model,
       release,
       version,
@@ -160,7 +160,7 @@ function answerBatch(
   { releaseId, senders, answers, apply }: BatchContext,
 ) {
   const replies: { message: InboxMessage; result: CommandResult }[] = []
-  const records: Parameters<typeof patient.recordRelease>[0]['commands'] = []
+  const records: Parameters<typeof control.recordRelease>[0]['commands'] = []
   for (const message of messages) {
     const { name, command } = message
     const { id, by: actor, reason, signature } = command

@@ -94,15 +94,15 @@ describe('a champion with another schema than the one before', () => {
   async function widened() {
     const scene = await onProbation()
     await readsMore(scene.candidate)
-    const misfit = `what callers of ${scene.candidate} send and read does not fit ${scene.champion}: it does not read z`
-    return { ...scene, misfit }
+    const incompatibility = `what callers of ${scene.candidate} send and read does not fit ${scene.champion}: it does not read z`
+    return { ...scene, incompatibility }
   }
 
   it('is rolled back, and the alert names what its clients must change', async () => {
-    const { fixtureModel, champion, candidate, release, misfit } = await widened()
+    const { fixtureModel, champion, candidate, release, incompatibility } = await widened()
     const found = alarm(fixtureModel.name, candidate)
     await upsertAlert(fixture.store, found)
-    const reason = `${found.message}; ${misfit}`
+    const reason = `${found.message}; ${incompatibility}`
     expect(await release.result()).toMatchObject({ outcome: 'rolled_back', reason })
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
     expect((await release.state()).rollbackResult).toMatchObject({
@@ -129,14 +129,14 @@ describe('a champion with another schema than the one before', () => {
   })
 
   it('is rolled back too when its workflow was terminated', async () => {
-    const { fixtureModel, champion, release, misfit } = await widened()
+    const { fixtureModel, champion, release, incompatibility } = await widened()
     await release.handle.terminate()
     const after = await fixtureModel.start(await fixtureModel.register(champion))
     await after.reaches('awaiting_approval')
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
     expect(await findRelease(fixture.store, release.id)).toMatchObject({
       outcome: 'rolled_back',
-      reason: `the workflow was terminated; ${misfit}`,
+      reason: `the workflow was terminated; ${incompatibility}`,
     })
     await after.say('abort', 'anna')
     await after.result()

@@ -72,7 +72,7 @@ async function takeChampion(of: string): Promise<void> {
 }
 
 /** The rows as they were, and then what is wrong with them. */
-async function spoil(...statements: string[]): Promise<void> {
+async function corrupt(...statements: string[]): Promise<void> {
   const { store } = pipeline
   await store.query(sql`drop table roses`)
   await store.query(sql`create table roses as table good`)
@@ -223,12 +223,12 @@ describe('of a table', () => {
       /as_trained of plot .*never seen/,
     ],
   ])('%s', async (what, statements, outcome, message) => {
-    await spoil(...statements)
+    await corrupt(...statements)
     await expectRefused(model, { outcome, message, what })
   })
 
   it('names that every object has are values and columns like others', async () => {
-    await spoil(
+    await corrupt(
       `update roses set plot = '__proto__' where plot = 'south'`,
       `update roses set plot = 'constructor' where plot = 'north' and id % 2 = 0`,
       'alter table roses add column "__proto__" text default \'{"polluted": true}\'',
@@ -244,7 +244,7 @@ describe('of a table', () => {
   })
 
   it('and the next good batch is released', async () => {
-    await spoil()
+    await corrupt()
     expect((await retrain(model)).outcome).toBe('released')
     await endRelease(model)
   })
