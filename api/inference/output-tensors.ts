@@ -13,21 +13,21 @@ import {
 export interface OutputTensor {
   name: string
   datatype: 'FP32' | 'BYTES' | 'BOOL'
-  /** Behind the number of rows. */
+  /** After the number of rows. */
   shape: readonly number[]
   /** Writes the values of all rows as the inside of a JSON list. */
   writeJson(writer: ByteWriter, outputs: Float32Array, rows: number): void
-  /** How many bytes they take in binary. */
+  /** Their size in binary. */
   binaryBytes(outputs: Float32Array, rows: number): number
   writeBinary(writer: ByteWriter, outputs: Float32Array, rows: number): void
 }
 
-/** The name that stands for all of them. */
+/** The name that stands for all outputs. */
 export const allOutputs = '*'
 
 const comma = Buffer.from(',')
 
-/** The first is what most callers look at. */
+/** The first is the output that most clients use. */
 export function outputTensors(output: Output): OutputTensor[] {
   switch (output.kind) {
     case 'number':
@@ -40,19 +40,19 @@ export function outputTensors(output: Output): OutputTensor[] {
 }
 
 export interface ChosenOutput {
-  /** Its place among the model's outputs. */
+  /** Its index among the model's outputs. */
   place: number
   binary: boolean
 }
 
-/** Those that are wanted, in the order of the request; all when it names none. Throws `invalid_request` for an unknown one. */
+/** The requested outputs, in the order of the request; all by default. Throws `invalid_request` for an unknown one. */
 export function chosenOutputs(
   tensors: readonly OutputTensor[],
   wanted: readonly WantedOutput[] | undefined,
 ): ChosenOutput[] {
   if (wanted === undefined) return tensors.map((_, place) => ({ place, binary: false }))
   if (new Set(wanted.map(({ name }) => name)).size < wanted.length)
-    throw new DomainError('invalid_request', 'an output is asked for twice')
+    throw new DomainError('invalid_request', 'an output is requested twice')
   return wanted.flatMap(({ name, binary }): ChosenOutput[] => {
     if (name === allOutputs) return tensors.map((_, place) => ({ place, binary }))
     const place = tensors.findIndex((each) => each.name === name)

@@ -10,14 +10,14 @@ export type Value = number | string | null
 export interface Tensor {
   name: string
   shape: readonly number[]
-  /** Row by row, one for each place of the shape. */
+  /** Row by row, one for each element of the shape. */
   values: ArrayLike<Value>
 }
 
 interface Datatype {
   /** Of a value in binary; BYTES have their own length. */
   bytes: number
-  /** The value as JSON says it; undefined when it is not one of this type. */
+  /** The value of a JSON value; undefined when it is not of this type. */
   fromJson: (value: unknown) => Value | undefined
   fromBytes: (bytes: Buffer, at: number) => number
 }
@@ -59,7 +59,7 @@ const datatypes: Readonly<Record<string, Datatype>> = {
 
 export const datatypeNames = Object.keys(datatypes)
 
-/** Reads one entry of "inputs"; `binary` is what is left of the bytes behind the JSON, absent when there are none. */
+/** Reads one entry of "inputs"; `binary` is the rest of the bytes after the JSON, absent without a binary part. */
 export function readTensor(entry: unknown, place: number, binary: BinaryPart | undefined): Tensor {
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is no object')
   const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
@@ -106,7 +106,7 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
   return { name, shape, values }
 }
 
-/** Rows and columns; what has more is told of with all of them. */
+/** Rows and columns; more dimensions are accepted only to report the complete shape. */
 const maxDimensions = 8
 
 const isShape = (shape: unknown): shape is number[] =>
@@ -114,7 +114,7 @@ const isShape = (shape: unknown): shape is number[] =>
   shape.length <= maxDimensions &&
   shape.every((size) => Number.isInteger(size) && size >= 0)
 
-/** The bytes behind the JSON of a request, handed out in the order of its inputs. */
+/** The bytes after the JSON of a request, consumed in the order of its inputs. */
 export interface BinaryPart {
   take(size: number, place: number): Buffer
   /** Throws `batch_too_large` when these values, with those before them, are more than a request has. */
@@ -185,7 +185,7 @@ function textsIn(bytes: Buffer, place: number): string[] {
   return texts
 }
 
-/** From lists in lists, each as long as the shape says. */
+/** Flattens nested lists whose lengths must equal the shape. */
 function flatten(data: unknown[], shape: readonly number[], place: number): unknown[] {
   let level: unknown[] = [data]
   for (const size of shape) {

@@ -53,7 +53,7 @@ export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>): NeedsOf {
 export const entityOf = ({ by }: FeatureOrigin, row: FeatureRow): string | undefined =>
   entityKey(by.map((field) => (Object.hasOwn(row, field) ? row[field] : undefined)))
 
-/** A value that the reader of the version would refuse would be told to the caller as a mistake of theirs. */
+/** Whether the row reader accepts a value; otherwise the caller would get an error for a value that it did not send. */
 function fitOf(feature: Feature): LookedUp['fits'] {
   if (feature.kind === 'number')
     return (value) => value === null || (typeof value === 'number' && Number.isFinite(Math.fround(value)))

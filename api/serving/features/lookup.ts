@@ -14,7 +14,7 @@ import type { ReplicaRouting } from '../routing/routing.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export interface Lookups {
-  /** To be told of each version that is loaded: until there is one that looks something up, no request is looked at. */
+  /** Registers a loaded version: requests are examined only after a version that looks up features. */
   knows(loaded: LoadedVersion): void
   /** The same way of answering, with the features of versions that look some up. */
   around(answer: PredictFunction): PredictFunction
@@ -95,7 +95,7 @@ export function createLookups({ cache, clock, routing, native, maxInstances }: L
     },
     around(answer) {
       return (protocol, request) => {
-        // Other protocols send every feature that they were told of.
+        // Other protocols send every feature.
         if (!isUsed || protocol !== native) return answer(protocol, request)
         const live = routing.find(request.model)
         if (live === undefined) return answer(protocol, request)

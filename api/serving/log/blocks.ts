@@ -1,5 +1,5 @@
 /** Holds encoded rows of the prediction log in blocks that are filled, sent and used again. */
-export interface Block {
+export interface LogBlock {
   buffer: Buffer
   used: number
   rows: number
@@ -8,16 +8,16 @@ export interface Block {
 export interface BlockBuffer {
   readonly blockBytes: number
   /** The block that is being filled. */
-  current: Block
+  current: LogBlock
   /** Blocks that wait, oldest first, and their bytes. */
-  full: Block[]
+  full: LogBlock[]
   fullBytes: number
   free: Buffer[]
 }
 
 const maxFree = 16
 
-const emptyBlock = (buffer: Buffer): Block => ({ buffer, used: 0, rows: 0 })
+const emptyBlock = (buffer: Buffer): LogBlock => ({ buffer, used: 0, rows: 0 })
 
 export const createBlockBuffer = (blockBytes: number): BlockBuffer => ({
   blockBytes,
@@ -43,31 +43,31 @@ export function rotateBlock(blocks: BlockBuffer): boolean {
 }
 
 /** Takes the oldest full blocks. */
-export function takeOldest(blocks: BlockBuffer, count: number): Block[] {
+export function takeOldest(blocks: BlockBuffer, count: number): LogBlock[] {
   const taken = blocks.full.splice(0, count)
   blocks.fullBytes -= taken.reduce((sum, { used }) => sum + used, 0)
   return taken
 }
 
 /** Takes the newest full block. */
-export function takeNewest(blocks: BlockBuffer): Block | undefined {
+export function takeNewest(blocks: BlockBuffer): LogBlock | undefined {
   const block = blocks.full.pop()
   if (block !== undefined) blocks.fullBytes -= block.used
   return block
 }
 
 /** Reverts `takeNewest`. */
-export function returnNewest(blocks: BlockBuffer, block: Block): void {
+export function returnNewest(blocks: BlockBuffer, block: LogBlock): void {
   blocks.full.push(block)
   blocks.fullBytes += block.used
 }
 
 /** Keeps the memory of a block whose rows are stored, spooled or dropped. */
-export function recycleBlock({ free, blockBytes }: BlockBuffer, { buffer }: Block): void {
+export function recycleBlock({ free, blockBytes }: BlockBuffer, { buffer }: LogBlock): void {
   if (buffer.byteLength === blockBytes && free.length < maxFree) free.push(buffer)
 }
 
-export const bytesOfBlock = ({ buffer, used }: Block): Buffer => buffer.subarray(0, used)
+export const bytesOfBlock = ({ buffer, used }: LogBlock): Buffer => buffer.subarray(0, used)
 
-export const rowsOfBlocks = (blocks: readonly Block[]): number =>
+export const rowsOfBlocks = (blocks: readonly LogBlock[]): number =>
   blocks.reduce((sum, { rows }) => sum + rows, 0)

@@ -30,7 +30,7 @@ import {
   startBlock,
   takeNewest,
   takeOldest,
-  type Block,
+  type LogBlock,
 } from './blocks.ts'
 import type { Spool } from './spool.ts'
 import { createSpoolRecovery } from './spool-recovery.ts'
@@ -143,7 +143,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
     }
   }
   /** Whether Postgres has the rows; those that it refuses count as dropped. */
-  const storeBlocks = async (batch: Block[]): Promise<boolean> => {
+  const storeBlocks = async (batch: LogBlock[]): Promise<boolean> => {
     try {
       const rows = rowsOfBlocks(batch)
       const entry = { account: spool.account, rows }
@@ -180,7 +180,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
     awayUntil = performance.now() + retryMs
     return false
   }
-  const spoolBlocks = async (batch: Block[]): Promise<void> => {
+  const spoolBlocks = async (batch: LogBlock[]): Promise<void> => {
     for (const block of batch) {
       if (block.rows === 0) continue
       const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })

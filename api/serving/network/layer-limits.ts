@@ -12,7 +12,7 @@ import {
   type ReadModel,
 } from './layers-model.ts'
 
-/** What is handed to TensorFlow.js. */
+/** The input of TensorFlow.js. */
 export interface LayeredModel {
   inputs: number
   modelTopology: object
@@ -20,7 +20,7 @@ export interface LayeredModel {
   weights: Uint8Array<ArrayBuffer>
 }
 
-/** Those of which each answer depends on its own row alone. */
+/** Layers whose outputs depend on their own row alone. */
 const served = new Set(
   `InputLayer Dense Activation Dropout SpatialDropout1D GaussianNoise GaussianDropout AlphaDropout
    ReLU LeakyReLU PReLU ELU ThresholdedReLU Softmax BatchNormalization LayerNormalization
@@ -34,7 +34,7 @@ const served = new Set(
 /** Layers around another one. */
 const wrappers = new Set(['Bidirectional', 'TimeDistributed'])
 const modelKinds = new Set(['Sequential', 'Model', 'Functional'])
-/** Sizes of whatever kind in the configuration of a layer. */
+/** Maximum of any size in the configuration of a layer. */
 const maxSize = 65_536
 const deepest = 12
 const forbidden = new Set(['__proto__', 'constructor', 'prototype'])
@@ -73,7 +73,7 @@ function checkLayer({ kind, name, config }: LayerConfig): void {
   if (dtype !== undefined && dtype !== null && dtype !== 'float32' && dtype !== 'int32')
     refuse(`layer ${name} is of the type ${JSON.stringify(dtype)}; float32 is served`)
   if (config['stateful'] === true)
-    refuse(`layer ${name} is stateful: its answers would depend on other callers`)
+    refuse(`layer ${name} is stateful: its outputs would depend on earlier requests`)
   for (const [key, value] of Object.entries(config))
     if (key !== 'layer') checkSizes(value, `${key} of layer ${name}`)
   if (!wrappers.has(kind)) return
@@ -96,7 +96,7 @@ function checkSizes(value: unknown, what: string): void {
     for (const each of Object.values(value)) checkSizes(each, what)
 }
 
-/** Not by recursion: what is refused for its depth would fill the stack. */
+/** Without recursion, which would overflow the stack on a deep topology. */
 function expectShallow(config: unknown): void {
   let level: unknown[] = [config]
   for (let depth = 0; level.length > 0; depth++) {
@@ -113,7 +113,7 @@ function expectShallow(config: unknown): void {
   }
 }
 
-/** The configuration without what only training needs. Weights begin as zeros, which take no memory until they are set. */
+/** The configuration without the parts for training. Weights start as zeros, which take no memory until they are set. */
 function prepared(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(prepared)
   if (typeof value !== 'object' || value === null) return value
@@ -126,7 +126,7 @@ function prepared(value: unknown): unknown {
   )
 }
 
-/** Rows of numbers come in, through one input; one list of numbers a row goes out. */
+/** The width of the single input of rows of numbers. */
 function inputOf(kind: string, config: unknown, layers: readonly LayerConfig[]): number {
   const [first] = layers
   let input = first?.config

@@ -6,14 +6,14 @@
 import { DomainError } from '../../../domain/errors.ts'
 import type { RunTicket } from '../network/scalar-predictor.ts'
 
-/** Computes rows that lie side by side; the input is its own from then on. */
+/** Computes consecutive rows and takes ownership of the input. */
 export type Compute = (input: Float32Array, rows: number) => Promise<Float32Array>
 
 /** The queue of one model. */
 export interface Lane {
-  /** Resolves when the outputs stand in `output`, or when the order was cancelled before it began. Throws `overloaded`. */
+  /** Resolves when `output` holds the outputs, or when the run was cancelled before it started. Throws `overloaded`. */
   run(input: Float32Array, rows: number, output: Float32Array, order: RunTicket): Promise<void>
-  /** Refuses what waits. */
+  /** Refuses waiting rows. */
   close(why: DomainError): void
 }
 
@@ -25,18 +25,18 @@ export interface Batcher {
 export interface BatchCounts {
   batches: number
   rows: number
-  /** Rows that wait, or are being computed. */
+  /** Rows that wait or are being computed. */
   waiting: number
-  /** Batches by the least power of two that is not below their rows. */
+  /** Batches by the next power of two of their rows. */
   sizes: Readonly<Record<number, number>>
 }
 
 export interface BatcherOptions {
-  /** How long a batch waits for others at most. */
+  /** How long a batch waits for further requests. */
   waitMs?: number
   /** Most rows of a batch. */
   maxRows?: number
-  /** How long a batch should take: rows are left for the next one when they would make it longer. */
+  /** The target duration of a batch, which limits its rows. */
   batchMs?: number
   /** Most rows that wait for one model. */
   maxPending?: number
@@ -47,7 +47,7 @@ interface Wait {
   rows: number
   output: Float32Array
   order: RunTicket
-  /** Rows that were put into a batch, and those that are back. */
+  /** Rows in batches so far, and computed rows. */
   sent: number
   done: number
   sinceMs: number
@@ -70,7 +70,7 @@ interface Queue {
   usedMs: number
   /** Estimated from the batches so far. */
   rowMs: number
-  /** Whether the last batch was of several requests. */
+  /** Whether the last batch had several requests. */
   isCrowded: boolean
 }
 
@@ -85,12 +85,12 @@ export function createBatcher(
   let busy = false
   let scheduled = false
   let timer: NodeJS.Timeout | undefined
-  /** What the model that was served last has used: one that comes back does not make up for its silence. */
+  /** The time used by the last model: an idle model does not catch up. */
   let floorMs = 0
 
   const roomOf = ({ rowMs }: Queue): number =>
     rowMs === 0 ? Math.min(8, maxRows) : Math.max(1, Math.min(maxRows, Math.floor(batchMs / rowMs)))
-  /** When the batch of a queue goes. */
+  /** When the batch of a queue starts. */
   const dueAt = (queue: Queue): number => {
     const [first] = queue.waits
     if (first === undefined) return queue.later.length > 0 ? 0 : Infinity
@@ -178,7 +178,7 @@ export function createBatcher(
     try {
       await compute(queue, parts)
     } catch (error) {
-      // A row that the model cannot take is one caller's doing; the others of its batch are asked without it.
+      // A row that the model cannot compute fails alone; the other requests of the batch are computed without it.
       if (parts.length === 1 || error instanceof DomainError)
         for (const part of parts) fail(queue, part, error as Error)
       else

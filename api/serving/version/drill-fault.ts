@@ -6,7 +6,7 @@ import type { DrillFault } from '../../../domain/drill.ts'
 import type { Predictor } from '../network/scalar-predictor.ts'
 import type { LoadedVersion } from './loaded-version.ts'
 
-/** The version as it answers callers; one that was made for no drill, as it is. */
+/** The version with its fault; unchanged unless it was made for a drill. */
 export function withInjectedFault(loaded: LoadedVersion): LoadedVersion {
   const fault = loaded.manifest.drill
   if (fault === undefined || fault.kind === 'silent') return loaded
@@ -20,7 +20,7 @@ export const isSilent = ({ manifest }: Pick<LoadedVersion, 'manifest'>): boolean
 function broken(predictor: Predictor, { kind, share, slowMs = 0 }: DrillFault): Predictor {
   return {
     ...predictor,
-    // That its golden rows are answered otherwise is no reason to take the replica for broken.
+    // Its golden rows must stay correct, so that the replica does not count as broken.
     trouble: predictor.trouble ?? (() => undefined),
     run(input, rows, output, order) {
       if (Math.random() >= share) return predictor.run(input, rows, output, order)

@@ -33,9 +33,9 @@ export interface LoadedVersion {
 export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuffer) => void
 
 /**
- * How far a golden output may be off, absolute, and relative above 1. Both sides compute in 32 bits, of which the last is worth
- * 6e-8 of the value; sums taken in another order differ by some tens of that, exponentials and gates multiply it by a few.
- * What is further off comes from another weight, another layer or another preprocessing, and those are off by far more.
+ * How far a golden output may be off, absolute, and relative above 1. Both sides compute in 32 bits with a resolution of 6e-8 of the
+ * value; another order of summation differs by some tens of that, and exponentials and gates multiply it by a few. Another weight,
+ * layer or preprocessing differs by far more.
  */
 export const goldenTolerance = 1e-5
 /** Predictions before the first request, so that its loops are compiled; at most for this long. */
@@ -51,7 +51,7 @@ export interface VersionFiles {
   weights: Uint8Array
 }
 
-/** Loads a dense network in one go. Throws `artifact_invalid` with what is wrong. */
+/** Loads a dense network synchronously. Throws `artifact_invalid` with the reason. */
 export function loadVersion(version: string, manifest: Manifest, files: VersionFiles): LoadedVersion {
   checkManifest(manifest)
   const stages = loadDense(version, manifest, networkOf(readModel(files.topology, files.weights)))
@@ -62,8 +62,8 @@ export function loadVersion(version: string, manifest: Manifest, files: VersionF
 }
 
 /**
- * Loads whatever network it is, in stages between which others have their turn, and has TensorFlow.js compute what is not
- * compiled. Throws `artifact_invalid` with what is wrong.
+ * Loads any network, in stages that yield to the event loop. TensorFlow.js computes networks that cannot be compiled. Throws
+ * `artifact_invalid` with the reason.
  */
 export async function openVersion(
   version: string,
@@ -90,13 +90,13 @@ function* loadDense(version: string, manifest: Manifest, network: Network): Gene
   const parts = partsOf(version, manifest, network)
   const work = network.layers.reduce((sum, { inputs, units }) => sum + inputs * units, 0)
   if (work * manifest.golden.instances.length > maxGoldenWork)
-    refuse(`${manifest.golden.instances.length} golden rows of so large a network take too long to answer`)
+    refuse(`${manifest.golden.instances.length} golden rows of so large a network take too long to compute`)
   yield
   let loaded: LoadedVersion = { ...parts, predictor: compileDense(network) }
   yield
   let issue = yield* goldenIssue(loaded)
   if (issue !== undefined) {
-    // Sums of very many terms may need more than 32 bits to come as close as is asked for.
+    // Sums of very many terms may need more than 32 bits for the tolerance.
     loaded = { ...parts, predictor: compilePredictor(network) }
     yield
     issue = yield* goldenIssue(loaded)
@@ -155,9 +155,8 @@ function partsOf(
 }
 
 /**
- * Answers the golden rows again. Why they are not answered as in training; nothing when they are. A network that is computed
- * elsewhere has answered them when it was loaded; when its thread has died, its callers are told, and the replica goes on with
- * all others.
+ * Checks the golden rows again. Returns the first difference from training; absent when there is no difference. A network in the worker
+ * thread is checked only when it is loaded; its death fails its own requests and not the replica.
  */
 export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
   if (loaded.predictor.trouble !== undefined) return undefined
@@ -168,7 +167,7 @@ export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
   }
 }
 
-/** How long the golden rows are answered before it yields. */
+/** How long golden rows are computed before yielding. */
 const sliceMs = 10
 
 function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined> {
@@ -213,7 +212,7 @@ async function goldenIssueElsewhere(loaded: LoadedVersion): Promise<string | und
   return undefined
 }
 
-/** Why the answer that stands at a place of the outputs is not the one that was given in training. */
+/** How the outputs of a row differ from those of training; absent when they agree. */
 function rowIssue(
   { manifest, predictor, format }: LoadedVersion,
   row: number,
@@ -231,7 +230,7 @@ function rowIssue(
   return issue === undefined ? undefined : `golden row ${row}: ${issue}`
 }
 
-/** In a drill, makes the given share of answers invalid, as a broken model would. */
+/** In a drill, makes the given share of predictions invalid. */
 export function injectFault({ invalidShare }: LoadedVersion, outputs: Float32Array): void {
   if (Math.random() < invalidShare) outputs[0] = NaN
 }

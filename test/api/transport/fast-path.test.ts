@@ -6,11 +6,7 @@ import { readHeaders, exchangeOf, type Exchange } from '../../../api/transport/e
 import { openFastPath, type FastPath } from '../../../api/transport/fast-path.ts'
 import type { BodyAssemblerLimits } from '../../../api/transport/body-assembler.ts'
 import { createHttpServer, socketLimits } from '../../../api/transport/http-server.ts'
-import {
-  connectSocket as dialPort,
-  serve,
-  type RawConnection as PlainLine,
-} from '../../support/servers/sockets.ts'
+import { connectSocket, serve, type RawConnection } from '../../support/servers/sockets.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 interface Site {
@@ -88,10 +84,10 @@ async function open({
   return site
 }
 
-type Line = PlainLine & { answers: () => number }
+type Line = RawConnection & { answers: () => number }
 
 function dial(site: Site): Line {
-  const line = dialPort(site.port)
+  const line = connectSocket(site.port)
   return { ...line, answers: () => line.got().split('HTTP/1.1 ').length - 1 }
 }
 

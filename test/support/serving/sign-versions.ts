@@ -7,6 +7,6 @@ import { signArtifact, type ArtifactIdentity } from '../../../store/signing/arti
 export const signingKeyOf = (artifactRoot: string): string =>
   join(dirname(artifactRoot), 'keys', 'signing.pem')
 
-export async function signatureOf(artifactRoot: string, vouched: ArtifactIdentity): Promise<Buffer> {
-  return signArtifact(await openSigner(signingKeyOf(artifactRoot)), vouched)
+export async function signatureOf(artifactRoot: string, artifact: ArtifactIdentity): Promise<Buffer> {
+  return signArtifact(await openSigner(signingKeyOf(artifactRoot)), artifact)
 }

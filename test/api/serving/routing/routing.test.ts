@@ -160,7 +160,7 @@ describe('a replica', () => {
   it('drops the candidate when its exposure is not renewed, and no later', async () => {
     const { model, champion, candidate, canary } = await threeVersions(house)
     const replica = await replicaOf()
-    const route = await house.route(model, canary(10_000), 400)
+    const route = await house.route(model, canary(10_000), 1_500)
     await replica.follows(route)
     const live = replica.serving.routing.find(model)!
     expect(replica.ask(model, request()).version).toBe(candidate)
