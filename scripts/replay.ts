@@ -80,7 +80,7 @@ function stories(
     },
     async rejection(release) {
       await release.reaches('awaiting_approval')
-      await release.signal('approve', { by: 'nobody' })
+      await release.signal('approve', { by: 'unknown' })
       await release.say('reject', 'anna', { reason: 'not this week' })
     },
     async abort(release) {
@@ -154,7 +154,9 @@ async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   const release = await fixtureModel.start(await fixtureModel.register(await fixtureModel.champion()))
   const { workflowId, firstExecutionRunId } = release.handle
   await release.reaches('awaiting_approval')
-  const signals = Array.from({ length: 255 }, (_, i) => release.signal('pause', { by: 'nobody', id: `${i}` }))
+  const signals = Array.from({ length: 255 }, (_, i) =>
+    release.signal('pause', { by: 'unknown', id: `${i}` }),
+  )
   await Promise.all(signals)
   const handedOver = async () =>
     (await client.workflow.getHandle(workflowId).describe()).runId !== firstExecutionRunId

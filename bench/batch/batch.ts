@@ -201,7 +201,7 @@ function report(): string {
     '## Killed in the middle',
     '',
     `The worker was killed with SIGKILL when ${killed.doneBefore} of ${killed.parts} parts were written down, and another one was started. Of ${rows.toLocaleString('en')} rows ${killed.lost} are lost and`,
-    `${killed.doubled} doubled; the digest over all rows in their order (${killed.digest.slice(0, 12)}…) is ${killed.isSame ? 'that' : 'NOT that'} of a batch that was left alone.`,
+    `${killed.doubled} doubled; the digest over all rows in their order (${killed.digest.slice(0, 12)}…) is ${killed.isSame ? 'that' : 'NOT that'} of an undisturbed batch.`,
     '',
   ].join('\n')
 }

@@ -46,7 +46,7 @@ const cuts = [
 /** Ten links: three replicas and two workers, each to both servers. */
 export const linkedStage = { replicas: 3, workers: 2, leaseMs: 2_000, policy: showPolicy }
 
-const patienceMs = 120_000
+const timeoutMs = 120_000
 
 export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkResult> {
   const { system, links, model } = show
@@ -141,9 +141,9 @@ function shuffled<T>(list: readonly T[], random: () => number): T[] {
 }
 
 async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + patienceMs
+  const end = performance.now() + timeoutMs
   while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`not within ${patienceMs} ms: ${what}`)
+    if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`)
     await pause(50)
   }
 }

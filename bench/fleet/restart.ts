@@ -30,7 +30,7 @@ export interface Crowd {
   mayHold: number
 }
 
-const patienceMs = 60_000
+const timeoutMs = 60_000
 /** A failure within this time after the apparent recovery extends the outage. */
 const calmMs = 1_000
 
@@ -60,8 +60,8 @@ export async function restartAll(show: LinkedShow): Promise<Restarted> {
     }
     let steadyMs = Infinity
     while (steadyMs === Infinity) {
-      if (performance.now() - killedMs > patienceMs)
-        throw new Error(`nothing was steady within ${patienceMs} ms`)
+      if (performance.now() - killedMs > timeoutMs)
+        throw new Error(`nothing was steady within ${timeoutMs} ms`)
       if (!(await isSteady())) {
         await pause(100)
         continue

@@ -1,5 +1,5 @@
 // @ts-check
-// Runs a process from its compiled code, and compiles it first if there is none or a source has changed since.
+// Runs a process from its compiled code, and compiles it first if it is missing or stale.
 import nodeModule from 'node:module'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'

@@ -46,7 +46,7 @@ function isUnchanged(root, path, [size, mtimeMs, digest]) {
 }
 
 /**
- * The compiled file of an entry; undefined if there is none or it is stale.
+ * The compiled file of an entry; undefined if missing or stale.
  * @param {string} root @param {string} entry @returns {string | undefined}
  */
 export function findCompiled(root, entry) {

@@ -43,7 +43,7 @@ export async function keptCode(root, compile, more = []) {
   return code
 }
 
-/** Undefined if there is none for the present sources. @param {string} root @param {string[]} [more] */
+/** Undefined if missing for the current sources. @param {string} root @param {string[]} [more] */
 export async function findCode(root, more = []) {
   const path = await pathOf(root, more)
   const kept = path && (await readFile(path, 'utf8').catch(() => undefined))

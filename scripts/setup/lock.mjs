@@ -22,9 +22,9 @@ const HEARTBEAT_MS = 2_000
 const FOREIGN_STALE_MS = 30_000
 
 /**
- * Waits until the lock is ours and returns the function that gives it back.
+ * Waits for the lock and returns the function that releases it.
  * @param {string} path
- * @param {(holder: string) => void} onWait called once, when somebody else holds it
+ * @param {(holder: string) => void} onWait called once, if another process holds it
  * @returns {Promise<() => void>}
  */
 export async function takeLock(path, onWait) {

@@ -21,8 +21,8 @@ import { basename, join } from 'node:path'
 const RECEIPT = 'receipt.json'
 
 /**
- * Why the part cannot be used as it is, or nothing when it can. A file is taken as sound when its size and time are
- * those of the receipt; `deep` hashes it again, as does a time that changed (somebody copied the cache).
+ * Returns why the part is unusable, or undefined. A file counts as intact if its size and time match the receipt; a changed time
+ * (a copied cache) or `deep` hashes it again.
  * @param {string} directory
  * @param {{ deep?: boolean }} [options]
  * @returns {Promise<string | undefined>}

@@ -31,7 +31,7 @@ export const privateNames: Readonly<Record<string, string>> = {
   flagWays: 'kill switch modes',
   brokenChampion: 'champion breaker limits',
   memo: 'prediction cache',
-  takeBack: 'roll back',
+  rollBack: 'roll back',
   take_back: 'roll_back',
   taken_back: 'rolled_back',
   takenBack: 'rolled back',

@@ -128,7 +128,7 @@ describe('the schedule of a model', () => {
 it('a model file with impossible times is reported, and the others are applied', async () => {
   const directory = await exampleModelDirectory()
   const store = openStore(await migratedDatabase())
-  const [good, bad] = [uniqueName('roses'), uniqueName('rue')]
+  const [good, bad] = [uniqueName('good'), uniqueName('bad')]
   await syncExampleModel(store, directory, { name: bad, more: "retrain: { cron: '0 99 * * 1' }," })
   await syncExampleModel(store, directory, { name: good })
   await store.query(sql`delete from models`)
