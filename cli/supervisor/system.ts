@@ -1,7 +1,4 @@
-/**
- * The whole of Tenure on one machine: servers, workers and API replicas, started in order, watched, and ended together.
- * `tenure up` and its demonstration share it, so that what is shown is what runs.
- */
+/** Starts Tenure on one machine: servers, workers and API replicas under the supervisor. Shared by `tenure up` and the demo. */
 import { join } from 'node:path'
 import {
   environmentWith,
@@ -24,36 +21,36 @@ import { bindSharedPort } from './shared-port.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {
-  /** API replicas. Several share the first port, and each has one of its own after it. */
+  /** Number of API replicas. Several share the first port, and each also has its own port after it. */
   replicas: number
-  /** Variables that every process gets. */
+  /** Environment variables of every process. */
   environment?: Record<string, string>
-  /** Sentences for the person who started it. */
+  /** Prints a message to the user. */
   say: (line: string) => void
-  /** Gets every line of the log too. */
+  /** Receives every log line too. */
   echo?: (line: string) => void
 }
 
 export interface System {
   config: Config
   stateDir: string
-  /** Where the API is: the port that all replicas share, or that of the only one. */
+  /** Address of the API: the shared port, or that of the only replica. */
   url: string
-  /** The API replicas, each alone: for their metrics and for looking at one of them. */
+  /** Address of each replica, for its metrics. */
   urls: string[]
   temporalUi?: string
   log: MergedLog
   prepared: Prepared
   supervision: Supervision
-  /** Ends everything, also the log. */
+  /** Stops everything and closes the log. */
   stop(): Promise<void>
 }
 
-/** Starts everything and resolves when all of it serves. When one part cannot start, all are ended and its error is thrown. */
+/** Starts everything and resolves when all of it serves. If one part cannot start, all are stopped and its error is thrown. */
 export async function startSystem(options: SystemOptions): Promise<System> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
-  // Before the ports: those of the one that runs would only seem to be taken.
+  // Checked before the ports, because a running system holds the default ones.
   expectUnclaimed(join(stateDir, 'supervisor.json'))
   const ports = await choosePorts(command, options)
   const core = await planCore({
@@ -93,13 +90,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     sharedPort,
     prepare,
   })
-  let interrupted = false
-  const interrupt = () => void (interrupted = true)
-  for (const signal of endings) process.once(signal, interrupt)
+  const interruption = watchInterruption()
   try {
     const supervision = await supervise([...core.servers, ...processes], { log: log.write, stateDir })
-    if (interrupted) await supervision.stop()
-    if (prepared === undefined || interrupted)
+    if (interruption.received()) await supervision.stop()
+    if (prepared === undefined || interruption.received())
       throw new Error('the processes started before their database was prepared')
     writeConnection(stateDir, {
       pid: process.pid,
@@ -111,48 +106,53 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     })
     const roll = () => void restartReplicas({ supervision, urls, say: (line) => log.write('tenure', line) })
     process.on(rollSignal, roll)
-    return {
-      config,
-      stateDir,
-      url,
-      urls,
-      temporalUi: core.temporalUi,
-      log,
-      prepared,
-      supervision,
-      async stop() {
-        process.off(rollSignal, roll)
-        await supervision.stop()
-        sharedPort?.close()
-        await log.close()
-      },
+    const stop = async () => {
+      process.off(rollSignal, roll)
+      await supervision.stop()
+      sharedPort?.close()
+      await log.close()
     }
+    const { temporalUi } = core
+    return { config, stateDir, url, urls, temporalUi, log, prepared, supervision, stop }
   } catch (error) {
     firstKey(prepared ?? {}).forEach(options.say)
     await log.close()
-    if (interrupted) throw failure({ code: 'interrupted', detail: 'stopped while it was starting' })
+    if (interruption.received())
+      throw failure({ code: 'interrupted', detail: 'interrupted during the start' })
     throw explained(error, log)
   } finally {
-    for (const signal of endings) process.off(signal, interrupt)
+    interruption.end()
   }
 }
 
-/** Restarts the API replicas one after the other. */
-const rollSignal = 'SIGUSR2'
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Why a process did not start stands in its own last lines, so they are told with it. */
+function watchInterruption() {
+  let isReceived = false
+  const note = () => void (isReceived = true)
+  for (const signal of endings) process.once(signal, note)
+  return {
+    received: () => isReceived,
+    end() {
+      for (const signal of endings) process.off(signal, note)
+    },
+  }
+}
+
+/** Restarts the API replicas one by one. */
+const rollSignal = 'SIGUSR2'
+/** Adds the last log lines of the process that failed to start. */
 function explained(error: unknown, log: MergedLog): unknown {
   if (!(error instanceof Error) || isError(error)) return error
   const tail = log.tail(error.message.split(' ')[0] ?? '').map((line) => `\n  ${line}`)
   return failure({
     code: 'internal',
     detail: `${error.message}${tail.join('')}`,
-    remedy: `The whole log is ${log.path}; \`tenure doctor\` looks for the cause.`,
+    remedy: `Read the log ${log.path}, or run \`tenure doctor\`.`,
   })
 }
 
-/** A free port for each server that is started here, and for each replica. */
+/** Chooses a port for each server started here and for each replica. */
 async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions) {
   const { postgres, temporal, temporalUi, api: firstApi } = command.ports
   const ownPostgres = command.databaseUrl === undefined
