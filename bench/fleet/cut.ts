@@ -98,7 +98,7 @@ export const sayTo =
 export interface CutOptions {
   directions: { requests: boolean; replies: boolean }
   /** Roll back the release while the replica is cut off. */
-  rollBack: boolean
+  rollsBack: boolean
   /** Duration of the cut. */
   forMs: number
 }
@@ -140,7 +140,7 @@ export async function measureCut(stage: FleetStage, line: ProxyLine, played: Can
   await pause(1_500)
   cutMs = performance.now()
   line.cut(options.directions)
-  if (options.rollBack) {
+  if (options.rollsBack) {
     const say = sayTo(urls[0]!, key)
     await say('POST', `/v1/releases/${release}/rollback`, { reason: 'the bench takes it back' })
     // The release ends when every live replica has acknowledged; the lease of the cut one must expire first.
@@ -158,7 +158,7 @@ export async function measureCut(stage: FleetStage, line: ProxyLine, played: Can
     stage,
     place,
     model,
-    options.rollBack ? undefined : () => backMs,
+    options.rollsBack ? undefined : () => backMs,
     healedMs,
   )
   await pause(500)
@@ -170,7 +170,7 @@ export async function measureCut(stage: FleetStage, line: ProxyLine, played: Can
     championAnswersWhileCut: seen.champions,
     otherAnswersWhileCut: [...seen.others],
     candidateAnswersOfTheOthers: seen.healthyCandidates,
-    ...(options.rollBack
+    ...(options.rollsBack
       ? {
           orderToAcknowledgedMs: Math.round(acknowledgedMs - cutMs),
           candidateAnswersAfterAcknowledged: afterAcknowledged,

@@ -57,7 +57,7 @@ afterEach((context) => {
 it.each(ways)(
   'cut off from Postgres (%s), a replica drops the candidate and comes back',
   async (_way, directions) => {
-    const found = await measureCut(stage, line, canary, { directions, rollBack: false, forMs })
+    const found = await measureCut(stage, line, canary, { directions, rollsBack: false, forMs })
     exposed.push(found.exposedForMs)
     converged.push(found.convergedMs)
     expect(found.exposedForMs).toBeLessThanOrEqual(leaseMs + 1_000)
@@ -70,7 +70,7 @@ it.each(ways)(
 
 it('cut off during a rollback, it never serves the candidate again', async () => {
   const [, directions] = ways[0]
-  const found = await measureCut(stage, line, canary, { directions, rollBack: true, forMs })
+  const found = await measureCut(stage, line, canary, { directions, rollsBack: true, forMs })
   exposed.push(found.exposedForMs)
   converged.push(found.convergedMs)
   expect(found.exposedForMs).toBeLessThanOrEqual(leaseMs + 1_000)
