@@ -1,6 +1,6 @@
 /**
- * Files named by the SHA-256 of their bytes. A name that comes from outside can therefore never lead to another
- * file, two writers of one content cannot disagree, and bytes that have changed on the disk are never loaded.
+ * Stores files under the SHA-256 of their bytes, so that an outside name cannot lead to another file, two writers of one content agree,
+ * and bytes that changed on the disk are never loaded.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -28,11 +28,11 @@ export interface Artifacts {
   /** A local path with the bytes, checked as by `get`; for readers that need a file. */
   locate(area: Area, digest: string): Promise<string>
   remove(area: Area, digest: string): Promise<void>
-  /** Removes it unless it was written again since it was listed: whoever writes it is about to name it. Answers whether it did. */
+  /** Removes a file unless it was written again since it was listed, because its writer is about to reference it. Returns whether it did. */
   removeListed(area: Area, file: StoredFile): Promise<boolean>
   /** All that lies in an area. */
   list(area: Area): AsyncIterable<StoredFile>
-  /** Removes drafts that nobody has taken over in so long; answers how many. */
+  /** Removes drafts older than this age. Returns how many. */
   clearDrafts(olderThanMs: number): Promise<number>
   /** Where a file may be written before it is taken over. */
   draft(extension: string): Promise<string>
@@ -144,7 +144,7 @@ async function* filesBelow(directory: string): AsyncGenerator<string> {
   for await (const entry of entries ?? []) if (entry.isFile()) yield join(entry.parentPath, entry.name)
 }
 
-/** Most bytes of a manifest: parsing it holds up whoever reads it. */
+/** Maximum bytes of a manifest, because parsing it blocks the process. */
 const manifestBytes = 4_194_304
 
 /** The manifest of this digest, checked and parsed; its files are not read. */

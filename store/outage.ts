@@ -1,6 +1,6 @@
 /**
- * What Postgres could not do a moment ago, for whoever looks after the system. A replica answers on without a database, so its
- * callers notice nothing; and a server whose disk is full still answers whoever only reads.
+ * Tracks what Postgres could not do in the last moments. Replicas serve without a database and a full disk still allows reads, so an
+ * outage is invisible to requests and must be reported here.
  */
 
 export interface Outage {
@@ -28,7 +28,7 @@ export function createOutageTracker(now: () => number = () => performance.now())
         atMs,
       }
     },
-    /** Nothing when there is none. */
+    /** Undefined without an outage. */
     outage(): Outage | undefined {
       if (last === undefined || now() - last.atMs > quietMs) return undefined
       return { kind: last.kind, why: last.why, forMs: Math.round(now() - last.firstMs) }

@@ -1,7 +1,6 @@
 /**
- * The one way to Postgres. Each pool has deadlines for connecting and for every query, because the client's
- * defaults wait for ever on a silent server, and a listener for broken idle connections, because without one
- * a killed backend ends the whole process.
+ * Opens connections to Postgres. Every pool has deadlines for connecting and for each query, because the driver waits without limit by
+ * default, and an error listener, because a killed backend would end the process.
  */
 import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
@@ -115,7 +114,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
 
 /**
  * A process that is stopped between two statements, or whose machine is cut off, would hold its locks for hours otherwise. Only
- * here, and not for the session: whoever reads by a cursor may take its time.
+ * here, and not for the session: reading by a cursor may take longer.
  */
 const beginOf = (idleMs: number) =>
   ({

@@ -1,6 +1,6 @@
 /**
- * API keys. Only the SHA-256 of a key is kept, so that a copy of the database opens nothing; the secrets have 192 random
- * bits, so that a plain hash suffices. A renewed key keeps its id: who may and who did stays one person, whatever the secret.
+ * Stores API keys by their SHA-256 only, so that a copy of the database opens nothing; a secret has 192 random bits, so a plain hash
+ * suffices. A renewed key keeps its id, so that the audit log names one owner across secrets.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import sql from 'sql-template-tag'
@@ -60,7 +60,7 @@ const newSecret = (id: string): string => `tnr_${id}_${randomBytes(24).toString(
 
 export const hashOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
 
-/** The id within a key, which is no secret; nothing when it is none of ours. */
+/** The id within a key, which is no secret. Undefined when the text is no key of Tenure. */
 export function idOfKey(key: string): string | undefined {
   return /^tnr_([0-9a-f]{12})_[0-9a-f]{48}$/.exec(key)?.[1]
 }

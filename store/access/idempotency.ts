@@ -1,6 +1,6 @@
 /**
- * What was answered to a command, for a day. A sender that lost the answer sends the command again; without this it would be
- * carried out twice, or by a second replica while the first is still at it.
+ * Stores the response to each command for a day. A sender that lost the response repeats the command, and must not execute it twice,
+ * nor on a second replica while the first still executes it.
  */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
@@ -12,9 +12,9 @@ export interface RequestName {
 }
 
 export type Claim =
-  /** It is to be carried out, by whoever holds it now; `id` names it, whoever that is. */
+  /** The caller executes it; `id` names the command. */
   | { kind: 'claimed'; id: string }
-  /** Somebody is at it. */
+  /** Another process executes it. */
   | { kind: 'held' }
   /** It was answered so. */
   | { kind: 'answered'; answer: unknown }

@@ -1,4 +1,4 @@
-/** Sessions that were ended by their owners before their time. All others say by themselves whether they open. */
+/** Stores the dashboard sessions that their owners ended early. Every other session is valid by its signed cookie alone. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

@@ -1,6 +1,6 @@
 /**
- * The keys of people who sign in elsewhere. Whatever is decided by key, role and scope is then decided for them in the same way, and
- * nobody, not even they, knows the secret: such a key opens sessions and nothing else.
+ * Creates API keys for users who sign in through single sign-on, so that key, role and scope rules apply to them unchanged. The secret
+ * of such a key is never shown: it opens sessions only.
  */
 import sql from 'sql-template-tag'
 import type { Role } from '../../domain/roles.ts'
@@ -8,7 +8,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { insertKey, revokeKey } from './api-keys.ts'
 import type { Store } from '../postgres.ts'
 
-/** What the names of such keys begin with, so that nobody who signs in elsewhere becomes somebody here. */
+/** Prefix of the names of such keys, so that an SSO user cannot take the name of another key. */
 export const ssoPrefix = 'sso.'
 
 /** The id of the person's key; made, or made anew when the role is another than before. */

@@ -1,7 +1,6 @@
 /**
- * The audit: one row for each change of production, chained by hash. A row that is edited, removed, inserted or moved
- * later no longer fits its neighbours; a plain log table would show nothing. A cut tail or another chain in its place shows
- * against the heads that audit-heads.ts keeps elsewhere.
+ * Appends and verifies the audit log, which is chained by hash: an edited, removed, inserted or moved row no longer fits its neighbours.
+ * A cut tail or another chain shows against the heads of signed-heads.ts. The trigger `audit_is_append_only` refuses every change.
  */
 import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
@@ -62,7 +61,7 @@ export async function appendAudit(database: Database, entry: AuditEntry): Promis
   return { ...row, hash }
 }
 
-/** Where a row is told of when, and only when, it is committed, so that its hash can be kept elsewhere before anybody else acts. */
+/** The channel that reports each committed row, so that its hash can be stored outside the database at once. */
 export const auditChannel = 'tenure_audit'
 
 type Link = Pick<AuditRow, 'seq' | 'hash' | 'previousHash'>
@@ -75,7 +74,7 @@ export function readNotice(payload: string | undefined): Link | undefined {
   return { seq: Number(seq), hash, previousHash }
 }
 
-/** The newest row, and the hash of an earlier one; absent where there is none. */
+/** The newest row, and the hash of an earlier one; absent when the log has no such row. */
 export async function findLinks(
   database: Database,
   seq: number,

@@ -1,4 +1,4 @@
-/** The audit narrowed down by whom, what and to what, each by an index. */
+/** Searches the audit log by actor, action and subject, each by an index. */
 import sql, { join, type Sql } from 'sql-template-tag'
 import type { AuditRow } from './audit-log.ts'
 import { fromRow } from '../database/from-row.ts'

@@ -1,9 +1,7 @@
 /**
- * The signed heads of the audit, kept outside the database. The chain shows whatever is changed within it; only somebody who
- * remembers how far it went can show that its tail was cut or that another chain stands in its place.
- *
- * A row is told of by the database at its commit, and each worker and replica that hears of it signs the hash and appends it
- * to two lists. What is cut within the milliseconds before that, or while none of them runs, does not show.
+ * Keeps signed heads of the audit log outside the database, because the chain alone cannot show a cut tail or another chain in its place.
+ * Each worker and replica signs the hash of every committed row and appends it to two lists. A cut within the milliseconds before that,
+ * or while no process runs, does not show.
  */
 import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'

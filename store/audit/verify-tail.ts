@@ -1,7 +1,4 @@
-/**
- * The newest rows of the audit, followed link by link within a time that somebody waits for a page. The whole chain is followed by
- * `verifyAudit`.
- */
+/** Verifies the newest audit rows link by link within the time budget of a page. `verifyAudit` follows the complete chain. */
 import { hashOf, listAudit, type AuditRow, type KnownHead } from './audit-log.ts'
 import type { Database } from '../postgres.ts'
 

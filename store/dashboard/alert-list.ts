@@ -1,4 +1,4 @@
-/** Alerts as a page shows them: all that are open first, then those that are over, a page at a time. */
+/** Lists alerts for the dashboard: all open ones, then the resolved ones page by page. */
 import sql from 'sql-template-tag'
 import { fromRow } from '../database/from-row.ts'
 import type { Alert } from '../monitoring/alerts.ts'

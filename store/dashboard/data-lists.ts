@@ -1,4 +1,4 @@
-/** What the pages of data read: the snapshots with what their validations said, and one of them with all that came of it. */
+/** Reads the snapshot pages: snapshots with their validations, and one snapshot with the versions trained on it. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { fromRow } from '../database/from-row.ts'

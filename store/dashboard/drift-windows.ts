@@ -1,4 +1,4 @@
-/** Drift in use as pages show it: window by window, and the last one with all it says. */
+/** Reads drift in use for the dashboard, window by window, and the last window with its complete report. */
 import sql from 'sql-template-tag'
 import type { DriftLevel, DriftPolicy, DriftReport } from '../../domain/monitoring/drift.ts'
 import type { Database } from '../postgres.ts'

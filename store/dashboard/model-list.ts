@@ -1,4 +1,4 @@
-/** Every model in one line: who answers for it, its newest version, and when it was retrained last. */
+/** Reads one line per model: its champion, its newest version and its last retraining. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

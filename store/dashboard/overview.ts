@@ -1,6 +1,6 @@
 /**
- * What the overview shows of every model, by one statement each for what is lasting and for what has just happened. Asked model by
- * model, the page of a house with two hundred of them would cost a thousand statements every few seconds.
+ * Reads the overview of every model with one statement for lasting facts and one for recent ones. Queries per model would cost a
+ * thousand statements every few seconds with two hundred models.
  */
 import sql from 'sql-template-tag'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
@@ -19,7 +19,7 @@ export interface OverviewRow {
   }
   /** Before its release, on the frozen test rows. */
   evaluated?: { metric: string; value: number | null; rows: number }
-  /** Of the positive class among those rows; absent where there is none. */
+  /** Of the positive class among those rows; absent without a positive class. */
   positives?: number
   drift?: { level: DriftLevel; toAt: string; worst?: string }
   serve: KillSwitchMode

@@ -1,4 +1,4 @@
-/** Quality in use as pages show it: the last window of each week, or the last windows, and what their intervals rest on. */
+/** Reads quality in use for the dashboard: the last window of each week, or the last windows, with their intervals. */
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import { fromRow } from '../database/from-row.ts'

@@ -1,6 +1,6 @@
 /**
- * What the page of a release shows beside its state: everything it rests on, and what has happened in it so far. One statement each,
- * and each answers a number of rows that does not grow with the length of the release.
+ * Reads the release page: what the release rests on and what has happened in it. Each statement returns a number of rows that does not
+ * grow with the length of the release.
  */
 import sql from 'sql-template-tag'
 import type { DriftLevel, DriftReport } from '../../domain/monitoring/drift.ts'
@@ -73,7 +73,7 @@ export interface Candidate {
   artifactDigest: string
   evaluationDigest: string
   evaluationId: string
-  /** Absent when it is none that this build can read. */
+  /** Absent when this build cannot read it. */
   report?: GateReport
   lineage: Partial<VersionLineage>
   createdBy: string

@@ -1,4 +1,4 @@
-/** What the pages of retrainings show: a part of their list, and of one of them the training and what the gate said of it. */
+/** Reads the retraining pages: a part of the list, and one retraining with its training and evaluation. */
 import sql from 'sql-template-tag'
 import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'

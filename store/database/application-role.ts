@@ -1,6 +1,6 @@
 /**
- * The role with which processes work. The owner of the tables can rewrite anything, so it migrates and then stands aside;
- * the role of the processes may add to the audit and read it, and nothing it is tricked into can change what stands there.
+ * Opens the role of the processes. The owner of the tables can change any row, so it only migrates; this role may append to and read the
+ * audit log, but not change it.
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'

@@ -1,7 +1,4 @@
-/**
- * Whether Postgres has room for the connections that the processes may open. When it has not, whichever asks last is refused at
- * the worst moment, under load; so it is counted before anything starts.
- */
+/** Checks at start-up that `max_connections` covers every process, because exhaustion otherwise shows only under load. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
@@ -44,7 +41,7 @@ export const nameOfProcess = (kind: ProcessKind, id: string): string => `tenure 
 
 /**
  * The same for one process that starts by itself: beside those that are connected now, and at least one of each kind, so that
- * whoever starts first leaves room for the others. Another database on the same server is not seen.
+ * the first process leaves room for the others. Another database on the same server is not seen.
  */
 export async function expectRoomFor(database: Database, kind: ProcessKind): Promise<void> {
   const there = await database.query<{ kind: ProcessKind; processes: number }>(sql`

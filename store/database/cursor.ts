@@ -1,6 +1,4 @@
-/**
- * A query of any size, read in batches through a cursor. One transaction holds all batches, so that they show one moment.
- */
+/** Reads a query of any size in batches through a cursor. One transaction holds all batches, so that they show one moment. */
 import type pg from 'pg'
 import { rethrow, type Store } from '../postgres.ts'
 

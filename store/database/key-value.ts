@@ -1,4 +1,4 @@
-/** Small facts about the service itself, each under a name: kept in a file, they would outlive or miss a restored database. */
+/** Stores small facts about the service by name. In a file they would outlive or miss a restored database. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

@@ -1,6 +1,6 @@
 /**
- * Brings a database to the schema of this build. Every process may call it at its start: one of them does the
- * work under an advisory lock and the others wait, so that no process ever meets half a schema.
+ * Migrates a database to the schema of this build. Every process may call it at start-up: one migrates under an advisory lock and the
+ * others wait, so that no process meets half a schema.
  */
 import { runner } from 'node-pg-migrate'
 import { readdir } from 'node:fs/promises'

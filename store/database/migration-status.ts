@@ -1,4 +1,4 @@
-/** Which migrations a database has run, and whether their files are still what was run. */
+/** Reads which migrations a database has run, and whether their files have changed since. */
 import { createHash } from 'node:crypto'
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'

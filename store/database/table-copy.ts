@@ -1,6 +1,6 @@
 /**
- * Whole tables through COPY, in both directions and with a brake: a table of any size passes through a buffer of a few
- * kilobytes. Whichever side is slow holds the other one up, instead of filling this process.
+ * Copies complete tables through COPY in both directions with backpressure, so that a table of any size passes through a buffer of a few
+ * kilobytes.
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'

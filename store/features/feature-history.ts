@@ -1,4 +1,4 @@
-/** What was known of entities at a moment: the history of the feature store as training and people read it. */
+/** Reads the feature values that were known of an entity at a given time, as training sees them. */
 import sql from 'sql-template-tag'
 import type { FeatureValue } from '../../domain/model/feature-view.ts'
 import { fromRow } from '../database/from-row.ts'

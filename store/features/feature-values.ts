@@ -1,6 +1,5 @@
 /**
- * The values of the feature store: added once each, found newest first, and read as they were at any moment. Every statement can
- * be said again without changing what it has done.
+ * Stores the values of feature views, and reads the latest or those of a given time. Every statement may be repeated without further effect.
  */
 import sql from 'sql-template-tag'
 import type { FeatureValue, EntityValues } from '../../domain/model/feature-view.ts'
@@ -19,7 +18,7 @@ export interface ViewRow {
 /**
  * Adds rows, moves the newest ones on, and moves the watermark to where it is told, or to just before the last row. A row that
  * is stored already stays as it is. `lateAt` is what the watermark was when the run began: a row that was usable by then has come
- * late, and is usable from `asOf` on, because nobody could have used it before.
+ * late, and is usable from `asOf` on, because no training could have used it before.
  */
 export async function insertValues(
   database: Database,

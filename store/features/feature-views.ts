@@ -1,4 +1,4 @@
-/** The feature views that models use, how far each is taken in, and which of them nobody uses any more. */
+/** Stores feature views and how far each is ingested, and reads which views no model uses. */
 import sql from 'sql-template-tag'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { fromRow } from '../database/from-row.ts'

@@ -1,6 +1,7 @@
 /**
- * What other systems have yet to be told. Rows are written with what happened and taken out one at a time by whoever tells
- * them, with a lease: a worker that dies over one leaves it to the next, and one that is slow is not told twice at once.
+ * Claims and settles the items that MLflow and OpenLineage have to receive. Triggers write the items in the transaction of the change:
+ * `trainings_enqueue_*`, `evaluations_enqueue_insert`, `versions_enqueue_*`, `champions_enqueue_change` and `releases_enqueue_*`
+ * (migrations/0010_integrations.sql). A lease on each item lets another worker take over after a crash.
  */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
@@ -29,7 +30,7 @@ export async function renewIntegrations(
     on conflict (target) do update set renewed_at = now()`)
 }
 
-/** Keeps an event for the lineage; nothing when nobody is told of it. */
+/** Stores an OpenLineage event. Stores nothing when the integration is not configured. */
 export async function insertEvent(
   database: Database,
   { subject, payload }: { subject: string; payload: Record<string, unknown> },

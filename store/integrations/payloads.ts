@@ -1,4 +1,4 @@
-/** What other systems are told of a training, a version, a model or a run, as it stands at this moment. */
+/** Reads a training, a version or the aliases of a model as the integrations send them, at the moment of sending. */
 import sql from 'sql-template-tag'
 import type { VersionStatus } from '../../domain/registry/version-query.ts'
 import { findStatus } from '../registry/version-search.ts'

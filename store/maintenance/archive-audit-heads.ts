@@ -1,7 +1,6 @@
 /**
- * The lists of signed heads of the audit after an older database has been put back. They remember rows that are gone on
- * purpose now; left as they are, every verification would tell of a cut tail. What they say of the lost rows is kept beside
- * them, for whoever asks what there was.
+ * Archives the signed audit heads after a restore. They name rows that the restore removed on purpose, and every verification would
+ * report a cut tail; the archive keeps their content for later inspection.
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'

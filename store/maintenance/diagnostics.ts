@@ -1,6 +1,5 @@
 /**
- * What a database says of itself to whoever looks for what is wrong: every question is asked on its own, so that one that
- * cannot be answered hides none of the others.
+ * Reads what `tenure doctor` checks in a database. Each question is asked separately, so that one failure hides no other answer.
  */
 import pg from 'pg'
 import sql, { type Sql } from 'sql-template-tag'

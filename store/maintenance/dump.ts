@@ -1,6 +1,6 @@
 /**
- * Everything that Tenure keeps in Postgres, as of one moment: table by table through COPY within one snapshot. It needs no
- * program of the server's version beside it, which embedded installations do not have, and reads as the role of the processes.
+ * Dumps all tables of Tenure as of one moment through COPY within one snapshot. It needs no pg_dump of the server's version, which
+ * embedded installations lack, and works with the role of the processes.
  */
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ export interface DumpFacts {
   /** Days of the prediction log that have a partition, as YYYYMMDD. */
   days: string[]
   epoch: number
-  /** The last row of the audit; absent when there is none. */
+  /** The last row of the audit; absent when the log is empty. */
   auditHead?: AuditHead
   /** On the database's clock. */
   takenAt: string
@@ -68,7 +68,7 @@ export async function connectUnlimited(url: string, name: string): Promise<pg.Cl
   return client
 }
 
-/** An outage may heal; everything else, a wrong password or name, somebody has to correct. */
+/** An outage is temporary; any other failure, such as a wrong password or name, needs an operator. */
 function refuse(error: unknown): never {
   try {
     return rethrow(error)
@@ -86,7 +86,7 @@ export const databaseOf = (client: pg.Client): Database => ({
     (await client.query({ text: statement.text, values: statement.values }).catch(rethrow)).rows as T[],
 })
 
-/** The tables that the migrations make, so that nothing of somebody else in the same schema is taken for Tenure's. */
+/** The tables that the migrations make, so that foreign tables in the same schema are left out. */
 export async function ownTables(): Promise<Set<string>> {
   const files = (await readdir(migrationsDir)).filter((name) => name.endsWith('.sql'))
   const texts = await Promise.all(files.map((name) => readFile(join(migrationsDir, name), 'utf8')))

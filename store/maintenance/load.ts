@@ -1,6 +1,6 @@
 /**
- * Puts a dump into a database: the schema from the migrations that the dump had, the rows, and what must hold afterwards, all
- * in one transaction. Until it is committed everybody sees what was there before; when anything fails they go on seeing it.
+ * Restores a dump: schema, rows and final checks in one transaction. Other sessions see the old contents until it commits, and keep them
+ * when it fails.
  */
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ export interface Load {
   onTable?: (table: string) => void
 }
 
-/** Somebody who holds a lock the other way round makes Postgres end one of the two. */
+/** A session that takes the locks in another order deadlocks with this one, and Postgres ends one of the two. */
 const attempts = 5
 const lockMs = 20_000
 
@@ -107,7 +107,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   await finish(database)
 }
 
-/** What this build has beyond the dump is run on its rows, in the same transaction, so that nobody ever meets the old schema. */
+/** What this build has beyond the dump is run on its rows, in the same transaction, so that no session meets the old schema. */
 async function runLaterMigrations(client: pg.Client, { migrations }: DumpFacts): Promise<void> {
   const later = (await readdir(migrationsDir))
     .filter((name) => name.endsWith('.sql'))

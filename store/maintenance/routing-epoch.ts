@@ -1,7 +1,6 @@
 /**
- * The epoch of all routing. A database that is put back from a backup tells of generations that the replicas have long passed;
- * they follow it again only because its routes are written once more under a higher epoch, and what was written in the time
- * that is lost cannot come back from any of them.
+ * Raises the routing epoch after a restore. Replicas have passed the restored generations; they follow the routes again only under a
+ * higher epoch, which also fences off whatever was written in the lost time.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
@@ -18,7 +17,7 @@ export interface RaisedEpoch {
 
 /**
  * Raises the epoch and writes each route under it: everything to the champion, no candidate, no release. A release that was
- * under way must be watched to be exposed, and nobody knows whether its watcher is the one that this database remembers.
+ * under way must be watched to be exposed, and its watcher may not be the one that this database remembers.
  *
  * An epoch is the moment in seconds, and not the next number: the same backup may be put back twice, and must not say twice
  * the same of two different routes.
@@ -28,7 +27,7 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
     insert into routing_epochs (epoch, reason)
     select greatest(coalesce(max(epoch), 0) + 1, ceil(extract(epoch from clock_timestamp()))::bigint), ${reason} from routing_epochs
     returning epoch, (epoch - extract(epoch from clock_timestamp()))::float8 as "leftS"`)
-  // Whoever puts the same backup back at once afterwards does so in another second.
+  // A second restore of the same backup happens in another second.
   await pause(1_000 * Math.min(1, Math.max(0, row!.leftS)) + 1)
   const models = await database.query<{ model: string; champion: string | null }>(sql`
     select model, version as champion from routing left join champions using (model) order by model for update of routing`)
@@ -54,8 +53,8 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
 }
 
 /**
- * Ends what stands open without anybody who carries it: workflows are not in a backup. Releases are left to the control worker,
- * which asks Temporal whether somebody carries them. Answers how many of each kind.
+ * Ends open rows whose workflows are not in the backup. Releases are left to the control worker, which asks Temporal whether their
+ * workflow runs. Returns how many of each kind.
  */
 export async function endInterruptedWork(database: Database, why: string): Promise<Record<string, number>> {
   const counted = async (rows: Promise<unknown[]>): Promise<number> => (await rows).length

@@ -1,4 +1,4 @@
-/** The file that says who is told of alerts. It is read anew each time, so that a person on call is added without a restart. */
+/** Reads the file of alert channels. It is read at every dispatch, so that a new recipient needs no restart. */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { severities, type Channel } from '../../domain/monitoring/alert-escalation.ts'

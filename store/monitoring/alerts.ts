@@ -1,4 +1,7 @@
-/** What a person should know. An alert of one key is open once; raised again, it carries the latest evidence. */
+/**
+ * Stores alerts. One alert per key is open; raising it again updates its evidence. The triggers `alerts_notify_insert` and
+ * `alerts_notify_update` wake the dispatch through `tenure_alerts`.
+ */
 import sql from 'sql-template-tag'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { fromRow } from '../database/from-row.ts'
@@ -41,7 +44,7 @@ export async function resolveAlert(database: Database, dedupeKey: string): Promi
   )
 }
 
-/** Somebody looks after it: those who wait are not called, and it is not told again. Undefined when somebody does already, or it is over. */
+/** Acknowledges an open alert, which ends its escalation. Undefined when it is acknowledged or resolved already. */
 export async function acknowledgeAlert(
   database: Database,
   { id, by }: { id: number; by: string },

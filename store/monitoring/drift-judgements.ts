@@ -1,4 +1,4 @@
-/** What the drift judge said of each window of a version's serving, with the counts it had. */
+/** Stores the drift verdict of each window of a version, with its counts. */
 import sql from 'sql-template-tag'
 import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'

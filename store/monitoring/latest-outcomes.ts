@@ -1,4 +1,4 @@
-/** The newest outcomes with what was answered: what the calibration in use is measured on. */
+/** Lists the latest outcomes with their predictions, from which the calibration in use is measured. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

@@ -1,4 +1,4 @@
-/** What was answered and what became true of it, for judging quality in use: a sample of requests with all their outcomes. */
+/** Reads predictions with their matured outcomes for the quality in use: a sample of requests with all their outcomes. */
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'

@@ -1,4 +1,4 @@
-/** What was asked, answered and came true, row by row with its features: for figures that look at parts of the rows. */
+/** Reads matured rows with features, prediction and outcome, for metrics of slices. */
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'

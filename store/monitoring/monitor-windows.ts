@@ -1,4 +1,4 @@
-/** What was seen of a model that serves: the figures of a window, read from what the replicas left, and the windows so far. */
+/** Reads the service counts of a monitoring window and stores the windows of each model. */
 import sql from 'sql-template-tag'
 import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
 import { fromRow } from '../database/from-row.ts'

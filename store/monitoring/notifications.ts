@@ -1,4 +1,4 @@
-/** What people were told of alerts: decided once, sent until it has arrived or a day has passed. */
+/** Stores the notifications of alerts. Each is decided once and sent until it arrives or a day has passed. */
 import sql from 'sql-template-tag'
 import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from './alerts.ts'

@@ -1,6 +1,6 @@
 /**
- * Outcomes that stand in a table or view of this database already. Names come from outside: they are looked up first, and
- * quoted wherever they are part of a statement.
+ * Reads outcomes from a table or view of this database. Its names come from outside, so they are looked up first and quoted in every
+ * statement.
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'

@@ -1,6 +1,5 @@
 /**
- * What became true of a prediction, once it is known. Rows are only added: a corrected value is a further revision, so
- * that what a judge saw at the time can be seen again.
+ * Stores outcomes of predictions. Rows are only added and a correction is another revision, so that a verdict can be reproduced.
  */
 import sql from 'sql-template-tag'
 import type { Output } from '../../domain/model/features.ts'

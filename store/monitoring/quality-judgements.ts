@@ -1,4 +1,4 @@
-/** What was said of a version's quality in use, window by window, with what it rests on. */
+/** Stores the quality verdict of each window of a version, with its inputs. */
 import sql from 'sql-template-tag'
 import type { GatePolicy } from '../../domain/evaluation/policy.ts'
 import type { LabelPolicy, Maturity } from '../../domain/monitoring/label-maturity.ts'

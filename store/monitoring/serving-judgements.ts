@@ -1,4 +1,4 @@
-/** What was said of a window of serving before its outcomes came, with what it rests on. */
+/** Stores the verdicts on a window before its outcomes arrive, with their inputs. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'

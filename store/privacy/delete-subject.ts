@@ -1,6 +1,6 @@
 /**
- * What is deleted for an erasure. Each step deletes, counts and remembers in one transaction, so that one that is killed and done
- * again counts nothing twice and leaves nothing out.
+ * Deletes the rows of an erasure. Each step deletes, counts and records in one transaction, so that a repeated step counts nothing twice
+ * and skips nothing.
  */
 import sql, { type Sql } from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
@@ -42,7 +42,7 @@ export async function eraseSpan(
     update erasures set reached_at = ${toAt}, counts = ${added()} where id = ${id}`)
 }
 
-/** Erases the requests that were named themselves: those of the model, and what is said of those that nobody knows. */
+/** Erases the requests that were named themselves: those of the model, and the outcomes of requests that are not in the log. */
 export async function eraseNamed(database: Database, id: string): Promise<void> {
   await database.query(sql`
     with named as materialized (

@@ -1,4 +1,4 @@
-/** Snapshots that hold a person who was erased: which, and when their files go. */
+/** Lists the snapshots that hold an erased subject and deletes their files when they are due. */
 import sql from 'sql-template-tag'
 import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'

@@ -1,4 +1,4 @@
-/** Who and what was erased, for those who would take it in again: rows of a source, outcomes, rows from a disk. */
+/** Reads the erased subjects and requests, so that sources, outcomes and spooled rows do not bring them back. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'

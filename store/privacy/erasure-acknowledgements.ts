@@ -1,4 +1,4 @@
-/** What replicas say of erasures: that every row they had answered before is in the log, where it can be deleted. */
+/** Stores the acknowledgements of replicas: every row served before an erasure is in the log, where it can be deleted. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

@@ -1,6 +1,6 @@
 /**
- * Keeps rows of erased persons out of the prediction log that come back from a disk, where they have waited for a database that
- * was away. Without it a person would be in the log again as soon as the last replica is back.
+ * Builds the filter that keeps spooled rows of erased subjects out of the prediction log. A replica that returns after an outage would
+ * store them again.
  */
 import type pg from 'pg'
 import { hasErasures } from './erased-subjects.ts'
@@ -8,7 +8,7 @@ import type { Database } from '../postgres.ts'
 import type { ErasureFilter } from '../serving/prediction-log.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
 
-/** Nothing as long as nobody was erased: most installations never pay for it. */
+/** Undefined while no subject was erased, so that most installations pay nothing for it. */
 export async function findErasureFilter(
   database: Database,
   { key }: SubjectKey,

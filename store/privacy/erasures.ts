@@ -1,6 +1,5 @@
 /**
- * Erasures: whom they are of, as a hash, how far each has come, and its receipt. The row stays when all is done: it is what keeps
- * the person out of whatever comes later.
+ * Stores erasures: the hash of the subject, the stage and the receipt. The row remains, because it keeps later rows of the subject out.
  */
 import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * Which files of the artifact store rows still name, and which of them are given up. A row goes first and its files after
- * it, so that a kill between the two leaves files that nobody names, which are found again, and never a row without its file.
+ * Lists which files of the artifact store are referenced, and deletes artifacts. The row is marked before its files are removed, so that a
+ * crash leaves unreferenced files, which are found later, and never a row without its files.
  */
 import sql from 'sql-template-tag'
 import type { ArtifactGroup } from '../../domain/registry/artifact-retention.ts'

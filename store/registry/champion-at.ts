@@ -1,7 +1,4 @@
-/**
- * What was live at a moment, why, on what evidence and by whose word: the pointer's history joined with the release, its
- * evaluation, its verdicts, its approvals and the row of the audit. Asked for months later, by people who were not there.
- */
+/** Reads the champion of a model at a given time with its release, evaluation, verdicts, approvals and audit row. */
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { ReleaseDigests, Statement } from '../../domain/release/state.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
@@ -20,7 +17,7 @@ export interface LiveAt {
   actor: string
   reason: string
   artifactDigest: string
-  /** The release that made it champion, or that was taken back to it; absent for a rollback outside of any. */
+  /** The release that made it champion, or whose rollback returned to it; absent for a rollback outside of any. */
   release?: LiveRelease
   /** Of a version that was returned to: the release by which it had become champion before, with who had approved that one. */
   earnedBy?: LiveRelease
@@ -45,7 +42,7 @@ export interface LiveRelease {
   breakGlass?: Statement
 }
 
-/** A row of `releases`, under its alias, as a LiveRelease; null where there is none. */
+/** A row of `releases`, under its alias, as a LiveRelease; null without one. */
 const told = (alias: 'releases' | 'earned'): Sql => {
   const each = (column: string) => raw(`${alias}.${column}`)
   return sql`case when ${each('id')} is not null then jsonb_build_object(

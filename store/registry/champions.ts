@@ -1,6 +1,6 @@
 /**
- * Which version of a model is champion, since when and why. The table has one row a model, so there are never two; the
- * history beside it says who was live at any moment, which a table of current values alone could not.
+ * Stores the champion of each model and its history. One row per model allows no second champion; the trigger `champions_enqueue_change`
+ * reports each change to MLflow.
  */
 import sql from 'sql-template-tag'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -36,7 +36,7 @@ export async function findChampion(database: Database, model: string): Promise<C
 
 export interface ChampionMove {
   model: string
-  /** Who must be champion for the move to happen; absent when nobody may be. */
+  /** The version that must be champion for the move; absent when the model must have no champion. */
   from?: string
   to: string
   releaseId?: string
@@ -150,7 +150,7 @@ export async function findRollbackTarget(
   return targets.find(({ issues }) => issues.length === 0)?.version
 }
 
-/** From now on releases may be taken back to it. */
+/** Marks a version as a rollback target. */
 export async function markKnownGood(database: Database, version: string): Promise<void> {
   await database.query(sql`
     update versions set known_good_at = coalesce(known_good_at, clock_timestamp()), rolled_back_at = null

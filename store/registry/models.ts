@@ -1,4 +1,4 @@
-/** The model files as data. Workers and replicas read models from here, so that a new file needs a sync and no restart. */
+/** Stores the model files as data. Workers and replicas read models here, so that a new file needs a sync and no restart. */
 import sql from 'sql-template-tag'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * Finds registered versions by what people remember of them. Every page is bounded, and chosen by its keys alone
- * before anything large is read, so that the cost of a search grows with the page and not with what a version holds.
+ * Finds registered versions by status, metrics, time, data and text. A page is selected by its keys before any large column is read, so
+ * that its cost does not depend on the size of a version.
  */
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'

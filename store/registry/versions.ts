@@ -1,4 +1,7 @@
-/** The registered versions of every model, each with the digest of its artifact and where it came from. */
+/**
+ * Stores the registered versions with artifact digest and lineage. Triggers: `versions_insert_metrics` fills `version_metrics`,
+ * `versions_enqueue_*` report a version to MLflow.
+ */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -26,7 +29,7 @@ export interface VersionLine {
 }
 
 export interface Version extends VersionLine {
-  /** By which this installation vouches for the artifact; absent when nobody does. */
+  /** Signature of this installation over the artifact; absent when it is not signed. */
   signature?: Buffer
   manifest: Manifest
 }
@@ -94,7 +97,7 @@ export async function listVersions(
   return rows.map(fromRow<Version>)
 }
 
-/** The latest versions that a release has proven within some days and that were not taken back since. */
+/** The latest versions that became known good within some days and were not rolled back since. */
 export async function listReleased(
   database: Database,
   { model, days, except, limit }: { model: string; days: number; except: string; limit: number },

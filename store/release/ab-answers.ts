@@ -1,4 +1,4 @@
-/** What both arms of a release have answered to callers who were drawn, with the outcomes that are known of it. */
+/** Reads the predictions of both arms of a release with their outcomes. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

@@ -1,8 +1,6 @@
 /**
- * What people have said to releases while Temporal was away, and what they have asked to be started, until it is sent. Whoever sends
- * takes the first of each release, and of each model, that is due, with a lease: one that dies over it leaves it to the next, and what
- * is then sent twice counts once, because the release, or Temporal, knows the id of the command. What a release answers is not kept
- * here but where all answers are, so nobody has to be told of it twice.
+ * Stores commands and start requests that arrive while Temporal is unreachable, and claims them for delivery. Items of one release or one
+ * model are sent in order under a lease; a duplicate after a crash is dropped by its command id.
  */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
@@ -28,7 +26,7 @@ export interface OutboxMessage {
 /** What can be asked for without a release. */
 export type StartName = 'release' | 'retrain' | 'batch' | 'rollback'
 
-/** What whoever starts it later has to know. */
+/** The input of a deferred start. */
 export interface StartMessage {
   /** Of the key that asks; what it may do is looked up when it is started. */
   keyId: string
@@ -39,7 +37,7 @@ export interface StartMessage {
 }
 
 /**
- * - `waiting`: nobody but the database has it.
+ * - `waiting`: it is stored and not sent.
  * - `delivered`: Temporal has it, and once it has answered the release has accepted it. What was to be started has begun.
  * - `refused`: the release does not accept it, or has ended. What was to be started could not be any more.
  */
@@ -174,7 +172,7 @@ export interface DeferredStart {
   message: StartMessage
   /** ISO 8601. */
   recordedAt: string
-  /** Recorded so long ago that nobody counts on it any more. */
+  /** Recorded longer ago than a start may wait. */
   isStale: boolean
 }
 
@@ -194,12 +192,12 @@ export interface OutboxItem {
   times: number
 }
 
-/** How long a start may wait; as long as a warrant is good for. */
+/** How long a start may wait; as long as a signature is valid. */
 const longestWaitHours = 24
 
 /**
  * The next that are due, of each release and of each model only the first that was not sent; they are this caller's for so long. What
- * a release has answered was sent, though whoever sent it died before saying so.
+ * a release has answered was sent, even if its sender crashed before it recorded that.
  */
 export async function claimDue(
   database: Database,
@@ -250,8 +248,8 @@ export async function reschedule(
 }
 
 /** Answers in the place of a release that has ended and can no longer do it, with its row of the audit; nothing when it has answered. */
-export async function refuseItem(store: Store, parcel: OutboxItem, message: string): Promise<void> {
-  const { id, releaseId, model, command, message: said } = parcel
+export async function refuseItem(store: Store, item: OutboxItem, message: string): Promise<void> {
+  const { id, releaseId, model, command, message: said } = item
   const { by: actor, reason } = said
   const answer = { accepted: false, stage: 'ended', message } as const
   await store.transaction(async (database) => {
@@ -270,7 +268,7 @@ export async function refuseItem(store: Store, parcel: OutboxItem, message: stri
   })
 }
 
-/** Keeps what has become of a start, with its row of the audit; nothing when somebody else has. */
+/** Keeps what has become of a start, with its row of the audit; nothing when another process has done so. */
 export async function completeStart(
   store: Store,
   { id, model, command, message: { by: actor } }: DeferredStart,

@@ -1,6 +1,5 @@
 /**
- * Every verdict of a release with what it was judged on, and the clock of each stage. A decision that nobody can check
- * later is an opinion; a stage clock kept in a process dies with it.
+ * Stores every verdict of a release with its inputs, and the clock of each stage, which must survive the worker that watches the stage.
  */
 import sql from 'sql-template-tag'
 import type { ReleaseStage } from '../../domain/release/state.ts'
@@ -66,7 +65,7 @@ export interface StageObservation {
   stageIndex: number
   /** Whether a person has stopped the clock of the stage. */
   paused: boolean
-  /** The most that one look may add: a longer gap was a time in which nobody watched. */
+  /** The maximum that one observation adds: in a longer gap the stage was not watched. */
   maxGapMs: number
 }
 

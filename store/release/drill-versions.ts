@@ -1,4 +1,4 @@
-/** The versions that drills are made of, and what callers and replicas met of them. */
+/** Stores the versions that drills are made of, and reads how many requests reached them. */
 import sql from 'sql-template-tag'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Drill } from './drills.ts'

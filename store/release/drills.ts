@@ -1,4 +1,4 @@
-/** Rehearsed releases: what each was to show, what it met, how soon it was noticed and over, and whether that was good enough. */
+/** Stores drills: what each rehearses, when the failure began, was detected and had recovered, and whether the drill passed. */
 import sql from 'sql-template-tag'
 import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import { DomainError } from '../../domain/errors.ts'

@@ -1,7 +1,4 @@
-/**
- * The releases that wait for their turn: one a model. The row is the queue; whoever brings the waiting one to its start may die
- * and be started again, and finds it here.
- */
+/** Stores the queued release of each model. The row is the queue, so that a queue workflow that restarts finds its entry. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'

@@ -1,6 +1,6 @@
 /**
- * The releases as rows: the state the workflow last wrote, so that the API and people need no Temporal to see where a
- * release stands, and the order to take a candidate back, which no late step of the same release can overlook.
+ * Stores releases with the state that the workflow last recorded, so that reading one needs no Temporal, and the rollback order, which no
+ * late step can bypass. The triggers `releases_enqueue_*` report start and end to the integrations.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
@@ -148,7 +148,7 @@ export async function listReleases(database: Database, filter: ReleaseFilter = {
   return rows.map(fromRow<Release>)
 }
 
-/** What somebody has said to a release, and the answer. */
+/** A command to a release and its result. */
 export interface ReleaseCommand {
   id: string
   releaseId: string
@@ -158,7 +158,7 @@ export interface ReleaseCommand {
   accepted: boolean
   message: string
   stage: ReleaseStage
-  /** Whether more than a name said who it was; absent in what histories of before tell. */
+  /** Whether the command carried a signature. */
   signed?: boolean
 }
 

@@ -1,6 +1,6 @@
 /**
- * Requests that two versions answered: the champion for the caller, the candidate in the shadow. Pairs need a tenth of the
- * labels that two separate cohorts need to tell which of two models is right more often.
+ * Stores pairs of champion and shadow responses to one request. Pairs need a tenth of the labels of two separate cohorts to tell which
+ * model is right more often.
  */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
@@ -51,8 +51,8 @@ const maturity = 0.95
 
 /**
  * Counts the pairs of a release whose outcome is known; models that answer with a number have none that are right or wrong.
- * Only those count that are as old as most outcomes are late, told by the older half of the pairs: a flight that is late
- * becomes known late, so that of young pairs only those stand there in which nothing happened, and whoever says so is right.
+ * A pair counts only when it is older than most outcome delays, measured on the older half of the pairs. A late flight becomes known
+ * late, so young pairs with an outcome are mostly the negative ones, which would favour a model that always predicts "on time".
  */
 export async function countPairs(
   database: Database,

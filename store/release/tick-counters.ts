@@ -1,6 +1,5 @@
 /**
- * What each replica counted of each arm, tick by tick. The counts of a row are absolute: writing a row again changes
- * nothing, so a lost acknowledgement can neither double a failure nor hide one.
+ * Stores the counts of each replica and arm per tick. Counts are absolute, so that writing a row again neither doubles nor hides a failure.
  */
 import sql, { empty } from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
@@ -73,7 +72,7 @@ export async function findTicks(
     order by tick, generation, arm`)
 }
 
-/** The latency quantiles of a version over the last `windowMs`, outside of releases or in them; nothing when it answered nobody. */
+/** The latency quantiles of a version over the last `windowMs`, outside of releases or in them; undefined when it served no request. */
 export async function findLatency(
   database: Database,
   { model, version, windowMs }: { model: string; version: string; windowMs: number },

@@ -1,4 +1,4 @@
-/** The answers of one part of a batch on their way into the table: encoded for COPY, and written with the part or not at all. */
+/** Encodes the answers of a batch shard for COPY and stores them together with the shard, or not at all. */
 import sql from 'sql-template-tag'
 import type { BatchShard } from './batches.ts'
 import { copyIn } from '../database/binary-copy.ts'
@@ -43,7 +43,7 @@ export async function storeShard(
   } catch (error) {
     return rethrow(error)
   } finally {
-    // After a commit it says that there is nothing to take back.
+    // After a commit Postgres reports that there is nothing to roll back.
     await client.query('rollback').catch((failure: Error) => (broken = failure))
     client.release(broken)
   }

@@ -1,4 +1,4 @@
-/** Batch predictions: what was asked, which parts are answered, and by which version. */
+/** Stores batch predictions: the request, the scored shards and the version. */
 import sql from 'sql-template-tag'
 import type { BatchInput, BatchOutput } from '../../domain/model/batch-spec.ts'
 import { fromRow } from '../database/from-row.ts'
@@ -20,7 +20,7 @@ export interface Batch {
   /** Rows answered so far, and those of them that the model cannot read. */
   scored: number
   refused: number
-  /** Whether the version was taken back, before or after. */
+  /** Whether the version was rolled back, before or after. */
   withdrawn: boolean
 }
 
@@ -91,7 +91,7 @@ export async function findBatch(database: Database, id: string): Promise<Batch |
   return row && fromRow<Batch>(row)
 }
 
-/** The newest first; only those by versions that were taken back, when asked so. */
+/** The newest first; only those by rolled-back versions with `withdrawn`. */
 export async function listBatches(
   database: Database,
   {

@@ -1,6 +1,6 @@
 /**
- * How often the values of features, and the scores, fell into the bins of a version's reference profile, by the hour. The
- * counts of a row are absolute for its replica and hour: writing it again changes nothing.
+ * Stores how often feature values and scores fell into the bins of a reference profile, by the hour. Counts are absolute for a replica and
+ * an hour, so that writing them again changes nothing.
  */
 import sql from 'sql-template-tag'
 import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift.ts'

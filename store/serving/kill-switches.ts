@@ -1,4 +1,4 @@
-/** The kill switches, and which replicas have done what they say. */
+/** Stores the kill switches and the acknowledgements of replicas. */
 import sql from 'sql-template-tag'
 import type { Flag, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { appendAudit } from '../audit/audit-log.ts'

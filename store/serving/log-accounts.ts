@@ -1,6 +1,6 @@
 /**
- * What each process of the API has put into the prediction log. The number is written in the transaction of the rows, so it
- * is what stands in the table whether or not the process has learned of it: a kill between commit and answer changes nothing.
+ * Counts what each API process has stored in the prediction log. The count is written in the transaction of the rows, so that a crash
+ * between commit and response leaves it exact.
  */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'

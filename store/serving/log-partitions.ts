@@ -1,6 +1,6 @@
 /**
- * The days of the prediction log and what is forgotten of it. Every step is one statement that is done or not, and asks for
- * nothing when it is asked for again, so that a kill between two of them leaves a log that is merely older than it may be.
+ * Creates and drops the daily partitions of the prediction log and deletes expired rows. Every step is one repeatable statement, so that a
+ * crash only leaves rows longer than needed.
  */
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Database } from '../postgres.ts'

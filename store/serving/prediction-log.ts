@@ -1,6 +1,6 @@
 /**
- * The prediction log: what was asked, what was answered, by which version. A row is encoded at once in Postgres' binary
- * COPY format, on the path of the answer, because that costs a microsecond and nothing has to be kept or walked through later.
+ * Encodes and stores the rows of the prediction log. A row is encoded in Postgres' binary COPY format while the request is served, which
+ * costs a microsecond and leaves nothing to convert later.
  */
 import type pg from 'pg'
 import type { Arm } from '../../domain/serving/route.ts'

@@ -1,6 +1,6 @@
 /**
- * Rows of the prediction log whose request may come again, on another replica and at the same time. The key of the table cannot
- * tell: it has the moment in it, which is another each time. So whoever stores one holds a lock on its id meanwhile.
+ * Stores log rows whose request may be repeated on another replica at the same time. The primary key contains the time, so it does not
+ * catch a repetition; a lock on the id does.
  */
 import type pg from 'pg'
 import type { Arm } from '../../domain/serving/route.ts'

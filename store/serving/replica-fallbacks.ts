@@ -1,4 +1,4 @@
-/** On which rung of the ladder each replica answers for each model, and what people are told of it. */
+/** Stores the fallback level of each replica and model, and lists those that alerts report. */
 import sql from 'sql-template-tag'
 import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
 import type { Database } from '../postgres.ts'
@@ -26,7 +26,7 @@ export async function writeFallbacks(
     on conflict (replica_id, model) do update set level = excluded.level, reason = excluded.reason, at = clock_timestamp()`)
 }
 
-/** The worst rung of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
+/** The worst fallback level of each model on any live replica, below the champion; undefined when no replica lives, and nothing is known. */
 export async function listFallbacks(
   database: Database,
 ): Promise<(StandingFallback & { replicas: number })[] | undefined> {
@@ -44,7 +44,7 @@ export async function listFallbacks(
   return rows.flatMap(({ model, ...row }) => (model === null ? [] : [{ model, ...row }]))
 }
 
-/** The rungs that people are told of now, of all models. */
+/** Keys of the open fallback alerts of all models. */
 export async function listReportedFallbacks(database: Database): Promise<string[]> {
   const rows = await database.query<{ key: string }>(sql`
     select dedupe_key as key from alerts where dedupe_key like 'fallback/%' and resolved_at is null`)

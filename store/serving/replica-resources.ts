@@ -1,4 +1,4 @@
-/** What each replica needs of its machine, as it says itself: one row a replica, overwritten. */
+/** Stores the resources that each replica uses: one row per replica, overwritten. */
 import sql from 'sql-template-tag'
 import type { Database } from '../postgres.ts'
 

@@ -1,6 +1,6 @@
 /**
- * What a replica says of itself and what it is told: its lease, the routes, and which of them it follows. A release goes on
- * only when every replica whose lease runs has acknowledged the newest route.
+ * Stores the leases and route acknowledgements of replicas and reads the routes. A release continues only when every replica with a lease
+ * has acknowledged the newest route.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
@@ -33,7 +33,7 @@ export async function deleteExpiredReplicas(database: Database): Promise<void> {
   await database.query(sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days'`)
 }
 
-/** Gives the lease back, so that nobody waits for this replica any more. */
+/** Ends the lease, so that no release waits for this replica. */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`
     with ended as (update replicas set lease_until = clock_timestamp() where id = ${id} returning id)
@@ -48,7 +48,7 @@ export interface RoutingRow {
   route: unknown
   /** How long the candidate may still be exposed, from the moment the database answered; nothing without a candidate. */
   remainingMs: number | null
-  /** When the exposure ends by the database's clock: another moment with each renewal, the same while nobody renews. */
+  /** When the exposure ends by the database's clock: another moment with each renewal, the same between renewals. */
   exposedUntilMs: number | null
 }
 
@@ -63,7 +63,7 @@ export interface SwitchRow {
 export interface FallbackRow {
   model: string
   fallback: Fallback
-  /** The version it means by `previous`; null when there is none. */
+  /** The version it means by `previous`; null without one. */
   previous: string | null
 }
 
@@ -128,7 +128,7 @@ export async function readFaults(database: Database): Promise<Record<string, { i
   return rows[0]?.value ?? {}
 }
 
-/** What a version is made of, and who vouches for it. Throws `version_not_found`. */
+/** Reads the artifact of a version with its signature. Throws `version_not_found`. */
 export async function findArtifact(
   database: Database,
   version: string,

@@ -1,6 +1,6 @@
 /**
- * Who answers which model's requests, and which replicas follow. Every write is a compare-and-set on epoch and
- * generation: a writer that was frozen and wakes up cannot put old routing over new.
+ * Stores which versions serve each model, and reads which replicas follow. Every write is a compare-and-set on (epoch, generation), so that a
+ * frozen writer cannot replace newer routing.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'

@@ -1,7 +1,6 @@
 /**
- * Who vouches for a version. The digest of a manifest shows that the bytes are whole; whoever can write to the table of
- * versions could put another whole artifact in its place. The signature binds name, model and digest to the key of this
- * installation, so that such a row is loaded by nobody.
+ * Signs the artifacts of versions. A digest shows that bytes are complete; a writer to the table of versions could still substitute another
+ * artifact, so the signature binds name, model and digest to the key of this installation.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
@@ -16,19 +15,19 @@ export interface ArtifactIdentity {
 }
 
 /** To be stored with the version. */
-export function signArtifact(signer: Signer, vouched: ArtifactIdentity): Buffer {
-  return signer.sign(bytesOf(vouched))
+export function signArtifact(signer: Signer, artifact: ArtifactIdentity): Buffer {
+  return signer.sign(bytesOf(artifact))
 }
 
 /** Throws `artifact_untrusted` unless the key of this installation has signed exactly this. */
 export function verifyArtifact(
   signer: Signer,
-  vouched: ArtifactIdentity & { signature?: Uint8Array | undefined },
+  artifact: ArtifactIdentity & { signature?: Uint8Array | undefined },
 ): void {
-  const { version, signature } = vouched
+  const { version, signature } = artifact
   if (signature === undefined)
-    throw new DomainError('artifact_untrusted', `nobody has signed the artifact of ${version}`, { version })
-  if (!signer.verify(bytesOf(vouched), signature))
+    throw new DomainError('artifact_untrusted', `the artifact of ${version} has no signature`, { version })
+  if (!signer.verify(bytesOf(artifact), signature))
     throw new DomainError(
       'artifact_untrusted',
       `the signature of ${version} is not one of this installation's key over its manifest`,
@@ -37,8 +36,8 @@ export function verifyArtifact(
 }
 
 /**
- * Vouches for every version that anybody has vouched for, with another key: the one before is lost, or belongs to another
- * installation. Their artifacts must have been checked by whoever asks for it. Answers how many.
+ * Signs every signed version again with another key, because the previous one is lost or belongs to another installation. The caller
+ * must have checked the artifacts. Returns how many.
  */
 export async function resignArtifacts(database: Database, signer: Signer): Promise<number> {
   const versions = await database.query<ArtifactIdentity>(sql`

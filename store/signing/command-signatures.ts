@@ -1,13 +1,12 @@
 /**
- * Whose word a command is. A message to a workflow carries a name, and whoever reaches Temporal can write any name into it; a
- * warrant is this installation's signature under who said what to which release, given by the API to the bearer of the key.
- * It holds no secret: in a history that others read it proves nothing but the one command it was made for.
+ * Signs commands to a release. A client of Temporal can write any name into a message; the signature proves which API key sent which
+ * command to which release, and nothing else.
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { CommandName } from '../../domain/release/state.ts'
 import type { Signer } from './signing-key.ts'
 
-/** All that a warrant is for; a command that differs in any of it has none. */
+/** Everything that a signature covers; a command that differs in any of it is refused. */
 export interface SignedCommand {
   command: CommandName
   model: string
@@ -50,4 +49,4 @@ export function verifyCommand(
 }
 
 const bytesOf = (said: SignedCommand, keyId: string, untilMs: number): Buffer =>
-  Buffer.from(`tenure-warrant@1\n${canonicalJson({ ...said, keyId, untilMs })}`)
+  Buffer.from(`tenure-command@1\n${canonicalJson({ ...said, keyId, untilMs })}`)

@@ -1,6 +1,5 @@
 /**
- * The key with which this installation vouches for what it keeps outside the database: manifests, the routes on a replica's
- * disk, the head of the audit chain. A digest alone shows that bytes are whole; only a signature shows whose they are.
+ * Opens the signing key of the installation, which signs what it keeps outside the database: manifests, cached routes and audit heads.
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto'
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -11,7 +10,7 @@ export interface Signer {
   /** Ed25519 (RFC 8032) over the bytes: 64 bytes. */
   sign(bytes: Uint8Array): Buffer
   verify(bytes: Uint8Array, signature: Uint8Array): boolean
-  /** To be kept where the private key is not: whoever checks needs no more. */
+  /** Verification needs only this key, so it can be stored without the private key. */
   publicPem: string
 }
 

@@ -1,6 +1,6 @@
 /**
- * The hash by which a person is spoken of wherever a name must not stand. It is made with a key that is drawn from the signing
- * key of the installation and never leaves its processes, so that nobody can try all customer numbers against what is kept.
+ * Hashes a data subject with a key derived from the signing key. The key never leaves the processes, so that a hash cannot be guessed by
+ * trying all customer numbers.
  */
 import { createHash } from 'node:crypto'
 import type { Signer } from './signing-key.ts'

@@ -1,4 +1,4 @@
-/** What the offline gate decided about each challenger, with its whole report. */
+/** Stores the decision and the report of the offline gate. The trigger `evaluations_enqueue_insert` reports it to MLflow. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'

@@ -1,4 +1,4 @@
-/** One row a retraining, from what asked for it to how it ended. An index allows one running retraining a model. */
+/** Stores retrainings from trigger to outcome. An index allows one running retraining per model. */
 import sql from 'sql-template-tag'
 import type { PastTraining, TriggerReason } from '../../domain/monitoring/retraining-triggers.ts'
 import { fromRow } from '../database/from-row.ts'

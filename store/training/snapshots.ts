@@ -1,4 +1,4 @@
-/** What is known of each snapshot; its rows lie in a Parquet file of the same digest. */
+/** Stores the facts of each snapshot. Its rows are in a Parquet file of the same digest. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { fromRow } from '../database/from-row.ts'

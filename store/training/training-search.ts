@@ -1,4 +1,4 @@
-/** Finds trainings, each with what it ran with, what the gate measured of it, and the version that came of it. */
+/** Finds trainings with their settings, the metrics of the gate and the registered version. */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { fromRow } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'

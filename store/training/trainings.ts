@@ -1,6 +1,6 @@
 /**
- * One row a training. `attempts` is its fencing token: a worker that was thought dead and still trains finds that the
- * number has risen, can write nothing any more, and stops.
+ * Stores trainings. `attempts` is the fencing token: a worker that was replaced can write nothing and stops. The triggers
+ * `trainings_enqueue_*` report start and status to MLflow.
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
@@ -82,7 +82,7 @@ export async function recordMemoryFailure(
   return row?.memory_failures
 }
 
-/** Ends what a retraining that is over has left running: nobody will go on with it, and its rows and checkpoints would be kept for it. */
+/** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. */
 export async function endAbandonedTrainings(
   database: Database,
   { model, message }: { model: string; message: string },

@@ -1,4 +1,4 @@
-/** What every validation saw, whether it let the batch pass or not. */
+/** Stores the report of every validation, whether it passed or not. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { fromRow } from '../database/from-row.ts'

@@ -33,9 +33,9 @@ export function disturbanceOf(
       left: which % 8 === 0 ? 2 : 1,
       strike({ machine }, type) {
         world.tell(`${machine.name} freezes within "${type}"`)
-        // Longer than anybody waits for it, so that another worker has gone on when it wakes up.
+        // Longer than any timeout, so that another worker has continued when it wakes up.
         world.freeze(machine, forMs + 2_500)
-        // What it has in hand must come to nothing, although everything stands where it stood.
+        // Its step must have no effect, although the rows are unchanged.
         const abort = () => say({ ...said, command: 'abort', id: 'held' })
         world.after(temporal.machine, world.between(10, 300), abort)
       },

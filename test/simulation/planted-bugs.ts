@@ -1,6 +1,6 @@
 /**
- * Bugs that somebody could write tomorrow, planted one at a time into what the simulator runs, never into the files
- * themselves. A simulator that does not find these would not find the next real one either.
+ * Bugs that a change could introduce, planted one at a time into the bundle of the simulator and never into the files. A simulator that
+ * misses these would miss the next real one as well.
  */
 
 export interface Plant {
@@ -167,7 +167,7 @@ export const plants: readonly Plant[] = [
   ),
   plant(
     'promote-after-abort',
-    'an order to take back is overlooked by late steps',
+    'a rollback order is overlooked by late steps',
     'activities/release/route.ts',
     "if (standing !== 'open') return",
     "if (standing === 'absent') return",
@@ -230,7 +230,7 @@ export const plants: readonly Plant[] = [
   ),
   plant(
     'approval-never-expires',
-    'nobody stops waiting for approvals',
+    'the wait for approvals never ends',
     'domain/release/next-effect.ts',
     'untilMs: state.enteredMs + state.policy.approval.withinMs',
     'untilMs: state.enteredMs + 1e9',

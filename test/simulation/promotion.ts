@@ -76,7 +76,7 @@ export function checkPromotion(
     policy: ReleasePolicy
   }
   if (row['rolled_back_at'] !== null || row['ended_at'] !== null)
-    fail('abort and rollback win', `${id} promoted ${version} after it was taken back`)
+    fail('abort and rollback win', `${id} promoted ${version} after it was rolled back`)
   if ((before?.['version'] ?? null) !== baseline_version)
     fail(
       'the baseline is the live champion',

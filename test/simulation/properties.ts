@@ -37,7 +37,7 @@ export function createProperties(
   const audited = new Set<string>()
   const retired = new Map<string, number>()
   const condemned = new Set<string>()
-  /** When the end of a release was written; what is said later is said to nobody. */
+  /** When the end of a release was stored; later commands have no receiver. */
   const ends = new Map<string, number>()
   const accepted = new Map<string, string>()
   const armsSeen = new Map<string, string>()
@@ -105,7 +105,10 @@ export function createProperties(
     if (candidate !== undefined && known) {
       const standing = memory.row('releases', route.release!)
       if (isNew && standing?.['rolled_back_at'] !== null)
-        fail('abort and rollback win', `${candidate} was routed for ${route.release} after it was taken back`)
+        fail(
+          'abort and rollback win',
+          `${candidate} was routed for ${route.release} after it was rolled back`,
+        )
       if (isNew) retired.delete(candidate)
       if (canary && canary.shareBp < known.highestShareBp)
         fail(
@@ -199,7 +202,7 @@ export function createProperties(
     setClock(of: (ms: number) => number) {
       clockOf = of
     },
-    /** Somebody has changed the champion by hand, in the database. */
+    /** The champion was changed by hand in the database. */
     handMoved() {
       isHandMoved = true
     },

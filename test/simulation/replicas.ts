@@ -160,7 +160,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
   world.after(machine, turnMs, turn)
 }
 
-/** What the replica would answer from at this moment; nothing when it answers nobody. */
+/** What the replica would answer from at this moment; undefined when it serves nothing. */
 export function tableNow(
   replica: SimulatedReplica,
   model: string,

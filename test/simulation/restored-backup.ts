@@ -1,4 +1,4 @@
-/** What whoever puts a backup back has to do in one go: a new epoch, and every route written anew in it. */
+/** Restores a backup in the simulated database: a new epoch, and every route written again under it. */
 import type { Route } from '../../domain/serving/route.ts'
 import type { Memory } from './postgres/database.ts'
 import { simulatedModel } from './initial-state.ts'

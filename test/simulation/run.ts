@@ -252,11 +252,11 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     if (isSignal) temporal.signal(workflowId, command, body)
     else temporal.update(workflowId, command, body.id, body, () => {})
   }
-  /** Starts a release when the one before it is over, compared with whoever is champion then. */
+  /** Starts a release when the one before it is over, compared with the champion of that moment. */
   let waiting = scenario.releases.length
-  const start = (version: string, by: string, patience: number): void => {
-    if (temporal.running(workflowId) && patience > 0) {
-      world.after(temporal.machine, 1_500, () => start(version, by, patience - 1))
+  const start = (version: string, by: string, attempts: number): void => {
+    if (temporal.running(workflowId) && attempts > 0) {
+      world.after(temporal.machine, 1_500, () => start(version, by, attempts - 1))
       return
     }
     waiting--
@@ -400,7 +400,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         }
         const give = () =>
           stopped ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order])
-        // And again, by whoever thinks that it has not helped.
+        // And again, by an operator who believes that the first restore failed.
         world.after(temporal.machine, world.between(500, 3_000), give)
         give()
         return
@@ -432,7 +432,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     current = world.last()
     check()
   }
-  // Whoever stands still may yet wake up and go on with what others have ended.
+  // A frozen machine may still wake up and continue what others have ended.
   const isQuiet = () =>
     temporal.all().every(({ closed }) => closed !== undefined) &&
     workers.every(({ machine }) => machine.frozenUntil + 300 < world.now())
@@ -465,7 +465,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
             'every release ends',
             `${info.workflowId} still runs ${Math.round(longestOf(scenario))} ms after the last fault: ${JSON.stringify(memory.rows('releases').find((row) => row['ended_at'] === null)?.['stage'])}`,
           )
-    // Whoever agrees early has agreed; in every fourth run they have to stay so for the whole time.
+    // Early agreement is enough; in every fourth run it must hold for the whole time.
     const isPatient = seed % 4 === 3
     if (!broken())
       await world.run(
@@ -477,7 +477,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
       )
     if (!broken())
       for (const message of disagreementsOf({ memory, replicas, faults: scenario.faults }))
-        properties.fail('everybody converges', message)
+        properties.fail('all parts converge', message)
     if (!broken()) leftOpen()
   }
   if (seed % 8 === 0) properties.checkAudit()

@@ -1,7 +1,7 @@
 /**
  * The virtual world of the simulator: one queue of events, one clock, machines that crash, freeze and have wrong clocks,
  * and the links between them. Everything that happens in a run comes out of one seed; a second source of chance or time
- * would make a failure that nobody can see again.
+ * would make a failure that cannot be reproduced.
  */
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { carried } from './temporal/sandbox.ts'
@@ -294,6 +294,6 @@ export function replaceGlobals(workflowTime: () => number | undefined): void {
 
 export function enter(world: World | undefined): void {
   worldNow = world
-  // Nobody reads the stacks of simulated failures, and each costs more than the failure.
+  // Stacks of simulated failures are not read, and each costs more than the failure.
   if (world) Error.stackTraceLimit = 0
 }

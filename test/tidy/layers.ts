@@ -22,7 +22,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
   store: {
     values: ['domain'],
-    packages: ['node:*', 'pg', 'pg-copy-streams', 'sql-template-tag', 'zod', 'node-pg-migrate', 's3mini'],
+    packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },

@@ -1,7 +1,6 @@
 /**
- * The way of a machine to the database in memory: the same `Store` that production code is given, over links that are slow
- * or cut, to a server that may be gone. A commit whose answer is lost is the case that matters most: it has happened, and
- * whoever asked for it is told that it failed.
+ * Connects a machine to the in-memory database: the `Store` of production code over slow or cut links to a server that may be down. The
+ * critical case is a commit whose response is lost: it has happened, and the caller is told that it failed.
  */
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../../../domain/errors.ts'
@@ -45,7 +44,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
   const call = (session: { of?: DatabaseSession }, command: Command): Promise<Row[]> =>
     new Promise((resolve, reject) => {
       let over = false
-      // A statement that has waited for a lock is answered in the event of whoever gave it back.
+      // A statement that has waited for a lock is answered in the event of the session that released it.
       const { context } = carried
       const finish = (act: () => void) => {
         if (over) return
@@ -154,7 +153,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
   }
 }
 
-/** Hands a notice to everybody who listens and can be reached. */
+/** Delivers a notice to every reachable listener. */
 export function deliverNotice(world: World, server: Server, channel: string, payload: string): void {
   for (const listener of server.listeners) {
     if (listener.machine.life !== listener.life) server.listeners.delete(listener)
@@ -163,7 +162,7 @@ export function deliverNotice(world: World, server: Server, channel: string, pay
   }
 }
 
-/** What the server does by itself: it notices clients that have crashed, and ends transactions that nobody goes on with. */
+/** What the server does by itself: it notices clients that have crashed, and ends idle transactions. */
 export function endStaleSessions(server: Server, lives: ReadonlyMap<string, Machine>, nowMs: number): void {
   for (const session of server.memory.sessions()) {
     const machine = lives.get(session.owner)

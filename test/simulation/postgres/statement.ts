@@ -1,6 +1,6 @@
 /**
- * How statements are known to the Postgres in memory: by the whole of their text. A statement that somebody changes is not
- * guessed at; it stops the simulation until its meaning is told here again and the comparison with the real server agrees.
+ * Identifies statements of store/ by the fingerprint of their text. A changed statement is not guessed at: it stops the simulation until
+ * its meaning is stated here again and the conformance test against the real server passes.
  */
 import type { Sql } from 'sql-template-tag'
 import { hash32 } from '../../../domain/serving/route.ts'

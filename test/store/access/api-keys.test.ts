@@ -60,7 +60,7 @@ describe('a key', () => {
     expect((await findActiveKeys(store)).map(({ name }) => name)).not.toContain('old')
   })
 
-  it('that nobody has cannot be revoked', async () => {
+  it('that does not exist cannot be revoked', async () => {
     await expect(revokeKey(store, 'nobody')).rejects.toMatchObject({ code: 'not_found' })
   })
 

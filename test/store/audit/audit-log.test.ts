@@ -1,4 +1,4 @@
-/** The audit chain: nobody can tamper with it through the application, and whoever does past it is found. */
+/** The audit log: the application cannot change it, and a change that bypasses the application is found. */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,7 +40,7 @@ afterAll(async () => {
   for (const each of stores) await each.close()
 })
 const breach = async (...heads: AuditHead[]) => (await verifyAudit(store, { heads, page: 2 })).breach
-/** As somebody who owns the database, and has taken the guard away first. */
+/** Acts as the owner of the database, who has removed the guard first. */
 const tamper = (...statements: Sql[]) =>
   store.transaction(async (database) => {
     await database.query(sql`alter table audit disable trigger audit_is_append_only`)
@@ -50,7 +50,7 @@ const tamper = (...statements: Sql[]) =>
 const append = (actor: string, detail: Record<string, unknown> = {}) =>
   store.transaction((database) => appendAudit(database, { actor, action: 'a', subject: 's', detail }))
 
-it('a chain that nobody touched is whole, in pages of any size', async () => {
+it('verifies an unchanged chain, in pages of any size', async () => {
   for (const page of [1, 2, 5, 100])
     expect(await verifyAudit(store, { heads: [head], page })).toEqual({
       rows: 5,
@@ -306,7 +306,7 @@ describe('the heads that are kept elsewhere', () => {
     expect(await verify()).toBe('the rows after 5 are missing, there were 6')
   })
 
-  it('are made good by the next start when nobody was there to hear of a row', async () => {
+  it('are completed by the next start when no process received the notice of a row', async () => {
     const { keeper, reaches, heads } = await keep()
     await keeper.stop()
     await append('anna')

@@ -241,7 +241,7 @@ describe('the champion', () => {
     expect(await findLiveAt(store, { model, at: '2000-01-01' })).toBeUndefined()
   })
 
-  it('that was returned to is told with who had approved it, not with who had approved what was taken back', async () => {
+  it('that a rollback returned to is reported with its own approvers, not with those of the rolled-back version', async () => {
     const [v0, v1] = versions as [string, string]
     const by = async (version: string, name: string) => {
       await store.query(sql`update releases set outcome = 'aborted', ended_at = now() where ended_at is null`)
@@ -272,7 +272,7 @@ describe('the champion', () => {
     })
   })
 
-  it('is taken back to the last one that is proven and was never withdrawn', async () => {
+  it('is rolled back to the last version that is known good and was never rolled back', async () => {
     const [v0, v1, v2] = versions as [string, string, string]
     await move(undefined, v0)
     await move(v0, v1)

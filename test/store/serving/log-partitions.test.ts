@@ -120,7 +120,7 @@ describe('the days of the log', () => {
     }
   })
 
-  it('give way to a long reader instead of holding up those who write behind it', async () => {
+  it('give up behind a long reader instead of blocking the writers behind it', async () => {
     await store.query(
       sql`select make_prediction_day(${new Date(midnight(-9)).toISOString().slice(0, 10)}::date)`,
     )

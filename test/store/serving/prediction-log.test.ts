@@ -64,7 +64,7 @@ function block(records: PredictionRecord[], of = origin): Buffer {
   )
 }
 
-/** As a sheet keeps them. */
+/** As the input buffer holds them. */
 function textsOf(...texts: (string | undefined)[]): Buffer {
   return Buffer.concat(
     texts.flatMap((text) => {

@@ -1,4 +1,4 @@
-/** Who vouches for a version: any difference to what was signed is refused. */
+/** Artifact signatures: any difference to the signed artifact is refused. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,18 +6,18 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
 import { verifyArtifact, signArtifact } from '../../../store/signing/artifact-signatures.ts'
 
-const root = mkdtempSync(join(tmpdir(), 'tenure-vouching-'))
+const root = mkdtempSync(join(tmpdir(), 'tenure-signatures-'))
 afterAll(() => rmSync(root, { recursive: true }))
-const vouched = { version: 'iris_v1.0.0', model: 'iris', artifactDigest: `sha256:${'a'.repeat(64)}` }
+const signed = { version: 'iris_v1.0.0', model: 'iris', artifactDigest: `sha256:${'a'.repeat(64)}` }
 let signer: Signer
 let signature: Buffer
 beforeAll(async () => {
   signer = await openSigner(join(root, 'signing.pem'))
-  signature = signArtifact(signer, vouched)
+  signature = signArtifact(signer, signed)
 })
 
-it('what was signed is vouched for', () => {
-  expect(() => verifyArtifact(signer, { ...vouched, signature })).not.toThrow()
+it('accepts the signed artifact', () => {
+  expect(() => verifyArtifact(signer, { ...signed, signature })).not.toThrow()
 })
 
 it.each([
@@ -28,14 +28,14 @@ it.each([
   ['an empty signature', { signature: Buffer.alloc(0) }],
   ['a signature of other length', { signature: Buffer.alloc(10) }],
 ])('%s is not', (_name, change) => {
-  expect(() => verifyArtifact(signer, { ...vouched, signature, ...change })).toThrow(
+  expect(() => verifyArtifact(signer, { ...signed, signature, ...change })).toThrow(
     expect.objectContaining({ code: 'artifact_untrusted' }),
   )
 })
 
 it('and nothing is that another key has signed', async () => {
   const other = await openSigner(join(root, 'other.pem'))
-  expect(() => verifyArtifact(signer, { ...vouched, signature: signArtifact(other, vouched) })).toThrow(
+  expect(() => verifyArtifact(signer, { ...signed, signature: signArtifact(other, signed) })).toThrow(
     expect.objectContaining({ code: 'artifact_untrusted' }),
   )
 })

@@ -10,7 +10,7 @@ const directory = mkdtempSync(join(tmpdir(), 'tenure-key-'))
 const said = Buffer.from('what was said')
 
 describe('the signing key', () => {
-  it('is the same for all who open it at once, and for nobody else to read', async () => {
+  it('is the same for every process that opens it at once, and readable by its owner only', async () => {
     const file = join(directory, 'keys', 'signing.pem')
     const signers = await Promise.all(Array.from({ length: 20 }, () => openSigner(file)))
     expect(new Set(signers.map(({ publicPem }) => publicPem)).size).toBe(1)
@@ -19,7 +19,7 @@ describe('the signing key', () => {
     expect(signers[19]!.verify(said, signature)).toBe(true)
   })
 
-  it('vouches for these bytes only, and only when it is this key', async () => {
+  it('verifies these bytes only, and only under this key', async () => {
     const mine = await openSigner(join(directory, 'mine.pem'))
     const other = await openSigner(join(directory, 'other.pem'))
     const signature = mine.sign(said)

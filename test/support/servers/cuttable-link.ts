@@ -1,4 +1,4 @@
-/** A line to a server that can be cut and mended: whoever goes through it loses the server, and the others do not. */
+/** A link to a server that can be cut and restored: its users lose the server, and others do not. */
 import { connect, createServer, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 

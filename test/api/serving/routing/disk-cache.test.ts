@@ -141,7 +141,7 @@ describe('what is remembered', () => {
 describe('a version is refused', () => {
   it.each([
     [
-      'nobody has signed',
+      'has no signature',
       (version: string) => sql`update versions set signature = null where version = ${version}`,
     ],
     [
@@ -166,7 +166,7 @@ describe('a version is refused', () => {
     const followers = () => listReplicaProgress(house.store, model)
     await until(async () => (await followers()).some(({ problem }) => problem !== undefined), 'the refusal')
     expect((await followers()).map(({ problem }) => problem)).toEqual([
-      expect.stringMatching(/nobody has signed|is not one of this installation's key/),
+      expect.stringMatching(/has no signature|is not one of this installation's key/),
     ])
     expect(replica.ask(model, request())).toMatchObject({
       version: champion,
