@@ -198,7 +198,7 @@ function commandsOf(world: World, index: number, startMs: number, by: string): P
       'rollback',
       'promoteNow',
     ] as const)
-    const who = world.pick(['anna', 'ben', 'rita', 'olga', 'root', 'root', 'vera', 'fred', 'nobody'])
+    const who = world.pick(['anna', 'ben', 'rita', 'olga', 'root', 'root', 'vera', 'fred', 'stranger'])
     say(
       command,
       who,

@@ -61,7 +61,7 @@ describe('a key', () => {
   })
 
   it('that does not exist cannot be revoked', async () => {
-    await expect(revokeKey(store, 'nobody')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(revokeKey(store, 'unknown')).rejects.toMatchObject({ code: 'not_found' })
   })
 
   it.each([

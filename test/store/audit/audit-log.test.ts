@@ -107,9 +107,9 @@ describe('tampering is found and named:', () => {
   it('a row put in between, with a hash of its own', async () => {
     const rows = (await listAudit(store)).reverse()
     const third = rows[2]!
-    const forged = { ...third, actor: 'nobody' }
+    const forged = { ...third, actor: 'mallory' }
     await tamper(sql`
-      update audit set actor = 'nobody', hash = decode(${hashOf(forged)}, 'hex') where seq = 3`)
+      update audit set actor = 'mallory', hash = decode(${hashOf(forged)}, 'hex') where seq = 3`)
     expect(await breach()).toBe('row 4 does not follow from the row before it')
   })
 

@@ -3,7 +3,7 @@ import { createTemporalClient } from '../../../api/temporal/client.ts'
 
 const client = createTemporalClient({
   temporal: { address: process.argv[2]!, namespace: 'default' },
-  taskQueues: { control: 'nobody', train: 'nobody' },
+  taskQueues: { control: 'unserved', train: 'unserved' },
 })
 const said = await client
   .call(300, ({ workflowService }) => workflowService.getSystemInfo({}))
