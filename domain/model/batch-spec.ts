@@ -1,11 +1,10 @@
-/** A batch of rows to be answered by the champion: where they come from and where the answers go. */
-
+/** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
 import type { FeatureFit, Features, Output } from './features.ts'
 
 export type BatchInput =
   /** A file below the directory for batches; its name ends in .parquet or .csv. */
   | { kind: 'file'; path: string }
-  /** A query of Tenure's own database, in a transaction that cannot write. */
+  /** A query of Tenure's database, in a read-only transaction. */
   | { kind: 'sql'; query: string }
 
 export type BatchOutput =
@@ -18,21 +17,21 @@ export interface BatchSpec {
   model: string
   input: BatchInput
   output: BatchOutput
-  /** Columns that are carried over to the output, so that an answer finds its row. */
+  /** The columns copied to the output, to identify the rows. */
   key: readonly string[]
 }
 
-/** Rows of one part: what is done again, at most, after a kill. */
+/** The rows of one shard, which is the most that a crash repeats. */
 export const shardRows = 200_000
 
-/** A part of the rows of a batch: from one place in its input to another, which is not in it. */
+/** The rows of one shard: from `from` to `to`, exclusive. */
 export interface ShardRange {
   shard: number
   from: number
   to: number
 }
 
-/** What is wrong with a path below the directory for batches; nothing when it may be used. */
+/** Why a path below the batch directory is invalid; undefined when it is valid. */
 export function issueOfPath(path: string, endings: readonly string[]): string | undefined {
   if (path.length > 500 || !/^[\w.-]+(\/[\w.-]+)*$/.test(path))
     return `${JSON.stringify(path.slice(0, 80))} is no path of letters, digits, "_", "." and "-" below the directory for batches`
@@ -42,7 +41,7 @@ export function issueOfPath(path: string, endings: readonly string[]): string | 
   return undefined
 }
 
-/** What is wrong with a batch; empty when it may begin. */
+/** The issues of a batch; empty when it is valid. */
 export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>): string[] {
   const issues: (string | undefined)[] = []
   if (input.kind === 'file') issues.push(issueOfPath(input.path, ['.parquet', '.csv']))
@@ -58,7 +57,7 @@ export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>):
   return issues.filter((issue) => issue !== undefined)
 }
 
-/** What a row was answered in a word: whether the threshold is reached, or the likeliest class; null for a number, which says it itself. */
+/** The prediction as text: whether the threshold is reached, or the likeliest class; null for a number. */
 export function predictedText(output: Output, outputs: readonly (number | null)[]): string | null {
   switch (output.kind) {
     case 'probability':
@@ -73,16 +72,16 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
   }
 }
 
-/** What stands in the place of a text: its place among the codes, or one of these. */
+/** The codes of texts: the index in the vocabulary, or one of these. */
 export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
 
 /**
- * The layout of rows on their way to the process that answers them: column by column, the numbers first, each as doubles with NaN
- * where nothing is and infinity where no number is; then the texts, each as whole numbers of 32 bits.
+ * The layout of rows for the scoring process, by columns: first the numbers as doubles (NaN: missing, infinity: not a number), then the
+ * texts as 32-bit integers.
  */
 export interface BatchLayout {
   numbers: string[]
-  /** With the texts that have a code, in their order. */
+  /** With the vocabulary in code order. */
   texts: { name: string; codes: string[] }[]
 }
 

@@ -1,16 +1,13 @@
 /**
- * A feature view: values of some entity that change over time, said once for training and for serving. Were they computed in two
- * places, the model would be asked something else than it was taught; and were a value used before it was known, training would
- * see the future.
+ * Defines feature views: values of entities that change over time, with one definition for training and serving.
  *
- * A value is usable from the later of its event and the moment it became known. Of the values usable at a moment, the one with
- * the latest event counts, and of two for the same event the one that became known last.
+ * A value is usable from the later of its event and the time it became known. Of the usable values, the one with the latest event
+ * counts, and of two for the same event the one that became known last.
  */
-
 export interface FeatureView {
   name: string
   about?: string
-  /** SHA-256 of all that decides what its values are. */
+  /** SHA-256 of everything that decides its values. */
   digest: string
   source: ViewSource
   /** The columns that name an entity. */
@@ -19,11 +16,11 @@ export interface FeatureView {
   eventTime: string
   knownAt: string
   values: Record<string, 'number' | 'category'>
-  /** How often what is new is taken in. */
+  /** The period of the ingestion. */
   everyMs: number
-  /** How far behind what was taken in it is looked for rows that came late. */
+  /** How far back each ingestion searches for late rows. */
   lateMs: number
-  /** Older values are forgotten. */
+  /** The retention of values. */
   keepMs: number
 }
 
@@ -35,29 +32,29 @@ export interface ViewSource {
   rows: string
 }
 
-/** Where a feature of a model comes from that callers need not send. It goes with the artifact: nothing live changes with a file. */
+/** The origin of a looked-up feature. It is stored with the artifact, so that an edited file changes no live version. */
 export interface FeatureOrigin {
   view: string
   digest: string
   value: string
   /** The fields of a row that name the entity, in the order of the view. */
   by: string[]
-  /** An older value is none. */
+  /** The maximum age of a value. */
   timeToLiveMs: number
-  /** A copy that was read longer ago is not used. */
+  /** The maximum age of a cached copy. */
   freshMs: number
-  /** How long a request waits for a value that is not at hand. */
+  /** How long a request waits for a value that is not cached. */
   withinMs: number
-  /** Stands in where there is no value; null when absent. */
+  /** The value without a known one; null when absent. */
   otherwise?: number | string
 }
 
-/** Why a value was not found: the row does not name the entity, it has none, it is too old, or it was not there in time. */
+/** Why a value is missing: the row names no entity, the entity has no value, it is too old, or the lookup timed out. */
 export type Missing = 'no_entity' | 'absent' | 'old' | 'late'
 
 export type FeatureValue = number | string | null
 
-/** What is known of an entity: its newest usable values. */
+/** The newest usable values of an entity. */
 export interface EntityValues {
   eventMs: number
   values: Readonly<Record<string, FeatureValue>>
@@ -82,7 +79,7 @@ export function entityKey(parts: readonly unknown[]): string | undefined {
 /** The parts of a key, joined as `entityKey` does. */
 export const keyOfText = (text: string): string => text.split(' / ').join(separator)
 
-/** The value of an entity at a moment by what is known of it, or what stands in and why. */
+/** The value of an entity at a time, or the default value with the reason. */
 export function valueAt(
   { value, timeToLiveMs, otherwise: standIn }: FeatureOrigin,
   known: EntityValues | undefined,

@@ -1,22 +1,19 @@
-/**
- * What a model is asked with, and what it answers: the nouns that the model file, the artifact, the serving
- * path and the drift profile share. Were they said twice, training and serving would part.
- */
+/** Defines features and outputs, which the model file, the artifact, serving and the drift profile share. */
 import type { FeatureOrigin } from './feature-view.ts'
 
 export interface NumberFeature {
   kind: 'number'
-  /** What it is measured in; shown, never converted. */
+  /** The unit; displayed, never converted. */
   unit?: string
-  /** The usual range; values outside are served and counted as out of range. A batch with a tenth of them is not trained on. */
+  /** The lower end of the expected range. Values outside are served and counted; a batch with 10 % of them is blocked. */
   min?: number
-  /** The upper end of the usual range. */
+  /** The upper end of the expected range. */
   max?: number
-  /** Whether null may be sent. The value is then filled in as fitted in training. */
+  /** Whether null may be sent; it is then imputed as fitted in training. */
   missing?: 'fill'
-  /** What a reader should know of it. */
+  /** A description for readers. */
   about?: string
-  /** Where it comes from when a request does not send it; absent when every request must. */
+  /** The feature view that provides it when a request does not; absent when every request must send it. */
   from?: FeatureOrigin
 }
 
@@ -26,16 +23,16 @@ export interface CategoryFeature {
   values?: readonly string[]
   /** Whether null may be sent. It is encoded as "other". */
   missing?: 'fill'
-  /** What a reader should know of it. */
+  /** A description for readers. */
   about?: string
-  /** Where it comes from when a request does not send it; absent when every request must. */
+  /** The feature view that provides it when a request does not; absent when every request must send it. */
   from?: FeatureOrigin
 }
 
 export type Feature = NumberFeature | CategoryFeature
 export type Features = Record<string, Feature>
 
-/** What the network's outputs mean. */
+/** The meaning of the network's outputs. */
 export type Output =
   /** One output in [0, 1] per row: the probability of the positive class. */
   | { kind: 'probability'; positive: string; threshold: number }
@@ -47,7 +44,7 @@ export type Output =
 /** A row as it is sent and stored: one value a feature. */
 export type FeatureRow = Record<string, number | string | null>
 
-/** What training has fitted for each feature, in input order; the same numbers serve. */
+/** The preprocessing fitted in training, in input order; serving uses the same numbers. */
 export type FeatureFit =
   | { name: string; kind: 'number'; mean: number; std: number; fill: number }
   /** One column a vocabulary entry, then one for every other value. */

@@ -1,7 +1,4 @@
-/**
- * What an artifact says of itself. The artifact of a version is this manifest plus the files it names, all stored by the
- * SHA-256 of their bytes; the digest of the manifest names the whole.
- */
+/** Defines the manifest of an artifact. The artifact is this manifest plus its files, each stored by SHA-256; the digest of the manifest names the artifact. */
 import type { DrillFault } from '../drill.ts'
 import type { FeatureFit, Features, Output, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
@@ -21,11 +18,11 @@ export interface Manifest {
   preprocessing: FeatureFit[]
   /** tfjs LayersModel files. */
   files: { 'model.json': FileDigest; 'weights.bin': FileDigest }
-  /** Rows with the outputs that tfjs-node gave: every predictor must reproduce them to 1e-5. */
+  /** Rows with the outputs of tfjs-node, which every predictor must reproduce to 1e-5. */
   golden: { instances: FeatureRow[]; outputs: number[][] }
-  /** What the features and the score looked like on the training rows; absent for artifacts made elsewhere. */
+  /** The profile of the training rows; absent for artifacts made elsewhere. */
   profile?: ReferenceProfile
-  /** Of a version that was made for a drill: what replicas make of its answers. */
+  /** The injected fault of a drill's version. */
   drill?: DrillFault
   training: {
     snapshot: string

@@ -1,12 +1,9 @@
-/**
- * Whether a value can be what became true of a prediction. A class that the model does not know, or a number where a class is
- * expected, would count as a wrong answer of every version for ever, and nobody would look for it among the labels.
- */
+/** Checks outcomes. An unknown class, or a number for a class, would count as a wrong prediction of every version. */
 import type { Output } from './features.ts'
 
 export type OutcomeValue = number | string | boolean
 
-/** What is wrong with the value; nothing when it fits. */
+/** Why the value is invalid; undefined when it is valid. */
 export function issueOfOutcome(output: Output, value: OutcomeValue): string | undefined {
   switch (output.kind) {
     case 'classes':
@@ -27,8 +24,7 @@ export function issueOfOutcome(output: Output, value: OutcomeValue): string | un
 }
 
 /**
- * The value that a text stands for, where a file has nothing but texts. Of a prediction that nobody knows, what the text looks
- * like decides.
+ * The value of a text, for files with texts only. For an unknown prediction the form of the text decides.
  */
 export function outcomeOfText(output: Output | undefined, text: string): OutcomeValue {
   if (output?.kind === 'classes') return text

@@ -1,7 +1,4 @@
-/**
- * From a row to the numbers a network is fed with. The same function encodes in training and in serving, with the
- * numbers fitted in training; a second implementation would differ one day, and nobody would see it but the users.
- */
+/** Encodes rows into network inputs, with one implementation for training and serving so that they cannot diverge. */
 import { DomainError } from '../errors.ts'
 import type { FeatureFit, Features, FeatureRow } from './features.ts'
 
@@ -18,7 +15,7 @@ export function fitFeatures(rows: readonly FeatureRow[], features: Features): Fe
   )
 }
 
-/** Mean and population standard deviation of what is there, in two passes; a constant is scaled by 1. */
+/** Mean and population standard deviation of the present values, in two passes; a constant is scaled by 1. */
 function fitNumber(rows: readonly FeatureRow[], name: string): FeatureFit {
   let count = 0
   let sum = 0
@@ -79,7 +76,7 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
   }
 }
 
-/** What a number becomes. Whoever has no row at hand, but the value alone, must use this and no formula of its own. */
+/** The scaled number; also for callers with a value instead of a row. */
 export const scaled = (value: number, mean: number, std: number): number => (value - mean) / std
 
 function numberWriter(fit: Extract<FeatureFit, { kind: 'number' }>, start: number): Encoder {

@@ -1,12 +1,10 @@
 /**
- * The reference profile of a version: what its features, score and label looked like in training, as counts in
- * fixed bins. Serving keeps only counts in the same bins, so comparing them costs nothing, merges exactly over
- * replicas and hours, and an outlier of 1e9 is one count in the last bin.
+ * Builds the reference profile of a version: training counts of features, score and label in fixed bins. Serving counts in the same
+ * bins, so that comparisons are cheap and counts of replicas and hours merge exactly.
  */
-
 import { quantiles } from '../statistics/quantiles.ts'
 
-/** How long serving counts before it begins anew, unless the profile says otherwise. */
+/** The default period of the counters. */
 export const defaultCountMs = 3_600_000
 
 export type Profile = NumberProfile | CategoryProfile
@@ -16,7 +14,7 @@ export interface NumberProfile {
   kind: 'number'
   /** The unique type-7 deciles of the reference; a value falls in bin "number of edges ≤ value". */
   edges: number[]
-  /** One count a bin, the missing ones last. */
+  /** One count a bin; missing values last. */
   counts: number[]
 }
 
@@ -25,16 +23,16 @@ export interface CategoryProfile {
   kind: 'category'
   /** The most frequent values, most frequent first. */
   categories: string[]
-  /** Values seen in training but not often enough for a bin of their own; null when there were too many to keep. */
+  /** Values of training without their own bin; null when there are too many to list. */
   rare: string[] | null
   /** One count a category, then `__other__`, `__new__` (never seen in training) and `__missing__`. */
   counts: number[]
 }
 
-/** What is stored with a version. */
+/** The profile stored with a version. */
 export interface ReferenceProfile {
   rows: number
-  /** How long serving counts before it begins anew: the finest window that can be compared. An hour when absent. */
+  /** The period of the counters, which is the finest comparable window; one hour when absent. */
   everyMs?: number
   features: Profile[]
   score?: Profile
@@ -55,9 +53,11 @@ export function numberProfile(name: string, values: readonly (number | null)[], 
 }
 
 export function categoryProfile(name: string, values: readonly (string | null)[]): CategoryProfile {
-  const tally = new Map<string, number>()
-  for (const value of values) if (value !== null) tally.set(value, (tally.get(value) ?? 0) + 1)
-  const sorted = [...tally.entries()].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([v]) => v)
+  const frequency = new Map<string, number>()
+  for (const value of values) if (value !== null) frequency.set(value, (frequency.get(value) ?? 0) + 1)
+  const sorted = [...frequency.entries()]
+    .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+    .map(([v]) => v)
   const categories = sorted.slice(0, maxCategories)
   const rare = sorted.slice(maxCategories)
   const profile: CategoryProfile = {
@@ -86,7 +86,7 @@ export function binNames(profile: Profile): string[] {
   return [...names, '__missing__']
 }
 
-/** A function from value to bin, made once for a profile and called for every request. */
+/** A function from value to bin index, for every request. */
 export function binner(profile: Profile): (value: number | string | null | undefined) => number {
   if (profile.kind === 'number') {
     const { edges } = profile

@@ -1,33 +1,29 @@
-/**
- * Which files are given up when all of them together are more than may be kept. Left to grow, a year of retrainings fills
- * the disk, and the next one to fail for want of room would be the database.
- */
-
-/** Files that come and go together: an artifact with its manifest, or a snapshot. */
+/** Selects the artifacts and snapshots to delete when their total exceeds the budget, so that the disk never fills up. */
+/** Files that are deleted together: an artifact with its manifest, or a snapshot. */
 export interface ArtifactGroup {
   digest: string
   /** Digest → bytes; two artifacts may share a file. */
   files: ReadonlyMap<string, number>
-  /** It answers, is on its way to, could be returned to, or was made only now: it stays. */
+  /** Whether it serves, is being released, is a rollback target, or is new; it is then kept. */
   inUse: boolean
-  /** What was trained is worth more than what was not; what was released more than what was not. */
+  /** The kind, from the least to the most valuable. */
   kind: 'snapshot' | 'candidate' | 'version' | 'proven'
   madeMs: number
-  /** Of an artifact: the snapshots it stands on. They stay for as long as it does. */
+  /** The snapshots of an artifact, which are kept as long as the artifact. */
   standsOn?: readonly string[]
 }
 
 const worth: readonly ArtifactGroup['kind'][] = ['snapshot', 'candidate', 'version', 'proven']
 
 export interface Choice {
-  /** In the order in which they go. */
+  /** In the order of deletion. */
   given: ArtifactGroup[]
-  /** Of everything, before and after. */
+  /** The total before and after. */
   beforeBytes: number
   afterBytes: number
 }
 
-/** The least worth first, the oldest first among equals, until what remains fits. */
+/** The least valuable first, then the oldest, until the rest fits the budget. */
 export function selectForDeletion(lots: readonly ArtifactGroup[], budgetBytes: number): Choice {
   const held = new Map<string, { bytes: number; by: number }>()
   for (const { files } of lots)

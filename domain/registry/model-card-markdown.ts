@@ -1,4 +1,4 @@
-/** Renders the card of a version as Markdown. */
+/** Renders the card of a version as Markdown, for files and mail. */
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {

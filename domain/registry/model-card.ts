@@ -1,6 +1,6 @@
 /**
- * Builds the card of a version: purpose, provenance, performance and limitations. It uses stored data alone, so that the page, the
- * Markdown and the JSON agree.
+ * Builds the card of a version (purpose, provenance, performance, limitations) from the stored facts of the version, so that page,
+ * file and API response agree.
  */
 import type { Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
@@ -12,7 +12,7 @@ import type { VersionLineage } from './version.ts'
 export interface CardSource {
   version: string
   model: string
-  /** What the model file says for readers of this card. */
+  /** The description in the model file. */
   about?: string
   status: string
   createdAt: string
@@ -20,7 +20,7 @@ export interface CardSource {
   knownGoodAt?: string
   rolledBackAt?: string
   artifactDigest: string
-  /** Of artifacts made elsewhere little is known. */
+  /** Incomplete for artifacts made elsewhere. */
   manifest: Partial<Manifest>
   lineage: Partial<VersionLineage>
   evaluation?: { id: string; verdict: string; baselineVersion?: string; report: Partial<GateReport> }
@@ -60,14 +60,14 @@ export interface ModelCard {
       GateMetricRow,
       'metric' | 'champion' | 'challenger' | 'delta' | 'low' | 'high' | 'verdict'
     >[]
-    /** Those that are worst first. */
+    /** The worst first. */
     slices: Pick<GateSliceRow, 'name' | 'rows' | 'champion' | 'challenger' | 'delta' | 'verdict'>[]
     calibration: { brier: number | null; ece: number | null; verdict: string } | null
     fairness: { attribute: string; verdict: string; selectionRatio: number | null }[]
     reasons: string[]
     warnings: string[]
   } | null
-  /** What a reader should know before relying on it. */
+  /** The limitations of the version. */
   limits: string[]
 }
 

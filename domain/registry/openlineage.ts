@@ -1,8 +1,7 @@
 /**
- * Events of OpenLineage (spec 2-0-2): what a run has read and what it has made, for whoever follows data across systems. The
- * identity of a dataset must be the same in every event; one that was named twice would be two to everybody who reads them.
+ * Builds OpenLineage events (spec 2-0-2): the inputs and outputs of a run. A dataset has the same identity in every event, so that
+ * consumers can join them.
  */
-
 export const lineageTypes = ['START', 'COMPLETE', 'FAIL', 'ABORT'] as const
 export type LineageType = (typeof lineageTypes)[number]
 export const lineageJobs = ['snapshot', 'training', 'evaluation', 'release'] as const
@@ -14,13 +13,13 @@ export interface LineageFacts {
   at: string
   job: LineageJob
   model: string
-  /** A UUID: the same in all events of the run. */
+  /** A UUID, the same in all events of a run. */
   runId: string
   /** The revision of Tenure. */
   build: string
-  /** Of the model's rows, where they are read by a query. */
+  /** The query of the model's rows, where there is one. */
   query?: string
-  /** Why it failed. */
+  /** Why the run failed. */
   problem?: string
   inputs: readonly LineageDataset[]
   outputs: readonly LineageDataset[]
@@ -49,7 +48,7 @@ const facetSchemas = {
   jobType: `${spec}/facets/2-0-3/JobTypeJobFacet.json#/$defs/JobTypeJobFacet`,
   errorMessage: `${spec}/facets/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet`,
   processing_engine: `${spec}/facets/1-1-1/ProcessingEngineRunFacet.json#/$defs/ProcessingEngineRunFacet`,
-  // Of our own: what the gate has said.
+  // A facet of Tenure: the verdict of the gate.
   tenure_evaluation: 'urn:tenure:facet:evaluation:1',
 } as const
 
@@ -61,7 +60,7 @@ const facet = <T extends object>(name: keyof typeof facetSchemas, fields: T) => 
   ...fields,
 })
 
-/** The event as it is sent. */
+/** The event as sent. */
 export function lineageEvent(facts: LineageFacts) {
   const { type, at, job, model, runId, build, query, problem, inputs, outputs } = facts
   return {
@@ -92,7 +91,7 @@ export function lineageEvent(facts: LineageFacts) {
       },
     },
     inputs: inputs.map((each) => datasetOf(model, each)),
-    // Statistics are of what was written, and only its writer knows them.
+    // Only the writer of a dataset knows its statistics.
     outputs: outputs.map((each) => ({ ...datasetOf(model, each), outputFacets: statisticsOf(each) })),
   }
 }

@@ -1,16 +1,16 @@
 /**
- * Whether callers could be given another version now: does it take what they send, and answer in the form that they read? A
- * rollback to a version with another schema would turn one model's trouble into an outage of every caller.
+ * Checks whether callers can use another version: whether it accepts their requests and responds in the same form. A rollback to an
+ * incompatible version would fail every caller.
  */
 import type { Manifest } from '../model/manifest.ts'
 import { requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>
 
-/** Why callers of `now` could not be given `target`, in words; empty when they could. */
+/** Why `target` is incompatible with callers of `now`; empty when it is compatible. */
 export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): string[] {
   const issues: string[] = []
-  // Artifacts that no training of this house has made may say nothing; of two of them nothing is known to differ.
+  // Imported artifacts may have no features; two of them are assumed to be compatible.
   if (now.features === undefined && target.features === undefined) return issues
   if (now.features === undefined || target.features === undefined)
     return ['its manifest says nothing of its features']
@@ -28,7 +28,7 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
   return issues
 }
 
-/** What people are told when a version was returned to that callers of another one have to change for. */
+/** The message of a rollback to an incompatible version. */
 export const incompatibilityReason = ({
   from,
   to,
@@ -39,7 +39,7 @@ export const incompatibilityReason = ({
   incompatibilities: string[]
 }): string => `what callers of ${from} send and read does not fit ${to}: ${incompatibilities.join(', ')}`
 
-/** What a reader of the answers relies on. A threshold is no part of it. */
+/** The form of the output that callers rely on; the threshold is not part of it. */
 function formOf(output: Schema['output']): string {
   switch (output.kind) {
     case 'probability':

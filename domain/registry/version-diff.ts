@@ -1,7 +1,4 @@
-/**
- * Two versions side by side: what differs first, with the difference where it is a number. Two lists of fifty lines each are
- * not compared by eye, and the one hyperparameter that changed is what was looked for.
- */
+/** Compares two versions field by field: differences first, with the difference of numbers. */
 import { higherIsBetter } from '../evaluation/metrics.ts'
 import type { Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
@@ -40,22 +37,22 @@ type Value = string | number | boolean | null
 export interface ComparedField {
   section: Section
   field: string
-  /** Null where the version has none. */
+  /** Null when absent. */
   one: Value
   other: Value
-  /** other − one, of numbers. */
+  /** other − one, for numbers. */
   difference?: number
-  /** Which one the metric speaks for; absent when they are equal, or when no metric is compared. */
+  /** The version with the better metric; absent when equal, and for other fields. */
   better?: 'one' | 'other'
 }
 
 export interface VersionComparison {
   one: string
   other: string
-  /** The fields in which they differ, in the order of the sections. */
+  /** The differing fields, in the order of the sections. */
   differences: ComparedField[]
   same: ComparedField[]
-  /** What a reader must know before believing a difference. */
+  /** Notes on the comparability. */
   notes: string[]
 }
 
@@ -147,6 +144,6 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion): 
   }
 }
 
-/** With its keys in one order, so that two that say the same are the same. */
+/** JSON with sorted keys, so that equal values have equal text. */
 const canonical = (value: object): string =>
   JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))))

@@ -1,13 +1,10 @@
-/**
- * How versions and trainings are asked for: statuses, conditions on metrics, the order. A condition that nobody understands
- * is refused with what would be understood; one that was passed over in silence would answer a question nobody has asked.
- */
+/** Parses the queries for versions and trainings: statuses, conditions on metrics, order, digests and times. Invalid queries are refused. */
 import { higherIsBetter, metricsFor } from '../evaluation/metrics.ts'
 import type { GateMetric, Task } from '../evaluation/policy.ts'
 
-/** What a version is at this moment. Each version is exactly one of them, the first that fits. */
+/** The statuses of a version; the first that applies counts. */
 export const versionStatuses = {
-  /** Made for a drill; it never answers callers for good. */
+  /** Made for a drill; never promoted. */
   drill: 'made for a drill',
   champion: 'answers its model’s callers now',
   withdrawn: 'was taken back, and is never a target again',
@@ -39,7 +36,7 @@ export type Parsed<T> = { value: T } | { issue: string }
 
 export const maxConditions = 5
 
-/** `auc>0.8,brier<=0.2`: all of them hold. */
+/** Parses `auc>0.8,brier<=0.2`; all conditions must hold. */
 export function parseConditions(text: string): Parsed<MetricCondition[]> {
   const parts = text.split(',')
   if (parts.length > maxConditions) return { issue: `has more than ${maxConditions} conditions` }
@@ -77,7 +74,7 @@ export function parseOrder(text: string): Parsed<VersionOrder> {
 const unknownMetric = (name: string): string =>
   `there is no metric ${quoted(name)}; there are ${metricNames.join(', ')}`
 
-/** The first characters of a digest, as they are kept. */
+/** Parses the first digits of a digest. */
 export function parseDigest(text: string): Parsed<string> {
   const hex = /^(?:sha256:)?([0-9a-f]{6,64})$/i.exec(text)?.[1]
   if (hex === undefined)
@@ -85,18 +82,18 @@ export function parseDigest(text: string): Parsed<string> {
   return { value: `sha256:${hex.toLowerCase()}` }
 }
 
-/** A moment with its zone, or a day, which begins at midnight UTC. The plus of a zone that nobody escaped came as a space. */
+/** Parses a time with its zone, or a day, which begins at midnight UTC. An unescaped plus of a zone arrives as a space. */
 export function parseMoment(sent: string): Parsed<string> {
   const text = sent.replace(/ (?=\d{2}:\d{2}$)/, '+')
   const day = /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0] ?? ''
   const isFull = /^.{10}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i.test(text)
   const ms = isFull ? Date.parse(text) : text === day ? Date.parse(`${day}T00:00:00Z`) : NaN
-  // 31 February parses, as a day of March; Postgres knows no year 0.
+  // 31 February parses as a day of March; Postgres has no year 0.
   const isThere =
     Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
   if (!isThere) return { issue: `${quoted(sent)} is no time such as 2026-03-01 or 2026-03-01T12:00:00Z` }
   return { value: new Date(ms).toISOString() }
 }
 
-/** What was sent may be long, and goes into an answer. */
+/** The sent text, truncated for the response. */
 const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

@@ -1,6 +1,6 @@
 /**
- * How versions are numbered: `name_vMAJOR.MINOR.PATCH`. Each part answers a question people ask of a new version: may
- * my requests stay as they are (MAJOR), has it learned something else (MINOR), or is it the same again (PATCH)?
+ * Numbers versions `name_vMAJOR.MINOR.PATCH`: MAJOR for an incompatible schema, MINOR for other data, code or hyperparameters, PATCH
+ * for a repetition.
  */
 import type { Features, Output } from '../model/features.ts'
 
@@ -10,7 +10,7 @@ export interface VersionNumber {
   patch: number
 }
 
-/** Where a version came from: what is needed to make it again and to answer who, when and why. */
+/** The provenance of a version: everything needed to reproduce it, and its requester and reason. */
 export interface VersionLineage {
   snapshot: string
   asOf: string
@@ -25,13 +25,13 @@ export interface VersionLineage {
   trainingId: string
   evaluationId: string
   retrainingId: string
-  /** The live champion it was compared with. */
+  /** The champion of the evaluation. */
   baseline?: string
   requestedBy: string
   reason: string
 }
 
-/** What the number is told from. */
+/** The facts that decide the number. */
 export interface Numbered {
   features: Features
   output: Output
@@ -44,8 +44,8 @@ export const formatVersion = (model: string, { major, minor, patch }: VersionNum
   `${model}_v${major}.${minor}.${patch}`
 
 /**
- * MAJOR rises when a request or an answer of before no longer fits, MINOR when the data, the code or the
- * hyperparameters are others, PATCH when all of them are the same: another seed, other dependencies, or trained again.
+ * MAJOR increases when requests or responses become incompatible, MINOR when the data, the code or the hyperparameters change, PATCH
+ * otherwise: another seed, other dependencies, or a repeated training.
  */
 export function nextVersion(
   previous: { number: VersionNumber; of: Numbered } | undefined,
@@ -67,7 +67,7 @@ export function nextVersion(
   return { major, minor, patch: patch + 1 }
 }
 
-/** Whether every request that was right before is right now: the same features, each allowing at least what it did. */
+/** Whether every valid request stays valid: the same features, each accepting at least the same values. */
 export function requestsStillFit(before: Features, after: Features): boolean {
   const names = Object.keys(before)
   if (names.length !== Object.keys(after).length) return false
@@ -81,7 +81,7 @@ export function requestsStillFit(before: Features, after: Features): boolean {
   })
 }
 
-/** Whether a reader of the answers of before understands those of now. A threshold is no part of the form. */
+/** Whether responses keep their form; the threshold is not part of it. */
 function sameAnswers(before: Output, after: Output): boolean {
   if (before.kind === 'probability') return after.kind === 'probability' && before.positive === after.positive
   if (before.kind === 'number') return after.kind === 'number' && before.unit === after.unit

@@ -1,4 +1,4 @@
-/** Expectations of a whole batch: its shape, its size and age, and the statistics of its columns. */
+/** Judges expectations of a batch: its shape, size and age, and the statistics of its columns. */
 import type {
   BatchCell,
   Expectation,
@@ -13,10 +13,10 @@ import { shown } from '../postgres-text.ts'
 type Range = { min?: number; max?: number }
 type Finding = Pick<ExpectationResult, 'passed' | 'observed' | 'message'> & { examples?: string[] }
 
-/** Earlier snapshots that a median is worth computing of. */
+/** The minimum earlier snapshots for a median. */
 const minRuns = 3
 
-/** Judges an expectation of the batch; undefined for one of single rows. */
+/** Judges an expectation of the batch; undefined for other kinds. */
 export function judgeBatch(
   expectation: Expectation,
   table: BatchTable,

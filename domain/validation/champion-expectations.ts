@@ -1,7 +1,6 @@
 /**
- * What a batch must have in common with the rows that the live champion was trained on. Slow change is what retraining is
- * for; a column in another unit, one that is empty all of a sudden, or keys where categories were, is a broken export. The
- * challenger and its test rows would be broken alike, so that nothing behind this would notice before its callers do.
+ * Checks a batch against the champion's training rows, to block broken exports: another unit, a column that is suddenly empty, or keys
+ * instead of categories. Test rows are broken alike, so no later check would find them.
  */
 import type { ModelDefinition } from '../model-definition.ts'
 import type { BatchCell, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
@@ -9,15 +8,15 @@ import type { Manifest } from '../model/manifest.ts'
 import type { Profile } from '../model/reference-profile.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
-/** So many times wider or narrower is another unit, not another season. */
+/** A spread this many times wider or narrower means another unit. */
 const maxSpread = 100
-/** A value that was there, as good as always, and now is not in most rows. */
+/** The share of missing values in training, and now, that blocks. */
 const missingBefore = 0.1
 const missingNow = 0.5
-/** The share of rows with a category that the champion has never seen. */
+/** The maximum share of rows with a category unknown to the champion. */
 const maxUnseenShare = 0.5
 
-/** One expectation a feature that is declared as it was then; another kind or unit is a change that somebody wanted. */
+/** One expectation for each feature with an unchanged declaration; another kind or unit is an intended change. */
 export function expectedOfChampion(
   { features }: Pick<ModelDefinition, 'features'>,
   champion: Pick<Manifest, 'features' | 'profile'>,
@@ -32,7 +31,7 @@ export function expectedOfChampion(
     .map((reference) => ({ check: 'as_trained', column: reference.name, reference, severity: 'block' }))
 }
 
-/** Judges such an expectation; undefined for another one. */
+/** Judges an expectation of this kind; undefined for others. */
 export function judgeAsTrained(expectation: Expectation, table: BatchTable): ExpectationResult | undefined {
   if (expectation.check !== 'as_trained') return undefined
   const { check, column, reference, severity } = expectation
@@ -54,7 +53,7 @@ export function judgeAsTrained(expectation: Expectation, table: BatchTable): Exp
 
 interface Found {
   observed: number | null
-  /** What is wrong, with its arithmetic; absent when nothing is. */
+  /** The issue with its figures; absent without one. */
   issue?: string
 }
 
@@ -76,7 +75,7 @@ function judgeValues(cells: ArrayLike<BatchCell>, reference: Profile): Found {
   return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
 }
 
-/** From the tenth to the ninetieth percentile: a few outliers move neither. */
+/** Compares the range from the 10th to the 90th percentile, which ignores outliers. */
 function judgeSpread(cells: ArrayLike<BatchCell>, edges: readonly number[]): Found {
   const values = Array.from(cells).filter((cell): cell is number => Number.isFinite(cell))
   const [low, high] = quantiles(values, [0.1, 0.9])
@@ -92,7 +91,7 @@ function judgeUnseen(
   cells: ArrayLike<BatchCell>,
   { categories, rare }: Extract<Profile, { kind: 'category' }>,
 ): Found {
-  // There were too many to keep them all: nobody knows what is new.
+  // The profile does not list all values, so unknown ones cannot be determined.
   if (rare === null) return { observed: null }
   const known = new Set<BatchCell>([...categories, ...rare])
   const present = Array.from(cells).filter((cell) => cell !== null)

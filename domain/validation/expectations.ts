@@ -1,14 +1,13 @@
 /**
- * What a batch of rows must look like before a model may learn from it. A broken export trains without complaint
- * and is only noticed by the users; each expectation here blocks or warns, and stores what it saw.
+ * Defines the expectations of a batch of rows before a training. A broken export trains without an error, so each expectation blocks or
+ * warns and stores the observed value.
  */
-
 import type { Profile } from '../model/reference-profile.ts'
 
 export type ExpectationSeverity = 'block' | 'warn'
 
 export type Check =
-  /** The columns a snapshot must have, and what they hold. */
+  /** The columns of a snapshot with their kinds. */
   | { check: 'schema'; columns: Record<string, 'number' | 'text' | 'time' | 'flag'> }
   | { check: 'rows'; min?: number; max?: number }
   /** The number of rows against the median of the last runs. */
@@ -34,7 +33,7 @@ export type Check =
   | { check: 'share'; column: string; min?: number; max?: number }
   /** One column is never above another. */
   | { check: 'ordered'; low: string; high: string }
-  /** Of the scale that the champion was trained on, and not missing or unknown all of a sudden. */
+  /** The scale, missing values and categories match the champion's training rows. */
   | { check: 'as_trained'; column: string; reference: Profile }
 
 export type Expectation = Check & {
@@ -50,7 +49,7 @@ export interface BatchTable {
 }
 export type BatchCell = number | string | boolean | null
 
-/** What a person looks at first of a column, when a batch was blocked. */
+/** The summary of a column of a blocked batch. */
 export interface ColumnSummary {
   column: string
   rows: number
@@ -74,13 +73,13 @@ export interface ExpectationContext {
 
 export interface ExpectationResult {
   check: Check['check']
-  /** What it looked at, e.g. `distance`. */
+  /** The subject, e.g. `distance`. */
   subject: string
   severity: ExpectationSeverity
   passed: boolean
-  /** One sentence with its arithmetic. */
+  /** One sentence with the figures. */
   message: string
-  /** What was seen; null where undefined. */
+  /** The observed value; null when undefined. */
   observed: number | string | null
   /** Rows that did not comply, for checks of single rows. */
   failing?: number
@@ -90,13 +89,13 @@ export interface ExpectationResult {
 }
 
 /**
- * - `pass`: everything complies.
- * - `warn`: something that warns does not; training goes on and the report says so.
- * - `block`: something that blocks does not, or there are no rows: the whole batch is quarantined.
+ * - `pass`: all expectations are met.
+ * - `warn`: a warning expectation is not met; the training continues.
+ * - `block`: a blocking expectation is not met, or the batch is empty; it is quarantined.
  */
 export type ValidationVerdict = 'pass' | 'warn' | 'block'
 
-/** The worst that the results say; nothing to judge blocks. */
+/** The worst result; a batch without results is blocked. */
 export function verdictOf(rows: number, results: readonly ExpectationResult[]): ValidationVerdict {
   const failed = results.filter((result) => !result.passed)
   if (rows === 0 || results.length === 0 || failed.some(({ severity }) => severity === 'block'))

@@ -1,7 +1,4 @@
-/**
- * Expectations of single rows: the share that complies is compared with `mostly`. Missing values are left to
- * `complete`; a column without a single value complies with nothing.
- */
+/** Judges expectations of single rows against `mostly`. Missing values are left to `complete`; a column without values fails. */
 import type { BatchCell, Check, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
 import { shown } from '../postgres-text.ts'
 
@@ -80,7 +77,7 @@ function testOf(
   }
 }
 
-/** Judges an expectation of single rows; undefined for one of another kind. */
+/** Judges an expectation of single rows; undefined for other kinds. */
 export function judgeRows(expectation: Expectation, table: BatchTable): ExpectationResult | undefined {
   const test = testOf(expectation, table)
   if (test === undefined) return undefined
@@ -129,7 +126,7 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
   }
 }
 
-/** Of several columns, those that are at fault, each with its rows. */
+/** The failing columns with their rows. */
 const listed = (culprits: ReadonlyMap<string, number>): string =>
   culprits.size === 0
     ? ''
@@ -141,7 +138,7 @@ const isPresent = (cell: BatchCell | undefined): cell is Exclude<BatchCell, null
 export const isWithin = (value: number, { min, max }: { min?: number; max?: number }): boolean =>
   !Number.isNaN(value) && (min === undefined || value >= min) && (max === undefined || value <= max)
 
-/** The first row of a key complies, its repetitions do not. */
+/** The first row of a key passes, its repetitions fail. */
 function firstOfItsKind(columns: readonly ArrayLike<BatchCell>[]): Complies {
   const seen = new Set<string>()
   return (row) => {

@@ -1,4 +1,4 @@
-/** Judges a batch by all of its expectations, those of the model file and those that its features imply. */
+/** Validates a batch against the expectations of the model file and those that its features imply. */
 import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
 import { judgeBatch } from './batch-expectations.ts'
 import { judgeAsTrained } from './champion-expectations.ts'
@@ -14,7 +14,7 @@ import {
 import type { Feature } from '../model/features.ts'
 import { maxVocabulary } from '../model/preprocessing.ts'
 
-/** What the features and the label say by themselves: what the API would refuse must not be trained on. */
+/** The expectations that features and label imply: rows that the API would refuse must not be trained on. */
 export function impliedExpectations({ features, label }: ModelDefinition): Expectation[] {
   const names = Object.keys(features)
   const kindOf = (name: string) =>
@@ -35,9 +35,9 @@ export function impliedExpectations({ features, label }: ModelDefinition): Expec
   ]
 }
 
-/** The share of rows within the usual range of a number; single ones outside are usual, too. */
+/** The minimum share of rows within the range of a number. */
 const mostlyInRange = 0.9
-/** In characters; nobody sends a category that is longer. */
+/** In characters. */
 const maxCategoryLength = 1_000
 /** No control characters, of which Postgres cannot keep NUL, and no sign of a text that was read in the wrong encoding. */
 const readable = '^[^\\u0000-\\u0008\\u000E-\\u001F\\uFFFD]*$'
@@ -54,7 +54,7 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
   return [
     { check: 'length', column, max: maxCategoryLength, severity },
     { check: 'matches', column, pattern: readable, severity },
-    // The rest is told apart from nothing.
+    // Further values are encoded as "other".
     { check: 'distinct', column, max: maxVocabulary, severity: 'warn' },
   ]
 }
@@ -83,7 +83,7 @@ export function judgeValidation(
   return { verdict: verdictOf(table.rows, results), results }
 }
 
-/** A check that a newer model file knows and this build does not is never a silent pass. */
+/** An unknown check, from a newer model file, must not pass silently. */
 const unknown = ({ check, severity }: Expectation): ExpectationResult => ({
   check,
   subject: 'batch',
