@@ -53,7 +53,7 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
   if (route || (isChampion && target !== undefined))
     await appendAudit(database, {
       actor: 'release',
-      action: isChampion ? 'champion.rolled_back' : 'release.taken_back',
+      action: isChampion ? 'champion.rolled_back' : 'release.rolled_back',
       subject: isChampion ? version : id,
       model,
       detail: {
