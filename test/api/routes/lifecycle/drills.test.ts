@@ -421,7 +421,10 @@ describe('a policy that asks for drills', () => {
       taskQueue: core.config.taskQueues.control,
       args: [{ model: name, version, requestedBy: 'olga' }],
     })
-    expect(byHand).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(/the last drill "nan" failed/) as string })
+    expect(byHand).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringMatching(/the last drill "nan" failed/) as string,
+    })
     await drill(`drl_${name}3`, true)
     expect(await findDrill(core.store, `drl_${name}3`)).toMatchObject({ passed: true })
     expect(await start()).toMatchObject({ status: 202 })
