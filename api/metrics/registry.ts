@@ -58,7 +58,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
   expose('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
   expose('tenure_prediction_log_total', (add) => {
-    const { served, stored, dropped, recovered, lost: lost } = log.counts()
+    const { served, stored, dropped, recovered, lost } = log.counts()
     each(add, 'state', { served, stored, dropped, recovered, lost })
   })
   expose('tenure_prediction_log_rows', (add) => {
