@@ -1,7 +1,7 @@
 /** Holds the architecture: what review forgets, this remembers. Every rule is also shown a breach it must find. */
 import { describe, expect, it } from 'vitest'
 import { errorTable } from '../domain/errors.ts'
-import { issuesOfExports } from './tidy/exports.ts'
+import { issuesOfExports, sharedNames } from './tidy/exports.ts'
 import { issuesOfFolderCycles, issuesOfFolders, largeFolders, maxFiles } from './tidy/folders.ts'
 import {
   issuesOfBarrels,
@@ -13,7 +13,7 @@ import {
   issuesOfSyntax,
   longFiles,
 } from './tidy/rules.ts'
-import { listFiles, parseSource, readSources } from './tidy/source.ts'
+import { listFiles, parseSource, readSources, readTexts } from './tidy/source.ts'
 import { bannedPhrases, countWords, issuesOfWords, privateNames } from './tidy/words.ts'
 
 const sources = readSources()
@@ -28,6 +28,8 @@ describe('the tree', () => {
   it('has no cycle', () => expect(issuesOfCycles(sources)).toEqual([]))
   it('has folders one can read at once', () => expect(issuesOfFolders(listFiles(), largeFolders)).toEqual([]))
   it('has no cycle of folders', () => expect(issuesOfFolderCycles(sources)).toEqual([]))
+  it('exports each name from one file', () => expect(issuesOfExports(sources, sharedNames)).toEqual([]))
+  it('has no banned phrase and no private name', () => expect(issuesOfWords(readTexts())).toEqual([]))
   it('has no banned syntax', () => expect(issuesOfSyntax(sources)).toEqual([]))
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {

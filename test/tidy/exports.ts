@@ -2,7 +2,9 @@
 import type { Source } from './source.ts'
 
 /** Names that several files may export, each with its reason. */
-export const sharedNames: Readonly<Record<string, string>> = {}
+export const sharedNames: Readonly<Record<string, string>> = {
+  postgres: 'a source of rows in model files, and a step of the set-up',
+}
 
 /** Names that two files or more export and that are not allowed to, and exceptions that are no longer needed. */
 export function issuesOfExports(
