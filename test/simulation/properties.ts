@@ -1,7 +1,4 @@
-/**
- * What must hold in every run, whatever fails: the invariants of the design, each checked against what the simulator itself
- * has seen, and not against what the system believes of itself.
- */
+/** States what must hold in every run, checked against what the simulator has seen and not against what the system reports. */
 import { hashOf, type AuditRow } from '../../store/audit/audit-log.ts'
 import type { WatchReport } from '../../activities/release/watch-stage.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -135,7 +132,6 @@ export function createProperties(
         )
     }
   }
-  /** A time of the database as a true one. */
   let clockOf = (ms: number): number => ms
 
   const checkEnd = (row: Row): void => {
@@ -202,7 +198,6 @@ export function createProperties(
     setClock(of: (ms: number) => number) {
       clockOf = of
     },
-    /** The champion was changed by hand in the database. */
     handMoved() {
       isHandMoved = true
     },
@@ -399,7 +394,6 @@ export function createProperties(
           )
       }
     },
-    /** A command was carried out by a workflow. */
     applied(release: string, commands: readonly { id: string; accepted: boolean }[]) {
       for (const { id, accepted: isAccepted } of commands) {
         recorded.add(id)
@@ -463,7 +457,6 @@ export function createProperties(
       onCanary.clear()
       retired.clear()
     },
-    /** At the end: the chain of the audit is whole. */
     checkAudit() {
       const last = memory.row('audit', 'last')
       const rows = memory
@@ -491,7 +484,7 @@ export function createProperties(
           actor,
           action,
           subject,
-          ...(of === null ? {} : { model: of! }),
+          model: of ?? undefined,
           detail,
           previousHash: previous_hash,
         })

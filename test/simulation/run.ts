@@ -1,4 +1,4 @@
-/** One run: a world from a seed, the real code in it, what befalls it, and what must hold nevertheless. */
+/** Runs one seed: builds its world, starts the real code in it, injects the faults and checks the properties. */
 import './temporal/sandbox.ts'
 import { authorize } from '../../activities/release/authorize-command.ts'
 import type { Deps } from '../../activities/deps.ts'
@@ -81,7 +81,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   fill(server, scenario)
   let backup = memory.backup()
 
-  // Workers
 
   const workers: Worker[] = []
   const equip = (worker: Worker): void => {
@@ -183,7 +182,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     })
   }
 
-  // Replicas
 
   const behaviour = new Map(scenario.releases.map(({ version, invalid }) => [version, { invalid }]))
   const around: ReplicaEnvironment = {
@@ -206,7 +204,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     world.after(replica.machine, 10 * i, () => startProcess(replica, around))
   }
 
-  // People
 
   const roleOf = (by: string) => {
     const key = memory.rows('api_keys').find((each) => each['name'] === by && each['revoked_at'] === null)
@@ -222,7 +219,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     for (const said of planned.commands)
       for (const late of said.copies) world.after(temporal.machine, said.atMs + late, () => say(said))
   }
-  /** To whichever release is open then. */
   const say = ({
     id,
     command,
@@ -269,7 +265,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     temporal.start('release', workflowId, [{ model: simulatedModel, version, requestedBy: by }])
   }
 
-  // What befalls them
 
   let stopped = false
   for (const fault of scenario.faults)

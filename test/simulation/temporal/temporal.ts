@@ -1,7 +1,6 @@
 /**
- * Temporal as far as a release needs it: histories that are never lost, tasks handed to whichever worker lives, activities
- * tried again after a failure or a silence, timers, signals and updates. Activities happen at least once; a worker may die
- * between doing a thing and telling of it, and a frozen one may wake up and go on with what another has taken over.
+ * Emulates Temporal as far as a release needs it: durable histories, task queues, retries, timers, signals and updates. Activities happen
+ * at least once: a worker may crash before it reports a result, and a frozen one may wake up after another has taken over.
  */
 import { asyncLocalStorage, type Context } from '@temporalio/activity'
 import {
@@ -123,7 +122,6 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
   }
   const alive = (): Worker | undefined => {
     const up = workers.filter((worker) => worker.machine.isUp)
-    // One that stands still has asked before, and asks no more.
     const awake = up.filter((worker) => worker.machine.frozenUntil <= world.now() || world.chance(0.2))
     return up.length === 0 ? undefined : world.pick(awake.length > 0 ? awake : up)
   }
