@@ -7,7 +7,7 @@ export const versionStatuses = {
   /** Made for a drill; never promoted. */
   drill: 'made for a drill',
   champion: 'answers its model’s callers now',
-  withdrawn: 'was taken back, and is never a target again',
+  withdrawn: 'was rolled back, and is never routed again',
   releasing: 'a release of it is open',
   proven: 'has been champion to the end of a probation, and could be again',
   registered: 'stands in the registry; nothing else has come of it',

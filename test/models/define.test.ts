@@ -328,5 +328,5 @@ describe('a duration', () => {
     5,
     null,
     `${'9'.repeat(400)} d`,
-  ])('%j is none', (text) => expect(parseDuration(text)).toBeUndefined())
+  ])('%j is not a duration', (text) => expect(parseDuration(text)).toBeUndefined())
 })

@@ -51,7 +51,12 @@ describe('a fallback', () => {
   })
 
   it.each([
-    ['a class that does not exist', 'class', words.always('blue'), /one of red, white is required, not "blue"/],
+    [
+      'a class that does not exist',
+      'class',
+      words.always('blue'),
+      /one of red, white is required, not "blue"/,
+    ],
     ['a number for a class', 'class', words.always(1), /one of red, white is required/],
     [
       'more than a probability can be',
@@ -63,7 +68,7 @@ describe('a fallback', () => {
     ['a number outside of the limits', 'number', words.always(11), /within the label's limits/],
     ['no number', 'number', words.always(NaN), /a finite number is required/],
     [
-      'a rule that is none',
+      'an invalid rule',
       'class',
       words.previousChampion({ otherwise: 'blue' }),
       /one of red, white is required/,

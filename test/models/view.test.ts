@@ -27,7 +27,7 @@ const file = (features: object, more: object = {}) => ({
   source: postgres({ rows: 'select 1', eventTime: 'at' }),
   split: byTime({ train: '3 d', test: '1 d' }),
   train: () => {
-    throw new Error('nobody trains it')
+    throw new Error('never trained')
   },
   evaluation: { floors: { auc: 0.5 } },
   release: direct({ approval: { by: 1, within: '1 h' } }),
@@ -86,7 +86,7 @@ describe('a view', () => {
   })
 
   it.each([
-    ['a name that is none', looking({}, 'Delays of airports'), 'views.Delays of airports.name: up to 63'],
+    ['an invalid name', looking({}, 'Delays of airports'), 'views.Delays of airports.name: up to 63'],
     ['no entity', looking({ entity: [] }), 'views.delays.entity: at least one column'],
     [
       'an entity that is no column',
@@ -98,14 +98,18 @@ describe('a view', () => {
       looking({ source: postgres({ rows: 'select 1' }) }),
       'views.delays.source.eventTime: the name of a column is required',
     ],
-    ['no known-at', looking({ knownAt: undefined }), 'views.delays.knownAt: the name of a column is required'],
+    [
+      'no known-at',
+      looking({ knownAt: undefined }),
+      'views.delays.knownAt: the name of a column is required',
+    ],
     ['no time to live', looking({ timeToLive: undefined }), 'views.delays.timeToLive: is missing'],
     [
-      'a time to live that is none',
+      'an invalid time to live',
       looking({ timeToLive: 'long' }),
       'views.delays.timeToLive: a duration such as',
     ],
-    ['a period that is none', looking({ every: '0 s' }), 'views.delays.every: a duration such as'],
+    ['an invalid period', looking({ every: '0 s' }), 'views.delays.every: a duration such as'],
     ['no values', looking({ values: {} }), 'views.delays.values: at least one is required'],
     ['no source', looking({ source: undefined }), 'views.delays.source: has the wrong shape'],
     [
@@ -139,7 +143,7 @@ describe('a feature that is looked up', () => {
       'otherwise: a number is required, not "none"',
     ],
     [
-      'a stand-in that is none of its values',
+      'a default outside of its values',
       lookup(delays, 'sky', { otherwise: 'red' }),
       'otherwise: is not a declared value',
     ],
@@ -149,11 +153,11 @@ describe('a feature that is looked up', () => {
       'by: 1 field(s) name an entity of delays, not 0',
     ],
     [
-      'a deadline that is none',
+      'an invalid deadline',
       lookup(delays, 'delay', { within: 'soon' as '1 ms' }),
       'within: a duration such as',
     ],
-    ['a field that is none', lookup(delays, 'delay', { by: 'a b' }), 'by: a field has letters'],
+    ['an invalid field', lookup(delays, 'delay', { by: 'a b' }), 'by: a field has letters'],
   ])('from %s is refused with the place', (_name, delay, issue) =>
     expect(issuesOf({ delay })).toEqual(
       expect.arrayContaining([expect.stringContaining(`features.delay: ${issue}`)]),

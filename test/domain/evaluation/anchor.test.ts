@@ -21,7 +21,7 @@ it('by a metric of which less is better is the lowest', () => {
   expect(bestOf([far, near], y, policy)?.version).toBe('near')
 })
 
-it('is nobody when there is none, none is readable, or nothing can be measured', () => {
+it('is undefined without a readable candidate or a defined metric', () => {
   expect(bestOf([], y, binary)).toBeUndefined()
   expect(bestOf([{ version: 'odd', answers: answers(0.1, NaN, 0.2, 0.3) }], y, binary)).toBeUndefined()
   expect(bestOf([good], [1, 1, 1, 1], binary)).toBeUndefined()

@@ -69,7 +69,7 @@ describe('a challenger', () => {
     expect(told({ challenger: overconfident, champion: good }, { guards })).toContain('guard_not_better')
   })
 
-  it('gives the same report to whoever asks again', () => {
+  it('gives the same report for the same input', () => {
     expect(judge({})).toEqual(judge({}))
   })
 })

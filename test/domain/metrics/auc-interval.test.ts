@@ -21,7 +21,7 @@ describe('the interval of an AUC', () => {
     [1.1, 10, 10],
     [0.7, 0, 10],
     [0.7, 10, NaN],
-  ])('of %f on %f and %f rows is none', (auc, positives, negatives) =>
+  ])('of %f on %f and %f rows is null', (auc, positives, negatives) =>
     expect(aucInterval(auc, { positives, negatives })).toBeNull(),
   )
 })

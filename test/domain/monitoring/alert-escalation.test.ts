@@ -34,7 +34,7 @@ function tellUntil(toMs: number, channels: Channel[], at: (nowMs: number) => Ale
 }
 
 describe('an alert', () => {
-  it('is told at once to some, to others when nobody has acknowledged it, and to those again and again', () => {
+  it('is sent at once to some channels, to others while it is unacknowledged, and to those again and again', () => {
     expect(tellUntil(75 * minute, [chat, pager], () => alert)).toEqual([
       '0 chat raised',
       '10 pager raised',
@@ -53,7 +53,7 @@ describe('an alert', () => {
     expect(at(130 * minute, [arrived])).toEqual([{ channel: 'pager', about: 'raised', dueMs: 130 * minute }])
   })
 
-  it('is told to nobody any more once it is acknowledged, but that it is over', () => {
+  it('is sent to no channel any more once it is acknowledged, but that it is over', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
       ...(nowMs >= 15 * minute ? { acknowledgedMs: 15 * minute } : {}),
@@ -67,7 +67,7 @@ describe('an alert', () => {
     ])
   })
 
-  it('that is over before somebody was to be called is never told to them', () => {
+  it('that ends before the escalation is never sent to that channel', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
       ...(nowMs >= 5 * minute ? { resolvedMs: 5 * minute } : {}),

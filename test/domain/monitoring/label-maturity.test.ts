@@ -131,7 +131,7 @@ describe('skew', () => {
     ['a column that training does not have', { a: 1 }, {}],
     ['a column that serving does not have', {}, { a: 1 }],
     ['a number that became text', { a: 1 }, { a: '1' }],
-    ['a number that is none', { a: 1 }, { a: NaN }],
+    ['NaN for a number', { a: 1 }, { a: NaN }],
   ])('is %s that differs', (_, served, replayed) => {
     expect(findSkew([row(served, replayed)])).toMatchObject({
       status: 'skew',

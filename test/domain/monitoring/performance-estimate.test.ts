@@ -48,7 +48,7 @@ describe('a recalibration', () => {
     ['promises without fail', [0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]],
     ['one promise only', [0, 1, 1], [0.5, 0.5, 0.5]],
     ['nothing', [], []],
-  ])('is none for %s', (_name, y, p) => expect(fitRecalibration(y, p)).toBeNull())
+  ])('is null for %s', (_name, y, p) => expect(fitRecalibration(y, p)).toBeNull())
 })
 
 describe('the estimate', () => {

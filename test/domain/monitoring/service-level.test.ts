@@ -69,7 +69,7 @@ describe('a window of serving', () => {
       'warning resources: a replica exceeds its limits: 95 % of a core > 90 %, event loop delay 251 ms > 250 ms',
     ],
     [
-      'was asked by nobody',
+      'had no requests for a day',
       { requests: 0, requestAgeMs: 24 * hour },
       'warning silent: no request for 24 h',
     ],
@@ -84,7 +84,7 @@ describe('a window of serving', () => {
       'critical outcomes: no outcome for 48 h while predictions continue: the quality is unknown',
     ],
     [
-      'is served by nobody',
+      'has no replica with a lease',
       { replicas: 0 },
       'critical replicas: no replica holds a lease: all replicas are down or cannot reach Postgres',
     ],
@@ -123,7 +123,7 @@ describe('a window of serving', () => {
     expect(told({ missing: { age: { share: 0.4, reference: 0.2, rows: 900 } } })).toEqual([])
   })
 
-  it('misses no outcomes that never came, nor while nobody asks', () => {
+  it('reports no missing outcomes without earlier ones, nor without requests', () => {
     expect(told({ outcomeAgeMs: null })).toEqual([])
     expect(told({ outcomeAgeMs: 50 * hour, requestAgeMs: 50 * hour, requests: 0 })).toEqual([
       'warning silent: no request for 50 h',

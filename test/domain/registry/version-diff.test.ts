@@ -89,7 +89,7 @@ it('a reader is told what makes a difference doubtful', () => {
   })
 })
 
-it('versions of which little is known are compared all the same', () => {
+it('versions with few known facts are compared', () => {
   const bare = { ...one, lineage: {}, manifest: {}, training: { epochs: 0, dependencies: {} } }
   expect(compareVersions(bare, one).differences).toContainEqual({
     section: 'metrics',

@@ -48,7 +48,7 @@ describe('orders', () => {
     ['-brier', { metric: 'brier', direction: 'descending' }],
   ])('%s', (text, value) => expect(parseOrder(text)).toEqual({ value }))
 
-  it('refuse what is none', () =>
+  it('refuse invalid text', () =>
     expect(parseOrder('best')).toEqual({ issue: expect.stringMatching(/none of version, newest.*"best"/) }))
 })
 

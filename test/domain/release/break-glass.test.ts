@@ -77,7 +77,7 @@ describe('broken glass', () => {
   )
 
   it.each(['inconclusive', 'no_data', 'error'] as const)(
-    'asks nobody: %s at the deadline is its end',
+    'ends without a decision: %s at the deadline',
     (kind) => {
       const after = advanceAll(routedCanary, glass, judgedEvent(kind))
       expect(after).toMatchObject({

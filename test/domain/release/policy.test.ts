@@ -118,7 +118,7 @@ describe('a release policy', () => {
     ],
     ['a qualification in no time', { qualification: { timeoutMs: 0 } }, 'qualification.timeoutMs'],
     ['a drill of an unknown kind', { drill: { ...defaultDrill, kinds: ['flood' as never] } }, 'drill.kinds'],
-    ['a drill on everybody', { drill: { ...defaultDrill, shareBp: 10_000 } }, 'drill.shareBp'],
+    ['a drill on all traffic', { drill: { ...defaultDrill, shareBp: 10_000 } }, 'drill.shareBp'],
     ['a drill that may harm minus one', { drill: { ...defaultDrill, harmBudget: -1 } }, 'drill.harmBudget'],
     ['a drill on nothing', { drill: { ...defaultDrill, traffic: 'none' as never } }, 'drill.traffic'],
     ['drills required within no time', { requireDrill: { withinMs: 0 } }, 'requireDrill.withinMs'],

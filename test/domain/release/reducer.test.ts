@@ -83,9 +83,9 @@ describe('every pair of stage and event', () => {
     ['a routing reported twice', routedShadow, stepEvents.routed],
     ['a routing missed after it was acknowledged', routedShadow, stepEvents.unacknowledged],
     ['a verdict on a stage that is not routed', enteredShadow, judgedEvent('pass')],
-    ['a time-out of a stage that nobody paused', routedShadow, stepEvents.timed_out],
+    ['a time-out of a stage that is not paused', routedShadow, stepEvents.timed_out],
     [
-      'a return that nobody ordered',
+      'a rollback without an order',
       { ...rollingBackState, rollbackOrder: undefined } as unknown as ReleaseState,
       stepEvents.rolled_back,
     ],
@@ -127,7 +127,7 @@ describe('the way to promotion', () => {
     expect(advance(advanceAll(first, stepEvents.qualified), commandEvent('promoteNow')).applied).toBe(false)
   })
 
-  it('without a probation keeps the champion of before loaded at every moment', () => {
+  it('without a probation keeps the previous champion loaded at every moment', () => {
     const { probation: _probation, ...without } = releasePolicy
     const direct = openingState({ ...releaseFacts, policy: { ...without, strategy: 'direct' } }, 0)
     const warming = advanceAll(
@@ -325,7 +325,7 @@ describe('what speaks against a candidate', () => {
     expect([again.stage, again.attempts]).toEqual(['rolling_back', 1])
   })
 
-  it('a champion of another schema is returned to all the same, and the reason says what does not fit', () => {
+  it('a champion of another schema is returned to as well, and the reason says what does not fit', () => {
     const misfits = ['it does not read z']
     const back = advanceAll(rollingBackState, rolledBackEvent(true, 'm_v1.0.0', [], misfits))
     expect(back).toMatchObject({ outcome: 'rolled_back', rollbackResult: { incompatibilities: misfits } })
@@ -348,7 +348,7 @@ describe('what speaks against a candidate', () => {
     expect(given.reason).toMatch(/not acknowledged: r1 is deaf/)
   })
 
-  it('a first version that has become champion cannot be taken back, and the outcome says so', () => {
+  it('a first version that has become champion cannot be rolled back, and the outcome says so', () => {
     const first = advanceAll(
       openingState(firstFacts, 0),
       stepEvents.qualified,

@@ -47,7 +47,7 @@ describe('a simulated release', () => {
     expect(good.minutesToPromote.p50).toBeGreaterThanOrEqual(60)
   })
 
-  it('with 2 % errors at a share of 5 % is taken back within 1,400 canary requests in 95 % of runs', () => {
+  it('with 2 % errors at a share of 5 % is rolled back within 1,400 canary requests in 95 % of runs', () => {
     const bad = run('error:0.02', 1_000, fromFivePercent)
     expect(bad.rolledBack).toBe(1_000)
     expect(bad.canaryRequestsToDetect.p95).toBeLessThanOrEqual(1_400)
@@ -57,12 +57,12 @@ describe('a simulated release', () => {
     expect(run('error:1', 50).canaryRequestsToDetect.p95).toBeLessThanOrEqual(10)
   })
 
-  it('is not taken back for one user in a loop, but for fifty', () => {
+  it('is not rolled back for one user in a loop, but for fifty', () => {
     expect(run('storm:1', 20).rolledBack).toBe(0)
     expect(run('storm:50', 20).rolledBack).toBe(20)
   })
 
-  it('is held, never taken back, when the router sends another share than configured', () => {
+  it('is held, never rolled back, when the router sends another share than configured', () => {
     expect(run('router-drift', 10)).toMatchObject({ held: 10, rolledBack: 0, promoted: 0 })
   })
 
@@ -73,7 +73,7 @@ describe('a simulated release', () => {
     },
   )
 
-  it('is taken back when it is half as slow again', () => {
+  it('is rolled back when it is half as slow again', () => {
     expect(run('latency:1.5', 10).rolledBack).toBe(10)
   })
 
@@ -96,7 +96,7 @@ describe('a simulated release', () => {
     expect(run('good', 3, spent).minutesToPromote.p50).toBeGreaterThanOrEqual(180)
   })
 
-  it('is always taken back within a day by the rule that counts bad minutes, though it is good', () => {
+  it('is always rolled back within a day by the rule that counts bad minutes, though it is good', () => {
     expect(run('good', 3, dayPolicy, 'flagger')).toMatchObject({ rolledBack: 3, falseRollbackRate: 1 })
   })
 })
@@ -113,7 +113,7 @@ describe('a scenario', () => {
     'storm:1.5',
     'latency:0',
     'good:1',
-  ])('"%s" is none', (text) => expect(parseScenario(text)).toBeUndefined())
+  ])('"%s" is not a scenario', (text) => expect(parseScenario(text)).toBeUndefined())
   it('is read in each of its documented forms', () => {
     for (const form of Object.keys(scenarioForms)) {
       const text = form

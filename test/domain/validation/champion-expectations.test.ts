@@ -45,7 +45,7 @@ describe('rows are as the champion was trained on', () => {
       { age: ages.map((age) => (age === null ? null : age / 1_000)) },
       /^age: eight tenths .* another unit/,
     ],
-    ['all the same', { age: ages.map(() => 3) }, /^age: eight tenths .* from 3 to 3/],
+    ['a constant', { age: ages.map(() => 3) }, /^age: eight tenths .* from 3 to 3/],
     ['missing', { age: ages.map(() => null) }, /^age: missing in 100 % of the rows, in 5 % of those/],
     ['missing texts', { plot: plots.map(() => null) }, /^plot: missing in 100 % .* in 0 %/],
     ['keys', { plot: plots.map((_, row) => `id ${row}`) }, /^plot: 100 % of the rows have a value/],
