@@ -81,7 +81,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
   fill(server, scenario)
   let backup = memory.backup()
 
-
   const workers: Worker[] = []
   const equip = (worker: Worker): void => {
     const deps = {
@@ -182,7 +181,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     })
   }
 
-
   const behaviour = new Map(scenario.releases.map(({ version, invalid }) => [version, { invalid }]))
   const around: ReplicaEnvironment = {
     world,
@@ -203,7 +201,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     replicas.push(replica)
     world.after(replica.machine, 10 * i, () => startProcess(replica, around))
   }
-
 
   const roleOf = (by: string) => {
     const key = memory.rows('api_keys').find((each) => each['name'] === by && each['revoked_at'] === null)
@@ -264,7 +261,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     world.tell(`${by} starts the release of ${version}`)
     temporal.start('release', workflowId, [{ model: simulatedModel, version, requestedBy: by }])
   }
-
 
   let stopped = false
   for (const fault of scenario.faults)
@@ -395,7 +391,6 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         }
         const give = () =>
           stopped ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order])
-        // And again, by an operator who believes that the first restore failed.
         world.after(temporal.machine, world.between(500, 3_000), give)
         give()
         return

@@ -35,7 +35,6 @@ export interface Execution {
   batches: ActivationBatch[]
   fresh: Job[]
   task?: { id: number; batch: Omit<ActivationBatch, 'commands'>; worker: Worker; stop: () => void }
-  /** How often the task has been given up since one was done. */
   givenUp: number
   sticky?: Worker
   activities: Map<number, Activity>
@@ -494,7 +493,6 @@ const failureOf = (error: unknown) => {
   return { ...failure, stackTrace: '' }
 }
 
-/** A worker with nothing in its memory, as after a start. */
 export const freshHost = (
   workflows: Readonly<Record<string, unknown>>,
   onReplay: Parameters<typeof createHost>[1],
