@@ -128,7 +128,7 @@ describe('a request that the machine makes', () => {
     await tell(ids[0]!)
     await deps.store.query(sql`update outcomes set arrived_at = now() - interval '300 hours'`)
     await tell(ids[1]!)
-    expect((await ask('drift')).throttled).toContain('1 of 2 new rows')
+    expect((await ask('drift')).throttled).toContain('1 of 2 required new rows')
     await tell(ids[2]!)
     expect((await ask('drift')).throttled).toBeUndefined()
   })
