@@ -3,7 +3,7 @@
  * `npm run docs:images [-- --only releases] [--png DIRECTORY]`
  *
  * The picture of the README is a release of the demonstration, taken from the running system:
- * `TENURE_KEY=… npm run docs:images -- --running http://127.0.0.1:7800 --page /releases/rel_… --name release-flight-delay`
+ * `TENURE_KEY=… npm run docs:images -- --running http://127.0.0.1:7800 --page /releases/rel_… --name release-flight-delay --height 1100`
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     running: { type: 'string' },
     page: { type: 'string', default: '/' },
     name: { type: 'string', default: 'page' },
+    height: { type: 'string', default: '2600' },
   },
 })
 const directory = join(checkout, 'docs', 'images')
@@ -30,8 +31,8 @@ const looks = [
   { name: 'dark', dark: true, width: 1_280 },
   { name: 'phone', dark: false, width: 390 },
 ] as const
-/** Maximum height of a picture. */
-const maxHeight = 2_600
+
+const maxHeight = Number(values.height)
 
 if (values.png !== undefined) mkdirSync(values.png, { recursive: true })
 if (values.running === undefined) await takeAll()

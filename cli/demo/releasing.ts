@@ -88,7 +88,7 @@ export async function followRelease(
     else {
       let passed = false
       const watched = passing.then(() => (passed = true))
-      await narrator.during(() => (passed ? passedLine(name, enteredMs) : line), watched)
+      await narrator.during(() => (passed ? durationLine(name, enteredMs) : line), watched)
       await printVerdict(world, id, state)
     }
     ended = release.endedAt !== undefined
@@ -112,8 +112,8 @@ export function nameOf(state: ReleaseState): string {
 
 const share = (bp: number): string => `${bp / 100} %`
 
-function passedLine(name: string, enteredMs: number): string {
-  return `${name}: passed in ${lapseText(Date.now() - enteredMs)}`
+function durationLine(name: string, enteredMs: number): string {
+  return `${name}: ended after ${lapseText(Date.now() - enteredMs)}`
 }
 
 async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number): Promise<string> {
