@@ -32,17 +32,17 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
   const asked = lived.retrainings.slice(1)
   const trained = asked.filter(({ outcome }) => outcome !== 'throttled')
   return [
-    '# Half a year without a hand',
+    '# Half a year without an operator',
     '',
     `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, with other work beside it.`,
     '',
-    `${whole(weeks.reduce((sum, { rows }) => sum + rows, 0))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were asked about at their`,
-    'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. What became of each flight was told',
+    `${whole(weeks.reduce((sum, { rows }) => sum + rows, 0))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were predicted at their`,
+    'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. The outcome of each flight was sent',
     'when it became known, hours later. An approver approved the first version; no operator acted afterwards.',
     '',
     `![AUC by week](${chart})`,
     '',
-    '## Who was how right',
+    '## Quality compared',
     '',
     ...table(
       [
@@ -57,9 +57,9 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
       contenders.map((name) => summary(lived, name, trained.length)),
     ),
     '',
-    '*Never retrained* is the first version for ever. *Retrained weekly* is a new version each Monday, trained by the same trainer on',
+    '*Never retrained* keeps the first version. *Retrained weekly* is a new version each Monday, trained by the same trainer on',
     'the same kind of snapshot and used at once, without a gate; its training takes no time here, which favours it. *Tenure* is what',
-    'callers really got. A harmed request is one that got no answer, or one that was none.',
+    'callers received. A harmed request received an error or no response.',
     ...harm(lived),
     '',
     '## Week by week',
@@ -71,7 +71,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
         'late',
         ...contenders.map((name) => `AUC ${names[name]}`),
         ...contenders.map((name) => `Brier ${names[name]}`),
-        'answered by',
+        'served by',
       ],
       weeks.map((week) => [
         day(week.fromMs),
@@ -83,30 +83,30 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
       ]),
     ),
     '',
-    '## What the monitor saw',
+    '## Windows of the monitor',
     '',
-    'Each window is a recorded day, judged over the outcomes of the seven days that had matured by then; here the last one of each week.',
+    'Each window is a recorded day, evaluated over the outcomes of the seven days that had matured by then. The table has the last one of each week.',
     '',
     ...table(
       [
         'window to',
         'champion',
         'AUC measured',
-        'when it was judged',
+        'at its evaluation',
         'quality',
         'drift',
-        'drift of outcomes',
-        'asked for',
+        'outcome drift',
+        'retraining',
       ],
       seen(lived),
     ),
     '',
     '## Retrainings',
     '',
-    `${asked.length} were asked for by the monitor: ${counted(asked.map(({ outcome }) => outcome ?? 'runs'))}. The reason of each stands in its record:`,
+    `${asked.length} were requested by the monitor: ${counted(asked.map(({ outcome }) => outcome ?? 'runs'))}. Each record holds its reason:`,
     '',
     ...table(
-      ['asked on', 'by', 'because', 'outcome', 'version', 'why'],
+      ['requested on', 'by', 'trigger', 'outcome', 'version', 'reason'],
       asked.map((each) => [
         moment(clock.recordedOf(Date.parse(each.startedAt))),
         each.requestedBy,
@@ -120,7 +120,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '## Releases',
     '',
     ...table(
-      ['begun on', 'version', 'outcome', 'took (recorded)', 'reason'],
+      ['started on', 'version', 'outcome', 'took (recorded)', 'reason'],
       lived.releases.map(({ version, outcome, reason, startedMs, endedMs }) => [
         moment(clock.recordedOf(startedMs)),
         short(version),
@@ -133,7 +133,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '## Alerts',
     '',
     ...table(
-      ['kind', 'over', 'open at the end'],
+      ['kind', 'resolved', 'open at the end'],
       [...new Set(lived.alerts.map(({ kind }) => kind))].map((kind) => [
         `\`${kind}\``,
         String(countOf(lived, kind, false)),
@@ -141,24 +141,24 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
       ]),
     ),
     '',
-    '## What the machine held',
+    '## Memory and handles',
     '',
     ...vitalTable(lived),
     '',
-    '## What is scaled, and what that costs',
+    '## Time scale and its limits',
     '',
     `- A recorded week takes ${plan.weekMs / 1_000} seconds. Every duration of the model's policies is shortened by the same ${whole(clock.ratio)}: the windows of the`,
-    `  monitor (a day), what it judges over (a week), when outcomes count as observed, the cool-downs and the week of the brakes, the`,
-    `  three weeks that are trained on, the three days that judge. They are data of the model; no code runs in another way.`,
-    `- Trainings, evaluations and releases are not shortened: on this clock a training takes days, a release the better part of a week.`,
-    '  So Tenure answers with versions that are older than they would be in life.',
-    `- Every ${plan.everyNth}th flight is asked about, ${plan.together} in one request; ${whole(plan.trainRows)} flights train and ${whole(plan.testRows)} judge instead of 80,000 and 25,000.`,
-    '- The stages of a release last seconds and pass on time, counts and no evidence of harm; approvals are left to the gate, as its',
-    '  policy says. A version that the gate holds for a person would wait for one here.',
-    '- Outside of releases replicas count requests by ten seconds, which are two recorded days here: a window of a day has none, or',
+    `  monitor (a day), the span it evaluates (a week), the time after which outcomes are mature, the cooldowns (up to a week), the`,
+    `  three weeks of training rows and the three days of test rows. They are data of the model; the code is unchanged.`,
+    `- Trainings, evaluations and releases are not shortened: on this clock a training takes days, and a release most of a week.`,
+    '  So Tenure serves versions that are older than in production.',
+    `- Every ${plan.everyNth}th flight is predicted, ${plan.together} in one request; ${whole(plan.trainRows)} training rows and ${whole(plan.testRows)} test rows stand for 80,000 and 25,000.`,
+    '- The stages of a release last seconds and pass on time, counts and no evidence of harm; the gate approves, as its',
+    '  policy says. A version that the gate holds for an approver would wait here.',
+    '- Outside releases, replicas count requests in ticks of ten seconds, which are two recorded days here: a window of a day has none, or',
     '  those of two. A silence alert is such a window.',
     ...behind(lived),
-    `- The machine also ran the traffic and its counting; the replay was ${Math.round(lived.worstLagMs)} ms late at worst, ${((lived.worstLagMs * clock.ratio) / hourMs).toFixed(1)} recorded hours.`,
+    `- The machine also generated the traffic and counted it; the replay was at most ${Math.round(lived.worstLagMs)} ms late, ${((lived.worstLagMs * clock.ratio) / hourMs).toFixed(1)} recorded hours.`,
     '',
   ].join('\n')
 }
@@ -194,7 +194,7 @@ function harm({ weeks }: HalfYear): string[] {
   for (const { failures } of weeks)
     for (const [why, count] of Object.entries(failures)) counts.set(why, (counts.get(why) ?? 0) + count)
   if (counts.size === 0) return []
-  return [`What harmed them: ${[...counts].map(([why, count]) => `${count} ${why}`).join(', ')}.`]
+  return [`Causes: ${[...counts].map(([why, count]) => `${count} ${why}`).join(', ')}.`]
 }
 
 /** On this clock, evaluating a window may take longer than the window. */
@@ -204,8 +204,8 @@ function behind({ windows, clock, weeks }: HalfYear): string[] {
   const days = (endMs - lastMs) / dayMs
   if (days < 3) return []
   return [
-    `- A window of a day comes every ${(clock.shrunk(dayMs) / 1_000).toFixed(1)} seconds here, and a look at one took longer than that beside all else: at the end the monitor`,
-    `  was ${days.toFixed(0)} recorded days behind. It leaves no window out, so it asked later than it would in life, where a window is an hour long.`,
+    `- A window of a day comes every ${(clock.shrunk(dayMs) / 1_000).toFixed(1)} seconds here, and the evaluation of one took longer under this load: at the end the monitor`,
+    `  was ${days.toFixed(0)} recorded days behind. It skips no window, so it requested retrainings later than in production, where a window is an hour long.`,
   ]
 }
 
@@ -252,7 +252,7 @@ function vitalTable({ vitals }: HalfYear): string[] {
     return found === undefined ? '–' : `${found.rssMb.toFixed(0)} MB, ${found.handles} handles`
   }
   return table(
-    ['process', 'in the beginning', 'half-way', 'at the end'],
+    ['process', 'at the start', 'half-way', 'at the end'],
     Object.keys(last.processes).map((name) => [name, of(first, name), of(half, name), of(last, name)]),
   )
 }
