@@ -185,7 +185,7 @@ function page({ startedMs, needs, found }: { startedMs: number; needs: Needs[]; 
     'nothing else on the machine. The embedded Postgres and Temporal, one control worker with its usual limits, one replica.',
     '',
     `${count} models have a monitor each: ${count - fast} with windows of ${values.every} s, where an hour is usual, and ${fast} with windows of a second, so`,
-    'that histories end and begin anew while one looks.',
+    'that histories end and continue as new during the measurement.',
     '',
     row(['', '']),
     row(['---', '--:']),
@@ -210,7 +210,7 @@ function page({ startedMs, needs, found }: { startedMs: number; needs: Needs[]; 
     row(['---', '--:', '--:', '--:']),
     ...watchedProcesses.map((name) => row([name, cell(first, name), cell(half, name), cell(last, name)])),
     '',
-    'A monitor begins anew after 200 windows, or when Temporal suggests it; the limit of a run is 51,200 events.',
+    'A monitor continues as new after 200 windows, or when Temporal suggests it; the limit of a run is 51,200 events.',
     '',
   ].join('\n')
 }

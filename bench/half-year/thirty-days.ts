@@ -79,7 +79,7 @@ function page(lived: HalfYear): string {
     ...grown.map(([name, count]) => row([`\`${name}\``, String(half.rows[name] ?? 0), String(count)])),
     '',
     'As the statistics of Postgres have them. Rows of the log, of outcomes, counters, windows and judgements go with their days;',
-    'the others grow with what people and models do.',
+    'the others grow with the actions of users and models.',
     '',
     '## What was left',
     '',

@@ -38,7 +38,7 @@ writeFileSync(values.out, page())
 
 function page(): string {
   return [
-    '# Postgres and Temporal away',
+    '# Postgres and Temporal unavailable',
     '',
     `Made by \`npm run bench:outage -- --minutes ${values.minutes} --rate ${values.rate}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}.`,
     'One API process on sockets, 32 callers in the process that measures; both servers are real and on the same machine.',

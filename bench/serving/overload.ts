@@ -202,7 +202,7 @@ function holdConnections(url: string): Promise<ChildProcess> {
 
 function page(parts: readonly string[]): string {
   return [
-    '# Overload and slow callers',
+    '# Overload and slow clients',
     '',
     `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${mostConnections}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
     '',
