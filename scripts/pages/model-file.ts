@@ -16,7 +16,8 @@ const define = (name: string) => `models/define/${name}.ts`
 const parts: readonly Part[] = [
   {
     title: 'The file',
-    about: 'One file in `models/`, named like the model, exports what `defineModel({ … })` makes of these.',
+    about:
+      'A file in `models/`, named like the model, exports the result of `defineModel({ … })` with these fields.',
     file: define('model'),
     types: [['ModelFile', '']],
   },
@@ -61,14 +62,14 @@ const parts: readonly Part[] = [
   {
     title: 'Expectations',
     about:
-      'Each blocks the batch, unless it stands in `warn(…)`. Those over columns take `{ mostly: 0.99 }`: the share of rows that must comply.',
+      'Each blocks the batch unless it is wrapped in `warn(…)`. Checks of columns take `{ mostly: 0.99 }`: the share of rows that must comply.',
     file: define('data/expect'),
     calls: 'all',
   },
   { title: 'Split', about: '', file: define('split'), calls: 'all' },
   {
     title: 'Train',
-    about: '`train` gets these and answers the network.',
+    about: '`train` receives these and returns the network.',
     file: define('model'),
     types: [
       ['Training', ''],
@@ -78,8 +79,7 @@ const parts: readonly Part[] = [
   { title: 'Evaluation', about: '', file: define('evaluation'), types: [['EvaluationSpec', '']] },
   {
     title: 'Release',
-    about:
-      'Times are texts such as `30 min`, `2 h` and `7 d`. What each strategy does stands in [policies](policy.md).',
+    about: 'Times are texts such as `30 min`, `2 h` and `7 d`. [Policies](policy.md) describe each strategy.',
     file: define('release'),
     calls: ['canary', 'blueGreen', 'rolling', 'ab', 'shadow', 'direct', 'percent'],
     types: [
@@ -109,8 +109,8 @@ export function modelFilePage(): string {
   return [
     '# Model files',
     '',
-    'Every word of a file in `models/`, from the comments of the code. [The tutorial](../tutorial.md) writes one;',
-    '[policies](policy.md) tells what the words become. A wrong file is refused with all its issues by `tenure models sync`.',
+    'Every word of a file in `models/`, from the comments of the code. [The tutorial](../tutorial.md) writes one, and',
+    '[policies](policy.md) describe the result. `tenure models sync` refuses a wrong file and lists all its issues.',
     '',
     ...parts.flatMap(({ title, about, file, types = [], calls = [] }) => {
       const declared = readDeclarations(file)

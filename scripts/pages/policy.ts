@@ -77,10 +77,10 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
   {
     title: 'Release',
     about:
-      'What `release` in a model file becomes; frozen into every release when it starts, and what `tenure simulate --policy` reads as JSON. The defaults are those of `canary({ stages: [percent(5)] })`.',
+      'The compiled `release` of a model file; frozen into every release when it starts, and what `tenure simulate --policy` reads as JSON. The defaults are those of `canary({ stages: [percent(5)] })`.',
     whole: release,
     sections: [
-      { title: 'The whole', type: 'ReleasePolicy', at: '', about: '' },
+      { title: 'Release', type: 'ReleasePolicy', at: '', about: '' },
       {
         title: 'A stage',
         type: 'StagePolicy',
@@ -90,8 +90,8 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
       { title: 'The probation', type: 'ProbationPolicy', at: 'probation', about: '' },
       { title: 'The watch', type: 'WatchPolicy', at: 'watch', about: '' },
       { title: 'The limits', type: 'CanaryPolicy', at: 'limits', about: 'What the canary judge tolerates.' },
-      { title: 'What a promotion must prove', type: 'PromotionPolicy', at: 'limits.promotion', about: '' },
-      { title: 'The shares as they were', type: 'SrmPolicy', at: 'limits.srm', about: '' },
+      { title: 'Evidence for a promotion', type: 'PromotionPolicy', at: 'limits.promotion', about: '' },
+      { title: 'Sample ratio mismatch', type: 'SrmPolicy', at: 'limits.srm', about: '' },
       {
         title: 'The split of α',
         type: 'AlphaSplit',
@@ -106,19 +106,19 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
   },
   {
     title: 'Evaluation',
-    about: 'What `evaluation` in a model file becomes. The defaults are those of a binary model.',
+    about: 'The compiled `evaluation` of a model file. The defaults are those of a binary model.',
     whole: evaluation,
     sections: [{ title: 'The gate', type: 'GatePolicy', at: '', about: '' }],
   },
   {
     title: 'Monitor',
-    about: 'What `monitor` in a model file becomes.',
+    about: 'The compiled `monitor` of a model file.',
     whole: monitor,
     sections: [
       { title: 'Windows', type: 'MonitorPolicy', at: '', about: '' },
       { title: 'The limits of a service', type: 'ServiceLimits', at: 'service', about: '' },
-      { title: 'What an answer is worth', type: 'BusinessPolicy', at: 'business', about: '' },
-      { title: 'What it costs', type: 'CostPolicy', at: 'cost', about: '' },
+      { title: 'Business value', type: 'BusinessPolicy', at: 'business', about: '' },
+      { title: 'Cost', type: 'CostPolicy', at: 'cost', about: '' },
       { title: 'The cooldown of retraining', type: 'TriggerPolicy', at: 'cooldown', about: '' },
     ],
   },
