@@ -2,12 +2,13 @@
 
 /**
  * Values of jsonb columns stay as they are. `T` states what the statement selects: a column that `T` does not name would reach
- * callers as well, so select the columns by name where a table holds more.
+ * callers as well, so select the columns by name where a table holds more, or name those to omit.
  */
-export function fromRow<T>(row: object): T {
+export function fromRow<T>(row: object, ...omitted: string[]): T {
   const found: Record<string, unknown> = {}
   for (const [column, value] of Object.entries(row))
-    if (value !== null) found[camelCase(column)] = value instanceof Date ? value.toISOString() : value
+    if (value !== null && !omitted.includes(column))
+      found[camelCase(column)] = value instanceof Date ? value.toISOString() : value
   return found as T
 }
 

@@ -21,7 +21,7 @@ export async function listNotifiable(
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
   return {
     nowMs: rows[0]?.now.getTime() ?? 0,
-    alerts: rows.map(({ now: _, told, ...alert }) => ({ alert: fromRow<Alert>(alert), told })),
+    alerts: rows.map((row) => ({ alert: fromRow<Alert>(row, 'now', 'told'), told: row.told })),
   }
 }
 

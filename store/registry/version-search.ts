@@ -64,7 +64,7 @@ export async function findVersions(
     order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
-    versions: rows.slice(0, limit).map(({ ranked_by: _, at: __, ...row }) => fromRow<FoundVersion>(row)),
+    versions: rows.slice(0, limit).map((row) => fromRow<FoundVersion>(row, 'ranked_by', 'at')),
     next: last === undefined ? undefined : keyOf(order, last),
   }
 }

@@ -76,7 +76,7 @@ export async function findTrainings(
     order by t.started_at ${direction}, t.id ${direction}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
-    trainings: rows.slice(0, limit).map(({ at: _, ...row }) => fromRow<FoundTraining>(row)),
+    trainings: rows.slice(0, limit).map((row) => fromRow<FoundTraining>(row, 'at')),
     next: last === undefined ? undefined : { at: last.at, id: last.id },
   }
 }
