@@ -109,7 +109,7 @@ export const eraseWorkflowId = (id: string): string => `erase/${id}`
 export interface EraseRequest {
   id: string
   /** How long live replicas have to acknowledge that they hold no older rows. Default: 10 minutes. */
-  patienceMs?: number
+  replicaTimeoutMs?: number
 }
 
 // feature views

@@ -14,7 +14,7 @@ export interface Refusal {
   message: string
 }
 
-const patienceMs = 10_000
+const timeoutMs = 10_000
 const mostBytes = 4_194_304
 
 /** Returns the parsed response. Throws a `Refusal` for a rejected request, and any other error when the system is unreachable. */
@@ -32,7 +32,7 @@ export async function sendRequest<T>(
       ...(authorization === undefined ? {} : { authorization }),
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(patienceMs),
+    signal: AbortSignal.timeout(timeoutMs),
   })
   // An unread body keeps the connection open.
   const text = (await answer.text()).slice(0, mostBytes)

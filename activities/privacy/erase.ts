@@ -25,7 +25,7 @@ import { findSnapshotsOf } from './data-subjects.ts'
 
 /** Log rows per transaction. */
 const spanMs = 3_600_000
-const defaultPatienceMs = 600_000
+const defaultReplicaTimeoutMs = 600_000
 const pollMs = 500
 /** Timeout of the search over all rows of a model, which exceeds that of other statements. */
 const statementMs = 600_000
@@ -34,7 +34,7 @@ interface Scene extends Deps {
   /** A connection with that timeout. */
   slow: Store
   key: string
-  patienceMs: number
+  replicaTimeoutMs: number
 }
 
 const works: Record<
@@ -51,7 +51,7 @@ const works: Record<
 /** Runs the current stage of an erasure and returns the next one. */
 export const eraseStage =
   (deps: Deps) =>
-  ({ id, patienceMs = defaultPatienceMs }: EraseRequest): Promise<ErasureStage> =>
+  ({ id, replicaTimeoutMs: patienceMs = defaultReplicaTimeoutMs }: EraseRequest): Promise<ErasureStage> =>
     withHeartbeat(async (beat) => {
       const { store, config, log } = deps
       const erasure = await getErasure(store, id)
@@ -65,7 +65,7 @@ export const eraseStage =
       const slow = openStore(config.databaseUrl, { name: 'tenure-erase', max: 1, queryMs: statementMs })
       const { next, work } = works[erasure.stage]
       try {
-        await work({ ...deps, slow, key, patienceMs }, erasure, beat)
+        await work({ ...deps, slow, key, replicaTimeoutMs: patienceMs }, erasure, beat)
       } finally {
         await slow.close()
       }
@@ -103,7 +103,11 @@ async function eraseLog({ slow, key }: Scene, { id }: Erasure, beat: Beat): Prom
   }
 }
 
-async function awaitReplicas({ store, patienceMs }: Scene, { id }: Erasure, beat: Beat): Promise<void> {
+async function awaitReplicas(
+  { store, replicaTimeoutMs: patienceMs }: Scene,
+  { id }: Erasure,
+  beat: Beat,
+): Promise<void> {
   const untilMs = performance.now() + patienceMs
   for (;;) {
     const outstanding = await listOutstanding(store, id)

@@ -19,7 +19,7 @@ type Add = (labels: Labels, value: number) => void
 export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, number>): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
-  const { counters, log, shadow, routing, durable, predictionCache: memo, switches } = serving
+  const { counters, log, shadow, routing, durable, predictionCache, switches } = serving
 
   const series = (
     kind: typeof Counter | typeof Gauge,
@@ -70,7 +70,7 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     const { stored, repeated, refused, commits } = durable?.counts() ?? nothingDurable
     each(add, 'state', { stored, repeated, refused, commits })
   })
-  const cached = () => memo?.counts() ?? { hits: 0, misses: 0, entries: 0, bytes: 0 }
+  const cached = () => predictionCache?.counts() ?? { hits: 0, misses: 0, entries: 0, bytes: 0 }
   expose('tenure_prediction_cache_total', (add) => {
     const { hits, misses } = cached()
     each(add, 'result', { hit: hits, miss: misses })

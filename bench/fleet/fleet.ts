@@ -83,7 +83,10 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       const played = await playChampion(stage, 'pulse')
       let canary = await playCanary(stage, played)
       for (const directions of cuts)
-        tell('cut', await measureCut(stage, lines[0]!, canary, { directions, rollsBack: false, forMs: 9_000 }))
+        tell(
+          'cut',
+          await measureCut(stage, lines[0]!, canary, { directions, rollsBack: false, forMs: 9_000 }),
+        )
       for (const directions of cuts) {
         tell('cut', await measureCut(stage, lines[0]!, canary, { directions, rollsBack: true, forMs: 9_000 }))
         canary = await playCanary(stage, played)

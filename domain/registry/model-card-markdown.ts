@@ -12,8 +12,8 @@ export function cardMarkdown(card: ModelCard): string {
       ['Registered', `${card.created.at} by ${text(card.created.by)}`],
       ['Requested by', card.created.requestedBy === null ? null : text(card.created.requestedBy)],
       ['Reason', card.created.reason === null ? null : text(card.created.reason)],
-      ['Proven', card.knownGoodAt],
-      ['Taken back', card.rolledBackAt],
+      ['Known good', card.knownGoodAt],
+      ['Rolled back', card.rolledBackAt],
     ]),
     [
       '## Limitations',

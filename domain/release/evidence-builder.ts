@@ -63,7 +63,7 @@ export interface Observation {
   staleMs: number | null
   /** How long the stage has been observed. */
   watchedMs: number
-  /** Requests with an outcome and predictions of both versions; absent while there are none. */
+  /** Requests with an outcome and predictions of both versions; absent without such requests. */
   paired?: { b: number; c: number; same: number }
   /** The matured outcomes of both arms of an A/B release. */
   cohorts?: AbCohort[]

@@ -164,7 +164,7 @@ export async function verifyAudit(
         return broken(`row ${row.seq} does not follow from the row before it`)
       if (row.hash !== hashOf(row)) return broken(`row ${row.seq} has been changed`)
       const other = known.get(row.seq)?.find(({ hash }) => hash !== row.hash)
-      if (other) return broken(misfit(other, `row ${row.seq} is not the one whose hash was kept`))
+      if (other) return broken(unmatchedHead(other, `row ${row.seq} is not the one whose hash was kept`))
       head = { seq: row.seq, hash: row.hash }
       rows++
     }
@@ -176,7 +176,7 @@ export async function verifyAudit(
     undefined,
   )
   if (last && last.seq > (head?.seq ?? 0))
-    return broken(misfit(last, `the rows after ${head?.seq ?? 0} are missing, there were ${last.seq}`))
+    return broken(unmatchedHead(last, `the rows after ${head?.seq ?? 0} are missing, there were ${last.seq}`))
   // Rows that a walk by number never meets.
   const [odd] = await database.query<{ count: number }>(
     sql`select count(*)::int as count from audit where seq < 1`,
@@ -186,5 +186,5 @@ export async function verifyAudit(
 }
 
 /** A head that does not fit tells of the rows when this installation has signed it, and of itself when not. */
-const misfit = ({ seq, isGenuine }: KnownHead, breach: string): string =>
+const unmatchedHead = ({ seq, isGenuine }: KnownHead, breach: string): string =>
   isGenuine?.() === false ? `the head that is kept of row ${seq} is not signed by this installation` : breach

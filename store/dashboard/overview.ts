@@ -25,7 +25,7 @@ export interface OverviewRow {
   serve: KillSwitchMode
 }
 
-interface GlanceRow {
+interface SelectedRow {
   model: string
   about: string | null
   version: string | null
@@ -48,7 +48,7 @@ export async function listOverviewRows(
   database: Database,
   { models, limit }: { models?: readonly string[]; limit: number },
 ): Promise<OverviewRow[]> {
-  const rows = await database.query<GlanceRow>(sql`
+  const rows = await database.query<SelectedRow>(sql`
     select models.name as model, models.definition ->> 'about' as about, champions.version, champions.since,
       champions.release_id, quality.report as quality, quality.to_at as quality_to,
       models.definition #>> '{judge,policy,primary}' as primary_metric,
@@ -77,10 +77,10 @@ export async function listOverviewRows(
       ) as drift on true
     where ${models ?? null}::text[] is null or models.name = any(${models ?? null}::text[])
     order by models.name limit ${limit}`)
-  return rows.map(toGlance)
+  return rows.map(toOverviewRow)
 }
 
-function toGlance(row: GlanceRow): OverviewRow {
+function toOverviewRow(row: SelectedRow): OverviewRow {
   const { version, since, quality, quality_to: toAt, drift_level: level, drift_to: driftTo } = row
   return {
     model: row.model,

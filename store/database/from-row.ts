@@ -2,9 +2,12 @@
 
 /**
  * Values of jsonb columns stay as they are. `T` states what the statement selects: a column that `T` does not name would reach
- * callers as well, so select the columns by name where a table holds more, or name those to omit.
+ * callers as well, so select the columns by name where a table holds more.
  */
-export function fromRow<T>(row: object, ...omitted: string[]): T {
+export const fromRow = <T>(row: object): T => fromRowWithout<T>(row)
+
+/** The same without some columns that the statement selects for other purposes. */
+export function fromRowWithout<T>(row: object, ...omitted: string[]): T {
   const found: Record<string, unknown> = {}
   for (const [column, value] of Object.entries(row))
     if (value !== null && !omitted.includes(column))

@@ -68,7 +68,7 @@ export async function findAlert(database: Database, id: number): Promise<Alert |
   return row && fromRow<Alert>(row)
 }
 
-/** What alarms about a version in use: that its answers fail, or that it is below its floor. Warnings are none. */
+/** Alerts that stop a probation: failing responses, or quality below the floor. Warnings do not count. */
 export async function findAlarmAgainst(
   database: Database,
   { model, version }: { model: string; version: string },

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from './alerts.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 const iso = (ms: number): string => new Date(ms).toISOString()
@@ -21,7 +21,7 @@ export async function listNotifiable(
     from alerts where resolved_at is null or resolved_at > now() - interval '2 days' order by id`)
   return {
     nowMs: rows[0]?.now.getTime() ?? 0,
-    alerts: rows.map((row) => ({ alert: fromRow<Alert>(row, 'now', 'told'), told: row.told })),
+    alerts: rows.map((row) => ({ alert: fromRowWithout<Alert>(row, 'now', 'told'), told: row.told })),
   }
 }
 

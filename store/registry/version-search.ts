@@ -4,7 +4,7 @@
  */
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { VersionLine } from './versions.ts'
 
@@ -64,7 +64,7 @@ export async function findVersions(
     order by ${orderOf(order, raw('v'), raw('page.ranked_by'))}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
-    versions: rows.slice(0, limit).map((row) => fromRow<FoundVersion>(row, 'ranked_by', 'at')),
+    versions: rows.slice(0, limit).map((row) => fromRowWithout<FoundVersion>(row, 'ranked_by', 'at')),
     next: last === undefined ? undefined : keyOf(order, last),
   }
 }

@@ -1,6 +1,6 @@
 /** Finds trainings with their settings, the metrics of the gate and the registered version. */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { startOf } from '../registry/version-search.ts'
 import type { EpochRecord } from './trainings.ts'
@@ -76,7 +76,7 @@ export async function findTrainings(
     order by t.started_at ${direction}, t.id ${direction}`)
   const last = rows.length > limit ? rows[limit - 1] : undefined
   return {
-    trainings: rows.slice(0, limit).map((row) => fromRow<FoundTraining>(row, 'at')),
+    trainings: rows.slice(0, limit).map((row) => fromRowWithout<FoundTraining>(row, 'at')),
     next: last === undefined ? undefined : { at: last.at, id: last.id },
   }
 }

@@ -29,7 +29,7 @@ describe('of a text', () => {
   })
 
   it.each([
-    'checked with the desk at 10:30',
+    'checked with the team at 10:30',
     'postgres://127.0.0.1:7432/tenure',
     'http://127.0.0.1:7400/v1/models?at=2026-03-01T12:00:00Z',
     'mail ada@example.org about rel_018f',

@@ -37,7 +37,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
 }
 
-/** What an earlier run kept or could not remove; a directory whose run is still alive is left alone. */
+/** Removes what an earlier run kept or could not remove, but not the directory of a run that is still alive. */
 function removeEarlier(): void {
   for (const name of readdirSync(tmpdir())) {
     const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]

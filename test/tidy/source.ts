@@ -1,6 +1,6 @@
 /**
- * Reads the project's own files and parses each once. The rules look at the syntax tree and not at the text, so that a
- * banned word in a comment or a message is none.
+ * Reads the project's own files and parses each once. The rules look at the syntax tree, so that a word in a comment or a message is
+ * no breach.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

@@ -31,7 +31,7 @@ export const privateNames: Readonly<Record<string, string>> = {
   flagWays: 'kill switch modes',
   brokenChampion: 'champion breaker limits',
   memo: 'prediction cache',
-  rollBack: 'roll back',
+  takeBack: 'roll back',
   take_back: 'roll_back',
   taken_back: 'rolled_back',
   takenBack: 'rolled back',
@@ -65,7 +65,6 @@ export const privateNames: Readonly<Record<string, string>> = {
   canaryWatch: 'incremental judge',
   contestants: 'models',
   braked: 'throttled',
-  roses: 'example model',
 }
 
 /** A breach with its place: `path:line says "nobody"`. */
@@ -83,7 +82,8 @@ export function issuesOfWords(files: readonly { path: string; text: string }[]):
 function patternOf(name: string): string {
   if (name.length < 5) return `\\b${name}s?\\b`
   const [first = ''] = name
-  return `(?:\\b|(?<=[a-z_]))[${first.toLowerCase()}${first.toUpperCase()}]${name.slice(1)}(?:\\b|(?=[A-Z_]))`
+  const [lower, upper, rest] = [first.toLowerCase(), first.toUpperCase(), name.slice(1)]
+  return `(?:(?:\\b|(?<=_))[${lower}${upper}]|(?<=[a-z])${upper})${rest}(?:\\b|(?=[A-Z_]))`
 }
 
 const privateName = new RegExp(Object.keys(privateNames).map(patternOf).join('|'))

@@ -42,7 +42,7 @@ const maxBatchSize = 1_000
 const maxRunning = 2
 /** Entities that wait to be asked for. */
 const maxAsked = 20_000
-/** How long Postgres is left alone after it did not answer. */
+/** How long Postgres is not asked again after it did not respond. */
 const retryMs = 500
 /** What an entry takes beside its key and its values. */
 const entryBytes = 200

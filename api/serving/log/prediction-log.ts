@@ -63,7 +63,7 @@ export interface LogCounts {
 export interface LogOptions {
   store: Store
   spool: Spool
-  /** Excludes rows of persons who were erased after the rows were spooled; absent when there are none. */
+  /** Excludes rows of persons who were erased after the rows were spooled; absent without erasures. */
   findErasureFilter?: () => Promise<ErasureFilter | undefined>
   /** Called when Postgres becomes unavailable or available to the log, and for refused rows. */
   onError: (message: string, error?: unknown) => void

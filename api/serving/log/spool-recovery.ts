@@ -28,7 +28,7 @@ export interface RecoveryOptions {
   store: Store
   spool: Spool
   counts: RecoveryCounts
-  /** Excludes rows of persons who were erased after the rows were spooled; absent when there are none. */
+  /** Excludes rows of persons who were erased after the rows were spooled; absent without erasures. */
   findErasureFilter?: () => Promise<ErasureFilter | undefined>
   onError: (message: string, error?: unknown) => void
 }

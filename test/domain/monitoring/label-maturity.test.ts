@@ -100,7 +100,7 @@ describe('a matured cohort', () => {
   })
 
   it('counts labels of unknown predictions and from the future, and measures neither', () => {
-    const labels = [label('nobody'), label('p2', { observedMs: now, arrivedMs: now - hour })]
+    const labels = [label('unknown'), label('p2', { observedMs: now, arrivedMs: now - hour })]
     expect(maturedCohort(predictions, labels, span)).toMatchObject({
       unknown: 1,
       fromFuture: 1,

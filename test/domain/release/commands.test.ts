@@ -28,7 +28,7 @@ describe('people', () => {
     [
       'an unknown name',
       waiting,
-      commandEvent('approve', 'nobody', { role: undefined } as never),
+      commandEvent('approve', 'unknown', { role: undefined } as never),
       /no active key/,
     ],
     ['a viewer', waiting, commandEvent('approve', 'vera', { role: 'viewer' }), /role viewer/],

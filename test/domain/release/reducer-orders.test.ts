@@ -16,7 +16,7 @@ describe('in every order of events', () => {
     kind: fc.constant('command' as const),
     atMs: fc.nat(10_000),
     command: fc.constantFrom(...commandNames),
-    by: fc.constantFrom('anna', 'ben', 'olga', 'nobody'),
+    by: fc.constantFrom('anna', 'ben', 'olga', 'unknown'),
     role: fc.constantFrom('approver', 'operator', 'admin', 'viewer'),
     inScope: fc.constant(true),
     reason: fc.constant('because'),

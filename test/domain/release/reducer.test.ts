@@ -326,9 +326,9 @@ describe('what speaks against a candidate', () => {
   })
 
   it('a champion of another schema is returned to as well, and the reason says what does not fit', () => {
-    const misfits = ['it does not read z']
-    const back = advanceAll(rollingBackState, rolledBackEvent(true, 'm_v1.0.0', [], misfits))
-    expect(back).toMatchObject({ outcome: 'rolled_back', rollbackResult: { incompatibilities: misfits } })
+    const incompatibilities = ['it does not read z']
+    const back = advanceAll(rollingBackState, rolledBackEvent(true, 'm_v1.0.0', [], incompatibilities))
+    expect(back).toMatchObject({ outcome: 'rolled_back', rollbackResult: { incompatibilities } })
     expect(back.reason).toBe(
       'it is fail; what callers of m_v1.1.0 send and read does not fit m_v1.0.0: it does not read z',
     )

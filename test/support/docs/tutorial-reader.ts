@@ -1,5 +1,5 @@
 /**
- * Somebody who follows a page word for word, in a copy of the checkout: types each block into one shell, which keeps what was
+ * Follows a page word for word in a copy of the checkout: types each block into one shell, which keeps what was
  * set before, and looks for what the page says it shows.
  *
  * What is not as for a reader, and cannot be in a test: the copy's packages are links to those of this checkout, its state is a directory

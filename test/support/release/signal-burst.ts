@@ -32,7 +32,7 @@ const words: readonly [CommandName, string][] = [
 export async function sendBurst(
   fixture: ReleaseFixture,
   count: number,
-  { patienceMs = 240_000 }: { patienceMs?: number } = {},
+  { timeoutMs: patienceMs = 240_000 }: { timeoutMs?: number } = {},
 ): Promise<BurstResult> {
   const from = performance.now()
   const fixtureModel = await fixture.model()

@@ -10,7 +10,7 @@ export interface OutageSystem extends RealSystem {
   /** kill -9; whatever the supervisor starts in its place waits. */
   hold(): void
   /** Lets it start; resolves with the moment at which it answers. */
-  letGo(): Promise<number>
+  release(): Promise<number>
 }
 
 export async function startOutageSystem(
@@ -35,7 +35,7 @@ export async function startOutageSystem(
       writeFileSync(latch, '')
       system.signal('temporal', 'SIGKILL')
     },
-    letGo() {
+    release() {
       rmSync(latch)
       return temporalAnswers(system)
     },

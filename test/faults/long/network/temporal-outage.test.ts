@@ -183,7 +183,7 @@ it('what is said while it is away is recorded within the second and done once wh
   expect(await count(sql`select count(*)::int as n from command_outbox where sent_at is not null`)).toBe(0)
 
   // Back, and a replica dies over what it delivers.
-  const backMs = await system.letGo()
+  const backMs = await system.release()
   // Where the run has ended over its own deadline first, nothing is left to send: it is refused.
   const sent = () =>
     count(sql`
