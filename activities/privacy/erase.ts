@@ -51,7 +51,7 @@ const works: Record<
 /** Runs the current stage of an erasure and returns the next one. */
 export const eraseStage =
   (deps: Deps) =>
-  ({ id, replicaTimeoutMs: patienceMs = defaultReplicaTimeoutMs }: EraseRequest): Promise<ErasureStage> =>
+  ({ id, replicaTimeoutMs = defaultReplicaTimeoutMs }: EraseRequest): Promise<ErasureStage> =>
     withHeartbeat(async (beat) => {
       const { store, config, log } = deps
       const erasure = await getErasure(store, id)
@@ -65,7 +65,7 @@ export const eraseStage =
       const slow = openStore(config.databaseUrl, { name: 'tenure-erase', max: 1, queryMs: statementMs })
       const { next, work } = works[erasure.stage]
       try {
-        await work({ ...deps, slow, key, replicaTimeoutMs: patienceMs }, erasure, beat)
+        await work({ ...deps, slow, key, replicaTimeoutMs }, erasure, beat)
       } finally {
         await slow.close()
       }
@@ -103,12 +103,8 @@ async function eraseLog({ slow, key }: Scene, { id }: Erasure, beat: Beat): Prom
   }
 }
 
-async function awaitReplicas(
-  { store, replicaTimeoutMs: patienceMs }: Scene,
-  { id }: Erasure,
-  beat: Beat,
-): Promise<void> {
-  const untilMs = performance.now() + patienceMs
+async function awaitReplicas({ store, replicaTimeoutMs }: Scene, { id }: Erasure, beat: Beat): Promise<void> {
+  const untilMs = performance.now() + replicaTimeoutMs
   for (;;) {
     const outstanding = await listOutstanding(store, id)
     await noteErasure(store, { id, outstanding })

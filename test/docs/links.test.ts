@@ -1,6 +1,5 @@
 /**
- * Every relative link and anchor of every page leads somewhere, and every file of the project that a page names is there. Whoever
- * follows a page at three in the morning has no time for one that was moved.
+ * Checks that every relative link and anchor of every page resolves, and that every file that a page names exists.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'

@@ -21,7 +21,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
-import { sheetOf } from '../../support/serving/input-buffers.ts'
+import { inputOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
 const noon = Date.parse('2026-03-01T12:00:00Z')
@@ -95,7 +95,7 @@ async function serve(
   bins.count(
     { model, version, manifest: { ...taught, model }, columns },
     atMs,
-    sheetOf(columns, asked),
+    inputOf(columns, asked),
     outputs,
   )
   await writeFeatureCounts(deps.store, { replica, rows: bins.pending() })
@@ -257,7 +257,7 @@ describe('the counts', () => {
   it('that were not stored are due again', async () => {
     const bins = createFeatureHistograms()
     const loaded = { model, version, manifest: { ...manifest, model }, columns }
-    bins.count(loaded, noon, sheetOf(columns, rows(2)), new Float32Array(2))
+    bins.count(loaded, noon, inputOf(columns, rows(2)), new Float32Array(2))
     const first = bins.pending()
     expect(first.map(({ kind, name }) => `${kind} ${name}`)).toEqual([
       'feature size',
@@ -266,7 +266,7 @@ describe('the counts', () => {
     ])
     expect(bins.pending()).toEqual(first)
     // What is counted while they are on their way is due afterwards.
-    bins.count(loaded, noon, sheetOf(columns, rows(1)), new Float32Array(1))
+    bins.count(loaded, noon, inputOf(columns, rows(1)), new Float32Array(1))
     bins.markStored()
     expect(bins.pending()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)
   })
@@ -300,7 +300,7 @@ describe('the counts', () => {
       manifest: { ...manifest, output, profile: { rows: 6, features: [], score } },
       columns,
     }
-    bins.count(loaded, noon, sheetOf(columns, [{}, {}]), Float32Array.from([0.1, 0.7, 0.2, 0.2, 0.3, 0.5]))
+    bins.count(loaded, noon, inputOf(columns, [{}, {}]), Float32Array.from([0.1, 0.7, 0.2, 0.2, 0.3, 0.5]))
     // Most frequent first: c, a, b; then other, new, missing.
     expect(bins.pending()[0]?.counts).toEqual([1, 0, 1, 0, 0, 0])
   })
@@ -311,7 +311,7 @@ describe('the counts', () => {
     bins.count(
       { model, version, manifest: bare, columns },
       noon,
-      sheetOf(columns, rows(3)),
+      inputOf(columns, rows(3)),
       new Float32Array(3),
     )
     expect(bins.pending()).toEqual([])
@@ -321,7 +321,7 @@ describe('the counts', () => {
     const bins = createFeatureHistograms()
     const loaded = { model, version, manifest: { ...manifest, model }, columns }
     for (let each = 0; each < 300; each++)
-      bins.count(loaded, noon + each * hour, sheetOf(columns, rows(1)), new Float32Array(1))
+      bins.count(loaded, noon + each * hour, inputOf(columns, rows(1)), new Float32Array(1))
     const hours = new Set(bins.pending().map(({ hourMs }) => hourMs))
     expect(hours.size).toBe(200)
     expect(Math.max(...hours)).toBe(noon + 299 * hour)

@@ -19,7 +19,7 @@ import { readConfig } from '../../../temporal.config.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { releasePolicy as release } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
-import { sheetOf } from '../../support/serving/input-buffers.ts'
+import { inputOf } from '../../support/serving/input-buffers.ts'
 
 const hour = 3_600_000
 const toMs = Math.floor(Date.now() / hour) * hour
@@ -71,7 +71,7 @@ async function serve(rows: readonly object[]): Promise<void> {
   own.count(
     { model, version, manifest, columns },
     fromMs,
-    sheetOf(columns, rows),
+    inputOf(columns, rows),
     new Float32Array(rows.length),
   )
   await writeFeatureCounts(store, { replica: 'r1', rows: own.pending() })

@@ -20,7 +20,7 @@ export function loadedOf(spec: ArtifactSpec): LoadedVersion {
 }
 
 /** An input buffer with these rows, without the inputs of the network. */
-export function sheetOf(columns: FeatureColumns, rows: readonly object[]): InputBuffer {
+export function inputOf(columns: FeatureColumns, rows: readonly object[]): InputBuffer {
   const input = createInputBuffer()
   resetInput(input, columns, rows.length)
   rows.forEach((row, index) => writeRow(input, columns, row as FeatureRow, index))

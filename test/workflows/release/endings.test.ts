@@ -115,7 +115,7 @@ describe('a release is not opened', () => {
     })
     expect((await odd.result()).reason).toMatch(/stages\[0\]\.shareBp/)
     const shapeless = await fixtureModel.start(version, { watch: null as never })
-    expect((await shapeless.result()).reason).toMatch(/policy cannot be read/)
+    expect((await shapeless.result()).reason).toMatch(/policy is malformed/)
     const careless = await fixtureModel.start(version, { approval: { approvers: 0, withinMs: 1_000 } })
     expect((await careless.result()).reason).toMatch(
       /approval.approvers is 0, the model file requires at least 1/,
@@ -156,7 +156,7 @@ describe('qualification', () => {
     const fixtureModel = await fixture.model()
     const foreign = await putNetwork(openArtifacts(fixture.config.artifactRoot), 'another')
     const first = await fixtureModel.start(await fixtureModel.register(undefined, foreign))
-    expect((await first.result()).reason).toMatch(/is one of another/)
+    expect((await first.result()).reason).toMatch(/artifact belongs to another/)
     const second = await fixtureModel.start(
       await fixtureModel.register(undefined, `sha256:${'0'.repeat(64)}`),
     )
