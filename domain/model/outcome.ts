@@ -9,7 +9,7 @@ export function issueOfOutcome(output: Output, value: OutcomeValue): string | un
     case 'classes':
       return typeof value === 'string' && output.classes.includes(value)
         ? undefined
-        : `${shown(value)} is none of the classes ${output.classes.slice(0, 20).join(', ')}`
+        : `${shown(value)} is not one of the classes ${output.classes.slice(0, 20).join(', ')}`
     case 'probability':
       return value === true || value === false || value === 1 || value === 0
         ? undefined

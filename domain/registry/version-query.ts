@@ -66,7 +66,7 @@ export function parseOrder(text: string): Parsed<VersionOrder> {
   const name = worstFirst ? text.slice(1) : text
   const metric = metricNames.find((each) => each.toLowerCase() === name.toLowerCase())
   if (metric === undefined)
-    return { issue: `${quoted(text)} is none of version, newest, oldest; ${unknownMetric(name)}` }
+    return { issue: `${quoted(text)} is not one of version, newest, oldest; ${unknownMetric(name)}` }
   const direction = higherIsBetter(metric) === worstFirst ? 'ascending' : 'descending'
   return { value: { metric, direction } }
 }

@@ -12,22 +12,22 @@ import { migrate } from '../../store/database/migrate.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/serving/artifact.ts'
 import { freeze } from '../support/servers/freeze.ts'
-import { houseOn, until, type House } from '../support/serving/serving-fixture.ts'
+import { servingFixtureOn, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
 import { signingKeyOf } from '../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-server-'))
 chmodSync(root, 0o711)
 let postgres: RunningPostgres
-let house: House
+let fixture: ServingFixture
 let key: string
 const children = new Set<ChildProcess>()
 
 beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   await migrate(postgres.url)
-  house = houseOn({ databaseUrl: postgres.url, artifactRoot: join(root, 'artifacts') })
-  key = await house.key({ role: 'admin' })
-  await house.route('iris', { proven: await house.register(irisSpec()) })
+  fixture = servingFixtureOn({ databaseUrl: postgres.url, artifactRoot: join(root, 'artifacts') })
+  key = await fixture.key({ role: 'admin' })
+  await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
 })
 afterEach(async () => {
   for (const child of children) {
@@ -39,7 +39,7 @@ afterEach(async () => {
   children.clear()
 })
 afterAll(async () => {
-  await house.close()
+  await fixture.close()
   await postgres.stop()
   rmSync(root, { recursive: true, force: true })
 })
@@ -63,8 +63,8 @@ async function startProcess(
     env: environmentWith({
       DATABASE_URL: postgres.url,
       TENURE_STATE: options.stateDir ?? mkdtempSync(join(root, 'state-')),
-      TENURE_ARTIFACTS: house.artifactRoot,
-      TENURE_SIGNING_KEY: signingKeyOf(house.artifactRoot),
+      TENURE_ARTIFACTS: fixture.artifactRoot,
+      TENURE_SIGNING_KEY: signingKeyOf(fixture.artifactRoot),
       TENURE_PORT: '0',
       TENURE_BUILD_ID: 'test',
       ...options.environment,
@@ -239,12 +239,12 @@ describe('the process', () => {
     // It takes no new connection, and answers what comes on those that stand.
     expect(new Set(results)).toEqual(new Set(['200', 'ECONNREFUSED']))
     expect(lines.at(-1)?.['msg']).toBe('ended')
-    const { rows } = await house.store.pool.query<{ live: number }>(
+    const { rows } = await fixture.store.pool.query<{ live: number }>(
       'select count(*)::int as live from replicas where lease_until > clock_timestamp() and pid = $1',
       [child.pid],
     )
     expect(rows[0]?.live).toBe(0)
-    const stored = await house.store.pool.query<{ count: number }>('select count(*) from predictions')
+    const stored = await fixture.store.pool.query<{ count: number }>('select count(*) from predictions')
     expect(stored.rows[0]!.count).toBeGreaterThanOrEqual(results.filter((result) => result === '200').length)
   })
 
@@ -308,7 +308,7 @@ describe('the process', () => {
     const { url, child, exited } = await startProcess({ stateDir })
     const count = async () =>
       (
-        await house.store.pool.query<{ count: number }>(
+        await fixture.store.pool.query<{ count: number }>(
           "select count(*) from predictions where routing_key = 'frozen'",
         )
       ).rows[0]!.count
@@ -325,7 +325,7 @@ describe('the process', () => {
   })
 
   it('shows the first admin key of an empty database once, outside of its log', async () => {
-    await house.store.pool.query('create database first_start')
+    await fixture.store.pool.query('create database first_start')
     const databaseUrl = postgres.url.replace(/\/[^/]*$/, '/first_start')
     await migrate(databaseUrl)
     const environment = { DATABASE_URL: databaseUrl }

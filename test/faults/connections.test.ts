@@ -16,7 +16,7 @@ let environment: Record<string, string>
 const others: pg.Client[] = []
 let room: number
 
-/** A crowd of processes of this house is connected, with one connection each. */
+/** Many Tenure processes are connected, with one connection each. */
 beforeAll(async () => {
   const DATABASE_URL = await migratedDatabase()
   environment = {

@@ -199,7 +199,7 @@ export const faults: readonly FaultCase[] = [
     asked: 'drops the candidate ≤ lease + 1 s; converges ≤ 2 s after healing',
     shownBy: [
       { file: 'test/faults/long/network/cut-off-replica.test.ts' },
-      { file: routing, tests: 'nobody renews|lost its lease' },
+      { file: routing, tests: 'is not renewed|lost its lease' },
     ],
     reached: 'answers with the champion meanwhile; never with a version that was rolled back meanwhile',
     weaker:

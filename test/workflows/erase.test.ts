@@ -24,12 +24,12 @@ import {
   syncExampleModel,
 } from '../support/training/example-model.ts'
 import {
-  houseOn,
+  servingFixtureOn,
   request,
   startApi,
   startReplica,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
   type TestReplica,
   type TestResponse,
@@ -38,7 +38,7 @@ import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts
 
 const anna = 'anna@example.org'
 const observed_at = '2026-01-01T00:00:00Z'
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let far: TestReplica
 let line: CuttableLink
@@ -49,20 +49,26 @@ beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
   // One installation: the same artifacts and the same key.
-  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
-  const version = await house.register(irisSpec())
-  await house.store.query(
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  const version = await fixture.register(irisSpec())
+  await fixture.store.query(
     sql`update models set definition = definition || '{"subject":"who","views":[{"name":"spending"}]}' where name = 'iris'`,
   )
-  await moveChampion(house.store, { model: 'iris', to: version, cause: 'promotion', actor: 'a', reason: 'r' })
-  const route = await house.route('iris', { proven: version })
-  key = await house.key()
+  await moveChampion(fixture.store, {
+    model: 'iris',
+    to: version,
+    cause: 'promotion',
+    actor: 'a',
+    reason: 'r',
+  })
+  const route = await fixture.route('iris', { proven: version })
+  key = await fixture.key()
   const { address, namespace } = core.config.temporal
-  api = await startApi(house, {
+  api = await startApi(fixture, {
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
   })
   line = await openCuttableLink(databaseUrl)
-  far = await startReplica(house, { databaseUrl: line.url, leaseMs: 1_000 })
+  far = await startReplica(fixture, { databaseUrl: line.url, leaseMs: 1_000 })
   await Promise.all([api.follows(route), far.follows(route)])
 })
 afterAll(async () => {
@@ -70,7 +76,7 @@ afterAll(async () => {
   await far?.stop()
   await line?.close()
   await api?.stop()
-  await house?.close()
+  await fixture?.close()
 })
 
 const ask = (replica: TestReplica, who: string) => replica.ask('iris', request(who)).predictions[0]!.id
@@ -94,23 +100,23 @@ const done = async (id: string) => {
   return receipt(id)
 }
 const count = async (statement: ReturnType<typeof sql>) => {
-  const [row] = await house.store.query<{ n: number }>(statement)
+  const [row] = await fixture.store.query<{ n: number }>(statement)
   return row!.n
 }
 const keysInLog = async () =>
   (
-    await house.store.query<{ routing_key: string | null }>(
+    await fixture.store.query<{ routing_key: string | null }>(
       sql`select routing_key from predictions order by routing_key`,
     )
   ).map((row) => row.routing_key)
 
 /** Everything that stands in any table, but in those that hold artifacts. */
 async function everything(): Promise<string> {
-  const tables = await house.store.query<{ name: string }>(sql`
+  const tables = await fixture.store.query<{ name: string }>(sql`
     select quote_ident(relname) as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`)
   const texts: string[] = []
   for (const { name } of tables) {
-    const { rows } = await house.store.pool.query<{ text: string }>(
+    const { rows } = await fixture.store.pool.query<{ text: string }>(
       `select t::text as text from ${name} as t`,
     )
     texts.push(...rows.map(({ text }) => text))
@@ -129,37 +135,37 @@ describe('a person', { timeout: 180_000 }, () => {
     await say([hers[0]!], 'virginica')
     // By the feature that names persons, in one of two instances: of a version that was asked with it.
     const named = '019b7654-3210-7000-8000-000000000000'
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
       select 't2', model, snapshot_digest, 1, 'c', 'd', 'done' from trainings limit 1`)
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into versions (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by)
       select 'iris_v1.1.0', 'iris', 1, 1, 0, 'a', '{"preprocessing":[{"name":"x","kind":"number"},{"name":"who","kind":"category"}]}',
         evaluation_id, 't2', '{}', 'test' from versions limit 1`)
     const text = (value: string) =>
       Buffer.concat([Buffer.from(Uint32Array.of(value.length).buffer), Buffer.from(value)])
     const features = Buffer.concat([Buffer.from(Float32Array.of(1, 2).buffer), text('bob'), text(anna)])
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
       values (${named}, now() - interval '3 hours', 'iris', 'iris_v1.1.0', 'champion', 1, 2, ${features}, '{0,0}', 1)`)
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow)
       values ('iris', 'rel_x', ${hers[0]}, ${version}, ${version}, '{}', '{}')`)
     // Outcomes that came before their predictions: she names one herself.
     const early = randomUUID()
     expect((await say([early, randomUUID()])).json).toMatchObject({ stored: 2, unknown: 2 })
     // In a batch and in the feature store.
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into batches (id, model, version, input, output, requested_by, status, ended_at)
       values ('bat_1', 'iris', ${version}, '{"kind":"file","path":"a.csv"}', '{"kind":"table"}', 'a', 'done', now()),
         ('bat_2', 'iris', ${version}, '{"kind":"file","path":"a.csv"}', '{"kind":"file","path":"b.parquet"}', 'a', 'done', now())`)
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into batch_predictions (batch_id, row, key, answer)
       values ('bat_1', 0, ${JSON.stringify({ who: anna })}, '{"label":"setosa"}'), ('bat_1', 1, '{"who":"bob"}', '{"label":"setosa"}')`)
-    await house.store.query(
+    await fixture.store.query(
       sql`insert into feature_views (name, digest, definition) values ('spending', 'd', '{"entity":["who"]}')`,
     )
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into feature_latest (view_id, entity, event_at, known_at, features)
       select id, who, now(), now(), '{}' from feature_views, unnest(array[${anna}, 'bob']) as who`)
     // On the disk of a replica that has lost Postgres.
@@ -212,7 +218,7 @@ describe('a person', { timeout: 180_000 }, () => {
     expect(rows.map(({ action }) => action)).toEqual(['erasure.done', 'erasure.requested'])
     const { hashOf } = subjectKeyOf(await openSigner(core.config.signingKey))
     for (const { detail } of rows) expect(detail).toMatchObject({ subjectHash: hashOf(anna) })
-    expect(await verifyAudit(house.store)).not.toMatchObject({ breach: expect.anything() })
+    expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
     // Another installation gives another name to the same person.
     expect(subjectKeyOf(await openSigner(`${core.config.stateDir}/other.pem`)).hashOf(anna)).not.toBe(
       hashOf(anna),
@@ -225,13 +231,14 @@ describe('a person', { timeout: 180_000 }, () => {
   })
 
   const firstErasure = async () =>
-    (await house.store.query<{ id: string }>(sql`select id from erasures order by requested_at limit 1`))[0]!
-      .id
+    (
+      await fixture.store.query<{ id: string }>(sql`select id from erasures order by requested_at limit 1`)
+    )[0]!.id
 
   it('is erased once when it is asked twice, and found no more when it is asked again', async () => {
     const again = await done(String((await erase({ model: 'iris', subject: anna })).json['id']))
     expect(again).toMatchObject({ counts: { requests: 0, outcomes: 0, batch_rows: 0 } })
-    const hold = await house.store.pool.connect()
+    const hold = await fixture.store.pool.connect()
     await hold.query('begin; lock table shadow_pairs in access exclusive mode')
     const [first, second] = [
       await erase({ model: 'iris', subject: 'carl' }),
@@ -256,11 +263,11 @@ describe('a person', { timeout: 180_000 }, () => {
 
   it('whose erasure dies in the middle is erased from where it had come to', async () => {
     const hours = [50, 40, 30, 20, 10]
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
       select gen_random_uuid(), now() - make_interval(hours => hour), 'iris', 'iris_v1.0.0', 'champion', 1, 'dora', 1, '', '{0}', 1
       from unnest(${hours}::integer[]) as hour`)
-    const hold = await house.store.pool.connect()
+    const hold = await fixture.store.pool.connect()
     await hold.query('begin')
     await hold.query(
       `select from predictions where routing_key = 'dora' and at < now() - interval '25 hours' order by at desc limit 1 for update`,
@@ -269,11 +276,11 @@ describe('a person', { timeout: 180_000 }, () => {
     const reached = async () => (await receipt(id)) as { counts: { requests?: number }; reached_at?: string }
     await until(async () => (await reached()).counts.requests === 2, 'the third hour', 30_000)
     const held = async () =>
-      house.store.query<{ pid: number }>(sql`
+      fixture.store.query<{ pid: number }>(sql`
         select pid from pg_stat_activity
         where application_name = 'tenure-erase' and datname = current_database() and wait_event_type = 'Lock'`)
     await until(async () => (await held()).length === 1, 'the fourth to be waited for', 30_000)
-    await house.store.pool.query('select pg_terminate_backend($1)', [(await held())[0]!.pid])
+    await fixture.store.pool.query('select pg_terminate_backend($1)', [(await held())[0]!.pid])
     await hold.query('rollback')
     hold.release()
     expect(await done(id)).toMatchObject({ counts: { requests: 5 } })

@@ -25,10 +25,16 @@ import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/
 import { startCore, type Core } from '../support/release/core.ts'
 import { runCommand } from '../support/command-line.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
-import { houseOn, startApi, until, type House, type TestApi } from '../support/serving/serving-fixture.ts'
+import {
+  servingFixtureOn,
+  startApi,
+  until,
+  type ServingFixture,
+  type TestApi,
+} from '../support/serving/serving-fixture.ts'
 
 let core: Core
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 const keys: Record<string, string> = {}
 const name = uniqueName('sensors')
@@ -59,16 +65,16 @@ const { definition } = defineModel({
 beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
-  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
   for (const [who, role, models] of [
     ['olga', 'operator', undefined],
     ['vera', 'viewer', undefined],
     ['petra', 'predictor', undefined],
     ['hugo', 'operator', [hidden]],
   ] as const)
-    keys[who] = await house.key({ name: who, role, models: models === undefined ? undefined : [...models] })
+    keys[who] = await fixture.key({ name: who, role, models: models === undefined ? undefined : [...models] })
   const { address, namespace } = core.config.temporal
-  api = await startApi(house, {
+  api = await startApi(fixture, {
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
   })
   await core.store.query(
@@ -85,7 +91,7 @@ afterAll(async () => {
     .delete()
     .catch(() => {})
   await api.stop()
-  await house.close()
+  await fixture.close()
   await core.stop()
 })
 

@@ -13,10 +13,10 @@ import { openArtifacts } from '../../../store/artifacts.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   startReplica,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../support/serving/serving-fixture.ts'
 import { signatureOf, signingKeyOf } from '../../support/serving/sign-versions.ts'
@@ -33,35 +33,35 @@ const far = {
 }
 const versions: Record<string, string> = {}
 
-let house: House
+let fixture: ServingFixture
 let replica: TestReplica
 let deps: Deps
 const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const activity = () => new MockActivityEnvironment({}, { logger: quiet })
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
   const routes = []
   const register = async (each: ArtifactSpec, minor?: number) => {
-    const version = await house.register(each, minor)
+    const version = await fixture.register(each, minor)
     const { output, preprocessing } = each
-    await house.store.query(
+    await fixture.store.query(
       sql`update versions set manifest = ${JSON.stringify({ output, preprocessing })} where version = ${version}`,
     )
     return version
   }
   for (const each of [spec, far, irisSpec()]) {
     versions[each.model] = await register(each)
-    routes.push(await house.route(each.model, { proven: versions[each.model]! }))
+    routes.push(await fixture.route(each.model, { proven: versions[each.model]! }))
   }
   versions['other'] = await register(flightSpec('flight', 9), 1)
-  replica = await startReplica(house)
+  replica = await startReplica(fixture)
   for (const route of routes) await replica.follows(route)
   const config = {
-    ...readConfig({ DATABASE_URL: house.databaseUrl, TENURE_BUILD_ID: 'test' }),
-    artifactRoot: house.artifactRoot,
-    signingKey: signingKeyOf(house.artifactRoot),
+    ...readConfig({ DATABASE_URL: fixture.databaseUrl, TENURE_BUILD_ID: 'test' }),
+    artifactRoot: fixture.artifactRoot,
+    signingKey: signingKeyOf(fixture.artifactRoot),
   }
-  deps = { store: house.store, artifacts: openArtifacts(house.artifactRoot), config, log: quiet }
+  deps = { store: fixture.store, artifacts: openArtifacts(fixture.artifactRoot), config, log: quiet }
   const chance = seededRandom(5)
   const flightOf = (distance: number) => ({
     distance: chance() < 0.1 ? null : distance,
@@ -82,7 +82,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await replica?.stop()
-  await house?.close()
+  await fixture?.close()
 })
 
 const now = Date.now()
@@ -97,7 +97,7 @@ const found = (model: string, more: Partial<SkewInput> = {}): Promise<SkewResult
   }
   return activity().run(checkServingSkew(deps), { ...input, ...more })
 }
-const openAlerts = (model: string) => listAlerts(house.store, { model, open: true })
+const openAlerts = (model: string) => listAlerts(fixture.store, { model, open: true })
 
 describe('serving and training', () => {
   it.each([
@@ -106,7 +106,7 @@ describe('serving and training', () => {
   ])('answer the same rows of %s alike', async (model, compared) => {
     const result = await found(model)
     expect(result).toMatchObject({ status: 'ok', compared, mismatchedRows: 0, columns: [] })
-    const [row] = await house.store.query(
+    const [row] = await fixture.store.query(
       sql`select * from serving_judgements where id = ${result.judgementId}`,
     )
     expect(row).toMatchObject({
@@ -125,12 +125,12 @@ describe('serving and training', () => {
   })
 
   it('one different prediction raises the alert, and equal predictions resolve it', async () => {
-    const [request] = await house.store.query<{ id: string; outputs: number[] }>(
+    const [request] = await fixture.store.query<{ id: string; outputs: number[] }>(
       sql`select id, outputs from predictions where model = 'flight' order by id limit 1`,
     )
     const changed = request!.outputs.map((value, place) => (place === 1 ? value + 2e-5 : value))
     const change = (outputs: number[]) =>
-      house.store.query(sql`update predictions set outputs = ${outputs} where id = ${request!.id}`)
+      fixture.store.query(sql`update predictions set outputs = ${outputs} where id = ${request!.id}`)
     await change(changed)
     const result = await found('flight')
     const example = `${request!.id.slice(0, -1)}1`
@@ -154,14 +154,16 @@ describe('serving and training', () => {
   })
 
   it('are told apart by an answer that was no number', async () => {
-    await house.store.query(
+    await fixture.store.query(
       sql`update predictions set outputs = array['NaN', 0, 0]::real[] where model = 'iris'`,
     )
     expect(await found('iris')).toMatchObject({ status: 'skew', mismatchedRows: 20 })
   })
 
   it('are told apart when another version has answered', async () => {
-    await house.store.query(sql`update predictions set version = ${versions['other']} where model = 'flight'`)
+    await fixture.store.query(
+      sql`update predictions set version = ${versions['other']} where model = 'flight'`,
+    )
     const result = await found('flight', { version: versions['other']! })
     expect(result).toMatchObject({ status: 'skew', compared: 60, columns: [{ name: 'score' }] })
     expect(result.mismatchedRows).toBeGreaterThan(50)
@@ -189,18 +191,18 @@ describe('serving and training', () => {
   it('are not compared when the artifact is not the one that was signed, or cannot be loaded', async () => {
     const artifactDigest = 'sha256:0'
     const version = versions['far']!
-    await house.store.query(
+    await fixture.store.query(
       sql`update versions set artifact_digest = ${artifactDigest} where version = ${version}`,
     )
     await expect(found('far')).rejects.toMatchObject({ code: 'artifact_untrusted' })
-    const signature = await signatureOf(house.artifactRoot, { version, model: 'far', artifactDigest })
-    await house.store.query(sql`update versions set signature = ${signature} where version = ${version}`)
+    const signature = await signatureOf(fixture.artifactRoot, { version, model: 'far', artifactDigest })
+    await fixture.store.query(sql`update versions set signature = ${signature} where version = ${version}`)
     await expect(found('far')).rejects.toMatchObject({ code: 'artifact_invalid' })
   })
 })
 
 it('the result of a child that reads none of its input is received', async () => {
-  const script = join(house.directory(), 'deaf.mjs')
+  const script = join(fixture.directory(), 'deaf.mjs')
   mkdirSync(join(script, '..'), { recursive: true })
   writeFileSync(script, 'console.log(JSON.stringify({ heard: 0 })); process.exit(0)')
   expect(await runServingChild([], { script, timeoutMs: 20_000, input: 'x'.repeat(4_000_000) })).toEqual({

@@ -19,7 +19,12 @@ import {
   syncExampleModel,
 } from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
-import { askLater, houseOn, startReplica, type House } from '../../support/serving/serving-fixture.ts'
+import {
+  askLater,
+  servingFixtureOn,
+  startReplica,
+  type ServingFixture,
+} from '../../support/serving/serving-fixture.ts'
 
 const layers = `
   tf.layers.dense({ inputShape: [inputs], units: 12 }),
@@ -34,18 +39,18 @@ const layers = `
 let root: string
 let models: string
 let deps: Deps
-let house: House
+let fixture: ServingFixture
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-layers-'))
   const databaseUrl = await migratedDatabase()
   const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: root, TENURE_BUILD_ID: 'test' })
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
   deps = { store: openStore(databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
-  house = houseOn({ databaseUrl, artifactRoot: config.artifactRoot })
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot: config.artifactRoot })
   models = await exampleModelDirectory()
 })
 afterAll(async () => {
-  await house.close()
+  await fixture.close()
   await deps.store.close()
   await rm(root, { recursive: true })
   await rm(models, { recursive: true })
@@ -77,9 +82,9 @@ it('is trained, qualifies, and answers callers as it did in training', async () 
     output,
     digest: artifactDigest,
   })
-  const replica = await startReplica(house)
+  const replica = await startReplica(fixture)
   try {
-    await replica.follows(await house.route('roses', { proven: version }))
+    await replica.follows(await fixture.route('roses', { proven: version }))
     const { predictions } = await askLater(replica, 'roses', { instances: golden.instances })
     predictions.forEach(({ probability }, row) =>
       expect(Math.abs(probability! - golden.outputs[row]![0]!)).toBeLessThan(1e-5),

@@ -9,31 +9,36 @@ import { insertRetraining } from '../../../store/training/retrainings.ts'
 import { insertQueued } from '../../../store/release/release-queue.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { firstFacts } from '../../support/release/releases.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 /** Its rows are the older ones, and its name is the last. */
 const own = 'zinnia'
 const other = 'aster'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key({ role: 'viewer', models: [own] })
-  for (const model of [own, other]) await leave(model, await house.register(irisSpec(model)))
+  fixture = await openServingFixture()
+  key = await fixture.key({ role: 'viewer', models: [own] })
+  for (const model of [own, other]) await leave(model, await fixture.register(irisSpec(model)))
   await crowd()
-  api = await startApi(house)
+  api = await startApi(fixture)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 /** One row of the model in each list. */
 async function leave(model: string, version: string): Promise<void> {
-  const { store } = house
+  const { store } = fixture
   const state = openingState({ ...firstFacts, id: `rel_${model}`, model, version }, 0)
   await insertRelease(store, { state, workflowId: `release/${model}`, runId: 'run' })
   await insertQueued(store, { model, version, requestedBy: 'olga', preemption: 'none' })
@@ -64,7 +69,7 @@ async function leave(model: string, version: string): Promise<void> {
 
 /** As many models as the overview shows, each with everything that it shows. */
 async function crowd(): Promise<void> {
-  const { store } = house
+  const { store } = fixture
   const models = sql`(select 'crowd-' || i as model from generate_series(1, 500) as i) as crowd`
   await store.query(
     sql`insert into models (name, definition, code_digest) select model, '{}', 'c' from ${models}`,
@@ -83,10 +88,10 @@ async function crowd(): Promise<void> {
     insert into alerts (dedupe_key, model, severity, kind, message)
     select 'm/' || model, model, 'warning', 'drift_warn', '' from ${models}`)
   await upsertAlert(store, {
-    dedupeKey: 'house',
+    dedupeKey: 'all-models',
     severity: 'critical',
     kind: 'audit_broken',
-    message: 'the chain of the house is broken',
+    message: 'the chain of all models is broken',
   })
 }
 
@@ -114,5 +119,5 @@ it('the overview shows its model with what is open of it, and nothing of the oth
   expect(text).toContain(`href="/models/${own}"`)
   expect(text).toContain(`href="/releases/rel_${own}"`)
   expect(text).toContain(`${own} has drifted`)
-  for (const foreign of [other, 'crowd-', 'the chain of the house']) expect(text).not.toContain(foreign)
+  for (const foreign of [other, 'crowd-', 'the chain of all models']) expect(text).not.toContain(foreign)
 })

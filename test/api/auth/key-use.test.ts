@@ -7,35 +7,35 @@ import { roles, type Role } from '../../../domain/roles.ts'
 import { insertKey, revokeKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 const keys = {} as Record<Role, string>
 const predict = { instances: [irisRow] }
 
 beforeAll(async () => {
-  house = await openHouse()
-  for (const role of roles) keys[role] = await house.key({ name: role, role })
-  const version = await house.register(irisSpec())
-  const route = await house.route('iris', { proven: version })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  for (const role of roles) keys[role] = await fixture.key({ name: role, role })
+  const version = await fixture.register(irisSpec())
+  const route = await fixture.route('iris', { proven: version })
+  api = await startApi(fixture)
   await api.follows(route)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 describe('a key that is renewed', () => {
   let second: TestApi
   beforeAll(async () => {
-    second = await startApi(house)
+    second = await startApi(fixture)
   })
   afterAll(() => second.stop())
   const opens = async (asked: TestApi, key: string) =>
@@ -46,7 +46,7 @@ describe('a key that is renewed', () => {
     return json as { id: string; name: string; key: string; previous_until: string }
   }
   const make = async (options: Partial<NewKey> & { name: string }) => {
-    const { key, facts } = await insertKey(house.store, { role: 'viewer', ...options })
+    const { key, facts } = await insertKey(fixture.store, { role: 'viewer', ...options })
     await Promise.all([api, second].map((each) => each.deps.authentication.refresh()))
     return { key, id: facts.id }
   }
@@ -80,7 +80,7 @@ describe('a key that is renewed', () => {
 
   it('is rotated by an admin only, and not when it is unknown or revoked', async () => {
     const { id } = await make({ name: 'gone' })
-    await revokeKey(house.store, id)
+    await revokeKey(fixture.store, id)
     for (const each of [id, 'unknown'])
       expect(
         (await api.request('POST', `/v1/keys/${each}/rotate`, { key: keys.admin, body: {} })).json['code'],
@@ -97,9 +97,9 @@ describe('a key that is renewed', () => {
     const { key } = await make({ name: 'dated', expiresAt: soon })
     let nowMs = Date.now()
     const dated = await openAuthentication({
-      store: house.store,
+      store: fixture.store,
       nowMs: () => nowMs,
-      cacheFile: join(house.directory(), 'keys.json'),
+      cacheFile: join(fixture.directory(), 'keys.json'),
       publicPredictions: false,
       onError: () => {},
     })
@@ -118,15 +118,15 @@ describe('a key that is renewed', () => {
   it('and revoked opens nothing within five seconds, also where no notice arrives', async () => {
     const { key, id } = await make({ name: 'unheard' })
     const deaf = await openAuthentication({
-      store: { ...house.store, listen: () => () => Promise.resolve() },
-      cacheFile: join(house.directory(), 'keys.json'),
+      store: { ...fixture.store, listen: () => () => Promise.resolve() },
+      cacheFile: join(fixture.directory(), 'keys.json'),
       publicPredictions: false,
       nowMs: Date.now,
       onError: () => {},
     })
     await deaf.refresh()
     expect(deaf.actorOf(`Bearer ${key}`).name).toBe('unheard')
-    await revokeKey(house.store, id)
+    await revokeKey(fixture.store, id)
     const closed = () => {
       try {
         deaf.actorOf(`Bearer ${key}`)
@@ -169,7 +169,7 @@ describe('a key that is held to a rate', () => {
   })
 
   it('has a bucket at each replica', async () => {
-    const second = await startApi(house)
+    const second = await startApi(fixture)
     await until(() => second.serving.routing.isFilled(), 'the routes')
     const key = await limited(second, { requests_per_second: 1, burst: 1 })
     expect([(await ask(api, key)).status, (await ask(api, key)).status]).toEqual([200, 429])
@@ -200,15 +200,15 @@ describe('a command with an Idempotency-Key', () => {
     asked = api,
   ) => asked.request(method, path, { key: keys[who], body, headers: { 'idempotency-key': name } })
   const kept = async (name: string) =>
-    house.store.query<{ row: string }>(
+    fixture.store.query<{ row: string }>(
       sql`select row_to_json(idempotent_requests)::text as row from idempotent_requests where name = ${name}`,
     )
 
   it('gets its first answer again, from every replica and after a restart', async () => {
-    const { facts } = await insertKey(house.store, { name: 'once', role: 'viewer' })
+    const { facts } = await insertKey(fixture.store, { name: 'once', role: 'viewer' })
     const first = await command('DELETE', `/v1/keys/${facts.id}`, 'end-once')
     expect(first.status).toBe(200)
-    const second = await startApi(house)
+    const second = await startApi(fixture)
     const again = await command('DELETE', `/v1/keys/${facts.id}`, 'end-once', {}, 'admin', second)
     expect({ status: again.status, json: again.json }).toEqual({ status: 200, json: first.json })
     expect(again.headers.get('idempotency-replayed')).toBe('true')
@@ -221,7 +221,7 @@ describe('a command with an Idempotency-Key', () => {
   })
 
   it('is carried out once when it comes many times at once', async () => {
-    const { facts } = await insertKey(house.store, { name: 'storm', role: 'viewer' })
+    const { facts } = await insertKey(fixture.store, { name: 'storm', role: 'viewer' })
     const answers = await Promise.all(
       Array.from({ length: 8 }, () => command('DELETE', `/v1/keys/${facts.id}`, 'end-storm')),
     )
@@ -250,7 +250,7 @@ describe('a command with an Idempotency-Key', () => {
 
   it('has a name of its own for each key', async () => {
     const { json } = await command('POST', '/v1/keys', 'mine', { name: 'idle-1', role: 'viewer' })
-    const key = await house.key({ name: 'second-admin' })
+    const key = await fixture.key({ name: 'second-admin' })
     await api.deps.authentication.refresh()
     const other = await api.request('POST', '/v1/keys', {
       key,
@@ -282,7 +282,7 @@ describe('a command with an Idempotency-Key', () => {
   it('is kept for a day, and taken over from a replica that died over it', async () => {
     const body = { name: 'day', role: 'viewer' }
     expect((await command('POST', '/v1/keys', 'day', body)).status).toBe(201)
-    await house.store.query(
+    await fixture.store.query(
       sql`update idempotent_requests set at = now() - interval '25 hours' where name = 'day'`,
     )
     const anew = await command('POST', '/v1/keys', 'day', body)
@@ -290,7 +290,7 @@ describe('a command with an Idempotency-Key', () => {
       status: 400,
       json: { detail: expect.stringMatching(/named "day" already/) as string },
     })
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       update idempotent_requests set answer = null, held_until = now() - interval '1 s' where name = 'day'`)
     expect((await command('POST', '/v1/keys', 'day', body)).status).toBe(400)
   })

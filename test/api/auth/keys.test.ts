@@ -14,30 +14,30 @@ import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { idOfKey, listKeys, revokeKey } from '../../../store/access/api-keys.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 const keys = {} as Record<Role, string>
 const predict = { instances: [irisRow] }
 
 beforeAll(async () => {
-  house = await openHouse()
-  for (const role of roles) keys[role] = await house.key({ name: role, role })
-  const version = await house.register(irisSpec())
-  await house.register(irisSpec('other'))
-  const route = await house.route('iris', { proven: version })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  for (const role of roles) keys[role] = await fixture.key({ name: role, role })
+  const version = await fixture.register(irisSpec())
+  await fixture.register(irisSpec('other'))
+  const route = await fixture.route('iris', { proven: version })
+  api = await startApi(fixture)
   await api.follows(route)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 /** A request for each route that gets as far as the roles. */
@@ -113,7 +113,7 @@ describe('every route', () => {
 
   it('about a model is closed to every role whose key is for another', async () => {
     const scoped = await Promise.all(
-      roles.map(async (role) => [role, await house.key({ role, models: ['other'] })] as const),
+      roles.map(async (role) => [role, await fixture.key({ role, models: ['other'] })] as const),
     )
     await api.deps.authentication.refresh()
     const aboutOne = api.routes.filter(({ path }) => /^\/v[12]\/models\/:name/.test(path))
@@ -186,12 +186,12 @@ describe('a key', () => {
   })
 
   it('that is revoked opens nothing any more, here at once and elsewhere by notice', async () => {
-    const key = await house.key({ name: 'leaver', role: 'viewer' })
+    const key = await fixture.key({ name: 'leaver', role: 'viewer' })
     await api.deps.authentication.refresh()
     expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
-    const { id } = (await listKeys(house.store)).find(({ name }) => name === 'leaver')!
+    const { id } = (await listKeys(fixture.store)).find(({ name }) => name === 'leaver')!
     const from = performance.now()
-    await revokeKey(house.store, id)
+    await revokeKey(fixture.store, id)
     await until(
       async () => (await api.request('GET', '/v1/models', { key })).status === 401,
       'the end of the key',
@@ -201,7 +201,7 @@ describe('a key', () => {
   })
 
   it('that expires opens nothing from then on', async () => {
-    const key = await house.key({ role: 'viewer', expiresAt: new Date(Date.now() + 700).toISOString() })
+    const key = await fixture.key({ role: 'viewer', expiresAt: new Date(Date.now() + 700).toISOString() })
     await api.deps.authentication.refresh()
     expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
     await until(
@@ -212,8 +212,8 @@ describe('a key', () => {
 
   it('for some models touches no other', async () => {
     const [caller, viewer] = await Promise.all([
-      house.key({ role: 'predictor', models: ['other'] }),
-      house.key({ role: 'viewer', models: ['other'] }),
+      fixture.key({ role: 'predictor', models: ['other'] }),
+      fixture.key({ role: 'viewer', models: ['other'] }),
     ])
     await api.deps.authentication.refresh()
     const refused = await api.request('POST', '/v1/models/iris/predict', { key: caller, body: predict })
@@ -232,7 +232,7 @@ describe('a key', () => {
     expect((await api.request('GET', '/v1/versions/iris_v1.0.0', { key: viewer })).status).toBe(403)
     const row = { actor: 'anna', action: 'release.opened', subject: 's', detail: {} }
     for (const model of ['other', 'iris', undefined])
-      await house.store.transaction((database) =>
+      await fixture.store.transaction((database) =>
         appendAudit(database, { ...row, ...(model === undefined ? {} : { model }) }),
       )
     const audit = await api.request('GET', '/v1/audit?limit=1', { key: viewer })
@@ -240,10 +240,10 @@ describe('a key', () => {
   })
 
   it('of an admin for some models reaches no further: not by another key, not by a query, not for what is of no model', async () => {
-    const key = await house.key({ role: 'admin', models: ['other'] })
+    const key = await fixture.key({ role: 'admin', models: ['other'] })
     const id = idOfKey(key)
     await api.deps.authentication.refresh()
-    const alert = await upsertAlert(house.store, {
+    const alert = await upsertAlert(fixture.store, {
       dedupeKey: 'of no model',
       severity: 'critical',
       kind: 'audit_broken',
@@ -342,7 +342,7 @@ describe('a replica that is open without a key on its machine', () => {
   )
 
   it('predicts and takes outcomes without a key, and nothing else', async () => {
-    const open = await startApi(house, { publicPredictions: true })
+    const open = await startApi(fixture, { publicPredictions: true })
     await until(() => open.serving.routing.isFilled(), 'the routes')
     expect((await open.request('POST', '/v1/models/iris/predict', { body: predict })).status).toBe(200)
     const outcomes = [
@@ -364,13 +364,13 @@ describe('a replica that is open without a key on its machine', () => {
 
 describe('without Postgres', () => {
   it('the cached keys stay valid, and a replica without a cache is not ready', async () => {
-    const first = await startApi(house)
+    const first = await startApi(fixture)
     await first.follows({ model: 'iris', generation: 1 })
     await first.serving.refresh()
     const { stateDir } = first
     await first.stop()
     const nowhere = 'postgres://user@127.0.0.1:1/nothing'
-    const cold = await startApi(house, { stateDir, databaseUrl: nowhere })
+    const cold = await startApi(fixture, { stateDir, databaseUrl: nowhere })
     const answer = await cold.request('POST', '/v1/models/iris/predict', {
       key: keys.predictor,
       body: predict,
@@ -380,7 +380,7 @@ describe('without Postgres', () => {
     expect(control).toMatchObject({ status: 503, json: { code: 'postgres_unavailable' } })
     expect(control.headers.get('retry-after')).toBe('1')
     await cold.stop()
-    const blank = await startApi(house, { databaseUrl: nowhere, awaitKeys: false })
+    const blank = await startApi(fixture, { databaseUrl: nowhere, awaitKeys: false })
     expect(await blank.request('GET', '/v1/models', { key: keys.viewer })).toMatchObject({
       status: 503,
       json: { code: 'not_ready' },

@@ -4,7 +4,12 @@ import { createApp } from '../../../api/app.ts'
 import { createMetrics } from '../../../api/metrics/registry.ts'
 import { listKeys, revokeKey } from '../../../store/access/api-keys.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 import {
   clientId,
   clientSecret,
@@ -12,21 +17,21 @@ import {
   type TestProvider,
 } from '../../support/dashboard/oidc-provider.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let provider: TestProvider
 let app: ReturnType<typeof createApp>['app']
 beforeAll(async () => {
   provider = await startProvider()
-  house = await openHouse()
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  api = await startApi(fixture)
   const { oidc } = readConfig(environment(provider.issuer))
   const metrics = createMetrics(api.serving, new Map())
   app = createApp({ ...api.deps, metrics, oidc: oidc! }).app
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
   await provider.close()
 })
 beforeEach(() => {
@@ -72,7 +77,7 @@ it('leads there with what binds the answer to this browser, and comes back as wh
 
 it('keeps one key a person, another one for another role, and what is revoked opens nothing', async () => {
   const keysOf = async () =>
-    (await listKeys(house.store)).filter(
+    (await listKeys(fixture.store)).filter(
       ({ name, revokedAt }) => name === 'sso.ada@example.org' && !revokedAt,
     )
   const first = await signIn()
@@ -84,7 +89,7 @@ it('keeps one key a person, another one for another role, and what is revoked op
   expect((await keysOf()).map(({ role }) => role)).toEqual(['viewer'])
   expect((await get('/', cookieOf(first))).status).toBe(303)
   expect((await get('/', cookieOf(lesser))).status).toBe(200)
-  await revokeKey(house.store, (await keysOf())[0]!.id)
+  await revokeKey(fixture.store, (await keysOf())[0]!.id)
   await api.deps.authentication.refresh()
   expect((await get('/', cookieOf(lesser))).status).toBe(303)
 })
@@ -99,8 +104,8 @@ it.each<[string, () => void, RegExp]>([
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
   ['with an unverified email address', () => (provider.claims['email_verified'] = false), /not verified/],
   ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role by the claim/],
-])('an identity %s is refused', async (_what, spoil, why) => {
-  spoil()
+])('an identity %s is refused', async (_what, alter, why) => {
+  alter()
   const refused = await signIn()
   expect(refused.status).toBe(403)
   expect(refused.headers.get('set-cookie')).toBeNull()

@@ -4,18 +4,18 @@ import { revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
 import { attempts } from '../../../api/dashboard/pages/sign-in/sign-in.tsx'
 import { createAttempts } from '../../../api/auth/sign-in-limit.ts'
 import {
-  openHouse,
+  openServingFixture,
   startApi,
-  type House,
+  type ServingFixture,
   type TestApi,
   type TestResponse,
 } from '../../support/serving/serving-fixture.ts'
 
-let servers: House
+let servers: ServingFixture
 let api: TestApi
 let keys: Record<'viewer' | 'predictor', string>
 beforeAll(async () => {
-  servers = await openHouse()
+  servers = await openServingFixture()
   keys = {
     viewer: await servers.key({ role: 'viewer', name: 'vera' }),
     predictor: await servers.key({ role: 'predictor' }),

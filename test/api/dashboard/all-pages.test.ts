@@ -8,7 +8,12 @@ import { recordUnheldDrill } from '../../../store/release/drills.ts'
 import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 import { seedHalfYear } from '../../support/dashboard/half-year-rows.ts'
 
 const hostile = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
@@ -17,7 +22,7 @@ const champion = `${model}_v1.40.0`
 const roles = ['viewer', 'operator', 'admin'] as const
 type Name = (typeof roles)[number] | 'elsewhere'
 
-let servers: House
+let servers: ServingFixture
 let api: TestApi
 const sessions = {} as Record<Name, { cookie: string; token: string }>
 
@@ -31,7 +36,7 @@ const post = (path: string, form: Record<string, string>, as: Name, token = sess
   })
 
 beforeAll(async () => {
-  servers = await openHouse()
+  servers = await openServingFixture()
   const keys: Record<Name, string> = {
     viewer: await servers.key({ role: 'viewer', name: 'vera' }),
     operator: await servers.key({ role: 'operator', name: 'olga' }),

@@ -1,18 +1,23 @@
 /** The page at /docs: complete, from this host alone. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key({ role: 'viewer' })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  key = await fixture.key({ role: 'viewer' })
+  api = await startApi(fixture)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 const get = (path: string) => api.request('GET', path, { key })
 

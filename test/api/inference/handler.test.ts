@@ -11,9 +11,14 @@ import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { declareFallback } from '../../support/serving/registration.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 let server: Server
@@ -24,20 +29,20 @@ const row = Object.values(irisRow) as number[]
 const inputs = [{ name: 'x', shape: [1, 4], datatype: 'FP64', data: row }]
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key({ role: 'predictor' })
-  const first = await house.register(iris)
-  const second = await house.register(irisSpec('iris', 9), 1)
+  fixture = await openServingFixture()
+  key = await fixture.key({ role: 'predictor' })
+  const first = await fixture.register(iris)
+  const second = await fixture.register(irisSpec('iris', 9), 1)
   const routes = [
-    await house.route('iris', { proven: first }),
-    await house.route('flight', { proven: await house.register(flightSpec()) }),
-    await house.route(
+    await fixture.route('iris', { proven: first }),
+    await fixture.route('flight', { proven: await fixture.register(flightSpec()) }),
+    await fixture.route(
       'rising',
       {
-        proven: await house.register(irisSpec('rising')),
+        proven: await fixture.register(irisSpec('rising')),
         release: 'rel_1',
         arms: [
-          { arm: 'canary', version: await house.register(irisSpec('rising', 9), 1), shareBp: 4_000 },
+          { arm: 'canary', version: await fixture.register(irisSpec('rising', 9), 1), shareBp: 4_000 },
           { arm: 'champion', version: 'rising_v1.0.0', shareBp: 6_000 },
         ],
       },
@@ -45,7 +50,7 @@ beforeAll(async () => {
     ),
   ]
   void second
-  api = await startApi(house)
+  api = await startApi(fixture)
   for (const route of routes) await api.follows(route)
   const targetOf = createTargetParser()
   const endpoint = createPredictEndpoint(api.deps, refusals)
@@ -60,7 +65,7 @@ beforeAll(async () => {
 afterAll(async () => {
   server.closeAllConnections()
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 interface InferAnswer {
@@ -263,7 +268,7 @@ describe('a version in the path', () => {
     // A tick may have ended meanwhile, and then they have begun anew.
     after.forEach((requests, i) => expect(requests).toBeLessThanOrEqual(before[i]!))
     await api.serving.log.flush()
-    const { rows } = await house.store.pool.query(
+    const { rows } = await fixture.store.pool.query(
       `select count(*)::int as rows from predictions where model = 'rising' and version = 'rising_v1.0.0' and release_id is null`,
     )
     expect(rows).toEqual([{ rows: 20 }])
@@ -347,14 +352,14 @@ describe('the description', () => {
   it('of a model is there while its candidate has all callers', async () => {
     const model = uniqueName('whole')
     const [proven, candidate] = [
-      await house.register(irisSpec(model)),
-      await house.register(irisSpec(model, 9), 1),
+      await fixture.register(irisSpec(model)),
+      await fixture.register(irisSpec(model, 9), 1),
     ]
     const arms: RouteArm[] = [
       { arm: 'canary', version: candidate, shareBp: 10_000 },
       { arm: 'champion', version: proven, shareBp: 0 },
     ]
-    await api.follows(await house.route(model, { proven, release: `rel_${model}`, arms }, 600_000))
+    await api.follows(await fixture.route(model, { proven, release: `rel_${model}`, arms }, 600_000))
     expect((await infer(`${model}/infer`, { inputs })).json.model_version).toBe(candidate)
     expect(await get(`/v2/models/${model}`)).toMatchObject({
       status: 200,
@@ -368,13 +373,13 @@ describe('the description', () => {
 
   it('of its readiness follows the switch of the model', async () => {
     const model = uniqueName('switched')
-    const route = await house.route(model, { proven: await house.register(irisSpec(model)) })
-    await declareFallback(house.store, model, { kind: 'answer', outputs: [0, 1, 0] })
+    const route = await fixture.route(model, { proven: await fixture.register(irisSpec(model)) })
+    await declareFallback(fixture.store, model, { kind: 'answer', outputs: [0, 1, 0] })
     await api.follows(route)
     const { predictor } = api.serving.routing.find(model)!.complete.arms[0]!.loaded
     predictor.trouble = () => 'the thread has died'
     const throwTo = async (serve: KillSwitchMode) => {
-      await writeKillSwitch(house.store, { model, serve, reason: 'it looks wrong', actor: 'olga' })
+      await writeKillSwitch(fixture.store, { model, serve, reason: 'it looks wrong', actor: 'olga' })
       await api.serving.refresh()
     }
     await throwTo('fallback')

@@ -7,33 +7,33 @@ import { createMetrics } from '../../../api/metrics/registry.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
 /** Names and texts that could break a line of the format or exhaust the memory of a scraper. */
 const hostile = 'a"} 1\ntenure_lease_seconds 99\\'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
   for (const model of ['iris', hostile])
-    await house.route(model, { proven: await house.register(irisSpec(model)) })
-  key = await house.key()
-  api = await startApi(house)
+    await fixture.route(model, { proven: await fixture.register(irisSpec(model)) })
+  key = await fixture.key()
+  api = await startApi(fixture)
   for (const model of ['iris', hostile])
     await until(() => api.serving.routing.find(model) !== undefined, api.troubles.join())
   await until(() => api.serving.lease.until > 0, 'the lease')
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 const text = async (): Promise<string> => (await api.request('GET', '/metrics', { key })).text

@@ -11,36 +11,36 @@ import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { parquetLimits } from '../../../api/outcomes/parquet-limits.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
 const parquet = 'application/vnd.apache.parquet'
 const observed_at = '2026-01-01T00:00:00Z'
 const directory = mkdtempSync(join(tmpdir(), 'tenure-outcomes-test-'))
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let duck: DuckDBConnection
 let key: string
 let scoped: string
 
 beforeAll(async () => {
-  house = await openHouse()
-  await house.route('iris', { proven: await house.register(irisSpec('iris')) })
-  key = await house.key()
-  scoped = await house.key({ models: ['iris'] })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  await fixture.route('iris', { proven: await fixture.register(irisSpec('iris')) })
+  key = await fixture.key()
+  scoped = await fixture.key({ models: ['iris'] })
+  api = await startApi(fixture)
   await until(() => api.serving.routing.find('iris') !== undefined, 'the route')
   duck = await (await DuckDBInstance.create()).connect()
 })
 afterAll(async () => {
   duck.closeSync()
   await api.stop()
-  await house.close()
+  await fixture.close()
   rmSync(directory, { recursive: true, force: true })
 })
 
@@ -52,7 +52,7 @@ async function answered(count: number): Promise<string[]> {
 }
 const valuesOf = async (ids: readonly string[]) =>
   (
-    await house.store.pool.query<{ value: unknown }>(
+    await fixture.store.pool.query<{ value: unknown }>(
       `select value from outcomes where prediction_id = any($1::uuid[]) order by array_position($1::uuid[], prediction_id), revision`,
       [ids],
     )
@@ -65,7 +65,7 @@ async function file(query: string, options = ''): Promise<string> {
   return path
 }
 const send = (path: string) => post(readFileSync(path))
-/** A body of any bytes: the request of the house knows texts alone. */
+/** A body of any bytes: the request helper of the fixture sends text only. */
 async function post(body: Buffer<ArrayBuffer>) {
   const answer = await createApp({ ...api.deps, metrics: new Registry() }).app.request('/v1/outcomes/bulk', {
     method: 'POST',
@@ -112,7 +112,7 @@ describe('a Parquet file', () => {
     expect(json).toMatchObject({ received: 7, accepted: 3, stored: 3, unknown: 1, refused: 4 })
     expect((json['issues'] as string[]).sort()).toEqual([
       expect.stringMatching(/^row 2: prediction_id/),
-      expect.stringMatching(/^row 3: value: "rose" is none of the classes/),
+      expect.stringMatching(/^row 3: value: "rose" is not one of the classes/),
       expect.stringMatching(/^row 4: value/),
       expect.stringMatching(/^row 5: observed_at: is in the future/),
     ])
@@ -176,8 +176,8 @@ describe('a Parquet file', () => {
   })
 
   it('waits its turn when two are being read', async () => {
-    let letGo = () => {}
-    const slow = new Promise<void>((resolve) => (letGo = resolve))
+    let release = () => {}
+    const slow = new Promise<void>((resolve) => (release = resolve))
     async function* body() {
       yield Buffer.from('PAR1')
       await slow
@@ -190,7 +190,7 @@ describe('a Parquet file', () => {
     }
     const reading = [ingestParquet(body(), unused), ingestParquet(body(), unused)]
     const third = await post(Buffer.from('PAR1'))
-    letGo()
+    release()
     expect(third.json).toMatchObject({ status: 503, code: 'overloaded' })
     for (const each of await Promise.allSettled(reading)) expect(each.status).toBe('rejected')
     expect((await post(Buffer.from('PAR1'))).json).toMatchObject({ code: 'invalid_request' })
@@ -202,11 +202,11 @@ describe('a table', () => {
 
   it('is copied by the names it has, and goes on from a moment', async () => {
     const ids = await answered(3)
-    await house.store.pool.query('create schema crm')
-    await house.store.pool.query(
+    await fixture.store.pool.query('create schema crm')
+    await fixture.store.pool.query(
       `create table crm."the ""labels""" (id uuid, "what; is" text, "when" timestamptz)`,
     )
-    await house.store.pool.query(
+    await fixture.store.pool.query(
       `insert into crm."the ""labels""" select id, case n when 3 then 'rose' else 'setosa' end, timestamptz '2026-01-01T00:00:00.25+02' + n * interval '1 day'
        from unnest($1::uuid[]) with ordinality as t (id, n)`,
       [ids],
@@ -229,7 +229,7 @@ describe('a table', () => {
       },
     ])
     expect(await valuesOf(ids)).toEqual(['setosa', 'setosa'])
-    const { rows } = await house.store.pool.query<{ observed_at: Date }>(
+    const { rows } = await fixture.store.pool.query<{ observed_at: Date }>(
       'select observed_at from outcomes where prediction_id = $1',
       [ids[0]],
     )
@@ -239,7 +239,7 @@ describe('a table', () => {
 
   it('may be a view, of plain types', async () => {
     const [id = ''] = await answered(1)
-    await house.store.pool.query(
+    await fixture.store.pool.query(
       `create view labels as select '${id}'::text as prediction_id, 'setosa'::varchar as value, timestamp '2026-01-01 12:00' as observed_at`,
     )
     expect((await copy({ table: 'labels' })).json).toMatchObject({ stored: 1 })
@@ -265,7 +265,7 @@ describe('a table', () => {
   })
 
   it('is for an admin of all models', async () => {
-    const caller = await house.key({ role: 'predictor' })
+    const caller = await fixture.key({ role: 'predictor' })
     await api.deps.authentication.refresh()
     for (const as of [caller, scoped])
       expect((await copy({ table: 'labels' }, as)).json).toMatchObject({ status: 403, code: 'forbidden' })

@@ -5,26 +5,26 @@ import { fieldsOf, linesOf } from '../../../api/outcomes/line-reader.ts'
 import { listAnswered } from '../../../store/monitoring/matured-outcomes.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 let scoped: string
 const observed_at = '2026-01-01T00:00:00Z'
 
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
   for (const model of ['iris', 'tulip'])
-    await house.route(model, { proven: await house.register(irisSpec(model)) })
-  await house.route('late', {
-    proven: await house.register({
+    await fixture.route(model, { proven: await fixture.register(irisSpec(model)) })
+  await fixture.route('late', {
+    proven: await fixture.register({
       ...irisSpec('late'),
       output: { kind: 'classes', classes: ['a', 'b', 'c'] },
     }),
@@ -33,19 +33,19 @@ beforeAll(async () => {
     ['late', { kind: 'probability', positive: 'late', threshold: 0.5 }],
     ['tulip', { kind: 'number' }],
   ] as const)
-    await house.store.pool.query(
+    await fixture.store.pool.query(
       `update models set definition = jsonb_set(definition, '{label,output}', $1) where name = $2`,
       [JSON.stringify(output), model],
     )
-  key = await house.key()
-  scoped = await house.key({ role: 'predictor', models: ['iris'] })
-  api = await startApi(house)
+  key = await fixture.key()
+  scoped = await fixture.key({ role: 'predictor', models: ['iris'] })
+  api = await startApi(fixture)
   for (const model of ['iris', 'tulip', 'late'])
     await until(() => api.serving.routing.find(model) !== undefined, `${model}: ${api.troubles.join('; ')}`)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 /** Ids of answers that stand in the log. */
@@ -61,7 +61,7 @@ const file = (body: string, type = 'application/x-ndjson', as = key) =>
   api.request('POST', '/v1/outcomes/bulk', { key: as, body, headers: { 'content-type': type } })
 const revisions = async (id: string) =>
   (
-    await house.store.pool.query<{ value: unknown; revision: number }>(
+    await fixture.store.pool.query<{ value: unknown; revision: number }>(
       'select value, revision from outcomes where prediction_id = $1 order by revision',
       [id],
     )
@@ -97,7 +97,7 @@ describe('a value', () => {
       { prediction_id: good, value: 'setosa', observed_at },
       { prediction_id: bad, value: 'rose', observed_at },
     ])
-    expect(json['detail']).toMatch(/^outcomes\.1: value: "rose" is none of the classes setosa, /)
+    expect(json['detail']).toMatch(/^outcomes\.1: value: "rose" is not one of the classes setosa, /)
     expect(await revisions(good)).toEqual([])
   })
 })
@@ -117,13 +117,13 @@ describe('an outcome', () => {
     const joined = async () =>
       (
         await listAnswered(
-          house.store,
+          fixture.store,
           { model: 'iris', version: 'iris_v1.0.0', fromMs: 0, toMs: Date.now() + 60_000, width: 3 },
           100_000,
         )
       ).labels.filter(({ predictionId }) => predictionId === `${id}/0`)
     expect(await joined()).toEqual([])
-    await house.store.pool.query(
+    await fixture.store.pool.query(
       `insert into predictions select (jsonb_populate_record(predictions, jsonb_build_object('id', $2::text))).*
        from predictions where id = $1`,
       [old, id],
@@ -142,7 +142,7 @@ describe('an outcome', () => {
   it('of a request that its caller has named is looked up as every other, though its id tells no time', async () => {
     const [old = ''] = await answered('iris')
     const id = 'b10c4d1a-0fc0-830a-8a5d-9372f86e0000'
-    await house.store.pool.query(
+    await fixture.store.pool.query(
       `insert into predictions select (jsonb_populate_record(predictions, jsonb_build_object('id', $2::text))).*
        from predictions where id = $1`,
       [old, id],

@@ -7,27 +7,32 @@ import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { insertRetraining } from '../../../store/training/retrainings.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 const get = (path: string) => api.request('GET', path, { key })
 const post = (path: string, body: unknown) => api.request('POST', path, { key, body })
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key()
-  const version = await house.register(irisSpec())
-  await moveChampion(house.store, {
+  fixture = await openServingFixture()
+  key = await fixture.key()
+  const version = await fixture.register(irisSpec())
+  await moveChampion(fixture.store, {
     model: 'iris',
     to: version,
     cause: 'promotion',
     actor: 'anna',
     reason: 'first',
   })
-  const route = await house.route('iris', { proven: version })
-  await house.store.transaction((database) =>
+  const route = await fixture.route('iris', { proven: version })
+  await fixture.store.transaction((database) =>
     appendAudit(database, {
       actor: 'anna',
       action: 'champion.promoted',
@@ -36,14 +41,14 @@ beforeAll(async () => {
       detail: {},
     }),
   )
-  await upsertAlert(house.store, {
+  await upsertAlert(fixture.store, {
     dedupeKey: 'a',
     model: 'iris',
     severity: 'warning',
     kind: 'not_better',
     message: 'no',
   })
-  await insertRetraining(house.store, {
+  await insertRetraining(fixture.store, {
     id: 'retrain/iris/018f0000-0000-7000-8000-000000000000',
     model: 'iris',
     reason: 'manual',
@@ -51,12 +56,12 @@ beforeAll(async () => {
     asOf: '2026-01-01T00:00:00Z',
     evidence: {},
   })
-  api = await startApi(house)
+  api = await startApi(fixture)
   await api.follows(route)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 describe('the lists', () => {
@@ -87,7 +92,7 @@ describe('the lists', () => {
   it('an evaluation, as data or as a page to read', async () => {
     const version = (await get('/v1/versions/iris_v1.0.0')).json
     const path = `/v1/evaluations/${String(version['evaluation_id'])}`
-    await house.store.query(sql`update evaluations set page = '# iris', inputs = '{"rows": 45}'`)
+    await fixture.store.query(sql`update evaluations set page = '# iris', inputs = '{"rows": 45}'`)
     const data = await get(path)
     expect(data.json).toMatchObject({ model: 'iris', verdict: 'better', inputs: { rows: 45 } })
     expect(data.json).not.toHaveProperty('page')
@@ -344,9 +349,9 @@ describe('rejects a request', () => {
   })
 
   it('nothing of a defect but its id', async () => {
-    await house.store.query(sql`alter table alerts rename to alarms`)
+    await fixture.store.query(sql`alter table alerts rename to alarms`)
     const answer = await get('/v1/alerts')
-    await house.store.query(sql`alter table alarms rename to alerts`)
+    await fixture.store.query(sql`alter table alarms rename to alerts`)
     expect(answer).toMatchObject({ status: 500, json: { code: 'internal' } })
     expect(answer.text).not.toContain('alerts"')
     expect(answer.json['detail']).toContain(answer.json['request_id'])
@@ -392,7 +397,7 @@ describe('a Temporal that is dead or silent is told within a second', () => {
     const mute = createServer(() => {}).listen(0, '127.0.0.1')
     await new Promise((resolve) => mute.once('listening', resolve))
     const { port } = mute.address() as { port: number }
-    const silent = await startApi(house, {
+    const silent = await startApi(fixture, {
       temporal: { address: `127.0.0.1:${port}`, namespace: 'default', controlQueue: 'unserved' },
     })
     const { answer, ms } = await attempt(silent)
@@ -426,7 +431,7 @@ describe('what the process says of itself', () => {
     expect((await api.request('GET', '/readyz')).json['detail']).toBe('this replica is not ready')
     predictor.run = run
     expect((await get('/readyz')).status).toBe(200)
-    const ending = await startApi(house, { stopping: () => 'this replica is ending: SIGTERM' })
+    const ending = await startApi(fixture, { stopping: () => 'this replica is ending: SIGTERM' })
     expect((await ending.request('GET', '/readyz', { key })).json['detail']).toMatch(/ending: SIGTERM/)
     await ending.stop()
   })

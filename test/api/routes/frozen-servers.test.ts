@@ -9,13 +9,19 @@ import { migrate } from '../../../store/database/migrate.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { reached } from '../../faults/figures.ts'
 import { freeze } from '../../support/servers/freeze.ts'
-import { houseOn, startApi, until, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  servingFixtureOn,
+  startApi,
+  until,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-frozen-'))
 chmodSync(root, 0o711)
 let postgres: RunningPostgres
 let temporal: RunningTemporal
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 
@@ -23,17 +29,17 @@ beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   temporal = await startTemporal({ uiPort: false })
   await migrate(postgres.url)
-  house = houseOn({ databaseUrl: postgres.url })
-  key = await house.key()
-  await house.route('iris', { proven: await house.register(irisSpec()) })
-  api = await startApi(house, {
+  fixture = servingFixtureOn({ databaseUrl: postgres.url })
+  key = await fixture.key()
+  await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  api = await startApi(fixture, {
     temporal: { address: temporal.address, namespace: 'default', controlQueue: 'unserved' },
   })
   await until(() => api.serving.routing.find('iris') !== undefined, 'the route')
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
   await Promise.all([postgres.stop(), temporal.stop()])
   rmSync(root, { recursive: true, force: true })
 })

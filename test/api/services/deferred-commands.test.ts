@@ -13,7 +13,7 @@ afterAll(async () => {
 })
 
 it('a deferred approval is recorded once with its audit row, can be shown, and counts when it is delivered', async () => {
-  const { toTemporal, approve, show, count, deliver, house } = office
+  const { toTemporal, approve, show, count, deliver, fixture } = office
   const { id } = await office.waiting()
   toTemporal.cut()
   const once = uniqueName('once')
@@ -31,7 +31,7 @@ it('a deferred approval is recorded once with its audit row, can be shown, and c
   const path = `/v1/commands/${command}`
   expect(first.headers.get('location')).toBe(path)
   // All of it or nothing.
-  const together = await house.store.query<{ transactions: number }>(sql`
+  const together = await fixture.store.query<{ transactions: number }>(sql`
     select count(distinct by)::int as transactions from (
       select xmin::text as by from command_outbox where id = ${command}
       union all select xmin::text from audit where subject = ${id} and action = 'command.recorded'

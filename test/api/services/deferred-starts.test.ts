@@ -20,7 +20,7 @@ afterAll(async () => {
   await office?.close()
 })
 beforeEach(() => office.back())
-const patienceMs = 60_000
+const timeoutMs = 60_000
 
 /** Asked for while Temporal is away: what it is asked for by. */
 async function record(who: string, path: string, body: object): Promise<string> {
@@ -31,13 +31,13 @@ async function record(who: string, path: string, body: object): Promise<string> 
   return String(answer.json['id'])
 }
 const fate = (id: string) => office.show(`/v1/commands/${id}`)
-const releasesOf = (model: string) => listReleases(office.house.store, { model })
+const releasesOf = (model: string) => listReleases(office.fixture.store, { model })
 
 /** Starts what is due, in a process that dies before it stores the result. */
 async function dieOver(): Promise<void> {
-  const { api, house } = office
+  const { api, fixture } = office
   const transaction: Store['transaction'] = (work) =>
-    house.store.transaction((database) =>
+    fixture.store.transaction((database) =>
       work({
         query: (statement) =>
           statement.sql.includes('update command_outbox')
@@ -45,18 +45,18 @@ async function dieOver(): Promise<void> {
             : database.query(statement),
       }),
     )
-  const dying = { ...api.deps, store: { ...house.store, transaction } }
+  const dying = { ...api.deps, store: { ...fixture.store, transaction } }
   await until(
     async () => {
       await office.dueNow()
       await deliverDue(dying, deliveryPolicy)
-      const waiting = await house.store.query(
+      const waiting = await fixture.store.query(
         sql`select from command_outbox where next_at is not null and problem is distinct from 'killed'`,
       )
       return waiting.length === 0
     },
     'the start',
-    patienceMs,
+    timeoutMs,
   )
 }
 
@@ -65,7 +65,7 @@ async function promote({ model }: Registry, version: string): Promise<void> {
   const { json } = await office.say('olga', '/v1/releases', { model, version })
   const id = String(json['id'])
   const isAt = (field: string, value: string) =>
-    until(async () => (await office.show(`/v1/releases/${id}`))[field] === value, value, patienceMs)
+    until(async () => (await office.show(`/v1/releases/${id}`))[field] === value, value, timeoutMs)
   await isAt('stage', 'awaiting_approval')
   for (const who of ['anna', 'ben']) expect((await office.approve(who, id)).status).toBe(200)
   await isAt('outcome', 'promoted')
@@ -81,7 +81,7 @@ async function twoChampions(): Promise<Registry & { first: string; second: strin
 }
 
 it('a deferred release is recorded once with its audit row, and starts once although replicas crash', async () => {
-  const { say, show, house, toTemporal } = office
+  const { say, show, fixture, toTemporal } = office
   const { model, register } = await office.model()
   const body = { model, version: await register() }
   toTemporal.cut()
@@ -105,7 +105,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
   ).toBe(409)
   // All of it or nothing.
   expect(
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       select count(distinct by)::int as transactions from (
         select xmin::text as by from command_outbox where id = ${id}
         union all select xmin::text from audit where subject = ${model} and action = 'command.recorded'
@@ -121,7 +121,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
   await Promise.all([office.deliver(), office.deliver(), office.deliver()])
   await office.send(id)
   const told = await fate(id)
-  await until(async () => (await releasesOf(model)).length > 0, 'the release', patienceMs)
+  await until(async () => (await releasesOf(model)).length > 0, 'the release', timeoutMs)
   const [release, ...others] = await releasesOf(model)
   expect(others).toEqual([])
   expect(told).toMatchObject({
@@ -130,7 +130,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
     message: 'started',
     started: { id: release!.state.id, model, version: body.version },
   })
-  const audit = await house.store.query(
+  const audit = await fixture.store.query(
     sql`select actor from audit where subject = ${model} and action = 'command.delivered'`,
   )
   expect(audit).toEqual([{ actor: 'olga' }])
@@ -160,7 +160,7 @@ it('a retraining sent again under its idempotency key after a crash is the one t
     (await office.say('olga', `/v1/models/${model}/retrainings`, {}, { 'idempotency-key': once })).json
   const begun = await ask()
   expect(begun['run_id']).toBeDefined()
-  await office.house.store.query(sql`
+  await office.fixture.store.query(sql`
     update idempotent_requests set answer = null, held_until = now() - interval '1 s' where name = ${once}`)
   expect(await ask()).toEqual(begun)
 })
@@ -173,7 +173,7 @@ it('a deferred release that was queued and then started is not started again', a
     until(
       async () => (await releasesOf(model)).some(({ state }) => state.version === version),
       version,
-      patienceMs,
+      timeoutMs,
     )
   await opened(first)
   const id = await record('olga', '/v1/releases', { model, version: second })
@@ -186,10 +186,10 @@ it('a deferred release that was queued and then started is not started again', a
 })
 
 it('a deferred start that is no longer permitted is refused, with the reason stored and audited', async () => {
-  const { house } = office
+  const { fixture } = office
   const { model, register } = await office.model()
   const body = { model, version: await register() }
-  const operator = () => insertKey(house.store, { name: uniqueName('key'), role: 'operator' })
+  const operator = () => insertKey(fixture.store, { name: uniqueName('key'), role: 'operator' })
   const [revoked, demoted] = [await operator(), await operator()]
   await office.api.deps.authentication.refresh()
   office.toTemporal.cut()
@@ -199,9 +199,9 @@ it('a deferred start that is no longer permitted is refused, with the reason sto
   const late = String((await office.say('olga', '/v1/releases', body)).json['id'])
   const second = String((await office.say('olga', '/v1/releases', body)).json['id'])
   const third = String((await office.say('olga', '/v1/releases', body)).json['id'])
-  await revokeKey(house.store, revoked.facts.id)
-  await house.store.query(sql`update api_keys set role = 'viewer' where id = ${demoted.facts.id}`)
-  await house.store.query(
+  await revokeKey(fixture.store, revoked.facts.id)
+  await fixture.store.query(sql`update api_keys set role = 'viewer' where id = ${demoted.facts.id}`)
+  await fixture.store.query(
     sql`update command_outbox set recorded_at = recorded_at - interval '25 hours' where id = ${late}`,
   )
   await office.back()
@@ -217,7 +217,7 @@ it('a deferred start that is no longer permitted is refused, with the reason sto
   expect(await fate(second)).toMatchObject({ state: 'delivered' })
   expect(await fate(third)).toMatchObject(refused(/is being released already/))
   expect(await releasesOf(model)).toHaveLength(1)
-  const audit = await house.store.query(sql`
+  const audit = await fixture.store.query(sql`
     select detail ->> 'outbox' as id from audit where subject = ${model} and action = 'command.refused' order by seq`)
   expect(audit).toEqual([byRevoked, byDemoted, late, third].map((id) => ({ id })))
 })
@@ -230,17 +230,17 @@ it('a start without permission is refused at once, and not recorded', async () =
   expect((await office.say('otto', '/v1/releases', { model, version })).status).toBe(403)
   expect((await office.say('olga', '/v1/releases', { model, version: 'x' })).status).toBe(404)
   expect((await office.say('olga', `/v1/models/${model}/retrainings`, { as_of: 'x' })).status).toBe(400)
-  const kept = await office.house.store.query(sql`select from command_outbox where model = ${model}`)
+  const kept = await office.fixture.store.query(sql`select from command_outbox where model = ${model}`)
   expect(kept).toEqual([])
 })
 
 it('a deferred rollback goes back one version, and not from a later champion', async () => {
   const { model, register, first, second } = await twoChampions()
-  const championOf = async () => (await findChampion(office.house.store, model))?.version
+  const championOf = async () => (await findChampion(office.fixture.store, model))?.version
   const path = `/v1/models/${model}/rollback`
   const id = await record('olga', path, { reason: 'wrong unit' })
   await dieOver()
-  await until(async () => (await championOf()) === first, 'the way back', patienceMs)
+  await until(async () => (await championOf()) === first, 'the way back', timeoutMs)
   await office.send(id)
   expect(await fate(id)).toMatchObject({ state: 'delivered', started: { from: second, to: first } })
   expect(await championOf()).toBe(first)
@@ -270,6 +270,6 @@ it('a deferred batch starts under the id of its command', async () => {
   expect([state, batch]).toEqual(['delivered', expect.stringMatching(/^bat_[0-9a-f-]{36}$/)])
   const { type } = await office.core.client.workflow.getHandle(batchWorkflowId(batch)).describe()
   expect(type).toBe('batchPredict')
-  const batches = await office.house.store.query(sql`select id from batches where model = ${model}`)
+  const batches = await office.fixture.store.query(sql`select id from batches where model = ${model}`)
   expect(batches.length).toBeLessThanOrEqual(1)
 })

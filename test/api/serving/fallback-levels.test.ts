@@ -8,31 +8,37 @@ import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findKillSwitch, writeKillSwitch } from '../../../store/serving/kill-switches.ts'
-import { openHouse, request, startApi, threeVersions, until } from '../../support/serving/serving-fixture.ts'
-import type { House, TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  request,
+  startApi,
+  threeVersions,
+  until,
+} from '../../support/serving/serving-fixture.ts'
+import type { ServingFixture, TestApi } from '../../support/serving/serving-fixture.ts'
 import { declareFallback, writeChampion } from '../../support/serving/registration.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 let caller: string
 beforeAll(async () => {
-  house = await openHouse()
-  api = await startApi(house)
-  key = await house.key({ role: 'operator', name: 'olga' })
-  caller = await house.key({ role: 'predictor', name: 'ines' })
+  fixture = await openServingFixture()
+  api = await startApi(fixture)
+  key = await fixture.key({ role: 'operator', name: 'olga' })
+  caller = await fixture.key({ role: 'predictor', name: 'ines' })
   await until(async () => (await api.request('GET', '/v1/kill-switches', { key })).status === 200, 'the key')
 })
 afterAll(async () => {
   await api?.stop()
-  await house?.close()
+  await fixture?.close()
 })
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 const put = (model: string, serve: string) =>
   api.request('PUT', `/v1/kill-switches/${model}`, { key, body: { serve, reason: 'it looks wrong' } })
-const declare = (model: string, fallback: Fallback) => declareFallback(house.store, model, fallback)
-const hasBeenChampion = (model: string, version: string) => writeChampion(house.store, model, version)
+const declare = (model: string, fallback: Fallback) => declareFallback(fixture.store, model, fallback)
+const hasBeenChampion = (model: string, version: string) => writeChampion(fixture.store, model, version)
 const metricOf = async (model: string) => {
   const { text } = await api.request('GET', '/metrics', { key })
   const shown = [...text.matchAll(/^tenure_model_fallback_level\{model="([^"]+)"\} (\d)/gm)]
@@ -44,27 +50,27 @@ const fallbackLevelOf = (model: string) =>
 async function written(model: string, level: string) {
   await until(async () => {
     await api.serving.refresh()
-    const [row] = await house.store.query<{ level: string }>(
+    const [row] = await fixture.store.query<{ level: string }>(
       sql`select level from replica_fallbacks where model = ${model}`,
     )
     return (row?.level ?? 'champion') === level
   }, `the level ${level}`)
-  await reportFallbacks({ store: house.store })
-  return (await listAlerts(house.store, { model, open: true })).map(
+  await reportFallbacks({ store: fixture.store })
+  return (await listAlerts(fixture.store, { model, open: true })).map(
     ({ kind, severity }) => `${severity} ${kind}`,
   )
 }
 async function champion(fallback?: Fallback) {
-  const versions = await threeVersions(house)
+  const versions = await threeVersions(fixture)
   if (fallback !== undefined) await declare(versions.model, fallback)
   await hasBeenChampion(versions.model, versions.old)
   await hasBeenChampion(versions.model, versions.champion)
-  await api.follows(await house.route(versions.model, { proven: versions.champion }))
+  await api.follows(await fixture.route(versions.model, { proven: versions.champion }))
   await api.serving.refresh()
   return versions
 }
 /** From now on none of its answers is one. */
-const spoil = (version: string, invalidShare = 1) => {
+const makeInvalid = (version: string, invalidShare = 1) => {
   const loaded = [...api.serving.routing.loaded()].find((each) => each.version === version)!
   loaded.invalidShare = invalidShare
 }
@@ -106,7 +112,7 @@ describe('a broken champion', () => {
       await api.serving.refresh()
       return api.ask(model, request()).version === version
     }, 'the champion')
-    spoil(version)
+    makeInvalid(version)
     const { harmed, ...answer } = askUntilAnswered(model)
     expect(answer).toMatchObject({ version: old, fallback: true })
     expect(harmed).toBeLessThan(20)
@@ -114,7 +120,7 @@ describe('a broken champion', () => {
     expect(await metricOf(model)).toBe('1')
     expect(await written(model, 'previous')).toEqual(['warning fallback_previous'])
     // It does not come back by itself, however good its answers would be.
-    spoil(version, 0)
+    makeInvalid(version, 0)
     expect(api.ask(model, request())).toMatchObject({ version: old })
     await put(model, 'normal')
     expect(api.ask(model, request())).toMatchObject({ version })
@@ -124,14 +130,14 @@ describe('a broken champion', () => {
   it('falls back to the rule, another level, when there is no previous version', async () => {
     const rule: Fallback = { kind: 'previous', otherwise: [0, 1, 0], automatic: true }
     const { model, champion: version, old } = await champion(rule)
-    await house.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
+    await fixture.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
     await until(async () => {
       await api.serving.refresh()
       return !api.serving.switches
         .remembered()
         .fallbacks.some((row) => row.model === model && row.previous !== null)
     }, 'that no level is stored')
-    spoil(version)
+    makeInvalid(version)
     expect(askUntilAnswered(model)).toMatchObject({
       version: fallbackName(model),
       fallback: true,
@@ -139,15 +145,15 @@ describe('a broken champion', () => {
     })
     expect(await metricOf(model)).toBe('2')
     expect(await written(model, 'rule')).toEqual(['critical fallback_rule'])
-    spoil(version, 0)
+    makeInvalid(version, 0)
   })
 
   it('has no fallback where the model file does not allow it', async () => {
     const { model, champion: version } = await champion({ kind: 'previous' })
-    spoil(version)
+    makeInvalid(version)
     expect(() => askUntilAnswered(model)).toThrow('no version serves')
     expect(fallbackLevelOf(model)).toBe('champion')
-    spoil(version, 0)
+    makeInvalid(version, 0)
   })
 })
 
@@ -155,7 +161,7 @@ describe('the monitor', () => {
   const definition = (name: string, fallback?: Fallback) => ({ name, fallback }) as ModelDefinition
   const give = (model: string, version: string, fallback?: Fallback) =>
     activateFallback(
-      { store: house.store, log },
+      { store: fixture.store, log },
       { definition: definition(model, fallback), champion: version, reason: '3 % errors > 2 %' },
     )
 
@@ -164,9 +170,9 @@ describe('the monitor', () => {
     const { model, old, champion: version } = await champion(automatic)
     expect(await give(model, version, { kind: 'previous' })).toBe(false)
     expect(await give(model, version)).toBe(false)
-    expect(await findKillSwitch(house.store, model)).toBeUndefined()
+    expect(await findKillSwitch(fixture.store, model)).toBeUndefined()
     expect(await give(model, version, automatic)).toBe(true)
-    expect(await findKillSwitch(house.store, model)).toMatchObject({
+    expect(await findKillSwitch(fixture.store, model)).toMatchObject({
       serve: 'fallback',
       actor: `monitor/${model}`,
       reason: '3 % errors > 2 %',
@@ -176,7 +182,7 @@ describe('the monitor', () => {
       return api.ask(model, request()).version === old
     }, 'the previous one')
     expect(await give(model, version, automatic)).toBe(false)
-    const rows = await house.store.query(
+    const rows = await fixture.store.query(
       sql`select from audit where action = 'flag.set' and model = ${model}`,
     )
     expect(rows).toHaveLength(1)
@@ -185,10 +191,10 @@ describe('the monitor', () => {
   it('keeps a kill switch that is set, and sets none to a fallback that does not exist', async () => {
     const automatic: Fallback = { kind: 'previous', automatic: true }
     const { model, old, champion: version } = await champion(automatic)
-    await writeKillSwitch(house.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })
+    await writeKillSwitch(fixture.store, { model, serve: 'champion', reason: 'we look at it', actor: 'olga' })
     expect(await give(model, version, automatic)).toBe(false)
-    await writeKillSwitch(house.store, { model, serve: 'normal', reason: 'done', actor: 'olga' })
-    await house.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
+    await writeKillSwitch(fixture.store, { model, serve: 'normal', reason: 'done', actor: 'olga' })
+    await fixture.store.query(sql`update versions set rolled_back_at = now() where version = ${old}`)
     expect(await give(model, version, automatic)).toBe(false)
     expect(await give(model, version, { ...automatic, otherwise: [1, 0, 0] } as Fallback)).toBe(true)
   })
@@ -197,13 +203,13 @@ describe('the monitor', () => {
     const automatic: Fallback = { kind: 'previous', automatic: true }
     const { model, champion: version } = await champion(automatic)
     const state = JSON.stringify({ id: `rel_${model}`, model, version, stage: 'probation' })
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into releases (id, model, version, strategy, policy, policy_digest, evaluation_digest, artifact_digest,
         requested_by, workflow_id, run_id, stage, state)
       values (${`rel_${model}`}, ${model}, ${version}, 'canary', '{}', '', '', '', 'olga', ${`release/${model}`}, 'run',
         'probation', ${state})`)
     expect(await give(model, version, automatic)).toBe(false)
-    await house.store.query(sql`delete from releases where model = ${model}`)
+    await fixture.store.query(sql`delete from releases where model = ${model}`)
     expect(await give(model, version, automatic)).toBe(true)
   })
 })

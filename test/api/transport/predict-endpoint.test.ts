@@ -12,14 +12,14 @@ import { openFastPath } from '../../../api/transport/fast-path.ts'
 import { createTargetParser } from '../../../api/transport/prediction-path.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 /** How long each prediction takes. */
@@ -28,10 +28,10 @@ const servers: Server[] = []
 const body = JSON.stringify({ instances: [irisRow] })
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key({ role: 'predictor' })
-  const route = await house.route('iris', { proven: await house.register(irisSpec()) })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  key = await fixture.key({ role: 'predictor' })
+  const route = await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  api = await startApi(fixture)
   await api.follows(route)
   const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
   const { run } = predictor
@@ -50,7 +50,7 @@ afterEach(() => {
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 /** What TENURE_FAST_PATH says. */
@@ -281,7 +281,7 @@ describe.each(['on', 'off'] as const)('with the fast path %s', (given) => {
     ['application/json; charset=utf-16', 415],
     ['application/json; charset=utf-8', 200],
     ['Application/JSON', 200],
-    ['application/vnd.of-a-house+json', 200],
+    ['application/vnd.example+json', 200],
   ])('a body of type %s gets %i', async (type, status) => {
     const port = await listen({})
     const expected = status === 200 ? { status } : { status, code: 'unsupported_media_type' }

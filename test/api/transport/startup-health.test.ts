@@ -4,19 +4,24 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createStartupHealth } from '../../../api/transport/startup-health.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 let server: Server
 let ending: string | undefined
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key()
-  const route = await house.route('iris', { proven: await house.register(irisSpec()) })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  key = await fixture.key()
+  const route = await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  api = await startApi(fixture)
   await api.follows(route)
   const health = createStartupHealth({ ...api.deps, stopping: () => ending })
   server = createServer((request, response) => {
@@ -27,7 +32,7 @@ beforeAll(async () => {
 afterAll(async () => {
   server.close()
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 const ask = (path: string, init: RequestInit = {}) =>

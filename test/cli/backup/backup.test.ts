@@ -27,18 +27,18 @@ import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { applicationUrl, freshDatabase } from '../../support/servers/servers.ts'
 import {
-  houseOn,
-  openHouse,
+  servingFixtureOn,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../support/serving/serving-fixture.ts'
 import { signingKeyOf } from '../../support/serving/sign-versions.ts'
 
-let house: House
+let fixture: ServingFixture
 let replica: TestReplica
 let keeper: HeadKeeper
 const troubles: string[] = []
@@ -53,58 +53,58 @@ let before: Record<string, string>
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'tenure-backup-'))
   file = join(dir, 'backup.tar')
-  house = await openHouse()
-  const made = await threeVersions(house)
+  fixture = await openServingFixture()
+  const made = await threeVersions(fixture)
   ;({ model } = made)
   versions = made
-  keyId = (await insertKey(house.store, { name: 'ada', role: 'approver' })).facts.id
+  keyId = (await insertKey(fixture.store, { name: 'ada', role: 'approver' })).facts.id
   keeper = keepHeads({
-    store: house.store,
-    heads: await headsOf(house),
+    store: fixture.store,
+    heads: await headsOf(fixture),
     onError: (what) => void troubles.push(what),
   })
   await promote(made.old)
   // More than the buffers on the way hold.
-  await house.store.query(sql`
+  await fixture.store.query(sql`
     insert into service_state (name, value) select 'filler ' || n, to_jsonb(repeat(md5(n::text), 20))
     from generate_series(1, 4000) as n`)
-  await house.store.query(sql`
+  await fixture.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select gen_random_uuid(), now() - n * interval '1 day', ${model}, ${made.old}, 'champion', 1, 1, '\\x00', '{0.5}', 9
     from generate_series(0, 3) as n`)
-  await house.store.query(sql`
+  await fixture.store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of) values ('retrain/open', ${model}, 'manual', 'ada', now())`)
-  await house.store.query(sql`
+  await fixture.store.query(sql`
     insert into alerts (dedupe_key, severity, kind, message) values ('old', 'warning', 'k', 'm')`)
-  await writeKillSwitch(house.store, { model, serve: 'normal', reason: 'none', actor: 'ada' })
-  replica = await startReplica(house)
-  await replica.follows((await findRouting(house.store, model))!.route)
+  await writeKillSwitch(fixture.store, { model, serve: 'normal', reason: 'none', actor: 'ada' })
+  replica = await startReplica(fixture)
+  await replica.follows((await findRouting(fixture.store, model))!.route)
 })
 
 afterAll(async () => {
   await keeper.stop()
   await replica.stop()
-  await house.close()
+  await fixture.close()
   rmSync(dir, { recursive: true, force: true })
 })
 afterEach(() => vi.unstubAllEnvs())
 
-const headsOf = async ({ artifactRoot }: Pick<House, 'artifactRoot'>) =>
+const headsOf = async ({ artifactRoot }: Pick<ServingFixture, 'artifactRoot'>) =>
   openHeads(headFiles({ stateDir: dir, artifactRoot }), await openSigner(signingKeyOf(artifactRoot)))
 
 /** Champion as after a release, with the row of the audit and the route. */
 async function promote(version: string): Promise<void> {
-  await house.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
-  await house.store.query(sql`insert into champions (model, version) values (${model}, ${version})
+  await fixture.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
+  await fixture.store.query(sql`insert into champions (model, version) values (${model}, ${version})
     on conflict (model) do update set version = excluded.version`)
-  await appendAudit(house.store, {
+  await appendAudit(fixture.store, {
     actor: 'release',
     action: 'champion.promoted',
     subject: version,
     model,
     detail: { version },
   })
-  await house.route(model, { proven: version })
+  await fixture.route(model, { proven: version })
 }
 
 async function tenure(
@@ -113,7 +113,7 @@ async function tenure(
     databaseUrl,
     artifactRoot,
     state = dir,
-  }: { databaseUrl: string; artifactRoot: string; state?: string } = house,
+  }: { databaseUrl: string; artifactRoot: string; state?: string } = fixture,
 ) {
   vi.stubEnv('TENURE_STATE', state)
   vi.stubEnv('TENURE_ARTIFACTS', artifactRoot)
@@ -150,7 +150,7 @@ const championOf = async (store: Store) =>
 
 describe('tenure backup', () => {
   it('writes everything to one private tar file without the private key', async () => {
-    before = await digests(house.store)
+    before = await digests(fixture.store)
     const { code, out } = await tenure(['backup', file, '--json'])
     expect(code).toBe(exitCodes.done)
     expect(JSON.parse(out)).toMatchObject({ file, artifacts: 7 })
@@ -170,11 +170,11 @@ describe('tenure backup', () => {
   })
 
   it('fails for a missing artifact of a version unless --allow-missing is set', async () => {
-    const [row] = await house.store.query<{ digest: string }>(
+    const [row] = await fixture.store.query<{ digest: string }>(
       sql`select artifact_digest as digest from versions where version = ${versions.old}`,
     )
     const hex = row!.digest.slice('sha256:'.length)
-    const path = join(house.artifactRoot, 'sha256', hex.slice(0, 2), hex)
+    const path = join(fixture.artifactRoot, 'sha256', hex.slice(0, 2), hex)
     const bytes = readFileSync(path)
     writeFileSync(path, 'other')
     const second = join(dir, 'second.tar')
@@ -193,14 +193,14 @@ it.each<[string, () => Promise<string> | string, number, RegExp]>([
   ['that is empty', freshDatabase, exitCodes.usage, /nothing of Tenure/],
   [
     'that does not exist',
-    () => house.databaseUrl.replace(/[^/]+$/, 'elsewhere'),
+    () => fixture.databaseUrl.replace(/[^/]+$/, 'elsewhere'),
     exitCodes.usage,
     /tenure doctor/,
   ],
   ['that does not respond', () => 'postgres://a@127.0.0.1:1/b', exitCodes.unreachable, /did not answer/],
 ])('tenure backup fails for a database %s and leaves no file', async (_what, url, code, pattern) => {
   const wanted = join(dir, 'never.tar')
-  const found = await tenure(['backup', wanted], { ...house, databaseUrl: await url() })
+  const found = await tenure(['backup', wanted], { ...fixture, databaseUrl: await url() })
   expect(found.code).toBe(code)
   expect(found.err).toMatch(pattern)
   expect(readdirSync(dir).filter((name) => name.startsWith('never'))).toEqual([])
@@ -227,16 +227,16 @@ describe('tenure restore', () => {
     const copy = join(dir, 'damaged.tar')
     writeFileSync(copy, readFileSync(file))
     await harm(copy)
-    const generation = (await findRouting(house.store, model))!.route.generation
+    const generation = (await findRouting(fixture.store, model))!.route.generation
     const { code, err } = await tenure(['restore', copy, '--replace'])
     expect([exitCodes.otherwise, exitCodes.usage]).toContain(code)
     expect(err).toMatch(pattern)
-    expect((await findRouting(house.store, model))!.route.generation).toBe(generation)
+    expect((await findRouting(fixture.store, model))!.route.generation).toBe(generation)
   })
 
   it('refuses a role that does not own the tables', async () => {
-    const databaseUrl = applicationUrl(house.databaseUrl)
-    const { code, err } = await tenure(['restore', file, '--replace'], { ...house, databaseUrl })
+    const databaseUrl = applicationUrl(fixture.databaseUrl)
+    const { code, err } = await tenure(['restore', file, '--replace'], { ...fixture, databaseUrl })
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('TENURE_OWNER_DATABASE_URL')
   })
@@ -244,8 +244,8 @@ describe('tenure restore', () => {
   it('restores the champion, and a running replica follows it', async () => {
     await promote(versions.champion)
     await promote(versions.candidate)
-    await revokeKey(house.store, keyId)
-    const after = (await findRouting(house.store, model))!.route
+    await revokeKey(fixture.store, keyId)
+    const after = (await findRouting(fixture.store, model))!.route
     await replica.follows(after)
     expect(replica.ask(model, request()).version).toBe(versions.candidate)
     await keeper.catchUp()
@@ -266,7 +266,7 @@ describe('tenure restore', () => {
     expect(done.ended).toMatchObject({ retrainings: 1, drills: 0 })
     expect(done.set_aside).toHaveLength(2)
 
-    const now = (await findRouting(house.store, model))!.route
+    const now = (await findRouting(fixture.store, model))!.route
     expect(now.epoch).toBe(done.epoch)
     await until(
       () => replica.serving.routing.find(model)?.route.epoch === done.epoch,
@@ -274,13 +274,13 @@ describe('tenure restore', () => {
       30_000,
     )
     expect(replica.ask(model, request()).version).toBe(versions.old)
-    expect(await championOf(house.store)).toBe(versions.old)
+    expect(await championOf(fixture.store)).toBe(versions.old)
     // A writer from before knows a place that is no more.
     await expect(
-      writeRoute(house.store, { route: { ...after, proven: versions.candidate }, replaces: after }),
+      writeRoute(fixture.store, { route: { ...after, proven: versions.candidate }, replaces: after }),
     ).rejects.toMatchObject({ code: 'stale_generation' })
     // A revoked key stays revoked.
-    const [key] = await house.store.query<{ revoked: boolean }>(
+    const [key] = await fixture.store.query<{ revoked: boolean }>(
       sql`select revoked_at is not null as revoked from api_keys where id = ${keyId}`,
     )
     expect(key?.revoked).toBe(true)
@@ -288,39 +288,39 @@ describe('tenure restore', () => {
 
   it('leaves an intact audit log with an entry of the restore, signed further', async () => {
     await keeper.catchUp()
-    const list = await headsOf(house)
+    const list = await headsOf(fixture)
     const { heads, issues } = await list.read()
-    const report = await verifyAudit(house.store, { heads })
+    const report = await verifyAudit(fixture.store, { heads })
     expect(report.breach).toBeUndefined()
     expect(issues).toEqual([])
     expect((await list.last())?.seq).toBe(report.head?.seq)
-    const [row] = await house.store.query<{ action: string }>(
+    const [row] = await fixture.store.query<{ action: string }>(
       sql`select action from audit order by seq desc limit 1`,
     )
     expect(row?.action).toBe('database.restored')
   })
 
   it('continues sequences, so that new rows do not collide with old ones', async () => {
-    await house.store.query(
+    await fixture.store.query(
       sql`insert into alerts (dedupe_key, severity, kind, message) values ('x', 'warning', 'k', 'm')`,
     )
     expect((await tenure(['restore', file, '--replace'])).code).toBe(exitCodes.done)
-    await house.store.query(
+    await fixture.store.query(
       sql`insert into alerts (dedupe_key, severity, kind, message) values ('x', 'warning', 'k', 'm')`,
     )
   })
 
   it('raises the epoch again when the same file is restored again', async () => {
-    const first = (await findRouting(house.store, model))!.route.epoch
+    const first = (await findRouting(fixture.store, model))!.route.epoch
     const { out } = await tenure(['restore', file, '--replace', '--json'])
     expect((JSON.parse(out) as { epoch: number }).epoch).toBeGreaterThan(first)
   })
 
   it('refuses a backup whose audit log contradicts the signed heads', async () => {
     // A head that this installation has signed, of a row that the backup tells otherwise.
-    const other = { stateDir: dir, artifactRoot: house.artifactRoot }
+    const other = { stateDir: dir, artifactRoot: fixture.artifactRoot }
     const saved = headFiles(other).map((path) => readFileSync(path, 'utf8'))
-    const list = openHeads(headFiles(other), await openSigner(signingKeyOf(house.artifactRoot)))
+    const list = openHeads(headFiles(other), await openSigner(signingKeyOf(fixture.artifactRoot)))
     for (const path of headFiles(other)) writeFileSync(path, '')
     await list.append({ seq: 1, hash: 'f'.repeat(64) })
     const { code, err } = await tenure(['restore', file, '--replace'])
@@ -348,7 +348,7 @@ describe('a restore to another installation', () => {
       code: exitCodes.done,
       err: '',
     })
-    const elsewhere = houseOn(place)
+    const elsewhere = servingFixtureOn(place)
     const changed = [
       'audit',
       'routing_epochs',
@@ -376,7 +376,7 @@ describe('a restore to another installation', () => {
     const databaseUrl = await freshDatabase()
     const store = openStore(databaseUrl)
     await store.query(sql`create table customers (id integer)`)
-    const { code, err } = await tenure(['restore', file, '--replace'], { ...house, databaseUrl })
+    const { code, err } = await tenure(['restore', file, '--replace'], { ...fixture, databaseUrl })
     expect(code).toBe(exitCodes.usage)
     expect(err).toContain('customers')
     await store.close()
@@ -385,11 +385,11 @@ describe('a restore to another installation', () => {
 
 describe('a database restored by other means', () => {
   it('is followed by replicas after --after-point-in-time', async () => {
-    const { route } = (await findRouting(house.store, model))!
-    await house.store.query(sql`
+    const { route } = (await findRouting(fixture.store, model))!
+    await fixture.store.query(sql`
       update routing set epoch = 1, generation = 1,
         route = route || '{"epoch": 1, "generation": 1}'::jsonb where model = ${model}`)
-    await house.store.query(sql`delete from routing_epochs where epoch > 1`)
+    await fixture.store.query(sql`delete from routing_epochs where epoch > 1`)
     const { code, out } = await tenure(['restore', '--after-point-in-time', '--json'])
     expect(code).toBe(exitCodes.done)
     const { epoch } = JSON.parse(out) as { epoch: number }

@@ -35,22 +35,26 @@ import { diagnose, type Diagnosis } from '../../../store/maintenance/diagnostics
 import { noteMigrations } from '../../../store/database/migration-status.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
-import { openHouse, threeVersions, type House } from '../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  threeVersions,
+  type ServingFixture,
+} from '../../support/serving/serving-fixture.ts'
 import { signingKeyOf } from '../../support/serving/sign-versions.ts'
 
-let house: House
+let fixture: ServingFixture
 let dir: string
 let champion: string
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'tenure-doctor-'))
   chmodSync(dir, 0o711)
-  house = await openHouse()
-  const made = await threeVersions(house)
+  fixture = await openServingFixture()
+  const made = await threeVersions(fixture)
   champion = made.champion
-  await house.store.query(sql`insert into champions (model, version) values (${made.model}, ${champion})`)
+  await fixture.store.query(sql`insert into champions (model, version) values (${made.model}, ${champion})`)
 })
 afterAll(async () => {
-  await house.close()
+  await fixture.close()
   rmSync(dir, { recursive: true, force: true })
 })
 afterEach(() => vi.unstubAllEnvs())
@@ -64,9 +68,9 @@ interface Answer {
 async function doctor(variables: Record<string, string>, ...words: string[]) {
   const all = {
     TENURE_STATE: join(dir, 'state'),
-    TENURE_ARTIFACTS: house.artifactRoot,
-    TENURE_SIGNING_KEY: signingKeyOf(house.artifactRoot),
-    DATABASE_URL: house.databaseUrl,
+    TENURE_ARTIFACTS: fixture.artifactRoot,
+    TENURE_SIGNING_KEY: signingKeyOf(fixture.artifactRoot),
+    DATABASE_URL: fixture.databaseUrl,
     TEMPORAL_ADDRESS: temporalAddress(),
     TENURE_URL: '',
     TENURE_PORT: '0',
@@ -170,14 +174,14 @@ describe('the database check', () => {
     )
 
   it('names a missing database', async () => {
-    const url = house.databaseUrl.replace(/[^/]+$/, 'elsewhere')
+    const url = fixture.databaseUrl.replace(/[^/]+$/, 'elsewhere')
     expect(await findingsAt(url)).toMatchObject([
       { state: 'broken', found: expect.stringContaining('there is no database elsewhere') },
     ])
   })
 
   it('reports an unknown role, and a server that is not Postgres', async () => {
-    const stranger = new URL(house.databaseUrl)
+    const stranger = new URL(fixture.databaseUrl)
     stranger.username = 'unknown_role'
     expect(await findingsAt(stranger.toString())).toMatchObject([
       { found: expect.stringContaining('unknown_role may not connect') },
@@ -203,9 +207,9 @@ describe('the database check', () => {
   })
 
   it('reports an old version, foreign tables, missing privileges and exhausted connections', async () => {
-    const { server, migrations } = await diagnosisOf(house.databaseUrl)
+    const { server, migrations } = await diagnosisOf(fixture.databaseUrl)
     const found = (change: Partial<typeof server>, begun = true) =>
-      findingsOfServer(house.databaseUrl, { ...server, ...change }, { ...migrations, begun })
+      findingsOfServer(fixture.databaseUrl, { ...server, ...change }, { ...migrations, begun })
         .filter(({ state }) => state !== 'ok')
         .map((each) => each.found)
         .join()
@@ -215,16 +219,16 @@ describe('the database check', () => {
       'holds tables of another application: customers',
     )
     expect(found({ connections: 99, mostConnections: 100 })).toContain('99 of 100')
-    const store = house.store
+    const store = fixture.store
     await store.query(sql`revoke create on schema public from tenure_app`)
-    const { server: asApplication } = await diagnosisOf(applicationUrl(house.databaseUrl))
+    const { server: asApplication } = await diagnosisOf(applicationUrl(fixture.databaseUrl))
     await store.query(sql`grant create on schema public to tenure_app`)
     expect(asApplication.mayCreate).toBe(false)
     expect(found(asApplication)).toContain('may not create tables')
   })
 
   it('reports pending, unknown, edited and missing migrations', async () => {
-    const { store, databaseUrl } = house
+    const { store, databaseUrl } = fixture
     const found = async () =>
       of(
         findingsOfDatabase(databaseUrl, await diagnose(databaseUrl, 'test'), { running: false }),
@@ -271,15 +275,15 @@ describe('the database check', () => {
   })
 
   it('finds live replicas', async () => {
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       insert into replicas (id, host, pid, url, build_id, lease_until) values ('r9', 'h', 1, 'u', 'b', now() + interval '1 hour')`)
-    await house.store.query(sql`insert into routing (model, epoch, generation, route)
+    await fixture.store.query(sql`insert into routing (model, epoch, generation, route)
       select model, 3, 4, '{}' from champions on conflict do nothing`)
-    const { replicas } = await diagnosisOf(house.databaseUrl)
+    const { replicas } = await diagnosisOf(fixture.databaseUrl)
     expect(replicas).toMatchObject([
       { id: 'r9', behind: [expect.stringContaining('the newest is 3/4')], epochs: [] },
     ])
-    await house.store.query(sql`delete from replicas where id = 'r9'`)
+    await fixture.store.query(sql`delete from replicas where id = 'r9'`)
   })
 })
 
@@ -317,9 +321,9 @@ describe('the Temporal check', () => {
 
 describe('the file checks', () => {
   it('report champions that are damaged or signed by another key', async () => {
-    const { champions = [] } = await diagnosisOf(house.databaseUrl)
-    const signer = await openSigner(signingKeyOf(house.artifactRoot))
-    const place = { root: house.artifactRoot, signer }
+    const { champions = [] } = await diagnosisOf(fixture.databaseUrl)
+    const signer = await openSigner(signingKeyOf(fixture.artifactRoot))
+    const place = { root: fixture.artifactRoot, signer }
     expect(await checkChampions(champions, place)).toMatchObject([{ state: 'ok' }])
     const stranger = await openSigner(join(dir, 'other.pem'))
     expect(await checkChampions(champions, { ...place, signer: stranger })).toMatchObject([
@@ -330,7 +334,7 @@ describe('the file checks', () => {
       },
     ])
     const hex = champions[0]!.artifactDigest.slice('sha256:'.length)
-    const path = join(house.artifactRoot, 'sha256', hex.slice(0, 2), hex)
+    const path = join(fixture.artifactRoot, 'sha256', hex.slice(0, 2), hex)
     const bytes = readFileSync(path)
     writeFileSync(path, 'damaged')
     expect(await checkChampions(champions, place)).toMatchObject([

@@ -25,9 +25,9 @@ import {
 import { startBrowser } from '../../support/dashboard/browser.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
 import {
-  openHouse,
+  openServingFixture,
   startReplica,
-  type House,
+  type ServingFixture,
   type PredictAnswer,
   type TestReplica,
 } from '../../support/serving/serving-fixture.ts'
@@ -47,7 +47,7 @@ interface PredictorModule {
   createEncoder(manifest: unknown): { width: number; encode(row: FeatureRow): Float32Array }
 }
 
-let house: House
+let fixture: ServingFixture
 let replica: TestReplica
 let root: string
 const next = seeded(11)
@@ -57,7 +57,7 @@ const some = (count: number, make: () => FeatureRow): FeatureRow[] => Array.from
 
 const models: Record<string, { spec: () => Promise<string> | string; rows: () => FeatureRow[] }> = {
   flight: {
-    spec: () => house.register(flightSpec('flight')),
+    spec: () => fixture.register(flightSpec('flight')),
     rows: () =>
       some(300, () => ({
         distance: pick([null, 0, 123.456, 2_500 * chance(), 1e6]),
@@ -67,7 +67,7 @@ const models: Record<string, { spec: () => Promise<string> | string; rows: () =>
       })),
   },
   iris: {
-    spec: () => house.register(irisSpec('iris')),
+    spec: () => fixture.register(irisSpec('iris')),
     rows: () =>
       some(300, () => ({
         sepalLength: 10 * chance(),
@@ -130,7 +130,7 @@ async function normalised(): Promise<string> {
   const outputs = golden.map((row) => [
     ...tf.tidy(() => (network.predict(tf.tensor2d([Object.values(row)])) as tf.Tensor).dataSync()),
   ])
-  const artifacts = openArtifacts(house.artifactRoot)
+  const artifacts = openArtifacts(fixture.artifactRoot)
   const topology = { modelTopology, weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs }] }
   const files = {
     'model.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(topology))),
@@ -138,32 +138,32 @@ async function normalised(): Promise<string> {
   }
   const manifest = { ...artifactManifest(spec, files), golden: { instances: golden, outputs } }
   const digest = await putManifest(artifacts, manifest)
-  return registerDigest(house.store, house.artifactRoot, { ...spec, digest })
+  return registerDigest(fixture.store, fixture.artifactRoot, { ...spec, digest })
 }
 
 /** Model → its exported folder. */
 const folders = new Map<string, string>()
 
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
   root = mkdtempSync(join(tmpdir(), 'tenure-export-'))
   chmodSync(root, 0o711)
   for (const [model, { spec }] of Object.entries(models)) {
     const version = await spec()
-    await house.route(model, { proven: version })
-    const { artifactDigest: digest } = await getVersion(house.store, version)
+    await fixture.route(model, { proven: version })
+    const { artifactDigest: digest } = await getVersion(fixture.store, version)
     const folder = join(root, model)
-    const done = await exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder })
+    const done = await exportVersion({ version, digest, artifactRoot: fixture.artifactRoot, folder })
     expect(done.issue).toBeUndefined()
     expect(done.golden).toBeGreaterThan(1)
     folders.set(model, folder)
   }
-  replica = await startReplica(house)
+  replica = await startReplica(fixture)
   for (const model of Object.keys(models)) await replica.follows({ model, generation: 1 })
 })
 afterAll(async () => {
   await replica.stop()
-  await house.close()
+  await fixture.close()
   rmSync(root, { recursive: true, force: true })
 })
 
@@ -224,9 +224,9 @@ describe('an exported version in Node', () => {
 describe('an export that fails', () => {
   it('refuses a folder that is not empty', async () => {
     const version = 'iris_v1.0.0'
-    const { artifactDigest: digest } = await getVersion(house.store, version)
+    const { artifactDigest: digest } = await getVersion(fixture.store, version)
     await expect(
-      exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder: folders.get('iris')! }),
+      exportVersion({ version, digest, artifactRoot: fixture.artifactRoot, folder: folders.get('iris')! }),
     ).rejects.toMatchObject({ problem: { code: 'usage', detail: expect.stringContaining('is not empty') } })
     await expect(
       exportVersion({ version, digest, artifactRoot: join(root, 'nowhere'), folder: join(root, 'new') }),
@@ -235,10 +235,10 @@ describe('an export that fails', () => {
 
   it('has layers that the predictor does not know: it names them, and encodes for TensorFlow.js', async () => {
     const spec = notCompiled(irisSpec('leaky'))
-    const version = await house.register(spec)
-    const { artifactDigest: digest } = await getVersion(house.store, version)
+    const version = await fixture.register(spec)
+    const { artifactDigest: digest } = await getVersion(fixture.store, version)
     const folder = join(root, 'leaky')
-    const { issue } = await exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder })
+    const { issue } = await exportVersion({ version, digest, artifactRoot: fixture.artifactRoot, folder })
     expect(issue).toMatch(/LeakyReLU.*tf\.loadLayersModel.*createEncoder/)
     const { createEncoder } = await moduleIn(folder)
     const { width, encode } = createEncoder(JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')))
@@ -254,9 +254,9 @@ describe('an export that fails', () => {
     ['weights that are cut', (folder) => writeFileSync(join(folder, 'weights.bin'), ''), /ends within/],
   ])('%s are refused by the predictor', async (_name, harm, pattern) => {
     const version = 'iris_v1.0.0'
-    const { artifactDigest: digest } = await getVersion(house.store, version)
+    const { artifactDigest: digest } = await getVersion(fixture.store, version)
     const folder = mkdtempSync(join(root, 'harmed-'))
-    await exportVersion({ version, digest, artifactRoot: house.artifactRoot, folder })
+    await exportVersion({ version, digest, artifactRoot: fixture.artifactRoot, folder })
     harm(folder)
     const { loadPredictor } = await moduleIn(folder)
     await expect(loadPredictor()).rejects.toThrow(pattern)

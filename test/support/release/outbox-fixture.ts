@@ -9,10 +9,10 @@ import { startCore, type Core } from './core.ts'
 import { openCuttableLink, type CuttableLink } from '../servers/cuttable-link.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../servers/servers.ts'
 import {
-  houseOn,
+  servingFixtureOn,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
   type TestResponse,
 } from '../serving/serving-fixture.ts'
@@ -27,7 +27,7 @@ const policy: ReleasePolicy = {
 
 export interface OutboxFixture {
   core: Core
-  house: House
+  fixture: ServingFixture
   api: TestApi
   toTemporal: CuttableLink
   toPostgres: CuttableLink
@@ -55,9 +55,9 @@ export interface OutboxFixture {
 export async function openOutboxFixture(): Promise<OutboxFixture> {
   const databaseUrl = await migratedDatabase()
   const core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
-  const house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  const fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
   const keys: Record<string, string> = {
-    otto: await house.key({ name: 'otto', role: 'approver', models: ['another'] }),
+    otto: await fixture.key({ name: 'otto', role: 'approver', models: ['another'] }),
   }
   for (const [name, role] of [
     ['olga', 'operator'],
@@ -65,10 +65,10 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     ['ben', 'approver'],
     ['vera', 'viewer'],
   ] as const)
-    keys[name] = await house.key({ name, role })
+    keys[name] = await fixture.key({ name, role })
   const toTemporal = await openCuttableLink(`tcp://${core.config.temporal.address}`)
   const toPostgres = await openCuttableLink(databaseUrl)
-  const api = await startApi(house, {
+  const api = await startApi(fixture, {
     databaseUrl: toPostgres.url,
     temporal: {
       address: new URL(toTemporal.url).host,
@@ -81,13 +81,13 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
   const show: OutboxFixture['show'] = async (path, who = 'vera') =>
     (await api.request('GET', path, { key: keys[who]! })).json
   const model = () =>
-    insertModel(house.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
+    insertModel(fixture.store, { model: uniqueName('model'), policy, artifactRoot: core.config.artifactRoot })
   const deliver = () => deliverDue(api.deps, { ...deliveryPolicy, lookMs: 10 })
   const dueNow = () =>
-    house.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
+    fixture.store.query(sql`update command_outbox set next_at = now() where next_at is not null`)
   return {
     core,
-    house,
+    fixture,
     api,
     toTemporal,
     toPostgres,
@@ -122,7 +122,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       return { id, model: name }
     },
     async count(release, action) {
-      const [row] = await house.store.query<{ n: number }>(
+      const [row] = await fixture.store.query<{ n: number }>(
         action === undefined
           ? sql`select count(*)::int as n from command_outbox where release_id = ${release}`
           : sql`select count(*)::int as n from audit where subject = ${release} and action = ${action}`,
@@ -150,7 +150,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     async close() {
       await api.stop()
       await Promise.all([toTemporal.close(), toPostgres.close()])
-      await house.close()
+      await fixture.close()
       await core.stop()
     },
   }

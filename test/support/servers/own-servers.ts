@@ -10,7 +10,7 @@ import type { Servers } from './servers.ts'
 
 /** Starts both, does the work, and leaves nothing behind. */
 export async function withServers(work: (servers: Servers) => Promise<void>): Promise<void> {
-  const home = mkdtempSync(join(tmpdir(), 'tenure-house-'))
+  const home = mkdtempSync(join(tmpdir(), 'tenure-servers-'))
   // Postgres runs as another user when this one is root.
   chmodSync(home, 0o711)
   const [postgres, temporal] = await Promise.all([

@@ -1,4 +1,4 @@
-/** Registers artifacts that no training of this house has made, and routes callers to them: for tests of serving and for measuring. */
+/** Registers artifacts that no training workflow has produced and routes requests to them, for serving tests and benchmarks. */
 import sql from 'sql-template-tag'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'

@@ -23,7 +23,7 @@ import { nextRoute, registerFixtureVersion } from './registration.ts'
 import { migratedDatabase, uniqueName } from '../servers/servers.ts'
 import { signingKeyOf } from './sign-versions.ts'
 
-export interface House {
+export interface ServingFixture {
   store: Store
   databaseUrl: string
   artifactRoot: string
@@ -37,12 +37,12 @@ export interface House {
   close(): Promise<void>
 }
 
-export async function openHouse(): Promise<House> {
-  return houseOn({ databaseUrl: await migratedDatabase() })
+export async function openServingFixture(): Promise<ServingFixture> {
+  return servingFixtureOn({ databaseUrl: await migratedDatabase() })
 }
 
 /** A system on an existing database, and optionally on existing artifacts. */
-export function houseOn(options: { databaseUrl: string; artifactRoot?: string }): House {
+export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: string }): ServingFixture {
   const { databaseUrl } = options
   const store = openStore(databaseUrl, { name: 'test' })
   const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
@@ -66,10 +66,10 @@ export function houseOn(options: { databaseUrl: string; artifactRoot?: string })
 }
 
 /** A model with three versions that answer differently. */
-export async function threeVersions(house: House) {
+export async function threeVersions(fixture: ServingFixture) {
   const model = uniqueName('model')
   const versions = []
-  for (const minor of [0, 1, 2]) versions.push(await house.register(irisSpec(model, minor + 1), minor))
+  for (const minor of [0, 1, 2]) versions.push(await fixture.register(irisSpec(model, minor + 1), minor))
   const [old, champion, candidate] = versions as [string, string, string]
   const canary = (shareBp: number): Partial<Route> => ({
     release: `rel_${model}`,
@@ -134,10 +134,13 @@ export interface PredictAnswer {
   }[]
 }
 
-export async function startReplica(house: House, options: ReplicaOptions = {}): Promise<TestReplica> {
+export async function startReplica(
+  fixture: ServingFixture,
+  options: ReplicaOptions = {},
+): Promise<TestReplica> {
   const id = uniqueName('replica')
-  const stateDir = options.stateDir ?? house.directory()
-  const store = openStore(options.databaseUrl ?? house.databaseUrl, {
+  const stateDir = options.stateDir ?? fixture.directory()
+  const store = openStore(options.databaseUrl ?? fixture.databaseUrl, {
     name: id,
     connectMs: 500,
     queryMs: 900,
@@ -147,8 +150,8 @@ export async function startReplica(house: House, options: ReplicaOptions = {}): 
   const serving = await openServing({
     store,
     stateDir,
-    artifacts: openArtifacts(house.artifactRoot),
-    signer: await openSigner(options.signingKey ?? signingKeyOf(house.artifactRoot)),
+    artifacts: openArtifacts(fixture.artifactRoot),
+    signer: await openSigner(options.signingKey ?? signingKeyOf(fixture.artifactRoot)),
     ...(options.slot === undefined ? {} : { slot: options.slot }),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 5_000,
@@ -238,8 +241,8 @@ export interface ApiOptions extends ReplicaOptions {
   awaitKeys?: boolean
 }
 
-export async function startApi(house: House, options: ApiOptions = {}): Promise<TestApi> {
-  const replica = await startReplica(house, options)
+export async function startApi(fixture: ServingFixture, options: ApiOptions = {}): Promise<TestApi> {
+  const replica = await startReplica(fixture, options)
   const authentication = await openAuthentication({
     store: replica.store,
     nowMs: replica.serving.wall,
@@ -247,8 +250,11 @@ export async function startApi(house: House, options: ApiOptions = {}): Promise<
     publicPredictions: options.publicPredictions ?? false,
     onError: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
-  const signer = await openSigner(options.signingKey ?? signingKeyOf(house.artifactRoot))
-  const heads = openHeads(headFiles({ stateDir: replica.stateDir, artifactRoot: house.artifactRoot }), signer)
+  const signer = await openSigner(options.signingKey ?? signingKeyOf(fixture.artifactRoot))
+  const heads = openHeads(
+    headFiles({ stateDir: replica.stateDir, artifactRoot: fixture.artifactRoot }),
+    signer,
+  )
   const temporal = createTemporalClient({
     temporal: options.temporal ?? { address: '127.0.0.1:1', namespace: 'default' },
     taskQueues: { control: options.temporal?.controlQueue ?? 'test-control', train: 'test-train' },

@@ -1,4 +1,4 @@
-/** Signs versions that no training of this house has made, with the key that lies where a process would make its own. */
+/** Signs versions that no training workflow has produced, with the key that lies where a process would make its own. */
 import { dirname, join } from 'node:path'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { signArtifact, type ArtifactIdentity } from '../../../store/signing/artifact-signatures.ts'

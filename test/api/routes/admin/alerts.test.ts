@@ -2,26 +2,31 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 const keys: Record<string, string> = {}
 
 beforeAll(async () => {
-  house = await openHouse()
-  keys['olga'] = await house.key({ name: 'olga', role: 'operator' })
-  keys['anna'] = await house.key({ name: 'anna', role: 'approver', models: ['wine'] })
-  keys['vera'] = await house.key({ name: 'vera', role: 'viewer' })
-  api = await startApi(house)
+  fixture = await openServingFixture()
+  keys['olga'] = await fixture.key({ name: 'olga', role: 'operator' })
+  keys['anna'] = await fixture.key({ name: 'anna', role: 'approver', models: ['wine'] })
+  keys['vera'] = await fixture.key({ name: 'vera', role: 'viewer' })
+  api = await startApi(fixture)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 const raise = (model: string) =>
-  upsertAlert(house.store, {
+  upsertAlert(fixture.store, {
     dedupeKey: `m/${model}`,
     model,
     severity: 'critical',
@@ -34,7 +39,7 @@ const acknowledge = (id: number | string, who: string) =>
 const resolve = (id: number, who: string) =>
   api.request('POST', `/v1/alerts/${id}/resolve`, { key: keys[who]!, body: {} })
 const audited = async (action: string, id: number) =>
-  (await listAudit(house.store, { limit: 100 })).filter(
+  (await listAudit(fixture.store, { limit: 100 })).filter(
     (row) => row.action === action && row.subject === `alert/${id}`,
   )
 
@@ -43,7 +48,7 @@ describe('an alert', () => {
     const id = await raise('iris')
     expect((await acknowledge(id, 'olga')).json).toMatchObject({ id, acknowledged_by: 'olga' })
     expect(await acknowledge(id, 'olga')).toMatchObject({ status: 200, json: { acknowledged_by: 'olga' } })
-    expect(await listAlerts(house.store, { open: true })).toMatchObject([{ acknowledgedBy: 'olga' }])
+    expect(await listAlerts(fixture.store, { open: true })).toMatchObject([{ acknowledgedBy: 'olga' }])
     expect(await audited('alert.acknowledged', id)).toMatchObject([
       { actor: 'olga', detail: { reason: 'I look' } },
     ])
@@ -57,7 +62,7 @@ describe('an alert', () => {
       json: { code: 'command_refused', detail: expect.stringContaining('anna has acknowledged') as string },
     })
     expect(await audited('alert.acknowledged', id)).toMatchObject([{ actor: 'anna' }])
-    await resolveAlert(house.store, 'm/wine')
+    await resolveAlert(fixture.store, 'm/wine')
   })
 
   it('is not acknowledged by a viewer, nor by a key of another model, and an unknown alert is not found', async () => {

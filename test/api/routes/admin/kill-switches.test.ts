@@ -4,25 +4,30 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { fallbackName, type Fallback } from '../../../../domain/serving/kill-switch.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startApi,
   startReplica,
   threeVersions,
   until,
 } from '../../../support/serving/serving-fixture.ts'
-import type { House, ReplicaOptions, TestApi, TestReplica } from '../../../support/serving/serving-fixture.ts'
+import type {
+  ServingFixture,
+  ReplicaOptions,
+  TestApi,
+  TestReplica,
+} from '../../../support/serving/serving-fixture.ts'
 import { declareFallback, writeChampion } from '../../../support/serving/registration.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 const running: TestReplica[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
   // Nothing listens where its Temporal would be.
-  api = await startApi(house)
-  key = await house.key({ role: 'operator', name: 'olga' })
+  api = await startApi(fixture)
+  key = await fixture.key({ role: 'operator', name: 'olga' })
   await until(async () => (await flags()).status === 200, 'the key')
 })
 afterEach(async () => {
@@ -30,28 +35,28 @@ afterEach(async () => {
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 const flags = () => api.request('GET', '/v1/kill-switches', { key })
 const put = (model: string, serve: string, as = key, reason = 'it looks wrong') =>
   api.request('PUT', `/v1/kill-switches/${model}`, { key: as, body: { serve, reason } })
 async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(house, options)
+  const replica = await startReplica(fixture, options)
   running.push(replica)
   return replica
 }
-const declare = (model: string, fallback: Fallback) => declareFallback(house.store, model, fallback)
-const hasBeenChampion = (model: string, version: string) => writeChampion(house.store, model, version)
+const declare = (model: string, fallback: Fallback) => declareFallback(fixture.store, model, fallback)
+const hasBeenChampion = (model: string, version: string) => writeChampion(fixture.store, model, version)
 const versionsOf = (replica: TestReplica, model: string) =>
   new Set(Array.from({ length: 100 }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
 
 describe('thrown to the champion', () => {
   it('drops candidate and shadow on every replica by the time of the answer, and comes back with normal', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const other = await replicaOf()
     const shadowed = { ...canary(5_000), shadow: { version: candidate, shareBp: 10_000 } }
-    const route = await house.route(model, shadowed, 60_000)
+    const route = await fixture.route(model, shadowed, 60_000)
     await Promise.all([api.follows(route), other.follows(route)])
     expect(versionsOf(other, model)).toEqual(new Set([champion, candidate]))
     const answer = await put(model, 'champion')
@@ -61,7 +66,7 @@ describe('thrown to the champion', () => {
     for (const replica of [api, other]) expect(versionsOf(replica, model)).toEqual(new Set([champion]))
     expect(shown()).toBe(before)
     // A route that is written meanwhile changes nothing for the callers.
-    const next = await house.route(model, canary(9_000), 60_000)
+    const next = await fixture.route(model, canary(9_000), 60_000)
     await other.follows(next)
     expect(versionsOf(other, model)).toEqual(new Set([champion]))
     expect((await put(model, 'normal')).json['problems']).toEqual([])
@@ -69,23 +74,23 @@ describe('thrown to the champion', () => {
   })
 
   it('leaves one audit row for each throw, in the chain', async () => {
-    const { model } = await threeVersions(house)
+    const { model } = await threeVersions(fixture)
     await put(model, 'champion')
     await put(model, 'normal')
-    const rows = await house.store.query<{ actor: string; detail: unknown }>(
+    const rows = await fixture.store.query<{ actor: string; detail: unknown }>(
       sql`select actor, detail from audit where action = 'flag.set' and model = ${model} order by seq`,
     )
     expect(rows).toEqual([
       { actor: 'olga', detail: { serve: 'champion', reason: 'it looks wrong', revision: 1 } },
       { actor: 'olga', detail: { serve: 'normal', reason: 'it looks wrong', revision: 2 } },
     ])
-    expect(await verifyAudit(house.store)).not.toHaveProperty('breach')
+    expect(await verifyAudit(fixture.store)).not.toHaveProperty('breach')
   })
 
   it('is refused to a key without the role, for an unknown model and for an unknown mode', async () => {
-    const { model } = await threeVersions(house)
-    const viewer = await house.key({ role: 'viewer' })
-    const elsewhere = await house.key({ role: 'operator', models: ['another'] })
+    const { model } = await threeVersions(fixture)
+    const viewer = await fixture.key({ role: 'viewer' })
+    const elsewhere = await fixture.key({ role: 'operator', models: ['another'] })
     await until(
       async () => (await api.request('GET', '/v1/kill-switches', { key: elsewhere })).status === 200,
       'keys',
@@ -102,24 +107,24 @@ describe('thrown to the champion', () => {
   })
 
   it('names the replica that does not follow', async () => {
-    const { model } = await threeVersions(house)
+    const { model } = await threeVersions(fixture)
     const deaf = await replicaOf({ leaseMs: 60_000 })
     await until(
-      async () => (await house.store.query(sql`select from replicas where id = ${deaf.id}`)).length === 1,
+      async () => (await fixture.store.query(sql`select from replicas where id = ${deaf.id}`)).length === 1,
       'its lease',
     )
     await deaf.cut()
     const { json } = await put(model, 'champion')
     expect(json['problems']).toEqual([expect.stringContaining(`replica ${deaf.id} on test is at revision 0`)])
-    await house.store.query(sql`delete from replicas where id = ${deaf.id}`)
+    await fixture.store.query(sql`delete from replicas where id = ${deaf.id}`)
   })
 })
 
 describe('thrown to the fallback', () => {
   it('serves the same to all traffic in both protocols, marks it, and counts it for no version', async () => {
-    const { model, champion } = await threeVersions(house)
+    const { model, champion } = await threeVersions(fixture)
     await declare(model, { kind: 'answer', outputs: [0, 1, 0] })
-    const route = await house.route(model, { proven: champion })
+    const route = await fixture.route(model, { proven: champion })
     await api.follows(route)
     expect((await put(model, 'fallback')).json['problems']).toEqual([])
     expect(api.ask(model, request())).toMatchObject({
@@ -132,11 +137,11 @@ describe('thrown to the fallback', () => {
   })
 
   it('answers with the previous champion, which was in memory before it was needed', async () => {
-    const { model, old, champion } = await threeVersions(house)
+    const { model, old, champion } = await threeVersions(fixture)
     await declare(model, { kind: 'previous' })
     await hasBeenChampion(model, old)
     await hasBeenChampion(model, champion)
-    await api.follows(await house.route(model, { proven: champion }))
+    await api.follows(await fixture.route(model, { proven: champion }))
     const loaded = () => [...api.serving.routing.loaded()].map(({ version }) => version)
     await until(() => loaded().includes(old), 'the spare')
     expect((await put(model, 'fallback')).json['problems']).toEqual([])
@@ -146,9 +151,9 @@ describe('thrown to the fallback', () => {
   })
 
   it('of a kind that the model lacks is reported by every replica, and the champion serves', async () => {
-    const { model, champion } = await threeVersions(house)
+    const { model, champion } = await threeVersions(fixture)
     await declare(model, { kind: 'answer', outputs: [1, 1] })
-    await api.follows(await house.route(model, { proven: champion }))
+    await api.follows(await fixture.route(model, { proven: champion }))
     const { json } = await put(model, 'fallback')
     expect(json['problems']).toEqual([expect.stringContaining('the declared fallback does not fit')])
     expect(api.ask(model, request())).toMatchObject({ version: champion })
@@ -157,10 +162,10 @@ describe('thrown to the fallback', () => {
 
 describe('without Postgres', () => {
   it.each(['champion', 'fallback'] as const)('%s outlives a restart', async (serve) => {
-    const { model, champion, canary } = await threeVersions(house)
+    const { model, champion, canary } = await threeVersions(fixture)
     await declare(model, { kind: 'answer', outputs: [0, 0, 1] })
     const first = await replicaOf()
-    await first.follows(await house.route(model, canary(10_000), 60_000))
+    await first.follows(await fixture.route(model, canary(10_000), 60_000))
     await put(model, serve)
     await first.serving.refresh()
     const { stateDir } = first

@@ -10,10 +10,10 @@ import { insertModel, type Registry } from '../../../support/release/candidates.
 import { startCore, type Core } from '../../../support/release/core.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
 import {
-  houseOn,
+  servingFixtureOn,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../../support/serving/serving-fixture.ts'
 
@@ -27,7 +27,7 @@ const policy: ReleasePolicy = {
 }
 
 let core: Core
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let registry: Registry
 const model = uniqueName('model')
@@ -38,17 +38,17 @@ let traffic: Promise<void>
 beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
-  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
-  registry = await insertModel(house.store, { model, policy, artifactRoot: core.config.artifactRoot })
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  registry = await insertModel(fixture.store, { model, policy, artifactRoot: core.config.artifactRoot })
   for (const [name, role] of [
     ['olga', 'operator'],
     ['anna', 'approver'],
     ['vera', 'viewer'],
     ['root', 'admin'],
   ] as const)
-    keys[name] = await house.key({ name, role })
+    keys[name] = await fixture.key({ name, role })
   const { address, namespace } = core.config.temporal
-  api = await startApi(house, {
+  api = await startApi(fixture, {
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
   })
   traffic = ask()
@@ -57,7 +57,7 @@ afterAll(async () => {
   going = false
   await traffic
   await api.stop()
-  await house.close()
+  await fixture.close()
   await core.stop()
 })
 
@@ -182,7 +182,7 @@ it('a command with the same idempotency key is carried out once', async () => {
 
 it('a queued release is cancelled once, by a key with the role', async () => {
   const version = await registry.register(champion)
-  const { id } = await house.store.transaction((database) =>
+  const { id } = await fixture.store.transaction((database) =>
     insertQueued(database, { model, version, requestedBy: 'olga', preemption: 'none' }),
   )
   const path = `/v1/releases/${id}/abort`
@@ -200,7 +200,7 @@ it('a queued release is cancelled once, by a key with the role', async () => {
   })
   expect((await say('olga', '/v1/releases/que_0/abort')).json).toMatchObject({ code: 'release_not_found' })
   // What ends elsewhere may be written behind it.
-  const rows = await listAudit(house.store, { model, limit: 20 })
+  const rows = await listAudit(fixture.store, { model, limit: 20 })
   expect(rows.filter(({ subject }) => subject === id)).toMatchObject([
     { actor: 'olga', action: 'release.abort' },
   ])

@@ -16,10 +16,10 @@ import { seatChampion } from '../../../support/serving/seed-champion.ts'
 import { startCore, type Core } from '../../../support/release/core.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../../../support/servers/servers.ts'
 import {
-  houseOn,
+  servingFixtureOn,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../../support/serving/serving-fixture.ts'
 
@@ -34,7 +34,7 @@ const policy: ReleasePolicy = {
 }
 
 let core: Core
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let registry: Registry
 let champion: string
@@ -46,17 +46,17 @@ let traffic: Promise<void>
 beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   core = await startCore({ databaseUrl, temporalAddress: temporalAddress() })
-  house = houseOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
-  registry = await insertModel(house.store, { model, policy, artifactRoot: core.config.artifactRoot })
+  fixture = servingFixtureOn({ databaseUrl, artifactRoot: core.config.artifactRoot })
+  registry = await insertModel(fixture.store, { model, policy, artifactRoot: core.config.artifactRoot })
   for (const [name, role] of [
     ['olga', 'operator'],
     ['anna', 'approver'],
     ['vera', 'viewer'],
     ['root', 'admin'],
   ] as const)
-    keys[name] = await house.key({ name, role })
+    keys[name] = await fixture.key({ name, role })
   const { address, namespace } = core.config.temporal
-  api = await startApi(house, {
+  api = await startApi(fixture, {
     leaseMs: 1_000,
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
   })
@@ -66,7 +66,7 @@ afterAll(async () => {
   going = false
   await traffic
   await api.stop()
-  await house.close()
+  await fixture.close()
   await core.stop()
 })
 

@@ -3,13 +3,18 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { findVersions } from '../../../../store/registry/version-search.ts'
-import { openHouse, startApi, type House, type TestApi } from '../../../support/serving/serving-fixture.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
 
 const many = 10_000
 /** One a minute: those of the first day. */
 const day = 1_439
 const until = '2026-01-02T00:00:00Z'
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 const get = (path: string) => api.request('GET', path, { key })
@@ -35,9 +40,9 @@ async function everyPage(path: string, list: string, query: Record<string, strin
 }
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key()
-  const { store } = house
+  fixture = await openServingFixture()
+  key = await fixture.key()
+  const { store } = fixture
   await store.query(sql`insert into models (name, definition, code_digest)
     select name, '{}', 'c' from unnest(array['big', 'small']) as name`)
   await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
@@ -73,11 +78,11 @@ beforeAll(async () => {
     reason: 'first',
   })
   await store.query(sql`analyze`)
-  api = await startApi(house)
+  api = await startApi(fixture)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 describe('a search', () => {
@@ -154,7 +159,7 @@ describe('a search', () => {
     const plans: string[] = []
     const explaining = {
       query: async <T extends object>(statement: ReturnType<typeof sql>): Promise<T[]> => {
-        const rows = await house.store.query<{ 'QUERY PLAN': string }>(sql`explain ${statement}`)
+        const rows = await fixture.store.query<{ 'QUERY PLAN': string }>(sql`explain ${statement}`)
         plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'))
         return []
       },
@@ -166,7 +171,7 @@ describe('a search', () => {
   })
 
   it('shows a key of some models nothing else, on no page', async () => {
-    const held = await house.key({ role: 'viewer', models: ['small'] })
+    const held = await fixture.key({ role: 'viewer', models: ['small'] })
     await api.deps.authentication.refresh()
     const { json } = await api.request('GET', '/v1/versions?order=newest&limit=20', { key: held })
     expect(json['versions']).toHaveLength(10)
@@ -186,7 +191,7 @@ describe('a search', () => {
     ['until=2026-02-30', /until: "2026-02-30" is no time/],
     ['since=2026-02-02&until=2026-02-01', /is not after since/],
     ['data=xyz', /data: "xyz" is no digest/],
-    ['order=best', /order: "best" is none of version/],
+    ['order=best', /order: "best" is not one of version/],
     ['limit=1001', /limit/],
     ['limit=0', /limit/],
     ['cursor=nonsense', /is not a cursor; send next_cursor/],

@@ -2,38 +2,38 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { findTicks } from '../../../../store/release/tick-counters.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 const running: TestReplica[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
 })
 afterEach(async () => {
   for (const replica of running.splice(0)) await replica.stop()
 })
-afterAll(() => house.close())
+afterAll(() => fixture.close())
 
 async function replicaOf(): Promise<TestReplica> {
-  const replica = await startReplica(house)
+  const replica = await startReplica(fixture)
   running.push(replica)
   return replica
 }
 
 describe('what is counted', () => {
   it('adds up to what was answered, arm by arm, over generations and replicas', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replicas = [await replicaOf(), await replicaOf()]
     const sent = new Map<string, number>()
     for (const share of [1_000, 4_000]) {
-      const route = await house.route(model, canary(share), 60_000)
+      const route = await fixture.route(model, canary(share), 60_000)
       for (const replica of replicas) {
         await replica.follows(route)
         for (let i = 0; i < 700; i++) {
@@ -46,7 +46,7 @@ describe('what is counted', () => {
     for (const replica of replicas) await replica.stop()
     running.splice(0)
     const counted = new Map<string, number>()
-    for (const tick of await findTicks(house.store, `rel_${model}`)) {
+    for (const tick of await findTicks(fixture.store, `rel_${model}`)) {
       const key = `${tick.arm} ${tick.version} ${tick.generation}`
       counted.set(key, (counted.get(key) ?? 0) + tick.requests)
     }
@@ -59,38 +59,38 @@ describe('what is counted', () => {
   })
 
   it('writes empty ticks for an arm without requests, so that silence and idleness differ', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(1), 60_000))
-    await until(async () => (await findTicks(house.store, `rel_${model}`)).length >= 4, 'ticks')
-    const ticks = await findTicks(house.store, `rel_${model}`)
+    await replica.follows(await fixture.route(model, canary(1), 60_000))
+    await until(async () => (await findTicks(fixture.store, `rel_${model}`)).length >= 4, 'ticks')
+    const ticks = await findTicks(fixture.store, `rel_${model}`)
     expect(new Set(ticks.map(({ version }) => version))).toEqual(new Set([champion, candidate]))
     expect(ticks.every(({ requests, lengthMs }) => requests === 0 && lengthMs === 50)).toBe(true)
   })
 
   it("counts one caller's storm of bad answers once, and fifty callers fifty times", async () => {
-    const { model, candidate, canary } = await threeVersions(house)
+    const { model, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    await replica.follows(await fixture.route(model, canary(10_000), 60_000))
     replica.serving.routing.find(model)!.complete.arms[0]!.loaded.invalidShare = 1
     const fail = (key: string) => expect(() => replica.ask(model, request(key))).toThrow(/invalid prediction/)
     for (let i = 0; i < 30; i++) fail('one caller')
     for (let i = 0; i < 50; i++) fail(`caller ${i}`)
     await replica.stop()
     running.splice(0)
-    const ticks = await findTicks(house.store, `rel_${model}`)
+    const ticks = await findTicks(fixture.store, `rel_${model}`)
     const sum = (of: 'requests' | 'invalid' | 'errors') =>
       ticks.filter(({ version }) => version === candidate).reduce((total, tick) => total + tick[of], 0)
     expect([sum('requests'), sum('invalid'), sum('errors')]).toEqual([80, 51, 0])
   })
 
   it('counts as slow what is slower than the champion was before the release', async () => {
-    const { model, canary } = await threeVersions(house)
+    const { model, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     const slow = { ...canary(10_000), latencyUs: { p95: 0, p99: 1_000_000_000 } }
-    await replica.follows(await house.route(model, slow, 60_000))
+    await replica.follows(await fixture.route(model, slow, 60_000))
     for (let i = 0; i < 40; i++) replica.ask(model, request(`key ${i}`))
-    const written = () => findTicks(house.store, `rel_${model}`)
+    const written = () => findTicks(fixture.store, `rel_${model}`)
     await until(
       async () => (await written()).reduce((total, tick) => total + tick.requests, 0) === 40,
       'the counts',
@@ -105,9 +105,9 @@ describe('what is counted', () => {
 
 describe('the shadow', () => {
   it('answers copies on the side, and its answers are paired with those that were given', async () => {
-    const { model, champion, candidate } = await threeVersions(house)
+    const { model, champion, candidate } = await threeVersions(fixture)
     const replica = await replicaOf()
-    const route = await house.route(
+    const route = await fixture.route(
       model,
       {
         proven: champion,
@@ -122,7 +122,7 @@ describe('the shadow', () => {
     expect(new Set(given.map(({ version }) => version))).toEqual(new Set([champion]))
     await until(() => replica.serving.shadow.counts().answered === 60, 'the copies')
     const read = async () =>
-      (await house.store.pool.query('select * from shadow_pairs where release_id = $1', [`rel_${model}`]))
+      (await fixture.store.pool.query('select * from shadow_pairs where release_id = $1', [`rel_${model}`]))
         .rows
     await until(async () => (await read()).length === 60, 'the pairs')
     const [pair] = await read()
@@ -135,16 +135,16 @@ describe('the shadow', () => {
     expect(pair.difference).toBeGreaterThan(0)
     await replica.stop()
     running.splice(0)
-    const ticks = await findTicks(house.store, `rel_${model}`)
+    const ticks = await findTicks(fixture.store, `rel_${model}`)
     const shadow = ticks.filter(({ arm }) => arm === 'shadow')
     expect(shadow.reduce((total, { requests }) => total + requests, 0)).toBe(60)
   })
 
   it('that fails is counted and affects no response', async () => {
-    const { model, champion, candidate } = await threeVersions(house)
+    const { model, champion, candidate } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(
-      await house.route(
+      await fixture.route(
         model,
         { proven: champion, release: 'rel_s', shadow: { version: candidate, shareBp: 10_000 } },
         60_000,
@@ -163,10 +163,10 @@ describe('the shadow', () => {
   })
 
   it('is shown no more than fits into the memory that it may take', async () => {
-    const { model, champion, candidate } = await threeVersions(house)
+    const { model, champion, candidate } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(
-      await house.route(
+      await fixture.route(
         model,
         { proven: champion, release: 'rel_s', shadow: { version: candidate, shareBp: 10_000 } },
         60_000,

@@ -8,7 +8,7 @@ import {
 } from '../../../../domain/model/reference-profile.ts'
 import { findWindow } from '../../../../store/serving/feature-counts.ts'
 import { irisRow, irisSpec, putArtifact } from '../../../support/serving/artifact.ts'
-import { openHouse, startReplica } from '../../../support/serving/serving-fixture.ts'
+import { openServingFixture, startReplica } from '../../../support/serving/serving-fixture.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import { signatureOf } from '../../../support/serving/sign-versions.ts'
 
@@ -21,18 +21,18 @@ const profile: ReferenceProfile = {
 }
 
 it('replicas hand on what they were asked and answered, and their counts add up', async () => {
-  const house = await openHouse()
+  const fixture = await openServingFixture()
   const spec = irisSpec(uniqueName('iris'))
-  const version = await house.register(spec)
-  const digest = await putArtifact(house.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
+  const version = await fixture.register(spec)
+  const digest = await putArtifact(fixture.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
   const signed = { version, model: spec.model, artifactDigest: digest }
-  const signature = await signatureOf(house.artifactRoot, signed)
-  await house.store.query(
+  const signature = await signatureOf(fixture.artifactRoot, signed)
+  await fixture.store.query(
     sql`update versions set artifact_digest = ${digest}, signature = ${signature} where version = ${version}`,
   )
-  const route = await house.route(spec.model, { proven: version })
+  const route = await fixture.route(spec.model, { proven: version })
   const nowMs = Date.now()
-  const replicas = [await startReplica(house), await startReplica(house)]
+  const replicas = [await startReplica(fixture), await startReplica(fixture)]
   const labels: string[] = []
   for (const replica of replicas) {
     await replica.follows(route)
@@ -47,11 +47,11 @@ it('replicas hand on what they were asked and answered, and their counts add up'
   for (const replica of replicas) await replica.stop()
   // The hour may turn while the test runs.
   const [fromMs, toMs] = [nowMs - 2 * hour, nowMs + 2 * hour]
-  const window = await findWindow(house.store, { model: spec.model, version, fromMs, toMs })
+  const window = await findWindow(fixture.store, { model: spec.model, version, fromMs, toMs })
   expect(window?.features['sepalLength']).toEqual([100, 0, 0, 0, 0, 100, 0, 0, 0, 100, 0])
   const { categories } = profile.score as { categories: string[] }
   const answered = categories.map((each) => labels.filter((label) => label === each).length)
   expect(window?.score?.slice(0, categories.length)).toEqual(answered)
   expect(answered.reduce((sum, n) => sum + n, 0)).toBe(300)
-  await house.close()
+  await fixture.close()
 })

@@ -13,14 +13,14 @@ import { answerOf, flightSpec, type ArtifactSpec } from '../../../support/servin
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
-  openHouse,
+  openServingFixture,
   startReplica,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let replica: TestReplica
 const view: FeatureView = {
   name: 'airports',
@@ -65,13 +65,13 @@ const looking = (more: Partial<FeatureOrigin> = {}): ArtifactSpec => {
 }
 const tell = async (entity: string, features: Record<string, FeatureValue>, ageMs = 0) => {
   const at = new Date(Date.now() - ageMs - 1_000).toISOString()
-  const { id } = (await findView(house.store, view.digest))!
+  const { id } = (await findView(fixture.store, view.digest))!
   const run = { viewId: id, lateAt: undefined, asOf: at, watermark: undefined }
-  await insertValues(house.store, run, [{ entity, eventAt: at, knownAt: at, usableAt: at, features }])
+  await insertValues(fixture.store, run, [{ entity, eventAt: at, knownAt: at, usableAt: at, features }])
 }
 const start = async (spec: ArtifactSpec): Promise<string> => {
-  const proven = await house.register(spec)
-  await replica.follows(await house.route(spec.model, { proven }))
+  const proven = await fixture.register(spec)
+  await replica.follows(await fixture.route(spec.model, { proven }))
   return spec.model
 }
 type Told = Awaited<ReturnType<typeof askLater>> & {
@@ -81,16 +81,16 @@ const ask = (model: string, ...instances: object[]): Promise<Told> => askLater(r
 const probabilities = (told: Told) => told.predictions.map(({ probability }) => probability!)
 
 beforeAll(async () => {
-  house = await openHouse()
-  replica = await startReplica(house)
-  await upsertView(house.store, view)
+  fixture = await openServingFixture()
+  replica = await startReplica(fixture)
+  await upsertView(fixture.store, view)
   await tell('ORD', { distance: 300, day: 'weekend' })
   await tell('ATL', { distance: null, day: 'holiday' })
   await tell('XNA', { distance: 900, day: 'weekend' }, 2 * hourMs)
 })
 afterAll(async () => {
   await replica.stop()
-  await house.close()
+  await fixture.close()
 })
 
 describe('a feature that is not sent', () => {
@@ -108,7 +108,7 @@ describe('a feature that is not sent', () => {
     )
     await replica.serving.log.flush()
     const logged = await listLogged(
-      house.store,
+      fixture.store,
       {
         model,
         version: told.version,
@@ -178,8 +178,8 @@ describe('a feature that is not sent', () => {
   it('is looked up by a field that only one of two versions knows', async () => {
     const by = { by: ['airport'] }
     const [plain, more] = [flightSpec(uniqueName('both')), looking(by)]
-    const champion = await house.register(plain)
-    const canary = await house.register({ ...more, model: plain.model }, 1)
+    const champion = await fixture.register(plain)
+    const canary = await fixture.register({ ...more, model: plain.model }, 1)
     const arms = (shareBp: number) => ({
       release: `rel_${plain.model}`,
       proven: champion,
@@ -188,7 +188,7 @@ describe('a feature that is not sent', () => {
         { arm: 'champion' as const, version: champion, shareBp: 10_000 - shareBp },
       ],
     })
-    await replica.follows(await house.route(plain.model, arms(5_000), 600_000))
+    await replica.follows(await fixture.route(plain.model, arms(5_000), 600_000))
     const row = { distance: 300, hour: 8, origin: 'DEN', day: 'weekend' }
     const answered = new Set<string>()
     for (let i = 0; i < 200 && answered.size < 2; i++) {
@@ -205,7 +205,7 @@ describe('a feature that is not sent', () => {
 
 describe('while the store does not answer', () => {
   const whileLocked = async (work: () => Promise<void>) => {
-    const client = await house.store.pool.connect()
+    const client = await fixture.store.pool.connect()
     try {
       await client.query('begin')
       await client.query('lock table feature_latest in access exclusive mode')
@@ -338,8 +338,10 @@ describe('the memory of values', () => {
 it('the newest event counts, however late an older one comes', async () => {
   await tell('MIA', { distance: 1 }, 1_000)
   await tell('MIA', { distance: 2 }, 60_000)
-  expect((await findLatestValues(house.store, [{ digest: view.digest, entity: 'MIA' }]))[0]?.values).toEqual({
+  expect(
+    (await findLatestValues(fixture.store, [{ digest: view.digest, entity: 'MIA' }]))[0]?.values,
+  ).toEqual({
     distance: 1,
   })
-  expect(await house.store.query(sql`select 1 from feature_history where entity = 'MIA'`)).toHaveLength(2)
+  expect(await fixture.store.query(sql`select 1 from feature_history where entity = 'MIA'`)).toHaveLength(2)
 })

@@ -20,11 +20,11 @@ import { freeze } from '../../../support/servers/freeze.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
-  houseOn,
+  servingFixtureOn,
   startApi,
   startReplica,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
@@ -32,7 +32,7 @@ const root = mkdtempSync(join(tmpdir(), 'tenure-durable-'))
 chmodSync(root, 0o711)
 let postgres: RunningPostgres
 let store: Store
-let house: House
+let fixture: ServingFixture
 const open: DurableLog[] = []
 const running: TestReplica[] = []
 const ids = createIds(createClock())
@@ -43,14 +43,14 @@ beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   await migrate(postgres.url)
   store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000 })
-  house = houseOn({ databaseUrl: postgres.url })
+  fixture = servingFixtureOn({ databaseUrl: postgres.url })
 })
 afterEach(async () => {
   for (const log of open.splice(0)) await log.close()
   for (const replica of running.splice(0)) await replica.stop()
 })
 afterAll(async () => {
-  await house.close()
+  await fixture.close()
   await store.close()
   await postgres.stop()
   rmSync(root, { recursive: true })
@@ -210,7 +210,7 @@ describe('the durable log', () => {
 
 describe('a replica that logs durably', () => {
   async function replicaOf(): Promise<TestReplica> {
-    const replica = await startReplica(house, { durableLog: true, leaseMs: 60_000 })
+    const replica = await startReplica(fixture, { durableLog: true, leaseMs: 60_000 })
     running.push(replica)
     return replica
   }
@@ -227,9 +227,9 @@ describe('a replica that logs durably', () => {
     ['not compiled', (model: string) => notCompiled(irisSpec(model))],
   ])('answers when the row of a %s model is there, and counts it then', async (_name, specOf) => {
     const spec = specOf(uniqueName('iris'))
-    const version = await house.register(spec)
+    const version = await fixture.register(spec)
     const replica = await replicaOf()
-    await replica.follows(await house.route(spec.model, { proven: version }))
+    await replica.follows(await fixture.route(spec.model, { proven: version }))
     const answer = await askLater(replica, spec.model, body)
     const [row] = await rowsOf(answer.predictions[0]!.id)
     expect(row).toMatchObject({ model: spec.model, version, instances: 2, routing_key: 'k' })
@@ -240,9 +240,9 @@ describe('a replica that logs durably', () => {
 
   it('refuses while Postgres is frozen, counts nothing of it, and goes on afterwards', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const version = await house.register(spec)
+    const version = await fixture.register(spec)
     const replica = await replicaOf()
-    await replica.follows(await house.route(spec.model, { proven: version }))
+    await replica.follows(await fixture.route(spec.model, { proven: version }))
     const thaw = freeze(postgres.pid)
     try {
       await expect(askLater(replica, spec.model, body)).rejects.toMatchObject(unavailable)
@@ -266,10 +266,10 @@ describe('a replica that logs durably', () => {
 
   it('is not ready meanwhile, and ready again without having been asked', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const version = await house.register(spec)
-    const api = await startApi(house, { durableLog: true, leaseMs: 60_000 })
+    const version = await fixture.register(spec)
+    const api = await startApi(fixture, { durableLog: true, leaseMs: 60_000 })
     running.push(api)
-    await api.follows(await house.route(spec.model, { proven: version }))
+    await api.follows(await fixture.route(spec.model, { proven: version }))
     const readiness = async () => (await api.request('GET', '/readyz')).status
     expect(await readiness()).toBe(200)
     const thaw = freeze(postgres.pid)
@@ -284,13 +284,16 @@ describe('a replica that logs durably', () => {
 
   it('tells a repetition what was answered first, on another replica and after another release', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const versions = [await house.register(spec), await house.register(irisSpec(spec.model, 9), 1)] as const
+    const versions = [
+      await fixture.register(spec),
+      await fixture.register(irisSpec(spec.model, 9), 1),
+    ] as const
     const [one, two] = [await replicaOf(), await replicaOf()]
-    const route = await house.route(spec.model, { proven: versions[0] })
+    const route = await fixture.route(spec.model, { proven: versions[0] })
     for (const replica of [one, two]) await replica.follows(route)
     const requestId = randomUUID()
     const first = await askLater(one, spec.model, body, { requestId })
-    await two.follows(await house.route(spec.model, { proven: versions[1] }))
+    await two.follows(await fixture.route(spec.model, { proven: versions[1] }))
     const again = await askLater(two, spec.model, body, { requestId })
     expect(again).toEqual(first)
     expect(first.predictions[0]!.id).toMatch(
@@ -307,9 +310,9 @@ describe('a replica that logs durably', () => {
 
   it('that does not log durably says so to those who rely on it', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const replica = await startReplica(house)
+    const replica = await startReplica(fixture)
     running.push(replica)
-    await replica.follows(await house.route(spec.model, { proven: await house.register(spec) }))
+    await replica.follows(await fixture.route(spec.model, { proven: await fixture.register(spec) }))
     await expect(askLater(replica, spec.model, body, { requestId: randomUUID() })).rejects.toMatchObject({
       code: 'invalid_request',
     })

@@ -7,28 +7,28 @@ import { writeKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { flightSpec, irisRow, irisSpec, seeded } from '../../../support/serving/artifact.ts'
 import {
   askLater,
-  openHouse,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 
-let house: House
+let fixture: ServingFixture
 const running: TestReplica[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
 })
 afterEach(async () => {
   for (const replica of running.splice(0)) await replica.stop()
 })
-afterAll(() => house.close())
+afterAll(() => fixture.close())
 
 async function replicaOf(): Promise<TestReplica> {
-  const replica = await startReplica(house)
+  const replica = await startReplica(fixture)
   running.push(replica)
   return replica
 }
@@ -60,14 +60,14 @@ const none = { answered: 0, errors: 0, invalid: 0 }
 
 /** A champion that waits, and a replica that follows it. */
 async function heldChampion(options?: { begun?: boolean }) {
-  const names = await threeVersions(house)
+  const names = await threeVersions(fixture)
   const { model, champion, old } = names
   const replica = await replicaOf()
   const arms = [
     { arm: 'champion' as const, version: champion, shareBp: 9_000 },
     { arm: 'control' as const, version: old, shareBp: 1_000 },
   ]
-  await replica.follows(await house.route(model, { proven: champion, arms }))
+  await replica.follows(await fixture.route(model, { proven: champion, arms }))
   const loaded = loadedOf(replica, model, champion)
   const held = hold(loaded, options)
   const { complete } = replica.serving.routing.find(model)!
@@ -83,7 +83,7 @@ describe('a request that waits', () => {
     const before = replica.serving.log.counts().served
     const answer = askLater(replica, model, body)
     await replica.follows(
-      await house.route(model, {
+      await fixture.route(model, {
         proven: candidate,
         arms: [{ arm: 'champion', version: candidate, shareBp: 10_000 }],
       }),
@@ -99,7 +99,7 @@ describe('a request that waits', () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const answer = askLater(replica, model, body)
     await replica.follows(
-      await house.route(model, {
+      await fixture.route(model, {
         proven: champion,
         arms: [{ arm: 'champion', version: champion, shareBp: 10_000 }],
       }),
@@ -113,7 +113,7 @@ describe('a request that waits', () => {
   it('is refused after the kill switch is set to refuse', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const answer = askLater(replica, model, body)
-    await writeKillSwitch(house.store, { model, serve: 'refuse', reason: 'it looks wrong', actor: 'olga' })
+    await writeKillSwitch(fixture.store, { model, serve: 'refuse', reason: 'it looks wrong', actor: 'olga' })
     await replica.serving.refresh()
     held.open()
     await expect(answer).rejects.toMatchObject({ code: 'model_refused' })
@@ -205,7 +205,7 @@ it('says byte for byte what is said in one turn, for 2,000 rows', async () => {
   const replica = await replicaOf()
   const [iris, flight] = [irisSpec(uniqueName('iris')), flightSpec(uniqueName('flight'))]
   for (const spec of [iris, flight])
-    await replica.follows(await house.route(spec.model, { proven: await house.register(spec) }))
+    await replica.follows(await fixture.route(spec.model, { proven: await fixture.register(spec) }))
   const next = seeded(5)
   const oneOf = <T>(...values: T[]): T => values[Math.floor(((next() + 1) / 2) * values.length)]!
   const rowOf = (model: string): object =>

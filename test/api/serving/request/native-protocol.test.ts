@@ -2,35 +2,35 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   startApi,
   until,
-  type House,
+  type ServingFixture,
   type TestApi,
 } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let api: TestApi
 let key: string
 const iris = irisSpec()
 const flight = flightSpec()
 
 beforeAll(async () => {
-  house = await openHouse()
-  key = await house.key({ role: 'predictor' })
-  const irisVersion = await house.register(iris)
-  const flightVersion = await house.register(flight)
-  await house.register(irisSpec('idle'))
+  fixture = await openServingFixture()
+  key = await fixture.key({ role: 'predictor' })
+  const irisVersion = await fixture.register(iris)
+  const flightVersion = await fixture.register(flight)
+  await fixture.register(irisSpec('idle'))
   const routes = [
-    await house.route('iris', { proven: irisVersion }),
-    await house.route('flight', { proven: flightVersion }),
+    await fixture.route('iris', { proven: irisVersion }),
+    await fixture.route('flight', { proven: flightVersion }),
   ]
-  api = await startApi(house)
+  api = await startApi(fixture)
   for (const route of routes) await api.follows(route)
 })
 afterAll(async () => {
   await api.stop()
-  await house.close()
+  await fixture.close()
 })
 
 const predict = (model: string, body: unknown) =>
@@ -260,8 +260,8 @@ describe('a wrong request gets its own answer', () => {
 
 it('a model that answers nonsense gives 500 output_invalid, counted and never logged', async () => {
   const broken = irisSpec('broken')
-  const version = await house.register(broken)
-  await api.follows(await house.route('broken', { proven: version, release: 'rel_broken' }))
+  const version = await fixture.register(broken)
+  await api.follows(await fixture.route('broken', { proven: version, release: 'rel_broken' }))
   const loaded = api.serving.routing.find('broken')!.complete.arms[0]!.loaded
   loaded.invalidShare = 1
   const before = api.serving.log.counts().served
@@ -298,7 +298,7 @@ it('outcomes are stored once, corrections are further revisions, and find their 
   expect((await send(false)).json).toMatchObject({ received: 1, accepted: 1, stored: 1 })
   await api.serving.log.flush()
   await until(async () => api.serving.log.counts().waiting === 0, 'the log')
-  const { rows } = await house.store.pool.query(
+  const { rows } = await fixture.store.pool.query(
     `select revision, value, outcomes.source,
        instance_of(features, $1::jsonb, instances, instance_index(prediction_id)) ->> 'origin' as origin,
        outputs[instance_index(prediction_id) + 1] as output, routing_key, instances

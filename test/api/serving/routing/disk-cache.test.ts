@@ -16,40 +16,40 @@ import { issuesOf } from '../../../../api/routes/health.ts'
 import type { ApiDeps } from '../../../../api/deps.ts'
 import { listReplicaProgress } from '../../../../store/serving/routing.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
 } from '../../../support/serving/serving-fixture.ts'
-import type { House, ReplicaOptions, TestReplica } from '../../../support/serving/serving-fixture.ts'
+import type { ServingFixture, ReplicaOptions, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
 const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
-let house: House
+let fixture: ServingFixture
 let root: string
 const running: TestReplica[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
   root = mkdtempSync(join(tmpdir(), 'tenure-remembered-'))
 })
 afterEach(async () => {
   for (const replica of running.splice(0)) await replica.stop()
 })
 afterAll(async () => {
-  await house.close()
+  await fixture.close()
   rmSync(root, { recursive: true })
 })
 
 async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(house, options)
+  const replica = await startReplica(fixture, options)
   running.push(replica)
   return replica
 }
 /** A replica that has followed a route and ended, and where its memory lies. */
 async function remembered(options: ReplicaOptions = {}) {
-  const { model, champion } = await threeVersions(house)
+  const { model, champion } = await threeVersions(fixture)
   const replica = await replicaOf(options)
-  await replica.follows(await house.route(model, { proven: champion }))
+  await replica.follows(await fixture.route(model, { proven: champion }))
   await replica.serving.refresh()
   const { stateDir } = replica
   await replica.stop()
@@ -101,7 +101,7 @@ describe('what is remembered', () => {
 
   it('is missed on a wiped disk, and /readyz says so', async () => {
     const { model } = await remembered()
-    await expectNothingBelieved(await cold(house.directory()), model, /there is no snapshot in/)
+    await expectNothingBelieved(await cold(fixture.directory()), model, /there is no snapshot in/)
   })
 
   it('is not half used when the bytes of its version are gone or changed', async () => {
@@ -109,11 +109,11 @@ describe('what is remembered', () => {
     const files = join(stateDir, 'cache', 'files')
     for (const name of readdirSync(files, { recursive: true, withFileTypes: true }))
       if (name.isFile()) truncateSync(join(name.parentPath, name.name), 10)
-    const elsewhere = { ...house, artifactRoot: join(root, 'empty') }
+    const elsewhere = { ...fixture, artifactRoot: join(root, 'empty') }
     const replica = await startReplica(elsewhere, {
       stateDir,
       databaseUrl: nowhere,
-      signingKey: join(house.artifactRoot, '..', 'keys', 'signing.pem'),
+      signingKey: join(fixture.artifactRoot, '..', 'keys', 'signing.pem'),
     })
     running.push(replica)
     expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
@@ -123,7 +123,7 @@ describe('what is remembered', () => {
   it('of several processes on one disk is the newest of each model', async () => {
     const { model, champion, stateDir, file } = await remembered({ slot: '1' })
     const second = await replicaOf({ stateDir, slot: '2' })
-    const route = await house.route(model, { proven: champion })
+    const route = await fixture.route(model, { proven: champion })
     await second.follows(route)
     await second.serving.refresh()
     await second.stop()
@@ -158,12 +158,12 @@ describe('a version is refused', () => {
         where version = ${version}`,
     ],
   ])('that %s, and the replica that refuses it is named', async (_name, forge) => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, { proven: champion }))
-    await house.store.query(forge(candidate))
-    const route = await house.route(model, canary(10_000), 60_000)
-    const followers = () => listReplicaProgress(house.store, model)
+    await replica.follows(await fixture.route(model, { proven: champion }))
+    await fixture.store.query(forge(candidate))
+    const route = await fixture.route(model, canary(10_000), 60_000)
+    const followers = () => listReplicaProgress(fixture.store, model)
     await until(async () => (await followers()).some(({ problem }) => problem !== undefined), 'the refusal')
     expect((await followers()).map(({ problem }) => problem)).toEqual([
       expect.stringMatching(/has no signature|is not one of this installation's key/),

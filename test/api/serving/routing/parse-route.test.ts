@@ -12,28 +12,28 @@ import {
   writeRoute,
 } from '../../../../store/serving/routing.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
 } from '../../../support/serving/serving-fixture.ts'
-import type { House, TestReplica } from '../../../support/serving/serving-fixture.ts'
+import type { ServingFixture, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 let replica: TestReplica
 let model: string
 let champion: string
 let candidate: string
 beforeAll(async () => {
-  house = await openHouse()
-  replica = await startReplica(house)
-  ;({ model, champion, candidate } = await threeVersions(house))
-  await replica.follows(await house.route(model, { proven: champion }))
+  fixture = await openServingFixture()
+  replica = await startReplica(fixture)
+  ;({ model, champion, candidate } = await threeVersions(fixture))
+  await replica.follows(await fixture.route(model, { proven: champion }))
 })
 afterAll(async () => {
   await replica.stop()
-  await house.close()
+  await fixture.close()
 })
 
 type Broken = (good: Route) => unknown
@@ -103,10 +103,10 @@ describe('by hand', () => {
   it.each([...byHand, ...byProgram, ...atLoad])(
     '%s is refused, and the last good route stays',
     async (_name, broken, why) => {
-      const { route: good } = (await findRouting(house.store, model))!
+      const { route: good } = (await findRouting(fixture.store, model))!
       const before = replica.serving.routing.find(model)!.route
       const place = { ...good, generation: good.generation + 1 }
-      await house.store.query(sql`
+      await fixture.store.query(sql`
       update routing set generation = ${place.generation}, route = ${JSON.stringify(broken(place))}::jsonb
       where model = ${model}`)
       await replica.serving.refresh()
@@ -115,11 +115,12 @@ describe('by hand', () => {
         generation: before.generation,
       })
       expect(replica.serving.routing.problems().get(model)?.text).toMatch(why)
-      const issues = () => listReplicaProgress(house.store, model).then((all) => laggingReplicas(all, place))
+      const issues = () =>
+        listReplicaProgress(fixture.store, model).then((all) => laggingReplicas(all, place))
       await until(async () => (await issues()).join().includes(replica.id), 'the replica that is named')
       // A corrected row is followed at once.
       const mended = { ...place, generation: place.generation + 1 }
-      await house.store.query(sql`
+      await fixture.store.query(sql`
       update routing set generation = ${mended.generation}, route = ${JSON.stringify(mended)}::jsonb where model = ${model}`)
       await replica.serving.refresh()
       expect(replica.ask(model, request()).generation).toBe(mended.generation)
@@ -130,10 +131,10 @@ describe('by hand', () => {
 
 describe('by a program', () => {
   it.each(byProgram)('%s is refused at the write, and nothing is written', async (_name, broken, why) => {
-    const { route } = (await findRouting(house.store, model))!
+    const { route } = (await findRouting(fixture.store, model))!
     await expect(
-      writeRoute(house.store, { route: broken(route) as Route, replaces: route }),
+      writeRoute(fixture.store, { route: broken(route) as Route, replaces: route }),
     ).rejects.toMatchObject({ code: 'invalid_route', message: expect.stringMatching(why) })
-    expect((await findRouting(house.store, model))!.route).toEqual(route)
+    expect((await findRouting(fixture.store, model))!.route).toEqual(route)
   })
 })

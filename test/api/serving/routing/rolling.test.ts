@@ -4,27 +4,27 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { parseRow } from '../../../../api/serving/routing/parse-route.ts'
 import { issuesOfRoute, routeAt, type Route } from '../../../../domain/serving/route.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
-  type House,
+  type ServingFixture,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 const running: TestReplica[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
 })
 afterEach(async () => {
   for (const replica of running.splice(0)) await replica.stop()
 })
-afterAll(() => house.close())
+afterAll(() => fixture.close())
 
 const replicaOf = async (): Promise<TestReplica> => {
-  const replica = await startReplica(house)
+  const replica = await startReplica(fixture)
   running.push(replica)
   return replica
 }
@@ -33,31 +33,31 @@ const answeredBy = (replica: TestReplica, model: string) => [
 ]
 
 it('each replica serves all requests with one version', async () => {
-  const { model, champion, candidate, canary } = await threeVersions(house)
+  const { model, champion, candidate, canary } = await threeVersions(fixture)
   const [one, two] = [await replicaOf(), await replicaOf()]
-  const route = await house.route(model, { ...canary(5_000), replicas: [one.id] }, 60_000)
+  const route = await fixture.route(model, { ...canary(5_000), replicas: [one.id] }, 60_000)
   await Promise.all([one.follows(route), two.follows(route)])
   expect(answeredBy(one, model)).toEqual([candidate])
   expect(answeredBy(two, model)).toEqual([champion])
   // The exposure is not renewed, so the replica returns to the champion.
-  await house.store.query(sql`update routing set exposed_until = now() where model = ${model}`)
+  await fixture.store.query(sql`update routing set exposed_until = now() where model = ${model}`)
   await Promise.all([one.serving.refresh(), two.serving.refresh()])
   expect(answeredBy(one, model)).toEqual([champion])
-  const next = await house.route(model, { ...canary(5_000), replicas: [two.id] }, 60_000)
+  const next = await fixture.route(model, { ...canary(5_000), replicas: [two.id] }, 60_000)
   await Promise.all([one.follows(next), two.follows(next)])
   expect([answeredBy(one, model), answeredBy(two, model)]).toEqual([[champion], [candidate]])
 })
 
 it('the way back is loaded while nothing answers with it, and one that cannot be loaded hinders nothing', async () => {
-  const { model, old, champion } = await threeVersions(house)
+  const { model, old, champion } = await threeVersions(fixture)
   const arms = [{ arm: 'champion' as const, version: champion, shareBp: 10_000 }]
   const replica = await replicaOf()
   const held = () => [...replica.serving.routing.loaded()].map(({ version }) => version)
-  const route = await house.route(model, { arms, proven: champion, standby: old })
+  const route = await fixture.route(model, { arms, proven: champion, standby: old })
   await replica.follows(route)
   await until(() => held().includes(old), 'the way back in memory')
   expect(answeredBy(replica, model)).toEqual([champion])
-  const odd = await house.route(model, { arms, proven: champion, standby: `${model}_v9.9.9` })
+  const odd = await fixture.route(model, { arms, proven: champion, standby: `${model}_v9.9.9` })
   await replica.follows(odd)
   expect(answeredBy(replica, model)).toEqual([champion])
   await until(() => !held().includes(old), 'the earlier way back forgotten')

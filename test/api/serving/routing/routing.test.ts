@@ -11,28 +11,28 @@ import { listReplicaProgress, renewExposure, laggingReplicas } from '../../../..
 import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
 import { irisSpec, artifactManifest, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
-  openHouse,
+  openServingFixture,
   request,
   startReplica,
   threeVersions,
   until,
-  type House,
+  type ServingFixture,
   type ReplicaOptions,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 const running: TestReplica[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
 })
 afterEach(async () => {
   for (const replica of running.splice(0)) await replica.stop()
 })
-afterAll(() => house.close())
+afterAll(() => fixture.close())
 
 async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(house, options)
+  const replica = await startReplica(fixture, options)
   running.push(replica)
   return replica
 }
@@ -40,7 +40,7 @@ async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
 const versionsOf = (replica: TestReplica, model: string, keys: number) =>
   new Set(Array.from({ length: keys }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
 const readPairs = (release: string) =>
-  house.store.query<{ shadow_version: string }>(
+  fixture.store.query<{ shadow_version: string }>(
     sql`select shadow_version from shadow_pairs where release_id = ${release}`,
   )
 async function rowsOnce<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
@@ -49,7 +49,7 @@ async function rowsOnce<T>(read: () => Promise<T>, holds: (value: T) => boolean)
   return value
 }
 const acknowledged = async (route: Route) => {
-  const followers = await listReplicaProgress(house.store, route.model)
+  const followers = await listReplicaProgress(fixture.store, route.model)
   return laggingReplicas(followers, route)
 }
 
@@ -105,12 +105,12 @@ describe('an arm', () => {
 
 describe('a replica', () => {
   it('follows a route, acknowledges it, and gives the same key the same arm as another replica', async () => {
-    const { model, canary, candidate } = await threeVersions(house)
+    const { model, canary, candidate } = await threeVersions(fixture)
     const [one, two] = [await replicaOf(), await replicaOf()]
-    const route = await house.route(model, canary(3_000), 60_000)
+    const route = await fixture.route(model, canary(3_000), 60_000)
     await Promise.all([one.follows(route), two.follows(route)])
     await until(async () => {
-      const live = (await listReplicaProgress(house.store, model)).map(({ id }) => id)
+      const live = (await listReplicaProgress(fixture.store, model)).map(({ id }) => id)
       return live.includes(one.id) && live.includes(two.id) && (await acknowledged(route)).length === 0
     }, 'both acknowledgements')
     let canaries = 0
@@ -123,27 +123,27 @@ describe('a replica', () => {
   })
 
   it('is told of a change by notice, well before its next poll', async () => {
-    const { model, champion, canary } = await threeVersions(house)
+    const { model, champion, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, { proven: champion }))
+    await replica.follows(await fixture.route(model, { proven: champion }))
     const times: number[] = []
     for (let i = 0; i < 5; i++) {
       const from = performance.now()
-      await replica.follows(await house.route(model, canary(100 * (i + 1)), 60_000))
+      await replica.follows(await fixture.route(model, canary(100 * (i + 1)), 60_000))
       times.push(performance.now() - from)
     }
     expect(Math.min(...times)).toBeLessThan(500)
   })
 
   it('an exposure that is not renewed does not grow when the clock of the database is set back', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    await replica.follows(await fixture.route(model, canary(10_000), 60_000))
     const { routing, now } = replica.serving
     expect(replica.ask(model, request()).version).toBe(candidate)
     const live = routing.find(model)!
     const { exposedUntil } = live
-    const read = await readRouting(house.store)
+    const read = await readRouting(fixture.store)
     const seenWith = (change: (row: RoutingRow) => Partial<RoutingRow>) =>
       routing.take({ ...read, rows: read.rows.map((row) => ({ ...row, ...change(row) })) }, now())
     await seenWith(({ remainingMs }) => ({ remainingMs: remainingMs! + 3_600_000 }))
@@ -158,16 +158,16 @@ describe('a replica', () => {
   })
 
   it('drops the candidate when its exposure is not renewed, and no later', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    const route = await house.route(model, canary(10_000), 1_500)
+    const route = await fixture.route(model, canary(10_000), 1_500)
     await replica.follows(route)
     const live = replica.serving.routing.find(model)!
     expect(replica.ask(model, request()).version).toBe(candidate)
     await until(() => replica.serving.now() >= live.exposedUntil, 'the end of the exposure')
     expect(replica.ask(model, request())).toMatchObject({ version: champion, arm: 'champion' })
     const { epoch, generation, release } = route
-    const renewed = await renewExposure(house.store, {
+    const renewed = await renewExposure(fixture.store, {
       model,
       release: release!,
       epoch,
@@ -181,11 +181,11 @@ describe('a replica', () => {
   })
 
   it('drops a candidate that fails every request within ten, and over all generations of its release', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf({ drills: true })
-    await writeFaults(house.store, { [candidate]: { invalidShare: 1 } })
+    await writeFaults(fixture.store, { [candidate]: { invalidShare: 1 } })
     const guarded = (shareBp: number) => ({ ...canary(shareBp), guard: { rate: 0.02, alpha: 0.001 } })
-    await replica.follows(await house.route(model, guarded(10_000), 60_000))
+    await replica.follows(await fixture.route(model, guarded(10_000), 60_000))
     const fails = (key: string): boolean => {
       try {
         replica.ask(model, request(key))
@@ -198,16 +198,16 @@ describe('a replica', () => {
     await until(() => fails('first'), 'the fault')
     for (let i = 0; i < 100; i++) if (fails(`key ${i}`)) failed++
     expect(failed).toBeLessThanOrEqual(10)
-    await replica.follows(await house.route(model, guarded(9_000), 60_000))
+    await replica.follows(await fixture.route(model, guarded(9_000), 60_000))
     expect(versionsOf(replica, model, 100)).toEqual(new Set([champion]))
-    await writeFaults(house.store, {})
+    await writeFaults(fixture.store, {})
   })
 
   it('does not drop a candidate for one caller that asks again and again', async () => {
-    const { model, candidate, canary } = await threeVersions(house)
+    const { model, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     const guarded = { ...canary(10_000), guard: { rate: 0.02, alpha: 0.001 } }
-    await replica.follows(await house.route(model, guarded, 60_000))
+    await replica.follows(await fixture.route(model, guarded, 60_000))
     const { loaded } = replica.serving.routing.find(model)!.complete.arms[0]!
     loaded.invalidShare = 1
     for (let i = 0; i < 100; i++)
@@ -217,9 +217,9 @@ describe('a replica', () => {
   })
 
   it('shows the previous champion what the new one answers, without a watcher, and counts it for no control', async () => {
-    const { model, old, champion } = await threeVersions(house)
+    const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf()
-    const route = await house.route(model, {
+    const route = await fixture.route(model, {
       release: `rel_${model}`,
       tickMs: 50,
       proven: old,
@@ -242,22 +242,22 @@ describe('a replica', () => {
     expect(new Set(pairs.map(({ shadow_version }) => shadow_version))).toEqual(new Set([old]))
     await replica.stop()
     running.splice(0)
-    const [counted] = await house.store.query<{ requests: number }>(sql`
+    const [counted] = await fixture.store.query<{ requests: number }>(sql`
       select sum(requests)::integer as requests from tick_counters where release_id = ${route.release!} and version = ${old}`)
     expect(counted?.requests).toBe(controls)
   })
 
   it('never exposes a candidate without a deadline', async () => {
-    const { model, champion, canary } = await threeVersions(house)
+    const { model, champion, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(10_000)))
+    await replica.follows(await fixture.route(model, canary(10_000)))
     expect(replica.ask(model, request()).version).toBe(champion)
   })
 
   it('that has lost its lease answers with what is proven, and says that it is stale', async () => {
-    const { model, old, champion } = await threeVersions(house)
+    const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf({ leaseMs: 300 })
-    const route = await house.route(model, {
+    const route = await fixture.route(model, {
       release: 'rel_p',
       proven: old,
       arms: [
@@ -273,17 +273,17 @@ describe('a replica', () => {
     const answer = replica.ask(model, request())
     expect(answer).toMatchObject({ stale: true, arm: 'champion', version: old })
     await until(async () => (await acknowledged(route)).length === 0, 'no pending acknowledgement')
-    expect((await listReplicaProgress(house.store, model)).map(({ id }) => id)).not.toContain(replica.id)
+    expect((await listReplicaProgress(fixture.store, model)).map(({ id }) => id)).not.toContain(replica.id)
   })
 
   it('that cannot read the routes lets its lease end, and has it again when it can', async () => {
-    const { model, old, champion } = await threeVersions(house)
+    const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf({ leaseMs: 300 })
     const arms: RouteArm[] = [{ arm: 'champion', version: champion, shareBp: 10_000 }]
-    const route = await house.route(model, { release: 'rel_p', proven: old, arms })
+    const route = await fixture.route(model, { release: 'rel_p', proven: old, arms })
     await replica.follows(route)
     // Its lease could be renewed all the while.
-    await house.store.query(sql`alter table models rename to models_away`)
+    await fixture.store.query(sql`alter table models rename to models_away`)
     try {
       const refusal = /the lease was not renewed: .*the routes were not read for \d+ ms/
       await until(() => refusal.test(replica.troubles.join()), 'what keeps it from its lease')
@@ -291,17 +291,17 @@ describe('a replica', () => {
       await until(async () => (await acknowledged(next)).length === 0, 'no pending acknowledgement')
       expect(replica.ask(model, request())).toMatchObject({ version: old, stale: true })
     } finally {
-      await house.store.query(sql`alter table models_away rename to models`)
+      await fixture.store.query(sql`alter table models_away rename to models`)
     }
     await until(() => replica.ask(model, request()).version === champion, 'the lease')
   })
 
   it('keeps the last good route when a row makes no sense, and says so', async () => {
-    const { model, champion } = await threeVersions(house)
+    const { model, champion } = await threeVersions(fixture)
     const replica = await replicaOf()
-    const route = await house.route(model, { proven: champion })
+    const route = await fixture.route(model, { proven: champion })
     await replica.follows(route)
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       update routing set generation = 2, route = jsonb_set(route, '{arms,0,shareBp}', '9000') || '{"generation": 2}'
       where model = ${model}`)
     await replica.serving.refresh()
@@ -309,7 +309,7 @@ describe('a replica', () => {
     const issues = await acknowledged({ ...route, generation: 2 })
     expect(issues).toEqual([expect.stringMatching(/shares sum to 9000/)])
     expect(replica.troubles.join()).toMatch(/shares sum to 9000/)
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       update routing set generation = 3, route = jsonb_set(route, '{arms,0,shareBp}', '10000') || '{"generation": 3}'
       where model = ${model}`)
     await replica.serving.refresh()
@@ -318,32 +318,32 @@ describe('a replica', () => {
   })
 
   it('keeps the last good route, without its candidate, when a version of the new one cannot be loaded', async () => {
-    const { model, champion, candidate, canary } = await threeVersions(house)
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, canary(10_000), 60_000))
+    await replica.follows(await fixture.route(model, canary(10_000), 60_000))
     expect(replica.ask(model, request()).version).toBe(candidate)
-    const bad = await house.route(
+    const bad = await fixture.route(
       model,
       { ...canary(10_000), shadow: { version: 'unknown', shareBp: 1 } },
       60_000,
     )
     await until(async () => (await acknowledged(bad)).join().includes('no version'), 'the refusal')
     expect(replica.ask(model, request())).toMatchObject({ version: champion, generation: 1 })
-    await replica.follows(await house.route(model, { proven: champion }))
+    await replica.follows(await fixture.route(model, { proven: champion }))
   })
 
   it('goes back to no older generation, but to a newer epoch', async () => {
-    const { model, champion, old } = await threeVersions(house)
+    const { model, champion, old } = await threeVersions(fixture)
     const replica = await replicaOf()
-    await house.route(model, { proven: champion })
-    const second = await house.route(model, { proven: champion })
+    await fixture.route(model, { proven: champion })
+    const second = await fixture.route(model, { proven: champion })
     await replica.follows(second)
-    await house.store.query(sql`
+    await fixture.store.query(sql`
       update routing set generation = 1, route = route || ${JSON.stringify({ generation: 1, proven: old, arms: [{ arm: 'champion', version: old, shareBp: 10_000 }] })}
       where model = ${model}`)
     await replica.serving.refresh()
     expect(replica.ask(model, request())).toMatchObject({ version: champion, generation: 2 })
-    await house.store.query(
+    await fixture.store.query(
       sql`update routing set epoch = 2, route = route || '{"epoch": 2}' where model = ${model}`,
     )
     await replica.serving.refresh()
@@ -351,9 +351,9 @@ describe('a replica', () => {
   })
 
   it('starts from its own disk when Postgres is dead, with what is proven and marked as stale', async () => {
-    const { model, champion, canary } = await threeVersions(house)
+    const { model, champion, canary } = await threeVersions(fixture)
     const first = await replicaOf()
-    await first.follows(await house.route(model, canary(10_000), 60_000))
+    await first.follows(await fixture.route(model, canary(10_000), 60_000))
     const before = first.ask(model, request('a'))
     await first.serving.refresh()
     const stateDir = first.stateDir
@@ -372,17 +372,17 @@ describe('a replica', () => {
     expect(() => replica.ask('iris', request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
   })
 
-  it('lets a drill spoil a version only when drills are on', async () => {
-    const { model, champion } = await threeVersions(house)
-    const route = await house.route(model, { proven: champion })
-    await writeFaults(house.store, { [champion]: { invalidShare: 1 } })
+  it('lets a drill make a version invalid only when drills are on', async () => {
+    const { model, champion } = await threeVersions(fixture)
+    const route = await fixture.route(model, { proven: champion })
+    await writeFaults(fixture.store, { [champion]: { invalidShare: 1 } })
     const [plain, drilled] = [await replicaOf(), await replicaOf({ drills: true })]
     await Promise.all([plain.follows(route), drilled.follows(route)])
     await Promise.all([plain.serving.refresh(), drilled.serving.refresh()])
     expect(() => drilled.ask(model, request())).toThrow(expect.objectContaining({ code: 'output_invalid' }))
     expect(drilled.faults).toEqual([`${champion} 1`])
     expect(plain.ask(model, request()).version).toBe(champion)
-    await writeFaults(house.store, {})
+    await writeFaults(fixture.store, {})
     await drilled.serving.refresh()
     expect(drilled.ask(model, request()).version).toBe(champion)
   })

@@ -8,28 +8,28 @@ import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../../
 import { uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
-  openHouse,
+  openServingFixture,
   startReplica,
   until,
-  type House,
+  type ServingFixture,
   type ReplicaOptions,
   type TestReplica,
 } from '../../../support/serving/serving-fixture.ts'
 
-let house: House
+let fixture: ServingFixture
 const running: TestReplica[] = []
 const started: Tensors[] = []
 beforeAll(async () => {
-  house = await openHouse()
+  fixture = await openServingFixture()
 })
 afterEach(async () => {
   for (const replica of running.splice(0)) await replica.stop()
   for (const tensors of started.splice(0)) await tensors.stop()
 })
-afterAll(() => house.close())
+afterAll(() => fixture.close())
 
 async function replicaOf(options: ReplicaOptions = {}): Promise<TestReplica> {
-  const replica = await startReplica(house, options)
+  const replica = await startReplica(fixture, options)
   running.push(replica)
   return replica
 }
@@ -41,11 +41,11 @@ const probabilitiesOf = ({ predictions }: Awaited<ReturnType<typeof askLater>>) 
 describe('a model that is not compiled', () => {
   it('answers as the compiled one does, alone and in a batch, and is drawn, counted and logged alike', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const dense = await house.register(spec)
-    const layered = await house.register(notCompiled(spec), 1)
+    const dense = await fixture.register(spec)
+    const layered = await fixture.register(notCompiled(spec), 1)
     const { model } = spec
     const replica = await replicaOf()
-    await replica.follows(await house.route(model, { proven: dense }))
+    await replica.follows(await fixture.route(model, { proven: dense }))
     const bodies = Array.from({ length: 40 }, (_, i) => ({
       instances: Array.from({ length: 1 + (i % 5) }, (_each, row) => rowOf(i * 7 + row)),
       routing_key: `key ${i}`,
@@ -53,7 +53,7 @@ describe('a model that is not compiled', () => {
     const wanted = bodies.map((body) => probabilitiesOf(replica.ask(model, body)))
     const before = replica.serving.log.counts().served
     await replica.follows(
-      await house.route(model, {
+      await fixture.route(model, {
         proven: dense,
         arms: [
           { arm: 'champion', version: dense, shareBp: 5_000 },
@@ -85,11 +85,11 @@ describe('a model that is not compiled', () => {
   it('that is dropped during requests responds to all of them and releases its memory', async () => {
     const spec = notCompiled(irisSpec(uniqueName('iris')))
     const [first, second] = [
-      await house.register(spec),
-      await house.register(notCompiled(irisSpec(spec.model, 9)), 1),
+      await fixture.register(spec),
+      await fixture.register(notCompiled(irisSpec(spec.model, 9)), 1),
     ]
     const replica = await replicaOf()
-    await replica.follows(await house.route(spec.model, { proven: first }))
+    await replica.follows(await fixture.route(spec.model, { proven: first }))
     const { models } = replica.serving.tensors.counts()
     let going = true
     const answers: string[] = []
@@ -97,7 +97,7 @@ describe('a model that is not compiled', () => {
       while (going) answers.push((await askLater(replica, spec.model, { instances: [rowOf(i)] })).version)
     })
     await until(() => answers.length > 50, 'answers of the first')
-    const route = await house.route(spec.model, { proven: second })
+    const route = await fixture.route(spec.model, { proven: second })
     await replica.follows(route)
     const at = answers.length
     await until(() => answers.length > at + 50, 'answers of the second')
@@ -111,10 +111,10 @@ describe('a model that is not compiled', () => {
 
   it('is shown requests in the shadow, and paired', async () => {
     const spec = irisSpec(uniqueName('iris'))
-    const dense = await house.register(spec)
-    const layered = await house.register(notCompiled(spec), 1)
+    const dense = await fixture.register(spec)
+    const layered = await fixture.register(notCompiled(spec), 1)
     const replica = await replicaOf()
-    const route = await house.route(
+    const route = await fixture.route(
       spec.model,
       {
         proven: dense,
@@ -138,12 +138,12 @@ describe('a model that is not compiled', () => {
   it('remembers exact rows where it is told to, for one version, and counts them like all others', async () => {
     const spec = notCompiled(irisSpec(uniqueName('iris')))
     const [first, second] = [
-      await house.register(spec),
-      await house.register(notCompiled(irisSpec(spec.model, 9)), 1),
+      await fixture.register(spec),
+      await fixture.register(notCompiled(irisSpec(spec.model, 9)), 1),
     ]
     const replica = await replicaOf({ remembered: 100 })
-    await replica.follows(await house.route(spec.model, { proven: first }))
-    const memo = replica.serving.predictionCache!
+    await replica.follows(await fixture.route(spec.model, { proven: first }))
+    const cache = replica.serving.predictionCache!
     const served = replica.serving.log.counts().served
     const body = { instances: [rowOf(1), rowOf(2)] }
     const once = await askLater(replica, spec.model, body)
@@ -153,17 +153,17 @@ describe('a model that is not compiled', () => {
     expect(again.predictions[0]!.id).not.toBe(once.predictions[0]!.id)
     const half = await askLater(replica, spec.model, { instances: [rowOf(2), rowOf(3)] })
     expect(probabilitiesOf(half)[0]).toEqual(probabilitiesOf(once)[1])
-    expect(memo.counts()).toMatchObject({ hits: 3, misses: 3, entries: 3 })
+    expect(cache.counts()).toMatchObject({ hits: 3, misses: 3, entries: 3 })
     expect(replica.serving.log.counts().served).toBe(served + 3)
     const [totals] = [...replica.serving.counters.totals()].filter(({ version }) => version === first)
     expect(totals!.answered).toBe(3)
-    await replica.follows(await house.route(spec.model, { proven: second }))
+    await replica.follows(await fixture.route(spec.model, { proven: second }))
     const other = await askLater(replica, spec.model, body)
     expect(other.version).toBe(second)
     expect(probabilitiesOf(other)).not.toEqual(probabilitiesOf(once))
-    expect(memo.counts()).toMatchObject({ hits: 3, misses: 5 })
+    expect(cache.counts()).toMatchObject({ hits: 3, misses: 5 })
     // The first has gone, and what was remembered of it.
-    expect(memo.counts().entries).toBe(2)
+    expect(cache.counts().entries).toBe(2)
   })
 })
 

@@ -29,49 +29,49 @@ async function ask({ run }: Predictor, ...values: number[]): Promise<number[]> {
 describe('the memory', () => {
   it('answers what it knows and asks for the rest alone', async () => {
     const { predictor, asked } = adder(1)
-    const memo = createPredictionCache({ entries: 10 })
-    const remembering = memo.cached(predictor)
-    expect(await ask(remembering, 1, 2)).toEqual([2, 3])
-    expect(await ask(remembering, 2, 3, 1)).toEqual([3, 4, 2])
+    const cache = createPredictionCache({ entries: 10 })
+    const cached = cache.cached(predictor)
+    expect(await ask(cached, 1, 2)).toEqual([2, 3])
+    expect(await ask(cached, 2, 3, 1)).toEqual([3, 4, 2])
     expect(asked).toEqual([1, 2, 3])
-    expect(memo.counts()).toMatchObject({ hits: 2, misses: 3, entries: 3 })
-    expect(remembering.run(Float32Array.of(3), 1, new Float32Array(1))).toBeUndefined()
+    expect(cache.counts()).toMatchObject({ hits: 2, misses: 3, entries: 3 })
+    expect(cached.run(Float32Array.of(3), 1, new Float32Array(1))).toBeUndefined()
   })
 
   it('never gives one model the answers of another, and forgets those of a model that goes', async () => {
     const [one, two] = [adder(1), adder(10)]
-    const memo = createPredictionCache({ entries: 10 })
-    const [first, second] = [memo.cached(one.predictor), memo.cached(two.predictor)]
+    const cache = createPredictionCache({ entries: 10 })
+    const [first, second] = [cache.cached(one.predictor), cache.cached(two.predictor)]
     expect([await ask(first, 5), await ask(second, 5), await ask(first, 5)]).toEqual([[6], [15], [6]])
     first.close!()
-    expect(memo.counts().entries).toBe(1)
+    expect(cache.counts().entries).toBe(1)
     expect(await ask(second, 5)).toEqual([15])
     expect(two.asked).toEqual([5])
   })
 
   it('keeps so many rows, and those that were asked last', async () => {
     const { predictor, asked } = adder(1)
-    const memo = createPredictionCache({ entries: 2 })
-    const remembering = memo.cached(predictor)
-    for (const value of [1, 2, 1, 3, 1, 2]) await ask(remembering, value)
+    const cache = createPredictionCache({ entries: 2 })
+    const cached = cache.cached(predictor)
+    for (const value of [1, 2, 1, 3, 1, 2]) await ask(cached, value)
     expect(asked).toEqual([1, 2, 3, 2])
-    expect(memo.counts().entries).toBe(2)
+    expect(cache.counts().entries).toBe(2)
   })
 
   it('keeps so many bytes', async () => {
-    const memo = createPredictionCache({ entries: 1_000, bytes: 2_000 })
-    const remembering = memo.cached(adder(1).predictor)
-    for (let i = 0; i < 100; i++) await ask(remembering, i)
-    expect(memo.counts().bytes).toBeLessThanOrEqual(2_000)
-    expect(memo.counts().entries).toBeGreaterThan(5)
-    expect(memo.counts().entries).toBeLessThan(15)
+    const cache = createPredictionCache({ entries: 1_000, bytes: 2_000 })
+    const cached = cache.cached(adder(1).predictor)
+    for (let i = 0; i < 100; i++) await ask(cached, i)
+    expect(cache.counts().bytes).toBeLessThanOrEqual(2_000)
+    expect(cache.counts().entries).toBeGreaterThan(5)
+    expect(cache.counts().entries).toBeLessThan(15)
   })
 
   it('is not used for shadow rows', async () => {
     const { predictor, asked } = adder(1)
-    const remembering = createPredictionCache({ entries: 10 }).cached(predictor)
+    const cached = createPredictionCache({ entries: 10 }).cached(predictor)
     const order = { background: true, cancelled: false, begunMs: 0 }
-    for (let i = 0; i < 2; i++) await remembering.run(Float32Array.of(1), 1, new Float32Array(1), order)
+    for (let i = 0; i < 2; i++) await cached.run(Float32Array.of(1), 1, new Float32Array(1), order)
     expect(asked).toEqual([1, 1])
   })
 })

@@ -27,13 +27,13 @@ const ends = (outcome: string) =>
   until(async () => (await office.show(`/v1/releases/${id}`))['outcome'] === outcome, outcome, patienceMs)
 
 it('who may not say it, what has no shape and a release that is unknown are refused at once, and nothing is recorded', async () => {
-  const { approve, say, count, house, toTemporal } = office
+  const { approve, say, count, fixture, toTemporal } = office
   toTemporal.cut()
   expect((await approve('vera', id)).status).toBe(403)
   expect((await approve('otto', id)).status).toBe(403)
   expect((await approve('anna', id, { artifact_digest: 'x' })).status).toBe(400)
   expect((await say('anna', '/v1/releases/rel_0/approve')).status).toBe(404)
-  await house.store.query(
+  await fixture.store.query(
     sql`update releases set state = jsonb_set(state, '{requestedBy}', '"ben"') where id = ${id}`,
   )
   expect(await approve('ben', id)).toMatchObject({
@@ -52,7 +52,7 @@ it('what is recorded is shown only to keys that cover its model', async () => {
 })
 
 it('killed between sending and saying so, it is sent again and done once; deliverers side by side do not disturb', async () => {
-  const { approve, api, house, count, deliver, dueNow, answered, show, toTemporal } = office
+  const { approve, api, fixture, count, deliver, dueNow, answered, show, toTemporal } = office
   toTemporal.cut()
   const recorded = [await approve('anna', id), await approve('ben', id)]
   toTemporal.mend()
@@ -60,8 +60,8 @@ it('killed between sending and saying so, it is sent again and done once; delive
   const query: Store['query'] = (statement) =>
     /times = times \+ 1/.test(statement.text)
       ? Promise.reject(new Error('killed'))
-      : house.store.query(statement)
-  const dying = { ...api.deps, store: { ...house.store, query } }
+      : fixture.store.query(statement)
+  const dying = { ...api.deps, store: { ...fixture.store, query } }
   const isApproved = async (times: number) => (await count(id, 'release.approve')) === times
   await until(
     async () => {
@@ -95,20 +95,22 @@ it('killed between sending and saying so, it is sent again and done once; delive
 })
 
 it('commands of one release are sent in order, and a claimed command is leased', async () => {
-  const { approve, house, toTemporal } = office
+  const { approve, fixture, toTemporal } = office
   toTemporal.cut()
   await approve('anna', id)
   await approve('ben', id)
   const take = async () =>
-    (await claimDue(house.store, { limit: 100, leaseMs: 60_000 })).filter(({ releaseId }) => releaseId === id)
+    (await claimDue(fixture.store, { limit: 100, leaseMs: 60_000 })).filter(
+      ({ releaseId }) => releaseId === id,
+    )
   const taken = (await Promise.all([take(), take(), take()])).flat()
   expect(taken.map(({ message }) => message.by)).toEqual(['anna'])
   expect(await take()).toEqual([])
 })
 
 it('an approval whose window is over, and one for a release that has ended, are refused and audited', async () => {
-  const { approve, say, house, count, send, answered, show, toTemporal, core } = office
-  await house.store.query(sql`
+  const { approve, say, fixture, count, send, answered, show, toTemporal, core } = office
+  await fixture.store.query(sql`
     update releases set state = jsonb_set(state, '{enteredMs}', to_jsonb((state ->> 'enteredMs')::bigint - 7200000))
     where id = ${id}`)
   toTemporal.cut()

@@ -35,7 +35,7 @@ const files = readdirSync(migrationsDir)
 const pending = files.slice(-2)
 const nameOf = (file: string): string => file.replace('.sql', '')
 
-/** A directory with these migrations of the house. */
+/** A directory with these migrations of Tenure. */
 function copyOf(name: string, which: readonly string[]): string {
   const directory = join(root, name)
   for (const file of which) cpSync(join(migrationsDir, file), join(directory, file))
@@ -102,7 +102,7 @@ async function askAll(): Promise<void> {
   }
 }
 
-/** A process that migrates as every process of the house does at its start. Resolves with how it ended, and what it said. */
+/** A process that migrates as every Tenure process does at its start. Resolves with its exit and its output. */
 function startMigrator(directory: string): { child: ChildProcess; ended: Promise<string> } {
   const script = `import { migrate } from './store/database/migrate.ts'
     console.log('ran', (await migrate(process.argv[1], process.argv[2])).join())`

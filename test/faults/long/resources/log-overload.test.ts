@@ -138,10 +138,10 @@ const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 
 it('best effort answers, keeps what the disk holds, and counts the rest', { timeout: 900_000 }, async () => {
   const isSmall = mayMount()
-  const house = await open('best-effort', isSmall ? { spool: '2m' } : {})
-  const { store, api, load, metric } = house
+  const fixture = await open('best-effort', isSmall ? { spool: '2m' } : {})
+  const { store, api, load, metric } = fixture
   const calm = await load({ name: 'peak', seconds: peakS })
-  const thaw = house.freeze()
+  const thaw = fixture.freeze()
   const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
   thaw()
   expect(over.good).toBeGreaterThan(0)
@@ -155,7 +155,7 @@ it('best effort answers, keeps what the disk holds, and counts the rest', { time
     'the rest of the log',
     60_000,
   )
-  const mb = Math.max(over.mb, house.rssMb())
+  const mb = Math.max(over.mb, fixture.rssMb())
   await api.end('SIGTERM')
   const { open: unsettled, served, stored, dropped } = await sumAccounts(store)
   const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
@@ -175,8 +175,8 @@ it(
   'durable mode refuses predictions that it cannot store, within its memory limit',
   { timeout: 900_000 },
   async () => {
-    const house = await open('durable')
-    const { store, api, load, metric } = house
+    const fixture = await open('durable')
+    const { store, api, load, metric } = fixture
     const calm = await load({ name: 'peak', seconds: peakS })
     // Those whose ids are known: what they were answered must be in the log, once.
     const ids: string[] = []
@@ -200,7 +200,7 @@ it(
       }
     })
     await waitUntil(() => ids.length > 20, 'answers before', 30_000)
-    const thaw = house.freeze()
+    const thaw = fixture.freeze()
     // What was on its way to Postgres is answered or given up.
     await pause(2_000)
     statuses = new Map()
@@ -216,7 +216,7 @@ it(
     const [stored, refused] = await Promise.all(
       ['stored', 'refused'].map((state) => metric('tenure_durable_log_total', state)),
     )
-    const mb = Math.max(over.mb, house.rssMb())
+    const mb = Math.max(over.mb, fixture.rssMb())
     await api.end('SIGTERM')
     const { rows } = await store.pool.query<{ rows: number; different: number; known: number }>(
       'select count(*) as rows, count(distinct id) as different, count(*) filter (where id = any ($1)) as known from predictions',
