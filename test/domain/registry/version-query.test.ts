@@ -49,7 +49,9 @@ describe('orders', () => {
   ])('%s', (text, value) => expect(parseOrder(text)).toEqual({ value }))
 
   it('refuse invalid text', () =>
-    expect(parseOrder('best')).toEqual({ issue: expect.stringMatching(/not one of version, newest.*"best"/) }))
+    expect(parseOrder('best')).toEqual({
+      issue: expect.stringMatching(/not one of version, newest.*"best"/),
+    }))
 })
 
 describe('moments and digests', () => {
