@@ -188,7 +188,7 @@ describe('the process', () => {
     expect(chunked).toMatch(/^HTTP\/1.1 200 /)
   })
 
-  it('reports all that is wrong with its configuration and ends with 1', async () => {
+  it('reports all configuration problems and exits with 1', async () => {
     const { exited, lines } = await startProcess({
       awaitReady: false,
       environment: { TENURE_PORT: 'x', LOG_LEVEL: 'loud' },
@@ -303,7 +303,7 @@ describe('the process', () => {
     expect((await control(cold.url)).status).toBe(200)
   })
 
-  it('ends beside a frozen Postgres too, and the next process stores what it could not', async () => {
+  it('exits while Postgres is frozen, and the next process stores the remaining rows', async () => {
     const stateDir = mkdtempSync(join(root, 'state-'))
     const { url, child, exited } = await startProcess({ stateDir })
     const count = async () =>
@@ -324,7 +324,7 @@ describe('the process', () => {
     await until(async () => (await count()) === 50, 'the rows')
   })
 
-  it('shows the first admin key of an empty database once, outside of its log', async () => {
+  it('prints the first admin key of an empty database once, outside of its log', async () => {
     await fixture.store.pool.query('create database first_start')
     const databaseUrl = postgres.url.replace(/\/[^/]*$/, '/first_start')
     await migrate(databaseUrl)

@@ -108,7 +108,7 @@ it.each([
   expect(foreign.json[list]).toEqual([])
 })
 
-it('the overview shows its model with what is open of it, and nothing of the others', async () => {
+it('the overview shows the models of the key with their open items, and nothing of other models', async () => {
   const browser = { accept: 'text/html', host: 'localhost' }
   const signed = await api.request('POST', '/sign-in', {
     body: new URLSearchParams({ key }).toString(),

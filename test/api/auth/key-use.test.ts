@@ -32,7 +32,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-describe('a key that is renewed', () => {
+describe('a rotated key', () => {
   let second: TestApi
   beforeAll(async () => {
     second = await startApi(fixture)
@@ -51,7 +51,7 @@ describe('a key that is renewed', () => {
     return { key, id: facts.id }
   }
 
-  it('opens with both secrets for a while, at every replica, and then with the new one', async () => {
+  it('is accepted with both secrets during the overlap, at every replica, and then with the new one only', async () => {
     const { key: before, id } = await make({ name: 'renewed' })
     const { key: after, ...facts } = await renew(id, { overlap_s: 2 })
     expect(facts).toMatchObject({ id, name: 'renewed', previous_until: expect.any(String) })
@@ -68,7 +68,7 @@ describe('a key that is renewed', () => {
     for (const secret of [before, after]) expect(audit.text).not.toContain(secret.split('_')[2])
   })
 
-  it('opens with the new secret alone when no overlap is wanted', async () => {
+  it('is accepted with the new secret only when the overlap is 0', async () => {
     const { key: before, id } = await make({ name: 'leaked' })
     const { key: after } = await renew(id, { overlap_s: 0 })
     expect([await opens(api, before), await opens(api, after)]).toEqual([false, true])
@@ -78,7 +78,7 @@ describe('a key that is renewed', () => {
     )
   })
 
-  it('is rotated by an admin only, and not when it is unknown or revoked', async () => {
+  it('is rotated by an admin only, and not if it is unknown or revoked', async () => {
     const { id } = await make({ name: 'gone' })
     await revokeKey(fixture.store, id)
     for (const each of [id, 'unknown'])
@@ -91,7 +91,7 @@ describe('a key that is renewed', () => {
       )
   })
 
-  it('ends with its date by the time of the database, whatever the clock of the replica says', async () => {
+  it('expires by the time of the database, independent of the clock of the replica', async () => {
     const minuteMs = 60_000
     const soon = new Date(Date.now() + 30 * minuteMs).toISOString()
     const { key } = await make({ name: 'dated', expiresAt: soon })
@@ -115,7 +115,7 @@ describe('a key that is renewed', () => {
     await dated.stop()
   })
 
-  it('and revoked opens nothing within five seconds, also where no notice arrives', async () => {
+  it('is refused within five seconds of its revocation, also where no notification arrives', async () => {
     const { key, id } = await make({ name: 'unheard' })
     const deaf = await openAuthentication({
       store: { ...fixture.store, listen: () => () => Promise.resolve() },
@@ -141,7 +141,7 @@ describe('a key that is renewed', () => {
   })
 })
 
-describe('a key that is held to a rate', () => {
+describe('a key with a rate limit', () => {
   const limited = async (asked: TestApi, rate: object) => {
     const name = `slow-${Math.random().toString(36).slice(2)}`
     const body = { name, role: 'predictor', ...rate }
@@ -153,7 +153,7 @@ describe('a key that is held to a rate', () => {
   const ask = (asked: TestApi, key: string) =>
     asked.request('POST', '/v1/models/iris/predict', { key, body: predict })
 
-  it('is told to wait once its burst is used up, and for how long; others are not', async () => {
+  it('gets 429 with Retry-After after its burst; other keys do not', async () => {
     const key = await limited(api, { requests_per_second: 1, burst: 3 })
     const answers = []
     for (let i = 0; i < 5; i++) answers.push(await ask(api, key))
@@ -168,7 +168,7 @@ describe('a key that is held to a rate', () => {
     await until(async () => (await ask(api, key)).status === 200, 'its next turn')
   })
 
-  it('has a bucket at each replica', async () => {
+  it('has a separate bucket at each replica', async () => {
     const second = await startApi(fixture)
     await until(() => second.serving.routing.isFilled(), 'the routes')
     const key = await limited(second, { requests_per_second: 1, burst: 1 })
@@ -177,7 +177,7 @@ describe('a key that is held to a rate', () => {
     await second.stop()
   })
 
-  it('needs a rate for its burst, and both within reason', async () => {
+  it('requires a rate with its burst, both within their ranges', async () => {
     for (const body of [{ burst: 3 }, { requests_per_second: 0 }, { requests_per_second: 1.5 }])
       expect(
         (
@@ -204,7 +204,7 @@ describe('a command with an Idempotency-Key', () => {
       sql`select row_to_json(idempotent_requests)::text as row from idempotent_requests where name = ${name}`,
     )
 
-  it('gets its first answer again, from every replica and after a restart', async () => {
+  it('gets its first response again, from every replica and after a restart', async () => {
     const { facts } = await insertKey(fixture.store, { name: 'once', role: 'viewer' })
     const first = await command('DELETE', `/v1/keys/${facts.id}`, 'end-once')
     expect(first.status).toBe(200)
@@ -220,7 +220,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(rows.map(({ action }) => action)).toEqual(['key.revoked'])
   })
 
-  it('is carried out once when it comes many times at once', async () => {
+  it('runs once when it is sent concurrently', async () => {
     const { facts } = await insertKey(fixture.store, { name: 'storm', role: 'viewer' })
     const answers = await Promise.all(
       Array.from({ length: 8 }, () => command('DELETE', `/v1/keys/${facts.id}`, 'end-storm')),
@@ -232,7 +232,7 @@ describe('a command with an Idempotency-Key', () => {
     ).toHaveLength(1)
   })
 
-  it('is refused when the name was given to another body, path or method', async () => {
+  it('is refused if the key was used with another body, path or method', async () => {
     await command('POST', '/v1/keys', 'taken', { name: 'admin', role: 'viewer' })
     for (const [method, path, body] of [
       ['POST', '/v1/keys', { name: 'viewer', role: 'viewer' }],
@@ -248,7 +248,7 @@ describe('a command with an Idempotency-Key', () => {
     ).toMatchObject({ code: 'idempotency_conflict', status: 409 })
   })
 
-  it('has a name of its own for each key', async () => {
+  it('is separate for each API key', async () => {
     const { json } = await command('POST', '/v1/keys', 'mine', { name: 'idle-1', role: 'viewer' })
     const key = await fixture.key({ name: 'second-admin' })
     await api.deps.authentication.refresh()
@@ -261,7 +261,7 @@ describe('a command with an Idempotency-Key', () => {
     expect(other.json['id']).not.toBe(json['id'])
   })
 
-  it('is refused again as it was refused, and a secret is shown once and kept nowhere', async () => {
+  it('repeats a refusal, and shows a secret once without storing it', async () => {
     const refused = await command('POST', '/v1/keys', 'refused', { name: 'admin', role: 'viewer' })
     const { request_id: _first, ...problem } = refused.json
     const again = await command('POST', '/v1/keys', 'refused', { name: 'admin', role: 'viewer' })
@@ -273,13 +273,13 @@ describe('a command with an Idempotency-Key', () => {
     expect(JSON.stringify(await kept('shown'))).not.toContain(secret)
   })
 
-  it('that came to nothing may be tried again', async () => {
+  it('may be retried after it failed without an effect', async () => {
     const answer = await command('POST', '/v1/drills', 'later', { model: 'iris' }, 'operator')
     expect(answer).toMatchObject({ status: 503, json: { retryable: true } })
     expect(await kept('later')).toEqual([])
   })
 
-  it('is kept for a day, and taken over from a replica that died over it', async () => {
+  it('is stored for a day, and taken over from a replica that died during it', async () => {
     const body = { name: 'day', role: 'viewer' }
     expect((await command('POST', '/v1/keys', 'day', body)).status).toBe(201)
     await fixture.store.query(

@@ -45,7 +45,7 @@ const pathOf = ({ path }: RouteDefinition): string =>
   path.replace(':name', 'iris').replace(':id', 'nothing').replace(':version', 'nothing')
 
 describe('every route', () => {
-  it('that is mounted was declared with who may use it', () => {
+  it('declares its roles', () => {
     const declared = api.routes.map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     const mounted = api.mounted.map(({ method, path }) => `${method} ${path}`)
     expect(new Set(mounted)).toEqual(new Set(declared))
@@ -53,7 +53,7 @@ describe('every route', () => {
       expect(allow === 'public' || allow === 'callers' || allow.length > 0, path).toBe(true)
   })
 
-  it('asks for a key, but for those that say whether the process lives', async () => {
+  it('requires a key, except the health routes', async () => {
     const open = []
     for (const route of api.routes) {
       const { status, json } = await api.request(route.method.toUpperCase(), pathOf(route))
@@ -73,7 +73,7 @@ describe('every route', () => {
     ])
   })
 
-  it('lets exactly its roles in', async () => {
+  it('admits exactly its roles', async () => {
     for (const route of api.routes) {
       if (route.allow === 'public') continue
       const allowed: readonly Role[] = route.allow === 'callers' ? predictors : route.allow
@@ -86,7 +86,7 @@ describe('every route', () => {
   })
 
   const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'HEAD']
-  it('supports no other method than its own, for any caller', async () => {
+  it('refuses any undeclared method with 405, for any key', async () => {
     const paths = [...new Set(api.routes.map(pathOf))]
     let cells = 0
     for (const path of paths) {
@@ -105,13 +105,13 @@ describe('every route', () => {
     expect(cells).toBeGreaterThan(500)
   })
 
-  it('says no more to HEAD than to GET', async () => {
+  it('sends the same headers to HEAD as to GET, without a body', async () => {
     for (const { method, path, allow } of api.routes)
       if (method === 'get' && allow !== 'public')
         expect((await api.request('HEAD', pathOf({ path } as RouteDefinition))).status, path).toBe(401)
   })
 
-  it('about a model is closed to every role whose key is for another', async () => {
+  it('of a model refuses keys of another model', async () => {
     const scoped = await Promise.all(
       roles.map(async (role) => [role, await fixture.key({ role, models: ['other'] })] as const),
     )
@@ -131,7 +131,7 @@ describe('every route', () => {
       }
   })
 
-  it('that is not as declared keeps the application from being made', () => {
+  it('with a wrong declaration prevents the application from being created', () => {
     const fine = declare({
       method: 'get',
       path: '/fine',
@@ -158,7 +158,7 @@ describe('every route', () => {
     )
   })
 
-  it('keeps a predictor to predictions and outcomes', () => {
+  it('limits a predictor key to predictions and outcomes', () => {
     const predictor = api.routes.filter(({ allow }) => allow === 'callers').map(({ path }) => path)
     expect(predictor.filter((path) => !path.startsWith('/v2/models/:name'))).toEqual([
       '/v1/models/:name/predict',
@@ -185,7 +185,7 @@ describe('a key', () => {
     expect(command.headers.get('www-authenticate')).toBe('Bearer realm="tenure"')
   })
 
-  it('that is revoked opens nothing any more, here at once and elsewhere by notice', async () => {
+  it('is refused after its revocation, here at once and elsewhere after a notification', async () => {
     const key = await fixture.key({ name: 'leaver', role: 'viewer' })
     await api.deps.authentication.refresh()
     expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
@@ -200,7 +200,7 @@ describe('a key', () => {
     expect(performance.now() - from).toBeLessThan(2_000)
   })
 
-  it('that expires opens nothing from then on', async () => {
+  it('is refused after it expires', async () => {
     const key = await fixture.key({ role: 'viewer', expiresAt: new Date(Date.now() + 700).toISOString() })
     await api.deps.authentication.refresh()
     expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
@@ -210,7 +210,7 @@ describe('a key', () => {
     )
   })
 
-  it('for some models touches no other', async () => {
+  it('for some models has no access to others', async () => {
     const [caller, viewer] = await Promise.all([
       fixture.key({ role: 'predictor', models: ['other'] }),
       fixture.key({ role: 'viewer', models: ['other'] }),
@@ -239,7 +239,7 @@ describe('a key', () => {
     expect(audit.json['audit']).toMatchObject([{ model: 'other', action: 'release.opened' }])
   })
 
-  it('of an admin for some models reaches no further: not by another key, not by a query, not for what is of no model', async () => {
+  it('of an admin for some models has no access beyond them: by a new key, by a query, or to records without a model', async () => {
     const key = await fixture.key({ role: 'admin', models: ['other'] })
     const id = idOfKey(key)
     await api.deps.authentication.refresh()
@@ -268,7 +268,7 @@ describe('a key', () => {
     expect((await api.request('GET', '/v1/keys', { key: keys.admin })).text).not.toContain('wider')
   })
 
-  it("may be a browser's password, but only to look", async () => {
+  it('may be sent as Basic password for GET only', async () => {
     const headers = { authorization: `Basic ${Buffer.from(`user:${keys.admin}`).toString('base64')}` }
     const page = await api.request('GET', '/', { headers })
     expect(page.status).toBe(200)
@@ -280,7 +280,7 @@ describe('a key', () => {
     )
   })
 
-  it('is made, shown once, listed without its secret, and revoked', async () => {
+  it('is created, shown once, listed without its secret, and revoked', async () => {
     const made = await api.request('POST', '/v1/keys', {
       key: keys.admin,
       body: { name: 'ada', role: 'viewer', models: ['iris'], expires_at: '2099-01-01T00:00:00Z' },
@@ -328,7 +328,7 @@ describe('a key', () => {
   })
 })
 
-describe('a replica that is open without a key on its machine', () => {
+describe('a replica that accepts local requests without a key', () => {
   it.each([
     ['127.0.0.1', true, true],
     ['::1', true, true],
@@ -341,7 +341,7 @@ describe('a replica that is open without a key on its machine', () => {
     expect(predictionsAreOpen({ host, publicPredictions })).toBe(open),
   )
 
-  it('predicts and takes outcomes without a key, and nothing else', async () => {
+  it('serves predictions and outcomes without a key, and no other route', async () => {
     const open = await startApi(fixture, { publicPredictions: true })
     await until(() => open.serving.routing.isFilled(), 'the routes')
     expect((await open.request('POST', '/v1/models/iris/predict', { body: predict })).status).toBe(200)
@@ -363,7 +363,7 @@ describe('a replica that is open without a key on its machine', () => {
 })
 
 describe('without Postgres', () => {
-  it('the cached keys stay valid, and a replica without a cache is not ready', async () => {
+  it('cached keys stay valid, and a replica without a cache is not ready', async () => {
     const first = await startApi(fixture)
     await first.follows({ model: 'iris', generation: 1 })
     await first.serving.refresh()

@@ -62,7 +62,7 @@ const signIn = async (): Promise<Response> => {
   return get(back, cookie)
 }
 
-it('leads there with what binds the answer to this browser, and comes back as who the provider says', async () => {
+it('sign-in redirects to the provider with a state bound to the browser, and returns with the identity of the provider', async () => {
   expect(await (await get('/sign-in')).text()).toContain('href="/sign-in/sso"')
   const { back, cookie, sent } = await wayBack()
   const asked = new URL(sent.headers.get('location')!).searchParams
@@ -75,7 +75,7 @@ it('leads there with what binds the answer to this browser, and comes back as wh
   expect(await page.text()).toMatch(/sso\.ada@example\.org[\s\S]*\(approver\)/)
 })
 
-it('keeps one key a person, another one for another role, and what is revoked opens nothing', async () => {
+it('sign-in keeps one key per user and role, and a revoked key has no access', async () => {
   const keysOf = async () =>
     (await listKeys(fixture.store)).filter(
       ({ name, revokedAt }) => name === 'sso.ada@example.org' && !revokedAt,
@@ -112,7 +112,7 @@ it.each<[string, () => void, RegExp]>([
   expect(await refused.text()).toMatch(why)
 })
 
-it('an answer of another attempt, of none, or used twice is refused', async () => {
+it('a response for another attempt, without an attempt, or used twice is refused', async () => {
   const [one, other] = [await wayBack(), await wayBack()]
   expect(await (await get(one.back, other.cookie)).text()).toContain('no attempt of this browser')
   expect(await (await get(one.back)).text()).toContain('no attempt of this browser')
@@ -123,7 +123,7 @@ it('an answer of another attempt, of none, or used twice is refused', async () =
   expect(await (await get(denied, other.cookie)).text()).toContain('access_denied')
 })
 
-it('is not there without a provider, and says so when the provider is away', async () => {
+it('sign-in is absent without a provider, and reports an unreachable provider', async () => {
   const headers = { accept: 'text/html' }
   expect((await api.request('GET', '/sign-in/sso', { headers })).status).toBe(404)
   expect((await api.request('GET', '/sign-in', { headers })).text).not.toContain('/sign-in/sso')

@@ -21,7 +21,7 @@ afterAll(async () => {
 })
 const get = (path: string) => api.request('GET', path, { key })
 
-it('names nothing that is not there, and nothing of another host', async () => {
+it('refers only to existing files of this host', async () => {
   const page = await get('/docs')
   expect(page.status).toBe(200)
   const named = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path!)
@@ -33,7 +33,7 @@ it('names nothing that is not there, and nothing of another host', async () => {
   expect(page.text).not.toMatch(/<style|style=|<script>|\son\w+=/)
 })
 
-it('may load and ask nothing from elsewhere', async () => {
+it('has a content security policy that blocks other hosts', async () => {
   for (const path of ['/docs', '/docs/start.js', '/docs/swagger-ui.css', '/docs/errors', '/']) {
     const policy = (await get(path)).headers.get('content-security-policy') ?? ''
     expect(policy, path).toMatch(/^default-src 'none';/)
@@ -50,7 +50,7 @@ it.each(['index.html', 'swagger-ui-bundle.js.map', '..%2fpackage.json', 'constru
   },
 )
 
-it('is for those who may look', async () => {
+it('requires a key that may read', async () => {
   for (const path of ['/docs', '/docs/start.js', '/docs/errors', '/openapi.json'])
     expect((await api.request('GET', path)).status).toBe(401)
 })

@@ -100,8 +100,8 @@ function parsed(bytes: Buffer): InferAnswer {
   }
 }
 
-describe('an answer', () => {
-  it('names version, arm, generation and prediction, and gives the id back', async () => {
+describe('a response', () => {
+  it('names version, arm, generation and prediction, and repeats the request id', async () => {
     const { status, json, headers } = await infer('iris/infer', { id: 'ä"1', inputs })
     expect(status).toBe(200)
     expect(headers.get('content-type')).toBe('application/json')
@@ -117,7 +117,7 @@ describe('an answer', () => {
     expect((await infer('iris/infer', { inputs })).json).not.toHaveProperty('id')
   })
 
-  it('is the same as that of our own route', async () => {
+  it('equals that of the native route', async () => {
     const instances = [irisRow, { ...irisRow, petalLength: 4.4 }]
     const own = api.ask('iris', { instances }).predictions
     const data = instances.flatMap((each) => Object.values(each))
@@ -135,7 +135,7 @@ describe('an answer', () => {
     wanted.forEach((value, i) => expect(json.outputs[0]!.data[i]).toBeCloseTo(value, 5))
   })
 
-  it('is given to those who say null for what they do not say', async () => {
+  it('treats null fields as absent', async () => {
     const outputs = [{ name: 'label', parameters: null }]
     const request = { id: null, parameters: null, inputs: [{ ...inputs[0], parameters: null }] }
     for (const each of [
@@ -145,7 +145,7 @@ describe('an answer', () => {
       expect(await infer('iris/infer', each)).toMatchObject({ status: 200, json: { model_name: 'iris' } })
   })
 
-  it('is given whatever query the path carries, by the same rules', async () => {
+  it('ignores the query of the path', async () => {
     const headers = { authorization: `Bearer ${key}`, 'x-deadline-ms': 'soon' }
     const body = JSON.stringify({ inputs })
     const late = await fetch(`${url}/v2/models/iris/infer?trace=1`, { method: 'POST', body, headers })
@@ -154,7 +154,7 @@ describe('an answer', () => {
     expect(json.model_version).toBe('iris_v1.0.0')
   })
 
-  it('has the outputs that are asked for, as bytes where that is asked for', async () => {
+  it('has the requested outputs, as bytes where requested', async () => {
     const outputs = [{ name: 'label', parameters: { binary_data: true } }, { name: 'probabilities' }]
     const { bytes, headers } = await infer('iris/infer', { inputs, outputs })
     expect(headers.get('content-type')).toBe('application/octet-stream')
@@ -173,7 +173,7 @@ describe('an answer', () => {
     expect(probabilities?.data).toHaveLength(3)
   })
 
-  it('is given to binary tensors, and may be all binary', async () => {
+  it('accepts binary tensors, and may be all binary', async () => {
     const values = Buffer.from(Float32Array.from(row).buffer)
     const json = JSON.stringify({
       inputs: [{ name: 'x', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: 16 } }],
@@ -193,7 +193,7 @@ describe('an answer', () => {
     wanted.forEach((value, i) => expect(bytes.readFloatLE(jsonBytes + 4 * i)).toBeCloseTo(value, 5))
   })
 
-  it('to a model with one probability has it and its label', async () => {
+  it('of a model with one probability has it and its label', async () => {
     const tensors = Object.entries({ distance: [1, 2], hour: [3, 4] }).map(([name, data]) => ({
       name,
       shape: [2],
@@ -220,7 +220,7 @@ describe('an answer', () => {
     expect([...bytes.subarray(jsonBytes)]).toEqual(label?.data.map(Number))
   })
 
-  it('is counted, logged and given by the arm of the routing key, as on our own route', async () => {
+  it('is counted, logged and routed by the routing key, as on the native route', async () => {
     const served = api.serving.log.counts().served
     const seen = new Map<string, string>()
     for (let i = 0; i < 40; i++) {
@@ -242,7 +242,7 @@ describe('an answer', () => {
 })
 
 describe('a version in the path', () => {
-  it('is not ready while what computes it is not there, and the replica is', async () => {
+  it('is not ready while its runtime is not loaded, and the replica is', async () => {
     const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
     predictor.trouble = () => 'the thread has died'
     const ready = await api.request('GET', '/v2/models/iris/ready', { key })
@@ -257,7 +257,7 @@ describe('a version in the path', () => {
     expect(await api.request('GET', '/v2/models/iris/ready', { key })).toMatchObject({ status: 200 })
   })
 
-  it('alone answers, outside of the release under way', async () => {
+  it('is served by that version, outside of the current release', async () => {
     const before = api.serving.routing.find('rising')!.complete.arms.map(({ counters }) => counters.requests)
     for (let i = 0; i < 10; i++) {
       const asked = { inputs, parameters: { routing_key: `caller ${i}` } }
@@ -291,7 +291,7 @@ describe('a version in the path', () => {
   })
 })
 
-describe('a wrong request gets an error with its status', () => {
+describe('an invalid request gets an error with its status', () => {
   it.each<[string, string, object | string, number, RegExp]>([
     ['an unknown model', 'tulip/infer', { inputs }, 404, /"tulip"/],
     [
@@ -333,7 +333,7 @@ describe('a wrong request gets an error with its status', () => {
     expect(json.error).toMatch(/Inference-Header-Content-Length/)
   })
 
-  it('that bears the mark of its caller', async () => {
+  it('that contains an API key', async () => {
     const { headers } = await infer('tulip/infer', { inputs }, { 'x-request-id': 'order-17' })
     expect(headers.get('x-request-id')).toBe('order-17')
   })
@@ -346,10 +346,10 @@ describe('a wrong request gets an error with its status', () => {
   })
 })
 
-describe('the description', () => {
+describe('the metadata', () => {
   const get = (path: string) => api.request('GET', path, { key })
 
-  it('of a model is there while its candidate has all callers', async () => {
+  it('of a model is available while its candidate has all requests', async () => {
     const model = uniqueName('whole')
     const [proven, candidate] = [
       await fixture.register(irisSpec(model)),
@@ -371,7 +371,7 @@ describe('the description', () => {
     )
   })
 
-  it('of its readiness follows the switch of the model', async () => {
+  it('of its readiness follows the kill switch of the model', async () => {
     const model = uniqueName('switched')
     const route = await fixture.route(model, { proven: await fixture.register(irisSpec(model)) })
     await declareFallback(fixture.store, model, { kind: 'answer', outputs: [0, 1, 0] })
@@ -399,7 +399,7 @@ describe('the description', () => {
     expect(await get('/v2/health/ready')).toMatchObject({ status: 200, json: { ready: true } })
   })
 
-  it('of its health says no as everywhere else, also where only the log cannot be written', async () => {
+  it('of its readiness is false as on every other route, also if only the log is not writable', async () => {
     const { serving } = api.deps
     serving.durable = { isAway: () => true } as Serving['durable']
     for (const path of ['/v2/health/ready', '/readyz'])
@@ -436,7 +436,7 @@ describe('the description', () => {
   })
 })
 
-it('a path is asked of the application when it is no prediction', () => {
+it('a path that is not a prediction is handled by the application', () => {
   const targetOf = createTargetParser()
   expect(targetOf('POST', '/v2/models/a%2Fb/versions/%ff/infer')).toEqual({
     protocol: 'infer',

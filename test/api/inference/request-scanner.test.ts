@@ -38,7 +38,7 @@ const change = fc.option(
   fc.tuple(fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }), fc.nat({ max: 127 }), fc.boolean()),
 )
 
-it('whatever the scanner takes, the slow way takes too, and understands the same', () => {
+it('every body that the scanner accepts is parsed identically by the general parser', () => {
   let taken = 0
   fc.assert(
     fc.property(request, change, (text, changed) => {
@@ -103,7 +103,7 @@ it.each([
   expect(scanned(Buffer.from(text))).toBeUndefined()
 })
 
-it('the scanner gives up on a model that has other features than numbers', () => {
+it('the scanner skips a model with features other than numbers', () => {
   const flight = loadedOf(flightSpec())
   expect(scanMatrix(Buffer.from(plain), flight.columns, createInputBuffer(), most)).toBe(false)
 })

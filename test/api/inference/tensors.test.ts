@@ -63,7 +63,7 @@ describe('numbers', () => {
     expect(() => read(iris, { inputs: [matrix([next, 0, 1, 1], datatype)] })).toThrow(`is no ${datatype}`)
   })
 
-  it('of the type BOOL are read', () =>
+  it('of the type BOOL are parsed', () =>
     expect(read(iris, { inputs: [matrix([true, false, true, true], 'BOOL')] })).toEqual(wanted))
 
   it.each<[string, Buffer]>([
@@ -84,7 +84,7 @@ describe('numbers', () => {
     ),
   )
 
-  it('are the same in binary and in JSON', () => {
+  it('are equal in binary and in JSON', () => {
     const values = [5.1, 3.5, 1.4, 0.2, -1e-7, 12345.678, 0, 1e20]
     const bytes = Buffer.from(Float32Array.from(values).buffer)
     expect(read(iris, { inputs: [binaryTensor('x', 'FP32', [2, 4], 32)] }, bytes)).toEqual(
@@ -92,7 +92,7 @@ describe('numbers', () => {
     )
   })
 
-  it('may come as lists in lists, or one tensor a feature, in any order', () => {
+  it('may be nested lists, or one tensor per feature, in any order', () => {
     const wanted = read(iris, { inputs: [matrix([1, 2, 3, 4, 5, 6, 7, 8], 'FP64', [2, 4])] })
     const nested = [
       [1, 2, 3, 4],
@@ -114,14 +114,14 @@ describe('other features', () => {
     column('hour', 'INT32', [7, 8]),
   ]
 
-  it('are texts, and null where it may be', () => {
+  it('are strings, and null where it is allowed', () => {
     const { rows, numbers, texts } = read(flight, { inputs })
     expect(rows).toBe(2)
     expect(numbers).toEqual([NaN, 7, 5, 8])
     expect(Buffer.from(texts, 'hex').toString()).toContain('größe')
   })
 
-  it('are read in binary, where NaN says that a number is missing', () => {
+  it('are read in binary, where NaN marks a missing number', () => {
     const parts = [
       bytesOf('ORD', 'größe'),
       bytesOf('weekend', 'workday'),
@@ -138,7 +138,7 @@ describe('other features', () => {
   })
 })
 
-it('the envelope says id, routing key and outputs', () => {
+it('the envelope has id, routing key and outputs', () => {
   const inputs = [matrix([1, 2, 3, 4])]
   const outputs = [{ name: 'label', parameters: { binary_data: true } }, { name: 'probabilities' }]
   expect(read(iris, { id: 'ä', inputs, parameters: { routing_key: 'k', other: 1 }, outputs })).toMatchObject({

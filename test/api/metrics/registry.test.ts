@@ -41,7 +41,7 @@ const lines = async (name: string): Promise<string[]> =>
   (await text()).split('\n').filter((line) => new RegExp(`^${name}[{ ]`).test(line))
 
 describe('the metrics', () => {
-  it('are those of the table, with their labels and their types', async () => {
+  it('match the table, with their labels and their types', async () => {
     api.ask('iris', request())
     const shown = await text()
     for (const [name, { type, labels, help }] of Object.entries(metricTable)) {
@@ -58,7 +58,7 @@ describe('the metrics', () => {
       expect(shown).toMatch(new RegExp(`^${name} [\\d.e-]+$`, 'm'))
   })
 
-  it('count what was answered, in buckets that add up', async () => {
+  it('count responses in buckets that add up', async () => {
     for (let i = 0; i < 5; i++) api.ask('iris', request())
     const [count = ''] = (await lines('tenure_prediction_seconds_count')).filter((line) =>
       line.includes('"iris"'),
@@ -75,7 +75,7 @@ describe('the metrics', () => {
     expect(await lines('tenure_prediction_log_spool_bytes')).toEqual(['tenure_prediction_log_spool_bytes 0'])
   })
 
-  it('cannot be told anything by the name of a model', async () => {
+  it('are not corrupted by a model name with markup', async () => {
     api.ask(hostile, request())
     expect(await lines('tenure_lease_seconds')).toHaveLength(1)
     for (const line of (await text()).split('\n'))
@@ -85,7 +85,7 @@ describe('the metrics', () => {
     expect(await text()).toContain('model="a\\"} 1\\ntenure_lease_seconds 99\\\\"')
   })
 
-  it('keep their number however many versions have answered, callers asked and problems were met', async () => {
+  it('keep their number of series for any number of versions, keys and problems', async () => {
     const before = (await text()).split('\n').length
     for (let i = 0; i < 50; i++) {
       await api.request('POST', `/v1/models/${i}/predict`, { key, body: request(`caller ${i}`) })
@@ -118,7 +118,7 @@ describe('the metrics', () => {
     expect(shown).toContain('version="m_v1.999.0"')
   })
 
-  it('are described in the docs as the table has them', () => {
+  it('are documented as in the table', () => {
     const page = join(checkout, 'docs', 'reference', 'metrics.md')
     expect(readFileSync(page, 'utf8')).toContain(metricsPage())
   })

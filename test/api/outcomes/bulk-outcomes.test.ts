@@ -95,7 +95,7 @@ describe('a Parquet file', () => {
     expect((await send(path)).json).toMatchObject({ accepted: 2, stored: 0 })
   })
 
-  it('tells its mistakes by their rows, and keeps what is right', async () => {
+  it('reports its errors by row, and stores the valid rows', async () => {
     const [good = '', bad = ''] = await answered(2)
     const path = await file(
       rowsOf([
@@ -140,7 +140,7 @@ describe('a Parquet file', () => {
     expect(json['detail']).toMatch(message)
   })
 
-  it('refuses a file that is not Parquet or is truncated', async () => {
+  it('is refused if it is not Parquet or is truncated', async () => {
     const path = await file(rowsOf([[`'a'`, '1', `'b'`]]))
     truncateSync(path, 100)
     for (const body of ['', 'PAR1', 'x'.repeat(1_000), readFileSync(path)]) {
@@ -150,7 +150,7 @@ describe('a Parquet file', () => {
     }
   })
 
-  it('that is too large in any way is refused before it is read', async () => {
+  it('that exceeds a size limit is refused before it is read', async () => {
     const path = await file(
       `select uuid()::varchar as prediction_id, 1 as value, now() as observed_at from range(4096)`,
     )
@@ -175,7 +175,7 @@ describe('a Parquet file', () => {
     }
   })
 
-  it('waits its turn when two are being read', async () => {
+  it('waits while two are being read', async () => {
     let release = () => {}
     const slow = new Promise<void>((resolve) => (release = resolve))
     async function* body() {
@@ -200,7 +200,7 @@ describe('a Parquet file', () => {
 describe('a table', () => {
   const copy = (body: object, as = key) => api.request('POST', '/v1/outcomes/bulk', { key: as, body })
 
-  it('is copied by the names it has, and goes on from a moment', async () => {
+  it('is copied by its column names, and continues from a timestamp', async () => {
     const ids = await answered(3)
     await fixture.store.pool.query('create schema crm')
     await fixture.store.pool.query(
@@ -264,7 +264,7 @@ describe('a table', () => {
     expect(json['detail']).toMatch(message)
   })
 
-  it('is for an admin of all models', async () => {
+  it('requires an admin of all models', async () => {
     const caller = await fixture.key({ role: 'predictor' })
     await api.deps.authentication.refresh()
     for (const as of [caller, scoped])

@@ -91,7 +91,7 @@ describe('a value', () => {
     }
   })
 
-  it('that does not fit keeps its whole list from being stored, and each is named', async () => {
+  it('that is invalid prevents its whole list from being stored, and each one is named', async () => {
     const [good = '', bad = ''] = await answered('iris', 2)
     const { json } = await send([
       { prediction_id: good, value: 'setosa', observed_at },
@@ -103,12 +103,12 @@ describe('a value', () => {
 })
 
 describe('an outcome', () => {
-  it('of an unknown prediction is stored, counted, and joined once the log has it', async () => {
+  it('of an unknown prediction is stored, counted, and joined when the log has it', async () => {
     const { json } = await send([{ prediction_id: randomUUID(), value: 7, observed_at }])
     expect(json).toEqual({ received: 1, accepted: 1, stored: 1, unknown: 1 })
   })
 
-  it('that came before its prediction is joined as soon as that is in the log', async () => {
+  it('that arrives before its prediction is joined when that is in the log', async () => {
     const [old = ''] = await answered('iris')
     const id = `${randomUUID().slice(0, -4)}0000`
     expect((await send([{ prediction_id: id, value: 'setosa', observed_at }])).json).toMatchObject({
@@ -131,7 +131,7 @@ describe('an outcome', () => {
     expect(await joined()).toMatchObject([{ value: 'setosa', revision: 1 }])
   })
 
-  it('of a place that its request does not have is unknown', async () => {
+  it('of an instance that its request does not have is unknown', async () => {
     const [id = ''] = await answered('iris')
     const { json } = await send([
       { prediction_id: id.replace(/0000$/, '0001'), value: 'setosa', observed_at },
@@ -139,7 +139,7 @@ describe('an outcome', () => {
     expect(json).toMatchObject({ unknown: 1 })
   })
 
-  it('of a request that its caller has named is looked up as every other, though its id tells no time', async () => {
+  it('of a request with an id of the client is joined, although the id contains no time', async () => {
     const [old = ''] = await answered('iris')
     const id = 'b10c4d1a-0fc0-830a-8a5d-9372f86e0000'
     await fixture.store.pool.query(
@@ -152,7 +152,7 @@ describe('an outcome', () => {
     expect((await send(good!, scoped)).json).toMatchObject({ unknown: 0, stored: 1 })
   })
 
-  it('is found whichever case its id is written in', async () => {
+  it('is joined for an id in upper or lower case', async () => {
     const [id = ''] = await answered('iris')
     const { json } = await send([{ prediction_id: id.toUpperCase(), value: 'setosa', observed_at }])
     expect(json).toMatchObject({ unknown: 0, stored: 1 })
@@ -162,7 +162,7 @@ describe('an outcome', () => {
     expect(twice.json).toMatchObject({ code: 'invalid_request' })
   })
 
-  it('of another model is refused to a key that is held to some, and an unknown one is not kept', async () => {
+  it('of another model is refused to a key of some models, and an unknown one is not stored', async () => {
     const [own = ''] = await answered('iris')
     const [foreign = ''] = await answered('late')
     expect((await send([{ prediction_id: own, value: 'setosa', observed_at }], scoped)).json).toMatchObject({
@@ -181,7 +181,7 @@ describe('an outcome', () => {
     expect(await revisions(unknown)).toEqual([])
   })
 
-  it('that is corrected becomes a further revision, and sent again changes nothing', async () => {
+  it('that is corrected becomes a new revision, and sent again changes nothing', async () => {
     const [id = ''] = await answered('iris')
     const say = async (value: string) =>
       (await send([{ prediction_id: id, value, observed_at }])).json['stored']
@@ -195,7 +195,7 @@ describe('an outcome', () => {
     ])
   })
 
-  it('may be a minute ahead of this clock, and no more', async () => {
+  it('may be at most a minute ahead of this clock', async () => {
     const [id = ''] = await answered('iris')
     const at = (ms: number) => new Date(Date.now() + ms).toISOString()
     expect((await send([{ prediction_id: id, value: 'setosa', observed_at: at(30_000) }])).status).toBe(200)
@@ -205,7 +205,7 @@ describe('an outcome', () => {
 })
 
 describe('a file', () => {
-  it('of JSON lines is stored, and its mistakes are told by their lines', async () => {
+  it('of JSON lines is stored, and its errors are reported by line', async () => {
     const ids = await answered('iris', 3)
     const lines = [
       { prediction_id: ids[0], value: 'setosa', observed_at },
@@ -227,7 +227,7 @@ describe('a file', () => {
     expect(await revisions(ids[0]!)).toHaveLength(2)
   })
 
-  it('of comma-separated values is read as its models want it', async () => {
+  it('of comma-separated values is parsed by the types of its models', async () => {
     const [iris = '', late = '', tulip = ''] = [
       ...(await answered('iris')),
       ...(await answered('late')),
@@ -255,7 +255,7 @@ describe('a file', () => {
       expect(await revisions(id)).toEqual([{ value, revision: 1 }])
   })
 
-  it('may be sent again, and is refused in parts to a key that is held to some models', async () => {
+  it('may be sent again, and is refused in part to a key of some models', async () => {
     const ids = [...(await answered('iris', 2)), ...(await answered('late'))]
     const text = ids
       .map((id, i) => JSON.stringify({ prediction_id: id, value: i < 2 ? 'setosa' : true, observed_at }))
@@ -285,7 +285,7 @@ describe('a file', () => {
     expect(json['detail']).toMatch(detail)
   })
 
-  it('of many lines takes the memory of a few', async () => {
+  it('of many lines uses the memory of a few', async () => {
     const [id = ''] = await answered('iris')
     const line = Buffer.from(`${JSON.stringify({ prediction_id: id, value: 'rose', observed_at })}\n`)
     const lines = 20_000
@@ -305,7 +305,7 @@ describe('a file', () => {
   })
 })
 
-describe('the pieces of a body', () => {
+describe('the chunks of a body', () => {
   const read = async (pieces: (string | Buffer)[]) => {
     const lines: string[] = []
     const body = async function* () {
@@ -324,7 +324,7 @@ describe('the pieces of a body', () => {
       ])
   })
   it('must be UTF-8', () => expect(read([Buffer.from([0xff, 0x0a])])).rejects.toThrow('line 1 is not UTF-8'))
-  it('hold fields with quotes, commas and nothing', () => {
+  it('contain fields with quotes, commas and empty values', () => {
     expect(fieldsOf('a,"b,""c""",,')).toEqual(['a', 'b,"c"', '', ''])
     expect(fieldsOf('')).toEqual([''])
     expect(fieldsOf('a"b')).toBeUndefined()
@@ -351,7 +351,7 @@ describe('a body', () => {
     'that is said to be %j is',
     async (type) => expect((await post(type)).json).toMatchObject({ status: 400, code: 'invalid_request' }),
   )
-  it('without instances of its own is read for tensors as a stream of bytes too', async () => {
+  it('without instances is also parsed for tensors as a stream of bytes', async () => {
     const answer = await api.request('POST', '/v2/models/iris/infer', {
       key,
       headers: { 'content-type': 'application/octet-stream' },

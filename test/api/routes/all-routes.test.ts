@@ -80,7 +80,7 @@ describe('the lists', () => {
     })
   })
 
-  it('of versions leave the manifest out, one version has it', async () => {
+  it('of versions omit the manifest, one version has it', async () => {
     const { json } = await get('/v1/versions?model=iris')
     expect(json).toMatchObject({
       versions: [{ version: 'iris_v1.0.0', artifact_digest: expect.any(String) }],
@@ -89,7 +89,7 @@ describe('the lists', () => {
     expect((await get('/v1/versions/iris_v1.0.0')).json).toHaveProperty('manifest')
   })
 
-  it('an evaluation, as data or as a page to read', async () => {
+  it('return an evaluation as data or as a page', async () => {
     const version = (await get('/v1/versions/iris_v1.0.0')).json
     const path = `/v1/evaluations/${String(version['evaluation_id'])}`
     await fixture.store.query(sql`update evaluations set page = '# iris', inputs = '{"rows": 45}'`)
@@ -104,7 +104,7 @@ describe('the lists', () => {
     expect((await get('/v1/evaluations/evl_none')).json).toMatchObject({ code: 'not_found' })
   })
 
-  it('say who was champion at a moment', async () => {
+  it('return the champion at a time', async () => {
     expect((await get('/v1/models/iris/champion')).json).toMatchObject({
       version: 'iris_v1.0.0',
       cause: 'promotion',
@@ -348,7 +348,7 @@ describe('rejects a request', () => {
     expect(odd.json['request_id']).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it('nothing of a defect but its id', async () => {
+  it('without details of a defect but its id', async () => {
     await fixture.store.query(sql`alter table alerts rename to alarms`)
     const answer = await get('/v1/alerts')
     await fixture.store.query(sql`alter table alarms rename to alerts`)
@@ -359,7 +359,7 @@ describe('rejects a request', () => {
   })
 })
 
-describe('a Temporal that is dead or silent is told within a second', () => {
+describe('a Temporal outage is reported within a second', () => {
   /** The quickest of three, because the first also loads the client, and others use the machine. */
   const attempt = async (asked: TestApi) => {
     const times: number[] = []
@@ -371,7 +371,7 @@ describe('a Temporal that is dead or silent is told within a second', () => {
     }
   }
 
-  it('dead', async () => {
+  it('when it is dead', async () => {
     const { answer, ms } = await attempt(api)
     expect(answer).toMatchObject({
       status: 202,
@@ -393,7 +393,7 @@ describe('a Temporal that is dead or silent is told within a second', () => {
       ])
   })
 
-  it('silent', async () => {
+  it('when it is silent', async () => {
     const mute = createServer(() => {}).listen(0, '127.0.0.1')
     await new Promise((resolve) => mute.once('listening', resolve))
     const { port } = mute.address() as { port: number }
@@ -408,8 +408,8 @@ describe('a Temporal that is dead or silent is told within a second', () => {
   })
 })
 
-describe('what the process says of itself', () => {
-  it('that it lives and is ready, and more with a key', async () => {
+describe('the state of the process', () => {
+  it('reports that it is alive and ready, with details for a key', async () => {
     expect((await api.request('GET', '/livez')).json).toEqual({ status: 'alive' })
     expect((await api.request('GET', '/readyz')).json).toEqual({ status: 'ready' })
     expect((await get('/readyz')).json).toMatchObject({
@@ -419,7 +419,7 @@ describe('what the process says of itself', () => {
     })
   })
 
-  it('that it is not ready when a golden row is no longer answered as in training, or when it ends', async () => {
+  it('reports that it is not ready when a golden row does not match, or when it shuts down', async () => {
     const { predictor } = api.serving.routing.find('iris')!.complete.arms[0]!.loaded
     const { run } = predictor
     predictor.run = (input, rows, output) => {
@@ -436,7 +436,7 @@ describe('what the process says of itself', () => {
     await ending.stop()
   })
 
-  it('metrics that add up', async () => {
+  it('has metrics that add up', async () => {
     for (let i = 0; i < 5; i++) await post('/v1/models/iris/predict', { instances: [irisRow] })
     const { text } = await get('/metrics')
     const value = (line: string) =>
@@ -450,7 +450,7 @@ describe('what the process says of itself', () => {
     expect(text).toContain('process_resident_memory_bytes')
   })
 
-  it('its routes, as OpenAPI and as a page', async () => {
+  it('has its routes, as OpenAPI and as a page', async () => {
     const { json } = await get('/openapi.json')
     expect(json['openapi']).toBe('3.1.0')
     const paths = json['paths'] as Record<string, Record<string, { responses: object }>>

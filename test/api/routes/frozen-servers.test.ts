@@ -101,7 +101,7 @@ const servers = {
 }
 
 describe.each(['Postgres', 'Temporal', 'both'] as const)('beside %s frozen', (which) => {
-  it('every route answers, and what it cannot do now may be asked again', async () => {
+  it('every route responds, and a failed command may be retried', async () => {
     const thaws = servers[which]()
     let answers: Answered[]
     try {

@@ -12,7 +12,7 @@ afterAll(async () => {
   await office?.close()
 })
 
-it('a deferred approval is recorded once with its audit row, can be shown, and counts when it is delivered', async () => {
+it('a deferred approval is recorded once with its audit row, is listed, and counts when it is delivered', async () => {
   const { toTemporal, approve, show, count, deliver, fixture } = office
   const { id } = await office.waiting()
   toTemporal.cut()

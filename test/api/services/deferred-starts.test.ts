@@ -153,7 +153,7 @@ it('a deferred retraining that ended before its start was stored is not started 
   expect((await run.describe()).runId).toBe(runId)
 })
 
-it('a retraining sent again under its idempotency key after a crash is the one that has started', async () => {
+it('a retraining sent again under its idempotency key after a crash is the one that started', async () => {
   const { model } = await office.model()
   const once = uniqueName('once')
   const ask = async () =>

@@ -86,7 +86,7 @@ function askUntilAnswered(model: string) {
   throw new Error('no version serves')
 }
 
-describe('a switch on `refuse`', () => {
+describe('a kill switch on `refuse`', () => {
   it('refuses every request with a remedy, is reported, and ends with `normal`', async () => {
     const { model, champion: version } = await champion()
     expect((await put(model, 'refuse')).json).toMatchObject({ serve: 'refuse', problems: [] })
@@ -165,7 +165,7 @@ describe('the monitor', () => {
       { definition: definition(model, fallback), champion: version, reason: '3 % errors > 2 %' },
     )
 
-  it('throws the switch of a champion beyond its alarms, in its own name, once', async () => {
+  it('sets the kill switch of a champion above its alarm limits, under its own name, once', async () => {
     const automatic: Fallback = { kind: 'previous', automatic: true }
     const { model, old, champion: version } = await champion(automatic)
     expect(await give(model, version, { kind: 'previous' })).toBe(false)

@@ -49,7 +49,7 @@ it('equals the response of the application', async () => {
   expect(await unknown.json()).toEqual({ status: 'ready' })
 })
 
-it('is left to the application unless the replica is ready', async () => {
+it('is handled by the application unless the replica is ready', async () => {
   for (const [path, init] of [
     ['/readyz', { method: 'POST' }],
     ['/readyz', { method: 'HEAD' }],

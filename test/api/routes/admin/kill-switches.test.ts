@@ -51,8 +51,8 @@ const hasBeenChampion = (model: string, version: string) => writeChampion(fixtur
 const versionsOf = (replica: TestReplica, model: string) =>
   new Set(Array.from({ length: 100 }, (_, i) => replica.ask(model, request(`key ${i}`)).version))
 
-describe('thrown to the champion', () => {
-  it('drops candidate and shadow on every replica by the time of the answer, and comes back with normal', async () => {
+describe('a kill switch set to the champion', () => {
+  it('drops candidate and shadow on every replica before the response, and restores them with normal', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const other = await replicaOf()
     const shadowed = { ...canary(5_000), shadow: { version: candidate, shareBp: 10_000 } }
@@ -73,7 +73,7 @@ describe('thrown to the champion', () => {
     expect(versionsOf(other, model)).toEqual(new Set([champion, candidate]))
   })
 
-  it('leaves one audit row for each throw, in the chain', async () => {
+  it('writes one audit row for each change, in the chain', async () => {
     const { model } = await threeVersions(fixture)
     await put(model, 'champion')
     await put(model, 'normal')
@@ -120,8 +120,8 @@ describe('thrown to the champion', () => {
   })
 })
 
-describe('thrown to the fallback', () => {
-  it('serves the same to all traffic in both protocols, marks it, and counts it for no version', async () => {
+describe('a kill switch set to the fallback', () => {
+  it('serves the fallback to all traffic in both protocols, marks it, and counts it for no version', async () => {
     const { model, champion } = await threeVersions(fixture)
     await declare(model, { kind: 'answer', outputs: [0, 1, 0] })
     const route = await fixture.route(model, { proven: champion })
@@ -136,7 +136,7 @@ describe('thrown to the fallback', () => {
     expect(api.ask(model, request())).not.toHaveProperty('fallback')
   })
 
-  it('answers with the previous champion, which was in memory before it was needed', async () => {
+  it('serves with the previous champion, which was loaded in advance', async () => {
     const { model, old, champion } = await threeVersions(fixture)
     await declare(model, { kind: 'previous' })
     await hasBeenChampion(model, old)

@@ -108,7 +108,7 @@ const releaseFirst = async () => {
 
 let champion: string
 
-it('the first version becomes champion after an approval, which only an approver can give', async () => {
+it('the first version becomes champion after an approval, which only an approver can grant', async () => {
   const { version, id } = await releaseFirst()
   champion = version
   expect(await say('vera', `/v1/releases/${id}/approve`)).toMatchObject({
@@ -158,7 +158,7 @@ it('the requester of a release cannot lower the number of approvals', async () =
     })
 })
 
-it('a command with the same idempotency key is carried out once', async () => {
+it('a command with the same idempotency key runs once', async () => {
   const id = await start(await registry.register(champion))
   await reaches(id, 'awaiting_approval')
   const headers = { 'idempotency-key': `approve-${id}` }
@@ -206,7 +206,7 @@ it('a queued release is cancelled once, by a key with the role', async () => {
   ])
 })
 
-it('a canary gets its share of the callers, is promoted, and a rollback of the model returns to the one before', async () => {
+it('a canary gets its share of the traffic, is promoted, and a rollback of the model returns to the previous version', async () => {
   const candidate = await registry.register(champion)
   const id = await start(candidate)
   await reaches(id, 'awaiting_approval')
@@ -228,7 +228,7 @@ it('a canary gets its share of the callers, is promoted, and a rollback of the m
   expect(again).toMatchObject({ status: 409, json: { code: 'no_rollback_target' } })
 })
 
-it('a retraining is started once', async () => {
+it('a retraining starts once', async () => {
   const path = `/v1/models/${model}/retrainings`
   expect((await say('anna', path)).status).toBe(403)
   const first = await say('olga', path, { as_of: '2026-01-01T00:00:00Z', reason: 'new season' })
@@ -241,7 +241,7 @@ it('a retraining is started once', async () => {
   await core.client.workflow.getHandle(retrainWorkflowId(model)).terminate('the test is over')
 })
 
-it('a command that no worker answers is given up, and says that it may still be carried out', async () => {
+it('a command that no worker handles times out, and reports that it may still run', async () => {
   const { address, namespace } = core.config.temporal
   const queue = uniqueName('unserved')
   const temporal = createTemporalClient({

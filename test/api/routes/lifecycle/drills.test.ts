@@ -120,7 +120,7 @@ const nothingMoved = async (drills: Shown[]) => {
     expect((await findRelease(core.store, id))?.outcome).not.toBe('promoted')
 }
 
-it('are refused where there is no champion, no such kind and no right', async () => {
+it('drills are refused without a champion, a known kind and the permission', async () => {
   expect(await say('olga', '/v1/drills', { model })).toMatchObject({
     status: 503,
     json: { code: 'no_champion' },
@@ -139,7 +139,7 @@ it('are refused where there is no champion, no such kind and no right', async ()
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
 })
 
-describe('on copies of requests', () => {
+describe('drills on copies of requests', () => {
   it(
     'a failing, a NaN, a slow and a silent candidate are noticed and gone, and no caller is harmed',
     { timeout: 120_000 },
@@ -162,8 +162,8 @@ describe('on copies of requests', () => {
   )
 })
 
-describe('on callers', () => {
-  it('a NaN candidate is found within the harm budget', { timeout: 60_000 }, async () => {
+describe('drills on traffic', () => {
+  it('detect a NaN candidate within the harm budget', { timeout: 60_000 }, async () => {
     const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 200, share_bp: 2_000 })
     expect(drills).toMatchObject([{ passed: true, traffic: 'live' }])
     expect(drills[0]!.harmed).toBeGreaterThan(0)
@@ -185,7 +185,7 @@ describe('on callers', () => {
   )
 })
 
-describe('of what serves and watches', () => {
+describe('drills of replicas and workers', () => {
   it(
     'a replica that falls silent falls back and returns; a watch that falls silent is taken over',
     { timeout: 120_000 },
@@ -205,7 +205,7 @@ describe('of what serves and watches', () => {
 })
 
 describe('the version of a drill', () => {
-  it('can be champion by no statement, and is released by nothing else', async () => {
+  it('cannot become champion by any statement, nor be released otherwise', async () => {
     const [drill] = (await look(`/v1/drills?model=${model}`))['drills'] as Shown[]
     const { version } = drill!
     await expect(
@@ -256,7 +256,7 @@ describe('the version of a drill', () => {
   })
 })
 
-it('make way for a rollback of the model, which takes one order', { timeout: 120_000 }, async () => {
+it('drills yield to a rollback of the model, which takes one command', { timeout: 120_000 }, async () => {
   const better = await registry.register(champion)
   const { id } = (await say('olga', '/v1/releases', { model, version: better })).json as { id: string }
   const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
@@ -294,7 +294,7 @@ it('make way for a rollback of the model, which takes one order', { timeout: 120
   expect(told.map(({ kind }) => kind)).not.toContain('drill_not_held')
 })
 
-describe('of the schedule', () => {
+describe('drills of the schedule', () => {
   const bySchedule = (of: string) =>
     core.client.workflow.execute<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
       workflowId: drillWorkflowId(of),
@@ -330,7 +330,7 @@ describe('of the schedule', () => {
     },
   )
 
-  it('one without a champion, and why the drills are stale', async () => {
+  it('skip a model without a champion, and report why the drills are stale', async () => {
     const name = uniqueName('model')
     const asks = { ...policy, requireDrill: { withinMs: 60_000 } }
     const { register } = await insertModel(core.store, {
@@ -367,8 +367,8 @@ describe('of the schedule', () => {
   })
 })
 
-describe('a policy that asks for drills', () => {
-  it('refuses a release when there was none, when the last is too old, and when it has failed', async () => {
+describe('a policy that requires drills', () => {
+  it('refuses a release without a drill, with a drill that is too old, and with a failed drill', async () => {
     const name = uniqueName('model')
     const asks = { ...policy, requireDrill: { withinMs: 60_000 } }
     const other = await insertModel(core.store, {

@@ -113,7 +113,7 @@ describe('a search', () => {
     expect(namesOf(await search({ status }))).toEqual(versions),
   )
 
-  it('finds by metrics, all of which hold', async () => {
+  it('finds by metrics, all of which must hold', async () => {
     expect(namesOf(await search({ metric: 'auc>0.002,auc<=0.004,brier=0.1', model: 'small' }))).toEqual([
       'small_v1.4.0',
       'small_v1.3.0',
@@ -155,7 +155,7 @@ describe('a search', () => {
     },
   )
 
-  it('reads by an index what a page needs, not every version', async () => {
+  it('reads a page by an index, not every version', async () => {
     const plans: string[] = []
     const explaining = {
       query: async <T extends object>(statement: ReturnType<typeof sql>): Promise<T[]> => {
@@ -170,7 +170,7 @@ describe('a search', () => {
     for (const plan of plans) expect(plan).not.toMatch(/Seq Scan on versions/)
   })
 
-  it('shows a key of some models nothing else, on no page', async () => {
+  it('shows a key of some models only these, on every page', async () => {
     const held = await fixture.key({ role: 'viewer', models: ['small'] })
     await api.deps.authentication.refresh()
     const { json } = await api.request('GET', '/v1/versions?order=newest&limit=20', { key: held })
@@ -276,7 +276,7 @@ describe('two versions', () => {
 })
 
 describe('trainings', () => {
-  it('are shown with all they ran with, and what came of them', async () => {
+  it('are shown with their inputs and their result', async () => {
     const { json } = await get('/v1/trainings?model=small&order=oldest&limit=1')
     expect(json['trainings']).toEqual([
       {

@@ -32,7 +32,7 @@ describe('a 32-bit number', () => {
     expect(Math.fround(JSON.parse(text) as number), text).toBe(value === 0 ? 0 : value)
   }
 
-  it('reads back as the same 32 bits, whichever they are', () => {
+  it('reads back as the same 32 bits for all bit patterns', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 0xffff_ffff }), (pattern) => {
         const value = ofBits(pattern)
@@ -42,7 +42,7 @@ describe('a 32-bit number', () => {
     )
   })
 
-  it('also at and beside every power of two and of ten', () => {
+  it('reads back equal at and next to every power of two and of ten', () => {
     for (let exponent = 0; exponent < 255; exponent++)
       for (const mantissa of [0, 1, 0x7fffff]) expectFaithful(ofBits(exponent * 0x80_0000 + mantissa))
     for (let tens = -45; tens <= 38; tens++) {
@@ -72,7 +72,7 @@ describe('a 32-bit number', () => {
     [3.4028235e38, '3.4028234663852886e+38'],
   ])('%s is written %s', (value, text) => expect(float(Math.fround(value))).toBe(text))
 
-  it('takes at most nine digits where models answer', () => {
+  it('has at most nine digits in the range of model outputs', () => {
     fc.assert(
       fc.property(fc.float({ min: Math.fround(1e-6), max: Math.fround(1e6), noNaN: true }), (value) => {
         expect(float(value).replaceAll(/^[-0.]+|[-.]/g, '').length).toBeLessThanOrEqual(9)
@@ -82,7 +82,7 @@ describe('a 32-bit number', () => {
   })
 })
 
-it('whole numbers, pieces and ids', () => {
+it('integers, fragments and ids are written', () => {
   for (const value of [0, 9, 10, 99, 100, 1_000, 65_535, 999_999_999])
     expect(written((writer) => writeInteger(writer, value))).toBe(String(value))
   expect(written((writer) => writeText(writer, Buffer.from('€')))).toBe(Buffer.from('€').toString('latin1'))
@@ -90,7 +90,7 @@ it('whole numbers, pieces and ids', () => {
   expect(written((writer) => writeId(writer, id, 0xabcd))).toBe('01112131-4151-6171-8191-a1b1c1d1abcd')
 })
 
-it('grows and keeps what is there', () => {
+it('the writer grows and keeps its content', () => {
   const writer = createByteWriter()
   writeText(writer, Buffer.from('abc'))
   reserve(writer, 1_000_000)

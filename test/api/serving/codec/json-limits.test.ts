@@ -7,21 +7,21 @@ const bytesOf = (value: unknown): Buffer =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
 
-describe('the excess of a text', () => {
-  it('is its depth, where brackets are in brackets', () => {
+describe('the excess of a JSON text', () => {
+  it('is its depth if brackets are nested too deeply', () => {
     expect(excessOf(bytesOf(nested(maxDepth)))).toBeUndefined()
     expect(excessOf(bytesOf(nested(maxDepth + 1)))).toBe('depth')
     expect(excessOf(bytesOf('{"a":'.repeat(maxDepth + 1)))).toBe('depth')
     expect(excessOf(bytesOf(Array.from({ length: 500 }, () => [[]])))).toBeUndefined()
   })
 
-  it('is its values, where commas and brackets are too many', () => {
+  it('is its number of values if commas and brackets are too many', () => {
     expect(excessOf(bytesOf([1, 2, 3]), 3)).toBeUndefined()
     expect(excessOf(bytesOf([1, 2, 3, 4]), 3)).toBe('values')
     expect(excessOf(bytesOf([{}, {}]), 3)).toBe('values')
   })
 
-  it('ignores brackets and commas within texts', () => {
+  it('ignores brackets and commas within strings', () => {
     expect(excessOf(bytesOf({ a: nested(100), b: `"${nested(100)}\\` }), 2)).toBeUndefined()
     expect(excessOf(bytesOf(['"', nested(0), '\\', ','.repeat(50)]), 4)).toBeUndefined()
     expect(excessOf(bytesOf(`["\\\\",${nested(maxDepth)}]`))).toBe('depth')
@@ -29,7 +29,7 @@ describe('the excess of a text', () => {
 })
 
 describe('a body', () => {
-  it('is modest however its largest batch is written', () => {
+  it('is within the limits for the largest batch in any formatting', () => {
     const [rows, width] = [1_000, 200]
     const values = Array.from({ length: width }, (_, i) => i)
     const inLists = values.map((value) => ({ name: 'x', data: Array.from({ length: rows }, () => [value]) }))

@@ -84,7 +84,7 @@ describe.each([
   ['numbers alone', iris, irisRow],
   ['categories and nulls', flight, flightRow],
 ])('of %s', (_name, loaded, row) => {
-  it('whatever the scanner takes, the slow way takes too, and understands the same', () => {
+  it('every body that the scanner accepts is parsed identically by the general parser', () => {
     let taken = 0
     fc.assert(
       fc.property(body(row), damage, (text, changes) => {
@@ -119,7 +119,7 @@ it.each([
   expect(scanned(iris, bytes)).toEqual(slowly(iris, bytes))
 })
 
-it('categories are taken, known or not, and null where it may be', () => {
+it('known and unknown categories are accepted, and null where it is allowed', () => {
   const bytes = Buffer.from(
     '{"instances":[{"distance":null,"hour":3,"origin":"ORD","day":null},{"distance":1,"hour":4,"origin":"new","day":"weekend"}]}',
   )
@@ -157,7 +157,7 @@ it.each([
   expect(scanned(iris, bytes)).toBeUndefined()
 })
 
-it('reads every number that JSON has as JSON.parse does', () => {
+it('numbers are parsed as by JSON.parse', () => {
   const digits = fc.stringMatching(/^(0|[1-9]\d{0,24})$/)
   const text = fc
     .tuple(

@@ -83,7 +83,7 @@ const layers = {
 }
 
 describe.each(Object.entries(layers))('%s', (_name, of) => {
-  it('answers as a replica, bit by bit, without its loops over all inputs', async () => {
+  it('predicts bit by bit as a replica, without its loops over all inputs', async () => {
     const { loaded, network, layout } = await load({ ...flightSpec(), layers: of })
     const rows = [...loaded.manifest.golden.instances, ...drawn(1_000)]
     const wanted = served(loaded, rows)
@@ -112,7 +112,7 @@ describe.each(Object.entries(layers))('%s', (_name, of) => {
   })
 })
 
-it('falls back to the loops of the replica when they give other bits', async () => {
+it('the predictor falls back to the loops of the replica when its bits differ', async () => {
   const { loaded, network, layout } = await load({ ...flightSpec(), layers: layers['one layer'] })
   const [first] = network.layers
   const other = { ...network, layers: [{ ...first!, bias: first!.bias.map((value) => value + 1e-3) }] }

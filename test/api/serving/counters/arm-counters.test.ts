@@ -27,8 +27,8 @@ async function replicaOf(): Promise<TestReplica> {
   return replica
 }
 
-describe('what is counted', () => {
-  it('adds up to what was answered, arm by arm, over generations and replicas', async () => {
+describe('the counters', () => {
+  it('equal the responses, arm by arm, over generations and replicas', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replicas = [await replicaOf(), await replicaOf()]
     const sent = new Map<string, number>()
@@ -58,7 +58,7 @@ describe('what is counted', () => {
     )
   })
 
-  it('writes empty ticks for an arm without requests, so that silence and idleness differ', async () => {
+  it('write empty ticks for an arm without requests, so that silence and idleness differ', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(await fixture.route(model, canary(1), 60_000))
@@ -68,7 +68,7 @@ describe('what is counted', () => {
     expect(ticks.every(({ requests, lengthMs }) => requests === 0 && lengthMs === 50)).toBe(true)
   })
 
-  it("counts one caller's storm of bad answers once, and fifty callers fifty times", async () => {
+  it('count many invalid responses to one client once, and to fifty clients fifty times', async () => {
     const { model, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(await fixture.route(model, canary(10_000), 60_000))
@@ -84,7 +84,7 @@ describe('what is counted', () => {
     expect([sum('requests'), sum('invalid'), sum('errors')]).toEqual([80, 51, 0])
   })
 
-  it('counts as slow what is slower than the champion was before the release', async () => {
+  it('count a response as slow if it is slower than the champion before the release', async () => {
     const { model, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     const slow = { ...canary(10_000), latencyUs: { p95: 0, p99: 1_000_000_000 } }
@@ -104,7 +104,7 @@ describe('what is counted', () => {
 })
 
 describe('the shadow', () => {
-  it('answers copies on the side, and its answers are paired with those that were given', async () => {
+  it('predicts copies of requests, paired with the responses', async () => {
     const { model, champion, candidate } = await threeVersions(fixture)
     const replica = await replicaOf()
     const route = await fixture.route(
@@ -162,7 +162,7 @@ describe('the shadow', () => {
     expect(shadow!.arm.counters.errors).toBe(1_000)
   })
 
-  it('is shown no more than fits into the memory that it may take', async () => {
+  it('receives no more copies than fit into its memory limit', async () => {
     const { model, champion, candidate } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(

@@ -20,7 +20,7 @@ const profile: ReferenceProfile = {
   score: categoryProfile('score', ['setosa', 'versicolor', 'virginica']),
 }
 
-it('replicas hand on what they were asked and answered, and their counts add up', async () => {
+it('replicas report histograms of features and predictions, and their counts add up', async () => {
   const fixture = await openServingFixture()
   const spec = irisSpec(uniqueName('iris'))
   const version = await fixture.register(spec)

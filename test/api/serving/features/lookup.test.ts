@@ -93,8 +93,8 @@ afterAll(async () => {
   await fixture.close()
 })
 
-describe('a feature that is not sent', () => {
-  it('is looked up, logged as it was used, and yields to what the caller sends', async () => {
+describe('a feature that is absent from the request', () => {
+  it('is looked up, logged as used, and overridden by a value in the request', async () => {
     const spec = looking()
     const model = await start(spec)
     const told = await ask(model, { hour: 8, origin: 'ORD' }, { hour: 8, origin: 'ORD', distance: 5_000 })
@@ -124,7 +124,7 @@ describe('a feature that is not sent', () => {
     expect(replica.ask(model, { instances: [{ hour: 8, origin: 'ORD' }] }).predictions).toHaveLength(1)
   })
 
-  it('is stood in for where there is no value, and the answer says why', async () => {
+  it('is filled where there is no value, and the response has the reason', async () => {
     const spec = looking()
     const model = await start(spec)
     const before = { ...replica.serving.lookups.counts().get(view.name) }
@@ -161,7 +161,7 @@ describe('a feature that is not sent', () => {
     }).toEqual({ absent: 4, old: 2, found: 2 })
   })
 
-  it('leaves what is wrong with a row to the reader, with the code that it always has', async () => {
+  it('leaves invalid rows to the parser, with their usual error codes', async () => {
     const model = await start(looking())
     for (const [instance, code] of [
       [{ origin: 'ORD' }, 'missing_feature'],
@@ -175,7 +175,7 @@ describe('a feature that is not sent', () => {
     expect(odd.defaulted?.map(({ why }) => why)).toEqual(['no_entity', 'no_entity'])
   })
 
-  it('is looked up by a field that only one of two versions knows', async () => {
+  it('is looked up by a field that only one of two versions has', async () => {
     const by = { by: ['airport'] }
     const [plain, more] = [flightSpec(uniqueName('both')), looking(by)]
     const champion = await fixture.register(plain)
@@ -203,7 +203,7 @@ describe('a feature that is not sent', () => {
   })
 })
 
-describe('while the store does not answer', () => {
+describe('while the feature store does not respond', () => {
   const whileLocked = async (work: () => Promise<void>) => {
     const client = await fixture.store.pool.connect()
     try {
@@ -244,7 +244,7 @@ describe('while the store does not answer', () => {
     )
   })
 
-  it('a request goes on at its deadline, also when a read never ends', async () => {
+  it('a request continues at its deadline, also when a read never ends', async () => {
     const model = await start(looking({ withinMs: 20 }))
     const { routing, native, maxInstances } = replica.serving
     const never = new Promise<void>(() => {})
@@ -258,7 +258,7 @@ describe('while the store does not answer', () => {
     expect((await given).at).toBe(0)
   })
 
-  it('a copy that was read too long ago is not used', async () => {
+  it('a cached value above its maximum age is not used', async () => {
     const model = await start(looking({ withinMs: 50, freshMs: 400 }))
     const isFound = async () => (await ask(model, { hour: 8, origin: 'ORD' })).defaulted === undefined
     await until(isFound, 'the value', 20_000)
@@ -267,7 +267,7 @@ describe('while the store does not answer', () => {
   })
 })
 
-describe('the memory of values', () => {
+describe('the cache of feature values', () => {
   const fake = (known: (entities: string[]) => object[]) => {
     const asked: string[][] = []
     const store: Database = {
@@ -281,7 +281,7 @@ describe('the memory of values', () => {
   }
   const entity = (name: string) => ({ digest: view.digest, entity: name })
 
-  it('is bounded, and asks for many entities at once', async () => {
+  it('is bounded, and reads many entities at once', async () => {
     const { store, asked } = fake((entities) =>
       entities.map((name) => ({ digest: view.digest, entity: name, eventMs: 1, values: { a: name } })),
     )
@@ -305,7 +305,7 @@ describe('the memory of values', () => {
     expect(small.counts().entries).toBeGreaterThan(10)
   })
 
-  it('leaves the store alone for a while when it has failed, and remembers who has no value', async () => {
+  it('pauses reads after the store has failed, and caches missing values', async () => {
     let [now, fails] = [0, true]
     const troubles: string[] = []
     const store: Database = { query: () => (fails ? Promise.reject(new Error('away')) : Promise.resolve([])) }
@@ -319,7 +319,7 @@ describe('the memory of values', () => {
     expect(cache.find(entity('a'), 1_000)).toMatchObject({ known: undefined })
   })
 
-  it('reads what is in use again before it is too old', async () => {
+  it('refreshes values in use before they are too old', async () => {
     let now = 0
     const { store, asked } = fake(() => [])
     const cache = createFeatureCache({ store, now: () => now, onError: () => {} })
@@ -335,7 +335,7 @@ describe('the memory of values', () => {
   })
 })
 
-it('the newest event counts, however late an older one comes', async () => {
+it('the newest event counts, even if an older one arrives later', async () => {
   await tell('MIA', { distance: 1 }, 1_000)
   await tell('MIA', { distance: 2 }, 60_000)
   expect(

@@ -155,7 +155,7 @@ describe('the durable log', () => {
     }
   })
 
-  it('refuses at once what would be too much to hold', async () => {
+  it('refuses a row at once when the memory limit is reached', async () => {
     const { log } = logOf({ maxBytes: 300 })
     const first = log.append(origin, recordOf(), false)
     await expect(log.append(origin, recordOf(), false)).rejects.toMatchObject(unavailable)
@@ -163,7 +163,7 @@ describe('the durable log', () => {
     expect(log.counts()).toMatchObject({ stored: 1, refused: 1 })
   })
 
-  it('refuses the one row that Postgres cannot keep, and stores those beside it', async () => {
+  it('refuses the one row that Postgres cannot store, and stores the others', async () => {
     const { log } = logOf()
     const records = [recordOf(), recordOf({ routingKey: 'a\0b' }), recordOf()]
     const outcomes = await Promise.allSettled(records.map((record) => log.append(origin, record, false)))
@@ -172,7 +172,7 @@ describe('the durable log', () => {
     expect(records.map(({ id }) => rows.get(hexOf(id)))).toEqual([1, undefined, 1])
   })
 
-  it('stores a repeated request once, however many replicas are asked at the same moment', async () => {
+  it('stores a repeated request once, however many replicas receive it concurrently', async () => {
     const logs = [logOf().log, logOf().log, logOf().log]
     const named = Array.from({ length: 20 }, () => recordOf())
     const outcomes = await Promise.all(
@@ -208,7 +208,7 @@ describe('the durable log', () => {
   })
 })
 
-describe('a replica that logs durably', () => {
+describe('a replica with a durable log', () => {
   async function replicaOf(): Promise<TestReplica> {
     const replica = await startReplica(fixture, { durableLog: true, leaseMs: 60_000 })
     running.push(replica)
@@ -238,7 +238,7 @@ describe('a replica that logs durably', () => {
     expect(replica.serving.log.counts().served).toBe(0)
   })
 
-  it('refuses while Postgres is frozen, counts nothing of it, and goes on afterwards', async () => {
+  it('refuses while Postgres is frozen, counts none of these requests, and continues afterwards', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const version = await fixture.register(spec)
     const replica = await replicaOf()
@@ -264,7 +264,7 @@ describe('a replica that logs durably', () => {
     expect(totalOf(replica, version)).toBe(1)
   })
 
-  it('is not ready meanwhile, and ready again without having been asked', async () => {
+  it('is not ready during the outage, and ready again without a request', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const version = await fixture.register(spec)
     const api = await startApi(fixture, { durableLog: true, leaseMs: 60_000 })
@@ -282,7 +282,7 @@ describe('a replica that logs durably', () => {
     await expect.poll(readiness).toBe(200)
   })
 
-  it('tells a repetition what was answered first, on another replica and after another release', async () => {
+  it('repeats the first response, on another replica and after another release', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const versions = [
       await fixture.register(spec),
@@ -308,7 +308,7 @@ describe('a replica that logs durably', () => {
     await expect(askLater(two, spec.model, body, { requestId: 'x' })).rejects.toThrow(/is not a UUID/)
   })
 
-  it('that does not log durably says so to those who rely on it', async () => {
+  it('that is disabled is reported to clients that require it', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const replica = await startReplica(fixture)
     running.push(replica)

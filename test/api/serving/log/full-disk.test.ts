@@ -86,7 +86,7 @@ describe.runIf(mayMount)('a full disk', () => {
     postgres = await startPostgres({ dataDir: join(data, 'postgres'), port: postgres.port })
   }
 
-  it('of the spool: what it takes is stored later, the rest is dropped and counted', async () => {
+  it('of the spool: stored rows are delivered later, the others are dropped and counted', async () => {
     const small = join(root, 'spool')
     mounts(small, '256k')
     disks.push(small)
@@ -109,7 +109,7 @@ describe.runIf(mayMount)('a full disk', () => {
     expect((await rows()) - before).toBe(stored)
   })
 
-  it('of Postgres: rows wait on the disk of the replica until there is room again', async () => {
+  it('of Postgres: rows wait on the disk of the replica until space is free', async () => {
     const spool = await openSpool(join(root, 'large'), 100_000_000)
     log = openPredictionLog({ store, spool, onError: () => {}, flushMs: 20 })
     const before = await rows()

@@ -130,7 +130,7 @@ const revive = async (): Promise<void> => {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('the log', () => {
-  it('stores everything while Postgres is there', async () => {
+  it('stores every row while Postgres is available', async () => {
     const before = await storedRows()
     const { log } = await logOf()
     for (let i = 0; i < 20; i++) {
@@ -143,7 +143,7 @@ describe('the log', () => {
     expect((await storedRows()) - before).toBe(10_000)
   })
 
-  it('loses nothing and stores nothing twice when Postgres is killed three times under load', async () => {
+  it('loses no row and stores none twice when Postgres is killed three times under load', async () => {
     const before = await storedRows()
     const { log, troubles } = await logOf()
     let going = true
@@ -176,7 +176,7 @@ describe('the log', () => {
     expect(troubles).toContain('the prediction log reaches Postgres again')
   })
 
-  it('never makes an answer wait for a frozen Postgres, and holds no more memory than it may', async () => {
+  it('never delays a response for a frozen Postgres, and stays within its memory limit', async () => {
     const before = await storedRows()
     const maxBytes = 2_000_000
     const { log } = await logOf({ maxBytes, blockBytes: 65_536, spoolBytes: 0 })
@@ -200,7 +200,7 @@ describe('the log', () => {
     expect((await storedRows()) - before).toBe(stored)
   })
 
-  it('drops and counts what no longer fits on the disk', async () => {
+  it('drops and counts rows that exceed the disk limit', async () => {
     const { log } = await logOf({ spoolBytes: 20_000, blockBytes: 8_192 })
     await kill()
     serve(log, 1_000)
@@ -215,7 +215,7 @@ describe('the log', () => {
     expect(log.counts()).toMatchObject({ stored: away.spooled, dropped: away.dropped })
   })
 
-  it('leaves to the disk what Postgres cannot take so fast, drops nothing, and stores it later', async () => {
+  it('spools rows to disk when Postgres is too slow, drops none, and stores them later', async () => {
     const before = await storedRows()
     const { log } = await logOf({ maxBytes: 400_000, blockBytes: 16_384 })
     let spooled = 0
@@ -232,7 +232,7 @@ describe('the log', () => {
     expect((await storedRows()) - before).toBe(20_000)
   })
 
-  it('drops and counts the one row that Postgres refuses, and stores its neighbours', async () => {
+  it('drops and counts the one row that Postgres refuses, and stores the others', async () => {
     const before = await storedRows()
     const { log, troubles } = await logOf()
     serve(log, 5)
@@ -244,7 +244,7 @@ describe('the log', () => {
     expect(troubles).toEqual(['Postgres refused 1 rows of the prediction log'])
   })
 
-  it('takes a row that is larger than a block', async () => {
+  it('accepts a row that is larger than a block', async () => {
     const before = await storedRows()
     const { log } = await logOf({ blockBytes: 8_192 })
     serve(log, 3)
@@ -256,7 +256,7 @@ describe('the log', () => {
   })
 })
 
-describe('what a dead process has left on the disk', () => {
+describe('the spool of a dead process on the disk', () => {
   /** Where a process lies that has served 107 rows: ten blocks of ten in its spool, and seven in its memory alone. */
   let grave: string
   beforeAll(async () => {
@@ -300,7 +300,7 @@ describe('what a dead process has left on the disk', () => {
     writeFileSync(file, bytes)
   }
 
-  it('is stored by the next one, once, and what was lost with its memory is counted', async () => {
+  it('is stored by the next process, once, and the rows lost from memory are counted', async () => {
     const directory = await orphaned()
     const [one, two] = await Promise.all([logOf({ directory }), logOf({ directory })])
     await until(() => one.log.counts().lost + two.log.counts().lost === 7, 'the account')
@@ -313,7 +313,7 @@ describe('what a dead process has left on the disk', () => {
     expectBalance(one.log)
   })
 
-  it('is recovered up to the torn end, and the rest is counted', async () => {
+  it('is recovered up to the torn end, and the rest is counted as lost', async () => {
     const directory = await orphaned((file) => truncateSync(file, readFileSync(file).byteLength - 50))
     const { log } = await logOf({ directory })
     await settled(directory)
@@ -336,7 +336,7 @@ describe('what a dead process has left on the disk', () => {
     expect(await storedRows()).toBe(90)
   })
 
-  it('is stored once also when some of it was stored before its process could know', async () => {
+  it('is stored once also if a part was stored without an acknowledgement', async () => {
     const directory = await orphaned()
     const [spooled = ''] = readdirSync(directory).filter((name) => name.endsWith('.spool'))
     const [, account = ''] = spooled.split('-')
@@ -349,7 +349,7 @@ describe('what a dead process has left on the disk', () => {
     expect(await sumAccounts(store)).toMatchObject({ served: 107, stored: 100, dropped: 7 })
   })
 
-  it('takes no row any more once it is settled', async () => {
+  it('accepts no row after it is settled', async () => {
     await settleAccount(store, { account: 'gone', served: 5 })
     const block = encoded(3)
     await expect(
@@ -362,8 +362,8 @@ describe('what a dead process has left on the disk', () => {
   })
 })
 
-describe('a process that ends', () => {
-  it('settles its own account, and leaves it to the next one while Postgres is away', async () => {
+describe('a process that exits', () => {
+  it('settles its account, and leaves it to the next process if Postgres is unavailable', async () => {
     await store.pool.query('truncate prediction_log_accounts')
     const first = await logOf()
     serve(first.log, 10)
@@ -380,7 +380,7 @@ describe('a process that ends', () => {
     await revive()
   })
 
-  it('goes on serving, and says so, when the disk does not keep how many it has served', async () => {
+  it('continues to serve, and reports it, when the disk does not store its served count', async () => {
     const directory = mkdtempSync(join(root, 'spool-'))
     const spool = await openSpool(directory, 1_000_000)
     const { log, troubles } = await logOf({ spool: { ...spool, count: () => false } })

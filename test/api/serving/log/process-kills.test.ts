@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { killAgainAndAgain } from '../../../../bench/log/kills.ts'
 
-it('is exact after the API was killed three times under load, with Postgres going away in between', async () => {
+it('the log is exact after the API was killed three times under load with a Postgres outage in between', async () => {
   const { answered, inFlight, served, stored, dropped, open, rows, outages } = await killAgainAndAgain({
     kills: 3,
     loadMs: 400,

@@ -68,7 +68,7 @@ const functional =
     })
   }
 
-it('a model of other layers is loaded when all is well, and answers its golden rows', async () => {
+it('a valid model of other layers is loaded and matches its golden rows', async () => {
   const loaded = await load()
   expect(goldenIssueOf(loaded)).toBeUndefined()
   expect(loaded.predictor.trouble?.()).toBeUndefined()
@@ -171,7 +171,7 @@ describe('a model of other layers', () => {
     await expect(attempt).rejects.toThrow(message)
   })
 
-  it('that is refused takes neither the loop nor memory', async () => {
+  it('that is refused blocks neither the event loop nor memory', async () => {
     // Made beforehand: only what the loading does is looked at.
     const packed = bomb()
     const deep = JSON.stringify(topologyOf(notCompiled(irisSpec()))).replace(
@@ -213,7 +213,7 @@ describe('a model of other layers', () => {
   })
 })
 
-it('nothing that only training needs is handed on, and weights begin as zeros', () => {
+it('training-only fields are not passed on, and weights start as zeros', () => {
   const spec = notCompiled(irisSpec())
   const topology = topologyOf(spec)
   const { config } = topology.modelTopology

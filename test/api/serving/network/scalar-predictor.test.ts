@@ -54,7 +54,7 @@ function predict(layers: LayerSpec[], rows: number[][]): number[][] {
 }
 
 describe('the predictor', () => {
-  it('gives what the definition says, for any small network and any batch', () => {
+  it('equals the reference definition, for any small network and any batch', () => {
     const names = ['linear', 'relu', 'sigmoid', 'tanh', 'elu', 'softmax']
     fc.assert(
       fc.property(
@@ -113,7 +113,7 @@ describe('the predictor', () => {
     expect(values[0]! + values[1]! + values[2]!).toBeCloseTo(1, 12)
   })
 
-  it('keeps NaN through relu, so that it is seen at the end', () => {
+  it('propagates NaN through relu to the output', () => {
     const values = Float64Array.of(NaN)
     activations.get('relu')!(values, 0, 1)
     expect(values[0]).toBeNaN()
@@ -145,7 +145,7 @@ describe('a version', () => {
   const setWeight = (parts: Parts, index: number, value: number) =>
     parts.weights.writeFloatLE(value, index * 4)
 
-  it('is loaded when all is well, and answers its golden rows', () => {
+  it('is loaded when it is valid, and matches its golden rows', () => {
     for (const spec of [irisSpec(), flightSpec()]) expect(goldenIssueOf(load(spec))).toBeUndefined()
   })
 
@@ -333,7 +333,7 @@ describe('a version', () => {
     expect(attempt).toThrow(message)
   })
 
-  it('of the largest size is loaded without holding the process up', () => {
+  it('of the largest size is loaded without blocking the process', () => {
     const next = seeded(3)
     const layers = [
       randomLayer(4, 1_400, 'relu', next),
@@ -366,7 +366,7 @@ describe('the bytes of an artifact', () => {
     return join(root, 'sha256', hex.slice(0, 2), hex)
   }
 
-  it('are refused when they are not those of the digest, and served from the own disk when that has them', async () => {
+  it('are refused when they do not match the digest, and served from the local disk when that has them', async () => {
     const digest = await putArtifact(root, irisSpec())
     const artifacts = openArtifacts(root)
     const warm = openCache(join(root, 'warm'), artifacts, cacheOptions)
@@ -385,7 +385,7 @@ describe('the bytes of an artifact', () => {
     },
   )
 
-  it('are not read when there are more of them than are served', async () => {
+  it('are not read when they exceed the size limit', async () => {
     const digest = await putArtifact(root, irisSpec('sparse', 77))
     const cache = openCache(join(root, 'sparse'), openArtifacts(root), cacheOptions)
     const { manifest } = await openCache(join(root, 'sized'), openArtifacts(root), cacheOptions).fetch(digest)

@@ -56,7 +56,7 @@ const shapes = fc.array(
 )
 
 describe('the network', () => {
-  it('gives what the definition says, for any small one and any batch', () => {
+  it('equals the reference definition, for any small network and any batch', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 37 }),
@@ -83,7 +83,7 @@ describe('the network', () => {
     )
   })
 
-  it('gives a row the same bits alone as in any batch, also in one of several blocks', () => {
+  it('computes a row with the same bits alone as in any batch, also in one of several blocks', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 20 }), shapes, fc.integer(), (width, shape, seed) => {
         const network = networkOf(width, layersOf(width, shape, seed))
@@ -100,7 +100,7 @@ describe('the network', () => {
     )
   })
 
-  it('takes layers that are wider than a block of rows', () => {
+  it('supports layers that are wider than a block of rows', () => {
     const network = networkOf(
       5,
       layersOf(
@@ -118,7 +118,7 @@ describe('the network', () => {
     output.forEach((value, i) => expect(Math.abs(value - wanted[i]!)).toBeLessThan(1e-3))
   })
 
-  it('keeps NaN and infinity, so that they are seen at the end', () => {
+  it('propagates NaN and infinity to the output', () => {
     for (const odd of [NaN, Infinity]) {
       const predictor = compileDense(
         networkOf(
@@ -139,7 +139,7 @@ describe('the network', () => {
     }
   })
 
-  it('refuses an activation that is not known', () => {
+  it('refuses an unknown activation', () => {
     const layers = layersOf(2, [[1, 'mystery']], 1)
     expect(() => compileDense(networkOf(2, layers))).toThrow(
       expect.objectContaining({

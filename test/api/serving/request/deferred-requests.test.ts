@@ -77,8 +77,8 @@ async function heldChampion(options?: { begun?: boolean }) {
   return { ...names, replica, held, loaded, body: request(key) }
 }
 
-describe('a request that waits', () => {
-  it('is answered by the version of now when its own no longer answers', async () => {
+describe('a queued request', () => {
+  it('is served by the current version if its own is no longer loaded', async () => {
     const { model, champion, candidate, replica, held, body } = await heldChampion()
     const before = replica.serving.log.counts().served
     const answer = askLater(replica, model, body)
@@ -95,7 +95,7 @@ describe('a request that waits', () => {
     expect(replica.serving.log.counts().served).toBe(before + 1)
   })
 
-  it('keeps what was computed when the route has changed around its version', async () => {
+  it('keeps its result if the route changes while its version stays', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const answer = askLater(replica, model, body)
     await replica.follows(
@@ -120,7 +120,7 @@ describe('a request that waits', () => {
     expect(totalsOf(replica, champion)).toEqual(none)
   })
 
-  it('is counted with the time its caller has waited', async () => {
+  it('is counted with the time that it has waited', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const began = performance.now()
     const answer = askLater(replica, model, body)
@@ -132,7 +132,7 @@ describe('a request that waits', () => {
     expect(totals!.latencyUs).toBeLessThan((performance.now() - began) * 1_000 + 1)
   })
 
-  it('is refused at its deadline, and its arm is charged with it once', async () => {
+  it('is refused at its deadline, and counted against its arm once', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const before = replica.serving.log.counts().served
     await expect(askLater(replica, model, body, { withinMs: 20 })).rejects.toMatchObject({
@@ -145,7 +145,7 @@ describe('a request that waits', () => {
     expect(replica.serving.log.counts().served).toBe(before)
   })
 
-  it('whose caller goes away before it has begun is counted nowhere', async () => {
+  it('whose client disconnects before it starts is not counted', async () => {
     const { model, champion, replica, held, body } = await heldChampion({ begun: false })
     const caller = new EventEmitter()
     const answer = askLater(replica, model, body, { caller })
@@ -159,7 +159,7 @@ describe('a request that waits', () => {
     expect(caller.listenerCount('close')).toBe(0)
   })
 
-  it('whose caller goes away while it is computed is counted and not logged', async () => {
+  it('whose client disconnects during its computation is counted and not logged', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const before = replica.serving.log.counts().served
     const caller = new EventEmitter()
@@ -172,14 +172,14 @@ describe('a request that waits', () => {
     expect(replica.serving.log.counts().served).toBe(before)
   })
 
-  it('of a model that fails is told so, and its arm is charged', async () => {
+  it('gets the error of a failing model, counted against its arm', async () => {
     const { model, champion, replica, loaded, body } = await heldChampion()
     loaded.predictor.run = () => Promise.reject(new Error('out of order'))
     await expect(askLater(replica, model, body)).rejects.toMatchObject({ code: 'internal' })
     expect(totalsOf(replica, champion)).toEqual({ ...none, errors: 1 })
   })
 
-  it('of a model that answers nonsense is told so', async () => {
+  it('gets the error of a model with invalid output', async () => {
     const { model, champion, replica, held, loaded, body } = await heldChampion()
     loaded.invalidShare = 1
     held.open()
@@ -187,7 +187,7 @@ describe('a request that waits', () => {
     expect(totalsOf(replica, champion)).toEqual({ ...none, invalid: 1 })
   })
 
-  it('is refused beyond the maximum number, and counts against no arm', async () => {
+  it('is refused above the queue limit, and counted against no arm', async () => {
     const { model, champion, replica, held, body } = await heldChampion()
     const waiting = Array.from({ length: 1_024 }, () => askLater(replica, model, body))
     await expect(askLater(replica, model, body)).rejects.toMatchObject({ code: 'overloaded' })
@@ -201,7 +201,7 @@ describe('a request that waits', () => {
   })
 })
 
-it('says byte for byte what is said in one turn, for 2,000 rows', async () => {
+it('a deferred response equals the synchronous response byte for byte, for 2,000 rows', async () => {
   const replica = await replicaOf()
   const [iris, flight] = [irisSpec(uniqueName('iris')), flightSpec(uniqueName('flight'))]
   for (const spec of [iris, flight])

@@ -36,7 +36,7 @@ afterAll(async () => {
 const predict = (model: string, body: unknown) =>
   api.request('POST', `/v1/models/${model}/predict`, { key, body })
 
-describe('an answer', () => {
+describe('a response', () => {
   it('names model, version, arm and generation, and has an id for each instance', async () => {
     const { status, json, headers } = await predict('iris', {
       instances: [irisRow, irisRow],
@@ -53,7 +53,7 @@ describe('an answer', () => {
     expect(ids[0]?.slice(0, -4)).toBe(ids[1]?.slice(0, -4))
   })
 
-  it('gives classes as their label and probabilities', () => {
+  it('has classes as their label and probabilities', () => {
     const [prediction] = api.ask('iris', { instances: [irisRow] }).predictions
     const wanted = answerOf(iris, irisRow)
     const classes = ['setosa', 'versicolor', 'virginica']
@@ -62,7 +62,7 @@ describe('an answer', () => {
     expect(prediction?.label).toBe(classes[wanted.indexOf(Math.max(...wanted))])
   })
 
-  it('fills what may be missing, and takes a category it has not seen as another one', () => {
+  it('fills optional features, and encodes an unknown category as other', () => {
     const rows = [
       { distance: null, hour: 3, origin: 'new airport', day: null },
       { distance: 700, hour: 3, origin: 'another one', day: 'weekend' },
@@ -75,7 +75,7 @@ describe('an answer', () => {
     })
   })
 
-  it('is the same for one row alone and in a batch', () => {
+  it('is equal for one row alone and in a batch', () => {
     const row = { ...irisRow, petalLength: 4.4 }
     const alone = api.ask('iris', { instances: [row] }).predictions[0]?.probabilities
     const batch = api.ask('iris', { instances: [irisRow, irisRow, row, irisRow] }).predictions[2]
@@ -84,7 +84,7 @@ describe('an answer', () => {
   })
 })
 
-describe('a wrong request gets its own answer', () => {
+describe('an invalid request gets its own error', () => {
   const day = { distance: 1, hour: 1, origin: 'ATL', day: 'weekend' }
   const without = (name: keyof typeof irisRow) =>
     Object.fromEntries(Object.entries(irisRow).filter(([key]) => key !== name))
@@ -248,17 +248,17 @@ describe('a wrong request gets its own answer', () => {
     ).toThrow(expect.objectContaining({ code: 'body_not_json' }))
   })
 
-  it('a body of more bytes than are read', async () => {
+  it('a body above the size limit', async () => {
     const answer = await predict('iris', 'x'.repeat(8_388_609))
     expect(answer.json).toMatchObject({ code: 'body_too_large', status: 413, limit: 8_388_608 })
   })
 
-  it('the largest batch that is allowed is answered', () => {
+  it('the largest allowed batch is served', () => {
     expect(api.ask('iris', many(1_000)).predictions).toHaveLength(1_000)
   })
 })
 
-it('a model that answers nonsense gives 500 output_invalid, counted and never logged', async () => {
+it('a model with invalid output gets 500 output_invalid, counted and never logged', async () => {
   const broken = irisSpec('broken')
   const version = await fixture.register(broken)
   await api.follows(await fixture.route('broken', { proven: version, release: 'rel_broken' }))
@@ -279,7 +279,7 @@ it('a model that answers nonsense gives 500 output_invalid, counted and never lo
   expect(totals).toMatchObject({ answered: 0, invalid: 1, errors: 1 })
 })
 
-it('outcomes are stored once, corrections are further revisions, and find their answer', async () => {
+it('outcomes are stored once, corrections are new revisions, and both are joined to their prediction', async () => {
   const { predictions } = api.ask('flight', {
     instances: [
       { distance: 1, hour: 1, origin: 'ATL', day: 'weekend' },

@@ -37,7 +37,7 @@ const age = (days: number): void => {
   for (const path of files()) utimesSync(path, at, at)
 }
 
-it('of what no process on this disk holds any more go after a week', async () => {
+it('cached files that no process on this disk uses are deleted after a week', async () => {
   const [first, second, third] = [await artifactOf(1), await artifactOf(2), await artifactOf(3)]
   const [one, two] = [await cacheOf('1'), await cacheOf('2')]
   await one.fetch(first)

@@ -72,8 +72,8 @@ const expectNothingBelieved = async (replica: TestReplica, model: string, why: R
   expect(readiness(replica)).toMatch(why)
 }
 
-describe('what is remembered', () => {
-  it('answers after a start without Postgres', async () => {
+describe('the disk cache of routes', () => {
+  it('serves after a start without Postgres', async () => {
     const { model, champion, stateDir } = await remembered()
     const replica = await cold(stateDir)
     expect(replica.ask(model, request())).toMatchObject({ version: champion, stale: true })
@@ -93,18 +93,18 @@ describe('what is remembered', () => {
     await expectNothingBelieved(await cold(stateDir), model, /does not have this installation's signature/)
   })
 
-  it('is refused when another key has signed it', async () => {
+  it('is refused with a signature of another key', async () => {
     const { model, stateDir } = await remembered()
     const replica = await cold(stateDir, { signingKey: join(root, 'another.pem') })
     await expectNothingBelieved(replica, model, /does not have this installation's signature/)
   })
 
-  it('is missed on a wiped disk, and /readyz says so', async () => {
+  it('is missing on a wiped disk, and /readyz reports it', async () => {
     const { model } = await remembered()
     await expectNothingBelieved(await cold(fixture.directory()), model, /there is no snapshot in/)
   })
 
-  it('is not half used when the bytes of its version are gone or changed', async () => {
+  it('is not used in part when the artifact of its version is missing or changed', async () => {
     const { model, stateDir } = await remembered()
     const files = join(stateDir, 'cache', 'files')
     for (const name of readdirSync(files, { recursive: true, withFileTypes: true }))
@@ -120,7 +120,7 @@ describe('what is remembered', () => {
     expect(readiness(replica)).toMatch(new RegExp(`no version of ${model} can be served`))
   })
 
-  it('of several processes on one disk is the newest of each model', async () => {
+  it('has the newest route of each model when several processes share a disk', async () => {
     const { model, champion, stateDir, file } = await remembered({ slot: '1' })
     const second = await replicaOf({ stateDir, slot: '2' })
     const route = await fixture.route(model, { proven: champion })

@@ -99,7 +99,7 @@ const atLoad: [string, Broken, RegExp][] = [
   ['an unknown proven version', (good) => ({ ...good, proven: 'nobody_v1.0.0' }), /there is no version/],
 ]
 
-describe('by hand', () => {
+describe('an invalid route written by hand', () => {
   it.each([...byHand, ...byProgram, ...atLoad])(
     '%s is refused, and the last good route stays',
     async (_name, broken, why) => {
@@ -129,7 +129,7 @@ describe('by hand', () => {
   )
 })
 
-describe('by a program', () => {
+describe('an invalid route written by a program', () => {
   it.each(byProgram)('%s is refused at the write, and nothing is written', async (_name, broken, why) => {
     const { route } = (await findRouting(fixture.store, model))!
     await expect(

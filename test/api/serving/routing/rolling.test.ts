@@ -48,7 +48,7 @@ it('each replica serves all requests with one version', async () => {
   expect([answeredBy(one, model), answeredBy(two, model)]).toEqual([[champion], [candidate]])
 })
 
-it('the way back is loaded while nothing answers with it, and one that cannot be loaded hinders nothing', async () => {
+it('the rollback target is loaded while it serves no request, and a failed load blocks nothing', async () => {
   const { model, old, champion } = await threeVersions(fixture)
   const arms = [{ arm: 'champion' as const, version: champion, shareBp: 10_000 }]
   const replica = await replicaOf()
@@ -63,7 +63,7 @@ it('the way back is loaded while nothing answers with it, and one that cannot be
   await until(() => !held().includes(old), 'the earlier way back forgotten')
 })
 
-it('a route that names replicas and no candidate, or none by name, is refused', () => {
+it('a route that names replicas without a candidate, or an empty list of replicas, is refused', () => {
   const route: Route = {
     model: 'm',
     epoch: 1,

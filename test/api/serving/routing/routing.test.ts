@@ -73,7 +73,7 @@ describe('an arm', () => {
   const tableOf = (of: Route) => buildLive(of, versions, createCounterRegistry(createClock())).complete
   const keys = Array.from({ length: 100_000 }, (_, i) => `customer ${i}`)
 
-  it('is the one that the domain chooses, for 100,000 keys', () => {
+  it('equals the choice of the domain function, for 100,000 keys', () => {
     const three = route([
       { arm: 'canary', version: 'b', shareBp: 700 },
       { arm: 'control', version: 'c', shareBp: 300 },
@@ -122,7 +122,7 @@ describe('a replica', () => {
     expect(canaries).toBeGreaterThan(100)
   })
 
-  it('is told of a change by notice, well before its next poll', async () => {
+  it('is notified of a change well before its next poll', async () => {
     const { model, champion, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(await fixture.route(model, { proven: champion }))
@@ -157,7 +157,7 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(candidate)
   })
 
-  it('drops the candidate when its exposure is not renewed, and no later', async () => {
+  it('drops the candidate when its exposure is not renewed, and not earlier', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     const route = await fixture.route(model, canary(10_000), 1_500)
@@ -180,7 +180,7 @@ describe('a replica', () => {
     expect(replica.serving.routing.find(model)).toBe(live)
   })
 
-  it('drops a candidate that fails every request within ten, and over all generations of its release', async () => {
+  it('drops a candidate that fails every request within ten requests, over all generations of its release', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf({ drills: true })
     await writeFaults(fixture.store, { [candidate]: { invalidShare: 1 } })
@@ -203,7 +203,7 @@ describe('a replica', () => {
     await writeFaults(fixture.store, {})
   })
 
-  it('does not drop a candidate for one caller that asks again and again', async () => {
+  it('does not drop a candidate for the repeated requests of one client', async () => {
     const { model, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     const guarded = { ...canary(10_000), guard: { rate: 0.02, alpha: 0.001 } }
@@ -216,7 +216,7 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(candidate)
   })
 
-  it('shows the previous champion what the new one answers, without a watcher, and counts it for no control', async () => {
+  it('copies requests to the previous champion without a watcher, and does not count the copies as control', async () => {
     const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf()
     const route = await fixture.route(model, {
@@ -254,7 +254,7 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(champion)
   })
 
-  it('that has lost its lease answers with what is proven, and says that it is stale', async () => {
+  it('that has lost its lease serves with the champion, and reports that its route is stale', async () => {
     const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf({ leaseMs: 300 })
     const route = await fixture.route(model, {
@@ -276,7 +276,7 @@ describe('a replica', () => {
     expect((await listReplicaProgress(fixture.store, model)).map(({ id }) => id)).not.toContain(replica.id)
   })
 
-  it('that cannot read the routes lets its lease end, and has it again when it can', async () => {
+  it('that cannot read the routes loses its lease, and regains it when it can', async () => {
     const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf({ leaseMs: 300 })
     const arms: RouteArm[] = [{ arm: 'champion', version: champion, shareBp: 10_000 }]
@@ -296,7 +296,7 @@ describe('a replica', () => {
     await until(() => replica.ask(model, request()).version === champion, 'the lease')
   })
 
-  it('keeps the last good route when a row makes no sense, and says so', async () => {
+  it('keeps the last valid route when a row is invalid, and reports it', async () => {
     const { model, champion } = await threeVersions(fixture)
     const replica = await replicaOf()
     const route = await fixture.route(model, { proven: champion })
@@ -317,7 +317,7 @@ describe('a replica', () => {
     expect(await acknowledged({ ...route, generation: 3 })).toEqual([])
   })
 
-  it('keeps the last good route, without its candidate, when a version of the new one cannot be loaded', async () => {
+  it('keeps the last valid route, without its candidate, when a version of the new one cannot be loaded', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf()
     await replica.follows(await fixture.route(model, canary(10_000), 60_000))
@@ -332,7 +332,7 @@ describe('a replica', () => {
     await replica.follows(await fixture.route(model, { proven: champion }))
   })
 
-  it('goes back to no older generation, but to a newer epoch', async () => {
+  it('ignores an older generation, and follows a newer epoch', async () => {
     const { model, champion, old } = await threeVersions(fixture)
     const replica = await replicaOf()
     await fixture.route(model, { proven: champion })
@@ -350,7 +350,7 @@ describe('a replica', () => {
     expect(replica.ask(model, request())).toMatchObject({ version: old, generation: 1 })
   })
 
-  it('starts from its own disk when Postgres is dead, with what is proven and marked as stale', async () => {
+  it('starts from its own disk when Postgres is dead, with the champion and marked as stale', async () => {
     const { model, champion, canary } = await threeVersions(fixture)
     const first = await replicaOf()
     await first.follows(await fixture.route(model, canary(10_000), 60_000))
@@ -367,7 +367,7 @@ describe('a replica', () => {
     expect(() => cold.ask('tulip', request())).toThrow(expect.objectContaining({ code: 'model_not_found' }))
   })
 
-  it('without a disk and without Postgres is not ready, and says why', async () => {
+  it('without a disk and without Postgres is not ready, and reports the reason', async () => {
     const replica = await replicaOf({ databaseUrl: 'postgres://unknown@127.0.0.1:1/nothing' })
     expect(() => replica.ask('iris', request())).toThrow(expect.objectContaining({ code: 'not_ready' }))
   })
@@ -388,7 +388,7 @@ describe('a replica', () => {
   })
 })
 
-describe('a row of routing is refused', () => {
+describe('a routing row is refused', () => {
   const good: Route = {
     model: 'm',
     epoch: 1,
@@ -398,7 +398,7 @@ describe('a row of routing is refused', () => {
     proven: 'v',
   }
   const row = (route: unknown) => ({ model: 'm', epoch: 1, generation: 2, route, remainingMs: null })
-  it('but not when it is right', () => {
+  it('only if it is invalid', () => {
     const full = {
       ...good,
       release: 'r',

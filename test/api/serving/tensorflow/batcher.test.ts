@@ -54,7 +54,7 @@ function stage(options: BatcherOptions = {}) {
 }
 
 describe('rows', () => {
-  it('of one turn and those that wait meanwhile are computed together, each with its own answer', async () => {
+  it('of one turn and those that wait during a batch are computed together, each with its own result', async () => {
     const { laneOf, log, goOn } = stage({ waitMs: 0 })
     const lane = laneOf('a')
     const first = [lane.ask([1, 2]), lane.ask([3, 4, 5, 6])]
@@ -65,7 +65,7 @@ describe('rows', () => {
     expect(log.map(({ rows }) => rows)).toEqual([3, 2])
   })
 
-  it('of one caller do not wait for others', async () => {
+  it('of a single client do not wait for others', async () => {
     const { laneOf, log, goOn } = stage({ waitMs: 60_000 })
     const lane = laneOf('a')
     for (let i = 0; i < 3; i++) {
@@ -76,7 +76,7 @@ describe('rows', () => {
     expect(log).toHaveLength(3)
   })
 
-  it('wait a moment where there were others lately, and no longer', async () => {
+  it('wait a moment if others have arrived recently, and no longer', async () => {
     const { laneOf, log, goOn } = stage({ waitMs: 15 })
     const lane = laneOf('a')
     const crowd = [lane.ask([1, 1]), lane.ask([2, 2])]
@@ -91,7 +91,7 @@ describe('rows', () => {
     expect(await alone).toEqual([6])
   })
 
-  it('go at once when the batch is full, and the rest goes with the next', async () => {
+  it('are computed at once when the batch is full, and the rest with the next', async () => {
     const { laneOf, log, goOn } = stage({ waitMs: 60_000, maxRows: 4, batchMs: 1e9 })
     const lane = laneOf('a')
     const before = [lane.ask([0, 0]), lane.ask([0, 0])]
@@ -105,7 +105,7 @@ describe('rows', () => {
     expect(log.slice(1).map(({ rows }) => rows)).toEqual([4, 4])
   })
 
-  it('of a caller who gives up are left out when they have not begun', async () => {
+  it('of a cancelled request are left out if they have not started', async () => {
     const { laneOf, log, goOn } = stage()
     const lane = laneOf('a')
     const first = lane.ask([1, 1])
@@ -119,7 +119,7 @@ describe('rows', () => {
     expect(log.map(({ rows }) => rows)).toEqual([1, 1])
   })
 
-  it('that the model cannot take are refused alone', async () => {
+  it('that the model cannot compute are refused alone', async () => {
     const { laneOf, goOn } = stage()
     const lane = laneOf('a', ([a]) => a === 13)
     const asked = [lane.ask([1, 1]), lane.ask([13, 1]), lane.ask([2, 2])]
@@ -128,7 +128,7 @@ describe('rows', () => {
     expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   })
 
-  it('are refused when too many wait', () => {
+  it('are refused above the queue limit', () => {
     const lane = stage({ maxPending: 2 }).laneOf('a')
     void lane.run(new Float32Array(4), 2, new Float32Array(2), orderOf())
     expect(() => void lane.run(new Float32Array(2), 1, new Float32Array(1), orderOf())).toThrow(
@@ -136,7 +136,7 @@ describe('rows', () => {
     )
   })
 
-  it('that wait for a model which is dropped are refused, and those of others are not', async () => {
+  it('of a dropped model are refused, and those of others are not', async () => {
     const { laneOf, goOn } = stage()
     const [gone, stays] = [laneOf('a'), laneOf('b')]
     const settled = Promise.allSettled([stays.ask([1, 1]), gone.ask([2, 2])])
@@ -162,7 +162,7 @@ describe('the models', () => {
     await Promise.all(all)
   })
 
-  it('come before shadow rows', async () => {
+  it('are computed before shadow rows', async () => {
     const { laneOf, log, step, goOn } = stage({ maxRows: 1, batchMs: 1e9 })
     const [shadow, live] = [laneOf('shadow'), laneOf('live')]
     const copies = Array.from({ length: 5 }, () => shadow.ask([1, 1], orderOf({ background: true })))

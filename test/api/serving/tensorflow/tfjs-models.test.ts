@@ -39,7 +39,7 @@ const probabilitiesOf = ({ predictions }: Awaited<ReturnType<typeof askLater>>) 
   predictions.map(({ probabilities }) => Object.values(probabilities!))
 
 describe('a model that is not compiled', () => {
-  it('answers as the compiled one does, alone and in a batch, and is drawn, counted and logged alike', async () => {
+  it('predicts as the compiled one does, alone and in a batch, and is routed, counted and logged alike', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const dense = await fixture.register(spec)
     const layered = await fixture.register(notCompiled(spec), 1)
@@ -109,7 +109,7 @@ describe('a model that is not compiled', () => {
     await until(() => replica.serving.tensors.counts().models === models, 'the memory of the first')
   })
 
-  it('is shown requests in the shadow, and paired', async () => {
+  it('predicts shadow copies, which are paired', async () => {
     const spec = irisSpec(uniqueName('iris'))
     const dense = await fixture.register(spec)
     const layered = await fixture.register(notCompiled(spec), 1)
@@ -135,7 +135,7 @@ describe('a model that is not compiled', () => {
     for (const difference of differences) expect(difference).toBeLessThan(1e-5)
   })
 
-  it('remembers exact rows where it is told to, for one version, and counts them like all others', async () => {
+  it('caches exact rows if configured, per version, and counts them like all others', async () => {
     const spec = notCompiled(irisSpec(uniqueName('iris')))
     const [first, second] = [
       await fixture.register(spec),
@@ -190,14 +190,14 @@ function endless(steps: number) {
   return layeredModelOf(readModel(Buffer.from(JSON.stringify(topology)), Buffer.alloc(24)))
 }
 
-describe('the thread', () => {
+describe('the TensorFlow.js thread', () => {
   const quick = () => {
     const spec = notCompiled(irisSpec())
     return layeredModelOf(readModel(Buffer.from(JSON.stringify(topologyOf(spec))), weightsOf(spec.layers)))
   }
   const order = (): RunTicket => ({ background: false, cancelled: false, begunMs: 0 })
 
-  it('that a model holds up is ended: callers are told, the others come back, and in the end without that model', async () => {
+  it('that a model blocks is ended: clients get an error, and other models return, in the end without that model', async () => {
     const troubles: string[] = []
     const tensors = createTensors({ onError: (what) => troubles.push(what), runMs: 700 })
     started.push(tensors)

@@ -26,8 +26,8 @@ async function ask({ run }: Predictor, ...values: number[]): Promise<number[]> {
   return [...output]
 }
 
-describe('the memory', () => {
-  it('answers what it knows and asks for the rest alone', async () => {
+describe('the prediction cache', () => {
+  it('returns cached rows and computes the others only', async () => {
     const { predictor, asked } = adder(1)
     const cache = createPredictionCache({ entries: 10 })
     const cached = cache.cached(predictor)
@@ -38,7 +38,7 @@ describe('the memory', () => {
     expect(cached.run(Float32Array.of(3), 1, new Float32Array(1))).toBeUndefined()
   })
 
-  it('never gives one model the answers of another, and forgets those of a model that goes', async () => {
+  it('separates the rows of models, and deletes those of a closed model', async () => {
     const [one, two] = [adder(1), adder(10)]
     const cache = createPredictionCache({ entries: 10 })
     const [first, second] = [cache.cached(one.predictor), cache.cached(two.predictor)]
@@ -49,7 +49,7 @@ describe('the memory', () => {
     expect(two.asked).toEqual([5])
   })
 
-  it('keeps so many rows, and those that were asked last', async () => {
+  it('keeps its maximum number of rows, the most recently used', async () => {
     const { predictor, asked } = adder(1)
     const cache = createPredictionCache({ entries: 2 })
     const cached = cache.cached(predictor)
@@ -58,7 +58,7 @@ describe('the memory', () => {
     expect(cache.counts().entries).toBe(2)
   })
 
-  it('keeps so many bytes', async () => {
+  it('keeps its maximum number of bytes', async () => {
     const cache = createPredictionCache({ entries: 1_000, bytes: 2_000 })
     const cached = cache.cached(adder(1).predictor)
     for (let i = 0; i < 100; i++) await ask(cached, i)
