@@ -214,7 +214,7 @@ it('the command shows it and has it taken in', async () => {
   expect(await run()).toMatchObject({ code: exitCodes.done, said: expect.stringContaining(name) as unknown })
   const shown = await run('show', name)
   expect(shown.said).toMatch(/What the sensors said last\.[^]*room, floor[^]*postgres: select \* from said/)
-  expect((await run('show', name, '--entity', 'r7 / 1')).said).toMatch(/counts.*warmth \d+/)
+  expect((await run('show', name, '--entity', 'r7 / 1')).said).toMatch(/current.*warmth \d+/)
   expect((await run('show', name, '--entity', 'nowhere')).said).toContain('Nothing is known of nowhere.')
   expect((await run('show', 'none')).code).toBe(exitCodes.notFound)
   expect((await run('materialise', name)).said).toMatch(/has begun|under way/)
