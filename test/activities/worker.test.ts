@@ -51,20 +51,20 @@ function start(args: string[], environment: Record<string, string>): Started {
 
 const servers = async () => ({ DATABASE_URL: await freshDatabase(), TEMPORAL_ADDRESS: temporalAddress() })
 
-it('refuses a kind that it is not', async () => {
+it('a worker refuses an unknown kind', async () => {
   const worker = start(['control-and-train'], await servers())
   expect(await worker.exit).toBe(2)
   expect(worker.lines.join()).toContain('use control or train')
 })
 
-it('names every variable that is wrong, at once', async () => {
+it('a worker names every invalid variable at once', async () => {
   const worker = start(['control'], { DATABASE_URL: 'mysql://x', TENURE_MAX_ACTIVITIES: 'many' })
   expect(await worker.exit).not.toBe(0)
   expect(worker.lines.join()).toMatch(/DATABASE_URL.*TENURE_MAX_ACTIVITIES/)
 })
 
 it.each(['control', 'train'])(
-  'of the kind %s takes tasks on a fresh database, and ends when told to',
+  'a %s worker takes tasks on a fresh database, and ends on SIGTERM',
   async (kind) => {
     const worker = start([kind], await servers())
     await worker.says('the worker takes tasks')
@@ -92,7 +92,7 @@ it('a control worker warms up before its first task', async () => {
   expect(await worker.exit).toBe(0)
 })
 
-it('waits for missing servers, and still ends on SIGTERM', async () => {
+it('a worker waits for missing servers, and still ends on SIGTERM', async () => {
   const nowhere = `127.0.0.1:${await freePort()}`
   const worker = start(['control'], { ...(await servers()), TEMPORAL_ADDRESS: nowhere })
   await worker.says('waiting for Temporal')

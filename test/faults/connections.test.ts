@@ -65,7 +65,7 @@ it.each([
   ['a replica', ['api/server.ts']],
   ['a control worker', ['activities/worker.ts', 'control']],
   ['a training worker', ['activities/worker.ts', 'train']],
-])('%s refuses to start, with the figures and what to change', async (_, args) => {
+])('%s refuses to start without enough connections, with the figures and the remedy', async (_, args) => {
   const { code, said } = await start(...args)
   expect(code).toBe(1)
   expect(said).toMatch(
@@ -76,7 +76,7 @@ it.each([
   )
 })
 
-it('tenure up refuses more replicas than there is room for', async () => {
+it('tenure up refuses more replicas than the connection budget allows', async () => {
   const config = readConfig(environmentWith(environment))
   const replicas = Math.ceil(room / maxConnectionsOf('api'))
   await expect(prepareCore({ config, replicas })).rejects.toMatchObject({

@@ -42,25 +42,29 @@ const sample: readonly [CrashScenarioName, KillPoint][] = [
   ['rollback', { at: 'after', activity: 'rollBackCandidate', run: 1 }],
 ]
 
-it('a worker that dies there changes nothing of how its release ends', { timeout: 200_000 }, async () => {
-  const todo = [...sample]
-  const failures: string[] = []
-  let died = 0
-  const work = async (slot: number) => {
-    for (let each = todo.shift(); each !== undefined; each = todo.shift()) {
-      const [story, point] = each
-      const tried = await fixture.attempt(slot, story, point, references.get(story)!)
-      if (tried.died) died++
-      failures.push(...tried.issues.map((issue) => `${story}, ${killPointName(point)}: ${issue}`))
+it(
+  'a worker that dies at a given point does not change the end of its release',
+  { timeout: 200_000 },
+  async () => {
+    const todo = [...sample]
+    const failures: string[] = []
+    let died = 0
+    const work = async (slot: number) => {
+      for (let each = todo.shift(); each !== undefined; each = todo.shift()) {
+        const [story, point] = each
+        const tried = await fixture.attempt(slot, story, point, references.get(story)!)
+        if (tried.died) died++
+        failures.push(...tried.issues.map((issue) => `${story}, ${killPointName(point)}: ${issue}`))
+      }
     }
-  }
-  await Promise.all([1, 2, 3, 4, 5, 6].map(work))
-  expect(failures).toEqual([])
-  expect(died).toBe(sample.length)
-  expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
-})
+    await Promise.all([1, 2, 3, 4, 5, 6].map(work))
+    expect(failures).toEqual([])
+    expect(died).toBe(sample.length)
+    expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
+  },
+)
 
-it('the points of a release are its events, its tasks, and the edges of all it writes', () => {
+it('the crash points of a release are its events, its tasks, and the start and end of its writes', () => {
   const { events, lived } = references.get('promotion')!
   const names = killPointsOf(events, lived).map(killPointName)
   expect(new Set(names).size).toBe(names.length)

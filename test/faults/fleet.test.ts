@@ -37,7 +37,7 @@ afterEach((context) => {
 })
 const port = () => ({ system: stage, model: fleetModel, row, callers: 6 })
 
-it('every replica takes connections of the shared port, and tells its own figures on its own', async () => {
+it('every replica accepts connections of the shared port, and reports its own figures on its own port', async () => {
   const headers = { authorization: `Bearer ${stage.key}`, 'content-type': 'application/json' }
   const body = JSON.stringify({ instances: [row] })
   /** The kernel distributes connections; of many at once every replica gets some. */
@@ -73,19 +73,19 @@ it('a rolling restart fails no request', async () => {
   expect(failed).toBe(0)
 }, 60_000)
 
-it('a kill fails no request but those in flight', async () => {
+it('a kill fails no request except those in flight', async () => {
   const { late, mostOfOneKill } = await measureKills(port(), { kills: 2, settleMs: 200 })
   expect(late).toBe(0)
   expect(mostOfOneKill).toBeLessThanOrEqual(6)
 }, 60_000)
 
-it('no answer comes from a version after its rollback was acknowledged', async () => {
+it('no response comes from a version after its rollback was acknowledged', async () => {
   const found = await measureRollbacks(stage, { orders: 3, answersEach: 500, callersEach: 2 })
   expect(found).toMatchObject({ orders: 3, problems: [], violations: 0, failures: 0 })
   expect(found.checked).toBeGreaterThan(1_500)
 }, 60_000)
 
-it('the check of the answers finds what it is for', () => {
+it('the check of the responses detects a response of a rolled-back version', () => {
   const check = createCheck()
   const answer = (version: string, generation: number, sentMs: number) =>
     check.look({ version, generation, sentMs, target: 0, routingKey: '' })
@@ -104,13 +104,13 @@ it('the check of the answers finds what it is for', () => {
   ])
 })
 
-it('a database from a backup moves no replica back, and a raised epoch moves all of them on', async () => {
+it('a database restored from a backup moves no replica back, and a raised epoch moves every replica forward', async () => {
   const found = await measureRestored(stage, [versions[0]!, versions[1]!])
   expect(found).toMatchObject({ movedBack: 0, failures: 0 })
   expect(found.afterTheEpochWasRaised.epoch).toBe(found.backup.epoch + 1)
 }, 60_000)
 
-it('the shares match the route, and a larger share moves no key back', () => {
+it('the traffic shares match the route, and a larger share moves no key back', () => {
   const [none, ...some] = measureShares(100_000, [0, 100, 2_500, 10_000])
   expect(none?.canaries).toBe(0)
   for (const { off, bound, movedBack } of some) {

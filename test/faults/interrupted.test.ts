@@ -66,8 +66,8 @@ const sweeper = () =>
 const whole = (fixtureModel: FixtureModel, { id }: FixtureRelease) =>
   issuesOfInvariants(fixture.store, { model: fixtureModel.name, releaseId: id, seated: 1 })
 
-describe('terminated', () => {
-  it.each(places)('at %s: two looks later it is closed, and the baseline answers', async (place) => {
+describe('a terminated release workflow', () => {
+  it.each(places)('at %s is closed after two sweeps, and the baseline serves', async (place) => {
     const { fixtureModel, first, release } = await releaseAt(place)
     const sweep = sweeper()
     expect(await sweep()).toEqual([])
@@ -84,7 +84,7 @@ describe('terminated', () => {
     await expect.poll(() => whole(fixtureModel, release)).toEqual([])
   })
 
-  it('and swept by many at once: closed once', async () => {
+  it('swept by several workers at once is closed once', async () => {
     const { fixtureModel, release } = await releaseAt('probation')
     await release.handle.terminate('by hand')
     const sweeps = Array.from({ length: 10 }, sweeper)
@@ -94,7 +94,7 @@ describe('terminated', () => {
     expect(await listChampionHistory(fixture.store, fixtureModel.name)).toHaveLength(3)
   })
 
-  it('while Temporal does not answer: nothing is taken for interrupted', async () => {
+  it('is not detected while Temporal does not respond', async () => {
     const { release } = await releaseAt('awaiting_approval')
     const sweep = createSweep(fixture.deps, () => Promise.reject(new Error('no answer')))
     for (let look = 0; look < 3; look++) await expect(sweep()).rejects.toThrow('no answer')
@@ -103,8 +103,8 @@ describe('terminated', () => {
   })
 })
 
-describe('cancelled', () => {
-  it.each(places)('at %s: rolled back and closed at once', async (place) => {
+describe('a cancelled release workflow', () => {
+  it.each(places)('at %s is rolled back and closed at once', async (place) => {
     const { fixtureModel, first, release } = await releaseAt(place)
     const from = performance.now()
     await release.handle.cancel()
@@ -136,12 +136,12 @@ async function reset(handle: WorkflowHandle, to: 'first' | 'middle' | 'newest'):
   return fixture.client.workflow.getHandle(workflowId, runId)
 }
 
-describe('reset', () => {
+describe('a reset release workflow', () => {
   it.each(
     (['shadow', 'canary', 'probation'] as const).flatMap((place) =>
       (['first', 'newest'] as const).map((to) => [place, to] as const),
     ),
-  )('at %s to the %s task: it goes on to its end, and nothing stands twice', async (place, to) => {
+  )('at %s to the %s task continues to its end, and repeats no effect', async (place, to) => {
     const { fixtureModel, version, release } = await releaseAt(place, 2_500)
     const again = await reset(fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name)), to)
     const sweep = sweeper()
@@ -152,7 +152,7 @@ describe('reset', () => {
     expect(await listChampionHistory(fixture.store, fixtureModel.name)).toHaveLength(2)
   })
 
-  it.each(['first', 'newest'] as const)('after its end to the %s task: the end stands', async (to) => {
+  it.each(['first', 'newest'] as const)('after its end to the %s task keeps its outcome', async (to) => {
     const { fixtureModel, version, release } = await releaseAt('canary', 200)
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
     const before = await findRelease(fixture.store, release.id)
@@ -163,7 +163,7 @@ describe('reset', () => {
     expect(await whole(fixtureModel, release)).toEqual([])
   })
 
-  it('to the middle of its way after it was promoted and ended: the champion stays', async () => {
+  it('to its middle after its promotion and end keeps the champion', async () => {
     const { fixtureModel, version, release } = await releaseAt('canary', 200)
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
     const again = await reset(
@@ -176,7 +176,7 @@ describe('reset', () => {
   })
 })
 
-it('the time until it is closed is bounded by two looks', async () => {
+it('an interrupted release is closed within two sweeps', async () => {
   expect(2 * sweepMs).toBeLessThanOrEqual(60_000)
   expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
 })

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { outage } from '../../bench/outage/scenario.ts'
 
 it.each(['killed', 'frozen'] as const)(
-  'with both servers %s no prediction fails, control routes refuse in time, and no row is lost uncounted',
+  'with Postgres and Temporal %s no prediction fails, control routes refuse in time, and every lost row is counted',
   async (kind) => {
     const { before, during, after, control, served, stored, dropped, rows, answered } = await outage({
       kind,

@@ -18,13 +18,13 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-it('two releases of one model opened at once: one is', async () => {
+it('one of two releases opened at once for a model is opened', async () => {
   const { issues, over } = await runRaces(100, () => raceOpenings(fixture))
   expect(issues).toEqual([])
   reached('F22', `${over} pairs of transactions, one opened in each`)
 })
 
-it('a promotion against a rollback: the baseline serves, in either order', async () => {
+it('the baseline serves after a promotion against a rollback, in either order', async () => {
   const { issues, winners } = await runRaces(100, () => racePromotion(fixture))
   expect(issues).toEqual([])
   // A race that one side always wins has shown nothing of the other order.
@@ -32,14 +32,14 @@ it('a promotion against a rollback: the baseline serves, in either order', async
 })
 
 it.each(['double approve', 'approve against reject', 'rollback against promote'] as const)(
-  '%s, by update to real releases',
+  'a race of %s, by update to real releases, has one winner',
   async (kind) => {
     const { issues } = await runRaces(6, () => raceCommands(fixture, kind), { abreast: 3 })
     expect(issues).toEqual([])
   },
 )
 
-it('two releases started at once under one workflow id: one runs', async () => {
+it('one of two releases started at once with the same workflow id runs', async () => {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.register()
   await seatChampion(fixture.store, fixtureModel.name, first)
@@ -52,6 +52,6 @@ it('two releases started at once under one workflow id: one runs', async () => {
   }
 })
 
-it('leaves an audit that fits', async () => {
+it('races leave a consistent audit', async () => {
   expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
 })

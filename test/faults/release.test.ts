@@ -27,16 +27,20 @@ import { nextRoute } from '../support/serving/registration.ts'
 
 setUpCanaryFixture()
 
-it('of the control worker: promoted, with no failed request', { timeout: 120_000 }, async () => {
-  const { release, version } = await startCanaryRelease()
-  const restarted = kill('control')
-  await expectPromoted(release, version)
-  expect(restarted()).toBe(true)
-  expect(traffic.failures).toEqual([])
-})
+it(
+  'a kill of the control worker: the release is promoted, and no request fails',
+  { timeout: 120_000 },
+  async () => {
+    const { release, version } = await startCanaryRelease()
+    const restarted = kill('control')
+    await expectPromoted(release, version)
+    expect(restarted()).toBe(true)
+    expect(traffic.failures).toEqual([])
+  },
+)
 
 it(
-  'of an API replica under load: promoted, and only what it was answering is lost',
+  'a kill of an API replica under load: the release is promoted, and only requests in flight fail',
   { timeout: 120_000 },
   async () => {
     const { release, version } = await startCanaryRelease()
@@ -50,7 +54,7 @@ it(
   },
 )
 
-it('of Temporal: promoted, with no failed request', { timeout: 120_000 }, async () => {
+it('a kill of Temporal: the release is promoted, and no request fails', { timeout: 120_000 }, async () => {
   const { release, version } = await startCanaryRelease()
   const restarted = kill('temporal')
   await expectPromoted(release, version)
@@ -58,7 +62,7 @@ it('of Temporal: promoted, with no failed request', { timeout: 120_000 }, async 
   expect(traffic.failures).toEqual([])
 })
 
-it('of Postgres: promoted, with no failed request', { timeout: 120_000 }, async () => {
+it('a kill of Postgres: the release is promoted, and no request fails', { timeout: 120_000 }, async () => {
   const { release, version } = await startCanaryRelease()
   const restarted = kill('postgres')
   await expectPromoted(release, version)
@@ -66,20 +70,24 @@ it('of Postgres: promoted, with no failed request', { timeout: 120_000 }, async 
   expect(traffic.failures).toEqual([])
 })
 
-it('of the control worker, with a bad candidate: rolled back', { timeout: 120_000 }, async () => {
-  const { release, champion, version } = await startCanaryRelease()
-  const restarted = kill('control')
-  await writeFaults(system.store, { [version]: { invalidShare: 0.5 } })
-  expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
-  expect(restarted()).toBe(true)
-  traffic.reset()
-  await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
-  expect([...traffic.answered.keys()]).toEqual([champion])
-  await writeFaults(system.store, {})
-})
+it(
+  'a kill of the control worker with a bad candidate: the release is rolled back',
+  { timeout: 120_000 },
+  async () => {
+    const { release, champion, version } = await startCanaryRelease()
+    const restarted = kill('control')
+    await writeFaults(system.store, { [version]: { invalidShare: 0.5 } })
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+    expect(restarted()).toBe(true)
+    traffic.reset()
+    await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
+    expect([...traffic.answered.keys()]).toEqual([champion])
+    await writeFaults(system.store, {})
+  },
+)
 
 it(
-  'a watcher that is killed and does not return: withdrawn within its lease, and on return no window is shortened',
+  'a watcher that is killed: the candidate is withdrawn within the lease, and no window is shortened after its return',
   { timeout: 120_000 },
   async () => {
     const { release, version, champion } = await startCanaryRelease()
@@ -107,7 +115,7 @@ it(
 )
 
 it(
-  'counters that cannot be written: withdrawn when the silence is too long, never promoted by it, and then promoted',
+  'counters that cannot be written: the candidate is withdrawn after too long a silence, and promoted only on new counters',
   { timeout: 120_000 },
   async () => {
     const { release, version, champion } = await startCanaryRelease()

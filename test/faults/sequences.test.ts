@@ -13,7 +13,7 @@ import {
   stages,
 } from '../support/release/releases.ts'
 
-describe('10,000 random sequences at the reducer', () => {
+describe('10,000 random sequences of signals at the reducer', () => {
   const people = ['anna', 'ben', 'olga', 'root']
   const random = seededRandom(21)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
@@ -36,7 +36,7 @@ describe('10,000 random sequences at the reducer', () => {
     }
   }
 
-  it('end alike when they are told again, and words said twice at once count once', () => {
+  it('end the same way when replayed, and count a repeated signal once', () => {
     let divergences = 0
     for (let sequence = 0; sequence < 10_000; sequence++) {
       const events = Array.from({ length: 20 }, draw)
@@ -56,7 +56,7 @@ describe('10,000 random sequences at the reducer', () => {
     expect(divergences).toBe(0)
   })
 
-  it('never leave an end, and never go on from an order to return', () => {
+  it('never leave a final state, and never continue after a rollback order', () => {
     let left = 0
     for (let sequence = 0; sequence < 10_000; sequence++) {
       let state = pick([opened, ...stages.map((each) => stateAt[each])])

@@ -21,7 +21,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-it('a burst of signals is answered once each, over more than one run', { timeout: 300_000 }, async () => {
+it('each signal of a burst is answered once, across several runs', { timeout: 300_000 }, async () => {
   const { sent, different, histories, outcome, issues, tookMs } = await sendBurst(fixture, 3_000)
   expect(issues).toEqual([])
   expect(outcome).toBe('aborted')
@@ -37,7 +37,7 @@ it('a burst of signals is answered once each, over more than one run', { timeout
   )
 })
 
-it('a pause and the resume right behind it leave the step that they interrupt as it was', async () => {
+it('a pause followed by an immediate resume does not change the interrupted step', async () => {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.register()
   await seatChampion(fixture.store, fixtureModel.name, first)

@@ -5,13 +5,13 @@ import { expect, it } from 'vitest'
 import { checkout } from '../../temporal.config.ts'
 import { faults } from './table.ts'
 
-it('has every fault once, in order, with the figure asked for', () => {
+it('the table of faults has every fault once, in order, with its target', () => {
   expect(faults.map(({ number }) => number)).toEqual(Array.from({ length: 41 }, (_, i) => `F${i + 1}`))
   for (const { number, fault, asked } of faults)
     expect([number, fault !== '', asked !== '']).toEqual([number, true, true])
 })
 
-it('points at test files that exist, by words that stand in them', () => {
+it('the table of faults names existing test files and words of their titles', () => {
   for (const { number, shownBy = [] } of faults)
     for (const { file, tests } of shownBy) {
       expect([number, file, existsSync(join(checkout, file))]).toEqual([number, file, true])
@@ -22,7 +22,7 @@ it('points at test files that exist, by words that stand in them', () => {
     }
 })
 
-it('says of each fault what was reached, or nothing at all', () => {
+it('the table of faults reports a result only for faults with tests', () => {
   for (const { number, shownBy = [], reached, cannot } of faults)
     if (shownBy.length === 0) expect([number, reached]).toEqual([number, undefined])
     else expect([number, cannot]).toEqual([number, undefined])

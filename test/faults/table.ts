@@ -1,6 +1,6 @@
 /**
- * Every fault that the system promises to survive: what is asked, and the tests that show it on real processes. What has
- * no test and no reason says so; an untested promise must not look like a kept one.
+ * Lists every fault that the system promises to survive, with its target and the tests that show it on real processes.
+ * A fault without a test or a reason is marked, so that an untested promise does not look like a kept one.
  */
 
 export type FaultNumber = `F${number}`
@@ -8,15 +8,15 @@ export type FaultNumber = `F${number}`
 export interface FaultCase {
   number: FaultNumber
   fault: string
-  /** The figure asked for. */
+  /** The target figure. */
   asked: string
-  /** Test files that show it, each with the names of its tests, as a pattern, when not all of them do. */
+  /** Test files that show it, each with words of its test titles, separated by `|`, unless all its tests apply. */
   shownBy?: readonly { file: string; tests?: string }[]
-  /** What the tests show, beside the figures that they write themselves. */
+  /** What the tests show, apart from the figures that they write themselves. */
   reached?: string
-  /** What they show less of than is asked. */
+  /** Where the tests show less than the target. */
   weaker?: string
-  /** Why it cannot be injected where this runs. */
+  /** Why the fault cannot be injected on the test machine. */
   cannot?: string
 }
 

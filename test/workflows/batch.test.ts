@@ -67,8 +67,8 @@ const file = (path: string) => ({ kind: 'file', path }) as const
 const query = <T extends object>(text: string) => withDuck((duck) => duck.rows<T>(text))
 const parquet = (path: string) => `read_parquet(${literal(join(directory, path))})`
 
-describe('a batch', () => {
-  it('of a file goes on after its worker is killed, and has each row once', async () => {
+describe('a batch prediction', () => {
+  it('of a file continues after a kill of its worker, and writes each row once', async () => {
     const rows = 410_000
     await withDuck((duck) =>
       duck.run(`copy (select 'n' || i as name, i % 7 - 3 as x, i % 5 / 2 as y from range(${rows}) as t(i))
@@ -96,7 +96,7 @@ describe('a batch', () => {
     expect(readdirSync(join(directory, 'out'))).toEqual(['answers.parquet'])
   })
 
-  it('of a query goes into the table, and says of each row that cannot be read why', async () => {
+  it('of a query writes to the table, with a reason for each unreadable row', async () => {
     const { id, result } = begin({
       input: {
         kind: 'sql',
@@ -136,7 +136,7 @@ describe('a batch', () => {
     ['has texts for numbers', 'b.csv', 'id,x,y\n1,one,2\n', /"x" has the type VARCHAR, expected a number/],
     ['is not there', 'c.csv', undefined, /c\.csv cannot be read/],
     ['is not Parquet', 'd.parquet', 'no parquet at all', /d\.parquet cannot be read/],
-  ])('whose input %s fails with what is wrong', async (_name, path, text, said) => {
+  ])('fails with the reason when its input %s', async (_name, path, text, said) => {
     if (text !== undefined) writeFileSync(join(directory, path), text)
     const { id, result } = begin({ input: file(path), output: file('never.parquet'), key: ['id'] })
     expect(await result()).toMatchObject({
@@ -147,7 +147,7 @@ describe('a batch', () => {
     expect(readdirSync(directory)).not.toContain('never.parquet')
   })
 
-  it('is found by a version that was rolled back', async () => {
+  it('is listed for a version that was rolled back', async () => {
     expect(await listBatches(pipeline.store, { model, withdrawn: true })).toEqual([])
     await pipeline.store.query(sql`update versions set rolled_back_at = now() where version = ${version}`)
     const found = await listBatches(pipeline.store, { model, withdrawn: true })

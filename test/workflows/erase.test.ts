@@ -124,8 +124,8 @@ async function everything(): Promise<string> {
   return texts.join('\n')
 }
 
-describe('a person', { timeout: 180_000 }, () => {
-  it('is erased wherever the log has put them, and stays out when a replica comes back', async () => {
+describe('the erasure of a subject', { timeout: 180_000 }, () => {
+  it('removes every row of the prediction log, and stays effective when a replica recovers', async () => {
     const version = 'iris_v1.0.0'
     // By the routing key, three times, with outcomes that were revised; and rows of another subject.
     const hers = [ask(api, anna), ask(api, anna), ask(api, anna)]
@@ -210,7 +210,7 @@ describe('a person', { timeout: 180_000 }, () => {
     expect(await everything()).not.toContain(anna)
   })
 
-  it('is named nowhere in the record, which still holds', async () => {
+  it('leaves no name in the audit, which still verifies', async () => {
     const { json } = await api.request('GET', '/v1/audit?limit=10', { key })
     const rows = (json['audit'] as { action: string; detail: object }[]).filter(({ action }) =>
       action.startsWith('erasure'),
@@ -235,7 +235,7 @@ describe('a person', { timeout: 180_000 }, () => {
       await fixture.store.query<{ id: string }>(sql`select id from erasures order by requested_at limit 1`)
     )[0]!.id
 
-  it('is erased once when it is asked twice, and found no more when it is asked again', async () => {
+  it('runs once when requested twice, and finds no rows when requested again', async () => {
     const again = await done(String((await erase({ model: 'iris', subject: anna })).json['id']))
     expect(again).toMatchObject({ counts: { requests: 0, outcomes: 0, batch_rows: 0 } })
     const hold = await fixture.store.pool.connect()
@@ -261,7 +261,7 @@ describe('a person', { timeout: 180_000 }, () => {
     expect(next.json['erasures']).toHaveLength(2)
   })
 
-  it('whose erasure dies in the middle is erased from where it had come to', async () => {
+  it('continues from its last step after an interruption', async () => {
     const hours = [50, 40, 30, 20, 10]
     await fixture.store.query(sql`
       insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
@@ -288,8 +288,8 @@ describe('a person', { timeout: 180_000 }, () => {
   })
 })
 
-describe('snapshots', { timeout: 180_000 }, () => {
-  it('from then on know nothing of the person, and those from before go in time', async () => {
+describe('snapshots after an erasure', { timeout: 180_000 }, () => {
+  it('exclude the subject, and earlier snapshots are deleted in time', async () => {
     const { deps, store } = core
     const directory = await exampleModelDirectory()
     await syncExampleModel(store, directory, { more: `subject: 'id',` })
@@ -333,7 +333,7 @@ describe('snapshots', { timeout: 180_000 }, () => {
     expect((await receipt(id))['snapshots']).toMatchObject([{ dropped_at: expect.any(String) }, {}])
   })
 
-  it('are refused rather than taken under a key that cannot tell who was erased', async () => {
+  it('are refused under a key that cannot identify erased subjects', async () => {
     const { deps } = core
     const other = { ...deps, config: { ...deps.config, signingKey: `${deps.config.stateDir}/other.pem` } }
     const take = new MockActivityEnvironment().run(takeSnapshot(other), {
@@ -346,7 +346,7 @@ describe('snapshots', { timeout: 180_000 }, () => {
     })
   })
 
-  it('tell when the column of the person is not there', async () => {
+  it('report a missing subject column', async () => {
     const { deps, store } = core
     await store.query(
       sql`update models set definition = definition || '{"subject":"ident"}' where name = 'roses'`,
@@ -362,7 +362,7 @@ describe('snapshots', { timeout: 180_000 }, () => {
   })
 })
 
-describe('what is refused', () => {
+describe('an erasure request is refused for', () => {
   it.each<[object, number, string, RegExp]>([
     [{ model: 'tulip', subject: 'x' }, 404, 'model_not_found', /tulip/],
     [{ model: 'iris' }, 400, 'invalid_request', /subject/],
@@ -375,7 +375,7 @@ describe('what is refused', () => {
     expect(json).toMatchObject({ status, code, detail: expect.stringMatching(detail) })
   })
 
-  it('an unknown erasure, and a cursor', async () => {
+  it('an unknown erasure and an invalid cursor', async () => {
     expect(await receipt('era_none')).toMatchObject({ code: 'not_found' })
     expect((await api.request('GET', '/v1/erasures?cursor=x', { key })).json).toMatchObject({
       code: 'invalid_request',

@@ -105,7 +105,7 @@ const ask = (method: string, path: string, who = 'olga', body?: object) =>
   api.request(method, path, { key: keys[who]!, body })
 const ran = () => until(async () => (await stored())?.watermark !== undefined, 'the first run', 60_000)
 
-it('a view is taken in by its schedule, each row once, however often it runs and however many at once', async () => {
+it('a scheduled feature view ingests each row once, across repeated and concurrent runs', async () => {
   await sync()
   await sync()
   await ran()
@@ -136,7 +136,7 @@ it('a view is taken in by its schedule, each row once, however often it runs and
   expect(await count()).toBe(12_000)
 })
 
-it('people see it, with what is known of an entity, as far as their keys reach', async () => {
+it('a feature view and the values of an entity are visible to keys that cover them', async () => {
   const list = await ask('GET', '/v1/features', 'vera')
   expect(list.json['features']).toMatchObject([
     {
@@ -192,7 +192,7 @@ it('people see it, with what is known of an entity, as far as their keys reach',
   }
 })
 
-it('the command shows it and has it taken in', async () => {
+it('the command line shows a feature view and starts its ingestion', async () => {
   const server = createServer((request, response) => {
     let body = ''
     request.on('data', (chunk: Buffer) => (body += chunk.toString()))
@@ -222,7 +222,7 @@ it('the command shows it and has it taken in', async () => {
   server.close()
 })
 
-it('rows beyond the lateness bound are ingested on request', async () => {
+it('a feature view ingests rows beyond the lateness bound on request', async () => {
   await core.store.query(
     sql`insert into said values ('late', 1, now() - interval '1 day', now() - interval '1 day', 5)`,
   )
@@ -246,7 +246,7 @@ it('rows beyond the lateness bound are ingested on request', async () => {
   ).toEqual([])
 })
 
-it('one that fails is an alert until a run comes to its end', async () => {
+it('a failing feature view raises an alert until a run succeeds', async () => {
   const alerts = () =>
     core.store.query<{ resolved: boolean; message: string }>(
       sql`select resolved_at is not null as resolved, message from alerts where kind = 'features_late'`,
@@ -269,7 +269,7 @@ it('one that fails is an alert until a run comes to its end', async () => {
   expect((await stored())?.problem).toBeUndefined()
 })
 
-it('one that nothing uses any more loses its schedule, and is not taken in', async () => {
+it('an unused feature view loses its schedule and is not ingested', async () => {
   await upsertModel(core.store, { name: model, definition: { ...definition, views: [] }, codeDigest: 'd' })
   await syncViews({ client: core.client, store: core.store, taskQueue: core.config.taskQueues.control }, [])
   await expect(core.client.schedule.getHandle(viewScheduleId(name)).describe()).rejects.toThrow(

@@ -80,7 +80,7 @@ const answer = (bad: { errors?: number }) =>
   })
 
 describe('a monitor', () => {
-  it('looks at every window once, also at those in which it was away', async () => {
+  it('evaluates every window once, including windows during its downtime', async () => {
     await start()
     await seen(2)
     await start()
@@ -97,7 +97,7 @@ describe('a monitor', () => {
     await handle().terminate('the end')
   })
 
-  it('tells of failing answers with their figures, and that they are over', async () => {
+  it('reports failing responses with their figures, and their recovery', async () => {
     await answer({ errors: 30 })
     await start()
     await until(
@@ -122,7 +122,7 @@ describe('a monitor', () => {
     await handle().terminate('the end')
   })
 
-  it('asks for a retraining when the quality is lost, once, and decides nothing else', async () => {
+  it('requests one retraining when the quality degrades, and takes no other decision', async () => {
     const now = Date.now()
     await liveThrough(core.store, { model, version, now }, { from: 3, to: 2 })
     await liveThrough(core.store, { model, version, now }, { from: 2, to: 0, turned: 0.3 })
@@ -142,7 +142,7 @@ describe('a monitor', () => {
     await core.client.workflow.getHandle(`retrain/${model}`).terminate('the end')
   })
 
-  it('goes on when one of its judges cannot, and says which', async () => {
+  it('continues when one of its evaluations fails, and names it', async () => {
     await core.store.query(sql`update versions set manifest = '{}' where version = ${version}`)
     const now = Date.now()
     await liveThrough(core.store, { model, version, now }, { from: 3, to: 0 })
@@ -162,7 +162,7 @@ describe('a monitor', () => {
     await handle().terminate('the end')
   })
 
-  it('ends when there is no such model', async () => {
+  it('ends when the model does not exist', async () => {
     model = uniqueName('absent')
     await start()
     expect(await handle().result()).toBeUndefined()

@@ -10,17 +10,17 @@ beforeAll(() => {
   quietRuntime()
 })
 
-it('all that is recorded replays', async () => {
+it('every recorded history replays', async () => {
   expect(await replay(await bundleForReplay(), recorded)).toEqual(recorded.map(({ name }) => ({ name })))
 })
 
-it('what is planted breaks every kind of workflow that is recorded, but for one', () => {
+it('planted bugs break every recorded kind of workflow except one', () => {
   const broken = new Set([...first, ...further].flatMap(({ breaks }) => breaks))
   expect(recorded.map(({ name }) => name).filter((name) => !broken.has(name))).toEqual(['model-rollback'])
   expect(unnoticed.flatMap(({ breaks }) => breaks)).toEqual([])
 })
 
-describe('caught is', () => {
+describe('replay detects a planted bug:', () => {
   it.each(first)('$name', async (change) => {
     const broken = (await replayWith(change, recorded)).filter(({ problem }) => problem !== undefined)
     expect(broken.map(({ name }) => name)).toEqual(change.breaks)

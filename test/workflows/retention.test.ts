@@ -20,7 +20,7 @@ const run = (): Promise<RetentionOutcome> =>
     args: [],
   }) as Promise<RetentionOutcome>
 
-it('makes the days that are missing and forgets what is too old, once', async () => {
+it('retention creates missing day partitions and drops expired ones, once', async () => {
   const { store } = core
   await store.query(sql`select drop_prediction_day(now() + interval '3 days')`)
   await store.query(sql`select make_prediction_day(current_date - 100)`)
@@ -36,7 +36,7 @@ it('makes the days that are missing and forgets what is too old, once', async ()
   expect(await run()).toEqual({ daysMade: 0, daysDropped: [], rows: {}, artifacts })
 })
 
-it('goes on where it was interrupted: what a step has not done, the next run does', async () => {
+it('retention continues after an interruption: the next run does the remaining steps', async () => {
   const { store, client, config } = core
   for (const back of [120, 110, 100])
     await store.query(sql`select make_prediction_day(current_date - ${back}::integer)`)
@@ -66,7 +66,7 @@ it('goes on where it was interrupted: what a step has not done, the next run doe
   expect(left).toEqual([])
 })
 
-it('has one hourly schedule, however often it is made', async () => {
+it('retention has one hourly schedule, regardless of repeated creation', async () => {
   const namespace = await freshNamespace()
   const connection = await Connection.connect({ address: temporalAddress() })
   const client = new Client({ connection, namespace })

@@ -87,8 +87,8 @@ const messages = () =>
     sql`select * from alert_notifications order by id`,
   )
 
-describe('people are told of an alert', () => {
-  it('in a chat, with what to do, once, and that it is over', async () => {
+describe('alert dispatch', () => {
+  it('posts an alert once to a chat channel with its remedy, and posts its resolution', async () => {
     tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })
     await raise()
     await arrived(1)
@@ -106,7 +106,7 @@ describe('people are told of an alert', () => {
     expect(got).toHaveLength(2)
   })
 
-  it('by a webhook whose signature its receiver can check', async () => {
+  it('signs webhook requests so that the receiver can verify them', async () => {
     tell({ name: 'hook', target: { kind: 'webhook', url: `${url}/hook`, secret } })
     const id = await raise()
     await arrived(1)
@@ -122,7 +122,7 @@ describe('people are told of an alert', () => {
     ).toThrow()
   })
 
-  it('through an Alertmanager, under labels that stay the same', async () => {
+  it('posts to an Alertmanager with labels that do not change between posts', async () => {
     tell({ name: 'relay', target: { kind: 'alertmanager', url: `${url}/am/` } })
     await raise()
     await arrived(1)
@@ -139,7 +139,7 @@ describe('people are told of an alert', () => {
     expect(Date.parse(sent[1]?.endsAt ?? '')).toBeGreaterThan(0)
   })
 
-  it('by mail', async () => {
+  it('sends an alert by mail', async () => {
     const { server, port, mails } = await listenForMail()
     tell({
       name: 'mail',
@@ -158,7 +158,7 @@ describe('people are told of an alert', () => {
     server.close()
   })
 
-  it('when their channel is back, and other channels do not wait for it', async () => {
+  it('delivers when an unavailable channel recovers, without delaying other channels', async () => {
     status = 503
     tell(
       { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
@@ -180,7 +180,7 @@ describe('people are told of an alert', () => {
     expect((await messages()).filter(({ sent_at }) => sent_at === null)).toHaveLength(1)
   })
 
-  it('once on each channel that was away for an hour, by chat, signed webhook, Alertmanager and mail', async () => {
+  it('delivers once to each channel after an hour of outage: chat, signed webhook, Alertmanager and mail', async () => {
     const mail = await listenForMail()
     const away = async () => {
       receiver.closeAllConnections()
@@ -243,7 +243,7 @@ describe('people are told of an alert', () => {
     mail.server.close()
   })
 
-  it('no more after a day, and not on a channel that is gone', async () => {
+  it('stops retrying after a day, and skips a channel removed from the configuration', async () => {
     status = 503
     tell({ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } })
     const id = await raise()
@@ -258,7 +258,7 @@ describe('people are told of an alert', () => {
     )
   })
 
-  it('only once by the next channel after an acknowledgement', async () => {
+  it('does not escalate to the next channel a second time after an acknowledgement', async () => {
     tell(
       { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } },
       { name: 'boss', target: { kind: 'slack', url: `${url}/boss` }, afterMinutes: 0.02 },
@@ -272,7 +272,7 @@ describe('people are told of an alert', () => {
     expect(told.sort()).toEqual(['/boss other', '/chat first', '/chat other'])
   })
 
-  it('of the file itself, when it cannot be read', async () => {
+  it('raises an alert when the alerting file cannot be read', async () => {
     tell({ name: 'chat', target: { kind: 'pigeon' } })
     const open = () => listAlerts(deps.store, { open: true })
     await until(async () => (await open()).length > 0, 'the alert')

@@ -17,12 +17,12 @@ it.each([
   }),
 )
 
-it('a column that Postgres does not know', () => {
+it('an unknown column is reported with the message of Postgres', () => {
   const error = Object.assign(new Error('column "size" does not exist'), { code: '42703' })
   expect(asUnreadable('roses', error)).toMatchObject({ code: 'source_unreadable' })
 })
 
-it('a line of ten megabytes is not told whole', () => {
+it('a ten-megabyte line is truncated in the error message', () => {
   const line = `Original Line: 7,${'x'.repeat(10_485_760)}`
   const error = new Error(`Invalid Input Error: CSV Error\n${line}\nMaximum line size exceeded`)
   const { message } = asUnreadable('roses', error) as Error
@@ -35,4 +35,4 @@ it.each([
   ['a connection that broke', Object.assign(new Error('terminated'), { code: '57P01' })],
   ['what is told already', new DomainError('snapshot_empty', 'no train rows')],
   ['no error', 'odd'],
-])('%s stays as it is', (_what, error) => expect(asUnreadable('roses', error)).toBe(error))
+])('an error of %s is rethrown unchanged', (_what, error) => expect(asUnreadable('roses', error)).toBe(error))

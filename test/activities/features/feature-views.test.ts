@@ -63,7 +63,7 @@ const snapshotOf = async <T extends object>(
   return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', literal(path))))
 }
 
-describe('real flights', () => {
+describe('feature views over real flights', () => {
   const file = 'node_modules/vega-datasets/data/flights-3m.parquet'
   const landing = 'date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint))'
   const flights = `select origin, date as departedAt, ${landing} as landedAt, cast(delay as double) as delay from source
@@ -87,7 +87,7 @@ describe('real flights', () => {
     ...rest,
   })
 
-  it('are joined to what was known when they departed, as a search by hand finds it', async () => {
+  it('join each row to the values known at departure, equal to an independent search', async () => {
     const asOf = '2001-01-04T12:00:00Z'
     const rows = await snapshotOf<{ origin: string; at_ms: number; lastDelay: number | null }>(
       late,
@@ -121,7 +121,7 @@ describe('real flights', () => {
     expect(leaking.filter((row, index) => row !== sorted[index]).length).toBeGreaterThan(rows.length / 2)
   })
 
-  it('give callers the same values as training rows of the same moment', async () => {
+  it('serve the same values online as training rows of the same moment', async () => {
     const { digest } = late.definition.views![0]!
     const { watermark, id } = (await findView(store, digest))!
     expect(watermark).toBe('2001-01-04T12:00:00.000Z')
@@ -161,7 +161,7 @@ describe('real flights', () => {
   })
 })
 
-describe('a view over Postgres', () => {
+describe('a feature view over Postgres', () => {
   const heights = view('heights', {
     entity: 'place',
     source: postgres({ rows: 'select * from sightings', eventTime: 'seen_at' }),
@@ -219,7 +219,7 @@ describe('a view over Postgres', () => {
   const online = async (place: string) =>
     (await findLatestValues(store, [{ digest, entity: place }]))[0]?.values['height']
 
-  it('tells a row what was the latest of all that was known, within its time to live', async () => {
+  it('joins the latest known value within the time to live', async () => {
     await see(
       ['hill', '08:00:00', '08:10:00', 1],
       ['hill', '09:00:00', '09:30:00', 2],
@@ -269,7 +269,7 @@ describe('a view over Postgres', () => {
     expect(await Promise.all(['hill', 'dale', 'moor', 'fen'].map(online))).toEqual([4, 7, null, undefined])
   })
 
-  it('is taken in once, goes on from its watermark, and lets late rows be seen from when they were found', async () => {
+  it('ingests each row once, continues from its watermark, and dates late rows by their ingestion', async () => {
     const stored = () => store.query(sql`select count(*)::integer as n from feature_history`)
     const before = await stored()
     await store.query(
@@ -303,7 +303,7 @@ describe('a view over Postgres', () => {
     expect(await online('hill')).toBe(10)
   })
 
-  it('keeps the values of a definition that live versions use when the file has changed', async () => {
+  it('keeps the values of the old definition while live versions use it after the file changes', async () => {
     const other = view('heights', {
       entity: 'place',
       source: postgres({
@@ -324,7 +324,7 @@ describe('a view over Postgres', () => {
     expect((await findView(store, other.definition.digest))?.definition.everyMs).toBe(1_000)
   })
 
-  it('forgets what is too old', async () => {
+  it('deletes values older than the retention', async () => {
     const { id } = (await findView(store, digest))!
     expect(await deleteOldValues(store, { viewId: id, before: at('08:30:00'), limit: 2 })).toBe(2)
     while ((await deleteOldValues(store, { viewId: id, before: at('08:30:00') })) > 0);
@@ -332,7 +332,7 @@ describe('a view over Postgres', () => {
     expect(await online('hill')).toBe(10)
   })
 
-  it('whose SQL is wrong is refused with what is wrong', async () => {
+  it('rejects invalid SQL with the message of Postgres', async () => {
     const broken = view('broken', {
       entity: 'place',
       source: postgres({ rows: 'select * from sightings_of_nobody', eventTime: 'seen_at' }),
@@ -346,7 +346,7 @@ describe('a view over Postgres', () => {
   })
 })
 
-it('an entity is named alike by a caller and in SQL', async () => {
+it('an entity has the same key in a request and in SQL', async () => {
   const names = ['JFK', '17', '1e3', 'a b', 'é', '0.5']
   expect(names.map((name) => entityKey([name]))).toEqual(names)
   expect(entityKey([17])).toBe('17')

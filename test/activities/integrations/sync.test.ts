@@ -135,7 +135,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
     return Object.fromEntries(list.map(({ alias, version }) => [alias, version]))
   }
 
-  it('knows a run by its parameters, metrics and digests, and the version it became', async () => {
+  it('stores a run with its parameters, metrics, digests and registered version', async () => {
     const { training, version } = await trained(model, 0)
     await telling(deps, () => told('mlflow'))
     const runs = await runOf(training)
@@ -159,7 +159,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
     ])
   })
 
-  it('has the aliases of the versions that answer, as they change', async () => {
+  it('updates the aliases when the serving versions change', async () => {
     const [first, second] = [`${model}_v1.0.0`, (await trained(model, 1)).version]
     const move = (to: string, from?: string) =>
       moveChampion(store, {
@@ -193,7 +193,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
     })
   })
 
-  it('is told once more of what it was told already, and has it once', async () => {
+  it('stores a redelivered event once', async () => {
     await store.query(sql`update integration_outbox set next_at = now(), sent_at = null where kind <> 'event' and id in (
       select max(id) from integration_outbox group by kind, subject)`)
     await telling(deps, () => told('mlflow'))
@@ -202,8 +202,8 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
   })
 })
 
-describe('a system that is away', () => {
-  it('loses nothing by it: what happens waits, and is told in the end', async () => {
+describe('an unavailable integration', () => {
+  it('receives every queued event after it recovers', async () => {
     const server = await startReceiver()
     const { port } = new URL(server.url)
     await server.stop()
@@ -225,7 +225,7 @@ describe('a system that is away', () => {
     })
   })
 
-  it('or that fails is tried again, and people are told when it lasts', async () => {
+  it('is retried after failures, and a lasting failure raises an alert', async () => {
     const server = await startReceiver({ token: 'secret' })
     server.failWith(500)
     await trained(uniqueName('failing'), 0)
@@ -244,7 +244,7 @@ describe('a system that is away', () => {
     await server.stop()
   })
 
-  it('is given up for what it refuses again and again, and for nothing else', async () => {
+  it('drops an event that it rejects repeatedly, and no other event', async () => {
     const server = await startReceiver({ token: 'secret' })
     const { training } = await trained(uniqueName('refused'), 0)
     const stateOf = async () => {
@@ -269,7 +269,7 @@ describe('a system that is away', () => {
     await server.stop()
   })
 
-  it('delays no training and records nothing when it is not configured', async () => {
+  it('delays no training, and queues no events when it is not configured', async () => {
     await store.query(sql`delete from integrations`)
     await trained(uniqueName('unmirrored'), 0)
     expect(await store.query(sql`select from integration_outbox`)).toEqual([])
@@ -342,7 +342,7 @@ describe('OpenLineage', () => {
     }
   }
 
-  it('follows each step by valid events, in their order', async () => {
+  it('receives valid events for each step in order', async () => {
     await store.query(sql`delete from integration_outbox`)
     const model = uniqueName('lineage')
     const { training, version } = await trained(model, 0)

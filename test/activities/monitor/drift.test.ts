@@ -106,8 +106,8 @@ const judged = (toMs: number, windowMs = hour) =>
   checkDrift(deps)({ model, version, to: new Date(toMs).toISOString(), windowMs })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 
-describe('the drift of a version', () => {
-  it('stable inputs raise no alarm, and the judgement is stored with its inputs', async () => {
+describe('feature drift of a version', () => {
+  it('raises no alarm for stable inputs, and stores the evaluation with its inputs', async () => {
     await serve(noon - hour, rows(500))
     await serve(noon, rows(400), 'r1')
     await serve(noon, rows(200), 'r2')
@@ -131,7 +131,7 @@ describe('the drift of a version', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('warns in the first window, alarms in the second, and is over when it is over', async () => {
+  it('warns in the first drifted window, alarms in the second, and resolves when the drift ends', async () => {
     await serve(noon - hour, rows(600))
     await serve(noon, rows(600, 0.8))
     await serve(noon + hour, rows(600, 0.8))
@@ -149,7 +149,7 @@ describe('the drift of a version', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('in a value never seen in training is told as such', async () => {
+  it('reports a value never seen in training as new', async () => {
     const strange = rows(500).map((row, i) => (i % 100 === 0 ? { ...row, colour: 'blue' } : row))
     await serve(noon, strange)
     const { level, reasons } = await judged(noon + hour)
@@ -160,21 +160,21 @@ describe('the drift of a version', () => {
     expect(await openAlerts()).toMatchObject([{ kind: 'new_category' }])
   })
 
-  it('is judged over many hours together', async () => {
+  it('is evaluated over several hours together', async () => {
     for (let each = 0; each < 6; each++) await serve(noon + each * hour, rows(100, 0.8))
     expect(await judged(noon + 3 * hour, 3 * hour)).toMatchObject({ level: 'warn' })
     expect(await judged(noon + 6 * hour, 3 * hour)).toMatchObject({ level: 'alarm' })
     expect(await judged(noon + 6 * hour)).toMatchObject({ level: 'insufficient' })
   })
 
-  it('of the same window is judged once, whatever is counted later', async () => {
+  it('evaluates a window once, regardless of later counts', async () => {
     await serve(noon, rows(600, 0.8))
     const first = await judged(noon + hour)
     await serve(noon, rows(6_000), 'r9')
     expect(await judged(noon + hour)).toEqual(first)
   })
 
-  it('is not known without a champion, a profile or a request', async () => {
+  it('is unknown without a champion, a profile or requests', async () => {
     const unknown = async () => (await checkDrift(deps)({ model, to: iso(noon), windowMs: hour })).reasons
     const iso = (ms: number) => new Date(ms).toISOString()
     expect(await unknown()).toEqual([`${model} has no champion`])
@@ -193,7 +193,7 @@ describe('the drift of a version', () => {
     ).toBeUndefined()
   })
 
-  it('is judged on whole counts, which run for an hour unless the version was trained with another span', async () => {
+  it('is evaluated on complete counts, over one hour unless the version was trained with another window', async () => {
     await serve(noon - hour, rows(600))
     await serve(noon, rows(600))
     const half = await judged(noon + 1.5 * hour, hour / 2)
@@ -223,7 +223,7 @@ describe('the drift of a version', () => {
     ['nothing', noon, 0],
     ['no end', noon, Infinity],
     ['no time', NaN, hour],
-  ])('over %s is refused', async (_name, toMs, windowMs) => {
+  ])('rejects a window of %s', async (_name, toMs, windowMs) => {
     const to = Number.isNaN(toMs) ? 'soon' : new Date(toMs).toISOString()
     await expect(checkDrift(deps)({ model, version, to, windowMs })).rejects.toMatchObject({
       code: 'invalid_request',
@@ -231,14 +231,14 @@ describe('the drift of a version', () => {
   })
 })
 
-describe('the counts', () => {
+describe('feature histograms', () => {
   const count = async (fromMs: number) =>
     (await findWindow(deps.store, { model, version, fromMs, toMs: fromMs + hour }))?.features['size']?.reduce(
       (sum, n) => sum + n,
       0,
     )
 
-  it('are those of the whole hour, however often they are written', async () => {
+  it('store the counts of the whole hour, regardless of the number of flushes', async () => {
     const bins = await serve(noon, rows(10))
     expect(bins.pending()).toEqual([])
     await serve(noon + 5_000, rows(7), 'r1', bins)
@@ -246,7 +246,7 @@ describe('the counts', () => {
     expect(await count(noon)).toBe(17)
   })
 
-  it('go to the hour in which they were asked, also when the clock is set back a little', async () => {
+  it('count a request in its hour, even when the clock steps back slightly', async () => {
     const bins = await serve(noon - 1, rows(3))
     await serve(noon, rows(4), 'r1', bins)
     await serve(noon - 2, rows(5), 'r1', bins)
@@ -254,7 +254,7 @@ describe('the counts', () => {
     expect([await count(noon - hour), await count(noon)]).toEqual([8, 4])
   })
 
-  it('that were not stored are due again', async () => {
+  it('remain pending after a failed write', async () => {
     const bins = createFeatureHistograms()
     const loaded = { model, version, manifest: { ...manifest, model }, columns }
     bins.count(loaded, noon, inputOf(columns, rows(2)), new Float32Array(2))
@@ -271,7 +271,7 @@ describe('the counts', () => {
     expect(bins.pending()[0]?.counts.reduce((sum, n) => sum + n, 0)).toBe(3)
   })
 
-  it('of a missing value and of one out of every range have bins', async () => {
+  it('have bins for missing values and for values out of range', async () => {
     await serve(noon, [
       { size: null, colour: null },
       { size: 1e9, colour: 'red' },
@@ -282,7 +282,7 @@ describe('the counts', () => {
     expect(window?.features['colour']?.at(-1)).toBe(1)
   })
 
-  it('that do not fit each other are unreadable, not added', async () => {
+  it('report mismatched bins as unreadable instead of adding them', async () => {
     const wrong = { model, version, hourMs: noon, kind: 'feature' as const, name: 'size', counts: [600] }
     await serve(noon, rows(600))
     await writeFeatureCounts(deps.store, { replica: 'old', rows: [wrong] })
@@ -290,7 +290,7 @@ describe('the counts', () => {
     expect(reasons).toEqual(['the counts of "size" do not match the bins of its reference'])
   })
 
-  it('of classes are counted by the likeliest one', () => {
+  it('count a prediction of classes under its most likely class', () => {
     const bins = createFeatureHistograms()
     const output = { kind: 'classes', classes: ['a', 'b', 'c'] } as const
     const score = categoryProfile('score', ['a', 'a', 'b', 'c', 'c', 'c'])
@@ -305,7 +305,7 @@ describe('the counts', () => {
     expect(bins.pending()[0]?.counts).toEqual([1, 0, 1, 0, 0, 0])
   })
 
-  it('of a version without a profile are none', () => {
+  it('are empty for a version without a profile', () => {
     const bins = createFeatureHistograms()
     const { profile: _profile, ...bare } = manifest
     bins.count(
@@ -317,7 +317,7 @@ describe('the counts', () => {
     expect(bins.pending()).toEqual([])
   })
 
-  it('of a database that is away for long are bounded', () => {
+  it('are bounded in memory during a long database outage', () => {
     const bins = createFeatureHistograms()
     const loaded = { model, version, manifest: { ...manifest, model }, columns }
     for (let each = 0; each < 300; each++)

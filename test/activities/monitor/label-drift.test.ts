@@ -49,7 +49,7 @@ const openAlerts = () => listAlerts(deps.store, { model, open: true })
 /** Half as often late again as it was. */
 const often = (answer: number) => 0.5 + answer / 2
 
-describe('the drift of outcomes', () => {
+describe('label drift', () => {
   it.each([
     ['texts', texts],
     ['numbers', numberProfile('label', half)],
@@ -68,7 +68,7 @@ describe('the drift of outcomes', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('warns in one window, alarms in two, and is over when it is over', async () => {
+  it('warns after one drifted window, alarms after two, and resolves when the drift ends', async () => {
     await live({ from: 6, to: 1.5 })
     await live({ from: 1.5, to: 0, chanceOf: often })
     expect(await judged({ windowMs: 12 * hour })).toMatchObject({ level: 'alarm', drifted: ['label'] })
@@ -88,12 +88,12 @@ describe('the drift of outcomes', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('does not hear the news that travels fast', async () => {
+  it('ignores outcomes that arrived before the maturity delay', async () => {
     await live({ from: 5, to: 0, late: (truth) => (truth ? 20 : 1) })
     expect(await judged()).toMatchObject({ level: 'stable' })
   })
 
-  it('is not said while outcomes, a champion or a profile are missing', async () => {
+  it('is unknown without outcomes, a champion or a profile', async () => {
     const why = async (more?: object) => (await judged(more)).reasons
     expect(await why()).toEqual([`too few outcomes of ${model} to estimate their delay`])
     await live({ from: 3, to: 2 })

@@ -52,8 +52,8 @@ const judged = (more: object = {}) =>
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 const unsure = (uniform: number) => 0.35 + 0.3 * uniform
 
-describe('quality before its outcomes', () => {
-  it('is estimated as it was measured while the answers stay the same', async () => {
+describe('the estimated quality of a version before its outcomes arrive', () => {
+  it('equals the measured quality while predictions are unchanged', async () => {
     await live({ from: 5, to: 0 })
     const result = await judged()
     expect(result).toMatchObject({ status: 'held', version, reasons: [] })
@@ -73,7 +73,7 @@ describe('quality before its outcomes', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('is lower when the answers are less sure, warned of with its arithmetic, and over when it is over', async () => {
+  it('decreases with less confident predictions, warns with its arithmetic, and resolves on recovery', async () => {
     await live({ from: 5, to: 1 })
     await live({ from: 1, to: 0, answer: unsure })
     const result = await judged()
@@ -98,7 +98,7 @@ describe('quality before its outcomes', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('is not estimated while too little has matured, and says so', async () => {
+  it('is not estimated with too few matured outcomes, and reports the reason', async () => {
     expect(await judged()).toMatchObject({ status: 'immature' })
     let each = 0
     await live({ from: 6, to: 0, late: () => (each++ % 4 === 0 ? 24 : undefined) })
@@ -110,14 +110,14 @@ describe('quality before its outcomes', () => {
   })
 
   it.each([{ kind: 'number' }, { kind: 'classes', classes: ['a', 'b'] }])(
-    'is not asked of $kind',
+    'is not estimated for $kind',
     async (output) => {
       await describeOutput(output)
       expect(await judged()).toEqual({ status: 'not_binary', version, metrics: [], reasons: [] })
     },
   )
 
-  it('is not asked without a champion, nor over no time', async () => {
+  it('is not estimated without a champion, or over an empty window', async () => {
     expect(await judged({ version: undefined })).toMatchObject({ status: 'no_champion' })
     for (const wrong of [{ at: 'soon' }, { windowMs: 0 }, { observedMs: NaN }])
       await expect(judged(wrong)).rejects.toMatchObject({ code: 'invalid_request' })

@@ -52,8 +52,8 @@ const judged = (more: object = {}) =>
   checkQuality(deps)({ model, version, at, windowMs: 24 * hour, observedMs: 48 * hour, ...more })
 const openAlerts = () => listAlerts(deps.store, { model, open: true })
 
-describe('the quality of a version in use', () => {
-  it('is measured on what has matured, and held while the world stays', async () => {
+describe('the measured quality of a serving version', () => {
+  it('is measured on matured outcomes, and raises no alert while it is stable', async () => {
     await live({ from: 3, to: 0 })
     const result = await judged()
     expect(result).toMatchObject({ level: 'held', metric: 'auc', baseline: 0.83, reasons: [] })
@@ -70,7 +70,7 @@ describe('the quality of a version in use', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('is lost when the same answers are no longer right, told once, and over when it is over', async () => {
+  it('raises one alert when outcomes turn against the predictions, and resolves it on recovery', async () => {
     await live({ from: 3, to: 2 })
     await live({ from: 2, to: 0, turned: 0.3 })
     const result = await judged()
@@ -89,7 +89,7 @@ describe('the quality of a version in use', () => {
     expect(await openAlerts()).toEqual([])
   })
 
-  it('leaves out what could only be known early', async () => {
+  it('excludes outcomes that are only known early', async () => {
     // What is on time is known in an hour, what is late in twenty.
     await live({ from: 4, to: 0, late: (truth) => (truth ? 20 : 1) })
     const result = await judged()
@@ -98,7 +98,7 @@ describe('the quality of a version in use', () => {
     expect(result?.value).toBeCloseTo(0.83, 1)
   })
 
-  it('is not said while outcomes are missing, too few, or of one kind', async () => {
+  it('is unknown while outcomes are missing, too few, or of a single class', async () => {
     let each = 0
     await live({ from: 3, to: 0, late: () => (each++ % 4 === 0 ? 2 : undefined) })
     expect(await judged()).toMatchObject({
@@ -118,12 +118,12 @@ describe('the quality of a version in use', () => {
   it.each([
     ['numbers', (truth: boolean) => Number(truth)],
     ['names', (truth: boolean) => (truth ? 'late' : 'on time')],
-  ])('reads outcomes that are told as %s', async (_name, as) => {
+  ])('reads outcomes reported as %s', async (_name, as) => {
     await live({ from: 3, to: 0, as })
     expect((await judged())?.value).toBeCloseTo(0.83, 1)
   })
 
-  it('counts the last of several outcomes', async () => {
+  it('counts only the last of several outcomes of a prediction', async () => {
     await live({ from: 3, to: 0, as: () => false })
     await deps.store.query(sql`
       insert into outcomes (prediction_id, value, observed_at, arrived_at, revision)
@@ -132,7 +132,7 @@ describe('the quality of a version in use', () => {
     expect((await judged())?.value).toBe(1)
   })
 
-  it('is not asked without a champion or an outcome, nor over no time', async () => {
+  it('is not evaluated without a champion or an outcome, or over an empty window', async () => {
     expect(await checkQuality(deps)({ model, at, windowMs: hour, observedMs: hour })).toBeUndefined()
     expect(await judged()).toBeUndefined()
     for (const wrong of [{ at: 'soon' }, { windowMs: 0 }, { observedMs: NaN }])

@@ -108,7 +108,7 @@ const answered = (requests: number) =>
     ],
   })
 
-it('tells of numbers outside their limits, which are no values that are missing and none of drift', async () => {
+it('the service level reports numbers outside their limits, separately from missing values and drift', async () => {
   await answered(300)
   expect((await judged()).facts.outside).toEqual({ age: { rows: 300, share: 0 } })
   expect(await told()).toEqual([])
@@ -125,7 +125,7 @@ it('tells of numbers outside their limits, which are no values that are missing 
   expect(await told()).toEqual([])
 })
 
-it('looks at the replica that needs most, of those that live', async () => {
+it('the service level uses the live replica with the highest consumption', async () => {
   expect((await judged()).facts.resources).toBeNull()
   await lease('r2')
   await lease('gone', -1_000)
@@ -144,7 +144,7 @@ it('looks at the replica that needs most, of those that live', async () => {
   expect(await told()).toEqual([])
 })
 
-it('says what the predictions cost', async () => {
+it('the service level reports the cost of predictions', async () => {
   await store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
     select gen_random_uuid(), ${new Date(fromMs + 1).toISOString()}, ${model}, ${version}, 'champion', 1, 5, '', '{1,1,1,1,1}', 1
@@ -159,7 +159,7 @@ it('says what the predictions cost', async () => {
   expect(await told()).toEqual(['service_cost'])
 })
 
-it('has figures that a process can tell of itself', () => {
+it('the service level includes the figures of the own process', () => {
   const meter = startMeter()
   const { rssMb, cpuShare, loopDelayMs } = meter.read()
   meter.stop()

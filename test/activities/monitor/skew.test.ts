@@ -99,11 +99,11 @@ const found = (model: string, more: Partial<SkewInput> = {}): Promise<SkewResult
 }
 const openAlerts = (model: string) => listAlerts(fixture.store, { model, open: true })
 
-describe('serving and training', () => {
+describe('the training-serving skew check', () => {
   it.each([
     ['flight', 60],
     ['iris', 20],
-  ])('answer the same rows of %s alike', async (model, compared) => {
+  ])('finds equal predictions for the same rows of %s', async (model, compared) => {
     const result = await found(model)
     expect(result).toMatchObject({ status: 'ok', compared, mismatchedRows: 0, columns: [] })
     const [row] = await fixture.store.query(
@@ -120,11 +120,11 @@ describe('serving and training', () => {
     expect(await openAlerts(model)).toEqual([])
   })
 
-  it('are not told apart by what the log rounds off', async () => {
+  it('tolerates the rounding of the prediction log', async () => {
     expect(await found('far')).toMatchObject({ status: 'ok', compared: 20 })
   })
 
-  it('one different prediction raises the alert, and equal predictions resolve it', async () => {
+  it('raises an alert for one different prediction, and resolves it when predictions are equal', async () => {
     const [request] = await fixture.store.query<{ id: string; outputs: number[] }>(
       sql`select id, outputs from predictions where model = 'flight' order by id limit 1`,
     )
@@ -153,14 +153,14 @@ describe('serving and training', () => {
     expect(await openAlerts('flight')).toEqual([])
   })
 
-  it('are told apart by an answer that was no number', async () => {
+  it('reports a prediction that is not a number', async () => {
     await fixture.store.query(
       sql`update predictions set outputs = array['NaN', 0, 0]::real[] where model = 'iris'`,
     )
     expect(await found('iris')).toMatchObject({ status: 'skew', mismatchedRows: 20 })
   })
 
-  it('are told apart when another version has answered', async () => {
+  it('reports a prediction made by another version', async () => {
     await fixture.store.query(
       sql`update predictions set version = ${versions['other']} where model = 'flight'`,
     )
@@ -169,7 +169,7 @@ describe('serving and training', () => {
     expect(result.mismatchedRows).toBeGreaterThan(50)
   })
 
-  it('are compared on no more rows than are asked for, and not without any', async () => {
+  it('compares at most the requested rows, and none without predictions', async () => {
     expect(await found('far', { rows: 7 })).toMatchObject({ compared: 7 })
     expect(await found('far', { to: '2020-01-01T00:00:00Z' })).toMatchObject({
       status: 'no_data',
@@ -188,7 +188,7 @@ describe('serving and training', () => {
       await expect(found('far', wrong)).rejects.toMatchObject({ code: 'invalid_request' })
   })
 
-  it('are not compared when the artifact is not the one that was signed, or cannot be loaded', async () => {
+  it('is skipped when the artifact does not match its signature or cannot be loaded', async () => {
     const artifactDigest = 'sha256:0'
     const version = versions['far']!
     await fixture.store.query(
@@ -201,7 +201,7 @@ describe('serving and training', () => {
   })
 })
 
-it('the result of a child that reads none of its input is received', async () => {
+it('the result of a child process that reads no input is received', async () => {
   const script = join(fixture.directory(), 'deaf.mjs')
   mkdirSync(join(script, '..'), { recursive: true })
   writeFileSync(script, 'console.log(JSON.stringify({ heard: 0 })); process.exit(0)')

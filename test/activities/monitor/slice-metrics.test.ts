@@ -103,7 +103,7 @@ const judged = (business?: BusinessPolicy) => {
 const told = async () =>
   (await listAlerts(store, { model, open: true })).map(({ kind, severity }) => `${severity} ${kind}`).sort()
 
-it('is nothing while each part is as right as ever, and a condition that cannot be computed says so', async () => {
+it('slice metrics raise no alert while every slice is stable, and report a condition that cannot be computed', async () => {
   await live(() => 0.9)
   const result = await judged()
   expect(result).toMatchObject({ level: 'ok', rows: 480 })
@@ -116,7 +116,7 @@ it('is nothing while each part is as right as ever, and a condition that cannot 
   expect(await told()).toEqual([])
 })
 
-it('names the part that has become worse, and what it does to groups, probabilities and worth; and that it is over', async () => {
+it('slice metrics name the degraded slice with its fairness, calibration and value, and resolve on recovery', async () => {
   await live((x, sort) => (x < 0.5 ? 0.9 : sort === 'a' ? 0.9 : 0.3))
   const worth = 'case when predicted = 1 then (case when outcome = 1 then 10 else -5 end) else 0 end'
   const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: worth, warn: 3.7, alarm: 0 }
@@ -136,7 +136,7 @@ it('names the part that has become worse, and what it does to groups, probabilit
   expect(await told()).toEqual([])
 })
 
-it('is not said of few rows, nor without outcomes; what is worth nothing says why', async () => {
+it('slice metrics are omitted for few rows or without outcomes, and report why a value is zero', async () => {
   expect(await judged()).toMatchObject({ level: 'insufficient' })
   await live(() => 0.9)
   const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: 'fee * 2' }

@@ -259,7 +259,7 @@ function signatureOf(
   }
 }
 
-describe('each role and each word', () => {
+describe('each role and each command', () => {
   const places: Record<CommandName, Situation> = {
     approve: 'waiting',
     reject: 'waiting',
@@ -708,7 +708,7 @@ const rows: Row[] = [
   ],
 ]
 
-describe('what is said, and to what', () => {
+describe('the subject of an approval', () => {
   it.each(rows)(
     '%s (%s): %s by %s',
     async (_title, situation, command, by, said, accepted, message, stage) => {
@@ -721,7 +721,7 @@ describe('what is said, and to what', () => {
     ['artifactDigest', 'artifact'],
     ['evaluationDigest', 'evaluation'],
     ['policyDigest', 'policy'],
-  ] as const)('%s of something else is refused with both', async (field, what) => {
+  ] as const)('%s of another subject is refused, naming both subjects', async (field, what) => {
     for (const command of ['approve', 'reject'] as const) {
       const result = await speak(situations.waiting(), command, 'anna', { [field]: other })
       expect(result).toMatchObject({
@@ -734,13 +734,13 @@ describe('what is said, and to what', () => {
     expect(glass).toMatchObject({ accepted: false, stage: 'canary' })
   })
 
-  it('all that differs is named', async () => {
+  it('every difference is named', async () => {
     const all = { artifactDigest: other, evaluationDigest: other, policyDigest: other }
     const { message } = await speak(situations.waiting(), 'approve', 'anna', all)
     for (const what of ['artifact', 'evaluation', 'policy']) expect(message).toContain(`names the ${what}`)
   })
 
-  it('an approval stands with the key, and with all three digests', async () => {
+  it('an approval is stored with its key and all three digests', async () => {
     const { artifact, evaluation } = opened.digests
     const said = { artifactDigest: artifact, evaluationDigest: evaluation, policyDigest: 'p', reason: 'fine' }
     const { after, audit } = await speak(situations.waiting(), 'approve', 'anna', said)
@@ -750,7 +750,7 @@ describe('what is said, and to what', () => {
     expect(audit.detail).toMatchObject({ key: ids['anna'], digests: opened.digests })
   })
 
-  it('a rejection is kept, voids the approval of the same user, and does not affect the next release', async () => {
+  it('a rejection is stored, voids the approval of the same user, and does not affect the next release', async () => {
     const { after, audit } = await speak(situations['approved by ben'](), 'reject', 'ben', {
       reason: 'on reflection',
     })
@@ -766,8 +766,8 @@ describe('what is said, and to what', () => {
   })
 })
 
-describe('on a changed basis', () => {
-  it('another champion: the approvals are void, the release is superseded, and the message names the remedy', async () => {
+describe('an approval on a changed basis', () => {
+  it('is void after a change of champion: the release is superseded, and the message names the remedy', async () => {
     const rival = await registry.register(champion)
     const before = situations['approved by ben']()
     await store.query(sql`update champions set version = ${rival} where model = ${model}`)
@@ -791,7 +791,7 @@ describe('on a changed basis', () => {
     }
   })
 
-  it('another evaluation: the approvals are void, and the same release can be approved again', async () => {
+  it('is void after another evaluation, and the same release can be approved again', async () => {
     const before = situations['approved by ben']()
     await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
     const stale = await speak(before, 'approve', 'anna', { evaluationDigest: opened.digests.evaluation })
@@ -833,7 +833,7 @@ describe('on a changed basis', () => {
       () => sql`update evaluations set baseline_version = null where id = ${`e-${opened.version}`}`,
       /was compared with no champion/,
     ],
-  ])('%s: superseded', async (_name, change, message) => {
+  ])('supersedes the release: %s', async (_name, change, message) => {
     const before = situations.waiting()
     await store.query(change())
     const result = await speak(before, 'approve', 'anna')
@@ -845,7 +845,7 @@ describe('on a changed basis', () => {
     expect(result.after.outcome).toBe('superseded')
   })
 
-  it('a rejection is accepted on a changed basis', async () => {
+  it('does not prevent a rejection', async () => {
     await store.query(sql`update evaluations set report_digest = 'newer' where id = ${`e-${opened.version}`}`)
     expect(await speak(situations.waiting(), 'reject', 'anna')).toMatchObject({
       accepted: true,
@@ -874,7 +874,7 @@ describe('break-glass', () => {
     })
   })
 
-  it('does not get past a verdict against it that was written in the meantime, nor past other bytes', async () => {
+  it('does not override a newer adverse verdict or changed bytes', async () => {
     const { after: hurried } = await speak(situations.canary(), 'promoteNow', 'root', { reason: 'outage' })
     const after = advanceAll(hurried, judgedEvent('pass'))
     await store.query(sql`
@@ -892,7 +892,7 @@ describe('break-glass', () => {
   })
 })
 
-describe('where a bare name is not believed', () => {
+describe('with verified approver signatures required', () => {
   const strict = () => ({ ...deps.config, unsignedSignals: false })
   it.each([
     [undefined, /^the command of anna has no signature, and this namespace accepts signed commands only/],
@@ -908,7 +908,7 @@ describe('where a bare name is not believed', () => {
     expect(result.after.approvals).toEqual([])
   })
 
-  it('the right one counts, and a wrong one is refused also where names are believed', async () => {
+  it('a valid signature counts, and an invalid one is refused even where signatures are optional', async () => {
     const right = await speak(situations.waiting(), 'approve', 'anna', { signature: 'right' }, strict())
     expect(right).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
     const wrong = await speak(situations.waiting(), 'approve', 'anna', { signature: 'forged' })

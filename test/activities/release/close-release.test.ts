@@ -27,7 +27,7 @@ afterAll(async () => {
 it.each([
   ['is still champion', false],
   ['is no longer champion', true],
-])('a version that %s at the end of its probation: proven, or not', async (_case, isMoved) => {
+])('a version that %s at the end of its probation is recorded as proven or not', async (_case, isMoved) => {
   const model = uniqueName('model')
   const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
   const version = await registry.register()

@@ -94,7 +94,7 @@ function countsOf(state: ReleaseState, at: number, chance: () => number): TickCo
   }))
 }
 
-it('after every tick, across a change of stage: a new worker, the old one and the fold agree', async () => {
+it('a new worker, the old worker and the fold agree after every tick, across a change of stage', async () => {
   const chance = seededRandom(3)
   const old = { first: createObserver(deps, first), last: createObserver(deps, last) }
   const fold = incrementalJudge(releasePolicy.limits)
@@ -120,7 +120,7 @@ it('after every tick, across a change of stage: a new worker, the old one and th
   expect(kinds).toContain('fail')
 })
 
-it('is the same row when it is taken again from the same counts', async () => {
+it('a decision repeated on the same counts is the same row', async () => {
   const chance = seededRandom(4)
   for (let at = 0; at < ticks; at++)
     await writeTicks(deps.store, {
@@ -139,7 +139,7 @@ it('is the same row when it is taken again from the same counts', async () => {
   })
 })
 
-it('by broken glass waits for no victory of a split and no proof, and bows to a defeat', () => {
+it('a break-glass release waits for neither the test of a split nor a proof, and still rolls back on a defeat', () => {
   const [split] = releasePolicy.stages
   const ab: ReleaseState = {
     ...routedCanary,
@@ -172,7 +172,7 @@ it('by broken glass waits for no victory of a split and no proof, and bows to a 
   expect(judge(hurried, seen(40)).verdict.kind).toBe('fail')
 })
 
-it('counts what a slow candidate of a drill on callers has cost against its budget', () => {
+it('a slow candidate in a drill on live traffic is charged to its harm budget', () => {
   const { baseline: before = '', version: candidate } = routedCanary
   const drill: ReleaseState = {
     ...routedCanary,

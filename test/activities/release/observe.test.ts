@@ -43,7 +43,7 @@ const write = (replica: string, ...ticks: TickCounts[]) => writeTicks(store, { r
 const join = (id: string) =>
   renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs: 60_000 })
 
-it('sees every tick at every look, also those that change', async () => {
+it('an observation returns every tick, including ticks that change', async () => {
   const observe = createObserver({ store }, state)
   const seen = async () =>
     (await observe()).counted.map(({ tickMs: at, requests }) => [at / tickMs, requests])
@@ -60,7 +60,7 @@ it('sees every tick at every look, also those that change', async () => {
   expect(after[0]).toEqual([0, 1])
 })
 
-it('sees what a replica hands in long after, though not at once', async () => {
+it('an observation includes counters that a replica reports long after their tick', async () => {
   const observe = createObserver({ store }, state)
   await write('r1', ...Array.from({ length: 100 }, (_, i) => tick(i, 1)))
   await observe()
@@ -75,7 +75,7 @@ it('sees what a replica hands in long after, though not at once', async () => {
   ).toBe(107)
 })
 
-it('is as silent as the most silent live replica, from the last change of routing on', async () => {
+it('the silence of an observation is that of the most silent live replica since the last routing change', async () => {
   const silence = async () => (await createObserver({ store }, state)()).staleMs
   expect(await silence()).toBeNull()
   const [a, b] = [uniqueName('a'), uniqueName('b')]

@@ -28,7 +28,7 @@ it.each([
   ['as it was', { 4_000: 200, 9_000: 100 }, { p95: 9_000, p99: 9_000 }],
   ['at least the smallest noticeable latency', { 60: 299, 90: 1 }, { p95: 1_000, p99: 1_000 }],
   ['not at all from too few requests', { 4_000: 199 }, undefined],
-])('the time from which an answer is slow is kept %s', async (_name, latency, kept) => {
+])('an opened release stores its slow-response threshold %s', async (_name, latency, kept) => {
   const model = uniqueName('quick')
   const { store, config } = deps
   const registry = await insertModel(store, {

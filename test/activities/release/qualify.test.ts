@@ -19,7 +19,7 @@ const script = (name: string, text: string): string => {
   return path
 }
 
-describe('a candidate is refused', () => {
+describe('qualification refuses a candidate with', () => {
   it.each([
     ['that is slow', { ...good, p99Us: qualificationLimits.p99Us + 1 }, /µs at the 99th percentile/],
     ['that needs much memory', { ...good, rssBytes: qualificationLimits.rssBytes + 1 }, /MiB/],
@@ -33,19 +33,19 @@ describe('a candidate is refused', () => {
     expect(refusalOf(found, { model: 'm' })).toMatch(reason)
   })
 
-  it('but not one in order', () => {
+  it('a valid candidate qualifies', () => {
     expect(refusalOf(good, { model: 'm' })).toBeUndefined()
   })
 })
 
-describe('the child', () => {
-  it('loads a real artifact, answers its golden rows and measures', async () => {
+describe('the qualification child process', () => {
+  it('loads a real artifact, predicts its golden rows and measures latency', async () => {
     const found = await runQualifier([directory, await putNetwork(artifacts, 'm'), 'm_v1.0.0'])
     expect(found).toMatchObject({ ok: true, model: 'm', goldenRows: 2 })
     expect(refusalOf(found, { model: 'm' })).toBeUndefined()
   })
 
-  it('measures again what misses the limit, and keeps refusing what is never within it', async () => {
+  it('measures again after a missed limit, and refuses a candidate that never meets it', async () => {
     const digest = await putNetwork(artifacts, 'm')
     const impossible = { ...qualificationLimits, p99Us: 0.001 }
     const found = await runQualifier([directory, digest, 'm_v1.0.0', String(impossible.p99Us)])
@@ -55,7 +55,7 @@ describe('the child', () => {
     expect(generous).toMatchObject({ ok: true, measurements: 1 })
   })
 
-  it('that never answers is ended', async () => {
+  it('is killed when it never responds', async () => {
     const found = await runQualifier([], {
       script: script('hang.mjs', 'setInterval(() => {}, 1)'),
       timeoutMs: 400,
@@ -63,13 +63,13 @@ describe('the child', () => {
     expect(refusalOf(found, { model: 'm' })).toMatch(/was ended by SIGKILL/)
   })
 
-  it('that takes more memory than it may have dies of it', async () => {
+  it('is killed when it exceeds its memory limit', async () => {
     const eater = 'const all = []; for (;;) all.push(new Array(1e6).fill(all.length))'
     const found = await runQualifier([], { script: script('eat.mjs', eater) })
     expect(refusalOf(found, { model: 'm' })).toMatch(/its process (was ended by SIG|ended with)/)
   })
 
-  it('that fails before it can say why is quoted', async () => {
+  it('is quoted when it fails before reporting a reason', async () => {
     const found = await runQualifier([], { script: script('throw.mjs', 'throw new Error("no such thing")') })
     expect(refusalOf(found, { model: 'm' })).toMatch(/its process ended with 1/)
   })

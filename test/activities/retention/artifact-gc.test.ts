@@ -62,14 +62,14 @@ const collect = (): Promise<CollectionReport> =>
 const versionOf = (index: number) => stock.versions[index]!
 const isCollected = async (digest: string) => (await findDeletedAt(deps.store, digest)) !== undefined
 
-describe('with room for everything', () => {
-  it('nothing is given up', async () => {
+describe('artifact collection within the budget', () => {
+  it('deletes no artifact', async () => {
     const before = filesBelow(deps.config.artifactRoot).length
     expect(await collect()).toEqual({ givenUp: 0, removed: 0, freedBytes: 0 })
     expect(filesBelow(deps.config.artifactRoot)).toHaveLength(before)
   })
 
-  it('files that no row names go when they are old, and not before', async () => {
+  it('deletes unreferenced files only after their minimum age', async () => {
     const { artifacts } = deps
     for (const area of ['artifacts', 'snapshots', 'checkpoints'] as const)
       await artifacts.put(area, Buffer.from(`orphan in ${area}`))
@@ -81,7 +81,7 @@ describe('with room for everything', () => {
     expect(await findDangling(root())).toEqual([])
   })
 
-  it('a file that is written again since it was listed stays', async () => {
+  it('keeps a file rewritten since it was listed', async () => {
     const { artifacts } = deps
     await artifacts.put('artifacts', Buffer.from('needed again'))
     makeOld(deps.config.artifactRoot)
@@ -94,7 +94,7 @@ describe('with room for everything', () => {
     await artifacts.remove('artifacts', digest)
   })
 
-  it('the checkpoint of a training that runs stays, the input of a batch too, and no other', async () => {
+  it('keeps the checkpoint of a running training and the input of a batch, and deletes the others', async () => {
     const { artifacts, store } = deps
     const [kept, left] = [
       await artifacts.put('checkpoints', Buffer.from('of one that runs')),
@@ -122,7 +122,7 @@ describe('with room for everything', () => {
   })
 })
 
-describe('beyond the budget, what is in use stays:', () => {
+describe('artifact collection beyond the budget keeps artifacts in use:', () => {
   const open = (version: string, baseline: string) => sql`
     insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest,
       artifact_digest, requested_by, workflow_id, run_id, stage, state)
@@ -203,7 +203,7 @@ describe('beyond the budget, what is in use stays:', () => {
     expect(await isCollected(used.digest)).toBe(false)
   })
 
-  it('a release that begins at this moment comes before it', async () => {
+  it('a release that starts during the collection', async () => {
     const { store } = deps
     const [used, other] = [versionOf(a), versionOf(b)]
     let given: Promise<boolean> | undefined
@@ -222,7 +222,7 @@ describe('beyond the budget, what is in use stays:', () => {
     await store.query(sql`delete from releases`)
   })
 
-  it('an artifact whose manifest cannot be read ends the collection, and nothing goes', async () => {
+  it('every artifact, when a manifest cannot be read', async () => {
     const [candidate = ''] = stock.candidates
     const hex = candidate.slice('sha256:'.length)
     const path = join(deps.config.artifactRoot, 'sha256', hex.slice(0, 2), hex)
@@ -237,8 +237,8 @@ describe('beyond the budget, what is in use stays:', () => {
   })
 })
 
-describe('without any room', () => {
-  it('only the champion, its predecessors and the newest version are kept, and a warning is logged', async () => {
+describe('artifact collection with a budget of zero', () => {
+  it('keeps only the champion, its predecessors and the newest version, and logs a warning', async () => {
     deps.config.retention.artifactsMb = 0
     const report = await collect()
     const proven = stock.versions.filter((each) => each.proven)
@@ -253,7 +253,7 @@ describe('without any room', () => {
     expect(await collect()).toEqual({ givenUp: 0, removed: 0, freedBytes: 0 })
   })
 
-  it('a deleted artifact is no rollback target, no baseline and not in a backup', async () => {
+  it('excludes a deleted artifact from rollback targets, baselines and backups', async () => {
     const { store, config } = deps
     const proven = stock.versions.filter((each) => each.proven)
     await store.query(sql`update versions set rolled_back_at = now()
@@ -270,7 +270,7 @@ describe('without any room', () => {
     await dump.close()
   })
 
-  it('trained again to the same bytes, it is back', async () => {
+  it('restores a deleted artifact when a training produces the same bytes', async () => {
     const { store } = deps
     const { digest, snapshot } = versionOf(0)
     expect(await isCollected(digest)).toBe(true)
@@ -295,7 +295,7 @@ describe('without any room', () => {
   })
 })
 
-it('what else lies beside the artifacts is left alone', async () => {
+it('artifact collection keeps other files beside the artifacts', async () => {
   const path = join(deps.config.artifactRoot, 'audit')
   mkdirSync(path, { recursive: true })
   writeFileSync(join(path, 'heads.jsonl'), '{}\n')

@@ -12,7 +12,7 @@ const table: BatchTable = {
   },
 }
 
-it('a summary says of each column what there is, in the order asked for', () => {
+it('a column summary describes each column in the requested order', () => {
   expect(summarize(table, ['colour', 'size', 'wings'])).toEqual([
     {
       column: 'colour',
@@ -41,7 +41,7 @@ it('a summary says of each column what there is, in the order asked for', () => 
   ])
 })
 
-it('a summary of flags and of nothing is no mistake', () => {
+it('a column summary handles booleans and empty columns', () => {
   expect(summarize(table, ['sold', 'empty'])).toMatchObject([
     { column: 'sold', missing: 1, distinct: 2 },
     { column: 'empty', missing: 5, distinct: 0, min: null, max: null, mean: null, deviation: null },

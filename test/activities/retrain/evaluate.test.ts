@@ -76,7 +76,7 @@ const codesOf = async (evaluationId: string): Promise<string[]> =>
 
 describe('an evaluation', () => {
   let champion: string
-  it('of a first version is by its floors', async () => {
+  it('compares a first version with its floors', async () => {
     await trained('trn_a')
     const first = await judged('evl_a', 'trn_a')
     expect(first).toMatchObject({ verdict: 'better', needsPerson: false })
@@ -87,7 +87,7 @@ describe('an evaluation', () => {
     expect((await codesOf('evl_low')).join()).toContain('floor')
   })
 
-  it('asks the live champion on the same rows, through its own preprocessing', async () => {
+  it('runs the live champion on the same rows with its own preprocessing', async () => {
     await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
     // The challenger no longer asks for the age; the rows still have it for the champion.
     await trained('trn_b', {
@@ -105,7 +105,7 @@ describe('an evaluation', () => {
     expect(await registered('b')).toMatchObject({ version: 'roses_v2.0.0' })
   })
 
-  it('without what the champion asks for says so, and nothing about better or worse', async () => {
+  it('reports features that the champion requires and the data lacks, without a comparison', async () => {
     const more = `features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']) },
       source: postgres({ rows: 'select id, planted_at, known_at, size, colour, blooms from roses', eventTime: 'planted_at', key: ['id'] }),`
     await trained('trn_c', { more })
@@ -113,13 +113,13 @@ describe('an evaluation', () => {
     expect(await codesOf('evl_c')).toContain('champion_incomparable')
   })
 
-  it('runs once: a repetition returns the first result, also under another champion', async () => {
+  it('runs once: a repetition returns the first result, even under another champion', async () => {
     const before = await judged('evl_b', 'trn_b')
     await deps.store.query(sql`delete from champions`)
     expect(await judged('evl_b', 'trn_b')).toEqual(before)
   })
 
-  it('counts how often its test rows have decided', async () => {
+  it('counts the decisions made on its test rows', async () => {
     await trained('trn_d')
     await deps.store.query(sql`
       insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)

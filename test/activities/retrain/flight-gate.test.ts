@@ -87,8 +87,8 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => pipeline?.close())
 
-describe('on real flights', { timeout: 120_000 }, () => {
-  it('the same model is not worse, and never better', async () => {
+describe('the gate on real flights', { timeout: 120_000 }, () => {
+  it('finds an identical model neither worse nor better', async () => {
     const { snapshotDigest } = await getTraining(pipeline.store, old)
     const same = await judged(await again(old, snapshotDigest))
     expect(same).toMatchObject({ verdict: 'not_worse', baselineVersion: champion })
@@ -97,7 +97,7 @@ describe('on real flights', { timeout: 120_000 }, () => {
     expect(same.inputs).toMatchObject({ testSetUses: 1, anchor: null })
   })
 
-  it("a model trained on the next week's flights beats an old champion", async () => {
+  it('finds a model trained on a week more of flights better than an old champion', async () => {
     // It also has to tell more than the share of late flights everywhere in the last hours.
     await sync([["primary: 'auc',", "primary: 'auc', baseline: 'networkLateShare',"]])
     const better = await judged(newer)
@@ -109,7 +109,7 @@ describe('on real flights', { timeout: 120_000 }, () => {
     expect(better.said.needsPerson).toBe(false)
   })
 
-  it('a model that is worse than a recent release is stopped, even beside a weaker champion', async () => {
+  it('stops a model worse than a recent release, even beside a weaker champion', async () => {
     const version = await registered(newer)
     await pipeline.store.query(sql`update versions set known_good_at = now() where version = ${version}`)
     const { snapshotDigest } = await getTraining(pipeline.store, newer)
@@ -119,7 +119,7 @@ describe('on real flights', { timeout: 120_000 }, () => {
     expect(codes(weak)).toEqual(['anchor_not_met'])
   })
 
-  it('forty late flights among thousands are insufficient', async () => {
+  it('finds forty late flights among thousands insufficient', async () => {
     await sync([
       [
         'date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt\n      from source`',
@@ -134,7 +134,7 @@ describe('on real flights', { timeout: 120_000 }, () => {
     expect(codes(thin)).toEqual(['few_positives'])
   })
 
-  it('a model that unlearnt its long hauls is stopped, by their slice', async () => {
+  it('stops a model that degrades on long-haul flights, by their slice', async () => {
     const { snapshotDigest } = await getTraining(pipeline.store, newer)
     await crown(await registered(newer))
     // The export has turned the labels of long hauls around, in what is trained on.
@@ -160,7 +160,7 @@ describe('a retraining on real flights', { timeout: 120_000 }, () => {
   const retrain = async () => (await pipeline.start({ model, asOf: nextWeek })).result()
   const openAlerts = () => listAlerts(pipeline.store, { model, open: true })
 
-  it('with shuffled labels is not better, and the data scientist is told', async () => {
+  it('with shuffled labels is not better, and the data scientist is notified', async () => {
     await sync([
       ...few,
       ['delay >= 15 as late,\n', 'hash(date, origin, destination, delay, distance) % 1000 < 120 as late,\n'],

@@ -52,8 +52,8 @@ async function ask(reason: TriggerReason, more: Partial<OpenInput> = {}) {
   return { throttled, input, row: await findRetraining(deps.store, input.retrainingId) }
 }
 
-describe('a request that the machine makes', () => {
-  it('is held back while the last training is too young, and says until when', async () => {
+describe('an automatic retraining request', () => {
+  it('is held back during the cool-down, and reports its end', async () => {
     await past(20, 'released')
     const { throttled, row } = await ask('drift')
     expect(throttled).toMatch(/less than 24 h ago; possible again from 20\d\d-/)
@@ -69,14 +69,14 @@ describe('a request that the machine makes', () => {
     expect((await ask('quality')).throttled).toBeUndefined()
   })
 
-  it('starts when the time is over', async () => {
+  it('starts after the cool-down', async () => {
     await past(24.1, 'released')
     const { throttled, row } = await ask('drift')
     expect(throttled).toBeUndefined()
     expect(row?.outcome).toBeUndefined()
   })
 
-  it('waits twice as long after a training without a better version, and a week after three', async () => {
+  it('waits twice the cool-down after a training without a better version, and a week after three', async () => {
     await past(30, 'not_better')
     expect((await ask('drift')).throttled).toMatch(/less than 48 h ago, after 1 in a row/)
     await past(200, 'not_better')
@@ -87,7 +87,7 @@ describe('a request that the machine makes', () => {
     expect((await ask('quality')).throttled).toBeUndefined()
   })
 
-  it('waits as well after one of its own that failed, and a week after three', async () => {
+  it('waits as long after a failed automatic training, and a week after three', async () => {
     await past(30, 'failed', { reason: 'drift' })
     expect((await ask('drift')).throttled).toMatch(/less than 48 h ago, after 1 in a row/)
     await past(200, 'quarantined', { reason: 'labels' })
@@ -96,7 +96,7 @@ describe('a request that the machine makes', () => {
     expect((await ask('manual')).throttled).toBeUndefined()
   })
 
-  it('is not made a fifth time in a week', async () => {
+  it('is refused for the fifth time in a week', async () => {
     for (const hours of [160, 120, 80]) await past(hours, 'released')
     await past(30, 'released')
     const { throttled, row } = await ask('quality')
@@ -104,14 +104,14 @@ describe('a request that the machine makes', () => {
     expect(row?.evidence['brake']).toMatchObject({ code: 'weekly_cap' })
   })
 
-  it('is opened once for the same evidence, for every requester', async () => {
+  it('is opened once for the same evidence, regardless of the requester', async () => {
     await past(200, 'released', { dedupeKey: 'drift/window-7' })
     expect((await ask('drift', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
     expect((await ask('manual', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')
     expect((await ask('drift', { dedupeKey: 'drift/window-8' })).throttled).toBeUndefined()
   })
 
-  it('waits for a tenth of new rows after a training without a better version', async () => {
+  it('waits for 10 % new rows after a training without a better version', async () => {
     await past(200, 'not_better')
     await deps.store.query(sql`update snapshots set rows = 20 where model = ${model}`)
     const ids = [randomUUID(), randomUUID(), randomUUID()].map((id) => `${id.slice(0, -4)}0000`)
@@ -133,7 +133,7 @@ describe('a request that the machine makes', () => {
     expect((await ask('drift')).throttled).toBeUndefined()
   })
 
-  it('is judged once: the same id is answered as before', async () => {
+  it('is evaluated once: the same id returns the first decision', async () => {
     await past(20, 'released')
     const { throttled, input } = await ask('drift')
     await deps.store.query(sql`delete from retrainings where model = ${model} and outcome = 'released'`)

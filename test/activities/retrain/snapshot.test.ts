@@ -55,7 +55,7 @@ describe('a snapshot', () => {
     expect(first.parts).toEqual({ train: 105, test: 45 })
   })
 
-  it('keeps identical rows on one side, and every class on both', async () => {
+  it('keeps identical rows on one side of the split, and every class on both sides', async () => {
     const { digest } = await take(iris.definition, exampleDay(0))
     expect(
       await look(digest, 'select _key from snapshot group by _key having count(distinct _part) > 1'),
@@ -95,7 +95,7 @@ describe('a snapshot', () => {
     })
   })
 
-  it('has the last known rows as the test, and trains on what was known before it', async () => {
+  it('uses the last known rows as test rows, and trains on rows known before them', async () => {
     const { digest, parts } = await take(roses, exampleDay(35))
     const days = (ms: unknown) => (Number(ms) - Date.parse(exampleDay(0))) / 86_400_000
     const found = await look<Record<string, number>>(
@@ -112,7 +112,7 @@ describe('a snapshot', () => {
     ])
   })
 
-  it('does not change by what is known later, or has not happened', async () => {
+  it('is not changed by rows known later or dated in the future', async () => {
     const before = await take(roses, exampleDay(35))
     await insertExampleRows(store, { from: 40, to: 41 })
     await store.query(sql`
@@ -127,7 +127,7 @@ describe('a snapshot', () => {
     await store.query(sql`delete from roses where id < 0`)
   })
 
-  it('is refused when nothing is known yet, or nothing to be tested on', async () => {
+  it('is refused without known rows, or without test rows', async () => {
     await expect(take(roses, exampleDay(-1))).rejects.toMatchObject({
       code: 'snapshot_empty',
       message: expect.stringContaining('train') as unknown,
@@ -138,7 +138,7 @@ describe('a snapshot', () => {
     })
   })
 
-  it('of more rows than one batch has all of them', async () => {
+  it('contains all rows when they exceed one batch', async () => {
     const rows = `
       select id, timestamptz '2024-03-01' + id * interval '1 minute' as planted_at,
         timestamptz '2024-03-02' + id * interval '1 minute' as known_at,
@@ -156,7 +156,7 @@ describe('a snapshot', () => {
     ])
   })
 
-  it('says that Postgres is away, and not that the query is wrong', async () => {
+  it('reports an unavailable Postgres as such, and not as a wrong query', async () => {
     const away = openStore('postgres://none@127.0.0.1:1/none', { connectMs: 500 })
     await expect(
       writeSnapshot({ definition: roses, asOf: exampleDay(35), store: away, artifacts }),
@@ -169,7 +169,7 @@ describe('a snapshot', () => {
   })
 })
 
-describe('the flights', () => {
+describe('a snapshot of the flights', () => {
   const asOf = '2001-01-06T00:00:00Z'
   // A short window, so that the test reads a hundred thousand flights and not a million.
   const short: ModelDefinition = {
@@ -198,14 +198,14 @@ describe('the flights', () => {
   beforeAll(() => mkdir('.tenure', { recursive: true }))
   afterAll(() => rm(copy, { force: true }))
 
-  it('give the same digest again, with the rows asked for', async () => {
+  it('has the same digest when repeated, with the requested rows', async () => {
     await copyFile(flights, copy)
     const [first, second] = [await take(short, asOf), await take(withFile(copy), asOf)]
     expect(second.digest).toBe(first.digest)
     expect(first.parts).toEqual({ train: 5_000, test: 2_000 })
   })
 
-  it('are not changed by flights that leave, or arrive, after the moment', async () => {
+  it('is not changed by flights that depart or arrive after its moment', async () => {
     const before = await take(short, asOf)
     await rewrite(`
       select * from flights where date < '2001-01-08'
@@ -218,7 +218,7 @@ describe('the flights', () => {
     expect((await take(withFile(copy), asOf)).digest).not.toBe(before.digest)
   })
 
-  it('tell the share of late ones of an airport as it was known then, checked by hand', async () => {
+  it('contains the share of late flights of an airport as known at departure, checked by hand', async () => {
     const { digest } = await take(short, asOf)
     const path = await artifacts.locate('snapshots', digest)
     const rows = await withDuck((duck) =>
@@ -253,7 +253,7 @@ describe('the flights', () => {
     }
   })
 
-  it('are read back part by part, as they would be sent in a request', async () => {
+  it('is read back in parts as rows of a request', async () => {
     const { digest } = await take(short, asOf)
     const names = Object.keys(short.features)
     const { rows, labels } = await readPart(await artifacts.locate('snapshots', digest), 'test', names)

@@ -76,7 +76,7 @@ async function interrupt(trainingId: string, epoch: number): Promise<unknown> {
 }
 
 describe('a training', () => {
-  it('gives the same artifact from the same data, seed and code, bit for bit', async () => {
+  it('produces the same artifact from the same data, seed and code, bit for bit', async () => {
     const [first, second] = [await run('trn_a'), await run('trn_b')]
     expect(second.artifactDigest).toBe(first.artifactDigest)
     expect(first).toMatchObject({ epochs: 4, attempts: 1 })
@@ -89,7 +89,7 @@ describe('a training', () => {
     )
   })
 
-  it('stores what is needed to serve it and to make it again', async () => {
+  it('stores everything needed to serve the model and to reproduce it', async () => {
     const { artifactDigest } = await run('trn_a')
     const manifest = await getManifest(deps.artifacts, artifactDigest)
     expect(manifest).toMatchObject({
@@ -108,13 +108,13 @@ describe('a training', () => {
     expect(JSON.stringify(manifest)).not.toMatch(/20\d\d-\d\d-\d\dT/)
   })
 
-  it('is done once', async () => {
+  it('runs once when repeated', async () => {
     const started = pids.length
     expect(await run('trn_a')).toMatchObject({ attempts: 1 })
     expect(pids).toHaveLength(started)
   })
 
-  it('that was killed goes on from its last checkpoint and ends with the same artifact', async () => {
+  it('continues from its last checkpoint after a kill, and ends with the same artifact', async () => {
     const whole = await run('trn_a')
     expect(await interrupt('trn_c', 2)).toMatchObject({
       code: 'training_interrupted',
@@ -135,7 +135,7 @@ describe('a training', () => {
     expect(curve).toEqual((await getTraining(deps.store, 'trn_a')).curve)
   })
 
-  it('takes the checkpoint of the heartbeat when it is further than the row', async () => {
+  it('prefers the checkpoint of the heartbeat when it is newer than that of the row', async () => {
     const whole = await run('trn_a')
     await interrupt('trn_d', 2)
     const { epoch, checkpointDigest } = await getTraining(deps.store, 'trn_d')
@@ -153,7 +153,7 @@ describe('a training', () => {
     expect(Math.min(...beats)).toBe(epoch)
   })
 
-  it('begins anew, with the same end, when its checkpoint is gone or broken', async () => {
+  it('starts again, with the same result, when its checkpoint is missing or corrupt', async () => {
     const whole = await run('trn_a')
     await interrupt('trn_e', 2)
     const { checkpointDigest = '' } = await getTraining(deps.store, 'trn_e')
@@ -162,7 +162,7 @@ describe('a training', () => {
     expect(await run('trn_e')).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2 })
   })
 
-  it('that fits twice is resumed in the right one', async () => {
+  it('with two fits resumes in the interrupted one', async () => {
     const twice = `train: async ({ tf, inputs, fit }) => {
       const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, activation: 'sigmoid' })] })
       network.compile({ optimizer: tf.train.adam(0.05), loss: 'binaryCrossentropy' })
@@ -182,7 +182,7 @@ describe('a training', () => {
     await syncExampleModel(deps.store, models)
   })
 
-  it('by a loop of the file itself tells where it is, and begins anew when it was interrupted', async () => {
+  it('with its own loop reports its progress, and starts again after an interruption', async () => {
     const own = `train: async ({ tf, inputs, progress }) => {
       const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: 1, activation: 'sigmoid' })] })
       for (let epoch = 1; epoch <= 3; epoch++) {
@@ -198,14 +198,14 @@ describe('a training', () => {
     await syncExampleModel(deps.store, models)
   })
 
-  it('of another seed is another artifact', async () => {
+  it('with another seed produces another artifact', async () => {
     const whole = await run('trn_a')
     await syncExampleModel(deps.store, models, { seed: 2 })
     expect((await run('trn_f')).artifactDigest).not.toBe(whole.artifactDigest)
     await syncExampleModel(deps.store, models)
   })
 
-  it('that another worker has taken over stops and writes nothing more', async () => {
+  it('stops and writes nothing more after another worker has taken over', async () => {
     const environment = activity()
     let taken = false
     environment.on('heartbeat', (beat: { epoch?: number } | undefined) => {
@@ -228,7 +228,7 @@ describe('a training', () => {
     expect(await getTraining(deps.store, 'trn_g')).toMatchObject({ status: 'running', attempts: 2 })
   })
 
-  it('that is cancelled leaves no process behind', async () => {
+  it('leaves no process behind when cancelled', async () => {
     const environment = activity()
     environment.on(
       'heartbeat',
@@ -238,7 +238,7 @@ describe('a training', () => {
     expect(() => process.kill(pids.at(-1) ?? 0, 0)).toThrow('ESRCH')
   })
 
-  it('is refused when the model file has changed since it was taken in', async () => {
+  it('is refused when the model file has changed since it was registered', async () => {
     await syncExampleModel(deps.store, models, { epochs: 5 })
     const other = await exampleModelDirectory()
     await syncExampleModel(deps.store, other)
@@ -278,7 +278,7 @@ describe('a training', () => {
       'artifact_invalid',
       'not all finite',
     ],
-  ])('whose file %s fails for good and says why', async (name, more, code, message) => {
+  ])('fails without a retry, with the reason, when the model file %s', async (name, more, code, message) => {
     await syncExampleModel(deps.store, models, { more })
     await expect(run(`trn_${name}`)).rejects.toMatchObject({
       code,
@@ -288,7 +288,7 @@ describe('a training', () => {
     await syncExampleModel(deps.store, models)
   })
 
-  it('is refused a snapshot whose bytes have changed', async () => {
+  it('is refused when the bytes of its snapshot have changed', async () => {
     await writeFile(join(root, 'artifacts', 'snapshots', `${'0'.repeat(64)}.parquet`), 'PAR1')
     await deps.store.query({
       text: `insert into snapshots values ('sha256:${'0'.repeat(64)}', 'roses', now(), 1, 1, '{}', '{}')`,
@@ -300,9 +300,9 @@ describe('a training', () => {
   })
 })
 
-describe('a child process', () => {
+describe('a training child process', () => {
   const signal = new AbortController().signal
-  it('that says nothing is killed', async () => {
+  it('is killed when it reports nothing', async () => {
     const started: number[] = []
     const child = runChild({
       file: 'test/support/training/silent-child.ts',
@@ -318,7 +318,7 @@ describe('a child process', () => {
     expect(() => process.kill(started[0] ?? 0, 0)).toThrow('ESRCH')
   })
 
-  it('that cannot start tells its last lines', async () => {
+  it('reports its last lines when it cannot start', async () => {
     const child = runChild({ file: './nothing-here.ts', job: {}, signal, silentMs: 20_000 })
     await expect(child).rejects.toMatchObject({
       code: 'training_interrupted',
@@ -326,7 +326,7 @@ describe('a child process', () => {
     })
   })
 
-  it('is not begun for what is cancelled already', async () => {
+  it('is not started after a cancellation', async () => {
     const child = runChild({
       file: 'test/support/training/silent-child.ts',
       job: {},

@@ -15,7 +15,7 @@ it.each([
   ['of a row that is not there', Object.assign(new Error(`no ${address}`), { code: '23503' })],
   ['that is no domain error', new Error(`with ${address}`)],
   ['with a cause', new Error('fetch failed', { cause: new Error(`of ${address}`) })],
-])('a failure %s says no password', async (_, error) => {
+])('a failure %s contains no password', async (_, error) => {
   const thrown = (await failing(error)) as Error
   const { message, stack, cause } = thrown
   const details = thrown instanceof ApplicationFailure ? thrown.details : []

@@ -10,14 +10,14 @@ it.each([
   ['C++', "terminate called after throwing an instance of 'std::bad_alloc'"],
   ['TensorFlow', 'Error: OOM when allocating tensor with shape[1048576,1024] and type float'],
   ['the kernel', 'spawn ENOMEM: Cannot allocate memory'],
-])('is understood from %s', (_who, line) =>
+])('an out-of-memory failure is recognised in the output of %s', (_who, line) =>
   expect(detectOutOfMemory(['  1: 0xb78db3 [node]', line, ' 2: 0xee8300 [node]'])).toBe(line.trim()),
 )
 
-it('is not read into what a model file throws', () =>
+it('an error thrown by a model file is not an out-of-memory failure', () =>
   expect(detectOutOfMemory(['Error: no soil', 'RangeError: Invalid array length'])).toBeUndefined())
 
-it('of a limited child is its end, with the line that says so', async () => {
+it('a child process beyond its memory limit ends, with the line that reports it', async () => {
   const child = runChild({
     file: 'test/support/training/hungry-child.ts',
     job: {},
@@ -31,5 +31,5 @@ it('of a limited child is its end, with the line that says so', async () => {
   })
 })
 
-it('is counted by the kernel, or not told at all', async () =>
+it('out-of-memory kills are counted by the kernel, or not reported', async () =>
   expect([undefined, expect.any(Number)]).toContainEqual(await countKernelKills()))

@@ -26,7 +26,7 @@ const leaks = (facts: Fact[], of = definition) =>
     return findLeaks(duck, of)
   })
 
-it('nothing is found where there is nothing', async () => {
+it('leakage queries report nothing for clean data', async () => {
   expect(
     await leaks([
       ['a', 'p1', 'train', 1, 2, 1, 0],
@@ -41,7 +41,7 @@ it('nothing is found where there is nothing', async () => {
   })
 })
 
-it('rows, entities, labels of the same moment and a number that knows the label are', async () => {
+it('leakage queries report shared rows, shared entities, labels of the same moment and a number that reveals the label', async () => {
   expect(
     await leaks([
       ['a', 'p1', 'train', 1, 1, 1, 0],
@@ -59,7 +59,7 @@ it('rows, entities, labels of the same moment and a number that knows the label 
   })
 })
 
-it('the same entities before and after a moment are no leak', async () => {
+it('leakage queries accept the same entities before and after a moment', async () => {
   const split = { kind: 'time', trainMs: 1, testMs: 1, maturedMs: 0 } as const
   const facts: Fact[] = [
     ['a', 'p1', 'train', 1, 2, 1, 0],

@@ -59,7 +59,7 @@ afterAll(async () => {
 const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const activity = () => new MockActivityEnvironment({}, { logger })
 
-it('is trained, qualifies, and answers callers as it did in training', async () => {
+it('a model with other than dense layers trains, qualifies, and serves the predictions of its training', async () => {
   await syncExampleModel(deps.store, models, { layers, epochs: 2 })
   await insertExampleRows(deps.store, { from: 0, to: 40, perDay: 20 })
   const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) })

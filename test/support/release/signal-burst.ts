@@ -32,7 +32,7 @@ const words: readonly [CommandName, string][] = [
 export async function sendBurst(
   fixture: ReleaseFixture,
   count: number,
-  { timeoutMs: patienceMs = 240_000 }: { timeoutMs?: number } = {},
+  { timeoutMs = 240_000 }: { timeoutMs?: number } = {},
 ): Promise<BurstResult> {
   const from = performance.now()
   const fixtureModel = await fixture.model()
@@ -68,7 +68,7 @@ export async function sendBurst(
       select count(*)::int as count from release_commands where release_id = ${release.id} and id like ${`%/${mark}%`}`)
     return row?.count ?? 0
   }
-  while ((await recorded()) < different && performance.now() - from < patienceMs)
+  while ((await recorded()) < different && performance.now() - from < timeoutMs)
     await new Promise((resolve) => setTimeout(resolve, 100))
   const issues: string[] = []
   if ((await recorded()) !== different)

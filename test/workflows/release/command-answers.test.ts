@@ -24,7 +24,7 @@ afterAll(async () => {
 const answersTo = async ({ id }: FixtureRelease, command: string) =>
   (await listCommands(fixture.store, id)).filter((each) => each.id === `${id}/${command}`)
 
-it('commands are refused with the reason while senders cannot be verified, and the release continues', async () => {
+it('commands to a release are refused with the reason while senders cannot be verified, and the release continues', async () => {
   const fixtureModel = await fixture.model()
   const release = await fixtureModel.start(await fixtureModel.register())
   await release.reaches('awaiting_approval')

@@ -32,8 +32,8 @@ afterAll(async () => {
 const candidate = () => fixtureModel.register(champion)
 const routed = async () => (await findRouting(fixture.store, fixtureModel.name))!.route
 
-describe('before any request', () => {
-  it('a rejection ends it', async () => {
+describe('a release before any request', () => {
+  it('ends on a rejection', async () => {
     const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     await release.say('reject', 'anna', { reason: 'not this week' })
@@ -44,7 +44,7 @@ describe('before any request', () => {
     expect(await routed()).not.toMatchObject({ release: expect.anything() })
   })
 
-  it('approvals that do not come in time let it expire', async () => {
+  it('expires without approvals in time', async () => {
     const release = await fixtureModel.start(await candidate(), { approval: { approvers: 1, withinMs: 300 } })
     expect(await release.result()).toMatchObject({ outcome: 'expired' })
     expect((await listAlerts(fixture.store, { model: fixtureModel.name })).map(({ kind }) => kind)).toContain(
@@ -52,14 +52,14 @@ describe('before any request', () => {
     )
   })
 
-  it('an abort ends it', async () => {
+  it('ends on an abort', async () => {
     const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     await release.say('abort', 'olga')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
   })
 
-  it('two approvals are two people', async () => {
+  it('requires two approvals of different users', async () => {
     const release = await fixtureModel.start(await candidate(), {
       approval: { approvers: 2, withinMs: 20_000 },
     })
@@ -74,7 +74,7 @@ describe('before any request', () => {
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
   })
 
-  it('a champion that has changed supersedes it', async () => {
+  it('is superseded by a change of champion', async () => {
     const other = await fixture.model()
     const first = await other.champion()
     const [second, third] = [await other.register(first), await other.register(first)]
@@ -94,8 +94,8 @@ describe('before any request', () => {
   })
 })
 
-describe('signals', () => {
-  it('approve as updates do; repeated, in the wrong state, malformed or by an unknown key they change nothing and are recorded', async () => {
+describe('signals to a release', () => {
+  it('approve like updates; repeated, mistimed, malformed or unauthenticated signals change nothing and are recorded', async () => {
     const release = await fixtureModel.start(await candidate(), {
       approval: { approvers: 2, withinMs: 20_000 },
     })
@@ -131,7 +131,7 @@ describe('signals', () => {
     expect((await routed()).arms).toEqual([{ arm: 'champion', version: champion, shareBp: 10_000 }])
   })
 
-  it("come from Temporal's command line too, and the release goes on", async () => {
+  it('are accepted from the command line of Temporal, and the release continues', async () => {
     const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
     await promisify(execFile)((await planTemporal()).command, [
@@ -148,7 +148,7 @@ describe('signals', () => {
   })
 })
 
-describe('updates', () => {
+describe('updates to a release', () => {
   it('that are malformed are refused before they enter the history', async () => {
     const release = await fixtureModel.start(await candidate())
     await release.reaches('awaiting_approval')
@@ -163,7 +163,7 @@ describe('updates', () => {
     expect(await release.result()).toMatchObject({ outcome: 'aborted', reason: 'the workflow was cancelled' })
   })
 
-  it('break the glass for an admin with a reason: past approvals and time, by the callers of one share, to probation', async () => {
+  it('break the glass for an admin with a reason: skip approvals and time, and reach probation by the traffic of one share', async () => {
     const other = await fixture.model()
     const first = await other.champion()
     const version = await other.register(first)
@@ -187,7 +187,7 @@ describe('updates', () => {
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
   })
 
-  it('that break the glass do not let a bad candidate through', async () => {
+  it('that break the glass do not promote a bad candidate', async () => {
     const bad = await candidate()
     const release = await fixtureModel.start(bad, { shadow: false })
     await release.reaches('awaiting_approval')
@@ -198,8 +198,8 @@ describe('updates', () => {
   })
 })
 
-describe('a pause', () => {
-  it('stops the clock of the stage, and resuming lets it go on', async () => {
+describe('a pause of a release', () => {
+  it('stops the clock of the stage until it is resumed', async () => {
     const release = await fixtureModel.start(await candidate(), { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
@@ -215,7 +215,7 @@ describe('a pause', () => {
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
   })
 
-  it('does not keep a bad candidate, and does not last for ever', async () => {
+  it('does not protect a bad candidate, and expires', async () => {
     const bad = await candidate()
     const release = await fixtureModel.start(bad, { shadow: false })
     await release.reaches('awaiting_approval')

@@ -46,7 +46,7 @@ async function twoChampions(): Promise<{ fixtureModel: FixtureModel; first: stri
   return { fixtureModel, first, second }
 }
 
-describe('a release is not opened', () => {
+describe('a release is refused', () => {
   it.each([
     [
       'for a version that does not exist',
@@ -75,7 +75,7 @@ describe('a release is not opened', () => {
     expect(await findOpenRelease(fixture.store, fixtureModel.name)).toBeUndefined()
   })
 
-  it('beside another one of the model, under whatever workflow id', async () => {
+  it('beside another release of the model, under any workflow id', async () => {
     const fixtureModel = await fixture.model()
     const first = await fixtureModel.champion()
     const [one, two] = [await fixtureModel.register(first), await fixtureModel.register(first)]
@@ -95,7 +95,7 @@ describe('a release is not opened', () => {
     expect(await release.result()).toMatchObject({ outcome: 'rejected' })
   })
 
-  it('for a request that says nothing', async () => {
+  it('for an empty request', async () => {
     const outcome = await fixture.client.workflow.execute('release', {
       workflowId: 'by-hand',
       taskQueue: fixture.config.taskQueues.control,
@@ -152,7 +152,7 @@ describe('qualification', () => {
     })
   })
 
-  it('refuses an artifact of another model, and one whose bytes are gone', async () => {
+  it('refuses an artifact of another model, and an artifact whose bytes are missing', async () => {
     const fixtureModel = await fixture.model()
     const foreign = await putNetwork(openArtifacts(fixture.config.artifactRoot), 'another')
     const first = await fixtureModel.start(await fixtureModel.register(undefined, foreign))
@@ -164,8 +164,8 @@ describe('qualification', () => {
   })
 })
 
-describe('a workflow ended from outside', () => {
-  it('cancelled mid-canary takes the candidate back', async () => {
+describe('a release workflow ended from outside', () => {
+  it('cancelled mid-canary rolls the candidate back', async () => {
     const fixtureModel = await fixture.model()
     const first = await fixtureModel.champion()
     const release = await fixtureModel.start(await fixtureModel.register(first), { shadow: false })
@@ -177,7 +177,7 @@ describe('a workflow ended from outside', () => {
     expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
   })
 
-  it('terminated mid-canary: the exposure lapses, and the next release of the model cleans up', async () => {
+  it('terminated mid-canary lets the exposure lapse, and the next release of the model cleans up', async () => {
     const fixtureModel = await fixture.model()
     const first = await fixtureModel.champion()
     const [lost, next] = [await fixtureModel.register(first), await fixtureModel.register(first)]
@@ -233,7 +233,7 @@ describe('the rollback of a model', () => {
     expect(await rollBack(await fixture.model(), 'olga')).toMatchObject({ code: 'no_champion' })
   })
 
-  it('tells an open release, which takes its candidate back', async () => {
+  it('notifies an open release, which rolls its candidate back', async () => {
     const { fixtureModel, second } = await twoChampions()
     const release = await fixtureModel.start(await fixtureModel.register(second), { shadow: false })
     await release.reaches('awaiting_approval')
@@ -254,7 +254,7 @@ describe('the rollback of a model', () => {
     })
   })
 
-  it('ends a release whose workflow is gone', async () => {
+  it('ends a release whose workflow has ended', async () => {
     const { fixtureModel, second } = await twoChampions()
     const candidate = await fixtureModel.register(second)
     const release = await fixtureModel.start(candidate, { shadow: false })
@@ -272,7 +272,7 @@ describe('the rollback of a model', () => {
   })
 })
 
-it('a release is found in Temporal by model, stage, version and outcome, and says why it waits', async () => {
+it('a release is found in Temporal by model, stage, version and outcome, and reports why it waits', async () => {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.champion()
   const release = await fixtureModel.start(await fixtureModel.register(first))

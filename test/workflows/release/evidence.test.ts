@@ -53,7 +53,7 @@ const shares = async (fixtureModel: FixtureModel) =>
     shareBp,
   ])
 
-describe('absence of evidence never promotes', () => {
+describe('absence of evidence never promotes:', () => {
   it('no requests at all', async () => {
     const { fixtureModel, first, version } = await candidate()
     fixtureModel.traffic.requests = 0
@@ -69,7 +69,7 @@ describe('absence of evidence never promotes', () => {
     ).toEqual([{ rolled_back_at: null }])
   })
 
-  it('counters that stop: the exposure ends, and then the release is rolled back', async () => {
+  it('counters that stop end the exposure, and then the release is rolled back', async () => {
     const { fixtureModel, version } = await candidate()
     const limits = { ...quickPolicy.limits, maxStaleMs: 500 }
     const watch = { ...quickPolicy.watch, exposureMs: 500 }
@@ -112,7 +112,7 @@ describe('absence of evidence never promotes', () => {
 describe('too little evidence', () => {
   const stages = [{ ...short, minRequests: 1_000_000, shareBp: 1_000 }]
 
-  it('asks a person, who may pass the stage or give it more time', async () => {
+  it('requests an operator, who may pass the stage or extend it', async () => {
     const { fixtureModel, version } = await candidate()
     const release = await approved(
       await fixtureModel.start(version, { shadow: false, probation: false, stages }),
@@ -128,7 +128,7 @@ describe('too little evidence', () => {
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
   })
 
-  it('and silence takes it back; so does evidence against it in the meantime', async () => {
+  it('rolls back without a reply, or on evidence against the candidate in the meantime', async () => {
     const { fixtureModel, version } = await candidate()
     const watch = { ...quickPolicy.watch, decisionMs: 300 }
     const quiet = await approved(await fixtureModel.start(version, { shadow: false, stages, watch }))
@@ -146,8 +146,8 @@ describe('too little evidence', () => {
   })
 })
 
-describe('evidence against it', () => {
-  it('in the shadow, before any caller has met it', async () => {
+describe('evidence against a candidate rolls it back', () => {
+  it('in the shadow stage, before any request is served', async () => {
     const { fixtureModel, first, version } = await candidate()
     fixtureModel.traffic.invalid.set(version, 0.5)
     const release = await approved(await fixtureModel.start(version))
@@ -157,7 +157,7 @@ describe('evidence against it', () => {
     expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
   })
 
-  it('in the outcomes: the champion was right where it was wrong', async () => {
+  it('from outcomes: the champion was right where the candidate was wrong', async () => {
     const { fixtureModel, first, version } = await candidate()
     const release = await approved(
       await fixtureModel.start(version, {
@@ -190,7 +190,7 @@ describe('evidence against it', () => {
     })
   })
 
-  it('on probation: the previous champion answers again, every replica has said so, and people are told', async () => {
+  it('on probation: the previous champion serves again, every replica has acknowledged, and an alert is raised', async () => {
     const { fixtureModel, first, version } = await candidate()
     const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 61_000 }
     const release = await approved(
@@ -218,8 +218,8 @@ describe('evidence against it', () => {
   })
 })
 
-describe('replicas', () => {
-  it('that cannot follow block the stage by name, and it goes on when they can', async () => {
+describe('replicas in a release', () => {
+  it('that cannot follow block the stage by name, and the stage continues when they can', async () => {
     const { fixtureModel, version } = await candidate()
     const watch = { ...quickPolicy.watch, acknowledgeMs: 150 }
     fixtureModel.traffic.deaf.set('r2', 'the artifact could not be read')

@@ -44,7 +44,7 @@ const watched = async (release: FixtureRelease) => {
 }
 const decision = async ({ id }: FixtureRelease) => (await listDecisions(fixture.store, id, 1))[0]?.verdict
 
-it('a watched stage passes on nothing while it is pinned, and on its evidence afterwards', async () => {
+it('a watched stage does not pass while the kill switch is set, and passes on its evidence afterwards', async () => {
   const release = await start({ shadow: false, probation: false, stages })
   await release.say('approve', 'anna')
   await watched(release)
@@ -70,7 +70,7 @@ it('a watched stage passes on nothing while it is pinned, and on its evidence af
   champion = (await release.state()).version
 })
 
-it('a stage that has not begun is not routed while it is pinned, and the state says why', async () => {
+it('a stage that has not begun is not routed while the kill switch is set, and the state reports the reason', async () => {
   await set('champion')
   const release = await start({
     shadow: false,
@@ -87,7 +87,7 @@ it('a stage that has not begun is not routed while it is pinned, and the state s
   champion = (await release.state()).version
 })
 
-it('a switch that is forgotten ends the release as a forgotten pause does', async () => {
+it('a kill switch that stays set ends the release as an expired pause does', async () => {
   const release = await start({
     shadow: false,
     probation: false,
@@ -104,7 +104,7 @@ it('a switch that is forgotten ends the release as a forgotten pause does', asyn
   await set('normal')
 })
 
-it('nothing is promoted while it is pinned', async () => {
+it('no candidate is promoted while the kill switch is set', async () => {
   const release = await start()
   await set('fallback')
   expect(await promote(fixture.deps)(await release.state())).toMatchObject({

@@ -22,7 +22,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-it('holds the stage, by name, and lets it go on once it follows again', async () => {
+it('a lagging replica holds the stage by name, and the stage continues when the replica follows again', async () => {
   const { shadow: _shadow, probation: _probation, ...policy } = quickPolicy
   const stages = [{ minMs, minRequests: 20, deadlineMs: 60_000, shareBp: 1_000 }]
   const fixtureModel = await fixture.model({ ...policy, stages })

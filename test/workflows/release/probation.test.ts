@@ -62,7 +62,7 @@ it.each([
     'more than 2 % of its answers fail',
     { kind: 'service_errors', message: 'too many errors: 3 % > 2 %' } as const,
   ],
-])('is rolled back when %s', async (_name, change) => {
+])('a champion on probation is rolled back when %s', async (_name, change) => {
   const { fixtureModel, champion, candidate, release } = await onProbation()
   const key = 'kind' in change ? { dedupeKey: `service/${fixtureModel.name}/errors` } : {}
   // Neither a warning, nor what is known of the version before, nor what is over, is a reason.
@@ -86,7 +86,7 @@ it.each([
   expect(last?.verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'monitor_alarm' }, {}] })
 })
 
-describe('a champion with another schema than the one before', () => {
+describe('a champion whose schema differs from that of its predecessor', () => {
   const readsMore = (version: string) =>
     fixture.store.query(sql`
       update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
@@ -98,7 +98,7 @@ describe('a champion with another schema than the one before', () => {
     return { ...scene, incompatibility }
   }
 
-  it('is rolled back, and the alert names what its clients must change', async () => {
+  it('is rolled back, and the alert names the changes that its clients need', async () => {
     const { fixtureModel, champion, candidate, release, incompatibility } = await widened()
     const found = alarm(fixtureModel.name, candidate)
     await upsertAlert(fixture.store, found)
@@ -115,7 +115,7 @@ describe('a champion with another schema than the one before', () => {
     expect(told?.message).toContain(reason)
   })
 
-  it('that was never champion raises no alert about clients', async () => {
+  it('raises no alert about clients if it was never champion', async () => {
     const fixtureModel = await fixture.model()
     const candidate = await fixtureModel.register(await fixtureModel.champion())
     await readsMore(candidate)
@@ -128,7 +128,7 @@ describe('a champion with another schema than the one before', () => {
     expect((await release.state()).rollbackResult).not.toMatchObject({ incompatibilities: expect.anything() })
   })
 
-  it('is rolled back too when its workflow was terminated', async () => {
+  it('is rolled back when its workflow was terminated', async () => {
     const { fixtureModel, champion, release, incompatibility } = await widened()
     await release.handle.terminate()
     const after = await fixtureModel.start(await fixtureModel.register(champion))

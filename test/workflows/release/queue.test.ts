@@ -82,8 +82,8 @@ const openFor = async (fixtureModel: FixtureModel, version: string) => {
 const handleOf = ({ fixtureModel }: Pick<OpenRelease, 'fixtureModel'>) =>
   fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name))
 
-describe('a release that comes while another is open', () => {
-  it('waits until it has ended, and the newest takes the place of an older one that waits', async () => {
+describe('a release requested while another is open', () => {
+  it('waits for the end of the open release, and the newest replaces an older waiting release', async () => {
     const opened = await busy()
     const { fixtureModel, second, open, champion } = opened
     const third = await fixtureModel.register(champion)
@@ -107,14 +107,14 @@ describe('a release that comes while another is open', () => {
     ).toContain(started?.releaseId)
   })
 
-  it('asked twice waits once', async () => {
+  it('waits once when requested twice', async () => {
     const opened = await busy()
     const one = await join(opened, { version: opened.second, preemption: 'none' })
     expect(await join(opened, { version: opened.second, preemption: 'none' })).toMatchObject({ id: one.id })
     await opened.open.say('reject', 'anna')
   })
 
-  it('by a person takes the place of one that only awaits approval', async () => {
+  it('by a user supersedes a release that awaits approval', async () => {
     const opened = await busy()
     await join(opened, { version: opened.second, preemption: 'unexposed' })
     expect(await opened.open.result()).toMatchObject({
@@ -125,7 +125,7 @@ describe('a release that comes while another is open', () => {
     await handleOf(opened).signal('abort', { by: 'olga' })
   })
 
-  it('by a person does not take the place of one that callers have met', async () => {
+  it('by a user does not supersede a release that serves requests', async () => {
     const opened = await busy()
     await opened.open.say('approve', 'anna')
     await opened.open.reaches('canary')
@@ -139,37 +139,34 @@ describe('a release that comes while another is open', () => {
     )
   })
 
-  it.each(['before', 'after'])(
-    'that is refused %s it is written that its turn has come is told so',
-    async (when) => {
-      const { deps, store } = fixture
-      const fixtureModel = await fixture.model()
-      const champion = await fixtureModel.champion()
-      const version = await fixtureModel.register()
-      const wanted = { model: fixtureModel.name, version, requestedBy: 'olga', preemption: 'none' } as const
-      const waiting = await store.transaction((database) => insertQueued(database, wanted))
-      const releaseId = `rel_${fixtureModel.name}` as const
-      const turn = {
-        id: releaseId,
-        turn: waiting.id,
-        workflowId: releaseWorkflowId(fixtureModel.name),
-        runId: 'run',
-      }
-      const opening = { ...turn, model: fixtureModel.name, version, requestedBy: 'olga', atMs: Date.now() }
-      if (when === 'after') await markDequeued(deps)({ waiting, releaseId })
-      expect(await openRelease(deps)(opening)).toHaveProperty('refused')
-      if (when === 'before') await markDequeued(deps)({ waiting, releaseId })
-      expect(await listQueued(store, { model: fixtureModel.name })).toMatchObject([
-        {
-          state: 'refused',
-          releaseId,
-          message: expect.stringContaining(`but ${champion} is champion`) as unknown,
-        },
-      ])
-    },
-  )
+  it.each(['before', 'after'])('refused %s its turn is recorded is notified', async (when) => {
+    const { deps, store } = fixture
+    const fixtureModel = await fixture.model()
+    const champion = await fixtureModel.champion()
+    const version = await fixtureModel.register()
+    const wanted = { model: fixtureModel.name, version, requestedBy: 'olga', preemption: 'none' } as const
+    const waiting = await store.transaction((database) => insertQueued(database, wanted))
+    const releaseId = `rel_${fixtureModel.name}` as const
+    const turn = {
+      id: releaseId,
+      turn: waiting.id,
+      workflowId: releaseWorkflowId(fixtureModel.name),
+      runId: 'run',
+    }
+    const opening = { ...turn, model: fixtureModel.name, version, requestedBy: 'olga', atMs: Date.now() }
+    if (when === 'after') await markDequeued(deps)({ waiting, releaseId })
+    expect(await openRelease(deps)(opening)).toHaveProperty('refused')
+    if (when === 'before') await markDequeued(deps)({ waiting, releaseId })
+    expect(await listQueued(store, { model: fixtureModel.name })).toMatchObject([
+      {
+        state: 'refused',
+        releaseId,
+        message: expect.stringContaining(`but ${champion} is champion`) as unknown,
+      },
+    ])
+  })
 
-  it('by a policy that says so takes the place of one in its canary, and never of one on probation', async () => {
+  it('supersedes a release in its canary if the policy says so, and never one on probation', async () => {
     const opened = await busy()
     await opened.open.say('approve', 'anna')
     await opened.open.reaches('canary')
@@ -199,7 +196,7 @@ describe('a release that comes while another is open', () => {
     )
   })
 
-  it('gives up when its turn does not come in time', async () => {
+  it('ends when its turn does not come in time', async () => {
     const { fixtureModel, second, open } = await busy()
     await fixture.store.transaction((database) =>
       insertQueued(
@@ -216,7 +213,7 @@ describe('a release that comes while another is open', () => {
   })
 })
 
-describe('a hotfix', () => {
+describe('a hotfix release', () => {
   const short = { ...quickPolicy.stages[0]!, shareBp: 3_000 }
   const policy: ReleasePolicy = { ...quickPolicy, hotfix: { stages: [short] } }
 

@@ -19,7 +19,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-it('promotes: approvals, shadow, shares, promotion, probation', async () => {
+it('a release promotes a good candidate: approvals, shadow, shares, promotion, probation', async () => {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.champion()
   const candidate = await fixtureModel.register(first)
@@ -60,7 +60,7 @@ it('promotes: approvals, shadow, shares, promotion, probation', async () => {
   ])
 })
 
-it('takes a candidate back that answers badly', async () => {
+it('a release rolls back a candidate with bad responses', async () => {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.champion()
   const candidate = await fixtureModel.register(first)

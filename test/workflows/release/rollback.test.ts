@@ -45,7 +45,7 @@ const readsMore = (version: string) =>
     update versions set manifest = jsonb_set(manifest, '{features,z}', '{"kind": "number"}') where version = ${version}`)
 
 describe('the rollback of a model', () => {
-  it('passes over a version that callers could not be given, with the reason, and keeps the next one warm', async () => {
+  it('skips a version that cannot serve, with the reason, and keeps the next one warm', async () => {
     const { fixtureModel, versions } = await threeChampions()
     const [first, second, third] = versions
     expect((await findRouting(fixture.store, fixtureModel.name))!.route.standby).toBe(second)
@@ -55,7 +55,7 @@ describe('the rollback of a model', () => {
     expect(outcome.message).toContain(`passed over: ${second}: it needs z, which is not sent`)
   })
 
-  it('is refused with every reason when callers could be given none', async () => {
+  it('is refused with every reason when no version can serve', async () => {
     const { fixtureModel, versions } = await threeChampions()
     for (const version of versions.slice(0, 2)) await readsMore(version)
     const outcome = await rollBack(fixtureModel)
@@ -63,7 +63,7 @@ describe('the rollback of a model', () => {
     for (const version of versions.slice(0, 2)) expect(outcome.message).toContain(`${version}: it needs z`)
   })
 
-  it('checks what no replica keeps loaded, and passes over what cannot be loaded', async () => {
+  it('checks a version that no replica keeps loaded, and skips one that cannot be loaded', async () => {
     const { fixtureModel, versions } = await threeChampions()
     const [first, second, third] = versions
     await fixture.store.query(

@@ -85,7 +85,7 @@ async function watchRoutes<T>(
   return seen
 }
 
-describe('direct', () => {
+describe('strategy direct', () => {
   const way: PolicyChanges = { strategy: 'direct', probation: false }
   it('is promoted once every replica has loaded it', async () => {
     const started = await approved(way)
@@ -108,7 +108,7 @@ describe('direct', () => {
   })
 })
 
-describe('blue_green', () => {
+describe('strategy blue_green', () => {
   const way: PolicyChanges = { strategy: 'blue_green', shadow: false, stages: [] }
   it('goes from 0 to 100 % at once, with both versions loaded before and after', async () => {
     const started = await approved(way)
@@ -125,7 +125,7 @@ describe('blue_green', () => {
       started.champion,
     )
   })
-  it('is not flipped while a replica cannot load it, and ends when none comes', async () => {
+  it('is not switched while a replica cannot load the candidate, and ends at the deadline', async () => {
     const fixtureModel = await fixture.model()
     const champion = await fixtureModel.champion()
     const candidate = await fixtureModel.register(champion)
@@ -150,7 +150,7 @@ describe('blue_green', () => {
     })
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
   })
-  it('returns at once when its answers turn bad', async () => {
+  it('rolls back at once on bad responses', async () => {
     const started = await approved(way)
     started.fixtureModel.traffic.invalid.set(started.candidate, 0.5)
     await taken(started, /bad|invalid/)
@@ -161,7 +161,7 @@ describe('blue_green', () => {
   })
 })
 
-describe('shadow', () => {
+describe('strategy shadow', () => {
   const long = { shareBp: 10_000, minMs: 150, minRequests: 20, deadlineMs: 10_000 }
   const way: PolicyChanges = {
     strategy: 'shadow',
@@ -194,7 +194,7 @@ describe('shadow', () => {
       await fixture.store.query(sql`
         insert into outcomes (prediction_id, value, observed_at) values (${id}, 'true', now() - interval '1 minute')`)
   }
-  it('is promoted by proof on paired answers, and no answer left the server before', async () => {
+  it('is promoted by a proof on paired predictions, and serves no prediction before', async () => {
     const started = await approved(way)
     await started.release.reaches('shadow')
     const seen = watchRoutes(
@@ -214,7 +214,7 @@ describe('shadow', () => {
     await compared(started, { champion: true, candidate: false }, 200)
     await taken(started, /only the champion was right/)
   })
-  it('ends without a proof as its policy says, and the version may come again', async () => {
+  it('ends without a proof as its policy says, and the version can be released again', async () => {
     const started = await approved({ ...way, shadow: { ...long, deadlineMs: 500 }, whenInconclusive: 'end' })
     expect(await started.release.result()).toMatchObject({
       outcome: 'expired',
@@ -227,7 +227,7 @@ describe('shadow', () => {
   })
 })
 
-describe('ab', () => {
+describe('strategy ab', () => {
   const split = { shareBp: 5_000, minMs: 150, minRequests: 20, deadlineMs: 8_000 }
   const way = (metric: 'accuracy' | 'errors', more: Partial<ReleasePolicy> = {}): PolicyChanges => ({
     strategy: 'ab',
@@ -238,7 +238,7 @@ describe('ab', () => {
     limits: { ...quickPolicy.limits, guardRate: 0.5 },
     ...more,
   })
-  it('is promoted when the test on the declared metric is decided for it, at a split that never moves', async () => {
+  it('is promoted when the test on the declared metric favours the candidate, at a constant split', async () => {
     const started = await approved(way('errors'))
     started.fixtureModel.traffic.invalid.set(started.champion, 0.1)
     await promoted(started)
@@ -247,7 +247,7 @@ describe('ab', () => {
     expect(last?.verdict).toMatchObject({ kind: 'pass' })
     expect(last?.verdict.statistics['abBetterLogE']).toBeGreaterThan(Math.log(20))
   })
-  it('among equals is not decided at the horizon, which ends it', async () => {
+  it('ends undecided at the horizon when the versions are equal', async () => {
     const started = await approved({
       ...way('errors', { whenInconclusive: 'end' }),
       stages: [{ ...split, deadlineMs: 600 }],
@@ -256,7 +256,7 @@ describe('ab', () => {
     started.fixtureModel.traffic.invalid.set(started.candidate, 0.05)
     await taken(started, /inconclusive at the deadline: undecided/)
   })
-  it('without any outcome is rolled back for lack of data', async () => {
+  it('is rolled back for lack of data without outcomes', async () => {
     const started = await approved({ ...way('accuracy'), stages: [{ ...split, deadlineMs: 500 }] })
     await taken(started, /no matured outcomes of both arms/)
   })
@@ -283,13 +283,13 @@ describe('ab', () => {
   })
 })
 
-describe('rolling', () => {
+describe('strategy rolling', () => {
   const way: PolicyChanges = {
     strategy: 'rolling',
     shadow: false,
     stages: [{ ...quickPolicy.stages[0]!, shareBp: 5_000 }],
   }
-  it('gives one whole replica after the other to the candidate', async () => {
+  it('moves one whole replica after the other to the candidate', async () => {
     const started = await approved(way)
     await started.release.reaches('canary')
     await until(async () => (await routings(started))[0]?.replicas?.length === 1, 'one replica', 20_000)

@@ -60,7 +60,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-it('a training whose worker is killed is finished by another one, once and with the same result', async () => {
+it('a training whose worker is killed is finished by another worker, once and with the same result', async () => {
   const first = await startWorker()
   const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
   const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`

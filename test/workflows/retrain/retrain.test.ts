@@ -42,7 +42,7 @@ afterAll(() => pipeline?.close())
 
 describe('a retraining', () => {
   let first: RetrainOutcome
-  it('goes from rows to a registered version, and starts its release', async () => {
+  it('trains and registers a version from rows, and starts its release', async () => {
     first = await retrain(35, { requestedBy: 'olga' })
     expect(first).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
     const run = runOf(first)
@@ -82,7 +82,7 @@ describe('a retraining', () => {
     expect(first.releaseId).toBe(`rel_${release.runId.replaceAll('-', '')}`)
   })
 
-  it('shows where it is, and its search attributes', async () => {
+  it('reports its progress and its search attributes', async () => {
     const handle = pipeline.client.workflow.getHandle(retrainWorkflowId(model))
     expect(await handle.query(retrainProgress)).toMatchObject({
       stage: 'ended',
@@ -97,7 +97,7 @@ describe('a retraining', () => {
     })
   })
 
-  it('leaves a running release alone and keeps its version for later', async () => {
+  it('does not interrupt a running release, and keeps its version for later', async () => {
     const second = await retrain(36)
     expect(second).toMatchObject({
       outcome: 'registered',
@@ -107,7 +107,7 @@ describe('a retraining', () => {
     await endRelease()
   })
 
-  it('of the same data and code gets a patch, and the same artifact', async () => {
+  it('of the same data and code registers a patch version with the same artifact', async () => {
     const again = await retrain(36)
     const versions = await listVersions(pipeline.store, { model })
     expect(versions.map(({ version }) => version)).toEqual(
@@ -118,7 +118,7 @@ describe('a retraining', () => {
     await endRelease()
   })
 
-  it('is registered once, however often', async () => {
+  it('registers once, regardless of repetitions', async () => {
     const run = runOf(first)
     const input = {
       model,
@@ -133,7 +133,7 @@ describe('a retraining', () => {
     expect(await listVersions(pipeline.store, { model })).toHaveLength(before)
   })
 
-  it('is compared with the champion that is live, and stops when it is not better', async () => {
+  it('is compared with the live champion, and stops when it is not better', async () => {
     const champion = first.version ?? ''
     await pipeline.store.query(sql`insert into champions (model, version) values (${model}, ${champion})`)
     await syncExampleModel(pipeline.store, pipeline.models, { name: model, learningRate: 0.0001, epochs: 1 })
@@ -152,14 +152,14 @@ describe('a retraining', () => {
     ])
   })
 
-  it('that succeeds closes the alert', async () => {
+  it('closes the alert when it succeeds', async () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
     expect(await retrain(37)).toMatchObject({ outcome: 'released', version: `${model}_v1.2.0` })
     expect(await openAlerts()).toEqual([])
     await endRelease()
   })
 
-  it('without enough rows to judge by is insufficient', async () => {
+  it('is insufficient without enough rows to evaluate', async () => {
     await syncExampleModel(pipeline.store, pipeline.models, {
       name: model,
       more: `evaluation: { floors: { auc: 0.7 }, evidence: { rows: 5_000 } },`,
@@ -168,7 +168,7 @@ describe('a retraining', () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 
-  it('of a bad batch is quarantined with a report, and nothing is trained', async () => {
+  it('of a bad batch quarantines it with a report, and trains nothing', async () => {
     await pipeline.store.query(sql`update roses set colour = 'blue' where planted_at > ${exampleDay(20)}`)
     const bad = await retrain(38)
     await pipeline.store.query(sql`update roses set colour = 'red' where colour = 'blue'`)
@@ -182,7 +182,7 @@ describe('a retraining', () => {
     expect(await openAlerts()).toMatchObject([{ kind: 'quarantined' }])
   })
 
-  it('that fails says why', async () => {
+  it('reports the reason when it fails', async () => {
     expect(await retrain(-5)).toMatchObject({
       outcome: 'failed',
       message: expect.stringContaining('no train rows') as unknown,
@@ -201,7 +201,7 @@ describe('a retraining', () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 
-  it('that is cancelled ends as cancelled, and its process with it', async () => {
+  it('ends as cancelled when cancelled, with its process', async () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs: 500 })
     const handle = await pipeline.start({ model, asOf: exampleDay(35) })
     const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
@@ -216,7 +216,7 @@ describe('a retraining', () => {
   })
 })
 
-describe('a request', () => {
+describe('a retraining request', () => {
   const failure = async (given: object, id = uniqueName('retrain')) => {
     const handle = await pipeline.start(given as { model: string }, id)
     return handle.result().then(
@@ -233,7 +233,7 @@ describe('a request', () => {
     ['an unknown reason', { model: 'roses', reason: 'boredom' }, '"reason" must be one of'],
     ['half a policy', { model: 'roses', policy: { strategy: 'canary' } }, 'complete release policy'],
     ['an empty requester', { model: 'roses', requestedBy: '' }, '"requestedBy" must be a non-empty text'],
-  ])('with %s fails at once and says what is wrong', async (_name, given, message) =>
+  ])('with %s fails at once with the reason', async (_name, given, message) =>
     expect(await failure(given)).toMatchObject({
       type: 'invalid_request',
       message: expect.stringContaining(message) as unknown,
@@ -248,7 +248,7 @@ describe('a request', () => {
     })
   })
 
-  it('under another workflow id is done under the id of the model, and never twice at a time', async () => {
+  it('under another workflow id runs under the id of the model, and never twice at a time', async () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs: 500 })
     const handle = await pipeline.start({ model, asOf: exampleDay(35) }, uniqueName('by-hand'))
     const own = pipeline.client.workflow.getHandle(retrainWorkflowId(model))
@@ -272,7 +272,7 @@ describe('a request', () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   })
 
-  it('that the brakes hold back ends as throttled, and nothing is looked at', async () => {
+  it('held back by its limits ends as throttled, and reads no data', async () => {
     const trainings = () => pipeline.store.query(sql`select id from trainings where model = ${model}`)
     const before = (await trainings()).length
     const held = await retrain(37, { reason: 'drift', requestedBy: 'monitor', dedupeKey: 'drift/1' })
@@ -292,7 +292,7 @@ describe('a request', () => {
     expect(run.searchAttributes).toMatchObject({ Outcome: ['throttled'] })
   })
 
-  it('after a workflow that was ended from outside finds the way free', async () => {
+  it('is not blocked by a workflow that was ended from outside', async () => {
     const left = await insertRetraining(pipeline.store, {
       id: `${retrainWorkflowId(model)}/gone`,
       model,

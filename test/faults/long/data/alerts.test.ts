@@ -100,7 +100,7 @@ const outcomesOf = (model: string) =>
     select outcome, reason, message from retrainings where model = ${model} and reason <> 'manual' order by started_at`)
 const isOver = async (model: string) => (await outcomesOf(model)).every(({ outcome }) => outcome !== null)
 
-it('a thousand drift alerts train a model once', async () => {
+it('a thousand drift alerts start one training', async () => {
   const { client, store } = pipeline
   const { model, version } = await served(`monitor: { every: '1 s', settle: '1 s' },`)
   const before = await trainingsOf(model)
@@ -146,7 +146,7 @@ it('a thousand drift alerts train a model once', async () => {
   )
 }, 600_000)
 
-it('a loop of retrainings that the gate rejects is broken after three', async () => {
+it('a loop of retrainings stops after the gate rejects three', async () => {
   const { store, models } = pipeline
   const monitor = `monitor: { cooldown: {
     after: { drift: '1 s', quality: '1 s', labels: '1 s' }, max: '1 h', maxPerWeek: 1000 } },`

@@ -102,7 +102,7 @@ async function expectRefused(
   tested.push(expected.what)
 }
 
-describe('of a table', () => {
+describe('bad data in a table', () => {
   const q = 'quarantined' as const
   it.each<[string, string[], RetrainOutcome['outcome'], RegExp]>([
     ['flipped labels', ['update roses set blooms = not blooms'], 'not_better', /labels may be inverted/],
@@ -227,7 +227,7 @@ describe('of a table', () => {
     await expectRefused(model, { outcome, message, what })
   })
 
-  it('names that every object has are values and columns like others', async () => {
+  it('names of object properties are accepted as values and columns', async () => {
     await corrupt(
       `update roses set plot = '__proto__' where plot = 'south'`,
       `update roses set plot = 'constructor' where plot = 'north' and id % 2 = 0`,
@@ -243,14 +243,14 @@ describe('of a table', () => {
     await endRelease(model)
   })
 
-  it('and the next good batch is released', async () => {
+  it('does not prevent the release of the next good batch', async () => {
     await corrupt()
     expect((await retrain(model)).outcome).toBe('released')
     await endRelease(model)
   })
 })
 
-describe('of a file', () => {
+describe('bad data in a file', () => {
   const header = 'id,size,colour,plot,blooms'
   const lines = (plotOf: (row: number) => string = () => 'north'): string[] =>
     Array.from({ length: 1_200 }, (_, row) => {
@@ -311,7 +311,7 @@ describe('of a file', () => {
     await expectRefused(fromFiles, { outcome, message, what })
   })
 
-  it('and the next good file is released', async () => {
+  it('does not prevent the release of the next good file', async () => {
     write(textOf(lines()))
     expect((await retrain(fromFiles)).outcome).toBe('released')
     await endRelease(fromFiles)

@@ -179,11 +179,11 @@ const filesBelow = (directory: string): string[] =>
         .map((entry) => join(entry.parentPath, entry.name))
     : []
 
-describe('nothing that was planted leaves the processes', () => {
+describe('planted secrets', () => {
   const answers: { status: number; text: string }[] = []
   const say = async (...asked: Parameters<typeof ask>) => void answers.push(await ask(...asked))
 
-  it('however it is asked for, and whatever fails over it', async () => {
+  it('reach no response or error, in every request and failure', async () => {
     const { golden } = flightSpec(model)
     const instance = { ...golden[0], origin: person }
     const predict = `/v1/models/${model}/predict`
@@ -315,7 +315,7 @@ describe('nothing that was planted leaves the processes', () => {
     )
   }, 240_000)
 
-  it('a key in a reason that went past the API is kept in no table', async () => {
+  it('in a reason that bypassed the API are stored in no table', async () => {
     const { config, store, client } = system
     const registry = await insertModel(store, {
       model: 'spoken',
@@ -360,7 +360,7 @@ describe('nothing that was planted leaves the processes', () => {
     )
   }, 180_000)
 
-  it('in dumps, histories, spools, logs, metrics, answers and the audit', async () => {
+  it('are absent from dumps, histories, spools, logs, metrics, responses and the audit', async () => {
     const places = new Map<string, string>()
     for (const [table, text] of await dump()) places.set(`the table ${table}`, text)
     const told = await histories()

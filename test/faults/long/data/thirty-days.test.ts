@@ -43,7 +43,7 @@ afterAll(async () => {
   await fixture?.close()
 })
 
-it('a monitor looks at every window once, over as many runs as that takes', async () => {
+it('a monitor evaluates every window once across continue-as-new runs', async () => {
   const { client, config, store } = fixture
   const { name: model, register } = await fixture.model()
   const version = await register()
@@ -87,7 +87,7 @@ const words: readonly [CommandName, string][] = [
   ['reject', 'ben'],
 ]
 
-it('what is said to a release while its runs hand over counts once, and is answered', async () => {
+it('a signal sent to a release during continue-as-new counts once and is answered', async () => {
   const { client, store } = fixture
   const fixtureModel = await fixture.model()
   const champion = await fixtureModel.register()

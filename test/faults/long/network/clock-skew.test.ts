@@ -33,7 +33,7 @@ let callers: Callers
 const clocks = new Map<string, WallClock>()
 const set = (name: string, aheadMs: number): void => clocks.get(name)!.set(aheadMs)
 
-describe.skipIf(!canSkew())('clocks', () => {
+describe.skipIf(!canSkew())('skewed clocks', () => {
   beforeAll(async () => {
     show = await openShow({
       replicas: 3,
@@ -69,7 +69,7 @@ describe.skipIf(!canSkew())('clocks', () => {
       process.stderr.write(`${show.system.lines.slice(-60).join('\n')}\n`)
   })
 
-  it('are those of the processes', () => {
+  it('apply to the processes under test', () => {
     for (const [name, aheadMs] of Object.entries(atStart)) {
       const told = show.system.lines.findLast((each) => each.startsWith(`${name} {`)) ?? ''
       const { time } = JSON.parse(told.slice(name.length + 1)) as { time: number }
@@ -77,7 +77,7 @@ describe.skipIf(!canSkew())('clocks', () => {
     }
   })
 
-  it('a key and its sessions end everywhere with the date of the database', async () => {
+  it('do not change the expiry of a key and its sessions, which follows the database clock', async () => {
     const expiresMs = (await databaseMs()) + 8_000
     const made = await ask(0, 'POST', '/v1/keys', {
       body: { name: 'brief', role: 'viewer', expires_at: new Date(expiresMs).toISOString() },
@@ -103,7 +103,7 @@ describe.skipIf(!canSkew())('clocks', () => {
     for (let place = 0; place < 3; place++) expect(await pageAt(place)()).not.toBe(200)
   })
 
-  it('a moment is past or to come for every replica alike', async () => {
+  it('do not change whether a moment is past or future at any replica', async () => {
     const nowMs = await databaseMs()
     const at = (ms: number) => new Date(nowMs + ms).toISOString()
     for (let place = 0; place < 3; place++) {
@@ -124,7 +124,7 @@ describe.skipIf(!canSkew())('clocks', () => {
     }
   })
 
-  it('a command under one name is applied once, by every replica that receives it', async () => {
+  it('do not repeat a command with the same idempotency key at several replicas', async () => {
     const headers = { 'idempotency-key': 'the-same' }
     const body = { name: 'once', role: 'viewer' }
     const said = []
@@ -137,7 +137,7 @@ describe.skipIf(!canSkew())('clocks', () => {
     expect(count).toBe(1)
   })
 
-  it('an approval that does not come is waited for so long, and no longer', async () => {
+  it('do not change the approval timeout', async () => {
     const withinMs = 5_000
     const fromMs = performance.now()
     const { release } = await show.start({ ...showPolicy, approval: { approvers: 1, withinMs } })
@@ -151,48 +151,44 @@ describe.skipIf(!canSkew())('clocks', () => {
     expect(performance.now() - fromMs).toBeGreaterThanOrEqual(withinMs)
   })
 
-  it(
-    'set while a release goes its way, they skip no stage and shorten none',
-    { timeout: 180_000 },
-    async () => {
-      const beganMs = await databaseMs()
-      const stop = keepSetting(['api', 'api-2', 'api-3', 'control'])
-      try {
-        const { release, version } = await show.start()
-        await release.reaches('awaiting_approval')
-        // By the API: the word of a person is signed by a replica and believed by the worker, each by its clock.
-        const approved = await approve(release)
-        expect([approved.status, approved.json['detail']]).toEqual([200, undefined])
-        const stages: number[] = []
-        for (const stage of [['canary', 0], ['canary', 1], ['probation']] as const) {
-          await release.reaches(...(stage as ['canary', number]))
-          stages.push(performance.now())
-        }
-        expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  it('set during a release skip no stage and shorten none', { timeout: 180_000 }, async () => {
+    const beganMs = await databaseMs()
+    const stop = keepSetting(['api', 'api-2', 'api-3', 'control'])
+    try {
+      const { release, version } = await show.start()
+      await release.reaches('awaiting_approval')
+      // By the API: the word of a person is signed by a replica and believed by the worker, each by its clock.
+      const approved = await approve(release)
+      expect([approved.status, approved.json['detail']]).toEqual([200, undefined])
+      const stages: number[] = []
+      for (const stage of [['canary', 0], ['canary', 1], ['probation']] as const) {
+        await release.reaches(...(stage as ['canary', number]))
         stages.push(performance.now())
-        for (let i = 1; i < stages.length; i++)
-          expect(stages[i]! - stages[i - 1]!).toBeGreaterThan(showPolicy.stages[0]!.minMs * 0.8)
-        await expectWholeWindows(release)
-        expect(await show.champion()).toBe(version)
-      } finally {
-        stop()
       }
-      expect(callers.failures).toEqual([])
-      expect(await verifyAudit(show.system.store)).not.toMatchObject({ breach: expect.anything() })
-      // Counters and logs of every replica carry the database's time.
-      const [written] = await show.system.store.query<{ ticks: number; rows: number; strange: number }>(sql`
+      expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+      stages.push(performance.now())
+      for (let i = 1; i < stages.length; i++)
+        expect(stages[i]! - stages[i - 1]!).toBeGreaterThan(showPolicy.stages[0]!.minMs * 0.8)
+      await expectWholeWindows(release)
+      expect(await show.champion()).toBe(version)
+    } finally {
+      stop()
+    }
+    expect(callers.failures).toEqual([])
+    expect(await verifyAudit(show.system.store)).not.toMatchObject({ breach: expect.anything() })
+    // Counters and logs of every replica carry the database's time.
+    const [written] = await show.system.store.query<{ ticks: number; rows: number; strange: number }>(sql`
       select (select count(*) from tick_counters) as ticks, (select count(*) from predictions) as rows,
         (select count(*) from tick_counters where tick > clock_timestamp() + interval '2 s' or tick < flushed_at - interval '1 minute')
         + (select count(*) from predictions where at > clock_timestamp() + interval '2 s'
           or at < to_timestamp(${beganMs}::float8 / 1000) - interval '10 minutes') as strange`)
-      expect(written?.ticks).toBeGreaterThan(0)
-      expect(written?.rows).toBeGreaterThan(0)
-      expect(written?.strange).toBe(0)
-      reached('F19', 'clocks of replicas and worker set by ±5 min and ±1 h 3 times a second: 0 violations')
-    },
-  )
+    expect(written?.ticks).toBeGreaterThan(0)
+    expect(written?.rows).toBeGreaterThan(0)
+    expect(written?.strange).toBe(0)
+    reached('F19', 'clocks of replicas and worker set by ±5 min and ±1 h 3 times a second: 0 violations')
+  })
 
-  it('set back, they prolong no exposure and no lease', { timeout: 120_000 }, async () => {
+  it('set back prolong no exposure and no lease', { timeout: 120_000 }, async () => {
     const { release, version, champion } = await midCanary()
     const place = 2
     for (const name of atStartNames()) set(name, -hourMs)
@@ -220,7 +216,7 @@ describe.skipIf(!canSkew())('clocks', () => {
   })
 
   it.each([-hourMs, hourMs])(
-    'that of Postgres, set by %i ms, prolongs no exposure, and the release ends',
+    'of Postgres by %i ms prolong no exposure, and the release ends',
     { timeout: 180_000 },
     async (aheadMs) => {
       const deadlineMs = 8_000

@@ -22,11 +22,11 @@ beforeEach(async () => {
   await office.back()
   ;({ id, model } = await office.waiting())
 })
-const patienceMs = 60_000
+const timeoutMs = 60_000
 const ends = (outcome: string) =>
-  until(async () => (await office.show(`/v1/releases/${id}`))['outcome'] === outcome, outcome, patienceMs)
+  until(async () => (await office.show(`/v1/releases/${id}`))['outcome'] === outcome, outcome, timeoutMs)
 
-it('who may not say it, what has no shape and a release that is unknown are refused at once, and nothing is recorded', async () => {
+it('a command without permission, with an invalid body or for an unknown release is refused at once and not recorded', async () => {
   const { approve, say, count, fixture, toTemporal } = office
   toTemporal.cut()
   expect((await approve('vera', id)).status).toBe(403)
@@ -43,7 +43,7 @@ it('who may not say it, what has no shape and a release that is unknown are refu
   expect([await count(id), await count(id, 'command.recorded')]).toEqual([0, 0])
 })
 
-it('what is recorded is shown only to keys that cover its model', async () => {
+it('a recorded command is visible only to keys that cover its model', async () => {
   office.toTemporal.cut()
   const { json } = await office.approve('anna', id)
   const path = `/v1/commands/${String(json['id'])}`
@@ -51,7 +51,7 @@ it('what is recorded is shown only to keys that cover its model', async () => {
   expect(await office.show('/v1/commands/cmd_0')).toMatchObject({ code: 'not_found' })
 })
 
-it('killed between sending and saying so, it is sent again and done once; deliverers side by side do not disturb', async () => {
+it('a command whose sender dies before acknowledging is sent again and applied once, even by concurrent senders', async () => {
   const { approve, api, fixture, count, deliver, dueNow, answered, show, toTemporal } = office
   toTemporal.cut()
   const recorded = [await approve('anna', id), await approve('ben', id)]
@@ -70,7 +70,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
       return isApproved(1)
     },
     'the first command',
-    patienceMs,
+    timeoutMs,
   )
   await until(
     async () => {
@@ -79,7 +79,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
       return isApproved(2)
     },
     'the second command',
-    patienceMs,
+    timeoutMs,
   )
   for (const { json } of recorded) await answered(String(json['id']))
   await ends('promoted')
@@ -94,7 +94,7 @@ it('killed between sending and saying so, it is sent again and done once; delive
   expect(commands.map(({ accepted }) => accepted)).toEqual([true, true])
 })
 
-it('commands of one release are sent in order, and a claimed command is leased', async () => {
+it('the commands of a release are sent in order, and a claimed command is leased', async () => {
   const { approve, fixture, toTemporal } = office
   toTemporal.cut()
   await approve('anna', id)
@@ -108,7 +108,7 @@ it('commands of one release are sent in order, and a claimed command is leased',
   expect(await take()).toEqual([])
 })
 
-it('an approval whose window is over, and one for a release that has ended, are refused and audited', async () => {
+it('an approval after its window or after the end of its release is refused and audited', async () => {
   const { approve, say, fixture, count, send, answered, show, toTemporal, core } = office
   await fixture.store.query(sql`
     update releases set state = jsonb_set(state, '{enteredMs}', to_jsonb((state ->> 'enteredMs')::bigint - 7200000))
@@ -128,7 +128,7 @@ it('an approval whose window is over, and one for a release that has ended, are 
   const useless = String((await approve('ben', id)).json['id'])
   toTemporal.mend()
   const abort = async () => (await say('olga', `/v1/releases/${id}/abort`)).status
-  await until(async () => (await abort()) !== 202, 'a Temporal that answers', patienceMs)
+  await until(async () => (await abort()) !== 202, 'a Temporal that answers', timeoutMs)
   await core.client.workflow.getHandle(releaseWorkflowId(model)).result()
   await send(useless)
   expect(await show(`/v1/commands/${useless}`)).toMatchObject({
@@ -138,7 +138,7 @@ it('an approval whose window is over, and one for a release that has ended, are 
   expect(await count(id, 'release.approve')).toBe(2)
 })
 
-it('with Postgres away too nothing is promised', async () => {
+it('a command is not accepted while Postgres is unavailable too', async () => {
   office.toTemporal.cut()
   office.toPostgres.cut()
   const answer = await office.approve('anna', id)
@@ -146,7 +146,7 @@ it('with Postgres away too nothing is promised', async () => {
   expect(answer.headers.get('retry-after')).toBe('1')
 })
 
-it('a release that has handed over to its next run is reached, and knows what it was told before', async () => {
+it('a release after continue-as-new receives commands and remembers earlier ones', async () => {
   const { core, say, show, count } = office
   const handle = core.client.workflow.getHandle(releaseWorkflowId(model))
   const { runId } = await handle.describe()
@@ -158,8 +158,8 @@ it('a release that has handed over to its next run is reached, and knows what it
     handle.signal('approve', { by: 'mallory', id: `other ${each}` }),
   )
   await Promise.all(others)
-  await expect.poll(async () => (await handle.describe()).runId, { timeout: patienceMs }).not.toBe(runId)
-  await expect.poll(() => count(id, 'release.approve'), { timeout: patienceMs }).toBe(1 + others.length)
+  await expect.poll(async () => (await handle.describe()).runId, { timeout: timeoutMs }).not.toBe(runId)
+  await expect.poll(() => count(id, 'release.approve'), { timeout: timeoutMs }).toBe(1 + others.length)
   const answer = await say('olga', `/v1/releases/${id}/pause`)
   expect(answer).toMatchObject({ status: 409, json: { detail: expect.stringMatching(/no clock/) as string } })
   // A repeated command id with other content; applied, it would count as ben's approval.

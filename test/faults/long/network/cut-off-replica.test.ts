@@ -55,7 +55,7 @@ afterEach((context) => {
 })
 
 it.each(ways)(
-  'cut off from Postgres (%s), a replica drops the candidate and comes back',
+  'a replica cut off from Postgres (%s) drops the candidate and recovers',
   async (_way, directions) => {
     const found = await measureCut(stage, line, canary, { directions, rollsBack: false, forMs })
     exposed.push(found.exposedForMs)
@@ -68,7 +68,7 @@ it.each(ways)(
   },
 )
 
-it('cut off during a rollback, it never serves the candidate again', async () => {
+it('a replica cut off during a rollback never serves the candidate again', async () => {
   const [, directions] = ways[0]
   const found = await measureCut(stage, line, canary, { directions, rollsBack: true, forMs })
   exposed.push(found.exposedForMs)
@@ -77,7 +77,7 @@ it('cut off during a rollback, it never serves the candidate again', async () =>
   expect(found).toMatchObject({ candidateAnswersAfterAcknowledged: 0, otherAnswersWhileCut: [], failures: 0 })
 })
 
-it('is in step again within two seconds of healing', () => {
+it('a replica converges within two seconds of healing', () => {
   const sorted = converged.toSorted((a, b) => a - b)
   expect(sorted).toHaveLength(ways.length + 1)
   expect(sorted[1]).toBeLessThanOrEqual(2_000)

@@ -105,7 +105,7 @@ const ends = (id: string, outcome: string) =>
 const count = async (statement: ReturnType<typeof sql>) =>
   (await system.store.query<{ n: number }>(statement))[0]?.n ?? 0
 
-it('what is said while it is away is recorded within the second and done once when it is back', async () => {
+it('a command during a Temporal outage is recorded within a second and applied once after recovery', async () => {
   // A candidate that answers callers, and first versions that wait for people.
   const pulse = await register('pulse', canary)
   const champion = await pulse.register()

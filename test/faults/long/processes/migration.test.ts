@@ -180,7 +180,7 @@ async function killTwice(directory: string): Promise<number> {
   return forgottenMs
 }
 
-it('of the newest migrations: replicas run on both sides of them, and the next start finishes them', async () => {
+it('killed newest migrations: replicas run before and after them, and the next start finishes them', async () => {
   const slow = copyOf('slow', files)
   appendFileSync(join(slow, pending.at(-1)!), '\n;select pg_sleep(600);\n')
   const answered = load.answered()
@@ -206,7 +206,7 @@ it('of the newest migrations: replicas run on both sides of them, and the next s
   )
 }, 300_000)
 
-it('of one to come: the code of now runs before, while and after it, and its log loses nothing', async () => {
+it('a future migration: the current code runs before, during and after it, and its log loses no row', async () => {
   const next = copyOf('next', files)
   const file = join(next, '9001_next.sql')
   const change = `alter table predictions add column next integer not null default 7;

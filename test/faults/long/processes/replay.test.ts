@@ -19,7 +19,7 @@ afterAll(() => {
   reached('F30', `${found} of ${caught.length} planted changes caught, by ${recorded.length} histories`)
 })
 
-describe('caught is', () => {
+describe('replay detects a planted change:', () => {
   it.each(caught)('$name', async (change) => {
     const broken = (await replayWith(change, recorded)).filter(({ problem }) => problem !== undefined)
     expect(broken.map(({ name }) => name)).toEqual(change.breaks)
@@ -28,7 +28,7 @@ describe('caught is', () => {
   })
 })
 
-describe('not caught is', () => {
+describe('replay does not detect a planted change:', () => {
   it.each(unnoticed)('$name', async (change) => {
     expect((await replayWith(change, recorded)).filter(({ problem }) => problem !== undefined)).toEqual([])
   })

@@ -29,7 +29,7 @@ afterEach((context) => {
 })
 
 it.each([1, 2])(
-  'everything restarts at once: steady soon, no crowd, and the release goes on, time %i',
+  'a restart of every process at once settles without synchronised retries, and the release continues, run %i',
   async () => {
     const found = await restartAll(show)
     all.push(found)
@@ -42,7 +42,7 @@ it.each([1, 2])(
   },
 )
 
-it('is steady within fifteen seconds', () => {
+it('a restart of every process settles within fifteen seconds', () => {
   expect(all).toHaveLength(2)
   expect(Math.min(...all.map(({ steadyMs }) => steadyMs))).toBeLessThanOrEqual(mostSteadyMs)
 })

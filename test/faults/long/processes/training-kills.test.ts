@@ -134,7 +134,7 @@ async function killAt(begun: Begun, place: number, epochMs: number): Promise<Dea
   return { resumedMs, lost, sameWorker: again === pid }
 }
 
-it(`killed at ${points} random points: resumed elsewhere, one version, the same bytes`, async () => {
+it(`a training killed at ${points} random points resumes on another worker and registers one version of the same bytes`, async () => {
   const chance = seededRandom(seed)
   const places = Array.from({ length: points }, () => chance())
   const deaths: Death[] = []

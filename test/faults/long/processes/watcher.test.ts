@@ -20,7 +20,7 @@ import { reached } from '../../figures.ts'
 
 setUpCanaryFixture()
 
-it('a control worker told to end hands its watch back', { timeout: 120_000 }, async () => {
+it('a control worker hands its watch back on SIGTERM', { timeout: 120_000 }, async () => {
   const { release, version } = await startCanaryRelease()
   const restarted = kill('control', 'SIGTERM')
   await expectPromoted(release, version)
@@ -29,7 +29,7 @@ it('a control worker told to end hands its watch back', { timeout: 120_000 }, as
 })
 
 it(
-  'Temporal that stands still: no rollback could be ordered, so the exposure ends; then promoted',
+  'Temporal that stands still ends the exposure, because no rollback is possible; the release is promoted after recovery',
   { timeout: 120_000 },
   async () => {
     const { release, version, champion } = await startCanaryRelease()
@@ -52,7 +52,7 @@ it(
 )
 
 it(
-  'a release whose workflow is terminated is closed by the worker, and the champion answers',
+  'a release whose workflow is terminated is closed by the worker, and the champion serves',
   { timeout: 120_000 },
   async () => {
     const { release, champion } = await startCanaryRelease()
@@ -75,7 +75,7 @@ it(
 )
 
 it(
-  'a frozen watcher: no caller gets the candidate after its lease, and on its return it goes on',
+  'a frozen watcher exposes no request to the candidate after its lease, and continues when it resumes',
   { timeout: 120_000 },
   async () => {
     const { release, version, champion } = await startCanaryRelease()

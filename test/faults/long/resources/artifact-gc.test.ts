@@ -106,7 +106,7 @@ async function startRetention(write?: number, at: 'committed' | 'uncommitted' = 
   })
 }
 
-it(`killed ${kills} times, it never takes what is in use or leaves a row without its file`, async () => {
+it(`artifact collection killed ${kills} times never deletes an artifact in use or leaves a row without its file`, async () => {
   const before = bytesBelow(config.artifactRoot)
   expect(before).toBeGreaterThan(3 * budgetMb * mib)
   await expectWhole()
@@ -126,7 +126,7 @@ it(`killed ${kills} times, it never takes what is in use or leaves a row without
   expect(killed).toBeLessThanOrEqual(before)
 })
 
-it('killed once more, it is ended by the next worker, within its budget and without a file too many', async () => {
+it('artifact collection killed again is finished by the next worker, within its budget and without leftover files', async () => {
   const handle = await startRetention(20, 'uncommitted')
   await worker?.gone
   await expectWhole()
@@ -144,7 +144,7 @@ it('killed once more, it is ended by the next worker, within its budget and with
   )
 })
 
-it('has nothing to do the next hour', async () => {
+it('artifact collection has nothing to delete in the next hour', async () => {
   const handle = await startRetention()
   expect(((await handle.result()) as RetentionOutcome).artifacts).toEqual({
     givenUp: 0,

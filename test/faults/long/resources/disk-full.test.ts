@@ -74,7 +74,7 @@ function enlarge(): void {
   mount('remount')
 }
 
-describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
+describe.skipIf(!mayMount)('a full disk of Postgres', () => {
   let supervision: Supervision
   let store: Store
   let owner: string
@@ -212,7 +212,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     return dropped
   }
 
-  it('its tables cannot grow: predictions go on, writes are refused plainly, people are told', async () => {
+  it('for its tables: predictions continue, writes are refused with the reason, an alert is raised', async () => {
     expect((await command()).status).toBe(201)
     await pause(1_000)
     await fill()
@@ -236,7 +236,7 @@ describe.skipIf(!mayMount)('the disk of Postgres is full', () => {
     reached('F11', `tables: told of after ${s(warnedMs)}, healthy ${s(healedMs)} after there was room`)
   }, 300_000)
 
-  it('nor can the log that it writes ahead: it gives up and comes back by itself', async () => {
+  it('for its write-ahead log: Postgres stops and recovers by itself', async () => {
     await fill()
     const from = performance.now()
     // Ends its segment of the log, and there is no room for another one.

@@ -112,69 +112,73 @@ async function startAll(): Promise<void> {
   await Promise.all(Array.from({ length: 6 }, lane))
 }
 
-it('none is lost, and each goes on', { timeout: 600_000 }, async () => {
-  await startAll()
-  const watched = () => started.filter(({ where }) => where !== 'waiting').map(({ release }) => release.id)
-  const lookedSince = async (at: string) =>
-    (
-      await system.store.query<{ n: number }>(sql`
+it(
+  'a hundred running releases survive a kill of Temporal, and each continues',
+  { timeout: 600_000 },
+  async () => {
+    await startAll()
+    const watched = () => started.filter(({ where }) => where !== 'waiting').map(({ release }) => release.id)
+    const lookedSince = async (at: string) =>
+      (
+        await system.store.query<{ n: number }>(sql`
         select count(distinct release_id)::int as n from stage_clocks
         where release_id = any(${watched()}::text[]) and observed_at > ${at}::timestamptz`)
-    )[0]!.n
-  const now = async () =>
-    (await system.store.query<{ now: string }>(sql`select clock_timestamp()::text as now`))[0]!.now
-  const before = await now()
-  await expect.poll(() => lookedSince(before), pollOptions).toBe(watched().length)
-  expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
+      )[0]!.n
+    const now = async () =>
+      (await system.store.query<{ now: string }>(sql`select clock_timestamp()::text as now`))[0]!.now
+    const before = await now()
+    await expect.poll(() => lookedSince(before), pollOptions).toBe(watched().length)
+    expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
 
-  const killed = system.supervision.restartsOf('temporal')
-  system.signal('temporal', 'SIGKILL')
-  await expect.poll(() => system.supervision.restartsOf('temporal'), pollOptions).toBe(killed + 1)
-  const backMs = await temporalAnswers(system)
-  const back = await now()
-  const last = new Map<Where, number>()
-  const resumed = (where: Where) => last.set(where, Date.now() - backMs)
-  // Those that wait answer a person; the others are looked at again.
-  await Promise.all([
-    ...started
-      .filter(({ where }) => where === 'waiting')
-      .map(async ({ model, where }) => {
-        const handle = system.client.workflow.getHandle(releaseWorkflowId(model))
-        const args: [{ by: string }] = [{ by: 'olga' }]
-        const ask = () => handle.executeUpdate(commandUpdates.resume, { args }).catch(() => undefined)
-        await expect.poll(ask, pollOptions).toMatchObject({ accepted: false, stage: 'awaiting_approval' })
-        resumed(where)
-      }),
-    expect
-      .poll(() => lookedSince(back), pollOptions)
-      .toBe(watched().length)
-      .then(() => resumed('canary')),
-  ])
-  const slowestMs = Math.max(...last.values())
-  expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
+    const killed = system.supervision.restartsOf('temporal')
+    system.signal('temporal', 'SIGKILL')
+    await expect.poll(() => system.supervision.restartsOf('temporal'), pollOptions).toBe(killed + 1)
+    const backMs = await temporalAnswers(system)
+    const back = await now()
+    const last = new Map<Where, number>()
+    const resumed = (where: Where) => last.set(where, Date.now() - backMs)
+    // Those that wait answer a person; the others are looked at again.
+    await Promise.all([
+      ...started
+        .filter(({ where }) => where === 'waiting')
+        .map(async ({ model, where }) => {
+          const handle = system.client.workflow.getHandle(releaseWorkflowId(model))
+          const args: [{ by: string }] = [{ by: 'olga' }]
+          const ask = () => handle.executeUpdate(commandUpdates.resume, { args }).catch(() => undefined)
+          await expect.poll(ask, pollOptions).toMatchObject({ accepted: false, stage: 'awaiting_approval' })
+          resumed(where)
+        }),
+      expect
+        .poll(() => lookedSince(back), pollOptions)
+        .toBe(watched().length)
+        .then(() => resumed('canary')),
+    ])
+    const slowestMs = Math.max(...last.values())
+    expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
 
-  // And each can be ended as people want it.
-  const { client } = system
-  const say = (model: string) =>
-    client.workflow
-      .getHandle(releaseWorkflowId(model))
-      .executeUpdate(commandUpdates.abort, { args: [{ by: 'olga', reason: 'enough' }] })
-  const said = await Promise.all(started.map(({ model }) => say(model)))
-  expect(said.filter(({ accepted }) => accepted)).toHaveLength(releases)
-  const ended = async () =>
-    (await listReleases(system.store, { open: false, limit: 1_000 })).filter(
-      ({ outcome }) => outcome === 'aborted',
-    ).length
-  await expect.poll(ended, { ...pollOptions, timeout: 240_000 }).toBe(releases)
-  const commands = await system.store.query<{ n: number }>(
-    sql`select count(*)::int as n from audit where action = 'release.abort'`,
-  )
-  expect(commands).toEqual([{ n: releases }])
-  expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
-  const count = (stage: Where) => `${started.filter(({ where }) => where === stage).length} ${stage}`
-  const all = [...new Set(places)].map(count).join(', ')
-  reached(
-    'F14',
-    `kill -9 with ${started.length} releases running (${all}): 0 lost, all had resumed ${(slowestMs / 1_000).toFixed(1)} s after it answered again`,
-  )
-})
+    // And each can be ended as people want it.
+    const { client } = system
+    const say = (model: string) =>
+      client.workflow
+        .getHandle(releaseWorkflowId(model))
+        .executeUpdate(commandUpdates.abort, { args: [{ by: 'olga', reason: 'enough' }] })
+    const said = await Promise.all(started.map(({ model }) => say(model)))
+    expect(said.filter(({ accepted }) => accepted)).toHaveLength(releases)
+    const ended = async () =>
+      (await listReleases(system.store, { open: false, limit: 1_000 })).filter(
+        ({ outcome }) => outcome === 'aborted',
+      ).length
+    await expect.poll(ended, { ...pollOptions, timeout: 240_000 }).toBe(releases)
+    const commands = await system.store.query<{ n: number }>(
+      sql`select count(*)::int as n from audit where action = 'release.abort'`,
+    )
+    expect(commands).toEqual([{ n: releases }])
+    expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
+    const count = (stage: Where) => `${started.filter(({ where }) => where === stage).length} ${stage}`
+    const all = [...new Set(places)].map(count).join(', ')
+    reached(
+      'F14',
+      `kill -9 with ${started.length} releases running (${all}): 0 lost, all had resumed ${(slowestMs / 1_000).toFixed(1)} s after it answered again`,
+    )
+  },
+)

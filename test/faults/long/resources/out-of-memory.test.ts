@@ -117,24 +117,24 @@ async function expectCleanFailure({ outcome, training }: Awaited<ReturnType<type
   expect(callers.failures).toEqual([])
 }
 
-it('without a fault, first: what predictions take', async () => {
+it('predictions without a fault give the latency baseline', async () => {
   takeTimes()
   await expect.poll(() => callers.answered, { timeout: 120_000 }).toBeGreaterThan(300)
   quiet.push(...takeTimes())
   expect(callers.failures).toEqual([])
 })
 
-describe('a training that takes all memory that it is given', () => {
+describe('a training that exhausts its memory limit', () => {
   it.each([
     ["in V8's heap", `const held = []; for (;;) held.push(new Array(1_000_000).fill(0.5))`],
     ['outside of it', `const held = []; for (;;) held.push(new Float64Array(2_000_000).fill(1))`],
     ['in TensorFlow', `const held = []; for (;;) held.push(tf.ones([2_048, 2_048]))`],
-  ])('%s ends after three tries, and says so', async (_where, body) => {
+  ])('%s ends after three attempts with the reason', async (_where, body) => {
     pipeline.config.trainingMemoryMb = limitMb
     await expectCleanFailure(await retrain(`train: async ({ tf }) => { ${body} },`))
   })
 
-  it('does not keep the next one from its release', async () => {
+  it('does not prevent the release of the next training', async () => {
     pipeline.config.trainingMemoryMb = limitMb
     const { outcome, training } = await retrain('')
     expect(outcome).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
@@ -147,7 +147,7 @@ const groups = '/sys/fs/cgroup/memory'
 const mayGroup = process.getuid?.() === 0 && existsSync(join(groups, 'memory.limit_in_bytes'))
 
 describe('a training that the kernel kills for memory', () => {
-  it.skipIf(!mayGroup)('ends after three tries, and says so', async () => {
+  it.skipIf(!mayGroup)('ends after three attempts with the reason', async () => {
     const group = join(groups, `tenure-test-${process.pid}`)
     mkdirSync(group)
     writeFileSync(join(group, 'memory.limit_in_bytes'), String(600 * 1_048_576))
@@ -186,7 +186,7 @@ describe('a training that the kernel kills for memory', () => {
   })
 })
 
-it('does not affect predictions', () => {
+it('a training out of memory does not slow predictions', () => {
   const [before, during] = [p99Of(quiet), p99Of(starved)]
   expect(starved.length).toBeGreaterThan(300)
   expect(callers.failures).toEqual([])
