@@ -98,16 +98,16 @@ function issuesOfCommands(text: string): string[] {
 }
 
 describe('every page', () => {
-  it.each(pages)('%s leads only to what is there', (page) =>
+  it.each(pages)('%s has existing link targets only', (page) =>
     expect(issuesOfLinks(page, textOf(page))).toEqual([]),
   )
-  it.each(pages)('%s names only files that are there', (page) =>
+  it.each(pages)('%s names existing files only', (page) =>
     expect(issuesOfPaths(page, textOf(page))).toEqual([]),
   )
-  it.each(pages)('%s names only commands that there are', (page) =>
+  it.each(pages)('%s names existing commands only', (page) =>
     expect(issuesOfCommands(textOf(page))).toEqual([]),
   )
-  it.each(pages)('%s names only metrics that there are', (page) => {
+  it.each(pages)('%s names existing metrics only', (page) => {
     const named = codeOf(textOf(page)).filter((code) =>
       /^tenure_[a-z]+(?:_[a-z0-9]+)*_(?:total|seconds|bytes|rows|entries|open)$/.test(code),
     )
@@ -130,7 +130,7 @@ describe('every page', () => {
   })
 })
 
-describe('what is wrong is found', () => {
+describe('the link check detects', () => {
   const page = 'docs/architecture.md'
   it.each([
     ['a page that is not there', '[a](gone.md)', 'gone.md leads nowhere'],

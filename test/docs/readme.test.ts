@@ -18,7 +18,7 @@ const typed = blocks.filter(({ language, notes }) => language === 'sh' && notes[
 const reader = openReader()
 afterAll(() => reader.leave(), 60_000)
 
-it('says of each block what a test must look for', () => {
+it('the README has an expectation for each block', () => {
   expect(typed.map(({ text }) => text.split('\n')[0])).toContain('npm start')
   for (const { language, notes, line } of blocks)
     expect(Object.keys(notes), `line ${line}`).toHaveLength(language === 'text' ? 0 : 1)
@@ -35,17 +35,17 @@ it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as c
   300_000,
 )
 
-it('ends with Ctrl-C', async () => {
+it('the README ends with Ctrl-C', async () => {
   expect(await reader.interrupt()).toEqual([expect.stringContaining('Everything is stopped')])
 }, 60_000)
 
-it('names npm test, which is what runs this', () => {
+it('the README names npm test, which runs this test', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
   expect(blocks.find(({ notes }) => notes['is'] === 'the tests')?.text).toBe('npm test')
   expect(scripts['test']).toMatch(/vitest run --project pure --project real$/)
 })
 
-it('shows nothing of a file that is not in it, in the order of the file', () => {
+it('the README quotes files exactly, in their order', () => {
   const isExcerpt = ({ text, notes }: Block) => {
     const lines = read(notes['excerpt'] ?? '').split('\n')
     let at = 0

@@ -22,7 +22,7 @@ afterAll(() => rmSync(directory, { recursive: true }))
 const page = (name: string) => pages.get(name) ?? ''
 
 describe('the reference', () => {
-  it('is found out when a page is missing or says something else', () => {
+  it('is reported as stale when a page is missing or differs', () => {
     for (const [name, text] of pages) if (name !== 'errors.md') writeFileSync(join(directory, name), text)
     expect(differing(pages, directory)).toEqual(['errors.md'])
     writeFileSync(join(directory, 'errors.md'), page('errors.md').replace('404', '410'))
@@ -49,8 +49,8 @@ describe('the reference', () => {
   })
 })
 
-describe('what is read of a source file', () => {
-  it('is each member with its comment, on one line', () => {
+describe('the members of a source file', () => {
+  it('are listed with their comments, on one line', () => {
     const { types, unions, tables } = readDeclarations('domain/release/policy.ts')
     const stage = types.get('StagePolicy') ?? []
     expect(stage.map(({ name }) => name)).toEqual(['shareBp', 'minMs', 'minRequests', 'deadlineMs'])
@@ -67,7 +67,7 @@ describe('what is read of a source file', () => {
     })
   })
 
-  it('is shown so that it breaks no table', () => {
+  it('are escaped for tables', () => {
     expect(markdownTable(['a'], [['x | y\nz'], ['']])).toBe('| a |\n| --- |\n| x \\| y z |\n| – |')
     expect([durationOf(90_000), durationOf(3_600_000), durationOf(50)]).toEqual(['90 s', '1 h', '50 ms'])
     expect(valueOf('shareBp', 500)).toBe('`500` (5 %)')

@@ -4,7 +4,7 @@ import { advance } from '../../domain/release/reducer.ts'
 import { explore } from '../support/docs/reachable-states.ts'
 import { commandEvent } from '../support/release/releases.ts'
 
-it('abort and rollback win from every state that can be reached', () => {
+it('abort and rollback win from every reachable state', () => {
   const { states } = explore()
   expect(states.length).toBeGreaterThan(1_000)
   const losing = states.flatMap((state) =>

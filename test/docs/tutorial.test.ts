@@ -13,7 +13,7 @@ const typed = blocks.filter(({ language }) => language === 'sh' || language === 
 const reader = openReader()
 afterAll(() => reader.leave(), 60_000)
 
-it('says of each block what a test must look for', () => {
+it('the tutorial has an expectation for each block', () => {
   expect(typed.length).toBeGreaterThan(15)
   for (const { text, notes, language, line } of typed)
     expect(Object.keys(notes), `line ${line}: ${text}`).toHaveLength(
@@ -27,7 +27,7 @@ it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as c
   300_000,
 )
 
-it('ends with Ctrl-C', async () => {
+it('the tutorial ends with Ctrl-C', async () => {
   const [shown] = await reader.interrupt()
   expect(shown).toContain('Everything is stopped')
 }, 60_000)

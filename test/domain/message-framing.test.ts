@@ -5,7 +5,7 @@ import { createFrames } from '../../domain/message-framing.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
-it('come out whole and in order, however they are cut', () => {
+it('messages are complete and in order for any fragmentation', () => {
   const said = [
     { line: '{"bytes":5,"rows":1}', bytes: bytes('a\nb\nc') },
     { line: '{"rows":2,"columns":{"bytes":[7]}}', bytes: bytes('') },

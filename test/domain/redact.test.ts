@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { redacted, withoutExcerpt } from '../../domain/redact.ts'
 
 const secret = '0123456789abcdef'.repeat(3)
-describe('of a text', () => {
+describe('the redaction of a text', () => {
   it.each([
     [`my key is tnr_0123456789ab_${secret}, thanks`, 'my key is tnr_0123456789ab_[redacted], thanks'],
     ['postgres://tenure:hunter2@127.0.0.1:7432/tenure', 'postgres://tenure:[redacted]@127.0.0.1:7432/tenure'],
@@ -39,7 +39,7 @@ describe('of a text', () => {
     'the password of the database was changed',
   ])('%j all stays', (text) => expect(redacted(text)).toBe(text))
 
-  it('what was JSON stays JSON, however the secrets lie in it', () => {
+  it('keeps JSON valid wherever the secrets occur', () => {
     const piece = fc.constantFrom(
       '-----BEGIN PRIVATE KEY-----',
       '-----END PRIVATE KEY-----',

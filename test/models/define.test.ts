@@ -37,9 +37,9 @@ function issuesWith(change: object): unknown {
 }
 
 describe('a model file', () => {
-  it('has no issue when it is right', () => expect(issuesWith({})).toEqual([]))
+  it('has no issue when it is valid', () => expect(issuesWith({})).toEqual([]))
 
-  it('says how it is watched, and leaves the rest as usual', () => {
+  it('sets its monitoring, with defaults for the rest', () => {
     const { monitor } = define({
       monitor: {
         every: '10 min',
@@ -87,7 +87,7 @@ describe('a model file', () => {
     })
   })
 
-  it('with five mistakes tells all five and where they are', () =>
+  it('with five errors reports all five with their paths', () =>
     expect(
       issuesWith({
         features: { ...features, size: number({ min: 5, max: 1 }) },
@@ -104,7 +104,7 @@ describe('a model file', () => {
       `release.soak: a duration such as '30 min' or '7 d' is required, not "30 mn"`,
     ]))
 
-  it('without its parts tells each that is missing, and what is wrong with the others', () =>
+  it('without required fields reports each, and the errors of the others', () =>
     expect(
       issuesWith({
         features: undefined,
@@ -267,13 +267,13 @@ describe('a model file', () => {
     expect(issuesWith(change)).toEqual(expect.arrayContaining([expect.stringContaining(issue)])),
   )
 
-  it('is plain data but for its function', () => {
+  it('is plain data except its function', () => {
     const { definition } = define({})
     expect(JSON.parse(JSON.stringify(definition))).toEqual(definition)
   })
 })
 
-describe('a release in words', () => {
+describe('a release specification', () => {
   it('is lowered to milliseconds and basis points', () => {
     const { release } = define({
       release: words.canary({
@@ -297,7 +297,7 @@ describe('a release in words', () => {
     expect(issuesOfPolicy(release)).toEqual([])
   })
 
-  it('leaves out what is switched off', () => {
+  it('omits what is switched off', () => {
     const { release } = define({
       release: words.canary({ stages: [percent(50)], shadow: 'off', probation: 'off' }),
     }).definition

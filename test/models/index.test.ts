@@ -20,13 +20,13 @@ export const model = defineModel({
 })`
 
 describe('the model files', () => {
-  it('of this project are found and right', async () => {
+  it('of this project are found and valid', async () => {
     const { models, broken } = await loadModels()
     expect(broken).toEqual([])
     expect(models.map(({ name }) => name)).toEqual(['flight-delay', 'iris'])
   })
 
-  it('are found without a list, and a broken one takes no other down', async () => {
+  it('are found without a list, and a broken one does not affect others', async () => {
     await write('peas.ts', model('peas'))
     await write('half.ts', 'export const half = {')
     await write('nothing.ts', 'export const nothing = 1')
@@ -46,7 +46,7 @@ describe('the model files', () => {
     ])
   })
 
-  it('are loaded anew when they were edited', async () => {
+  it('are loaded again after an edit', async () => {
     await write('edited.ts', model('edited'))
     const before = await loadModel('edited', directory)
     await write('edited.ts', model('edited', 'seed: 2'))

@@ -11,7 +11,7 @@ const lower = (spec: ReleaseSpec): { policy: ReleasePolicy; issues: string[] } =
   return { policy: compileRelease(report, spec), issues }
 }
 
-describe('in words', () => {
+describe('a release specification', () => {
   it.each<[string, ReleaseSpec, Partial<ReleasePolicy>]>([
     ['direct', direct(), { stages: [] }],
     ['canary', canary({ stages: [percent(5)] }), { shadow: expect.anything() as never }],
@@ -77,7 +77,7 @@ describe('in words', () => {
     ])
   })
 
-  it('what a strategy cannot do without is asked for', () => {
+  it('the requirements of a strategy are checked', () => {
     expect(lower(blueGreen({ probation: 'off' })).issues.join()).toContain('release: probation is missing')
     expect(lower(rolling({ stages: [] })).issues.join()).toContain('release: stages needs at least one share')
   })

@@ -45,7 +45,7 @@ const looking = (change: object, name = 'delays') =>
   lookup(view(name, { ...right, ...change } as Parameters<typeof view>[1]), 'delay')
 
 describe('a view', () => {
-  it('has no issue when it is right, and goes with the model once', () => {
+  it('has no issue when it is valid, and is included in the model once', () => {
     const delays = view('delays', right)
     const { definition } = defineModel(
       file({
@@ -69,7 +69,7 @@ describe('a view', () => {
     expect(definition.features['sky']).not.toHaveProperty('missing')
   })
 
-  it('has another digest when its values would be others, and only then', () => {
+  it('has another digest exactly when its values would differ', () => {
     const digest = (change: object) =>
       view('delays', { ...right, ...change } as Parameters<typeof view>[1]).definition.digest
     expect(digest({ every: '1 min', about: 'x', timeToLive: '1 h', late: '1 d' })).toBe(digest({}))
@@ -164,7 +164,7 @@ describe('a feature that is looked up', () => {
     ),
   )
 
-  it('may not name the entity of another, come from two definitions of one name, or stand without the time of a row', () => {
+  it('is refused for the entity of another view, for two definitions of one name, or without a row time', () => {
     const other = view('delays', { ...right, knownAt: 'other' })
     expect(issuesOf({ airport: lookup(delays, 'sky'), delay: lookup(delays, 'delay') })).toContain(
       'features.delay.by: airport is looked up itself: an entity is named by what callers send',

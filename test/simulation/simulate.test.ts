@@ -49,7 +49,7 @@ describe('the fault simulator', () => {
   }, 240_000)
 })
 
-it.each(plants)('the plant $name has its place in the source', ({ file, find, replace }) => {
+it.each(plants)('the planted bug $name is found in the source', ({ file, find, replace }) => {
   expect(readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8').split(find)).toHaveLength(2)
   expect(replace).not.toBe(find)
 })

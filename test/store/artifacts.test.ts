@@ -31,7 +31,7 @@ describe('the artifact store', () => {
     expect(await readdir(join(root, 'drafts'))).toEqual([])
   })
 
-  it('takes a finished file over and shows where it lies', async () => {
+  it('moves a finished file into the store and returns its path', async () => {
     const draft = await artifacts.draft('.parquet')
     await writeFile(draft, bytes)
     expect(await artifacts.take('snapshots', draft)).toEqual({ digest, bytes: 6 })
@@ -39,7 +39,7 @@ describe('the artifact store', () => {
     await expect(access(draft)).rejects.toThrow('ENOENT')
   })
 
-  it('refuses bytes that have changed, and bytes that are gone', async () => {
+  it('refuses changed and missing bytes', async () => {
     await artifacts.put('artifacts', bytes)
     await writeFile(join(root, 'sha256', hex.slice(0, 2), hex), 'earned?')
     await expect(artifacts.get('artifacts', digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })

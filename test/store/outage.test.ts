@@ -7,7 +7,7 @@ describe('an outage', () => {
     code: '53100',
   })
 
-  it('lasts while it shows again and again, and is over when it has not for five seconds', () => {
+  it('continues while it recurs, and ends after five seconds without it', () => {
     let now = 1_000
     const outages = createOutageTracker(() => now)
     expect(outages.outage()).toBeUndefined()

@@ -40,7 +40,7 @@ it.each([
   await expect(store.query(sql`select 'x'::uuid`)).rejects.toMatchObject({ code: '22P02' })
 })
 
-it('a backend that dies under a transaction, even between two statements, ends no process', async () => {
+it('a backend that dies during a transaction, even between two statements, ends no process', async () => {
   const work = store.transaction(async (database) => {
     const [me] = await database.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)
     await store.query(sql`select pg_terminate_backend(${me!.pid})`)
@@ -52,7 +52,7 @@ it('a backend that dies under a transaction, even between two statements, ends n
   expect(await store.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
 })
 
-it('a transaction that does nothing gives its locks back', async () => {
+it('an idle transaction releases its locks', async () => {
   const impatient = openStore(postgres.url, { idleMs: 200, onError: (error) => errors.push(error.message) })
   try {
     const work = impatient.transaction(async (database) => {
@@ -72,7 +72,7 @@ it('a transaction that does nothing gives its locks back', async () => {
   }
 })
 
-it('a frozen server is given up after the deadline, in a transaction too', async () => {
+it('a statement on a frozen server fails after the deadline, also within a transaction', async () => {
   await store.query(sql`select 1`)
   const thaw = freeze(postgres.pid)
   try {
@@ -90,7 +90,7 @@ it('a frozen server is given up after the deadline, in a transaction too', async
   expect(await store.query(sql`select 2 as two`)).toEqual([{ two: 2 }])
 })
 
-it('a listener comes back by itself after the server was killed, and is told that it may have missed something', async () => {
+it('a listener reconnects after the server was killed, and reports that notifications may be lost', async () => {
   const notices: (string | undefined)[] = []
   const stop = store.listen('news', (payload) => notices.push(payload))
   await until(() => notices.length === 1, 'the first connection')

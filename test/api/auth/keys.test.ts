@@ -105,7 +105,7 @@ describe('every route', () => {
     expect(cells).toBeGreaterThan(500)
   })
 
-  it('sends the same headers to HEAD as to GET, without a body', async () => {
+  it('requires a key for HEAD as for GET', async () => {
     for (const { method, path, allow } of api.routes)
       if (method === 'get' && allow !== 'public')
         expect((await api.request('HEAD', pathOf({ path } as RouteDefinition))).status, path).toBe(401)
@@ -176,7 +176,7 @@ describe('a key', () => {
     ['an unknown id', () => `tnr_0123456789ab_${'0'.repeat(48)}`],
     ['something else', () => 'hunter2'],
     ['nothing', () => ''],
-  ])('with %s opens nothing', async (_name, make) => {
+  ])('with %s is refused', async (_name, make) => {
     const answer = await api.request('GET', '/v1/models', { key: make() })
     expect(answer).toMatchObject({ status: 401, json: { code: 'unauthenticated' } })
     // The first challenge of a line is all that Chromium reads, and a browser knows no Bearer.
@@ -321,7 +321,7 @@ describe('a key', () => {
     ['a name that is taken', { name: 'admin', role: 'viewer' }, /named "admin" already/],
     ['the name of a part of the system', { name: 'release', role: 'viewer' }, /a part of the system/],
     ['the same in other letters', { name: 'Temporal', role: 'viewer' }, /a part of the system/],
-  ])('is not made with %s', async (_name, body, detail) => {
+  ])('is not created with %s', async (_name, body, detail) => {
     const answer = await api.request('POST', '/v1/keys', { key: keys.admin, body })
     expect(answer).toMatchObject({ status: 400, json: { code: 'invalid_request' } })
     expect(answer.json['detail']).toMatch(detail)
@@ -337,7 +337,7 @@ describe('a replica that accepts local requests without a key', () => {
     ['0.0.0.0', true, false],
     ['::', true, false],
     ['10.0.0.7', true, false],
-  ])('on %s, when asked for: %s, is open: %s', (host, publicPredictions, open) =>
+  ])('on %s with the option %s is open: %s', (host, publicPredictions, open) =>
     expect(predictionsAreOpen({ host, publicPredictions })).toBe(open),
   )
 

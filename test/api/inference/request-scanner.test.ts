@@ -69,7 +69,7 @@ it.each([
     '{"id": "a", "inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP64", "data": [5.1, 3.5, 1.4, 0.2, 1e-3, 0, -1, 7]}]}',
   ],
   ['with the id last', '{"inputs":[{"datatype":"FP32","shape":[1,4],"name":"x","data":[1,2,3,4]}],"id":""}'],
-])('a plain body %s is taken', (_name, text) => {
+])('a plain body %s is scanned', (_name, text) => {
   const bytes = Buffer.from(text)
   expect(scanned(bytes)).toBeDefined()
   expect(scanned(bytes)).toEqual(parsed(bytes))
@@ -98,7 +98,7 @@ it.each([
     'two tensors',
     plain.replace(']}]}', ']},{"name":"y","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}'),
   ],
-])('the scanner gives up on %s', (_name, text) => {
+])('the scanner skips %s', (_name, text) => {
   expect(text).not.toBe(plain)
   expect(scanned(Buffer.from(text))).toBeUndefined()
 })

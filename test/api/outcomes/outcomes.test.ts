@@ -344,7 +344,7 @@ describe('a body', () => {
     'application/x-www-form-urlencoded',
     'multipart/form-data; boundary=x',
     'application/json; charset=utf-16',
-  ])('that is said to be %s is not read as JSON', async (type) =>
+  ])('with the content type %s is not read as JSON', async (type) =>
     expect((await post(type)).json).toMatchObject({ status: 415, code: 'unsupported_media_type' }),
   )
   it.each(['application/json', 'Application/JSON;charset="UTF-8"', 'application/problem+json', ''])(

@@ -13,7 +13,7 @@ const many = (count: number, each: AbCohort): AbCohort[] =>
   Array.from({ length: count }, (_, i) => ({ ...each, atMs: i }))
 
 describe('an A/B test', () => {
-  it('says nothing without outcomes of both arms', () => {
+  it('has no result without outcomes of both arms', () => {
     expect(judgeAb([], accuracy, 0.01).kind).toBe('no_data')
     expect(judgeAb([cohort([10, 1], [0, 0])], accuracy, 0.01).kind).toBe('no_data')
   })
@@ -26,19 +26,19 @@ describe('an A/B test', () => {
     expect(open.reason.message).toMatch(/300 of 2000 \(15 %\) on the candidate.*logE .* < 2\.996/)
   })
 
-  it('reads conversions the other way round', () => {
+  it('inverts the direction for conversions', () => {
     const conversions: AbPolicy = { metric: 'conversions', alpha: 0.05 }
     expect(judgeAb(many(20, cohort([100, 25], [100, 10])), conversions, 0.01).kind).toBe('better')
     expect(judgeAb(many(20, cohort([100, 10], [100, 25])), conversions, 0.01).kind).toBe('worse')
   })
 
-  it('uses the share that was really there, and counts what makes no sense as nothing', () => {
+  it('uses the observed share, and ignores invalid counts', () => {
     // Twice the requests and twice the events: no difference.
     expect(judgeAb(many(20, cohort([200, 40], [100, 20])), accuracy, 0.01).kind).toBe('open')
     expect(judgeAb([cohort([10, 20], [10, 1])], accuracy, 0.01).kind).toBe('no_data')
   })
 
-  it('looked at after every outcome, finds a winner among equals in at most α of the tests', () => {
+  it('evaluated after every outcome, finds a winner among equals in at most α of the tests', () => {
     const random = seededRandom(7)
     const arm = () => ({
       total: 20,

@@ -5,7 +5,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 import { binomial } from '../../../domain/statistics/random-variates.ts'
 
 describe('the harm ledger', () => {
-  it('counts what the champion would not have given, stage by stage', () => {
+  it('counts invalid responses beyond the rate of the champion, stage by stage', () => {
     const first = { canaryRequests: 100, canaryBad: 7, controlRequests: 1_000, controlBad: 20 }
     const better = { canaryRequests: 500, canaryBad: 0, controlRequests: 1_000, controlBad: 20 }
     expect(excessBad([first])).toBeCloseTo(5, 12)
@@ -13,7 +13,7 @@ describe('the harm ledger', () => {
     expect(excessBad([])).toBe(0)
   })
 
-  it('counts every bad answer where there is no control', () => {
+  it('counts every invalid response without a control', () => {
     expect(excessBad([{ canaryRequests: 10, canaryBad: 3, controlRequests: 0, controlBad: 0 }])).toBe(3)
   })
 })
@@ -37,13 +37,13 @@ describe('the ramp', () => {
     expect(nextShareBp({ ...input, currentBp: 0 })).toBe(100)
   })
 
-  it('stays where it is when the budget cannot pay for more', () => {
+  it('stays when the budget does not allow more', () => {
     expect(nextShareBp({ ...input, budgetLeft: 0 })).toBe(500)
     const unknown = { canaryRequests: 10, canaryBad: 0, controlRequests: 190, controlBad: 1 }
     expect(nextShareBp({ ...input, seen: unknown, budgetLeft: 20 })).toBe(500)
   })
 
-  it('answers null to numbers that make no sense', () => {
+  it('is null for invalid numbers', () => {
     expect(nextShareBp({ ...input, requestsPerSecond: NaN })).toBeNull()
     expect(nextShareBp({ ...input, budgetLeft: -1 })).toBeNull()
     expect(nextShareBp({ ...input, seen: { ...proven, canaryBad: 20_001 } })).toBeNull()
@@ -60,7 +60,7 @@ describe('the sample ratio', () => {
     expect(found.filter(Boolean).length).toBeGreaterThanOrEqual(99)
   })
 
-  it('of a healthy router raises no alarm in a day of looks', () => {
+  it('of a healthy router raises no alarm in a day of evaluations', () => {
     const uniform = seededRandom(2)
     let alarms = 0
     for (let day = 0; day < 100; day++) {
@@ -78,13 +78,13 @@ describe('the sample ratio', () => {
     expect(alarms).toBeLessThanOrEqual(1)
   })
 
-  it('may lie within the tolerance, and lumps count less', () => {
+  it('may lie within the tolerance, and bursts count less', () => {
     expect(srmEvidence(800, 9_200, 0.05)).toBeGreaterThan(50)
     expect(srmEvidence(800, 9_200, 0.05, { tolerance: 0.7 })).toBeLessThan(0)
     expect(srmEvidence(800, 9_200, 0.05, { designEffect: 100 })).toBeLessThan(Math.log(1_000))
   })
 
-  it('is undefined for counts and shares that make no sense', () => {
+  it('is undefined for invalid counts and shares', () => {
     expect(srmEvidence(0, 0, 0.05)).toBe(0)
     expect(srmEvidence(1, 1, 0)).toBeNull()
     expect(srmEvidence(NaN, 1, 0.5)).toBeNull()

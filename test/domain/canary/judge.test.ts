@@ -52,7 +52,7 @@ const codes = (...args: Parameters<typeof judge>) => {
 const every = (n: number, counts: Partial<ArmCounts>) => (i: number) => (i % n === 0 ? counts : {})
 
 describe('a canary passes', () => {
-  it('when nothing speaks against it, its time is over and its requests are in', () => {
+  it('when there is no finding, its time is over and its requests are complete', () => {
     expect(codes()).toEqual(['pass', 'stage_passed'])
   })
 
@@ -97,12 +97,12 @@ describe('a canary fails', () => {
     expect(codes({ ticks: more })).toEqual(['pass', 'stage_passed'])
   })
 
-  it('by quality, when the champion alone is right much more often than the canary alone', () => {
+  it('by quality, when the champion alone is correct much more often than the canary alone', () => {
     expect(codes({ paired: { b: 30, c: 5 } })).toEqual(['fail', 'paired_quality'])
     expect(codes({ paired: { b: 9, c: 7 } })).toEqual(['pass', 'stage_passed'])
   })
 
-  it('by the absolute guard after three requests without a good answer, whatever the control does', () => {
+  it('by the absolute guard after three requests without a valid response, independent of the control', () => {
     const broken = [{ startMs: 0, shareBp: 500, canary: arm(3, { errors: 2, invalid: 1 }), control: arm(0) }]
     const verdict = judge({ ticks: broken })
     expect(verdict.reasons.map(({ code }) => code)).toEqual(['guard'])
@@ -135,22 +135,22 @@ describe('a canary fails', () => {
     expect(codes({ ticks: chance }, { ...policy, harmBudget: 1 })).toEqual(['pass', 'stage_passed'])
   })
 
-  it('for good: later good ticks do not take a finding back', () => {
+  it('permanently: later good ticks do not revoke a finding', () => {
     const early = ticks(60, every(2, { errors: 1 }))
     const later = ticks(1_000, () => ({}), 60)
     expect(codes({ ticks: [...early, ...later] })[0]).toBe('fail')
   })
 
-  it('with what was found first at the head', () => {
+  it('with the first finding first', () => {
     const { reasons } = judge({ ticks: ticks(360, every(4, { errors: 1 })) }, { guardRate: 0.5 })
     expect(reasons.map(({ code }) => code)).toEqual(['error_rate', 'harm_budget'])
   })
 
-  it('also when the counters are stale: the finding came before', () => {
+  it('also when the counters are stale after the finding', () => {
     expect(codes({ ticks: ticks(60, every(1, { errors: 5 })), staleMs: null })[0]).toBe('fail')
   })
 
-  it('not for a difference below the least that matters, however certain', () => {
+  it('not for a difference below the minimum effect, however certain', () => {
     const certain = ticks(2_000, every(12, { errors: 1 }))
     expect(codes({ ticks: certain }, { harmBudget: 1e9 })).toEqual(['fail', 'error_rate'])
     expect(codes({ ticks: certain }, { harmBudget: 1e9, minDelta: 0.05 })).toEqual(['pass', 'stage_passed'])
@@ -188,12 +188,12 @@ describe('no data', () => {
     expect(codes(evidence)).toEqual(['no_data', code])
   })
 
-  it('is not said of a small arm that was skipped by chance', () => {
+  it('is not reported for a small arm without requests by chance', () => {
     const sparse = ticks(360).map((tick, i) => (i > 358 ? { ...tick, canary: arm(0) } : tick))
     expect(codes({ ticks: sparse })).toEqual(['pass', 'stage_passed'])
   })
 
-  it('is not said of a shadow, where both arms answer everything', () => {
+  it('is not reported for a shadow, where both arms predict every request', () => {
     const mirrored = ticks(60).map((tick) => ({ ...tick, shareBp: null, canary: arm(95) }))
     expect(codes({ ticks: mirrored, stage: { ...stage, shareBp: 0 } })[0]).toBe('pass')
   })
@@ -221,7 +221,7 @@ describe('an error', () => {
     expect(statistics).toEqual({})
   })
 
-  it('is said of a policy that cannot be used', () => {
+  it('is reported for an invalid policy', () => {
     const { kind, reasons } = judge({}, { guardRate: 0, alpha: { ...defaultAlpha, errors: 0.5 } })
     expect(kind).toBe('error')
     expect(reasons.map(({ message }) => message).join()).toMatch(/sums to .*guardRate/)
@@ -233,12 +233,12 @@ describe('an inconclusive canary', () => {
     expect(codes({ stage: { ...stage, elapsedMs: 599_999 } })).toEqual(['inconclusive', 'minimum_time'])
   })
 
-  it('has not answered enough requests in this stage', () => {
+  it('has not served enough requests in this stage', () => {
     const late = { ...stage, startedMs: 350 * tickMs }
     expect(codes({ stage: late })).toEqual(['inconclusive', 'minimum_requests'])
   })
 
-  it('gets another share than configured, and says so', () => {
+  it('gets another share than configured, and reports it', () => {
     const drifted = ticks(360).map((tick) => ({ ...tick, canary: arm(8), control: arm(92) }))
     const { kind, reasons } = judge({ ticks: drifted })
     expect([kind, reasons[0]!.code]).toEqual(['inconclusive', 'srm'])
@@ -252,12 +252,12 @@ describe('an inconclusive canary', () => {
     expect(codes({ ticks: drifted }, { srm: 'off' })[0]).toBe('pass')
   })
 
-  it('is not suspected for ticks in which the share changed', () => {
+  it('is not reported for ticks in which the share changed', () => {
     const changing = ticks(360).map((tick) => ({ ...tick, shareBp: null, canary: arm(8), control: arm(92) }))
     expect(codes({ ticks: changing })[0]).toBe('pass')
   })
 
-  it('owes the proof of a promotion at the last stage', () => {
+  it('lacks the promotion proof at the last stage', () => {
     const last = { ...stage, last: true }
     expect(codes({ stage: last, ticks: ticks(60) })).toEqual(['inconclusive', 'promotion_evidence'])
     expect(codes({ stage: last, ticks: ticks(60) }, { promotion: 'off' })[0]).toBe('pass')
@@ -269,7 +269,7 @@ describe('an inconclusive canary', () => {
     expect(codes({ ticks: ticks(60) }, { promotion })).toEqual(['inconclusive', 'promotion_evidence'])
   })
 
-  it('owes the proof of its quality at the last stage, where the policy asks for one', () => {
+  it('lacks the quality proof at the last stage, where the policy requires one', () => {
     const last = { ...stage, last: true }
     const policy = { promotion: 'off' as const, nonInferiority: { margin: 0.02, logE: Math.log(20) } }
     expect(codes({ stage: last }, policy)).toEqual(['inconclusive', 'quality_evidence'])
@@ -281,7 +281,7 @@ describe('an inconclusive canary', () => {
     expect(codes({ paired: { b: 3, c: 4 } }, policy)[0]).toBe('pass')
   })
 
-  it('can prove that it hardly ever fails where neither arm does', () => {
+  it('can be proven where both arms rarely fail', () => {
     const perfect = ticks(2_000).map((tick) => ({ ...tick, control: arm(95) }))
     const evidence = { ticks: perfect, stage: { ...stage, last: true } }
     expect(codes(evidence)[0]).toBe('pass')
@@ -372,7 +372,7 @@ describe('a policy', () => {
     )
   })
 
-  it('that lacks a part is refused, not thrown over', () => {
+  it('without a required field is refused, and does not throw', () => {
     expect(checkCanaryPolicy(null as never)).toEqual(['alpha is missing'])
     const { promotion: _, srm: __, ...rest } = defaultCanaryPolicy
     expect(checkCanaryPolicy(rest as never)).toEqual([

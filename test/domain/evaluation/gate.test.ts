@@ -84,7 +84,7 @@ describe('evidence', () => {
     expect(told(cut)).toEqual(['insufficient', code])
   })
 
-  it('without one class or without rows decides nothing, and throws nothing', () => {
+  it('without one class or without rows has no verdict, and does not throw', () => {
     expect(told({ y: y.map(() => 0) })).toEqual(['insufficient', 'few_positives'])
     expect(told({ y: [], challenger: [], champion: [] })).toContain('no_rows')
   })
@@ -160,7 +160,7 @@ describe('the first version of a model', () => {
     expect(told(first)).toEqual(['not_better', 'no_floor'])
   })
 
-  it('is stopped when it knows no more than the shares of the classes', () => {
+  it('is stopped when it is no better than the class shares', () => {
     const constant = y.map(() => [0.3])
     expect(told({ ...first, challenger: constant }, { floors: { auc: 0.5 } })).toEqual([
       'not_better',
@@ -173,12 +173,12 @@ describe('the first version of a model', () => {
 })
 
 describe('a challenger is stopped', () => {
-  it('when it has crept below the anchor', () => {
+  it('when it has degraded below the anchor', () => {
     expect(told({ challenger: middling, anchor: good })).toEqual(['not_better', 'anchor_not_met'])
     expect(told({ anchor: middling })).toEqual(['better', 'better'])
   })
 
-  it('when it became five points worse on a slice', () => {
+  it('when it is five points worse on a slice', () => {
     const night = indices((i) => i % 4 === 0)
     const spoiled = good.map(([p], i) => [i % 4 === 0 && i % 3 === 0 ? 1 - p! : p!])
     const report = judge(
@@ -194,7 +194,7 @@ describe('a challenger is stopped', () => {
     expect(told({ slices: [{ name: 'moon', rows: [] }] })).toEqual(['not_better', 'slice_missing'])
   })
 
-  it('not by a slice too small to say anything', () => {
+  it('not by a slice that is too small', () => {
     const report = judge(
       { challenger: middling, champion: good, slices: [{ name: 'few', rows: [1, 2, 3] }] },
       { margins: { auc: 1 } },
@@ -203,7 +203,7 @@ describe('a challenger is stopped', () => {
     expect(report.verdict).toBe('not_worse')
   })
 
-  it('when it promises what does not come true', () => {
+  it('when its probabilities are not calibrated', () => {
     const sharp = good.map(([p]) => [sigmoid(4 * Math.log(p! / (1 - p!)))])
     const calibration = { ece: 0.05, overChampion: 0.02 }
     expect(told({ challenger: sharp }, { calibration })).toEqual(['not_better', 'calibration'])
@@ -211,7 +211,7 @@ describe('a challenger is stopped', () => {
     expect(told({ challenger: good }, { calibration })).toEqual(['better', 'better'])
   })
 
-  it('when it surely treats a group differently', () => {
+  it('when it certainly treats a group differently', () => {
     const values = y.map((_, i) => (i % 2 === 0 ? 'a' : 'b'))
     const unfair = good.map(([p], i) => [i % 2 === 0 ? p! : p! * 0.6])
     const groups = [{ attribute: 'origin', values }]
@@ -237,7 +237,7 @@ describe('a challenger is stopped', () => {
     expect(told({ ...few, leakage })).toEqual(['not_better', code])
   })
 
-  it('not by traces below the limits', () => {
+  it('not by differences below the limits', () => {
     const featureAuc = [
       { feature: 'a', auc: 0.9 },
       { feature: 'b', auc: null },
@@ -248,19 +248,19 @@ describe('a challenger is stopped', () => {
   })
 })
 
-describe('a person is asked', () => {
-  it('when the gain is too good to be true', () => {
+describe('an approver is asked', () => {
+  it('when the gain is implausibly high', () => {
     const report = judge({ champion: poor })
     expect([report.verdict, report.needsPerson]).toEqual(['better', true])
     expect(report.reasons[0]!.code).toBe('too_good')
   })
 
-  it('to mistrust a test set that has decided twenty times', () => {
+  it('to distrust a test set that has decided twenty times', () => {
     expect(judge({ testSetUses: 19 }).warnings).toEqual([])
     expect(judge({ testSetUses: 20 }).warnings.map(({ code }) => code)).toEqual(['test_set_worn'])
   })
 
-  it('to look at a difference between groups that may be chance', () => {
+  it('to review a difference between groups that may be chance', () => {
     const other = world(4)
     const challenger = other.model(0.4).map(([p], i) => [i < 110 ? 0.9 * p! : p!])
     const groups = [{ attribute: 'size', values: other.y.map((_, i) => (i < 110 ? 'few' : 'many')) }]

@@ -10,7 +10,7 @@ const y = Array.from({ length: 2_000 }, () => (chance() < 0.3 ? 1 : 0))
 const scores = (towards: number) =>
   y.map((label) => [0.5 + towards * (label - 0.5) * 0.3 + (chance() - 0.5) * 0.6])
 
-it('a champion that ranks worse than chance gives flipped labels away', () => {
+it('a champion that ranks worse than chance indicates inverted labels', () => {
   const [reason] = reversedReasons({ y, champion: scores(-1) }, { task: 'binary' })
   expect(reason).toMatchObject({
     code: 'labels_reversed',
@@ -18,7 +18,7 @@ it('a champion that ranks worse than chance gives flipped labels away', () => {
   })
 })
 
-it('and the challenger that has learnt them is not better', () => {
+it('a challenger trained on inverted labels is not better', () => {
   const policy = defaultGatePolicy('binary')
   const judged = (champion: number[][]) => judgeGate({ y, challenger: scores(1), champion }, policy)
   const flipped = judged(scores(-1))

@@ -33,7 +33,7 @@ describe("the gate's report in Markdown", () => {
     asOf: '2001-02-01',
   })
 
-  it('says the verdict, the reasons and what to look at', () => {
+  it('has the verdict, the reasons and the warnings', () => {
     expect(page).toContain('# m: m\\_v1.1.0 is not better')
     expect(page).toContain('It is not released.')
     expect(page).toContain('slice "none" has no rows')
@@ -53,16 +53,16 @@ describe("the gate's report in Markdown", () => {
     }
   })
 
-  it('lets no name open a cell, a tag or a link', () => {
+  it('escapes names that contain a cell, a tag or a link', () => {
     expect(page).toContain('even \\| \\<b\\>rows\\</b\\>')
     expect(page).not.toContain('<b>')
   })
 
-  it('holds no NaN, undefined or null', () => {
+  it('contains no NaN, undefined or null', () => {
     expect(page).not.toMatch(/NaN|undefined|null|Infinity/)
   })
 
-  it('of an empty test set and of a first version can be read as well', () => {
+  it('of an empty test set and of a first version is readable', () => {
     const empty = judgeGate({ y: [], challenger: [], champion: null }, policy)
     expect(gateMarkdown(empty, { model: 'm', challenger: 'x' })).toContain('not evaluated: too few rows')
     const first = judgeGate(

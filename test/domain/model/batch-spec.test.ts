@@ -6,7 +6,7 @@ const file = (path: string) => ({ kind: 'file', path }) as const
 const sound = { input: file('in.csv'), output: file('out/2026/a.parquet'), key: ['id'] }
 
 describe('a batch', () => {
-  it('is in order', () => expect(issuesOfBatch(sound)).toEqual([]))
+  it('is valid', () => expect(issuesOfBatch(sound)).toEqual([]))
 
   it.each([
     ['/etc/in.csv', 'is no path'],
@@ -40,8 +40,8 @@ describe('a batch', () => {
   })
 })
 
-describe('an answer in a word', () => {
-  it('is the threshold, the likeliest class, or nothing', () => {
+describe('the label of a prediction', () => {
+  it('is by the threshold, the most likely class, or absent', () => {
     const yes = { kind: 'probability', positive: 'late', threshold: 0.4 } as const
     expect([predictedText(yes, [0.4]), predictedText(yes, [0.39])]).toEqual(['true', 'false'])
     expect(predictedText({ kind: 'classes', classes: ['a', 'b', 'c'] }, [0.2, 0.5, 0.3])).toBe('b')

@@ -15,7 +15,7 @@ const rows: FeatureRow[] = [
 ]
 
 describe('fitting', () => {
-  it('takes mean and population deviation of what is there, and the values in the order of their text', () => {
+  it('computes mean and population deviation of present values, and sorts categories as text', () => {
     expect(fitFeatures(rows, features)).toEqual([
       { name: 'size', kind: 'number', mean: 3, std: Math.sqrt(8 / 3), fill: 3 },
       { name: 'colour', kind: 'category', vocabulary: ['blue', 'red'] },
@@ -30,7 +30,7 @@ describe('fitting', () => {
     expect(fitFeatures([], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
   })
 
-  it('leaves the rarest values of a very long category to "other"', () => {
+  it('assigns the rarest values of a very long category to "other"', () => {
     const many: FeatureRow[] = Array.from({ length: maxVocabulary + 5 }, (_, i) => ({
       size: 1,
       colour: `c${i}`,
@@ -60,7 +60,7 @@ describe('encoding', () => {
   })
   it('fills a missing number with the mean', () =>
     expect(encode({ size: null, colour: 'blue' })).toEqual([9, 0, 1, 0, 0, 9]))
-  it('is not misled by names that every object has', () =>
+  it('ignores property names of Object.prototype', () =>
     expect(encode({ size: 3, colour: 'constructor' })).toEqual([9, 0, 0, 0, 1, 9]))
 
   it.each([

@@ -34,7 +34,7 @@ function tellUntil(toMs: number, channels: Channel[], at: (nowMs: number) => Ale
 }
 
 describe('an alert', () => {
-  it('is sent at once to some channels, to others while it is unacknowledged, and to those again and again', () => {
+  it('is sent at once to some channels, to others while it is unacknowledged, and to those repeatedly', () => {
     expect(tellUntil(75 * minute, [chat, pager], () => alert)).toEqual([
       '0 chat raised',
       '10 pager raised',
@@ -43,7 +43,7 @@ describe('an alert', () => {
     ])
   })
 
-  it('is not told again while it waits for a channel, and again so long after it has arrived there', () => {
+  it('is not repeated while its delivery is pending, and repeated an interval after its delivery', () => {
     const waiting: DeliveryRecord = { channel: 'pager', about: 'raised', dueMs: 10 * minute, waits: true }
     const at = (nowMs: number, told: DeliveryRecord[]) =>
       dueNotifications(alert, { channels: [pager], told, nowMs })
@@ -53,7 +53,7 @@ describe('an alert', () => {
     expect(at(130 * minute, [arrived])).toEqual([{ channel: 'pager', about: 'raised', dueMs: 130 * minute }])
   })
 
-  it('is sent to no channel any more once it is acknowledged, but that it is over', () => {
+  it('is sent to no channel after its acknowledgement, except its resolution', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
       ...(nowMs >= 15 * minute ? { acknowledgedMs: 15 * minute } : {}),
@@ -75,7 +75,7 @@ describe('an alert', () => {
     expect(tellUntil(60 * minute, [chat, pager], at)).toEqual(['0 chat raised', '5 chat resolved'])
   })
 
-  it('that grows worse reaches those who only want to hear of the worst', () => {
+  it('of rising severity reaches channels for critical alerts only', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
       severity: nowMs < 20 * minute ? 'warning' : 'critical',
@@ -83,7 +83,7 @@ describe('an alert', () => {
     expect(tellUntil(25 * minute, [chat, pager], at)).toEqual(['0 chat raised', '10 pager raised'])
   })
 
-  it('of another model, or of none, is not told where one model is wanted', () => {
+  it('of another model, or without a model, is not sent to a channel of one model', () => {
     const mine = [{ ...chat, models: ['wine'] }]
     expect(tellUntil(minute, mine, () => alert)).toEqual([])
     expect(tellUntil(minute, mine, () => ({ severity: 'critical', raisedMs: 0 }))).toEqual([])
@@ -91,7 +91,7 @@ describe('an alert', () => {
     expect(tellUntil(minute, [chat], () => ({ ...alert, severity: 'info' }))).toEqual([])
   })
 
-  it('is told to an Alertmanager as long as it lasts, acknowledged or not, or it would forget it', () => {
+  it('is sent to an Alertmanager until it ends, acknowledged or not, because it expires there', () => {
     const at = (nowMs: number): AlertFacts => ({
       ...alert,
       acknowledgedMs: 0,
@@ -106,8 +106,8 @@ describe('an alert', () => {
   })
 })
 
-describe('a message that does not arrive', () => {
-  it('is tried more and more seldom, for a day', () => {
+describe('an undelivered message', () => {
+  it('is retried with backoff for a day', () => {
     expect([1, 2, 3, 11, 500].map((attempts) => retryDelayMs(attempts, 0))).toEqual([
       1_000, 2_000, 4_000, 600_000, 600_000,
     ])

@@ -62,7 +62,7 @@ describe('a profile of categories', () => {
     expect(countBins(profile, ['z', '__proto__', null, 'b'])).toEqual([1, 0, 0, 0, 2, 1])
   })
 
-  it('keeps thirty and remembers the rest', () => {
+  it('keeps thirty and counts the rest', () => {
     const many = Array.from({ length: 40 }, (_, i) => Array.from({ length: 40 - i }, () => `c${i}`)).flat()
     const profile = categoryProfile('c', many)
     expect(profile.categories).toHaveLength(30)
@@ -104,13 +104,13 @@ describe('drift', () => {
     expect(report.reasons[0]!.message).toContain('two consecutive windows')
   })
 
-  it('is neither hidden nor made by an outlier of 1e9', () => {
+  it('is neither hidden nor caused by an outlier of 1e9', () => {
     expect(level([reference], window(reference, [...numbers(400), 1e9]))).toBe('stable')
     const fitted = numberProfile('x', [...numbers(5_000), 1e9, -1e9])
     expect(level([fitted], window(fitted, numbers(300, 0.7)))).toBe('warn')
   })
 
-  it('is seen when values go missing, and when categories vanish', () => {
+  it('is detected when values go missing, and when categories vanish', () => {
     expect(
       level([reference], window(reference, [...numbers(300), ...Array.from({ length: 60 }, () => null)])),
     ).toBe('warn')
@@ -119,7 +119,7 @@ describe('drift', () => {
     expect(level([profile], window(profile, letters(400, 'abc')))).toBe('warn')
   })
 
-  it('is not judged below 300 rows, or 30 a bin', () => {
+  it('is not evaluated below 300 rows, or 30 a bin', () => {
     expect(level([reference], window(reference, numbers(299, 3)))).toBe('insufficient')
     expect(level([reference], window(reference, numbers(300, 3)))).toBe('warn')
     const alphabet = 'abcdefghijklmnopqrst'
@@ -130,7 +130,7 @@ describe('drift', () => {
     expect(level([young], window(young, numbers(5_000, 3)))).toBe('insufficient')
   })
 
-  it('is not judged without counts, or with counts of other bins', () => {
+  it('is not evaluated without counts, or with counts of other bins', () => {
     expect(level([reference], { features: {} })).toBe('insufficient')
     expect(level([reference], { features: { x: [1, 2, 3] } })).toBe('unreadable')
     expect(level([reference], { features: { x: reference.counts.map(() => NaN) } })).toBe('unreadable')
@@ -140,7 +140,7 @@ describe('drift', () => {
     })
   })
 
-  it('tells of values never seen in training', () => {
+  it('reports values never seen in training', () => {
     const profile = categoryProfile('c', letters(5_000, 'abc'))
     const few = judge([profile], window(profile, [...letters(997, 'abc'), 'z', 'z', 'z']))
     expect(few.reasons).toEqual([])
@@ -165,7 +165,7 @@ describe('drift', () => {
     expect(judge(profiles, shifted('b'), null, importance).dataset.level).toBe('stable')
   })
 
-  it('of the score and of the label is judged apart', () => {
+  it('of the score and of the label is evaluated separately', () => {
     const score = numberProfile('score', numbers(3_000))
     const evidence = {
       reference: { rows: 3_000, features: [reference], score, label: score },

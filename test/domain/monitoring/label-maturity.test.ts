@@ -21,7 +21,7 @@ describe('maturity', () => {
     expect(horizonMs! / 60_000).toBeCloseTo(190.05, 9)
   })
 
-  it('is not known from few delays, or none', () => {
+  it('is unknown with few delays or without delays', () => {
     expect(maturity([{ endMs: 0, delaysMs: slow.slice(0, 99) }], now, hour)).toMatchObject({
       status: 'insufficient',
       horizonMs: null,
@@ -48,7 +48,7 @@ describe('a matured cohort', () => {
     ...more,
   })
 
-  it('holds the predictions of its span with the labels that had arrived', () => {
+  it('contains the predictions of its span with the labels that had arrived', () => {
     const cohort = maturedCohort(
       predictions,
       predictions.map(({ id }) => label(id)),
@@ -63,7 +63,7 @@ describe('a matured cohort', () => {
     expect(early).toMatchObject({ status: 'insufficient', coverage: 0, labelled: [] })
   })
 
-  it('does not move while only the positive labels have come', () => {
+  it('does not shift while only the positive labels have arrived', () => {
     const positives = predictions.slice(0, 3).map(({ id }) => label(id))
     expect(maturedCohort(predictions, positives, span).status).toBe('insufficient')
     expect(
@@ -99,7 +99,7 @@ describe('a matured cohort', () => {
     expect([cohort.revised, cohort.doubled]).toEqual([1, 1])
   })
 
-  it('counts labels of unknown predictions and from the future, and measures neither', () => {
+  it('counts labels of unknown predictions and from the future, and excludes both', () => {
     const labels = [label('unknown'), label('p2', { observedMs: now, arrivedMs: now - hour })]
     expect(maturedCohort(predictions, labels, span)).toMatchObject({
       unknown: 1,
@@ -119,7 +119,7 @@ describe('skew', () => {
     replayed,
   })
 
-  it('is not what lies within a millionth', () => {
+  it('excludes differences within a millionth', () => {
     const rows = [row({ a: 1, b: 1e9, c: 'x', d: null }, { a: 1 + 9e-7, b: 1e9 + 900, c: 'x', d: null })]
     expect(findSkew(rows)).toMatchObject({ status: 'ok', compared: 1, columns: [] })
   })
@@ -158,7 +158,7 @@ describe('skew', () => {
     })
   })
 
-  it('is not known when nothing could be replayed', () => {
+  it('is unknown when nothing could be replayed', () => {
     expect(findSkew([row({ a: 1 }, null)])).toMatchObject({ status: 'no_data', notReplayed: 1 })
     expect(findSkew([])).toMatchObject({ status: 'no_data', compared: 0 })
   })

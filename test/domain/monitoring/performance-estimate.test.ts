@@ -26,7 +26,7 @@ const judged = (matured: { p: number; y: number }[], recent: number[]) =>
   judgeEstimate({ matured, recent, threshold: 0.5, evaluated }, gate)
 
 describe('a recalibration', () => {
-  it('finds the curve by which promises were kept', () => {
+  it('finds the calibration curve', () => {
     const bold = (p: number) => recalibrated({ slope: 0.5, offset: -0.4 }, p)
     const rows = days(1, 40_000, bold)
     const found = fitRecalibration(
@@ -52,7 +52,7 @@ describe('a recalibration', () => {
 })
 
 describe('the estimate', () => {
-  it('is what was measured while the answers stay as sure', () => {
+  it('equals the measured metric while the confidence is unchanged', () => {
     const report = judged(
       days(1, 4_000, (p) => p),
       answers(days(2, 4_000, (p) => p)),
@@ -61,7 +61,7 @@ describe('the estimate', () => {
     for (const { estimate, measured } of report.metrics) expect(estimate).toBeCloseTo(measured!, 1)
   })
 
-  it('comes near to what will be true of less sure answers', () => {
+  it('is close to the true metric of less confident predictions', () => {
     const later = days(3, 20_000, (p) => p, unsure)
     const report = judged(
       days(1, 4_000, (p) => p),
@@ -74,7 +74,7 @@ describe('the estimate', () => {
     expect(report.reasons.map(({ code }) => code)).toEqual(['estimated_quality', 'estimated_quality'])
   })
 
-  it('does not believe promises that were not kept', () => {
+  it('corrects for overconfident probabilities', () => {
     // It promises near certainty and keeps little more than a coin does; more of the same is no better.
     const bold = (p: number) => 0.4 + 0.2 * p
     const report = judged(
@@ -84,7 +84,7 @@ describe('the estimate', () => {
     expect(report.metrics[0]?.estimate).toBeLessThan(0.65)
   })
 
-  it('warns of no world that is the same, in two hundred of them', () => {
+  it('raises no warning in two hundred unchanged samples', () => {
     let warned = 0
     for (let seed = 0; seed < 200; seed++) {
       const same = (each: number) => days(2 * seed + each, 1_200, (p) => p)
@@ -93,7 +93,7 @@ describe('the estimate', () => {
     expect(warned).toBe(0)
   })
 
-  it('is not made of too little, or of what is no probability', () => {
+  it('is absent with too few rows, or for values that are not probabilities', () => {
     const [few, many] = [days(1, 900, (p) => p), days(2, 4_000, (p) => p)]
     expect(judged(few, answers(many)).reasons[0]?.code).toBe('too_few')
     expect(judged(many, answers(few)).verdict).toBe('insufficient')

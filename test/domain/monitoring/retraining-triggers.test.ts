@@ -44,7 +44,7 @@ const decide = (reason: TriggerReason, trainings: PastTraining[], more: Partial<
   return [action, code]
 }
 
-describe('a reason to train again', () => {
+describe('a retraining trigger', () => {
   it('is quality lost by more than the margin, in the direction of the metric', () => {
     const auc = { metric: 'auc', value: 0.7, baseline: 0.72, margin: 0.01, higherIsBetter: true }
     const [found] = findTriggers({ ...facts, quality: auc })
@@ -56,7 +56,7 @@ describe('a reason to train again', () => {
     expect(findTriggers({ ...facts, quality: brier })).toHaveLength(1)
   })
 
-  it('is drift, whichever order its features are named in', () => {
+  it('is drift, in any order of its features', () => {
     const [a] = findTriggers({ ...facts, driftAlarms: ['x', 'b'] })
     const [b] = findTriggers({ ...facts, driftAlarms: ['b', 'x'] })
     expect(a).toEqual(b)
@@ -64,7 +64,7 @@ describe('a reason to train again', () => {
     expect(findTriggers({ ...facts, driftAlarms: [] })).toEqual([])
   })
 
-  it('is a fifth of new matured rows, and again when as many have come', () => {
+  it('is a fifth of new matured rows, and again after as many', () => {
     const key = (newMaturedRows: number) =>
       findTriggers({ ...facts, newMaturedRows, trainingRows: 1_000 })[0]?.dedupeKey
     expect(key(199)).toBeUndefined()
@@ -107,20 +107,20 @@ describe('a request', () => {
     expect(decide(reason, [past(hours * hour, 'released')])).toEqual(['start', 'clear'])
   })
 
-  it('by hand or by schedule knows no cool-down and no cap', () => {
+  it('by hand or by schedule has no cool-down and no cap', () => {
     const many = Array.from({ length: 6 }, (_, i) => past(i * hour + 1, 'not_better'))
     expect(decide('manual', many)).toEqual(['start', 'clear'])
     expect(decide('schedule', many)).toEqual(['start', 'clear'])
   })
 
-  it('is one of four a week, and is told when a place is free', () => {
+  it('is one of four a week, and has the time of the next free slot', () => {
     const four = [2, 3, 4, 5].map((days) => past(days * day, 'released'))
     const decision = judgeTrigger(trigger('drift'), history(four), now)
     expect(decision).toMatchObject({ action: 'skip', code: 'weekly_cap', retryAtMs: now + 2 * day })
     expect(decide('drift', [...four.slice(0, 3), past(8 * day, 'released')])).toEqual(['start', 'clear'])
   })
 
-  it('comes less and less often after trainings without a better version', () => {
+  it('has a growing cool-down after trainings without a better version', () => {
     const rejected = (count: number, agoMs: number) =>
       Array.from({ length: count }, (_, i) => past(agoMs + i * day, 'not_better', 'drift'))
     expect(decide('drift', rejected(1, 2 * day - 1))).toEqual(['skip', 'cool_down'])
@@ -170,7 +170,7 @@ describe('a request', () => {
     expect(decide('manual', rejected, { newRows: 0, trainingRows: 1_000 })).toEqual(['start', 'clear'])
   })
 
-  it('stretches no cool-down beyond the longest', () => {
+  it('never exceeds the longest cool-down', () => {
     expect(
       [0, 1, 2, 3, 50].map((rejects) => cooldownMs('quality', rejects, defaultTriggerPolicy) / hour),
     ).toEqual([6, 12, 24, 168, 168])

@@ -25,7 +25,7 @@ const told = (change: Partial<ServiceFacts>) =>
   judged(change).findings.map(({ code, severity, message }) => `${severity} ${code}: ${message}`)
 
 describe('a window of serving', () => {
-  it('that keeps to every limit clears all matters', () => {
+  it('within every limit resolves all alerts', () => {
     const { findings, cleared } = judged({})
     expect(findings).toEqual([])
     expect(cleared).toEqual(['errors', 'latency', 'missing', 'silent', 'outcomes', 'replicas', 'resources'])
@@ -90,13 +90,13 @@ describe('a window of serving', () => {
     ],
   ])('that %s is told', (_name, change, message) => expect(told(change)).toEqual([message]))
 
-  it('says nothing of the needs of replicas that have told none', () => {
+  it('does not evaluate replicas that report no resource use', () => {
     const { findings, cleared } = judged({ resources: null })
     expect(findings).toEqual([])
     expect(cleared).not.toContain('resources')
   })
 
-  it('costs what its predictions cost, which is told from a limit on', () => {
+  it('has the cost of its predictions, which alerts above a limit', () => {
     const cost = { perPrediction: 0.01, unit: '€' }
     expect(costOf(healthy, cost)).toEqual({ total: 10, perDay: 240 })
     expect(judgeService(healthy, limits, { ...cost, perDay: 240 })).toMatchObject({
@@ -109,14 +109,14 @@ describe('a window of serving', () => {
     ])
   })
 
-  it('says nothing of rates and latency over few requests, neither good nor bad', () => {
+  it('does not evaluate rates and latency over few requests', () => {
     const { findings, cleared } = judged({ requests: 199, errors: 199 })
     expect(findings).toEqual([])
     expect(cleared).not.toContain('errors')
     expect(cleared).not.toContain('latency')
   })
 
-  it('says nothing of a feature that few rows were asked with, or that was as often missing in training', () => {
+  it('does not evaluate a feature of few rows, or one that was as often missing in training', () => {
     expect(judged({ missing: { age: { share: 1, reference: 0, rows: 199 } } }).cleared).not.toContain(
       'missing',
     )
@@ -131,11 +131,11 @@ describe('a window of serving', () => {
   })
 })
 
-describe('a policy of watching', () => {
+describe('a monitoring policy', () => {
   const issues = (change: object, service: object = {}) =>
     issuesOfMonitor({ ...defaultMonitorPolicy, ...change, service: { ...limits, ...service } })
 
-  it('is in order as it comes', () => expect(issues({})).toEqual([]))
+  it('is valid with its defaults', () => expect(issues({})).toEqual([]))
 
   it.each<[string, object, object]>([
     ['everyMs is a whole number from 1, not 0', { everyMs: 0 }, {}],

@@ -31,8 +31,8 @@ const business: BusinessPolicy = { name: 'saved', unit: '$', perPrediction: '1',
 const codes = (given: BreakdownEvidence, worth?: BusinessPolicy) =>
   judgeBreakdown(given, policy, worth).findings.map(({ code, severity }) => `${severity} ${code}`)
 
-describe('the parts of a window', () => {
-  it('are in order while each is as right as the gate found it', () => {
+describe('the slices of a window', () => {
+  it('raise no alert while each is as good as at the gate', () => {
     const report = judgeBreakdown(evidence(), policy)
     expect(report.findings).toEqual([])
     expect(report.cleared).toEqual(['quality_slice', 'quality_calibration', 'quality_fairness'])
@@ -44,7 +44,7 @@ describe('the parts of a window', () => {
     expect(report.calibration?.ece).toBeCloseTo(0, 10)
   })
 
-  it('are told by name when one is worse by more than the limit, and certainly so', () => {
+  it('are reported by name when one is certainly worse by more than the limit', () => {
     const report = judgeBreakdown(evidence({ wrong: 3 }), policy)
     expect(report.slices.map(({ level }) => level)).toEqual(['held', 'lost', 'insufficient'])
     const [lost] = report.findings.filter(({ code }) => code === 'quality_slice')
@@ -60,7 +60,7 @@ describe('the parts of a window', () => {
     expect(codes(few)).not.toContain('warning quality_slice')
   })
 
-  it('that cannot be told say why, and keep nothing else from being told', () => {
+  it('that cannot be evaluated have a reason, and do not affect others', () => {
     const given = {
       ...evidence({ wrong: 3 }),
       slices: [{ name: 'sky', rows: 'no such column' }, ...evidence().slices],
@@ -70,7 +70,7 @@ describe('the parts of a window', () => {
     expect(report.slices.map(({ level }) => level)).toEqual(['unreadable', 'held', 'lost', 'insufficient'])
   })
 
-  it('promise too much when their probabilities are off by more than the limit, and more than before', () => {
+  it('are overconfident when their calibration error exceeds the limit, and the earlier error', () => {
     const sure = evidence({ sure: 0.9 })
     expect(codes(sure)).toEqual(['warning quality_calibration'])
     expect(codes({ ...sure, baseline: { ...sure.baseline, ece: 0.09 } })).toEqual([])
@@ -78,7 +78,7 @@ describe('the parts of a window', () => {
     expect([off.findings, off.calibration]).toEqual([[], null])
   })
 
-  it('are unfair when a group is found that is certainly treated otherwise', () => {
+  it('are unfair when a group is certainly treated differently', () => {
     const given = evidence()
     const chosen = (i: number) => given.scored.predicted[i] === 1 || i % 4 === 0
     const values = Array.from(given.scored.y, (_, i) => (chosen(i) ? 'a' : 'b'))
@@ -105,7 +105,7 @@ describe('the parts of a window', () => {
     expect(report.business).toMatchObject({ mean: worth, rows: 2_000, total: 2_000 * worth })
   })
 
-  it('say why their worth is not known', () => {
+  it('have a reason when their metric is unknown', () => {
     const report = judgeBreakdown({ ...evidence(), worth: 'no such column "fee"' }, policy, business)
     expect(report.business).toMatchObject({ mean: null })
     expect(report.problems).toEqual(['saved: no such column "fee"'])

@@ -12,15 +12,15 @@ const lot = (
 const given = (lots: ArtifactGroup[], budget: number) =>
   selectForDeletion(lots, budget).given.map(({ digest }) => digest)
 
-describe('what is given up for a budget', () => {
-  it('is nothing where everything fits', () =>
+describe('the artifacts deleted for a budget', () => {
+  it('are an empty list when everything fits', () =>
     expect(selectForDeletion([lot('a', 'candidate'), lot('b', 'proven')], 20)).toEqual({
       given: [],
       beforeBytes: 20,
       afterBytes: 20,
     }))
 
-  it('is worth least, and oldest among equals, and no more than it takes', () => {
+  it('are the least valuable, the oldest among equals, and no more than required', () => {
     const lots = [
       lot('champion before', 'proven', { madeMs: 1 }),
       lot('never released', 'version', { madeMs: 1 }),
@@ -33,7 +33,7 @@ describe('what is given up for a budget', () => {
       expect(given(lots, 50 - 10 * count)).toEqual(order.slice(0, count))
   })
 
-  it('is never in use, and then the budget is not met', () =>
+  it('are never in use, and then the budget is exceeded', () =>
     expect(
       selectForDeletion([lot('live', 'proven', { inUse: true, bytes: 99 }), lot('b', 'version')], 10),
     ).toMatchObject({
@@ -41,7 +41,7 @@ describe('what is given up for a budget', () => {
       afterBytes: 99,
     }))
 
-  it('frees a file when the last that shares it has gone', () => {
+  it('free a file with its last reference', () => {
     const shared = (digest: string, madeMs: number): ArtifactGroup => ({
       ...lot(digest, 'version', { madeMs }),
       files: new Map([
@@ -56,7 +56,7 @@ describe('what is given up for a budget', () => {
     expect(selectForDeletion([shared('a', 1), shared('b', 2)], 100)).toMatchObject({ afterBytes: 0 })
   })
 
-  it('takes a snapshot along with the last artifact that stands on it', () => {
+  it('include a snapshot with its last artifact', () => {
     const lots = [
       lot('rows', 'snapshot'),
       lot('first', 'candidate', { madeMs: 1, standsOn: ['rows'] }),

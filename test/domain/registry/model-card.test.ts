@@ -15,7 +15,7 @@ const bare: CardSource = {
 }
 
 describe('a card', () => {
-  it('of a version of which little is known says what is not known', () => {
+  it('of a version with few known facts lists what is unknown', () => {
     const card = modelCard(bare)
     expect(card.limits).toContain('No evaluation is stored.')
     expect(card.limits).toContain('The model file has no description.')
@@ -23,7 +23,7 @@ describe('a card', () => {
     expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
   })
 
-  it('tells slices that lost most first, and those that were too small', () => {
+  it('lists the slices that degraded most first, and those that were too small', () => {
     const slice = (name: string, delta: number | null, verdict: 'ok' | 'insufficient') =>
       ({
         name,
@@ -65,7 +65,7 @@ describe('a card', () => {
       'Rolled back at',
     ))
 
-  it('lets no name open a cell, a tag or a link', () => {
+  it('escapes names that contain a cell, a tag or a link', () => {
     const name = 'a|b<img src=x>[c](javascript:d)`e'
     const page = cardMarkdown(
       modelCard({

@@ -9,7 +9,7 @@ const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 const now = { features, output }
 const { shop: _shop, ...narrow } = features
 
-describe('a version is no target', () => {
+describe('a version is not a rollback target', () => {
   it.each<[string, Parameters<typeof schemaIssues>[1], RegExp]>([
     ['that does not read a feature', { ...now, features: narrow }, /does not read shop/],
     [
@@ -35,7 +35,7 @@ describe('a version is no target', () => {
     expect(schemaIssues(now, target).join('; ')).toMatch(issue)
   })
 
-  it('but one is that takes more, or that differs in its threshold alone', () => {
+  it('unless it accepts more, or differs in its threshold only', () => {
     const wide: Features = { ...features, shop: { kind: 'category' } }
     expect(schemaIssues(now, { features: wide, output: { ...output, threshold: 0.9 } as Output })).toEqual([])
     expect(schemaIssues({}, {})).toEqual([])
@@ -47,7 +47,7 @@ describe('a version is no target', () => {
   })
 })
 
-describe('the turn of a release', () => {
+describe('the replacement of a release', () => {
   it.each([
     [{}, false, false, 'none'],
     [{}, true, false, 'unexposed'],

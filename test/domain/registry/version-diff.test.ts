@@ -38,7 +38,7 @@ const other: ComparedVersion = {
 describe('two versions', () => {
   const { differences, same, notes } = compareVersions(one, other)
 
-  it('differ where they do, the metrics first', () => {
+  it('have their differences listed, the metrics first', () => {
     expect(differences).toEqual([
       {
         section: 'metrics',
@@ -63,7 +63,7 @@ describe('two versions', () => {
     ])
   })
 
-  it('are the same elsewhere, however their keys are ordered', () => {
+  it('are equal elsewhere, for any order of their keys', () => {
     expect(same).toContainEqual({
       section: 'features',
       field: 'width',
@@ -77,7 +77,7 @@ describe('two versions', () => {
   it('on the same rows need no note', () => expect(notes).toEqual([]))
 })
 
-it('a reader is told what makes a difference doubtful', () => {
+it('a diff has notes for differences that are not comparable', () => {
   const elsewhere = { ...other, model: 'rose', lineage: { ...other.lineage, snapshot: 'sha256:bb' } }
   expect(compareVersions(one, elsewhere).notes).toEqual([
     'they answer different questions: iris and rose',

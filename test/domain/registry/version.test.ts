@@ -26,7 +26,7 @@ const without = (name: string): Features =>
   Object.fromEntries(Object.entries(features).filter(([each]) => each !== name))
 
 describe('the number of a version', () => {
-  it('begins at 1.0.0', () =>
+  it('starts at 1.0.0', () =>
     expect(formatVersion('roses', nextVersion(undefined, before))).toBe('roses_v1.0.0'))
 
   it.each<[string, Partial<Numbered>]>([
@@ -64,7 +64,7 @@ describe('the number of a version', () => {
     ],
   ])('rises by a minor for %s', (_name, change) => expect(after(change)).toBe('2.4.0'))
 
-  it('rises by a patch for the same again', () => expect(after({})).toBe('2.3.5'))
+  it('rises by a patch for equal content', () => expect(after({})).toBe('2.3.5'))
 
   it.each<[Numbered['output'], Numbered['output'], string]>([
     [{ kind: 'classes', classes: ['a', 'b'] }, { kind: 'classes', classes: ['b', 'a'] }, '3.0.0'],

@@ -34,7 +34,7 @@ const { shadow: _shadow, ...withoutShadow } = releasePolicy
 const late = (kind: 'timed_out' | 'unacknowledged', ms: number) =>
   ({ ...stepEvents[kind], atMs: 10 + ms }) as StepEvent
 
-describe('broken glass', () => {
+describe('break-glass', () => {
   it.each<[string, ReleaseState, Partial<ReleaseState>]>([
     ['before the approvals', waiting, { stage: 'canary', stageIndex: 0, routed: false, shareBp: 100 }],
     ['in the shadow', routedShadow, { stage: 'canary', stageIndex: 0, routed: false, shareBp: 100 }],
@@ -88,7 +88,7 @@ describe('broken glass', () => {
     },
   )
 
-  it('counts for an hour, whatever is waited for', () => {
+  it('is valid for an hour, for any pending wait', () => {
     const over = /the break-glass order of root expired after 1 h/
     const hurried = advanceAll(routedCanary, glass)
     const untilMs = glass.atMs + breakGlassMs
@@ -112,7 +112,7 @@ describe('broken glass', () => {
     )
   })
 
-  it('is broken once, for a candidate and no drill, and not for what is champion already', () => {
+  it('is used once, for a candidate and no drill, and not for the current champion', () => {
     const refused = (state: ReleaseState) => advance(state, glass)
     expect(refused(advanceAll(routedCanary, glass)).message).toBe('break-glass was already used by root')
     expect(refused({ ...routedCanary, drill: 'bad' }).message).toBe('a drill is never promoted')

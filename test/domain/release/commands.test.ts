@@ -23,7 +23,7 @@ import {
   waiting,
 } from '../../support/release/releases.ts'
 
-describe('people', () => {
+describe('the commands of a release', () => {
   it.each([
     [
       'an unknown name',
@@ -98,17 +98,17 @@ describe('people', () => {
     expect(result.state).toBe(state)
   })
 
-  it('an approval that names what is released counts', () => {
+  it('an approval that names the released version counts', () => {
     const seen = { artifactDigest: 'a', evaluationDigest: 'e', policyDigest: 'p' }
     expect(advance(waiting, commandEvent('approve', 'anna', seen)).applied).toBe(true)
   })
 
-  it('a rejection and an expiry end it before any request', () => {
+  it('a rejection and an expiry end it before any traffic', () => {
     expect(advanceAll(waiting, commandEvent('reject'))).toMatchObject({ stage: 'ended', outcome: 'rejected' })
     expect(advanceAll(waiting, stepEvents.timed_out)).toMatchObject({ stage: 'ended', outcome: 'expired' })
   })
 
-  it('a pause stops the clock, and an endless one takes it back', () => {
+  it('a pause stops the clock, and rolls it back at its limit', () => {
     const paused = advanceAll(routedCanary, commandEvent('pause', 'anna', { atMs: 100 }))
     expect(nextEffect(paused)).toMatchObject({
       kind: 'watch',
@@ -126,7 +126,7 @@ describe('people', () => {
     expect(advanceAll(unrouted, after(defaultWatch.decisionMs)).stage).toBe('rolling_back')
   })
 
-  it('break-glass goes to the callers of one share and never past a verdict against it', () => {
+  it('break-glass promotes to one share of traffic and never past a verdict against it', () => {
     for (const where of commandStages.promoteNow) {
       const hurried = advanceAll(stateAt[where], commandEvent('promoteNow'))
       expect(hurried).toMatchObject({ stage: 'canary', stageIndex: 0, breakGlass: { by: 'anna' } })
@@ -138,7 +138,7 @@ describe('people', () => {
     expect(advanceAll(promoting, stepEvents.refused).rollbackOrder?.outcome).toBe('rolled_back')
   })
 
-  it('abort before promotion is aborted, rollback is rolled_back, and both return the baseline after it', () => {
+  it('abort before promotion is aborted, rollback is rolled_back, and both restore the baseline', () => {
     expect(advanceAll(opened, commandEvent('rollback')).outcome).toBe('aborted')
     expect(advanceAll(routedCanary, commandEvent('abort'), stepEvents.rolled_back).outcome).toBe('aborted')
     expect(advanceAll(routedCanary, commandEvent('rollback'), stepEvents.rolled_back).outcome).toBe(

@@ -39,7 +39,7 @@ const since = (state: ReleaseState, generation: number, startedMs = 100): Releas
 })
 
 describe('ticks', () => {
-  it('sum replicas and arms by version, and leave other versions out', () => {
+  it('sum replicas and arms by version, and exclude other versions', () => {
     const state = since(routedCanary, 5)
     const ticks = canaryTicks(state, [
       row(110, baseline, 5, 90),
@@ -56,7 +56,7 @@ describe('ticks', () => {
     })
   })
 
-  it('have no share when it changed within them, is unknown, or when the candidate only got copies', () => {
+  it('have no share when it changed within them, is unknown, or when the candidate only received copies', () => {
     const state = since(second, 6)
     const [mixed, unknown] = canaryTicks(state, [
       row(100, candidate, 4, 1),
@@ -95,18 +95,18 @@ describe('the stage', () => {
     expect(look(since(undecided, 5), 0)).toMatchObject({ last: false, minMs: 100 })
   })
 
-  it('has the share of the answers compared', () => {
+  it('has the share of the compared responses', () => {
     expect(look(since(routedCanary, 5), 0).shareBp).toBe(100)
     expect(look(since(routedShadow, 5), 0).shareBp).toBe(5_000)
     expect(look(since(probated, 5), 0).shareBp).toBe(9_500)
   })
 
-  it('begins again with each routing', () => {
+  it('restarts with each routing', () => {
     const routed = { ...stepEvents.routed, generation: 9, startedMs: 777 } as typeof stepEvents.routed
     expect(look(advanceAll({ ...routedCanary, routed: false }, routed), 0).startedMs).toBe(777)
   })
 
-  it('carries the pairs whose outcome is known', () => {
+  it('has the pairs with known outcomes', () => {
     const paired = { b: 1, c: 2, same: 3 }
     const state = since(routedShadow, 5)
     expect(canaryEvidenceOf(state, { counted: [], staleMs: 1, watchedMs: 0, paired }).paired).toEqual(paired)

@@ -28,7 +28,7 @@ const good: ReleasePolicy = {
 }
 
 describe('a release policy', () => {
-  it('with the defaults may be used', () => expect(issuesOfPolicy(good)).toEqual([]))
+  it('with the defaults is valid', () => expect(issuesOfPolicy(good)).toEqual([]))
 
   it('splits one α of at most 5 % over its metrics', () => {
     expect(Object.values(defaultCanaryPolicy.alpha).reduce((sum, part) => sum + part, 0)).toBeCloseTo(
@@ -133,13 +133,13 @@ describe('a release policy', () => {
   })
 })
 
-describe('a policy that comes with a request', () => {
+describe('a policy in a request', () => {
   const own: ReleasePolicy = {
     ...good,
     approval: { approvers: 2, withinMs: 1_000 },
     requireDrill: { withinMs: 5_000 },
   }
-  it('asks for no fewer people and no older drills than the model file', () => {
+  it('requires at least the approvals and the drills of the model file', () => {
     const asks = (approvers: number, withinMs?: number): ReleasePolicy => {
       const { requireDrill: _own, ...rest } = own
       return {
@@ -160,7 +160,7 @@ describe('a policy that comes with a request', () => {
 })
 
 describe('a hotfix', () => {
-  it('goes by the shorter stages of the policy, watched and without a shadow', () => {
+  it('uses the shorter stages of the policy, with a watcher and without a shadow', () => {
     const short = { ...stage, shareBp: 2_000, minMs: 10 }
     const way = hotfixPolicy({ ...good, hotfix: { stages: [short] } })
     expect(way).toMatchObject({ strategy: 'canary', stages: [short], approval: good.approval })
@@ -171,7 +171,7 @@ describe('a hotfix', () => {
 })
 
 describe('a drill', () => {
-  it('of each kind spoils the candidate alone, or leaves it sound', () => {
+  it('of each kind affects the candidate alone, or leaves it sound', () => {
     const faults = Object.fromEntries(drillKindNames.map((kind) => [kind, drillFaultOf(kind, 5)?.kind]))
     expect(faults).toEqual({
       bad: 'bad',

@@ -10,7 +10,7 @@ import { issuesOfRoute } from '../../../domain/serving/route.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { releaseFacts, firstFacts, stepEvents, commandEvent } from '../../support/release/releases.ts'
 
-describe('in every order of events', () => {
+describe('for every order of events', () => {
   const verdicts = fc.constantFrom('pass', 'fail', 'inconclusive', 'no_data', 'error')
   const person = fc.record({
     kind: fc.constant('command' as const),
@@ -81,7 +81,7 @@ describe('in every order of events', () => {
     )
   })
 
-  it('an abort or a rollback ends it whatever came before', () => {
+  it('an abort or a rollback ends the release after any earlier event', () => {
     fc.assert(
       fc.property(
         first,
@@ -97,7 +97,7 @@ describe('in every order of events', () => {
     )
   })
 
-  it('every state is plain data, has its next effect, a sentence and a valid route, and every wait an end', () => {
+  it('every state is plain data, has its next effect, a description and a valid route, and every wait a deadline', () => {
     fc.assert(
       fc.property(first, events, (isFirst, list) => {
         follow(isFirst, list, (now) => {

@@ -41,7 +41,7 @@ import {
 } from '../../support/release/releases.ts'
 
 describe('every pair of stage and event', () => {
-  it('the states of this table stand where they say', () => {
+  it('the states of this table have their declared stage', () => {
     for (const name of stages) expect(stateAt[name].stage).toBe(name)
   })
 
@@ -94,8 +94,8 @@ describe('every pair of stage and event', () => {
   })
 })
 
-describe('the way to promotion', () => {
-  it('goes by two approvals, shadow, two shares, promotion and probation', () => {
+describe('the path to promotion', () => {
+  it('has two approvals, shadow, two shares, promotion and probation', () => {
     expect(waiting.stage).toBe('awaiting_approval')
     expect(advanceAll(waiting, commandEvent('approve')).stage).toBe('awaiting_approval')
     expect([enteredShadow.stage, enteredShadow.shareBp]).toEqual(['shadow', 10_000])
@@ -127,7 +127,7 @@ describe('the way to promotion', () => {
     expect(advance(advanceAll(first, stepEvents.qualified), commandEvent('promoteNow')).applied).toBe(false)
   })
 
-  it('without a probation keeps the previous champion loaded at every moment', () => {
+  it('without a probation keeps the previous champion loaded at all times', () => {
     const { probation: _probation, ...without } = releasePolicy
     const direct = openingState({ ...releaseFacts, policy: { ...without, strategy: 'direct' } }, 0)
     const warming = advanceAll(
@@ -147,7 +147,7 @@ describe('the way to promotion', () => {
     })
   })
 
-  it('may not be opened for the champion itself, a drill without one, or a hotfix that nothing watches', () => {
+  it('is refused for the champion itself, a drill without a champion, or a hotfix without a watcher', () => {
     expect(issuesOfOpening({ ...releaseFacts, version: 'm_v1.0.0' })).toEqual([
       'm_v1.0.0 is already champion',
     ])
@@ -159,7 +159,7 @@ describe('the way to promotion', () => {
     ).toHaveLength(1)
   })
 
-  it('of blue_green waits until every replica has loaded it, and then goes straight to probation', () => {
+  it('of blue_green waits until every replica has loaded it, and then continues with probation', () => {
     const { shadow: _none, ...rest } = releasePolicy
     const blue = openingState({ ...releaseFacts, policy: { ...rest, strategy: 'blue_green' } }, 0)
     const warming = advanceAll(
@@ -198,7 +198,7 @@ describe('the way to promotion', () => {
     expect(routePlan(enteredCanary)).not.toMatchObject({ byReplica: expect.anything() })
   })
 
-  it('of shadow ends by proof on paired answers where that is asked for, and without evidence by policy', () => {
+  it('of shadow ends by proof on paired predictions where required, and without evidence by policy', () => {
     const nonInferiority = { margin: 0.02, logE: 3 }
     const proven = {
       ...releasePolicy,
@@ -222,7 +222,7 @@ describe('the way to promotion', () => {
     expect(advanceAll(ends, stepEvents.rolled_back)).toMatchObject({ outcome: 'expired' })
   })
 
-  it('of shadow asks a person where nothing is proven', () => {
+  it('of shadow requires a decision of an approver without proof', () => {
     const dark = openingState({ ...releaseFacts, policy: { ...releasePolicy, strategy: 'shadow' } }, 0)
     const seen = advanceAll(
       dark,
@@ -237,7 +237,7 @@ describe('the way to promotion', () => {
   })
 })
 
-describe('what speaks against a candidate', () => {
+describe('evidence against a candidate', () => {
   it.each(['shadow', 'canary', 'awaiting_decision', 'probation'] as const)(
     'in %s, also while paused, takes it back and withdraws it',
     (where) => {
@@ -250,7 +250,7 @@ describe('what speaks against a candidate', () => {
     },
   )
 
-  it('no data and unreadable evidence take it back at the deadline, with their own reason, and only then', () => {
+  it('no data and unreadable evidence roll it back at the deadline, with their own reason, and not earlier', () => {
     for (const verdict of ['no_data', 'error'] as const) {
       expect(advance(routedCanary, judgedEvent(verdict, false)).applied).toBe(false)
       const back = advanceAll(routedCanary, judgedEvent(verdict))
@@ -259,7 +259,7 @@ describe('what speaks against a candidate', () => {
     }
   })
 
-  it('too little evidence at the deadline asks a person, whose silence takes it back', () => {
+  it('too little evidence at the deadline requires a decision, and rolls it back without one', () => {
     expect(undecided.undecidedStage).toBe('canary')
     expect(advanceAll(undecided, commandEvent('approve', 'carl'))).toMatchObject({
       stage: 'canary',
@@ -292,7 +292,7 @@ describe('what speaks against a candidate', () => {
     expect(late.rollbackOrder?.reason).toContain('r1 is deaf')
   })
 
-  it('another release takes its place only where the champion is still the one from before', () => {
+  it('another release supersedes it only while the champion is the previous one', () => {
     const ask = (over: 'unexposed' | 'exposed'): StepEvent =>
       ({ ...stepEvents.superseded, over }) as StepEvent
     expect(advanceAll(waiting, ask('unexposed'))).toMatchObject({
@@ -316,7 +316,7 @@ describe('what speaks against a candidate', () => {
     expect(advanceAll(drilled(routedCanary), judgedEvent('fail')).rollbackOrder?.outcome).toBe('rolled_back')
   })
 
-  it('a changed champion supersedes it; a step that cannot be done fails it', () => {
+  it('a changed champion supersedes it; an impossible step fails it', () => {
     expect(advanceAll(promoting, stepEvents.stale, stepEvents.rolled_back).outcome).toBe('superseded')
     expect(advanceAll(routedCanary, stepEvents.step_failed, stepEvents.rolled_back).outcome).toBe('failed')
     expect(advanceAll(opened, stepEvents.step_failed).outcome).toBe('failed')
@@ -325,7 +325,7 @@ describe('what speaks against a candidate', () => {
     expect([again.stage, again.attempts]).toEqual(['rolling_back', 1])
   })
 
-  it('a champion of another schema is returned to as well, and the reason says what does not fit', () => {
+  it('a champion of another schema is also restored, and the reason names the incompatibility', () => {
     const incompatibilities = ['it does not read z']
     const back = advanceAll(rollingBackState, rolledBackEvent(true, 'm_v1.0.0', [], incompatibilities))
     expect(back).toMatchObject({ outcome: 'rolled_back', rollbackResult: { incompatibilities } })
@@ -334,7 +334,7 @@ describe('what speaks against a candidate', () => {
     )
   })
 
-  it('replicas that do not return are asked again, and in the end named', () => {
+  it('replicas that do not roll back are requested again, and named at the end', () => {
     const deaf = rolledBackEvent(false, 'm_v1.0.0', ['r1 is deaf'])
     const once = advanceAll(rollingBackState, deaf)
     expect([once.stage, once.attempts, once.blockedBy]).toEqual(['rolling_back', 1, ['r1 is deaf']])
@@ -348,7 +348,7 @@ describe('what speaks against a candidate', () => {
     expect(given.reason).toMatch(/not acknowledged: r1 is deaf/)
   })
 
-  it('a first version that has become champion cannot be rolled back, and the outcome says so', () => {
+  it('a first version that has become champion cannot be rolled back, and the outcome reports it', () => {
     const first = advanceAll(
       openingState(firstFacts, 0),
       stepEvents.qualified,
@@ -361,7 +361,7 @@ describe('what speaks against a candidate', () => {
   })
 })
 
-it('every stage and outcome has its sentence', () => {
+it('every stage and outcome has a description', () => {
   for (const sentence of [...Object.values(releaseStages), ...Object.values(releaseOutcomes)])
     expect(sentence).toMatch(/^[A-Z].*\.$/)
 })

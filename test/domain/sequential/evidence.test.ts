@@ -44,7 +44,7 @@ describe('the grid', () => {
   })
 })
 
-describe('evidence looked at after every tick', () => {
+describe('evidence evaluated after every tick', () => {
   it.each([
     ['against a canary that is as good, with restarts', 1, 0.01, 0.01],
     ['against a canary exactly at the tolerated ratio', 1.5, 0.015, 0.01],
@@ -103,7 +103,7 @@ describe('restarts', () => {
     expect(test.plainLogE()).toBeCloseTo(delayedStartEvidence(ticks, starts).plainLogE!, 12)
   })
 
-  it('stay exact when the first start has lost everything', () => {
+  it('stay exact when the first start has no evidence left', () => {
     const process = eProcess(2)
     process.add([-5_000, -4_000])
     process.restart()
@@ -112,7 +112,7 @@ describe('restarts', () => {
     expect(process.logE()).toBeCloseTo(Math.log((Math.E ** 3 + Math.E ** -1) / 12 + 1 / 3), 12)
   })
 
-  it('begin at no evidence', () => {
+  it('begin without evidence', () => {
     const process = eProcess(3)
     expect(process.logE()).toBeCloseTo(0, 12)
     for (let i = 0; i < 10; i++) process.restart()
@@ -131,7 +131,7 @@ describe('the guard', () => {
     expect(Math.abs(needed! - requests)).toBeLessThanOrEqual(0.15 * requests)
   })
 
-  it('fires at p0 itself in fewer than one run of a thousand, looked at after each request', () => {
+  it('fires at p0 itself in fewer than one run of a thousand, evaluated after each request', () => {
     const uniform = seededRandom(4)
     let alarms = 0
     for (let run = 0; run < 500; run++) {
@@ -149,7 +149,7 @@ describe('the guard', () => {
 })
 
 describe('pairs', () => {
-  it('say nothing without a disagreement, and speak for neither side when even', () => {
+  it('are no evidence without a disagreement, and for neither side when even', () => {
     expect(pairedEvidence(0, 0)).toBe(0)
     expect(pairedEvidence(50, 50)).toBeLessThan(0)
     expect(pairedEvidence(50, 10)).toBeGreaterThan(Math.log(100))

@@ -11,7 +11,7 @@ const until = (each: (b: ReturnType<typeof breaker>) => void, b = breaker(0.02, 
 }
 
 describe('the breaker', () => {
-  it('opens within ten answers when every one is bad', () => {
+  it('opens within ten responses when every one is invalid', () => {
     expect(until((b) => b.bad())).toBeLessThanOrEqual(4)
   })
 

@@ -68,7 +68,7 @@ describe('the arm of a key', () => {
     expect(keys.some((key) => armOfKey(route(10_000), key).arm === 'champion')).toBe(false)
   })
 
-  it('depends on the release, so that two releases do not try the same callers first', () => {
+  it('depends on the release, so that two releases do not start with the same keys', () => {
     const first = keys.filter((key) => placeOf('rel_1', key) < 500)
     const both = first.filter((key) => placeOf('rel_2', key) < 500)
     expect(both.length).toBeLessThan(first.length * 0.1)
@@ -87,7 +87,7 @@ describe('the arm of a key', () => {
 })
 
 describe('the shadow', () => {
-  it('sees its share of the keys, independent of the arm', () => {
+  it('receives its share of the keys, independent of the arm', () => {
     const shadowed = route(0, { shadow: { version: 'iris_v1.1.0', shareBp: 2_000 } })
     const n = keys.filter((key) => isShadowed(shadowed, key)).length
     expect(Math.abs(n - 20_000)).toBeLessThan(3.29 * Math.sqrt(100_000 * 0.2 * 0.8))
@@ -103,7 +103,7 @@ describe('a route without its candidate', () => {
     expect(issuesOfRoute(bare)).toEqual([])
   })
 
-  it('is all proven on a replica that has lost its lease, even in probation', () => {
+  it('is the champion alone on a replica that has lost its lease, even in probation', () => {
     const probation = route(0, {
       arms: [
         { arm: 'champion', version: 'iris_v1.1.0', shareBp: 9_500 },
@@ -133,7 +133,7 @@ describe('a candidate', () => {
     expect(hasCandidate(route(2_500, change))).toBe(is)
   })
 
-  it('is gone where the champion is alone, and so is the release', () => {
+  it('is absent where the champion is alone, and so is the release', () => {
     const alone = championAlone(
       { ...route(2_500, { shadow: { version: 'x', shareBp: 100 } }), release: 'rel_1' },
       'iris_v1.0.0',
@@ -144,7 +144,7 @@ describe('a candidate', () => {
   })
 })
 
-describe('a route that may not be used says why', () => {
+describe('an invalid route has an issue', () => {
   const champion = { arm: 'champion' as const, version: 'a', shareBp: 10_000 }
   it.each<[string, Partial<Route>, RegExp]>([
     ['shares that do not sum', { arms: [{ ...champion, shareBp: 9_999 }] }, /sum to 9999/],
@@ -168,11 +168,11 @@ describe('a route that may not be used says why', () => {
   ])('%s', (_name, change, message) => {
     expect(issuesOfRoute({ ...route(500), ...change }).join('; ')).toMatch(message)
   })
-  it('and nothing of a good one', () => expect(issuesOfRoute(route(500))).toEqual([]))
+  it('and a valid route has none', () => expect(issuesOfRoute(route(500))).toEqual([]))
 })
 
-describe('newer', () => {
-  it('goes by epoch, then by generation', () => {
+describe('the newer route', () => {
+  it('is by epoch, then by generation', () => {
     expect(isNewer({ epoch: 1, generation: 8 }, { epoch: 1, generation: 7 })).toBe(true)
     expect(isNewer({ epoch: 1, generation: 7 }, { epoch: 1, generation: 7 })).toBe(false)
     expect(isNewer({ epoch: 2, generation: 1 }, { epoch: 1, generation: 99 })).toBe(true)

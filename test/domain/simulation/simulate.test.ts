@@ -37,7 +37,7 @@ const run = (scenario: string, releases: number, policy = short, rule?: Baseline
 }
 
 describe('a simulated release', () => {
-  it('comes again with its seed', () => {
+  it('is reproducible by its seed', () => {
     expect(run('error:0.02', 5)).toEqual(run('error:0.02', 5))
   })
 
@@ -57,7 +57,7 @@ describe('a simulated release', () => {
     expect(run('error:1', 50).canaryRequestsToDetect.p95).toBeLessThanOrEqual(10)
   })
 
-  it('is not rolled back for one user in a loop, but for fifty', () => {
+  it('is rolled back for fifty users in a loop, and not for one', () => {
     expect(run('storm:1', 20).rolledBack).toBe(0)
     expect(run('storm:50', 20).rolledBack).toBe(20)
   })
@@ -77,11 +77,11 @@ describe('a simulated release', () => {
     expect(run('latency:1.5', 10).rolledBack).toBe(10)
   })
 
-  it('is not blamed for labels that move for both arms', () => {
+  it('is not rolled back for labels that change in both arms', () => {
     expect(run('label-shift', 5).rolledBack).toBe(0)
   })
 
-  it('goes faster by what its harm budget can bear, and never through its last stage', () => {
+  it('ramps faster within its harm budget, and never through its last stage', () => {
     const hour = { minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs }
     const stages = [500, 1_000, 2_500].map((shareBp) => ({ ...hour, shareBp }))
     const slow: ReleasePolicy = { ...dayPolicy, stages }
@@ -96,7 +96,7 @@ describe('a simulated release', () => {
     expect(run('good', 3, spent).minutesToPromote.p50).toBeGreaterThanOrEqual(180)
   })
 
-  it('is always rolled back within a day by the rule that counts bad minutes, though it is good', () => {
+  it('is always rolled back within a day by the rule that counts bad minutes, although it is good', () => {
     expect(run('good', 3, dayPolicy, 'flagger')).toMatchObject({ rolledBack: 3, falseRollbackRate: 1 })
   })
 })
@@ -125,7 +125,7 @@ describe('a scenario', () => {
     }
     expect(parseScenario('error-at:0.02@12h')).toEqual({ kind: 'error', rate: 0.02, fromMs: 12 * hourMs })
   })
-  it('takes its traffic from recorded ticks where there are some', () => {
+  it('uses the traffic of recorded ticks if available', () => {
     const world = {
       ...defaultWorld,
       recorded: [

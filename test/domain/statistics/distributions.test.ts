@@ -60,7 +60,7 @@ describe('distribution functions (SciPy 1.17.1)', () => {
     normalQuantile(1),
   ])('are null where they are not defined (%#)', (value) => expect(value).toBeNull())
 
-  it('reach their ends exactly', () => {
+  it('reach their limits exactly', () => {
     expect([betaCdf(-1, 2, 2), betaCdf(2, 2, 2), betaQuantile(0, 2, 2), betaQuantile(1, 2, 2)]).toEqual([
       0, 1, 0, 1,
     ])
@@ -134,7 +134,7 @@ describe('the bootstrap', () => {
     expect(oneSidedLow).toBeLessThan(m)
   })
 
-  it('comes again with its seed, and differs with another', () => {
+  it('is reproducible by its seed, and differs with another', () => {
     const draw = (seed: number) => [...bootstrap([mean], 400, { resamples: 5, seed })[0]!]
     expect(draw(1)).toEqual(draw(1))
     expect(draw(1)).not.toEqual(draw(2))

@@ -42,7 +42,7 @@ describe('a binomial count', () => {
     expect(Math.abs(found.mean - n * p)).toBeLessThan(4.5 * found.error)
     expect(found.variance / (n * p * (1 - p))).toBeCloseTo(1, 1)
   })
-  it('is nothing of nothing, and all when certain', () => {
+  it('is 0 of 0 trials, and all trials at probability 1', () => {
     expect(binomial(stream(1), 0, 0.5)).toBe(0)
     expect(binomial(stream(1), 10, 0)).toBe(0)
     expect(binomial(stream(1), 10, 1)).toBe(10)

@@ -24,8 +24,8 @@ const judge = (columns: Record<string, BatchCell[]>, now: Features = features, t
   return results.filter(({ passed }) => !passed).map(({ subject, message }) => `${subject}: ${message}`)
 }
 
-describe('rows are as the champion was trained on', () => {
-  it('when they are', () => expect(judge({})).toEqual([]))
+describe('the comparison with the training rows of the champion', () => {
+  it('passes for equal rows', () => expect(judge({})).toEqual([]))
 
   it.each<[string, Record<string, BatchCell[]>]>([
     ['the values have moved on', { age: ages.map((age) => (age === null ? null : age * 3 + 500)) }],
@@ -53,20 +53,20 @@ describe('rows are as the champion was trained on', () => {
     expect(judge(columns)).toEqual([expect.stringMatching(message)]),
   )
 
-  it('not when the column is gone', () =>
+  it('fails for a deleted column', () =>
     expect(judge({ age: undefined as unknown as BatchCell[] })).toEqual(['age: there is no column age']))
 
-  it('a declared change of kind or unit is compared with nothing', () => {
+  it('skips a declared change of kind or unit', () => {
     const hours = { age: ages.map((age) => (age === null ? null : age * 1_000)) }
     expect(judge(hours, { ...features, age: { kind: 'number', unit: 'ms', missing: 'fill' } })).toEqual([])
     expect(judge({ age: plots }, { ...features, age: { kind: 'category' } })).toEqual([])
     expect(judge(hours, { plot: features['plot']! })).toEqual([])
   })
 
-  it('nor where the champion says nothing of its rows', () =>
+  it('is skipped where the champion has no statistics', () =>
     expect(expectedOfChampion({ features }, { features })).toEqual([]))
 
-  it('a value is no news where there were too many to keep', () => {
+  it('accepts a new value where there were too many to store', () => {
     const many = categoryProfile(
       'plot',
       Array.from({ length: 3_000 }, (_, row) => `p${row}`),

@@ -69,7 +69,7 @@ describe('an expectation of single rows', () => {
     else expect(result.observed).toBeCloseTo(observed, 12)
   })
 
-  it('passes from its share on, and tells how many failed and which', () => {
+  it('passes from its share on, and reports how many rows failed and which', () => {
     const check: Check = { check: 'in_set', column: 'colour', values: ['red', 'blue'] }
     expect(judge(check, { mostly: 0.75 })).toMatchObject({ passed: true, failing: 1, examples: ['grün'] })
     expect(judge(check, { mostly: 0.76 })).toMatchObject({
@@ -137,7 +137,7 @@ describe('an expectation of the batch', () => {
       judge({ check: 'fresh', withinMs: hour }, {}, { rows: 1, columns: { _event_at: [null] } }).passed,
     ).toBe(false))
 
-  it('of the usual number of rows waits for three snapshots, and says so', () =>
+  it('of the usual number of rows requires three snapshots, and reports it', () =>
     expect(
       judge({ check: 'rows_as_usual', minRatio: 0.9, maxRatio: 1.1 }, {}, table, {
         ...context,
@@ -178,20 +178,20 @@ describe('a validation', () => {
   const verdict = (expectations: Expectation[], rows = table) =>
     judgeValidation(expectations, rows, context).verdict
 
-  it('passes, warns or blocks by the worst that failed', () => {
+  it('passes, warns or blocks by the most severe failure', () => {
     expect(verdict([right])).toBe('pass')
     expect(verdict([right, { ...wrong, severity: 'warn' }])).toBe('warn')
     expect(verdict([{ ...wrong, severity: 'warn' }, wrong])).toBe('block')
   })
 
-  it('of no rows, or by no expectation, blocks', () => {
+  it('without rows or without expectations blocks', () => {
     const none: BatchTable = { rows: 0, columns: { size: [] as BatchCell[] } }
     expect(verdict([{ check: 'rows', max: 5, severity: 'warn' }], none)).toBe('block')
     expect(verdict([])).toBe('block')
   })
 })
 
-describe('what features imply', () => {
+describe('the expectations derived from features', () => {
   const definition = {
     features: {
       size: { kind: 'number' },
@@ -212,7 +212,7 @@ describe('what features imply', () => {
       context,
     )
 
-  it('lets through what the API would', () => expect(verdict({}).verdict).toBe('pass'))
+  it('accept what the API accepts', () => expect(verdict({}).verdict).toBe('pass'))
   it.each<[string, Record<string, BatchCell[]>, string]>([
     ['a text for a number', { size: ['1', '2'] }, 'schema'],
     ['a missing value that is not filled in', { size: [1, null] }, 'complete'],
@@ -226,7 +226,7 @@ describe('what features imply', () => {
     expect(results.filter(({ passed }) => !passed).map((result) => result.check)).toContain(check)
   })
 
-  it('also for classes and numbers', () => {
+  it('include classes and numbers', () => {
     const label = (output: object): ModelDefinition =>
       ({ ...definition, label: { column: 'sold', output } }) as ModelDefinition
     const checks = (output: object) => impliedExpectations(label(output)).map(({ check }) => check)

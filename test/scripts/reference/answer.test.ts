@@ -48,7 +48,7 @@ describe('known values from other implementations', () => {
   })
 })
 
-describe('what is undefined is null and says why', () => {
+describe('an undefined value is null with a reason', () => {
   const nothing = {
     a: [],
     b: [],
@@ -209,7 +209,7 @@ describe('what is undefined is null and says why', () => {
   })
 })
 
-describe('the answers to lines that cannot be answered', () => {
+describe('the responses to invalid lines', () => {
   it.each([
     ['{bad', { id: null, error: expect.stringContaining('JSON') as string }],
     ['5', { id: null, error: expect.stringContaining('object') as string }],

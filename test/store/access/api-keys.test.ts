@@ -19,12 +19,12 @@ beforeAll(async () => {
 afterAll(() => store.close())
 
 describe('the first admin key', () => {
-  it('is made once, also when twelve processes start together', async () => {
+  it('is created once, also when twelve processes start together', async () => {
     const made = await Promise.all(Array.from({ length: 12 }, () => ensureAdminKey(store)))
     expect(made.filter((key) => key !== undefined)).toHaveLength(1)
   })
 
-  it('is not made again after it was revoked', async () => {
+  it('is not created again after its revocation', async () => {
     const [admin] = await findActiveKeys(store)
     await revokeKey(store, admin!.id)
     expect(await ensureAdminKey(store)).toBeUndefined()
@@ -44,7 +44,7 @@ describe('a key', () => {
     expect(JSON.stringify(rows)).not.toContain(key.split('_')[2])
   })
 
-  it('has a name of its own while it is active, and frees it when it is revoked', async () => {
+  it('has a unique name while it is active, and releases the name when it is revoked', async () => {
     const { facts } = await insertKey(store, { name: 'ada', role: 'approver' })
     await expect(insertKey(store, { name: 'ada', role: 'viewer' })).rejects.toMatchObject({
       code: 'invalid_request',
@@ -55,12 +55,12 @@ describe('a key', () => {
     expect((await listKeys(store)).filter(({ name }) => name === 'ada')).toHaveLength(2)
   })
 
-  it('that has expired opens nothing', async () => {
+  it('is refused after it expires', async () => {
     await insertKey(store, { name: 'old', role: 'viewer', expiresAt: '2020-01-01T00:00:00Z' })
     expect((await findActiveKeys(store)).map(({ name }) => name)).not.toContain('old')
   })
 
-  it('that does not exist cannot be revoked', async () => {
+  it('cannot be revoked if it does not exist', async () => {
     await expect(revokeKey(store, 'unknown')).rejects.toMatchObject({ code: 'not_found' })
   })
 

@@ -62,13 +62,13 @@ it('verifies an unchanged chain, in pages of any size', async () => {
   expect((await listAudit(store, { before: 3 })).map(({ seq }) => seq)).toEqual([2, 1])
 })
 
-it('an empty chain is whole, unless there was one', async () => {
+it('an empty chain is intact, unless it had rows before', async () => {
   await tamper(sql`delete from audit`)
   expect(await verifyAudit(store)).toEqual({ rows: 0 })
   expect(await breach(head)).toBe('the rows after 0 are missing, there were 5')
 })
 
-describe('tampering is found and named:', () => {
+describe('the verification detects', () => {
   it.each([
     ['an edited actor', sql`update audit set actor = 'another' where seq = 3`, 'row 3 has been changed'],
     [
@@ -104,7 +104,7 @@ describe('tampering is found and named:', () => {
     expect(await breach()).toBe(found)
   })
 
-  it('a row put in between, with a hash of its own', async () => {
+  it('an inserted row with a hash of its own', async () => {
     const rows = (await listAudit(store)).reverse()
     const third = rows[2]!
     const forged = { ...third, actor: 'mallory' }
@@ -113,13 +113,13 @@ describe('tampering is found and named:', () => {
     expect(await breach()).toBe('row 4 does not follow from the row before it')
   })
 
-  it('a cut tail, by the head that is kept elsewhere', async () => {
+  it('a truncated tail, by the external head', async () => {
     await tamper(sql`delete from audit where seq > 3`)
     expect(await breach()).toBeUndefined()
     expect(await breach(head)).toBe('the rows after 3 are missing, there were 5')
   })
 
-  it('a whole chain written anew, by the head that is kept elsewhere', async () => {
+  it('a rewritten chain, by the external head', async () => {
     await tamper(sql`delete from audit`)
     for (let i = 0; i < 6; i++) await append('forger')
     expect(await breach()).toBeUndefined()
@@ -127,7 +127,7 @@ describe('tampering is found and named:', () => {
   })
 })
 
-it('writers at once make one chain', async () => {
+it('concurrent writers make one chain', async () => {
   await Promise.all(
     Array.from({ length: 60 }, (_, i) =>
       store.transaction((database) =>
@@ -138,7 +138,7 @@ it('writers at once make one chain', async () => {
   expect(await verifyAudit(store)).toMatchObject({ rows: 65, head: { seq: 65 } })
 })
 
-it('a row is there exactly when its change is', async () => {
+it('an audit row exists exactly when its change is committed', async () => {
   await expect(
     store.transaction(async (database) => {
       await appendAudit(database, { actor: 'a', action: 'a', subject: 's', detail: {} })
@@ -185,7 +185,7 @@ describe('Postgres itself refuses', () => {
     expect(await breach(head)).toBeUndefined()
   })
 
-  it('and lets the application add and read, and work with every other table', async () => {
+  it('nothing else: the application appends and reads, and uses every other table', async () => {
     const application = openStore(applicationUrl(url), { max: 1 })
     stores.push(application)
     await application.transaction((database) =>
@@ -205,7 +205,7 @@ describe('Postgres itself refuses', () => {
   })
 })
 
-describe('the heads that are kept elsewhere', () => {
+describe('the external heads', () => {
   const places: string[] = []
   afterAll(() => {
     for (const each of places) rmSync(each, { recursive: true, force: true })
@@ -252,7 +252,7 @@ describe('the heads that are kept elsewhere', () => {
     await keeper.stop()
   })
 
-  it('give away a cut tail, also when other rows have been added since', async () => {
+  it('detect a truncated tail, also when other rows have been added since', async () => {
     const { keeper, verify, reaches } = await keep()
     await append('anna')
     await reaches(6)
@@ -264,7 +264,7 @@ describe('the heads that are kept elsewhere', () => {
     await keeper.stop()
   })
 
-  it('give away another table under the same name, and the keeper says so by itself and signs nothing more', async () => {
+  it('detect a replaced table; the process reports it and signs no further heads', async () => {
     const { heads, keeper, verify, troubles } = await keep()
     await store.transaction(async (database) => {
       await database.query(sql`alter table audit rename to old_audit`)
@@ -280,7 +280,7 @@ describe('the heads that are kept elsewhere', () => {
     await keeper.stop()
   })
 
-  it('are found out when they are forged, and one list that was cut is made good by the other', async () => {
+  it('are refused if forged, and a truncated list is restored from the other', async () => {
     const { files, keeper, verify, reaches } = await keep()
     await append('anna')
     await reaches(6)
@@ -306,7 +306,7 @@ describe('the heads that are kept elsewhere', () => {
     expect(await verify()).toBe('the rows after 5 are missing, there were 6')
   })
 
-  it('are completed by the next start when no process received the notice of a row', async () => {
+  it('are completed at the next start when no process received the notification of a row', async () => {
     const { keeper, reaches, heads } = await keep()
     await keeper.stop()
     await append('anna')
@@ -317,7 +317,7 @@ describe('the heads that are kept elsewhere', () => {
   })
 })
 
-it('keeps no secret, and what it keeps is what its hashes are of', async () => {
+it('the audit log stores no secret, and its hashes cover the stored content', async () => {
   const secret = '0123456789abcdef'.repeat(3)
   const detail = {
     reason: `with tnr_0123456789ab_${secret} at postgres://u:${secret}@h/`,

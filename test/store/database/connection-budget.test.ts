@@ -30,8 +30,8 @@ afterAll(() => store.close())
 
 const none = { api: 0, control: 0, train: 0, commands: 0 }
 
-describe('the room that Postgres has', () => {
-  it('is four fifths of what it allows, and not one more', () => {
+describe('the connection budget of Postgres', () => {
+  it('is at most four fifths of its limit', () => {
     const one = maxConnectionsOf('train')
     expect(connectionShortage({ ...none, train: 20 }, (20 * one) / 0.8)).toBeUndefined()
     expect(connectionShortage({ ...none, train: 20 }, (20 * one) / 0.8 - 1)).toMatchObject({
@@ -47,13 +47,13 @@ describe('the room that Postgres has', () => {
     expect(connectionShortage({ api: 6, control: 1, train: 1, commands: 1 }, 120)).toBeUndefined()
   })
 
-  it('is asked of the server itself', async () => {
+  it('is read from the server', async () => {
     const api = Math.ceil(most / maxConnectionsOf('api'))
     await expect(checkConnectionBudget(store, { ...none, api })).rejects.toMatchObject({ context: { most } })
     await checkConnectionBudget(store, { ...none, api: 1 })
   })
 
-  it('is asked by each process that starts by itself, beside those that are there', async () => {
+  it('is checked by each process that starts, in addition to connected processes', async () => {
     await expectRoomFor(store, 'api')
     const there = Math.ceil((most * 0.8) / maxConnectionsOf('api'))
     const others = Array.from(

@@ -52,7 +52,7 @@ describe('migrations', () => {
     rmSync(directory, { recursive: true })
   })
 
-  it('are what they were when they were pinned', () => {
+  it('match their pinned digests', () => {
     const digests = Object.fromEntries(
       readdirSync(migrationsDir)
         .filter((name) => name.endsWith('.sql'))

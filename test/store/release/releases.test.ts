@@ -57,7 +57,7 @@ beforeEach(async () => {
 })
 
 describe('a release', () => {
-  it('is open once per model, and its own opening may be repeated', async () => {
+  it('is open once per model, and its insertion may be repeated', async () => {
     await insertRelease(store, { state, ...run })
     const other = { ...state, id: `rel_${uniqueName('r')}` as const }
     await expect(insertRelease(store, { state: other, ...run })).rejects.toMatchObject({
@@ -68,7 +68,7 @@ describe('a release', () => {
     expect(await listReleases(store, { model, open: false })).toEqual([])
   })
 
-  it('of many openings at once is one', async () => {
+  it('is inserted once by concurrent writers', async () => {
     await closeRelease(store, end(state, 1, 'aborted', 'over'))
     const tries = await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) =>
@@ -78,14 +78,14 @@ describe('a release', () => {
     expect(tries.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   })
 
-  it('keeps its newest state whatever order the writers come in', async () => {
+  it('keeps its newest state for any order of the writers', async () => {
     await saveRelease(store, { ...state, revision: 5, stage: 'canary', shareBp: 100 })
     await saveRelease(store, { ...state, revision: 4, stage: 'shadow' })
     await saveRelease(store, { ...state, revision: 5, stage: 'promoting' })
     expect((await findRelease(store, state.id))?.state).toMatchObject({ revision: 5, stage: 'canary' })
   })
 
-  it('ends once, and nothing is written after that', async () => {
+  it('ends once, and accepts no writes afterwards', async () => {
     expect(await closeRelease(store, end(state, 1, 'aborted', 'over'))).toBe(true)
     expect(await closeRelease(store, end(state, 1, 'promoted', 'again'))).toBe(false)
     await saveRelease(store, { ...state, revision: 99 })
@@ -129,7 +129,7 @@ describe('a release', () => {
     expect(await listCommands(store, state.id)).toMatchObject([{ id: command.id, accepted: true }])
   })
 
-  it('knows what its version was compared with', async () => {
+  it('stores the version that it was compared with', async () => {
     expect(await findReleasable(store, versions[0]!)).toMatchObject({
       model,
       evaluatedAgainst: null,
@@ -144,7 +144,7 @@ describe('the clock of a stage', () => {
   const look = (paused = false, maxGapMs = 1_000) =>
     recordObservation(store, { releaseId: state.id, stage: 'canary', stageIndex: 0, paused, maxGapMs })
 
-  it('runs from look to look, and a gap counts for no more than one look may add', async () => {
+  it('runs between observations, and a gap counts at most the limit of one observation', async () => {
     expect((await look()).watchedMs).toBe(0)
     await pause(60)
     const { watchedMs } = await look()
@@ -153,7 +153,7 @@ describe('the clock of a stage', () => {
     expect((await look(false, 20)).watchedMs).toBeCloseTo(watchedMs + 20, 6)
   })
 
-  it('goes on when the clock of the database was set back, and counts nothing for that', async () => {
+  it('continues when the clock of the database was set back, and counts nothing for that', async () => {
     await look()
     await pause(30)
     const { watchedMs } = await look()
@@ -166,7 +166,7 @@ describe('the clock of a stage', () => {
     expect((await look()).watchedMs).toBeGreaterThanOrEqual(watchedMs + 30)
   })
 
-  it('stands still while a person holds it, up to the first look after that', async () => {
+  it('pauses with the release, up to the first observation after it', async () => {
     await look()
     await pause(30)
     await look(true)
@@ -179,7 +179,7 @@ describe('the clock of a stage', () => {
   })
 })
 
-it('decisions are kept in order with all they rest on', async () => {
+it('decisions are stored in order with their evidence', async () => {
   const verdict = {
     kind: 'inconclusive' as const,
     reasons: [{ code: 'minimum_time', message: 'too early', values: { elapsedMs: 1 } }],
@@ -213,7 +213,7 @@ describe('the champion', () => {
       reason: 'because',
     })
 
-  it('moves only from who it is, and of many at once one wins', async () => {
+  it('moves only from its current version, and one of many concurrent writers wins', async () => {
     const [v0, v1, v2] = versions as [string, string, string]
     expect(await move(v0, v1)).toBe(false)
     const firsts = await Promise.all(Array.from({ length: 20 }, () => move(undefined, v0)))
@@ -226,7 +226,7 @@ describe('the champion', () => {
     })
   })
 
-  it('of any moment is known, with the change that made it so', async () => {
+  it('is known for any time, with the change that promoted it', async () => {
     const [v0, v1] = versions as [string, string]
     await move(undefined, v0)
     await pause(5)

@@ -71,7 +71,7 @@ it.each([
   expect(await counts()).toEqual(wanted)
 })
 
-it('an outcome of a class that the model does not know says nothing of either', async () => {
+it('an outcome of an unknown class counts for neither side', async () => {
   await store.query(sql`
     update versions set manifest = '{"output": {"kind": "classes", "classes": ["setosa", "virginica"]}}'
     where version = ${shadow}`)
@@ -93,7 +93,7 @@ async function asked(minutesAgo: number, toldAgo: number | undefined, wasRight: 
     where prediction_id in (select prediction_id from latest)`)
 }
 
-it('count when they are as old as outcomes are late, not when only the early ones have come', async () => {
+it('pairs count when they are older than the outcome delay, not when only early outcomes have arrived', async () => {
   // Outcomes are an hour late, but for those that are told at once.
   for (let i = 0; i < 20; i++) await asked(300 - i, 240 - i, true)
   for (let i = 0; i < 5; i++) await asked(30, 29, false)
@@ -102,7 +102,7 @@ it('count when they are as old as outcomes are late, not when only the early one
   expect(await counts()).toEqual({ b: 20, c: 1, same: 0 })
 })
 
-it('do not count while too few of the older ones have an outcome', async () => {
+it('pairs do not count while too few of the older ones have an outcome', async () => {
   for (let i = 0; i < 7; i++) await asked(300, 240, true)
   for (let i = 0; i < 3; i++) await asked(300, undefined, true)
   expect(await counts()).toEqual({ b: 0, c: 0, same: 0 })
@@ -110,7 +110,7 @@ it('do not count while too few of the older ones have an outcome', async () => {
   expect(await counts()).toEqual({ b: 12, c: 0, same: 0 })
 })
 
-it('of other releases and versions are left out', async () => {
+it('pairs of other releases and versions are excluded', async () => {
   await pair(true, false, true)
   expect(await counts({ release: 'rel_2' })).toEqual({ b: 0, c: 0, same: 0 })
   expect(await counts({ served: shadow, shadow: served })).toEqual({ b: 0, c: 0, same: 0 })

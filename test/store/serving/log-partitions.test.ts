@@ -47,8 +47,8 @@ const where = async (id: string): Promise<string> =>
 
 beforeEach(() => store.pool.query('truncate predictions, outcomes, shadow_pairs, prediction_log_accounts'))
 
-describe('the days of the log', () => {
-  it('are made ahead by the migration, and once', async () => {
+describe('the daily partitions of the log', () => {
+  it('are created ahead by the migration, once', async () => {
     expect(await days()).toEqual([
       ...Array.from({ length: 8 }, (_, i) => nameOf(midnight(i))),
       'predictions_default',
@@ -56,7 +56,7 @@ describe('the days of the log', () => {
     expect(await createPartitions(store, 7)).toBe(0)
   })
 
-  it('take the rows of their day in UTC, and the default takes every other', async () => {
+  it('contain the rows of their day in UTC, and the default partition all others', async () => {
     expect(await where(await insert(midnight(0)))).toBe(nameOf(midnight(0)))
     expect(await where(await insert(midnight(1) - 1))).toBe(nameOf(midnight(0)))
     expect(await where(await insert(midnight(1)))).toBe(nameOf(midnight(1)))
@@ -64,7 +64,7 @@ describe('the days of the log', () => {
     expect(await where(await insert(midnight(300)))).toBe('predictions_default')
   })
 
-  it('are made while others write, by two workers at once, and none is made twice', async () => {
+  it('are created during writes, by two workers at once, none twice', async () => {
     const writing = Promise.all(Array.from({ length: 50 }, (_, i) => insert(midnight(8 + (i % 3)) + i)))
     const made = await Promise.all([createPartitions(store, 12), createPartitions(store, 12)])
     await writing
@@ -73,7 +73,7 @@ describe('the days of the log', () => {
     expect(rows[0]!.count).toBe(50)
   })
 
-  it('leave a day alone that has rows in the default partition: they stay there and are found', async () => {
+  it('are not created for a day with rows in the default partition, where they remain readable', async () => {
     await store.query(sql`drop table ${sql([nameOf(midnight(2))])}`)
     const id = await insert(midnight(2))
     expect(await where(id)).toBe('predictions_default')
@@ -83,7 +83,7 @@ describe('the days of the log', () => {
     expect(await where(await insert(midnight(2)))).toBe(nameOf(midnight(2)))
   })
 
-  it('are dropped when they ended before what is to be kept, whole, oldest first', async () => {
+  it('are dropped when they ended before the retention, completely, oldest first', async () => {
     for (const back of [3, 2, 1])
       await store.query(
         sql`select make_prediction_day(${new Date(midnight(-back)).toISOString().slice(0, 10)}::date)`,
@@ -97,7 +97,7 @@ describe('the days of the log', () => {
     expect(rows.map(({ id }) => id)).toEqual(ids.slice(2))
   })
 
-  it('are made and dropped by the role of the processes', async () => {
+  it('are created and dropped by the role of the processes', async () => {
     const client = await store.pool.connect()
     try {
       await client.query('begin')
@@ -120,7 +120,7 @@ describe('the days of the log', () => {
     }
   })
 
-  it('give up behind a long reader instead of blocking the writers behind it', async () => {
+  it('time out behind a long reader instead of blocking the writers behind it', async () => {
     await store.query(
       sql`select make_prediction_day(${new Date(midnight(-9)).toISOString().slice(0, 10)}::date)`,
     )
@@ -135,8 +135,8 @@ describe('the days of the log', () => {
   })
 })
 
-describe('what belongs to a prediction', () => {
-  it('is found by its id through one day alone', async () => {
+describe('the records of a prediction', () => {
+  it('are found by its id in one daily partition', async () => {
     const id = await insert(Date.now())
     const { rows } = await store.pool.query<{ 'QUERY PLAN': string }>(
       `explain (analyze, costs off, timing off, summary off) select known.id from (values ($1::uuid)) as sent (id)
@@ -150,7 +150,7 @@ describe('what belongs to a prediction', () => {
     expect(plan.match(/never executed|Subplans Removed/g)?.length ?? 0).toBeGreaterThan(0)
   })
 
-  it('tells its moment by its id, to the millisecond, and nothing when the id is of another kind', async () => {
+  it('have their time from the id, to the millisecond, or none for an id of another kind', async () => {
     const ms = Date.UTC(2026, 4, 6, 7, 8, 9, 123)
     const { rows } = await store.pool.query<{ at: Date; other: Date | null; first: string }>(
       'select prediction_time($1) as at, prediction_time($2) as other, first_id_at($3) as first',
@@ -162,7 +162,7 @@ describe('what belongs to a prediction', () => {
     expect(rows[0]!.first > idAt(ms - 1)).toBe(true)
   })
 
-  it('is forgotten with it: outcomes, pairs, what stands in the default partition, settled accounts', async () => {
+  it('are deleted with it: outcomes, pairs, rows of the default partition, settled accounts', async () => {
     const outcome = (id: string, arrived: number) =>
       store.query(sql`insert into outcomes (prediction_id, value, observed_at, arrived_at)
         values (${id}, '1', now(), ${new Date(arrived).toISOString()})`)

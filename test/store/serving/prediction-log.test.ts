@@ -78,7 +78,7 @@ function textsOf(...texts: (string | undefined)[]): Buffer {
 const rows = async () => (await store.pool.query('select * from predictions order by id')).rows
 
 describe('a row', () => {
-  it('comes back as it was written', async () => {
+  it('is read as it was written', async () => {
     await withClient(store, (client) => copyPredictions(client, [block([record()])]))
     expect(await rows()).toMatchObject([
       {
@@ -97,7 +97,7 @@ describe('a row', () => {
     ])
   })
 
-  it('may be without release and routing key, and from before 2000', async () => {
+  it('may have no release and no routing key, and a date before 2000', async () => {
     const odd = record({ routingKey: undefined, atMs: Date.UTC(1999, 0, 1) })
     await withClient(store, (client) => copyPredictions(client, [block([odd], bare)]))
     expect(await rows()).toMatchObject([
@@ -105,7 +105,7 @@ describe('a row', () => {
     ])
   })
 
-  it('is read again by the database, place by place', async () => {
+  it('is parsed by the database, instance by instance', async () => {
     const fits = [
       { name: 'x', kind: 'number' },
       { name: 'colour', kind: 'category' },
@@ -132,14 +132,14 @@ describe('a row', () => {
     ])
   })
 
-  it('never takes more bytes than were asked for', () => {
+  it('never exceeds its reserved bytes', () => {
     for (const each of [record(), record({ routingKey: '€'.repeat(256) }), record({ routingKey: undefined })])
       expect(block([each]).byteLength).toBeLessThanOrEqual(sizeOf(origin, each))
   })
 })
 
 describe('a block', () => {
-  it('falls apart into its rows', () => {
+  it('is split into its rows', () => {
     const records = [record(), record({ routingKey: undefined }), record()]
     const tuples = splitTuples(block(records))
     expect(tuples.map((tuple) => Buffer.from(tuple))).toEqual(records.map((each) => block([each])))
@@ -153,7 +153,7 @@ describe('a block', () => {
     expect(await rows()).toHaveLength(3)
   })
 
-  it('is refused whole by a plain copy when one row cannot be stored', async () => {
+  it('is refused completely by a plain copy when one row cannot be stored', async () => {
     const poisoned = block([record(), record({ routingKey: 'a\0b' }), record()])
     const copy = withClient(store, (client) => copyPredictions(client, [poisoned]))
     await expect(copy).rejects.toSatisfy(isRefusal)
@@ -173,7 +173,7 @@ describe('a block', () => {
   })
 })
 
-it('a day holds enough ids that none comes twice, and they sort by time', () => {
+it('prediction ids of one day do not repeat, and sort by time', () => {
   let ms = 1_000_000_000_000
   const clock = { now: () => 0, wall: () => ms, correct: () => {} }
   const made = createIds(clock)

@@ -57,7 +57,7 @@ describe('compare-and-set', () => {
     expect((await findRouting(store, model))?.route.generation).toBe(2)
   })
 
-  it('refuses each of 1,000 writers that come with an old place', async () => {
+  it('refuses each of 1,000 writers with an outdated generation', async () => {
     const now = await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
     const late = await Promise.all(
       Array.from({ length: 1_000 }, (_, i) =>
@@ -75,7 +75,7 @@ describe('compare-and-set', () => {
     expect(await findRouting(store, model)).toEqual({ ...now, writtenMs: now.writtenMs })
   })
 
-  it('makes one first route of many', async () => {
+  it('inserts one first route for concurrent writers', async () => {
     model = uniqueName('model')
     await store.query(sql`insert into models (name, definition, code_digest) values (${model}, '{}', 'c')`)
     const outcomes = await Promise.allSettled(
@@ -86,7 +86,7 @@ describe('compare-and-set', () => {
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   })
 
-  it('goes on from a restored database with a higher epoch', async () => {
+  it('continues from a restored database with a higher epoch', async () => {
     await store.query(sql`insert into routing_epochs (epoch, reason) values (7, 'restored')`)
     const next = await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
     expect(next.route).toMatchObject({ epoch: 7, generation: 2 })
@@ -102,7 +102,7 @@ it('a route that is not valid is not written', async () => {
   expect((await findRouting(store, model))?.route.generation).toBe(1)
 })
 
-it('every write and every renewal is told to the replicas', async () => {
+it('replicas are notified of every write and every renewal', async () => {
   const heard: (string | undefined)[] = []
   const unlisten = store.listen('tenure_routing', (payload) => heard.push(payload))
   await expect.poll(() => heard).toEqual([undefined])
@@ -125,7 +125,7 @@ describe('exposure', () => {
     })
   const leftMs = async () => (await findRouting(store, model))?.exposureMs ?? 0
 
-  it('counts from the evidence, so that a frozen watcher adds nothing', async () => {
+  it('is measured from the evidence, so that a frozen watcher adds nothing', async () => {
     expect(await renew({ observedMs: first.writtenMs - 3_600_000 })).toBe(true)
     expect(await leftMs()).toBeLessThan(60_000)
     expect(await renew()).toBe(true)
@@ -135,7 +135,7 @@ describe('exposure', () => {
     expect(await leftMs()).toBeGreaterThan(100_000)
   })
 
-  it('is not kept from before the clock of the database was set back', async () => {
+  it('from before the clock of the database was set back is not kept', async () => {
     // As it looks to a clock that is an hour behind the one it was written by.
     await store.query(
       sql`update routing set exposed_until = exposed_until + interval '1 hour' where model = ${model}`,
@@ -155,7 +155,7 @@ describe('exposure', () => {
     expect(await leftMs()).toBeLessThan(60_000)
   })
 
-  it('ends with a route that asks for none', async () => {
+  it('ends with a route without exposure', async () => {
     await writeRoute(store, { route: routeTo('v3'), replaces: first.route })
     expect(await findRouting(store, model)).not.toMatchObject({ exposureMs: expect.anything() })
   })

@@ -33,7 +33,7 @@ it.each([
   )
 })
 
-it('and nothing is that another key has signed', async () => {
+it('refuses an artifact signed by another key', async () => {
   const other = await openSigner(join(root, 'other.pem'))
   expect(() => verifyArtifact(signer, { ...signed, signature: signArtifact(other, signed) })).toThrow(
     expect.objectContaining({ code: 'artifact_untrusted' }),

@@ -28,7 +28,7 @@ describe('the signing key', () => {
     expect(other.verify(said, signature)).toBe(false)
   })
 
-  it('is refused when the file holds none, or one of another kind', async () => {
+  it('is refused when the file has no key, or one of another kind', async () => {
     const file = join(directory, 'odd.pem')
     writeFileSync(file, 'no key')
     await expect(openSigner(file)).rejects.toMatchObject({ code: 'configuration_invalid' })

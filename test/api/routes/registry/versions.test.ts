@@ -200,7 +200,7 @@ describe('a search', () => {
     [`cursor=${'a'.repeat(2_000)}`, /cursor/],
     [`text=${'a'.repeat(201)}`, /text/],
     ['colour=red', /colour/],
-  ])('refuses %s and says why', async (query, message) => {
+  ])('refuses %s with a reason', async (query, message) => {
     const { status, json } = await get(`/v1/versions?${query}`)
     expect([status, json['code']]).toEqual([400, 'invalid_request'])
     expect(json['detail']).toMatch(message)

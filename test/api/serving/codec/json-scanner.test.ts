@@ -113,7 +113,7 @@ it.each([
     'in another order',
     ' {"routing_key":"k","instances":[{"petalWidth":0.2,"petalLength":-1.4,"sepalWidth":3,"sepalLength":5.1},{"sepalLength":0,"sepalWidth":-0,"petalLength":1e5,"petalWidth":0.20}]}\n',
   ],
-])('a plain body %s is taken', (_name, text) => {
+])('a plain body %s is scanned', (_name, text) => {
   const bytes = Buffer.from(text)
   expect(scanned(iris, bytes)).toBeDefined()
   expect(scanned(iris, bytes)).toEqual(slowly(iris, bytes))
@@ -152,7 +152,7 @@ it.each([
   ['something behind', `{"instances":[${one}]} 1`],
   ['a comma too many', `{"instances":[${one},]}`],
   ['no end', `{"instances":[${one}]`],
-])('the scanner gives up on %s', (_name, text) => {
+])('the scanner skips %s', (_name, text) => {
   const bytes = Buffer.from(text)
   expect(scanned(iris, bytes)).toBeUndefined()
 })

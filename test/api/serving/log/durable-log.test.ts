@@ -225,7 +225,7 @@ describe('a replica with a durable log', () => {
   it.each([
     ['compiled', irisSpec],
     ['not compiled', (model: string) => notCompiled(irisSpec(model))],
-  ])('answers when the row of a %s model is there, and counts it then', async (_name, specOf) => {
+  ])('responds after the row of a %s model is stored, and counts it then', async (_name, specOf) => {
     const spec = specOf(uniqueName('iris'))
     const version = await fixture.register(spec)
     const replica = await replicaOf()

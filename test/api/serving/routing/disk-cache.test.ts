@@ -87,7 +87,7 @@ describe('the disk cache of routes', () => {
     ['a file without a body', (path) => truncateSync(path, 40)],
     ['an empty file', (path) => truncateSync(path, 0)],
     ['something appended', (path) => appendFileSync(path, ' ')],
-  ])('is refused whole for %s', async (_name, damage) => {
+  ])('is refused completely for %s', async (_name, damage) => {
     const { model, stateDir, file } = await remembered()
     damage(file())
     await expectNothingBelieved(await cold(stateDir), model, /does not have this installation's signature/)

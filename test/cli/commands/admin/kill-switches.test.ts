@@ -37,14 +37,14 @@ afterAll(() => void server.close())
 
 const run = (...words: string[]) => runCommand([killSwitchesGroup], [...words, '--url', url])
 
-it('lists the switches', async () => {
+it('lists the kill switches', async () => {
   problems = []
   const { code, out } = await run('kill-switches')
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/iris.*champion.*ada.*why.*all replicas/)
 })
 
-it('throws one, and says what it does', async () => {
+it('sets a kill switch and prints its effect', async () => {
   problems = []
   const { code, out } = await run('kill-switches', 'set', 'iris', 'champion', '--reason', 'why')
   expect(asked.at(-1)).toEqual({
@@ -56,7 +56,7 @@ it('throws one, and says what it does', async () => {
   expect(out).toMatch(/iris: champion. It answers.\nEvery live replica follows./)
 })
 
-it('ends otherwise when a replica does not follow, and names it', async () => {
+it('exits with another code when a replica does not follow, and names it', async () => {
   problems = ['replica r1 on h is at revision 0 of 1']
   const { code, out } = await run('kill-switches', 'set', 'iris', 'champion', '--reason', 'why')
   expect(code).toBe(exitCodes.otherwise)
