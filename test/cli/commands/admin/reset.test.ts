@@ -60,6 +60,6 @@ describe('tenure reset', () => {
   it('keeps the database of DATABASE_URL and reports it', async () => {
     vi.stubEnv('DATABASE_URL', 'postgres://elsewhere/tenure')
     const { out } = await reset('--yes')
-    expect(out).toContain('The database of DATABASE_URL is untouched.')
+    expect(out).toContain('The database at DATABASE_URL is unchanged.')
   })
 })
