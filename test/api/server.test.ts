@@ -50,7 +50,7 @@ interface Process {
   lines: Record<string, unknown>[]
   errors: string[]
   exited: Promise<number | null>
-  /** From the start of the process to the first answer of /readyz. */
+  /** From the start of the process to the first response of /readyz. */
   readyMs: number
 }
 
@@ -236,7 +236,7 @@ describe('the process', () => {
     going = false
     await Promise.all(callers)
     agent.destroy()
-    // It takes no new connection, and answers what comes on those that stand.
+    // It accepts no new connection, and serves requests on open ones.
     expect(new Set(results)).toEqual(new Set(['200', 'ECONNREFUSED']))
     expect(lines.at(-1)?.['msg']).toBe('ended')
     const { rows } = await fixture.store.pool.query<{ live: number }>(
@@ -288,7 +288,7 @@ describe('the process', () => {
     expect(await answer.json()).toMatchObject({ version: 'iris_v1.0.0', stale: true })
     expect(cold.readyMs).toBeLessThan(5_000)
 
-    // On another machine, or with an empty disk, it has no state, and says so publicly.
+    // On another machine, or with an empty disk, it has no state, and reports it publicly.
     const wiped = await startProcess({ awaitReady: false })
     const answers = await Promise.all([fetch(`${wiped.url}/readyz`), predict(wiped.url)])
     expect(answers.map(({ status }) => status)).toEqual([503, 503])

@@ -1,4 +1,4 @@
-/** docs/tutorial.md, followed word for word on a real system, as test/support/docs/tutorial-reader.ts says. */
+/** Runs docs/tutorial.md word for word on a real system, by test/support/docs/tutorial-reader.ts. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'

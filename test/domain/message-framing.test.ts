@@ -1,4 +1,4 @@
-/** Lines and the bytes behind them, in whatever pieces they come. */
+/** Checks lines and the bytes that follow them, for any fragmentation. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { createFrames } from '../../domain/message-framing.ts'

@@ -1,4 +1,4 @@
-/** What a model file may declare to answer when the champion must not. */
+/** Checks the fallbacks that a model file may declare. */
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
 import * as words from '../../models/define.ts'

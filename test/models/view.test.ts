@@ -1,4 +1,4 @@
-/** What is wrong with a feature view, or with how a model uses it, is told with its place; and what is right has one digest. */
+/** Checks that each error of a feature view, and of its use by a model, has its path, and that a valid view has one digest. */
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
 import {
@@ -81,7 +81,7 @@ describe('a view', () => {
       { values: { delay: number() } },
     ])
       expect(digest(change)).not.toBe(digest({}))
-    // Two of different names are two, whatever they say.
+    // Two views of different names differ, whatever their content.
     expect(view('others', right).definition.digest).not.toBe(digest({}))
   })
 

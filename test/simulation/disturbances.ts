@@ -46,7 +46,7 @@ export function disturbanceOf(
   return {
     types: ['promote'],
     left: 1,
-    // The new champion is not wanted any more, and one of those who serve it can no longer be told.
+    // The new champion is rolled back, and one of its replicas can no longer be notified.
     strike: () =>
       void world.after(temporal.machine, world.between(300, 1_200), () => {
         cut()

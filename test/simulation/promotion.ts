@@ -42,7 +42,7 @@ interface Seen {
   fail: (property: string, message: string) => void
 }
 
-/** An admin's order stands in the place of approvals and of time, never of the callers of one share and their judge. */
+/** Break-glass replaces approvals and time, never the traffic of one share and its evaluation. */
 function checkBrokenGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
   const id = row['id'] as string
   const isOrdered = memory

@@ -316,7 +316,7 @@ export function createProperties(
       const route = known.routes.find((each) => each.generation === generation)
       if (route === undefined) return
       if (arm === 'canary') route.answered++
-      // Where whole replicas are given to the candidate, a caller is moved by reaching another one.
+      // Where whole replicas serve the candidate, a client changes its arm by reaching another replica.
       const byReplica = route?.route.replicas !== undefined
       const seen = `${release} ${generation} ${key} ${byReplica ? `${replica.machine.name}/${replica.machine.life}` : ''}`
       const other = armsSeen.get(seen)
@@ -336,7 +336,7 @@ export function createProperties(
       )
         fail('sticky and monotone', `${key} was moved back from the canary at generation ${generation}`)
     },
-    /** After each event of a replica: what it would answer now. */
+    /** After each event of a replica: the version that it would serve now. */
     checkReplica(replica: SimulatedReplica) {
       const found = tableNow(replica, model)
       if (!found) return

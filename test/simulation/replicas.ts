@@ -25,7 +25,7 @@ export interface SimulatedReplica {
   now(): number
 }
 
-/** How a version answers: the shares of its answers that are invalid. */
+/** The behaviour of a version: the share of its responses that are invalid. */
 export type Behaviour = ReadonlyMap<string, { invalid: number }>
 
 export interface SimulatedResponse {
@@ -46,7 +46,7 @@ export interface ReplicaEnvironment {
   model: string
   leaseMs: number
   behaviour: Behaviour
-  /** Callers there are at this moment, for each replica and turn. */
+  /** Current clients, for each replica and turn. */
   callers: () => number
   /** Whether the bytes of versions can be fetched now. */
   canLoad: (version: string) => boolean
@@ -160,7 +160,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
   world.after(machine, turnMs, turn)
 }
 
-/** What the replica would answer from at this moment; undefined when it serves nothing. */
+/** The version that the replica would serve now; undefined when it serves nothing. */
 export function tableNow(
   replica: SimulatedReplica,
   model: string,

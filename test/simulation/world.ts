@@ -40,7 +40,7 @@ export interface World {
   /** The machine of the event that was carried out last. */
   last(): Machine | undefined
   machine(name: string): Machine
-  /** Lets something happen later on a machine, or in the world when none is named. Answers how to call it off. */
+  /** Schedules a later event on a machine, or in the world when none is named. Returns its cancellation. */
   after(machine: Machine | undefined, ms: number, run: () => unknown): () => void
   /** Carries a message from one machine to another: late, or never. */
   send(from: Machine, to: Machine, run: () => unknown): void
@@ -52,7 +52,7 @@ export interface World {
   isCut(from: Machine, to: Machine): boolean
   /** Makes every message take longer, up to so much. */
   slow(ms: number): void
-  /** Carries out event after event until the time has come or `isOver` says so. */
+  /** Runs event after event until the time is reached or `isOver` returns true. */
   run(untilMs: number, afterEach: () => void, isOver: () => boolean): Promise<void>
   /** A line of the trace. */
   tell(text: string): void

@@ -1,4 +1,4 @@
-/** What is said of a database that cannot do what it is asked. */
+/** Checks the report of a database that cannot serve a request. */
 import { describe, expect, it } from 'vitest'
 import { createOutageTracker } from '../../store/outage.ts'
 

@@ -1,4 +1,4 @@
-/** Who may do what: no route without its roles, no answer without a key. */
+/** Checks that every route declares its roles and requires a key. */
 import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { predictionsAreOpen } from '../../../api/auth/authentication.ts'

@@ -78,7 +78,7 @@ interface InferAnswer {
   code?: string
 }
 
-/** By the endpoint on a socket and by the application, which must answer the same. */
+/** Sends the request to the endpoint on a socket and to the application, which must respond identically. */
 async function infer(path: string, body: string | object | Buffer, headers: Record<string, string> = {}) {
   const sent = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body)
   const all = { 'content-type': 'application/json', ...headers, authorization: `Bearer ${key}` }

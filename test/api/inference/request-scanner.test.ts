@@ -1,4 +1,4 @@
-/** The scanner of tensors against JSON.parse: whatever it takes, it takes as the slow way does, and plain bodies it takes. */
+/** Compares the scanner of tensors with JSON.parse: every accepted body is parsed identically, and plain bodies are accepted. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { readSlowly } from '../../../api/inference/request-parser.ts'

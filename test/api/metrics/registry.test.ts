@@ -1,4 +1,4 @@
-/** What `/metrics` tells: all that the table promises, nothing else, and no more series than can be kept. */
+/** Checks that `/metrics` has exactly the metrics of the table, with a bounded number of series. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** Outcomes from Parquet files and from tables of the database: what is taken, what is refused and told, and what is too large. */
+/** Checks outcomes from Parquet files and database tables: accepted rows, refused rows with their errors, and size limits. */
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'

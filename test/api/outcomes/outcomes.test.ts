@@ -48,7 +48,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-/** Ids of answers that stand in the log. */
+/** Ids of predictions in the log. */
 async function answered(model: string, count = 1): Promise<string[]> {
   const ids = Array.from({ length: count }, () => api.ask(model, request()).predictions[0]!.id)
   await api.serving.log.flush()

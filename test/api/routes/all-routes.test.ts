@@ -1,4 +1,4 @@
-/** The control routes on the real database: what they show, and what a wrong request is told. */
+/** Checks the control routes on a real database: their responses and the error of each invalid request. */
 import sql from 'sql-template-tag'
 import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** Every declared route beside a Postgres and a Temporal that are frozen: each answers, and says that it may be asked again. */
+/** Checks that every declared route responds beside a frozen Postgres and a frozen Temporal, and that its error is retryable. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,7 +69,7 @@ interface Answered {
   retryAfter: string | null
 }
 
-/** Asks every route, a few at a time. */
+/** Requests every route, a few at a time. */
 async function walk(): Promise<Answered[]> {
   const left = [...api.routes]
   const answers: Answered[] = []

@@ -22,7 +22,7 @@ afterAll(async () => {
 beforeEach(() => office.back())
 const timeoutMs = 60_000
 
-/** Asked for while Temporal is away: what it is asked for by. */
+/** The command outbox row of a start requested during a Temporal outage. */
 async function record(who: string, path: string, body: object): Promise<string> {
   office.toTemporal.cut()
   const answer = await office.say(who, path, body)

@@ -69,7 +69,7 @@ async function champion(fallback?: Fallback) {
   await api.serving.refresh()
   return versions
 }
-/** From now on none of its answers is one. */
+/** Makes all further responses of a version invalid. */
 const makeInvalid = (version: string, invalidShare = 1) => {
   const loaded = [...api.serving.routing.loaded()].find((each) => each.version === version)!
   loaded.invalidShare = invalidShare
@@ -119,7 +119,7 @@ describe('a broken champion', () => {
     expect(fallbackLevelOf(model)).toBe('previous')
     expect(await metricOf(model)).toBe('1')
     expect(await written(model, 'previous')).toEqual(['warning fallback_previous'])
-    // It does not come back by itself, however good its answers would be.
+    // It does not return automatically, however valid its responses would be.
     makeInvalid(version, 0)
     expect(api.ask(model, request())).toMatchObject({ version: old })
     await put(model, 'normal')

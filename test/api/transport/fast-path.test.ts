@@ -37,7 +37,7 @@ function echo(exchange: Exchange, body: Buffer): void {
   )
 }
 
-/** As TENURE_FAST_PATH says; `node` is a bare server of Node, which both must equal. */
+/** The values of TENURE_FAST_PATH; `node` is a bare server of Node, which both must equal. */
 type Mode = 'on' | 'off' | 'node'
 const modes = ['on', 'off'] as const
 

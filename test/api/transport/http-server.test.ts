@@ -64,7 +64,7 @@ it('an idle connection that sends a request before it is closed stays open', asy
 it('a late request that completes before its connection is closed is served', async () => {
   const server = await listen({ headersTimeout: 150, requestTimeout: 200, connectionsCheckingInterval: 50 })
   const late = Array.from({ length: 100 }, (_, place) =>
-    // A request that was whole before says nothing of the one that is late.
+    // A request that was complete does not extend the timeout of a late one.
     hold(portOf(server), place % 2 === 0 ? slowBody : quick + slowHeaders, false),
   )
   await until(() => late.filter(({ closed }) => closed()).length >= 30, 'the end of some')

@@ -53,7 +53,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-/** What TENURE_FAST_PATH says. */
+/** The values of TENURE_FAST_PATH. */
 let mode: 'on' | 'off' = 'on'
 
 async function listen(

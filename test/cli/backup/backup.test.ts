@@ -317,7 +317,7 @@ describe('tenure restore', () => {
   })
 
   it('refuses a backup whose audit log contradicts the signed heads', async () => {
-    // A head that this installation has signed, of a row that the backup tells otherwise.
+    // A signed head of this installation for a row that differs in the backup.
     const other = { stateDir: dir, artifactRoot: fixture.artifactRoot }
     const saved = headFiles(other).map((path) => readFileSync(path, 'utf8'))
     const list = openHeads(headFiles(other), await openSigner(signingKeyOf(fixture.artifactRoot)))

@@ -28,7 +28,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-/** A server that answers with the key it was sent. */
+/** A server that responds with the key of the request. */
 async function echo(): Promise<{ url: string; port: number }> {
   const server = createServer((request, response) =>
     response.end(JSON.stringify({ authorization: request.headers.authorization ?? null })),

@@ -15,7 +15,7 @@ interface Received {
 let server: Server
 let url: string
 let received: Received[]
-/** What the server answers to a prediction of this number. */
+/** The response of the server to the prediction of this number. */
 let answer: (n: number) => { status: number; body: unknown }
 
 beforeEach(async () => {

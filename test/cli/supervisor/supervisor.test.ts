@@ -29,7 +29,7 @@ const options = (): SuperviseOptions => ({
   signals: false,
 })
 
-/** A Node process that tells its pid and runs until it is asked to end; ready once it has told. */
+/** A Node process that prints its pid and runs until it is stopped; ready after it has printed. */
 function child(
   name: string,
   body = `process.on('SIGTERM', () => (console.log('ends'), process.exit()))`,
@@ -147,7 +147,7 @@ describe('the supervisor', () => {
   })
 })
 
-/** A supervisor in a process of its own, which can be signalled and killed. Its worker tells its pid when it runs. */
+/** A supervisor in a separate process, which can be signalled and killed. Its worker prints its pid when it runs. */
 async function beginOutside(body = '', { ready = true } = {}) {
   const script = join(stateDir, 'supervisor.ts')
   const module = new URL('../../../cli/supervisor/supervisor.ts', import.meta.url).pathname

@@ -6,7 +6,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 
 const chance = seededRandom(7)
 const y = Array.from({ length: 2_000 }, () => (chance() < 0.3 ? 1 : 0))
-/** Scores that tell the classes apart, or the wrong way round. */
+/** Scores that separate the classes, or the inverted classes. */
 const scores = (towards: number) =>
   y.map((label) => [0.5 + towards * (label - 0.5) * 0.3 + (chance() - 0.5) * 0.6])
 

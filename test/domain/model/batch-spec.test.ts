@@ -1,4 +1,4 @@
-/** What may be asked of a batch, and what an answer is in a word. */
+/** Checks the options of a batch, and the label of a prediction. */
 import { describe, expect, it } from 'vitest'
 import { predictedText, issueOfPath, issuesOfBatch } from '../../../domain/model/batch-spec.ts'
 

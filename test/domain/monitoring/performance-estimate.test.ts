@@ -1,4 +1,4 @@
-/** Quality without outcomes: what is learnt from the ones there are, and what it says of answers that have none. */
+/** Checks the estimate of quality without outcomes, calibrated on predictions that have outcomes. */
 import { describe, expect, it } from 'vitest'
 import { judgeEstimate } from '../../../domain/monitoring/performance-estimate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'

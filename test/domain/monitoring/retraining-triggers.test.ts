@@ -147,12 +147,12 @@ describe('a request', () => {
       const mixed = [...broken(2, 5 * day, 'labels'), past(4 * day, 'not_better')]
       expect(decide('drift', mixed)).toEqual(['skip', 'cool_down'])
       expect(decide('drift', [past(day, 'registered'), ...broken(2, 2 * day)])).toEqual(['start', 'clear'])
-      // It may have been the worker: no new rows are asked for, as they are after a rejection.
+      // The worker may be the cause: no new rows are required, as they are after a rejection.
       expect(decide('drift', broken(1, 2 * day), { newRows: 0, trainingRows: 1_000 })).toEqual([
         'start',
         'clear',
       ])
-      // Nor does a person's own trial hold anything back, or a person anything.
+      // A manual training neither delays others nor is delayed.
       expect(
         decide('quality', [...broken(1, 7 * hour, 'manual'), ...broken(1, 8 * hour, 'schedule')]),
       ).toEqual(['start', 'clear'])

@@ -10,7 +10,7 @@ const policy = {
   slices: { metric: 'accuracy', points: 0.02, alpha: 0.05 },
 } as const
 
-/** Of a thousand rows in each half every `wrong`-th answer of the second half is wrong; what is said is said with 0.8. */
+/** A thousand rows in each half; every `wrong`-th prediction of the second half is wrong, each with probability 0.8. */
 function evidence({ wrong = 5, sure = 0.8 }: { wrong?: number; sure?: number } = {}): BreakdownEvidence {
   const y = Array.from({ length: 2_000 }, (_, i) => i % 2)
   const right = (i: number) => i % (i < 1_000 ? 5 : wrong) !== 0

@@ -1,4 +1,4 @@
-/** What callers may be given instead of what they have, and whose place a release may take. */
+/** Checks which versions may replace each other for clients, and which release may replace another. */
 import { describe, expect, it } from 'vitest'
 import type { Features, Output } from '../../../domain/model/features.ts'
 import { schemaIssues } from '../../../domain/registry/schema-compatibility.ts'

@@ -1,4 +1,4 @@
-/** What the judge is given: told apart by version, in the order of time, with a clock that gaps do not shorten. */
+/** Checks the input of the judge: separated by version, in the order of time, with a clock that gaps do not shorten. */
 import { describe, expect, it } from 'vitest'
 import { canaryTicks, canaryEvidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'

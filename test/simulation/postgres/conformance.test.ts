@@ -62,7 +62,7 @@ afterAll(async () => {
 
 const meaningOf = dictionary(releaseStatements, routingStatements)
 
-/** The memory as a database of one caller. */
+/** The database in memory with one client. */
 function databaseOf(memory: Memory): Database {
   return {
     query: <T extends object>(statement: Parameters<Database['query']>[0]) =>

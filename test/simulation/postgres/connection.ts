@@ -16,7 +16,7 @@ export interface Server {
   meaningOf: (statement: Sql) => { name: string; meaning: Meaning }
   /** Who hears which channel. */
   listeners: Set<Listener>
-  /** Told of each statement that is carried out. */
+  /** Is called with each executed statement. */
   onStatement?: (name: string, values: readonly unknown[], owner: string) => void
   /** Why a statement fails here, for a fault that is under way. */
   failureOf?: (name: string, owner: string) => string | undefined

@@ -60,7 +60,7 @@ interface Activity {
   retry: { initialMs: number; coefficient: number; longestMs: number; mostAttempts: number }
 }
 
-/** What the run is told of, for its properties and its trace. */
+/** The events of a run, for its properties and its trace. */
 export interface Watcher {
   scheduled(info: RunInfo, type: string, input: unknown[]): void
   completed(info: RunInfo, type: string, result: unknown, input: unknown[]): void
@@ -68,7 +68,7 @@ export interface Watcher {
   begins(worker: Worker, type: string): void
   taskFailed(info: RunInfo, error: unknown): void
   closed(execution: Execution): void
-  /** Whether the worker dies now, after it has done this and before it says so. */
+  /** Whether the worker dies now, after the work and before its report. */
   diesBeforeTelling(worker: Worker, type: string): boolean
 }
 
@@ -94,7 +94,7 @@ export interface TemporalOptions {
   machine: Machine
   workers: Worker[]
   watcher: Watcher
-  /** After so many tasks a run is asked to continue as new. */
+  /** After this number of tasks a run is requested to continue as new. */
   longHistory: number
 }
 
@@ -125,7 +125,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     return up.length === 0 ? undefined : world.pick(awake.length > 0 ? awake : up)
   }
 
-  /** Hands a workflow task to a worker; one that does not come back is handed out again. */
+  /** Assigns a workflow task to a worker; a lost task is assigned again. */
   const dispatch = (execution: Execution): void => {
     if (execution.closed || execution.task || execution.fresh.length === 0) return
     const { sticky } = execution
@@ -181,7 +181,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
         each.completeWorkflowExecution ?? each.failWorkflowExecution ?? each.continueAsNewWorkflowExecution,
     )
     if (closes && execution.fresh.some((job) => job.signalWorkflow)) {
-      // A run must not end over a signal it has not seen: the task is done again with it.
+      // A run must not end over an unseen signal: the task is repeated with it.
       worker.host.evict(execution.info.runId)
       delete execution.sticky
       execution.fresh.unshift(...task.batch.jobs)
@@ -362,7 +362,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
         workflowNamespace: 'default',
         workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
       },
-      // What an activity asks to learn whether it can still be told to stop.
+      // The heartbeat by which an activity learns of its cancellation.
       client: {
         workflowService: {
           describeWorkflowExecution: () =>

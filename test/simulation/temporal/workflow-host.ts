@@ -18,7 +18,7 @@ export type Job = NonNullable<Activation['jobs']>[number] & { variant?: string }
 type Completion = ReturnType<typeof concludeActivation>
 export type WorkflowCommand = NonNullable<NonNullable<Completion['successful']>['commands']>[number]
 
-/** What was handed to the workflow at once, and what it asked for. */
+/** The jobs that the workflow received at once, and its commands. */
 export interface ActivationBatch {
   atMs: number
   jobs: readonly Job[]
@@ -34,7 +34,7 @@ export interface RunInfo {
 }
 
 export interface Host {
-  /** Carries out one workflow task. Throws what would fail the task. */
+  /** Runs one workflow task. Throws an error that would fail the task. */
   run(
     info: RunInfo,
     history: readonly ActivationBatch[],

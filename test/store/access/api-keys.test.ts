@@ -1,4 +1,4 @@
-/** Keys: hashed, shown once, revoked for good. */
+/** Checks that API keys are hashed, shown once and revoked permanently. */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {

@@ -1,4 +1,4 @@
-/** Room for connections: told before anything starts, by what asks for how many and what to change. */
+/** Checks the connection budget, which is reported before a process starts, with its consumers and a remedy. */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readdirSync, readFileSync } from 'node:fs'

@@ -94,7 +94,7 @@ async function asked(minutesAgo: number, toldAgo: number | undefined, wasRight: 
 }
 
 it('pairs count when they are older than the outcome delay, not when only early outcomes have arrived', async () => {
-  // Outcomes are an hour late, but for those that are told at once.
+  // Outcomes are an hour late, except those that arrive at once.
   for (let i = 0; i < 20; i++) await asked(300 - i, 240 - i, true)
   for (let i = 0; i < 5; i++) await asked(30, 29, false)
   expect(await counts()).toEqual({ b: 20, c: 0, same: 0 })

@@ -172,7 +172,7 @@ describe('the records of a prediction', () => {
       randomUUID(),
       randomUUID(),
     ]
-    // A label may come late: its prediction decides. An id that tells nothing goes by when its outcome came.
+    // A label may arrive late, so its prediction decides. For an id without a time the arrival of its outcome decides.
     await outcome(old, Date.now())
     await outcome(young, Date.now())
     await outcome(foreign, midnight(-91))

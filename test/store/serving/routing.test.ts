@@ -1,4 +1,4 @@
-/** Routing writes: one of many wins, a stale writer never does, and replicas are told. */
+/** Checks routing writes: one of many concurrent writers wins, a stale writer never does, and replicas are notified. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'

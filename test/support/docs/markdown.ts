@@ -1,4 +1,4 @@
-/** What stands in a page of Markdown: links, the anchors they can lead to, code, and what a reader is told to type. */
+/** Parses a page of Markdown: links, their anchors, code, and the commands that a reader types. */
 
 export interface Block {
   /** `sh`, `ts`, … */

@@ -5,7 +5,7 @@
 
 export interface Selected {
   metric: string
-  /** Labels that are matched, or that the series around it are told apart by. */
+  /** Labels that are matched, or by which the surrounding series are grouped. */
   labels: string[]
 }
 
@@ -46,7 +46,7 @@ function tokensOf(expression: string): Token[] {
   return tokens
 }
 
-/** Throws when it is no expression, and says where. */
+/** Throws an error with its position for an invalid expression. */
 export function readPromql(expression: string): Selected[] {
   const tokens = tokensOf(expression)
   const selected: Selected[] = []

@@ -73,7 +73,7 @@ export const openings: readonly ReleaseState[] = [
   firstFacts,
 ].map((each) => openingState(each, 0))
 
-/** What makes two states different for whatever comes next. */
+/** The fields that distinguish two states for all later events. */
 function keyOf(state: ReleaseState): string {
   return JSON.stringify([
     state.strategy,

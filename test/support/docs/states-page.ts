@@ -22,7 +22,7 @@ function cellOf(tried: readonly Tried[], stage: ReleaseStage): string {
   return [...said].sort().join(', ')
 }
 
-/** Reports of the machine itself come first, then what people say. */
+/** Reports of the machine come first, then the commands. */
 export async function statesPage(): Promise<string> {
   const { states, tried } = explore()
   const byEvent = grouped(tried, ({ event }) => event)

@@ -31,9 +31,9 @@ import type { Block } from './markdown.ts'
 
 export interface Reader {
   directory: string
-  /** Does what a block says, and answers what was shown. */
+  /** Runs a block, and returns its output. */
   follow(block: Block): Promise<string>
-  /** Presses Ctrl-C in the terminals that stay, and answers what they have shown when all that ran in them has ended. */
+  /** Sends Ctrl-C to the remaining terminals, and returns their output after all their processes have ended. */
   interrupt(): Promise<string[]>
   leave(): Promise<void>
 }

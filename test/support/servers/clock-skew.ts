@@ -21,7 +21,7 @@ const compiler = 'cc'
 export const canSkew = (): boolean =>
   process.platform === 'linux' && spawnSync(compiler, ['--version']).status === 0
 
-/** Compiles the library into a directory that every process may read, and answers how to make a clock there. */
+/** Compiles the library into a directory that every process may read, and returns a factory of clocks. */
 export function clockMaker(directory: string): (name: string, aheadMs?: number) => WallClock {
   const library = join(directory, 'skew.so')
   const source = join(checkout, 'test/support/servers/clock-skew.c')

@@ -1,4 +1,4 @@
-/** Asks a Temporal that drops every connection, gives up and closes the client; what the library has not ended by then ends this process. */
+/** Calls a Temporal that drops every connection, gives up and closes the client; a remaining call of the library ends this process. */
 import { createTemporalClient } from '../../../api/temporal/client.ts'
 
 const client = createTemporalClient({

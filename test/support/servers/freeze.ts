@@ -27,7 +27,7 @@ export function freeze(pid: number): () => void {
   return () => family.forEach((each) => signal(each, 'SIGCONT'))
 }
 
-/** One that ends meanwhile is gone, and stopping at it would leave the others frozen. */
+/** A process that ends meanwhile is skipped, because an error would leave the others frozen. */
 function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
   try {
     process.kill(pid, name)

@@ -1,4 +1,4 @@
-/** Keeps Temporal's own lines out of the output of the tests: what they ask for on purpose looks like trouble there. */
+/** Suppresses Temporal's own log lines in the output of the tests, because intended failures look like problems there. */
 import { Runtime } from '@temporalio/worker'
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }

@@ -20,7 +20,7 @@ afterEach(() => {
   }
 })
 
-/** Tells the port. */
+/** Returns the port. */
 export async function serve(server: Server): Promise<number> {
   servers.push(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

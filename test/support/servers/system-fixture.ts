@@ -35,7 +35,7 @@ export interface RealSystemOptions {
   leaseMs: number
   /** What single replicas get of their own, once it is known where the database is. */
   replicaEnvironments?: (core: { databaseUrl: string; stateDir: string }) => Promise<Record<string, string>[]>
-  /** Control workers; one unless told otherwise. The second is `control-2`. */
+  /** Control workers; one by default. The second is `control-2`. */
   workers?: number
   /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
   changes?: (core: CorePlan & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
@@ -121,18 +121,18 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
 }
 
 export interface Callers {
-  /** Answers by version since the last reset. */
+  /** Responses by version since the last reset. */
   answered: Map<string, number>
   /** When each version answered last, by `performance.now()`. */
   lastMs: Map<string, number>
-  /** Requests that got no good answer, with why. */
+  /** Failed requests with their reasons. */
   failures: { url: string; why: string; atMs: number }[]
   /** Forgets what was counted. */
   reset(): void
   stop(): Promise<void>
 }
 
-/** Asks every replica for predictions, a few at a time, each time as another caller. */
+/** Sends predictions to every replica, a few at a time, each with another routing key. */
 export function startCallers(urls: readonly string[], model: string, everyMs = 10): Callers {
   const stopping = new AbortController()
   const callers: Callers = {

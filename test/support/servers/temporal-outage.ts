@@ -1,4 +1,4 @@
-/** A Temporal that is killed and held down for as long as a test wants, on the real system, and that says when it is back. */
+/** Kills Temporal on the real system, keeps it down for a chosen time, and reports when it is available again. */
 import { Client, Connection } from '@temporalio/client'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,9 +7,9 @@ import type { ChildSpec } from '../../../cli/supervisor/supervisor.ts'
 import { startRealSystem, type RealSystem, type RealSystemOptions } from './system-fixture.ts'
 
 export interface OutageSystem extends RealSystem {
-  /** kill -9; whatever the supervisor starts in its place waits. */
+  /** Sends kill -9; a replacement started by the supervisor waits. */
   hold(): void
-  /** Lets it start; resolves with the moment at which it answers. */
+  /** Lets it start; resolves with the time of its first response. */
   release(): Promise<number>
 }
 
@@ -42,7 +42,7 @@ export async function startOutageSystem(
   }
 }
 
-/** Resolves with the moment at which Temporal answers. */
+/** Resolves with the time of Temporal's first response. */
 export async function temporalAnswers(system: Pick<RealSystem, 'config'>): Promise<number> {
   for (;;) {
     const found = await freshClient(system).catch(() => undefined)

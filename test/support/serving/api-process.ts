@@ -1,4 +1,4 @@
-/** The process `api` as it is started in production, and callers that ask it all the time; for tests and measurements that kill it. */
+/** Starts the process `api` as in production, with continuous traffic, for tests and measurements that kill it. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { Agent, request as httpRequest } from 'node:http'
 import { createInterface } from 'node:readline'
@@ -51,16 +51,16 @@ export async function startApiProcess(
 }
 
 export interface ClosedLoad {
-  /** Answers with status 200. */
+  /** Responses with status 200. */
   answered(): number
-  /** Requests that got another answer, or none. */
+  /** Requests with another response, or without one. */
   failed(): number
-  /** How long each answer since the last call took, in milliseconds. */
+  /** Durations of the responses since the last call, in milliseconds. */
   takeTimes(): number[]
   stop(): Promise<void>
 }
 
-/** So many callers, each asking again as soon as it was answered; at most `rate` times a second all together when it is given. */
+/** Clients that each send a request after the previous response; at most `rate` requests a second in total when it is given. */
 export function startLoad(
   url: string,
   { path, body, callers, rate }: { path: string; body: string; callers: number; rate?: number },

@@ -218,7 +218,7 @@ export function artifactManifest(
   }
 }
 
-/** Stores the artifact and answers its digest. */
+/** Stores the artifact and returns its digest. */
 export async function putArtifact(
   root: string,
   spec: ArtifactSpec,

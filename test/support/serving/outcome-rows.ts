@@ -1,4 +1,4 @@
-/** Days of answers and of what became of them, in the tables where serving would have left them. */
+/** Inserts days of predictions and their outcomes into the tables of serving. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { seededRandom } from '../../../domain/statistics/random.ts'
@@ -14,14 +14,14 @@ export interface Days {
   turned?: number
   /** What is answered, from an even number in [0, 1). */
   answer?: (uniform: number) => number
-  /** The chance that it comes true, by the answer. */
+  /** The probability that the prediction comes true, by its value. */
   chanceOf?: (answer: number) => number
-  /** Hours from the answer to the outcome; none when undefined. */
+  /** Hours from the prediction to the outcome; undefined for no outcome. */
   late?: (truth: boolean) => number | undefined
   as?: (truth: boolean) => boolean | number | string
 }
 
-/** Two answers a request, twenty requests an hour; an answer near 1 is mostly right. */
+/** Two predictions a request, twenty requests an hour; a prediction near 1 is mostly correct. */
 export async function liveThrough(
   store: Store,
   { model, version, now }: { model: string; version: string; now: number },

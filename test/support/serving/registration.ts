@@ -7,7 +7,7 @@ import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
 import { signatureOf } from './sign-versions.ts'
 
-/** Stores the artifact and a version of it with everything that must stand behind one; answers the version's name. */
+/** Stores the artifact and a version of it with all required records; returns the version's name. */
 export async function registerFixtureVersion(
   store: Store,
   artifactRoot: string,
@@ -48,7 +48,7 @@ export async function registerDigest(
   return version
 }
 
-/** Writes the next route of a model; all to the proven version unless told otherwise. */
+/** Writes the next route of a model; all to the proven version by default. */
 export async function nextRoute(
   store: Store,
   model: string,

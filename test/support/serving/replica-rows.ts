@@ -8,11 +8,11 @@ import { writeTicks, type CountedArm, type TickCounts } from '../../../store/rel
 import type { Store } from '../../../store/postgres.ts'
 import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
 
-/** What the callers of one model do, and what its versions answer. */
+/** The traffic of one model, and the responses of its versions. */
 export interface Traffic {
-  /** Requests of all callers in a tick, at each replica. */
+  /** Requests of all clients in a tick, at each replica. */
   requests: number
-  /** Version → share of its answers that are invalid. */
+  /** Version → share of its responses that are invalid. */
   invalid: Map<string, number>
   /** Whether counters are written. */
   counting: boolean

@@ -29,7 +29,7 @@ export interface ServingFixture {
   artifactRoot: string
   /** A directory of its own for each replica. */
   directory(): string
-  /** Registers a model with a first version of this artifact and answers the version's name. */
+  /** Registers a model with a first version of this artifact and returns the version's name. */
   register(spec: ArtifactSpec, minor?: number): Promise<string>
   /** Writes the next route of a model. */
   route(model: string, change: Partial<Route>, exposureMs?: number): Promise<Route>
@@ -65,7 +65,7 @@ export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: 
   }
 }
 
-/** A model with three versions that answer differently. */
+/** A model with three versions that predict differently. */
 export async function threeVersions(fixture: ServingFixture) {
   const model = uniqueName('model')
   const versions = []
@@ -83,7 +83,7 @@ export async function threeVersions(fixture: ServingFixture) {
   return { model, old, champion, candidate, canary }
 }
 
-/** A prediction for a caller. */
+/** A prediction request with a routing key. */
 export const request = (routing_key?: string) => ({
   instances: [irisRow],
   ...(routing_key === undefined ? {} : { routing_key }),
@@ -96,7 +96,7 @@ export interface ReplicaOptions {
   drills?: boolean
   maxSpoolBytes?: number
   durableLog?: boolean
-  /** Answers remembered of models that are not compiled. */
+  /** Maximum cached predictions of models that are not compiled. */
   remembered?: number
   signingKey?: string
   slot?: string
@@ -110,12 +110,12 @@ export interface TestReplica {
   troubles: string[]
   /** What was said about faults switched on. */
   faults: string[]
-  /** Sends a prediction as the router would and answers the parsed text. */
+  /** Sends a prediction as the router would and returns the parsed body. */
   ask(model: string, body: unknown): PredictAnswer
   /** Resolves when the replica follows this generation. */
   follows(route: Pick<Route, 'model' | 'generation'>): Promise<void>
   stop(): Promise<void>
-  /** Takes its database away for good. */
+  /** Closes its database connections permanently. */
   cut(): Promise<void>
 }
 
@@ -192,7 +192,7 @@ export async function startReplica(
   }
 }
 
-/** Asks as a caller who may have to wait. */
+/** Sends a prediction that may be queued. */
 export async function askLater(
   { serving }: TestReplica,
   model: string,
@@ -204,7 +204,7 @@ export async function askLater(
   return given instanceof Promise ? parsedResponse(await given) : parsedResponse(given)
 }
 
-/** Of a model that answers in one turn. */
+/** For a model that predicts synchronously. */
 function parsedResponse(writer: ByteWriter | Promise<ByteWriter>): PredictAnswer {
   if (writer instanceof Promise) throw new Error('the model does not answer in one turn')
   return JSON.parse(writer.bytes.toString('utf8', 0, writer.at)) as PredictAnswer
@@ -215,7 +215,7 @@ export const until = waitUntil
 
 export interface TestApi extends TestReplica {
   deps: ApiDeps
-  /** Asks the application; a body that is no text is sent as JSON. */
+  /** Sends a request to the application; a body that is not a string is sent as JSON. */
   request(
     method: string,
     path: string,
@@ -237,7 +237,7 @@ export interface ApiOptions extends ReplicaOptions {
   publicPredictions?: boolean
   temporal?: { address: string; namespace: string; controlQueue: string }
   stopping?: () => string | undefined
-  /** False answers at once, before any key is known. */
+  /** False responds at once, before any key is loaded. */
   awaitKeys?: boolean
 }
 

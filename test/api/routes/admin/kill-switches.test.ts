@@ -65,7 +65,7 @@ describe('a kill switch set to the champion', () => {
     const before = shown()
     for (const replica of [api, other]) expect(versionsOf(replica, model)).toEqual(new Set([champion]))
     expect(shown()).toBe(before)
-    // A route that is written meanwhile changes nothing for the callers.
+    // A route that is written meanwhile does not change the responses.
     const next = await fixture.route(model, canary(9_000), 60_000)
     await other.follows(next)
     expect(versionsOf(other, model)).toEqual(new Set([champion]))

@@ -1,4 +1,4 @@
-/** What people say through the API, on the real Temporal with the real workflows and a real replica. */
+/** Checks the commands of approvers and operators through the API, on a real Temporal with the real workflows and a real replica. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
@@ -61,7 +61,7 @@ afterAll(async () => {
   await core.stop()
 })
 
-/** Callers, for as long as the file runs. */
+/** Traffic during the whole file. */
 async function ask(): Promise<void> {
   for (let i = 0; going; i++) {
     try {

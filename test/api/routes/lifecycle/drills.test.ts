@@ -1,4 +1,4 @@
-/** Drills on the real Temporal, the real Postgres and a real replica with callers: each defence shows itself, and nothing is promoted. */
+/** Runs drills on a real Temporal, a real Postgres and a real replica with traffic: each defence reacts, and nothing is promoted. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openDrill } from '../../../../activities/drill/drill.ts'
@@ -70,7 +70,7 @@ afterAll(async () => {
   await core.stop()
 })
 
-/** Callers, for as long as the file runs. */
+/** Traffic during the whole file. */
 async function ask(): Promise<void> {
   for (let i = 0; going; i++) {
     try {
@@ -243,7 +243,7 @@ describe('the version of a drill', () => {
     expect(
       await say('root', `/v1/releases/${release!.id}/promote-now`, { reason: 'let us see' }),
     ).toMatchObject({ status: 409, json: { detail: 'a drill is never promoted' } })
-    // Nor by a state that says so.
+    // Nor by a state with that field.
     const { state } = (await findRelease(core.store, release!.id))!
     expect(await promote(core.deps)({ ...state, stage: 'promoting' })).toEqual({
       kind: 'refused',
@@ -322,7 +322,7 @@ describe('drills of the schedule', () => {
       ])
       await say('anna', `/v1/releases/${id}/reject`)
       await until(async () => (await stageOf()) === 'ended', 'its end', 20_000)
-      // Asked again, because its answer was lost, it stays what it was.
+      // A retry after a lost response does not change it.
       const again = { id: drills[0]!.id, model, kind: 'bad', requestedBy: `schedule/${model}` } as const
       expect(await openDrill(core.deps)(again)).toEqual({ refused: why })
       await until(async () => (await bySchedule(model)).drills[0]!.passed, 'one that is held', 40_000)
@@ -410,7 +410,7 @@ describe('a policy that requires drills', () => {
       sql`update drills set ended_at = now() - interval '2 minutes' where model = ${name}`,
     )
     expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
-    // A drill of another kind does not show it anew, and no policy of the moment asks for less.
+    // A drill of another kind does not renew it, and a policy of the request cannot require less.
     await drill(`drl_${name}0`, true, 'bad')
     expect(await start()).toMatchObject(stale(/the last drill "nan" was 2 minutes ago/))
     expect(await start({ policy })).toMatchObject({ status: 422, json: { code: 'invalid_policy' } })

@@ -1,4 +1,4 @@
-/** The bytes of answers: numbers that read back as what they were, ids, room. */
+/** Checks the bytes of responses: numbers that read back equal, ids and buffer growth. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {

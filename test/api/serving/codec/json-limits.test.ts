@@ -1,4 +1,4 @@
-/** What is looked for in the bytes of a body before it is parsed, and that nothing which callers mean to send is refused for it. */
+/** Checks the limits on the bytes of a body before parsing, and that no valid request exceeds them. */
 import { describe, expect, it } from 'vitest'
 import { maxDepth, excessOf, requireModest } from '../../../../api/serving/codec/json-limits.ts'
 import { parsePredict } from '../../../../api/serving/codec/request-parser.ts'

@@ -1,4 +1,4 @@
-/** The scanner of bodies against JSON.parse: whatever it takes, it takes as the slow way does, and plain bodies it takes. */
+/** Compares the scanner of bodies with JSON.parse: every accepted body is parsed identically, and plain bodies are accepted. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'

@@ -58,7 +58,7 @@ const drawn = (count: number): FeatureRow[] =>
     day: pick(['workday', 'weekend', 'noday', null]),
   }))
 
-/** What a replica answers: bits, or that it cannot read the row. */
+/** The result of a replica: bits, or an unreadable row. */
 function served({ read, predictor }: LoadedVersion, rows: readonly FeatureRow[]): (number | undefined)[] {
   const [input, output] = [new Float32Array(predictor.inputs), new Float32Array(predictor.outputs)]
   return rows.map((row, index) => {

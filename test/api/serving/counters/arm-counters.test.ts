@@ -1,4 +1,4 @@
-/** What replicas count while they answer, and what the shadow adds to it. */
+/** Checks the counters of replicas, including those of the shadow. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { findTicks } from '../../../../store/release/tick-counters.ts'
 import {

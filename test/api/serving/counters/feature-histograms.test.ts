@@ -1,4 +1,4 @@
-/** What a replica is asked and answers, counted in the bins of its version's profile; the rows themselves are not kept for it. */
+/** Checks the histograms of features and predictions in the bins of the version's profile; rows are not stored for them. */
 import sql from 'sql-template-tag'
 import { expect, it } from 'vitest'
 import {
@@ -41,7 +41,7 @@ it('replicas report histograms of features and predictions, and their counts add
       const { predictions } = replica.ask(spec.model, { instances })
       labels.push(...predictions.map(({ label }) => String(label)))
     }
-    // What was refused was not asked.
+    // Refused requests are not counted.
     expect(() => replica.ask(spec.model, { instances: [{ ...irisRow, sepalWidth: 'wide' }] })).toThrow()
   }
   for (const replica of replicas) await replica.stop()

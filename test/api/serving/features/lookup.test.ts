@@ -1,4 +1,4 @@
-/** Looked-up features in the path of a prediction: found, or stood in for, counted and told; never waited for beyond the deadline. */
+/** Checks feature lookups of predictions: found or filled, counted and reported, and never awaited beyond the deadline. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFeatureCache } from '../../../../api/serving/features/feature-cache.ts'

@@ -198,7 +198,7 @@ describe('the durable log', () => {
     expect(named.map(({ id }) => rows.get(hexOf(id)))).toEqual(named.map(() => 1))
     const first = outcomes.filter((outcome) => outcome === undefined)
     expect(first).toHaveLength(20)
-    // All repetitions of one are told the same.
+    // All repetitions of one request get the same response.
     for (let i = 0; i < 20; i++) {
       const told = outcomes
         .slice(i * 6, i * 6 + 6)

@@ -1,4 +1,4 @@
-/** Requests that wait: whatever changes meanwhile has a defined answer, and they say the same as those that do not wait. */
+/** Checks that a queued request has a defined result after any change, equal to that of a synchronous request. */
 import { EventEmitter } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { armOf } from '../../../../api/serving/routing/route-table.ts'
@@ -33,7 +33,7 @@ async function replicaOf(): Promise<TestReplica> {
   return replica
 }
 
-/** Makes a version wait with its answers until it is told to go on. With `begun` false its rows stand in a queue meanwhile. */
+/** Delays the results of a version until it is released. With `begun` false its rows wait in a queue. */
 function hold({ predictor }: LoadedVersion, { begun = true } = {}) {
   const { run } = predictor
   let open = (): void => {}

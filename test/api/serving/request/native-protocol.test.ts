@@ -1,4 +1,4 @@
-/** What a prediction answers, and what each wrong request is told. */
+/** Checks prediction responses and the error of each invalid request. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { answerOf, flightSpec, irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import {

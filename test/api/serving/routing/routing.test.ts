@@ -1,4 +1,4 @@
-/** Who answers whom: on the real database, with real replicas in this process. */
+/** Checks the choice of arms on a real database, with real replicas in this process. */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { armOf, buildLive } from '../../../../api/serving/routing/route-table.ts'

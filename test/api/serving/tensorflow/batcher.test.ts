@@ -13,7 +13,7 @@ const orderOf = (change: Partial<RunTicket> = {}): RunTicket => ({
   ...change,
 })
 
-/** Computes the sum of a row when it is told to; keeps the sizes of the batches. */
+/** Computes the sum of a row when it is released; records the sizes of the batches. */
 function stage(options: BatcherOptions = {}) {
   const batcher = createBatcher(options)
   const log: { lane: string; rows: number }[] = []

@@ -104,7 +104,7 @@ describe('a model that is not compiled', () => {
     going = false
     await Promise.all(callers)
     expect(new Set(answers)).toEqual(new Set([first, second]))
-    // What was under way when the route was followed is drawn again, so no later answer is the first's.
+    // Requests in progress at the route change are routed again, so that no later response is from the first version.
     expect(answers.slice(at)).not.toContain(first)
     await until(() => replica.serving.tensors.counts().models === models, 'the memory of the first')
   })
@@ -162,7 +162,7 @@ describe('a model that is not compiled', () => {
     expect(other.version).toBe(second)
     expect(probabilitiesOf(other)).not.toEqual(probabilitiesOf(once))
     expect(cache.counts()).toMatchObject({ hits: 3, misses: 5 })
-    // The first has gone, and what was remembered of it.
+    // The first version is dropped, with its cached rows.
     expect(cache.counts().entries).toBe(2)
   })
 })

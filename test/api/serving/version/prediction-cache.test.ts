@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createPredictionCache } from '../../../../api/serving/version/prediction-cache.ts'
 import type { Predictor } from '../../../../api/serving/network/scalar-predictor.ts'
 
-/** Adds a number to each row's one value, later; counts the rows it is asked. */
+/** Adds a number to the one value of each row, later; records the computed rows. */
 function adder(number: number) {
   const asked: number[] = []
   const predictor: Predictor = {

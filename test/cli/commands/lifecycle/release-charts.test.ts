@@ -28,7 +28,7 @@ const release: ChartedRelease = {
   outcome: 'rolled_back',
   ended_at: new Date(startMs + 13 * hourMs).toISOString(),
   state,
-  // The newest first, as the API says them.
+  // The newest first, as in the API.
   decisions: routings
     .flatMap(({ stageIndex, startedMs }) =>
       [1, 2, 3].map((look) => ({
