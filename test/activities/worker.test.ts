@@ -1,4 +1,4 @@
-/** The worker as a process: what it says of a wrong start, that it waits for its servers, and how it ends. */
+/** Tests the worker as a process: its start-up errors, its wait for servers, and its end. */
 import { Client, Connection } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

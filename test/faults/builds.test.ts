@@ -1,7 +1,6 @@
 /**
- * Another build of the workers in the middle of a canary. Versioned, it changes nothing for the release under way, and the
- * next one runs on it. Unversioned and not fitting the history, it cannot go on: as soon as that is known the candidate is
- * withdrawn, and comes back with the build that fits.
+ * Tests another build of the workers in the middle of a canary.
+ * A versioned build does not change the running release, and the next release runs on it. A build that does not fit the history withdraws the candidate until a fitting build returns.
  */
 import { tsToMs } from '@temporalio/common/lib/time.js'
 import { execFile } from 'node:child_process'

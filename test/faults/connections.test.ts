@@ -1,4 +1,4 @@
-/** Connections that would not suffice: each kind of process says so at its start and ends, before it takes anything on. */
+/** Tests that each kind of process refuses to start without enough database connections. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

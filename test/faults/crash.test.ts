@@ -1,6 +1,6 @@
 /**
- * The worker of a release dies at points between two statements, and every release ends like one that nothing has
- * happened to. A sample; `npm run test:crash` tries every point.
+ * Tests that a release ends the same way when its worker dies between two statements.
+ * Tries a sample of points; `npm run test:crash` tries every point.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'

@@ -1,6 +1,6 @@
 /**
- * Three replicas as real processes on one port, under load: what `npm run bench:fleet` measures at length, once and short.
- * A rolling restart loses nothing, a kill loses only what was in flight, every replica follows a rollback and a kill switch.
+ * Tests three replicas as real processes on one port under load, as a short run of `npm run bench:fleet`.
+ * A rolling restart loses no request, a kill loses only requests in flight, and every replica follows a rollback and a kill switch.
  */
 import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 /**
- * `temporal workflow reset`, `cancel` and `terminate` at every stage: nothing is done twice, the champion is one that has
- * earned it, and no release stays open without a workflow.
+ * Tests `temporal workflow reset`, `cancel` and `terminate` at every stage.
+ * No effect is repeated, the champion is a proven version, and no release stays open without a workflow.
  */
 import type { WorkflowHandle } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'

@@ -1,4 +1,4 @@
-/** Postgres and Temporal both gone, for seconds; `npm run bench:outage -- --minutes 10` is the same for minutes. */
+/** Tests Postgres and Temporal both down for seconds; `npm run bench:outage -- --minutes 10` runs minutes. */
 import { expect, it } from 'vitest'
 import { outage } from '../../bench/outage/scenario.ts'
 

@@ -1,4 +1,4 @@
-/** Two hands on one release at the same moment: one of them wins, and there is one audit row for what was done. `npm run test:races` does it a thousand times. */
+/** Tests two concurrent commands on one release: one wins, and writes one audit row. `npm run test:races` runs a thousand. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { reached } from './figures.ts'

@@ -1,6 +1,6 @@
 /**
- * kill -9 in the middle of a canary, on real processes under load: each time the release ends in the state it would have
- * had, no stage is skipped, no window is shortened, and the champion keeps answering.
+ * Tests kill -9 in the middle of a canary, on real processes under load.
+ * Each release ends as without the kill, no stage is skipped, no window is shortened, and the champion keeps serving.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** What is said to a release may come twice, late and in any order: told again it ends alike, and no end is left again. */
+/** Tests signals that arrive twice, late and in any order: a replay ends the same way, and no final state is left. */
 import { describe, expect, it } from 'vitest'
 import { advance } from '../../domain/release/reducer.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'

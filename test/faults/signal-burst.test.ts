@@ -1,6 +1,6 @@
 /**
- * Signals that come twice, late, out of order and all at once: each counts once, none is lost, and no history grows
- * without bound, because a run hands what waits to the next one.
+ * Tests signals that arrive twice, late, out of order and all at once: each counts once, and none is lost.
+ * No history grows without bound, because a run hands pending signals to the next one.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'

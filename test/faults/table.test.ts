@@ -1,4 +1,4 @@
-/** The table of faults names tests that exist: a row that points at nothing would look like a promise kept. */
+/** Tests that the table of faults names existing tests, because a row without a test would look like a kept promise. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'

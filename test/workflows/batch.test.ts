@@ -1,4 +1,4 @@
-/** Batch predictions with a training worker of its own process, killed in the middle: each row once, by one version. */
+/** Tests batch predictions with a training worker killed in the middle: each row is written once, by one version. */
 import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

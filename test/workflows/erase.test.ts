@@ -1,6 +1,6 @@
 /**
- * Erasure on the real Temporal and Postgres: a person in the log, in the outcomes, on the disk of a replica that was cut off, in
- * batches, features and snapshots; a step that dies in the middle; and a record that contains no subject.
+ * Tests erasure on the real Temporal and Postgres: in the log, outcomes, the disk of a cut-off replica, batches, features
+ * and snapshots; with a step that dies in the middle; and with an audit that contains no subject.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'

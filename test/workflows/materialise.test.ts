@@ -1,4 +1,4 @@
-/** Feature views on the real Temporal: a schedule that takes them in, people who ask for it, and what happens when it fails. */
+/** Tests feature views on the real Temporal: scheduled ingestion, ingestion on request, and failures. */
 import { ScheduleNotFoundError } from '@temporalio/client'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

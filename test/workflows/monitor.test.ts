@@ -1,4 +1,4 @@
-/** A monitor on the real Temporal and the real Postgres: every window, over restarts too, what is told, and what it asks for. */
+/** Tests a monitor on the real Temporal and Postgres: every window, across restarts, with its alerts and requests. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { startMonitor } from '../../cli/sync/start-monitors.ts'

@@ -1,4 +1,4 @@
-/** Workflows under way survive a deployment: recorded histories replay, and a change that would break them is caught. */
+/** Tests that running workflows survive a deployment: recorded histories replay, and an incompatible change is detected. */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bundleForReplay, readHistories, replay, replayWith } from '../support/release/histories.ts'
 import { quietRuntime } from '../support/servers/silence-temporal.ts'

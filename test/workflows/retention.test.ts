@@ -1,4 +1,4 @@
-/** Retention on the real Temporal: an hourly schedule, days made before anything is forgotten, and nothing to do the second time. */
+/** Tests retention on the real Temporal: an hourly schedule, partitions created before deletions, and an idle second run. */
 import { Connection, Client } from '@temporalio/client'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** Telling people, on the real database, over real sockets: a receiver of webhooks and one that speaks SMTP. */
+/** Tests alert dispatch on the real database and real sockets: a webhook receiver and an SMTP server. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer as createHttp, type IncomingHttpHeaders, type Server } from 'node:http'

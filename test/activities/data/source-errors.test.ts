@@ -1,4 +1,4 @@
-/** What a database says of rows that it cannot read is told once, short, and with the column that it names. */
+/** Tests that an error about unreadable rows is reported once, truncated, and with its column. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { asUnreadable } from '../../../activities/data/source-errors.ts'

@@ -1,4 +1,4 @@
-/** The feature store on a real Postgres and DuckDB: training rows see what was known at their time and nothing else, and so do callers. */
+/** Tests the feature store on a real Postgres and DuckDB: training rows and requests see only the values known at their time. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Telling other systems: MLflow by what it answers when it is asked, OpenLineage by the events that arrive. */
+/** Tests integrations: MLflow by its responses to queries, OpenLineage by the events that it receives. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,4 @@
-/** Drift, from what replicas have counted to what people are told, on the real database. */
+/** Tests drift on the real database, from the counts of replicas to the alert. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'

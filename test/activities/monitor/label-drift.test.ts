@@ -1,4 +1,4 @@
-/** Drift of outcomes on the real database: what became true, once it has had the time to, against the labels of training. */
+/** Tests label drift on the real database: matured outcomes against the labels of training. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'

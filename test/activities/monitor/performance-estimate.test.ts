@@ -1,4 +1,4 @@
-/** The estimate of quality on the real database: from answers that have no outcomes yet to the warning people see. */
+/** Tests the estimate of quality on the real database, from predictions without outcomes to the warning. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'

@@ -1,4 +1,4 @@
-/** Quality in use on the real database: what was answered, what became true of it, and when that may be counted. */
+/** Tests measured quality on the real database: predictions, their outcomes, and the maturity of outcomes. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'

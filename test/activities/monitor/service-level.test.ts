@@ -1,4 +1,4 @@
-/** How a model is served, from what the replicas have left in the real database to what people are told. */
+/** Tests the service level of a model, from the rows of replicas in the real database to the alert. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { checkServiceLevel } from '../../../activities/monitor/service-level.ts'

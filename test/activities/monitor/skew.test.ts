@@ -1,4 +1,4 @@
-/** Skew between serving and training: what a real replica has answered and logged, answered again from its log. */
+/** Tests training-serving skew: predictions that a real replica served and logged are repeated from its log. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** What one figure hides, from the log on the real database to what people are told. */
+/** Tests slice metrics, from the log on the real database to the alert. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 /**
- * The approval matrix: who may say what, to which state, about which bytes, and on what ground. Each row goes through the real
- * look-up of keys, the real reducer and the real record, and expects the exact answer and the exact row of the audit.
+ * Tests the approval matrix: role, command, state, digests and basis.
+ * Each row goes through the real key look-up, reducer and store, and expects an exact response and an exact audit row.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

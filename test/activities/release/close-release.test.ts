@@ -1,4 +1,4 @@
-/** What the end of a release writes, when the champion is no longer what the release has left. */
+/** Tests the rows that the end of a release writes when the champion has changed since. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * The same counts give the same decision: for every watcher and from every tick, before and after a change of stage. A worker
- * that dies between two ticks is followed by one that reads everything from Postgres.
+ * Tests that the same counts give the same decision for every watcher, from every tick, across a change of stage.
+ * A worker that dies between two ticks is followed by one that reads its state from Postgres.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'

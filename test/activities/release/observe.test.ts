@@ -1,4 +1,4 @@
-/** What a look reads: everything, most of it once, late rows in the end too; and how silent the fleet is. */
+/** Tests what an observation reads: every tick, most of them once, late rows included; and the silence of the fleet. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createObserver } from '../../../activities/release/observe.ts'

@@ -1,4 +1,4 @@
-/** What a release freezes of its champion's speed when it opens. */
+/** Tests the latency of the champion that a release stores when it opens. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'

@@ -1,4 +1,4 @@
-/** Qualification: each limit refuses by name, and a child that dies or never answers says so through its parent. */
+/** Tests qualification: each limit refuses by name, and the parent reports a child process that dies or never responds. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

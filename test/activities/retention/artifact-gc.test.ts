@@ -1,4 +1,4 @@
-/** What is given up of the artifacts, and above all what is not: on the real Postgres, with real files. */
+/** Tests artifact collection on the real Postgres with real files: which artifacts are deleted, and which are kept. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

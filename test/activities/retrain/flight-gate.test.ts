@@ -1,6 +1,6 @@
 /**
- * The gate on the real flights of 2001: real snapshots, real trainings, real answers. A gate that is right on invented
- * numbers only would let through what it was built to stop.
+ * Tests the gate on real flights of 2001 with real snapshots, trainings and predictions.
+ * A gate tested only on invented numbers could pass the models that it must stop.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'

@@ -1,4 +1,4 @@
-/** The brakes of retraining on the real database: what a request is held against, and what is written down of it. */
+/** Tests the limits of automatic retraining on the real database: the checks of a request, and the rows that it stores. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
 import { randomUUID } from 'node:crypto'

@@ -1,4 +1,4 @@
-/** The ways in which a model can have seen the answers, found in a snapshot by the real DuckDB. */
+/** Tests label leakage queries on snapshots with the real DuckDB. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
 import { findLeaks } from '../../../activities/tensorflow/leakage-queries.ts'

@@ -1,4 +1,4 @@
-/** A network of other layers, the whole way: trained, resumed, qualified, registered, and asked by a caller. */
+/** Tests a network of other layers from training through resumption, qualification and registration to a request. */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,6 @@
 /**
- * A real system with a model whose champion answers, and releases of its next versions: for faults that strike the fleet, each of
- * which needs other processes and another policy.
+ * Starts a real system with a model whose champion serves, and releases of its next versions.
+ * Faults of a fleet need other processes and another policy each.
  */
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { findChampion } from '../../../store/registry/champions.ts'

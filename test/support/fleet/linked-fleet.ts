@@ -1,6 +1,6 @@
 /**
- * A show in which every process reaches Postgres and Temporal through a link of its own: to cut one of them and not the others, and
- * to count who connects to what.
+ * Starts a fleet in which every process reaches Postgres and Temporal through its own link.
+ * A test cuts one link and not the others, and counts connections per process.
  */
 import { replicaName } from '../../../cli/supervisor/rolling-restart.ts'
 import { openProxyLine, openLink, type Link } from '../../../bench/fleet/proxy.ts'

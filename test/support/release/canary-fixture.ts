@@ -1,6 +1,6 @@
 /**
- * Releases on the whole real system, caught in the middle of their canary while callers ask all the time, and the ways to
- * kill a process of it and to hold how the release ends against how it would have ended.
+ * Runs releases on the whole real system, in the middle of their canary under steady traffic.
+ * Kills their processes, and compares the end of a release with the end that it would have had.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -72,7 +72,7 @@ async function start(version: string): Promise<FixtureRelease> {
   return release
 }
 
-/** A release whose candidate is answering callers in its first stage. */
+/** A release whose candidate serves requests in its first stage. */
 export async function startCanaryRelease(): Promise<{
   release: FixtureRelease
   champion: string
@@ -86,7 +86,7 @@ export async function startCanaryRelease(): Promise<{
   return { release, champion, version }
 }
 
-/** Kills a process. The answer says whether the supervisor has started it again. */
+/** Kills a process. Returns whether the supervisor has restarted it. */
 export function kill(name: string, signal: NodeJS.Signals = 'SIGKILL'): () => boolean {
   const before = system.supervision.restartsOf(name)
   system.signal(name, signal)
@@ -116,7 +116,7 @@ export async function expectPromoted(release: FixtureRelease, version: string): 
   expect(promotions).toHaveLength(1)
   expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
 }
-/** Waits until the candidate has had the time to go, and says how long after the fault it answered last. */
+/** Waits for the withdrawal of the candidate, and returns the time from the fault to its last response. */
 export async function lastResponseMs(
   version: string,
   champion: string,

@@ -1,4 +1,4 @@
-/** Registered versions for tests of releases: a real artifact that a replica loads and answers with, and its lineage in rows. */
+/** Registers versions for release tests: a real artifact that a replica loads and serves, and its lineage in rows. */
 import sql from 'sql-template-tag'
 import type { Features, Output } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -73,7 +73,7 @@ export async function putNetwork(
 
 export interface Registry {
   model: string
-  /** Registers the next minor version, compared with the given champion, and answers its name. */
+  /** Registers the next minor version, compared with the given champion, and returns its name. */
   register(against?: string, artifactDigest?: string): Promise<string>
 }
 

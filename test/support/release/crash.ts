@@ -1,6 +1,6 @@
 /**
- * One release after another, each with a worker that dies at a given point and is started again at once. How each ends is
- * held against the same release without a death.
+ * Runs one release after another, each with a worker that dies at a given point and restarts at once.
+ * Compares the end of each with the same release without a crash.
  */
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
@@ -34,7 +34,7 @@ const base = {
 
 export interface CrashScenario {
   policy: ReleasePolicy
-  /** What people say, and where. */
+  /** The commands of users, and the stages at which they are sent. */
   said: { stage: ReleaseStage; command: CommandName }[]
 }
 
@@ -72,7 +72,7 @@ export interface Reference {
   ending: Ending
   events: number
   lived: RecordedRun
-  /** Without a death. */
+  /** The end without a crash. */
   tookMs: number
 }
 
@@ -84,9 +84,9 @@ export interface CrashResult {
 }
 
 export interface CrashFixture {
-  /** The release as it goes when nothing dies. */
+  /** Runs the release without a crash. */
   reference(story: CrashScenarioName): Promise<Reference>
-  /** The same with a death; `slot` says whose worker it is, one release at a time. */
+  /** Runs the release with a crash; `slot` identifies the worker, one release at a time. */
   attempt(
     slot: number,
     story: CrashScenarioName,

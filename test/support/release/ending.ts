@@ -1,6 +1,6 @@
 /**
- * How a release has ended, as far as it can be seen from outside, and which invariants do not hold. Two runs of the same
- * release must end alike whatever has died on the way.
+ * Reads how a release has ended, as visible from outside, and which invariants are violated.
+ * Two runs of the same release must end alike, regardless of crashes.
  */
 import sql from 'sql-template-tag'
 import { commandNames } from '../../../domain/release/state.ts'
@@ -16,7 +16,7 @@ export interface Ending {
   champion: string | undefined
   arms: string[]
   routings: string[]
-  /** What the audit says was done, in order; then what was said, which is written down beside the steps. */
+  /** Audited steps in order, followed by the commands recorded beside them. */
   audit: string[]
   changes: string[]
   commands: string[]

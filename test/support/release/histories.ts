@@ -1,6 +1,6 @@
 /**
- * The recorded histories of whole releases. Workflow code that no longer produces what they hold would stop every
- * release that is under way when it is deployed.
+ * Records and replays the histories of whole releases.
+ * Workflow code that no longer reproduces them would stop every running release when it is deployed.
  */
 import proto from '@temporalio/proto'
 import { Worker, type WorkflowBundle } from '@temporalio/worker'

@@ -1,4 +1,4 @@
-/** Releases played by workers in processes of their own: to kill for good, or to run other workflow code. */
+/** Runs releases with workers in processes of their own, which a test kills or starts with other workflow code. */
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
@@ -21,7 +21,7 @@ export interface InstrumentedModel {
   name: string
   champion: string
   traffic: Traffic
-  /** Registers the next version and starts its release, approved where an approval is asked for. */
+  /** Registers the next version and starts its release, approved if the policy requires an approval. */
   release(): Promise<{ version: string; release: FixtureRelease }>
 }
 

@@ -1,4 +1,4 @@
-/** Bundled with the workflows of a told worker: says when a workflow task has been worked off, before the server hears of it. */
+/** Reports a finished workflow task of an instrumented worker before the server receives it. */
 import { proxySinks, type Sinks, type WorkflowInterceptors } from '@temporalio/workflow'
 
 export interface InstrumentedSinks extends Sinks {

@@ -1,6 +1,6 @@
 /**
- * A control worker in a process of its own, which can be told to kill itself at a point of a release. Killed from outside
- * it would die wherever the machine happens to be; here it dies between two given statements.
+ * Runs a control worker in a process of its own that kills itself at a requested point of a release.
+ * A kill from outside would hit a random statement; this one hits between two given statements.
  */
 import { Context } from '@temporalio/activity'
 import { NativeConnection, type InjectedSinks, type WorkerInterceptors } from '@temporalio/worker'

@@ -1,4 +1,4 @@
-/** Control workers in processes of their own: told where to die, started again at once, or running other workflow code. */
+/** Starts control workers in processes of their own, with a kill point, a restart, or other workflow code. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import type { RecordedRun, WorkerOrder, KillPoint, WorkerReply } from './kill-po
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.ts', import.meta.url))
 
-/** Compiles the workflows of a directory that looks like the checkout into a file, once for all told workers. */
+/** Compiles the workflows of a directory that looks like the checkout into a file, once for all instrumented workers. */
 export async function writeBundle(path: string, root = checkout): Promise<string> {
   writeFileSync(path, await workflowCode(root, { logger: silent, interceptors: [interceptors] }))
   return path
@@ -24,9 +24,9 @@ export interface InstrumentedWorker {
   /** What it did since. */
   lived(): Promise<RecordedRun>
   signal(signal: NodeJS.Signals): void
-  /** Ends it at once and waits until it is gone. */
+  /** Kills it and waits until it has ended. */
   kill(): Promise<void>
-  /** Resolves when it is gone. */
+  /** Resolves when it has ended. */
   gone: Promise<void>
 }
 
@@ -48,7 +48,7 @@ export async function startInstrumentedWorker(
       throw new Error('a told worker has ended before it was ready')
     }),
   ])
-  /** Rejects when it is gone before it has answered. */
+  /** Rejects when it ends before it has responded. */
   const ask = <Kind extends WorkerReply['kind']>(order: WorkerOrder, answer: Kind) =>
     new Promise<Extract<WorkerReply, { kind: Kind }>>((resolve, reject) => {
       void heard(child, answer).then(resolve)

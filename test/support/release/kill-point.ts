@@ -1,12 +1,12 @@
 /**
- * Where a worker is told to kill itself. Points are data, so that the process that plans them and the process that dies of
- * them mean the same place.
+ * Defines the points at which a worker kills itself.
+ * Points are data, so that the planning process and the dying process mean the same place.
  */
 
 export type KillPoint =
   /** As soon as the history of the release holds this event. */
   | { at: 'event'; event: number }
-  /** While it holds a workflow task of the release: all is decided, and the server has not been told. */
+  /** While it holds a workflow task of the release: the decision is made, and the server has not received it. */
   | { at: 'task'; task: number }
   /** When an activity begins, and when it has done everything but say so. */
   | { at: 'before' | 'after'; activity: string; run: number }
@@ -27,9 +27,9 @@ export interface RecordedRun {
   deeds: RecordedStep[]
 }
 
-/** What a told worker hears. */
+/** Messages to an instrumented worker. */
 export type WorkerOrder = { kind: 'begin'; workflowId: string; point?: KillPoint } | { kind: 'tell' }
-/** What it says. */
+/** Messages from an instrumented worker. */
 export type WorkerReply = { kind: 'ready' } | { kind: 'begun' } | { kind: 'lived'; lived: RecordedRun }
 
 export function killPointName(point: KillPoint): string {

@@ -1,4 +1,4 @@
-/** A replica whose lines to Temporal and to Postgres can be cut, a worker behind them, and releases that wait for approvals. */
+/** Starts a replica whose links to Temporal and Postgres can be cut, a worker behind them, and releases that await approval. */
 import sql from 'sql-template-tag'
 import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
 import { callTimeoutMs } from '../../../api/temporal/client.ts'
@@ -34,7 +34,7 @@ export interface OutboxFixture {
   say(who: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<TestResponse>
   show(path: string, who?: string): Promise<Record<string, unknown>>
   approve(who: string, release: string, body?: object, once?: string): Promise<TestResponse>
-  /** Mends the line to Temporal and waits until it answers: what is asked for before is written down. */
+  /** Heals the link to Temporal and waits until it responds; earlier commands are recorded. */
   back(): Promise<void>
   /** A new model without a version. */
   model(): Promise<Registry>

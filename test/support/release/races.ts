@@ -1,6 +1,6 @@
 /**
- * Two hands on one release at the same moment. Where Postgres decides, the activities themselves race in transactions of
- * their own; where the workflow decides, updates race to a real one.
+ * Races two commands on one release.
+ * Activities race in their own transactions where Postgres decides; updates race to a real release where the workflow decides.
  */
 import sql from 'sql-template-tag'
 import { openRelease, type Opening } from '../../../activities/release/open-release.ts'
@@ -136,7 +136,7 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
 
 export type CommandRace = 'double approve' | 'approve against reject' | 'rollback against promote'
 
-/** Two people say something to one real release at once. */
+/** Two users send commands to one real release at once. */
 export async function raceCommands(fixture: ReleaseFixture, kind: CommandRace): ReturnType<Race> {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.register()

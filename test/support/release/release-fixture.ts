@@ -1,4 +1,4 @@
-/** Where releases are played: a core, models with a first champion, a fleet of replicas, and people with keys. */
+/** Runs releases on a core with models that have a first champion, a fleet of replicas, and users with keys. */
 import type { Servers } from '../servers/servers.ts'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
@@ -56,7 +56,7 @@ export interface FixtureRelease {
 export interface FixtureModel extends Registry {
   name: string
   traffic: Traffic
-  /** Releases a first version and answers its name. */
+  /** Releases a first version and returns its name. */
   champion(): Promise<string>
   start(version: string, changes?: PolicyChanges): Promise<FixtureRelease>
 }

@@ -1,4 +1,4 @@
-/** The words in which the tests tell of releases: a policy of milliseconds, the states on the way, what is reported and said. */
+/** Defines release test data: a policy in milliseconds, the states on the way, reports and commands. */
 import { advance } from '../../../domain/release/reducer.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../domain/release/policy.ts'

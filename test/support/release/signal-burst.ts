@@ -1,4 +1,4 @@
-/** Signals to one release: each twice, out of order, late ones among them, all in one burst. */
+/** Sends a burst of signals to one release: each twice, out of order, some late. */
 import sql from 'sql-template-tag'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../domain/release/state.ts'

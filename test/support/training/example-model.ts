@@ -1,6 +1,6 @@
 /**
- * A small model with rows in Postgres, for tests of the pipeline: roses bloom when they are large and red, mostly. Its file
- * is written into a directory of the test's own, so that a test may edit it.
+ * Creates a small model with rows in Postgres for pipeline tests: large red roses mostly bloom.
+ * Its file is written into a directory of the test, so that a test may edit it.
  */
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

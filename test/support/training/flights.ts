@@ -1,6 +1,6 @@
 /**
- * The model of the real flights in the small: its own file with some lines replaced, so that what a test asks of the gate is
- * asked of the model that ships. A replaced line that is no longer in the file fails the test.
+ * Creates a small variant of the flight model from its own file with some lines replaced, so that the gate tests the shipped model.
+ * A replaced line that is no longer in the file fails the test.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

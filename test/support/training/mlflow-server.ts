@@ -1,6 +1,6 @@
 /**
- * A receiver that speaks the part of MLflow's REST API that is used here, in the shapes a server of version 3.17 was seen to
- * answer, and takes nothing that such a server would refuse. The real server takes minutes to start and a gigabyte to install.
+ * Serves the part of the MLflow REST API that Tenure uses, with the response shapes of a server of version 3.17.
+ * Rejects what such a server rejects. The real server takes minutes to start and a gigabyte to install.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

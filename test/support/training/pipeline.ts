@@ -1,4 +1,4 @@
-/** A core with a training worker, for retrainings from request to release. */
+/** Starts a core with a training worker, for retrainings from request to release. */
 import { NativeConnection, type Worker } from '@temporalio/worker'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'

@@ -1,3 +1,3 @@
-/** A child process that takes its job and never answers. */
+/** Receives its job and never responds. */
 process.on('message', () => {})
 setInterval(() => {}, 1_000)

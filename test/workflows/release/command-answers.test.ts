@@ -1,4 +1,4 @@
-/** Every command gets a result, also when its sender cannot be verified. */
+/** Tests that every command gets a result, also when its sender cannot be verified. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAudit } from '../../../store/audit/audit-log.ts'

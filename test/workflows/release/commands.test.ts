@@ -1,4 +1,4 @@
-/** What people do to a release, on the real servers: by update, by signal and by Temporal's own command line. */
+/** Tests commands to a release on the real servers: by update, by signal and by the command line of Temporal. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** Releases that are refused, interrupted or overtaken, and the rollback of a model outside of a release. */
+/** Tests releases that are refused, interrupted or superseded, and the rollback of a model outside a release. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifacts } from '../../../store/artifacts.ts'

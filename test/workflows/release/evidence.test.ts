@@ -1,4 +1,4 @@
-/** What evidence, or its absence, does to a release on the real servers: nothing but good evidence promotes. */
+/** Tests the effect of evidence, or its absence, on a release on the real servers: only good evidence promotes. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** A kill switch holds a release of its model with a reason; clearing it continues the release. */
+/** Tests that a kill switch holds a release of its model with a reason, and that clearing it continues the release. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { promote } from '../../../activities/release/promote.ts'

@@ -1,4 +1,4 @@
-/** A replica that stops to follow in the middle of a stage: nothing is passed without it, and it is named. */
+/** Tests a replica that stops following in the middle of a stage: the stage does not pass, and the replica is named. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listDecisions } from '../../../store/release/decisions.ts'

@@ -1,4 +1,4 @@
-/** A new champion that the monitor finds beyond its alarms is rolled back by its release during probation. */
+/** Tests that a release rolls back a new champion during probation when the monitor raises an alarm. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../../store/monitoring/alerts.ts'

@@ -1,4 +1,4 @@
-/** A second release of a model: it waits, takes the place of another, or is refused; and the way of a hotfix. On the real servers. */
+/** Tests a second release of a model: it waits, supersedes another, or is refused; and a hotfix. On the real servers. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markDequeued } from '../../../activities/release/release-queue.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'

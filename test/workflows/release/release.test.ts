@@ -1,4 +1,4 @@
-/** Whole releases on the real Temporal and the real Postgres, in seconds instead of days: all durations are policy. */
+/** Tests whole releases on the real Temporal and Postgres, in seconds instead of days, because all durations are policy. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion } from '../../../store/registry/champions.ts'

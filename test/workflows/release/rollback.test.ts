@@ -1,4 +1,4 @@
-/** The rollback of a model: to the last proven version that can be given to callers, which is warm or checked before. */
+/** Tests the rollback of a model: to the last proven version that can serve, which is warm or checked before. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findRouting } from '../../../store/serving/routing.ts'

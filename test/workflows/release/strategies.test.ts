@@ -1,4 +1,4 @@
-/** Each strategy on the real Temporal and the real Postgres: promoted once, and rolled back once. */
+/** Tests each strategy on the real Temporal and Postgres: promoted once, and rolled back once. */
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** The training worker is killed, or stopped, in the middle of an epoch: another worker goes on, and there is one version. */
+/** Tests a training worker killed or stopped in the middle of an epoch: another worker continues, and one version results. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'

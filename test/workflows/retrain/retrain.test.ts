@@ -1,4 +1,4 @@
-/** Whole retrainings on the real Temporal, the real Postgres and the real TensorFlow. */
+/** Tests whole retrainings on the real Temporal, Postgres and TensorFlow. */
 import { WorkflowFailedError } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'

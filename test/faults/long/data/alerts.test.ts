@@ -1,8 +1,8 @@
 /**
- * F27, a model that alarms all the time: a thousand requests for a retraining in a minute by drift, beside a monitor whose every
- * window alarms, and a loop of retrainings that the gate rejects. On the real servers, with the training worker as a process.
+ * Tests F27: a thousand drift requests for a retraining in a minute, beside a monitor that alarms in every window,
+ * and a loop of retrainings that the gate rejects. Runs on the real servers, with the training worker as a process.
  *
- *   TENURE_TEST_ALERTS=1000 TENURE_TEST_ALERTS_S=60    how many, and in how long; these are the defaults
+ *   TENURE_TEST_ALERTS=1000 TENURE_TEST_ALERTS_S=60    number of alerts and seconds (defaults)
  */
 import sql from 'sql-template-tag'
 import type { ChildProcess } from 'node:child_process'

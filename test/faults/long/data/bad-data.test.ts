@@ -1,7 +1,7 @@
 /**
- * Broken exports of every kind, one after another through a whole retraining of a model that has a champion: each is refused,
- * quarantined, or trained and not better; the record names the column and the rule; no version comes of it and the champion
- * stays. What only looks dangerous is trained like anything else.
+ * Tests broken exports of every kind through a whole retraining of a model with a champion.
+ * Each is refused, quarantined, or trained and not better, and the record names the column and the rule. No version is
+ * registered and the champion stays. Unusual but valid data is trained.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,8 +1,7 @@
 /**
- * Planted secrets, on real processes: keys, passwords, tokens and the text of a person go everywhere a caller can put them and
- * through every failure that might say them again, and then everything that leaves the processes is searched. By design the text of
- * a person who is asked about stands in one place, the log of predictions, because training and drift read what was asked, and
- * erasure takes it out there; a key never does.
+ * Tests planted secrets on real processes: keys, passwords, tokens and personal text enter through every request and
+ * failure, and then all output of the processes is searched. By design personal text in a request is stored in one
+ * place, the prediction log, because training and drift read it; erasure removes it there. A key is stored nowhere.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'

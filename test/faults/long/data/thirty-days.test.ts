@@ -1,8 +1,8 @@
 /**
- * F32, thirty days of windows of an hour, each of them milliseconds here: a monitor that looks at every one over several runs, and
- * a release that is watched for as long, to which people speak all the time, also while one run hands over to the next.
+ * Tests F32: thirty days of hourly windows, each of them milliseconds here. A monitor evaluates every window across several
+ * runs, and a release of the same length receives signals throughout, also during continue-as-new.
  *
- *   TENURE_TEST_DAYS=30    days; thirty are the default
+ *   TENURE_TEST_DAYS=30    days (default)
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'

@@ -1,7 +1,7 @@
 /**
- * Clocks that differ by minutes and hours, and are set while everything runs: of the replicas, of the worker, of Postgres itself.
- * What is decided by a date is decided by the database's, so that every replica says the same; what is a lease runs on clocks that
- * only rise, so that a clock set back prolongs none.
+ * Tests clocks of replicas, worker and Postgres that differ by minutes and hours, and change while the system runs.
+ * Dates follow the database clock, so that every replica decides alike. Leases follow monotonic clocks, so that a clock
+ * set back prolongs none.
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'

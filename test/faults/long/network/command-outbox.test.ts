@@ -1,4 +1,4 @@
-/** What people say to releases while the API cannot reach Temporal: who may, what dies on the way, what comes too late. */
+/** Tests commands to releases while the API cannot reach Temporal: permissions, crashes during delivery, late commands. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../../api/services/command-delivery.ts'

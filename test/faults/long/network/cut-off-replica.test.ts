@@ -1,6 +1,6 @@
 /**
- * One of three replicas is cut off from Postgres, in both directions and in either, while a release shows its candidate to half of
- * the callers and its watcher goes on renewing the exposure for the others; once more while the release is rolled back.
+ * Tests one of three replicas cut off from Postgres, in both directions and in either, while a release exposes its
+ * candidate to half of the traffic and renews the exposure for the others; and once more during a rollback.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import {

@@ -1,6 +1,6 @@
 /**
- * Every link between a process and Postgres or Temporal is cut and healed, in another order with each seed. Five seeds here;
- * `npm run bench:fleet -- links` plays twenty.
+ * Tests cutting and healing every link between a process and Postgres or Temporal, in another order with each seed.
+ * Five seeds run here; `npm run bench:fleet -- links` runs twenty.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { cutAllLinks, linkedStage, type LinkResult } from '../../../../bench/fleet/links.ts'

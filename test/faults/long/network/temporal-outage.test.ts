@@ -1,7 +1,7 @@
 /**
- * Temporal killed and away while people go on speaking to their releases: the candidate is withdrawn, every command is written down
- * within the second, and done once when Temporal is back, though a replica is killed over it. Away for 20 s, or for as many as
- * TENURE_TEST_AWAY_S says: `TENURE_TEST_AWAY_S=600 npm run test:faults -- F15` is the ten minutes.
+ * Tests commands to releases while Temporal is down: the candidate is withdrawn, every command is recorded within a second,
+ * and applied once after recovery, although a replica is killed meanwhile. The outage lasts 20 s, or TENURE_TEST_AWAY_S:
+ * `TENURE_TEST_AWAY_S=600 npm run test:faults -- F15` runs ten minutes.
  */
 import { execFile } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'

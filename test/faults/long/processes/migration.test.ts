@@ -1,7 +1,7 @@
 /**
- * A migration that dies midway, under steady load: the process that migrates is killed, and so is its backend, with which
- * Postgres ends all others. Replicas of the code from before and after answer all the time, nothing is half applied, and the next
- * start finishes it.
+ * Tests a migration that dies midway under steady load: its process and its backend are killed, with which Postgres ends
+ * all other backends. Replicas of the code before and after respond throughout, no change is half applied, and the next
+ * start finishes the migration.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { appendFileSync, chmodSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'

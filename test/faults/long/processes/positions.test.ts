@@ -1,6 +1,6 @@
 /**
- * One of three replicas is started again without the model, or with older code, at every position of a release. Wherever it is,
- * the release goes no further, names the replica and its host, and goes on by itself once the replica is as the others.
+ * Tests one of three replicas restarted without the model, or with older code, at every position of a release.
+ * The release stops, names the replica and its host, and continues by itself once the replica is like the others.
  */
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'

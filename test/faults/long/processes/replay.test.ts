@@ -1,6 +1,6 @@
 /**
- * F30, new code on old histories: changes of workflow code, each of them deployed against all that is recorded. The ordinary
- * suite plants four of them.
+ * Tests F30, new code on old histories: each planted change of workflow code runs against every recorded history.
+ * The ordinary suite plants four of them.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { reached } from '../../figures.ts'

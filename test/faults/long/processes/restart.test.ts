@@ -1,4 +1,4 @@
-/** Replicas, workers, Temporal and Postgres killed in one moment, under load and in the middle of a canary, twice. */
+/** Tests replicas, workers, Temporal and Postgres killed at once, under load and in the middle of a canary, twice. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { linkedStage } from '../../../../bench/fleet/links.ts'
 import { restartAll, type Restarted } from '../../../../bench/fleet/restart.ts'

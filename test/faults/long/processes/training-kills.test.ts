@@ -1,8 +1,8 @@
 /**
- * The worker of a training is killed with SIGKILL at random points, from its first moment to its last: another process goes on
- * from the last checkpoint, and what comes out is one version with the bytes of an undisturbed training.
+ * Tests a training worker killed with SIGKILL at random points: another process continues from the last checkpoint,
+ * and registers one version with the bytes of an undisturbed training.
  *
- * 12 points are tried; TENURE_TEST_POINTS=50 tries 50, in about five minutes on two cores. TENURE_TEST_SEED draws others.
+ * Tries 12 points; TENURE_TEST_POINTS=50 tries 50, in about five minutes on two cores. TENURE_TEST_SEED draws others.
  */
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'

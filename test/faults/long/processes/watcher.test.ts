@@ -1,4 +1,4 @@
-/** A watch that is handed back, frozen or ended from outside, and a Temporal that stands still, in the middle of a canary. */
+/** Tests a watch that is handed back, frozen or ended from outside, and a stopped Temporal, in the middle of a canary. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'

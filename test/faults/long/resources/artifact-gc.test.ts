@@ -1,9 +1,9 @@
 /**
- * The artifacts of 200 releases are brought into their budget by the hourly retention, whose worker is killed with SIGKILL
- * again and again: before and after single rows are written, and before and after single files are removed. After every
- * death what rows name is there and nothing in use is gone; at the end no file is left that no row names.
+ * Tests artifact collection over 200 releases while its worker is repeatedly killed with SIGKILL, before and after single
+ * rows are written and single files are removed. After every kill each referenced file exists and no artifact in use is
+ * deleted; at the end no unreferenced file remains.
  *
- * TENURE_TEST_KILLS=40 kills it more often than the usual 10 times.
+ * TENURE_TEST_KILLS=40 kills it more often than the default 10 times.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

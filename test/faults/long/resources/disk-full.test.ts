@@ -1,6 +1,6 @@
 /**
- * The disk of Postgres is full, under steady load: first it cannot enlarge its tables, then not even the log that it writes ahead,
- * over which it gives up and starts again and again. Then there is room. It takes root, for a disk of a few megabytes.
+ * Tests a full disk of Postgres under steady load: first for its tables, then for its write-ahead log, on which Postgres
+ * stops and restarts until there is room. Requires root, for a disk of a few megabytes.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'

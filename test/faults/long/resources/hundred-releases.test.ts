@@ -1,6 +1,6 @@
 /**
- * Temporal killed with kill -9 while a hundred releases run, in every stage that lasts: none is lost, and each goes on by itself.
- * TENURE_TEST_RELEASES says how many, when it is not to be a hundred.
+ * Tests a kill -9 of Temporal while a hundred releases run, in every stage that lasts: each release continues by itself.
+ * TENURE_TEST_RELEASES sets another number.
  */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'

@@ -1,9 +1,9 @@
 /**
- * F29, more requests than can be answered while Postgres stands still: three times the peak that a closed load has just reached,
- * with Postgres frozen by SIGSTOP, in both modes of the prediction log. Best effort answers and counts what it cannot keep;
- * durable mode refuses a prediction that it cannot store. The process is the one of production, on sockets.
+ * Tests F29: three times the peak load with Postgres frozen by SIGSTOP, in both modes of the prediction log.
+ * Best-effort mode serves and counts the rows that it cannot keep; durable mode refuses a prediction that it cannot store.
+ * The process is that of production, on sockets.
  *
- *   TENURE_TEST_FROZEN_S=60    how long Postgres is frozen; twenty by default
+ *   TENURE_TEST_FROZEN_S=60    seconds for which Postgres is frozen (default 20)
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * A training that takes all memory, really: in V8's heap, outside of it, in TensorFlow, and killed by the kernel. It is tried
- * three times and then ends with the reason in its record; who asks for predictions notices nothing; the next one works.
+ * Tests a training that exhausts memory: in the heap of V8, outside it, in TensorFlow, and killed by the kernel.
+ * It is tried three times and ends with the reason in its record; predictions are not affected; the next training works.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
