@@ -1,4 +1,4 @@
-/** What must hold in every state that the page about the states is made from. */
+/** Checks the properties of every state that the page about states lists. */
 import { expect, it } from 'vitest'
 import { advance } from '../../domain/release/reducer.ts'
 import { explore } from '../support/docs/reachable-states.ts'

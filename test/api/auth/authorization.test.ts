@@ -1,4 +1,4 @@
-/** What a key that is held to some models sees of lists: its rows fill the pages, however many newer ones of other models there are. */
+/** Checks the lists of a key for some models: its rows fill the pages, however many newer rows other models have. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openingState } from '../../../domain/release/state.ts'

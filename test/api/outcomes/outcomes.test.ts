@@ -1,4 +1,4 @@
-/** What became true of predictions: looked up, checked against the model, counted, and taken from files of any length. */
+/** Checks outcomes of predictions: joined, validated against the model, counted, and read from files of any length. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fieldsOf, linesOf } from '../../../api/outcomes/line-reader.ts'

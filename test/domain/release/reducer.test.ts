@@ -239,7 +239,7 @@ describe('the path to promotion', () => {
 
 describe('evidence against a candidate', () => {
   it.each(['shadow', 'canary', 'awaiting_decision', 'probation'] as const)(
-    'in %s, also while paused, takes it back and withdraws it',
+    'in %s, also while paused, rolls it back and withdraws it',
     (where) => {
       for (const state of [stateAt[where], advanceAll(stateAt[where], commandEvent('pause'))]) {
         const back = advanceAll(state, judgedEvent('fail', false))

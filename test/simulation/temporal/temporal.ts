@@ -362,7 +362,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
         workflowNamespace: 'default',
         workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
       },
-      // The heartbeat by which an activity learns of its cancellation.
+      // The description that an activity reads to learn whether it can still be cancelled.
       client: {
         workflowService: {
           describeWorkflowExecution: () =>

@@ -1,4 +1,4 @@
-/** Freezing a server whole. Postgres' processes are each in a group of their own, so that a signal to the first reaches no other. */
+/** Freezes a whole server. Each Postgres process has its own process group, so that a signal to the first reaches no other. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** The process and all below it. */

@@ -1,4 +1,4 @@
-/** The kill switch: thrown by API while a release is under way, without Temporal, and remembered without Postgres. */
+/** Checks the kill switch: set by the API during a release, without Temporal, and kept on disk without Postgres. */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { fallbackName, type Fallback } from '../../../../domain/serving/kill-switch.ts'

@@ -57,7 +57,7 @@ beforeAll(async () => {
   await store.query(sql`insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
     select 'e' || id, model, id, snapshot_digest, 'a', 'better',
       '{"metrics":[{"metric":"auc","challenger":0.5},{"metric":"f1","challenger":null}]}', 'r' from trainings`)
-  // One in seven has no AUC, and every 8 have the same AUC within a thousandth.
+  // One in seven has no AUC; groups of 8 have AUC values that are equal to the thousandth.
   await store.query(sql`insert into versions
       (version, model, major, minor, patch, artifact_digest, manifest, evaluation_id, training_id, lineage, created_by, created_at, drill)
     select model || '_v1.' || seed || '.0', model, 1, seed, 0, 'a',

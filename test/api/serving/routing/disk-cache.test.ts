@@ -1,4 +1,4 @@
-/** What a replica remembers on its own disk, and what it refuses to remember: starts without Postgres, after all kinds of damage. */
+/** Checks the disk cache of a replica: starts without Postgres, and refusals after each kind of damage. */
 import {
   appendFileSync,
   mkdtempSync,

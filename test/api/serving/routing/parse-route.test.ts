@@ -1,6 +1,6 @@
 /**
  * Broken rows of routing, written by a program and by hand: refused where they are written as far as a program writes them,
- * and by every replica in any case, which keeps the last good route and goes on.
+ * and by every replica in any case, which keeps the last valid route and continues.
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** What is remembered: exact rows, of one model, so many and no more. */
+/** Checks the prediction cache: exact rows, of one model, within its limits. */
 import { describe, expect, it } from 'vitest'
 import { createPredictionCache } from '../../../../api/serving/version/prediction-cache.ts'
 import type { Predictor } from '../../../../api/serving/network/scalar-predictor.ts'
