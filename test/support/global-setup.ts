@@ -1,7 +1,6 @@
 /**
- * One real Postgres and one real Temporal for the whole test run. Starting them per file would cost more than the tests;
- * replacing them would leave the very behaviour untested that the house is built on. Files ask for their share of the
- * two in `servers.ts`.
+ * Starts one real Postgres and one real Temporal for the whole test run, because starting them per file would cost more than
+ * the tests. Test files get their own database and namespace from `servers.ts`.
  */
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -22,7 +22,7 @@ afterAll(async () => {
 beforeEach(() => office.back())
 const timeoutMs = 60_000
 
-/** Sends a start during a Temporal outage and returns its command. */
+/** Sends a start during a Temporal outage and returns the id of its command. */
 async function record(who: string, path: string, body: object): Promise<string> {
   office.toTemporal.cut()
   const answer = await office.say(who, path, body)
