@@ -42,7 +42,7 @@ afterEach(async () => {
   open = undefined
 })
 
-/** Runs `npm run promote-build` as people do. */
+/** Runs `npm run promote-build` like an operator. */
 function promoteBuild(
   environment: Record<string, string>,
   build: string,

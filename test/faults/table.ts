@@ -71,7 +71,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/faults/long/resources/out-of-memory.test.ts' },
       { file: 'test/activities/runtime/memory-limit.test.ts' },
     ],
-    weaker: 'the p99 is told and not held to a bar: trainer and replica share two cores',
+    weaker: 'the p99 is reported without a limit: trainer and replica share two cores',
   },
   {
     number: 'F6',
@@ -114,7 +114,7 @@ export const faults: readonly FaultCase[] = [
       { file: log, tests: 'killed three times' },
       { file: 'test/api/serving/log/process-kills.test.ts' },
     ],
-    reached: 'no caller notices, the release goes on, nothing is lost or stored twice',
+    reached: 'no request fails, the release continues, no row is lost or stored twice',
   },
   {
     number: 'F10',
@@ -131,7 +131,8 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/faults/long/resources/disk-full.test.ts' },
       { file: 'test/api/serving/log/full-disk.test.ts', tests: 'of Postgres' },
     ],
-    reached: 'a command answers 503 with what is full, /readyz and a metric say so; predictions go on',
+    reached:
+      'a command returns 503 and names the full disk, /readyz and a metric report it; predictions continue',
     weaker:
       'when not even its own log could grow, 62 predictions were not answered in one run on a machine at ten times its load; whether for the load or for the disk was not found out',
   },
@@ -169,7 +170,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/cli/embedded/servers.test.ts', tests: 'kill -9' },
     ],
     reached:
-      'each answers a person or is watched again by itself; a canary is promoted and no caller notices',
+      'each responds to commands or is watched again by itself; a canary is promoted and no request fails',
   },
   {
     number: 'F15',
@@ -183,7 +184,7 @@ export const faults: readonly FaultCase[] = [
       { file: watcher, tests: 'Temporal that stands still' },
     ],
     weaker:
-      '20 s instead of 10 min, which TENURE_TEST_AWAY_S=600 is; a drill, an erasure and the taking in of a feature view answer 503',
+      '20 s instead of 10 min, which TENURE_TEST_AWAY_S=600 is; a drill, an erasure and the ingestion of a feature view return 503',
   },
   {
     number: 'F16',
@@ -319,7 +320,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/workflows/retrain/retrain.test.ts', tests: 'never twice at a time' },
     ],
     reached:
-      'overlap is skipped and counted by Temporal, and told by tenure doctor; one id a model runs once',
+      'overlap is skipped and counted by Temporal, and reported by tenure doctor; each workflow id of a model runs once',
   },
   {
     number: 'F29',
@@ -379,7 +380,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/workflows/release/lagging-replica.test.ts' },
       { file: 'test/workflows/release/evidence.test.ts', tests: 'cannot follow' },
     ],
-    reached: 'held by name and host, and it goes on by itself when the replica can',
+    reached: 'held by name and host; the release continues by itself when the replica can follow',
   },
   {
     number: 'F35',
@@ -414,7 +415,7 @@ export const faults: readonly FaultCase[] = [
     asked: '0 hits in dumps, spool, Temporal, logs, metrics, errors',
     shownBy: [{ file: 'test/faults/long/data/secrets.test.ts' }, { file: 'test/domain/redact.test.ts' }],
     weaker:
-      'what a model is asked about a person stands in the log of predictions, where erasure takes it out; what a client writes into Temporal past the API stays in that history',
+      'personal data of a request is stored in the prediction log, where erasure deletes it; what a client writes into Temporal past the API stays in that history',
   },
   {
     number: 'F39',
@@ -431,7 +432,7 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/store/serving/routing.test.ts', tests: 'restored' },
       { file: fleet, tests: 'from a backup' },
     ],
-    reached: 'none moves back; a raised epoch moves all of them on',
+    reached: 'no replica moves back; a raised epoch moves every replica forward',
   },
   {
     number: 'F41',

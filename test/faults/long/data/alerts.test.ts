@@ -86,7 +86,7 @@ async function drift(model: string, version: string): Promise<void> {
 
 const trainingsOf = async (model: string) =>
   (await pipeline.store.query(sql`select id from trainings where model = ${model}`)).length
-/** Asks as a monitor does. Returns whether a run has begun; a running one prevents it. */
+/** Requests a retraining as a monitor does. Returns whether a run has begun; a running one prevents it. */
 const ask = (model: string, dedupeKey: string): Promise<boolean> =>
   pipeline
     .start({ model, reason: 'drift', dedupeKey, requestedBy: monitorRequester(model) })
@@ -133,7 +133,7 @@ it('a thousand drift alerts start one training', async () => {
   const trained = rows.filter(({ outcome }) => outcome !== 'throttled')
   expect(trained).toHaveLength(1)
   expect(trained.map(({ outcome, message }) => (outcome === 'failed' ? message : ''))).toEqual([''])
-  // Each that was let in stands in a row, with what held it back; the others met one that was running.
+  // Each admitted request has a row with the reason that held it back; the others met a running one.
   expect(rows.length).toBeGreaterThanOrEqual(begun)
   const windows = await listMonitorWindows(store, { model, limit: 500 })
   const alarmed = windows.filter(({ trigger }) => trigger !== undefined)
@@ -151,7 +151,7 @@ it('a loop of retrainings stops after the gate rejects three', async () => {
   const monitor = `monitor: { cooldown: {
     after: { drift: '1 s', quality: '1 s', labels: '1 s' }, max: '1 h', maxPerWeek: 1000 } },`
   const { model } = await served(monitor)
-  // What is trained from here on has learnt nothing.
+  // Later trainings learn nothing.
   await syncExampleModel(store, models, { name: model, learningRate: 0.000_1, epochs: 1, more: monitor })
   const before = await trainingsOf(model)
   const heldByBreaker = async () =>

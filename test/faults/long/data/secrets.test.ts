@@ -43,7 +43,7 @@ let system: RealSystem
 let key: string
 let echo: Server
 
-/** Another system that says no, and everything that it was told besides. */
+/** An external system that rejects every request, and the requests that it received. */
 async function startEcho(): Promise<string> {
   echo = createServer((request, response) => {
     const text: string[] = []
@@ -266,7 +266,7 @@ describe('planted secrets', () => {
     await say('POST', '/v1/keys', { name: 'new', role: 'viewer' }, { 'idempotency-key': 'make-one' })
     await say('PUT', `/v1/kill-switches/${model}`, { serve: 'normal', reason: 'again' })
 
-    // Other systems, which say again what they were told.
+    // External systems, which repeat their input in errors.
     await until(
       async () => (await system.store.query(sql`select from integrations`)).length === 2,
       'the mirrors',
@@ -288,7 +288,7 @@ describe('planted secrets', () => {
       )[0]!.count
     await until(async () => (await undelivered()) >= 4, 'refusals of the other systems', 60_000)
 
-    // Postgres tells its log of what it refuses; and then it is gone.
+    // Postgres logs rejected statements; then it is stopped.
     const owner = new URL(system.config.databaseUrl)
     await system.store
       .query(

@@ -281,7 +281,7 @@ async function ask(
   return { status: answer.status, json: (await answer.json()) as Record<string, unknown> }
 }
 
-/** Answers the cookie. */
+/** Returns the cookie. */
 async function signIn(place: number, key: string): Promise<string> {
   const answer = await fetch(`${show.system.urls[place]}/sign-in`, {
     method: 'POST',
@@ -313,7 +313,7 @@ async function midCanary(policy = showPolicy) {
   return started
 }
 
-/** Kills the watcher, holds its successor back while it is looked, and lets it go on. */
+/** Kills the watcher, holds its successor back during the check, and then releases it. */
 async function withoutWatcher<T>(look: (killedMs: number) => Promise<T>): Promise<T> {
   const { system } = show
   const before = system.supervision.pidOf('control')
@@ -328,7 +328,7 @@ async function withoutWatcher<T>(look: (killedMs: number) => Promise<T>): Promis
   }
 }
 
-/** When a replica has answered with the candidate for the last time, within so many milliseconds. */
+/** The last time at which a replica served the candidate, within so many milliseconds. */
 async function candidateOf(place: number, version: string, withinMs: number): Promise<{ lastMs: number }> {
   const seen = { lastMs: 0 }
   const until = performance.now() + withinMs + 1_000

@@ -54,7 +54,7 @@ beforeAll(async () => {
   store = openStore(postgres.url, { max: 2, connectMs: 500, queryMs: 1_000, onError: () => {} })
   const artifacts = join(root, 'artifacts')
   await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
-  // Else each replica would make the first key and say it aloud.
+  // Otherwise each replica would create the first key and print it.
   await insertKey(store, { name: 'root', role: 'admin' })
   const api = await startApi('old')
   load = startLoad(api.url, {
@@ -156,7 +156,7 @@ const schema = async (): Promise<string> => {
   return row!.text
 }
 
-/** Kills it twice, in both ways, and answers how long the server took to forget the dead migrator. */
+/** Kills the migration twice, in both ways, and returns the time until the server has released the dead migrator. */
 async function killTwice(directory: string): Promise<number> {
   const before = { applied: await applied(), schema: await schema() }
   const unchanged = async () => {
@@ -174,7 +174,7 @@ async function killTwice(directory: string): Promise<number> {
 
   const second = startMigrator(directory)
   process.kill(await migrating(), 'SIGKILL')
-  // It is told, and does not wait for ever.
+  // The wait is reported and bounded.
   expect(await second.ended).toMatch(/^1 [\s\S]*(terminat|connection)/i)
   await unchanged()
   return forgottenMs
@@ -185,7 +185,7 @@ it('killed newest migrations: replicas run before and after them, and the next s
   appendFileSync(join(slow, pending.at(-1)!), '\n;select pg_sleep(600);\n')
   const answered = load.answered()
   const forgottenMs = await killTwice(slow)
-  // A replica that starts while it goes on.
+  // A replica that starts during the migration.
   const third = startMigrator(slow)
   await migrating()
   await startApi('amid')
@@ -217,7 +217,7 @@ it('a future migration: the current code runs before, during and after it, and i
   await killTwice(next)
   writeFileSync(file, change)
   expect(await startMigrator(next).ended).toBe('0 ran 9001_next')
-  // Who knows nothing of it starts as before.
+  // Code without the migration starts as before.
   expect(await startMigrator(migrationsDir).ended).toBe('0 ran')
   await startApi('afterwards')
   await askAll()

@@ -67,7 +67,7 @@ beforeAll(async () => {
     },
     { policy },
   )
-  // The others: what the lame one answers is its own.
+  // Only the other replicas; the lagging replica may respond differently.
   callers = startCallers([show.system.urls[0]!, show.system.urls[2]!], show.model)
 }, 180_000)
 afterAll(async () => {
@@ -97,7 +97,7 @@ it.each([
     for (const [at, position] of positions.entries()) {
       const [stage, index] = position
       if (at > 0) {
-        // Held by a person until the replica is there again, it is at this position and at no later one.
+        // An operator holds the release at this position until the replica has returned.
         await expect.poll(async () => (await release.state()).routed).toBe(true)
         await makeLame()
         await untilRefused()
@@ -112,7 +112,7 @@ it.each([
         where[0] === 'canary' ? where : [where[0], seen.state.stageIndex],
       )
       held.push(`${kind} at ${stage}${stage === 'canary' ? ` ${index + 1}` : ''}`)
-      // It goes no further.
+      // The release does not advance.
       await pause(step.minMs)
       const still = await release.state()
       expect([still.stage, still.stageIndex]).toEqual([seen.state.stage, seen.state.stageIndex])
@@ -125,7 +125,7 @@ it.each([
   },
 )
 
-/** Says stop as soon as the release is there. */
+/** Stops the release as soon as it reaches the position. */
 async function pausedAt(
   release: FixtureRelease,
   position: (typeof positions)[number] | undefined,
@@ -136,7 +136,7 @@ async function pausedAt(
   await release.say('pause', 'olga')
 }
 
-/** Waits until the lame one has said that it cannot follow. Which one that is, is asked anew: the one before it may seem to live. */
+/** Waits until the lagging replica reports that it cannot follow. Reads its id again, because its predecessor may seem live. */
 async function untilRefused(): Promise<void> {
   const problems = async () =>
     show.system.store.query(
@@ -150,7 +150,7 @@ interface Held {
   said: string
 }
 
-/** Waits until the release says by name who holds it, where the stage is routed or where it is watched. */
+/** Waits until the release names the replica that holds it, where the stage is routed or watched. */
 async function expectHeld(release: FixtureRelease, who: string): Promise<Held> {
   const say = sayTo(show.system.urls[0]!, show.key)
   const seen: Held = { state: await release.state(), said: '' }

@@ -224,7 +224,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     expect((await trouble()).status).toBe(200)
     expect(await metric('tenure_postgres_trouble{kind="full"}')).toBe(1)
     await refused(/Postgres has no room on its disk: /)
-    // Who only reads is answered.
+    // Reads succeed.
     expect((await ask('GET', '/v1/models')).status).toBe(200)
     await pause(fullMs)
     expect(await metric('tenure_prediction_log_rows{state="spooled"}')).toBeGreaterThan(0)
@@ -256,7 +256,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     expect(healedMs).toBeLessThanOrEqual(healMs)
     await expectAnswered()
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
-    // What was acknowledged is there, and what was refused is not.
+    // Acknowledged rows exist, and refused rows do not.
     const keys = await count(sql`select count(*) from api_keys where name like 'disk-%'`)
     const audited = await count(
       sql`select count(*) from audit where action = 'key.created' and detail ->> 'name' like 'disk-%'`,

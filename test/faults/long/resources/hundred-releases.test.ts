@@ -37,7 +37,7 @@ interface Started {
   model: string
   release: FixtureRelease
 }
-/** Six of ten wait for people; the others are watched. */
+/** Six of ten await approval; the others are watched. */
 const places: readonly Where[] = [
   'waiting',
   'canary',
@@ -137,7 +137,7 @@ it(
     const back = await now()
     const last = new Map<Where, number>()
     const resumed = (where: Where) => last.set(where, Date.now() - backMs)
-    // Those that wait answer a person; the others are looked at again.
+    // Waiting releases respond to commands; the others are watched again.
     await Promise.all([
       ...started
         .filter(({ where }) => where === 'waiting')
@@ -156,7 +156,7 @@ it(
     const slowestMs = Math.max(...last.values())
     expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
 
-    // And each can be ended as people want it.
+    // Each release can be ended by a command.
     const { client } = system
     const say = (model: string) =>
       client.workflow

@@ -61,7 +61,7 @@ const callers = {
 let going = true
 let asking: Promise<unknown> = Promise.resolve()
 
-/** A caller with twenty requests a second, who asks again when told to slow down. */
+/** A client with twenty requests a second, which retries after a 503 `overloaded` response. */
 async function ask(): Promise<void> {
   const request = {
     method: 'POST',
@@ -89,7 +89,7 @@ const quiet: number[] = []
 const starved: number[] = []
 let most = 0
 
-/** Trains with this `train` and answers what is known afterwards. */
+/** Trains with this `train` and returns the final record. */
 async function retrain(train: string) {
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, more: train })
   takeTimes()
