@@ -3,7 +3,7 @@
  * `npm run docs:images [-- --only releases] [--png DIRECTORY]`
  *
  * The picture of the README is a release of the demonstration, taken from the running system:
- * `TENURE_KEY=… npm run docs:images -- --running http://127.0.0.1:7800 --page /releases/rel_… --name release-flight-delay --height 1100`
+ * `TENURE_KEY=… npm run docs:images -- --running http://127.0.0.1:7800 --page /releases/rel_… --name release-flight-delay --height 900`
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
