@@ -191,7 +191,7 @@ async function lookAt(
       quality: quality ?? { level: 'insufficient', reasons: ['the delay of outcomes is unknown'] },
       breakdown,
       estimate,
-      skew,
+      ...(skew === undefined ? {} : { skew }),
     },
     ...(trigger === undefined ? {} : { trigger: { ...trigger } }),
     judge: serviceJudge,

@@ -14,6 +14,11 @@ it('every recorded history replays', async () => {
   expect(await replay(await bundleForReplay(), recorded)).toEqual(recorded.map(({ name }) => ({ name })))
 })
 
+it('no step of a recorded history has failed', () => {
+  const failed = recorded.filter(({ history }) => JSON.stringify(history).includes('"stackTrace"'))
+  expect(failed.map(({ name }) => name)).toEqual([])
+})
+
 it('planted bugs break every recorded kind of workflow except one', () => {
   const broken = new Set([...first, ...further].flatMap(({ breaks }) => breaks))
   expect(recorded.map(({ name }) => name).filter((name) => !broken.has(name))).toEqual(['model-rollback'])
