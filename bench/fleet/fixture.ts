@@ -57,7 +57,7 @@ export async function untilFollowed(
     const until = performance.now() + 30_000
     for (;;) {
       const state = await stateOf(url, key)
-      if ((state.models?.find((each) => each.fleetModel === of)?.generation ?? 0) >= generation) break
+      if ((state.models?.find((each) => each.model === of)?.generation ?? 0) >= generation) break
       if (performance.now() > until) throw new Error(`${url} has not reached generation ${generation}`)
       await pause(20)
     }
@@ -68,7 +68,7 @@ interface ReadyState {
   status?: string
   /** Whether it has lost its lease and serves its last route. */
   stale?: boolean
-  models?: { fleetModel: string; epoch: number; generation: number; problem?: string }[]
+  models?: { model: string; epoch: number; generation: number; problem?: string }[]
 }
 
 /** The readiness report of a replica; undefined while it is not ready. */
