@@ -99,7 +99,7 @@ it('the check of the responses detects a response of a rolled-back version', () 
   answer('v3', 2, 13)
   expect(check.violations.map(({ why }) => why)).toEqual([
     'generation 1 after 2 was acknowledged',
-    'v2 after it was rolled back',
+    'v2 after its rollback',
     'v3 at generation 2, which is that of v1',
   ])
 })

@@ -55,7 +55,7 @@ const handle = () => core.client.workflow.getHandle(monitorWorkflowId(model))
 const windows = () => listMonitorWindows(core.store, { model, limit: 500 })
 const openAlerts = () => listAlerts(core.store, { model, open: true })
 const seen = (count: number) =>
-  until(async () => (await windows()).length >= count, `${count} windows`, 40_000)
+  until(async () => (await windows()).length >= count, `${count} windows`, 10_000)
 const answer = (bad: { errors?: number }) =>
   writeTicks(core.store, {
     replica: 'r1',
