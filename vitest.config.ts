@@ -1,6 +1,6 @@
 /**
- * How the tests run: in processes of their own, because Temporal's native library and TensorFlow's are loaded per
- * process, and two at a time. The files that need no server are a project of their own, so that running one of them
+ * How the tests run: in two processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
+ * native libraries costs a second. The files that need no server are a project of their own, so that running one of them
  * does not start Postgres and Temporal.
  */
 import { defineConfig } from 'vitest/config'
@@ -21,11 +21,11 @@ const atLength = ['test/faults/long/**/*.test.ts']
 export default defineConfig({
   test: {
     pool: 'forks',
+    isolate: false,
+    unstubEnvs: true,
     maxWorkers: 2,
     reporters: ['default'],
     teardownTimeout: 30_000,
-    // Real processes on a machine that others use too: one that fails is tried once more, and the end of the run names it.
-    retry: 1,
     // A condition is awaited, however busy the machine is; only one that never comes true fails.
     expect: { poll: { timeout: 20_000, interval: 20 } },
     projects: [
@@ -52,7 +52,6 @@ export default defineConfig({
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 600_000,
           hookTimeout: 120_000,
-          retry: 0,
         },
       },
     ],

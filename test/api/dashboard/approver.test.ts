@@ -172,7 +172,7 @@ describe('an approver', () => {
 
       dashboard.startTraffic()
       await page.getByText('promoted', { exact: true }).first().waitFor({ timeout: 90_000 })
-      expect(await page.locator('body').innerText()).toContain('Serving 100 % of traffic as champion')
+      await page.getByText('Serving 100 % of traffic as champion').first().waitFor({ timeout: 20_000 })
       expect([...anna.problems, ...ben.problems]).toEqual([])
       await anna.close()
       await ben.close()

@@ -273,7 +273,9 @@ describe('a replica', () => {
     const answer = replica.ask(model, request())
     expect(answer).toMatchObject({ stale: true, arm: 'champion', version: old })
     await until(async () => (await acknowledged(route)).length === 0, 'no pending acknowledgement')
-    expect((await listReplicaProgress(fixture.store, model)).map(({ id }) => id)).not.toContain(replica.id)
+    await expect
+      .poll(async () => (await listReplicaProgress(fixture.store, model)).map(({ id }) => id))
+      .not.toContain(replica.id)
   })
 
   it('that cannot read the routes loses its lease, and regains it when it can', async () => {
