@@ -3,7 +3,7 @@
  * a core.
  */
 import { writeFileSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import { isError, type ErrorCode } from '../../domain/errors.ts'
 import { detectOutOfMemory } from './memory-limit.ts'
 
@@ -44,7 +44,8 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
     void send(failureOf(error)).finally(() => process.exit(1))
   })
   process.once('message', (job: Job) => {
-    setPriority(10)
+    // An ordinary user may not raise the priority of a process that was started with a lower one.
+    if (getPriority() < 10) setPriority(10)
     dieFirst()
     work(job, parent)
       .then((result) => send({ kind: 'done', result }))
