@@ -3,19 +3,16 @@
  * bench/decisions.md. `npm run bench:decisions -- --seed 1 --releases 1000`
  */
 import { writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
 import { simulateReleases, type SimulationPlan } from '../cli/simulate/run.ts'
 import { totalAlpha } from '../domain/sequential/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
 import { baselineRuleNames, rivalRules, type BaselineRuleName } from '../domain/simulation/baseline-rules.ts'
 import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'
+import { figureTable } from './figures.ts'
+import { readOptions } from './options.ts'
 import { summarizeReleases, type SimulationSummary } from '../domain/simulation/summary.ts'
 
-const { values } = parseArgs({
-  options: { seed: { type: 'string', default: '1' }, releases: { type: 'string', default: '1000' } },
-})
-const seed = Number(values.seed)
-const releases = Number(values.releases)
+const { seed, releases } = readOptions({ seed: 1, releases: 1_000 })
 const startedMs = performance.now()
 
 /** One day at a share of 5 %. */
@@ -39,16 +36,14 @@ async function measure(
 
 const percent = (value: number) => `${Number((100 * value).toPrecision(3))} %`
 const figure = (value: number | null) => (value === null ? '–' : String(Math.round(value)))
-const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
 
 const rules: (BaselineRuleName | undefined)[] = [undefined, ...baselineRuleNames]
-const heading = (first: string) => [
-  row([first, ...rules.map((rule) => rule ?? 'tenure')]),
-  row(['---', ...rules.map(() => '---')]),
-]
+const ruleNames = rules.map((rule) => rule ?? 'tenure')
+const table = (heads: string | readonly string[], rows: readonly (readonly string[])[]) =>
+  figureTable(heads, rows, { figures: '---' }).join('\n')
 
-const good: string[] = []
-const detection: string[] = []
+const good: string[][] = []
+const detection: string[][] = []
 const reference: Record<string, number> = { '0.01': 2_852, '0.02': 445, '0.05': 85, '0.1': 35 }
 for (const [label, policy] of [
   ['a day from 1 to 50 %', dayPolicy],
@@ -59,7 +54,7 @@ for (const [label, policy] of [
     const { falseRollbackRate } = await measure('good', policy, rule ? { rule } : {})
     cells.push(percent(falseRollbackRate))
   }
-  good.push(row([label, ...cells]))
+  good.push([label, ...cells])
 }
 for (const rate of Object.keys(reference)) {
   const cells: string[] = []
@@ -71,9 +66,9 @@ for (const rate of Object.keys(reference)) {
         (found < 1 ? ` (found in ${percent(found)})` : ''),
     )
   }
-  detection.push(row([`${percent(Number(rate))}`, String(reference[rate]), ...cells]))
+  detection.push([percent(Number(rate)), String(reference[rate]), ...cells])
 }
-const others: string[] = []
+const others: string[][] = []
 for (const name of [
   'error:1',
   'error-at:0.02@12h',
@@ -87,19 +82,17 @@ for (const name of [
   'label-shift',
 ]) {
   const s = await measure(name, dayPolicy, { n: Math.ceil(releases / 10) })
-  others.push(
-    row([
-      `\`${name}\``,
-      percent(s.promoted / s.releases),
-      percent(s.rolledBack / s.releases),
-      percent(s.held / s.releases),
-      `${figure(s.canaryRequestsToDetect.p50)} / ${figure(s.canaryRequestsToDetect.p95)}`,
-      s.minutesToDetect.p50 === null
-        ? '–'
-        : `${s.minutesToDetect.p50.toFixed(1)} / ${s.minutesToDetect.p95?.toFixed(1)}`,
-      `${figure(s.excessBad.p50)} / ${figure(s.excessBad.p95)}`,
-    ]),
-  )
+  others.push([
+    `\`${name}\``,
+    percent(s.promoted / s.releases),
+    percent(s.rolledBack / s.releases),
+    percent(s.held / s.releases),
+    `${figure(s.canaryRequestsToDetect.p50)} / ${figure(s.canaryRequestsToDetect.p95)}`,
+    s.minutesToDetect.p50 === null
+      ? '–'
+      : `${s.minutesToDetect.p50.toFixed(1)} / ${s.minutesToDetect.p95?.toFixed(1)}`,
+    `${figure(s.excessBad.p50)} / ${figure(s.excessBad.p95)}`,
+  ])
 }
 
 await writeFile(
@@ -116,19 +109,19 @@ ${baselineRuleNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n
 
 ${releases} releases a cell; the candidate is exactly as good as the champion.
 
-${[...heading('policy'), ...good].join('\n')}
+${table(['policy', ...ruleNames], good)}
 
 ## Canary requests until a bad release is rolled back
 
 At a share of 5 %, median / 95th percentile of ${releases} releases. *Reference* is the median of the plain two-arm test alone, without
 delayed starts, which pays for finding late faults.
 
-${[row(['canary errors', 'reference', ...rules.map((rule) => rule ?? 'tenure')]), row(['---', '---', ...rules.map(() => '---')]), ...detection].join('\n')}
+${table(['canary errors', 'reference', ...ruleNames], detection)}
 
 ## What else may happen, under the policy of a day from 1 to 50 %
 
 ${Math.ceil(releases / 10)} releases a row; p50 / p95.
 
-${[row(['scenario', 'promoted', 'rolled back', 'held', 'canary requests to detect', 'minutes to detect', 'excess bad answers']), row(Array.from({ length: 7 }, () => '---')), ...others].join('\n')}
+${table('scenario | promoted | rolled back | held | canary requests to detect | minutes to detect | excess bad answers', others)}
 `,
 )

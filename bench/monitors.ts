@@ -3,43 +3,34 @@
  * bench/monitors.md. `npm run bench:monitors -- [--models 1000] [--minutes 4] [--every 120] [--fast 10] [--out FILE]`
  */
 import sql from 'sql-template-tag'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { startMonitor } from '../cli/sync/start-monitors.ts'
 import { defaultGatePolicy } from '../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
 import { moveChampion } from '../store/registry/champions.ts'
-import { checkout } from '../temporal.config.ts'
 import { insertModel } from '../test/support/release/candidates.ts'
 import { releasePolicy as release } from '../test/support/release/releases.ts'
 import { startRealSystem, type RealSystem } from '../test/support/servers/system-fixture.ts'
+import { figureTable, machine, sumBy } from './figures.ts'
+import { readOptions, reportFile } from './options.ts'
+import { usageCell, usageOf, type ProcessUsage } from './processes.ts'
 
-const { values } = parseArgs({
-  options: {
-    models: { type: 'string', default: '1000' },
-    minutes: { type: 'string', default: '4' },
-    /** Window in seconds; the default of a model is an hour. */
-    every: { type: 'string', default: '120' },
-    /** Models with one-second windows, to observe continue-as-new. */
-    fast: { type: 'string', default: '10' },
-    out: { type: 'string', default: join(checkout, 'bench', 'monitors.md') },
-  },
+const options = readOptions({
+  models: 1_000,
+  minutes: 4,
+  /** Window in seconds; the default of a model is an hour. */
+  every: 120,
+  /** Models with one-second windows, to observe continue-as-new. */
+  fast: 10,
+  out: reportFile('monitors.md'),
 })
-const count = Number(values.models)
-const fast = Math.min(count, Number(values.fast))
-const lengthMs = Number(values.minutes) * 60_000
-const everyMsOf = (place: number) => (place < fast ? 1_000 : Number(values.every) * 1_000)
+const count = options.models
+const fast = Math.min(count, options.fast)
+const lengthMs = options.minutes * 60_000
+const everyMsOf = (place: number) => (place < fast ? 1_000 : options.every * 1_000)
 const nameOf = (place: number) => `watched-${place}`
 const watchedProcesses = ['control', 'temporal', 'postgres']
-
-interface Needs {
-  atMs: number
-  /** Process → MB and open handles. */
-  of: Record<string, { rssMb: number; handles: number }>
-}
 
 const system = await startRealSystem({ replicas: 1, leaseMs: 5_000 })
 try {
@@ -50,16 +41,18 @@ try {
     await startMonitor(system.client, nameOf(place), system.config.taskQueues.control)
   const startedMs = Date.now() - beganMs
   console.log(`${count} monitors run after ${Math.round(startedMs / 1_000)} s`)
-  const needs: Needs[] = []
+  const usages: ProcessUsage[] = []
   const fromMs = Date.now()
   while (Date.now() - fromMs < lengthMs) {
     await pause(Math.min(15_000, fromMs + lengthMs - Date.now()))
-    needs.push(needsOf(system))
-    const { control } = needs.at(-1)!.of
-    console.log(`${Math.round((Date.now() - fromMs) / 1_000)} s: control ${control?.rssMb.toFixed(0)} MB`)
+    const usage = usageOf(system.supervision, watchedProcesses)
+    usages.push(usage)
+    console.log(
+      `${Math.round((Date.now() - fromMs) / 1_000)} s: control ${usage['control']?.rssMb.toFixed(0)} MB`,
+    )
   }
   const found = await examine(system, { fromMs, untilMs: Date.now() })
-  writeFileSync(values.out, page({ startedMs, needs, found }))
+  writeFileSync(options.out, page({ startedMs, usages, found }))
   console.log(JSON.stringify(found))
   if (found.missed.length > 0) {
     console.error(`windows were not looked at: ${found.missed.slice(0, 5).join(', ')}`)
@@ -84,36 +77,9 @@ async function seed({ store, config }: RealSystem): Promise<void> {
     await Promise.all(Array.from({ length: Math.min(4, count - place) }, (_, i) => made(place + i)))
 }
 
-function needsOf({ supervision }: RealSystem): Needs {
-  const of: Needs['of'] = {}
-  for (const name of watchedProcesses) {
-    const pid = supervision.pidOf(name)
-    if (pid === undefined) continue
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    const rssMb = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1_024
-    of[name] = { rssMb, handles: readdirSync(`/proc/${pid}/fd`).length }
-  }
-  return { atMs: Date.now(), of }
-}
+type Found = Awaited<ReturnType<typeof examine>>
 
-interface Found {
-  windows: number
-  expected: number
-  /** Models with a missing window or more than one window behind. */
-  missed: string[]
-  /** Delay from the end of a window to its evaluation, in seconds. */
-  lateS: { p50: number; p95: number; most: number }
-  /** Events of the longest running history, and of the longest one before continue-as-new. */
-  longestRunning: number
-  longestEnded: number
-  begunAnew: number
-  alerts: number
-}
-
-async function examine(
-  { store, client }: RealSystem,
-  span: { fromMs: number; untilMs: number },
-): Promise<Found> {
+async function examine({ store, client }: RealSystem, span: { fromMs: number; untilMs: number }) {
   const rows = await store.query<{
     model: string
     windows: number
@@ -161,10 +127,13 @@ async function examine(
     longestRunning = Math.max(longestRunning, historyLength)
   }
   return {
-    windows: rows.reduce((sum, row) => sum + row.windows, 0),
+    windows: sumBy(rows, (row) => row.windows),
     expected,
+    /** Models with a missing window or more than one window behind. */
     missed,
+    /** Delay from the end of a window to its evaluation, in seconds. */
     lateS: late!,
+    /** Events of the longest running history, and of the longest one before continue-as-new. */
     longestRunning,
     longestEnded,
     begunAnew,
@@ -172,43 +141,45 @@ async function examine(
   }
 }
 
-function page({ startedMs, needs, found }: { startedMs: number; needs: Needs[]; found: Found }): string {
-  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  const [first, half, last] = [needs[0]!, needs[Math.floor(needs.length / 2)]!, needs.at(-1)!]
-  const cell = ({ of }: Needs, name: string) =>
-    of[name] === undefined ? '–' : `${of[name].rssMb.toFixed(0)} MB, ${of[name].handles} handles`
+function page(measured: { startedMs: number; usages: ProcessUsage[]; found: Found }): string {
+  const { startedMs, usages, found } = measured
+  const moments = [usages[0]!, usages[Math.floor(usages.length / 2)]!, usages.at(-1)!]
   const { lateS } = found
   return [
     '# A thousand monitors',
     '',
-    `Made by \`npm run bench:monitors -- --models ${count} --minutes ${values.minutes} --every ${values.every} --fast ${fast}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node},`,
+    `Made by \`npm run bench:monitors -- --models ${count} --minutes ${options.minutes} --every ${options.every} --fast ${fast}\` on ${machine},`,
     'nothing else on the machine. The embedded Postgres and Temporal, one control worker with its usual limits, one replica.',
     '',
-    `${count} models have a monitor each: ${count - fast} with windows of ${values.every} s, where an hour is usual, and ${fast} with windows of a second, so`,
+    `${count} models have a monitor each: ${count - fast} with windows of ${options.every} s, where an hour is usual, and ${fast} with windows of a second, so`,
     'that histories end and continue as new during the measurement.',
     '',
-    row(['', '']),
-    row(['---', '--:']),
-    row([`all ${count} started in`, `${(startedMs / 1_000).toFixed(1)} s`]),
-    row(['windows looked at', `${found.windows} (${found.expected} had to end)`]),
-    row([
-      'holes, or models more than a window behind',
-      found.missed.length === 0 ? 'none' : found.missed.slice(0, 5).join(', '),
-    ]),
-    row([
-      'from the end of a window to the look, median, 95 %, most',
-      `${lateS.p50.toFixed(1)} s, ${lateS.p95.toFixed(1)} s, ${lateS.most.toFixed(1)} s`,
-    ]),
-    row(['longest history that runs', `${found.longestRunning} events`]),
-    row([
-      'histories that began anew, and the longest of them',
-      `${found.begunAnew}, ${found.longestEnded} events`,
-    ]),
-    row(['open alerts that one could not be watched in full', String(found.alerts)]),
+    ...figureTable(
+      ['', ''],
+      [
+        [`all ${count} started in`, `${(startedMs / 1_000).toFixed(1)} s`],
+        ['windows looked at', `${found.windows} (${found.expected} had to end)`],
+        [
+          'holes, or models more than a window behind',
+          found.missed.length === 0 ? 'none' : found.missed.slice(0, 5).join(', '),
+        ],
+        [
+          'from the end of a window to the look, median, 95 %, most',
+          `${lateS.p50.toFixed(1)} s, ${lateS.p95.toFixed(1)} s, ${lateS.most.toFixed(1)} s`,
+        ],
+        ['longest history that runs', `${found.longestRunning} events`],
+        [
+          'histories that began anew, and the longest of them',
+          `${found.begunAnew}, ${found.longestEnded} events`,
+        ],
+        ['open alerts that one could not be watched in full', String(found.alerts)],
+      ],
+    ),
     '',
-    row(['process', 'in the beginning', 'half-way', 'at the end']),
-    row(['---', '--:', '--:', '--:']),
-    ...watchedProcesses.map((name) => row([name, cell(first, name), cell(half, name), cell(last, name)])),
+    ...figureTable(
+      'process | in the beginning | half-way | at the end',
+      watchedProcesses.map((name) => [name, ...moments.map((usage) => usageCell(usage, name))]),
+    ),
     '',
     'A monitor continues as new after 200 windows, or when Temporal suggests it; the limit of a run is 51,200 events.',
     '',

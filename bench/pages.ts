@@ -2,24 +2,19 @@
  * Measures the first contentful paint of each dashboard page in a real browser on a full database:
  * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --runs 7`.
  */
-import { parseArgs } from 'node:util'
 import sql from 'sql-template-tag'
 import { pageRegistry } from '../api/dashboard/page-registry.ts'
-import { hashOf, listAudit } from '../store/audit/audit-log.ts'
+import { listAudit } from '../store/audit/audit-log.ts'
 import type { Store } from '../store/postgres.ts'
 import { openDashboard } from '../test/support/dashboard/dashboard-fixture.ts'
 import { openSession } from '../test/support/dashboard/browser-session.ts'
 import { startBrowser } from '../test/support/dashboard/browser.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
+import { fillAudit } from './audit-rows.ts'
+import { quantileOf } from './figures.ts'
+import { readOptions } from './options.ts'
 
-const { values } = parseArgs({
-  options: {
-    versions: { type: 'string', default: '10000' },
-    audit: { type: 'string', default: '1000000' },
-    releases: { type: 'string', default: '200' },
-    runs: { type: 'string', default: '7' },
-  },
-})
+const options = readOptions({ versions: 10_000, audit: 1_000_000, releases: 200, runs: 7 })
 const limitMs = 300
 
 /** First contentful paint, from the start of the navigation. */
@@ -34,9 +29,9 @@ await withServers(async (servers) => {
   const browser = await startBrowser()
   try {
     const { store } = dashboard.core
-    await fillVersions(store, Number(values.versions))
-    await fillReleases(store, Number(values.releases))
-    await fillAudit(store, Number(values.audit))
+    await fillVersions(store, options.versions)
+    await fillReleases(store, options.releases)
+    await extendAudit(store, options.audit)
     await store.query(sql`analyze`)
     const release = await dashboard.release(dashboard.candidate)
     const addresses = dashboard.pathsOfPages(release)
@@ -49,14 +44,13 @@ await withServers(async (servers) => {
     for (const { path } of pageRegistry.filter((entry) => addresses[entry.path] !== undefined)) {
       const paints: number[] = []
       let told = ''
-      for (let run = 0; run < Number(values.runs); run++) {
+      for (let run = 0; run < options.runs; run++) {
         const answer = await page.goto(addresses[path]!)
         told = `${answer?.headers()['server-timing'] ?? ''};bytes=${(await answer?.body())?.byteLength}`
         paints.push(await page.evaluate<number>(firstPaint))
       }
       const [first = 0] = paints
-      paints.sort((one, other) => one - other)
-      const [median, most] = [paints[Math.floor(paints.length / 2)]!, paints.at(-1)!]
+      const [median, most] = [quantileOf(paints, 0.5), Math.max(...paints)]
       // The page computes up to its time limit and shows progress on the button.
       if (median > limitMs && path !== '/audit/verification') slow.push(path)
       const part = (name: RegExp) => (name.exec(told)?.[1] ?? '–').padStart(6)
@@ -112,32 +106,17 @@ async function fillReleases(store: Store, count: number): Promise<void> {
   console.log(`${count} releases`)
 }
 
-/** Inserts an intact audit chain, because the head signer verifies it meanwhile. */
-async function fillAudit(store: Store, count: number): Promise<void> {
+/** The head signer verifies the chain meanwhile, so it must be intact. */
+async function extendAudit(store: Store, count: number): Promise<void> {
   const [last] = await listAudit(store, { limit: 1 })
-  let head = { seq: last?.seq ?? 0, hash: last?.hash ?? '0'.repeat(64) }
-  const end = head.seq + count
-  while (head.seq < end) {
-    const batch = Array.from({ length: Math.min(10_000, end - head.seq) }, () => {
-      const seq = head.seq + 1
-      const row = {
-        seq,
-        at: new Date(1_767_225_600_000 + seq * 1_000).toISOString(),
-        actor: `actor ${seq % 40}`,
-        action: seq % 100 === 0 ? 'champion.promoted' : 'routing.changed',
-        subject: `rel_${seq % 1_000}`,
-        model: `model-${seq % 20}`,
-        detail: { shareBp: 500, generation: seq },
-        previousHash: head.hash,
-      }
-      head = { seq, hash: hashOf(row) }
-      return { ...row, hash: head.hash }
-    })
-    await store.query(sql`
-      insert into audit (seq, at, actor, action, subject, model, detail, previous_hash, hash)
-      select seq, at, actor, action, subject, model, detail, decode("previousHash", 'hex'), decode(hash, 'hex')
-      from jsonb_to_recordset(${JSON.stringify(batch)}::jsonb) as row(seq bigint, at timestamptz, actor text, action text,
-        subject text, model text, detail jsonb, "previousHash" text, hash text)`)
-  }
+  const head = { seq: last?.seq ?? 0, hash: last?.hash ?? '0'.repeat(64) }
+  const rowOf = (seq: number) => ({
+    actor: `actor ${seq % 40}`,
+    action: seq % 100 === 0 ? 'champion.promoted' : 'routing.changed',
+    subject: `rel_${seq % 1_000}`,
+    model: `model-${seq % 20}`,
+    detail: { shareBp: 500, generation: seq },
+  })
+  await fillAudit(store, { head, count, rowOf })
   console.log(`${count} rows of the audit`)
 }

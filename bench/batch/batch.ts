@@ -5,30 +5,21 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
+import { loadavg } from 'node:os'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { literal, withDuck } from '../../activities/data/duckdb.ts'
 import { shardRows } from '../../domain/model/batch-spec.ts'
 import { cacheDir, checkout } from '../../temporal.config.ts'
-import { flightsSpec, writeFlights, writeWeights } from './flights.ts'
-import {
-  beginBatch,
-  openBatchStage,
-  partsDone,
-  startTrainWorker,
-  sampleMemory,
-  type BatchStage,
-} from './fixture.ts'
+import { figureTable, machine, spreadOf } from '../figures.ts'
+import { readOptions, reportFile } from '../options.ts'
+import { sampleMemory } from '../processes.ts'
+import { flightsSpec, inputsOf, writeFlights, writeWeights } from './flights.ts'
+import { beginBatch, openBatchStage, partsDone, startTrainWorker, type BatchStage } from './fixture.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    python: { type: 'string', default: 'python3' },
-    out: { type: 'string', default: join(checkout, 'bench', 'batch.md') },
-  },
-})
+const { rounds, python, out } = readOptions({ rounds: 3, python: 'python3', out: reportFile('batch.md') })
 const peer = join(checkout, 'bench', 'batch', 'peer.py')
 const directory = join(cacheDir(), 'bench-batch')
 const input = join(directory, 'flights.parquet')
@@ -43,7 +34,7 @@ if (!existsSync(input)) console.log(`${await writeFlights(input)} flights writte
 const spec = await flightsSpec(input, 'flights')
 writeWeights(join(directory, 'weights.json'), spec)
 const model = join(directory, 'model.joblib')
-python(['prepare', join(directory, 'weights.json'), model])
+runPeer(['prepare', join(directory, 'weights.json'), model])
 const [{ rows }] = (await rowsOf<{ rows: number }>(`select count(*) as rows from ${literal(input)}`)) as [
   { rows: number },
 ]
@@ -56,7 +47,7 @@ let killed: Awaited<ReturnType<typeof killInTheMiddle>>
 try {
   mkdirSync(stage.config.batchDir, { recursive: true })
   copyFileSync(input, join(stage.config.batchDir, 'flights.parquet'))
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     loads.push(loadavg()[0]!)
     ours.push(await runOurs(stage, `answers-${round}.parquet`))
     theirs.push(await runTheirs(join(directory, 'peer.parquet')))
@@ -66,14 +57,14 @@ try {
 } finally {
   await stage.stop()
 }
-const text = report()
-writeFileSync(values.out, text)
-console.log(text)
+const page = report()
+writeFileSync(out, page)
+console.log(page)
 if (killed.lost + killed.doubled > 0 || !killed.isSame || killed.difference > 1e-5) process.exitCode = 1
 
-function python(words: readonly string[]): void {
-  const { status, stderr } = spawnSync(values.python, [peer, ...words], { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${values.python} ${peer} failed: ${stderr}`)
+function runPeer(words: readonly string[]): void {
+  const { status, stderr } = spawnSync(python, [peer, ...words], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${python} ${peer} failed: ${stderr}`)
 }
 
 /** Times one batch from request to file in a fresh worker, because a process does not return its memory. */
@@ -96,13 +87,11 @@ async function runOurs(on: BatchStage, output: string): Promise<Run> {
 /** The times that the script reports for its steps, and its total time. */
 async function runTheirs(output: string): Promise<Run & { whole: number }> {
   const began = performance.now()
-  const child = spawn(values.python, [peer, 'score', model, input, output], {
+  const child = spawn(python, [peer, 'score', model, input, output], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const memory = sampleMemory(child.pid!)
-  let said = ''
-  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+  const [said, [code]] = await Promise.all([text(child.stdout), once(child, 'close') as Promise<[number]>])
   if (code !== 0) throw new Error(`the peer ended with ${code}`)
   const whole = (performance.now() - began) / 1_000
   const { seconds } = JSON.parse(said) as { seconds: number }
@@ -152,45 +141,33 @@ async function rowsOf<T extends object>(query: string): Promise<T[]> {
 }
 
 function report(): string {
-  const spread = (figures: readonly number[], digits: number): string => {
-    const sorted = figures.toSorted((a, b) => a - b)
-    return [sorted[0]!, sorted[Math.floor(sorted.length / 2)]!, sorted.at(-1)!]
+  const spread = (figures: readonly number[], digits = 0): string =>
+    spreadOf(figures)
       .map((each) => each.toLocaleString('en', { maximumFractionDigits: digits }))
       .join(' / ')
+  const row = (name: string, runs: readonly Run[]): string[] => {
+    const seconds = runs.map((run) => run.seconds)
+    const memory = runs.map(({ megabytes }) => megabytes)
+    return [name, spread(seconds.map((each) => rows / each)), spread(seconds, 2), spread(memory)]
   }
-  const row = (name: string, runs: readonly number[], megabytes: readonly number[]): string =>
-    `| ${name} | ${spread(
-      runs.map((seconds) => rows / seconds),
-      0,
-    )} | ${spread(runs, 2)} | ${spread(megabytes, 0)} |`
-  const memory = (runs: readonly Run[]) => runs.map(({ megabytes }) => megabytes)
   return [
     '# Batch prediction',
     '',
-    `Made by \`npm run bench:batch -- --rounds ${values.rounds}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}.`,
+    `Made by \`npm run bench:batch -- --rounds ${rounds}\` on ${machine}.`,
     '',
     `${rows.toLocaleString('en')} real flights (\`flights-3m\` of vega-datasets, each once, with the six features of \`flight-delay\`) in one Parquet file are`,
-    `answered by a network of ${units()} inputs, 16 units (relu) and one (sigmoid), and written to another Parquet file with their ids.`,
+    `answered by a network of ${inputsOf(spec.preprocessing)} inputs, 16 units (relu) and one (sigmoid), and written to another Parquet file with their ids.`,
     'Tenure and the script with scikit-learn have the same weights; they take turns, and the figures are minimum / median / maximum.',
-    `The load average of the machine before each turn was ${spread(loads, 0)}: what is above 1 is work of others beside both.`,
+    `The load average of the machine before each turn was ${spread(loads)}: what is above 1 is work of others beside both.`,
     '',
-    '| | rows a second | seconds | peak memory, MB |',
-    '| --- | --: | --: | --: |',
-    row(
-      'Tenure, from the request to the file',
-      ours.map(({ seconds }) => seconds),
-      memory(ours),
-    ),
-    row(
-      'scikit-learn, from the first read to the file',
-      theirs.map(({ seconds }) => seconds),
-      memory(theirs),
-    ),
-    row(
-      'scikit-learn, with the start of Python',
-      theirs.map(({ whole }) => whole),
-      memory(theirs),
-    ),
+    ...figureTable(' | rows a second | seconds | peak memory, MB', [
+      row('Tenure, from the request to the file', ours),
+      row('scikit-learn, from the first read to the file', theirs),
+      row(
+        'scikit-learn, with the start of Python',
+        theirs.map(({ whole, megabytes }) => ({ seconds: whole, megabytes })),
+      ),
+    ]),
     '',
     "Tenure's figures are those of an ordinary batch: through Temporal, its input frozen and digested, its parts written",
     'down one by one in Postgres, checked as requests are, and answered in a process of its own. Its memory is that of the training',
@@ -204,11 +181,4 @@ function report(): string {
     `${killed.doubled} doubled; the digest over all rows in their order (${killed.digest.slice(0, 12)}…) is ${killed.isSame ? 'that' : 'NOT that'} of an undisturbed batch.`,
     '',
   ].join('\n')
-}
-
-function units(): number {
-  return spec.preprocessing.reduce(
-    (sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1),
-    0,
-  )
 }

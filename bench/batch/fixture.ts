@@ -1,7 +1,6 @@
-/** Starts Postgres, Temporal, a control worker and killable training workers, and samples the memory of a process tree. */
+/** Starts Postgres, Temporal, a control worker and killable training workers. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { readFileSync, readdirSync } from 'node:fs'
 import sql from 'sql-template-tag'
 import { findBatch, listShards } from '../../store/serving/batches.ts'
 import { checkout, launcher, environmentWith } from '../../temporal.config.ts'
@@ -43,12 +42,7 @@ export async function startTrainWorker({ config }: BatchStage): Promise<ChildPro
   return worker
 }
 
-export interface Begun {
-  id: string
-  ended: Promise<BatchOutcome>
-}
-
-export async function beginBatch({ client, config, model }: BatchStage, output: string): Promise<Begun> {
+export async function beginBatch({ client, config, model }: BatchStage, output: string) {
   const request: BatchRequest = {
     id: `bat_${randomUUID()}`,
     model,
@@ -71,37 +65,3 @@ export async function beginBatch({ client, config, model }: BatchStage, output: 
 /** Number of stored parts of a batch. */
 export const partsDone = async ({ store }: BatchStage, id: string): Promise<number> =>
   (await findBatch(store, id)) === undefined ? 0 : (await listShards(store, id)).length
-
-/** The most that a process and those below it have held at once, in megabytes, looked at all the time until `stop`. */
-export function sampleMemory(pid: number): { stop(): number } {
-  let most = 0
-  const look = (): void => void (most = Math.max(most, residentMb(pid)))
-  const timer = setInterval(look, 50)
-  return {
-    stop() {
-      look()
-      clearInterval(timer)
-      return most
-    },
-  }
-}
-
-function residentMb(root: number): number {
-  const parents = new Map<number, number>()
-  const resident = new Map<number, number>()
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    try {
-      const status = readFileSync(`/proc/${name}/status`, 'utf8')
-      parents.set(Number(name), Number(/^PPid:\s+(\d+)/m.exec(status)?.[1]))
-      resident.set(Number(name), Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0))
-    } catch {
-      // The process has ended meanwhile.
-    }
-  }
-  const isBelow = (pid: number | undefined): boolean =>
-    pid !== undefined && (pid === root || isBelow(parents.get(pid)))
-  let sum = 0
-  for (const [pid, kilobytes] of resident) if (isBelow(pid)) sum += kilobytes
-  return sum / 1_024
-}

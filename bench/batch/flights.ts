@@ -14,9 +14,15 @@ import {
   type ArtifactSpec,
   type LayerSpec,
 } from '../../test/support/serving/artifact.ts'
+import { sumBy } from '../figures.ts'
 
 const { definition } = flightDelay
-export const units = 16
+const units = 16
+
+/** Inputs of the network for one feature: a number has one, a category one for each word and one for the others. */
+const widthOf = (fit: FeatureFit): number => (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1)
+
+export const inputsOf = (fits: readonly FeatureFit[]): number => sumBy(fits, widthOf)
 
 /** Writes every flight with its features and a number, ordered by departure, and returns their number. */
 export async function writeFlights(path: string): Promise<number> {
@@ -44,10 +50,6 @@ export async function flightsSpec(path: string, model: string): Promise<Artifact
   )
   const rows = rowsOf(table, names)
   const preprocessing = fitFeatures(rows, definition.features)
-  const inputs = preprocessing.reduce(
-    (sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1),
-    0,
-  )
   const next = seeded(7)
   return {
     model,
@@ -55,7 +57,7 @@ export async function flightsSpec(path: string, model: string): Promise<Artifact
     output: definition.label.output,
     preprocessing,
     layers: [
-      withoutOthers(randomLayer(inputs, units, 'relu', next), preprocessing),
+      withoutOthers(randomLayer(inputsOf(preprocessing), units, 'relu', next), preprocessing),
       randomLayer(units, 1, 'sigmoid', next),
     ],
     golden: rows.slice(0, 3),
@@ -67,7 +69,7 @@ function withoutOthers(layer: LayerSpec, fits: readonly FeatureFit[]): LayerSpec
   const kernel = [...layer.kernel]
   let start = 0
   for (const fit of fits) {
-    start += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+    start += widthOf(fit)
     if (fit.kind === 'category') kernel.fill(0, (start - 1) * layer.units, start * layer.units)
   }
   return { ...layer, kernel }
@@ -80,7 +82,7 @@ export function writeWeights(path: string, { preprocessing, layers }: ArtifactSp
   let start = 0
   for (const fit of preprocessing) {
     places.push({ fit, start })
-    start += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+    start += widthOf(fit)
   }
   const ordered = [
     ...places.filter(({ fit }) => fit.kind === 'number'),

@@ -2,18 +2,16 @@
  * Kills one replica after another with kill -9 under twice the peak load. Requests come at a constant rate with a deadline; only
  * those in flight at the killed replica may be lost.
  */
-import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
-import { checkout } from '../../temporal.config.ts'
 import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
+import { quantileOf, sumBy } from '../figures.ts'
+import { openLoad } from '../serving/measure.ts'
 import { deepSpec, inferBody } from '../serving/networks.ts'
 import type { OpenPlan, OpenLoadResult } from '../serving/open-load.ts'
-import { quantileOf } from './callers.ts'
 import { untilBack } from './port.ts'
 import { untilFollowed, type FleetStage } from './fixture.ts'
 
@@ -57,7 +55,7 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
     readyMs.push(Math.round(performance.now() - killedMs))
   }
   try {
-    const [, closed] = await runLoad(
+    const [, closed] = await openLoad(
       plan([
         { name: 'warm', seconds: 2 },
         { name: 'peak', seconds: peakS },
@@ -69,9 +67,9 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
       rate: 2 * peak,
       seconds: everyS,
     }))
-    const calm = await runLoad(plan([{ name: 'calm', rate: 2 * peak, seconds: everyS }]))
+    const calm = await openLoad(plan([{ name: 'calm', rate: 2 * peak, seconds: everyS }]))
     const killed: Promise<void>[] = [kill(0)]
-    const found = await runLoad(plan(phases), (_result, index) => {
+    const found = await openLoad(plan(phases), (_result, index) => {
       if (index < kills) killed.push(kill(index % urls.length))
     })
     await Promise.all(killed)
@@ -100,40 +98,21 @@ export async function measureKillsAtTwicePeak(stage: FleetStage, { kills, everyS
 
 /** Results of the sent requests. */
 function partsOf(results: readonly OpenLoadResult[]) {
-  const sum = (of: (result: OpenLoadResult) => number): number =>
-    results.reduce((total, result) => total + of(result), 0)
-  const sent = sum(({ offered, unsent }) => offered - unsent)
-  const good = sum((result) => result.good)
-  const refused = sum((result) => result.refused)
-  const late = sum((result) => result.late)
+  const sent = sumBy(results, ({ offered, unsent }) => offered - unsent)
+  const good = sumBy(results, (result) => result.good)
+  const refused = sumBy(results, (result) => result.refused)
+  const late = sumBy(results, (result) => result.late)
   return {
     sent,
     good,
     refused,
     /** Served after their deadline. */
     late,
-    unanswered: sum((result) => result.unanswered),
+    unanswered: sumBy(results, (result) => result.unanswered),
     /** Broken connections and wrong responses. */
-    broken: sum((result) => result.failed),
+    broken: sumBy(results, (result) => result.failed),
     /** Any response in time, including an overload refusal. */
     availability: (good + refused + late) / sent,
     inTime: (good + refused) / sent,
   }
-}
-
-/** Emits the number of the next phase at the end of each. */
-async function runLoad(
-  plan: OpenPlan,
-  onPhase: (result: OpenLoadResult, next: number) => void = () => {},
-): Promise<OpenLoadResult[]> {
-  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
-  const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
-  const found: OpenLoadResult[] = []
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    found.push(JSON.parse(line) as OpenLoadResult)
-    onPhase(found.at(-1)!, found.length)
-  })
-  const code = await new Promise((resolve) => child.once('close', resolve))
-  if (code !== 0) throw new Error(`the load ended with ${String(code)}`)
-  return found
 }

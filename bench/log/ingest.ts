@@ -1,14 +1,9 @@
 /** Measures methods of writing rows of the prediction log into Postgres, in rotation. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type pg from 'pg'
 import { createClock } from '../../api/serving/clock.ts'
 import { createIds } from '../../api/serving/prediction-ids.ts'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { withClient } from '../../store/database/binary-copy.ts'
-import { migrate } from '../../store/database/migrate.ts'
-import { openStore, type Store } from '../../store/postgres.ts'
+import type { Store } from '../../store/postgres.ts'
 import {
   copyPredictions,
   encodeOrigin,
@@ -16,6 +11,7 @@ import {
   sizeOf,
   type PredictionRecord,
 } from '../../store/serving/prediction-log.ts'
+import { openDatabase } from '../database.ts'
 
 export interface Shape {
   name: string
@@ -107,12 +103,7 @@ export interface Measured {
 }
 
 export async function measureIngest({ rounds, ms }: { rounds: number; ms: number }): Promise<Measured[]> {
-  const root = mkdtempSync(join(tmpdir(), 'tenure-ingest-'))
-  // For root, Postgres runs as another user.
-  chmodSync(root, 0o711)
-  const postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  await migrate(postgres.url)
-  const store = openStore(postgres.url, { name: 'bench', max: 4, queryMs: 60_000 })
+  const { store, stop } = await openDatabase({ max: 4, queryMs: 60_000 })
   const measured: Measured[] = []
   try {
     for (let round = 0; round < rounds; round++)
@@ -124,9 +115,7 @@ export async function measureIngest({ rounds, ms }: { rounds: number; ms: number
           await store.pool.query('checkpoint')
         }
   } finally {
-    await store.close()
-    await postgres.stop()
-    rmSync(root, { recursive: true, force: true })
+    await stop()
   }
   return measured
 }

@@ -4,43 +4,39 @@
  * `npm run bench:outage -- --minutes 10 [--rate 2000] [--kinds killed,frozen,overload] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { checkout } from '../../temporal.config.ts'
+import { figureTable, machine, wholeNumber as whole } from '../figures.ts'
+import { readOptions, reportFile } from '../options.ts'
 import { outage, type OutageReport, type Window } from './scenario.ts'
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '10' },
-    /** Requests per second; the load generator uses half of the machine. */
-    rate: { type: 'string', default: '2000' },
-    kinds: { type: 'string', default: 'killed,frozen,overload' },
-    out: { type: 'string', default: join(checkout, 'bench', 'outage.md') },
-  },
+const options = readOptions({
+  minutes: 10,
+  /** Requests per second; the load generator uses half of the machine. */
+  rate: 2_000,
+  kinds: 'killed,frozen,overload',
+  out: reportFile('outage.md'),
 })
-const outageMs = Number(values.minutes) * 60_000
+const outageMs = options.minutes * 60_000
 const calmMs = Math.min(60_000, outageMs)
 const told: { title: string; report: OutageReport }[] = []
-for (const kind of values.kinds.split(',')) {
+for (const kind of options.kinds.split(',')) {
   const report =
     kind === 'overload'
       ? await outage({ kind: 'frozen', outageMs: Math.min(outageMs, 60_000), calmMs: 10_000 })
-      : await outage({ kind: kind as 'killed' | 'frozen', outageMs, calmMs, rate: Number(values.rate) })
+      : await outage({ kind: kind as 'killed' | 'frozen', outageMs, calmMs, rate: options.rate })
   const title =
     kind === 'overload'
       ? 'Both frozen under all the load that there can be'
-      : `Both ${kind}, ${values.minutes} minutes, ${values.rate} requests a second`
+      : `Both ${kind}, ${options.minutes} minutes, ${options.rate} requests a second`
   told.push({ title, report })
   console.log(JSON.stringify({ title, ...report }))
 }
-writeFileSync(values.out, page())
+writeFileSync(options.out, page())
 
 function page(): string {
   return [
     '# Postgres and Temporal unavailable',
     '',
-    `Made by \`npm run bench:outage -- --minutes ${values.minutes} --rate ${values.rate}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}.`,
+    `Made by \`npm run bench:outage -- --minutes ${options.minutes} --rate ${options.rate}\` on ${machine}.`,
     'One API process on sockets, 32 callers in the process that measures; both servers are real and on the same machine.',
     'Quantiles are those of ten seconds, and of these the median. Killed is SIGKILL of every process of both, frozen is SIGSTOP. Before and after are the same load in the same run.',
     '',
@@ -50,24 +46,22 @@ function page(): string {
 
 function section(report: OutageReport): string[] {
   const { before, during, after, control, drainMs, served, stored, dropped, rows, answered } = report
-  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  const line = (name: string, { requests, failed, p50Ms, p99Ms, p99RangeMs, rssMb }: Window): string =>
-    row([
-      name,
-      whole(requests),
-      `${(100 * (1 - failed / Math.max(1, requests + failed))).toFixed(4)} %`,
-      p50Ms.toFixed(2),
-      p99Ms.toFixed(2),
-      p99RangeMs.map((ms) => ms.toFixed(2)).join('–'),
-      rssMb.toFixed(0),
-    ])
-  const [calm = 0] = [before.p99Ms, after.p99Ms].sort((a, b) => a - b).slice(-1)
+  const line = (name: string, { requests, failed, p50Ms, p99Ms, p99RangeMs, rssMb }: Window): string[] => [
+    name,
+    whole(requests),
+    `${(100 * (1 - failed / Math.max(1, requests + failed))).toFixed(4)} %`,
+    p50Ms.toFixed(2),
+    p99Ms.toFixed(2),
+    p99RangeMs.map((ms) => ms.toFixed(2)).join('–'),
+    rssMb.toFixed(0),
+  ]
+  const calm = Math.max(before.p99Ms, after.p99Ms)
   return [
-    row(['', 'answered', 'available', 'p50 ms', 'p99 ms', 'of ten seconds, from – to', 'RSS MB']),
-    row(['---', '--:', '--:', '--:', '--:', '--:', '--:']),
-    line('before', before),
-    line('away', during),
-    line('after', after),
+    ...figureTable(' | answered | available | p50 ms | p99 ms | of ten seconds, from – to | RSS MB', [
+      line('before', before),
+      line('away', during),
+      line('after', after),
+    ]),
     '',
     `The p99 while they were away is ${percent(during.p99Ms / before.p99Ms)} of that before and ${percent(during.p99Ms / calm)} of the greater of both calm windows; memory rose by`,
     `${(during.rssMb - before.rssMb).toFixed(0)} MB. In the middle of it GET /v1/models and POST /v1/models/iris/retrainings answered ${control.map(({ status, ms }) => `${status} after ${ms.toFixed(0)} ms`).join(' and ')}.`,
@@ -76,10 +70,4 @@ function section(report: OutageReport): string[] {
   ]
 }
 
-function percent(share: number): string {
-  return `${(100 * share).toFixed(0)} %`
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString('en-US')
-}
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`

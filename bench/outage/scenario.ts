@@ -2,22 +2,18 @@
  * Kills or freezes Postgres and Temporal under steady load and brings them back. Shared by the benchmark (minutes) and the test
  * (seconds).
  */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { freePort } from '../../cli/embedded/process.ts'
 import { startTemporal } from '../../cli/embedded/temporal.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { sumAccounts } from '../../store/serving/log-accounts.ts'
-import { migrate } from '../../store/database/migrate.ts'
-import { openStore } from '../../store/postgres.ts'
 import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
-import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
+import { countLogRows, openDatabase, prepareServing } from '../database.ts'
+import { quantileOf } from '../figures.ts'
+import { rssMbOf } from '../processes.ts'
 
 export interface OutageOptions {
   kind: 'killed' | 'frozen'
@@ -39,79 +35,39 @@ export interface Window {
   rssMb: number
 }
 
-export interface OutageReport {
-  kind: OutageOptions['kind']
-  before: Window
-  during: Window
-  after: Window
-  /** The slowest response of a control route during the outage, and its error code. */
-  control: { ms: number; status: number }[]
-  /** Time until the spool was empty. */
-  drainMs: number
-  served: number
-  stored: number
-  dropped: number
-  rows: number
-  answered: number
-}
+export type OutageReport = Awaited<ReturnType<typeof outage>>
 
 const callers = 32
 const sliceMs = 10_000
 
-export async function outage(options: OutageOptions): Promise<OutageReport> {
-  const { kind, outageMs, calmMs, rate } = options
-  const root = mkdtempSync(join(tmpdir(), 'tenure-outage-'))
-  // For root, Postgres runs as another user.
-  chmodSync(root, 0o711)
-  const postgresAt = { dataDir: join(root, 'postgres') }
-  const temporalAt = {
-    dbFile: join(root, 'temporal.db'),
-    port: await freePort(),
-    uiPort: false as const,
-  }
-  let postgres = await startPostgres(postgresAt)
+export async function outage({ kind, outageMs, calmMs, rate }: OutageOptions) {
+  const database = await openDatabase()
+  const { root, store } = database
+  const temporalAt = { dbFile: join(root, 'temporal.db'), port: await freePort(), uiPort: false as const }
   let temporal = await startTemporal(temporalAt)
-  await migrate(postgres.url)
-  const store = openStore(postgres.url, { name: 'outage', onError: () => {} })
-  const artifacts = join(root, 'artifacts')
-  await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
+  const environment = await prepareServing(database, [irisSpec()])
   const { key } = await insertKey(store, { name: 'outage', role: 'admin' })
-  const api = await startApiProcess({
-    DATABASE_URL: postgres.url,
-    TEMPORAL_ADDRESS: temporal.address,
-    TENURE_STATE: join(root, 'state'),
-    TENURE_ARTIFACTS: artifacts,
-    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
-    TENURE_PUBLIC_PREDICTIONS: 'on',
-  })
+  const api = await startApiProcess({ ...environment, TEMPORAL_ADDRESS: temporal.address })
   const body = JSON.stringify({ instances: [irisRow] })
-  const load = startLoad(api.url, {
-    path: '/v1/models/iris/predict',
-    body,
-    callers,
-    rate,
-  })
-  let counted = { answered: 0, failed: 0 }
+  const load = startLoad(api.url, { path: '/v1/models/iris/predict', body, callers, rate })
   const measure = async (ms: number): Promise<Window> => {
     load.takeTimes()
-    counted = { answered: load.answered(), failed: load.failed() }
+    const counted = { answered: load.answered(), failed: load.failed() }
     let rssMb = 0
     const slices: { p50Ms: number; p99Ms: number }[] = []
     for (const end = performance.now() + ms; performance.now() < end;) {
       const sliceEnd = Math.min(end, performance.now() + sliceMs)
       for (; performance.now() < sliceEnd; await pause(Math.min(200, ms / 5)))
-        rssMb = Math.max(rssMb, rssOf(api.child.pid!))
+        rssMb = Math.max(rssMb, rssMbOf(api.child.pid!))
       const times = load.takeTimes()
       slices.push({ p50Ms: quantileOf(times, 0.5), p99Ms: quantileOf(times, 0.99) })
     }
+    const p50s = slices.map(({ p50Ms }) => p50Ms)
     const p99s = slices.map(({ p99Ms }) => p99Ms)
     return {
       requests: load.answered() - counted.answered,
       failed: load.failed() - counted.failed,
-      p50Ms: quantileOf(
-        slices.map(({ p50Ms }) => p50Ms),
-        0.5,
-      ),
+      p50Ms: quantileOf(p50s, 0.5),
       p99Ms: quantileOf(p99s, 0.5),
       p99RangeMs: [Math.min(...p99s), Math.max(...p99s)],
       rssMb,
@@ -133,14 +89,14 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
     const before = await measure(calmMs)
     let heal: () => Promise<void>
     if (kind === 'killed') {
-      process.kill(-postgres.pid, 'SIGKILL')
+      process.kill(-database.pid(), 'SIGKILL')
       process.kill(-temporal.pid, 'SIGKILL')
       heal = async () => {
-        postgres = await startPostgres({ ...postgresAt, port: postgres.port })
+        await database.restart()
         temporal = await startTemporal(temporalAt)
       }
     } else {
-      const thaws = [freeze(postgres.pid), freeze(temporal.pid)]
+      const thaws = [freeze(database.pid()), freeze(temporal.pid)]
       heal = () => Promise.resolve(thaws.forEach((thaw) => thaw()))
     }
     const during = measure(outageMs)
@@ -163,35 +119,25 @@ export async function outage(options: OutageOptions): Promise<OutageReport> {
     await waitUntil(async () => (await countOf('waiting')) === 0, 'the rest of the log', 30_000)
     await api.end('SIGTERM')
     const { served, stored, dropped } = await sumAccounts(store)
-    const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
     return {
       kind,
       before,
       during: away,
       after,
+      /** The responses of control routes during the outage. */
       control,
+      /** Time until the spool was empty. */
       drainMs,
       served,
       stored,
       dropped,
-      rows: rows[0]!.count,
+      rows: await countLogRows(database),
       answered: load.answered(),
     }
   } finally {
     await load.stop()
     if (api.child.exitCode === null && api.child.signalCode === null) await api.end('SIGKILL')
-    await store.close()
-    await Promise.all([postgres.stop(), temporal.stop()])
-    rmSync(root, { recursive: true, force: true })
+    await temporal.stop()
+    await database.stop()
   }
-}
-
-function quantileOf(numbers: readonly number[], share: number): number {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  return sorted[Math.floor(share * sorted.length)] ?? NaN
-}
-
-function rssOf(pid: number): number {
-  const found = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  return Number(found?.[1] ?? 0) / 1_024
 }

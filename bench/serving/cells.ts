@@ -1,4 +1,5 @@
 /** Defines the benchmark cells, the peers and the required ratios. */
+import type { Loaded } from './measure.ts'
 import type { NetName } from './networks.ts'
 
 export interface ServingCell {
@@ -8,20 +9,13 @@ export interface ServingCell {
   c: number
 }
 
-export interface Measurement extends ServingCell {
+export interface Measurement extends ServingCell, Loaded {
   peer: string
   /** Run and rotation; only measurements of one rotation are compared. */
   slice: string
   round: number
-  rps: number
-  p50_us: number
-  p95_us: number
-  p99_us: number
-  errors: number
   /** Resident memory of the server's processes, in MB. */
   rss: number
-  /** Cores used by other processes meanwhile. */
-  others: number
 }
 
 /** Further figures of a run. */
@@ -71,9 +65,9 @@ export const slowest: readonly number[] = [2, 2.5, 2, 1.5]
 
 export const cellText = ({ model, rows, c }: ServingCell): string => `${model}:${rows}:${c}`
 
-/** Parses `bars` (the four cells with a required ratio), a list such as `iris:1:64,wide:100:16`, or undefined for all. */
-export function cellsOf(text: string | undefined): readonly ServingCell[] {
-  if (text === undefined) return cells
+/** Parses `bars` (the four cells with a required ratio), a list such as `iris:1:64,wide:100:16`, or an empty text for all. */
+export function cellsOf(text: string): readonly ServingCell[] {
+  if (text === '') return cells
   if (text === 'bars') return barCells
   return text.split(',').map((name) => {
     const cell = cells.find((each) => cellText(each) === name)

@@ -1,8 +1,12 @@
-/** Measures one closed load on one server, with wrk if installed, otherwise with bench/serving/load.ts, which costs more CPU. */
-import { execFileSync, spawn } from 'node:child_process'
+/** Runs the load generators: a closed load with wrk if installed, otherwise with bench/serving/load.ts, and an open load. */
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { watchOthers } from './processes.ts'
+import { watchOthers } from '../processes.ts'
+import type { OpenLoadResult, OpenPlan } from './open-load.ts'
 
 export interface LoadRun {
   url: string
@@ -23,48 +27,40 @@ export interface Loaded {
   others: number
 }
 
-const isThere = (command: string): boolean => {
-  try {
-    execFileSync('which', [command], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The load generator's name and version, for the report. */
-export const generator = isThere('wrk') ? 'wrk' : 'bench/serving/load.ts'
+/** The name of the load generator, for the report. */
+export const generator = spawnSync('wrk', ['-v']).error === undefined ? 'wrk' : 'bench/serving/load.ts'
 
 export async function measure(load: LoadRun): Promise<Loaded> {
   const { url, body, connections, seconds, authorization } = load
+  const script = join(checkout, 'bench/serving/load.lua')
   const [command, args] =
     generator === 'wrk'
       ? ['wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, url]]
       : [
           process.execPath,
-          [
-            '--import',
-            'tsx',
-            'bench/serving/load.ts',
-            url,
-            body,
-            String(connections),
-            String(seconds),
-            authorization,
-          ],
+          ['--import', 'tsx', generator, url, body, `${connections}`, `${seconds}`, authorization],
         ]
   const others = watchOthers()
-  const child = spawn(command as string, args as string[], {
-    cwd: checkout,
-    env: environmentWith({ BODY: body, AUTHORIZATION: authorization }),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let text = ''
-  child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
-  const code = await new Promise((resolve) => child.once('close', resolve))
-  const line = text.split('\n').find((each) => each.startsWith('{'))
-  if (code !== 0 || line === undefined) throw new Error(`the load on ${url} ended with ${String(code)}`)
+  const env = environmentWith({ BODY: body, AUTHORIZATION: authorization })
+  const { stdout } = await promisify(execFile)(command, args, { cwd: checkout, env })
+  const line = stdout.split('\n').find((each) => each.startsWith('{'))
+  if (line === undefined) throw new Error(`the load on ${url} printed no figures`)
   return { ...(JSON.parse(line) as Omit<Loaded, 'others'>), others: others() }
 }
 
-const script = join(checkout, 'bench/serving/load.lua')
+/** Runs the phases of a plan. `onPhase` is told of each result and of the number of the next phase. */
+export async function openLoad(
+  plan: OpenPlan,
+  onPhase: (result: OpenLoadResult, next: number) => void = () => {},
+): Promise<OpenLoadResult[]> {
+  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
+  const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
+  const found: OpenLoadResult[] = []
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    found.push(JSON.parse(line) as OpenLoadResult)
+    onPhase(found.at(-1)!, found.length)
+  })
+  const [code] = (await once(child, 'close')) as [number]
+  if (code !== 0) throw new Error(`the load ended with ${code}`)
+  return found
+}

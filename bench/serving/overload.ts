@@ -2,33 +2,31 @@
  * Measures good responses within the deadline under overload and beside slow clients; writes bench/overload.md.
  * `npm run bench:overload -- [--rounds 3] [--seconds 5] [--part overload|slow] [--connections 2000]`
  */
-import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, tmpdir } from 'node:os'
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
+import { figureTable, machine, quantileOf, wholeNumber } from '../figures.ts'
+import { readOptions, reportFile } from '../options.ts'
+import { residentMb, sampleMemory } from '../processes.ts'
+import { openLoad } from './measure.ts'
 import { deepSpec, inferBody, netSpecs } from './networks.ts'
 import type { OpenPlan, OpenLoadResult } from './open-load.ts'
-import { residentMb } from './processes.ts'
 import { startServingSystem, type MeasuredSystem } from './system.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '5' },
-    part: { type: 'string' },
-    /** Maximum client connections; a replica accepts one new connection per event-loop turn. */
-    connections: { type: 'string', default: '2000' },
-    out: { type: 'string', default: join(checkout, 'bench', 'overload.md') },
-  },
+const { rounds, seconds, part, connections, out } = readOptions({
+  rounds: 3,
+  seconds: 5,
+  /** `overload`, `slow`, or both. */
+  part: '',
+  /** Maximum client connections; a replica accepts one new connection per event-loop turn. */
+  connections: 2_000,
+  out: reportFile('overload.md'),
 })
-const rounds = Number(values.rounds)
-const seconds = Number(values.seconds)
 /** Deadline of a request. */
 const deadlineMs = 500
-const mostConnections = Number(values.connections)
 const slowSenders = 2_000
 /** Long enough for the server to close each slow connection and for it to return, the most expensive case. */
 const slowSeconds = 13
@@ -49,29 +47,27 @@ const loadBefore = loadavg()[0]!
 const system = await startServingSystem([...Object.values(netSpecs(undefined)), deepSpec()])
 const lines: string[] = []
 try {
-  if (values.part !== 'slow')
-    for (const name of ['deep', 'wide']) lines.push(...(await overload(system, name)))
-  if (values.part !== 'overload') lines.push(...(await slow(system)))
-  writeFileSync(values.out, `${page(lines).trimEnd()}\n`)
+  if (part !== 'slow') for (const name of ['deep', 'wide']) lines.push(...(await overload(system, name)))
+  if (part !== 'overload') lines.push(...(await slow(system)))
+  writeFileSync(out, `${page(lines).trimEnd()}\n`)
 } finally {
   await system.stop()
   rmSync(root, { recursive: true, force: true })
 }
 
 /** 1, 2 and 5 times the capacity, and back. */
-async function overload({ url, authorization, pids }: MeasuredSystem, name: string): Promise<string[]> {
+async function overload({ url, authorization, pid }: MeasuredSystem, name: string): Promise<string[]> {
   const plan = (phases: OpenPlan['phases']): OpenPlan => ({
     url: `${url}/v2/models/${name}/infer`,
     body: bodyOf(name),
     authorization,
     deadlineMs,
-    mostConnections,
+    mostConnections: connections,
     phases,
   })
   await openLoad(plan([{ name: 'warm', seconds: 2 }]))
   const rows: string[][] = []
-  let mostMb = 0
-  const timer = setInterval(() => (mostMb = Math.max(mostMb, residentMb(pids[0]))), 200)
+  const memory = sampleMemory(pid, 200)
   for (let round = 0; round < rounds; round++) {
     const [closed] = await openLoad(plan([{ name: 'peak', seconds }]))
     const peak = closed!.good / seconds
@@ -86,15 +82,16 @@ async function overload({ url, authorization, pids }: MeasuredSystem, name: stri
       console.log(name, rows.at(-1)!.join(' | '))
     }
   }
-  clearInterval(timer)
   return [
     `### ${titles[name]}`,
     '',
-    '| round | offered | requests/s offered | of these sent | good/s | of the peak | refused/s | late or never/s | p50 ms | p99 ms | good again after |',
-    '|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|',
-    ...rows.map((row) => `| ${row.join(' | ')} |`),
+    ...figureTable(
+      'round | offered | requests/s offered | of these sent | good/s | of the peak | refused/s | late or never/s | p50 ms | p99 ms | good again after',
+      rows,
+      { names: '--:' },
+    ),
     '',
-    `Resident memory at most ${mostMb} MB.`,
+    `Resident memory at most ${memory.stop()} MB.`,
     '',
   ]
 }
@@ -106,7 +103,7 @@ function rowOf(
   over: OpenLoadResult,
   after: OpenLoadResult,
 ): string[] {
-  const perSecond = (count: number): string => Math.round(count / seconds).toLocaleString('en-US')
+  const perSecond = (count: number): string => wholeNumber(count / seconds)
   return [
     String(round + 1),
     `${factor} ×`,
@@ -129,7 +126,7 @@ function recoveryOf({ quarters }: OpenLoadResult): string {
 }
 
 /** Clients at a third of the capacity, alternately with and without slow clients. */
-async function slow({ url, authorization, pids }: MeasuredSystem): Promise<string[]> {
+async function slow({ url, authorization, pid }: MeasuredSystem): Promise<string[]> {
   const healthy = (phases: OpenPlan['phases']): OpenPlan => ({
     url: `${url}/v2/models/iris/infer`,
     body: bodyOf('iris'),
@@ -148,10 +145,9 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
     const besides = async () => {
       const senders = await holdConnections(`${url}/v2/models/iris/infer`)
       const found = await measured()
-      mostMb = Math.max(mostMb, residentMb(pids[0]))
-      const ended = new Promise((resolve) => senders.once('exit', resolve))
+      mostMb = Math.max(mostMb, residentMb(pid))
       senders.disconnect()
-      await ended
+      await once(senders, 'exit')
       return found
     }
     // Alternates the order, so that neither case profits.
@@ -161,34 +157,31 @@ async function slow({ url, authorization, pids }: MeasuredSystem): Promise<strin
     const { without } = rows.at(-1)!
     console.log(`slow: p99 ${without.p99Ms.toFixed(2)} → ${crowded.p99Ms.toFixed(2)} ms`)
   }
-  const ratios = rows.map((row) => row.with.p99Ms / row.without.p99Ms).sort((a, b) => a - b)
+  const ratios = rows.map((row) => row.with.p99Ms / row.without.p99Ms)
   return [
     `### ${slowSenders} slow callers beside healthy ones`,
     '',
-    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again, as most do within the ${slowSeconds} s that are measured. Healthy callers ask for one row of *iris* at ${Math.round(rate).toLocaleString('en-US')} requests/s, a third of the peak.`,
+    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again, as most do within the ${slowSeconds} s that are measured. Healthy callers ask for one row of *iris* at ${wholeNumber(rate)} requests/s, a third of the peak.`,
     '',
-    '| round | p50 ms without / with | p99 ms without / with | × | bad answers without / with |',
-    '|--:|--:|--:|--:|--:|',
-    ...rows.map((row, round) => {
-      const both = (of: (result: OpenLoadResult) => string): string => `${of(row.without)} / ${of(row.with)}`
-      return `| ${round + 1} | ${both(({ p50Ms }) => p50Ms.toFixed(2))} | ${both(({ p99Ms }) => p99Ms.toFixed(2))} | ${(row.with.p99Ms / row.without.p99Ms).toFixed(2)} | ${both(({ offered, good }) => String(offered - good))} |`
-    }),
+    ...figureTable(
+      'round | p50 ms without / with | p99 ms without / with | × | bad answers without / with',
+      rows.map((row, round) => {
+        const both = (of: (result: OpenLoadResult) => string): string =>
+          `${of(row.without)} / ${of(row.with)}`
+        return [
+          String(round + 1),
+          both(({ p50Ms }) => p50Ms.toFixed(2)),
+          both(({ p99Ms }) => p99Ms.toFixed(2)),
+          ratios[round]!.toFixed(2),
+          both(({ offered, good }) => String(offered - good)),
+        ]
+      }),
+      { names: '--:' },
+    ),
     '',
-    `The median of the ratios is ${ratios[Math.floor(ratios.length / 2)]!.toFixed(2)} (≤ 1.2). Resident memory at most ${mostMb} MB.`,
+    `The median of the ratios is ${quantileOf(ratios, 0.5).toFixed(2)} (≤ 1.2). Resident memory at most ${mostMb} MB.`,
     '',
   ]
-}
-
-async function openLoad(plan: OpenPlan): Promise<OpenLoadResult[]> {
-  const args = ['--import', 'tsx', 'bench/serving/open-load.ts', JSON.stringify(plan)]
-  const child = spawn(process.execPath, args, { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
-  const found: OpenLoadResult[] = []
-  createInterface({ input: child.stdout }).on('line', (line) =>
-    found.push(JSON.parse(line) as OpenLoadResult),
-  )
-  const code = await new Promise((resolve) => child.once('close', resolve))
-  if (code !== 0) throw new Error(`the load ended with ${String(code)}`)
-  return found
 }
 
 function holdConnections(url: string): Promise<ChildProcess> {
@@ -204,9 +197,9 @@ function page(parts: readonly string[]): string {
   return [
     '# Overload and slow clients',
     '',
-    `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${mostConnections}\` on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
+    `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
     '',
-    `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${mostConnections.toLocaleString('en-US')} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
+    `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${wholeNumber(connections)} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
     '',
     ...parts,
   ].join('\n')

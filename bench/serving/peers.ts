@@ -3,15 +3,16 @@
  * each cell is one rotation over them within seconds.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
+import { freePort } from '../../cli/embedded/process.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
+import { familyOf } from '../../test/support/servers/freeze.ts'
 import type { ServingCell } from './cells.ts'
 import type { NetName } from './networks.ts'
-import { family } from './processes.ts'
 
 export interface Peer {
   name: string
@@ -30,9 +31,7 @@ export async function startEcho(kind: 'node' | 'hono', bodyOf: (cell: ServingCel
     cwd: checkout,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const port = await new Promise<number>((resolve) =>
-    createInterface({ input: child.stdout }).once('line', (line) => resolve(Number(line))),
-  )
+  const [port] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
   return {
     name: kind === 'node' ? 'raw-echo' : 'hono-echo',
     pids: [child.pid!],
@@ -55,7 +54,7 @@ export async function startPeers(
     execFileSync(script, args, { env: environmentWith(environment), encoding: 'utf8' }).trim()
 
   const start = async (name: string, served: readonly NetName[]): Promise<Peer | undefined> => {
-    const port = await freePort()
+    const port = await freeLowPort()
     const child = spawn(script, ['start', name, String(port)], {
       env: environmentWith({ ...environment, F_MODEL: served[0]! }),
       stdio: 'ignore',
@@ -101,20 +100,15 @@ async function answers({ url, body }: { url: string; body: string }): Promise<bo
 }
 
 /** Servers with three ports use offsets of 1000 and 2000. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer()
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const { port } = server.address() as AddressInfo
-    await new Promise((resolve) => server.close(resolve))
-    if (port < 60_000) return port
-  }
+async function freeLowPort(): Promise<number> {
+  const port = await freePort()
+  return port < 60_000 ? port : freeLowPort()
 }
 
 /** Ends a server and its children. */
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.pid === undefined) return
-  const members = family(child.pid)
+  const members = familyOf(child.pid)
   child.kill('SIGTERM')
   const until = performance.now() + endMs
   while (members.some(lives) && performance.now() < until) await pause(50)
@@ -127,5 +121,10 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 /** A zombie counts as ended. */
-const lives = (pid: number): boolean =>
-  existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+function lives(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}

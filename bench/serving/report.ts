@@ -2,6 +2,7 @@
  * Formats the measurements as tables. A ratio is the median of the ratios within each rotation, because rates of different minutes are
  * not comparable on a shared machine.
  */
+import { figureTable, sumBy, wholeNumber } from '../figures.ts'
 import {
   barCells,
   bars,
@@ -13,8 +14,6 @@ import {
   type CellSlice,
 } from './cells.ts'
 
-const row = (values: readonly string[]): string => `| ${values.join(' | ')} |`
-const thousands = (value: number): string => Math.round(value).toLocaleString('en-US')
 const ms = (us: number): string => (us / 1_000).toFixed(us < 10_000 ? 2 : 0)
 const ratio = (value: number): string => value.toFixed(value < 10 ? 2 : 0)
 const mark = (reached: boolean): string => (reached ? '✓' : '✗')
@@ -59,25 +58,26 @@ export function cellTables(all: readonly Measurement[]): string {
         .sort((a, b) => rate(b) - rate(a))
         .map((peer) => {
           const found = foundOf(all, cell, peer)
-          return row([
+          return [
             peer === product ? `**${peer}**` : peer,
             spread(
               found.map(({ rps }) => rps),
-              thousands,
+              wholeNumber,
             ),
             peer === product ? '' : spread(ratios(all, cell, peer, 'rps'), ratio),
             ms(median(found.map(({ p50_us }) => p50_us))),
             ms(median(found.map(({ p99_us }) => p99_us))),
             String(Math.max(...found.map(({ rss }) => rss))),
-            String(found.reduce((sum, each) => sum + Math.max(0, each.errors), 0)),
-          ])
+            String(sumBy(found, ({ errors }) => Math.max(0, errors))),
+          ]
         })
       return [
         `### ${nameOf(cell)}`,
         '',
-        row(['server', 'requests/s', `${product} is ×`, 'p50 ms', 'p99 ms', 'MB', 'errors']),
-        row(['---', '--:', '--:', '--:', '--:', '--:', '--:']),
-        ...lines,
+        ...figureTable(
+          ['server', 'requests/s', `${product} is ×`, 'p50 ms', 'p99 ms', 'MB', 'errors'],
+          lines,
+        ),
         '',
       ].join('\n')
     })
@@ -94,7 +94,7 @@ export function barTable(all: readonly Measurement[]): string {
       // The best setting of a server.
       return told(Math.min(...reached.map(median)), least[index]!, (value, bar) => value >= bar, '≥')
     })
-    return [row([measured.join(', '), ...marks])]
+    return [[measured.join(', '), ...marks]]
   })
   const within = (cell: ServingCell, kind: Kind, most: number): string => {
     const found = ratios(all, cell, 'hono-echo', kind)
@@ -103,10 +103,13 @@ export function barTable(all: readonly Measurement[]): string {
   const alone = { ...barCells[0]!, c: 1 }
   const mb = Math.max(0, ...all.filter(({ peer }) => peer === product).map(({ rss }) => rss))
   return [
-    row(['requests/s beside', ...barCells.map(nameOf)]),
-    row(['---', ...barCells.map(() => '--:')]),
-    ...lines,
-    row(['p99 beside hono-echo', ...barCells.map((cell, index) => within(cell, 'p99_us', slowest[index]!))]),
+    ...figureTable(
+      ['requests/s beside', ...barCells.map(nameOf)],
+      [
+        ...lines,
+        ['p99 beside hono-echo', ...barCells.map((cell, index) => within(cell, 'p99_us', slowest[index]!))],
+      ],
+    ),
     '',
     `p50 of one row on one connection beside hono-echo: ${within(alone, 'p50_us', 1.25)}. Resident memory at most: ${told(mb, 150, (value, bar) => value <= bar, '≤')} MB.`,
   ].join('\n')
@@ -125,23 +128,15 @@ function told(
 /** Rates of the other modes of the product relative to the default. */
 export function wayTable(all: readonly Measurement[]): string {
   const ways = [...new Set(all.map(({ peer }) => peer))].filter((peer) => peer.startsWith(`${product}-`))
-  const lines = ways.map((way) =>
-    row([
-      wayNames[way] ?? way,
-      ...barCells.map((cell) => {
-        const found = ratios(all, cell, way, 'rps').map((value) => 1 / value)
-        return found.length === 0 ? '–' : spread(found, ratio)
-      }),
-    ]),
-  )
-  return lines.length === 0
-    ? ''
-    : [
-        row(['of one process, best effort', ...barCells.map(nameOf)]),
-        row(['---', ...barCells.map(() => '--:')]),
-        ...lines,
-        '',
-      ].join('\n')
+  if (ways.length === 0) return ''
+  const lines = ways.map((way) => [
+    wayNames[way] ?? way,
+    ...barCells.map((cell) => {
+      const found = ratios(all, cell, way, 'rps').map((value) => 1 / value)
+      return found.length === 0 ? '–' : spread(found, ratio)
+    }),
+  ])
+  return [...figureTable(['of one process, best effort', ...barCells.map(nameOf)], lines), ''].join('\n')
 }
 
 const wayNames: Record<string, string> = {
@@ -164,7 +159,7 @@ export function floorShares(all: readonly Measurement[]): string[] {
 
 export function pageOf(slices: readonly CellSlice[], all: readonly Measurement[], command: string): string {
   const first = slices[0]!
-  const sum = (state: string): number => slices.reduce((total, { logged }) => total + (logged[state] ?? 0), 0)
+  const sum = (state: string): number => sumBy(slices, ({ logged }) => logged[state] ?? 0)
   const served = sum('served')
   const share = (part: number): string => `${((100 * part) / Math.max(1, served)).toFixed(2)} %`
   const busy = all.filter(({ others }) => others > 0.2).length
@@ -183,7 +178,7 @@ export function pageOf(slices: readonly CellSlice[], all: readonly Measurement[]
       slices.map(({ loadBefore }) => loadBefore),
       (value) => value.toFixed(1),
     )} before the runs${busy > 0 ? `, and in ${busy} of ${all.length} measurements other processes used more than a fifth of a core` : ''}.`,
-    `${thousands(served)} requests were answered; ${share(sum('stored'))} of their log rows stand in Postgres, ${share(sum('dropped'))} were dropped for want of room and counted.`,
+    `${wholeNumber(served)} requests were answered; ${share(sum('stored'))} of their log rows stand in Postgres, ${share(sum('dropped'))} were dropped for want of room and counted.`,
     `From the start of the process, with a cached artifact, until it was ready: ${spread(
       slices.map(({ coldMs }) => coldMs),
       String,

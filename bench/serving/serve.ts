@@ -15,10 +15,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { cpus, homedir, loadavg, tmpdir } from 'node:os'
+import { homedir, loadavg, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
+import { processors, sumBy } from '../figures.ts'
+import { readOptions, reportFile } from '../options.ts'
+import { residentMb } from '../processes.ts'
 import {
   cells,
   cellsOf,
@@ -31,32 +33,27 @@ import {
 import { generator, measure } from './measure.ts'
 import { inferBody, netSpecs } from './networks.ts'
 import { startEcho, startPeers, type Peer } from './peers.ts'
-import { residentMb } from './processes.ts'
 import { barTable, pageOf } from './report.ts'
 import { startServingSystem, type MeasuredSystem, type ServingMode } from './system.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '3' },
-    only: { type: 'string' },
-    /** Directory of scripts that start the peers; without it, only the echo servers are measured. */
-    peers: { type: 'string' },
-    names: {
-      type: 'string',
-      default: 'fastapi-ort,fastapi,mlserver-w0,mlserver,kserve,litserve,bentoml-batch,bentoml,mlflow',
-    },
-    /** Installation directory of the peers. */
-    home: { type: 'string', default: join(homedir(), '.cache', 'tenure-peers') },
-    /** Further modes of the product: `two` processes on one port, `durable` log. */
-    ways: { type: 'string', default: 'two,durable' },
-    /** File of measurements, and whether to discard it first. */
-    data: { type: 'string', default: join(checkout, '.tenure', 'bench-serve.jsonl') },
-    fresh: { type: 'boolean', default: false },
-    report: { type: 'boolean', default: false },
-    out: { type: 'string', default: join(checkout, 'bench', 'serve.md') },
-  },
+const options = readOptions({
+  rounds: 3,
+  seconds: 3,
+  only: '',
+  /** Directory of scripts that start the peers; without it, only the echo servers are measured. */
+  peers: '',
+  names: 'fastapi-ort,fastapi,mlserver-w0,mlserver,kserve,litserve,bentoml-batch,bentoml,mlflow',
+  /** Installation directory of the peers. */
+  home: join(homedir(), '.cache', 'tenure-peers'),
+  /** Further modes of the product: `two` processes on one port, `durable` log. */
+  ways: 'two,durable',
+  /** File of measurements, and whether to discard it first. */
+  data: join(checkout, '.tenure', 'bench-serve.jsonl'),
+  fresh: false,
+  report: false,
+  out: reportFile('serve.md'),
 })
+const { seconds } = options
 /** Ends all started processes on interruption. */
 let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => (interrupted = true))
@@ -64,22 +61,20 @@ const ways: Record<string, ServingMode> = {
   two: { replicas: 2 },
   durable: { environment: { TENURE_PREDICTION_LOG: 'durable' } },
 }
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)
-const chosen = cellsOf(values.only)
-const seconds = Number(values.seconds)
-mkdirSync(dirname(values.data), { recursive: true })
-if (values.fresh) rmSync(values.data, { force: true })
-if (!values.report) await run()
+const chosen = cellsOf(options.only)
+mkdirSync(dirname(options.data), { recursive: true })
+if (options.fresh) rmSync(options.data, { force: true })
+if (!options.report) await run()
 const { slices, measured } = readData()
-if (slices.length === 0) throw new Error(`nothing has been measured yet: ${values.data}`)
-writeFileSync(values.out, pageOf(slices, measured, 'npm run bench:serve'))
+if (slices.length === 0) throw new Error(`nothing has been measured yet: ${options.data}`)
+writeFileSync(options.out, pageOf(slices, measured, 'npm run bench:serve'))
 console.log(barTable(measured))
 
 async function run(): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-serve-'))
   const slice = new Date().toISOString().slice(0, 16)
   const loadBefore = loadavg()[0]!
-  const weights = join(values.home, 'models', 'weights.json')
+  const weights = join(options.home, 'models', 'weights.json')
   const bodyOf = (cell: ServingCell): string => join(root, `${cell.model}.${cell.rows}.json`)
   for (const cell of cells) writeFileSync(bodyOf(cell), inferBody(cell.model, cell.rows))
   const peers: Peer[] = []
@@ -87,18 +82,18 @@ async function run(): Promise<void> {
   try {
     // The product starts first on an idle machine, because its start time is measured.
     system = await startServingSystem(Object.values(netSpecs(existsSync(weights) ? weights : undefined)))
-    const { authorization, url, pids } = system
+    const { authorization, url, pid } = system
     peers.push(
       {
         name: product,
-        pids: [pids[0]],
+        pids: [pid],
         requestOf: (cell) => ({ url: `${url}/v2/models/${cell.model}/infer`, body: bodyOf(cell) }),
         stop: async () => {},
       },
       await startEcho('node', bodyOf),
       await startEcho('hono', bodyOf),
     )
-    for (const way of values.ways.split(',').filter((each) => each !== '')) {
+    for (const way of options.ways.split(',').filter((each) => each !== '')) {
       const beside = await system.startBeside(ways[way] ?? {})
       peers.push({
         name: `${product}-${way}`,
@@ -107,15 +102,15 @@ async function run(): Promise<void> {
         stop: async () => {},
       })
     }
-    if (values.peers !== undefined) {
+    if (options.peers !== '') {
       const models = [...new Set(chosen.map(({ model }) => model))]
-      const options = { scripts: values.peers, home: values.home, models }
-      peers.push(...(await startPeers(values.names.split(','), options)))
+      const { peers: scripts, home, names } = options
+      peers.push(...(await startPeers(names.split(','), { scripts, home, models })))
     }
     await rotate(peers, authorization, slice)
     append({
       slice,
-      machine: `${cpus().length} cores (${cpus()[0]?.model.trim()})`,
+      machine: processors,
       node: process.versions.node,
       generator,
       seconds,
@@ -134,7 +129,7 @@ async function run(): Promise<void> {
 
 /** One rotation over all servers per cell and round, so that other load affects all of them alike. */
 async function rotate(peers: readonly Peer[], authorization: string, slice: string): Promise<void> {
-  for (let round = 0; round < Number(values.rounds); round++)
+  for (let round = 0; round < options.rounds; round++)
     for (const cell of chosen)
       for (let turn = 0; turn < peers.length; turn++) {
         if (interrupted) throw new Error('interrupted')
@@ -151,19 +146,19 @@ async function rotate(peers: readonly Peer[], authorization: string, slice: stri
           peer: server,
           slice,
           round,
-          rss: sum(pids.map(residentMb)),
+          rss: sumBy(pids, residentMb),
         } satisfies Measurement)
         console.log(`${cellText(cell)} ${server} ${Math.round(found.rps)}/s p99 ${found.p99_us} µs`)
       }
 }
 
 function append(line: CellSlice | Measurement): void {
-  appendFileSync(values.data, `${JSON.stringify(line)}\n`)
+  appendFileSync(options.data, `${JSON.stringify(line)}\n`)
 }
 
 /** Omits the measurements of incomplete runs. */
 function readData(): { slices: CellSlice[]; measured: Measurement[] } {
-  const text = existsSync(values.data) ? readFileSync(values.data, 'utf8').trim() : ''
+  const text = existsSync(options.data) ? readFileSync(options.data, 'utf8').trim() : ''
   const lines = text === '' ? [] : text.split('\n').map((line) => JSON.parse(line) as CellSlice | Measurement)
   const slices = lines.filter((line): line is CellSlice => 'coldMs' in line)
   const whole = new Set(slices.map(({ slice }) => slice))
@@ -176,7 +171,7 @@ function versionsOf(names: readonly string[]): Record<string, string> {
   const found: Record<string, string> = {}
   for (const name of names) {
     const environment = name.split('-')[0]!
-    const python = join(values.home, 'venvs', environment, 'bin', 'python')
+    const python = join(options.home, 'venvs', environment, 'bin', 'python')
     if (!existsSync(python)) continue
     const asked = environment === 'fastapi' ? ['fastapi', 'onnxruntime', 'scikit-learn'] : [environment]
     for (const each of asked)

@@ -1,37 +1,18 @@
 /** Starts the product for a measurement: embedded Postgres, one API process with all features, and both networks. */
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Stream } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { startPostgres } from '../../cli/embedded/postgres.ts'
 import { bindSharedPort } from '../../cli/supervisor/shared-port.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
-import { migrate } from '../../store/database/migrate.ts'
-import { openStore } from '../../store/postgres.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
-import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
-import { residentMb } from './processes.ts'
+import { openDatabase, prepareServing } from '../database.ts'
+import { residentMb } from '../processes.ts'
 
-export interface MeasuredSystem {
-  url: string
-  /** Authorization header of the requests. */
-  authorization: string
-  /** Process ids of the API and of Postgres. */
-  pids: [api: number, postgres: number]
-  /** Milliseconds from start to ready with a cached artifact, and the memory then, in MB. */
-  coldMs: number
-  restRss: number
-  /** Rows of the prediction log by state. */
-  logged(): Promise<Record<string, number>>
-  /** Starts the product in another mode on the same database; ended with the system. */
-  startBeside(way: ServingMode): Promise<{ url: string; pids: number[] }>
-  stop(): Promise<void>
-}
+export type MeasuredSystem = Awaited<ReturnType<typeof startServingSystem>>
 
 export interface ServingMode {
   environment?: Record<string, string>
@@ -44,32 +25,18 @@ const readyMs = 30_000
 /** The flags of the supervisor: a small young generation saves memory without measurable cost. */
 const command = ['--max-semi-space-size=2', 'api/start.mjs']
 
-export async function startServingSystem(
-  specs: readonly ArtifactSpec[],
-  { environment = {} }: { environment?: Record<string, string> } = {},
-): Promise<MeasuredSystem> {
-  const root = mkdtempSync(join(tmpdir(), 'tenure-bench-'))
-  // For root, Postgres runs as another user.
-  chmodSync(root, 0o711)
-  const postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  await migrate(postgres.url)
-  const store = openStore(postgres.url, { name: 'bench' })
-  const artifacts = join(root, 'artifacts')
-  for (const spec of specs)
-    await nextRoute(store, spec.model, { proven: await registerFixtureVersion(store, artifacts, spec) })
-  const { key } = await insertKey(store, { name: 'bench', role: 'admin' })
+export async function startServingSystem(specs: readonly ArtifactSpec[]) {
+  const database = await openDatabase()
+  const environment = await prepareServing(database, specs)
+  const { key } = await insertKey(database.store, { name: 'bench', role: 'admin' })
   const authorization = `Bearer ${key}`
+  // Checks send no key; measured requests do.
   const start = (state: string, more: Record<string, string> = {}, handle?: object) =>
     startApi(authorization, handle, {
-      DATABASE_URL: postgres.url,
-      TENURE_STATE: join(root, state),
-      TENURE_ARTIFACTS: artifacts,
-      TENURE_SIGNING_KEY: signingKeyOf(artifacts),
-      TENURE_PORT: '0',
-      // Checks send no key; measured requests do.
-      TENURE_PUBLIC_PREDICTIONS: 'on',
-      TENURE_BUILD_ID: 'bench',
       ...environment,
+      TENURE_STATE: join(database.root, state),
+      TENURE_PORT: '0',
+      TENURE_BUILD_ID: 'bench',
       ...more,
     })
   // The first start fills the caches; the measured start finds them, as a restarted replica does.
@@ -80,11 +47,14 @@ export async function startServingSystem(
   const beside: { stop(): Promise<void> }[] = []
   return {
     url: api.url,
+    /** Authorization header of the requests. */
     authorization,
-    pids: [api.pid, postgres.pid],
+    pid: api.pid,
+    /** Milliseconds from start to ready with a cached artifact, and the memory then, in MB. */
     coldMs: api.coldMs,
     restRss: residentMb(api.pid),
-    async startBeside({ environment: more, replicas = 1 }) {
+    /** Starts the product in another mode on the same database; ended with the system. */
+    async startBeside({ environment: more, replicas = 1 }: ServingMode) {
       const shared = replicas > 1 ? bindSharedPort({ host: '127.0.0.1', port: 0 }) : undefined
       const sharing: Record<string, string> =
         shared === undefined ? {} : { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
@@ -100,7 +70,8 @@ export async function startServingSystem(
       const url = shared === undefined ? started[0]!.url : `http://127.0.0.1:${shared.port}`
       return { url, pids: started.map(({ pid }) => pid) }
     },
-    async logged() {
+    /** Rows of the prediction log by state. */
+    async logged(): Promise<Record<string, number>> {
       const lines = (await (await api.ask('/metrics')).text()).matchAll(
         /^tenure_prediction_log_(?:total|rows)\{state="(\w+)"\} (\d+)/gm,
       )
@@ -108,9 +79,7 @@ export async function startServingSystem(
     },
     async stop() {
       await Promise.all([api, ...beside].map((each) => each.stop()))
-      await store.close()
-      await postgres.stop()
-      rmSync(root, { recursive: true, force: true })
+      await database.stop()
     },
   }
 }
@@ -145,10 +114,8 @@ async function startApi(
     ask,
     coldMs: Math.round(performance.now() - began),
     async stop() {
-      child.removeAllListeners('exit')
-      const ended = new Promise((resolve) => child.once('exit', resolve))
-      child.kill('SIGTERM')
-      await ended
+      child.removeAllListeners('exit').kill('SIGTERM')
+      await once(child, 'exit')
     },
   }
 }
