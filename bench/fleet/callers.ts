@@ -149,9 +149,3 @@ function runCaller(asker: Asker, state: State, options: AskerOptions, target: nu
     next()
   })
 }
-
-/** The quantile of sorted numbers. */
-export function quantileOf(numbers: readonly number[], share: number): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN
-}

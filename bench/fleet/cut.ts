@@ -8,7 +8,7 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { insertModel, type Registry } from '../../test/support/release/candidates.ts'
 import { startAsker } from './callers.ts'
 import type { ProxyLine } from './proxy.ts'
-import { untilFollowed, type FleetStage } from './fixture.ts'
+import { sayTo, stateOf, untilFollowed, untilHolds, type FleetStage } from './fixture.ts'
 
 export const cutRow = { x: 1, y: 1 }
 
@@ -32,7 +32,7 @@ export async function playChampion(stage: FleetStage, model: string): Promise<Pl
   const registry = await insertModel(store, { model, policy, artifactRoot })
   const champion = await registry.register()
   const release = await startCanary(stage, model, champion)
-  await untilStage(stage, release, ({ stage: now }) => now === 'ended')
+  await untilRelease(stage, release, ({ stage: now }) => now === 'ended')
   await untilFollowed(stage, 1, model)
   return { registry, champion }
 }
@@ -41,7 +41,7 @@ export async function playChampion(stage: FleetStage, model: string): Promise<Pl
 export async function playCanary(stage: FleetStage, { registry, champion }: Played): Promise<Canary> {
   const candidate = await registry.register(champion)
   const release = await startCanary(stage, registry.model, candidate)
-  await untilStage(stage, release, (told) => told.stage === 'canary' && told.state?.routed === true)
+  await untilRelease(stage, release, (told) => told.stage === 'canary' && told.state?.routed === true)
   return { model: registry.model, champion, candidate, release }
 }
 
@@ -56,44 +56,36 @@ export interface Canary {
 export async function startCanary(stage: FleetStage, model: string, version: string): Promise<string> {
   const { urls, key, approverKey } = stage
   const say = sayTo(urls[0]!, key)
-  const { id } = (await say('POST', '/v1/releases', { model, version })) as { id: string }
-  await untilStage(stage, id, ({ stage: now }) => now === 'awaiting_approval')
+  const { id } = await say<{ id: string }>('POST', '/v1/releases', { model, version })
+  await untilRelease(stage, id, ({ stage: now }) => now === 'awaiting_approval')
   await sayTo(urls[0]!, approverKey)('POST', `/v1/releases/${id}/approve`, { reason: 'bench' })
   return id
 }
 
-interface Told {
+interface ReleaseReport {
   stage?: string
   why?: string
   reason?: string
-  state?: { routed?: boolean }
+  outcome?: string
+  state?: { routed?: boolean; blockedBy?: string[] }
 }
 
-async function untilStage(
+/** Waits until the release reports so. */
+export const untilRelease = (
   { urls, key }: FleetStage,
   release: string,
-  holds: (told: Told) => boolean,
-): Promise<void> {
-  const until = performance.now() + 60_000
-  for (;;) {
-    const told = (await sayTo(urls[0]!, key)('GET', `/v1/releases/${release}`)) as Told
-    if (holds(told)) return
-    if (told.stage === 'ended' || performance.now() > until)
-      throw new Error(`the release is ${told.stage}: ${told.reason ?? told.why}`)
-    await pause(50)
-  }
-}
-
-export const sayTo =
-  (url: string, key: string) =>
-  async (method: string, path: string, body?: object): Promise<unknown> => {
-    const answer = await fetch(`${url}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    })
-    return answer.json()
-  }
+  holds: (report: ReleaseReport) => boolean,
+): Promise<ReleaseReport> =>
+  untilHolds(
+    () => sayTo(urls[0]!, key)<ReleaseReport>('GET', `/v1/releases/${release}`),
+    (report) => {
+      const isSo = holds(report)
+      if (!isSo && report.stage === 'ended')
+        throw new Error(`the release has ended: ${report.reason ?? report.why}`)
+      return isSo
+    },
+    { what: `release ${release}`, withinMs: 60_000 },
+  )
 
 export interface CutOptions {
   directions: { requests: boolean; replies: boolean }
@@ -141,14 +133,10 @@ export async function measureCut(stage: FleetStage, line: ProxyLine, played: Can
   cutMs = performance.now()
   line.cut(options.directions)
   if (options.rollsBack) {
-    const say = sayTo(urls[0]!, key)
-    await say('POST', `/v1/releases/${release}/rollback`, { reason: 'the bench takes it back' })
+    const reason = { reason: 'the bench takes it back' }
+    await sayTo(urls[0]!, key)('POST', `/v1/releases/${release}/rollback`, reason)
     // The release ends when every live replica has acknowledged; the lease of the cut one must expire first.
-    for (;;) {
-      const { outcome } = (await say('GET', `/v1/releases/${release}`)) as { outcome?: string }
-      if (outcome !== undefined) break
-      await pause(20)
-    }
+    await untilRelease(stage, release, ({ outcome }) => outcome !== undefined)
     acknowledgedMs = performance.now()
   }
   await pause(Math.max(0, options.forMs - (performance.now() - cutMs)))
@@ -190,11 +178,8 @@ async function convergence(
   healedMs: number,
 ): Promise<number> {
   const generationOf = async (url: string) => {
-    const state = (await sayTo(url, key)('GET', '/readyz')) as {
-      stale?: boolean
-      models?: { model: string; generation: number }[]
-    }
-    return { stale: state.stale, generation: state.models?.find((each) => each.model === model)?.generation }
+    const { stale, models } = await stateOf(url, key)
+    return { stale, generation: models?.find((each) => each.model === model)?.generation }
   }
   const wanted = (await generationOf(urls[0]!)).generation
   for (;;) {

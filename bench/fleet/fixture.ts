@@ -47,22 +47,40 @@ export async function routeTo(stage: FleetStage, version: string, standby?: stri
   return route
 }
 
-/** Waits until every replica follows at least this generation. */
-export async function untilFollowed(
-  { urls, key }: Pick<FleetStage, 'urls' | 'key'>,
-  generation: number,
-  of = fleetModel,
-): Promise<void> {
-  for (const url of urls) {
-    const until = performance.now() + 30_000
-    for (;;) {
-      const state = await stateOf(url, key)
-      if ((state.models?.find((each) => each.model === of)?.generation ?? 0) >= generation) break
-      if (performance.now() > until) throw new Error(`${url} has not reached generation ${generation}`)
-      await pause(20)
-    }
+/** Reads until the value holds, and returns it. */
+export async function untilHolds<T>(
+  read: () => Promise<T>,
+  holds: (value: T) => boolean,
+  { what, everyMs = 20, withinMs = 30_000 }: { what: string; everyMs?: number; withinMs?: number },
+): Promise<T> {
+  const end = performance.now() + withinMs
+  for (;;) {
+    const value = await read()
+    if (holds(value)) return value
+    if (performance.now() > end)
+      throw new Error(`not within ${withinMs} ms: ${what}, now ${JSON.stringify(value)}`)
+    await pause(everyMs)
   }
 }
+
+type ReadyModel = NonNullable<ReadyState['models']>[number]
+
+/** Waits until every replica reports the model so. */
+export async function untilEveryReplica(
+  { urls, key }: Pick<FleetStage, 'urls' | 'key'>,
+  holds: (model: ReadyModel) => boolean,
+  of = fleetModel,
+): Promise<void> {
+  const isSo = ({ models = [] }: ReadyState) => models.some((each) => each.model === of && holds(each))
+  for (const url of urls) await untilHolds(() => stateOf(url, key), isSo, { what: `the route at ${url}` })
+}
+
+/** Waits until every replica follows at least this generation. */
+export const untilFollowed = (
+  stage: Pick<FleetStage, 'urls' | 'key'>,
+  wanted: number,
+  of = fleetModel,
+): Promise<void> => untilEveryReplica(stage, ({ generation }) => generation >= wanted, of)
 
 interface ReadyState {
   status?: string
@@ -71,12 +89,23 @@ interface ReadyState {
   models?: { model: string; epoch: number; generation: number; problem?: string }[]
 }
 
-/** The readiness report of a replica; undefined while it is not ready. */
-export async function stateOf(url: string, key: string): Promise<ReadyState> {
-  try {
-    const answer = await fetch(`${url}/readyz`, { headers: { authorization: `Bearer ${key}` } })
-    return (await answer.json()) as ReadyState
-  } catch {
-    return {}
+/** The readiness report of a replica; empty while it does not answer. */
+export const stateOf = (url: string, key: string): Promise<ReadyState> =>
+  sayTo(url, key)<ReadyState>('GET', '/readyz').catch(() => ({}))
+
+export const sayTo =
+  (url: string, key: string) =>
+  async <T>(method: string, path: string, body?: object): Promise<T> => {
+    const answer = await fetch(`${url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    return (await answer.json()) as T
   }
+
+/** The metrics of a replica, as text. */
+export async function metricsOf(url: string, key: string): Promise<string> {
+  const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
+  return answer.text()
 }

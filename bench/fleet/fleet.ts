@@ -13,11 +13,11 @@ import { measureCut, playCanary, playChampion } from './cut.ts'
 import { measureKillsAtTwicePeak } from './kills.ts'
 import { cutAllLinks, linkedStage } from './links.ts'
 import { measureKills, measureRolls, measureTakings } from './port.ts'
-import { openProxyLine, type ProxyLine } from './proxy.ts'
+import { cutDirections, openProxyLine, type ProxyLine } from './proxy.ts'
 import { restartAll } from './restart.ts'
 import { measureRestored } from './restored.ts'
 import { measureRollbacks } from './rollbacks.ts'
-import { openLinkedShow } from '../../test/support/fleet/linked-fleet.ts'
+import { openLinkedShow, type LinkedShow } from '../../test/support/fleet/linked-fleet.ts'
 import { fleetModel, openFleetStage, registerChampions, routeTo, row, type FleetStage } from './fixture.ts'
 
 const { values, positionals } = parseArgs({
@@ -51,6 +51,19 @@ async function on<T>(options: Parameters<typeof openFleetStage>[0], work: (stage
   }
 }
 
+async function onLinks(
+  part: string,
+  times: number,
+  measure: (show: LinkedShow, time: number) => Promise<unknown>,
+): Promise<void> {
+  const show = await openLinkedShow(linkedStage)
+  try {
+    for (let time = 1; time <= times; time++) tell(part, await measure(show, time))
+  } finally {
+    await show.stop()
+  }
+}
+
 async function rollbacks(orders: number): Promise<void> {
   await on({ replicas, leaseMs }, async (stage) => {
     const versions = await registerChampions(stage, orders + 1)
@@ -61,33 +74,23 @@ async function rollbacks(orders: number): Promise<void> {
   })
 }
 
-const cuts = [
-  { requests: true, replies: true },
-  { requests: true, replies: false },
-  { requests: false, replies: true },
-] as const
-
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   rollbacks: () => rollbacks(100),
   async cut() {
     const lines: ProxyLine[] = []
-    const behindLine = async ({
-      databaseUrl,
-    }: {
-      databaseUrl: string
-    }): Promise<Record<string, string>[]> => {
+    const behindLine = async ({ databaseUrl }: { databaseUrl: string }) => {
       lines.push(await openProxyLine(databaseUrl))
-      return [{}, {}, { DATABASE_URL: lines[0]!.url }]
+      return [{}, {}, { DATABASE_URL: lines[0]!.url }] as Record<string, string>[]
     }
     await on({ replicas, leaseMs, replicaEnvironments: behindLine }, async (stage) => {
       const played = await playChampion(stage, 'pulse')
       let canary = await playCanary(stage, played)
-      for (const directions of cuts)
+      for (const directions of cutDirections)
         tell(
           'cut',
           await measureCut(stage, lines[0]!, canary, { directions, rollsBack: false, forMs: 9_000 }),
         )
-      for (const directions of cuts) {
+      for (const directions of cutDirections) {
         tell('cut', await measureCut(stage, lines[0]!, canary, { directions, rollsBack: true, forMs: 9_000 }))
         canary = await playCanary(stage, played)
       }
@@ -126,22 +129,8 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       tell('kills', await measureKillsAtTwicePeak(stage, options)),
     )
   },
-  async restart() {
-    const show = await openLinkedShow(linkedStage)
-    try {
-      for (let time = 1; time <= 5; time++) tell('restart', await restartAll(show))
-    } finally {
-      await show.stop()
-    }
-  },
-  async links() {
-    const show = await openLinkedShow(linkedStage)
-    try {
-      for (let seed = 1; seed <= Number(values.seeds); seed++) tell('links', await cutAllLinks(show, seed))
-    } finally {
-      await show.stop()
-    }
-  },
+  restart: () => onLinks('restart', 5, restartAll),
+  links: () => onLinks('links', Number(values.seeds), cutAllLinks),
   async restored() {
     await on({ replicas, leaseMs }, async (stage) => {
       const versions = (await registerChampions(stage, 2)) as [string, string]

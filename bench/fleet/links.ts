@@ -8,47 +8,21 @@ import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findRouting, laggingReplicas, listReplicaProgress } from '../../store/serving/routing.ts'
 import type { LinkedShow } from '../../test/support/fleet/linked-fleet.ts'
 import { showPolicy, type Show } from '../../test/support/fleet/fleet-fixture.ts'
+import { countLogRows } from '../database.ts'
+import { sumBy } from '../figures.ts'
 import { startAsker } from './callers.ts'
 import { cutRow } from './cut.ts'
-import { stateOf } from './fixture.ts'
+import { metricsOf, stateOf, untilHolds } from './fixture.ts'
+import { cutDirections } from './proxy.ts'
 
-export interface LinkResult {
-  seed: number
-  /** Outcome of the release. */
-  outcome: string
-  /** From the first cut to the last, and to the last repair. */
-  cutMs: number
-  downMs: number
-  /** From the last repair until the release has ended and every replica follows. */
-  settledMs: number
-  /** Failed requests with their reason. */
-  failures: string[]
-  /** Responses of other versions than the champion after the end. */
-  strange: number
-  audit: 'whole' | 'broken'
-  log: LogEquation
-}
-
-export interface LogEquation {
-  served: number
-  stored: number
-  dropped: number
-  rows: number
-}
-
-/** The dropped direction of a cut link. */
-const cuts = [
-  { requests: true, replies: true },
-  { requests: true, replies: false },
-  { requests: false, replies: true },
-] as const
+export type LinkResult = Awaited<ReturnType<typeof cutAllLinks>>
 
 /** Ten links: three replicas and two workers, each to both servers. */
 export const linkedStage = { replicas: 3, workers: 2, leaseMs: 2_000, policy: showPolicy }
 
-const timeoutMs = 120_000
+const withinMs = 120_000
 
-export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkResult> {
+export async function cutAllLinks(show: LinkedShow, seed: number) {
   const { system, links, model } = show
   const random = seededRandom(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
@@ -68,7 +42,7 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkR
   await release.reaches('canary', 0)
   const fromMs = performance.now()
   for (const link of shuffled(links, random)) {
-    link.cut(pick(cuts))
+    link.cut(pick(cutDirections))
     await pause(random() * 200)
   }
   const cutMs = performance.now() - fromMs
@@ -79,22 +53,31 @@ export async function cutAllLinks(show: LinkedShow, seed: number): Promise<LinkR
   }
   const healedMs = performance.now()
   const { outcome } = await release.result()
-  await until(() => isFollowed(show), 'every replica follows')
+  await untilHolds(() => isFollowed(show), Boolean, { what: 'every replica follows', withinMs })
   const settledMs = performance.now() - healedMs
   // Requests sent before the end may still get the old version.
   await pause(100)
   champion.version = await show.champion()
-  await until(() => Promise.resolve(champion.answers > 100), 'the champion answers')
+  await untilHolds(
+    async () => champion.answers,
+    (count) => count > 100,
+    { what: 'the champion answers', withinMs },
+  )
   await asker.stop()
   const failures = asker.failures.map(({ target, why }) => `${system.urls[target]}: ${why}`)
   const { breach } = { breach: undefined, ...(await verifyAudit(system.store)) }
   return {
     seed,
+    /** Of the release. */
     outcome,
+    /** From the first cut to the last, and to the last repair. */
     cutMs: Math.round(cutMs),
     downMs: Math.round(healedMs - fromMs),
+    /** From the last repair until the release has ended and every replica follows. */
     settledMs: Math.round(settledMs),
+    /** Failed requests with their reason. */
     failures,
+    /** Responses of other versions than the champion after the end. */
     strange: champion.strange,
     audit: breach === undefined ? 'whole' : 'broken',
     log: await logOf(show),
@@ -113,10 +96,9 @@ export async function isFollowed({ system, model, key }: Show): Promise<boolean>
 }
 
 /** The prediction log of all replicas after it is flushed. */
-async function logOf({ system, key }: Show): Promise<LogEquation> {
+async function logOf({ system, key }: Show) {
   const countsOf = async (url: string) => {
-    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
-    const text = await answer.text()
+    const text = await metricsOf(url, key)
     const count = (name: string, state: string): number =>
       Number(new RegExp(`^tenure_prediction_log_${name}\\{state="${state}"\\} (\\d+)`, 'm').exec(text)?.[1])
     return {
@@ -127,23 +109,19 @@ async function logOf({ system, key }: Show): Promise<LogEquation> {
     }
   }
   const read = () => Promise.all(system.urls.map(countsOf))
-  await until(async () => (await read()).every(({ waiting }) => waiting === 0), 'the log is written')
-  const all = await read()
-  const sum = (of: 'served' | 'stored' | 'dropped'): number =>
-    all.reduce((total, each) => total + each[of], 0)
-  const { rows } = await system.store.pool.query<{ count: number }>('select count(*) from predictions')
-  return { served: sum('served'), stored: sum('stored'), dropped: sum('dropped'), rows: rows[0]!.count }
+  const all = await untilHolds(read, (counts) => counts.every(({ waiting }) => waiting === 0), {
+    what: 'the log is written',
+    withinMs,
+  })
+  return {
+    served: sumBy(all, ({ served }) => served),
+    stored: sumBy(all, ({ stored }) => stored),
+    dropped: sumBy(all, ({ dropped }) => dropped),
+    rows: await countLogRows(system),
+  }
 }
 
 function shuffled<T>(list: readonly T[], random: () => number): T[] {
   const left = [...list]
   return list.map(() => left.splice(Math.floor(random() * left.length), 1)[0]!)
-}
-
-async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + timeoutMs
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`)
-    await pause(50)
-  }
 }

@@ -2,7 +2,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName, restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
 import type { RealSystem } from '../../test/support/servers/system-fixture.ts'
-import { quantileOf, startAsker } from './callers.ts'
+import { quantileOf, sumBy } from '../figures.ts'
+import { startAsker } from './callers.ts'
+import { metricsOf } from './fixture.ts'
 
 export interface PortOptions {
   system: Pick<RealSystem, 'supervision' | 'urls' | 'sharedUrl' | 'signal'>
@@ -58,7 +60,7 @@ export async function measureKills(
   }
   const tookS = (performance.now() - beganMs) / 1_000
   await asker.stop()
-  const sum = failed.reduce((total, one) => total + one, 0)
+  const sum = sumBy(failed, Number)
   return {
     kills,
     answered: asker.answered,
@@ -79,8 +81,9 @@ export async function measureTakings(
 ) {
   const { urls, sharedUrl } = system
   const countsOf = async (url: string): Promise<number> => {
-    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${key}` } })
-    const lines = (await answer.text()).matchAll(/^tenure_predictions_total\{.*result="answered"\} (\d+)/gm)
+    const lines = (await metricsOf(url, key)).matchAll(
+      /^tenure_predictions_total\{.*result="answered"\} (\d+)/gm,
+    )
     return [...lines].reduce((sum, [, count]) => sum + Number(count), 0)
   }
   const asker = startAsker({ targets: [sharedUrl], each: callers, model, row })
@@ -92,7 +95,7 @@ export async function measureTakings(
   const after = await Promise.all(urls.map(countsOf))
   await asker.stop()
   const counts = after.map((count, index) => count - before[index]!)
-  const sum = counts.reduce((total, one) => total + one, 0)
+  const sum = sumBy(counts, Number)
   return { perSecond, percentOfEach: counts.map((count) => Math.round((100 * count) / sum)) }
 }
 

@@ -2,13 +2,20 @@
  * Proxies a connection to a server and drops either direction without closing it, as a network partition does. It counts
  * connections, so that a thundering herd after an outage shows.
  */
-import { connect, createServer, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
 /** The dropped direction: to the server, from it, or both. */
 export interface Directions {
   requests: boolean
   replies: boolean
 }
+
+export const cutDirections: readonly Directions[] = [
+  { requests: true, replies: true },
+  { requests: true, replies: false },
+  { requests: false, replies: true },
+]
 
 export interface Link {
   /** Port of the proxy on loopback. */
@@ -54,10 +61,9 @@ export async function openLink(to: { host: string; port: number }): Promise<Link
     for (const socket of [near, far]) socket.on('close', end).on('error', end)
     apply()
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
+  await once(server.listen(0, '127.0.0.1'), 'listening')
   return {
-    port: typeof address === 'object' && address !== null ? address.port : 0,
+    port: (server.address() as AddressInfo).port,
     opened,
     cut(directions) {
       held = directions

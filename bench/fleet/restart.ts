@@ -11,30 +11,13 @@ import { startCallers } from '../../test/support/servers/system-fixture.ts'
 import { releaseStatus } from '../../workflows/messages.ts'
 import { isFollowed } from './links.ts'
 
-export interface Restarted {
-  /** From the kill until all processes are ready, replicas follow, the release responds and requests succeed. */
-  steadyMs: number
-  /** Until the first successful prediction. */
-  answeredMs: number
-  outcome: string
-  postgres: Crowd
-  temporal: Crowd
-}
-
-/** Connections requested from the kill until recovery. */
-export interface Crowd {
-  opened: number
-  /** Maximum within 100 ms. */
-  atOnce: number
-  /** Configured maximum of all processes. */
-  mayHold: number
-}
+export type Restarted = Awaited<ReturnType<typeof restartAll>>
 
 const timeoutMs = 60_000
 /** A failure within this time after the apparent recovery extends the outage. */
 const calmMs = 1_000
 
-export async function restartAll(show: LinkedShow): Promise<Restarted> {
+export async function restartAll(show: LinkedShow) {
   const { system, links, model } = show
   const { release } = await show.approved()
   await release.reaches('canary', 0)
@@ -71,24 +54,30 @@ export async function restartAll(show: LinkedShow): Promise<Restarted> {
       await pause(calmMs)
       if (callers.failures.length === failed) steadyMs = seemsMs
     }
-    const crowdOf = (to: NamedLink['to'], mayHold: number): Crowd => {
+    const crowdOf = (to: NamedLink['to'], mayHold: number) => {
       const opened = links
         .filter((link) => link.to === to)
         .flatMap((link) => link.opened.filter((atMs) => atMs >= killedMs && atMs <= killedMs + steadyMs))
-      return { opened: opened.length, atOnce: mostAtOnce(opened), mayHold }
+      return {
+        opened: opened.length,
+        /** Maximum within 100 ms. */
+        atOnce: mostAtOnce(opened),
+        /** Configured maximum of all processes. */
+        mayHold,
+      }
     }
-    const postgres = crowdOf(
-      'postgres',
-      replicas.length * maxConnectionsOf('api') + workers.length * maxConnectionsOf('control'),
-    )
-    const temporal = crowdOf('temporal', replicas.length + workers.length)
+    const connections =
+      replicas.length * maxConnectionsOf('api') + workers.length * maxConnectionsOf('control')
     const { outcome } = await release.result()
     return {
+      /** From the kill until all processes are ready, replicas follow, the release responds and requests succeed. */
       steadyMs: Math.round(steadyMs),
+      /** Until the first successful prediction. */
       answeredMs: Math.round(answeredMs ?? Infinity),
       outcome,
-      postgres,
-      temporal,
+      /** Connections requested from the kill until recovery. */
+      postgres: crowdOf('postgres', connections),
+      temporal: crowdOf('temporal', replicas.length + workers.length),
     }
   } finally {
     await callers.stop()

@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { nextRoute } from '../../test/support/serving/registration.ts'
 import { startAsker } from './callers.ts'
-import { fleetModel, row, routeTo, untilFollowed, type FleetStage } from './fixture.ts'
+import { fleetModel, row, routeTo, untilEveryReplica, type FleetStage } from './fixture.ts'
 
 export async function measureRestored(stage: FleetStage, versions: [old: string, present: string]) {
   const { store, urls } = stage
@@ -41,8 +41,7 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
   )
   const next = await nextRoute(store, fleetModel, { proven: old })
   const fromMs = performance.now()
-  await untilFollowed(stage, 1)
-  await untilEpoch(stage, next.epoch)
+  await untilEveryReplica(stage, ({ epoch }) => epoch === next.epoch)
   const followedMs = Math.round(performance.now() - fromMs)
   await pause(500)
   await asker.stop()
@@ -54,14 +53,4 @@ export async function measureRestored(stage: FleetStage, versions: [old: string,
     answers: seen.map(({ answers }) => answers),
     failures: asker.failures.length,
   }
-}
-
-async function untilEpoch({ urls, key }: FleetStage, epoch: number): Promise<void> {
-  for (const url of urls)
-    for (;;) {
-      const answer = await fetch(`${url}/readyz`, { headers: { authorization: `Bearer ${key}` } })
-      const { models } = (await answer.json()) as { models: { model: string; epoch: number }[] }
-      if (models.find((each) => each.model === fleetModel)?.epoch === epoch) break
-      await pause(10)
-    }
 }

@@ -4,7 +4,8 @@
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { quantileOf, startAsker, type CallerResponse } from './callers.ts'
+import { quantileOf } from '../figures.ts'
+import { startAsker, type CallerResponse } from './callers.ts'
 import { fleetModel, row, type FleetStage } from './fixture.ts'
 
 export interface RollbackOptions {

@@ -8,38 +8,36 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { checkout } from '../../temporal.config.ts'
+import { readOptions } from '../options.ts'
 import { createSteppedClock } from './clock.ts'
 import { chartOf } from './chart.ts'
 import type { HalfYear } from './settings.ts'
 import { reportPage } from './report.ts'
 import { firstDayMs, runHalfYear } from './run.ts'
 
-const { values } = parseArgs({
-  options: {
-    /** Seconds per recorded week. */
-    week: { type: 'string', default: '36' },
-    /** Weeks from 29 January; the records end with June. */
-    weeks: { type: 'string', default: '22' },
-    nth: { type: 'string', default: '6' },
-    together: { type: 'string', default: '5' },
-    compare: { type: 'string', default: 'yes' },
-    json: { type: 'string' },
-    from: { type: 'string' },
-    out: { type: 'string', default: join(checkout, 'docs', 'half-year.md') },
-  },
+const options = readOptions({
+  /** Seconds per recorded week. */
+  week: 36,
+  /** Weeks from 29 January; the records end with June. */
+  weeks: 22,
+  nth: 6,
+  together: 5,
+  compare: 'yes',
+  json: '',
+  from: '',
+  out: join(checkout, 'docs', 'half-year.md'),
 })
 const startedMs = Date.now()
 const say = (line: string) =>
   console.log(`${String(Math.round((Date.now() - startedMs) / 1_000)).padStart(4)} s  ${line}`)
-const kept = values.from === undefined ? await live() : read(values.from)
-mkdirSync(dirname(values.out), { recursive: true })
-const chart = values.out.replace(/\.md$/, '.svg')
+const kept = options.from === '' ? await live() : read(options.from)
+mkdirSync(dirname(options.out), { recursive: true })
+const chart = options.out.replace(/\.md$/, '.svg')
 writeFileSync(chart, chartOf(kept.lived))
-writeFileSync(values.out, reportPage(kept.lived, { tookMs: kept.tookMs, chart: basename(chart) }))
-if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(kept))
-say(`${values.out} is written`)
+writeFileSync(options.out, reportPage(kept.lived, { tookMs: kept.tookMs, chart: basename(chart) }))
+if (options.json !== '') writeFileSync(options.json, JSON.stringify(kept))
+say(`${options.out} is written`)
 
 interface Kept {
   lived: HalfYear
@@ -49,13 +47,13 @@ interface Kept {
 async function live(): Promise<Kept> {
   const lived = await runHalfYear(
     {
-      weekMs: Number(values.week) * 1_000,
-      weeks: Number(values.weeks),
-      everyNth: Number(values.nth),
-      together: Number(values.together),
+      weekMs: options.week * 1_000,
+      weeks: options.weeks,
+      everyNth: options.nth,
+      together: options.together,
       trainRows: 40_000,
       testRows: 20_000,
-      compare: values.compare === 'yes',
+      compare: options.compare === 'yes',
     },
     say,
   )

@@ -1,19 +1,13 @@
 /** Formats the half-year as tables, from client responses, Postgres and the baselines. */
-import { cpus } from 'node:os'
+import { figureTable as table, machine, sumBy, wholeNumber as whole } from '../figures.ts'
+import { usageCell } from '../processes.ts'
 import type { HalfYear, WeekReport } from './settings.ts'
-import type { BaselineQuality } from './baselines.ts'
 import { dayMs, hourMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'
+import { momentsOf } from './resource-usage.ts'
 
-const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-const table = (heads: readonly string[], rows: readonly (readonly string[])[]): string[] => [
-  row(heads),
-  row(heads.map((_, index) => (index === 0 ? '---' : '--:'))),
-  ...rows.map(row),
-]
 const four = (value: number | null | undefined): string =>
   value === null || value === undefined ? '–' : value.toFixed(4)
-const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 const moment = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
@@ -24,7 +18,7 @@ function mean(
   of: (week: WeekReport) => number | null | undefined,
 ): number | null {
   const values = weeks.map(of).filter((value): value is number => value !== null && value !== undefined)
-  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length
+  return values.length === 0 ? null : sumBy(values, Number) / values.length
 }
 
 export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number; chart: string }): string {
@@ -34,9 +28,9 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
   return [
     '# Half a year without an operator',
     '',
-    `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, with other work beside it.`,
+    `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${machine}, with other work beside it.`,
     '',
-    `${whole(weeks.reduce((sum, { rows }) => sum + rows, 0))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were predicted at their`,
+    `${whole(sumBy(weeks, ({ rows }) => rows))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were predicted at their`,
     'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. The outcome of each flight was sent',
     'when it became known, hours later. An approver approved the first version; no operator acted afterwards.',
     '',
@@ -45,15 +39,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '## Quality compared',
     '',
     ...table(
-      [
-        '',
-        'AUC, mean of the weeks',
-        'Brier, mean of the weeks',
-        'worst week AUC',
-        'trainings',
-        'versions released',
-        'harmed requests',
-      ],
+      ' | AUC, mean of the weeks | Brier, mean of the weeks | worst week AUC | trainings | versions released | harmed requests',
       contenders.map((name) => summary(lived, name, trained.length)),
     ),
     '',
@@ -88,16 +74,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     'Each window is a recorded day, evaluated over the outcomes of the seven days that had matured by then. The table has the last one of each week.',
     '',
     ...table(
-      [
-        'window to',
-        'champion',
-        'AUC measured',
-        'at its evaluation',
-        'quality',
-        'drift',
-        'outcome drift',
-        'retraining',
-      ],
+      'window to | champion | AUC measured | at its evaluation | quality | drift | outcome drift | retraining',
       seen(lived),
     ),
     '',
@@ -106,7 +83,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     `${asked.length} were requested by the monitor: ${counted(asked.map(({ outcome }) => outcome ?? 'runs'))}. Each record holds its reason:`,
     '',
     ...table(
-      ['requested on', 'by', 'trigger', 'outcome', 'version', 'reason'],
+      'requested on | by | trigger | outcome | version | reason',
       asked.map((each) => [
         moment(clock.recordedOf(Date.parse(each.startedAt))),
         each.requestedBy,
@@ -120,7 +97,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '## Releases',
     '',
     ...table(
-      ['started on', 'version', 'outcome', 'took (recorded)', 'reason'],
+      'started on | version | outcome | took (recorded) | reason',
       lived.releases.map(({ version, outcome, reason, startedMs, endedMs }) => [
         moment(clock.recordedOf(startedMs)),
         short(version),
@@ -133,7 +110,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '## Alerts',
     '',
     ...table(
-      ['kind', 'resolved', 'open at the end'],
+      'kind | resolved | open at the end',
       [...new Set(lived.alerts.map(({ kind }) => kind))].map((kind) => [
         `\`${kind}\``,
         String(countOf(lived, kind, false)),
@@ -165,12 +142,8 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
 
 function summary(lived: HalfYear, name: Contender, asked: number): string[] {
   const { weeks, champions, weeklyTrainings } = lived
-  const of = (week: WeekReport): BaselineQuality | undefined => week[name]
-  const aucs = weeks.map((week) => of(week)?.auc).filter((value) => typeof value === 'number')
-  const harmed = weeks.reduce(
-    (sum, { failures }) => sum + Object.values(failures).reduce((all, count) => all + count, 0),
-    0,
-  )
+  const aucs = weeks.map((week) => week[name]?.auc).filter((value) => typeof value === 'number')
+  const harmed = sumBy(weeks, ({ failures }) => sumBy(Object.values(failures), Number))
   const trainings = { never: 1, weekly: weeklyTrainings, tenure: 1 + asked }[name]
   const released = {
     never: 1,
@@ -179,12 +152,12 @@ function summary(lived: HalfYear, name: Contender, asked: number): string[] {
   }[name]
   return [
     names[name],
-    four(mean(weeks, (week) => of(week)?.auc)),
-    four(mean(weeks, (week) => of(week)?.brier)),
+    four(mean(weeks, (week) => week[name]?.auc)),
+    four(mean(weeks, (week) => week[name]?.brier)),
     aucs.length === 0 ? '–' : four(Math.min(...(aucs as number[]))),
     String(trainings),
     String(released),
-    name === 'tenure' ? `${harmed} of ${whole(weeks.reduce((sum, { requests }) => sum + requests, 0))}` : '–',
+    name === 'tenure' ? `${harmed} of ${whole(sumBy(weeks, ({ requests }) => requests))}` : '–',
   ]
 }
 
@@ -243,22 +216,19 @@ function seen({ windows, clock }: HalfYear): string[][] {
 }
 
 function vitalTable({ vitals }: HalfYear): string[] {
-  const last = vitals.at(-1)
-  const half = vitals[Math.floor(vitals.length / 2)]
-  const first = vitals[1] ?? vitals[0]
-  if (first === undefined || half === undefined || last === undefined) return []
-  const of = (each: typeof first, name: string) => {
-    const found = each.processes[name]
-    return found === undefined ? '–' : `${found.rssMb.toFixed(0)} MB, ${found.handles} handles`
-  }
+  if (vitals.length === 0) return []
+  const moments = momentsOf(vitals)
   return table(
-    ['process', 'at the start', 'half-way', 'at the end'],
-    Object.keys(last.processes).map((name) => [name, of(first, name), of(half, name), of(last, name)]),
+    'process | at the start | half-way | at the end',
+    Object.keys(moments[2].processes).map((name) => [
+      name,
+      ...moments.map(({ processes }) => usageCell(processes, name)),
+    ]),
   )
 }
 
 const countOf = ({ alerts }: HalfYear, kind: string, open: boolean): number =>
-  alerts.filter((each) => each.kind === kind && each.open === open).reduce((sum, { count }) => sum + count, 0)
+  sumBy(alerts, (each) => (each.kind === kind && each.open === open ? each.count : 0))
 
 function counted(outcomes: readonly string[]): string {
   const counts = new Map<string, number>()

@@ -10,6 +10,7 @@ import { findChampion, listChampionHistory } from '../../store/registry/champion
 import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { getVersion } from '../../store/registry/versions.ts'
+import { sumBy } from '../figures.ts'
 import { baselineProbabilities, qualityOf, trainAsOf } from './baselines.ts'
 import { createSteppedClock, type SteppedClock } from './clock.ts'
 import { seatFirst } from './first-version.ts'
@@ -56,32 +57,21 @@ export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => voi
     })
     const vitals = await watch(system, { traffic, clock, say })
     const liveMs = Date.now() - fromMs
-    const champions = await listChampionHistory(system.store, halfYearModel)
     const found = {
       windows: (await listMonitorWindows(system.store, { model: halfYearModel, limit: 10_000 })).reverse(),
       retrainings: (await listRetrainings(system.store, { model: halfYearModel, limit: 10_000 })).reverse(),
       releases: await readReleases(system),
-      champions: champions.reverse(),
+      champions: (await listChampionHistory(system.store, halfYearModel)).reverse(),
       alerts: await system.store.query<{ kind: string; open: boolean; count: number }>(sql`
         select kind, resolved_at is null as open, count(*)::int as count from alerts group by 1, 2 order by 1, 2`),
     }
     const left = await readLeft(system)
     // All work must have ended before the baselines are trained.
-    await system.temporal.workflow.getHandle(`monitor/${halfYearModel}`).terminate('the half-year is over')
-    const { weeks, weeklyTrainings } = await compare(deps, {
-      plan,
-      clock,
-      models,
-      first,
-      traffic,
-      wallMs,
-      say,
-    })
+    await system.client.workflow.getHandle(`monitor/${halfYearModel}`).terminate('the half-year is over')
     return {
       plan,
       clock,
-      weeks,
-      weeklyTrainings,
+      ...(await compare(deps, { plan, clock, models, first, traffic, wallMs, say })),
       ...found,
       outcomes: traffic.outcomes,
       worstLagMs: traffic.worstLagMs,
@@ -128,7 +118,7 @@ async function watch(
   let told = 0
   while (!ended) {
     await Promise.race([end, pause(clock.weekMs / 2)])
-    const seen = await readVitals(system, system.processes).catch(() => undefined)
+    const seen = await readVitals(system).catch(() => undefined)
     if (seen === undefined) continue
     vitals.push(seen)
     const week = traffic.weeks.length - 1
@@ -148,22 +138,13 @@ async function watch(
 }
 
 async function readReleases({ store }: HalfYearSystem): Promise<HalfYear['releases']> {
-  const rows = await store.query<{
-    version: string
-    outcome: string | null
-    reason: string | null
-    started_at: Date
-    ended_at: Date | null
-  }>(sql`
-    select state->>'version' as version, outcome, reason, started_at, ended_at from releases
-    where model = ${halfYearModel} order by started_at`)
-  return rows.map((row) => ({
-    version: row.version,
-    outcome: row.outcome ?? 'runs',
-    reason: row.reason ?? '',
-    startedMs: row.started_at.getTime(),
-    endedMs: row.ended_at?.getTime(),
-  }))
+  const rows = await store.query<
+    Omit<HalfYear['releases'][number], 'endedMs'> & { endedMs: number | null }
+  >(sql`
+    select state->>'version' as version, coalesce(outcome, 'runs') as outcome, coalesce(reason, '') as reason,
+      floor(extract(epoch from started_at) * 1000)::float8 as "startedMs", floor(extract(epoch from ended_at) * 1000)::float8 as "endedMs"
+    from releases where model = ${halfYearModel} order by started_at`)
+  return rows.map(({ endedMs, ...row }) => ({ ...row, endedMs: endedMs ?? undefined }))
 }
 
 /** Quality of each model by week, on the same flights. */
@@ -202,7 +183,7 @@ async function compare(
     weeks: played.map((week, index) => ({
       fromMs: clock.recordedOf(week.beganMs),
       rows: week.outcomes.length,
-      lateShare: week.outcomes.reduce((sum, late) => sum + late, 0) / week.outcomes.length,
+      lateShare: sumBy(week.outcomes, Number) / week.outcomes.length,
       tenure: qualityOf(week.outcomes, week.answers),
       never: of(never[index], week),
       weekly: of(weekly[index], week),

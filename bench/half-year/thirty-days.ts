@@ -3,28 +3,20 @@
  * bench/thirty-days.md. `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { checkout } from '../../temporal.config.ts'
+import { figureTable, machine, sumBy, wholeNumber } from '../figures.ts'
+import { readOptions, reportFile } from '../options.ts'
+import { usageCell } from '../processes.ts'
 import type { HalfYear } from './settings.ts'
+import { momentsOf } from './resource-usage.ts'
 import { runHalfYear } from './run.ts'
-import type { Vitals } from './resource-usage.ts'
 
-const { values } = parseArgs({
-  options: {
-    /** Seconds per recorded day. */
-    day: { type: 'string', default: '8' },
-    days: { type: 'string', default: '30' },
-    out: { type: 'string', default: join(checkout, 'bench', 'thirty-days.md') },
-  },
-})
-const days = Number(values.days)
+/** `day`: seconds per recorded day. */
+const { day, days, out } = readOptions({ day: 8, days: 30, out: reportFile('thirty-days.md') })
 const startedMs = Date.now()
 const say = (line: string) => console.log(`${Math.round((Date.now() - startedMs) / 1_000)} s  ${line}`)
 const lived = await runHalfYear(
   {
-    weekMs: Number(values.day) * 7_000,
+    weekMs: day * 7_000,
     weeks: days / 7,
     everyNth: 6,
     together: 5,
@@ -34,22 +26,14 @@ const lived = await runHalfYear(
   },
   say,
 )
-writeFileSync(values.out, page(lived))
-say(`${values.out} is written`)
+writeFileSync(out, page(lived))
+say(`${out} is written`)
 
 function page(lived: HalfYear): string {
   const { vitals, left, retrainings, releases, windows } = lived
-  const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  const [first, half, last] = [
-    vitals[1] ?? vitals[0]!,
-    vitals[Math.floor(vitals.length / 2)]!,
-    vitals.at(-1)!,
-  ]
-  const cell = (each: Vitals, name: string) => {
-    const found = each.processes[name]
-    return found === undefined ? '–' : `${found.rssMb.toFixed(0)} MB, ${found.handles} handles`
-  }
-  const requests = lived.weeks.reduce((sum, week) => sum + week.requests, 0)
+  const moments = momentsOf(vitals)
+  const [, half, last] = moments
+  const requests = sumBy(lived.weeks, (week) => week.requests)
   const grown = Object.entries(last.rows)
     .filter(([, count]) => count > 0)
     .sort(([, one], [, other]) => other - one)
@@ -57,35 +41,39 @@ function page(lived: HalfYear): string {
   return [
     '# Thirty days in minutes',
     '',
-    `Made by \`npm run bench:thirty-days -- --day ${values.day} --days ${values.days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, with nothing else on the machine.`,
+    `Made by \`npm run bench:thirty-days -- --day ${day} --days ${days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${machine}, with nothing else on the machine.`,
     '',
-    `${days} recorded days with ${requests.toLocaleString('en-US')} requests and ${lived.outcomes.toLocaleString('en-US')} outcomes, ${windows.length} windows, ${retrainings.length} requests for a`,
-    `retraining and ${releases.length} releases; every duration of the policies is shortened by ${Math.round(lived.clock.ratio).toLocaleString('en-US')}. docs/half-year.md says what that means.`,
+    `${days} recorded days with ${wholeNumber(requests)} requests and ${wholeNumber(lived.outcomes)} outcomes, ${windows.length} windows, ${retrainings.length} requests for a`,
+    `retraining and ${releases.length} releases; every duration of the policies is shortened by ${wholeNumber(lived.clock.ratio)}. docs/half-year.md says what that means.`,
     '',
     '## Memory and handles',
     '',
-    row(['process', 'in the beginning', 'half-way', 'at the end']),
-    row(['---', '--:', '--:', '--:']),
-    ...Object.keys(last.processes).map((name) =>
-      row([name, cell(first, name), cell(half, name), cell(last, name)]),
+    ...figureTable(
+      'process | in the beginning | half-way | at the end',
+      Object.keys(last.processes).map((name) => [
+        name,
+        ...moments.map(({ processes }) => usageCell(processes, name)),
+      ]),
     ),
     '',
     'The control worker takes snapshots in its own process: what DuckDB has once needed for one, the allocator keeps.',
     '',
     '## Rows',
     '',
-    row(['table', 'half-way', 'at the end']),
-    row(['---', '--:', '--:']),
-    ...grown.map(([name, count]) => row([`\`${name}\``, String(half.rows[name] ?? 0), String(count)])),
+    ...figureTable(
+      'table | half-way | at the end',
+      grown.map(([name, count]) => [`\`${name}\``, String(half.rows[name] ?? 0), String(count)]),
+    ),
     '',
     'As the statistics of Postgres have them. Rows of the log, of outcomes, counters, windows and judgements go with their days;',
     'the others grow with the actions of users and models.',
     '',
     '## What was left',
     '',
-    row(['', '']),
-    row(['---', '--:']),
-    ...Object.entries(left).map(([what, count]) => row([what, String(count)])),
+    ...figureTable(
+      ['', ''],
+      Object.entries(left).map(([what, count]) => [what, String(count)]),
+    ),
     '',
   ].join('\n')
 }

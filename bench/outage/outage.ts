@@ -70,4 +70,6 @@ function section(report: OutageReport): string[] {
   ]
 }
 
-const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
+function percent(share: number): string {
+  return `${(100 * share).toFixed(0)} %`
+}

@@ -25,6 +25,8 @@ export interface RealSystem {
   sharedUrl: string
   /** The last lines of all processes. */
   lines: string[]
+  /** The names of all processes in the supervisor. */
+  processes: string[]
   /** Sends a signal to a process by its name in the supervisor: `postgres`, `temporal`, `control`, `api`, `api-2`. */
   signal(name: string, signal: NodeJS.Signals): void
   stop(): Promise<void>
@@ -37,6 +39,12 @@ export interface RealSystemOptions {
   replicaEnvironments?: (core: { databaseUrl: string; stateDir: string }) => Promise<Record<string, string>[]>
   /** Control workers; one by default. The second is `control-2`. */
   workers?: number
+  /** Whether a training worker runs too. */
+  trains?: boolean
+  /** What else is done to the migrated database before the processes start. */
+  prepare?: (config: Config) => Promise<void>
+  /** Told of every line of every process. */
+  onLine?: (name: string, line: string) => void
   /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
   changes?: (core: CorePlan & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
 }
@@ -80,8 +88,11 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     apiPorts,
     sharedPort,
     replicaEnvironments,
-    prepare: () => migrateAsOwner(core.databaseUrl, core),
-  }).filter(({ name }) => name !== 'train')
+    async prepare() {
+      await migrateAsOwner(core.databaseUrl, core)
+      await options.prepare?.(config)
+    },
+  }).filter(({ name }) => options.trains === true || name !== 'train')
   const control = processes.find(({ name }) => name === 'control')!
   for (let place = 2; place <= (options.workers ?? 1); place++)
     processes.push({ ...control, name: `control-${place}` })
@@ -91,6 +102,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     stateDir,
     signals: false,
     log: (name, line) => {
+      options.onLine?.(name, line)
       lines.push(`${name} ${line}`)
       if (lines.length > 2_000) lines.shift()
     },
@@ -105,6 +117,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
     urls: apiPorts.map((port) => `http://127.0.0.1:${port}`),
     sharedUrl: `http://127.0.0.1:${sharedPort.port}`,
     lines,
+    processes: specs.map(({ name }) => name),
     signal(name, signal) {
       const pid = supervision.pidOf(name)
       if (pid === undefined) throw new Error(`${name} does not run`)
