@@ -44,10 +44,7 @@ async function fetchBinaries() {
   progress.say(`fetched the binaries of Node ${VERSIONS.join(' and ')} (${since(startedMs)})`)
 }
 
-/**
- * @param {string} name
- * @param {string} node
- */
+/** @param {string} name @param {string} node */
 async function step(name, node) {
   const telling = progress.begin(name, 'a small training and the tests')
   try {

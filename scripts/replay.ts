@@ -3,21 +3,17 @@
  * or the named ones from real workflows.
  */
 import { NativeConnection } from '@temporalio/worker'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { createTrainWorker } from '../activities/worker/create-worker.ts'
-import { startPostgres } from '../cli/embedded/postgres.ts'
-import { startTemporal } from '../cli/embedded/temporal.ts'
 import { startMonitor } from '../cli/sync/start-monitors.ts'
 import { defaultGatePolicy } from '../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy } from '../domain/monitoring/policy.ts'
-import { migrate } from '../store/database/migrate.ts'
 import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../store/release/release-queue.ts'
-import { searchAttributes } from '../temporal.config.ts'
 import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
+import { withServers } from '../test/support/servers/own-servers.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
   commandSignals,
@@ -70,9 +66,7 @@ function stories(
     await release.say('approve', 'anna')
   }
   return {
-    async promotion(release) {
-      await approve(release)
-    },
+    promotion: approve,
     async rollback(release, version) {
       await approve(release)
       await release.reaches('canary', 1)
@@ -98,20 +92,12 @@ function stories(
   }
 }
 
-async function record(): Promise<void> {
-  const home = mkdtempSync(join(tmpdir(), 'tenure-replay-'))
-  // For root, Postgres runs as another user.
-  chmodSync(home, 0o711)
-  const [postgres, temporal] = await Promise.all([
-    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
-    startTemporal({ uiPort: false, searchAttributes }),
-  ])
-  try {
-    await migrate(postgres.url)
-    const fixture = await openReleaseFixture({ databaseUrl: postgres.url, temporalAddress: temporal.address })
+function record(): Promise<void> {
+  return withServers(async (servers) => {
+    const fixture = await openReleaseFixture(servers)
+    const isChosen = (...names: string[]) =>
+      chosen.length === 0 || names.some((name) => chosen.includes(name))
     try {
-      const isChosen = (...names: string[]) =>
-        chosen.length === 0 || names.some((name) => chosen.includes(name))
       for (const name of Object.keys(stories({} as FixtureModel)))
         if (isChosen(name)) await play(fixture, name)
       if (isChosen('crowded', 'carried')) await playCrowd(fixture)
@@ -123,10 +109,7 @@ async function record(): Promise<void> {
     } finally {
       await fixture.close()
     }
-  } finally {
-    await Promise.all([postgres.stop(), temporal.stop()])
-    rmSync(home, { recursive: true, force: true })
-  }
+  })
 }
 
 async function play(fixture: ReleaseFixture, name: string): Promise<void> {
@@ -135,15 +118,10 @@ async function play(fixture: ReleaseFixture, name: string): Promise<void> {
   const release = await fixtureModel.start(version)
   await stories(fixtureModel)[name]?.(release, version)
   const { outcome, reason } = await release.result()
-  writeHistory(name, await release.handle.fetchHistory())
-  console.log(`${name}: ${outcome}, ${reason}`)
+  await keep(name, release.handle, `${outcome}, ${reason}`)
 }
 
-async function keep(
-  name: string,
-  handle: { fetchHistory: FixtureRelease['handle']['fetchHistory'] },
-  told: string,
-) {
+async function keep(name: string, handle: Pick<FixtureRelease['handle'], 'fetchHistory'>, told: string) {
   writeHistory(name, await handle.fetchHistory())
   console.log(`${name}: ${told}`)
 }
@@ -160,7 +138,7 @@ async function playCrowd({ client, model }: ReleaseFixture): Promise<void> {
   await Promise.all(signals)
   const handedOver = async () =>
     (await client.workflow.getHandle(workflowId).describe()).runId !== firstExecutionRunId
-  while (!(await handedOver())) await new Promise((resolve) => setTimeout(resolve, 50))
+  while (!(await handedOver())) await pause(50)
   await release.say('reject', 'anna', { reason: 'not this week' })
   const { outcome, reason } = await release.result()
   await keep('crowded', client.workflow.getHandle(workflowId, firstExecutionRunId), 'handed over')
@@ -223,7 +201,7 @@ async function playMonitor({ client, config, model, store }: ReleaseFixture): Pr
   await startMonitor(client, fixtureModel.name, config.taskQueues.control)
   const handle = client.workflow.getHandle(monitorWorkflowId(fixtureModel.name))
   while ((await listMonitorWindows(store, { model: fixtureModel.name, limit: 9 })).length < 3)
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await pause(100)
   await handle.terminate('it is recorded')
   await keep('monitor', handle, 'three windows')
 }

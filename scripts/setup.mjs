@@ -5,7 +5,7 @@
 // - Heavy parts are kept in a cache outside the checkout (TENURE_CACHE, else ~/.cache/tenure) and checked by their hashes.
 // - `--verify` hashes every cached file again; `--without=temporal,postgres` leaves out servers that run elsewhere.
 // - `--report` changes nothing and prints as JSON which parts are present.
-import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { takeLock } from './setup/lock.mjs'
@@ -14,7 +14,7 @@ import { packages } from './setup/packages.mjs'
 import { postgres, postgresHome } from './setup/postgres.mjs'
 import { processes } from './setup/processes.mjs'
 import { since, startProgress } from './setup/progress.mjs'
-import { cacheOf } from './setup/step.mjs'
+import { cacheOf, textOf } from './setup/step.mjs'
 import { addon, tensorflow } from './setup/tensorflow.mjs'
 import { temporal, temporalPath } from './setup/temporal.mjs'
 
@@ -31,6 +31,7 @@ const context = {
 const deep = process.argv.includes('--verify')
 const without = new Set(process.argv.flatMap((each) => /^--without=(.*)$/.exec(each)?.[1]?.split(',') ?? []))
 const progress = startProgress(process.stdout)
+const steps = [packages, tensorflow, addon, temporal, postgres, processes].map((step) => step(context))
 
 if (process.argv.includes('--report')) {
   process.stdout.write(`${JSON.stringify(await report())}\n`)
@@ -49,7 +50,7 @@ try {
     throw new Error(`The set-up knows Linux only, this is ${process.platform}.`)
   const lack = lackOfNode(process.versions.node)
   if (lack !== undefined) throw new Error(remedy([lack]))
-  if ((await work({ deep })).length > 0) await setUp()
+  if ((await work()).length > 0) await setUp()
   writeDirectory()
   progress.say(`set-up: all parts are in place (${since(startedMs)})`)
   progress.stop()
@@ -61,7 +62,6 @@ try {
 
 /** Of each step whether its part is in place, and what the machine lacks to make it. */
 async function report() {
-  const steps = [packages, tensorflow, addon, temporal, postgres, processes].map((step) => step(context))
   return Promise.all(
     steps.map(async ({ name, needs, wishes = [], missing }) => {
       const fault = await missing({ deep }).catch((error) => String(error.message))
@@ -86,7 +86,7 @@ async function setUp() {
   const releaseCache = await takeLock(join(context.cache, 'lock'), waiting('cache'))
   try {
     rmSync(join(context.cache, 'partial'), { recursive: true, force: true })
-    const due = await work({ deep })
+    const due = await work()
     await demand(due)
     const installed = due.some((step) => step.name === 'packages')
       ? perform(packages(context))
@@ -116,16 +116,11 @@ function makeCache() {
   }
 }
 
-/**
- * The steps with work to do, each with its reason told when it begins.
- * @param {{ deep: boolean }} options
- */
-async function work(options) {
-  const steps = [packages, tensorflow, addon, temporal, postgres, processes]
-    .map((step) => step(context))
-    .filter(({ name }) => !without.has(name))
-  const reasons = await Promise.all(steps.map((step) => step.missing(options)))
-  return steps.filter((_, index) => reasons[index] !== undefined)
+/** The steps with work to do. */
+async function work() {
+  const wanted = steps.filter(({ name }) => !without.has(name))
+  const reasons = await Promise.all(wanted.map((step) => step.missing({ deep })))
+  return wanted.filter((_, index) => reasons[index] !== undefined)
 }
 
 /**
@@ -133,16 +128,10 @@ async function work(options) {
  * @param {SetupStep[]} due
  */
 async function demand(due) {
-  const hard = await lacking(
-    due.flatMap((step) => step.needs),
-    context.env,
-  )
-  if (hard.length === 0) return
-  const soft = await lacking(
-    due.flatMap((step) => step.wishes ?? []),
-    context.env,
-  )
-  throw new Error(remedy([...hard, ...soft]))
+  const hard = due.flatMap(({ needs }) => needs)
+  if ((await lacking(hard, context.env)).length === 0) return
+  const soft = due.flatMap(({ wishes = [] }) => wishes)
+  throw new Error(remedy(await lacking([...hard, ...soft], context.env)))
 }
 
 /** @param {SetupStep} step */
@@ -170,13 +159,4 @@ function writeDirectory() {
   mkdirSync(join(path, '..'), { recursive: true })
   writeFileSync(`${path}.${process.pid}`, text)
   renameSync(`${path}.${process.pid}`, path)
-}
-
-/** @param {string} path */
-function textOf(path) {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
 }

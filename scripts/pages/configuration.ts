@@ -15,7 +15,7 @@ const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL$|WORKER_VERSIONING$|LOG_LEVEL$)
 
 export function configurationPage(): string {
   const read = namesRead()
-  const told = Object.keys(variables)
+  const told = Object.values(variables).flatMap((group) => Object.keys(group))
   const missing = read.filter((name) => !told.includes(name))
   const gone = told.filter((name) => !read.includes(name))
   if (missing.length > 0 || gone.length > 0)
@@ -23,24 +23,23 @@ export function configurationPage(): string {
       `scripts/pages/variables.ts: without a meaning: ${missing.join(', ') || 'none'}; not read any more: ${gone.join(', ') || 'none'}`,
     )
   const defaults = defaultsInCalls()
-  const groups = [...new Set(told.map((name) => variables[name]!.group))]
   return [
     '# Configuration',
     '',
     'Every variable is read in `temporal.config.ts`, and wrong ones are reported together. On one machine none is needed:',
     '`tenure up` chooses and hands on what its processes need.',
     '',
-    ...groups.flatMap((group) => [
+    ...Object.entries(variables).flatMap(([group, members]) => [
       `## ${group}`,
       '',
       markdownTable(
         ['variable', 'default', 'values', 'meaning'],
-        told
-          .filter((name) => variables[name]!.group === group)
-          .map((name) => {
-            const { meaning, otherwise } = variables[name]!
-            return [markdownCode(name), otherwise ?? defaults.get(name) ?? '', rangeOf(name), meaning]
-          }),
+        Object.entries(members).map(([name, [meaning, otherwise]]) => [
+          markdownCode(name),
+          otherwise ?? defaults.get(name) ?? '',
+          rangeOf(name),
+          meaning,
+        ]),
       ),
       '',
     ]),
@@ -48,7 +47,11 @@ export function configurationPage(): string {
     '',
     markdownTable(
       ['variable', 'default', 'meaning'],
-      setUp.map(({ name, otherwise, meaning }) => [markdownCode(name), otherwise, meaning]),
+      Object.entries(setUp).map(([name, [meaning, otherwise = '']]) => [
+        markdownCode(name),
+        otherwise,
+        meaning,
+      ]),
     ),
     '',
   ].join('\n')

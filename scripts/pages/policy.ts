@@ -3,7 +3,7 @@
  */
 import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
-import { defaultQualification, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import { defaultQualification, issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, compileRelease, percent } from '../../models/define/release.ts'
 import { readDeclarations, type Member } from './members.ts'
 import { markdownCode, markdownTable, valueOf } from './markdown-table.ts'
@@ -30,46 +30,29 @@ interface Section {
 }
 
 interface Whole {
-  defaults: unknown
-  /** A valid policy; one field at a time is made wrong to read the validation error. */
-  good?: object
+  defaults: object
+  /** Name of its type: a field that the defaults lack gets a value of its type, so that its range can be read. */
+  type: string
   issues?: (policy: never) => string[]
 }
 
-const usual = compileRelease(() => {}, canary({ stages: [percent(5)] }))
-const stage = { shareBp: 500, minMs: 1, minRequests: 1, deadlineMs: 2 }
-/** Contains every optional part. */
-const wholeRelease: ReleasePolicy = {
-  ...usual,
-  ab: { metric: 'errors', alpha: 0.05 },
-  hotfix: { stages: [stage], probation: { holdbackBp: 500, minMs: 1, minRequests: 1, deadlineMs: 2 } },
-  probation: { ...usual.probation!, shadowBp: 1 },
-  qualification: defaultQualification,
-  requireDrill: { withinMs: 1 },
-  whenInconclusive: 'ask',
-  whenPassed: 'ask',
-  whenBusy: 'queue',
-  limits: {
-    ...usual.limits,
-    nonInferiority: { margin: 0.01, logE: 3 },
-    ramp: { reactionSeconds: 10 },
-  },
-}
+const declarations = files.map((file) => readDeclarations(`domain/${file}.ts`))
+const types = new Map(declarations.flatMap((each) => [...each.types]))
+const unions = new Map(declarations.flatMap((each) => [...each.unions]))
 
 const release: Whole = {
-  defaults: { ...usual, qualification: defaultQualification, ab: { alpha: 0.05 } },
-  good: wholeRelease,
+  type: 'ReleasePolicy',
+  defaults: {
+    ...compileRelease(() => {}, canary({ stages: [percent(5)] })),
+    qualification: defaultQualification,
+    ab: { alpha: 0.05 },
+  },
   issues: issuesOfPolicy,
 }
-const evaluation: Whole = { defaults: defaultGatePolicy('binary') }
+const evaluation: Whole = { type: 'GatePolicy', defaults: defaultGatePolicy('binary') }
 const monitor: Whole = {
+  type: 'MonitorPolicy',
   defaults: defaultMonitorPolicy,
-  good: {
-    ...defaultMonitorPolicy,
-    quality: { warn: 0.9, alarm: 0.8 },
-    business: { name: 'saved', unit: '$', perPrediction: '1', warn: 2, alarm: 1 },
-    cost: { perPrediction: 1, unit: '$', perDay: 1 },
-  },
   issues: issuesOfMonitor,
 }
 
@@ -124,9 +107,6 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
   },
 ]
 
-const declarations = files.map((file) => readDeclarations(`domain/${file}.ts`))
-const unions = new Map(declarations.flatMap((each) => [...each.unions]))
-
 /** The members of a string union. */
 function alternativesOf(type: string): string {
   const words = unions.get(type.replace('[]', ''))
@@ -135,7 +115,6 @@ function alternativesOf(type: string): string {
 }
 
 export function policyPage(): string {
-  const types = new Map(declarations.flatMap((each) => [...each.types]))
   return [
     '# Policies',
     '',
@@ -154,7 +133,7 @@ export function policyPage(): string {
         ...(each.about === '' ? [] : [each.about, '']),
         markdownTable(
           ['field', 'type', 'default', 'range', 'meaning'],
-          rowsOf(membersOf(types, each.type), '', each.at, whole),
+          rowsOf(membersOf(each.type), '', each.at, whole),
         ),
         '',
       ]),
@@ -162,7 +141,7 @@ export function policyPage(): string {
   ].join('\n')
 }
 
-function membersOf(types: ReadonlyMap<string, Member[]>, name: string): Member[] {
+function membersOf(name: string): Member[] {
   const found = types.get(name)
   if (found === undefined) throw new Error(`there is no type ${name} in domain/`)
   return found
@@ -189,12 +168,13 @@ function rowsOf(members: readonly Member[], prefix: string, at: string, whole: W
 }
 
 /** The validation error for a wrong value. */
-function rangeOf({ good, issues }: Whole, path: string): string {
-  if (good === undefined || issues === undefined) return ''
-  const before = find(good, path)
+function rangeOf({ type, defaults, issues }: Whole, path: string): string {
+  if (issues === undefined) return ''
+  const complete = completed(membersOf(type), defaults)
+  const before = find(complete, path)
   if (typeof before !== 'number' && typeof before !== 'string' && !Array.isArray(before)) return ''
   // A field of one strategy is validated under that strategy only.
-  const wrong = { ...structuredClone(good), ...(path.startsWith('ab.') ? { strategy: 'ab' } : {}) }
+  const wrong = { ...structuredClone(complete), ...(path.startsWith('ab.') ? { strategy: 'ab' } : {}) }
   put(wrong, path, typeof before === 'number' ? Number.NaN : Array.isArray(before) ? ['?'] : '?')
   const said = issues(wrong as never).find((issue) => issue.startsWith(`${path} `))
   if (said === undefined) return ''
@@ -206,6 +186,24 @@ function rangeOf({ good, issues }: Whole, path: string): string {
   return wanted
     .replace(/^(?:be|lie|are among|and \S+ are) /, '')
     .replaceAll(/\b\d{4,}\b/g, (digits) => Number(digits).toLocaleString('en'))
+}
+
+/** The value with every optional part, at any depth. */
+const completed = (members: readonly Member[], value: object): object => ({
+  ...value,
+  ...Object.fromEntries(
+    members.map((member) => [member.name, sampleOf(member, (value as Record<string, unknown>)[member.name])]),
+  ),
+})
+
+function sampleOf({ type, members }: Pick<Member, 'type' | 'members'>, value: unknown): unknown {
+  const name = type.replace(/^Partial<(.+)>$/, '$1').replace(/ \| 'off'$/, '')
+  const inner = members.length > 0 ? members : types.get(name)
+  if (inner !== undefined && (value === undefined || typeof value === 'object'))
+    return completed(inner, value ?? {})
+  if (value !== undefined) return value
+  if (name.endsWith('[]')) return [sampleOf({ type: name.slice(0, -2), members: [] }, undefined)]
+  return name === 'number' ? 1 : name === 'boolean' ? true : (unions.get(name)?.[0] ?? '')
 }
 
 const steps = (path: string) => path.split(/[.[\]]+/).filter((part) => part !== '')

@@ -2,19 +2,11 @@
 // One set-up at a time. Two of them running `npm ci` in one checkout, or filling one cache, would delete each other's
 // half-finished files. The lock is a file that names its holder; a holder that died is noticed and its lock is taken
 // over, so a set-up killed with -9 never blocks the next one.
-import {
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { linkSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { textOf } from './step.mjs'
 
 const POLL_MS = 200
 const HEARTBEAT_MS = 2_000
@@ -34,7 +26,7 @@ export async function takeLock(path, onWait) {
   writeFileSync(draft, mine)
   let told = false
   while (!linked(draft, path)) {
-    const holder = read(path)
+    const holder = textOf(path)
     if (holder !== undefined && isStale(path, holder)) {
       takeOver(path, holder)
       continue
@@ -48,7 +40,7 @@ export async function takeLock(path, onWait) {
   heartbeat.unref()
   const release = () => {
     clearInterval(heartbeat)
-    if (read(path) === mine) rmSync(path, { force: true })
+    if (textOf(path) === mine) rmSync(path, { force: true })
   }
   process.once('exit', release)
   return () => {
@@ -59,8 +51,7 @@ export async function takeLock(path, onWait) {
 
 /**
  * A link either appears whole, with its content, or not at all; that makes it the atomic step.
- * @param {string} draft
- * @param {string} path
+ * @param {string} draft @param {string} path
  */
 function linked(draft, path) {
   try {
@@ -75,8 +66,7 @@ function linked(draft, path) {
 /**
  * Two waiters may judge the same lock stale; the rename lets only one of them have it. Should a new holder have slipped
  * in between, its lock is put back.
- * @param {string} path
- * @param {string} judged
+ * @param {string} path @param {string} judged
  */
 function takeOver(path, judged) {
   const aside = `${path}.${process.pid}.stale`
@@ -85,22 +75,16 @@ function takeOver(path, judged) {
   } catch {
     return
   }
-  if (read(aside) !== judged) linked(aside, path)
+  if (textOf(aside) !== judged) linked(aside, path)
   rmSync(aside, { force: true })
 }
 
-/**
- * @param {string} path
- * @param {string} holder
- */
+/** @param {string} path @param {string} holder */
 function isStale(path, holder) {
   const { pid, started, host } = JSON.parse(holder)
   if (host === hostname()) return startOf(pid) !== started
-  try {
-    return Date.now() - statSync(path).mtimeMs > FOREIGN_STALE_MS
-  } catch {
-    return false
-  }
+  const { mtimeMs = Infinity } = statSync(path, { throwIfNoEntry: false }) ?? {}
+  return Date.now() - mtimeMs > FOREIGN_STALE_MS
 }
 
 /**
@@ -108,25 +92,12 @@ function isStale(path, holder) {
  * @param {number} pid
  */
 function startOf(pid) {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
-  } catch {
-    return undefined
-  }
+  const stat = textOf(`/proc/${pid}/stat`)
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
 }
 
 /** @param {string} holder */
 function describe(holder) {
   const { pid, host } = JSON.parse(holder)
   return `process ${pid} on ${host}`
-}
-
-/** @param {string} path */
-function read(path) {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
 }

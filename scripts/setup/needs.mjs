@@ -13,11 +13,7 @@ const NODE_AT_LEAST = [20, 19]
 const GO_LINE = '1.26.8'
 const NODE_LINE = '22.20.0'
 
-/**
- * @param {Need[]} needs
- * @param {NodeJS.ProcessEnv} env
- * @returns {Promise<Lack[]>}
- */
+/** @param {Need[]} needs @param {NodeJS.ProcessEnv} env @returns {Promise<Lack[]>} */
 export async function lacking(needs, env) {
   const lacks = await Promise.all([...new Set(needs)].map((need) => checks[need](env)))
   return lacks.filter((lack) => lack !== undefined)
@@ -75,11 +71,7 @@ export function remedy(lacks) {
   ].join('\n')
 }
 
-/**
- * @param {string} command
- * @param {string[]} args
- * @param {NodeJS.ProcessEnv} env
- */
+/** @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
 async function versionFrom(command, args, env) {
   const path = findOnPath(command, env)
   if (path === undefined) return undefined
@@ -88,19 +80,13 @@ async function versionFrom(command, args, env) {
   return major === undefined ? undefined : [Number(major), Number(minor)]
 }
 
-/**
- * @param {number[] | undefined} version
- * @param {number[]} wanted
- */
+/** @param {number[] | undefined} version @param {number[]} wanted */
 function atLeast(version, [major = 0, minor = 0]) {
   const [foundMajor = 0, foundMinor = 0] = version ?? []
   return foundMajor > major || (foundMajor === major && foundMinor >= minor)
 }
 
-/**
- * @param {string} url
- * @param {string} unpack
- */
+/** @param {string} url @param {string} unpack */
 function tarball(url, unpack) {
   return `wget -qO- ${url} | ${sudo()}tar -C /usr/local ${unpack}x`
 }

@@ -1,16 +1,14 @@
 // @ts-check
 // The npm packages, exactly as locked. npm writes its own record of what it installed as the very last step, so a
 // record that agrees with the lockfile means an install that ran to its end; `npm ci` on each start would cost a minute.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from './run.mjs'
+import { readProperty } from './step.mjs'
 
 /** @typedef {{ version?: string, integrity?: string, optional?: boolean }} Locked */
 
-/**
- * @param {{ root: string, env: NodeJS.ProcessEnv }} context
- * @returns {import('./step.mjs').SetupStep}
- */
+/** @param {{ root: string, env: NodeJS.ProcessEnv }} context @returns {import('./step.mjs').SetupStep} */
 export function packages({ root, env }) {
   return {
     name: 'packages',
@@ -47,14 +45,5 @@ function npm(env) {
   return { command: 'npm', args: [] }
 }
 
-/**
- * @param {string} path
- * @returns {Record<string, Locked> | undefined}
- */
-function lockedIn(path) {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')).packages
-  } catch {
-    return undefined
-  }
-}
+/** @param {string} path @returns {Record<string, Locked> | undefined} */
+const lockedIn = (path) => readProperty(path, 'packages')

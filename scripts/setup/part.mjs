@@ -8,13 +8,13 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
+import { readProperty } from './step.mjs'
 
 /** @typedef {{ path: string, size: number, mtimeMs: number, sha256: string }} PartFile */
 
@@ -23,12 +23,11 @@ const RECEIPT = 'receipt.json'
 /**
  * Returns why the part is unusable, or undefined. A file counts as intact if its size and time match the receipt; a changed time
  * (a copied cache) or `deep` hashes it again.
- * @param {string} directory
- * @param {{ deep?: boolean }} [options]
- * @returns {Promise<string | undefined>}
+ * @param {string} directory @param {{ deep?: boolean }} [options] @returns {Promise<string | undefined>}
  */
 export async function faultOf(directory, { deep = false } = {}) {
-  const receipt = readReceipt(directory)
+  /** @type {PartFile[] | undefined} */
+  const receipt = readProperty(join(directory, RECEIPT), 'files')
   if (receipt === undefined) return 'not there yet'
   let restamp = false
   for (const file of receipt) {
@@ -46,8 +45,7 @@ export async function faultOf(directory, { deep = false } = {}) {
 
 /**
  * Makes a part: `make` fills an empty directory, then its files are hashed and the whole is renamed into place.
- * @param {string} directory
- * @param {(draft: string) => Promise<void>} make
+ * @param {string} directory @param {(draft: string) => Promise<void>} make
  * @returns {Promise<number>} its size in bytes
  */
 export async function makePart(directory, make) {
@@ -99,22 +97,7 @@ function filesUnder(directory) {
   )
 }
 
-/**
- * @param {string} directory
- * @returns {PartFile[] | undefined}
- */
-function readReceipt(directory) {
-  try {
-    return JSON.parse(readFileSync(join(directory, RECEIPT), 'utf8')).files
-  } catch {
-    return undefined
-  }
-}
-
-/**
- * @param {string} directory
- * @param {PartFile[]} files
- */
+/** @param {string} directory @param {PartFile[]} files */
 function writeReceipt(directory, files) {
   const path = join(directory, RECEIPT)
   writeFileSync(`${path}.new`, `${JSON.stringify({ files }, null, 2)}\n`)

@@ -5,10 +5,7 @@ import { existsSync, lstatSync, readFileSync, rmSync, symlinkSync } from 'node:f
 import { dirname, join, relative } from 'node:path'
 import { run } from './run.mjs'
 
-/**
- * @param {import('./step.mjs').Context} context
- * @returns {import('./step.mjs').SetupStep}
- */
+/** @param {import('./step.mjs').Context} context @returns {import('./step.mjs').SetupStep} */
 export function postgres({ root, env, arch }) {
   const home = postgresHome({ root, arch })
   const links = () => {

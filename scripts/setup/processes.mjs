@@ -2,10 +2,7 @@
 // The compiled processes. A process compiles itself when its sources are newer, but the first start must not wait for that.
 import { buildAll, findStale } from '../build/build-all.mjs'
 
-/**
- * @param {{ root: string }} context
- * @returns {import('./step.mjs').SetupStep}
- */
+/** @param {{ root: string }} context @returns {import('./step.mjs').SetupStep} */
 export function processes({ root }) {
   return {
     name: 'processes',

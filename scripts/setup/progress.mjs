@@ -8,9 +8,7 @@ const LIVE_EVERY_MS = 200
 const PLAIN_EVERY_MS = 10_000
 const NAME_WIDTH = 12
 
-/**
- * @param {{ write: (text: string) => unknown, isTTY?: boolean, columns?: number }} stream
- */
+/** @param {{ write: (text: string) => unknown, isTTY?: boolean, columns?: number }} stream */
 export function startProgress(stream) {
   const live = stream.isTTY === true
   /** @type {Map<string, { startedMs: number, text: string }>} */
@@ -32,11 +30,7 @@ export function startProgress(stream) {
       clear()
       stream.write(`${text}\n`)
     },
-    /**
-     * @param {string} name
-     * @param {string} reason
-     * @returns {Step}
-     */
+    /** @param {string} name @param {string} reason @returns {Step} */
     begin(name, reason) {
       const startedMs = Date.now()
       working.set(name, { startedMs, text: '' })

@@ -26,10 +26,7 @@ process.on('exit', () => {
 /**
  * Resolves with all output once the command exits with 0; otherwise rejects with the last lines it wrote, which is
  * where compilers and package managers say what went wrong.
- * @param {string} command
- * @param {string[]} args
- * @param {RunOptions} [options]
- * @returns {Promise<string>}
+ * @param {string} command @param {string[]} args @param {RunOptions} [options] @returns {Promise<string>}
  */
 export function run(command, args, { cwd, env = process.env, onLine } = {}) {
   return new Promise((resolve, reject) => {
@@ -65,8 +62,7 @@ export function run(command, args, { cwd, env = process.env, onLine } = {}) {
 
 /**
  * The full path of a command, or nothing when no directory on PATH has it.
- * @param {string} command
- * @param {NodeJS.ProcessEnv} env
+ * @param {string} command @param {NodeJS.ProcessEnv} env
  */
 export function findOnPath(command, env) {
   return (env['PATH'] ?? '')

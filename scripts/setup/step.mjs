@@ -1,5 +1,6 @@
 // @ts-check
 // The shape of one step of the set-up, and the places all steps share.
+import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
@@ -14,9 +15,25 @@ import { join } from 'node:path'
 
 /** @typedef {{ root: string, cache: string, env: NodeJS.ProcessEnv, arch: string }} Context */
 
-/**
- * @param {NodeJS.ProcessEnv} env
- */
+/** @param {NodeJS.ProcessEnv} env */
 export function cacheOf(env) {
   return env['TENURE_CACHE'] || join(env['HOME'] || homedir(), '.cache', 'tenure')
+}
+
+/** Undefined if the file cannot be read. @param {string} path */
+export function textOf(path) {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** A property of a JSON file; undefined if the file cannot be read or is cut short. @param {string} path @param {string} name */
+export function readProperty(path, name) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))[name]
+  } catch {
+    return undefined
+  }
 }

@@ -109,8 +109,7 @@ async function download({ root, draft, env }) {
 
 /**
  * What went wrong, or nothing.
- * @param {Promise<unknown>} work
- * @returns {Promise<string | undefined>}
+ * @param {Promise<unknown>} work @returns {Promise<string | undefined>}
  */
 async function troubleOf(work) {
   try {

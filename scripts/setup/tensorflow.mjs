@@ -122,8 +122,7 @@ export function tensorflow({ cache, env, arch, wheel = WHEELS[arch] }) {
 /**
  * Builds the addon and puts it into the npm package. The package links to the library in the cache instead of holding
  * its own 600 MB copy.
- * @param {import('./step.mjs').Context} context
- * @returns {import('./step.mjs').SetupStep}
+ * @param {import('./step.mjs').Context} context @returns {import('./step.mjs').SetupStep}
  */
 export function addon({ root, cache, env, arch }) {
   const home = join(root, 'node_modules', '@tensorflow', 'tfjs-node')
@@ -182,9 +181,7 @@ async function compile({ root, home, library, output, env }) {
 
 /**
  * Python's own installer does the fetching: it knows the index, the mirrors and the proxies this machine is set up with.
- * @param {Wheel} wheel
- * @param {string} directory
- * @param {NodeJS.ProcessEnv} env
+ * @param {Wheel} wheel @param {string} directory @param {NodeJS.ProcessEnv} env
  */
 async function download({ requirement, platform }, directory, env) {
   const target = ['--python-version', PYTHON, '--platform', platform, '--only-binary=:all:', '--no-deps']
@@ -197,10 +194,7 @@ async function download({ requirement, platform }, directory, env) {
   return join(directory, name)
 }
 
-/**
- * @param {string} path
- * @param {string} sha256
- */
+/** @param {string} path @param {string} sha256 */
 async function expectHash(path, sha256) {
   const found = await sha256Of(path)
   if (found !== sha256) {
@@ -211,12 +205,7 @@ async function expectHash(path, sha256) {
   }
 }
 
-/**
- * @template T
- * @param {string} directory
- * @param {(bytes: number) => void} tell
- * @param {() => Promise<T>} work
- */
+/** @template T @param {string} directory @param {(bytes: number) => void} tell @param {() => Promise<T>} work */
 async function watched(directory, tell, work) {
   const timer = setInterval(() => tell(bytesUnder(directory)), 500)
   try {
