@@ -2,6 +2,7 @@
  * Defines drills: releases of a deliberately faulty candidate that measure how soon the fault is detected and rolled back. A
  * defence that is never exercised may no longer work.
  */
+import { policyIssues } from './policy-issues.ts'
 import { noDataPrefix } from './verdict.ts'
 
 /** Each kind of drill with its fault and the expected reaction. */
@@ -120,11 +121,8 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
     case 'dead-worker':
       if (!detected) return failed('the stopped worker was not detected')
       if (!recovered) return failed('no other worker took over')
-      return {
-        passed: true,
-        message: 'the exposure expired, or another worker took over first',
-        detectedBy: 'watch',
-      }
+      const message = 'the exposure expired, or another worker took over first'
+      return { passed: true, message, detectedBy: 'watch' }
     default:
       return kind satisfies never
   }
@@ -134,17 +132,14 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
 export const budgetCode = 'drill_budget'
 
 /** The issues of a drill policy, each with its field. */
-export function issuesOfDrill(policy: DrillPolicy): string[] {
-  const issues: string[] = []
-  const integer = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
-    if (!Number.isInteger(value) || value < min || value > max)
-      issues.push(`${place} is a whole number from ${min}, not ${value}`)
-  }
-  if (policy.everyMs !== undefined) integer('everyMs', policy.everyMs, 1)
-  if (!Array.isArray(policy.kinds) || policy.kinds.some((kind) => !drillKindNames.includes(kind)))
-    issues.push(`kinds are among ${drillKindNames.join(', ')}`)
-  if (policy.traffic !== 'mirrored' && policy.traffic !== 'live')
-    issues.push(`traffic is mirrored or live, not ${String(policy.traffic)}`)
+export function issuesOfDrill({ everyMs, kinds, traffic, ...policy }: DrillPolicy): string[] {
+  const { issues, need, integer } = policyIssues()
+  if (everyMs !== undefined) integer('everyMs', everyMs, 1)
+  need(
+    Array.isArray(kinds) && kinds.every((kind) => drillKindNames.includes(kind)),
+    `kinds are among ${drillKindNames.join(', ')}`,
+  )
+  need(traffic === 'mirrored' || traffic === 'live', `traffic is mirrored or live, not ${String(traffic)}`)
   integer('shareBp', policy.shareBp, 1, 9_000)
   integer('harmBudget', policy.harmBudget, 0)
   integer('withinMs', policy.withinMs, 1)

@@ -12,224 +12,191 @@ interface ErrorKind {
   remedy: string
 }
 
-const kind = (status: number, retryable: boolean, remedy: string): ErrorKind => ({
-  status,
-  retryable,
-  remedy,
-})
+/** The same request fails again without a change. */
+const permanent = (status: number, remedy: string): ErrorKind => ({ status, retryable: false, remedy })
+/** The same request may succeed later. */
+const transient = (status: number, remedy: string): ErrorKind => ({ status, retryable: true, remedy })
 
 export const errorTable = {
   // Requests.
   /** The body is not valid JSON. */
-  body_not_json: kind(400, false, 'Send a complete JSON body with `content-type: application/json`.'),
+  body_not_json: permanent(400, 'Send a complete JSON body with `content-type: application/json`.'),
   /** The route does not read this content type. */
-  unsupported_media_type: kind(
+  unsupported_media_type: permanent(
     415,
-    false,
     'Set `content-type` to `application/json` or to another type that the message names.',
   ),
   /** The body is longer than the limit of the route. */
-  body_too_large: kind(413, false, 'Send a smaller body; the message states the limit.'),
+  body_too_large: permanent(413, 'Send a smaller body; the message states the limit.'),
   /** A field is missing, unknown or has the wrong type. */
-  invalid_request: kind(
+  invalid_request: permanent(
     400,
-    false,
     'Correct the fields that the message names; `/openapi.json` describes them.',
   ),
   /** A prediction request has no rows. */
-  no_instances: kind(422, false, 'Send at least one row in "instances".'),
+  no_instances: permanent(422, 'Send at least one row in "instances".'),
   /** A prediction request has more rows than the limit. */
-  batch_too_large: kind(
-    413,
-    false,
-    'Split the instances over several requests; the message states the limit.',
-  ),
+  batch_too_large: permanent(413, 'Split the instances over several requests; the message states the limit.'),
   /** A row lacks a feature of the model. */
-  missing_feature: kind(422, false, 'Send every feature of the model; `GET /v1/models/{model}` lists them.'),
+  missing_feature: permanent(422, 'Send every feature of the model; `GET /v1/models/{model}` lists them.'),
   /** A row has a field that is not a feature of the model. */
-  unknown_feature: kind(422, false, 'Remove the field; `GET /v1/models/{model}` lists the features.'),
+  unknown_feature: permanent(422, 'Remove the field; `GET /v1/models/{model}` lists the features.'),
   /** The value of a feature has the wrong type. */
-  wrong_type: kind(
+  wrong_type: permanent(
     422,
-    false,
     'Send the declared type of the feature; `GET /v1/models/{model}` lists the types.',
   ),
   /** A number is not finite. */
-  not_finite: kind(422, false, 'Send a finite number, or null for a missing value.'),
+  not_finite: permanent(422, 'Send a finite number, or null for a missing value.'),
   /** A text is not among the declared values of its feature. */
-  unknown_category: kind(422, false, 'Send one of the declared values; `GET /v1/models/{model}` lists them.'),
+  unknown_category: permanent(422, 'Send one of the declared values; `GET /v1/models/{model}` lists them.'),
   // Authentication and limits.
   /** The request has no valid key. */
-  unauthenticated: kind(
+  unauthenticated: permanent(
     401,
-    false,
     'Send "Authorization: Bearer <key>" with a key that is neither revoked nor expired.',
   ),
   /** The key has no permission for this request. */
-  forbidden: kind(
+  forbidden: permanent(
     403,
-    false,
     'Use a key with the required role and model; an admin can create it with `tenure keys create`.',
   ),
   /** The key has exceeded its request rate. */
-  rate_limited: kind(
+  rate_limited: transient(
     429,
-    true,
     'Retry after the time in Retry-After; an admin can raise the limit with `tenure keys create --rate`.',
   ),
   // Resources.
   /** The path or the named resource does not exist. */
-  not_found: kind(404, false, 'Check the name; the list route of the resource shows the existing ones.'),
+  not_found: permanent(404, 'Check the name; the list route of the resource shows the existing ones.'),
   /** The path does not support this method. */
-  method_not_allowed: kind(405, false, 'Use one of the methods in the Allow header.'),
+  method_not_allowed: permanent(405, 'Use one of the methods in the Allow header.'),
   /** No model of this name is registered. */
-  model_not_found: kind(
+  model_not_found: permanent(
     404,
-    false,
     'Check the name with `tenure models`; register a new model file with `tenure models sync`.',
   ),
   /** No version of this name is registered. */
-  version_not_found: kind(
-    404,
-    false,
-    'Check the version with `tenure versions` or `GET /v1/models/{model}`.',
-  ),
+  version_not_found: permanent(404, 'Check the version with `tenure versions` or `GET /v1/models/{model}`.'),
   /** No release has this id. */
-  release_not_found: kind(404, false, 'Check the id with `tenure releases list`.'),
+  release_not_found: permanent(404, 'Check the id with `tenure releases list`.'),
   /** A retraining of this model is running; only one can run at a time. */
-  retraining_in_progress: kind(409, true, 'Wait for the running retraining of this model, then retry.'),
+  retraining_in_progress: transient(409, 'Wait for the running retraining of this model, then retry.'),
   /** A release of this model is open, and its policy does not queue another. */
-  release_in_progress: kind(
+  release_in_progress: transient(
     409,
-    true,
     'Wait for the open release of this model to end, or abort it with `tenure abort <release>`.',
   ),
   /** A drill of this model is running; only one can run at a time. */
-  drill_in_progress: kind(
+  drill_in_progress: transient(
     409,
-    true,
     'Wait for the running drill of this model; `tenure drills list` shows it.',
   ),
   /** The release policy requires a recent drill that has passed. */
-  drill_stale: kind(409, false, 'Run `tenure drills run <model>` and correct the drills that fail.'),
+  drill_stale: permanent(409, 'Run `tenure drills run <model>` and correct the drills that fail.'),
   /** The release does not accept this command in its state, or not from this user. */
-  command_refused: kind(
+  command_refused: permanent(
     409,
-    false,
     'Read the reason in the message; `tenure releases show <release>` shows the state.',
   ),
   /** The Idempotency-Key was used before with another request. */
-  idempotency_conflict: kind(
+  idempotency_conflict: permanent(
     409,
-    false,
     'Use a new Idempotency-Key for each command, and repeat a key only with the same body.',
   ),
   /** The model has no version in production. */
-  no_champion: kind(503, true, 'Train and release a first version with `tenure retrain <model>`.'),
+  no_champion: transient(503, 'Train and release a first version with `tenure retrain <model>`.'),
   /** The kill switch of this model is set to "refuse". */
-  model_refused: kind(
+  model_refused: transient(
     503,
-    true,
     'Read the reason with `tenure kill-switches list`; clear it with `tenure kill-switches set <model> normal`.',
   ),
   /** The model has no earlier version that has passed its probation. */
-  no_rollback_target: kind(
+  no_rollback_target: permanent(
     409,
-    false,
     'Check the versions with `tenure versions`; retrain with `tenure retrain <model>` instead.',
   ),
   /** The process is starting or shutting down. */
-  not_ready: kind(503, true, 'Wait until `/readyz` returns 200; its body lists what is missing.'),
+  not_ready: transient(503, 'Wait until `/readyz` returns 200; its body lists what is missing.'),
   // Availability.
   /** Postgres is unreachable. */
-  postgres_unavailable: kind(
+  postgres_unavailable: transient(
     503,
-    true,
     'Retry later; predictions continue. `tenure status` shows the database.',
   ),
   /** Temporal is unreachable. */
-  temporal_unavailable: kind(503, true, 'Retry later; predictions continue. `tenure status` shows Temporal.'),
+  temporal_unavailable: transient(503, 'Retry later; predictions continue. `tenure status` shows Temporal.'),
   /** The prediction could not be logged in time, which durable mode requires. */
-  prediction_log_unavailable: kind(
+  prediction_log_unavailable: transient(
     503,
-    true,
     'Send the request again with the same Idempotency-Key; `tenure status` shows the database.',
   ),
   /** The predictor process of a model that is not compiled does not respond. */
-  model_unavailable: kind(
+  model_unavailable: transient(
     503,
-    true,
     'Retry; the predictor process restarts. The log of the API states the cause.',
   ),
   /** The queue of waiting predictions is full. */
-  overloaded: kind(503, true, 'Retry after the time in Retry-After.'),
+  overloaded: transient(503, 'Retry after the time in Retry-After.'),
   /** The deadline of the request has passed. */
-  deadline_exceeded: kind(504, true, 'Retry, or send a longer deadline.'),
+  deadline_exceeded: transient(504, 'Retry, or send a longer deadline.'),
   // Models, data and artifacts.
   /** A model file is not valid. */
-  invalid_model_file: kind(422, false, 'Correct the listed issues; each names its place in the model file.'),
+  invalid_model_file: permanent(422, 'Correct the listed issues; each names its place in the model file.'),
   /** A release policy is not valid. */
-  invalid_policy: kind(422, false, 'Correct the fields of the release policy that the message names.'),
+  invalid_policy: permanent(422, 'Correct the fields of the release policy that the message names.'),
   /** A routing table is not valid. */
-  invalid_route: kind(
+  invalid_route: permanent(
     422,
-    false,
     'Set shares in whole basis points that sum to 10,000, with exactly one champion.',
   ),
   /** The release received an event that is impossible in its stage. */
-  invalid_transition: kind(409, false, 'Report this defect with the state and the event in the message.'),
+  invalid_transition: permanent(409, 'Report this defect with the state and the event in the message.'),
   /** Another writer has changed the routing since it was read. */
-  stale_generation: kind(409, true, 'Read the routing again, then retry.'),
+  stale_generation: transient(409, 'Read the routing again, then retry.'),
   /** The stored bytes do not match their digest. */
-  artifact_corrupt: kind(500, false, 'Restore the artifact from a backup, or register the version again.'),
+  artifact_corrupt: permanent(500, 'Restore the artifact from a backup, or register the version again.'),
   /** The artifact is intact but cannot be served. */
-  artifact_invalid: kind(
+  artifact_invalid: permanent(
     422,
-    false,
     'Correct the fault that the message names, then register the artifact again.',
   ),
   /** The version was not signed by this installation. */
-  artifact_untrusted: kind(
+  artifact_untrusted: permanent(
     500,
-    false,
     'Set TENURE_SIGNING_KEY to the signing key of the installation, or register the version again.',
   ),
   /** The model returned a value that is not finite or does not match its schema. */
-  output_invalid: kind(
+  output_invalid: permanent(
     500,
-    false,
     'Check the model with the row of this request; the canary judge counts such responses.',
   ),
   /** No rows are known as of this time. */
-  snapshot_empty: kind(422, false, 'Choose a later `--as-of`, or check the source of the model file.'),
+  snapshot_empty: permanent(422, 'Choose a later `--as-of`, or check the source of the model file.'),
   /** The rows of the source do not match the model file. */
-  source_unreadable: kind(
+  source_unreadable: permanent(
     422,
-    false,
     'Correct the column or line that the message names in the source or the model file, then retrain.',
   ),
   /** The training ended without a model. */
-  training_failed: kind(
+  training_failed: permanent(
     500,
-    false,
     'Read the reason and the last lines of the trainer, correct the model file, then retrain.',
   ),
   /** The training process was killed. */
-  training_interrupted: kind(
+  training_interrupted: transient(
     503,
-    true,
     'Wait until the training resumes from its last checkpoint; check the memory of the worker if it repeats.',
   ),
   /** The training process ran out of memory in three attempts. */
-  out_of_memory: kind(
+  out_of_memory: transient(
     503,
-    true,
     'Set TENURE_TRAINING_MEMORY_MB higher or use a larger machine, or train on fewer rows, then retrain.',
   ),
   /** An environment variable is missing or invalid; the message names all of them. */
-  configuration_invalid: kind(500, false, 'Set the variables that the message names.'),
+  configuration_invalid: permanent(500, 'Set the variables that the message names.'),
   /** An unexpected error occurred. */
-  internal: kind(500, true, 'Report this defect; the log line with this request id has the details.'),
+  internal: transient(500, 'Report this defect; the log line with this request id has the details.'),
 } as const satisfies Record<string, ErrorKind>
 
 export type ErrorCode = keyof typeof errorTable

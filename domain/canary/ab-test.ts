@@ -5,6 +5,7 @@
 import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
+import { policyIssues } from '../policy-issues.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
 /**
@@ -99,11 +100,9 @@ const shown = (arm: { total: number; events: number }): string =>
   `${arm.events} of ${arm.total} (${Number((100 * (rateOf(arm) ?? 0)).toPrecision(3))} %)`
 
 export function issuesOfAb(policy: AbPolicy): string[] {
-  const issues: string[] = []
-  if (!abMetrics.includes(policy.metric))
-    issues.push(`metric is one of ${abMetrics.join(', ')}, not ${String(policy.metric)}`)
-  if (!(policy.alpha > 0 && policy.alpha <= 0.2))
-    issues.push(`alpha is above 0 and at most 0.2, not ${policy.alpha}`)
+  const { issues, need, oneOf } = policyIssues()
+  oneOf('metric', policy.metric, abMetrics)
+  need(policy.alpha > 0 && policy.alpha <= 0.2, `alpha is above 0 and at most 0.2, not ${policy.alpha}`)
   return issues
 }
 

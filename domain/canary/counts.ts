@@ -85,11 +85,8 @@ export function createCanaryCounts(): CanaryCounts {
     missing(stage, staleMs, maxStaleMs): Reason | null {
       if (staleMs === null || staleMs > maxStaleMs) {
         const age = staleMs === null ? 'no counters' : `the newest counters are ${staleMs} ms old`
-        return {
-          code: 'stale',
-          message: `${age}, limit ${maxStaleMs} ms`,
-          values: { staleMs, maxStaleMs },
-        }
+        const message = `${age}, limit ${maxStaleMs} ms`
+        return { code: 'stale', message, values: { staleMs, maxStaleMs } }
       }
       const from = firstFrom(stage.startedMs)
       const inStage = between(from)
@@ -107,11 +104,8 @@ export function createCanaryCounts(): CanaryCounts {
         // The probability of so many requests in a row to the other arm while this one is alive.
         const chance = (arm === 'canary' ? 1 - share : share) ** alone
         if (inStage[arm] === 0 || (alone > 0 && chance < 0.001)) {
-          return {
-            code: 'one_sided',
-            message: `the ${arm} served 0 of the last ${alone} requests, the ${other} all of them`,
-            values: { arm, requests: alone, chance },
-          }
+          const message = `the ${arm} served 0 of the last ${alone} requests, the ${other} all of them`
+          return { code: 'one_sided', message, values: { arm, requests: alone, chance } }
         }
       }
       return null

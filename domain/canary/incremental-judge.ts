@@ -173,13 +173,10 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
   const threshold = thresholdFor(policy.alpha.guard)
   if (logE < threshold) return null
   const { canaryBad: bad, canaryRequests: requests } = counts.exposure()
-  return {
-    code: 'guard',
-    message:
-      `${bad} of ${requests} canary requests failed (${percentText(rate(bad, requests))}), limit ` +
-      `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`,
-    values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs },
-  }
+  const message =
+    `${bad} of ${requests} canary requests failed (${percentText(rate(bad, requests))}), limit ` +
+    `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`
+  return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
 
 /** The harm budget is spent. It needs evidence as well, because chance alone spends the budget of a long release. */
@@ -207,11 +204,8 @@ function pairedReason(
   const threshold = thresholdFor(policy.alpha.paired)
   statistics['pairedLogE'] = logE
   if (logE < threshold) return null
-  return {
-    code: 'paired_quality',
-    message: `only the champion was right in ${b} pairs, only the canary in ${c}: ${compared(logE, '≥', threshold)}`,
-    values: { b, c, logE, threshold },
-  }
+  const message = `only the champion was right in ${b} pairs, only the canary in ${c}: ${compared(logE, '≥', threshold)}`
+  return { code: 'paired_quality', message, values: { b, c, logE, threshold } }
 }
 
 /** Sample ratio mismatch: the arms cannot be compared. */
@@ -227,13 +221,10 @@ function shareReason(
   const threshold = thresholdFor(srm.alpha)
   statistics['srmLogE'] = logE
   if (logE === null || logE < threshold) return null
-  return {
-    code: 'srm',
-    message:
-      `the canary received ${percentText(rate(canary, canary + control))} of the traffic instead of ` +
-      `${percentText(share)}: ${compared(logE, '≥', threshold)}; the arms cannot be compared`,
-    values: { canary, control, share, logE, threshold },
-  }
+  const message =
+    `the canary received ${percentText(rate(canary, canary + control))} of the traffic instead of ` +
+    `${percentText(share)}: ${compared(logE, '≥', threshold)}; the arms cannot be compared`
+  return { code: 'srm', message, values: { canary, control, share, logE, threshold } }
 }
 
 function timeReason(
@@ -248,20 +239,14 @@ function timeReason(
   if (rampedBp !== null) statistics['rampShareBp'] = rampedBp
   const isRamped = rampedBp !== null && stage.nextShareBp !== undefined && rampedBp >= stage.nextShareBp
   if (elapsedMs >= minMs || isRamped) return null
-  return {
-    code: 'minimum_time',
-    message: `${fourDigitNumber(elapsedMs / 1000)} s of at least ${fourDigitNumber(minMs / 1000)} s observed`,
-    values: { elapsedMs, minMs },
-  }
+  const message = `${fourDigitNumber(elapsedMs / 1000)} s of at least ${fourDigitNumber(minMs / 1000)} s observed`
+  return { code: 'minimum_time', message, values: { elapsedMs, minMs } }
 }
 
 function requestsReason({ minRequests }: CanaryStage, { canary: requests }: StageCounts): Reason | null {
   if (requests >= minRequests) return null
-  return {
-    code: 'minimum_requests',
-    message: `${requests} of at least ${minRequests} canary requests in this stage`,
-    values: { requests, minRequests },
-  }
+  const message = `${requests} of at least ${minRequests} canary requests in this stage`
+  return { code: 'minimum_requests', message, values: { requests, minRequests } }
 }
 
 function promotionReasons(
@@ -293,13 +278,10 @@ function qualityReason(
   const logE = same === undefined ? 0 : (nonInferiorityEvidence({ lost: b, same, won: c }, margin) ?? 0)
   statistics['nonInferiorityLogE'] = logE
   if (logE >= threshold) return null
-  return {
-    code: 'quality_evidence',
-    message:
-      `not yet proven on ${b + c + (same ?? 0)} pairs that accuracy falls by less than ${percentText(margin)}: ` +
-      compared(logE, '<', threshold),
-    values: { b, c, same: same ?? null, margin, logE, threshold },
-  }
+  const message =
+    `not yet proven on ${b + c + (same ?? 0)} pairs that accuracy falls by less than ${percentText(margin)}: ` +
+    compared(logE, '<', threshold)
+  return { code: 'quality_evidence', message, values: { b, c, same: same ?? null, margin, logE, threshold } }
 }
 
 const passReason = ({ elapsedMs }: CanaryStage, { canary: requests }: StageCounts): Reason => ({

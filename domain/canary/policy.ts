@@ -2,6 +2,7 @@
  * Defines the limits of the canary judge. They are frozen into a release when it starts, so that an edited policy cannot change a
  * running release.
  */
+import { policyIssues } from '../policy-issues.ts'
 import { checkAlpha, defaultAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 
 /** The metrics compared between the two arms by K1. */
@@ -94,40 +95,27 @@ export const defaultCanaryPolicy: CanaryPolicy = {
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
   if (!isGiven(policy) || !isGiven(policy.alpha)) return ['alpha is missing']
-  const issues = checkAlpha(policy.alpha)
-  const need = (holds: boolean, sentence: string) => {
-    if (!holds) issues.push(sentence)
-  }
-  const above = (name: 'errorRatio' | 'slowRatio' | 'harmBudget' | 'restartMs' | 'maxStaleMs', low: number) =>
-    need(
-      Number.isFinite(policy[name]) && policy[name] >= low,
-      `${name} is ${policy[name]}, it must be ${low} or more`,
-    )
-  above('errorRatio', 1)
-  above('slowRatio', 1)
-  above('harmBudget', 0)
-  above('restartMs', 1)
-  above('maxStaleMs', 1)
-  need(
-    policy.guardRate > 0 && policy.guardRate < 0.95,
-    `guardRate is ${policy.guardRate}, it must lie between 0 and 0.95`,
-  )
-  need(
-    policy.minDelta >= 0 && policy.minDelta < 1,
-    `minDelta is ${policy.minDelta}, it must lie between 0 and 1`,
-  )
-  if (policy.ramp) {
-    const { reactionSeconds } = policy.ramp
-    need(
-      Number.isFinite(reactionSeconds) && reactionSeconds > 0,
-      `ramp.reactionSeconds is ${reactionSeconds}, it must be above 0`,
-    )
-  }
-  if (!isGiven(policy.promotion)) issues.push('promotion is missing; set it to "off" to require no proof')
-  else if (policy.promotion !== 'off') {
-    const { ratio, logE, metrics, negligibleRate } = policy.promotion
-    need(ratio > 1 && Number.isFinite(ratio), `promotion.ratio is ${ratio}, it must be above 1`)
-    need(logE > 0 && Number.isFinite(logE), `promotion.logE is ${logE}, it must be above 0`)
+  const { issues, need } = policyIssues(checkAlpha(policy.alpha))
+  const between = (field: string, value: number, low: number, high: number) =>
+    need(value > low && value < high, `${field} is ${value}, it must lie between ${low} and ${high}`)
+  const above = (field: string, value: number, low: number) =>
+    need(value > low && Number.isFinite(value), `${field} is ${value}, it must be above ${low}`)
+  const atLeast = (field: string, value: number, low: number) =>
+    need(value >= low && Number.isFinite(value), `${field} is ${value}, it must be ${low} or more`)
+  const { promotion, nonInferiority, srm, minDelta } = policy
+  atLeast('errorRatio', policy.errorRatio, 1)
+  atLeast('slowRatio', policy.slowRatio, 1)
+  atLeast('harmBudget', policy.harmBudget, 0)
+  atLeast('restartMs', policy.restartMs, 1)
+  atLeast('maxStaleMs', policy.maxStaleMs, 1)
+  between('guardRate', policy.guardRate, 0, 0.95)
+  need(minDelta >= 0 && minDelta < 1, `minDelta is ${minDelta}, it must lie between 0 and 1`)
+  if (policy.ramp) above('ramp.reactionSeconds', policy.ramp.reactionSeconds, 0)
+  if (!isGiven(promotion)) issues.push('promotion is missing; set it to "off" to require no proof')
+  else if (promotion !== 'off') {
+    const { metrics, negligibleRate } = promotion
+    above('promotion.ratio', promotion.ratio, 1)
+    above('promotion.logE', promotion.logE, 0)
     need(
       Array.isArray(metrics) && metrics.length > 0 && metrics.every((metric) => rateMetrics.includes(metric)),
       `promotion.metrics names at least one of ${rateMetrics.join(', ')}; set promotion to "off" to require none`,
@@ -137,25 +125,20 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
       `promotion.negligibleRate is ${negligibleRate}, it must lie between 0 and 0.95, or be null`,
     )
   }
-  if (isGiven(policy.nonInferiority)) {
-    const { margin, logE } = policy.nonInferiority!
-    need(margin > 0 && margin < 1, `nonInferiority.margin is ${margin}, it must lie between 0 and 1`)
-    need(logE > 0 && Number.isFinite(logE), `nonInferiority.logE is ${logE}, it must be above 0`)
+  if (isGiven(nonInferiority)) {
+    between('nonInferiority.margin', nonInferiority.margin, 0, 1)
+    above('nonInferiority.logE', nonInferiority.logE, 0)
   }
-  if (!isGiven(policy.srm)) issues.push('srm is missing; set it to "off" to compare no shares')
-  else if (policy.srm !== 'off') {
-    const { alpha, tolerance, designEffect } = policy.srm
-    need(alpha > 0 && alpha < 1, `srm.alpha is ${alpha}, it must lie between 0 and 1`)
-    need(tolerance >= 0 && Number.isFinite(tolerance), `srm.tolerance is ${tolerance}, it must be 0 or more`)
-    need(
-      designEffect >= 1 && Number.isFinite(designEffect),
-      `srm.designEffect is ${designEffect}, it must be 1 or more`,
-    )
+  if (!isGiven(srm)) issues.push('srm is missing; set it to "off" to compare no shares')
+  else if (srm !== 'off') {
+    between('srm.alpha', srm.alpha, 0, 1)
+    atLeast('srm.tolerance', srm.tolerance, 0)
+    atLeast('srm.designEffect', srm.designEffect, 1)
   }
   return issues
 }
 
 /** A policy may come from a database row, where any part may be absent. */
-function isGiven(part: unknown): boolean {
+function isGiven<T>(part: T): part is NonNullable<T> {
   return part !== undefined && part !== null
 }

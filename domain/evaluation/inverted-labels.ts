@@ -23,11 +23,6 @@ export function reversedReasons(
   const counts = { positives, negatives: y.length - positives }
   const interval = value === null ? null : aucInterval(value, counts, confidence)
   if (value === null || interval === null || interval[1] >= 0.5) return []
-  return [
-    {
-      code: 'labels_reversed',
-      message: `the labels may be inverted: AUC of the champion ${value.toFixed(4)}, at most ${interval[1].toFixed(4)} < 0.5`,
-      values: { auc: value, atMost: interval[1] },
-    },
-  ]
+  const message = `the labels may be inverted: AUC of the champion ${value.toFixed(4)}, at most ${interval[1].toFixed(4)} < 0.5`
+  return [{ code: 'labels_reversed', message, values: { auc: value, atMost: interval[1] } }]
 }

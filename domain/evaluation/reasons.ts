@@ -50,15 +50,10 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
   const ece = calibration.challenger.ece
   const before = calibration.champion?.ece ?? null
   const { ece: limit, overChampion } = policy.calibration
-  return [
-    {
-      code: 'calibration',
-      message:
-        `calibration error ${fourDigits(ece)} > ${limit}` +
-        (before === null ? '' : ` and > champion ${fourDigits(before)} + ${overChampion}`),
-      values: { ece, championEce: before, limit, overChampion },
-    },
-  ]
+  const message =
+    `calibration error ${fourDigits(ece)} > ${limit}` +
+    (before === null ? '' : ` and > champion ${fourDigits(before)} + ${overChampion}`)
+  return [{ code: 'calibration', message, values: { ece, championEce: before, limit, overChampion } }]
 }
 
 export function fairnessReasons(
@@ -92,24 +87,14 @@ export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GateP
   const row = metrics.find(({ metric }) => metric === watched)
   const { gain } = policy.leakage
   if (row === undefined || row.delta === null || row.delta <= gain) return []
-  return [
-    {
-      code: 'too_good',
-      message: `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: implausibly large, check for a leak`,
-      values: { metric: row.metric, delta: row.delta, limit: gain },
-    },
-  ]
+  const message = `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: implausibly large, check for a leak`
+  return [{ code: 'too_good', message, values: { metric: row.metric, delta: row.delta, limit: gain } }]
 }
 
 export function useReasons(uses: number | undefined, policy: GatePolicy): Reason[] {
   if (uses === undefined || uses < policy.testSetUses) return []
-  return [
-    {
-      code: 'test_set_worn',
-      message: `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`,
-      values: { uses, limit: policy.testSetUses },
-    },
-  ]
+  const message = `this test set has been used for ${uses} decisions (limit ${policy.testSetUses}); its verdicts may be overfitted`
+  return [{ code: 'test_set_worn', message, values: { uses, limit: policy.testSetUses } }]
 }
 
 /** Why the challenger passes. */

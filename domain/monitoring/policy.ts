@@ -2,6 +2,7 @@
  * Defines the monitoring policy of a model: intervals and limits. They are data of the model, so that a test runs a week of
  * monitoring in a second.
  */
+import { policyIssues } from '../policy-issues.ts'
 import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './retraining-triggers.ts'
 
 /** The limits for one window; rates count only from `minRequests` on. */
@@ -127,58 +128,55 @@ export const completeMonitorPolicy = (stored: MonitorPolicy = defaultMonitorPoli
 
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfMonitor(policy: MonitorPolicy): string[] {
-  const issues: string[] = []
-  const { everyMs, settleMs, spanMs, observedMs, countMs = hourMs, service, quality } = policy
-  const lasting = { everyMs, spanMs, observedMs, 'service.silentMs': service.silentMs }
-  for (const [name, value] of Object.entries({ ...lasting, 'service.outcomesMs': service.outcomesMs }))
-    if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
-  if (!Number.isInteger(settleMs) || settleMs < 0)
-    issues.push(`settleMs is a whole number from 0, not ${settleMs}`)
-  if (!Number.isInteger(countMs) || countMs < 1 || spanMs % countMs !== 0)
-    issues.push(`spanMs is a multiple of countMs (${countMs} ms), not ${spanMs} ms`)
+  const { issues, need, integer, part } = policyIssues()
+  const { spanMs, countMs = hourMs, service, quality, business, cost } = policy
+  for (const name of ['everyMs', 'spanMs', 'observedMs'] as const) integer(name, policy[name], 1)
+  for (const name of ['silentMs', 'outcomesMs'] as const) integer(`service.${name}`, service[name], 1)
+  integer('settleMs', policy.settleMs, 0)
+  need(
+    Number.isInteger(countMs) && countMs >= 1 && spanMs % countMs === 0,
+    `spanMs is a multiple of countMs (${countMs} ms), not ${spanMs} ms`,
+  )
   for (const name of ['errorWarn', 'errorAlarm', 'missingShare', 'outsideShare'] as const)
-    if (!(service[name] > 0 && service[name] <= 1))
-      issues.push(`service.${name} is above 0 and at most 1, not ${service[name]}`)
-  if (service.errorAlarm < service.errorWarn) issues.push('service.errorAlarm is not below errorWarn')
+    need(
+      service[name] > 0 && service[name] <= 1,
+      `service.${name} is above 0 and at most 1, not ${service[name]}`,
+    )
+  need(!(service.errorAlarm < service.errorWarn), 'service.errorAlarm is not below errorWarn')
   for (const name of ['latencyP95Ms', 'rssMb', 'cpuShare', 'loopDelayMs'] as const)
-    if (!(service[name] > 0)) issues.push(`service.${name} is above 0, not ${service[name]}`)
-  if (!Number.isInteger(service.minRequests) || service.minRequests < 1)
-    issues.push(`service.minRequests is a whole number from 1, not ${service.minRequests}`)
-  if (quality && !(Number.isFinite(quality.warn) && Number.isFinite(quality.alarm)))
-    issues.push('quality.warn and quality.alarm are finite numbers')
-  if (policy.business !== undefined) issues.push(...issuesOfBusiness(policy.business))
-  if (policy.cost !== undefined) issues.push(...issuesOfCost(policy.cost))
-  issues.push(...issuesOfTriggers(policy.cooldown).map((issue) => `cooldown.${issue}`))
+    need(service[name] > 0, `service.${name} is above 0, not ${service[name]}`)
+  integer('service.minRequests', service.minRequests, 1)
+  need(
+    !quality || (Number.isFinite(quality.warn) && Number.isFinite(quality.alarm)),
+    'quality.warn and quality.alarm are finite numbers',
+  )
+  if (business !== undefined) part('business', issuesOfBusiness(business))
+  if (cost !== undefined) part('cost', issuesOfCost(cost))
+  part('cooldown', issuesOfTriggers(policy.cooldown))
   return issues
 }
 
-function issuesOfBusiness({
-  name,
-  unit,
-  perPrediction,
-  warn,
-  alarm,
-  lowerIsBetter,
-}: BusinessPolicy): string[] {
-  const issues: string[] = []
+const isText = (value: unknown): boolean => typeof value === 'string' && value.trim() !== ''
+
+function issuesOfBusiness({ name, unit, perPrediction, warn, alarm, ...policy }: BusinessPolicy): string[] {
+  const { issues, need } = policyIssues()
   for (const [what, text] of Object.entries({ name, unit, perPrediction }))
-    if (typeof text !== 'string' || text.trim() === '') issues.push(`business.${what} is a text`)
+    need(isText(text), `${what} is a text`)
   for (const [what, limit] of Object.entries({ warn, alarm }))
-    if (limit !== undefined && !Number.isFinite(limit))
-      issues.push(`business.${what} is a finite number, not ${limit}`)
-  const [low, high] = lowerIsBetter === true ? [warn, alarm] : [alarm, warn]
-  if (low !== undefined && high !== undefined && low > high)
-    issues.push('business.warn must be reached before business.alarm')
+    need(limit === undefined || Number.isFinite(limit), `${what} is a finite number, not ${limit}`)
+  const [low, high] = policy.lowerIsBetter === true ? [warn, alarm] : [alarm, warn]
+  need(low === undefined || high === undefined || !(low > high), 'warn must be reached before business.alarm')
   return issues
 }
 
-function issuesOfCost({ perPrediction, unit, perDay }: CostPolicy): string[] {
-  const issues: string[] = []
-  if (!(perPrediction >= 0 && Number.isFinite(perPrediction)))
-    issues.push(`cost.perPrediction is 0 or more, not ${perPrediction}`)
-  if (typeof unit !== 'string' || unit.trim() === '') issues.push('cost.unit is a text')
-  if (perDay !== undefined && !(perDay > 0 && Number.isFinite(perDay)))
-    issues.push(`cost.perDay is above 0, not ${perDay}`)
+function issuesOfCost({ perPrediction, unit, perDay = 1 }: CostPolicy): string[] {
+  const { issues, need } = policyIssues()
+  need(
+    perPrediction >= 0 && Number.isFinite(perPrediction),
+    `perPrediction is 0 or more, not ${perPrediction}`,
+  )
+  need(isText(unit), 'unit is a text')
+  need(perDay > 0 && Number.isFinite(perDay), `perDay is above 0, not ${perDay}`)
   return issues
 }
 

@@ -2,6 +2,8 @@
  * Decides when a model requests a retraining, and what delays the request: without a cooldown, a feature that has changed
  * permanently would train the same rejected model every hour.
  */
+import { policyIssues } from '../policy-issues.ts'
+
 export type TriggerReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'labels'
 
 export interface Trigger {
@@ -238,13 +240,11 @@ const hours = (ms: number): string => `${figure(ms / hourMs)} h`
 
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfTriggers(policy: TriggerPolicy): string[] {
-  const { afterMs, maxMs, maxPerWeek, weekMs: periodMs, rejectsToBreak } = policy
-  const { newRowsShare, newRowsAfterRejectShare } = policy
-  const issues: string[] = []
-  const integers = { ...afterMs, maxMs, weekMs: periodMs, maxPerWeek, rejectsToBreak }
-  for (const [name, value] of Object.entries(integers))
-    if (!Number.isInteger(value) || value < 1) issues.push(`${name} is a whole number from 1, not ${value}`)
-  for (const [name, value] of Object.entries({ newRowsShare, newRowsAfterRejectShare }))
-    if (!(value > 0 && Number.isFinite(value))) issues.push(`${name} is above 0, not ${value}`)
+  const { issues, need, integer } = policyIssues()
+  for (const [name, value] of Object.entries({ ...policy.afterMs })) integer(name, value, 1)
+  for (const name of ['maxMs', 'weekMs', 'maxPerWeek', 'rejectsToBreak'] as const)
+    integer(name, policy[name], 1)
+  for (const name of ['newRowsShare', 'newRowsAfterRejectShare'] as const)
+    need(policy[name] > 0 && Number.isFinite(policy[name]), `${name} is above 0, not ${policy[name]}`)
   return issues
 }

@@ -98,12 +98,8 @@ function tooManyErrors(facts: ServiceFacts, limits: ServiceLimits): ServiceFindi
 function tooSlow({ latencyUs }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
   const p95Ms = (latencyUs?.p95 ?? 0) / 1_000
   if (p95Ms <= limits.latencyP95Ms) return undefined
-  return {
-    code: 'latency',
-    severity: 'warning',
-    message: `latency p95 ${figure(p95Ms)} ms > ${limits.latencyP95Ms} ms`,
-    values: { p95Ms, limit: limits.latencyP95Ms },
-  }
+  const message = `latency p95 ${figure(p95Ms)} ms > ${limits.latencyP95Ms} ms`
+  return { code: 'latency', severity: 'warning', message, values: { p95Ms, limit: limits.latencyP95Ms } }
 }
 
 function tooMuchMissing({ missing }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
@@ -150,39 +146,27 @@ function tooMuchNeeded(
       : '',
   ].filter((text) => text !== '')
   if (found.length === 0) return undefined
-  return {
-    code: 'resources',
-    severity: 'warning',
-    message: `a replica exceeds its limits: ${found.join(', ')}`,
-    values: { rssMb, cpuShare, loopDelayMs },
-  }
+  const message = `a replica exceeds its limits: ${found.join(', ')}`
+  return { code: 'resources', severity: 'warning', message, values: { rssMb, cpuShare, loopDelayMs } }
 }
 
 function tooDear(facts: ServiceFacts, cost: CostPolicy): ServiceFinding | undefined {
   const { total, perDay } = costOf(facts, cost)
   if (cost.perDay === undefined || perDay <= cost.perDay) return undefined
-  return {
-    code: 'cost',
-    severity: 'warning',
-    message:
-      `${facts.predictions} predictions cost ${figure(total)} ${cost.unit}: ${figure(perDay)} ${cost.unit} a day > ` +
-      `${cost.perDay} ${cost.unit}`,
-    values: { total, perDay, limit: cost.perDay },
-  }
+  const message =
+    `${facts.predictions} predictions cost ${figure(total)} ${cost.unit}: ${figure(perDay)} ${cost.unit} a day > ` +
+    `${cost.perDay} ${cost.unit}`
+  return { code: 'cost', severity: 'warning', message, values: { total, perDay, limit: cost.perDay } }
 }
 
 function silence(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
   const forMs = facts.requestAgeMs ?? facts.championMs
   if (forMs < limits.silentMs) return undefined
-  return {
-    code: 'silent',
-    severity: 'warning',
-    message:
-      facts.requestAgeMs === null
-        ? `no request since it became champion ${hours(forMs)} ago`
-        : `no request for ${hours(forMs)}`,
-    values: { forMs, limitMs: limits.silentMs },
-  }
+  const message =
+    facts.requestAgeMs === null
+      ? `no request since it became champion ${hours(forMs)} ago`
+      : `no request for ${hours(forMs)}`
+  return { code: 'silent', severity: 'warning', message, values: { forMs, limitMs: limits.silentMs } }
 }
 
 /** Outcomes can only stop for a model that has had some. */
@@ -201,12 +185,8 @@ function noOutcomes(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding 
 
 function noReplica({ replicas }: ServiceFacts): ServiceFinding | undefined {
   if (replicas > 0) return undefined
-  return {
-    code: 'replicas',
-    severity: 'critical',
-    message: 'no replica holds a lease: all replicas are down or cannot reach Postgres',
-    values: { replicas },
-  }
+  const message = 'no replica holds a lease: all replicas are down or cannot reach Postgres'
+  return { code: 'replicas', severity: 'critical', message, values: { replicas } }
 }
 
 const figure = (value: number): string => String(Number(value.toPrecision(4)))

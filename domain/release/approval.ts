@@ -6,15 +6,15 @@ import { basisIssues } from './basis.ts'
 import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
 
+type Person = Pick<Statement, 'by' | 'key'>
+
 /** Whether a user requested the release: by name, and by key because a name can be given again. */
-export const isRequester = (state: ReleaseState, { by, key }: Pick<Statement, 'by' | 'key'>): boolean =>
+export const isRequester = (state: ReleaseState, { by, key }: Person): boolean =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)
 
 /** Whether two statements come from the same user, by name or key. */
-export const isSamePerson = (
-  one: Pick<Statement, 'by' | 'key'>,
-  other: Pick<Statement, 'by' | 'key'>,
-): boolean => one.by === other.by || (one.key !== undefined && one.key === other.key)
+export const isSamePerson = (one: Person, other: Person): boolean =>
+  one.by === other.by || (one.key !== undefined && one.key === other.key)
 
 /** The state after a change of the release's basis, and the change as a sentence; undefined when the basis is unchanged. */
 export function recheckBasis(
@@ -29,10 +29,8 @@ export function recheckBasis(
   const { kind, message } = issue
   if (kind === 'evaluation' && standing.evaluation !== undefined) {
     const evaluated: ReleaseDigests = { ...digests, evaluation: standing.evaluation }
-    return {
-      state: { ...voided(state, message), digests: evaluated },
-      changed: `${message}; ${voidWords(state)}; review it and approve again`,
-    }
+    const changed = `${message}; ${voidWords(state)}; review it and approve again`
+    return { state: { ...voided(state, message), digests: evaluated }, changed }
   }
   // Another champion needs another evaluation, and that needs a release of its own.
   const remedy =
@@ -40,10 +38,8 @@ export function recheckBasis(
       ? ': evaluate the version against the current champion and release it again'
       : ''
   const lost = `${message}${remedy}`
-  return {
-    state: end(voided(state, lost), atMs, 'superseded', lost),
-    changed: `${lost}; ${voidWords(state)}`,
-  }
+  const superseded = end(voided(state, lost), atMs, 'superseded', lost)
+  return { state: superseded, changed: `${lost}; ${voidWords(state)}` }
 }
 
 const voidWords = ({ approvals }: ReleaseState): string =>
@@ -52,23 +48,13 @@ const voidWords = ({ approvals }: ReleaseState): string =>
     : `approvals voided: ${approvals.map(({ by }) => by).join(', ')}`
 
 /** Voided approvals are kept with the reason. */
-function voided(state: ReleaseState, why: string): ReleaseState {
-  if (state.approvals.length === 0) return state
-  return {
-    ...state,
-    approvals: [],
-    voidedApprovals: [...(state.voidedApprovals ?? []), ...state.approvals.map((each) => ({ ...each, why }))],
-  }
+function voided(state: ReleaseState, why: string, isVoid = (_: Statement) => true): ReleaseState {
+  const lost = state.approvals.filter(isVoid).map((each) => ({ ...each, why }))
+  if (lost.length === 0) return state
+  const approvals = state.approvals.filter((each) => !isVoid(each))
+  return { ...state, approvals, voidedApprovals: [...(state.voidedApprovals ?? []), ...lost] }
 }
 
 /** Voids the approval of a user who rejects the release. */
-export function withdrawn(state: ReleaseState, said: Statement): ReleaseState {
-  const own = state.approvals.filter((each) => isSamePerson(each, said))
-  if (own.length === 0) return state
-  const why = `${said.by} has rejected the release since`
-  return {
-    ...state,
-    approvals: state.approvals.filter((each) => !isSamePerson(each, said)),
-    voidedApprovals: [...(state.voidedApprovals ?? []), ...own.map((each) => ({ ...each, why }))],
-  }
-}
+export const withdrawn = (state: ReleaseState, said: Statement): ReleaseState =>
+  voided(state, `${said.by} has rejected the release since`, (each) => isSamePerson(each, said))

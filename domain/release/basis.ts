@@ -18,30 +18,27 @@ export interface BasisIssue {
 /** Every difference, the most fundamental first. Empty when the release can continue. */
 export function basisIssues(expected: ExpectedBasis, found: ReleaseBasis): BasisIssue[] {
   const { version } = expected
+  const champion = named(expected.champion)
   const issues: BasisIssue[] = []
+  const add = (kind: BasisIssue['kind'], message: string) => issues.push({ kind, message })
   if (found.champion !== expected.champion)
-    issues.push({
-      kind: 'champion',
-      message: `the champion is now ${named(found.champion)}, the release was built on ${named(expected.champion)}`,
-    })
-  if (found.artifact === undefined)
-    return [...issues, { kind: 'missing', message: `${version} is not registered` }]
-  if (found.withdrawn) issues.push({ kind: 'withdrawn', message: `${version} has been withdrawn` })
-  if (expected.artifact !== undefined && found.artifact !== expected.artifact)
-    issues.push({
-      kind: 'artifact',
-      message: `the artifact of ${version} has changed from ${expected.artifact} to ${found.artifact}`,
-    })
+    add('champion', `the champion is now ${named(found.champion)}, the release was built on ${champion}`)
+  if (found.artifact === undefined) {
+    add('missing', `${version} is not registered`)
+    return issues
+  }
+  const changed = (what: 'artifact' | 'evaluation') => {
+    if (expected[what] !== undefined && found[what] !== expected[what])
+      add(what, `the ${what} of ${version} has changed from ${expected[what]} to ${found[what] ?? 'none'}`)
+  }
+  if (found.withdrawn) add('withdrawn', `${version} has been withdrawn`)
+  changed('artifact')
   if (found.evaluatedAgainst !== expected.champion)
-    issues.push({
-      kind: 'comparison',
-      message: `${version} was compared with ${named(found.evaluatedAgainst)}, but ${named(expected.champion)} is champion`,
-    })
-  if (expected.evaluation !== undefined && found.evaluation !== expected.evaluation)
-    issues.push({
-      kind: 'evaluation',
-      message: `the evaluation of ${version} has changed from ${expected.evaluation} to ${found.evaluation ?? 'none'}`,
-    })
+    add(
+      'comparison',
+      `${version} was compared with ${named(found.evaluatedAgainst)}, but ${champion} is champion`,
+    )
+  changed('evaluation')
   return issues
 }
 

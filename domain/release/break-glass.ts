@@ -3,7 +3,7 @@
  * because an unchecked emergency promotion would remove the guard in the hour that needs it most.
  */
 import { isBreakGlass, stepsOf, type ReleaseState, type Statement } from './state.ts'
-import { enterStage } from './transitions.ts'
+import { enterStage, extended } from './transitions.ts'
 
 /** How long the order stays valid while the checks run. */
 export const breakGlassMs = 3_600_000
@@ -22,15 +22,10 @@ export function applyBreakGlass(given: ReleaseState, said: Statement): ReleaseSt
   const steps = stepsOf(state)
   const watched = steps.find(({ stage }) => stage === 'canary') ?? steps[0]
   if (watched === undefined) return enterStage(state, 'promoting', said.atMs)
-  const { stageIndex, extensions, enteredMs, undecidedStage } = state
+  const { enteredMs, undecidedStage } = state
   if (given.stage === watched.stage)
     return { ...state, enteredMs: enteredMs + (pause === undefined ? 0 : said.atMs - pause.atMs) }
-  if (undecidedStage === watched.stage)
-    return enterStage(state, undecidedStage, said.atMs, {
-      stageIndex,
-      routed: true,
-      extensions: extensions + 1,
-    })
+  if (undecidedStage === watched.stage) return extended(state, undecidedStage, said.atMs)
   return enterStage(state, watched.stage, said.atMs, {
     stageIndex: watched.stageIndex,
     shareBp: watched.policy.shareBp,

@@ -12,24 +12,18 @@ import {
   type ReleaseState,
   type Statement,
 } from './state.ts'
-import { applied, end, enterStage, nextStage, ignored, orderRollback } from './transitions.ts'
+import { applied, ended, extended, nextStage, ignored, rollBack } from './transitions.ts'
 
-const open: readonly ReleaseStage[] = [
-  'qualifying',
-  'awaiting_approval',
-  'shadow',
-  'canary',
-  'awaiting_decision',
-  'promoting',
-  'probation',
-]
+const exposed: readonly ReleaseStage[] = ['shadow', 'canary', 'probation']
+const decided: readonly ReleaseStage[] = ['awaiting_approval', 'awaiting_decision']
+const open: readonly ReleaseStage[] = ['qualifying', ...decided, 'promoting', ...exposed]
 
 /** The stages that accept each command. */
 export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]>> = {
-  approve: ['awaiting_approval', 'awaiting_decision'],
-  reject: ['awaiting_approval', 'awaiting_decision'],
-  pause: ['shadow', 'canary', 'probation'],
-  resume: ['shadow', 'canary', 'probation', 'awaiting_decision'],
+  approve: decided,
+  reject: decided,
+  pause: exposed,
+  resume: [...exposed, 'awaiting_decision'],
   abort: open,
   rollback: open,
   promoteNow: ['awaiting_approval', 'shadow', 'canary', 'awaiting_decision'],
@@ -64,12 +58,8 @@ export function command(given: ReleaseState, event: CommandEvent): Advance {
 function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance {
   const refusal = outOfPlace(state, event)
   if (refusal !== undefined) return ignored(state, refusal)
-  const said: Statement = {
-    by: event.by,
-    key: event.key,
-    atMs: event.atMs,
-    reason: event.reason,
-  }
+  const { by, key, atMs, reason } = event
+  const said: Statement = { by, key, atMs, reason }
   switch (event.command) {
     case 'approve':
       return approve(state, said)
@@ -77,18 +67,14 @@ function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance 
       return reject(state, said)
     case 'pause':
       if (state.paused) return ignored(state, `already paused by ${state.pause?.by ?? 'a user'}`)
-      return applied(
-        { ...state, paused: true, pause: said },
-        `paused by ${said.by}; automatic rollback stays on`,
-      )
+      return applied({ ...state, paused: true, pause: said }, `paused by ${by}; automatic rollback stays on`)
     case 'resume':
       return resume(state, said)
     case 'abort':
+      if (!state.promoted) return rollBack(state, atMs, 'aborted', words('abort', said))
+      return rollBack(state, atMs, 'rolled_back', words('abort', said), true)
     case 'rollback':
-      return applied(
-        orderRollback(state, said.atMs, orderOf(state, event.command, said)),
-        words(event.command, said),
-      )
+      return rollBack(state, atMs, 'rolled_back', words('rollback', said), true)
     case 'promoteNow':
       return promoteNow(state, said)
     default:
@@ -119,13 +105,10 @@ function outOfPlace(state: ReleaseState, event: CommandEvent): string | undefine
     ['policy', event.policyDigest, policy],
   ]
   const differing = seen.filter(([, sent, released]) => sent !== undefined && sent !== released)
-  if (differing.length > 0)
-    return differing
-      .map(
-        ([what, sent, released]) =>
-          `the command of ${by} names the ${what} ${sent}, the release has ${released}`,
-      )
-      .join('; ')
+  const sentences = differing.map(
+    ([what, sent, released]) => `the command of ${by} names the ${what} ${sent}, the release has ${released}`,
+  )
+  if (sentences.length > 0) return sentences.join('; ')
   if (state.stage === 'ended') return `the release has ended (${state.outcome ?? ''}): ${state.reason ?? ''}`
   if (state.stage === 'rolling_back')
     return `the release is being rolled back: ${state.rollbackOrder?.reason ?? ''}`
@@ -138,15 +121,12 @@ function approve(state: ReleaseState, given: Statement): Advance {
   const said = { ...given, digests: state.digests }
   if (isRequester(state, said))
     return ignored(state, `${said.by} requested the release; someone else must approve it`)
-  if (state.stage === 'awaiting_decision')
-    return applied(
-      nextStage({ ...state, approvals: [...state.approvals, said] }, said.atMs),
-      `stage passed by decision of ${said.by}`,
-    )
-  if (state.approvals.some((each) => isSamePerson(each, said)))
-    return ignored(state, `already approved by ${said.by}`)
   const approvals = [...state.approvals, said]
   const next = { ...state, approvals }
+  if (state.stage === 'awaiting_decision')
+    return applied(nextStage(next, said.atMs), `stage passed by decision of ${said.by}`)
+  if (state.approvals.some((each) => isSamePerson(each, said)))
+    return ignored(state, `already approved by ${said.by}`)
   const { approvers } = state.policy.approval
   if (approvals.length < approvers)
     return applied(next, `approved by ${said.by}, ${approvals.length} of ${approvers}`)
@@ -158,21 +138,14 @@ function reject(state: ReleaseState, said: Statement): Advance {
   const rejection = { ...said, digests: state.digests }
   const next = { ...withdrawn(state, said), rejections: [...state.rejections, rejection] }
   const reason = words('reject', said)
-  if (state.stage === 'awaiting_approval') return applied(end(next, said.atMs, 'rejected', reason), reason)
-  return applied(orderRollback(next, said.atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
+  if (state.stage === 'awaiting_approval') return ended(next, said.atMs, 'rejected', reason)
+  return rollBack(next, said.atMs, 'rolled_back', reason, true)
 }
 
 function resume(state: ReleaseState, said: Statement): Advance {
   if (state.stage === 'awaiting_decision') {
     if (state.undecidedStage === undefined) return ignored(state, 'no stage awaits a decision')
-    return applied(
-      enterStage(state, state.undecidedStage, said.atMs, {
-        stageIndex: state.stageIndex,
-        routed: true,
-        extensions: state.extensions + 1,
-      }),
-      `deadline extended by ${said.by}`,
-    )
+    return applied(extended(state, state.undecidedStage, said.atMs), `deadline extended by ${said.by}`)
   }
   if (!state.paused) return ignored(state, nothingToDo.resume)
   const { pause, ...kept } = state
@@ -193,15 +166,6 @@ function promoteNow(state: ReleaseState, said: Statement): Advance {
   if (state.lastVerdict?.kind === 'fail')
     return ignored(state, `the last verdict is against the candidate: ${state.lastVerdict.reason}`)
   return applied(applyBreakGlass(state, said), `break-glass by ${said.by}: ${said.reason}`)
-}
-
-function orderOf(
-  state: ReleaseState,
-  name: 'abort' | 'rollback',
-  said: Statement,
-): NonNullable<ReleaseState['rollbackOrder']> {
-  const after = state.promoted || name === 'rollback'
-  return { outcome: after ? 'rolled_back' : 'aborted', reason: words(name, said), withdraw: after }
 }
 
 const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const

@@ -5,6 +5,7 @@
 import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
+import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
@@ -160,71 +161,93 @@ const strategies: readonly string[] = ['canary', 'direct', 'blue_green', 'shadow
 
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfPolicy(policy: ReleasePolicy): string[] {
-  const issues: string[] = []
-  const integer = (place: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER) => {
-    if (!Number.isInteger(value) || value < min || value > max)
-      issues.push(
-        `${place} is a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}, not ${value}`,
-      )
-  }
-  if (!strategies.includes(policy.strategy))
-    issues.push(`strategy is one of ${strategies.join(', ')}, not ${policy.strategy}`)
-  integer('approval.approvers', policy.approval.approvers, 0, 10)
-  integer('approval.withinMs', policy.approval.withinMs, 1)
-  const stage = (place: string, each: StagePolicy) => {
-    integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
-    integer(`${place}.minMs`, each.minMs, 0)
-    integer(`${place}.minRequests`, each.minRequests, 0)
-    integer(`${place}.deadlineMs`, each.deadlineMs, 1)
-    if (each.deadlineMs <= each.minMs) issues.push(`${place}.deadlineMs must be longer than its minMs`)
-  }
-  if (policy.shadow) stage('shadow', policy.shadow)
-  const rising = (place: string, stages: readonly StagePolicy[]) =>
-    stages.forEach((each, index) => {
-      stage(`${place}[${index}]`, each)
-      const before = stages[index - 1]
-      if (before && each.shareBp <= before.shareBp)
-        issues.push(`${place}[${index}].shareBp must rise: ${each.shareBp} follows ${before.shareBp}`)
-    })
-  const probation = (place: string, each: ProbationPolicy) => {
-    // A probation without a hold-back has no control, so no verdict could pass it.
-    integer(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
-    if (each.shadowBp !== undefined) integer(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
-    integer(`${place}.minMs`, each.minMs, 0)
-    integer(`${place}.minRequests`, each.minRequests, 0)
-    integer(`${place}.deadlineMs`, each.deadlineMs, 1)
-  }
-  rising('stages', policy.stages)
-  if (policy.probation) probation('probation', policy.probation)
-  issues.push(...issuesOfStrategy(policy))
-  const oneOf = (name: 'whenInconclusive' | 'whenPassed' | 'whenBusy', allowed: readonly string[]) => {
-    const value = policy[name]
-    if (value !== undefined && !allowed.includes(value))
-      issues.push(`${name} is one of ${allowed.join(', ')}, not ${value}`)
-  }
-  oneOf('whenInconclusive', ['ask', 'end'])
-  oneOf('whenPassed', ['promote', 'ask'])
-  oneOf('whenBusy', ['queue', 'supersede', 'refuse'])
-  if (policy.hotfix) {
-    rising('hotfix.stages', policy.hotfix.stages)
-    // A hotfix is shorter, but never unobserved.
-    if (policy.hotfix.stages.length === 0) issues.push('hotfix.stages needs at least one share')
-    policy.hotfix.stages.forEach((each, index) =>
-      integer(`hotfix.stages[${index}].minRequests`, each.minRequests, 1),
-    )
-    if (policy.hotfix.probation) probation('hotfix.probation', policy.hotfix.probation)
-  }
+  const check = policyIssues()
+  const { approval, shadow, probation, hotfix, watch, drill, requireDrill } = policy
+  check.oneOf('strategy', policy.strategy, strategies)
+  check.integer('approval.approvers', approval.approvers, 0, 10)
+  check.integer('approval.withinMs', approval.withinMs, 1)
+  if (shadow) checkStage(check, 'shadow', shadow)
+  checkStages(check, 'stages', policy.stages)
+  if (probation) checkProbation(check, 'probation', probation)
+  checkStrategy(check, policy)
+  const { whenInconclusive = 'ask', whenPassed = 'ask', whenBusy = 'queue' } = policy
+  check.oneOf('whenInconclusive', whenInconclusive, ['ask', 'end'])
+  check.oneOf('whenPassed', whenPassed, ['promote', 'ask'])
+  check.oneOf('whenBusy', whenBusy, ['queue', 'supersede', 'refuse'])
+  if (hotfix) checkHotfix(check, hotfix)
   for (const [name, value] of Object.entries(policy.qualification ?? {}))
-    integer(`qualification.${name}`, value, 1)
-  if (policy.drill) issues.push(...issuesOfDrill(policy.drill).map((issue) => `drill.${issue}`))
-  if (policy.requireDrill) integer('requireDrill.withinMs', policy.requireDrill.withinMs, 1)
-  for (const [name, value] of Object.entries(policy.watch)) integer(`watch.${name}`, value, 1)
-  if (policy.watch.exposureMs <= policy.watch.everyMs)
-    issues.push(
-      'watch.exposureMs must be longer than watch.everyMs, or the exposure expires between two verdicts',
-    )
-  issues.push(...checkCanaryPolicy(policy.limits).map((issue) => `limits.${issue}`))
-  return issues
+    check.integer(`qualification.${name}`, value, 1)
+  if (drill) check.part('drill', issuesOfDrill(drill))
+  if (requireDrill) check.integer('requireDrill.withinMs', requireDrill.withinMs, 1)
+  for (const [name, value] of Object.entries(watch)) check.integer(`watch.${name}`, value, 1)
+  check.need(
+    !(watch.exposureMs <= watch.everyMs),
+    'watch.exposureMs must be longer than watch.everyMs, or the exposure expires between two verdicts',
+  )
+  check.part('limits', checkCanaryPolicy(policy.limits))
+  return check.issues
+}
+
+function checkStage(check: PolicyIssues, place: string, each: StagePolicy): void {
+  check.integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
+  checkTimes(check, place, each)
+  check.need(!(each.deadlineMs <= each.minMs), `${place}.deadlineMs must be longer than its minMs`)
+}
+
+function checkTimes(check: PolicyIssues, place: string, each: Omit<StagePolicy, 'shareBp'>): void {
+  check.integer(`${place}.minMs`, each.minMs, 0)
+  check.integer(`${place}.minRequests`, each.minRequests, 0)
+  check.integer(`${place}.deadlineMs`, each.deadlineMs, 1)
+}
+
+function checkStages(check: PolicyIssues, place: string, stages: readonly StagePolicy[]): void {
+  for (const [index, each] of stages.entries()) {
+    checkStage(check, `${place}[${index}]`, each)
+    const before = stages[index - 1]
+    if (before && each.shareBp <= before.shareBp)
+      check.issues.push(`${place}[${index}].shareBp must rise: ${each.shareBp} follows ${before.shareBp}`)
+  }
+}
+
+function checkProbation(check: PolicyIssues, place: string, each: ProbationPolicy): void {
+  // A probation without a hold-back has no control, so no verdict could pass it.
+  check.integer(`${place}.holdbackBp`, each.holdbackBp, 1, 5_000)
+  if (each.shadowBp !== undefined) check.integer(`${place}.shadowBp`, each.shadowBp, 1, 10_000)
+  checkTimes(check, place, each)
+}
+
+/** A hotfix is shorter, but never unobserved. */
+function checkHotfix(check: PolicyIssues, { stages, probation }: NonNullable<ReleasePolicy['hotfix']>): void {
+  checkStages(check, 'hotfix.stages', stages)
+  check.need(stages.length > 0, 'hotfix.stages needs at least one share')
+  for (const [index, each] of stages.entries())
+    check.integer(`hotfix.stages[${index}].minRequests`, each.minRequests, 1)
+  if (probation) checkProbation(check, 'hotfix.probation', probation)
+}
+
+/** The parts that each strategy requires. */
+function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): void {
+  const { strategy, stages, shadow, probation, ab, whenPassed, limits } = policy
+  switch (strategy) {
+    case 'canary':
+    case 'rolling':
+      return need(stages.length > 0, 'stages needs at least one share')
+    case 'blue_green':
+      return need(
+        probation !== undefined,
+        'probation is missing: a blue_green release needs it to keep the previous champion loaded',
+      )
+    case 'shadow':
+      need(shadow !== undefined, 'shadow is missing: it is the only stage of a shadow release')
+      return need(
+        whenPassed !== 'promote' || limits.nonInferiority !== undefined,
+        'limits.nonInferiority is missing: whenPassed "promote" needs its proof',
+      )
+    case 'ab':
+      need(stages.length === 1, 'stages needs exactly one share: the split of an ab release is fixed')
+      need(ab !== undefined, 'ab is missing: declare the metric before the release')
+      if (ab !== undefined) part('ab', issuesOfAb(ab))
+  }
 }
 
 /**
@@ -232,50 +255,19 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
  * approved with it, but the requester must not lower the number of approvals or the drills that the model requires.
  */
 export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
-  const issues: string[] = []
-  const approvers = own.approval?.approvers ?? 0
-  if (policy.approval.approvers < approvers)
-    issues.push(
-      `approval.approvers is ${policy.approval.approvers}, the model file requires at least ${approvers}`,
-    )
-  const { withinMs = Infinity } = own.requireDrill ?? {}
-  if ((policy.requireDrill?.withinMs ?? Infinity) > withinMs)
-    issues.push(`requireDrill.withinMs must be at most ${withinMs}, as in the model file`)
+  const { issues, need } = policyIssues()
+  const { approvers } = policy.approval
+  const minApprovers = own.approval?.approvers ?? 0
+  need(
+    !(approvers < minApprovers),
+    `approval.approvers is ${approvers}, the model file requires at least ${minApprovers}`,
+  )
+  const maxMs = own.requireDrill?.withinMs ?? Infinity
+  need(
+    !((policy.requireDrill?.withinMs ?? Infinity) > maxMs),
+    `requireDrill.withinMs must be at most ${maxMs}, as in the model file`,
+  )
   return issues
-}
-
-/** The parts that each strategy requires. */
-function issuesOfStrategy(policy: ReleasePolicy): string[] {
-  const { strategy, stages, limits } = policy
-  switch (strategy) {
-    case 'canary':
-    case 'rolling':
-      return stages.length === 0 ? ['stages needs at least one share'] : []
-    case 'blue_green':
-      return policy.probation === undefined
-        ? ['probation is missing: a blue_green release needs it to keep the previous champion loaded']
-        : []
-    case 'shadow':
-      return [
-        ...(policy.shadow === undefined
-          ? ['shadow is missing: it is the only stage of a shadow release']
-          : []),
-        ...(policy.whenPassed === 'promote' && limits.nonInferiority === undefined
-          ? ['limits.nonInferiority is missing: whenPassed "promote" needs its proof']
-          : []),
-      ]
-    case 'ab':
-      return [
-        ...(stages.length === 1
-          ? []
-          : ['stages needs exactly one share: the split of an ab release is fixed']),
-        ...(policy.ab === undefined
-          ? ['ab is missing: declare the metric before the release']
-          : issuesOfAb(policy.ab).map((issue) => `ab.${issue}`)),
-      ]
-    default:
-      return []
-  }
 }
 
 /** The policy of a hotfix: its shorter stages, no shadow, and the rest of the model's policy. */
@@ -283,10 +275,5 @@ export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
   if (policy.hotfix === undefined || policy.stages.length === 0) return policy
   const { shadow: _shadow, ab: _ab, ...kept } = policy
   const { stages, probation = policy.probation } = policy.hotfix
-  return {
-    ...kept,
-    strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary',
-    stages,
-    probation,
-  }
+  return { ...kept, strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary', stages, probation }
 }

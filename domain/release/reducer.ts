@@ -9,39 +9,24 @@ import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
 import { noDataPrefix } from '../verdict.ts'
 import { isBreakGlass, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'
-import { applied, enterStage, nextStage, ignored, end, orderRollback } from './transitions.ts'
+import { applied, end, ended, enterStage, nextStage, ignored, rollBack } from './transitions.ts'
 
-const observed: readonly StepEvent['kind'][] = [
-  'routed',
-  'unacknowledged',
-  'stale',
-  'judged',
-  'timed_out',
-  'step_failed',
-  'superseded',
-  'cancelled',
-]
+type StepKind = StepEvent['kind']
+const interrupted: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled']
+const routing: readonly StepKind[] = ['routed', 'unacknowledged', 'stale']
+const observed: readonly StepKind[] = [...routing, 'judged', 'timed_out', ...interrupted]
 
 /** The reports that each stage accepts. Any other report is a defect of the workflow. */
-export const legalSteps: Readonly<Record<ReleaseStage, readonly StepEvent['kind'][]>> = {
-  qualifying: ['qualified', 'disqualified', 'step_failed', 'superseded', 'cancelled'],
+export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
+  qualifying: ['qualified', 'disqualified', ...interrupted],
   awaiting_approval: ['timed_out', 'superseded', 'cancelled'],
   shadow: observed,
   canary: observed,
-  awaiting_decision: ['judged', 'timed_out', 'stale', 'step_failed', 'superseded', 'cancelled'],
-  promoting: [
-    'routed',
-    'unacknowledged',
-    'promoted',
-    'stale',
-    'refused',
-    'step_failed',
-    'superseded',
-    'cancelled',
-  ],
+  awaiting_decision: ['judged', 'timed_out', 'stale', ...interrupted],
+  promoting: [...routing, 'promoted', 'refused', ...interrupted],
   probation: observed,
-  rolling_back: ['rolled_back', 'step_failed', 'superseded', 'cancelled'],
-  ended: ['closed', 'step_failed', 'superseded', 'cancelled'],
+  rolling_back: ['rolled_back', ...interrupted],
+  ended: ['closed', ...interrupted],
 }
 
 /**
@@ -63,25 +48,19 @@ function step(state: ReleaseState, event: StepEvent): Advance {
         `pre-flight checks passed; approvals needed: ${state.policy.approval.approvers}`,
       )
     case 'disqualified':
-      return applied(end(state, event.atMs, 'failed', event.reason), event.reason)
+      return ended(state, event.atMs, 'failed', event.reason)
     case 'routed':
       return routed(state, event)
     case 'unacknowledged':
       return unacknowledged(state, event)
     case 'stale':
-      return applied(
-        orderRollback(state, event.atMs, { outcome: 'superseded', reason: event.reason, withdraw: false }),
-        event.reason,
-      )
+      return rollBack(state, event.atMs, 'superseded', event.reason)
     case 'judged':
       return judged(state, event)
     case 'promoted':
       return promoted(state, event)
     case 'refused':
-      return applied(
-        orderRollback(state, event.atMs, { outcome: 'rolled_back', reason: event.reason, withdraw: true }),
-        event.reason,
-      )
+      return rollBack(state, event.atMs, 'rolled_back', event.reason, true)
     case 'rolled_back':
       return afterRollback(state, event)
     case 'closed':
@@ -103,33 +82,19 @@ function impossible(state: ReleaseState, event: StepEvent, where: string): never
   throw new DomainError(
     'invalid_transition',
     `the event "${event.kind}" is impossible in the stage "${where}"`,
-    {
-      release: state.id,
-      stage: state.stage,
-      event: event.kind,
-    },
+    { release: state.id, stage: state.stage, event: event.kind },
   )
 }
 
-type Step<Kind extends StepEvent['kind']> = Extract<StepEvent, { kind: Kind }>
+type Step<Kind extends StepKind> = Extract<StepEvent, { kind: Kind }>
 
 function routed(state: ReleaseState, event: Step<'routed'>): Advance {
   if (state.routed) return impossible(state, event, `${state.stage}, already routed`)
   const { epoch, generation, startedMs, replicas } = event
   const { stage, stageIndex, shareBp } = state
-  const entry = { stage, stageIndex, generation, shareBp, startedMs, replicas }
-  return applied(
-    {
-      ...state,
-      routed: true,
-      attempts: 0,
-      blockedBy: [],
-      epoch,
-      generation,
-      routings: [...state.routings, entry],
-    },
-    `all live replicas have acknowledged generation ${generation}`,
-  )
+  const routings = [...state.routings, { stage, stageIndex, generation, shareBp, startedMs, replicas }]
+  const next = { ...state, routed: true, attempts: 0, blockedBy: [], epoch, generation, routings }
+  return applied(next, `all live replicas have acknowledged generation ${generation}`)
 }
 
 /** How many acknowledgement timeouts the replicas have to load the candidate before a promotion. */
@@ -152,15 +117,14 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
     return applied(next, `generation ${generation} not yet acknowledged by all replicas: ${named}`)
   const reason =
     expired ?? `generation ${generation} not acknowledged by all replicas within ${withinMs} ms: ${named}`
-  return applied(orderRollback(next, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }), reason)
+  return rollBack(next, event.atMs, 'rolled_back', reason)
 }
 
 function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   if (!state.routed) return impossible(state, event, `${state.stage}, not routed`)
   const { verdict, reason, atMs, due } = event
   const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs } }
-  if (verdict === 'fail')
-    return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason, withdraw: true }), reason)
+  if (verdict === 'fail') return rollBack(next, atMs, 'rolled_back', reason, true)
   if (state.paused) return ignored(state, `the release is paused; the verdict is ${verdict}`)
   if (state.stage === 'awaiting_decision')
     return ignored(state, `the release awaits a decision; the verdict is ${verdict}`)
@@ -168,12 +132,12 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   if (!due) return ignored(state, `the verdict is ${verdict} before the deadline`)
   if (isBreakGlass(state)) {
     const said = `break-glass by ${state.breakGlass?.by}: the verdict at the deadline is ${verdict}: ${reason}`
-    return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
+    return rollBack(next, atMs, 'rolled_back', said)
   }
   if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
     const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
     const said = `inconclusive at the deadline: ${reason}`
-    return applied(orderRollback(next, atMs, { outcome, reason: said, withdraw: false }), said)
+    return rollBack(next, atMs, outcome, said)
   }
   if (verdict === 'inconclusive')
     return applied(
@@ -186,7 +150,7 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
       `inconclusive at the deadline, an approver decides: ${reason}`,
     )
   const said = `${verdict === 'no_data' ? noDataPrefix : 'unreadable evidence at the deadline'}: ${reason}`
-  return applied(orderRollback(next, atMs, { outcome: 'rolled_back', reason: said, withdraw: false }), said)
+  return rollBack(next, atMs, 'rolled_back', said)
 }
 
 function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promoted'>): Advance {
@@ -198,10 +162,8 @@ function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promot
       : 'passed all stages'
     return applied(end(next, atMs, 'promoted', reason), `${state.version} is champion`)
   }
-  return applied(
-    enterStage(next, 'probation', atMs, { shareBp: 10_000 - probation.holdbackBp }),
-    `${state.version} is champion and on probation`,
-  )
+  const entered = enterStage(next, 'probation', atMs, { shareBp: 10_000 - probation.holdbackBp })
+  return applied(entered, `${state.version} is champion and on probation`)
 }
 
 /** How often a rollback waits for missing acknowledgements before the release ends without them, with an alert. */
@@ -223,21 +185,16 @@ function afterRollback(
   const next = { ...state, rollbackResult }
   if (rollbackResult.champion === state.version) {
     const reason = `${order.reason}; not rolled back: ${state.version} is champion and the model has no earlier version to return to`
-    return applied(end({ ...next, promoted: true }, atMs, 'promoted', reason), reason)
+    return ended({ ...next, promoted: true }, atMs, 'promoted', reason)
   }
   const outcome = rollbackResult.wasChampion ? 'rolled_back' : order.outcome
-  const { champion = '', incompatibilities = [] } = rollbackResult
-  const reason = [
-    order.reason,
-    ...(problems.length === 0 ? [] : [`not acknowledged: ${named}`]),
-    ...(incompatibilities.length === 0
-      ? []
-      : [incompatibilityReason({ from: state.version, to: champion, incompatibilities })]),
-  ].join('; ')
-  const to =
-    rollbackResult.champion === undefined
-      ? 'the model has no champion'
-      : `champion ${rollbackResult.champion}`
+  const { champion, incompatibilities = [] } = rollbackResult
+  const reasons = [order.reason]
+  if (problems.length > 0) reasons.push(`not acknowledged: ${named}`)
+  if (incompatibilities.length > 0)
+    reasons.push(incompatibilityReason({ from: state.version, to: champion ?? '', incompatibilities }))
+  const reason = reasons.join('; ')
+  const to = champion === undefined ? 'the model has no champion' : `champion ${champion}`
   return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `rolled back; ${to}`)
 }
 
@@ -245,7 +202,7 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const { approval, watch } = state.policy
   if (state.stage === 'awaiting_approval') {
     const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${approval.withinMs} ms`
-    return applied(end(state, event.atMs, 'expired', reason), reason)
+    return ended(state, event.atMs, 'expired', reason)
   }
   const expired = breakGlassExpired(state, event.atMs)
   if (expired === undefined && state.stage !== 'awaiting_decision' && !state.paused)
@@ -255,17 +212,14 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
     (state.paused
       ? `paused by ${state.pause?.by ?? 'a user'} and not resumed within ${watch.decisionMs} ms`
       : `no decision within ${watch.decisionMs} ms`)
-  return applied(
-    orderRollback(state, event.atMs, { outcome: 'rolled_back', reason, withdraw: false }),
-    reason,
-  )
+  return rollBack(state, event.atMs, 'rolled_back', reason)
 }
 
 function stepFailed(state: ReleaseState, event: Step<'step_failed'>): Advance {
   const reason = `step "${event.step}" failed: ${event.message}`
   if (state.stage === 'rolling_back' || state.stage === 'ended')
     return applied({ ...state, attempts: state.attempts + 1, blockedBy: [reason] }, `${reason}; retrying`)
-  return applied(orderRollback(state, event.atMs, { outcome: 'failed', reason, withdraw: false }), reason)
+  return rollBack(state, event.atMs, 'failed', reason)
 }
 
 /** The stages before the first request to the candidate, and the stages before the promotion. */
@@ -279,12 +233,11 @@ function superseded(state: ReleaseState, event: Step<'superseded'>): Advance {
   if (!(over === 'unexposed' ? unexposed : exposed).includes(state.stage))
     return ignored(state, `a release in ${state.stage.replace('_', ' ')} cannot be superseded`)
   const said = `superseded by ${version}, requested by ${by}${reason === '' ? '' : `: ${reason}`}`
-  return applied(orderRollback(state, atMs, { outcome: 'superseded', reason: said, withdraw: false }), said)
+  return rollBack(state, atMs, 'superseded', said)
 }
 
 function cancelled(state: ReleaseState, event: Step<'cancelled'>): Advance {
   if (state.stage === 'rolling_back' || state.stage === 'ended')
     return ignored(state, 'the release is already ending; the cancellation changes nothing')
-  const reason = 'the workflow was cancelled'
-  return applied(orderRollback(state, event.atMs, { outcome: 'aborted', reason, withdraw: false }), reason)
+  return rollBack(state, event.atMs, 'aborted', 'the workflow was cancelled')
 }

@@ -46,16 +46,7 @@ export const releaseOutcomes = {
 export type ReleaseOutcomeKind = keyof typeof releaseOutcomes
 
 /** The commands of users to a release. */
-export const commandNames = [
-  'approve',
-  'reject',
-  'pause',
-  'resume',
-  'abort',
-  'rollback',
-  'promoteNow',
-] as const
-export type CommandName = (typeof commandNames)[number]
+export type CommandName = 'approve' | 'reject' | 'pause' | 'resume' | 'abort' | 'rollback' | 'promoteNow'
 
 /** The roles that may give each command. */
 export const commandRoles: Readonly<Record<CommandName, readonly Role[]>> = {
@@ -67,6 +58,7 @@ export const commandRoles: Readonly<Record<CommandName, readonly Role[]>> = {
   rollback: ['operator', 'approver', 'admin'],
   promoteNow: ['admin'],
 }
+export const commandNames = Object.keys(commandRoles) as CommandName[]
 
 /** The roles that may mark a release as a hotfix, which supersedes an open release. */
 export const hotfixRoles: readonly Role[] = ['approver', 'admin']

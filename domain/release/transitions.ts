@@ -15,6 +15,23 @@ export function applied(state: ReleaseState, message: string): Advance {
   return { state: { ...state, revision: state.revision + 1 }, applied: true, message }
 }
 
+/** Ends the release, with its reason as the message. */
+export const ended = (
+  state: ReleaseState,
+  atMs: number,
+  outcome: ReleaseOutcomeKind,
+  reason: string,
+): Advance => applied(end(state, atMs, outcome, reason), reason)
+
+/** Orders a rollback, with its reason as the message; `withdraw` when the version must never be routed again. */
+export const rollBack = (
+  state: ReleaseState,
+  atMs: number,
+  outcome: RollbackOrder['outcome'],
+  reason: string,
+  withdraw = false,
+): Advance => applied(orderRollback(state, atMs, { outcome, reason, withdraw }), reason)
+
 export function ignored(state: ReleaseState, message: string): Advance {
   return { state, applied: false, message }
 }
@@ -39,6 +56,12 @@ export function enterStage(
     paused: false,
     ...changes,
   }
+}
+
+/** The state after a return to an observed stage, whose deadline counts once more. */
+export function extended(state: ReleaseState, stage: ReleaseStage, atMs: number): ReleaseState {
+  const { stageIndex, extensions } = state
+  return enterStage(state, stage, atMs, { stageIndex, routed: true, extensions: extensions + 1 })
 }
 
 /** The state after the current stage has passed: the next share, the promotion, or the end. */
@@ -69,12 +92,10 @@ function promotesByProof({ policy }: ReleaseState): boolean {
   return (policy.whenPassed ?? 'promote') === 'promote' && policy.limits.nonInferiority !== undefined
 }
 
+type RollbackOrder = NonNullable<ReleaseState['rollbackOrder']>
+
 /** Orders a rollback from any stage; the release ends at once while no request can have reached the candidate. */
-export function orderRollback(
-  state: ReleaseState,
-  atMs: number,
-  order: NonNullable<ReleaseState['rollbackOrder']>,
-): ReleaseState {
+function orderRollback(state: ReleaseState, atMs: number, order: RollbackOrder): ReleaseState {
   if (state.stage === 'qualifying' || state.stage === 'awaiting_approval') {
     const outcome = order.outcome === 'rolled_back' ? 'aborted' : order.outcome
     return end(state, atMs, outcome, order.reason)

@@ -108,11 +108,8 @@ function judgeSchema(columns: Record<string, string>, table: BatchTable): Findin
     return strange === undefined ? [] : [`${name} is no ${kind}: ${shown(strange)}`]
   })
   const count = Object.keys(columns).length
-  return {
-    passed: issues.length === 0,
-    observed: count - issues.length,
-    message: issues.length === 0 ? `${count} columns are as declared` : issues.join('; '),
-  }
+  const message = issues.length === 0 ? `${count} columns are as declared` : issues.join('; ')
+  return { passed: issues.length === 0, observed: count - issues.length, message }
 }
 
 function judgeTypicalRowCount(
@@ -138,11 +135,8 @@ function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: Expe
   for (const time of times) newest = Math.max(newest, time)
   if (newest === -Infinity) return { passed: false, observed: null, message: 'no row has a time' }
   const hours = (ms: number) => Number((ms / 3_600_000).toFixed(2))
-  return {
-    passed: asOfMs - newest <= withinMs,
-    observed: asOfMs - newest,
-    message: `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is required`,
-  }
+  const message = `the newest row is ${hours(asOfMs - newest)} h old, at most ${hours(withinMs)} h is required`
+  return { passed: asOfMs - newest <= withinMs, observed: asOfMs - newest, message }
 }
 
 function judgeClasses(
@@ -157,11 +151,8 @@ function judgeClasses(
   }
   const minRows = Math.min(...counts.values())
   const listed = [...counts].map(([name, count]) => `${String(name)} ${count}`).join(', ')
-  return {
-    passed: minRows >= min,
-    observed: minRows,
-    message: `rows of each class: ${listed}; at least ${min} is required`,
-  }
+  const message = `rows of each class: ${listed}; at least ${min} is required`
+  return { passed: minRows >= min, observed: minRows, message }
 }
 
 const numbersOf = (cells: ArrayLike<BatchCell>): number[] =>

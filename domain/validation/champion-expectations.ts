@@ -41,14 +41,8 @@ export function judgeAsTrained(expectation: Expectation, table: BatchTable): Exp
       ? { observed: null, issue: `there is no column ${column}` }
       : (judgeMissing(cells, reference) ?? judgeValues(cells, reference))
   const { observed, issue } = found
-  return {
-    check,
-    subject: column,
-    severity,
-    passed: issue === undefined,
-    observed,
-    message: issue ?? 'as in the rows that the champion was trained on',
-  }
+  const message = issue ?? 'as in the rows that the champion was trained on'
+  return { check, subject: column, severity, passed: issue === undefined, observed, message }
 }
 
 interface Found {

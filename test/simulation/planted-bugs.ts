@@ -85,7 +85,7 @@ export const plants: readonly Plant[] = [
     'approve-after-reject',
     'a rejection is noted and changes nothing',
     'domain/release/commands.ts',
-    "return applied(end(next, said.atMs, 'rejected', reason), reason)",
+    "return ended(next, said.atMs, 'rejected', reason)",
     'return applied(next, reason)',
   ),
   plant(
