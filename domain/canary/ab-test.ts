@@ -5,6 +5,7 @@
 import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
+import { percentText } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
@@ -97,7 +98,7 @@ const nouns: Readonly<Record<AbMetric, string>> = {
 const rateOf = ({ total, events }: { total: number; events: number }): number | null =>
   total === 0 ? null : events / total
 const shown = (arm: { total: number; events: number }): string =>
-  `${arm.events} of ${arm.total} (${Number((100 * (rateOf(arm) ?? 0)).toPrecision(3))} %)`
+  `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
 
 export function issuesOfAb(policy: AbPolicy): string[] {
   const { issues, need, oneOf } = policyIssues()

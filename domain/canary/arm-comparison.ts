@@ -3,6 +3,7 @@
  * a relevant difference, because enough traffic makes any negligible difference certain.
  */
 import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
+import { fourDigits, percentText } from '../figures.ts'
 import type { CanaryTick } from './evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
@@ -100,7 +101,7 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
         message:
           `${total.canaryEvents} of ${total.canary} canary requests ${noun} ` +
           `(${percentText(rate(total.canaryEvents, total.canary))}), control ` +
-          `${percentText(rate(total.controlEvents, total.control))}: logE ${fourDigitNumber(logE)} ≥ ${fourDigitNumber(threshold)}`,
+          `${percentText(rate(total.controlEvents, total.control))}: logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`,
         values: {
           canaryEvents: total.canaryEvents,
           canaryRequests: total.canary,
@@ -173,14 +174,4 @@ export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): 
 
 export function rate(events: number, total: number): number | null {
   return total > 0 ? events / total : null
-}
-
-/** A share of one as a percentage with three digits: `0.053 %`, `12 %`; `no` for null. */
-export function percentText(share: number | null): string {
-  return share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`
-}
-
-/** The value with four significant digits. */
-export function fourDigitNumber(value: number): number {
-  return Number(value.toPrecision(4))
 }

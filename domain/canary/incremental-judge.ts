@@ -4,15 +4,9 @@
  */
 
 import { thresholdFor } from '../sequential/alpha-split.ts'
+import { fourDigits, percentText } from '../figures.ts'
 import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import {
-  compareArms,
-  fourDigitNumber,
-  percentText,
-  promotionProof,
-  rate,
-  type PromotionProof,
-} from './arm-comparison.ts'
+import { compareArms, promotionProof, rate, type PromotionProof } from './arm-comparison.ts'
 import {
   failedRequests,
   createCanaryCounts,
@@ -166,7 +160,7 @@ function statisticsOf(
 }
 
 const compared = (logE: number, sign: '≥' | '<', threshold: number): string =>
-  `logE ${fourDigitNumber(logE)} ${sign} ${fourDigitNumber(threshold)}`
+  `logE ${fourDigits(logE)} ${sign} ${fourDigits(threshold)}`
 
 /** K4: the failure rate of the canary is above the absolute limit. */
 function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, atMs: number): Reason | null {
@@ -187,7 +181,7 @@ function harmReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, at
   if (excess < policy.harmBudget) return null
   return {
     code: 'harm_budget',
-    message: `${fourDigitNumber(excess)} excess failures, budget ${policy.harmBudget}: ${compared(logE, '≥', threshold)}`,
+    message: `${fourDigits(excess)} excess failures, budget ${policy.harmBudget}: ${compared(logE, '≥', threshold)}`,
     values: { excess, budget: policy.harmBudget, logE, threshold, atMs },
   }
 }
@@ -239,7 +233,7 @@ function timeReason(
   if (rampedBp !== null) statistics['rampShareBp'] = rampedBp
   const isRamped = rampedBp !== null && stage.nextShareBp !== undefined && rampedBp >= stage.nextShareBp
   if (elapsedMs >= minMs || isRamped) return null
-  const message = `${fourDigitNumber(elapsedMs / 1000)} s of at least ${fourDigitNumber(minMs / 1000)} s observed`
+  const message = `${fourDigits(elapsedMs / 1000)} s of at least ${fourDigits(minMs / 1000)} s observed`
   return { code: 'minimum_time', message, values: { elapsedMs, minMs } }
 }
 
@@ -286,7 +280,7 @@ function qualityReason(
 
 const passReason = ({ elapsedMs }: CanaryStage, { canary: requests }: StageCounts): Reason => ({
   code: 'stage_passed',
-  message: `${requests} canary requests in ${fourDigitNumber(elapsedMs / 1000)} s, no regression`,
+  message: `${requests} canary requests in ${fourDigits(elapsedMs / 1000)} s, no regression`,
   values: { requests, elapsedMs },
 })
 

@@ -55,60 +55,35 @@ export function judgeFairness(
   }
   if (judged.length < 2) return row
 
-  const wanted = (['selectionRate', 'tpr', 'fpr'] as const).map((rate) => extremes(judged, rate))
+  const wanted = rates.map((rate) => extremes(judged, rate))
   const statistics: Statistic[] = wanted.map((pair, i) =>
     pair === null ? undefinedStatistic : compare(rates[i]!, pair, values, challenger),
   )
   const rows = challenger.y.length
-  const drawn = bootstrap(statistics, rows, {
-    resamples: policy.resamples,
-    seed: policy.seed,
-    entities,
-  })
+  const { resamples, seed } = policy
+  const drawn = bootstrap(statistics, rows, { resamples, seed, entities })
   const estimates = wanted.map((pair, i): Estimate => {
     if (pair === null) return nothing
-    const { low, high } = percentileInterval(drawn[i]!, policy.resamples, policy.confidence)
+    const { low, high } = percentileInterval(drawn[i]!, resamples, policy.confidence)
     return { value: pair.value, low, high }
   })
   const [selectionRatio, tprDifference, fprDifference] = estimates as [Estimate, Estimate, Estimate]
   const broken = [
-    {
-      estimate: selectionRatio,
-      breaks: below(selectionRatio.value, minRatio),
-      certain: below(selectionRatio.high, 1),
-    },
-    {
-      estimate: tprDifference,
-      breaks: above(tprDifference.value, maxDifference),
-      certain: above(tprDifference.low, 0),
-    },
-    {
-      estimate: fprDifference,
-      breaks: above(fprDifference.value, maxDifference),
-      certain: above(fprDifference.low, 0),
-    },
+    { breaks: below(selectionRatio.value, minRatio), certain: below(selectionRatio.high, 1) },
+    { breaks: above(tprDifference.value, maxDifference), certain: above(tprDifference.low, 0) },
+    { breaks: above(fprDifference.value, maxDifference), certain: above(fprDifference.low, 0) },
   ].filter(({ breaks }) => breaks)
-  const known = estimates.some(({ value }) => value !== null)
-  return {
-    ...row,
-    selectionRatio,
-    tprDifference,
-    fprDifference,
-    verdict: broken.some(({ certain }) => certain)
-      ? 'blocked'
-      : broken.length > 0
-        ? 'doubtful'
-        : known
-          ? 'ok'
-          : 'undefined',
-  }
+  const found = { ...row, selectionRatio, tprDifference, fprDifference }
+  if (broken.length > 0)
+    return { ...found, verdict: broken.some(({ certain }) => certain) ? 'blocked' : 'doubtful' }
+  return { ...found, verdict: estimates.some(({ value }) => value !== null) ? 'ok' : 'undefined' }
 }
 
 const below = (value: number | null, limit: number) => value !== null && value < limit
 const above = (value: number | null, limit: number) => value !== null && value > limit
 
-type Rate = 'selectionRate' | 'tpr' | 'fpr'
-const rates: readonly Rate[] = ['selectionRate', 'tpr', 'fpr']
+const rates = ['selectionRate', 'tpr', 'fpr'] as const
+type Rate = (typeof rates)[number]
 
 interface Extremes {
   low: string

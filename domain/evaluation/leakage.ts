@@ -20,35 +20,24 @@ export interface LeakageFacts {
 export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'leakage'>): Reason[] {
   const { overlap, featureAuc } = policy.leakage
   const reasons: Reason[] = []
-  const shares = [
-    { code: 'leak_rows', what: 'test rows', share: facts.rowOverlap },
-    { code: 'leak_entities', what: 'test entities', share: facts.entityOverlap },
-  ]
-  for (const { code, what, share } of shares) {
-    if (share === undefined || share <= overlap) continue
-    reasons.push({
-      code,
-      message: `${(100 * share).toPrecision(3)} % of the ${what} were also trained on, limit ${100 * overlap} %`,
-      values: { share, limit: overlap },
-    })
+  const add = (code: string, message: string, values: Reason['values']) =>
+    reasons.push({ code, message, values })
+  const addOverlap = (code: string, what: string, share: number | undefined) => {
+    if (share === undefined || share <= overlap) return
+    const trained = `${(100 * share).toPrecision(3)} % of the ${what} were also trained on`
+    add(code, `${trained}, limit ${100 * overlap} %`, { share, limit: overlap })
   }
+  addOverlap('leak_rows', 'test rows', facts.rowOverlap)
+  addOverlap('leak_entities', 'test entities', facts.entityOverlap)
   const early = facts.labelNotAfterFeature ?? 0
-  if (early > 0) {
-    reasons.push({
-      code: 'leak_time',
-      message: `${early} rows have a label that was known before their features`,
-      values: { rows: early },
-    })
-  }
+  if (early > 0)
+    add('leak_time', `${early} rows have a label that was known before their features`, { rows: early })
   for (const { feature, auc } of facts.featureAuc ?? []) {
     if (auc === null) continue
     const separation = Math.max(auc, 1 - auc) // an inverted ranking separates as well
     if (separation <= featureAuc) continue
-    reasons.push({
-      code: 'leak_feature',
-      message: `"${feature}" alone has AUC ${separation.toFixed(4)}, limit ${featureAuc}: it may contain the label`,
-      values: { feature, auc: separation, limit: featureAuc },
-    })
+    const message = `"${feature}" alone has AUC ${separation.toFixed(4)}, limit ${featureAuc}: it may contain the label`
+    add('leak_feature', message, { feature, auc: separation, limit: featureAuc })
   }
   return reasons
 }

@@ -2,6 +2,7 @@
  * Builds the metric table of the gate: each metric of the task for champion and challenger with the interval of the gain, and the
  * objections that follow from it.
  */
+import { fourDigits } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
 import { higherIsBetter, isMean, metricsFor, statisticOf, type ScoredRows } from './metrics.ts'
@@ -74,18 +75,15 @@ export function compareAll(
     }
     return row
   })
+  const row = metrics.find((each) => each.metric === primary)!
   const overBaseline = all[versusBaseline]!
-  if (!(overBaseline.low !== null && overBaseline.low > 0)) {
-    const row = metrics.find((each) => each.metric === primary)!
+  if (!(overBaseline.low !== null && overBaseline.low > 0))
     against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', overBaseline))
-  }
   if (versusAnchor !== null) {
     const gain = all[versusAnchor]!
     const margin = marginOf(primary, gain.reference, policy)
-    if (!(gain.oneSidedLow !== null && gain.oneSidedLow > -margin)) {
-      const row = metrics.find((each) => each.metric === primary)!
+    if (!(gain.oneSidedLow !== null && gain.oneSidedLow > -margin))
       against.push(notBetter({ ...row, margin }, 'anchor', 'anchor', gain))
-    }
   }
   return { metrics, against }
 }
@@ -136,47 +134,28 @@ function verdictOf(gain: Gain | undefined, margin: number, confidence: number): 
 export function marginOf(
   metric: GateMetric,
   reference: number | null,
-  policy: Pick<GatePolicy, 'margins'>,
+  { margins }: Pick<GatePolicy, 'margins'>,
 ): number {
-  const margin = policy.margins[metric] ?? 0
+  const margin = margins[metric] ?? 0
   return typeof margin === 'number' ? margin : margin.relative * Math.abs(reference ?? 0)
 }
 
 function notBetter(
-  row: GateMetricRow,
+  { metric, margin }: GateMetricRow,
   what: 'primary' | 'guard' | 'anchor' | 'baseline',
   who: string,
-  gain: Gain,
+  { challenger, reference, delta, low, oneSidedLow }: Gain,
 ): Reason {
-  const { metric } = row
-  const values = {
-    metric,
-    challenger: gain.challenger,
-    reference: gain.reference,
-    delta: gain.delta,
-    low: gain.low,
-    oneSidedLow: gain.oneSidedLow,
-    margin: row.margin,
+  const values = { metric, challenger, reference, delta, low, oneSidedLow, margin }
+  if (delta === null || oneSidedLow === null) {
+    const message = `${metric} against the ${who} is undefined on these rows`
+    return { code: `${what}_undefined`, message, values }
   }
-  if (gain.delta === null || gain.oneSidedLow === null) {
-    return {
-      code: `${what}_undefined`,
-      message: `${metric} against the ${who} is undefined on these rows`,
-      values,
-    }
-  }
-  const figures = `${metric} ${fourDigits(gain.challenger)} vs ${who} ${fourDigits(gain.reference)}`
-  return {
-    code: what === 'primary' || what === 'guard' ? `${what}_not_better` : `${what}_not_met`,
-    message:
-      what === 'baseline'
-        ? `${figures}: worst case ${fourDigits(gain.low)}, limit 0`
-        : `${figures}: worst case ${fourDigits(gain.oneSidedLow)}, limit −${fourDigits(row.margin)}`,
-    values,
-  }
-}
-
-/** The value with four significant digits; `undefined` for null. */
-export function fourDigits(value: number | null): string {
-  return value === null ? 'undefined' : String(Number(value.toPrecision(4)))
+  const figures = `${metric} ${fourDigits(challenger)} vs ${who} ${fourDigits(reference)}`
+  const worst =
+    what === 'baseline'
+      ? `worst case ${fourDigits(low)}, limit 0`
+      : `worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`
+  const ending = what === 'primary' || what === 'guard' ? 'not_better' : 'not_met'
+  return { code: `${what}_${ending}`, message: `${figures}: ${worst}`, values }
 }

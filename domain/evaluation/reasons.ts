@@ -3,7 +3,8 @@ import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
 import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
-import { fourDigits, type GateMetricRow } from './metric-table.ts'
+import type { GateMetricRow } from './metric-table.ts'
+import { fourDigits } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
 
 /** Floors that the challenger misses. A first version must have at least one floor. */
@@ -106,15 +107,10 @@ export function forReason(primary: GateMetricRow, first: boolean): Reason {
     return { code: 'first_version', message, values }
   }
   const figures = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}`
-  return primary.verdict === 'better'
-    ? {
-        code: 'better',
-        message: `${figures}: gain in [${fourDigits(low)}, ${fourDigits(high)}], above 0`,
-        values,
-      }
-    : {
-        code: 'not_worse',
-        message: `${figures}: worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`,
-        values,
-      }
+  const shown =
+    primary.verdict === 'better'
+      ? `gain in [${fourDigits(low)}, ${fourDigits(high)}], above 0`
+      : `worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`
+  const code = primary.verdict === 'better' ? 'better' : 'not_worse'
+  return { code, message: `${figures}: ${shown}`, values }
 }

@@ -3,6 +3,7 @@ import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
 import type { GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
+import { escapedText, figureOrDash, signedFigure, titledTable, wholeNumber } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
@@ -22,7 +23,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
   const { policy } = report
   const percent = Math.round(100 * policy.confidence)
   const parts = [
-    `# ${text(subject.model)}: ${text(subject.challenger)} is ${headlines[report.verdict]}`,
+    `# ${escapedText(subject.model)}: ${escapedText(subject.challenger)} is ${headlines[report.verdict]}`,
     summary(report, subject),
     list('Reasons', report.reasons),
     list('Other checks', report.warnings),
@@ -44,67 +45,68 @@ const headlines: Record<GateVerdict, string> = {
 
 function summary({ verdict, needsPerson, rows, positives }: GateReport, subject: ReportSubject): string {
   const against =
-    subject.champion === undefined ? 'its floors and the baseline' : `**${text(subject.champion)}**`
-  const on = `${count(rows)} test rows${positives === null ? '' : ` (${count(positives)} positives)`}`
+    subject.champion === undefined ? 'its floors and the baseline' : `**${escapedText(subject.champion)}**`
+  const on = `${wholeNumber(rows)} test rows${positives === null ? '' : ` (${wholeNumber(positives)} positives)`}`
   const next = needsPerson
     ? 'It needs a check by a user.'
     : verdict === 'better' || verdict === 'not_worse'
       ? 'It may be released.'
       : 'It is not released.'
-  return `**${text(subject.challenger)}** was evaluated against ${against} on ${on}. ${next}`
+  return `**${escapedText(subject.challenger)}** was evaluated against ${against} on ${on}. ${next}`
 }
 
 function list(title: string, reasons: readonly Reason[]): string {
   if (reasons.length === 0) return ''
-  return [`## ${title}`, '', ...reasons.map(({ code, message }) => `- ${text(message)} (\`${code}\`)`)].join(
-    '\n',
-  )
+  const lines = reasons.map(({ code, message }) => `- ${escapedText(message)} (\`${code}\`)`)
+  return [`## ${title}`, '', ...lines].join('\n')
 }
 
 function metricTable({ metrics, policy }: GateReport, percent: number): string {
   if (metrics.length === 0) return ''
   const role = (row: GateMetricRow) =>
     row.metric === policy.primary ? ' (primary)' : policy.guards.includes(row.metric) ? ' (guardrail)' : ''
-  return table(
-    'Metrics',
-    [
-      'metric',
-      'champion',
-      'challenger',
-      'baseline',
-      'gain',
-      `${percent} % interval`,
-      'margin',
-      'floor',
-      'verdict',
-    ],
+  const interval = `${percent} % interval`
+  const columns = [
+    'metric',
+    'champion',
+    'challenger',
+    'baseline',
+    'gain',
+    interval,
+    'margin',
+    'floor',
+    'verdict',
+  ]
+  const table = titledTable(
+    '## Metrics',
+    columns,
     metrics.map((row) => [
       `${row.metric}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
-      number(row.champion),
-      number(row.challenger),
-      number(row.baseline),
-      signed(row.delta),
-      row.low === null ? '–' : `${signed(row.low)} to ${signed(row.high)}`,
-      number(row.margin),
-      row.floor === null ? '–' : `${number(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
+      figureOrDash(row.champion),
+      figureOrDash(row.challenger),
+      figureOrDash(row.baseline),
+      signedFigure(row.delta),
+      row.low === null ? '–' : `${signedFigure(row.low)} to ${signedFigure(row.high)}`,
+      figureOrDash(row.margin),
+      row.floor === null ? '–' : `${figureOrDash(row.floor)} ${row.floorMet === true ? 'met' : '**missed**'}`,
       row.verdict.replace('_', ' '),
     ]),
-    'A positive gain means that the challenger is better, for every metric.',
   )
+  return `${table}\n\nA positive gain means that the challenger is better, for every metric.`
 }
 
 function sliceTable(slices: readonly GateSliceRow[], metric: string): string {
   if (slices.length === 0) return ''
-  return table(
-    `Slices, by ${metric}`,
+  return titledTable(
+    `## Slices, by ${metric}`,
     ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'verdict'],
     slices.map((row) => [
-      text(row.name),
-      count(row.rows),
-      number(row.champion),
-      number(row.challenger),
-      signed(row.delta),
-      number(row.adjustedP),
+      escapedText(row.name),
+      wholeNumber(row.rows),
+      figureOrDash(row.champion),
+      figureOrDash(row.challenger),
+      signedFigure(row.delta),
+      figureOrDash(row.adjustedP),
       row.verdict === 'blocked' || row.verdict === 'missing' ? `**${row.verdict}**` : row.verdict,
     ]),
   )
@@ -113,14 +115,12 @@ function sliceTable(slices: readonly GateSliceRow[], metric: string): string {
 function calibrationTable({ calibration }: GateReport): string {
   if (calibration === null) return ''
   const { champion, challenger, verdict } = calibration
-  const line = (name: string, figures: typeof challenger | null) => [
-    name,
-    number(figures?.brier ?? null),
-    number(figures?.ece ?? null),
-    number(figures?.mce ?? null),
-  ]
-  return table(
-    `Calibration: ${verdict}`,
+  const line = (name: string, figures: typeof challenger | null) => {
+    const { brier = null, ece = null, mce = null } = figures ?? {}
+    return [name, ...[brier, ece, mce].map(figureOrDash)]
+  }
+  return titledTable(
+    `## Calibration: ${verdict}`,
     ['model', 'Brier', 'expected error', 'largest error'],
     [line('champion', champion), line('challenger', challenger)],
   )
@@ -128,20 +128,24 @@ function calibrationTable({ calibration }: GateReport): string {
 
 function fairnessTable(row: GateFairnessRow, percent: number): string {
   const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
-    value === null ? 'undefined' : `${number(value)} (${percent} %: ${number(low)} to ${number(high)})`
-  return table(
-    `Fairness by ${text(row.attribute)}: ${row.verdict}`,
+    value === null
+      ? 'undefined'
+      : `${figureOrDash(value)} (${percent} %: ${figureOrDash(low)} to ${figureOrDash(high)})`
+  const table = titledTable(
+    `## Fairness by ${escapedText(row.attribute)}: ${row.verdict}`,
     ['group', 'rows', 'selected', 'true positives', 'false positives', 'judged'],
     row.groups.map((group) => [
-      text(group.group),
-      count(group.rows),
-      number(group.selectionRate),
-      number(group.tpr),
-      number(group.fpr),
+      escapedText(group.group),
+      wholeNumber(group.rows),
+      figureOrDash(group.selectionRate),
+      figureOrDash(group.tpr),
+      figureOrDash(group.fpr),
       group.judged ? 'yes' : 'too few rows',
     ]),
-    `Smallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
-      `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`,
+  )
+  return (
+    `${table}\n\nSmallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
+    `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`
   )
 }
 
@@ -155,34 +159,9 @@ function decided({ policy, judge }: GateReport, subject: ReportSubject): string 
     `Decided by \`${judge}\` on ${policy.primary}` +
       (policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''),
     `At least ${floor} were required`,
-    `${count(policy.resamples)} resamples with seed ${policy.seed}`,
-    ...(subject.asOf === undefined ? [] : [`Data as known at ${text(subject.asOf)}`]),
-    ...(subject.snapshot === undefined ? [] : [`Snapshot \`${text(subject.snapshot)}\``]),
+    `${wholeNumber(policy.resamples)} resamples with seed ${policy.seed}`,
+    ...(subject.asOf === undefined ? [] : [`Data as known at ${escapedText(subject.asOf)}`]),
+    ...(subject.snapshot === undefined ? [] : [`Snapshot \`${escapedText(subject.snapshot)}\``]),
   ]
   return ['## Method', '', ...facts.map((fact) => `- ${fact}`)].join('\n')
-}
-
-function table(title: string, head: string[], rows: string[][], note = ''): string {
-  const line = (cells: string[]) => `| ${cells.join(' | ')} |`
-  const body = [line(head), line(head.map(() => '---')), ...rows.map(line)]
-  return [`## ${title}`, '', ...body, ...(note === '' ? [] : ['', note])].join('\n')
-}
-
-function number(value: number | null): string {
-  return value === null ? '–' : String(Number(value.toPrecision(4)))
-}
-
-function signed(value: number | null): string {
-  if (value === null) return '–'
-  const shown = number(Math.abs(value))
-  return value > 0 ? `+${shown}` : value < 0 ? `−${shown}` : '0'
-}
-
-function count(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
-/** Names come from data, so they must not open a table cell, a tag or a link. */
-function text(value: string): string {
-  return value.replace(/\s+/g, ' ').replace(/[\\`*_{}[\]<>|#]/g, (sign) => `\\${sign}`)
 }

@@ -8,12 +8,14 @@ export function aucInterval(
 ): [number, number] | null {
   const z = normalQuantile(1 - (1 - confidence) / 2)
   if (!(auc >= 0 && auc <= 1) || !(positives >= 1) || !(negatives >= 1) || z === null) return null
-  // Assumes exponential scores: conservative for most models.
+  const reach = z * aucError(auc, positives, negatives)
+  return [Math.max(0, auc - reach), Math.min(1, auc + reach)]
+}
+
+/** The standard error of an AUC. Assumes exponential scores: conservative for most models. */
+export function aucError(auc: number, positives: number, negatives: number): number {
   const one = auc / (2 - auc)
   const other = (2 * auc ** 2) / (1 + auc)
-  const variance =
-    (auc * (1 - auc) + (positives - 1) * (one - auc ** 2) + (negatives - 1) * (other - auc ** 2)) /
-    (positives * negatives)
-  const reach = z * Math.sqrt(Math.max(0, variance))
-  return [Math.max(0, auc - reach), Math.min(1, auc + reach)]
+  const spread = auc * (1 - auc) + (positives - 1) * (one - auc ** 2) + (negatives - 1) * (other - auc ** 2)
+  return Math.sqrt(Math.max(0, spread) / (positives * negatives))
 }

@@ -3,9 +3,11 @@
  * concept, so it only warns and never promotes or rolls back.
  */
 import { auc } from '../metrics/auc.ts'
+import { aucError } from '../metrics/auc-interval.ts'
 import { expectedMetrics, type ExpectedMetrics } from '../metrics/cbpe.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
-import { fourDigits, marginOf } from '../evaluation/metric-table.ts'
+import { marginOf } from '../evaluation/metric-table.ts'
+import { fourDigits } from '../figures.ts'
 import { fitRecalibration, recalibrated, type Recalibration } from '../metrics/platt-scaling.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -110,16 +112,13 @@ export function judgeEstimate(
 
 const isProbability = (p: number): boolean => p >= 0 && p <= 1
 
-/** The standard error of the metric with every row labelled; of an AUC after Hanley and McNeil (1982). */
+/** The standard error of the metric with every row labelled. */
 function errorOf(metric: 'accuracy' | 'auc', { tp, fp, fn, tn, ...values }: ExpectedMetrics): number {
   const value = values[metric]
   if (value === null || tp === null || fp === null || fn === null || tn === null) return Infinity
   const [positives, negatives] = [tp + fn, fp + tn]
   if (metric === 'accuracy') return Math.sqrt((value * (1 - value)) / (positives + negatives))
-  const [q1, q2] = [value / (2 - value), (2 * value ** 2) / (1 + value)]
-  const spread =
-    value * (1 - value) + (positives - 1) * (q1 - value ** 2) + (negatives - 1) * (q2 - value ** 2)
-  return Math.sqrt(Math.max(0, spread) / (positives * negatives))
+  return aucError(value, positives, negatives)
 }
 
 function reasonOf(each: EstimatedMetric, rows: EstimateReport['rows']): Reason[] {

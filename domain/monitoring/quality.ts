@@ -7,7 +7,8 @@ import type { Output } from '../model/features.ts'
 import { insufficientRows } from '../evaluation/input.ts'
 import { higherIsBetter, score, statisticOf } from '../evaluation/metrics.ts'
 import type { GateMetric, GatePolicy } from '../evaluation/policy.ts'
-import { fourDigits, marginOf } from '../evaluation/metric-table.ts'
+import { marginOf } from '../evaluation/metric-table.ts'
+import { fourDigits } from '../figures.ts'
 import {
   defaultLabelPolicy,
   maturedCohort,

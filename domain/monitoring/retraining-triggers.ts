@@ -2,6 +2,7 @@
  * Decides when a model requests a retraining, and what delays the request: without a cooldown, a feature that has changed
  * permanently would train the same rejected model every hour.
  */
+import { fourDigits } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
 
 export type TriggerReason = 'schedule' | 'manual' | 'drift' | 'quality' | 'labels'
@@ -87,7 +88,7 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
       add(
         'quality',
         `${metric}/${windowEndMs}`,
-        `${metric} ${figure(value)} on matured labels, ${figure(baseline)} at evaluation: worse by more than ${figure(margin)}`,
+        `${metric} ${fourDigits(value)} on matured labels, ${fourDigits(baseline)} at evaluation: worse by more than ${fourDigits(margin)}`,
         { metric, value, baseline, margin, windowEndMs },
       )
     }
@@ -106,7 +107,7 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
       add(
         'labels',
         String(Math.floor(share / policy.newRowsShare)),
-        `${newMaturedRows} new matured rows, ${figure(100 * share)} % of the ${trainingRows} training rows`,
+        `${newMaturedRows} new matured rows, ${fourDigits(100 * share)} % of the ${trainingRows} training rows`,
         { newMaturedRows, trainingRows, share },
       )
     }
@@ -235,8 +236,7 @@ export function cooldownMs(reason: Automatic, fruitless: number, policy: Trigger
   return Math.min(policy.maxMs, policy.afterMs[reason] * 2 ** fruitless)
 }
 
-const figure = (value: number): string => String(Number(value.toPrecision(4)))
-const hours = (ms: number): string => `${figure(ms / hourMs)} h`
+const hours = (ms: number): string => `${fourDigits(ms / hourMs)} h`
 
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function issuesOfTriggers(policy: TriggerPolicy): string[] {

@@ -2,6 +2,7 @@
  * Judges the service of a model: errors, latency, missing features, traffic, outcomes, replicas, resources and cost. Drift and quality
  * do not show a model that no request reaches.
  */
+import { fourDigits } from '../figures.ts'
 import type { CostPolicy, ServiceLimits } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -98,7 +99,7 @@ function tooManyErrors(facts: ServiceFacts, limits: ServiceLimits): ServiceFindi
 function tooSlow({ latencyUs }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
   const p95Ms = (latencyUs?.p95 ?? 0) / 1_000
   if (p95Ms <= limits.latencyP95Ms) return undefined
-  const message = `latency p95 ${figure(p95Ms)} ms > ${limits.latencyP95Ms} ms`
+  const message = `latency p95 ${fourDigits(p95Ms)} ms > ${limits.latencyP95Ms} ms`
   return { code: 'latency', severity: 'warning', message, values: { p95Ms, limit: limits.latencyP95Ms } }
 }
 
@@ -139,10 +140,10 @@ function tooMuchNeeded(
   limits: ServiceLimits,
 ): ServiceFinding | undefined {
   const found = [
-    rssMb > limits.rssMb ? `${figure(rssMb)} MB of memory > ${limits.rssMb} MB` : '',
+    rssMb > limits.rssMb ? `${fourDigits(rssMb)} MB of memory > ${limits.rssMb} MB` : '',
     cpuShare > limits.cpuShare ? `${percent(cpuShare)} of a core > ${percent(limits.cpuShare)}` : '',
     loopDelayMs > limits.loopDelayMs
-      ? `event loop delay ${figure(loopDelayMs)} ms > ${limits.loopDelayMs} ms`
+      ? `event loop delay ${fourDigits(loopDelayMs)} ms > ${limits.loopDelayMs} ms`
       : '',
   ].filter((text) => text !== '')
   if (found.length === 0) return undefined
@@ -154,7 +155,7 @@ function tooDear(facts: ServiceFacts, cost: CostPolicy): ServiceFinding | undefi
   const { total, perDay } = costOf(facts, cost)
   if (cost.perDay === undefined || perDay <= cost.perDay) return undefined
   const message =
-    `${facts.predictions} predictions cost ${figure(total)} ${cost.unit}: ${figure(perDay)} ${cost.unit} a day > ` +
+    `${facts.predictions} predictions cost ${fourDigits(total)} ${cost.unit}: ${fourDigits(perDay)} ${cost.unit} a day > ` +
     `${cost.perDay} ${cost.unit}`
   return { code: 'cost', severity: 'warning', message, values: { total, perDay, limit: cost.perDay } }
 }
@@ -189,7 +190,6 @@ function noReplica({ replicas }: ServiceFacts): ServiceFinding | undefined {
   return { code: 'replicas', severity: 'critical', message, values: { replicas } }
 }
 
-const figure = (value: number): string => String(Number(value.toPrecision(4)))
-const percent = (share: number): string => `${figure(100 * share)} %`
+const percent = (share: number): string => `${fourDigits(100 * share)} %`
 const hours = (ms: number): string =>
-  ms >= 3_600_000 ? `${figure(ms / 3_600_000)} h` : `${figure(ms / 1_000)} s`
+  ms >= 3_600_000 ? `${fourDigits(ms / 3_600_000)} h` : `${fourDigits(ms / 1_000)} s`

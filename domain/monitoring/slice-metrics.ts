@@ -2,8 +2,10 @@
  * Judges what one figure over all rows hides: declared slices, group fairness, calibration and business value. A model with an
  * unchanged average can have become wrong for the evening flights.
  */
+import { fourDigits } from '../figures.ts'
 import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
+import { aucError } from '../metrics/auc-interval.ts'
 import { calibration } from '../metrics/calibration.ts'
 import {
   correctness,
@@ -152,16 +154,11 @@ function judgeSlices(
   })
 }
 
-/** The standard error of a metric on some rows; of an AUC after Hanley and McNeil (1982). */
+/** The standard error of a metric on some rows. */
 function errorOf(metric: SliceMetric, part: ScoredRows, value: number): number | null {
   if (metric === 'auc') {
     const positives = sumOf(part.y)
-    const negatives = part.y.length - positives
-    const [q1, q2] = [value / (2 - value), (2 * value ** 2) / (1 + value)]
-    const variance =
-      (value * (1 - value) + (positives - 1) * (q1 - value ** 2) + (negatives - 1) * (q2 - value ** 2)) /
-      (positives * negatives)
-    return Math.sqrt(Math.max(0, variance))
+    return aucError(value, positives, part.y.length - positives)
   }
   const losses = rowLosses(metric, part)
   if (losses === null || losses.length < 2) return null
@@ -179,12 +176,9 @@ function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): Bre
     ({ name, value, baseline, rows }) =>
       `${name}: ${slices.metric} ${figure(value)} on ${rows} rows, ${figure(baseline)} at evaluation`,
   )
-  return {
-    code: 'quality_slice',
-    severity: 'warning',
-    message: `slices worse by more than ${slices.points}: ${named.join('; ')}`,
-    values: Object.fromEntries(lost.map(({ name, value }) => [name, value])),
-  }
+  const message = `slices worse by more than ${slices.points}: ${named.join('; ')}`
+  const values = Object.fromEntries(lost.map(({ name, value }) => [name, value]))
+  return { code: 'quality_slice', severity: 'warning', message, values }
 }
 
 /** Undefined without probabilities, or where the policy turns calibration off. */
@@ -203,12 +197,9 @@ function overconfident(
   if (limits === 'off' || found === null || found.ece === null || !enough(rows, policy)) return undefined
   const { ece, baseline } = found
   if (ece <= limits.ece || (baseline !== null && ece <= baseline + limits.overChampion)) return undefined
-  return {
-    code: 'quality_calibration',
-    severity: 'warning',
-    message: `calibration error ${figure(ece)} on ${rows} matured outcomes > ${limits.ece}, ${figure(baseline)} at evaluation`,
-    values: { ece, baseline, limit: limits.ece },
-  }
+  const message = `calibration error ${figure(ece)} on ${rows} matured outcomes > ${limits.ece}, ${figure(baseline)} at evaluation`
+  const values = { ece, baseline, limit: limits.ece }
+  return { code: 'quality_calibration', severity: 'warning', message, values }
 }
 
 function unfair(fairness: readonly GateFairnessRow[]): BreakdownFinding | undefined {
@@ -218,14 +209,9 @@ function unfair(fairness: readonly GateFairnessRow[]): BreakdownFinding | undefi
     ({ attribute, selectionRatio, tprDifference, fprDifference }) =>
       `${attribute}: selection ratio ${figure(selectionRatio.value)}, rates differ by ${figure(tprDifference.value)} and ${figure(fprDifference.value)}`,
   )
-  return {
-    code: 'quality_fairness',
-    severity: 'warning',
-    message: `groups are treated differently: ${named.join('; ')}`,
-    values: Object.fromEntries(
-      broken.map(({ attribute, selectionRatio }) => [attribute, selectionRatio.value]),
-    ),
-  }
+  const message = `groups are treated differently: ${named.join('; ')}`
+  const values = Object.fromEntries(broken.map((row) => [row.attribute, row.selectionRatio.value]))
+  return { code: 'quality_fairness', severity: 'warning', message, values }
 }
 
 function worthOf(
@@ -250,12 +236,9 @@ function tooLittle(
     limit !== undefined && (lowerIsBetter ? mean > limit : mean < limit)
   const limit = isBeyond(alarm) ? alarm : isBeyond(warn) ? warn : undefined
   if (limit === undefined) return undefined
-  return {
-    code: 'business_value',
-    severity: isBeyond(alarm) ? 'critical' : 'warning',
-    message: `${name} ${figure(mean)} ${unit} per prediction over ${earned.rows} matured outcomes, limit ${limit} ${unit}`,
-    values: { mean, limit, rows: earned.rows },
-  }
+  const severity = isBeyond(alarm) ? 'critical' : 'warning'
+  const message = `${name} ${figure(mean)} ${unit} per prediction over ${earned.rows} matured outcomes, limit ${limit} ${unit}`
+  return { code: 'business_value', severity, message, values: { mean, limit, rows: earned.rows } }
 }
 
-const figure = (value: number | null): string => (value === null ? '?' : String(Number(value.toPrecision(4))))
+const figure = (value: number | null): string => fourDigits(value, '?')

@@ -4,8 +4,6 @@
  */
 import type { Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
-import type { GateMetricRow } from '../evaluation/metric-table.ts'
-import type { GateSliceRow } from '../evaluation/slices.ts'
 import type { Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
 
@@ -26,56 +24,14 @@ export interface CardSource {
   evaluation?: { id: string; verdict: string; baselineVersion?: string; report: Partial<GateReport> }
 }
 
-export interface ModelCard {
-  format: 'tenure-card@1'
-  version: string
-  model: string
-  about: string | null
-  status: string
-  created: { at: string; by: string; reason: string | null; requestedBy: string | null }
-  knownGoodAt: string | null
-  rolledBackAt: string | null
-  artifact: { digest: string; bytes: number | null; parameters: number | null }
-  asks: {
-    name: string
-    kind: string
-    unit: string | null
-    range: string | null
-    missing: string
-    about: string | null
-  }[]
-  answers: string
-  data: { snapshot: string | null; asOf: string | null; trainRows: number | null; testRows: number | null }
-  training: {
-    code: string | null
-    dependencies: string | null
-    seed: number | null
-    hyperparameters: VersionLineage['hyperparameters']
-  }
-  evaluation: {
-    verdict: string
-    against: string | null
-    rows: number | null
-    metrics: Pick<
-      GateMetricRow,
-      'metric' | 'champion' | 'challenger' | 'delta' | 'low' | 'high' | 'verdict'
-    >[]
-    /** The worst first. */
-    slices: Pick<GateSliceRow, 'name' | 'rows' | 'champion' | 'challenger' | 'delta' | 'verdict'>[]
-    calibration: { brier: number | null; ece: number | null; verdict: string } | null
-    fairness: { attribute: string; verdict: string; selectionRatio: number | null }[]
-    reasons: string[]
-    warnings: string[]
-  } | null
-  /** The limitations of the version. */
-  limits: string[]
-}
+export type ModelCard = ReturnType<typeof modelCard>
 
-export function modelCard(source: CardSource): ModelCard {
+/** The card; null stands for what is not known. */
+export function modelCard(source: CardSource) {
   const { manifest, lineage, evaluation } = source
   const { files, output } = manifest
   return {
-    format: 'tenure-card@1',
+    format: 'tenure-card@1' as const,
     version: source.version,
     model: source.model,
     about: source.about ?? null,
@@ -109,11 +65,12 @@ export function modelCard(source: CardSource): ModelCard {
       hyperparameters: lineage.hyperparameters ?? {},
     },
     evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
+    /** The limitations of the version. */
     limits: limitsOf(source),
   }
 }
 
-const asksOf = (features: Features): ModelCard['asks'] =>
+const asksOf = (features: Features) =>
   Object.entries(features).map(([name, feature]) => ({
     name,
     kind: feature.kind,
@@ -143,52 +100,34 @@ function answersOf(output: Output): string {
   }
 }
 
-function evaluationOf({
-  verdict,
-  baselineVersion,
-  report,
-}: CardSource['evaluation'] & object): ModelCard['evaluation'] {
+const metricFields = ['metric', 'champion', 'challenger', 'delta', 'low', 'high', 'verdict'] as const
+const sliceFields = ['name', 'rows', 'champion', 'challenger', 'delta', 'verdict'] as const
+
+function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluation'] & object) {
   const { metrics = [], slices = [], calibration, fairness = [], reasons = [], warnings = [] } = report
   return {
     verdict,
     against: baselineVersion ?? null,
     rows: report.rows ?? null,
-    metrics: metrics.map(({ metric, champion, challenger, delta, low, high, verdict: said }) => ({
-      metric,
-      champion,
-      challenger,
-      delta,
-      low,
-      high,
-      verdict: said,
-    })),
+    metrics: metrics.map((row) => fieldsOf(row, metricFields)),
+    /** The worst first. */
     slices: slices
       .toSorted((one, other) => (one.delta ?? 0) - (other.delta ?? 0))
-      .map(({ name, rows, champion, challenger, delta, verdict: said }) => ({
-        name,
-        rows,
-        champion,
-        challenger,
-        delta,
-        verdict: said,
-      })),
-    calibration:
-      calibration == null
-        ? null
-        : {
-            brier: calibration.challenger.brier,
-            ece: calibration.challenger.ece,
-            verdict: calibration.verdict,
-          },
-    fairness: fairness.map(({ attribute, verdict: said, selectionRatio }) => ({
-      attribute,
-      verdict: said,
-      selectionRatio: selectionRatio.value,
+      .map((row) => fieldsOf(row, sliceFields)),
+    calibration: calibration
+      ? { ...fieldsOf(calibration.challenger, ['brier', 'ece']), verdict: calibration.verdict }
+      : null,
+    fairness: fairness.map((row) => ({
+      ...fieldsOf(row, ['attribute', 'verdict']),
+      selectionRatio: row.selectionRatio.value,
     })),
     reasons: reasons.map(({ message }) => message),
     warnings: warnings.map(({ message }) => message),
   }
 }
+
+const fieldsOf = <T, K extends keyof T>(row: T, fields: readonly K[]) =>
+  Object.fromEntries(fields.map((field) => [field, row[field]])) as Pick<T, K>
 
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSource): string[] {
   const limits: string[] = []

@@ -6,6 +6,7 @@ import type { ModelDefinition } from '../model-definition.ts'
 import type { BatchCell, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
 import type { Manifest } from '../model/manifest.ts'
 import type { Profile } from '../model/reference-profile.ts'
+import { fourDigits } from '../figures.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
 /** A spread this many times wider or narrower means another unit. */
@@ -52,7 +53,6 @@ interface Found {
 }
 
 const percent = (share: number): string => `${Number((100 * share).toFixed(1))} %`
-const digits = (value: number): string => String(Number(value.toPrecision(4)))
 
 function judgeMissing(cells: ArrayLike<BatchCell>, { counts }: Profile): Found | undefined {
   const rows = counts.reduce((sum, count) => sum + count, 0)
@@ -77,7 +77,7 @@ function judgeSpread(cells: ArrayLike<BatchCell>, edges: readonly number[]): Fou
   if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0)) return { observed: null }
   const ratio = (high - low) / before
   if (ratio <= maxSpread && ratio >= 1 / maxSpread) return { observed: ratio }
-  const spans = `from ${digits(low)} to ${digits(high)}, where the champion met ${digits(edges[0] ?? 0)} to ${digits(edges.at(-1) ?? 0)}`
+  const spans = `from ${fourDigits(low)} to ${fourDigits(high)}, where the champion met ${fourDigits(edges[0] ?? 0)} to ${fourDigits(edges.at(-1) ?? 0)}`
   return { observed: ratio, issue: `eight tenths of the rows lie ${spans}: another unit, or another column` }
 }
 

@@ -1,0 +1,9 @@
+/** Formats the figures of messages and reports. */
+
+/** The value with four significant digits; `absent` for null. */
+export const fourDigits = (value: number | null, absent = 'undefined'): string =>
+  value === null ? absent : String(Number(value.toPrecision(4)))
+
+/** A share of one as a percentage with three significant digits: `0.053 %`, `12 %`; `no` for null. */
+export const percentText = (share: number | null): string =>
+  share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`

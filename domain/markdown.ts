@@ -1,0 +1,27 @@
+/** Renders parts of Markdown reports. */
+import { fourDigits } from './figures.ts'
+
+/** Escapes names from data, so that they cannot open a table cell, a tag or a link. */
+export const escapedText = (value: string): string =>
+  value.replace(/\s+/g, ' ').replace(/[\\`*_{}[\]<>|#]/g, (sign) => `\\${sign}`)
+
+export const figureOrDash = (value: number | null): string => fourDigits(value, '–')
+
+/** With its sign, for differences. */
+export function signedFigure(value: number | null): string {
+  if (value === null) return '–'
+  return value > 0 ? `+${fourDigits(value)}` : value < 0 ? `−${fourDigits(-value)}` : '0'
+}
+
+/** With a comma between thousands. */
+export const wholeNumber = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
+
+/** A table under its heading; columns of numbers are aligned to the right. */
+export function titledTable(heading: string, head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(' | ')} |`
+  const rule = head.map((_, column) => (isNumeric(rows.map((row) => row[column]!)) ? '---:' : '---'))
+  return [heading, '', line(head), line(rule), ...rows.map(line)].join('\n')
+}
+
+const isNumeric = (cells: readonly string[]): boolean =>
+  cells.some((cell) => /\d/.test(cell)) && cells.every((cell) => /^[-+−–]?[\d.,]*(?:e[-+−]?\d+)?$/.test(cell))
