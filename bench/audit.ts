@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { headFiles, openHeads } from '../store/audit/signed-heads.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
-import { fillAudit } from './audit-rows.ts'
-import { openDatabase } from './database.ts'
-import { spreadOf } from './figures.ts'
-import { readOptions } from './options.ts'
+import { fillAudit } from './harness/audit-rows.ts'
+import { openDatabase } from './harness/database.ts'
+import { spreadOf } from './harness/figures.ts'
+import { readOptions } from './harness/options.ts'
 
 const { rows, runs } = readOptions({ rows: 1_000_000, runs: 5 })
 const { root, store, stop } = await openDatabase({ durable: false, max: 2, queryMs: 120_000 })

@@ -8,8 +8,8 @@ import { totalAlpha } from '../domain/sequential/alpha-split.ts'
 import { dayPolicy, type ReleasePolicy } from '../domain/release/policy.ts'
 import { baselineRuleNames, rivalRules, type BaselineRuleName } from '../domain/simulation/baseline-rules.ts'
 import { defaultWorld, parseScenario } from '../domain/simulation/scenario.ts'
-import { figureTable } from './figures.ts'
-import { readOptions } from './options.ts'
+import { figureTable } from './harness/figures.ts'
+import { readOptions } from './harness/options.ts'
 import { summarizeReleases, type SimulationSummary } from '../domain/simulation/summary.ts'
 
 const { seed, releases } = readOptions({ seed: 1, releases: 1_000 })

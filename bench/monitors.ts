@@ -12,9 +12,9 @@ import { moveChampion } from '../store/registry/champions.ts'
 import { insertModel } from '../test/support/release/candidates.ts'
 import { releasePolicy as release } from '../test/support/release/releases.ts'
 import { startRealSystem, type RealSystem } from '../test/support/servers/system-fixture.ts'
-import { figureTable, machine, sumBy } from './figures.ts'
-import { readOptions, reportFile } from './options.ts'
-import { usageCell, usageOf, type ProcessUsage } from './processes.ts'
+import { figureTable, machine, sumBy } from './harness/figures.ts'
+import { readOptions, reportFile } from './harness/options.ts'
+import { usageCell, usageOf, type ProcessUsage } from './harness/processes.ts'
 
 const options = readOptions({
   models: 1_000,
@@ -67,10 +67,10 @@ async function seed({ store, config }: RealSystem): Promise<void> {
     const model = nameOf(place)
     const registry = await insertModel(store, { model, policy: release, artifactRoot: config.artifactRoot })
     const version = await registry.register()
-    const judge = { policy: defaultGatePolicy('binary') }
+    const evaluation = { policy: defaultGatePolicy('binary') }
     const monitor = { ...defaultMonitorPolicy, everyMs: everyMsOf(place), settleMs: 0 }
     await store.query(sql`
-      update models set definition = definition || ${JSON.stringify({ judge, monitor })}::jsonb where name = ${model}`)
+      update models set definition = definition || ${JSON.stringify({ evaluation, monitor })}::jsonb where name = ${model}`)
     await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'bench', reason: 'first' })
   }
   for (let place = 0; place < count; place += 4)

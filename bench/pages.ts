@@ -10,9 +10,9 @@ import { openDashboard } from '../test/support/dashboard/dashboard-fixture.ts'
 import { openSession } from '../test/support/dashboard/browser-session.ts'
 import { startBrowser } from '../test/support/dashboard/browser.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
-import { fillAudit } from './audit-rows.ts'
-import { quantileOf } from './figures.ts'
-import { readOptions } from './options.ts'
+import { fillAudit } from './harness/audit-rows.ts'
+import { quantileOf } from './harness/figures.ts'
+import { readOptions } from './harness/options.ts'
 
 const options = readOptions({ versions: 10_000, audit: 1_000_000, releases: 200, runs: 7 })
 const limitMs = 300

@@ -14,7 +14,7 @@ import {
   type ArtifactSpec,
   type LayerSpec,
 } from '../../test/support/serving/artifact.ts'
-import { sumBy } from '../figures.ts'
+import { sumBy } from '../harness/figures.ts'
 
 const { definition } = flightDelay
 const units = 16

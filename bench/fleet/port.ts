@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { replicaName, restartReplicas } from '../../cli/supervisor/rolling-restart.ts'
 import type { RealSystem } from '../../test/support/servers/system-fixture.ts'
-import { quantileOf, sumBy } from '../figures.ts'
+import { quantileOf, sumBy } from '../harness/figures.ts'
 import { startAsker } from './callers.ts'
 import { metricsOf } from './fixture.ts'
 

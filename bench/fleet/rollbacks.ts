@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
-import { quantileOf } from '../figures.ts'
+import { quantileOf } from '../harness/figures.ts'
 import { startAsker, type CallerResponse } from './callers.ts'
 import { fleetModel, row, type FleetStage } from './fixture.ts'
 

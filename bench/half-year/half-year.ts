@@ -9,7 +9,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { checkout } from '../../temporal.config.ts'
-import { readOptions } from '../options.ts'
+import { readOptions } from '../harness/options.ts'
 import { createSteppedClock } from './clock.ts'
 import { chartOf } from './chart.ts'
 import type { HalfYear } from './settings.ts'

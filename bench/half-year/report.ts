@@ -1,6 +1,6 @@
 /** Formats the half-year as tables, from client responses, Postgres and the baselines. */
-import { figureTable as table, machine, sumBy, wholeNumber as whole } from '../figures.ts'
-import { usageCell } from '../processes.ts'
+import { figureTable as table, machine, sumBy, wholeNumber as whole } from '../harness/figures.ts'
+import { usageCell } from '../harness/processes.ts'
 import type { HalfYear, WeekReport } from './settings.ts'
 import { dayMs, hourMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'

@@ -3,9 +3,9 @@
  * bench/thirty-days.md. `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, sumBy, wholeNumber } from '../figures.ts'
-import { readOptions, reportFile } from '../options.ts'
-import { usageCell } from '../processes.ts'
+import { figureTable, machine, sumBy, wholeNumber } from '../harness/figures.ts'
+import { readOptions, reportFile } from '../harness/options.ts'
+import { usageCell } from '../harness/processes.ts'
 import type { HalfYear } from './settings.ts'
 import { momentsOf } from './resource-usage.ts'
 import { runHalfYear } from './run.ts'

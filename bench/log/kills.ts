@@ -7,7 +7,7 @@ import { sumAccounts } from '../../store/serving/log-accounts.ts'
 import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { countLogRows, openDatabase, prepareServing } from '../database.ts'
+import { countLogRows, openDatabase, prepareServing } from '../harness/database.ts'
 
 export type KillsReport = Awaited<ReturnType<typeof killAgainAndAgain>>
 

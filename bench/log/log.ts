@@ -3,8 +3,8 @@
  * repeated kills. `npm run bench:log -- [--rounds 3] [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, wholeNumber } from '../figures.ts'
-import { readOptions, reportFile } from '../options.ts'
+import { figureTable, machine, wholeNumber } from '../harness/figures.ts'
+import { readOptions, reportFile } from '../harness/options.ts'
 import { measureIngest, shapes, ways, type Measured } from './ingest.ts'
 import { killAgainAndAgain, type KillsReport } from './kills.ts'
 

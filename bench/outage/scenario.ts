@@ -11,9 +11,9 @@ import { sumAccounts } from '../../store/serving/log-accounts.ts'
 import { startApiProcess, startLoad, waitUntil } from '../../test/support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../test/support/serving/artifact.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
-import { countLogRows, openDatabase, prepareServing } from '../database.ts'
-import { quantileOf } from '../figures.ts'
-import { rssMbOf } from '../processes.ts'
+import { countLogRows, openDatabase, prepareServing } from '../harness/database.ts'
+import { quantileOf } from '../harness/figures.ts'
+import { rssMbOf } from '../harness/processes.ts'
 
 export interface OutageOptions {
   kind: 'killed' | 'frozen'

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { checkout, environmentWith } from '../../temporal.config.ts'
-import { watchOthers } from '../processes.ts'
+import { watchOthers } from '../harness/processes.ts'
 import type { OpenLoadResult, OpenPlan } from './open-load.ts'
 
 export interface LoadRun {

@@ -9,8 +9,8 @@ import { bindSharedPort } from '../../cli/supervisor/shared-port.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
-import { openDatabase, prepareServing } from '../database.ts'
-import { residentMb } from '../processes.ts'
+import { openDatabase, prepareServing } from '../harness/database.ts'
+import { residentMb } from '../harness/processes.ts'
 
 export type MeasuredSystem = Awaited<ReturnType<typeof startServingSystem>>
 

@@ -1,7 +1,7 @@
 /** Fills the audit log with an intact chain of rows. */
 import sql from 'sql-template-tag'
-import { hashOf, type AuditHead, type AuditRow } from '../store/audit/audit-log.ts'
-import type { Store } from '../store/postgres.ts'
+import { hashOf, type AuditHead, type AuditRow } from '../../store/audit/audit-log.ts'
+import type { Store } from '../../store/postgres.ts'
 
 type Written = Omit<AuditRow, 'seq' | 'at' | 'previousHash' | 'hash'>
 

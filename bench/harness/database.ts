@@ -2,12 +2,12 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startPostgres } from '../cli/embedded/postgres.ts'
-import { migrate } from '../store/database/migrate.ts'
-import { openStore, type StoreOptions } from '../store/postgres.ts'
-import type { ArtifactSpec } from '../test/support/serving/artifact.ts'
-import { nextRoute, registerFixtureVersion } from '../test/support/serving/registration.ts'
-import { signingKeyOf } from '../test/support/serving/sign-versions.ts'
+import { startPostgres } from '../../cli/embedded/postgres.ts'
+import { migrate } from '../../store/database/migrate.ts'
+import { openStore, type StoreOptions } from '../../store/postgres.ts'
+import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
+import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
+import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
 
 export type BenchDatabase = Awaited<ReturnType<typeof openDatabase>>
 

@@ -1,7 +1,7 @@
 /** Reads the options of a bench from its command line. */
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { checkout } from '../temporal.config.ts'
+import { checkout } from '../../temporal.config.ts'
 
 type Widened<T> = T extends number ? number : T extends boolean ? boolean : string
 
