@@ -14,7 +14,7 @@ export function signedFigure(value: number | null): string {
 }
 
 /** With a comma between thousands. */
-export const wholeNumber = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
+export const groupedDigits = (value: number): string => String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 
 /** A table under its heading; columns of numbers are aligned to the right. */
 export function titledTable(heading: string, head: string[], rows: string[][]): string {

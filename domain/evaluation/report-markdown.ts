@@ -3,7 +3,7 @@ import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
 import type { GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
-import { escapedText, figureOrDash, signedFigure, titledTable, wholeNumber } from '../markdown.ts'
+import { escapedText, figureOrDash, signedFigure, titledTable, groupedDigits } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface ReportSubject {
@@ -46,7 +46,7 @@ const headlines: Record<GateVerdict, string> = {
 function summary({ verdict, needsPerson, rows, positives }: GateReport, subject: ReportSubject): string {
   const against =
     subject.champion === undefined ? 'its floors and the baseline' : `**${escapedText(subject.champion)}**`
-  const on = `${wholeNumber(rows)} test rows${positives === null ? '' : ` (${wholeNumber(positives)} positives)`}`
+  const on = `${groupedDigits(rows)} test rows${positives === null ? '' : ` (${groupedDigits(positives)} positives)`}`
   const next = needsPerson
     ? 'It needs a check by a user.'
     : verdict === 'better' || verdict === 'not_worse'
@@ -102,7 +102,7 @@ function sliceTable(slices: readonly GateSliceRow[], metric: string): string {
     ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'verdict'],
     slices.map((row) => [
       escapedText(row.name),
-      wholeNumber(row.rows),
+      groupedDigits(row.rows),
       figureOrDash(row.champion),
       figureOrDash(row.challenger),
       signedFigure(row.delta),
@@ -136,7 +136,7 @@ function fairnessTable(row: GateFairnessRow, percent: number): string {
     ['group', 'rows', 'selected', 'true positives', 'false positives', 'judged'],
     row.groups.map((group) => [
       escapedText(group.group),
-      wholeNumber(group.rows),
+      groupedDigits(group.rows),
       figureOrDash(group.selectionRate),
       figureOrDash(group.tpr),
       figureOrDash(group.fpr),
@@ -159,7 +159,7 @@ function decided({ policy, judge }: GateReport, subject: ReportSubject): string 
     `Decided by \`${judge}\` on ${policy.primary}` +
       (policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''),
     `At least ${floor} were required`,
-    `${wholeNumber(policy.resamples)} resamples with seed ${policy.seed}`,
+    `${groupedDigits(policy.resamples)} resamples with seed ${policy.seed}`,
     ...(subject.asOf === undefined ? [] : [`Data as known at ${escapedText(subject.asOf)}`]),
     ...(subject.snapshot === undefined ? [] : [`Snapshot \`${escapedText(subject.snapshot)}\``]),
   ]

@@ -1,5 +1,5 @@
 /** Renders the card of a version as Markdown, for files and mail. */
-import { escapedText, figureOrDash, signedFigure, titledTable, wholeNumber } from '../markdown.ts'
+import { escapedText, figureOrDash, signedFigure, titledTable, groupedDigits } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {
@@ -109,6 +109,6 @@ function table(title: string, head: string[], rows: string[][]): string {
   return rows.length === 0 ? '' : titledTable(`### ${title}`, head, rows)
 }
 
-const whole = (value: number | null): string | null => (value === null ? null : wholeNumber(value))
+const whole = (value: number | null): string | null => (value === null ? null : groupedDigits(value))
 const code = (value: string | null): string | null =>
   value === null ? null : `\`${value.replace(/[`\s]/g, '')}\``

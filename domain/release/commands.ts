@@ -12,7 +12,7 @@ import {
   type ReleaseState,
   type Statement,
 } from './state.ts'
-import { applied, ended, extended, nextStage, ignored, rollBack } from './transitions.ts'
+import { applied, endRelease, extended, nextStage, ignored, rollBack } from './transitions.ts'
 
 const exposed: readonly ReleaseStage[] = ['shadow', 'canary', 'probation']
 const decided: readonly ReleaseStage[] = ['awaiting_approval', 'awaiting_decision']
@@ -138,7 +138,7 @@ function reject(state: ReleaseState, said: Statement): Advance {
   const rejection = { ...said, digests: state.digests }
   const next = { ...withdrawn(state, said), rejections: [...state.rejections, rejection] }
   const reason = words('reject', said)
-  if (state.stage === 'awaiting_approval') return ended(next, said.atMs, 'rejected', reason)
+  if (state.stage === 'awaiting_approval') return endRelease(next, said.atMs, 'rejected', reason)
   return rollBack(next, said.atMs, 'rolled_back', reason, true)
 }
 

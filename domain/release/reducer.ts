@@ -9,7 +9,7 @@ import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
 import { noDataPrefix } from '../verdict.ts'
 import { isBreakGlass, watchedPolicy, type ReleaseStage, type ReleaseState } from './state.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'
-import { applied, end, ended, enterStage, nextStage, ignored, rollBack } from './transitions.ts'
+import { applied, end, endRelease, enterStage, nextStage, ignored, rollBack } from './transitions.ts'
 
 type StepKind = StepEvent['kind']
 const interrupted: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled']
@@ -48,7 +48,7 @@ function step(state: ReleaseState, event: StepEvent): Advance {
         `pre-flight checks passed; approvals needed: ${state.policy.approval.approvers}`,
       )
     case 'disqualified':
-      return ended(state, event.atMs, 'failed', event.reason)
+      return endRelease(state, event.atMs, 'failed', event.reason)
     case 'routed':
       return routed(state, event)
     case 'unacknowledged':
@@ -185,7 +185,7 @@ function afterRollback(
   const next = { ...state, rollbackResult }
   if (rollbackResult.champion === state.version) {
     const reason = `${order.reason}; not rolled back: ${state.version} is champion and the model has no earlier version to return to`
-    return ended({ ...next, promoted: true }, atMs, 'promoted', reason)
+    return endRelease({ ...next, promoted: true }, atMs, 'promoted', reason)
   }
   const outcome = rollbackResult.wasChampion ? 'rolled_back' : order.outcome
   const { champion, incompatibilities = [] } = rollbackResult
@@ -202,7 +202,7 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const { approval, watch } = state.policy
   if (state.stage === 'awaiting_approval') {
     const reason = `${state.approvals.length} of ${approval.approvers} approvals within ${approval.withinMs} ms`
-    return ended(state, event.atMs, 'expired', reason)
+    return endRelease(state, event.atMs, 'expired', reason)
   }
   const expired = breakGlassExpired(state, event.atMs)
   if (expired === undefined && state.stage !== 'awaiting_decision' && !state.paused)

@@ -16,7 +16,7 @@ export function applied(state: ReleaseState, message: string): Advance {
 }
 
 /** Ends the release, with its reason as the message. */
-export const ended = (
+export const endRelease = (
   state: ReleaseState,
   atMs: number,
   outcome: ReleaseOutcomeKind,

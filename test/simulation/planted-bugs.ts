@@ -85,7 +85,7 @@ export const plants: readonly Plant[] = [
     'approve-after-reject',
     'a rejection is noted and changes nothing',
     'domain/release/commands.ts',
-    "return ended(next, said.atMs, 'rejected', reason)",
+    "return endRelease(next, said.atMs, 'rejected', reason)",
     'return applied(next, reason)',
   ),
   plant(
