@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkout } from '../temporal.config.ts'
-import { faults, type FaultCase, type FaultNumber } from '../test/faults/table.ts'
+import { faults, type FaultCase } from '../test/faults/table.ts'
 import { figuresFile, type Figure } from '../test/faults/figures.ts'
 
 interface Run {
@@ -118,14 +118,10 @@ function said(
 ): string {
   if (cannot !== undefined) return `cannot be injected here: ${cannot}`
   if (state === 'open') return 'not shown yet'
-  const measured = figuresOf(number, figures)
+  const measured = figures.filter(({ fault }) => fault === number)
   return [
-    ...measured,
+    ...new Set(measured.map((figure) => figure.reached)),
     ...(reached === undefined ? [] : [reached]),
     ...(weaker === undefined ? [] : [`weaker: ${weaker}`]),
   ].join('\n')
-}
-
-function figuresOf(number: FaultNumber, figures: readonly Figure[]): string[] {
-  return [...new Set(figures.filter(({ fault }) => fault === number).map(({ reached }) => reached))]
 }

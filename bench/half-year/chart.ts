@@ -1,7 +1,7 @@
 /** Draws the half-year as a standalone SVG. */
 import { dayMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'
-import type { HalfYear } from './settings.ts'
+import type { HalfYear } from './run.ts'
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 

@@ -1,8 +1,8 @@
 /** Trains and approves the first version of a model, which has no champion to beat. */
 import { setTimeout as pause } from 'node:timers/promises'
-import sql from 'sql-template-tag'
 import { findChampion } from '../../store/registry/champions.ts'
-import { findOpenRelease, type Release } from '../../store/release/releases.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { findOpenRelease } from '../../store/release/releases.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { halfYearModel } from './model.ts'
 import type { HalfYearSystem } from './system.ts'
@@ -13,12 +13,7 @@ export async function seatFirst(
   say: (line: string) => void,
 ): Promise<string> {
   const { store, operator, approver } = system
-  const { definition } = (
-    await store.query<{ definition: { release: object & { approval: object } } }>(
-      sql`select definition from models where name = ${halfYearModel}`,
-    )
-  )[0]!
-  const { release } = definition
+  const { release } = (await getModel(store, halfYearModel)).definition
   await operator.post(`/v1/models/${halfYearModel}/retrainings`, {
     as_of: new Date(asOfMs).toISOString(),
     reason: 'the first version',
@@ -35,20 +30,17 @@ export async function seatFirst(
       throw new Error(`the first version was not released: ${last.outcome}, ${last.message}`)
     const open = await findOpenRelease(store, halfYearModel)
     if (!approved && open?.state.stage === 'awaiting_approval') {
-      await approve(approver, open)
+      const { id, digests } = open.state
+      await approver.post(`/v1/releases/${id}/approve`, {
+        reason: 'floors met',
+        artifact_digest: digests.artifact,
+        evaluation_digest: digests.evaluation,
+        policy_digest: digests.policy,
+      })
       approved = true
       say(`${open.state.version} is approved by a person, as every first version is`)
     }
     if (Date.now() > deadline) throw new Error('there is no first champion after three minutes')
     await pause(200)
   }
-}
-
-async function approve(approver: HalfYearSystem['approver'], { state }: Release): Promise<void> {
-  await approver.post(`/v1/releases/${state.id}/approve`, {
-    reason: 'floors met',
-    artifact_digest: state.digests.artifact,
-    evaluation_digest: state.digests.evaluation,
-    policy_digest: state.digests.policy,
-  })
 }

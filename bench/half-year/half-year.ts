@@ -12,9 +12,8 @@ import { checkout } from '../../temporal.config.ts'
 import { readOptions } from '../harness/options.ts'
 import { createSteppedClock } from './clock.ts'
 import { chartOf } from './chart.ts'
-import type { HalfYear } from './settings.ts'
 import { reportPage } from './report.ts'
-import { firstDayMs, runHalfYear } from './run.ts'
+import { firstDayMs, runHalfYear, type HalfYear } from './run.ts'
 
 const options = readOptions({
   /** Seconds per recorded week. */

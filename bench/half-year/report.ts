@@ -1,7 +1,8 @@
 /** Formats the half-year as tables, from client responses, Postgres and the baselines. */
-import { figureTable as table, machine, sumBy, wholeNumber as whole } from '../harness/figures.ts'
+import { figureTable as table, machine, sumBy, roundedNumber as whole } from '../harness/figures.ts'
 import { usageCell } from '../harness/processes.ts'
-import type { HalfYear, WeekReport } from './settings.ts'
+import type { HalfYear } from './run.ts'
+import type { WeekReport } from './settings.ts'
 import { dayMs, hourMs } from './clock.ts'
 import { contenders, names, type Contender } from './contenders.ts'
 import { momentsOf } from './resource-usage.ts'

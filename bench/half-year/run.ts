@@ -16,7 +16,7 @@ import { createSteppedClock, type SteppedClock } from './clock.ts'
 import { seatFirst } from './first-version.ts'
 import { readLeft } from './unfinished-work.ts'
 import { halfYearModel, writeModel } from './model.ts'
-import type { HalfYear, HalfYearPlan, WeekReport } from './settings.ts'
+import type { HalfYearPlan, WeekReport } from './settings.ts'
 import { startHalfYearSystem, type HalfYearSystem } from './system.ts'
 import { startTraffic, type HalfYearTraffic, type Week } from './traffic.ts'
 import { readVitals, type Vitals } from './resource-usage.ts'
@@ -26,7 +26,9 @@ export const firstDayMs = Date.UTC(2001, 0, 29)
 /** Lead time in which the first version is trained. */
 const headStartMs = 45_000
 
-export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => void): Promise<HalfYear> {
+export type HalfYear = Awaited<ReturnType<typeof runHalfYear>>
+
+export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => void) {
   const wallMs = Date.now() + headStartMs
   const clock = createSteppedClock({ recordedMs: firstDayMs, wallMs, weekMs: plan.weekMs })
   const models = await writeModel(clock, plan)
@@ -76,7 +78,9 @@ export async function runHalfYear(plan: HalfYearPlan, say: (line: string) => voi
       outcomes: traffic.outcomes,
       worstLagMs: traffic.worstLagMs,
       vitals,
+      /** Unfinished or unacknowledged work after the traffic, by kind; expected 0. */
       left,
+      /** Warnings of the processes. */
       complaints: system.complaints,
       liveMs,
     }
@@ -137,10 +141,14 @@ async function watch(
   return vitals
 }
 
-async function readReleases({ store }: HalfYearSystem): Promise<HalfYear['releases']> {
-  const rows = await store.query<
-    Omit<HalfYear['releases'][number], 'endedMs'> & { endedMs: number | null }
-  >(sql`
+async function readReleases({ store }: HalfYearSystem) {
+  const rows = await store.query<{
+    version: string
+    outcome: string
+    reason: string
+    startedMs: number
+    endedMs: number | null
+  }>(sql`
     select state->>'version' as version, coalesce(outcome, 'runs') as outcome, coalesce(reason, '') as reason,
       floor(extract(epoch from started_at) * 1000)::float8 as "startedMs", floor(extract(epoch from ended_at) * 1000)::float8 as "endedMs"
     from releases where model = ${halfYearModel} order by started_at`)

@@ -3,12 +3,11 @@
  * bench/thirty-days.md. `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, sumBy, wholeNumber } from '../harness/figures.ts'
+import { figureTable, machine, sumBy, roundedNumber } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { usageCell } from '../harness/processes.ts'
-import type { HalfYear } from './settings.ts'
 import { momentsOf } from './resource-usage.ts'
-import { runHalfYear } from './run.ts'
+import { runHalfYear, type HalfYear } from './run.ts'
 
 /** `day`: seconds per recorded day. */
 const { day, days, out } = readOptions({ day: 8, days: 30, out: reportFile('thirty-days.md') })
@@ -43,8 +42,8 @@ function page(lived: HalfYear): string {
     '',
     `Made by \`npm run bench:thirty-days -- --day ${day} --days ${days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${machine}, with nothing else on the machine.`,
     '',
-    `${days} recorded days with ${wholeNumber(requests)} requests and ${wholeNumber(lived.outcomes)} outcomes, ${windows.length} windows, ${retrainings.length} requests for a`,
-    `retraining and ${releases.length} releases; every duration of the policies is shortened by ${wholeNumber(lived.clock.ratio)}. docs/half-year.md says what that means.`,
+    `${days} recorded days with ${roundedNumber(requests)} requests and ${roundedNumber(lived.outcomes)} outcomes, ${windows.length} windows, ${retrainings.length} requests for a`,
+    `retraining and ${releases.length} releases; every duration of the policies is shortened by ${roundedNumber(lived.clock.ratio)}. docs/half-year.md says what that means.`,
     '',
     '## Memory and handles',
     '',

@@ -29,7 +29,7 @@ export const sumBy = <T>(list: readonly T[], of: (each: T) => number): number =>
   list.reduce((total, each) => total + of(each), 0)
 
 /** A whole number with separators. */
-export const wholeNumber = (value: number): string => Math.round(value).toLocaleString('en-US')
+export const roundedNumber = (value: number): string => Math.round(value).toLocaleString('en-US')
 
 /** What a report was made on. */
 export const processors = `${cpus().length} cores (${cpus()[0]?.model.trim()})`

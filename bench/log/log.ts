@@ -3,7 +3,7 @@
  * repeated kills. `npm run bench:log -- [--rounds 3] [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, wholeNumber } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { measureIngest, shapes, ways, type Measured } from './ingest.ts'
 import { killAgainAndAgain, type KillsReport } from './kills.ts'
@@ -21,7 +21,7 @@ function report(all: readonly Measured[], killed: KillsReport): string {
   const cell = (name: string, way: string): string => {
     const found = all.filter((each) => each.shape.name === name && each.way === way)
     const { rows, megabytes, nodeUs } = found.sort((a, b) => a.rows - b.rows)[Math.floor(found.length / 2)]!
-    return `${wholeNumber(rows)} (${megabytes.toFixed(0)} MB/s, ${nodeUs.toFixed(1)} µs)`
+    return `${roundedNumber(rows)} (${megabytes.toFixed(0)} MB/s, ${nodeUs.toFixed(1)} µs)`
   }
   const { served, stored, dropped } = killed
   return [
@@ -47,12 +47,12 @@ function report(all: readonly Measured[], killed: KillsReport): string {
     '',
     ...figureTable(
       'served | stored | dropped | stored + dropped | rows in the table | answers that callers have got',
-      [[served, stored, dropped, stored + dropped, killed.rows, killed.answered].map(wholeNumber)],
+      [[served, stored, dropped, stored + dropped, killed.rows, killed.answered].map(roundedNumber)],
       { names: '--:' },
     ),
     '',
-    `${killed.open} accounts stayed open. At each kill up to 16 answers were on their way, so served may exceed the answers got by ${wholeNumber(killed.inFlight)};`,
-    `it does by ${wholeNumber(served - killed.answered)}.`,
+    `${killed.open} accounts stayed open. At each kill up to 16 answers were on their way, so served may exceed the answers got by ${roundedNumber(killed.inFlight)};`,
+    `it does by ${roundedNumber(served - killed.answered)}.`,
     '',
   ].join('\n')
 }

@@ -4,7 +4,7 @@
  * `npm run bench:outage -- --minutes 10 [--rate 2000] [--kinds killed,frozen,overload] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
-import { figureTable, machine, wholeNumber as whole } from '../harness/figures.ts'
+import { figureTable, machine, roundedNumber as whole } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { outage, type OutageReport, type Window } from './scenario.ts'
 

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkout } from '../../temporal.config.ts'
-import { figureTable, machine, quantileOf, wholeNumber } from '../harness/figures.ts'
+import { figureTable, machine, quantileOf, roundedNumber } from '../harness/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { residentMb, sampleMemory } from '../harness/processes.ts'
 import { openLoad } from './measure.ts'
@@ -103,7 +103,7 @@ function rowOf(
   over: OpenLoadResult,
   after: OpenLoadResult,
 ): string[] {
-  const perSecond = (count: number): string => wholeNumber(count / seconds)
+  const perSecond = (count: number): string => roundedNumber(count / seconds)
   return [
     String(round + 1),
     `${factor} ×`,
@@ -161,7 +161,7 @@ async function slow({ url, authorization, pid }: MeasuredSystem): Promise<string
   return [
     `### ${slowSenders} slow callers beside healthy ones`,
     '',
-    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again, as most do within the ${slowSeconds} s that are measured. Healthy callers ask for one row of *iris* at ${wholeNumber(rate)} requests/s, a third of the peak.`,
+    `A third send headers byte by byte, a third bodies, a third keep answered connections; those that are closed come again, as most do within the ${slowSeconds} s that are measured. Healthy callers ask for one row of *iris* at ${roundedNumber(rate)} requests/s, a third of the peak.`,
     '',
     ...figureTable(
       'round | p50 ms without / with | p99 ms without / with | × | bad answers without / with',
@@ -199,7 +199,7 @@ function page(parts: readonly string[]): string {
     '',
     `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
     '',
-    `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${wholeNumber(connections)} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
+    `The peak is what a closed load gets answered. Then requests come at a constant rate, on at most ${roundedNumber(connections)} connections, each with a deadline of ${deadlineMs} ms that the server is told; only what is answered with success within it is good. A request for which no connection is free is not sent, and counts as offered. After each overload ${recoveryS} s at 0.7 × the peak follow: "good again" is when at least 99 % of what comes is good, to the end.`,
     '',
     ...parts,
   ].join('\n')

@@ -2,7 +2,7 @@
  * Formats the measurements as tables. A ratio is the median of the ratios within each rotation, because rates of different minutes are
  * not comparable on a shared machine.
  */
-import { figureTable, sumBy, wholeNumber } from '../harness/figures.ts'
+import { figureTable, sumBy, roundedNumber } from '../harness/figures.ts'
 import {
   barCells,
   bars,
@@ -16,7 +16,6 @@ import {
 
 const ms = (us: number): string => (us / 1_000).toFixed(us < 10_000 ? 2 : 0)
 const ratio = (value: number): string => value.toFixed(value < 10 ? 2 : 0)
-const mark = (reached: boolean): string => (reached ? '✓' : '✗')
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
@@ -62,7 +61,7 @@ export function cellTables(all: readonly Measurement[]): string {
             peer === product ? `**${peer}**` : peer,
             spread(
               found.map(({ rps }) => rps),
-              wholeNumber,
+              roundedNumber,
             ),
             peer === product ? '' : spread(ratios(all, cell, peer, 'rps'), ratio),
             ms(median(found.map(({ p50_us }) => p50_us))),
@@ -92,13 +91,13 @@ export function barTable(all: readonly Measurement[]): string {
     const marks = barCells.map((cell, index) => {
       const reached = measured.map((peer) => ratios(all, cell, peer, 'rps')).filter((each) => each.length > 0)
       // The best setting of a server.
-      return told(Math.min(...reached.map(median)), least[index]!, (value, bar) => value >= bar, '≥')
+      return told(Math.min(...reached.map(median)), '≥', least[index]!)
     })
     return [[measured.join(', '), ...marks]]
   })
   const within = (cell: ServingCell, kind: Kind, most: number): string => {
     const found = ratios(all, cell, 'hono-echo', kind)
-    return told(found.length === 0 ? Infinity : median(found), most, (value, bar) => value <= bar, '≤')
+    return told(found.length === 0 ? Infinity : median(found), '≤', most)
   }
   const alone = { ...barCells[0]!, c: 1 }
   const mb = Math.max(0, ...all.filter(({ peer }) => peer === product).map(({ rss }) => rss))
@@ -111,18 +110,14 @@ export function barTable(all: readonly Measurement[]): string {
       ],
     ),
     '',
-    `p50 of one row on one connection beside hono-echo: ${within(alone, 'p50_us', 1.25)}. Resident memory at most: ${told(mb, 150, (value, bar) => value <= bar, '≤')} MB.`,
+    `p50 of one row on one connection beside hono-echo: ${within(alone, 'p50_us', 1.25)}. Resident memory at most: ${told(mb, '≤', 150)} MB.`,
   ].join('\n')
 }
 
-function told(
-  value: number,
-  bar: number,
-  isReached: (value: number, bar: number) => boolean,
-  sign: string,
-): string {
+function told(value: number, sign: '≥' | '≤', bar: number): string {
   if (!Number.isFinite(value)) return '–'
-  return `${mark(isReached(value, bar))} ${ratio(value)} (${sign} ${bar})`
+  const isReached = sign === '≥' ? value >= bar : value <= bar
+  return `${isReached ? '✓' : '✗'} ${ratio(value)} (${sign} ${bar})`
 }
 
 /** Rates of the other modes of the product relative to the default. */
@@ -178,7 +173,7 @@ export function pageOf(slices: readonly CellSlice[], all: readonly Measurement[]
       slices.map(({ loadBefore }) => loadBefore),
       (value) => value.toFixed(1),
     )} before the runs${busy > 0 ? `, and in ${busy} of ${all.length} measurements other processes used more than a fifth of a core` : ''}.`,
-    `${wholeNumber(served)} requests were answered; ${share(sum('stored'))} of their log rows stand in Postgres, ${share(sum('dropped'))} were dropped for want of room and counted.`,
+    `${roundedNumber(served)} requests were answered; ${share(sum('stored'))} of their log rows stand in Postgres, ${share(sum('dropped'))} were dropped for want of room and counted.`,
     `From the start of the process, with a cached artifact, until it was ready: ${spread(
       slices.map(({ coldMs }) => coldMs),
       String,

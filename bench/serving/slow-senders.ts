@@ -15,14 +15,10 @@ const beginnings = [
   `GET /livez HTTP/1.1\r\nhost: ${hostname}\r\n\r\n`,
 ]
 
-let held = 0
-let closed = 0
-
 function hold(kind: number, onHeld: () => void): void {
   const socket = connect(Number(port), hostname)
   let timer: NodeJS.Timeout | undefined
   socket.on('connect', () => {
-    held++
     onHeld()
     socket.write(beginnings[kind]!)
     if (kind < 2) timer = setInterval(() => socket.write('a'), everyMs)
@@ -31,8 +27,6 @@ function hold(kind: number, onHeld: () => void): void {
   socket.on('error', () => {})
   socket.on('close', () => {
     clearInterval(timer)
-    held--
-    closed++
     setTimeout(() => hold(kind, () => {}), againMs)
   })
 }
@@ -49,4 +43,3 @@ const timer = setInterval(() => {
   if (begun >= wanted) clearInterval(timer)
 }, 10)
 process.on('disconnect', () => process.exit(0))
-process.on('message', () => process.send?.({ held, closed }))

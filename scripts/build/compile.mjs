@@ -200,13 +200,9 @@ function settle(output, draft, group) {
 
 /** @param {string} output @param {string} group @param {string} current */
 function deleteOld(output, group, current) {
+  const isFolder = new RegExp(`^${group}-[0-9a-f]{16}$`)
   const old = readdirSync(output)
-    .filter(
-      (name) =>
-        name !== current &&
-        name.startsWith(`${group}-`) &&
-        /^[0-9a-f]{16}$/.test(name.slice(group.length + 1)),
-    )
+    .filter((name) => name !== current && isFolder.test(name))
     .map((name) => ({ name, atMs: statSync(join(output, name)).mtimeMs }))
     .sort((a, b) => b.atMs - a.atMs)
   for (const { name } of old.slice(keptFolders)) rmSync(join(output, name), { recursive: true, force: true })

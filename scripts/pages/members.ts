@@ -123,25 +123,18 @@ function entriesOf(source: Text, properties: readonly Node[]): TableEntry[] {
   })
 }
 
-/** The text of the `/** … *\/` comment that ends where something begins. */
-function commentBefore({ text, comments }: Text, start: number): string {
-  const found = comments.find(
-    ({ type, end }) => type === 'Block' && end <= start && text.slice(end, start).trim() === '',
-  )
-  if (found === undefined || !found.value.startsWith('*')) return ''
-  return onOneLine(found.value.slice(1).replaceAll(/^\s*\*? ?/gm, ''))
+/** The comment that ends where something begins. */
+const before = ({ text, comments }: Text, wanted: Comment['type'], start: number): Comment | undefined =>
+  comments.find(({ type, end }) => type === wanted && end <= start && text.slice(end, start).trim() === '')
+
+/** The text of the `/** … *\/` comment before something. */
+function commentBefore(source: Text, start: number): string {
+  const value = before(source, 'Block', start)?.value ?? ''
+  return value.startsWith('*') ? onOneLine(value.slice(1).replaceAll(/^\s*\*? ?/gm, '')) : ''
 }
 
 /** The `//` comment above the doc comment of a node. */
-function lineBefore({ text, comments }: Text, start: number): string | undefined {
-  const own = comments.find(
-    ({ type, end }) => type === 'Block' && end <= start && text.slice(end, start).trim() === '',
-  )
-  const begin = own?.start ?? start
-  const line = comments.find(
-    ({ type, end }) => type === 'Line' && end <= begin && text.slice(end, begin).trim() === '',
-  )
-  return line?.value.trim()
-}
+const lineBefore = (source: Text, start: number): string | undefined =>
+  before(source, 'Line', before(source, 'Block', start)?.start ?? start)?.value.trim()
 
 const onOneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').trim()

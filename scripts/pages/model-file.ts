@@ -4,7 +4,7 @@ import { markdownCode, markdownTable } from './markdown-table.ts'
 
 interface Part {
   title: string
-  about: string
+  about?: string
   file: string
   /** Interfaces to list, each with an introduction. */
   types?: readonly (readonly [type: string, before: string])[]
@@ -40,14 +40,12 @@ const parts: readonly Part[] = [
   },
   {
     title: 'Features of views',
-    about: '',
     file: define('data/lookup'),
     calls: ['lookup'],
     types: [['LookupOptions', 'It takes a view, the name of a value and:']],
   },
   {
     title: 'Label',
-    about: '',
     file: define('label'),
     calls: ['yesNo', 'oneOf', 'quantity'],
     types: [['LabelOptions', 'All three take:']],
@@ -66,7 +64,7 @@ const parts: readonly Part[] = [
     file: define('data/expect'),
     calls: 'all',
   },
-  { title: 'Split', about: '', file: define('split'), calls: 'all' },
+  { title: 'Split', file: define('split'), calls: 'all' },
   {
     title: 'Train',
     about: '`train` receives these and returns the network.',
@@ -76,7 +74,7 @@ const parts: readonly Part[] = [
       ['FitOptions', '`fit` takes:'],
     ],
   },
-  { title: 'Evaluation', about: '', file: define('evaluation'), types: [['EvaluationSpec', '']] },
+  { title: 'Evaluation', file: define('evaluation'), types: [['EvaluationSpec', '']] },
   {
     title: 'Release',
     about: 'Times are texts such as `30 min`, `2 h` and `7 d`. [Policies](policy.md) describe each strategy.',
@@ -98,8 +96,8 @@ const parts: readonly Part[] = [
     file: define('retrain'),
     types: [['RetrainSpec', '']],
   },
-  { title: 'Monitor', about: '', file: define('monitor'), types: [['MonitorSpec', '']] },
-  { title: 'Fallback', about: '', file: define('fallback'), calls: ['always', 'previousChampion'] },
+  { title: 'Monitor', file: define('monitor'), types: [['MonitorSpec', '']] },
+  { title: 'Fallback', file: define('fallback'), calls: ['always', 'previousChampion'] },
 ]
 
 /** Exports that are not part of the model-file API. */
@@ -112,7 +110,7 @@ export function modelFilePage(): string {
     'Every word of a file in `models/`, from the comments of the code. [The tutorial](../tutorial.md) writes one, and',
     '[policies](policy.md) describe the result. `tenure models sync` refuses a wrong file and lists all its issues.',
     '',
-    ...parts.flatMap(({ title, about, file, types = [], calls = [] }) => {
+    ...parts.flatMap(({ title, about = '', file, types = [], calls = [] }) => {
       const declared = readDeclarations(file)
       return [
         `## ${title}`,

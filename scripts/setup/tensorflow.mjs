@@ -44,16 +44,9 @@ const WHEELS = {
 const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2']
 
 const HEADERS = [
-  ...[
-    'c_api',
-    'c_api_macros',
-    'tf_attrtype',
-    'tf_buffer',
-    'tf_datatype',
-    'tf_status',
-    'tf_tensor',
-    'tf_tstring',
-  ].map((name) => `tensorflow/c/${name}.h`),
+  ...'c_api c_api_macros tf_attrtype tf_buffer tf_datatype tf_status tf_tensor tf_tstring'
+    .split(' ')
+    .map((name) => `tensorflow/c/${name}.h`),
   'tensorflow/c/eager/c_api.h',
   'tensorflow/core/platform/ctstring.h',
   'tensorflow/core/platform/ctstring_internal.h',
