@@ -1,51 +1,107 @@
 /** Registers every page and form with its roles. A page that is missing here is not served. */
-import { viewers } from '../http/route.ts'
-import { modelPages, operationsForms, operationsPages } from './page-registry-models.ts'
+import { admins, viewers } from '../http/route.ts'
+import { alertHandlers } from './pages/operations/alert-roles.ts'
 import type { FormEntry, PageEntry } from './page.ts'
+
+const pagesFor = (
+  allow: PageEntry['allow'],
+  pages: Readonly<Record<string, Omit<PageEntry, 'path' | 'allow'>>>,
+): PageEntry[] => Object.entries(pages).map(([path, page]) => ({ path, allow, ...page }))
 
 /** In the order of the navigation. */
 export const pageRegistry: readonly PageEntry[] = [
-  {
-    path: '/',
-    allow: viewers,
-    summary: 'Show all models with their live state.',
-    nav: 'Overview',
-    find: async () => (await import('./pages/overview/overview.tsx')).overviewPage,
-  },
-  {
-    path: '/releases',
-    allow: viewers,
-    summary: 'List releases by model and outcome.',
-    nav: 'Releases',
-    find: async () => (await import('./pages/release/releases.tsx')).releasesPage,
-  },
-  {
-    path: '/releases/:id',
-    allow: viewers,
-    summary: 'Show a release with its evidence and commands.',
-    find: async () => (await import('./pages/release/release.tsx')).releasePage,
-  },
-  {
-    path: '/releases/:id/simulation',
-    allow: viewers,
-    summary: 'Simulate the policy of a release on recorded traffic.',
-    find: async () => (await import('./pages/release/simulation.tsx')).simulationPage,
-  },
-  {
-    path: '/retrainings',
-    allow: viewers,
-    summary: 'List retrainings by model.',
-    nav: 'Retrainings',
-    find: async () => (await import('./pages/training/retrainings.tsx')).retrainingsPage,
-  },
-  {
-    path: '/retrainings/:id',
-    allow: viewers,
-    summary: 'Show a retraining live. Send slashes in the id as %2F.',
-    find: async () => (await import('./pages/training/retraining.tsx')).retrainingPage,
-  },
-  ...modelPages,
-  ...operationsPages,
+  ...pagesFor(viewers, {
+    '/': {
+      summary: 'Show all models with their live state.',
+      nav: 'Overview',
+      find: async () => (await import('./pages/overview/overview.tsx')).overviewPage,
+    },
+    '/releases': {
+      summary: 'List releases by model and outcome.',
+      nav: 'Releases',
+      find: async () => (await import('./pages/release/releases.tsx')).releasesPage,
+    },
+    '/releases/:id': {
+      summary: 'Show a release with its evidence and commands.',
+      find: async () => (await import('./pages/release/release.tsx')).releasePage,
+    },
+    '/releases/:id/simulation': {
+      summary: 'Simulate the policy of a release on recorded traffic.',
+      find: async () => (await import('./pages/release/simulation.tsx')).simulationPage,
+    },
+    '/retrainings': {
+      summary: 'List retrainings by model.',
+      nav: 'Retrainings',
+      find: async () => (await import('./pages/training/retrainings.tsx')).retrainingsPage,
+    },
+    '/retrainings/:id': {
+      summary: 'Show a retraining live. Send slashes in the id as %2F.',
+      find: async () => (await import('./pages/training/retraining.tsx')).retrainingPage,
+    },
+    '/models': {
+      summary: 'List models with their champion and latest version.',
+      nav: 'Models',
+      find: async () => (await import('./pages/model/models.tsx')).modelsPage,
+    },
+    '/models/:name': {
+      summary: 'Show a model: versions, champion at a time, quality and drift.',
+      find: async () => (await import('./pages/model/model.tsx')).modelPage,
+    },
+    '/models/:name/features': {
+      summary: 'Compare the live inputs of a model with the training data of its champion.',
+      find: async () => (await import('./pages/model/model-features.tsx')).featuresPage,
+    },
+    '/models/:name/versions/:version': {
+      summary: 'Show a version: evaluation, training and model card.',
+      find: async () => (await import('./pages/model/model-version.tsx')).versionPage,
+    },
+    '/models/:name/versions/:version/card': {
+      summary: 'Show the model card of a version.',
+      find: async () => (await import('./pages/model/model-version.tsx')).cardPage,
+    },
+    '/versions': {
+      summary: 'Search the versions of all models.',
+      find: async () => (await import('./pages/model/versions.tsx')).versionsPage,
+    },
+    '/compare': {
+      summary: 'Compare two versions.',
+      find: async () => (await import('./pages/model/compare.tsx')).comparePage,
+    },
+    '/data': {
+      summary: 'List training snapshots.',
+      nav: 'Data',
+      find: async () => (await import('./pages/training/snapshots.tsx')).snapshotsPage,
+    },
+    '/data/:digest': {
+      summary: 'Show a snapshot with its validation.',
+      find: async () => (await import('./pages/training/snapshot.tsx')).snapshotPage,
+    },
+    '/alerts': {
+      summary: 'List alerts, open ones first.',
+      nav: 'Alerts',
+      find: async () => (await import('./pages/operations/alerts.tsx')).alertsPage,
+    },
+    '/runbooks/:page': {
+      summary: 'Show the runbook of an alert.',
+      find: async () => (await import('./pages/operations/runbook.tsx')).runbookArticle,
+    },
+    '/drills': {
+      summary: 'List drills with their detection and recovery times.',
+      nav: 'Drills',
+      find: async () => (await import('./pages/operations/drills.tsx')).drillsPage,
+    },
+    '/audit': {
+      summary: 'List the audit log.',
+      nav: 'Audit',
+      find: async () => (await import('./pages/operations/audit.tsx')).auditPage,
+    },
+  }),
+  ...pagesFor(admins, {
+    '/audit/verification': {
+      summary: 'Verify the newest entries of the audit log.',
+      find: async () => (await import('./pages/operations/audit-verification.tsx')).verificationPage,
+    },
+  }),
 ]
 
 export const formRegistry: readonly FormEntry[] = [
@@ -68,5 +124,10 @@ export const formRegistry: readonly FormEntry[] = [
     summary: 'End the session.',
     find: async () => (await import('./pages/sign-in/sign-in.tsx')).signOut,
   },
-  ...operationsForms,
+  {
+    path: '/alerts/:id',
+    allow: alertHandlers,
+    summary: 'Acknowledge or resolve an alert.',
+    find: async () => (await import('./pages/operations/alert-action.ts')).submitAlertAction,
+  },
 ]

@@ -21,10 +21,7 @@ const formMedia = ['application/x-www-form-urlencoded']
 export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
   return [
     ...pageRegistry.map((place) =>
-      defineRoute({
-        method: 'get',
-        path: place.path,
-        allow: place.allow,
+      defineRoute('get', place.path, place.allow, {
         page: true,
         summary: place.summary,
         answers: { 200: 'A page' },
@@ -33,10 +30,7 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       }),
     ),
     ...formRegistry.map((form) =>
-      defineRoute({
-        method: 'post',
-        path: form.path,
-        allow: form.allow,
+      defineRoute('post', form.path, form.allow, {
         page: true,
         summary: form.summary,
         rawBytes: maxFormBytes,
@@ -54,28 +48,19 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
 }
 
 const signInRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/sign-in',
-    allow: 'public',
+  defineRoute('get', '/sign-in', 'public', {
     page: true,
     summary: 'Show the sign-in page.',
     answers: { 200: 'A page' },
     handle: async (ask) => (await import('./pages/sign-in/sign-in.tsx')).showSignIn(deps, ask),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/sign-in/sso',
-    allow: 'public',
+  defineRoute('get', '/sign-in/sso', 'public', {
     page: true,
     summary: 'Redirect to the identity provider.',
     answers: { 303: 'Redirects to the provider' },
     handle: async (ask) => (await import('./pages/sign-in/sso.ts')).startSso(deps, ask),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/sign-in/callback',
-    allow: 'public',
+  defineRoute('get', '/sign-in/callback', 'public', {
     page: true,
     summary: 'Complete the sign-in after the identity provider redirects back.',
     answers: { 303: 'Signed in', 403: 'Invalid token, or no role in Tenure' },
@@ -84,10 +69,7 @@ const signInRoutes = (deps: ApiDeps): RouteDefinition[] => [
 ]
 
 const staticFiles = (): RouteDefinition =>
-  defineRoute({
-    method: 'get',
-    path: '/assets/:file',
-    allow: 'public',
+  defineRoute('get', '/assets/:file', 'public', {
     summary: 'Get a static file of the pages (CSS, script or image) by its hashed name.',
     answers: { 200: 'The file' },
     async handle({ params }) {
@@ -109,10 +91,7 @@ function reports({ log, metrics }: ApiDeps): RouteDefinition {
   const warn = createThrottledLog(log)
   const { help } = metricTable.tenure_page_reports_total
   const counter = new Counter({ name: 'tenure_page_reports_total', help, registers: [metrics] })
-  return defineRoute({
-    method: 'post',
-    path: reportPath,
-    allow: 'public',
+  return defineRoute('post', reportPath, 'public', {
     summary: 'Report a violation of the Content-Security-Policy.',
     rawBytes: maxReportBytes,
     contentTypes: ['application/csp-report', 'application/reports+json', 'application/json'],

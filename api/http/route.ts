@@ -71,14 +71,15 @@ export interface RouteResponse {
   headers?: Record<string, string>
 }
 
-interface RouteFacts {
-  method: 'get' | 'post' | 'put' | 'delete'
-  /** With parameters as `:name`. */
-  path: string
-  allow: Access
+/** What a route declares besides its method, path and access. */
+export interface RouteSpec<Body, Query> {
   summary: string
   /** Status → description. */
   answers: Readonly<Record<number, string>>
+  body?: z.ZodType<Body>
+  query?: z.ZodType<Query>
+  /** `handle` gets the raw body, up to this many bytes. */
+  rawBytes?: number
   /** JSON schema of a raw body. */
   rawSchema?: object
   /** JSON schema of the body of status 200. */
@@ -96,35 +97,27 @@ interface RouteFacts {
   page?: true
   /** The response contains a secret: it is shown once and never stored, not even for a repetition. */
   secretResponse?: true
-}
-
-export interface RouteSpec<Body, Query> extends RouteFacts {
-  body?: z.ZodType<Body>
-  query?: z.ZodType<Query>
-  /** `handle` gets the raw body, up to this many bytes. */
-  rawBytes?: number
   handle: (ask: RouteRequest<Body, Query>) => RouteResponse | Promise<RouteResponse>
 }
 
-export interface RouteDefinition extends RouteFacts {
-  body?: z.ZodType
-  query?: z.ZodType
-  rawBytes?: number
-  handle: (ask: RouteRequest<unknown, unknown>) => RouteResponse | Promise<RouteResponse>
+export interface RouteDefinition extends RouteSpec<unknown, unknown> {
+  method: 'get' | 'post' | 'put' | 'delete'
+  path: string
+  allow: Access
 }
 
-/** Erases the types of body and query, once the handler is bound to them. */
+/** Erases the types of body and query, once the handler is bound to them. `path` has its parameters as `:name`. */
 export function defineRoute<Body = undefined, Query = undefined>(
+  method: RouteDefinition['method'],
+  path: string,
+  allow: Access,
   spec: RouteSpec<Body, Query>,
 ): RouteDefinition {
-  return { ...spec, handle: spec.handle as RouteDefinition['handle'] }
+  return { method, path, allow, ...(spec as RouteSpec<unknown, unknown>) }
 }
 
 /** A handler as Hono lists it. */
-export interface Mounted {
-  method: string
-  path: string
-}
+export type Mounted = Record<'method' | 'path', string>
 
 /**
  * Throws unless the mounted handlers are exactly the declared routes, each once and with roles. A handler mounted without a declaration
@@ -134,15 +127,16 @@ export function assertDeclared(mounted: readonly Mounted[], routes: readonly Rou
   const nameOf = ({ method, path }: Mounted) => `${method.toUpperCase()} ${path}`
   const declared = new Set<string>()
   const issues: string[] = []
-  for (const defineRoute of routes) {
-    if (declared.has(nameOf(defineRoute))) issues.push(`${nameOf(defineRoute)} is declared twice`)
-    declared.add(nameOf(defineRoute))
-    const { allow } = defineRoute
+  for (const route of routes) {
+    const { allow } = route
+    const name = nameOf(route)
+    if (declared.has(name)) issues.push(`${name} is declared twice`)
+    declared.add(name)
     if (typeof allow === 'string') {
       if (allow !== 'public' && allow !== 'callers')
-        issues.push(`${nameOf(defineRoute)} has the unknown access "${String(allow)}"`)
+        issues.push(`${name} has the unknown access "${String(allow)}"`)
     } else if (allow.length === 0 || allow.some((role) => !roles.includes(role)))
-      issues.push(`${nameOf(defineRoute)} declares no valid roles`)
+      issues.push(`${name} declares no valid roles`)
   }
   for (const each of mounted)
     if (!declared.has(nameOf(each))) issues.push(`${nameOf(each)} is mounted without a declaration`)

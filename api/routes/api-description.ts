@@ -14,34 +14,22 @@ const pageHeaders = {
 }
 
 export const descriptionRoutes = (routes: () => readonly RouteDefinition[]): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/openapi.json',
-    allow: viewers,
+  defineRoute('get', '/openapi.json', viewers, {
     summary: 'Get the API description as OpenAPI 3.1.',
     answers: { 200: 'The document' },
     handle: () => ({ json: describe(routes()) }),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/docs',
-    allow: viewers,
+  defineRoute('get', '/docs', viewers, {
     summary: 'Explore and try the API in a browser. The page loads nothing from other hosts.',
     answers: { 200: 'A page' },
     handle: () => ({ text: explorerPage, type: html, headers: explorerHeaders }),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/docs/errors',
-    allow: viewers,
+  defineRoute('get', '/docs/errors', viewers, {
     summary: 'List the routes and the errors as a page.',
     answers: { 200: 'A page' },
     handle: () => ({ text: docs(routes()), type: html, headers: pageHeaders }),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/docs/:file',
-    allow: viewers,
+  defineRoute('get', '/docs/:file', viewers, {
     summary: 'Get a file of the page at /docs.',
     answers: { 200: 'The file' },
     async handle({ params }) {

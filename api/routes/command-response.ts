@@ -1,11 +1,6 @@
 /** Translates the result of a use case that may be deferred into a response. */
-import {
-  runOrDefer,
-  type DeferredCommand,
-  type KeepDeferred,
-  type StartCommand,
-  type StartInput,
-} from '../services/deferred-commands.ts'
+import { runOrDefer, type DeferredCommand, type KeepDeferred } from '../services/deferred-commands.ts'
+import type { StartCommand, StartInput } from '../services/deferred-commands.ts'
 import type { ApiDeps } from '../deps.ts'
 import type { RouteRequest, RouteResponse } from '../http/route.ts'
 import { toWire } from '../http/schemas.ts'

@@ -7,18 +7,12 @@ import { DomainError } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
 
 export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/livez',
-    allow: 'public',
+  defineRoute('get', '/livez', 'public', {
     summary: 'Check that the process responds.',
     answers: { 200: 'It responds' },
     handle: () => ({ json: alive }),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/readyz',
-    allow: 'public',
+  defineRoute('get', '/readyz', 'public', {
     summary:
       'Check that the process should get requests: every loaded version predicts its golden rows correctly. The response to a key has details.',
     answers: { 200: 'It is ready', 503: 'It is not ready, with the reason' },
@@ -32,10 +26,7 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
       return { json: readyState(deps, actor) }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/metrics',
-    allow: viewers,
+  defineRoute('get', '/metrics', viewers, {
     summary: 'Get the metrics of this process for Prometheus.',
     answers: { 200: 'The metrics as text' },
     handle: async () => ({ text: await deps.metrics.metrics(), type: deps.metrics.contentType }),

@@ -12,10 +12,7 @@ const summaries: Readonly<Record<AlertAction, string>> = {
 
 export const alertRoutes = (deps: ApiDeps): RouteDefinition[] =>
   alertActions.map((action) =>
-    defineRoute({
-      method: 'post',
-      path: `/v1/alerts/:id/${action}`,
-      allow: ['operator', 'approver', 'admin'],
+    defineRoute('post', `/v1/alerts/:id/${action}`, ['operator', 'approver', 'admin'], {
       summary: summaries[action],
       answers: { 200: 'The alert' },
       body: z.strictObject({ reason: z.string().max(2_000).optional() }),

@@ -9,10 +9,7 @@ import { modelFilter } from '../../auth/authorization.ts'
 import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
 export const auditRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/audit',
-    allow: viewers,
+  defineRoute('get', '/v1/audit', viewers, {
     summary: 'List the audit log, newest first.',
     answers: { 200: 'The rows of the audit log' },
     query: z.strictObject({
@@ -21,49 +18,27 @@ export const auditRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
       limit,
     }),
     async handle({ actor, query }) {
-      const rows = await searchAudit(store, {
-        ...modelFilter(actor),
-        limit: query.limit,
-        model: query.model,
-        before: query.before,
-      })
+      const rows = await searchAudit(store, { ...query, ...modelFilter(actor) })
       return { json: { audit: rows.map(toWire) } }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/audit/verify',
-    allow: viewers,
+  defineRoute('get', '/v1/audit/verify', viewers, {
     summary: 'Verify the hash chain of the audit log against the signed heads stored outside the database.',
     answers: { 200: 'The number of valid rows, and the first breach' },
     async handle() {
       const { heads: known, issues } = await heads.read()
       const report = await verifyAudit(store, { heads: known })
       const last = await heads.last()
-      const breach = report.breach ?? issues[0]
-      return {
-        json: toWire({
-          ...report,
-          breach,
-          ...(last === undefined ? {} : { signedHead: { seq: last.seq, hash: last.hash, at: last.at } }),
-        }),
-      }
+      const signedHead = last && { seq: last.seq, hash: last.hash, at: last.at }
+      return { json: toWire({ ...report, breach: report.breach ?? issues[0], signedHead }) }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/alerts',
-    allow: viewers,
+  defineRoute('get', '/v1/alerts', viewers, {
     summary: 'List alerts, newest first.',
     answers: { 200: 'The alerts' },
     query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
-      const alerts = await listAlerts(store, {
-        ...modelFilter(actor),
-        limit: query.limit,
-        model: query.model,
-        open: query.open,
-      })
+      const alerts = await listAlerts(store, { ...query, ...modelFilter(actor) })
       return { json: { alerts: alerts.map(toWire) } }
     },
   }),

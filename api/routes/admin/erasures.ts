@@ -12,10 +12,7 @@ const maxPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])
 
 export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'post',
-    path: '/v1/erasures',
-    allow: admins,
+  defineRoute('post', '/v1/erasures', admins, {
     summary: `Erase a data subject from the prediction log, outcomes, batches and features of a model, and from every later snapshot. \`subject\` is the key in the subject column of the model file, and the routing_key of requests. \`prediction_ids\` (at most ${maxPredictions}) name further requests of the subject. A repetition returns the open erasure of the same subject.`,
     answers: { 202: 'The erasure has started, or is running' },
     body: z.strictObject({
@@ -24,17 +21,11 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
       prediction_ids: z.array(z.uuid()).max(maxPredictions).default([]),
     }),
     async handle({ actor, body }) {
-      const { model, subject, prediction_ids: predictionIds } = body
-      return {
-        status: 202,
-        json: toWire(await requestErasure(deps, actor!, { model, subject, predictionIds })),
-      }
+      const { prediction_ids: predictionIds, ...subject } = body
+      return { status: 202, json: toWire(await requestErasure(deps, actor!, { ...subject, predictionIds })) }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/erasures',
-    allow: viewers,
+  defineRoute('get', '/v1/erasures', viewers, {
     summary: 'List erasures with the number of erased rows, newest first. Subjects are never shown.',
     answers: { 200: 'The erasures, and next_cursor when there are more' },
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
@@ -44,7 +35,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
         limit: query.limit + 1,
         model: query.model,
         ...modelFilter(actor),
-        ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
+        after: at === undefined || id === undefined ? undefined : { at, id },
       })
       const shown = found.slice(0, query.limit)
       const last = found.length > query.limit ? shown.at(-1) : undefined
@@ -56,10 +47,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
       }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/erasures/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/erasures/:id', viewers, {
     summary: 'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted.',
     answers: { 200: 'The receipt' },
     async handle({ actor, params }) {

@@ -28,10 +28,7 @@ const newKey = (nowMs: () => number) =>
 const keyManagement = 'managing keys'
 
 export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/keys',
-    allow: admins,
+  defineRoute('get', '/v1/keys', admins, {
     summary: 'List API keys, without their secrets.',
     answers: { 200: 'The keys' },
     async handle({ actor }) {
@@ -39,10 +36,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
       return { json: { keys: (await listKeys(store)).map(toWire) } }
     },
   }),
-  defineRoute({
-    method: 'post',
-    path: '/v1/keys',
-    allow: admins,
+  defineRoute('post', '/v1/keys', admins, {
     summary: 'Create an API key. Its secret is shown once.',
     answers: { 201: 'The key' },
     body: newKey(serving.wall),
@@ -57,25 +51,12 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
           ? undefined
           : { requestsPerSecond, burst: body.burst ?? requestsPerSecond }
       const made = await store.transaction(async (database) => {
-        const inserted = await insertKey(database, {
-          name,
-          role,
-          models,
-          expiresAt,
-          rate,
-        })
-        const detail = {
-          name,
-          role,
-          models: models ?? null,
-          expiresAt: expiresAt ?? null,
-          rate: rate ?? null,
-        }
+        const inserted = await insertKey(database, { name, role, models, expiresAt, rate })
         await appendAudit(database, {
           actor: actor!.name,
           action: 'key.created',
           subject: inserted.facts.id,
-          detail,
+          detail: { name, role, models: models ?? null, expiresAt: expiresAt ?? null, rate: rate ?? null },
         })
         return inserted
       })
@@ -83,10 +64,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
       return { status: 201, json: { ...toWire(made.facts), key: made.key } }
     },
   }),
-  defineRoute({
-    method: 'post',
-    path: '/v1/keys/:id/rotate',
-    allow: admins,
+  defineRoute('post', '/v1/keys/:id/rotate', admins, {
     summary:
       'Rotate the secret of an API key. The new secret is shown once; the previous one stays valid for `overlap_s` seconds.',
     answers: { 200: 'The key with its new secret' },
@@ -109,22 +87,19 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
       return { json: { ...toWire(made.facts), key: made.key } }
     },
   }),
-  defineRoute({
-    method: 'delete',
-    path: '/v1/keys/:id',
-    allow: admins,
+  defineRoute('delete', '/v1/keys/:id', admins, {
     summary: 'Revoke an API key. Replicas follow within seconds.',
     answers: { 200: 'The revoked key' },
     async handle({ params, actor }) {
       requireUnscoped(actor, keyManagement)
       const facts = await store.transaction(async (database) => {
         const revoked = await revokeKey(database, params['id']!)
-        const detail = { name: revoked.name, role: revoked.role }
+        const { id, name, role } = revoked
         await appendAudit(database, {
           actor: actor!.name,
           action: 'key.revoked',
-          subject: revoked.id,
-          detail,
+          subject: id,
+          detail: { name, role },
         })
         return revoked
       })

@@ -9,10 +9,7 @@ import { toWire } from '../../http/schemas.ts'
 import { setKillSwitch } from '../../services/kill-switch.ts'
 
 export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/kill-switches',
-    allow: viewers,
+  defineRoute('get', '/v1/kill-switches', viewers, {
     summary: 'List kill switches, with the replicas that lag behind.',
     answers: { 200: 'The kill switches' },
     async handle({ actor }) {
@@ -24,10 +21,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       return { json: { kill_switches: await Promise.all(listed) } }
     },
   }),
-  defineRoute({
-    method: 'put',
-    path: '/v1/kill-switches/:model',
-    allow: operators,
+  defineRoute('put', '/v1/kill-switches/:model', operators, {
     summary:
       'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route.',
     answers: { 200: 'The switch, with the live replicas that lag behind' },

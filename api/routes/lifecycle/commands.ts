@@ -8,10 +8,7 @@ import { requireModelAccess } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
 export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/commands/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/commands/:id', viewers, {
     summary:
       'Show a command that was recorded while Temporal was unreachable: its state, and the response of the release or what was started.',
     answers: { 200: 'The command' },

@@ -18,27 +18,16 @@ const hold = z.strictObject({
 })
 
 export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/drills',
-    allow: viewers,
+  defineRoute('get', '/v1/drills', viewers, {
     summary: 'List drills with detection time, recovery time and harmed requests, newest first.',
     answers: { 200: 'The drills' },
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
-      const { model } = query
-      const found = await listDrills(deps.store, {
-        limit: query.limit,
-        ...modelFilter(actor),
-        model,
-      })
+      const found = await listDrills(deps.store, { ...query, ...modelFilter(actor) })
       return { json: { drills: found.map(wireOf) } }
     },
   }),
-  defineRoute({
-    method: 'post',
-    path: '/v1/drills',
-    allow: operators,
+  defineRoute('post', '/v1/drills', operators, {
     summary: `Start a drill: a release with a faulty candidate that is never promoted. Kinds: ${drillKindNames.join(', ')}.`,
     answers: { 202: 'The drill has started' },
     body: hold,

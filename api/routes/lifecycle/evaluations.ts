@@ -6,10 +6,7 @@ import { requireModelAccess } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
 export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/evaluations/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/evaluations/:id', viewers, {
     summary:
       'Show the evaluation of a challenger with its inputs; as Markdown when text/markdown is accepted.',
     answers: { 200: 'The evaluation' },

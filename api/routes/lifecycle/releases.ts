@@ -47,27 +47,14 @@ const start = z.strictObject({
 })
 
 export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/releases',
-    allow: viewers,
+  defineRoute('get', '/v1/releases', viewers, {
     summary: 'List releases and the release queue, newest first.',
     answers: { 200: 'The releases' },
     query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
-      const { model, open } = query
-      const found = await listReleases(deps.store, {
-        ...modelFilter(actor),
-        limit: query.limit,
-        model,
-        open,
-      })
-      const waiting = await listQueued(deps.store, {
-        ...modelFilter(actor),
-        limit: query.limit,
-        model,
-        ...(open === true ? { open } : {}),
-      })
+      const filter = { ...query, ...modelFilter(actor) }
+      const found = await listReleases(deps.store, filter)
+      const waiting = await listQueued(deps.store, { ...filter, open: query.open || undefined })
       const shares = await findShares(deps.store)
       return {
         json: {
@@ -77,10 +64,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/releases/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/releases/:id', viewers, {
     summary:
       'Show a release: its state, why it waits, its verdicts, its commands, and the commands without a response yet.',
     answers: { 200: 'The release' },
@@ -97,7 +81,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       return {
         json: {
           ...brief,
-          ...(pin === undefined ? {} : { why: `${pin}. ${brief.why}`, pinned: pin }),
+          ...(pin !== undefined && { why: `${pin}. ${brief.why}`, pinned: pin }),
           state: release.state,
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),
           commands: commands.map(toWire),
@@ -106,48 +90,35 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       }
     },
   }),
-  defineRoute({
-    method: 'post',
-    path: '/v1/releases',
-    allow: startRelease.roles,
+  defineRoute('post', '/v1/releases', startRelease.roles, {
     summary:
       'Start the release of a registered version, or queue it behind the open release. A hotfix (by an approver or an admin, with a reason) uses the short policy and supersedes an open release.',
     answers: { 202: `The release has started, or is queued, or ${isDeferred}` },
     body: start,
     handle: (request) => respondToStart(deps, startRelease, request, request.body),
   }),
-  ...commandNames.map((name) =>
-    defineRoute({
-      method: 'post',
-      path: `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`,
-      allow: commandRoles[name],
+  ...commandNames.map((name) => {
+    const path = `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`
+    return defineRoute('post', path, commandRoles[name], {
       summary: commandSummaries[name],
-      answers: {
-        200: 'The release has accepted the command',
-        202: `The command ${isDeferred}`,
-      },
+      answers: { 200: 'The release has accepted the command', 202: `The command ${isDeferred}` },
       body: command,
       async handle({ actor, params, body, header, keep }) {
         const {
+          reason,
           artifact_digest: artifact,
           evaluation_digest: evaluation,
           policy_digest: policy,
-          reason,
         } = body
         const id = params['id']!
         if (name === 'abort' && isQueueId(id))
           return { json: toWire(await cancelQueued(deps, actor!, { id, reason })) }
-        const input = {
-          command: name,
-          release: id,
-          reason,
-          seen: { artifact, evaluation, policy },
-          once: header(idempotencyHeader),
-        }
+        const seen = { artifact, evaluation, policy }
+        const input = { command: name, release: id, reason, seen, once: header(idempotencyHeader) }
         return respondToCommand(await sendReleaseCommand(deps, actor!, input, keepDeferred(keep)))
       },
-    }),
-  ),
+    })
+  }),
 ]
 
 function briefOf(

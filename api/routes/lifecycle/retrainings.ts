@@ -13,10 +13,7 @@ import { limit, modelName, pastTime, policyBody, toWire } from '../../http/schem
 import { isDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'post',
-    path: '/v1/models/:name/retrainings',
-    allow: startRetraining.roles,
+  defineRoute('post', '/v1/models/:name/retrainings', startRetraining.roles, {
     summary: 'Start a retraining on the data known at `as_of`. A model has at most one running retraining.',
     answers: { 202: `The retraining has started, or ${isDeferred}` },
     body: z.strictObject({
@@ -25,35 +22,21 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       policy: policyBody.optional(),
     }),
     async handle(request) {
-      const { params, body } = request
-      return respondToStart(deps, startRetraining, request, {
-        model: params['name']!,
-        asOf: body.as_of === undefined ? undefined : new Date(body.as_of).toISOString(),
-        reason: body.reason,
-        policy: body.policy,
-      })
+      const { as_of: sent, ...body } = request.body
+      const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+      return respondToStart(deps, startRetraining, request, { model: request.params['name']!, asOf, ...body })
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/retrainings',
-    allow: viewers,
+  defineRoute('get', '/v1/retrainings', viewers, {
     summary: 'List retrainings, newest first.',
     answers: { 200: 'The retrainings' },
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
-      const found = await listRetrainings(deps.store, {
-        ...modelFilter(actor),
-        limit: query.limit,
-        model: query.model,
-      })
+      const found = await listRetrainings(deps.store, { ...query, ...modelFilter(actor) })
       return { json: { retrainings: found.map(toWire) } }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/retrainings/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/retrainings/:id', viewers, {
     summary: 'Show a retraining and its progress. Encode slashes of the id as %2F.',
     answers: { 200: 'The retraining' },
     async handle({ actor, params }) {

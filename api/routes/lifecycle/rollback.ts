@@ -6,10 +6,7 @@ import { rollbackModel } from '../../services/rollback-model.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 
 export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'post',
-    path: '/v1/models/:name/rollback',
-    allow: rollbackModel.roles,
+  defineRoute('post', '/v1/models/:name/rollback', rollbackModel.roles, {
     summary:
       'Roll a model back to its last known good version. An open release rolls back its candidate instead.',
     answers: {

@@ -12,10 +12,7 @@ import { requireInOrder, limit, modelName, parsedBy, searchedTime, toWire } from
 const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
 
 export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/trainings',
-    allow: viewers,
+  defineRoute('get', '/v1/trainings', viewers, {
     summary:
       'List training runs with data digest, code, dependencies, hyperparameters, metrics, verdict and version, newest first unless order=oldest.',
     answers: { 200: 'The training runs without loss curves, and next_cursor when there are more' },
@@ -30,19 +27,14 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       limit,
     }),
     async handle({ actor, query }) {
-      const { model, status, since, until, data, order, cursor } = query
-      requireInOrder(since, until)
+      const { cursor, ...filter } = query
+      const { order } = filter
+      requireInOrder(filter.since, filter.until)
       const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, order, key)
       const { trainings, next } = await findTrainings(store, {
-        limit: query.limit,
-        order,
+        ...filter,
         ...modelFilter(actor),
-        model,
-        status,
-        since,
-        until,
-        data,
-        ...(at === undefined || id === undefined ? {} : { after: { at, id } }),
+        after: at === undefined || id === undefined ? undefined : { at, id },
       })
       return {
         json: {
@@ -52,10 +44,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/trainings/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/trainings/:id', viewers, {
     summary: 'Show a training run with its loss curve.',
     answers: { 200: 'The training run' },
     async handle({ actor, params }) {

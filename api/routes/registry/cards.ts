@@ -8,10 +8,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 
 export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/versions/:version/card',
-    allow: viewers,
+  defineRoute('get', '/v1/versions/:version/card', viewers, {
     summary:
       'Get the model card of a version: purpose, inputs, quality and limitations. JSON, or Markdown with format=markdown.',
     answers: { 200: 'The model card' },

@@ -13,23 +13,17 @@ import { limit, pastTime, toWire } from '../../http/schemas.ts'
 import { startIngestion } from '../../services/ingest-view.ts'
 
 export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/features',
-    allow: viewers,
+  defineRoute('get', '/v1/features', viewers, {
     summary:
       'List feature views with the models and versions that use them, and the progress of their ingestion.',
     answers: { 200: 'The feature views' },
     query: z.strictObject({ limit }),
     async handle({ actor, query }) {
-      const found = await listViews(deps.store, { limit: query.limit })
+      const found = await listViews(deps.store, query)
       return { json: { features: found.filter((each) => maySee(actor, each)).map(shown) } }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/features/:name',
-    allow: viewers,
+  defineRoute('get', '/v1/features/:name', viewers, {
     summary: 'Show the definitions of a feature view, newest first.',
     answers: { 200: 'The feature view' },
     async handle({ actor, params }) {
@@ -40,10 +34,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
       return { json: { name: found[0]!.name, definitions: counted } }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/features/:name/values',
-    allow: viewers,
+  defineRoute('get', '/v1/features/:name/values', viewers, {
     summary:
       'List the values of an entity as known at `at`: the valid value first, then earlier ones. Join several entity columns as "a / b".',
     answers: { 200: 'The values' },
@@ -54,21 +45,13 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     }),
     async handle({ actor, params, query }) {
       const [newest] = await viewsOf(deps, actor, params['name']!)
-      const { id, definition } = newest!
-      const at = query.at ?? new Date(deps.serving.wall()).toISOString()
-      const values = await listValues(deps.store, {
-        viewId: id,
-        entity: keyOfText(query.entity),
-        at,
-        limit: query.limit,
-      })
-      return { json: { view: definition.name, entity: query.entity, at, values: values.map(toWire) } }
+      const { id: viewId, definition } = newest!
+      const { entity, limit, at = new Date(deps.serving.wall()).toISOString() } = query
+      const values = await listValues(deps.store, { viewId, entity: keyOfText(entity), at, limit })
+      return { json: { view: definition.name, entity, at, values: values.map(toWire) } }
     },
   }),
-  defineRoute({
-    method: 'post',
-    path: '/v1/features/:name/materialise',
-    allow: operators,
+  defineRoute('post', '/v1/features/:name/materialise', operators, {
     summary:
       'Ingest new values of a feature view, and everything since `from` again. Returns the running ingestion when there is one.',
     answers: { 202: 'The ingestion has started, or is running' },

@@ -26,10 +26,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     }
   }
   return [
-    defineRoute({
-      method: 'get',
-      path: '/v1/models',
-      allow: viewers,
+    defineRoute('get', '/v1/models', viewers, {
       summary: 'List models with their champions and open releases.',
       answers: { 200: 'The models' },
       async handle({ actor }) {
@@ -37,10 +34,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
         return { json: { models: await Promise.all(models.map(summaryOf)) } }
       },
     }),
-    defineRoute({
-      method: 'get',
-      path: '/v1/models/:name',
-      allow: viewers,
+    defineRoute('get', '/v1/models/:name', viewers, {
       summary: 'Show a model: features, output, release policy, and the route on this replica.',
       answers: { 200: 'The model' },
       async handle({ params }) {
@@ -58,14 +52,9 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
         }
       },
     }),
-    defineRoute({
-      method: 'get',
-      path: '/v1/models/:name/champion',
-      allow: viewers,
+    defineRoute('get', '/v1/models/:name/champion', viewers, {
       summary: 'Show the champion at a given time, with the release, evidence and approvals behind it.',
-      answers: {
-        200: 'The change that made it champion, with its release, verdicts and audit row',
-      },
+      answers: { 200: 'The change that made it champion, with its release, verdicts and audit row' },
       query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
       async handle({ params, query }) {
         const model = params['name']!

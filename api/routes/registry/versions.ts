@@ -15,32 +15,20 @@ import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 const versionText = z.string().min(1).max(200)
 
 export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'get',
-    path: '/v1/versions',
-    allow: viewers,
+  defineRoute('get', '/v1/versions', viewers, {
     summary:
       'Search registered versions. `metric`: conditions that all hold, such as auc>0.8,brier<0.2. `since` (inclusive) and `until` (exclusive): times or days. `data`: prefix of the snapshot digest. `text`: searched in name, requester, reason and hyperparameters. `order`: version, newest, oldest, or a metric (best first; worst first with a leading -). Versions of drills are found only with status=drill.',
     answers: { 200: 'The versions, without their manifests, and next_cursor when there are more' },
-    query: z.strictObject({
-      ...versionSearchFields,
-      limit,
-    }),
+    query: z.strictObject({ ...versionSearchFields, limit }),
     async handle({ actor, query }) {
-      const { model, status, metric, since, until, data, text, order = 'version', cursor } = query
-      requireInOrder(since, until)
+      const { order = 'version', metric: conditions, cursor, ...filter } = query
+      requireInOrder(filter.since, filter.until)
       const { versions, next } = await findVersions(store, {
-        limit: query.limit,
-        order,
+        ...filter,
         ...modelFilter(actor),
-        model,
-        status,
-        conditions: metric,
-        since,
-        until,
-        data,
-        text,
-        ...(cursor === undefined ? {} : { after: keyOfCursor(cursor, order) }),
+        order,
+        conditions,
+        after: cursor === undefined ? undefined : keyOfCursor(cursor, order),
       })
       return {
         json: {
@@ -50,10 +38,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/versions/compare',
-    allow: viewers,
+  defineRoute('get', '/v1/versions/compare', viewers, {
     summary:
       'Compare two versions: metrics, hyperparameters, data, features, code, training and sizes, differences first. Name each as model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
     answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
@@ -69,10 +54,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       return { json: compareVersions(one!, other!) }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/versions/:version',
-    allow: viewers,
+  defineRoute('get', '/v1/versions/:version', viewers, {
     summary: 'Show a version with its manifest, lineage and status.',
     answers: { 200: 'The version' },
     async handle({ actor, params }) {
@@ -80,13 +62,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       requireModelAccess(actor, version.model)
       const { signature, ...shown } = version
       const status = await findStatus(store, version.version)
-      return {
-        json: {
-          ...toWire(shown),
-          status,
-          ...(signature === undefined ? {} : { signature: signature.toString('base64') }),
-        },
-      }
+      return { json: { ...toWire(shown), status, signature: signature?.toString('base64') } }
     },
   }),
 ]

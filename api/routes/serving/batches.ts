@@ -19,10 +19,7 @@ const output = z.discriminatedUnion('kind', [
 ])
 
 export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'post',
-    path: '/v1/batches',
-    allow: startBatch.roles,
+  defineRoute('post', '/v1/batches', startBatch.roles, {
     summary: 'Start a batch prediction by the present champion over a file or, for an admin, a query.',
     answers: { 202: `The batch has started, or ${isDeferred}` },
     body: z.strictObject({
@@ -33,27 +30,16 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     }),
     handle: (request) => respondToStart(deps, startBatch, request, request.body),
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/batches',
-    allow: viewers,
+  defineRoute('get', '/v1/batches', viewers, {
     summary: 'List batches, newest first; with withdrawn=true only those by versions that were rolled back.',
     answers: { 200: 'The batches' },
     query: z.strictObject({ model: modelName.optional(), withdrawn: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
-      const found = await listBatches(deps.store, {
-        ...modelFilter(actor),
-        limit: query.limit,
-        model: query.model,
-        withdrawn: query.withdrawn,
-      })
+      const found = await listBatches(deps.store, { ...query, ...modelFilter(actor) })
       return { json: { batches: found.map(toWire) } }
     },
   }),
-  defineRoute({
-    method: 'get',
-    path: '/v1/batches/:id',
-    allow: viewers,
+  defineRoute('get', '/v1/batches/:id', viewers, {
     summary: 'Show a batch and its progress.',
     answers: { 200: 'The batch' },
     async handle({ actor, params }) {

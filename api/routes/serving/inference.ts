@@ -21,15 +21,10 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
   const model = '/v2/models/:name'
   const version = `${model}/versions/:version`
   const inferRoute = (path: string): RouteDefinition =>
-    defineRoute({
-      method: 'post',
-      path: `${path}/infer`,
-      allow: 'callers',
+    defineRoute('post', `${path}/infer`, 'callers', {
       summary:
         'Predict from tensors: one matrix, or one tensor per feature; JSON or the binary extension. A version in the path must serve the request. x-deadline-ms and idempotency-key work as on the predict route.',
-      answers: {
-        200: 'The outputs; "parameters" has arm, generation and the id of the first prediction',
-      },
+      answers: { 200: 'The outputs; "parameters" has arm, generation and the id of the first prediction' },
       rawBytes: predictBytes,
       rawSchema: inferSchema,
       answerSchema: inferredSchema,
@@ -46,20 +41,14 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       },
     })
   const described = (path: string): RouteDefinition =>
-    defineRoute({
-      method: 'get',
-      path,
-      allow: 'callers',
+    defineRoute('get', path, 'callers', {
       summary: 'Show the inputs, outputs and versions of a model.',
       answers: { 200: 'The model' },
       answerSchema: modelSchema,
       handle: ({ params }) => ({ json: metadataOf(serving, params['name']!, params['version']) }),
     })
   const ready = (path: string): RouteDefinition =>
-    defineRoute({
-      method: 'get',
-      path: `${path}/ready`,
-      allow: 'callers',
+    defineRoute('get', `${path}/ready`, 'callers', {
       summary: 'Check that this replica serves the model, or this version of it.',
       answers: { 200: 'It serves the model' },
       handle({ params }) {
@@ -72,27 +61,18 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       },
     })
   return [
-    defineRoute({
-      method: 'get',
-      path: '/v2',
-      allow: 'public',
+    defineRoute('get', '/v2', 'public', {
       summary: 'Show the server metadata of the Open Inference Protocol.',
       answers: { 200: 'The server' },
       answerSchema: serverSchema,
       handle: () => ({ json: { name: 'tenure', version: '2', extensions: ['binary_tensor_data'] } }),
     }),
-    defineRoute({
-      method: 'get',
-      path: '/v2/health/live',
-      allow: 'public',
+    defineRoute('get', '/v2/health/live', 'public', {
       summary: 'Check that the process responds.',
       answers: { 200: 'It responds' },
       handle: () => ({ json: { live: true } }),
     }),
-    defineRoute({
-      method: 'get',
-      path: '/v2/health/ready',
-      allow: 'public',
+    defineRoute('get', '/v2/health/ready', 'public', {
       summary: 'Check that the process should get requests; /readyz has details.',
       answers: { 200: 'It is ready', 503: 'It is not ready' },
       handle() {

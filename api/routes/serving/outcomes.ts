@@ -24,10 +24,7 @@ const media = {
 const allMedia = Object.values(media).flat()
 
 export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'post',
-    path: '/v1/outcomes',
-    allow: 'callers',
+  defineRoute('post', '/v1/outcomes', 'callers', {
     summary:
       'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction.',
     answers: {
@@ -49,14 +46,9 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
       return { json: counts }
     },
   }),
-  defineRoute({
-    method: 'post',
-    path: '/v1/outcomes/bulk',
-    allow: 'callers',
+  defineRoute('post', '/v1/outcomes/bulk', 'callers', {
     summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${parquetLimits.rows} rows; or, for an admin, the first ${maxTableRows} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
-    answers: {
-      200: 'The counts, and the first refused outcomes; next_since when a table has more rows',
-    },
+    answers: { 200: 'The counts, and the first refused outcomes; next_since when a table has more rows' },
     contentTypes: allMedia,
     streaming: true,
     handle: (ask) => takeMany(ask, { store, nowMs: serving.wall }),
@@ -69,12 +61,10 @@ async function takeMany(
 ) {
   const type = requireMediaType(header('content-type'), allMedia) ?? media.ndjson[0]!
   const intake = openIntake({ store, actor, nowMs })
+  let next: object = {}
   if (media.parquet.includes(type)) await ingestParquet(stream(), intake)
   else if (media.csv.includes(type)) await ingestLines(stream(), 'csv', intake)
   else if (media.ndjson.includes(type)) await ingestLines(stream(), 'ndjson', intake)
-  else {
-    const next = await ingestTable(stream(), { store, actor, intake })
-    return { json: { ...(await intake.end()), ...next } }
-  }
-  return { json: await intake.end() }
+  else next = await ingestTable(stream(), { store, actor, intake })
+  return { json: { ...(await intake.end()), ...next } }
 }

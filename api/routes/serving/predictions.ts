@@ -57,10 +57,7 @@ const predictedSchema = {
 }
 
 export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
-  defineRoute({
-    method: 'post',
-    path: '/v1/models/:name/predict',
-    allow: 'callers',
+  defineRoute('post', '/v1/models/:name/predict', 'callers', {
     summary:
       'Predict for {"instances": [{…}], "routing_key"?}, with one prediction per instance. With a durable prediction log, the header idempotency-key (a UUID) makes a repetition return the same response. x-deadline-ms sets the deadline.',
     answers: { 200: 'The predictions, with version, arm and routing generation' },

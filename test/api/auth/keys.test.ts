@@ -132,14 +132,7 @@ describe('every route', () => {
   })
 
   it('with a wrong declaration prevents the application from being created', () => {
-    const fine = declare({
-      method: 'get',
-      path: '/fine',
-      allow: ['viewer'],
-      summary: 's',
-      answers: {},
-      handle: () => ({}),
-    })
+    const fine = declare('get', '/fine', ['viewer'], { summary: 's', answers: {}, handle: () => ({}) })
     const mount = (...paths: string[]) => {
       const app = new Hono()
       for (const path of paths) app.get(path, (context) => context.text('x'))

@@ -23,16 +23,14 @@ interface Found {
 export const versionsPage = definePage<Found, Query>({
   query,
   async load({ store }, { actor, query }) {
-    const { metric, cursor, order = 'newest', since, until, ...rest } = query
-    requireInOrder(since, until)
+    const { order = 'newest', metric: conditions, cursor, ...filter } = query
+    requireInOrder(filter.since, filter.until)
     const found = await findVersions(store, {
-      ...rest,
+      ...filter,
       ...modelFilter(actor),
-      conditions: metric,
-      since,
-      until,
-      after: cursor === undefined ? undefined : keyOfCursor(cursor, order),
       order,
+      conditions,
+      after: cursor === undefined ? undefined : keyOfCursor(cursor, order),
       limit: rowsAPage,
     })
     return {
