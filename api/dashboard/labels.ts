@@ -62,6 +62,8 @@ export const sentenceCase = (word: string): string => `${word.charAt(0).toUpperC
 
 export const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
 
+export const qualityTones = { held: 'good', lost: 'bad', insufficient: 'quiet' } as const
+
 export const severityTones = { critical: 'bad', warning: 'warn', info: 'info' } as const
 
 /** The level of drift or of a validation as a word: `warn` → `warning`. */

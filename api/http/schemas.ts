@@ -39,6 +39,9 @@ export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'o
 
 export const modelName = z.string().min(1).max(100)
 
+/** The number of a row, before or after which a list continues. */
+export const rowNumber = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
+
 /** `?limit=`: maximum number of rows. */
 export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 

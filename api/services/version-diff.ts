@@ -1,30 +1,38 @@
-/** Reads what a comparison of versions needs. */
-import type { ComparedVersion } from '../../domain/registry/version-diff.ts'
+/** Compares two versions by their names. */
+import {
+  compareVersions,
+  type ComparedVersion,
+  type VersionComparison,
+} from '../../domain/registry/version-diff.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findTrainingRun } from '../../store/training/training-search.ts'
 import { findStatus } from '../../store/registry/version-search.ts'
 import type { Version } from '../../store/registry/versions.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { requireModelAccess } from '../auth/authorization.ts'
+import { resolveVersion } from './resolve-version.ts'
 
-export async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
-  const [training, status] = await Promise.all([
+/** Throws like `resolveVersion`, and `forbidden` when the key may not access one of the models. */
+export async function compareNamed(
+  store: Database,
+  actor: Actor | undefined,
+  names: { one: string; other: string },
+): Promise<{ comparison: VersionComparison; models: [string, string] }> {
+  const [one, other] = await Promise.all(
+    [names.one, names.other].map(async (name) => {
+      const version = await resolveVersion(store, name)
+      requireModelAccess(actor, version.model)
+      return comparedOf(store, version)
+    }),
+  )
+  return { comparison: compareVersions(one!, other!), models: [one!.model, other!.model] }
+}
+
+async function comparedOf(store: Database, version: Version): Promise<ComparedVersion> {
+  const [training, status = 'registered'] = await Promise.all([
     findTrainingRun(store, version.trainingId),
     findStatus(store, version.version),
   ])
-  const { model, createdAt, createdBy, lineage, manifest } = version
-  return {
-    version: version.version,
-    model,
-    status: status ?? 'registered',
-    createdAt,
-    createdBy,
-    lineage,
-    manifest,
-    training: {
-      epochs: training?.epoch ?? 0,
-      dependencies: training?.dependencies ?? {},
-      loss: training?.loss === undefined ? undefined : training.loss,
-      durationMs: training?.durationMs === undefined ? undefined : training.durationMs,
-      buildId: training?.buildId === undefined ? undefined : training.buildId,
-    },
-  }
+  const { epoch: epochs = 0, dependencies = {}, loss, durationMs, buildId } = training ?? {}
+  return { ...version, status, training: { epochs, dependencies, loss, durationMs, buildId } }
 }

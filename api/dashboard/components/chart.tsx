@@ -20,13 +20,7 @@ export async function drawChartSizes<Data>(
 }
 
 /** A chart drawn by this process, which has escaped its texts. */
-export const ChartFigure = ({
-  chart,
-  note,
-}: {
-  chart: ChartSizes
-  note?: string | undefined
-}): PageElement => (
+export const ChartFigure = ({ chart, note }: { chart: ChartSizes; note?: string }): PageElement => (
   <figure class="chart">
     <div class="wide">{raw(chart.wide)}</div>
     <div class="narrow-chart">{raw(chart.narrow)}</div>

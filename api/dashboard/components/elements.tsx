@@ -124,19 +124,19 @@ export function DataTable<Row>({
   )
 }
 
-/** Name and value pairs. */
-export const Facts = ({
-  facts,
-}: {
-  facts: readonly (readonly [name: string, value: Child])[]
-}): PageElement => (
-  <dl class="facts">
-    {facts.map(([name, value]) => (
-      <>
-        <dt>{name}</dt>
-        <dd>{value}</dd>
-      </>
-    ))}
+export type Fact = readonly [name: string, value: Child, look?: 'code']
+
+/** Name and value pairs. An absent pair is omitted. */
+export const Facts = ({ id, facts }: { id?: string; facts: readonly (Fact | undefined)[] }): PageElement => (
+  <dl class="facts" id={id}>
+    {facts
+      .filter((fact) => fact !== undefined)
+      .map(([name, value, look]) => (
+        <>
+          <dt>{name}</dt>
+          <dd class={look}>{value}</dd>
+        </>
+      ))}
   </dl>
 )
 

@@ -22,13 +22,7 @@ export async function filterByModel(
   return { models, asked: asked && { models: asked } }
 }
 
-export const ModelSelect = ({
-  models,
-  chosen,
-}: {
-  models: string[]
-  chosen: string | undefined
-}): PageElement => (
+export const ModelSelect = ({ models, chosen }: { models: string[]; chosen?: string }): PageElement => (
   <div>
     <label for="model">Model</label>
     <select id="model" name="model">

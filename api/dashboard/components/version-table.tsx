@@ -5,6 +5,7 @@ import type { TableColumn, Tone } from './elements.tsx'
 import type { PageElement } from '../page.ts'
 import { Badge, numberText, DataTable, Time } from './elements.tsx'
 import { metricName, shortDigest } from '../labels.ts'
+import { versionHref } from './links.tsx'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
   champion: 'good',
@@ -15,9 +16,6 @@ export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
   registered: 'quiet',
 }
 
-export const versionHref = ({ model, version }: Pick<FoundVersion, 'model' | 'version'>): string =>
-  `/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`
-
 /** The three metrics that most versions of a mixed list have, the primary one first. */
 function metricsOf(versions: readonly FoundVersion[], primary: string | undefined): string[] {
   const counts = new Map<string, number>()
@@ -25,9 +23,7 @@ function metricsOf(versions: readonly FoundVersion[], primary: string | undefine
     for (const [name, value] of Object.entries(lineage.metrics ?? {}))
       if (value !== null) counts.set(name, (counts.get(name) ?? 0) + 1)
   const names = [...counts].sort((one, other) => other[1] - one[1]).map(([name]) => name)
-  return [
-    ...new Set(primary === undefined ? names : [primary, ...names.filter((name) => name !== primary)]),
-  ].slice(0, 3)
+  return [...new Set(primary === undefined ? names : [primary, ...names])].slice(0, 3)
 }
 
 export function VersionTable({

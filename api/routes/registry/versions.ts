@@ -1,14 +1,12 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
 import { z } from 'zod'
-import { compareVersions } from '../../../domain/registry/version-diff.ts'
 import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
-import { comparedOf } from '../../services/version-diff.ts'
+import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
-import { resolveVersion } from '../../services/resolve-version.ts'
 import { versionSearchFields } from '../../http/version-search.ts'
 import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 
@@ -44,14 +42,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
     query: z.strictObject({ one: versionText, other: versionText }),
     async handle({ actor, query }) {
-      const [one, other] = await Promise.all(
-        [query.one, query.other].map(async (name) => {
-          const version = await resolveVersion(store, name)
-          requireModelAccess(actor, version.model)
-          return comparedOf(store, version)
-        }),
-      )
-      return { json: compareVersions(one!, other!) }
+      return { json: (await compareNamed(store, actor, query)).comparison }
     },
   }),
   defineRoute('get', '/v1/versions/:version', viewers, {

@@ -1,22 +1,18 @@
 /** Shows the champion at a point in time, with its release, approvals and evidence. */
 import type { LiveAt } from '../../../../store/registry/champion-at.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, Time } from '../../components/elements.tsx'
+import { Badge, Facts, Time, type Fact } from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 
-export const LiveAtForm = ({
-  path,
-  at,
-  live,
-  first,
-  model,
-}: {
+interface LiveAtParts {
   path: string
-  at: string | undefined
-  live: LiveAt | undefined
-  first: { version: string; at: string } | undefined
+  at?: string
+  live?: LiveAt
+  first?: { version: string; at: string }
   model: string
-}): PageElement => (
+}
+
+export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageElement => (
   <section class="card">
     <h2>Live at a point in time</h2>
     <form class="filter" method="get" action={path} role="search" aria-label="Live at a point in time">
@@ -55,79 +51,46 @@ const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageEleme
   const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live
   // A rollback restores an earlier version: its approvals belong to the release that promoted it.
   const release = cause === 'rollback' ? live.earnedBy : live.release
-  return (
-    <dl class="facts" id="at-hint">
-      <dt>Champion</dt>
-      <dd>
-        <a href={`${path}/versions/${encodeURIComponent(version)}`}>
-          <strong>{version}</strong>
-        </a>
-      </dd>
-      <dt>From</dt>
-      <dd>
-        <Time at={since} />{' '}
-        {until === undefined ? (
-          '(still)'
-        ) : (
-          <>
-            until <Time at={until} />
-          </>
-        )}
-      </dd>
-      <dt>Cause</dt>
-      <dd>
-        {cause} by {actor}: {reason}
-      </dd>
-      {release !== undefined && <PromotedBy release={release} isRollback={cause === 'rollback'} />}
-      {evaluation !== undefined && (
-        <>
-          <dt>Evaluation</dt>
-          <dd>
-            {plain(evaluation.verdict)}
-            {evaluation.against !== undefined && ` vs ${evaluation.against}`}
-          </dd>
-        </>
-      )}
-      {decisions.length > 0 && (
-        <>
-          <dt>Verdicts</dt>
-          <dd>
-            {decisions.slice(0, 3).map(({ kind, stage }) => (
-              <>
-                <Badge tone={verdictTones[kind]}>
-                  {plain(stage)}: {plain(kind)}
-                </Badge>{' '}
-              </>
-            ))}
-            {decisions.length > 3 && <span class="quiet">and {decisions.length - 3} earlier</span>}
-          </dd>
-        </>
-      )}
-      {audit !== undefined && (
-        <>
-          <dt>Audit</dt>
-          <dd>
-            <a href={`/audit?before=${audit.seq + 1}`}>row {audit.seq}</a>
-          </dd>
-        </>
-      )}
-    </dl>
+  const champion = (
+    <a href={`${path}/versions/${encodeURIComponent(version)}`}>
+      <strong>{version}</strong>
+    </a>
   )
+  const term = (
+    <>
+      <Time at={since} /> {until === undefined ? '(still)' : ['until ', <Time at={until} />]}
+    </>
+  )
+  const against = evaluation?.against === undefined ? '' : ` vs ${evaluation.against}`
+  const facts: (Fact | undefined)[] = [
+    ['Champion', champion],
+    ['From', term],
+    ['Cause', `${cause} by ${actor}: ${reason}`],
+    release && [cause === 'rollback' ? 'Promoted by' : 'Release', <Promotion release={release} />],
+    evaluation && ['Evaluation', `${plain(evaluation.verdict)}${against}`],
+    decisions.length > 0 ? ['Verdicts', <Verdicts decisions={decisions} />] : undefined,
+    audit && ['Audit', <a href={`/audit?before=${audit.seq + 1}`}>row {audit.seq}</a>],
+  ]
+  return <Facts id="at-hint" facts={facts} />
 }
 
-const PromotedBy = ({
-  release,
-  isRollback,
-}: {
-  release: NonNullable<LiveAt['release']>
-  isRollback: boolean
-}): PageElement => (
+const Verdicts = ({ decisions }: Pick<LiveAt, 'decisions'>): PageElement => (
   <>
-    <dt>{isRollback ? 'Promoted by' : 'Release'}</dt>
-    <dd>
-      <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
-      {release.requestedBy}
-      {release.approvals.length > 0 && `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
-    </dd>
+    {decisions.slice(0, 3).map(({ kind, stage }) => (
+      <>
+        <Badge tone={verdictTones[kind]}>
+          {plain(stage)}: {plain(kind)}
+        </Badge>{' '}
+      </>
+    ))}
+    {decisions.length > 3 && <span class="quiet">and {decisions.length - 3} earlier</span>}
+  </>
+)
+
+const Promotion = ({ release }: { release: NonNullable<LiveAt['release']> }): PageElement => (
+  <>
+    <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
+    {release.requestedBy}
+    {release.approvals.length > 0 && `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
   </>
 )

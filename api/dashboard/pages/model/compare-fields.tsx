@@ -3,6 +3,7 @@ import { countText } from '../../../../charts/figures.ts'
 import type { ComparedField, Section, VersionComparison } from '../../../../domain/registry/version-diff.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, numberText, DataTable } from '../../components/elements.tsx'
+import { versionHref } from '../../components/links.tsx'
 import { shortDigest } from '../../labels.ts'
 
 const titles: Readonly<Record<Section, string>> = {
@@ -49,20 +50,17 @@ export const ComparedFields = ({
 )
 
 const linkOf = (model: string, version: string): PageElement => (
-  <a href={`/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`}>{version}</a>
+  <a href={versionHref({ model, version })}>{version}</a>
 )
 
-const Fields = ({
-  caption,
-  fields,
-  names,
-  empty,
-}: {
+interface FieldTable {
   caption: string
   fields: readonly ComparedField[]
   names: [PageElement | string, PageElement | string]
   empty: string
-}): PageElement => (
+}
+
+const Fields = ({ caption, fields, names, empty }: FieldTable): PageElement => (
   <>
     <p class="small">
       A: {names[0]} · B: {names[1]}
@@ -103,11 +101,7 @@ const Value = ({ value, best }: { value: ComparedField['one']; best: boolean }):
   if (typeof value === 'number')
     return (
       <>
-        {best && (
-          <>
-            <Badge tone="good">better</Badge>{' '}
-          </>
-        )}
+        {best && [<Badge tone="good">better</Badge>, ' ']}
         {Number.isInteger(value) && Math.abs(value) < 1e15 ? countText(value) : numberText(value)}
       </>
     )

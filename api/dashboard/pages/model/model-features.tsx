@@ -1,7 +1,6 @@
 /** Compares the live inputs of a model with the training data of its champion, feature by feature. */
 import { psiText } from '../../../../charts/figures.ts'
 import { profileBins, profileLegend, profileSvg } from '../../../../charts/profile.ts'
-import type { Profile } from '../../../../domain/model/reference-profile.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findWindow } from '../../../../store/serving/feature-counts.ts'
 import { findLastDrift } from '../../../../store/dashboard/drift-windows.ts'
@@ -11,6 +10,7 @@ import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge } from '../../components/elements.tsx'
+import { ModelCrumbs } from '../../components/links.tsx'
 import { levelText, levelTones } from '../../labels.ts'
 
 /** With more features the page shows those with the highest PSI. */
@@ -22,76 +22,54 @@ interface FeaturePart {
   name: string
   chart: ChartSizes
   legend: string
-  psi: number | null
-  level: string | undefined
+  psi?: number | null
+  level?: string
 }
 
-interface Features {
-  model: string
-  version?: string
-  parts: FeaturePart[]
-  total: number
-}
-
-export const featuresPage = definePage<Features>({
+export const featuresPage = definePage({
   async load({ store, serving }, { actor, params }) {
     const { name: model } = await getModel(store, params['name']!)
     requireModelAccess(actor, model)
     const champion = await findChampion(store, model)
-    if (champion === undefined) return { model, parts: [], total: 0 }
+    const version = champion?.version
+    const none: FeaturePart[] = []
+    if (version === undefined) return { model, parts: none, total: 0 }
     const nowMs = serving.wall()
     const [{ manifest }, live, drift] = await Promise.all([
-      getVersion(store, champion.version),
-      findWindow(store, {
-        model,
-        version: champion.version,
-        fromMs: nowMs - hours * hourMs,
-        toMs: nowMs + hourMs,
-      }),
+      getVersion(store, version),
+      findWindow(store, { model, version, fromMs: nowMs - hours * hourMs, toMs: nowMs + hourMs }),
       findLastDrift(store, model),
     ])
     const { profile } = manifest
-    if (profile === undefined) return { model, version: champion.version, parts: [], total: 0 }
-    const known = new Map(
-      (drift?.version === champion.version ? drift.report.features : []).map((row) => [row.name, row]),
-    )
+    if (profile === undefined) return { model, version, parts: none, total: 0 }
+    const drifted = drift?.version === version ? drift.report.features : []
+    const known = new Map(drifted.map((row) => [row.name, row]))
     const ranked = profile.features.toSorted(
       (one, other) => (known.get(other.name)?.psi ?? -1) - (known.get(one.name)?.psi ?? -1),
     )
-    const score =
-      profile.score === undefined
-        ? []
-        : [{ name: 'prediction', reference: profile.score, counts: live?.score }]
-    const shown = [
-      ...score,
-      ...ranked
-        .slice(0, maxFeatures)
-        .map((reference) => ({ name: reference.name, reference, counts: live?.features[reference.name] })),
-    ]
+    const shown = ranked
+      .slice(0, maxFeatures)
+      .map((reference) => ({ name: reference.name, reference, counts: live?.features[reference.name] }))
+    if (profile.score !== undefined)
+      shown.unshift({ name: 'prediction', reference: profile.score, counts: live?.score })
     const parts = await Promise.all(
       shown.map(async ({ name, reference, counts }, i): Promise<FeaturePart> => {
-        const bins = profileBins(reference, counts)
-        return {
-          name,
-          chart: await drawChartSizes(
-            { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
-            bins,
-            (data, frame) => profileSvg(data, { ...frame, subject: name }),
-          ),
-          legend: profileLegend(rowsOf(reference), counts === undefined ? null : sum(counts)),
-          psi: known.get(name)?.psi ?? null,
-          level: known.get(name)?.level,
-        }
+        const { psi, level } = known.get(name) ?? {}
+        const chart = await drawChartSizes(
+          { id: `feature-${i}`, title: `${name}: live vs training data`, wide: 350 },
+          profileBins(reference, counts),
+          (data, frame) => profileSvg(data, { ...frame, subject: name }),
+        )
+        const legend = profileLegend(sum(reference.counts), counts === undefined ? null : sum(counts))
+        return { name, chart, legend, psi, level }
       }),
     )
-    return { model, version: champion.version, parts, total: profile.features.length }
+    return { model, version, parts, total: profile.features.length }
   },
   title: ({ model }) => `Inputs of ${model}`,
   view: ({ model, version, parts, total }) => (
     <>
-      <p class="crumbs">
-        <a href="/models">Models</a> › <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
-      </p>
+      <ModelCrumbs model={model} />
       <h1>Inputs of {model}</h1>
       {version === undefined ? (
         <p class="empty">{model} has no live version</p>
@@ -121,7 +99,7 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => 
       {level !== undefined && (
         <Badge tone={levelTones[level] ?? 'quiet'}>
           {levelText(level)}
-          {psi !== null && ` · PSI ${psiText(psi)}`}
+          {psi != null && ` · PSI ${psiText(psi)}`}
         </Badge>
       )}
     </h2>
@@ -130,4 +108,3 @@ const Part = ({ name, chart, legend, psi, level }: FeaturePart): PageElement => 
 )
 
 const sum = (counts: readonly number[]): number => counts.reduce((total, each) => total + each, 0)
-const rowsOf = ({ counts }: Profile): number => sum(counts)

@@ -1,13 +1,13 @@
 /** Renders the live quality, the drift and the champion history on a model's page. */
 import { sparkline } from '../../../../charts/sparkline.ts'
-import type { QualityPoint } from '../../../../charts/quality.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
-import { Badge, numberText, DataTable, Time, type Tone } from '../../components/elements.tsx'
+import { Badge, numberText, DataTable, Time } from '../../components/elements.tsx'
+import { ReleaseLink } from '../../components/links.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
-import { levelText, levelTones, metricName } from '../../labels.ts'
+import { levelText, levelTones, metricName, qualityTones } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]
@@ -19,24 +19,13 @@ export interface QualityPart {
 
 export type DriftPart = LastDrift & { chart: ChartSizes }
 
-const qualityTones: Readonly<Record<QualityPoint['level'], Tone>> = {
-  held: 'good',
-  lost: 'bad',
-  insufficient: 'quiet',
-}
+const qualityNote = 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
 
 export const QualitySection = ({ points, metric, chart, weekly }: QualityPart): PageElement => (
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
-      <ChartFigure
-        chart={chart}
-        note={
-          points.length === 0
-            ? undefined
-            : 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
-        }
-      />
+      <ChartFigure chart={chart} note={points.length === 0 ? undefined : qualityNote} />
       <DataTable
         caption={weekly ? 'Last weeks' : 'Last windows'}
         rows={points.slice(-8).toReversed()}
@@ -71,15 +60,13 @@ const Until = ({ at, weekly }: { at: string; weekly: boolean }): PageElement =>
     <Time at={at} />
   )
 
-export const DriftSection = ({
-  drift,
-  windows,
-  path,
-}: {
-  drift: DriftPart | undefined
+interface DriftParts {
+  drift?: DriftPart
   windows: readonly DriftWindowLine[]
   path: string
-}): PageElement => (
+}
+
+export const DriftSection = ({ drift, windows, path }: DriftParts): PageElement => (
   <section class="card">
     <h2>Drift</h2>
     {drift === undefined ? (
@@ -131,15 +118,7 @@ export const ChampionHistory = ({ changes }: { changes: ChampionChange[] }): Pag
         },
         { head: 'Actor', cell: ({ actor }) => actor },
         { head: 'Reason', cell: ({ reason }) => reason },
-        {
-          head: 'Release',
-          cell: ({ releaseId }) =>
-            releaseId === undefined ? (
-              '–'
-            ) : (
-              <a href={`/releases/${encodeURIComponent(releaseId)}`}>View release</a>
-            ),
-        },
+        { head: 'Release', cell: ({ releaseId }) => <ReleaseLink id={releaseId} /> },
       ]}
     />
   </section>

@@ -11,15 +11,9 @@ import { requireModelAccess } from '../../../auth/authorization.ts'
 import { durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
-import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
+import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
+import { ModelCrumbs } from '../../components/links.tsx'
 import { Markdown } from '../../components/markdown.tsx'
-
-interface VersionPage {
-  card: ModelCard
-  gains?: ChartSizes
-  loss?: ChartSizes
-  training?: { epoch: number; durationMs?: number; attempts: number }
-}
 
 /** Throws `version_not_found` when the version belongs to another model than the path. */
 async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
@@ -34,10 +28,10 @@ async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
   return found
 }
 
-export const versionPage = definePage<VersionPage>({
+export const versionPage = definePage({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
-    const [{ card, source }, run] = await Promise.all([
+    const [{ card, source }, training] = await Promise.all([
       readCard(deps.store, version),
       findTrainingRun(deps.store, version.trainingId),
     ])
@@ -51,25 +45,20 @@ export const versionPage = definePage<VersionPage>({
             rows,
             intervalsSvg,
           ),
-      run === undefined || run.curve.length === 0
+      training === undefined || training.curve.length === 0
         ? undefined
         : drawChartSizes(
             { id: 'loss', title: `Training loss of ${card.version}`, wide: 480 },
-            run.curve,
+            training.curve,
             lossSvg,
           ),
     ])
-    return {
-      card,
-      gains,
-      loss,
-      training: run,
-    }
+    return { card, gains, loss, training }
   },
   title: ({ card }) => card.version,
   view: ({ card, gains, loss, training }) => (
     <>
-      <Crumbs card={card} />
+      <ModelCrumbs model={card.model} />
       <h1>{card.version}</h1>
       <div class="grid">
         {gains !== undefined && (
@@ -100,14 +89,14 @@ export const versionPage = definePage<VersionPage>({
   ),
 })
 
-export const cardPage = definePage<{ card: ModelCard }>({
+export const cardPage = definePage({
   async load(deps, ask) {
     return { card: (await readCard(deps.store, await versionOf(deps, ask))).card }
   },
   title: ({ card }) => `Card of ${card.version}`,
   view: ({ card }) => (
     <>
-      <Crumbs card={card} />
+      <ModelCrumbs model={card.model} />
       <section class="card">
         <Markdown source={cardMarkdown(card)} />
       </section>
@@ -116,34 +105,22 @@ export const cardPage = definePage<{ card: ModelCard }>({
   ),
 })
 
-const Crumbs = ({ card }: { card: ModelCard }): PageElement => (
-  <p class="crumbs">
-    <a href="/models">Models</a> › <a href={`/models/${encodeURIComponent(card.model)}`}>{card.model}</a>
-  </p>
-)
-
 const Links = ({ card }: { card: ModelCard }): PageElement => {
   const address = `/v1/versions/${encodeURIComponent(card.version)}/card`
+  const against = card.evaluation?.against
   return (
     <p class="small">
       Card as <a href={`${address}?format=markdown`}>Markdown</a> or <a href={address}>JSON</a>
-      {card.data.snapshot !== null && (
-        <>
-          {' '}
-          · <a href={`/data/${encodeURIComponent(card.data.snapshot)}`}>Training data</a>
-        </>
-      )}
-      {card.evaluation?.against != null && (
-        <>
-          {' '}
-          ·{' '}
-          <a
-            href={`/compare?one=${encodeURIComponent(card.evaluation.against)}&other=${encodeURIComponent(card.version)}`}
-          >
-            Compare with {card.evaluation.against}
-          </a>
-        </>
-      )}
+      {card.data.snapshot !== null && [
+        ' · ',
+        <a href={`/data/${encodeURIComponent(card.data.snapshot)}`}>Training data</a>,
+      ]}
+      {against != null && [
+        ' · ',
+        <a href={`/compare?one=${encodeURIComponent(against)}&other=${encodeURIComponent(card.version)}`}>
+          Compare with {against}
+        </a>,
+      ]}
     </p>
   )
 }

@@ -3,22 +3,11 @@ import { z } from 'zod'
 import { driftSvg } from '../../../../charts/drift.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'
 import { qualitySvg } from '../../../../charts/quality.ts'
-import type { ModelDefinition } from '../../../../domain/model-definition.ts'
-import {
-  findChampion,
-  listChampionHistory,
-  type Champion,
-  type ChampionChange,
-} from '../../../../store/registry/champions.ts'
+import { findChampion, listChampionHistory, type Champion } from '../../../../store/registry/champions.ts'
 import type { Flag } from '../../../../domain/serving/kill-switch.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
-import { findFirstChampion, findLiveAt, type LiveAt } from '../../../../store/registry/champion-at.ts'
-import {
-  findLastDrift,
-  listDriftWindows,
-  type DriftWindowLine,
-  type LastDrift,
-} from '../../../../store/dashboard/drift-windows.ts'
+import { findFirstChampion, findLiveAt } from '../../../../store/registry/champion-at.ts'
+import { findLastDrift, listDriftWindows, type LastDrift } from '../../../../store/dashboard/drift-windows.ts'
 import {
   findPositiveShare,
   listQualityWeeks,
@@ -27,7 +16,7 @@ import {
 import { listLatestOutcomes } from '../../../../store/monitoring/latest-outcomes.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { getModel } from '../../../../store/registry/models.ts'
-import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
+import { findVersions } from '../../../../store/registry/version-search.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
@@ -35,18 +24,13 @@ import { searchedTime } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Since } from '../../components/elements.tsx'
+import { Facts, Since, type Fact } from '../../components/elements.tsx'
+import { Crumbs, modelHref, ReleaseLink } from '../../components/links.tsx'
 import { metricName } from '../../labels.ts'
 import { calibrationOf } from '../../components/calibration.ts'
 import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
-import {
-  ChampionHistory,
-  DriftSection,
-  QualitySection,
-  type DriftPart,
-  type QualityPart,
-} from './model-parts.tsx'
+import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
 import { LiveAtForm } from './champion-at.tsx'
 
 const versionsAPage = 20
@@ -55,27 +39,8 @@ const windows = 60
 /** A calibration needs a few hundred. */
 const maxOutcomes = 3_000
 
-const query = z.strictObject({ at: searchedTime.optional(), cursor: cursorText.optional() })
-
-interface Model {
-  name: string
-  definition: ModelDefinition
-  champion?: Champion
-  flag?: Flag
-  versions: FoundVersion[]
-  next?: string
-  changes: ChampionChange[]
-  quality: QualityPart
-  calibration?: ChartSizes
-  drift?: DriftPart
-  driftWindows: DriftWindowLine[]
-  live?: LiveAt
-  first?: { version: string; at: string }
-  nowMs: number
-}
-
-export const modelPage = definePage<Model, z.infer<typeof query>>({
-  query,
+export const modelPage = definePage({
+  query: z.strictObject({ at: searchedTime.optional(), cursor: cursorText.optional() }),
   async load({ store }, { actor, params, query: { at, cursor } }) {
     const { name, definition } = await getModel(store, params['name']!)
     requireModelAccess(actor, name)
@@ -106,11 +71,9 @@ export const modelPage = definePage<Model, z.infer<typeof query>>({
     ])
     // An installation younger than three weeks has windows alone.
     const weekly = byWeek.length >= 3
-    const points = qualityPoints(weekly ? byWeek : byWindow, share)
-    const metric =
-      (weekly ? byWeek : byWindow).at(-1)?.report.metric ??
-      definition.evaluation?.policy?.primary ??
-      'quality'
+    const measured = weekly ? byWeek : byWindow
+    const points = qualityPoints(measured, share)
+    const metric = measured.at(-1)?.report.metric ?? definition.evaluation?.policy?.primary ?? 'quality'
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const [qualityChart, driftChart, calibration] = await Promise.all([
       drawChartSizes(
@@ -129,32 +92,30 @@ export const modelPage = definePage<Model, z.infer<typeof query>>({
     return {
       name,
       definition,
-      versions: found.versions,
-      changes,
-      driftWindows,
-      quality: { points, metric, chart: qualityChart, weekly },
-      nowMs: Date.now(),
       champion,
       flag,
-      next: found.next === undefined ? undefined : cursorOfKey(found.next, 'version'),
-      drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
+      changes,
+      driftWindows,
       calibration,
       live,
       first,
+      versions: found.versions,
+      next: found.next && cursorOfKey(found.next, 'version'),
+      quality: { points, metric, chart: qualityChart, weekly },
+      drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
+      nowMs: Date.now(),
     }
   },
   title: ({ name }) => name,
   view: (data, { query: { at, cursor } }) => {
-    const path = `/models/${encodeURIComponent(data.name)}`
+    const path = modelHref(data.name)
     return (
       <>
-        <p class="crumbs">
-          <a href="/models">Models</a>
-        </p>
+        <Crumbs to={[['/models', 'Models']]} />
         <h1>{data.name}</h1>
         {data.definition.about !== undefined && <p class="lead">{data.definition.about}</p>}
         <div class="grid">
-          <Now data={data} path={path} />
+          <Now {...data} path={path} />
           <LiveAtForm path={path} at={at} live={data.live} first={data.first} model={data.name} />
         </div>
         <section class="card">
@@ -200,7 +161,15 @@ const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift
     ({ rows, ...limits }, frame) => driftSvg(rows, { ...frame, ...limits }),
   )
 
-const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; path: string }): PageElement => (
+interface LiveNow {
+  name: string
+  path: string
+  champion?: Champion
+  flag?: Flag
+  nowMs: number
+}
+
+const Now = ({ name, champion, flag, nowMs, path }: LiveNow): PageElement => (
   <section class={`card ${champion === undefined ? '' : 'good'}`}>
     <h2>Live now</h2>
     {champion === undefined ? (
@@ -208,30 +177,7 @@ const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; pat
         No live version. Train the first: <code>tenure retrain {name}</code>
       </p>
     ) : (
-      <dl class="facts">
-        <dt>Champion</dt>
-        <dd>
-          <a href={`${path}/versions/${encodeURIComponent(champion.version)}`}>
-            <strong>{champion.version}</strong>
-          </a>
-        </dd>
-        <dt>Live since (UTC)</dt>
-        <dd>
-          <Since at={champion.since} nowMs={nowMs} />
-        </dd>
-        {champion.releaseId !== undefined && (
-          <>
-            <dt>Released by</dt>
-            <dd>
-              <a href={`/releases/${encodeURIComponent(champion.releaseId)}`}>View release</a>
-            </dd>
-          </>
-        )}
-        <dt>Inputs</dt>
-        <dd>
-          <a href={`${path}/features`}>Live vs training data</a>
-        </dd>
-      </dl>
+      <Facts facts={liveFacts(champion, path, nowMs)} />
     )}
     {flag !== undefined && flag.serve !== 'normal' && (
       <p class="notice bad">
@@ -240,3 +186,21 @@ const Now = ({ data: { name, champion, flag, nowMs }, path }: { data: Model; pat
     )}
   </section>
 )
+
+function liveFacts(
+  { version, since, releaseId }: Champion,
+  path: string,
+  nowMs: number,
+): (Fact | undefined)[] {
+  const champion = (
+    <a href={`${path}/versions/${encodeURIComponent(version)}`}>
+      <strong>{version}</strong>
+    </a>
+  )
+  return [
+    ['Champion', champion],
+    ['Live since (UTC)', <Since at={since} nowMs={nowMs} />],
+    releaseId === undefined ? undefined : ['Released by', <ReleaseLink id={releaseId} />],
+    ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
+  ]
+}

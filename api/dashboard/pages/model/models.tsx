@@ -1,31 +1,20 @@
 /** Lists the models with their purpose, champion, latest version and last retraining. */
 import { z } from 'zod'
-import { listModelLines, type ModelListItem } from '../../../../store/dashboard/model-list.ts'
+import { listModelLines } from '../../../../store/dashboard/model-list.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
-import { definePage } from '../../page.ts'
+import { definePage, type PageElement } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Age, DataTable, Since } from '../../components/elements.tsx'
+import { ModelLink } from '../../components/links.tsx'
 import { RetrainingOutcome } from '../training/retrainings.tsx'
 
 const rowsAPage = 50
 
-const query = z.strictObject({ after: modelName.optional() })
-
-interface Models {
-  lines: ModelListItem[]
-  more: boolean
-  nowMs: number
-}
-
-export const modelsPage = definePage<Models, z.infer<typeof query>>({
-  query,
+export const modelsPage = definePage({
+  query: z.strictObject({ after: modelName.optional() }),
   async load({ store, serving }, { actor, query: { after } }) {
-    const lines = await listModelLines(store, {
-      ...modelFilter(actor),
-      after,
-      limit: rowsAPage + 1,
-    })
+    const lines = await listModelLines(store, { ...modelFilter(actor), after, limit: rowsAPage + 1 })
     return { lines: lines.slice(0, rowsAPage), more: lines.length > rowsAPage, nowMs: serving.wall() }
   },
   title: () => 'Models',
@@ -52,29 +41,14 @@ export const modelsPage = definePage<Models, z.infer<typeof query>>({
             )
           }
           columns={[
-            {
-              head: 'Model',
-              names: true,
-              cell: ({ model }) => <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>,
-            },
-            {
-              head: 'Description',
-              cell: ({ about }) => about ?? <span class="quiet">—</span>,
-            },
-            {
-              head: 'Champion',
-              cell: ({ champion }) =>
-                champion === undefined ? <span class="quiet">—</span> : shortVersion(champion.version),
-            },
+            { head: 'Model', names: true, cell: ({ model }) => <ModelLink model={model} /> },
+            { head: 'Description', cell: ({ about }) => about ?? <span class="quiet">—</span> },
+            { head: 'Champion', cell: ({ champion }) => <ShortVersion version={champion?.version} /> },
             {
               head: 'Live since (UTC)',
               cell: ({ champion }) => <Since at={champion?.since} nowMs={nowMs} />,
             },
-            {
-              head: 'Latest version',
-              cell: ({ latest }) =>
-                latest === undefined ? <span class="quiet">—</span> : shortVersion(latest.version),
-            },
+            { head: 'Latest version', cell: ({ latest }) => <ShortVersion version={latest?.version} /> },
             {
               head: 'Registered',
               numeric: true,
@@ -108,4 +82,9 @@ const Ago = ({ at, nowMs }: { at: string | undefined; nowMs: number }) => (
 )
 
 /** `flight-delay_v1.2.0` → `v1.2.0`, beside the name of the model. */
-const shortVersion = (version: string) => <span title={version}>{version.replace(/^.*_v/, 'v')}</span>
+const ShortVersion = ({ version }: { version: string | undefined }): PageElement =>
+  version === undefined ? (
+    <span class="quiet">—</span>
+  ) : (
+    <span title={version}>{version.replace(/^.*_v/, 'v')}</span>
+  )

@@ -1,27 +1,20 @@
 /** Searches the versions of all models by text, metric, date, status and data. */
 import { z } from 'zod'
-import { findVersions, type FoundVersion } from '../../../../store/registry/version-search.ts'
+import { findVersions } from '../../../../store/registry/version-search.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { versionSearchFields } from '../../../http/version-search.ts'
 import { requireInOrder } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
+import { Crumbs } from '../../components/links.tsx'
 import { Search } from './versions-search.tsx'
 import { VersionTable } from '../../components/version-table.tsx'
 
 const rowsAPage = 50
 
-const query = z.strictObject(versionSearchFields)
-type Query = z.infer<typeof query>
-
-interface Found {
-  versions: FoundVersion[]
-  next?: string
-}
-
-export const versionsPage = definePage<Found, Query>({
-  query,
+export const versionsPage = definePage({
+  query: z.strictObject(versionSearchFields),
   async load({ store }, { actor, query }) {
     const { order = 'newest', metric: conditions, cursor, ...filter } = query
     requireInOrder(filter.since, filter.until)
@@ -33,10 +26,7 @@ export const versionsPage = definePage<Found, Query>({
       after: cursor === undefined ? undefined : keyOfCursor(cursor, order),
       limit: rowsAPage,
     })
-    return {
-      versions: found.versions,
-      next: found.next === undefined ? undefined : cursorOfKey(found.next, order),
-    }
+    return { versions: found.versions, next: found.next && cursorOfKey(found.next, order) }
   },
   title: () => 'Versions',
   view: ({ versions: found, next }, { target }) => {
@@ -44,9 +34,7 @@ export const versionsPage = definePage<Found, Query>({
     const { cursor, ...asked } = sent
     return (
       <>
-        <p class="crumbs">
-          <a href="/models">Models</a>
-        </p>
+        <Crumbs to={[['/models', 'Models']]} />
         <h1>Versions</h1>
         <Search sent={sent} />
         <section class="card">

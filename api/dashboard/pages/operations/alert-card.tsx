@@ -4,36 +4,37 @@ import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import { Age, Badge, Time } from '../../components/elements.tsx'
+import { ModelLink } from '../../components/links.tsx'
 import { sentenceCase, severityTones } from '../../labels.ts'
 
-export const RunbookLink = ({ kind }: { kind: string }): PageElement =>
-  isAlertKind(kind) ? (
-    <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{sentenceCase(kind)}</a>
-  ) : (
-    <>{sentenceCase(kind)}</>
-  )
+export const SeverityBadge = ({ severity }: Pick<Alert, 'severity'>): PageElement => (
+  <Badge tone={severityTones[severity]}>{severity}</Badge>
+)
 
-export const AlertCard = ({
-  alert,
-  nowMs,
-  token,
+/** Only the text for a kind that has no runbook. */
+export const RunbookLink = ({
+  kind,
+  text = sentenceCase(kind),
 }: {
+  kind: string
+  text?: string
+}): PageElement =>
+  isAlertKind(kind) ? <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{text}</a> : <>{text}</>
+
+interface AlertParts {
   alert: Alert
   nowMs: number
   token: string | undefined
-}): PageElement => {
+}
+
+export const AlertCard = ({ alert, nowMs, token }: AlertParts): PageElement => {
   const { id, severity, kind, model, message, raisedAt, acknowledgedBy, acknowledgedAt } = alert
   const heading = `alert-${id}`
   return (
     <article class={`card ${severityTones[severity]}`} id={`a${id}`} aria-labelledby={heading}>
       <h2 id={heading}>
-        <Badge tone={severityTones[severity]}>{severity}</Badge> {sentenceCase(kind)}
-        {model !== undefined && (
-          <>
-            {': '}
-            <a href={`/models/${encodeURIComponent(model)}`}>{model}</a>
-          </>
-        )}
+        <SeverityBadge severity={severity} /> {sentenceCase(kind)}
+        {model !== undefined && [': ', <ModelLink model={model} />]}
       </h2>
       <p>{message}</p>
       <p class="small">
@@ -48,12 +49,7 @@ export const AlertCard = ({
             Acknowledged by {acknowledgedBy} at <Time at={acknowledgedAt} /> UTC
           </>
         )}
-        {isAlertKind(kind) && (
-          <>
-            {' · '}
-            <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>Runbook</a>
-          </>
-        )}
+        {isAlertKind(kind) && [' · ', <RunbookLink kind={kind} text="Runbook" />]}
       </p>
       {token !== undefined && <AlertForm alert={alert} token={token} />}
     </article>

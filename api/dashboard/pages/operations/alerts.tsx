@@ -1,34 +1,19 @@
 /** Lists open alerts with their actions, and resolved ones below. */
 import { z } from 'zod'
 import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/alert-list.ts'
-import type { Alert } from '../../../../store/monitoring/alerts.ts'
-import { modelName } from '../../../http/schemas.ts'
+import { modelName, rowNumber } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { DataTable, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
-import { severityTones } from '../../labels.ts'
-import { AlertCard, RunbookLink } from './alert-card.tsx'
+import { AlertCard, RunbookLink, SeverityBadge } from './alert-card.tsx'
 
 const maxOpen = 100
 const rowsAPage = 30
 
-const query = z.strictObject({
-  model: modelName.optional(),
-  before: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
-})
-type Query = z.infer<typeof query>
-
-interface Alerts {
-  open: Alert[]
-  resolved: Alert[]
-  more: boolean
-  nowMs: number
-}
-
-export const alertsPage = definePage<Alerts, Query>({
-  query,
+export const alertsPage = definePage({
+  query: z.strictObject({ model: modelName.optional(), before: rowNumber.optional() }),
   async load({ store, serving }, { actor, query: { model, before } }) {
     const filter = { ...modelFilter(actor), model }
     const [open, resolved] = await Promise.all([
@@ -70,10 +55,7 @@ export const alertsPage = definePage<Alerts, Query>({
           columns={[
             { head: 'Raised (UTC)', cell: ({ raisedAt }) => <Time at={raisedAt} /> },
             { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
-            {
-              head: 'Severity',
-              cell: ({ severity }) => <Badge tone={severityTones[severity]}>{severity}</Badge>,
-            },
+            { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
             { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },
             { head: 'Model', cell: (alert) => alert.model ?? '–' },
             { head: 'Alert', cell: ({ message }) => <span class="small">{message}</span> },

@@ -1,7 +1,7 @@
 /** Renders the filter and the cells of the audit page. */
 import { z } from 'zod'
 import type { AuditRow } from '../../../../store/audit/audit-log.ts'
-import { modelName } from '../../../http/schemas.ts'
+import { modelName, rowNumber } from '../../../http/schemas.ts'
 import type { PageElement } from '../../page.ts'
 import { TextField } from '../../components/elements.tsx'
 import { listHref } from '../../components/pager.tsx'
@@ -12,20 +12,20 @@ export const auditQuery = z.strictObject({
   action: word.optional(),
   subject: word.optional(),
   model: modelName.optional(),
-  before: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  before: rowNumber.optional(),
 })
 export type AuditQuery = z.infer<typeof auditQuery>
 
-/** A value that links to the list filtered by it. */
-export const FilterLink = ({
-  asked,
-  field,
-  value,
-}: {
-  asked: Omit<AuditQuery, 'before'>
-  field: string
+type AuditFilter = Omit<AuditQuery, 'before'>
+
+interface FilterParts {
+  asked: AuditFilter
+  field: keyof AuditFilter
   value: string
-}): PageElement => (
+}
+
+/** A value that links to the list filtered by it. */
+export const FilterLink = ({ asked, field, value }: FilterParts): PageElement => (
   <a
     class="plain-link nowrap"
     href={listHref('/audit', { ...asked, [field]: value })}
@@ -51,17 +51,10 @@ export const Detail = ({ detail }: { detail: AuditRow['detail'] }): PageElement 
 
 export const AuditFilterForm = ({ query }: { query: AuditQuery }): PageElement => (
   <form class="filter" method="get" action="/audit" role="search" aria-label="Audit">
-    {(['actor', 'action', 'subject', 'model'] as const).map((name) => (
-      <TextField name={name} label={labels[name]} value={query[name]} hint={hints[name]} />
-    ))}
+    <TextField name="actor" label="Actor" value={query.actor} hint="ada" />
+    <TextField name="action" label="Action" value={query.action} hint="champion." />
+    <TextField name="subject" label="Target" value={query.subject} hint="iris_v1.2.0" />
+    <TextField name="model" label="Model" value={query.model} hint="iris" />
     <button class="second">Filter</button>
   </form>
 )
-
-const labels = { actor: 'Actor', action: 'Action', subject: 'Target', model: 'Model' }
-const hints = {
-  actor: 'ada',
-  action: 'champion.',
-  subject: 'iris_v1.2.0',
-  model: 'iris',
-}

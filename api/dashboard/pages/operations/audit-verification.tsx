@@ -1,40 +1,32 @@
 /** Verifies the newest entries of the audit log and shows the result. */
 import { countText } from '../../../../charts/figures.ts'
-import { verifyTail, type TailReport } from '../../../../store/audit/verify-tail.ts'
+import { verifyTail } from '../../../../store/audit/verify-tail.ts'
 import { definePage } from '../../page.ts'
-import { numberText } from '../../components/elements.tsx'
+import { Facts, numberText } from '../../components/elements.tsx'
+import { Crumbs } from '../../components/links.tsx'
 
 /** The verification stops here, so that the page loads and other requests are served. */
 const withinMs = 5_000
 
-interface Verification {
-  report: TailReport
-  tookMs: number
-  signedUpTo?: number
-  issues: string[]
-}
-
-export const verificationPage = definePage<Verification>({
+export const verificationPage = definePage({
   async load({ store, heads }) {
     const fromMs = performance.now()
     const [{ heads: known, issues }, last] = await Promise.all([heads.read(), heads.last()])
     const report = await verifyTail(store, { heads: known, withinMs, now: () => performance.now() })
-    return {
-      report,
-      issues,
-      tookMs: performance.now() - fromMs,
-      signedUpTo: last?.seq,
-    }
+    return { report, issues, tookMs: performance.now() - fromMs, signedUpTo: last?.seq }
   },
   title: () => 'Audit verification',
   view: ({ report, tookMs, signedUpTo, issues }) => {
     const { rows, newest, oldest, heads, stopped } = report
     const breach = report.breach ?? issues[0]
+    const range = rows === 0 ? '—' : `entry ${newest} back to entry ${oldest}`
+    const signed =
+      signedUpTo === undefined
+        ? 'no signed head on this host yet: removed newest entries would go unnoticed'
+        : `entry ${signedUpTo}`
     return (
       <>
-        <p class="crumbs">
-          <a href="/audit">Audit</a>
-        </p>
+        <Crumbs to={[['/audit', 'Audit']]} />
         <h1>Audit verification</h1>
         <section
           class={`card ${breach === undefined ? 'good' : 'bad'}`}
@@ -47,23 +39,14 @@ export const verificationPage = definePage<Verification>({
                 : `Verified: ${countText(rows)} entries intact`
               : `Audit log broken: ${breach}`}
           </p>
-          <dl class="facts">
-            <dt>Range</dt>
-            <dd>
-              {rows === 0 ? '—' : `entry ${newest} back to entry ${oldest}`}
-              {stopped && ` (stopped after ${withinMs / 1_000} s)`}
-            </dd>
-            <dt>Signed heads matched</dt>
-            <dd>{countText(heads)}</dd>
-            <dt>Signed up to</dt>
-            <dd>
-              {signedUpTo === undefined
-                ? 'no signed head on this host yet: removed newest entries would go unnoticed'
-                : `entry ${signedUpTo}`}
-            </dd>
-            <dt>Duration</dt>
-            <dd>{numberText(Math.round(tookMs))} ms</dd>
-          </dl>
+          <Facts
+            facts={[
+              ['Range', stopped ? `${range} (stopped after ${withinMs / 1_000} s)` : range],
+              ['Signed heads matched', countText(heads)],
+              ['Signed up to', signed],
+              ['Duration', `${numberText(Math.round(tookMs))} ms`],
+            ]}
+          />
           {breach !== undefined && (
             <p>
               Compare the database with a backup · <a href="/runbooks/audit-broken">Runbook</a>

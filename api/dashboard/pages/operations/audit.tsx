@@ -1,32 +1,25 @@
 /** Lists the entries of the audit log, newest first. */
-import type { AuditRow } from '../../../../store/audit/audit-log.ts'
 import { searchAudit } from '../../../../store/audit/audit-search.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { DataTable, Time } from '../../components/elements.tsx'
-import { auditQuery, Detail, AuditFilterForm, FilterLink, type AuditQuery } from './audit-cells.tsx'
+import { auditQuery, Detail, AuditFilterForm, FilterLink } from './audit-cells.tsx'
 
 const rowsAPage = 50
 
-interface Audit {
-  rows: AuditRow[]
-  more: boolean
-}
-
-export const auditPage = definePage<Audit, AuditQuery>({
+export const auditPage = definePage({
   query: auditQuery,
   async load({ store }, { actor, query }) {
-    const rows = await searchAudit(store, {
-      ...query,
-      ...modelFilter(actor),
-      limit: rowsAPage + 1,
-    })
+    const rows = await searchAudit(store, { ...query, ...modelFilter(actor), limit: rowsAPage + 1 })
     return { rows: rows.slice(0, rowsAPage), more: rows.length > rowsAPage }
   },
   title: () => 'Audit',
   view: ({ rows, more }, { query, actor }) => {
     const { before, ...asked } = query
+    const filterLink = (field: keyof typeof asked, value: string) => (
+      <FilterLink asked={asked} field={field} value={value} />
+    )
     const narrowed = Object.values(asked).some((value) => value !== undefined)
     return (
       <>
@@ -59,24 +52,12 @@ export const auditPage = definePage<Audit, AuditQuery>({
                 cell: ({ seq, hash }) => <span title={`hash ${hash}`}>{seq}</span>,
               },
               { head: 'Time (UTC)', cell: ({ at }) => <Time at={at} /> },
-              { head: 'Actor', cell: (row) => <FilterLink asked={asked} field="actor" value={row.actor} /> },
-              {
-                head: 'Action',
-                names: true,
-                cell: (row) => <FilterLink asked={asked} field="action" value={row.action} />,
-              },
-              {
-                head: 'Target',
-                cell: (row) => <FilterLink asked={asked} field="subject" value={row.subject} />,
-              },
+              { head: 'Actor', cell: (row) => filterLink('actor', row.actor) },
+              { head: 'Action', names: true, cell: (row) => filterLink('action', row.action) },
+              { head: 'Target', cell: (row) => filterLink('subject', row.subject) },
               {
                 head: 'Model',
-                cell: (row) =>
-                  row.model === undefined ? (
-                    '–'
-                  ) : (
-                    <FilterLink asked={asked} field="model" value={row.model} />
-                  ),
+                cell: ({ model }) => (model === undefined ? '–' : filterLink('model', model)),
               },
               { head: 'Detail', cell: ({ detail }) => <Detail detail={detail} /> },
             ]}

@@ -8,33 +8,21 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
+import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { modelHref, ReleaseLink } from '../../components/links.tsx'
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 25
 const barsDrawn = 12
 
-const query = z.strictObject({ model: modelName.optional(), before: z.string().max(100).optional() })
-
-interface Drills {
-  drills: Drill[]
-  more: boolean
-  chart?: ChartSizes
-}
-
-export const drillsPage = definePage<Drills, z.infer<typeof query>>({
-  query,
+export const drillsPage = definePage({
+  query: z.strictObject({ model: modelName.optional(), before: z.string().max(100).optional() }),
   async load({ store }, { actor, query: { model, before } }) {
     if (before !== undefined && (await findDrill(store, before)) === undefined)
       throw new DomainError('not_found', `there is no drill ${JSON.stringify(before)}`)
-    const found = await listDrills(store, {
-      ...modelFilter(actor),
-      model,
-      before,
-      limit: rowsAPage + 1,
-    })
+    const found = await listDrills(store, { ...modelFilter(actor), model, before, limit: rowsAPage + 1 })
     const shown = found.slice(0, rowsAPage)
     const several = new Set(shown.map((drill) => drill.model)).size > 1
     const bars = shown
@@ -88,7 +76,7 @@ export const drillsPage = definePage<Drills, z.infer<typeof query>>({
             {
               head: 'Model',
               cell: (drill) => (
-                <a class="nowrap" href={`/models/${encodeURIComponent(drill.model)}`}>
+                <a class="nowrap" href={modelHref(drill.model)}>
                   {drill.model}
                 </a>
               ),
@@ -97,11 +85,7 @@ export const drillsPage = definePage<Drills, z.infer<typeof query>>({
             { head: 'Outcome', cell: (drill) => <Outcome drill={drill} /> },
             { head: 'Detected in', numeric: true, cell: ({ detectionMs }) => spanText(detectionMs) },
             { head: 'Recovered in', numeric: true, cell: ({ recoveryMs }) => spanText(recoveryMs) },
-            {
-              head: 'Exposed',
-              numeric: true,
-              cell: ({ exposed }) => (exposed === undefined ? '–' : countText(exposed)),
-            },
+            { head: 'Exposed', numeric: true, cell: ({ exposed }) => countText(exposed) },
             {
               head: 'Affected',
               numeric: true,
@@ -109,15 +93,7 @@ export const drillsPage = definePage<Drills, z.infer<typeof query>>({
                 harmed === undefined ? '–' : `${countText(harmed)} of ${countText(harmBudget)}`,
             },
             { head: 'Result', cell: ({ message }) => <span class="small">{message ?? ''}</span> },
-            {
-              head: 'Release',
-              cell: ({ releaseId }) =>
-                releaseId === undefined ? (
-                  '–'
-                ) : (
-                  <a href={`/releases/${encodeURIComponent(releaseId)}`}>View release</a>
-                ),
-            },
+            { head: 'Release', cell: ({ releaseId }) => <ReleaseLink id={releaseId} /> },
           ]}
         />
         <CursorPager

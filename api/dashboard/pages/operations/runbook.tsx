@@ -4,12 +4,8 @@ import { join } from 'node:path'
 import { DomainError } from '../../../../domain/errors.ts'
 import { checkout } from '../../../../temporal.config.ts'
 import { definePage } from '../../page.ts'
+import { Crumbs } from '../../components/links.tsx'
 import { Markdown } from '../../components/markdown.tsx'
-
-interface Runbook {
-  title: string
-  source: string
-}
 
 /** The name is letters and dashes, so that it cannot be a path. */
 async function readRunbook(name: string): Promise<string | undefined> {
@@ -21,7 +17,7 @@ async function readRunbook(name: string): Promise<string | undefined> {
   return undefined
 }
 
-export const runbookArticle = definePage<Runbook>({
+export const runbookArticle = definePage({
   async load(_deps, { params }) {
     const name = params['page'] ?? ''
     const source = await readRunbook(name)
@@ -32,9 +28,7 @@ export const runbookArticle = definePage<Runbook>({
   title: ({ title }) => title,
   view: ({ source }) => (
     <>
-      <p class="crumbs">
-        <a href="/alerts">Alerts</a>
-      </p>
+      <Crumbs to={[['/alerts', 'Alerts']]} />
       <article class="card">
         <Markdown source={source} />
       </article>

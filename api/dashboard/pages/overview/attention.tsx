@@ -5,7 +5,8 @@ import type { Release } from '../../../../store/release/releases.ts'
 import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
 import type { PageElement } from '../../page.ts'
 import { Age, Badge, DataTable } from '../../components/elements.tsx'
-import { needsCommand, readable, severityTones, stageText, stageTone } from '../../labels.ts'
+import { SeverityBadge } from '../operations/alert-card.tsx'
+import { needsCommand, readable, stageText, stageTone } from '../../labels.ts'
 
 const maxAlerts = 20
 
@@ -49,10 +50,7 @@ export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }
       empty="No open alerts"
       columns={[
         { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
-        {
-          head: 'Severity',
-          cell: ({ severity }) => <Badge tone={severityTones[severity]}>{severity}</Badge>,
-        },
+        { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
         { head: 'Model', cell: ({ model }) => <span class="nowrap">{model ?? '–'}</span> },
         { head: 'Alert', cell: ({ message }) => message },
         {

@@ -5,8 +5,9 @@ import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/ove
 import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, numberText } from '../../components/elements.tsx'
+import { modelHref } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { levelText, levelTones, metricName, stageText, stageTone } from '../../labels.ts'
+import { levelText, levelTones, metricName, qualityTones, stageText, stageTone } from '../../labels.ts'
 
 /** The traffic of the last 10 minutes, in parts of 30 s. */
 export const trafficParts = 20
@@ -14,15 +15,10 @@ export const trafficPartMs = 30_000
 
 export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => (
   <>
-    <a class="nowrap" href={`/models/${encodeURIComponent(model)}`} title={about}>
+    <a class="nowrap" href={modelHref(model)} title={about}>
       {model}
     </a>
-    {serve !== 'normal' && (
-      <>
-        {' '}
-        <Badge tone="bad">pinned to {serve}</Badge>
-      </>
-    )}
+    {serve !== 'normal' && [' ', <Badge tone="bad">pinned to {serve}</Badge>]}
   </>
 )
 
@@ -50,14 +46,12 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
         {sparkline(traffic.requests, { width: trafficParts })}
       </span>{' '}
       <span class="nowrap">{rate >= 10 ? countText(rate) : numberText(Number(rate.toPrecision(2)))}/s</span>
-      {traffic.bad > 0 && (
-        <>
-          {' '}
-          <Badge tone={traffic.bad / total > 0.01 ? 'bad' : 'warn'}>
-            {countText(traffic.bad)} failed ({percentOf(traffic.bad / total)})
-          </Badge>
-        </>
-      )}
+      {traffic.bad > 0 && [
+        ' ',
+        <Badge tone={traffic.bad / total > 0.01 ? 'bad' : 'warn'}>
+          {countText(traffic.bad)} failed ({percentOf(traffic.bad / total)})
+        </Badge>,
+      ]}
     </>
   )
 }
@@ -71,15 +65,12 @@ export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): Pag
           {metricName(quality.metric)} {numberText(quality.value)}
           {interval && <span class="quiet"> ({intervalText(interval)})</span>}
         </span>{' '}
-        <Badge tone={quality.level === 'lost' ? 'bad' : quality.level === 'held' ? 'good' : 'quiet'}>
-          {quality.level}
-        </Badge>
+        <Badge tone={qualityTones[quality.level]}>{quality.level}</Badge>
       </>
     )
   }
   if (evaluated === undefined || evaluated.value === null) return <span class="quiet">—</span>
-  const before = { metric: evaluated.metric, value: evaluated.value, rows: evaluated.rows }
-  const interval = qualityInterval(before, positives)
+  const interval = qualityInterval(evaluated, positives)
   return (
     <span class="nowrap">
       {metricName(evaluated.metric)} {numberText(evaluated.value)}{' '}
@@ -109,11 +100,6 @@ export const ReleaseCell = ({ release }: { release: Release | undefined }): Page
     <>
       <a href={`/releases/${release.state.id}`}>{release.state.version.replace(/^.*_v/, 'v')}</a>{' '}
       <Badge tone={stageTone(release.state)}>{stageText(release.state)}</Badge>
-      {release.state.drill !== undefined && (
-        <>
-          {' '}
-          <Badge tone="quiet">drill</Badge>
-        </>
-      )}
+      {release.state.drill !== undefined && [' ', <Badge tone="quiet">drill</Badge>]}
     </>
   )

@@ -1,14 +1,8 @@
 /** Shows every model with its champion, traffic, quality and open release; what needs attention stands first. */
-import { listAlerts, type Alert } from '../../../../store/monitoring/alerts.ts'
-import {
-  listOverviewRows,
-  readFleet,
-  readTraffic,
-  type OverviewRow,
-  type RecentTraffic,
-} from '../../../../store/dashboard/overview.ts'
-import { listReleases, type Release } from '../../../../store/release/releases.ts'
-import { listQueued, type QueuedRelease } from '../../../../store/release/release-queue.ts'
+import { listAlerts } from '../../../../store/monitoring/alerts.ts'
+import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
+import { listReleases } from '../../../../store/release/releases.ts'
+import { listQueued } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { OpenAlerts, NeedsAttention } from './attention.tsx'
@@ -26,16 +20,7 @@ import { Live, Since, DataTable } from '../../components/elements.tsx'
 
 const maxModels = 500
 
-interface Overview {
-  models: { row: OverviewRow; traffic?: RecentTraffic; release?: Release; alerts: number }[]
-  open: Release[]
-  waiting: QueuedRelease[]
-  alerts: Alert[]
-  replicas: number
-  nowMs: number
-}
-
-export const overviewPage = definePage<Overview>({
+export const overviewPage = definePage({
   async load({ store }, { actor }) {
     const held = modelFilter(actor)
     const [rows, traffic, open, waiting, alerts, fleet] = await Promise.all([
@@ -47,21 +32,13 @@ export const overviewPage = definePage<Overview>({
       readFleet(store),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
-    return {
-      models: rows.map((row) => {
-        const [asked, release] = [traffic.get(row.model), releaseOf.get(row.model)]
-        return {
-          row,
-          traffic: asked,
-          release,
-          alerts: alerts.filter(({ model }) => model === row.model).length,
-        }
-      }),
-      open,
-      waiting,
-      alerts,
-      ...fleet,
-    }
+    const models = rows.map((row) => ({
+      row,
+      traffic: traffic.get(row.model),
+      release: releaseOf.get(row.model),
+      alerts: alerts.filter(({ model }) => model === row.model).length,
+    }))
+    return { models, open, waiting, alerts, ...fleet }
   },
   title: () => 'Tenure',
   view: (data, { target }) => (

@@ -1,0 +1,38 @@
+/** Links to the pages of models, versions and releases. */
+import type { PageElement } from '../page.ts'
+
+export const modelHref = (model: string): string => `/models/${encodeURIComponent(model)}`
+
+export const versionHref = ({ model, version }: { model: string; version: string }): string =>
+  `${modelHref(model)}/versions/${encodeURIComponent(version)}`
+
+export const ModelLink = ({ model }: { model: string }): PageElement => <a href={modelHref(model)}>{model}</a>
+
+/** A dash where there was no release. */
+export const ReleaseLink = ({ id }: { id: string | undefined }): PageElement =>
+  id === undefined ? <>–</> : <a href={`/releases/${encodeURIComponent(id)}`}>View release</a>
+
+type Crumb = readonly [href: string, name: string]
+
+/** The pages above this one, the nearest last. */
+export const Crumbs = ({ to }: { to: readonly (Crumb | false)[] }): PageElement => (
+  <p class="crumbs">
+    {to
+      .filter((crumb) => crumb !== false)
+      .map(([href, name], i) => (
+        <>
+          {i > 0 && ' › '}
+          <a href={href}>{name}</a>
+        </>
+      ))}
+  </p>
+)
+
+export const ModelCrumbs = ({ model }: { model: string }): PageElement => (
+  <Crumbs
+    to={[
+      ['/models', 'Models'],
+      [modelHref(model), model],
+    ]}
+  />
+)
