@@ -12,8 +12,8 @@ import { plain } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
 
-const buttons: Readonly<Record<CommandName, { word: string; look: 'first' | 'second' | 'danger' }>> = {
-  approve: { word: 'Approve', look: 'first' },
+const buttons: Readonly<Record<CommandName, { word: string; look?: 'second' | 'danger' }>> = {
+  approve: { word: 'Approve' },
   reject: { word: 'Reject', look: 'danger' },
   pause: { word: 'Pause', look: 'second' },
   resume: { word: 'Resume', look: 'second' },
@@ -51,18 +51,15 @@ export function shownFields(subject: ReleaseSubject): Record<string, string> {
   }
 }
 
-export const CommandForm = ({
-  subject,
-  actor,
-  token,
-  once,
-}: {
+interface FormParts {
   subject: ReleaseSubject
   actor: Actor
   token: string | undefined
   /** Idempotency key: a form sent twice is one command. */
   once: string
-}): PageElement => {
+}
+
+export const CommandForm = ({ subject, actor, token, once }: FormParts): PageElement => {
   const { state } = subject.release
   const commands = possibleCommands(actor, subject)
   if (commands.length === 0 || token === undefined) return <></>
@@ -117,7 +114,7 @@ export const CommandForm = ({
 }
 
 const CommandButton = ({ name }: { name: CommandName }): PageElement => (
-  <button name="command" value={name} class={buttons[name].look === 'first' ? undefined : buttons[name].look}>
+  <button name="command" value={name} class={buttons[name].look}>
     {buttons[name].word}
   </button>
 )
@@ -147,9 +144,8 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
           { head: 'Action', cell: ({ command }) => plain(command) },
           {
             head: 'Status',
-            cell: ({ accepted }) => (
-              <Badge tone={accepted ? 'good' : 'warn'}>{accepted ? 'accepted' : 'rejected'}</Badge>
-            ),
+            cell: ({ accepted }) =>
+              accepted ? <Badge tone="good">accepted</Badge> : <Badge tone="warn">rejected</Badge>,
           },
           { head: 'Reason', cell: ({ reason }) => reason ?? '' },
           { head: 'Result', cell: ({ message, stage: at }) => `${message} (${plain(at)})` },

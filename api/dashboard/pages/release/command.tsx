@@ -46,35 +46,22 @@ export async function submitReleaseCommand(
   const actor = ask.actor!
   const id = ask.params['id']!
   const form = parsed(ask.body)
-  requireRole(actor, commandRoles[form.command])
+  const { command, reason, once, artifact, evaluation, policy } = form
+  requireRole(actor, commandRoles[command])
   const { state } = await getReleaseInScope(deps.store, actor, id)
-  const changes = bound.includes(form.command) ? await changesSince(deps, state, form) : []
-  if (changes.length > 0)
-    return refusal({ actor, state, token: ask.session?.token, command: form.command, changes, stale: true })
+  const result = { actor, state, token: ask.session?.token, command }
+  const isBound = bound.includes(command)
+  const changes = isBound ? await changesSince(deps, state, form) : []
+  if (changes.length > 0) return refusal(result, changes, true)
   try {
-    const { artifact, evaluation, policy } = form
-    const outcome = await sendReleaseCommand(deps, actor, {
-      command: form.command,
-      release: id,
-      reason: form.reason,
-      seen: bound.includes(form.command) ? { artifact, evaluation, policy } : {},
-      once: form.once,
-    })
-    if ('deferred' in outcome)
-      return await deferredPage({ actor, state, token: ask.session?.token, command: form.command })
+    const seen = isBound ? { artifact, evaluation, policy } : {}
+    const outcome = await sendReleaseCommand(deps, actor, { command, release: id, reason, seen, once })
+    if ('deferred' in outcome) return await deferredPage(result)
     return { status: 303, headers: { ...pageHeaders, location: `/releases/${state.id}` } }
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
     const { state: now } = await getReleaseInScope(deps.store, actor, id)
-    const changes = [error.message]
-    return refusal({
-      actor,
-      state: now,
-      token: ask.session?.token,
-      command: form.command,
-      changes,
-      stale: false,
-    })
+    return refusal({ ...result, state: now }, [error.message], false)
   }
 }
 
@@ -116,15 +103,43 @@ interface CommandResult {
 }
 
 /** Confirms a deferred command, because the release page does not show it before Temporal is back. */
-async function deferredPage({ actor, state, token, command }: CommandResult): Promise<RouteResponse> {
-  const title = 'Queued'
-  const children: PageElement = (
+const deferredPage = (result: CommandResult): Promise<RouteResponse> =>
+  resultPage(
+    result,
+    { title: 'Queued', status: 202 },
+    <p>
+      Temporal is unreachable; your action runs when it is back. “{plain(result.command)}” is{' '}
+      {deferredMessage}. The release page of {result.state.version} and the audit will show the result.
+    </p>,
+  )
+
+/** `stale` when the page was out of date; otherwise the release refused the command. */
+const refusal = (result: CommandResult, changes: string[], stale: boolean): Promise<RouteResponse> =>
+  resultPage(
+    result,
+    { title: stale ? 'Page out of date' : 'Action not allowed', status: 409 },
+    <>
+      <p>
+        “{plain(result.command)}” was not applied to {result.state.version}
+        {stale ? '. Changed since the page was loaded:' : ':'}
+      </p>
+      <ul>
+        {changes.map((change) => (
+          <li>{change}</li>
+        ))}
+      </ul>
+    </>,
+  )
+
+async function resultPage(
+  { actor, state, token }: CommandResult,
+  { title, status }: { title: string; status: number },
+  message: PageElement,
+): Promise<RouteResponse> {
+  const children = (
     <section class="card warn narrow" aria-label={title}>
       <h1>{title}</h1>
-      <p>
-        Temporal is unreachable; your action runs when it is back. “{plain(command)}” is {deferredMessage}.
-        The release page of {state.version} and the audit will show the result.
-      </p>
+      {message}
       <p>
         <a class="button" href={`/releases/${state.id}`}>
           View release
@@ -133,36 +148,5 @@ async function deferredPage({ actor, state, token, command }: CommandResult): Pr
     </section>
   )
   const text = await pageText({ title, path: '/releases', actor, token, children })
-  return { status: 202, text, type: html, headers: pageHeaders }
-}
-
-interface Refusal extends CommandResult {
-  changes: string[]
-  /** Whether the page was out of date; otherwise the release refused the command. */
-  stale: boolean
-}
-
-async function refusal({ actor, state, token, command, changes, stale }: Refusal): Promise<RouteResponse> {
-  const title = stale ? 'Page out of date' : 'Action not allowed'
-  const body: PageElement = (
-    <section class="card warn narrow" aria-label={title}>
-      <h1>{title}</h1>
-      <p>
-        “{plain(command)}” was not applied to {state.version}
-        {stale ? '. Changed since the page was loaded:' : ':'}
-      </p>
-      <ul>
-        {changes.map((change) => (
-          <li>{change}</li>
-        ))}
-      </ul>
-      <p>
-        <a class="button" href={`/releases/${state.id}`}>
-          View release
-        </a>
-      </p>
-    </section>
-  )
-  const text = await pageText({ title, path: '/releases', actor, token, children: body })
-  return { status: 409, text, type: html, headers: pageHeaders }
+  return { status, text, type: html, headers: pageHeaders }
 }

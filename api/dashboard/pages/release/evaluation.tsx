@@ -94,9 +94,10 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
 const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): PageElement => (
   <>
     {row.metric}
-    {row.metric === policy.primary && <span class="quiet small"> primary</span>}
-    {policy.guards.includes(row.metric) && row.metric !== policy.primary && (
-      <span class="quiet small"> guardrail</span>
+    {row.metric === policy.primary ? (
+      <span class="quiet small"> primary</span>
+    ) : (
+      policy.guards.includes(row.metric) && <span class="quiet small"> guardrail</span>
     )}
   </>
 )
@@ -139,13 +140,12 @@ const Notes = ({ report: { warnings, calibration, fairness } }: { report: GateRe
   )
 }
 
+const isBad = ({ verdict }: GateSliceRow): boolean => verdict === 'blocked' || verdict === 'missing'
+
 /** Slices that got worse stand first, slices without enough rows last. */
 const worstFirst = (slices: readonly GateSliceRow[]): GateSliceRow[] =>
   slices.toSorted(
-    (a, b) =>
-      Number(b.verdict === 'blocked' || b.verdict === 'missing') -
-        Number(a.verdict === 'blocked' || a.verdict === 'missing') ||
-      (a.delta ?? Infinity) - (b.delta ?? Infinity),
+    (a, b) => Number(isBad(b)) - Number(isBad(a)) || (a.delta ?? Infinity) - (b.delta ?? Infinity),
   )
 
 export const Slices = ({ report }: { report: GateReport }): PageElement => (

@@ -1,7 +1,15 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
 import { countText } from '../../../../charts/figures.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, durationText, Facts, numberText, DataTable, Time } from '../../components/elements.tsx'
+import {
+  Badge,
+  durationText,
+  type Fact,
+  Facts,
+  numberText,
+  DataTable,
+  Time,
+} from '../../components/elements.tsx'
 import { levelText, levelTones, shortDigest } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 
@@ -11,11 +19,7 @@ const validationTexts: Readonly<Record<string, string>> = {
   block: 'Training data failed validation',
 }
 
-export const DataSection = ({
-  subject: { drift, candidate, release },
-}: {
-  subject: ReleaseSubject
-}): PageElement => {
+export const DataSection = ({ drift, candidate, release }: ReleaseSubject): PageElement => {
   const validation = candidate?.validation
   return (
     <section class="card" aria-labelledby="drift-heading">
@@ -38,7 +42,7 @@ export const DataSection = ({
           <>
             <p>
               Input drift, {version === release.state.version ? 'candidate' : 'champion'} {version}:{' '}
-              <Badge tone={levelTones[level] ?? 'quiet'}>{levelText(level)}</Badge>{' '}
+              <LevelBadge level={level} />{' '}
               <span class="quiet small">
                 to <Time at={toAt} /> UTC
               </span>
@@ -52,12 +56,7 @@ export const DataSection = ({
                   { head: 'Feature', names: true, cell: ({ name }) => name },
                   { head: 'PSI', numeric: true, cell: ({ psi }) => numberText(psi) },
                   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
-                  {
-                    head: 'Level',
-                    cell: ({ level: each }) => (
-                      <Badge tone={levelTones[each] ?? 'quiet'}>{levelText(each)}</Badge>
-                    ),
-                  },
+                  { head: 'Level', cell: (row) => <LevelBadge level={row.level} /> },
                 ]}
               />
             )}
@@ -69,20 +68,22 @@ export const DataSection = ({
   )
 }
 
-export const LineageSection = ({
-  subject: { candidate, release },
-}: {
-  subject: ReleaseSubject
-}): PageElement => {
-  const { state } = release
+const LevelBadge = ({ level }: { level: string }): PageElement => (
+  <Badge tone={levelTones[level] ?? 'quiet'}>{levelText(level)}</Badge>
+)
+
+export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject): PageElement => {
   if (candidate === undefined) return <></>
   const { lineage, training, snapshot } = candidate
-  const facts: [string, PageElement | string][] = [
+  const author =
+    state.requestedBy === candidate.createdBy ? '' : `; version created by ${candidate.createdBy}`
+  const reason = lineage.reason === undefined ? '' : ` (${lineage.reason} retraining)`
+  const hyperparameters = Object.entries(lineage.hyperparameters ?? {}).map(
+    ([name, value]) => `${name} ${value}`,
+  )
+  const facts: Fact[] = [
     ['Replaces', state.baseline ?? '— (first version)'],
-    [
-      'Requested by',
-      `${state.requestedBy}${state.requestedBy === candidate.createdBy ? '' : `; version created by ${candidate.createdBy}`}${lineage.reason === undefined ? '' : ` (${lineage.reason} retraining)`}`,
-    ],
+    ['Requested by', `${state.requestedBy}${author}${reason}`],
     [
       'Data',
       <>
@@ -104,12 +105,7 @@ export const LineageSection = ({
         <span class="code">{lineage.trainingId ?? ''}</span>
       </>,
     ],
-    [
-      'Hyperparameters',
-      Object.entries(lineage.hyperparameters ?? {})
-        .map(([name, value]) => `${name} ${value}`)
-        .join(', ') || 'none',
-    ],
+    ['Hyperparameters', hyperparameters.join(', ') || 'none'],
     [
       'Code',
       <>

@@ -66,20 +66,19 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
       findKillSwitch(store, model),
       isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
     ])
-  const pinned = isOpen ? pinReason(flag) : undefined
   return {
     release,
+    candidate,
     verdicts,
     commands,
     arms,
     watches,
     drift,
-    behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
-    rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),
-    nowMs: Date.now(),
-    candidate,
     champion,
     routing,
-    pinned,
+    behind: routing === undefined ? [] : laggingReplicas(followers, routing.route),
+    rate: (traffic.get(model)?.requests[0] ?? 0) / (spanMs / 1_000),
+    pinned: isOpen ? pinReason(flag) : undefined,
+    nowMs: Date.now(),
   }
 }

@@ -10,18 +10,13 @@ import { noStages, plannedStages } from './stages.ts'
 export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubject): PageElement => {
   const isOpen = endedAt === undefined
   const plan = plannedStages(state)
-  const expected = plan.map(({ shareBp, requirements }) => {
-    const perSecond = (rate * shareBp) / 10_000
-    const needMs =
-      requirements.minRequests === 0
-        ? 0
-        : perSecond > 0
-          ? (1_000 * requirements.minRequests) / perSecond
-          : Infinity
-    return Math.max(requirements.minMs, needMs)
+  const rows = plan.map((planned) => {
+    const { minMs, minRequests } = planned.requirements
+    // Infinity without traffic.
+    const needMs = minRequests === 0 ? 0 : (1_000 * minRequests) / ((rate * planned.shareBp) / 10_000)
+    return { ...planned, expectedMs: Math.max(minMs, needMs) }
   })
-  const rows = plan.map((planned, index) => ({ ...planned, expectedMs: expected[index]! }))
-  const totalMs = expected.reduce((sum, ms) => sum + ms, 0)
+  const totalMs = rows.reduce((sum, { expectedMs }) => sum + expectedMs, 0)
   const total = Number.isFinite(totalMs) ? `≥ ${durationText(totalMs)}` : 'No estimate'
   const estimate =
     plan.length > 0 && rate === 0
@@ -93,12 +88,7 @@ function planFacts(
 const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): PageElement => (
   <>
     {Number.isFinite(ms) ? durationText(ms) : 'No traffic'}
-    {ms > deadlineMs && (
-      <>
-        {' '}
-        <Badge tone="warn">will miss deadline</Badge>
-      </>
-    )}
+    {ms > deadlineMs && [' ', <Badge tone="warn">will miss deadline</Badge>]}
   </>
 )
 

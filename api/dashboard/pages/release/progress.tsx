@@ -4,15 +4,8 @@ import { evidencePoints, evidenceSvg } from '../../../../charts/evidence.ts'
 import { timelineSvg } from '../../../../charts/timeline.ts'
 import type { PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
-import {
-  Badge,
-  Chart,
-  durationText,
-  numberText,
-  DataTable,
-  type TableColumn,
-  type Tone,
-} from '../../components/elements.tsx'
+import { Badge, Chart, durationText, numberText, DataTable } from '../../components/elements.tsx'
+import type { TableColumn, Tone } from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { noStages, type StageArm, type StageRow } from './stages.ts'
@@ -78,15 +71,13 @@ const statuses: Readonly<Record<StageRow['status'], [Tone, string]>> = {
 
 const isReached = (status: StageRow['status']): boolean => status !== 'upcoming' && status !== 'not_reached'
 
-export const LiveEvidence = ({
-  way,
-  charts,
-  budget,
-}: {
+interface EvidenceParts {
   way: readonly StageRow[]
   charts: ProgressCharts | undefined
   budget: number
-}): PageElement => {
+}
+
+export const LiveEvidence = ({ way, charts, budget }: EvidenceParts): PageElement => {
   const excess = way.reduce((sum, row) => sum + row.excess, 0)
   return (
     <section class="card" aria-labelledby="evidence-heading">
@@ -122,7 +113,7 @@ const columns: TableColumn<StageRow>[] = [
         label="time observed"
         have={observedMs}
         need={requirements.minMs}
-        text={`${durationText(observedMs)} of ${durationText(requirements.minMs)}`}
+        textOf={durationText}
         shown={isReached(status)}
       />
     ),
@@ -134,18 +125,14 @@ const columns: TableColumn<StageRow>[] = [
         label="requests"
         have={candidate.requests}
         need={requirements.minRequests}
-        text={`${countText(candidate.requests)} of ${countText(requirements.minRequests)}`}
+        textOf={countText}
         shown={isReached(status)}
       />
     ),
   },
   { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
   { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
-  {
-    head: 'Excess',
-    numeric: true,
-    cell: (row) => (!isReached(row.status) ? '–' : numberText(row.excess)),
-  },
+  { head: 'Excess', numeric: true, cell: (row) => (isReached(row.status) ? numberText(row.excess) : '–') },
   {
     head: 'Last verdict',
     cell: ({ verdict }) =>
@@ -163,21 +150,18 @@ const columns: TableColumn<StageRow>[] = [
 const failedText = ({ requests, bad }: StageArm): string =>
   requests === 0 ? '–' : bad === 0 ? '0' : `${countText(bad)} (${percentOf(bad / requests)})`
 
-const Meter = ({
-  label,
-  have,
-  need,
-  text,
-  shown,
-}: {
+interface Progress {
   label: string
   have: number
   need: number
-  text: string
+  textOf: (value: number) => string
+  /** Whether the stage has begun; before, only the need is shown. */
   shown: boolean
-}): PageElement => (
+}
+
+const Meter = ({ label, have, need, textOf, shown }: Progress): PageElement => (
   <>
-    <span class="nowrap small">{shown ? text : text.replace(/^.* of /, '')}</span>
+    <span class="nowrap small">{shown ? `${textOf(have)} of ${textOf(need)}` : textOf(need)}</span>
     {shown && need > 0 && <progress value={Math.min(have, need)} max={need} aria-label={label} />}
   </>
 )

@@ -2,24 +2,18 @@
 import { randomUUID } from 'node:crypto'
 import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
+import { Crumbs } from '../../components/links.tsx'
 import { CommandForm, possibleCommands, CommandLog } from './command-form.tsx'
 import { RolloutPlan } from './policy.tsx'
 import { drawGates, Gates, Slices } from './evaluation.tsx'
 import { DataSection, LineageSection } from './lineage.tsx'
-import { drawProgress, LiveEvidence, type ProgressCharts } from './progress.tsx'
-import { readSubject, type ReleaseSubject } from './load.ts'
+import { drawProgress, LiveEvidence } from './progress.tsx'
+import { readSubject } from './load.ts'
 import { VerdictSection } from './verdict.tsx'
-import { stageRows, type StageRow } from './stages.ts'
+import { stageRows } from './stages.ts'
 import { plain } from '../../labels.ts'
 
-interface ReleaseData {
-  subject: ReleaseSubject
-  way: StageRow[]
-  gates: string | undefined
-  progress: ProgressCharts | undefined
-}
-
-export const releasePage = definePage<ReleaseData>({
+export const releasePage = definePage({
   async load({ store }, { actor, params }) {
     const subject = await readSubject(store, actor, params['id']!)
     const { candidate } = subject
@@ -45,18 +39,16 @@ export const releasePage = definePage<ReleaseData>({
         )}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
-        <DataSection subject={subject} />
+        <DataSection {...subject} />
         <RolloutPlan {...subject} />
         <LiveEvidence way={way} charts={progress} budget={state.policy.limits.harmBudget} />
-        <LineageSection subject={subject} />
+        <LineageSection {...subject} />
         <CommandLog subject={subject} />
       </>
     )
     return (
       <>
-        <p class="crumbs">
-          <a href={`/releases?model=${encodeURIComponent(state.model)}`}>Releases of {state.model}</a>
-        </p>
+        <Crumbs to={[[`/releases?model=${encodeURIComponent(state.model)}`, `Releases of ${state.model}`]]} />
         <h1>
           {state.version} <Badge tone="quiet">{plain(state.strategy)}</Badge>{' '}
           {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}

@@ -12,21 +12,14 @@ import { outcomeTones, plain, stageText, stageTone } from '../../labels.ts'
 const rowsAPage = 25
 const outcomes = ['open', ...(Object.keys(releaseOutcomes) as ReleaseOutcomeKind[])] as const
 
-const query = z.strictObject({
+const filter = z.strictObject({
   model: modelName.optional(),
   outcome: z.enum(outcomes).optional(),
   page: z.coerce.number().int().min(1).max(4_000).default(1),
 })
-type Query = z.infer<typeof query>
 
-interface Releases {
-  models: string[]
-  lines: ReleaseListItem[]
-  more: boolean
-}
-
-export const releasesPage = definePage<Releases, Query>({
-  query,
+export const releasesPage = definePage({
+  query: filter,
   async load({ store }, { actor, query }) {
     const { models, asked } = await filterByModel(store, actor, query.model)
     const lines = await listReleaseLines(store, {
@@ -85,22 +78,12 @@ const Outcome = ({ line }: { line: ReleaseListItem }): PageElement => (
     ) : (
       <Badge tone={outcomeTones[line.outcome]}>{plain(line.outcome)}</Badge>
     )}
-    {line.drill && (
-      <>
-        {' '}
-        <Badge tone="quiet">drill</Badge>
-      </>
-    )}
-    {line.hotfix && (
-      <>
-        {' '}
-        <Badge tone="warn">hotfix</Badge>
-      </>
-    )}
+    {line.drill && [' ', <Badge tone="quiet">drill</Badge>]}
+    {line.hotfix && [' ', <Badge tone="warn">hotfix</Badge>]}
   </>
 )
 
-const Filter = ({ models, query }: { models: string[]; query: Query }): PageElement => (
+const Filter = ({ models, query }: { models: string[]; query: z.infer<typeof filter> }): PageElement => (
   <form class="filter" method="get" action="/releases" role="search" aria-label="Releases">
     <ModelSelect models={models} chosen={query.model} />
     <div>

@@ -10,8 +10,8 @@ import { readDayTraffic } from '../../../../store/dashboard/overview.ts'
 import { getReleaseInScope } from '../../../services/release-commands.ts'
 import { definePage } from '../../page.ts'
 import { durationText, numberText, DataTable } from '../../components/elements.tsx'
+import { Crumbs } from '../../components/links.tsx'
 import { simulatePolicy } from './simulate.ts'
-import type { Release } from '../../../../store/release/releases.ts'
 
 const scenarios: Readonly<Record<string, string>> = {
   good: 'As good as the champion',
@@ -25,13 +25,7 @@ const withinMs = 4_000
 /** With fewer recorded ticks the default traffic is simulated. */
 const minTicks = 20
 
-interface Simulation {
-  release: Release
-  recorded: number
-  summaries: SimulationSummary[]
-}
-
-export const simulationPage = definePage<Simulation>({
+export const simulationPage = definePage({
   async load({ store }, { actor, params }) {
     const release = await getReleaseInScope(store, actor, params['id']!)
     const { model, policy } = release.state
@@ -48,9 +42,7 @@ export const simulationPage = definePage<Simulation>({
   title: ({ release }) => `Simulation of ${release.state.version}`,
   view: ({ release: { state }, recorded, summaries }) => (
     <>
-      <p class="crumbs">
-        <a href={`/releases/${state.id}`}>Release of {state.version}</a>
-      </p>
+      <Crumbs to={[[`/releases/${state.id}`, `Release of ${state.version}`]]} />
       <h1>Simulation</h1>
       <section class="card" id="simulation" aria-label="Simulated releases">
         <p class="quiet small">

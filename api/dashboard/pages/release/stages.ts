@@ -2,15 +2,12 @@
 import { excessBad } from '../../../../domain/canary/harm-budget.ts'
 import type { StagePolicy } from '../../../../domain/release/policy.ts'
 import { stepsOf, type ReleaseStage, type ReleaseState } from '../../../../domain/release/state.ts'
-import type { ArmTotal, ShownVerdict, StageWatch } from '../../../../store/dashboard/release-detail.ts'
+import type { ArmTotal, ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import { shareText } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
 
 /** Requests and failed requests of one arm. */
-export interface StageArm {
-  requests: number
-  bad: number
-}
+export type StageArm = Record<'requests' | 'bad', number>
 
 export interface StageRow {
   name: string
@@ -37,26 +34,24 @@ type Planned = Pick<StageRow, 'name' | 'stage' | 'stageIndex' | 'shareBp' | 'req
 /** Every stage in which the candidate meets requests, in order. */
 export function plannedStages(state: Pick<ReleaseState, 'strategy' | 'policy'>): Planned[] {
   const { probation } = state.policy
-  return [
-    ...stepsOf(state).map(({ stage, stageIndex, policy: { shareBp, ...requirements } }) => ({
+  const planned = stepsOf(state).map(
+    ({ stage, stageIndex, policy: { shareBp, ...requirements } }): Planned => ({
       name: `${stage} ${shareText(shareBp)}`,
       stage,
       stageIndex,
       shareBp,
       requirements,
-    })),
-    ...(probation === undefined
-      ? []
-      : [
-          {
-            name: `probation (${shareText(probation.holdbackBp)} holdback)`,
-            stage: 'probation' as const,
-            stageIndex: 0,
-            shareBp: 10_000 - probation.holdbackBp,
-            requirements: probation,
-          },
-        ]),
-  ]
+    }),
+  )
+  if (probation !== undefined)
+    planned.push({
+      name: `probation (${shareText(probation.holdbackBp)} holdback)`,
+      stage: 'probation',
+      stageIndex: 0,
+      shareBp: 10_000 - probation.holdbackBp,
+      requirements: probation,
+    })
+  return planned
 }
 
 export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject): StageRow[] {
@@ -82,7 +77,7 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
     return {
       ...planned,
       status: statusOf({ state, isNow, begun: first !== undefined, followed: next !== undefined, verdict }),
-      observedMs: watchedOf(watches, isIt),
+      observedMs: watches.find(isIt)?.watchedMs ?? 0,
       candidate,
       control,
       excess: excessBad([
@@ -115,9 +110,6 @@ function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): St
   if (followed || state.stage === 'promoting') return 'passed'
   return state.outcome === 'promoted' || verdict?.kind === 'pass' ? 'passed' : 'failed'
 }
-
-const watchedOf = (watches: readonly StageWatch[], isIt: (each: StageWatch) => boolean): number =>
-  watches.find(isIt)?.watchedMs ?? 0
 
 const sideOf = (totals: readonly ArmTotal[]): StageArm => ({
   requests: totals.reduce((sum, { requests }) => sum + requests, 0),

@@ -26,18 +26,9 @@ export function verdictLine({ release, candidate }: ReleaseSubject): Line {
   const { state } = release
   const outcome = release.outcome ?? state.outcome
   if (outcome !== undefined)
-    return {
-      tone: outcomeTones[outcome],
-      word: plain(outcome),
-      why: release.reason ?? state.reason ?? '',
-    }
-  const { lastVerdict } = state
-  if (lastVerdict !== undefined)
-    return {
-      tone: verdictTones[lastVerdict.kind],
-      word: plain(lastVerdict.kind),
-      why: lastVerdict.reason,
-    }
+    return { tone: outcomeTones[outcome], word: plain(outcome), why: release.reason ?? state.reason ?? '' }
+  const { lastVerdict: last } = state
+  if (last !== undefined) return { tone: verdictTones[last.kind], word: plain(last.kind), why: last.reason }
   if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
   return gateLine(candidate.report, state.baseline)
 }

@@ -98,15 +98,7 @@ export async function signInPage({
   return { status, text, type: html, headers: { ...pageHeaders, ...headers } }
 }
 
-const SignInForm = ({
-  next,
-  message,
-  hasSso,
-}: {
-  next: string
-  message: string | undefined
-  hasSso: boolean
-}): PageElement => (
+const SignInForm = ({ next, message, hasSso }: Pick<SignIn, 'next' | 'message' | 'hasSso'>): PageElement => (
   <section class="card narrow">
     <h1>Sign in</h1>
     {message !== undefined && (

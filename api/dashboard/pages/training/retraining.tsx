@@ -2,22 +2,17 @@
 import { countText } from '../../../../charts/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
 import { DomainError } from '../../../../domain/errors.ts'
-import { findRetraining, type Retraining } from '../../../../store/training/retrainings.ts'
+import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
-import { Chart, Live, Time } from '../../components/elements.tsx'
+import { Chart, Facts, Live, Time, type Fact } from '../../components/elements.tsx'
+import { Crumbs } from '../../components/links.tsx'
 import { plain } from '../../labels.ts'
 import { RetrainingOutcome } from './retrainings.tsx'
 
-interface RetrainingData {
-  retraining: Retraining
-  training?: ShownTraining
-  loss?: string
-}
-
-export const retrainingPage = definePage<RetrainingData>({
+export const retrainingPage = definePage({
   async load({ store }, { actor, params }) {
     const id = params['id']!
     const retraining = await findRetraining(store, id)
@@ -44,36 +39,29 @@ export const retrainingPage = definePage<RetrainingData>({
             <RetrainingOutcome {...retraining} />{' '}
             {retraining.message ?? (retraining.endedAt === undefined ? stageOf(training) : '')}
           </p>
-          <dl class="facts">
-            <dt>Requested by</dt>
-            <dd>
-              {retraining.requestedBy} ({retraining.reason})
-            </dd>
-            <dt>Data as of</dt>
-            <dd>
-              <Time at={retraining.asOf} /> UTC
-            </dd>
-            <dt>Started</dt>
-            <dd>
-              <Time at={retraining.startedAt} /> UTC
-            </dd>
-            <dt>Ended</dt>
-            <dd>
-              <Time at={retraining.endedAt} />
-            </dd>
-            {training?.evaluation !== undefined && <Evaluated {...training.evaluation} />}
-          </dl>
+          <Facts
+            facts={[
+              ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
+              ['Data as of', [<Time at={retraining.asOf} />, ' UTC']],
+              ['Started', [<Time at={retraining.startedAt} />, ' UTC']],
+              ['Ended', <Time at={retraining.endedAt} />],
+              ...evaluationFacts(training?.evaluation),
+            ]}
+          />
         </section>
         {training !== undefined && <Training training={training} loss={loss} />}
       </>
     )
     return (
       <>
-        <p class="crumbs">
-          <a href={`/retrainings?model=${encodeURIComponent(retraining.model)}`}>
-            Retrainings of {retraining.model}
-          </a>
-        </p>
+        <Crumbs
+          to={[
+            [
+              `/retrainings?model=${encodeURIComponent(retraining.model)}`,
+              `Retrainings of ${retraining.model}`,
+            ],
+          ]}
+        />
         <h1>Retraining of {retraining.model}</h1>
         <Live id="retraining" target={target} everyMs={2_000} over={retraining.endedAt !== undefined}>
           {content}
@@ -90,25 +78,15 @@ function stageOf(training: ShownTraining | undefined): string {
   return training.evaluation === undefined ? 'Evaluating against champion' : 'Registering and releasing'
 }
 
-const Evaluated = ({
-  id,
-  verdict,
-  version,
-  release,
-}: NonNullable<ShownTraining['evaluation']>): PageElement => (
-  <>
-    <dt>Evaluation</dt>
-    <dd>
-      {plain(verdict)} · <a href={`/v1/evaluations/${encodeURIComponent(id)}`}>View evaluation</a>
-    </dd>
-    {version !== undefined && (
-      <>
-        <dt>Version</dt>
-        <dd>{release === undefined ? version : <a href={`/releases/${release}`}>{version}</a>}</dd>
-      </>
-    )}
-  </>
-)
+function evaluationFacts(evaluation: ShownTraining['evaluation']): Fact[] {
+  if (evaluation === undefined) return []
+  const { id, verdict, version, release } = evaluation
+  const link = <a href={`/v1/evaluations/${encodeURIComponent(id)}`}>View evaluation</a>
+  const facts: Fact[] = [['Evaluation', [plain(verdict), ' · ', link]]]
+  if (version !== undefined)
+    facts.push(['Version', release === undefined ? version : <a href={`/releases/${release}`}>{version}</a>])
+  return facts
+}
 
 const Training = ({ training, loss }: { training: ShownTraining; loss: string | undefined }): PageElement => {
   const { epoch, epochs, attempts, rows, snapshotDigest, message } = training

@@ -1,6 +1,6 @@
 /** Lists retrainings page by page with their requester and outcome. */
 import { z } from 'zod'
-import { listRetrainingLines, type RetrainingLine } from '../../../../store/dashboard/retraining-detail.ts'
+import { listRetrainingLines } from '../../../../store/dashboard/retraining-detail.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ModelSelect, filterByModel } from '../../components/model-filter.tsx'
@@ -9,20 +9,12 @@ import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components
 import { plain } from '../../labels.ts'
 
 const rowsAPage = 25
-const query = z.strictObject({
-  model: modelName.optional(),
-  page: z.coerce.number().int().min(1).max(4_000).default(1),
-})
-type Query = z.infer<typeof query>
 
-interface Retrainings {
-  models: string[]
-  lines: RetrainingLine[]
-  more: boolean
-}
-
-export const retrainingsPage = definePage<Retrainings, Query>({
-  query,
+export const retrainingsPage = definePage({
+  query: z.strictObject({
+    model: modelName.optional(),
+    page: z.coerce.number().int().min(1).max(4_000).default(1),
+  }),
   async load({ store }, { actor, query }) {
     const { models, asked } = await filterByModel(store, actor, query.model)
     const lines = await listRetrainingLines(store, {

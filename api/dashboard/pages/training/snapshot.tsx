@@ -1,26 +1,17 @@
 /** Shows one snapshot: its validation, its columns, its source, and the versions trained on it. */
-import {
-  listValidations,
-  listVersionsOf,
-  type StoredValidation,
-} from '../../../../store/dashboard/data-lists.ts'
+import { listValidations, listVersionsOf } from '../../../../store/dashboard/data-lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
-import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
+import { Crumbs, ModelLink, versionHref } from '../../components/links.tsx'
 import { reportOf } from '../../components/validation-report.ts'
 import { levelText, shortDigest } from '../../labels.ts'
 import { ColumnSummaries } from './data-columns.tsx'
 import { ValidationSection, verdictToneOf } from './data-validation.tsx'
 
-interface SnapshotPage {
-  snapshot: Snapshot
-  validations: StoredValidation[]
-  versions: { version: string; model: string; createdAt: string }[]
-}
-
-export const snapshotPage = definePage<SnapshotPage>({
+export const snapshotPage = definePage({
   async load({ store }, { actor, params }) {
     const snapshot = await getSnapshot(store, params['digest']!)
     requireModelAccess(actor, snapshot.model)
@@ -35,42 +26,26 @@ export const snapshotPage = definePage<SnapshotPage>({
     const [latest, ...earlier] = validations
     return (
       <>
-        <p class="crumbs">
-          <a href="/data">Data</a>
-        </p>
+        <Crumbs to={[['/data', 'Data']]} />
         <h1>Snapshot {shortDigest(snapshot.digest)}</h1>
         <section class="card">
-          <dl class="facts">
-            <dt>Model</dt>
-            <dd>
-              <a href={`/models/${encodeURIComponent(snapshot.model)}`}>{snapshot.model}</a>
-            </dd>
-            <dt>Digest</dt>
-            <dd class="code">{snapshot.digest}</dd>
-            <dt>Data as of</dt>
-            <dd>
-              <Time at={snapshot.asOf} /> UTC
-            </dd>
-            <dt>Rows</dt>
-            <dd>
-              {countText(snapshot.rows)} in {bytesText(snapshot.bytes)} of Parquet
-            </dd>
-            <dt>Used by</dt>
-            <dd>
-              {versions.length === 0
-                ? '—'
-                : versions.map(({ version, model }, i) => (
-                    <>
-                      {i > 0 && ', '}
-                      <a
-                        href={`/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`}
-                      >
-                        {version}
-                      </a>
-                    </>
-                  ))}
-            </dd>
-          </dl>
+          <Facts
+            facts={[
+              ['Model', <ModelLink model={snapshot.model} />],
+              ['Digest', snapshot.digest, 'code'],
+              ['Data as of', [<Time at={snapshot.asOf} />, ' UTC']],
+              ['Rows', `${countText(snapshot.rows)} in ${bytesText(snapshot.bytes)} of Parquet`],
+              [
+                'Used by',
+                versions.length === 0
+                  ? '—'
+                  : versions.map((each, i) => [
+                      i > 0 && ', ',
+                      <a href={versionHref(each)}>{each.version}</a>,
+                    ]),
+              ],
+            ]}
+          />
         </section>
         {latest === undefined ? (
           <section class="card">

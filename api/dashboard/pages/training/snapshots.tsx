@@ -6,6 +6,7 @@ import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, cursorParts, CursorPager } from '../../components/pager.tsx'
 import { Badge, DataTable, TextField, Time, type TableColumn } from '../../components/elements.tsx'
+import { ModelLink, versionHref } from '../../components/links.tsx'
 import { levelText, shortDigest } from '../../labels.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
 import { verdictToneOf } from './data-validation.tsx'
@@ -13,15 +14,8 @@ import { cursorTime } from '../../components/cursor-time.ts'
 
 const rowsAPage = 50
 
-const query = z.strictObject({ model: modelName.optional(), after: z.string().max(300).optional() })
-
-interface Data {
-  lines: SnapshotLine[]
-  more: boolean
-}
-
-export const snapshotsPage = definePage<Data, z.infer<typeof query>>({
-  query,
+export const snapshotsPage = definePage({
+  query: z.strictObject({ model: modelName.optional(), after: z.string().max(300).optional() }),
   async load({ store }, { actor, query: { model, after } }) {
     const [at, digest] = after === undefined ? [] : cursorParts(after, 2)
     const lines = await listSnapshotLines(store, {
@@ -60,16 +54,14 @@ export const snapshotsPage = definePage<Data, z.infer<typeof query>>({
         />
         <CursorPager
           first={after === undefined ? undefined : listHref('/data', { model })}
-          next={
-            more
-              ? listHref('/data', { model, after: `${lines.at(-1)!.key}~${lines.at(-1)!.digest}` })
-              : undefined
-          }
+          next={more ? listHref('/data', { model, after: cursorOf(lines.at(-1)!) }) : undefined}
         />
       </section>
     </>
   ),
 })
+
+const cursorOf = ({ key, digest }: SnapshotLine): string => `${key}~${digest}`
 
 const columns: TableColumn<SnapshotLine>[] = [
   {
@@ -81,10 +73,7 @@ const columns: TableColumn<SnapshotLine>[] = [
       </a>
     ),
   },
-  {
-    head: 'Model',
-    cell: (line) => <a href={`/models/${encodeURIComponent(line.model)}`}>{line.model}</a>,
-  },
+  { head: 'Model', cell: ({ model }) => <ModelLink model={model} /> },
   { head: 'Data as of (UTC)', cell: ({ asOf }) => <Time at={asOf} /> },
   { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
   { head: 'Size', numeric: true, cell: (line) => bytesText(line.bytes) },
@@ -99,18 +88,14 @@ const columns: TableColumn<SnapshotLine>[] = [
   },
   {
     head: 'Used by',
-    cell: ({ versions, model: of }) =>
+    cell: ({ versions, model }) =>
       versions.length === 0 ? (
         <span class="quiet">—</span>
       ) : (
-        versions.map((version, i) => (
-          <>
-            {i > 0 && ', '}
-            <a href={`/models/${encodeURIComponent(of)}/versions/${encodeURIComponent(version)}`}>
-              {version.replace(/^.*_v/, 'v')}
-            </a>
-          </>
-        ))
+        versions.map((version, i) => [
+          i > 0 && ', ',
+          <a href={versionHref({ model, version })}>{version.replace(/^.*_v/, 'v')}</a>,
+        ])
       ),
   },
   { head: 'Created (UTC)', cell: ({ createdAt }) => <Time at={createdAt} /> },
