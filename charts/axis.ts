@@ -15,13 +15,8 @@ const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 
 /** The range of the times; around a single time, 30 min on each side. */
 export function timeDomain(times: readonly number[]): [Date, Date] {
-  let [from, to] = [Infinity, -Infinity]
-  for (const time of times) {
-    if (!Number.isFinite(time)) continue
-    from = Math.min(from, time)
-    to = Math.max(to, time)
-  }
-  if (from > to) [from, to] = [0, 1]
+  const known = times.filter(Number.isFinite)
+  const [from, to] = known.length === 0 ? [0, 1] : [Math.min(...known), Math.max(...known)]
   const around = from === to ? 1_800_000 : 0
   return [new Date(from - around), new Date(to + around)]
 }

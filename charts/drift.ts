@@ -3,7 +3,7 @@ import type { DriftLevel } from '../domain/monitoring/drift.ts'
 import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, psiText, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace } from './render.ts'
 
 export interface DriftBar {
   name: string
@@ -25,14 +25,14 @@ const maxBars = 40
 
 export async function driftSvg(
   given: readonly DriftBar[],
-  { warn, alarm, ...frame }: Omit<ChartFrame, 'description'> & { warn: number; alarm: number },
+  { warn, alarm, ...frame }: ChartPlace & { warn: number; alarm: number },
 ): Promise<string> {
   const bars = given
     .map((bar) => ({ ...bar, psi: finiteOrNull(bar.psi) }))
     .sort((one, other) => (other.psi ?? -1) - (one.psi ?? -1))
     .slice(0, maxBars)
     .map((bar, i) => ({ ...bar, key: String(i), size: Math.max(0, bar.psi ?? 0) }))
-  if (bars.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No drift data yet')
+  if (bars.length === 0) return drawEmptyChart(frame, 'No drift data yet')
   const moved = bars.filter(({ level }) => level === 'warn' || level === 'alarm')
   const description =
     `${moved.length} of ${given.length} features drifted; the largest: ` +

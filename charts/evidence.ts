@@ -6,7 +6,7 @@ import type { Verdict } from '../domain/verdict.ts'
 import { apart, timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame, type PlotModule } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace, type PlotModule } from './render.ts'
 import { thin } from './thin.ts'
 
 export interface EvidencePoint {
@@ -111,14 +111,11 @@ function linesOf(given: readonly EvidencePoint[]): { lines: Line[]; quiet: strin
 
 const dashes = ['', '5,3', '2,3', '8,3,2,3', '1,4'] as const
 
-export async function evidenceSvg(
-  given: readonly EvidencePoint[],
-  frame: Omit<ChartFrame, 'description'>,
-): Promise<string> {
+export async function evidenceSvg(given: readonly EvidencePoint[], frame: ChartPlace): Promise<string> {
   const { lines, quiet } = linesOf(given)
   if (lines.length === 0)
     return drawEmptyChart(
-      { ...frame, description: '' },
+      frame,
       quiet.length > 0
         ? `No evidence against the candidate: ${quiet.join(', ')} below 2 %`
         : 'No verdict yet',

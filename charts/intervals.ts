@@ -2,7 +2,7 @@
 import { bandAxis } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, characterCount, truncated, signedText } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame, type PlotModule } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace, type PlotModule } from './render.ts'
 
 export interface IntervalRow {
   /** The metric or the slice. */
@@ -95,7 +95,7 @@ const maxRows = 60
 
 export async function intervalsSvg(
   given: readonly IntervalRow[],
-  frame: Omit<ChartFrame, 'description'> & { description?: string },
+  frame: ChartPlace & { description?: string },
 ): Promise<string> {
   const { rows, own, extent } = place(given.slice(0, maxRows))
   const full = { ...frame, description: frame.description ?? described(rows) }

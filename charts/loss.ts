@@ -1,7 +1,7 @@
 /** Draws the training loss per epoch. */
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace } from './render.ts'
 import { thin } from './thin.ts'
 
 export interface Epoch {
@@ -21,17 +21,13 @@ function described(curve: readonly Epoch[]): string {
   return `Over ${curve.length} epochs the loss went from ${figureText(first.loss)} to ${figureText(last.loss)}; it was lowest, ${figureText(lowest.loss)}, after epoch ${lowest.epoch}.`
 }
 
-export async function lossSvg(
-  given: readonly Epoch[],
-  frame: Omit<ChartFrame, 'description'>,
-): Promise<string> {
+export async function lossSvg(given: readonly Epoch[], frame: ChartPlace): Promise<string> {
   const known = readable(given)
-  if (known.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No epochs yet')
+  if (known.length === 0) return drawEmptyChart(frame, 'No epochs yet')
   const full = { ...frame, description: described(known) }
   const curve = thin(known, ({ loss }) => loss)
   const held = curve.filter(({ validationLoss }) => finiteOrNull(validationLoss) !== null)
   const last = curve.at(-1)!
-  const marked = curve.length <= 60
   return drawChart(full, (plot) => ({
     height: isNarrow(full) ? 180 : 220,
     marginLeft: 52,
@@ -54,29 +50,25 @@ export async function lossSvg(
       tickFormat: figureText,
     },
     marks: [
-      ...(held.length === 0
-        ? []
-        : [
-            plot.lineY(held, {
-              x: 'epoch',
-              y: 'validationLoss',
-              stroke: colours.other,
-              strokeDasharray: '4,3',
-              strokeWidth: 1.75,
-            }),
-          ]),
+      held.length === 0
+        ? null
+        : plot.lineY(held, {
+            x: 'epoch',
+            y: 'validationLoss',
+            stroke: colours.other,
+            strokeDasharray: '4,3',
+            strokeWidth: 1.75,
+          }),
       plot.lineY(curve, { x: 'epoch', y: 'loss', stroke: colours.main, strokeWidth: 2 }),
-      ...(marked
-        ? [
-            plot.dot(curve, {
-              x: 'epoch',
-              y: 'loss',
-              r: 2.5,
-              fill: colours.main,
-              title: ({ epoch, loss }: Epoch) => `epoch ${epoch}: ${figureText(loss)}`,
-            }),
-          ]
-        : []),
+      curve.length > 60
+        ? null
+        : plot.dot(curve, {
+            x: 'epoch',
+            y: 'loss',
+            r: 2.5,
+            fill: colours.main,
+            title: ({ epoch, loss }: Epoch) => `epoch ${epoch}: ${figureText(loss)}`,
+          }),
       plot.text([last], {
         x: 'epoch',
         y: 'loss',

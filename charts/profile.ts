@@ -3,7 +3,7 @@ import { binNames, type Profile } from '../domain/model/reference-profile.ts'
 import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, figureText, finiteOrNull, percentOf, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace } from './render.ts'
 
 export interface ProfileBin {
   /** Unique, unlike the names. */
@@ -58,13 +58,12 @@ const maxBins = 24
 
 export async function profileSvg(
   given: readonly ProfileBin[],
-  { subject, ...frame }: Omit<ChartFrame, 'description'> & { subject: string },
+  { subject, ...frame }: ChartPlace & { subject: string },
 ): Promise<string> {
   const bins = given
     .slice(0, maxBins)
     .map((bin) => ({ ...bin, training: finiteOrNull(bin.training) ?? 0, live: finiteOrNull(bin.live) }))
-  if (bins.length === 0)
-    return drawEmptyChart({ ...frame, description: '' }, `No data for ${truncated(subject, 40)}`)
+  if (bins.length === 0) return drawEmptyChart(frame, `No data for ${truncated(subject, 40)}`)
   const compared = bins.some(({ live }) => live !== null)
   const gap = bins.reduce((widest, bin) =>
     Math.abs((bin.live ?? bin.training) - bin.training) >
@@ -99,14 +98,12 @@ export async function profileSvg(
     y: bandAxis(bins, name, 0.25),
     marks: [
       plot.barX(bins, { x: 'training', y: 'key', fill: colours.line, fillOpacity: 0.45, title: two }),
-      ...(compared
-        ? [
-            plot.barX(
-              bins.filter(({ live }) => live !== null),
-              { x: 'live', y: 'key', insetTop: 5, insetBottom: 5, fill: colours.main, title: two },
-            ),
-          ]
-        : []),
+      compared
+        ? plot.barX(
+            bins.filter(({ live }) => live !== null),
+            { x: 'live', y: 'key', insetTop: 5, insetBottom: 5, fill: colours.main, title: two },
+          )
+        : null,
     ],
   }))
 }

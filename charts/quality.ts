@@ -2,14 +2,8 @@
 import { timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, utcMinute, truncated } from './figures.ts'
-import {
-  drawChart,
-  drawEmptyChart,
-  isNarrow,
-  type ChartFrame,
-  type ChartOptions,
-  type PlotModule,
-} from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow } from './render.ts'
+import type { ChartOptions, ChartPlace, PlotModule } from './render.ts'
 
 export interface QualityPoint {
   /** The middle of the window. */
@@ -46,7 +40,7 @@ const maxPoints = 400
 
 export async function qualitySvg(
   given: readonly QualityPoint[],
-  { metric, ...frame }: Omit<ChartFrame, 'description'> & { metric: string },
+  { metric, ...frame }: ChartPlace & { metric: string },
 ): Promise<string> {
   const points = given
     .filter(({ atMs }) => Number.isFinite(atMs))
@@ -64,7 +58,7 @@ export async function qualitySvg(
   const measured = points.filter(({ value }) => value !== null)
   if (measured.length === 0)
     return drawEmptyChart(
-      { ...frame, description: '' },
+      frame,
       points.length === 0 ? 'No outcomes yet' : 'Too few outcomes to measure quality',
     )
   const last = measured.at(-1)!

@@ -3,14 +3,8 @@ import { binomialInterval } from '../domain/statistics/binomial-interval.ts'
 import type { Calibration } from '../domain/metrics/calibration.ts'
 import { colours } from './colours.ts'
 import { countText, figureText, finiteOrNull, percentOf } from './figures.ts'
-import {
-  drawChart,
-  drawEmptyChart,
-  isNarrow,
-  type ChartFrame,
-  type ChartOptions,
-  type PlotModule,
-} from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow } from './render.ts'
+import type { ChartOptions, ChartPlace, PlotModule } from './render.ts'
 
 const maxBins = 100
 
@@ -24,7 +18,7 @@ interface ReliabilityPoint {
 
 export async function reliabilitySvg(
   { bins, ece }: Pick<Calibration, 'bins' | 'ece'>,
-  frame: Omit<ChartFrame, 'description'>,
+  frame: ChartPlace,
 ): Promise<string> {
   const points = bins.slice(0, maxBins).flatMap(({ rows, meanProbability, positiveRate }) => {
     const [predicted, observed] = [finiteOrNull(meanProbability), finiteOrNull(positiveRate)]
@@ -33,8 +27,7 @@ export async function reliabilitySvg(
     const [low, high] = interval ?? [observed, observed]
     return [{ predicted, observed, rows, low, high }]
   })
-  if (points.length === 0)
-    return drawEmptyChart({ ...frame, description: '' }, 'No predictions with outcomes yet')
+  if (points.length === 0) return drawEmptyChart(frame, 'No predictions with outcomes yet')
   const rows = points.reduce((sum, point) => sum + point.rows, 0)
   const worst = points.reduce((most, point) =>
     Math.abs(point.predicted - point.observed) > Math.abs(most.predicted - most.observed) ? point : most,

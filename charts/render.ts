@@ -4,15 +4,18 @@
  */
 import type * as Plot from '@observablehq/plot'
 
-export interface ChartFrame {
+export interface ChartPlace {
   /** Unique on the page. */
   id: string
   /** Read first by a screen reader. */
   title: string
-  /** The content of the chart in a sentence with its figures. */
-  description: string
   /** In pixels of the drawing; 640 by default. */
   width?: number
+}
+
+export interface ChartFrame extends ChartPlace {
+  /** The content of the chart in a sentence with its figures. */
+  description: string
 }
 
 export type PlotModule = typeof Plot
@@ -20,7 +23,7 @@ export type ChartOptions = Plot.PlotOptions
 
 export const defaultWidth = 640
 /** A narrow chart has room for a few words beside a bar. */
-export const isNarrow = ({ width = defaultWidth }: Pick<ChartFrame, 'width'>): boolean => width < 480
+export const isNarrow = ({ width = defaultWidth }: Pick<ChartPlace, 'width'>): boolean => width < 480
 
 /** The part of the DOM in use: linkedom's types need the browser's library. */
 interface SvgElement {
@@ -85,8 +88,8 @@ export async function drawChart(
 }
 
 /** A chart without data: shows the words in its place. */
-export const drawEmptyChart = (frame: ChartFrame, words: string): Promise<string> =>
-  drawChart({ ...frame, description: words }, (plot) => ({
+export const drawEmptyChart = (place: ChartPlace, words: string): Promise<string> =>
+  drawChart({ ...place, description: words }, (plot) => ({
     height: 72,
     axis: null,
     marks: [

@@ -2,7 +2,7 @@
 import { bandAxis, roomFor } from './axis.ts'
 import { colours } from './colours.ts'
 import { spanText, finiteOrNull, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace } from './render.ts'
 
 export interface SpanBar {
   label: string
@@ -14,10 +14,7 @@ export interface SpanBar {
 
 const maxBars = 30
 
-export async function spansSvg(
-  given: readonly SpanBar[],
-  frame: Omit<ChartFrame, 'description'>,
-): Promise<string> {
+export async function spansSvg(given: readonly SpanBar[], frame: ChartPlace): Promise<string> {
   const known = (value: number | null) => {
     const time = finiteOrNull(value)
     return time === null ? null : Math.max(0, time)
@@ -29,7 +26,7 @@ export async function spansSvg(
     recoveryMs: known(bar.recoveryMs),
   }))
   const measured = bars.filter(({ detectionMs, recoveryMs }) => detectionMs !== null || recoveryMs !== null)
-  if (measured.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No measurements yet')
+  if (measured.length === 0) return drawEmptyChart(frame, 'No measurements yet')
   const described = ({ label, detectionMs, recoveryMs, failed }: (typeof bars)[number]) =>
     `${truncated(label, 60)}: detected in ${spanText(detectionMs)}, recovered in ${spanText(recoveryMs)}${failed ? ', failed' : ''}`
   const full = { ...frame, description: bars.map(described).join('; ') }

@@ -2,7 +2,7 @@
 import { timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, spanText, finiteOrNull, utcMinute, percentOf, truncated } from './figures.ts'
-import { drawChart, drawEmptyChart, isNarrow, type ChartFrame, type PlotModule } from './render.ts'
+import { drawChart, drawEmptyChart, isNarrow, type ChartPlace, type PlotModule } from './render.ts'
 import { barText } from './sparkline.ts'
 import { thin } from './thin.ts'
 
@@ -59,12 +59,9 @@ const described = (stage: Drawn): string =>
 
 const isBad = (verdict: string | undefined): boolean => verdict === 'fail' || verdict === 'error'
 
-export async function timelineSvg(
-  timeline: Timeline,
-  frame: Omit<ChartFrame, 'description'>,
-): Promise<string> {
+export async function timelineSvg(timeline: Timeline, frame: ChartPlace): Promise<string> {
   const stages = drawable(timeline)
-  if (stages.length === 0) return drawEmptyChart({ ...frame, description: '' }, 'No stages yet')
+  if (stages.length === 0) return drawEmptyChart(frame, 'No stages yet')
   const used = usedBudget(timeline)
   const lastUsed = used.at(-1)
   const spent =
@@ -119,7 +116,7 @@ export async function timelineSvg(
         text: (stage) => truncated(stage.name, 24),
         fontSize: 11,
       }),
-      ...(lastUsed === undefined ? [] : excessMarks(plot, used, lastUsed)),
+      lastUsed && excessMarks(plot, used, lastUsed),
     ],
   }))
 }

@@ -7,13 +7,8 @@ import { readFile, rename, mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
-import {
-  findActiveKeys,
-  hashOfKey,
-  idOfKey,
-  type ActiveKey,
-  type KeyRate,
-} from '../../store/access/api-keys.ts'
+import { findActiveKeys, hashOfKey, idOfKey } from '../../store/access/api-keys.ts'
+import type { ActiveKey, KeyRate } from '../../store/access/api-keys.ts'
 import type { Store } from '../../store/postgres.ts'
 import { startLoop } from '../serving/poll-loop.ts'
 import type { SessionKey } from './session.ts'
@@ -116,16 +111,19 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   })
   const unlisten = store.listen('tenure_keys', () => void loop.wake())
 
+  const requireReady = (): void => {
+    if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+  }
   const actorOf = (authorization: string | undefined, browsed = false): Actor => {
     if (authorization === undefined) throw refused('the request has no key')
     const known = opened.get(authorization)
     const key = known ?? find(keys, keyIn(authorization, browsed))
     if (key === undefined) {
-      if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+      requireReady()
       throw refused('invalid API key')
     }
     if (key.expiresAtMs <= nowMs()) throw refused('the key has expired')
-    if (key.pace !== undefined) keepPace(key.pace, key.actor)
+    keepPace(key)
     if (known === undefined && !browsed) {
       if (opened.size >= maxCachedHeaders) opened.clear()
       opened.set(authorization, key)
@@ -134,18 +132,17 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
   }
   const identify: Authentication['identify'] = (text) => {
     const key = find(keys, text)
-    if (key === undefined && !ready)
-      throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+    if (key === undefined) requireReady()
     if (key === undefined || key.expiresAtMs <= nowMs()) throw refused('invalid API key')
-    const { actor, hash, expiresAtMs, pace } = key
-    if (pace !== undefined) keepPace(pace, actor)
+    keepPace(key)
+    const { actor, hash, expiresAtMs } = key
     return { actor, session: { key: actor.id, mark: markOf(hash) }, expiresAtMs }
   }
   const sessionOf: Authentication['sessionOf'] = (session) => {
-    if (!ready) throw new DomainError('not_ready', 'this replica has not loaded the keys yet')
+    requireReady()
     const key = keys.get(session.key)?.find(({ hash }) => markOf(hash) === session.mark)
     if (key === undefined || key.expiresAtMs <= nowMs()) return undefined
-    if (key.pace !== undefined) keepPace(key.pace, key.actor)
+    keepPace(key)
     return key.actor
   }
   return {
@@ -170,15 +167,8 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
 const loopback: readonly string[] = ['127.0.0.1', '::1', 'localhost']
 
 /** Whether predictions need no key: only where configured, and on loopback. */
-export function predictionsAreOpen({
-  host,
-  publicPredictions,
-}: {
-  host: string
-  publicPredictions: boolean
-}): boolean {
-  return publicPredictions && loopback.includes(host)
-}
+export const predictionsAreOpen = (api: { host: string; publicPredictions: boolean }): boolean =>
+  api.publicPredictions && loopback.includes(api.host)
 
 /** Throws `forbidden` unless the key has one of the roles, and access to the model when one is given. */
 export function requireRole(actor: Actor, allowed: readonly Role[], model?: string): void {
@@ -203,19 +193,15 @@ function find(keys: ReadonlyMap<string, HeldKey[]>, key: string | undefined): He
 }
 
 /** Generic cell rate algorithm (ITU-T I.371): a bucket of `burst` requests, stored as one time. */
-function keepPace(pace: Pace, { name }: Actor): void {
+function keepPace({ pace, actor: { name } }: HeldKey): void {
+  if (pace === undefined) return
   const now = performance.now()
   const onTimeMs = Math.max(pace.onTimeMs, now)
   const waitMs = onTimeMs - now - pace.aheadMs
   if (waitMs > 0) {
-    const rate = Math.round(1_000 / pace.stepMs)
-    throw new DomainError(
-      'rate_limited',
-      `the key ${name} is limited to ${rate} requests a second at this replica`,
-      {
-        retry_after_s: Math.ceil(waitMs / 1_000),
-      },
-    )
+    const limit = `${Math.round(1_000 / pace.stepMs)} requests a second at this replica`
+    const context = { retry_after_s: Math.ceil(waitMs / 1_000) }
+    throw new DomainError('rate_limited', `the key ${name} is limited to ${limit}`, context)
   }
   pace.onTimeMs = onTimeMs + pace.stepMs
 }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { createPromiseCache } from './promise-cache.ts'
 
 const types = {
   css: 'text/css; charset=utf-8',
@@ -30,19 +31,14 @@ interface Held {
   hash: string
 }
 
-const held = new Map<AssetName, Promise<Held>>()
+const cached = createPromiseCache<Held>(Object.keys(paths).length)
 
-function hold(name: AssetName): Promise<Held> {
-  const known = held.get(name)
-  if (known !== undefined) return known
-  const reading = readFile(paths[name]()).then((bytes) => ({
-    bytes: Uint8Array.from(bytes),
-    hash: createHash('sha256').update(bytes).digest('hex').slice(0, 12),
-  }))
-  held.set(name, reading)
-  reading.catch(() => held.delete(name))
-  return reading
-}
+const hold = (name: AssetName): Promise<Held> =>
+  cached(name, async () => {
+    const bytes = await readFile(paths[name]())
+    const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 12)
+    return { bytes: Uint8Array.from(bytes), hash }
+  })
 
 /** The URL path of each file. */
 export async function assetPaths(): Promise<Record<AssetName, string>> {

@@ -4,6 +4,7 @@
  */
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { DomainError } from '../../domain/errors.ts'
+import { tooLarge } from './read-body.ts'
 
 const decoders = new Map([
   ['gzip', gunzipSync],
@@ -22,13 +23,7 @@ export function decompressed(body: Buffer, encoding: string | undefined, maxByte
     return decode(body, { maxOutputLength: maxBytes })
   } catch (error) {
     if ((error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE')
-      throw new DomainError(
-        'body_too_large',
-        `the body has more than ${maxBytes} bytes after decompression`,
-        {
-          limit: maxBytes,
-        },
-      )
+      throw tooLarge(maxBytes, ' after decompression')
     throw new DomainError('invalid_request', `the body is not valid ${encoding}: ${(error as Error).message}`)
   }
 }

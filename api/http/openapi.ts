@@ -30,7 +30,7 @@ function operationOf(route: RouteDefinition) {
   return {
     summary,
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '_').replace(/_$/, ''),
-    ...(allow === 'public' ? { security: [] } : {}),
+    security: allow === 'public' ? [] : undefined,
     description: typeof allow === 'string' ? undefined : `Roles: ${allow.join(', ')}.`,
     parameters: [
       ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
@@ -42,40 +42,37 @@ function operationOf(route: RouteDefinition) {
         schema: { type: 'string' },
       })),
     ],
-    ...(takesBody
+    requestBody: takesBody
       ? {
-          requestBody: {
-            required: rawBytes !== undefined,
-            content: Object.fromEntries(
-              contentTypes.map((media) => [
-                media,
-                media === 'application/json' ? { schema: body ? schemaOf(body) : rawSchema } : {},
-              ]),
-            ),
-          },
+          required: rawBytes !== undefined,
+          content: Object.fromEntries(
+            contentTypes.map((media) => [
+              media,
+              media === 'application/json' ? { schema: body ? schemaOf(body) : rawSchema } : {},
+            ]),
+          ),
         }
-      : {}),
+      : undefined,
     responses: {
       ...Object.fromEntries(
         Object.entries(answers).map(([status, description]) => [
           status,
           status === '200' && answerSchema !== undefined
-            ? { description, content: { 'application/json': { schema: answerSchema } } }
+            ? answerOf(description, 'application/json', answerSchema)
             : { description },
         ]),
       ),
       default: path.startsWith('/v2')
-        ? {
-            description: 'An error',
-            content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
-          }
-        : {
-            description: 'A problem',
-            content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
-          },
+        ? answerOf('An error', 'application/json', { $ref: '#/components/schemas/Error' })
+        : answerOf('A problem', 'application/problem+json', { $ref: '#/components/schemas/Problem' }),
     },
   }
 }
+
+const answerOf = (description: string, media: string, schema: object) => ({
+  description,
+  content: { [media]: { schema } },
+})
 
 function queryParameters(query: z.ZodType | undefined) {
   if (query === undefined) return []

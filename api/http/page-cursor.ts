@@ -4,6 +4,12 @@ import { DomainError } from '../../domain/errors.ts'
 
 export const cursorText = z.string().max(1_000)
 
+/** A row by its time, as Postgres writes it, and its name. */
+export const timeKey = z.tuple([
+  z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),
+  z.string(),
+])
+
 export type CursorKey = readonly (string | number)[]
 
 /** The cursor contains `order`, so that a cursor of another order is rejected. */

@@ -18,5 +18,6 @@ export async function readBody(request: Request, limit: number): Promise<Buffer>
   return Buffer.concat(parts)
 }
 
-const tooLarge = (limit: number): DomainError =>
-  new DomainError('body_too_large', `the body has more than ${limit} bytes`, { limit })
+/** `when` follows the number of bytes. */
+export const tooLarge = (limit: number, when = ''): DomainError =>
+  new DomainError('body_too_large', `the body has more than ${limit} bytes${when}`, { limit })

@@ -2,12 +2,8 @@
 import { z } from 'zod'
 import type { VersionOrder } from '../../domain/registry/version-query.ts'
 import type { VersionKey } from '../../store/registry/version-search.ts'
-import { decodeCursor, encodeCursor } from './page-cursor.ts'
+import { decodeCursor, encodeCursor, timeKey } from './page-cursor.ts'
 
-const timeKey = z.tuple([
-  z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/),
-  z.string(),
-])
 const metricKey = z.tuple([z.number(), z.string()])
 const whole = z.number().int().min(0).max(2_147_483_647)
 const numberKey = z.tuple([z.string(), whole, whole, whole])

@@ -16,29 +16,6 @@ export async function readCard(
     findEvaluation(database, version.evaluationId),
   ])
   const about = model?.definition.about
-  const { manifest, lineage, createdAt, createdBy, artifactDigest, knownGoodAt, rolledBackAt } = version
-  const source: CardSource = {
-    version: version.version,
-    model: version.model,
-    status: status ?? 'registered',
-    createdAt,
-    createdBy,
-    artifactDigest,
-    manifest,
-    lineage,
-    about,
-    knownGoodAt,
-    rolledBackAt,
-    ...(evaluation === undefined
-      ? {}
-      : {
-          evaluation: {
-            id: evaluation.id,
-            verdict: evaluation.verdict,
-            report: evaluation.report,
-            baselineVersion: evaluation.baselineVersion,
-          },
-        }),
-  }
+  const source: CardSource = { ...version, status: status ?? 'registered', about, evaluation }
   return { card: modelCard(source), source }
 }

@@ -77,21 +77,18 @@ export interface TableColumn<Row> {
   cell: (row: Row) => Child
 }
 
-/** A table with a caption; it scrolls inside the page where it is too wide. `empty` stands in its place when there are no rows. */
-export function DataTable<Row>({
-  caption,
-  hideCaption,
-  columns,
-  rows,
-  empty,
-}: {
+interface TableParts<Row> {
   caption: string
   /** Leaves the caption to screen readers, where a heading above says the same. */
   hideCaption?: boolean
   columns: readonly TableColumn<Row>[]
   rows: readonly Row[]
+  /** Stands in place of the table when there are no rows. */
   empty: Child
-}): PageElement {
+}
+
+/** A table with a caption; it scrolls inside the page where it is too wide. */
+export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: TableParts<Row>): PageElement {
   if (rows.length === 0) return <p class="empty">{empty}</p>
   return (
     <div class="scroll" role="region" aria-label={caption} tabindex={0}>
@@ -140,24 +137,21 @@ export const Facts = ({ id, facts }: { id?: string; facts: readonly (Fact | unde
   </dl>
 )
 
-/**
- * A part of a page that reloads itself every few seconds from the page's address. It must not contain form fields, because a reload
- * drops what was typed. With `over` it stops reloading.
- */
-export const Live = ({
-  id,
-  target,
-  everyMs = 3_000,
-  over = false,
-  children,
-}: {
+interface LivePart {
   id: string
   /** The address of the page, with its query. */
   target: string
   everyMs?: number
+  /** Stops the reloads. */
   over?: boolean
   children?: Child
-}): PageElement =>
+}
+
+/**
+ * A part of a page that reloads itself every few seconds from the page's address. It must not contain form fields, because a reload
+ * drops what was typed.
+ */
+export const Live = ({ id, target, everyMs = 3_000, over, children }: LivePart): PageElement =>
   over ? (
     <div id={id}>{children}</div>
   ) : (
@@ -176,20 +170,16 @@ export const Live = ({
 /** A chart drawn by this process, with its title and description inside; never a text from outside. */
 export const Chart = ({ svg }: { svg: string }): PageElement => <figure class="chart">{raw(svg)}</figure>
 
-/** A labelled text field of a filter. */
-export const TextField = ({
-  name,
-  label,
-  value = '',
-  hint,
-  required,
-}: {
+interface FieldParts {
   name: string
   label: string
-  value?: string | undefined
+  value?: string
   hint: string
   required?: boolean
-}): PageElement => (
+}
+
+/** A labelled text field of a filter. */
+export const TextField = ({ name, label, value = '', hint, required }: FieldParts): PageElement => (
   <div>
     <label for={name}>{label}</label>
     <input
@@ -204,17 +194,15 @@ export const TextField = ({
   </div>
 )
 
-/** Links to the previous and the next page of a numbered list. */
-export const Pager = ({
-  page,
-  more,
-  href,
-}: {
+interface PagerParts {
   /** From 1. */
   page: number
   more: boolean
   href: (page: number) => string
-}): PageElement =>
+}
+
+/** Links to the previous and the next page of a numbered list. */
+export const Pager = ({ page, more, href }: PagerParts): PageElement =>
   page === 1 && !more ? (
     <></>
   ) : (

@@ -2,15 +2,14 @@
 import { DomainError } from '../../../domain/errors.ts'
 import type { PageElement } from '../page.ts'
 
-export const CursorPager = ({
-  first,
-  next,
-}: {
+interface Pages {
   /** The address of the first page; absent on the first page. */
-  first?: string | undefined
+  first?: string
   /** The address of the next page; absent on the last page. */
-  next?: string | undefined
-}): PageElement =>
+  next?: string
+}
+
+export const CursorPager = ({ first, next }: Pages): PageElement =>
   first === undefined && next === undefined ? (
     <></>
   ) : (

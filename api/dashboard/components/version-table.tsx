@@ -26,16 +26,14 @@ function metricsOf(versions: readonly FoundVersion[], primary: string | undefine
   return [...new Set(primary === undefined ? names : [primary, ...names])].slice(0, 3)
 }
 
-export function VersionTable({
-  versions,
-  primary,
-  empty,
-}: {
+interface VersionList {
   versions: readonly FoundVersion[]
   /** The primary metric of the model; it stands first. */
-  primary?: string | undefined
+  primary?: string
   empty: PageElement | string
-}): PageElement {
+}
+
+export function VersionTable({ versions, primary, empty }: VersionList): PageElement {
   const metrics = metricsOf(versions, primary)
   const choice = (name: 'one' | 'other', place: number): TableColumn<FoundVersion> => ({
     head: name === 'one' ? 'A' : 'B',

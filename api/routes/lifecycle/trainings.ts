@@ -3,13 +3,11 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { parseDigest, trainingStatuses } from '../../../domain/registry/version-query.ts'
 import { findTrainingRun, findTrainings } from '../../../store/training/training-search.ts'
-import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
+import { cursorText, decodeCursor, encodeCursor, timeKey } from '../../http/page-cursor.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { requireInOrder, limit, modelName, parsedBy, searchedTime, toWire } from '../../http/schemas.ts'
-
-const key = z.tuple([z.string().regex(/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-][\d:]+$/), z.string()])
 
 export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trainings', viewers, {
@@ -30,7 +28,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       const { cursor, ...filter } = query
       const { order } = filter
       requireInOrder(filter.since, filter.until)
-      const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, order, key)
+      const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, order, timeKey)
       const { trainings, next } = await findTrainings(store, {
         ...filter,
         ...modelFilter(actor),

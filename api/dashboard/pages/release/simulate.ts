@@ -5,31 +5,26 @@ import { DomainError } from '../../../../domain/errors.ts'
 import type { SimulationSummary } from '../../../../domain/simulation/summary.ts'
 import { checkout, launcher } from '../../../../temporal.config.ts'
 import type { SimulationOrder } from '../../../processes/simulator.ts'
+import { createPromiseCache } from '../../promise-cache.ts'
 
 /** Time for the process to start and to report, beyond the time of the simulation; then it is killed. */
 const graceMs = 10_000
 const maxQueued = 4
-const maxCached = 50
 
-const kept = new Map<string, Promise<SimulationSummary[]>>()
+const cached = createPromiseCache<SimulationSummary[]>(50)
 let last: Promise<unknown> = Promise.resolve()
 let waiting = 0
 
 /** Throws `overloaded` when too many simulations are queued. */
 export function simulatePolicy(order: SimulationOrder): Promise<SimulationSummary[]> {
   const key = createHash('sha256').update(JSON.stringify(order)).digest('hex')
-  const known = kept.get(key)
-  if (known !== undefined) return known
-  if (waiting >= maxQueued)
-    return Promise.reject(new DomainError('overloaded', `${waiting} simulations are queued already`))
-  waiting++
-  const played = last.then(() => play(order)).finally(() => waiting--)
-  last = played.catch(() => {})
-  played.catch(() => kept.delete(key))
-  const [oldest] = kept.keys()
-  if (kept.size >= maxCached && oldest !== undefined) kept.delete(oldest)
-  kept.set(key, played)
-  return played
+  return cached(key, async () => {
+    if (waiting >= maxQueued) throw new DomainError('overloaded', `${waiting} simulations are queued already`)
+    waiting++
+    const played = last.then(() => play(order)).finally(() => waiting--)
+    last = played.catch(() => {})
+    return played
+  })
 }
 
 function play(order: SimulationOrder): Promise<SimulationSummary[]> {
@@ -45,14 +40,9 @@ function play(order: SimulationOrder): Promise<SimulationSummary[]> {
     child.on('error', reject)
     child.on('exit', (code, signal) => {
       clearTimeout(late)
-      if (answer !== undefined) resolve(answer)
-      else
-        reject(
-          new DomainError(
-            'overloaded',
-            `the simulation exited with ${signal ?? code} before it reported a result`,
-          ),
-        )
+      if (answer !== undefined) return resolve(answer)
+      const issue = `the simulation exited with ${signal ?? code} before it reported a result`
+      reject(new DomainError('overloaded', issue))
     })
     child.send(order)
   })
