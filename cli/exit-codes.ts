@@ -41,14 +41,7 @@ export interface CommandProblem {
 }
 
 export function exitCodeOf({ code, status }: CommandProblem): ExitCode {
-  if (
-    code === 'otherwise' ||
-    code === 'interrupted' ||
-    code === 'unreachable' ||
-    code === 'usage' ||
-    code === 'refused'
-  )
-    return exitCodes[code]
+  if (code in exitCodes) return exitCodes[code as keyof typeof exitCodes]
   if (code === 'configuration_invalid') return exitCodes.usage
   if (code === 'internal') return exitCodes.defect
   if (status === 404) return exitCodes.notFound

@@ -63,15 +63,11 @@ export async function runProgram(
       .option('--json', 'Print one JSON document')
       .option('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)')
       .addHelpText('after', examplesOf(spec.examples))
-      .action(async (...given: unknown[]) => {
-        const options = command.opts<Record<string, string | boolean | undefined>>()
-        const args = given
-          .slice(0, command.registeredArguments.length)
-          .flatMap((each) => (each as string) ?? [])
+      .action(async () => {
+        const { url, json: _, ...options } = command.opts<{ url?: string; json?: true }>()
         let client: Client | undefined
-        const api = () =>
-          (client ??= connectToApi(options['url'] === undefined ? {} : { url: String(options['url']) }))
-        exitCode = (await spec.run({ terminal, api }, { args, options })) ?? exitCodes.done
+        const api = () => (client ??= connectToApi({ url }))
+        exitCode = (await spec.run({ terminal, api }, { args: command.args, options })) ?? exitCodes.done
       })
   }
   configure(program, streams).version(versionOfTenure(), '--version', 'Show version')

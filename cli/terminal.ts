@@ -76,35 +76,48 @@ function cut(line: string, columns: number): string {
   return Array.from(plain).length <= columns ? line : Array.from(plain).slice(0, columns).join('')
 }
 
+/** The content of a table cell; an absent one is shown as a dash. */
+export type Cell = string | number | null | undefined
+
+const borders = ['top', 'bottom', 'left', 'right', 'mid'].flatMap((side) =>
+  ['', '-mid', '-left', '-right'].map((part) => [`${side}${part}`, '']),
+)
+
 /** A table without borders, for reading and for `cut`. */
-export function tableOf(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+export function tableOf(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const table = new Table({
     head: [...headings],
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: {
-      top: '',
-      'top-mid': '',
-      'top-left': '',
-      'top-right': '',
-      bottom: '',
-      'bottom-mid': '',
-      'bottom-left': '',
-      'bottom-right': '',
-      'left-mid': '',
-      'mid-mid': '',
-      'right-mid': '',
-      middle: '',
-      mid: '',
-      left: '',
-      right: '',
-    },
+    chars: { ...Object.fromEntries(borders), middle: '' },
   })
-  table.push(...rows.map((row) => [...row]))
+  table.push(...rows.map((row) => row.map((cell) => cell ?? '–')))
   return table
     .toString()
     .split('\n')
     .map((line) => line.trimEnd())
     .join('\n')
+}
+
+/** Columns by heading: a field of the row, or a function of it. */
+export type Columns<Row> = Readonly<
+  Record<string, (keyof Row & string) | ((row: Row, terminal: Terminal) => Cell)>
+>
+
+/** A table of rows with the same fields. */
+export function tableBy<Row>(terminal: Terminal, rows: readonly Row[], columns: Columns<Row>): string {
+  const cells = Object.values(columns)
+  return tableOf(
+    Object.keys(columns),
+    rows.map((row) => cells.map((of) => (typeof of === 'string' ? (row[of] as Cell) : of(row, terminal)))),
+  )
+}
+
+/** Names and values of one thing, one pair a line. */
+export function factsTable({ paint }: Terminal, facts: readonly (readonly [string, Cell])[]): string {
+  return tableOf(
+    [],
+    facts.map(([name, value]) => [paint('dim', name), value]),
+  )
 }
 
 /** A bar of `width` characters, filled to `share` (0 to 1). */

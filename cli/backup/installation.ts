@@ -9,7 +9,7 @@ import { findConnection } from '../client/connection.ts'
 import { embeddedOwnerUrl, startPostgres } from '../embedded/postgres.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { claim, isClaimed } from '../supervisor/pidfile.ts'
-import { failure } from '../client/client.ts'
+import { failure, usageError } from '../client/client.ts'
 
 export interface Installation {
   /** Connects as the owner of the tables. */
@@ -51,11 +51,10 @@ export async function openInstallation({ make }: { make: boolean }): Promise<Ins
     })
   }
   if (!make && !existsSync(join(dataDir, 'PG_VERSION')))
-    throw failure({
-      code: 'usage',
-      detail: `no database in ${stateDir}`,
-      remedy: 'Set DATABASE_URL, or set TENURE_STATE to the state directory of the installation.',
-    })
+    throw usageError(
+      `no database in ${stateDir}`,
+      'Set DATABASE_URL, or set TENURE_STATE to the state directory of the installation.',
+    )
   const held = await claim(join(stateDir, 'supervisor.json'))
   try {
     const server = await startPostgres({ dataDir })

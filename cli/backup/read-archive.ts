@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import { failure } from '../client/client.ts'
+import { failure, usageError } from '../client/client.ts'
 import type { ArchiveEntry } from './write-archive.ts'
 import { block, readHeader } from './tar-header.ts'
 
@@ -20,7 +20,7 @@ export interface Archive {
 /** Indexes a backup. Throws `usage` for another kind of file, `otherwise` for a truncated or damaged one. */
 export async function openArchive(path: string): Promise<Archive> {
   const file = await open(path, 'r').catch((error: Error) => {
-    throw failure({ code: 'usage', detail: `${path} is not readable: ${error.message}` })
+    throw usageError(`${path} is not readable: ${error.message}`)
   })
   let index: Awaited<ReturnType<typeof indexOf>>
   try {
@@ -69,11 +69,7 @@ async function indexOf(
     if (bytesRead === block && header.every((byte) => byte === 0)) return places
     const found = bytesRead === block ? readHeader(header) : undefined
     if (found === undefined && at === 0)
-      throw failure({
-        code: 'usage',
-        detail: `${path} is not a Tenure backup`,
-        remedy: 'Name a file written by `tenure backup`.',
-      })
+      throw usageError(`${path} is not a Tenure backup`, 'Name a file written by `tenure backup`.')
     if (found === undefined) throw damaged(path, `truncated or overwritten at byte ${at}`)
     const { name, bytes } = found
     if (found.damaged) throw damaged(path, `the header of ${name} at byte ${at} is damaged`)

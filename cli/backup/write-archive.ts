@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { link, open, rename, rm } from 'node:fs/promises'
 import { createGzip } from 'node:zlib'
-import { failure } from '../client/client.ts'
+import { usageError } from '../client/client.ts'
 import { block, headerOf } from './tar-header.ts'
 
 export interface ArchiveEntry {
@@ -41,11 +41,10 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
     throw exists(path)
   }
   const file = await open(partial, 'wx', 0o600).catch((error: Error) => {
-    throw failure({
-      code: 'usage',
-      detail: `${path} is not writable: ${error.message}`,
-      remedy: 'Name a file in an existing, writable directory.',
-    })
+    throw usageError(
+      `${path} is not writable: ${error.message}`,
+      'Name a file in an existing, writable directory.',
+    )
   })
   let at = 0
   const put = async (bytes: Buffer): Promise<void> => {
@@ -123,8 +122,4 @@ async function moveIntoPlace(partial: string, path: string): Promise<void> {
 }
 
 const exists = (path: string) =>
-  failure({
-    code: 'usage',
-    detail: `${path} already exists`,
-    remedy: 'Name another file, or delete this one.',
-  })
+  usageError(`${path} already exists`, 'Name another file, or delete this one.')

@@ -1,8 +1,12 @@
 /** Calls Tenure's HTTP API. Every failure, also of the network, becomes a problem with code, detail and remedy. */
+import { parseJson } from '../../domain/parse-json.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
+/** Query parameters; undefined ones are left out. */
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>
+
 export interface Client {
-  get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T>
+  get<T>(path: string, query?: Query): Promise<T>
   post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
   put<T>(path: string, body: unknown): Promise<T>
   delete<T>(path: string): Promise<T>
@@ -20,6 +24,14 @@ export interface ClientOptions {
 export function failure(problem: CommandProblem): Error & { problem: CommandProblem } {
   return Object.assign(new Error(problem.detail), { problem })
 }
+
+/** An error in the arguments. Without a remedy, the program points to the help of the command. */
+export const usageError = (detail: string, remedy?: string) =>
+  failure(remedy === undefined ? { code: 'usage', detail } : { code: 'usage', detail, remedy })
+
+/** A path with its values encoded: path`/v1/models/${name}`. */
+export const path = (texts: TemplateStringsArray, ...values: unknown[]): string =>
+  String.raw({ raw: texts }, ...values.map((value) => encodeURIComponent(String(value))))
 
 export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
   if (typeof thrown !== 'object' || thrown === null || !('problem' in thrown)) return undefined
@@ -48,7 +60,7 @@ export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): C
       throw unreachable(base, error)
     })
     const text = await answer.text()
-    const parsed = parse(text)
+    const parsed = parseJson(text)
     if (!answer.ok)
       throw failure(readProblem(answer.status, parsed, { base, path, hasKey: key !== undefined }))
     if (parsed === undefined && text !== '')
@@ -107,13 +119,5 @@ function readProblem(
     status,
     detail: typeof fields['detail'] === 'string' ? fields['detail'] : `${path} returned ${status}`,
     ...(typeof remedy === 'string' ? { remedy } : {}),
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

@@ -43,12 +43,7 @@ export function connectToApi(options: { url?: string } = {}): Client {
   const stateDir = openStateDir(config.stateDir)
   const found = findConnection(stateDir)
   const url = options.url ?? config.url ?? found?.url
-  if (url === undefined)
-    throw failure({
-      code: 'unreachable',
-      detail: `Tenure is not running here (state in ${stateDir})`,
-      remedy: 'Start it with `tenure up`, or set TENURE_URL and TENURE_KEY.',
-    })
+  if (url === undefined) throw notRunning(stateDir, 'TENURE_URL and TENURE_KEY')
   // The stored key is sent to the stored address only.
   const key = config.key ?? (url === found?.url ? found.key : undefined)
   return createClient({ url, key })
@@ -61,10 +56,13 @@ export function coreAddresses(config: CommandConfig): { databaseUrl: string; tem
   const databaseUrl = config.databaseUrl ?? found?.databaseUrl
   const temporalAddress = config.temporalAddress ?? found?.temporalAddress
   if (databaseUrl === undefined || temporalAddress === undefined)
-    throw failure({
-      code: 'unreachable',
-      detail: `Tenure is not running here (state in ${stateDir})`,
-      remedy: 'Start it with `tenure up`, or set DATABASE_URL and TEMPORAL_ADDRESS.',
-    })
+    throw notRunning(stateDir, 'DATABASE_URL and TEMPORAL_ADDRESS')
   return { databaseUrl, temporalAddress }
 }
+
+const notRunning = (stateDir: string, variables: string) =>
+  failure({
+    code: 'unreachable',
+    detail: `Tenure is not running here (state in ${stateDir})`,
+    remedy: `Start it with \`tenure up\`, or set ${variables}.`,
+  })

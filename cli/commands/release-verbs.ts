@@ -3,6 +3,7 @@
  * given for, so that the API refuses it if the release has changed.
  */
 import { randomUUID } from 'node:crypto'
+import { path } from '../client/client.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { CommandSpec } from '../program.ts'
 import { isDeferredAnswer, deferredText, type CommandReply } from './deferred.ts'
@@ -29,27 +30,20 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const headers = { 'idempotency-key': randomUUID() }
     const named = String(args[0])
     if (named.startsWith('que_')) {
-      const path = `/v1/releases/${encodeURIComponent(named)}/${name}`
-      const answer = await api().post<CommandReply>(path, reason, headers)
+      const answer = await api().post<CommandReply>(path`/v1/releases/${named}/${name}`, reason, headers)
       return terminal.answer(answer, answer.message)
     }
     const id = await findReleaseId(api(), named)
-    const release = await api().get<ReleaseAnswer>(`/v1/releases/${encodeURIComponent(id)}`)
-    const answer = await api().post<CommandReply>(
-      `/v1/releases/${encodeURIComponent(id)}/${name}`,
-      {
-        ...reason,
-        artifact_digest: release.artifact_digest,
-        evaluation_digest: release.evaluation_digest,
-        policy_digest: release.policy_digest,
-      },
-      headers,
+    const { version, artifact_digest, evaluation_digest, policy_digest } = await api().get<ReleaseAnswer>(
+      path`/v1/releases/${id}`,
     )
+    const body = { ...reason, artifact_digest, evaluation_digest, policy_digest }
+    const answer = await api().post<CommandReply>(path`/v1/releases/${id}/${name}`, body, headers)
+    if (isDeferredAnswer(answer)) return terminal.answer(answer, deferredText(version, answer))
     const { accepted, message, stage = '' } = answer
-    const text = `${release.version}: ${message} (${stage}, artifact ${digestPrefix(release.artifact_digest)})`
     terminal.answer(
-      isDeferredAnswer(answer) ? answer : { release: id, accepted, message, stage },
-      isDeferredAnswer(answer) ? deferredText(release.version, answer) : text,
+      { release: id, accepted, message, stage },
+      `${version}: ${message} (${stage}, artifact ${digestPrefix(artifact_digest)})`,
     )
   },
 }))
@@ -66,10 +60,8 @@ export const rollbackCommand: CommandSpec = {
     const named = String(args[0])
     const body = { reason: options['reason'] }
     const headers = { 'idempotency-key': randomUUID() }
-    const path = named.startsWith('rel_')
-      ? `/v1/releases/${encodeURIComponent(named)}/rollback`
-      : `/v1/models/${encodeURIComponent(named)}/rollback`
-    const answer = await api().post<CommandReply>(path, body, headers)
+    const target = named.startsWith('rel_') ? path`/v1/releases/${named}` : path`/v1/models/${named}`
+    const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
     terminal.answer(answer, isDeferredAnswer(answer) ? deferredText(named, answer) : answer.message)
   },
 }

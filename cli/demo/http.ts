@@ -1,5 +1,6 @@
 /** Sends one JSON request on keep-alive connections. Rejects with the error code of the connection, or `timeout`. */
 import { request as httpRequest, type Agent } from 'node:http'
+import { parseJson } from '../../domain/parse-json.ts'
 
 export interface Sent<Body> {
   status: number
@@ -32,7 +33,7 @@ export function sendJson<Body>(
         response.on('data', (chunk: string) => (received += chunk))
         response.on('error', reject)
         response.on('end', () => {
-          const body = parsed<Body>(received)
+          const body = parseJson<Body>(received)
           if (body === undefined) reject(new Error(`response ${response.statusCode} is not JSON`))
           else resolve({ status: response.statusCode ?? 0, body })
         })
@@ -42,12 +43,4 @@ export function sendJson<Body>(
     call.on('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code ?? error.message)))
     call.end(text)
   })
-}
-
-function parsed<Body>(text: string): Body | undefined {
-  try {
-    return JSON.parse(text) as Body
-  } catch {
-    return undefined
-  }
 }

@@ -1,4 +1,5 @@
 /** Checks that the API responds and is ready. Readiness includes its golden predictions. */
+import { parseJson } from '../../domain/parse-json.ts'
 import { broken, ok, type Finding } from './finding.ts'
 
 const askMs = 5_000
@@ -7,9 +8,8 @@ export async function checkAnswer(url: string): Promise<Finding> {
   const base = url.replace(/\/+$/, '')
   try {
     const answer = await fetch(`${base}/readyz`, { signal: AbortSignal.timeout(askMs) })
-    const text = await answer.text()
+    const detail = parseJson<{ detail?: string }>(await answer.text())?.detail
     if (answer.ok) return ok('API', `${base} is ready`)
-    const { detail } = parsed(text)
     return broken(
       'API',
       `${base} is not ready (${answer.status}${detail ? `: ${detail}` : ''})`,
@@ -22,13 +22,5 @@ export async function checkAnswer(url: string): Promise<Finding> {
       `${base} does not respond (${cause?.code ?? cause?.message ?? (error as Error).message})`,
       'Start it with `tenure up`, or correct TENURE_URL.',
     )
-  }
-}
-
-function parsed(text: string): { detail?: string } {
-  try {
-    return JSON.parse(text) as { detail?: string }
-  } catch {
-    return {}
   }
 }

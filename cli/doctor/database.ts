@@ -40,42 +40,33 @@ export function withoutPassword(url: string): string {
 }
 
 export function findingOfUnreached(url: string, { code, message }: Unreached): Finding {
-  const shown = withoutPassword(url)
   const { host, role, database } = partsOf(url)
-  const say = (found: string, next: string) => broken('database', `${shown}: ${found}`, next)
-  switch (code) {
-    case 'ECONNREFUSED':
-      return say(
-        `nothing listens at ${host}`,
-        'Start Postgres there, correct DATABASE_URL, or unset it so that `tenure up` starts its own.',
-      )
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return say(`unknown host ${host}`, 'Correct the host in DATABASE_URL.')
-    case '28P01':
-      return say(`the password of ${role} is wrong`, 'Correct the password in DATABASE_URL.')
-    case '28000':
-      return say(`${role} may not connect: ${message}`, 'Create the role, or allow it in pg_hba.conf.')
-    case '3D000':
-      return say(`there is no database ${database}`, `Correct DATABASE_URL, or run: createdb ${database}`)
-    case '42501':
-      return say(
-        `${role} lacks a privilege: ${message}`,
-        `Grant ${role} connect on the database and usage on the schema public.`,
-      )
-    case '53300':
-      return say(
-        'no connection is free',
-        'Raise max_connections, or close sessions: select * from pg_stat_activity.',
-      )
-    case '57P03':
-      return say(`not ready yet: ${message}`, 'Wait until it has started, then run `tenure doctor` again.')
-    default:
-      return say(
-        `no valid response from Postgres (${[code, message].filter(Boolean).join(': ')})`,
-        'Check host, port and firewall for DATABASE_URL.',
-      )
+  const unknownHost = [`unknown host ${host}`, 'Correct the host in DATABASE_URL.'] as const
+  const known: Readonly<Record<string, readonly [found: string, next: string]>> = {
+    ECONNREFUSED: [
+      `nothing listens at ${host}`,
+      'Start Postgres there, correct DATABASE_URL, or unset it so that `tenure up` starts its own.',
+    ],
+    ENOTFOUND: unknownHost,
+    EAI_AGAIN: unknownHost,
+    '28P01': [`the password of ${role} is wrong`, 'Correct the password in DATABASE_URL.'],
+    '28000': [`${role} may not connect: ${message}`, 'Create the role, or allow it in pg_hba.conf.'],
+    '3D000': [`there is no database ${database}`, `Correct DATABASE_URL, or run: createdb ${database}`],
+    '42501': [
+      `${role} lacks a privilege: ${message}`,
+      `Grant ${role} connect on the database and usage on the schema public.`,
+    ],
+    '53300': [
+      'no connection is free',
+      'Raise max_connections, or close sessions: select * from pg_stat_activity.',
+    ],
+    '57P03': [`not ready yet: ${message}`, 'Wait until it has started, then run `tenure doctor` again.'],
   }
+  const [found, next] = known[code] ?? [
+    `no valid response from Postgres (${[code, message].filter(Boolean).join(': ')})`,
+    'Check host, port and firewall for DATABASE_URL.',
+  ]
+  return broken('database', `${withoutPassword(url)}: ${found}`, next)
 }
 
 function partsOf(url: string): { host: string; role: string; database: string } {
@@ -90,41 +81,35 @@ function partsOf(url: string): { host: string; role: string; database: string } 
 export function findingsOfServer(url: string, server: ServerFacts, migrations: MigrationFacts): Finding[] {
   const { versionNumber, role, database, mayCreate, foreignTables, connections, mostConnections } = server
   const version = `${Math.floor(versionNumber / 10_000)}.${versionNumber % 10_000}`
-  const findings: Finding[] = []
-  if (versionNumber < minVersion)
-    findings.push(
-      broken(
-        'database',
-        `Postgres ${version} is too old`,
-        `Use Postgres ${minVersion / 10_000} or newer; 18 is tested.`,
-      ),
-    )
-  else findings.push(ok('database', `${withoutPassword(url)} responds: Postgres ${version}, as ${role}`))
-  if (foreignTables.length > 0 && !migrations.begun)
-    findings.push(
+  const findings = [
+    versionNumber < minVersion
+      ? broken(
+          'database',
+          `Postgres ${version} is too old`,
+          `Use Postgres ${minVersion / 10_000} or newer; 18 is tested.`,
+        )
+      : ok('database', `${withoutPassword(url)} responds: Postgres ${version}, as ${role}`),
+    foreignTables.length > 0 &&
+      !migrations.begun &&
       broken(
         'database',
         `${database} holds tables of another application: ${foreignTables.slice(0, 3).join(', ')}${foreignTables.length > 3 ? ', …' : ''}`,
         'Correct the database in DATABASE_URL, or create one for Tenure.',
       ),
-    )
-  if (!mayCreate)
-    findings.push(
+    !mayCreate &&
       broken(
         'database',
         `${role} may not create tables in ${database}, but log partitions are created at run time`,
         `Run as the owner: grant usage, create on schema public to ${role}`,
       ),
-    )
-  if (connections > mostConnections * 0.8)
-    findings.push(
+    connections > mostConnections * 0.8 &&
       warning(
         'database',
         `${connections} of ${mostConnections} connections are in use`,
         'Raise max_connections, or start fewer processes.',
       ),
-    )
-  return findings
+  ]
+  return findings.filter((each) => each !== false)
 }
 
 export function findingOfClock({

@@ -16,6 +16,7 @@ import { findConnection } from '../client/connection.ts'
 import { readParts } from '../embedded/binaries.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { isClaimed } from '../supervisor/pidfile.ts'
+import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer } from './api.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkChampions, checkDataDirectory, checkKey, checkModels, checkRoot } from './files.ts'
@@ -36,7 +37,7 @@ export async function examine({
   onFinding: (finding: Finding) => void
 }): Promise<Finding[]> {
   const all: Finding[] = []
-  const note = (...findings: Finding[]): void => {
+  const note: Note = (...findings) => {
     all.push(...findings)
     findings.forEach(onFinding)
   }
@@ -71,17 +72,13 @@ export async function examine({
   })
   await attempt('ports', async () => {
     if (!known.running) for (const port of defaultPorts(known.command)) note(await checkPort(port))
-    const { url } = known
-    if (url !== undefined) note(await checkAnswer(url))
+    if (known.url !== undefined) note(await checkAnswer(known.url))
   })
   await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
   await attempt('database', async () => examineDatabase(known, { deep, note }))
   await attempt('temporal', async () => {
-    if (known.temporalKnown)
-      note(
-        ...(await checkTemporal(known.config, { workersExpected: known.running || known.url !== undefined })),
-      )
-    else note(skipped('temporal', 'Not running; `tenure up` starts it'))
+    if (!known.temporalKnown) return note(skipped('temporal', 'Not running; `tenure up` starts it'))
+    note(...(await checkTemporal(known.config, { workersExpected: isExpected(known) })))
   })
   return all
 }
@@ -115,23 +112,16 @@ function readTarget(): Target {
       TEMPORAL_ADDRESS: temporalAddress,
     }),
   )
-  return {
-    command,
-    config,
-    stateDir,
-    running,
-    temporalKnown: temporalAddress !== undefined,
-    databaseUrl,
-    url,
-  }
+  const temporalKnown = temporalAddress !== undefined
+  return { command, config, stateDir, running, temporalKnown, databaseUrl, url }
 }
 
-interface DatabaseCheck {
-  deep: boolean
-  note: (...findings: Finding[]) => void
-}
+/** Whether processes of Tenure should run, here or elsewhere. */
+const isExpected = ({ running, url }: Target): boolean => running || url !== undefined
 
-async function examineDatabase(target: Target, { deep, note }: DatabaseCheck): Promise<void> {
+type Note = (...findings: Finding[]) => void
+
+async function examineDatabase(target: Target, { deep, note }: { deep: boolean; note: Note }): Promise<void> {
   const { databaseUrl, stateDir } = target
   if (databaseUrl !== undefined) return checkDatabase(target, databaseUrl, note)
   const data = checkDataDirectory(stateDir, embeddedMajor())
@@ -149,14 +139,10 @@ async function examineDatabase(target: Target, { deep, note }: DatabaseCheck): P
   }
 }
 
-async function checkDatabase(
-  { config, running, url }: Target,
-  databaseUrl: string,
-  note: DatabaseCheck['note'],
-): Promise<void> {
-  const { artifactRoot, signingKey } = config
+async function checkDatabase(target: Target, databaseUrl: string, note: Note): Promise<void> {
+  const { artifactRoot, signingKey } = target.config
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
-  note(...findingsOfDatabase(databaseUrl, diagnosis, { running: running || url !== undefined }))
+  note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
   if ('code' in diagnosis) return
   const { finding, signer } = await checkKey(signingKey, { versions: diagnosis.versions ?? 0 })
   note(finding)
@@ -169,17 +155,15 @@ function embeddedMajor(): number {
   return Number(/(\d+)/.exec(text)?.[1] ?? 0)
 }
 
-function defaultPorts({ ports, databaseUrl, temporalAddress }: CommandConfig) {
-  return [
-    { what: 'the API', port: ports.api, variable: 'TENURE_PORT' },
-    ...(databaseUrl === undefined
-      ? [{ what: 'Postgres', port: ports.postgres, variable: 'TENURE_POSTGRES_PORT' }]
-      : []),
-    ...(temporalAddress === undefined
-      ? [
-          { what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' },
-          { what: "Temporal's pages", port: ports.temporalUi, variable: 'TENURE_TEMPORAL_UI_PORT' },
-        ]
-      : []),
-  ]
+/** The ports of what `tenure up` would start here. */
+function defaultPorts({ ports, databaseUrl, temporalAddress }: CommandConfig): WantedPort[] {
+  const planned: WantedPort[] = [{ what: 'the API', port: ports.api, variable: 'TENURE_PORT' }]
+  if (databaseUrl === undefined)
+    planned.push({ what: 'Postgres', port: ports.postgres, variable: 'TENURE_POSTGRES_PORT' })
+  if (temporalAddress === undefined)
+    planned.push(
+      { what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' },
+      { what: "Temporal's pages", port: ports.temporalUi, variable: 'TENURE_TEMPORAL_UI_PORT' },
+    )
+  return planned
 }

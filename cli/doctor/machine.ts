@@ -5,6 +5,7 @@ import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { requireFreePort } from '../embedded/process.ts'
+import type { WantedPort } from '../supervisor/ports.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 import { holderOf } from './port-holder.ts'
 
@@ -89,14 +90,8 @@ export async function checkLocale(): Promise<Finding> {
   return broken('locale', 'C.UTF-8 is missing', 'Install the locales: `apt-get install -y locales`.')
 }
 
-export interface DefaultPort {
-  what: string
-  port: number
-  variable: string
-}
-
 /** Checks a default port of a stopped system. */
-export async function checkPort({ what, port, variable }: DefaultPort): Promise<Finding> {
+export async function checkPort({ what, port, variable }: WantedPort): Promise<Finding> {
   if (port === 0) return ok('ports', `${what} uses any free port (${variable}=0)`)
   try {
     await requireFreePort(port, what)

@@ -15,25 +15,22 @@ export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: b
     ]
   const epochs = new Set(replicas.flatMap((each) => each.epochs))
   const behind = replicas.filter((each) => each.behind.length > 0)
-  return [
-    ...behind.map(({ id, host, behind: issues }) =>
-      warning(
-        'replicas',
-        `${id} on ${host} lags behind: ${issues.slice(0, 3).join('; ')}`,
-        'If it does not catch up within seconds, read its log. Release stages wait for it.',
-      ),
+  const findings = behind.map(({ id, host, behind: issues }) =>
+    warning(
+      'replicas',
+      `${id} on ${host} lags behind: ${issues.slice(0, 3).join('; ')}`,
+      'If it does not catch up within seconds, read its log. Release stages wait for it.',
     ),
-    ...(epochs.size > 1
-      ? [
-          broken(
-            'replicas',
-            `replicas follow routing of ${epochs.size} epochs (${[...epochs].join(', ')}): the database was restored while they ran`,
-            'Run `tenure restore --after-point-in-time`, then restart the replicas that still lag behind.',
-          ),
-        ]
-      : []),
-    ...(behind.length === 0 && epochs.size <= 1
-      ? [ok('replicas', `${replicas.length} alive, all on the same routing`)]
-      : []),
-  ]
+  )
+  if (epochs.size > 1)
+    findings.push(
+      broken(
+        'replicas',
+        `replicas follow routing of ${epochs.size} epochs (${[...epochs].join(', ')}): the database was restored while they ran`,
+        'Run `tenure restore --after-point-in-time`, then restart the replicas that still lag behind.',
+      ),
+    )
+  return findings.length > 0
+    ? findings
+    : [ok('replicas', `${replicas.length} alive, all on the same routing`)]
 }

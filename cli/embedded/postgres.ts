@@ -18,8 +18,8 @@ import {
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './binaries.ts'
-import { requireFreePort, freePort, spawnProcess, whenReady } from './process.ts'
-import type { ProcessSpec } from './process.ts'
+import { requireFreePort, freePort, startServer } from './process.ts'
+import type { ProcessSpec, RunningServer } from './process.ts'
 import { serverUser } from './state-dir.ts'
 
 export interface PostgresOptions {
@@ -40,11 +40,9 @@ export interface PostgresServer extends ProcessSpec {
   port: number
 }
 
-export interface RunningPostgres {
+export interface RunningPostgres extends RunningServer {
   url: string
   port: number
-  pid: number
-  stop(): Promise<void>
 }
 
 const NAME = 'tenure'
@@ -73,23 +71,8 @@ const FAST = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off',
 /** Starts it and waits until it serves. */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const server = await planPostgres(options)
-  const lines: string[] = []
-  const running = await spawnProcess(server, (line) => {
-    options.log?.(line)
-    lines.push(line)
-  })
-  await whenReady(server, running).catch((error: Error) => {
-    running.kill('SIGKILL')
-    throw new DomainError('postgres_unavailable', `${error.message}: ${lines.slice(-5).join(' | ')}`)
-  })
-  return {
-    url: server.url,
-    port: server.port,
-    pid: running.pid,
-    async stop() {
-      await running.stop()
-    },
-  }
+  const { url, port } = server
+  return { url, port, ...(await startServer(server, 'postgres_unavailable', options.log)) }
 }
 
 /** Creates the data directory if needed and returns the process to run, for `startPostgres` and the supervisor. */
@@ -128,9 +111,7 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
  */
 function readableBinaries(native: string, user: number | undefined): string {
   if (runs(native, user)) return native
-  const version = execFileSync(join(native, 'bin', 'postgres'), ['--version'])
-    .toString()
-    .trim()
+  const version = execFileSync(join(native, 'bin', 'postgres'), ['--version'], { encoding: 'utf8' }).trim()
   const digest = createHash('sha256').update(version).digest('hex').slice(0, 8)
   const copy = join(COPY_ROOT, `postgres-${digest}`)
   if (runs(copy, user)) return copy
@@ -148,7 +129,7 @@ function readableBinaries(native: string, user: number | undefined): string {
 }
 
 function runs(native: string, user: number | undefined): boolean {
-  const identity = user === undefined ? {} : { uid: user, gid: user }
+  const identity = { uid: user, gid: user }
   return spawnSync(join(native, 'bin', 'postgres'), ['--version'], { cwd: '/', ...identity }).status === 0
 }
 
@@ -160,45 +141,34 @@ function openToAll(directory: string): void {
   }
 }
 
-interface Initialise {
-  native: string
-  dataDir: string
-  durable: boolean
-  user: number | undefined
-}
-
 /**
  * Creates the data directory under a draft name and renames it, so that an interrupted start leaves no partial directory.
  * Returns the password, which is stored inside the directory.
  */
-function initialise({ native, dataDir, durable, user }: Initialise): string | undefined {
+function initialise(server: {
+  native: string
+  dataDir: string
+  durable: boolean
+  user: number | undefined
+}): string | undefined {
+  const { native, dataDir, durable, user } = server
   const secret = join(dataDir, 'tenure.password')
   if (existsSync(join(dataDir, 'PG_VERSION'))) return durable ? readFileSync(secret, 'utf8') : undefined
-  const identity = user === undefined ? {} : { uid: user, gid: user }
+  const as = { cwd: '/', stdio: 'pipe' as const, uid: user, gid: user }
   const draft = `${dataDir}.new`
   rmSync(draft, { recursive: true, force: true })
   mkdirSync(draft, { recursive: true, mode: 0o700 })
   if (user !== undefined) chownSync(draft, user, user)
-  const initdb = [
-    '--no-sync',
-    '--locale=C.UTF-8',
-    '--encoding=UTF8',
-    '--auth=trust',
-    `--username=${NAME}`,
-    '-D',
-    draft,
-  ]
-  execFileSync(join(native, 'bin', 'initdb'), initdb, { cwd: '/', stdio: 'pipe', ...identity })
+  const flags = ['--no-sync', '--locale=C.UTF-8', '--encoding=UTF8', '--auth=trust', `--username=${NAME}`]
+  execFileSync(join(native, 'bin', 'initdb'), [...flags, '-D', draft], as)
   const password = durable ? randomBytes(24).toString('hex') : undefined
   const statements = [
     `create database ${NAME}`,
     ...(durable ? [`alter role ${NAME} password '${password}'`] : []),
   ]
   execFileSync(join(native, 'bin', 'postgres'), ['--single', '-D', draft, 'postgres'], {
-    cwd: '/',
+    ...as,
     input: statements.map((statement) => `${statement};\n`).join(''),
-    stdio: 'pipe',
-    ...identity,
   })
   const method = durable ? 'scram-sha-256' : 'trust'
   writeOwned(join(draft, 'pg_hba.conf'), `host all all 127.0.0.1/32 ${method}\n`, user)

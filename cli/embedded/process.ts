@@ -46,6 +46,11 @@ export interface RunningProcess {
   stop(): Promise<Exit>
 }
 
+export interface RunningServer {
+  pid: number
+  stop(): Promise<void>
+}
+
 const READY_POLL_MS = 25
 const DEFAULT_GRACE_MS = 10_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
@@ -64,7 +69,8 @@ export async function spawnProcess(
     env: environmentWith(spec.env ?? {}),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', ...((spec.inherits ?? []) as Stream[])],
-    ...(spec.userId === undefined ? {} : { uid: spec.userId, gid: spec.userId }),
+    uid: spec.userId,
+    gid: spec.userId,
   })
   for (const stream of [child.stdout, child.stderr])
     if (stream !== null) createInterface({ input: stream }).on('line', onLine)
@@ -113,6 +119,24 @@ export async function whenReady(
   }
 }
 
+/** Starts a server and waits until it serves. Throws `code` with its last lines if it does not. */
+export async function startServer(
+  spec: ProcessSpec,
+  code: 'postgres_unavailable' | 'temporal_unavailable',
+  log: (line: string) => void = () => {},
+): Promise<RunningServer> {
+  const lines: string[] = []
+  const running = await spawnProcess(spec, (line) => {
+    log(line)
+    lines.push(line)
+  })
+  await whenReady(spec, running).catch((error: Error) => {
+    running.kill('SIGKILL')
+    throw new DomainError(code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
+  })
+  return { pid: running.pid, stop: async () => void (await running.stop()) }
+}
+
 /** Start time of a process, in ticks since boot; absent for no process or a zombie. */
 export function birthOf(pid: number): string | undefined {
   try {
@@ -125,9 +149,7 @@ export function birthOf(pid: number): string | undefined {
 }
 
 /** A port without a listener. */
-export async function freePort(): Promise<number> {
-  return listenOnce(0)
-}
+export const freePort = (): Promise<number> => listenOnce(0)
 
 /** Throws `configuration_invalid` if the port has a listener. A server just killed may hold its port for up to `waitMs`. */
 export async function requireFreePort(port: number, what: string, waitMs = 0): Promise<void> {

@@ -39,8 +39,7 @@ export function openStateDir(requested?: string, root: string = checkout): strin
 
 /** Whether the user may enter the directory. Tested by the system, which respects access lists and mounts. */
 export function reachable(directory: string, userId: number | undefined): boolean {
-  const user = userId === undefined ? {} : { uid: userId, gid: userId }
-  return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', ...user }).status === 0
+  return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', uid: userId, gid: userId }).status === 0
 }
 
 /** Other users may enter the directory but not list it. Throws `configuration_invalid` if it is not writable. */

@@ -4,10 +4,9 @@
  */
 import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
-import { DomainError } from '../../domain/errors.ts'
 import { readParts } from './binaries.ts'
-import { requireFreePort, freePort, spawnProcess, whenReady } from './process.ts'
-import type { ProcessSpec } from './process.ts'
+import { requireFreePort, freePort, startServer } from './process.ts'
+import type { ProcessSpec, RunningServer } from './process.ts'
 
 export interface TemporalServerOptions {
   /** State file, reused by the next start; in memory if absent. */
@@ -26,11 +25,9 @@ export interface TemporalServer extends ProcessSpec {
   uiUrl?: string
 }
 
-export interface RunningTemporal {
+export interface RunningTemporal extends RunningServer {
   address: string
   uiUrl?: string
-  pid: number
-  stop(): Promise<void>
 }
 
 const NAMESPACE = 'default'
@@ -48,6 +45,8 @@ const DYNAMIC = [
   'history.maximumBufferedEventsBatch=5000',
 ]
 
+const pragmas = ['journal_mode=wal', 'synchronous=normal']
+
 /** A port that was free may be taken before the server binds it. */
 const maxAttempts = 3
 
@@ -63,23 +62,8 @@ export async function startTemporal(options: TemporalServerOptions = {}): Promis
 
 async function startOnce(options: TemporalServerOptions): Promise<RunningTemporal> {
   const server = await planTemporal(options)
-  const lines: string[] = []
-  const running = await spawnProcess(server, (line) => {
-    options.log?.(line)
-    lines.push(line)
-  })
-  await whenReady(server, running).catch((error: Error) => {
-    running.kill('SIGKILL')
-    throw new DomainError('temporal_unavailable', `${error.message}: ${lines.slice(-5).join(' | ')}`)
-  })
-  return {
-    address: server.address,
-    uiUrl: server.uiUrl,
-    pid: running.pid,
-    async stop() {
-      await running.stop()
-    },
-  }
+  const { address, uiUrl } = server
+  return { address, uiUrl, ...(await startServer(server, 'temporal_unavailable', options.log)) }
 }
 
 /** Returns the process to run, for `startTemporal` and the supervisor. */
@@ -97,36 +81,29 @@ export async function planTemporal(options: TemporalServerOptions = {}): Promise
       ...START,
       `--port=${port}`,
       ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort)]),
-      ...(dbFile === undefined ? [] : ['--db-filename', dbFile]),
-      ...(dbFile === undefined
-        ? []
-        : ['journal_mode=wal', 'synchronous=normal'].flatMap(flag('--sqlite-pragma'))),
+      ...(dbFile === undefined ? [] : ['--db-filename', dbFile, ...pragmas.flatMap(flag('--sqlite-pragma'))]),
       ...DYNAMIC.flatMap(flag('--dynamic-config-value')),
       ...searchAttributes.map((name) => `${name}=Keyword`).flatMap(flag('--search-attribute')),
     ],
     cwd: '/',
-    stopSignal: 'SIGTERM',
-    ...(dbFile === undefined
-      ? { isReady: () => serves(address) }
-      : {
-          prepare: async () => dropUnfinished(dbFile),
-          isReady: async () => (await serves(address)) && finish(dbFile),
-        }),
+    prepare: async () => dropUnfinished(dbFile),
+    isReady: async () => (await serves(address)) && finish(dbFile),
     address,
-    ...(uiPort === undefined ? {} : { uiUrl: `http://127.0.0.1:${uiPort}` }),
+    uiUrl: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
   }
 }
 
 /** Marks a state file from which the server has served. A file without the mark may hold half a schema and is recreated. */
 const markOf = (dbFile: string) => `${dbFile}.complete`
 
-function dropUnfinished(dbFile: string): void {
-  if (existsSync(markOf(dbFile))) return
+function dropUnfinished(dbFile: string | undefined): void {
+  if (dbFile === undefined || existsSync(markOf(dbFile))) return
   for (const path of filesOf(dbFile)) rmSync(path, { force: true })
 }
 
 /** Restricts the files to their owner, because the server creates them readable to all, and marks them complete. */
-function finish(dbFile: string): true {
+function finish(dbFile: string | undefined): true {
+  if (dbFile === undefined) return true
   for (const path of filesOf(dbFile)) if (existsSync(path)) chmodSync(path, 0o600)
   writeFileSync(markOf(dbFile), '')
   return true

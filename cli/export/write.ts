@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { checkout } from '../../temporal.config.ts'
-import { failure } from '../client/client.ts'
+import { failure, usageError } from '../client/client.ts'
 
 export interface ExportRequest {
   version: string
@@ -94,13 +94,12 @@ async function bundlePredictor(file: string): Promise<void> {
 
 async function openFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true }).catch((error: Error) => {
-    throw failure({ code: 'usage', detail: `${folder} is not writable: ${error.message}` })
+    throw usageError(`${folder} is not writable: ${error.message}`)
   })
   const names = await readdir(folder)
   if (names.length > 0)
-    throw failure({
-      code: 'usage',
-      detail: `${folder} is not empty (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})`,
-      remedy: 'Name a new or empty folder. Existing files are not overwritten.',
-    })
+    throw usageError(
+      `${folder} is not empty (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''})`,
+      'Name a new or empty folder. Existing files are not overwritten.',
+    )
 }

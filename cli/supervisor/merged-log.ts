@@ -1,6 +1,7 @@
 /** Merges the JSON logs of all processes into one readable log. Secrets are redacted, because the servers may log them. */
 import { createWriteStream, existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseJson } from '../../domain/parse-json.ts'
 import { redacted } from '../../domain/redact.ts'
 
 const maxBytes = 20_000_000
@@ -47,7 +48,7 @@ export function openMergedLog(stateDir: string, echo?: (line: string) => void): 
 
 /** `09:14:07.312 api      info  release started release=rel_1`; other lines are kept unchanged. */
 export function readableLine(process: string, line: string, now = new Date()): string {
-  const entry = parse(line)
+  const entry = line.startsWith('{') ? parseJson<Record<string, unknown>>(line) : undefined
   const at = typeof entry?.['time'] === 'number' ? new Date(entry['time']) : now
   const head = `${at.toISOString().slice(11, 23)} ${process.padEnd(8)}`
   if (entry === undefined) return `${head} ${line}`
@@ -63,12 +64,3 @@ export function readableLine(process: string, line: string, now = new Date()): s
 
 /** One line per entry, so that a search finds the whole of a stack trace. */
 const oneLine = (text: string): string => text.split(/\s*\n\s*/).join(' | ')
-
-function parse(line: string): Record<string, unknown> | undefined {
-  if (!line.startsWith('{')) return undefined
-  try {
-    return JSON.parse(line) as Record<string, unknown>
-  } catch {
-    return undefined
-  }
-}

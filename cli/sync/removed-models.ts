@@ -1,8 +1,8 @@
 /** Pauses the schedules of models whose file was removed. Their versions keep serving; retraining would fail without the file. */
-import { ScheduleNotFoundError, type Client } from '@temporalio/client'
+import type { Client } from '@temporalio/client'
 import { listModels } from '../../store/registry/models.ts'
 import type { Store } from '../../store/postgres.ts'
-import { drillScheduleId, scheduleId } from './schedules.ts'
+import { drillScheduleId, ignoreAbsent, scheduleId } from './schedules.ts'
 
 const note = 'model file removed'
 
@@ -27,8 +27,4 @@ export async function resumeReturned(client: Client, model: string): Promise<voi
     const known = await handle.describe().catch(ignoreAbsent)
     if (known?.state.paused === true && known.state.note === note) await handle.unpause('model file restored')
   }
-}
-
-function ignoreAbsent(error: unknown): undefined {
-  if (!(error instanceof ScheduleNotFoundError)) throw error
 }

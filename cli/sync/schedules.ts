@@ -2,13 +2,8 @@
  * Syncs Temporal schedules with the model files. Overlap and catch-up are set explicitly, because by default a server that was
  * down for a month would start every missed retraining.
  */
-import {
-  ScheduleNotFoundError,
-  ScheduleOverlapPolicy,
-  type Client,
-  type ScheduleOptions,
-  type ScheduleUpdateOptions,
-} from '@temporalio/client'
+import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
+import type { Duration } from '@temporalio/common'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -19,109 +14,106 @@ import {
   type RetrainRequest,
 } from '../../workflows/messages.ts'
 
+/** A schedule that starts a workflow, unless the previous run is still open. */
+export interface WorkflowSchedule {
+  scheduleId: string
+  /** Without times, no schedule. */
+  times: { cron?: string; every?: Duration }
+  workflowType: string
+  workflowId: string
+  taskQueue: string
+  /** The argument of the workflow. */
+  request?: object
+  /** Missed runs within this time are caught up. */
+  catchupWindow: Duration
+  /** Whether a new schedule runs at once. */
+  triggerImmediately?: boolean
+}
+
 export const scheduleId = (model: string): string => `retrain/${model}`
 
 /** Creates, updates or deletes the schedule of a model. Throws `invalid_model_file` for times that Temporal refuses. */
-export async function syncSchedule(
-  client: Client,
-  definition: ModelDefinition,
-  taskQueue: string,
-): Promise<'scheduled' | 'unscheduled'> {
-  const { name, retrain } = definition
-  const handle = client.schedule.getHandle(scheduleId(name))
-  if (retrain === undefined) {
-    await handle.delete().catch(ignoreAbsent)
-    return 'unscheduled'
-  }
-  const request: RetrainRequest = { model: name, reason: 'schedule', requestedBy: `schedule/${name}` }
-  const options = {
-    spec: {
-      cronExpressions: retrain.cron === undefined ? undefined : [retrain.cron],
-      intervals: retrain.everyMs === undefined ? undefined : [{ every: retrain.everyMs }],
-    },
-    action: {
-      type: 'startWorkflow' as const,
-      workflowType: 'retrain',
-      workflowId: retrainWorkflowId(name),
-      taskQueue,
-      args: [request],
-    },
-    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: retrain.catchUpMs },
-  }
-  await upsertSchedule(client, scheduleId(name), options)
-  return 'scheduled'
+export function syncSchedule(client: Client, { name, retrain }: ModelDefinition, taskQueue: string) {
+  return syncTimes(client, {
+    scheduleId: scheduleId(name),
+    times: { cron: retrain?.cron, every: retrain?.everyMs },
+    workflowType: 'retrain',
+    workflowId: retrainWorkflowId(name),
+    taskQueue,
+    request: { model: name, reason: 'schedule', requestedBy: `schedule/${name}` } satisfies RetrainRequest,
+    catchupWindow: retrain?.catchUpMs ?? 0,
+  })
 }
 
 export const drillScheduleId = (model: string): string => `drill/${model}`
 
-/** Creates, updates or deletes the drill schedule of a model. */
-export async function syncDrills(
+/** Creates, updates or deletes the drill schedule of a model. Missed drills are not caught up. */
+export function syncDrills(
   client: Client,
-  { name, release }: Pick<ModelDefinition, 'name' | 'release'>,
+  { name, release: { drill } }: Pick<ModelDefinition, 'name' | 'release'>,
   taskQueue: string,
-): Promise<'scheduled' | 'unscheduled'> {
-  const handle = client.schedule.getHandle(drillScheduleId(name))
-  const { cron, everyMs } = release.drill ?? {}
-  if (cron === undefined && everyMs === undefined) {
-    await handle.delete().catch(ignoreAbsent)
-    return 'unscheduled'
-  }
-  const request: DrillRequest = { model: name, requestedBy: `schedule/${name}` }
-  const options = {
-    spec: {
-      cronExpressions: cron === undefined ? undefined : [cron],
-      intervals: everyMs === undefined ? undefined : [{ every: everyMs }],
-    },
-    action: {
-      type: 'startWorkflow' as const,
-      workflowType: 'drill',
-      workflowId: drillWorkflowId(name),
-      taskQueue,
-      args: [request],
-    },
-    // Missed drills are not caught up.
-    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
-  }
-  await upsertSchedule(client, drillScheduleId(name), options)
-  return 'scheduled'
+) {
+  return syncTimes(client, {
+    scheduleId: drillScheduleId(name),
+    times: { cron: drill?.cron, every: drill?.everyMs },
+    workflowType: 'drill',
+    workflowId: drillWorkflowId(name),
+    taskQueue,
+    request: { model: name, requestedBy: `schedule/${name}` } satisfies DrillRequest,
+    catchupWindow: '1 minute',
+  })
 }
 
 /** Creates or updates the hourly retention schedule. */
 export async function syncRetention(client: Client, taskQueue: string): Promise<void> {
-  const options = {
-    spec: { intervals: [{ every: '1 hour' as const }] },
-    action: {
-      type: 'startWorkflow' as const,
-      workflowType: 'retention',
-      workflowId: retentionWorkflowId,
-      taskQueue,
-      args: [],
-    },
-    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 hour' as const },
+  await upsertSchedule(client, {
+    scheduleId: 'retention',
+    times: { every: '1 hour' },
+    workflowType: 'retention',
+    workflowId: retentionWorkflowId,
+    taskQueue,
+    catchupWindow: '1 hour',
+    // A log without partitions cannot store predictions.
+    triggerImmediately: true,
+  })
+}
+
+async function syncTimes(client: Client, schedule: WorkflowSchedule): Promise<'scheduled' | 'unscheduled'> {
+  const { cron, every } = schedule.times
+  if (cron === undefined && every === undefined) {
+    await client.schedule.getHandle(schedule.scheduleId).delete().catch(ignoreAbsent)
+    return 'unscheduled'
   }
-  // Run at once, because a log without partitions cannot store predictions.
-  await upsertSchedule(client, 'retention', options, { triggerImmediately: true })
+  await upsertSchedule(client, schedule)
+  return 'scheduled'
 }
 
 /** Updates a schedule and keeps its state, or creates it. */
-export async function upsertSchedule(
-  client: Client,
-  scheduleId: string,
-  options: Omit<ScheduleOptions, 'scheduleId' | 'state'>,
-  state?: ScheduleOptions['state'],
-): Promise<void> {
-  try {
-    await client.schedule
-      .getHandle(scheduleId)
-      .update((previous) => ({ ...(options as ScheduleUpdateOptions), state: previous.state }))
-  } catch (error) {
-    ignoreAbsent(error)
-    await client.schedule.create({ scheduleId, ...options, state }).catch(refuseTimes)
+export async function upsertSchedule(client: Client, schedule: WorkflowSchedule): Promise<void> {
+  const { scheduleId, times, catchupWindow, triggerImmediately, request, ...workflow } = schedule
+  const options = {
+    spec: {
+      cronExpressions: times.cron === undefined ? undefined : [times.cron],
+      intervals: times.every === undefined ? undefined : [{ every: times.every }],
+    },
+    action: {
+      type: 'startWorkflow' as const,
+      ...workflow,
+      args: request === undefined ? [] : [request],
+    },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow },
   }
+  const update = client.schedule.getHandle(scheduleId).update(({ state }) => ({ ...options, state }))
+  await update
+    .catch(async (error: unknown) => {
+      ignoreAbsent(error)
+      await client.schedule.create({ scheduleId, ...options, state: { triggerImmediately } })
+    })
+    .catch(refuseTimes)
 }
 
-function ignoreAbsent(error: unknown): void {
-  if (!(error instanceof ScheduleNotFoundError)) refuseTimes(error)
+export function ignoreAbsent(error: unknown): undefined {
+  if (!(error instanceof ScheduleNotFoundError)) throw error
 }
 
 /** The client reports times that the server refuses as a TypeError. */

@@ -3,12 +3,11 @@ import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
 import { alertsWorkflowId, monitorWorkflowId, type MonitorRequest } from '../../workflows/messages.ts'
 
 export async function startMonitor(client: Client, model: string, taskQueue: string): Promise<void> {
-  const request: MonitorRequest = { model }
   await client.workflow.start('monitor', {
     workflowId: monitorWorkflowId(model),
     workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
     taskQueue,
-    args: [request],
+    args: [{ model } satisfies MonitorRequest],
   })
 }
 

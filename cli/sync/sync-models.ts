@@ -4,6 +4,7 @@
  */
 import { Client, Connection } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { loadModels, type BrokenModel } from '../../models/index.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { findModel, upsertModel } from '../../store/registry/models.ts'
@@ -30,31 +31,27 @@ export async function syncModels(core: {
   directory?: string
 }): Promise<Synced> {
   const { config, store, directory } = core
+  const taskQueue = config.taskQueues.control
   const { models, broken } = await loadModels(directory)
   return withTemporal(config, async (client) => {
-    await startAlerts(client, config.taskQueues.control)
-    await syncRetention(client, config.taskQueues.control)
+    await startAlerts(client, taskQueue)
+    await syncRetention(client, taskQueue)
     const synced: Synced['models'] = []
     for (const { name, definition, codeDigest } of models) {
       const known = await findModel(store, name)
-      const schedule = await syncSchedule(client, definition, config.taskQueues.control).catch(issuesOf)
+      const schedule = await syncSchedules(client, definition, taskQueue)
       if (typeof schedule !== 'string') {
         broken.push({ file: `${name}.ts`, issues: schedule })
         continue
       }
-      const drills = await syncDrills(client, definition, config.taskQueues.control).catch(issuesOf)
-      if (typeof drills !== 'string') {
-        broken.push({ file: `${name}.ts`, issues: drills })
-        continue
-      }
       const changed = await upsertModel(store, { name, definition, codeDigest })
-      await startMonitor(client, name, config.taskQueues.control)
+      await startMonitor(client, name, taskQueue)
       await resumeReturned(client, name)
       const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
       synced.push({ name, change, schedule })
     }
     await syncViews(
-      { client, store, taskQueue: config.taskQueues.control },
+      { client, store, taskQueue },
       models.flatMap(({ definition }) => definition.views ?? []),
     )
     // An invalid file still counts as present.
@@ -66,10 +63,16 @@ export async function syncModels(core: {
   })
 }
 
-/** A schedule that Temporal refuses must not keep the other models from starting. */
-function issuesOf(error: unknown): string[] {
-  if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]
-  throw error
+/** Returns the issues of a schedule that Temporal refuses, which must not keep the other models from starting. */
+async function syncSchedules(client: Client, definition: ModelDefinition, taskQueue: string) {
+  try {
+    const schedule = await syncSchedule(client, definition, taskQueue)
+    await syncDrills(client, definition, taskQueue)
+    return schedule
+  } catch (error) {
+    if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]
+    throw error
+  }
 }
 
 /** Applies the model files to the local system, or to that of DATABASE_URL and TEMPORAL_ADDRESS. */

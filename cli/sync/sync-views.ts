@@ -1,9 +1,9 @@
 /** Stores the feature views of the model files with their schedules, and deletes the schedules of unused views. */
-import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
+import type { Client } from '@temporalio/client'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
-import { upsertSchedule } from './schedules.ts'
+import { ignoreAbsent, upsertSchedule } from './schedules.ts'
 import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/messages.ts'
 
 export const viewScheduleId = (view: string): string => materialiseWorkflowId(view)
@@ -29,22 +29,15 @@ async function syncViewSchedule(
   { name, everyMs }: FeatureView,
   taskQueue: string,
 ): Promise<void> {
-  const request: MaterialiseRequest = { view: name }
-  const options = {
-    spec: { intervals: [{ every: everyMs }] },
-    action: {
-      type: 'startWorkflow' as const,
-      workflowType: 'materialise',
-      workflowId: materialiseWorkflowId(name),
-      taskQueue,
-      args: [request],
-    },
+  await upsertSchedule(client, {
+    scheduleId: viewScheduleId(name),
+    times: { every: everyMs },
+    workflowType: 'materialise',
+    workflowId: materialiseWorkflowId(name),
+    taskQueue,
+    request: { view: name } satisfies MaterialiseRequest,
     // Missed runs are not caught up: the next run reads their rows too.
-    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' as const },
-  }
-  await upsertSchedule(client, viewScheduleId(name), options, { triggerImmediately: true })
-}
-
-function ignoreAbsent(error: unknown): void {
-  if (!(error instanceof ScheduleNotFoundError)) throw error
+    catchupWindow: '1 minute',
+    triggerImmediately: true,
+  })
 }

@@ -1,8 +1,8 @@
 /** `tenure audit`: lists the changes of production and verifies the hash chain of the audit log. */
 import { failure } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
 import { digestPrefix, time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 interface AuditAnswer {
   seq: number
@@ -17,31 +17,25 @@ export const auditGroup: CommandGroup = {
   name: 'audit',
   summary: 'List and verify the audit log of production changes',
   commands: [
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<AuditAnswer>({
       summary: 'List production changes, newest first',
       options: [
         ['--model <model>', 'Only this model'],
         ['--limit <n>', 'Number of rows (default: 20)'],
       ],
       examples: ['audit', 'audit list --model iris --limit 100'],
-      async run({ terminal, api }, { options }) {
-        const answer = await api().get<{ audit: AuditAnswer[] }>('/v1/audit', {
-          model: options['model'],
-          limit: options['limit'] ?? 20,
-        })
-        const rows = answer.audit.map((each) => [
-          String(each.seq),
-          time(each.at),
-          each.actor,
-          each.action,
-          each.subject,
-          digestPrefix(each.hash),
-        ])
-        terminal.answer(answer, tableOf(['#', 'at (UTC)', 'actor', 'action', 'target', 'hash'], rows))
+      path: '/v1/audit',
+      field: 'audit',
+      query: { limit: 20 },
+      columns: {
+        '#': 'seq',
+        'at (UTC)': (each) => time(each.at),
+        actor: 'actor',
+        action: 'action',
+        target: 'subject',
+        hash: (each) => digestPrefix(each.hash),
       },
-    },
+    }),
     {
       name: 'verify',
       summary: 'Verify the hash chain and the signed heads; exit code 6 if broken',

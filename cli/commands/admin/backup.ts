@@ -1,10 +1,11 @@
 /** `tenure backup` and `tenure restore`: writes the installation to one file, and restores it under a new routing epoch. */
 import { userInfo } from 'node:os'
 import { resolve } from 'node:path'
+import type { RestoredState } from '../../backup/after-restore.ts'
 import type { Installation } from '../../backup/installation.ts'
-import { failure } from '../../client/client.ts'
-import type { CommandSpec, CommandSession } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
+import { usageError } from '../../client/client.ts'
+import type { CommandSpec } from '../../program.ts'
+import { tableBy, type Terminal } from '../../terminal.ts'
 import { time } from '../format.ts'
 
 export const backupCommand: CommandSpec = {
@@ -15,11 +16,10 @@ export const backupCommand: CommandSpec = {
     ['--allow-missing', 'Leave out missing artifacts instead of failing'],
   ],
   examples: ['backup /backups/tenure-2026-03-01.tar', 'backup nightly.tar --without-snapshots --json'],
-  async run(session, { args, options }) {
-    const { terminal } = session
-    const { openInstallation: openPlace } = await import('../../backup/installation.ts')
+  async run({ terminal }, { args, options }) {
+    const { openInstallation } = await import('../../backup/installation.ts')
     const { makeBackup } = await import('../../backup/create.ts')
-    const place = await openPlace({ make: false })
+    const place = await openInstallation({ make: false })
     try {
       const made = await makeBackup(place, {
         file: resolve(String(args[0])),
@@ -58,77 +58,58 @@ export const restoreCommand: CommandSpec = {
     'restore nightly.tar --replace',
     'restore --after-point-in-time',
   ],
-  async run(session, { args, options }) {
-    const file = args[0]
+  async run({ terminal }, { args, options }) {
+    // No key is required: access to the owner's database password already permits everything.
+    const actor = `cli/${userInfo().username}`
+    const [file] = args
     const byOtherMeans = options['afterPointInTime'] === true
     if ((file === undefined) !== byOtherMeans)
-      throw failure({
-        code: 'usage',
-        detail: byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing',
-        remedy: 'See `tenure restore --help`.',
-      })
+      throw usageError(byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing')
     if (file !== undefined) {
       // Checked before a database is created for it.
       const { openArchive } = await import('../../backup/read-archive.ts')
       await openArchive(resolve(file))
     }
-    const { openInstallation: openPlace } = await import('../../backup/installation.ts')
-    const place = await openPlace({ make: !byOtherMeans })
+    const { openInstallation } = await import('../../backup/installation.ts')
+    const place = await openInstallation({ make: !byOtherMeans })
     try {
-      if (file === undefined) await afterPointInTime(session, place)
-      else await fromFile(session, { place, file, options })
+      if (file === undefined) {
+        const { completePointInTimeRestore } = await import('../../backup/after-restore.ts')
+        const done = await completePointInTimeRestore(place, actor)
+        if (place.running) await renewLocalKey(place)
+        return terminal.answer(done, afterwardsLines(terminal, done).join('\n'))
+      }
+      const { restoreBackup } = await import('../../backup/restore.ts')
+      const done = await restoreBackup(place, {
+        file: resolve(file),
+        replace: options['replace'] === true,
+        reSign: options['reSign'] === true,
+        actor,
+        onProgress: (what) => terminal.progress(what),
+      })
+      if (place.running) await renewLocalKey(place)
+      terminal.answer(
+        done,
+        [
+          `Restored ${done.file} of ${time(done.taken_at)} (UTC): ${done.rows} rows, ${done.artifacts} files`,
+          ...afterwardsLines(terminal, done),
+          ...done.missing.map((each) => `missing in the backup: ${each}`),
+        ].join('\n'),
+      )
     } finally {
       await place.close()
     }
   },
 }
 
-async function fromFile(
-  { terminal }: CommandSession,
-  { place, file, options }: { place: Installation; file: string; options: Readonly<Record<string, unknown>> },
-): Promise<void> {
-  const { restoreBackup } = await import('../../backup/restore.ts')
-  const done = await restoreBackup(place, {
-    file: resolve(file),
-    replace: options['replace'] === true,
-    reSign: options['reSign'] === true,
-    actor: actor(),
-    onProgress: (what) => terminal.progress(what),
-  })
-  if (place.running) await renewLocalKey(place)
-  terminal.answer(
-    done,
-    [
-      `Restored ${done.file} of ${time(done.taken_at)} (UTC): ${done.rows} rows, ${done.artifacts} files`,
-      ...afterwardsLines(done),
-      ...done.missing.map((each) => `missing in the backup: ${each}`),
-    ].join('\n'),
-  )
-}
-
-async function afterPointInTime({ terminal }: CommandSession, place: Installation): Promise<void> {
-  const { completePointInTimeRestore: settleAsIs } = await import('../../backup/after-restore.ts')
-  const done = await settleAsIs(place, actor())
-  if (place.running) await renewLocalKey(place)
-  terminal.answer(done, afterwardsLines(done).join('\n'))
-}
-
-function afterwardsLines(done: {
-  epoch: number
-  routes: { model: string; version: string; generation: number }[]
-  ended: Record<string, number>
-  set_aside: string[]
-}): string[] {
+function afterwardsLines(terminal: Terminal, done: RestoredState & { set_aside: string[] }): string[] {
   const ended = Object.entries(done.ended).filter(([, count]) => count > 0)
   return [
     ...(done.routes.length === 0
       ? [`Routing epoch ${done.epoch}; no model has a route yet.`]
       : [
           `Routing epoch ${done.epoch}. Every replica now follows these routes:`,
-          tableOf(
-            ['model', 'champion', 'generation'],
-            done.routes.map(({ model, version, generation }) => [model, version, String(generation)]),
-          ),
+          tableBy(terminal, done.routes, { model: 'model', champion: 'version', generation: 'generation' }),
         ]),
     ...ended.map(([kind, count]) => `closed ${count} open ${kind}: their workflows no longer run`),
     ...done.set_aside.map((each) => `Audit heads newer than the backup are kept in ${each}`),
@@ -151,8 +132,5 @@ async function renewLocalKey({ config, databaseUrl }: Installation): Promise<voi
     await store.close()
   }
 }
-
-/** No key is required: access to the owner's database password already permits everything. */
-const actor = (): string => `cli/${userInfo().username}`
 
 const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(1)} MB`

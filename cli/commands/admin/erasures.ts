@@ -1,9 +1,10 @@
 /** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
 import { readFileSync } from 'node:fs'
-import { failure, type Client } from '../../client/client.ts'
+import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup, Options, CommandSession } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
+import { follow } from '../follow.ts'
 import { time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 interface ErasureAnswer {
   id: string
@@ -18,40 +19,26 @@ interface ErasureAnswer {
   snapshots: { digest: string; holds: string; drop_after: string; dropped_at?: string }[]
 }
 
-const pollMs = 500
-
 export const erasuresGroup: CommandGroup = {
   name: 'erasures',
   summary: 'Delete the data of a subject, and show the receipts',
   commands: [
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<ErasureAnswer>({
       summary: 'List erasures',
       options: [['--model <model>', 'Only this model']],
       examples: ['erasures', 'erasures list --model iris'],
-      async run({ terminal, api }, { options }) {
-        const answer = await api().get<{ erasures: ErasureAnswer[] }>('/v1/erasures', {
-          model: options['model'] as string | undefined,
-        })
-        const rows = answer.erasures.map((each) => [
-          each.id,
-          each.model,
-          each.status === 'done' ? 'done' : each.stage,
-          String(each.counts['requests'] ?? 0),
-          String(each.counts['outcomes'] ?? 0),
-          each.requested_by,
-          time(each.requested_at),
-        ])
-        terminal.answer(
-          answer,
-          tableOf(
-            ['erasure', 'model', 'stage', 'requests', 'outcomes', 'requested by', 'requested (UTC)'],
-            rows,
-          ),
-        )
+      path: '/v1/erasures',
+      field: 'erasures',
+      columns: {
+        erasure: 'id',
+        model: 'model',
+        stage: (each) => (each.status === 'done' ? 'done' : each.stage),
+        requests: (each) => each.counts['requests'] ?? 0,
+        outcomes: (each) => each.counts['outcomes'] ?? 0,
+        'requested by': 'requested_by',
+        'requested (UTC)': (each) => time(each.requested_at),
       },
-    },
+    }),
     {
       name: 'show <id>',
       summary: 'Show the receipt of an erasure',
@@ -83,21 +70,16 @@ export const erasuresGroup: CommandGroup = {
 }
 
 async function createErasure(
-  session: CommandSession,
+  { terminal, api }: CommandSession,
   { args, options }: { args: string[]; options: Options },
 ): Promise<void> {
-  const { terminal, api } = session
   const given = options['subject'] as string | undefined
   if (given === undefined)
-    throw failure({
-      code: 'usage',
-      detail: '--subject is missing',
-      remedy: 'Name the subject to erase with --subject.',
-    })
+    throw usageError('--subject is missing', 'Name the subject to erase with --subject.')
   const subject = given === '-' ? readFileSync(0, 'utf8').trim() : given
   const predictions = options['predictions'] as string | undefined
   const started = await api().post<{ id: string }>('/v1/erasures', {
-    model: String(args[0]),
+    model: args[0],
     subject,
     prediction_ids: predictions === undefined ? [] : predictions.split(',').map((id) => id.trim()),
   })
@@ -106,24 +88,16 @@ async function createErasure(
       started,
       `Erasure ${started.id} started. Follow it: \`tenure erasures show ${started.id}\``,
     )
-  const ended = await followErasure(session, started.id)
+  const ended = await follow(
+    () => getErasure(api(), started.id),
+    ({ status }) => status === 'done',
+    ({ stage, counts }) => terminal.progress(`${stage}, ${counts['requests'] ?? 0} requests erased`),
+  )
   terminal.answer(ended, receiptOf(ended))
 }
 
-async function followErasure({ terminal, api }: CommandSession, id: string): Promise<ErasureAnswer> {
-  for (;;) {
-    const now = await getErasure(api(), id)
-    if (now.status === 'done') {
-      terminal.progress(undefined)
-      return now
-    }
-    terminal.progress(`${now.stage}, ${now.counts['requests'] ?? 0} requests erased`)
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-  }
-}
-
 const getErasure = (api: Client, id: string): Promise<ErasureAnswer> =>
-  api.get<ErasureAnswer>(`/v1/erasures/${encodeURIComponent(id)}`)
+  api.get<ErasureAnswer>(path`/v1/erasures/${id}`)
 
 function receiptOf({
   id,

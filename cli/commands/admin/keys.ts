@@ -1,37 +1,30 @@
 /** `tenure keys`: manages API keys. A secret is shown once, on creation. */
 import { roles } from '../../../domain/roles.ts'
 import type { KeyAnswer } from '../../client/responses.ts'
-import { failure, type Client } from '../../client/client.ts'
+import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 export const keysGroup: CommandGroup = {
   name: 'keys',
   summary: 'Create, list, rotate and revoke API keys',
   commands: [
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<KeyAnswer>({
       summary: 'List keys (without secrets)',
       examples: ['keys', 'keys list --json'],
-      async run({ terminal, api }) {
-        const answer = await api().get<{ keys: KeyAnswer[] }>('/v1/keys')
-        const rows = answer.keys.map((each) => [
-          each.id,
-          each.name,
-          each.role,
-          each.models?.join(', ') ?? 'all',
-          time(each.created_at),
-          time(each.expires_at),
-          each.revoked_at === undefined ? 'active' : `revoked ${time(each.revoked_at)}`,
-        ])
-        terminal.answer(
-          answer,
-          tableOf(['id', 'name', 'role', 'models', 'created', 'expires', 'state'], rows),
-        )
+      path: '/v1/keys',
+      field: 'keys',
+      columns: {
+        id: 'id',
+        name: 'name',
+        role: 'role',
+        models: (each) => each.models?.join(', ') ?? 'all',
+        created: (each) => time(each.created_at),
+        expires: (each) => time(each.expires_at),
+        state: (each) => (each.revoked_at === undefined ? 'active' : `revoked ${time(each.revoked_at)}`),
       },
-    },
+    }),
     {
       name: 'create <name>',
       summary: 'Create a key and show it once',
@@ -46,10 +39,7 @@ export const keysGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const { role, models, expires, rate, burst } = options
         if (!roles.some((each) => each === role))
-          throw failure({
-            code: 'usage',
-            detail: `--role must be one of ${roles.join(', ')}, not ${orDash(role as string)}`,
-          })
+          throw usageError(`--role must be one of ${roles.join(', ')}, not ${orDash(role as string)}`)
         const answer = await api().post<KeyAnswer & { key: string }>('/v1/keys', {
           name: args[0],
           role,
@@ -69,11 +59,10 @@ export const keysGroup: CommandGroup = {
       ],
       examples: ['keys rotate shop', 'keys rotate shop --overlap 86400'],
       async run({ terminal, api }, { args, options }) {
-        const named = String(args[0])
-        const id = (await findKey(api(), named))?.id ?? named
+        const id = await keyIdOf(api(), String(args[0]))
         const { overlap } = options
         const answer = await api().post<KeyAnswer & { key: string; previous_until: string }>(
-          `/v1/keys/${encodeURIComponent(id)}/rotate`,
+          path`/v1/keys/${id}/rotate`,
           { overlap_s: overlap === undefined ? undefined : Number(overlap) },
         )
         terminal.answer(
@@ -88,19 +77,20 @@ export const keysGroup: CommandGroup = {
       examples: ['keys revoke ada', 'keys revoke 0b1c2d3e4f50'],
       async run({ terminal, api }, { args }) {
         const named = String(args[0])
-        const found = await findKey(api(), named)
-        const answer = await api().delete<KeyAnswer | undefined>(
-          `/v1/keys/${encodeURIComponent(found?.id ?? named)}`,
-        )
-        terminal.answer(answer ?? { id: found?.id ?? named }, `Revoked ${named}.`)
+        const id = await keyIdOf(api(), named)
+        const answer = await api().delete<KeyAnswer | undefined>(path`/v1/keys/${id}`)
+        terminal.answer(answer ?? { id }, `Revoked ${named}.`)
       },
     },
   ],
 }
 
-async function findKey(client: Client, named: string): Promise<KeyAnswer | undefined> {
+/** A key by its id, or an active one by its name. */
+async function keyIdOf(client: Client, named: string): Promise<string> {
   const { keys } = await client.get<{ keys: KeyAnswer[] }>('/v1/keys')
-  return keys.find((each) => each.id === named || (each.name === named && each.revoked_at === undefined))
+  const isMeant = ({ id, name, revoked_at: revokedAt }: KeyAnswer) =>
+    id === named || (name === named && revokedAt === undefined)
+  return keys.find(isMeant)?.id ?? named
 }
 
 const shown = (key: string): string =>

@@ -3,7 +3,7 @@ import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { readCommandConfig } from '../../../temporal.config.ts'
-import { failure } from '../../client/client.ts'
+import { usageError } from '../../client/client.ts'
 import { openStateDir } from '../../embedded/state-dir.ts'
 import { claim } from '../../supervisor/pidfile.ts'
 import type { CommandSpec } from '../../program.ts'
@@ -20,11 +20,7 @@ export const resetCommand: CommandSpec = {
     const config = readCommandConfig()
     const stateDir = openStateDir(config.stateDir)
     if (options['yes'] !== true && !(await agreed(stateDir, terminal.interactive)))
-      throw failure({
-        code: 'usage',
-        detail: `${stateDir} was not deleted`,
-        remedy: 'Add --yes to delete it without confirmation.',
-      })
+      throw usageError(`${stateDir} was not deleted`, 'Add --yes to delete it without confirmation.')
     // Refuses while Tenure runs here, and ends the orphans of a killed supervisor.
     const held = await claim(join(stateDir, 'supervisor.json'))
     const names = readdirSync(stateDir).filter((name) => !kept.includes(name))

@@ -3,7 +3,7 @@ import type { ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
 import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
+import { tableBy } from '../../terminal.ts'
 import { orDash, share, time } from '../format.ts'
 
 /** A replica is ready without the database, because predictions continue. */
@@ -30,10 +30,11 @@ export const statusCommand: CommandSpec = {
       `${client.url} ${ready.ok ? paint('green', 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
       ...(isDatabaseDown(ready) ? [paint('yellow', ready.database.detail)] : []),
       '',
-      tableOf(
-        ['model', 'champion', 'since (UTC)'],
-        models.map((each) => [each.name, orDash(each.champion?.version), time(each.champion?.since)]),
-      ),
+      tableBy(terminal, models, {
+        model: 'name',
+        champion: (each) => each.champion?.version,
+        'since (UTC)': (each) => time(each.champion?.since),
+      }),
       ...releases.map(
         (each) =>
           `\n${each.id} ${each.version}: ${each.stage} ${share(each.share_bp)}${each.paused ? ', paused' : ''}\n  ${orDash(each.why)}`,

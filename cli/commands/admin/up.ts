@@ -1,5 +1,5 @@
 /** `tenure up`: runs the whole system on this machine until Ctrl-C. */
-import { failure } from '../../client/client.ts'
+import { usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 
@@ -18,20 +18,13 @@ export const upCommand: CommandSpec = {
   async run(session, { options }) {
     const demo = options['demo'] === true
     const exit = options['exit'] === true
-    if (exit && !demo)
-      throw failure({
-        code: 'usage',
-        detail: '--exit requires --demo',
-      })
+    if (exit && !demo) throw usageError('--exit requires --demo')
     const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
-      throw failure({
-        code: 'usage',
-        detail: `--replicas must be a whole number from 1 to 16, not ${options['replicas']}`,
-      })
-    return demo
-      ? await runDemonstration(session, { exit, replicas })
-      : await runUntilStopped(session, replicas)
+      throw usageError(`--replicas must be a whole number from 1 to 16, not ${options['replicas']}`)
+    if (!demo) return runUntilStopped(session, replicas)
+    const { runDemo } = await import('../../demo/demo.ts')
+    return runDemo({ terminal: session.terminal, exit, replicas })
   },
 }
 
@@ -45,12 +38,4 @@ async function runUntilStopped({ terminal }: CommandSession, replicas: number) {
   await system.stop()
   terminal.say('Everything is stopped. Data is kept; start again with `tenure up`.')
   return exitCodes.done
-}
-
-async function runDemonstration(
-  { terminal }: CommandSession,
-  { exit, replicas }: { exit: boolean; replicas: number },
-) {
-  const { runDemo } = await import('../../demo/demo.ts')
-  return runDemo({ terminal, exit, replicas })
 }

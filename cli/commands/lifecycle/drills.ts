@@ -4,8 +4,9 @@ import { drillKindNames } from '../../../domain/drill.ts'
 import type { Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, Options, CommandSession } from '../../program.ts'
-import { tableOf, type Terminal } from '../../terminal.ts'
+import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 interface DrillAnswer {
   id: string
@@ -26,21 +27,33 @@ interface DrillAnswer {
 
 const pollMs = 500
 
+const none = 'No drills yet. Start one: `tenure drills run <model>`'
+const columns: Columns<DrillAnswer> = {
+  started: (each) => time(each.started_at),
+  model: 'model',
+  drill: 'kind',
+  traffic: 'traffic',
+  result: (each, { paint }) => resultOf(each, paint),
+  'detected in': (each) => seconds(each.detection_ms),
+  'recovered in': (each) => seconds(each.recovery_ms),
+  exposed: 'exposed',
+  affected: (each) => (each.harmed === undefined ? '–' : `${each.harmed} of ${each.harm_budget}`),
+  reason: (each, { paint }) => paint('dim', orDash(each.message)),
+}
+
 export const drillsGroup: CommandGroup = {
   name: 'drills',
   summary: 'Rehearse rollbacks with a deliberately faulty version',
   commands: [
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<DrillAnswer>({
       summary: 'List drills, newest first',
       options: [['--model <model>', 'Only this model']],
       examples: ['drills', 'drills list --model iris --json'],
-      async run({ terminal, api }, { options }) {
-        const drills = await drillsOf(api(), options['model'] as string | undefined)
-        terminal.answer({ drills }, drillTable(terminal, drills))
-      },
-    },
+      path: '/v1/drills',
+      field: 'drills',
+      columns,
+      none,
+    }),
     {
       name: 'run <model>',
       summary: 'Rehearse a rollback with a deliberately faulty version (never promoted)',
@@ -80,13 +93,13 @@ async function runDrills(
     return exitCodes.done
   }
   const ended = await untilOver(api(), model, since)
-  terminal.answer({ drills: ended }, drillTable(terminal, ended))
+  terminal.answer({ drills: ended }, ended.length === 0 ? none : tableBy(terminal, ended, columns))
   return ended.length > 0 && ended.every(({ passed }) => passed === true)
     ? exitCodes.done
     : exitCodes.otherwise
 }
 
-const drillsOf = async (client: Client, model?: string): Promise<DrillAnswer[]> =>
+const drillsOf = async (client: Client, model: string): Promise<DrillAnswer[]> =>
   (await client.get<{ drills: DrillAnswer[] }>('/v1/drills', { model })).drills
 
 /** Waits until every drill started since has ended and no further one starts. */
@@ -96,36 +109,6 @@ async function untilOver(client: Client, model: string, since: ReadonlySet<strin
     quiet = mine.every(({ ended_at: endedAt }) => endedAt !== undefined) ? quiet + 1 : 0
     if (quiet >= 6) return mine.reverse()
   }
-}
-
-function drillTable({ paint }: Terminal, drills: readonly DrillAnswer[]): string {
-  if (drills.length === 0) return 'No drills yet. Start one: `tenure drills run <model>`'
-  return tableOf(
-    [
-      'started',
-      'model',
-      'drill',
-      'traffic',
-      'result',
-      'detected in',
-      'recovered in',
-      'exposed',
-      'affected',
-      'reason',
-    ],
-    drills.map((each) => [
-      time(each.started_at),
-      each.model,
-      each.kind,
-      each.traffic,
-      resultOf(each, paint),
-      seconds(each.detection_ms),
-      seconds(each.recovery_ms),
-      orDash(each.exposed),
-      each.harmed === undefined ? '–' : `${each.harmed} of ${each.harm_budget}`,
-      paint('dim', orDash(each.message)),
-    ]),
-  )
 }
 
 function resultOf({ held, passed }: DrillAnswer, paint: Terminal['paint']): string {

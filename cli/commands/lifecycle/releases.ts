@@ -6,12 +6,13 @@ import type {
   EvaluationAnswer,
   RecordedAnswer,
   ReleaseAnswer,
+  VersionAnswer,
   WaitingAnswer,
 } from '../../client/responses.ts'
-import { failure, type Client } from '../../client/client.ts'
+import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
-import { tableOf, type Terminal } from '../../terminal.ts'
+import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
 
@@ -24,7 +25,7 @@ export const commandsGroup: CommandGroup = {
       summary: 'Show whether a queued command was delivered',
       examples: ['commands show cmd_01h…', 'commands show cmd_01h… --json'],
       async run({ terminal, api }, { args }) {
-        const answer = await api().get<RecordedAnswer>(`/v1/commands/${encodeURIComponent(String(args[0]))}`)
+        const answer = await api().get<RecordedAnswer>(path`/v1/commands/${args[0]}`)
         const { state, command, model, release = model, message, recorded_at: at } = answer
         terminal.answer(answer, `${state}: ${command} of ${time(at)} to ${release}: ${message}`)
       },
@@ -48,10 +49,20 @@ export const releasesGroup: CommandGroup = {
       async run({ terminal, api }, { options }) {
         const answer = await api().get<{ releases: ReleaseAnswer[]; waiting?: WaitingAnswer[] }>(
           '/v1/releases',
-          { model: options['model'], open: options['open'] },
+          options,
         )
-        const queue = queueLines(terminal, answer.waiting ?? [])
-        terminal.answer(answer, [releaseTable(terminal, answer.releases), ...queue].join('\n'))
+        const queue = (answer.waiting ?? []).filter(({ state }) => state === 'waiting')
+        terminal.answer(
+          answer,
+          [
+            answer.releases.length === 0
+              ? 'No releases yet. Start one: `tenure retrain <model>`'
+              : tableBy(terminal, answer.releases, releaseColumns),
+            ...(queue.length === 0
+              ? []
+              : ['', terminal.paint('bold', 'Release queue'), tableBy(terminal, queue, queueColumns)]),
+          ].join('\n'),
+        )
       },
     },
     {
@@ -66,7 +77,7 @@ export const releasesGroup: CommandGroup = {
       ],
       async run({ terminal, api }, { args, options }) {
         const version = String(args[0])
-        const { model } = await api().get<{ model: string }>(`/v1/versions/${encodeURIComponent(version)}`)
+        const { model } = await api().get<VersionAnswer>(path`/v1/versions/${version}`)
         const answer = await api().post<Partial<CommandReply>>('/v1/releases', {
           model,
           version,
@@ -92,12 +103,9 @@ export const releasesGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const most = Number(options['decisions'] ?? 10)
         if (!Number.isInteger(most) || most < 0)
-          throw failure({
-            code: 'usage',
-            detail: `--decisions must be a whole number from 0, not ${options['decisions']}`,
-          })
+          throw usageError(`--decisions must be a whole number from 0, not ${options['decisions']}`)
         const id = await findReleaseId(api(), String(args[0]))
-        const answer = await api().get<ReleaseDetail>(`/v1/releases/${encodeURIComponent(id)}`)
+        const answer = await api().get<ReleaseDetail>(path`/v1/releases/${id}`)
         const evaluation = await evaluationOf(api(), answer.version)
         const nowMs = Date.now()
         const charts = chartsText(answer, evaluation, { width: Math.min(terminal.columns, 110), nowMs })
@@ -118,16 +126,14 @@ export const releasesGroup: CommandGroup = {
 
 async function drawTo(file: string, svg: string): Promise<void> {
   await writeFile(file, svg).catch((error: Error) => {
-    throw failure({ code: 'usage', detail: `${file} is not writable: ${error.message}` })
+    throw usageError(`${file} is not writable: ${error.message}`)
   })
 }
 
 /** The offline evaluation that the release is based on. */
 async function evaluationOf(client: Client, version: string): Promise<EvaluationAnswer> {
-  const { evaluation_id: id } = await client.get<{ evaluation_id: string }>(
-    `/v1/versions/${encodeURIComponent(version)}`,
-  )
-  return client.get<EvaluationAnswer>(`/v1/evaluations/${encodeURIComponent(id)}`)
+  const { evaluation_id: id } = await client.get<{ evaluation_id: string }>(path`/v1/versions/${version}`)
+  return client.get<EvaluationAnswer>(path`/v1/evaluations/${id}`)
 }
 
 interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {
@@ -137,82 +143,60 @@ interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'd
 }
 
 /** A release by its id, or the latest of a model by the model's name. */
-export async function findReleaseId(
-  client: { get<T>(path: string, query?: Record<string, string | number | boolean | undefined>): Promise<T> },
-  named: string,
-): Promise<string> {
+export async function findReleaseId(client: Client, named: string): Promise<string> {
   if (named.startsWith('rel_')) return named
   const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', { model: named })
   return releases[0]?.id ?? named
 }
 
-function releaseTable(terminal: Terminal, releases: readonly ReleaseAnswer[]): string {
-  if (releases.length === 0) return 'No releases yet. Start one: `tenure retrain <model>`'
-  return tableOf(
-    ['release', 'version', 'stage', 'serves', 'outcome', 'started', 'reason'],
-    releases.map((each) => [
-      each.id,
-      each.version,
-      [
-        each.stage,
-        ...(each.paused ? ['(paused)'] : []),
-        ...(each.drill ? [`(drill: ${each.drill})`] : []),
-      ].join(' '),
-      trafficOf(each),
-      coloured(terminal, each.outcome),
-      time(each.started_at),
-      terminal.paint('dim', orDash(each.reason)),
-    ]),
-  )
+const releaseColumns: Columns<ReleaseAnswer> = {
+  release: 'id',
+  version: 'version',
+  stage: ({ stage, paused, drill }) =>
+    `${stage}${paused ? ' (paused)' : ''}${drill ? ` (drill: ${drill})` : ''}`,
+  serves: (each) => trafficOf(each),
+  outcome: (each, terminal) => coloured(terminal, each.outcome),
+  started: (each) => time(each.started_at),
+  reason: (each, { paint }) => paint('dim', orDash(each.reason)),
+}
+
+const queueColumns: Columns<WaitingAnswer> = {
+  'queue id': 'queue_id',
+  version: 'version',
+  'requested by': 'requested_by',
+  since: (each) => time(each.at),
+  hotfix: 'hotfix',
 }
 
 /** The share of traffic that the version serves now, also after the release has ended; in shadow, the copied share. */
 const trafficOf = (each: ReleaseAnswer): string =>
   each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
 
-function queueLines({ paint }: Terminal, waiting: readonly WaitingAnswer[]): string[] {
-  const open = waiting.filter(({ state }) => state === 'waiting')
-  if (open.length === 0) return []
-  const rows = open.map((each) => [
-    each.queue_id,
-    each.version,
-    each.requested_by,
-    time(each.at),
-    orDash(each.hotfix),
-  ])
-  return [
-    '',
-    paint('bold', 'Release queue'),
-    tableOf(['queue id', 'version', 'requested by', 'since', 'hotfix'], rows),
-  ]
-}
-
 function gateOf(
-  { paint }: Terminal,
+  terminal: Terminal,
   { id, verdict, baseline_version: against, report }: EvaluationAnswer,
 ): string {
   const { metrics = [] } = report
   if (metrics.length === 0) return ''
-  const figure = (value: number | null) => (value === null ? '–' : String(Number(value.toPrecision(4))))
-  const rows = metrics.map((each) => [
-    each.metric,
-    figure(each.champion),
-    figure(each.challenger),
-    figure(each.baseline),
-    figure(each.delta),
-    each.low === null ? '–' : `${figure(each.low)} to ${figure(each.high)}`,
-    each.verdict.replace('_', ' '),
-  ])
+  const figure = (value: number | null) => (value === null ? null : Number(value.toPrecision(4)))
+  const table = tableBy(terminal, metrics, {
+    metric: 'metric',
+    champion: (each) => figure(each.champion),
+    challenger: (each) => figure(each.challenger),
+    baseline: (each) => figure(each.baseline),
+    gain: (each) => figure(each.delta),
+    interval: ({ low, high }) => (low === null ? null : `${figure(low)} to ${figure(high) ?? '–'}`),
+    verdict: (each) => each.verdict.replace('_', ' '),
+  })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
-  const head = ['metric', 'champion', 'challenger', 'baseline', 'gain', 'interval', 'verdict']
-  return `\n\n${paint('bold', title)}\n${tableOf(head, rows)}`
+  return `\n\n${terminal.paint('bold', title)}\n${table}`
 }
 
 function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): string {
   const { paint } = terminal
-  const facts = [
+  const facts = factsTable(terminal, [
     ['version', release.version],
-    ['replaces', orDash(release.baseline_version)],
+    ['replaces', release.baseline_version],
     ['strategy', release.strategy],
     ['stage', `${release.stage}${release.paused ? ' (paused)' : ''}, ${share(release.share_bp)}`],
     ['serves now', `${share(release.traffic_bp ?? 0)} of traffic`],
@@ -224,38 +208,28 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     ['artifact', digestPrefix(release.artifact_digest)],
     ['evaluation', digestPrefix(release.evaluation_digest)],
     ['policy', digestPrefix(release.policy_digest)],
-  ].map(([name = '', value = '']) => [paint('dim', name), value])
-  const commands = release.commands.map((each) => [
-    time(each.at),
-    each.actor,
-    each.command,
-    each.accepted ? paint('green', 'accepted') : paint('yellow', 'rejected'),
-    each.message,
   ])
-  const recorded = (release.recorded ?? []).map((each) => [
-    time(each.recorded_at),
-    each.actor,
-    each.command,
-    paint('yellow', each.state),
-    each.id,
-  ])
-  const verdicts = release.decisions
-    .slice(0, most)
-    .map((each) => [
-      time(each.at),
-      `${each.stage} ${each.stage === 'canary' ? each.stage_index + 1 : ''}`.trim(),
-      coloured(terminal, each.kind),
-      each.reasons.map(({ message }) => message).join('; '),
-    ])
-  return [
-    paint('bold', release.id),
-    tableOf([], facts),
-    ...(commands.length === 0
-      ? []
-      : ['', tableOf(['at', 'actor', 'command', 'result', 'message'], commands)]),
-    ...(recorded.length === 0
-      ? []
-      : ['', tableOf(['at', 'actor', 'queued command', 'state', 'id'], recorded)]),
-    ...(verdicts.length === 0 ? [] : ['', tableOf(['at', 'stage', 'verdict', 'reason'], verdicts)]),
-  ].join('\n')
+  const table = <Row>(rows: readonly Row[], columns: Columns<Row>): string =>
+    rows.length === 0 ? '' : `\n\n${tableBy(terminal, rows, columns)}`
+  const commands = table(release.commands, {
+    at: (each) => time(each.at),
+    actor: 'actor',
+    command: 'command',
+    result: (each) => (each.accepted ? paint('green', 'accepted') : paint('yellow', 'rejected')),
+    message: 'message',
+  })
+  const recorded = table(release.recorded ?? [], {
+    at: (each) => time(each.recorded_at),
+    actor: 'actor',
+    'queued command': 'command',
+    state: (each) => paint('yellow', each.state),
+    id: 'id',
+  })
+  const verdicts = table(release.decisions.slice(0, most), {
+    at: (each) => time(each.at),
+    stage: (each) => (each.stage === 'canary' ? `canary ${each.stage_index + 1}` : each.stage),
+    verdict: (each) => coloured(terminal, each.kind),
+    reason: (each) => each.reasons.map(({ message }) => message).join('; '),
+  })
+  return `${paint('bold', release.id)}\n${facts}${commands}${recorded}${verdicts}`
 }

@@ -1,14 +1,14 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { lossText } from '../../../charts/loss.ts'
 import type { RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
-import { failure } from '../../client/client.ts'
+import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
+import { follow } from '../follow.ts'
 import { coloured } from '../format.ts'
 
-const pollMs = 500
 /** Outcomes with a new version. */
 const good = ['released', 'registered']
 const stages = ['snapshot', 'validate', 'train', 'evaluate', 'register', 'release'] as const
@@ -31,12 +31,9 @@ export const retrainCommand: CommandSpec = {
     const model = String(args[0])
     const asOf = options['asOf']
     if (asOf !== undefined && Number.isNaN(Date.parse(String(asOf))))
-      throw failure({
-        code: 'usage',
-        detail: `Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`,
-      })
+      throw usageError(`Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`)
     const started = await api().post<CommandReply & { id: string; workflow_id: string }>(
-      `/v1/models/${encodeURIComponent(model)}/retrainings`,
+      path`/v1/models/${model}/retrainings`,
       {
         as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
         reason: options['reason'],
@@ -48,7 +45,7 @@ export const retrainCommand: CommandSpec = {
         started,
         `Retraining ${model}. Status: \`tenure releases list --model ${model}\`; add --watch to follow a retraining.`,
       )
-    const { ended, seen } = await follow(session, started.id)
+    const { ended, seen } = await followRetraining(session, started.id)
     const curve = await curveOf(session, seen)
     const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
     terminal.answer(
@@ -67,35 +64,24 @@ interface Observed {
   trainingId?: string
 }
 
-async function follow(
+async function followRetraining(
   { terminal, api }: CommandSession,
   id: string,
 ): Promise<{ ended: RetrainingAnswer; seen: Observed }> {
   const seen: Observed = { began: new Map(), curve: [] }
-  let shown = ''
-  for (;;) {
-    const now = await api().get<RetrainingAnswer>(`/v1/retrainings/${encodeURIComponent(id)}`)
-    if (now.outcome !== undefined) {
-      terminal.live([])
-      return { ended: now, seen }
-    }
-    note(seen, now)
-    const stage = now.stage ?? 'opening'
-    if (!terminal.interactive && stage !== shown) terminal.say(`${stage} …`)
-    shown = stage
+  const show = (now: RetrainingAnswer) => {
+    const { stage = 'opening', epoch, loss, training_id: trainingId } = now
+    if (!terminal.interactive && !seen.began.has(stage)) terminal.say(`${stage} …`)
+    if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
+    if (trainingId !== undefined) seen.trainingId = trainingId
+    if (epoch !== undefined && typeof loss === 'number' && seen.curve.at(-1)?.epoch !== epoch)
+      seen.curve.push({ epoch, loss })
     terminal.live(linesOf(terminal, now, seen))
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
   }
-}
-
-function note(
-  seen: Observed,
-  { stage = 'opening', epoch, loss, training_id: trainingId }: RetrainingAnswer,
-): void {
-  if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
-  if (trainingId !== undefined) seen.trainingId = trainingId
-  if (epoch !== undefined && typeof loss === 'number' && seen.curve.at(-1)?.epoch !== epoch)
-    seen.curve.push({ epoch, loss })
+  const read = () => api().get<RetrainingAnswer>(path`/v1/retrainings/${id}`)
+  const ended = await follow(read, ({ outcome }) => outcome !== undefined, show)
+  terminal.live([])
+  return { ended, seen }
 }
 
 /** One line per stage; the training stage also has a progress bar and the loss curve. */
@@ -119,10 +105,8 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
 /** The full loss curve from the API, or the observed epochs if the API fails. */
 async function curveOf({ api }: CommandSession, { trainingId, curve }: Observed): Promise<Observed['curve']> {
   if (trainingId === undefined) return curve
-  return api()
-    .get<TrainingAnswer>(`/v1/trainings/${encodeURIComponent(trainingId)}`)
-    .then(
-      (training) => training.curve.filter(({ loss }) => typeof loss === 'number'),
-      () => curve,
-    )
+  const training = await api()
+    .get<TrainingAnswer>(path`/v1/trainings/${trainingId}`)
+    .catch(() => undefined)
+  return training?.curve.filter(({ loss }) => typeof loss === 'number') ?? curve
 }

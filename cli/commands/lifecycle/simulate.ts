@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import { parseJson } from '../../../domain/parse-json.ts'
 import {
   baselineRuleNames,
   rivalRules,
@@ -17,7 +18,7 @@ import {
 } from '../../../domain/simulation/scenario.ts'
 import { summarizeReleases, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
 import { loadModels } from '../../../models/index.ts'
-import { failure } from '../../client/client.ts'
+import { usageError } from '../../client/client.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { simulateReleases } from '../../simulate/run.ts'
 import { barOf, tableOf, type Terminal } from '../../terminal.ts'
@@ -47,7 +48,7 @@ export const simulateCommand: CommandSpec = {
     const name = String(options['scenario'] ?? 'good')
     const scenario = parseScenario(name)
     if (!scenario)
-      throw wrong(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
+      throw usageError(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
     const policy = await policyOf(options['policy'])
     const world = await worldOf(options, policy)
     const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
@@ -73,8 +74,6 @@ export const simulateCommand: CommandSpec = {
   },
 }
 
-const wrong = (detail: string) => failure({ code: 'usage', detail, remedy: 'See `tenure simulate --help`.' })
-
 async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
   if (named === undefined) return dayPolicy
   const { models } = await loadModels()
@@ -89,19 +88,20 @@ async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
 /** Reads a policy file. Missing fields default to the one-day policy. */
 async function policyFile(path: string): Promise<ReleasePolicy> {
   const text = await readFile(path, 'utf8').catch(() => {
-    throw wrong(`--policy ${path} names no model and no readable file`)
+    throw usageError(`--policy ${path} names no model and no readable file`)
   })
   try {
     const given = JSON.parse(text) as Partial<ReleasePolicy>
+    const { approval, watch, limits } = dayPolicy
     return {
       ...dayPolicy,
       ...given,
-      approval: { ...dayPolicy.approval, ...given.approval },
-      watch: { ...dayPolicy.watch, ...given.watch },
-      limits: { ...dayPolicy.limits, ...given.limits },
+      approval: { ...approval, ...given.approval },
+      watch: { ...watch, ...given.watch },
+      limits: { ...limits, ...given.limits },
     }
   } catch (error) {
-    throw wrong(`--policy ${path} is not JSON: ${(error as Error).message}`)
+    throw usageError(`--policy ${path} is not JSON: ${(error as Error).message}`)
   }
 }
 
@@ -115,41 +115,35 @@ async function worldOf(options: Options, policy: ReleasePolicy): Promise<Simulat
   if (options['traffic'] === undefined) return world
   const path = String(options['traffic'])
   const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw wrong(`--traffic ${path} is not readable: ${error.message}`)
+    throw usageError(`--traffic ${path} is not readable: ${error.message}`)
   })
   const lines = text.split('\n').filter((line) => line.trim() !== '')
   const recorded = lines.map((line, index): RecordedTick => {
-    const tick = tickOf(line)
+    const tick = parseJson<RecordedTick | null>(line)
     const counts = [tick?.requests, tick?.errors, tick?.invalid]
-    if (tick === undefined || !counts.every((count) => Number.isFinite(count) && Number(count) >= 0))
-      throw wrong(`--traffic line ${index + 1} must have {"requests","errors","invalid"} as counts from 0`)
+    if (!tick || !counts.every((count) => Number.isFinite(count) && Number(count) >= 0))
+      throw usageError(
+        `--traffic line ${index + 1} must have {"requests","errors","invalid"} as counts from 0`,
+      )
     return tick
   })
-  if (recorded.length === 0) throw wrong('--traffic holds no ticks')
+  if (recorded.length === 0) throw usageError('--traffic holds no ticks')
   return { ...world, recorded }
-}
-
-function tickOf(line: string): RecordedTick | undefined {
-  try {
-    const tick: unknown = JSON.parse(line)
-    return typeof tick === 'object' && tick !== null ? (tick as RecordedTick) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 function numberOf(options: Options, name: string, fallback: number, min: number, max: number): number {
   const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
   const value = Number(options[key] ?? fallback)
   if (!(value >= min && value <= max))
-    throw wrong(`--${name} must be a number from ${min} to ${max}, not ${options[key]}`)
+    throw usageError(`--${name} must be a number from ${min} to ${max}, not ${options[key]}`)
   return value
 }
 
 function ruleOf(named: Options[string]): BaselineRuleName | undefined {
   if (named === undefined) return undefined
   const rule = baselineRuleNames.find((name) => name === named)
-  if (!rule) throw wrong(`unknown --compare "${String(named)}"; use one of ${baselineRuleNames.join(', ')}`)
+  if (!rule)
+    throw usageError(`unknown --compare "${String(named)}"; use one of ${baselineRuleNames.join(', ')}`)
   return rule
 }
 

@@ -1,10 +1,12 @@
 /** `tenure batch`: scores many rows with the champion, and lists batches, also those scored by a withdrawn version. */
-import { failure, commandProblemOf } from '../../client/client.ts'
+import { commandProblemOf, path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandGroup, CommandSession } from '../../program.ts'
-import { barOf, tableOf } from '../../terminal.ts'
+import type { CommandGroup } from '../../program.ts'
+import { barOf } from '../../terminal.ts'
 import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
+import { follow } from '../follow.ts'
 import { coloured, orDash, time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 interface BatchAnswer {
   id: string
@@ -18,8 +20,6 @@ interface BatchAnswer {
   message?: string
   started_at: string
 }
-
-const pollMs = 500
 
 export const batchGroup: CommandGroup = {
   name: 'batch',
@@ -39,11 +39,10 @@ export const batchGroup: CommandGroup = {
         'batch run flight-delay --input june.parquet --output june-answers.parquet --watch',
         'batch run iris --query "select * from flowers" --key id',
       ],
-      async run(session, { args, options }) {
-        const { terminal, api } = session
+      async run({ terminal, api }, { args, options }) {
         const { input, query, output, key } = options as Record<string, string | undefined>
         if ((input === undefined) === (query === undefined))
-          throw failure({ code: 'usage', detail: 'give exactly one of --input and --query' })
+          throw usageError('give exactly one of --input and --query')
         const started = await api().post<CommandReply & { id: string }>('/v1/batches', {
           model: String(args[0]),
           input: input === undefined ? { kind: 'sql', query } : { kind: 'file', path: input },
@@ -53,53 +52,40 @@ export const batchGroup: CommandGroup = {
         if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))
         if (options['watch'] !== true)
           return terminal.answer(started, `Started ${started.id}. Follow it: \`tenure batch\``)
-        const ended = await follow(session, started.id)
-        terminal.answer(ended, `${coloured(terminal, ended.status)}: ${ended.message ?? ''}`)
-        return ended.status === 'done' ? exitCodes.done : exitCodes.otherwise
+        const ended = await follow(
+          () =>
+            api()
+              .get<BatchAnswer>(path`/v1/batches/${started.id}`)
+              .catch(ignoreNotFound),
+          (batch) => batch !== undefined && batch.status !== 'running',
+          (batch) => {
+            if (batch?.rows === undefined) return
+            terminal.progress(`${barOf(batch.scored / batch.rows, 30)} ${batch.scored} of ${batch.rows} rows`)
+          },
+        )
+        terminal.answer(ended, `${coloured(terminal, ended?.status)}: ${ended?.message ?? ''}`)
+        return ended?.status === 'done' ? exitCodes.done : exitCodes.otherwise
       },
     },
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<BatchAnswer>({
       summary: 'List batches, newest first',
       options: [
         ['--model <model>', 'Only this model'],
         ['--withdrawn', 'Only batches scored by a withdrawn version'],
       ],
       examples: ['batch', 'batch list --withdrawn'],
-      async run({ terminal, api }, { options }) {
-        const answer = await api().get<{ batches: BatchAnswer[] }>('/v1/batches', {
-          model: options['model'] as string | undefined,
-          withdrawn: options['withdrawn'] === true ? 'true' : undefined,
-        })
-        const rows = answer.batches.map((each) => [
-          each.id,
-          each.version + (each.withdrawn ? terminal.paint('red', ' withdrawn') : ''),
-          coloured(terminal, each.status),
-          `${each.scored} of ${orDash(each.rows)}`,
-          String(each.refused),
-          time(each.started_at),
-        ])
-        terminal.answer(
-          answer,
-          tableOf(['batch', 'version', 'status', 'rows', 'refused', 'started (UTC)'], rows),
-        )
+      path: '/v1/batches',
+      field: 'batches',
+      columns: {
+        batch: 'id',
+        version: (each, { paint }) => each.version + (each.withdrawn ? paint('red', ' withdrawn') : ''),
+        status: (each, terminal) => coloured(terminal, each.status),
+        rows: (each) => `${each.scored} of ${orDash(each.rows)}`,
+        refused: 'refused',
+        'started (UTC)': (each) => time(each.started_at),
       },
-    },
+    }),
   ],
-}
-
-async function follow({ terminal, api }: CommandSession, id: string): Promise<BatchAnswer> {
-  for (;;) {
-    const now = await api().get<BatchAnswer>(`/v1/batches/${id}`).catch(ignoreNotFound)
-    if (now !== undefined && now.status !== 'running') {
-      terminal.progress(undefined)
-      return now
-    }
-    if (now?.rows !== undefined)
-      terminal.progress(`${barOf(now.scored / now.rows, 30)} ${now.scored} of ${now.rows} rows`)
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
-  }
 }
 
 /** The batch is stored shortly after the request, so the first polls may miss it. */

@@ -1,16 +1,10 @@
 /** `tenure export`: writes a version as files that run without Tenure and TensorFlow. */
 import { resolve } from 'node:path'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
-import type { ModelAnswer } from '../../client/responses.ts'
-import { failure } from '../../client/client.ts'
+import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
+import { type Client, failure, path, usageError } from '../../client/client.ts'
 import { openStateDir } from '../../embedded/state-dir.ts'
-import type { CommandSpec, CommandSession } from '../../program.ts'
-
-interface VersionDetail {
-  version: string
-  model: string
-  artifact_digest: string
-}
+import type { CommandSpec } from '../../program.ts'
 
 export const exportCommand: CommandSpec = {
   name: 'export <model> <version-or-folder> [folder]',
@@ -21,11 +15,10 @@ export const exportCommand: CommandSpec = {
     'export iris iris_v1.2.0 ./iris-edge',
     'export flight-delay v1.0.0 /srv/www/flights --json',
   ],
-  async run(session, { args }) {
-    const { terminal } = session
+  async run({ terminal, api }, { args }) {
     const [model = '', second = '', third] = args
     const folder = resolve(third ?? second)
-    const version = await versionOf(session, model, third === undefined ? undefined : second)
+    const version = await versionOf(api(), model, third === undefined ? undefined : second)
     const { exportVersion } = await import('../../export/write.ts')
     const stateDir = openStateDir(readCommandConfig().stateDir)
     const { artifactRoot } = readConfig(
@@ -45,21 +38,20 @@ export const exportCommand: CommandSpec = {
   },
 }
 
-async function versionOf({ api }: CommandSession, model: string, named: string | undefined) {
+async function versionOf(api: Client, model: string, named: string | undefined) {
   const full = named === undefined || named.startsWith(`${model}_`) ? named : `${model}_${named}`
-  const version = full ?? (await championOf({ api }, model))
-  const found = await api().get<VersionDetail>(`/v1/versions/${encodeURIComponent(version)}`)
+  const version = full ?? (await championOf(api, model))
+  const found = await api.get<VersionAnswer>(path`/v1/versions/${version}`)
   if (found.model !== model)
-    throw failure({
-      code: 'usage',
-      detail: `${version} is a version of ${found.model}, not of ${model}`,
-      remedy: `See \`tenure versions ${model}\`.`,
-    })
+    throw usageError(
+      `${version} is a version of ${found.model}, not of ${model}`,
+      `See \`tenure versions ${model}\`.`,
+    )
   return { version: found.version, digest: found.artifact_digest }
 }
 
-async function championOf({ api }: Pick<CommandSession, 'api'>, model: string): Promise<string> {
-  const { champion } = await api().get<ModelAnswer>(`/v1/models/${encodeURIComponent(model)}`)
+async function championOf(api: Client, model: string): Promise<string> {
+  const { champion } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
   if (champion !== undefined) return champion.version
   throw failure({
     code: 'no_champion',

@@ -1,7 +1,9 @@
 /** `tenure features`: lists feature views, shows the values of an entity, and materialises new rows. */
 import type { CommandGroup } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
+import { path } from '../../client/client.ts'
+import { factsTable, tableBy } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 interface ViewAnswer {
   name: string
@@ -30,35 +32,26 @@ interface ValueAnswer {
   features: Record<string, number | string | null>
 }
 
-const path = (view: unknown): string => `/v1/features/${encodeURIComponent(String(view))}`
-
 export const featuresGroup: CommandGroup = {
   name: 'features',
   summary: 'List, show and materialise feature views',
   commands: [
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<ViewAnswer>({
       summary: 'List feature views and their watermarks',
       examples: ['features', 'features list --json'],
-      async run({ terminal, api }) {
-        const answer = await api().get<{ features: ViewAnswer[] }>('/v1/features')
-        const rows = answer.features.map((each) => [
-          each.name,
-          each.entity.join(', '),
-          Object.keys(each.values).join(', '),
-          orDash(each.models.join(', ')),
-          time(each.watermark),
-          each.problem === undefined ? terminal.paint('green', 'ok') : terminal.paint('red', each.problem),
-        ])
-        terminal.answer(
-          answer,
-          rows.length === 0
-            ? 'No feature views. See docs/features.md to declare one in a model file.'
-            : tableOf(['view', 'entity', 'values', 'models', 'watermark (UTC)', ''], rows),
-        )
+      path: '/v1/features',
+      field: 'features',
+      none: 'No feature views. See docs/features.md to declare one in a model file.',
+      columns: {
+        view: 'name',
+        entity: (each) => each.entity.join(', '),
+        values: (each) => Object.keys(each.values).join(', '),
+        models: (each) => orDash(each.models.join(', ')),
+        'watermark (UTC)': (each) => time(each.watermark),
+        '': ({ problem }, { paint }) =>
+          problem === undefined ? paint('green', 'ok') : paint('red', problem),
       },
-    },
+    }),
     {
       name: 'show <view>',
       summary: 'Show a view, or the values of an entity at a time',
@@ -73,49 +66,35 @@ export const featuresGroup: CommandGroup = {
       async run({ terminal, api }, { args, options }) {
         const entity = options['entity'] as string | undefined
         if (entity !== undefined) {
-          const answer = await api().get<{ values: ValueAnswer[] }>(`${path(args[0])}/values`, {
+          const answer = await api().get<{ values: ValueAnswer[] }>(path`/v1/features/${args[0]}/values`, {
             entity,
-            at: options['at'] as string | undefined,
+            at: options['at'],
           })
-          const rows = answer.values.map((each, index) => [
-            index === 0 ? terminal.paint('green', 'current') : '',
-            time(each.event_at),
-            time(each.known_at),
-            time(each.usable_at),
-            Object.entries(each.features)
-              .map(([name, value]) => `${name} ${orDash(value)}`)
-              .join(', '),
-          ])
-          return terminal.answer(
-            answer,
-            rows.length === 0
-              ? `No values for ${entity}.`
-              : tableOf(['', 'event (UTC)', 'known', 'usable', 'values'], rows),
-          )
+          const [current] = answer.values
+          const table = tableBy(terminal, answer.values, {
+            '': (each, { paint }) => (each === current ? paint('green', 'current') : ''),
+            'event (UTC)': (each) => time(each.event_at),
+            known: (each) => time(each.known_at),
+            usable: (each) => time(each.usable_at),
+            values: (each) => pairs(each.features, (name, value) => `${name} ${orDash(value)}`),
+          })
+          return terminal.answer(answer, current === undefined ? `No values for ${entity}.` : table)
         }
-        const answer = await api().get<{ definitions: ViewAnswer[] }>(path(args[0]))
+        const answer = await api().get<{ definitions: ViewAnswer[] }>(path`/v1/features/${args[0]}`)
         const blocks = answer.definitions.map((each) =>
-          tableOf(
-            [],
-            [
-              ['view', `${each.name} (${digestPrefix(each.digest)})`],
-              ['about', orDash(each.about)],
-              ['entity', each.entity.join(', ')],
-              [
-                'values',
-                Object.entries(each.values)
-                  .map(([name, kind]) => `${name}: ${kind}`)
-                  .join(', '),
-              ],
-              ['times', `event ${each.event_time}, known ${each.known_at}`],
-              ['refresh', `every ${each.every_ms / 1_000} s, watermark ${time(each.watermark)} (UTC)`],
-              ['entities', `${orDash(each.entities)}, newest event ${time(each.newest)}`],
-              ['late rows', String(each.late_rows)],
-              ['used by', orDash([...each.models, ...each.versions].join(', '))],
-              ['last run', `${time(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`],
-              ['source', `${each.source.kind}: ${each.source.rows.replaceAll(/\s+/g, ' ').trim()}`],
-            ].map(([name = '', value = '']) => [terminal.paint('dim', name), value]),
-          ),
+          factsTable(terminal, [
+            ['view', `${each.name} (${digestPrefix(each.digest)})`],
+            ['about', orDash(each.about)],
+            ['entity', each.entity.join(', ')],
+            ['values', pairs(each.values, (name, kind) => `${name}: ${kind}`)],
+            ['times', `event ${each.event_time}, known ${each.known_at}`],
+            ['refresh', `every ${each.every_ms / 1_000} s, watermark ${time(each.watermark)} (UTC)`],
+            ['entities', `${orDash(each.entities)}, newest event ${time(each.newest)}`],
+            ['late rows', each.late_rows],
+            ['used by', orDash([...each.models, ...each.versions].join(', '))],
+            ['last run', `${time(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`],
+            ['source', `${each.source.kind}: ${each.source.rows.replaceAll(/\s+/g, ' ').trim()}`],
+          ]),
         )
         terminal.answer(answer, blocks.join('\n\n'))
       },
@@ -127,7 +106,7 @@ export const featuresGroup: CommandGroup = {
       examples: ['features materialise airport-delays --from 2026-03-01T00:00:00Z'],
       async run({ terminal, api }, { args, options }) {
         const answer = await api().post<{ workflow_id: string; begun: boolean }>(
-          `${path(args[0])}/materialise`,
+          path`/v1/features/${args[0]}/materialise`,
           { from: options['from'] },
         )
         terminal.answer(
@@ -140,3 +119,11 @@ export const featuresGroup: CommandGroup = {
     },
   ],
 }
+
+const pairs = <Value>(
+  values: Readonly<Record<string, Value>>,
+  text: (name: string, value: Value) => string,
+): string =>
+  Object.entries(values)
+    .map(([name, value]) => text(name, value))
+    .join(', ')

@@ -2,30 +2,28 @@
 import type { ModelAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, Options, CommandSession } from '../../program.ts'
-import { tableOf } from '../../terminal.ts'
+import { path } from '../../client/client.ts'
+import { factsTable } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
+import { listCommand } from '../list.ts'
 
 export const modelsGroup: CommandGroup = {
   name: 'models',
   summary: 'List models, show what was live, apply model files',
   commands: [
-    {
-      name: 'list',
-      isDefault: true,
+    listCommand<ModelAnswer>({
       summary: 'List models and their champions',
       examples: ['models', 'models list --json'],
-      async run({ terminal, api }) {
-        const answer = await api().get<{ models: ModelAnswer[] }>('/v1/models')
-        const rows = answer.models.map((each) => [
-          each.name,
-          orDash(each.champion?.version),
-          time(each.champion?.since),
-          orDash(each.open_release),
-          terminal.paint('dim', orDash(each.about)),
-        ])
-        terminal.answer(answer, tableOf(['model', 'champion', 'since (UTC)', 'open release', ''], rows))
+      path: '/v1/models',
+      field: 'models',
+      columns: {
+        model: 'name',
+        champion: (each) => each.champion?.version,
+        'since (UTC)': (each) => time(each.champion?.since),
+        'open release': 'open_release',
+        '': (each, { paint }) => paint('dim', orDash(each.about)),
       },
-    },
+    }),
     {
       name: 'sync',
       summary: 'Apply the model files of this checkout: definitions and schedules',
@@ -39,14 +37,12 @@ export const modelsGroup: CommandGroup = {
             terminal.paint('red', `models/${file} is invalid and was not applied:`),
             ...issues.map((issue) => `  ${issue}`),
           ]),
-        ]
-        lines.push(
           ...gone.flatMap((name) => [
             terminal.paint('yellow', `${name.padEnd(24)} file removed: still serving, schedules paused`),
             `  Restore models/${name}.ts and sync again to train it. Its versions are kept.`,
             `  To stop serving its versions: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
           ]),
-        )
+        ]
         terminal.answer({ models, broken, gone }, lines.join('\n'))
         return broken.length === 0 ? exitCodes.done : exitCodes.otherwise
       },
@@ -94,32 +90,28 @@ async function showChampion(
   { terminal, api }: CommandSession,
   { args, options }: { args: string[]; options: Options },
 ): Promise<void> {
-  const answer = await api().get<LiveAnswer>(`/v1/models/${encodeURIComponent(String(args[0]))}/champion`, {
-    at: options['at'],
-  })
+  const answer = await api().get<LiveAnswer>(path`/v1/models/${args[0]}/champion`, { at: options['at'] })
   const { release, evaluation, decisions, audit } = answer
   // After a rollback, the approvals are those that this version earned in its own release.
   const earned = answer.cause === 'rollback' ? answer.earned_by : release
   const said = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
   const verdict = decisions[0]
-  const facts = [
-    [
-      'champion',
-      `${answer.version}, ${time(answer.since)} to ${answer.until ? time(answer.until) : 'now'} (UTC)`,
-    ],
-    ['replaced', orDash(answer.previous_version)],
+  const until = answer.until ? time(answer.until) : 'now'
+  const text = factsTable(terminal, [
+    ['champion', `${answer.version}, ${time(answer.since)} to ${until} (UTC)`],
+    ['replaced', answer.previous_version],
     ['by', `${answer.cause} (${answer.actor}): ${answer.reason}`],
     ['artifact', digestPrefix(answer.artifact_digest)],
     [
       'evaluation',
-      evaluation ? `${evaluation.verdict} (${evaluation.id}, ${digestPrefix(evaluation.digest)})` : '–',
+      evaluation && `${evaluation.verdict} (${evaluation.id}, ${digestPrefix(evaluation.digest)})`,
     ],
-    ['release', release ? `${release.id}, requested by ${release.requestedBy}` : '–'],
-    ...(earned && earned !== release ? [['promoted by', earned.id]] : []),
+    ['release', release && `${release.id}, requested by ${release.requestedBy}`],
+    ...(earned && earned !== release ? [['promoted by', earned.id] as const] : []),
     ['approved by', orDash(earned?.approvals.map(said).join(', '))],
-    ...(earned?.breakGlass ? [['emergency promote by', said(earned.breakGlass)]] : []),
-    ['last verdict', verdict ? `${verdict.kind} in ${verdict.stage}, ${decisions.length} in total` : '–'],
-    ['audit', audit ? `row ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}` : '–'],
-  ].map(([name = '', value = '']) => [terminal.paint('dim', name), value])
-  terminal.answer(answer, tableOf([], facts))
+    ...(earned?.breakGlass ? [['emergency promote by', said(earned.breakGlass)] as const] : []),
+    ['last verdict', verdict && `${verdict.kind} in ${verdict.stage}, ${decisions.length} in total`],
+    ['audit', audit && `row ${audit.seq}, ${audit.action}, ${digestPrefix(audit.hash)}`],
+  ])
+  terminal.answer(answer, text)
 }

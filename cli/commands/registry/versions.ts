@@ -6,9 +6,9 @@ import type { ModelCard } from '../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
-import { failure } from '../../client/client.ts'
-import type { CommandGroup, Options, CommandSession } from '../../program.ts'
-import { tableOf, type Terminal } from '../../terminal.ts'
+import { failure, path, usageError, type Client, type Query } from '../../client/client.ts'
+import type { CommandGroup, CommandSession } from '../../program.ts'
+import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
 
 interface VersionPage {
@@ -29,7 +29,7 @@ export const versionsGroup: CommandGroup = {
       options: [['--limit <n>', 'Number of versions (default: 50)']],
       examples: ['versions', 'versions iris --json', 'versions list iris --limit 200'],
       async run(session, { args, options }) {
-        await printPage(session, { model: args[0], limit: String(options['limit'] ?? 50) })
+        await printPage(session, { model: args[0], limit: 50, ...options })
       },
     },
     {
@@ -52,20 +52,7 @@ export const versionsGroup: CommandGroup = {
         'versions search dropout --json',
       ],
       async run(session, { args, options }) {
-        const { model, metric, status, since, until, data, order, cursor } = textsOf(options)
-        const limit = String(options['limit'] ?? 20)
-        await printPage(session, {
-          text: args[0],
-          model,
-          metric,
-          status,
-          since,
-          until,
-          data,
-          order,
-          cursor,
-          limit,
-        })
+        await printPage(session, { text: args[0], limit: 20, ...options })
       },
     },
     {
@@ -91,22 +78,17 @@ export const versionsGroup: CommandGroup = {
         'versions card iris_v1.0.0 --out iris.md',
         'versions card iris --json',
       ],
-      async run(session, { args, options }) {
-        const { terminal, api } = session
-        const version = await versionNamed(session, String(args[0]))
-        const card = await api().get<ModelCard>(`/v1/versions/${encodeURIComponent(version)}/card`)
+      async run({ terminal, api }, { args, options }) {
+        const version = await versionNamed(api(), String(args[0]))
+        const card = await api().get<ModelCard>(path`/v1/versions/${version}/card`)
         const page = cardMarkdown(card)
         if (options['out'] === undefined) return terminal.answer(card, page.trimEnd())
         const file = resolve(String(options['out']))
         await writeFile(file, page, { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
-          throw failure({
-            code: 'usage',
-            detail:
-              error.code === 'EEXIST'
-                ? `${file} already exists`
-                : `${file} is not writable: ${error.message}`,
-            remedy: 'Name another file. Existing files are not overwritten.',
-          })
+          throw usageError(
+            error.code === 'EEXIST' ? `${file} already exists` : `${file} is not writable: ${error.message}`,
+            'Name another file. Existing files are not overwritten.',
+          )
         })
         terminal.answer({ ...card, file }, `Model card of ${version} written to ${file}`)
       },
@@ -114,57 +96,31 @@ export const versionsGroup: CommandGroup = {
   ],
 }
 
-/** The options with a text value. */
-function textsOf(options: Options): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(options).map(([name, value]) => [name, typeof value === 'string' ? value : undefined]),
-  )
-}
-
-async function printPage(
-  { terminal, api }: CommandSession,
-  query: Record<string, string | undefined>,
-): Promise<void> {
+async function printPage({ terminal, api }: CommandSession, query: Query): Promise<void> {
   const answer = await api().get<VersionPage>('/v1/versions', query)
   terminal.answer(answer, pageText(terminal, answer, query))
 }
 
-function pageText(
-  terminal: Terminal,
-  { versions, next_cursor: next }: VersionPage,
-  query: Record<string, string | undefined>,
-): string {
+function pageText(terminal: Terminal, { versions, next_cursor: next }: VersionPage, query: Query): string {
   if (versions.length === 0) {
     const isSearch = Object.entries(query).some(([name, value]) => name !== 'limit' && value !== undefined)
     return isSearch ? 'No versions match.' : 'No versions yet. Train one: `tenure retrain <model>`'
   }
   // The first row names the columns, because all versions of a model have the same metrics.
   const metrics = Object.keys(versions[0]?.metrics ?? {}).slice(0, 3)
-  const rows = versions.map((each) => [
-    each.version,
-    coloured(terminal, each.status),
-    time(each.created_at),
-    each.created_by,
-    ...metrics.map((name) => figure(each.metrics?.[name])),
-    digestPrefix(each.artifact_digest),
-    time(each.known_good_at),
-    time(each.rolled_back_at),
-  ])
-  const head = [
-    'version',
-    'status',
-    'created (UTC)',
-    'requested by',
-    ...metrics,
-    'artifact',
-    'proven',
-    'withdrawn',
-  ]
-  const more =
-    next === undefined
-      ? []
-      : ['', `More versions: raise --limit, or continue with \`versions search … --cursor ${next}\`.`]
-  return [tableOf(head, rows), ...more].join('\n')
+  const figureOf = (name: string) => (each: VersionAnswer) => figure(each.metrics?.[name])
+  const table = tableBy(terminal, versions, {
+    version: 'version',
+    status: (each) => coloured(terminal, each.status),
+    'created (UTC)': (each) => time(each.created_at),
+    'requested by': 'created_by',
+    ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
+    artifact: (each) => digestPrefix(each.artifact_digest),
+    proven: (each) => time(each.known_good_at),
+    withdrawn: (each) => time(each.rolled_back_at),
+  })
+  if (next === undefined) return table
+  return `${table}\n\nMore versions: raise --limit, or continue with \`versions search … --cursor ${next}\`.`
 }
 
 const figure = (value: number | undefined): string =>
@@ -190,15 +146,15 @@ function comparisonText(
     return text.length > most ? `${text.slice(0, most - 1)}…` : text
   }
   const rowOf = (each: ComparedField, isSame: boolean): string[] => {
-    const better = (side: 'one' | 'other') => (text: string) =>
-      each.better === side ? paint('green', text) : text
+    const { difference } = each
+    const name = `${each.section} ${each.field}`
+    const side = (which: 'one' | 'other') =>
+      each.better === which ? paint('green', shown(each[which])) : shown(each[which])
     return [
-      isSame ? paint('dim', `${each.section} ${each.field}`) : `${each.section} ${each.field}`,
-      better('one')(shown(each.one)),
-      better('other')(shown(each.other)),
-      each.difference === undefined || isSame
-        ? ''
-        : `${each.difference > 0 ? '+' : ''}${figure(each.difference)}`,
+      isSame ? paint('dim', name) : name,
+      side('one'),
+      side('other'),
+      difference === undefined || isSame ? '' : `${difference > 0 ? '+' : ''}${figure(difference)}`,
     ]
   }
   const rows = [
@@ -217,16 +173,16 @@ function comparisonText(
 }
 
 /** A version by its name, or the champion of a model by the model's. */
-async function versionNamed({ api }: CommandSession, named: string): Promise<string> {
+async function versionNamed(api: Client, named: string): Promise<string> {
   const [, model = named, alias] = /^(.+)@(.+)$/.exec(named) ?? []
   if (alias === undefined && /_v\d/.test(named)) return named
   if (alias !== undefined && /^v?\d/.test(alias))
     return `${model}_${alias.startsWith('v') ? '' : 'v'}${alias}`
   if (alias === 'latest') {
-    const { versions } = await api().get<VersionPage>('/v1/versions', { model, limit: 1 })
+    const { versions } = await api.get<VersionPage>('/v1/versions', { model, limit: 1 })
     if (versions[0] !== undefined) return versions[0].version
   } else if (alias === undefined || alias === 'champion') {
-    const { champion } = await api().get<ModelAnswer>(`/v1/models/${encodeURIComponent(model)}`)
+    const { champion } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
     if (champion !== undefined) return champion.version
   }
   throw failure({
