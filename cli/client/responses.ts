@@ -1,4 +1,5 @@
 /** Declares the fields of the API's responses that the command line reads. */
+import type { GateMetricRow } from '../../domain/evaluation/metric-table.ts'
 
 export interface ModelAnswer {
   name: string
@@ -30,7 +31,6 @@ export interface ReleaseAnswer {
   share_bp: number
   /** Share of traffic that the version serves now, in basis points. */
   traffic_bp?: number
-  hotfix?: string
   drill?: string
   paused: boolean
   requested_by: string
@@ -50,32 +50,17 @@ export interface EvaluationAnswer {
   verdict: string
   baseline_version?: string
   report: {
-    metrics?: {
-      metric: string
-      champion: number | null
-      challenger: number | null
-      baseline: number | null
-      delta: number | null
-      low: number | null
-      high: number | null
-      /** Non-inferiority margin. */
-      margin?: number | null
-      verdict: string
-    }[]
-    reasons?: { message: string }[]
+    metrics?: Omit<GateMetricRow, 'higherIsBetter' | 'oneSidedLow' | 'p' | 'floor' | 'floorMet' | 'method'>[]
   }
 }
 
 /** An entry of the release queue. */
 export interface WaitingAnswer {
   queue_id: string
-  model: string
   version: string
   state: string
   requested_by: string
   hotfix?: string
-  release?: string
-  message: string
   at: string
 }
 
@@ -83,10 +68,8 @@ export interface CommandAnswer {
   at: string
   command: string
   actor: string
-  reason?: string
   accepted: boolean
   message: string
-  stage: string
 }
 
 /** A command queued while Temporal was unreachable. */
@@ -103,14 +86,9 @@ export interface RecordedAnswer {
 }
 
 export interface RetrainingAnswer {
-  id: string
-  model: string
   stage?: string
   outcome?: string
   message?: string
-  version?: string
-  release_id?: string
-  as_of: string
   epoch?: number
   epochs?: number
   loss?: number

@@ -2,9 +2,9 @@
 import { commandProblemOf } from '../client/client.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { startSystem } from '../supervisor/system.ts'
-import { tableOf, type Terminal } from '../terminal.ts'
+import { tableBy, type Terminal } from '../terminal.ts'
 import { welcome } from '../supervisor/welcome.ts'
-import { createNarrator, lapseText, whole, type Narrator } from './narrator.ts'
+import { createNarrator, lapseText, whole } from './narrator.ts'
 import { runStory, type DemoResult } from './story.ts'
 import { openWorld, type DemoWorld } from './world.ts'
 
@@ -43,7 +43,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
     // A signal ends the demo at any point.
     const story = await Promise.race([runStory(world), system.supervision.stopped])
     if (story === undefined) return exitCodes.interrupted
-    showFigures(narrator, world, story, startedMs)
+    showFigures(terminal, world, story, startedMs)
     world.progress = { ...world.progress, runs: world.progress.runs + 1 }
     await world.saveProgress()
     if (exit) return story.failures.length === 0 ? exitCodes.done : exitCodes.otherwise
@@ -68,34 +68,26 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
   }
 }
 
-function showFigures(narrator: Narrator, world: DemoWorld, story: DemoResult, startedMs: number): void {
+function showFigures(terminal: Terminal, world: DemoWorld, story: DemoResult, startedMs: number): void {
+  const { narrator } = world
   const counts = world.replay?.counts()
   const served = (version: string) =>
     (counts?.served ?? [])
       .filter((each) => each.version === version)
       .reduce((sum, each) => sum + each.requests, 0)
   narrator.act(6, 'Figures')
-  const rows = story.versions.map(({ version, outcome, auc, brier, rollbackFigures }) => [
-    version,
-    outcome,
-    auc,
-    brier,
-    whole(served(version)),
-    rollbackFigures === undefined ? '0' : whole(rollbackFigures.harmed),
-    rollbackFigures === undefined ? '–' : `${whole(rollbackFigures.canaryRequests)} requests`,
-    rollbackFigures === undefined ? '–' : lapseText(rollbackFigures.droppedMs),
-  ])
-  const headings = [
-    'version',
-    'outcome',
-    'AUC (champion)',
-    'Brier (champion)',
-    'served',
-    'failed requests',
-    'detected after',
-    'rolled back in',
-  ]
-  narrator.print(...tableOf(headings, rows).split('\n'))
+  const table = tableBy(terminal, story.versions, {
+    version: 'version',
+    outcome: 'outcome',
+    'AUC (champion)': 'auc',
+    'Brier (champion)': 'brier',
+    served: ({ version }) => whole(served(version)),
+    'failed requests': ({ rollbackFigures }) => whole(rollbackFigures?.harmed ?? 0),
+    'detected after': ({ rollbackFigures }) =>
+      rollbackFigures && `${whole(rollbackFigures.canaryRequests)} requests`,
+    'rolled back in': ({ rollbackFigures }) => rollbackFigures && lapseText(rollbackFigures.droppedMs),
+  })
+  narrator.print(...table.split('\n'))
   const failures = Object.entries(counts?.failures ?? {}).map(([code, count]) => `${whole(count)} ${code}`)
   narrator.print(
     '',

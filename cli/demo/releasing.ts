@@ -1,4 +1,5 @@
 /** Follows one release from approval to outcome and prints its progress. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { canaryTicks } from '../../domain/release/evidence-builder.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
@@ -18,15 +19,12 @@ export async function awaitApproval(world: DemoWorld): Promise<Release> {
     const release = await findOpenRelease(world.store, demoModel)
     return release?.state.stage === 'awaiting_approval' ? release : undefined
   }
-  let release: Release | undefined
-  const line = () =>
-    release === undefined
-      ? 'Running pre-flight checks …'
-      : '✓ Pre-flight: golden predictions, latency, memory'
-  return world.narrator.during(
-    line,
-    until(open).then((found) => (release = found)),
-  )
+  let line = 'Running pre-flight checks …'
+  const found = until(open).then((release) => {
+    line = '✓ Pre-flight: golden predictions, latency, memory'
+    return release
+  })
+  return world.narrator.during(() => line, found)
 }
 
 /** Approves by the API, bound to the digests of artifact, evaluation and policy. */
@@ -88,7 +86,10 @@ export async function followRelease(
     else {
       let passed = false
       const watched = passing.then(() => (passed = true))
-      await narrator.during(() => (passed ? durationLine(name, enteredMs) : line), watched)
+      await narrator.during(
+        () => (passed ? `${name}: ended after ${lapseText(Date.now() - enteredMs)}` : line),
+        watched,
+      )
       await printVerdict(world, id, state)
     }
     ended = release.endedAt !== undefined
@@ -111,10 +112,6 @@ export function nameOf(state: ReleaseState): string {
 }
 
 const share = (bp: number): string => `${bp / 100} %`
-
-function durationLine(name: string, enteredMs: number): string {
-  return `${name}: ended after ${lapseText(Date.now() - enteredMs)}`
-}
 
 async function lineOf(world: DemoWorld, state: ReleaseState, enteredMs: number): Promise<string> {
   const policy = watchedPolicy(state)
@@ -167,6 +164,6 @@ async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
     const found = await look()
     if (found !== undefined) return found
     if (Date.now() > deadline) throw new Error(`no progress within ${lapseText(maxWaitMs)}`)
-    await new Promise((resolve) => setTimeout(resolve, pollMs))
+    await pause(pollMs)
   }
 }

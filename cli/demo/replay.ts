@@ -3,6 +3,7 @@
  * replayed clock passes the time at which it became known, so that labels are late as in production.
  */
 import { Agent } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { sendJson, type Sent } from './http.ts'
 
@@ -152,11 +153,7 @@ export function startReplay(options: ReplayOptions): Replay {
   return {
     nowMs: () => nowMs,
     pace: (next) => void (pace = next),
-    counts: () => ({
-      ...counts,
-      failures: { ...counts.failures },
-      served: counts.served.map((each) => ({ ...each })),
-    }),
+    counts: () => structuredClone(counts),
     ended,
     async stop() {
       stopped = true
@@ -212,8 +209,4 @@ export function createLateOutcomes() {
     },
     waiting: () => queue.length,
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

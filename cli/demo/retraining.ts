@@ -3,6 +3,7 @@ import { findEvaluation, type Evaluation } from '../../store/training/evaluation
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
 import { findTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
+import { comparisonOf } from './figures.ts'
 import { lapseText, timeText } from './narrator.ts'
 import { storyPolicy } from './policy.ts'
 import { demoModel, type DemoWorld } from './world.ts'
@@ -25,7 +26,7 @@ const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
   ended: 'Done',
 }
 
-/** Starts a retraining as of a time and follows it to its end. */
+/** Starts a retraining as of a time, follows it to its end and prints its evaluation. */
 export async function trainChallenger(world: DemoWorld, asOfMs: number): Promise<Retrained> {
   const { narrator, scheduler } = world
   const before = (await newest(world))?.id
@@ -35,10 +36,13 @@ export async function trainChallenger(world: DemoWorld, asOfMs: number): Promise
     policy: storyPolicy,
   })
   narrator.print(`Retraining ${demoModel} on data as of ${timeText(asOfMs)}`)
-  return followRetraining(world, async () => {
+  const retrained = await followRetraining(world, async () => {
     const found = await newest(world)
     return found?.id === before ? undefined : found
   })
+  const { evaluation } = retrained
+  if (evaluation !== undefined) narrator.print(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
+  return retrained
 }
 
 /** Follows a retraining that was running when the demo was stopped. */

@@ -2,13 +2,14 @@
  * Runs the demo: a first champion, a challenger that is promoted, and a faulty one that is rolled back. Each act ends with the
  * outcome stored in Postgres.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import type { Evaluation } from '../../store/training/evaluations.ts'
 import { findOpenRelease, type Release } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { approveByApi, approveBySignal, awaitApproval, followRelease, stagesOf } from './releasing.ts'
-import { comparisonOf, metricOf, rollbackLines, rollbackFiguresOf, type RollbackFigures } from './figures.ts'
+import { metricOf, rollbackLines, rollbackFiguresOf, type RollbackFigures } from './figures.ts'
 import { timeText, whole } from './narrator.ts'
 import { chapterAfter } from './progress.ts'
 import { finishRetraining, trainChallenger } from './retraining.ts'
@@ -84,7 +85,6 @@ async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void>
     return
   }
   const { retraining, evaluation } = await trainChallenger(world, progress.replayedToMs)
-  if (evaluation !== undefined) narrator.print(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
   if (retraining.outcome !== 'released')
     throw new Error(`the first version was not released: ${retraining.outcome}, ${retraining.message}`)
   narrator.done('No champion yet: the version must meet absolute floors and get an approval.')
@@ -103,7 +103,7 @@ async function nextDays(world: DemoWorld, untilMs: number): Promise<void> {
   const replay = world.flow({ requestsPerSecond: passing.requestsPerSecond, everyNth })
   const before = replay.counts()
   const passed = async () => {
-    while (replay.nowMs() < untilMs) await new Promise((resolve) => setTimeout(resolve, 100))
+    while (replay.nowMs() < untilMs) await pause(100)
   }
   await narrator.during(() => {
     const { requests, outcomes } = replay.counts()
@@ -153,7 +153,7 @@ async function faultyChallenger(world: DemoWorld, story: DemoResult, asOfMs: num
   await conclude(world, story, {
     ended,
     evaluation,
-    rollbackFigures: rollbackFigures,
+    rollbackFigures,
     outcome: 'rolled_back',
     champion,
   })
@@ -165,11 +165,10 @@ async function challenger(
   world: DemoWorld,
   story: DemoResult,
   firstAsOfMs: number,
-): Promise<{ release: Release; evaluation: Evaluation | undefined } | undefined> {
+): Promise<{ release: Release; evaluation?: Evaluation } | undefined> {
   const { narrator, progress } = world
   for (let tries = 1, asOfMs = firstAsOfMs; ; tries += 1, asOfMs += 7 * dayMs) {
     const { retraining, evaluation } = await trainChallenger(world, asOfMs)
-    if (evaluation !== undefined) narrator.print(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
     if (retraining.outcome === 'released') {
       narrator.done(`${retraining.version} passed the gate: ${evaluation?.verdict.replaceAll('_', ' ')}`)
       return { release: await awaitApproval(world), evaluation }
@@ -187,8 +186,8 @@ async function challenger(
 
 interface Ending {
   ended: Release
-  evaluation: Evaluation | undefined
-  rollbackFigures?: RollbackFigures | undefined
+  evaluation?: Evaluation
+  rollbackFigures?: RollbackFigures
   /** Expected. */
   outcome: string
   champion: string | undefined

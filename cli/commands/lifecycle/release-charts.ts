@@ -1,13 +1,11 @@
 /** Draws the charts of a release from the API's data, as text for a terminal or as one SVG: gains, stages and evidence. */
-import type { EvidencePoint } from '../../../charts/evidence.ts'
-import { evidencePoints, evidenceText } from '../../../charts/evidence.ts'
-import type { IntervalRow } from '../../../charts/intervals.ts'
-import { intervalOf, intervalsText } from '../../../charts/intervals.ts'
-import type { Timeline, TimelineStage } from '../../../charts/timeline.ts'
-import { timelineText } from '../../../charts/timeline.ts'
+import { evidencePoints, evidenceText, type EvidencePoint } from '../../../charts/evidence.ts'
+import { intervalOf, intervalsText, type IntervalRow } from '../../../charts/intervals.ts'
+import { timelineText, type Timeline, type TimelineStage } from '../../../charts/timeline.ts'
 import { stepsOf, type ReleaseState } from '../../../domain/release/state.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
 import type { EvaluationAnswer } from '../../client/responses.ts'
+import { share } from '../format.ts'
 
 export interface ChartedDecision {
   at: string
@@ -29,9 +27,7 @@ export interface ChartedRelease {
 
 /** Gains with an interval; a first version has no champion to compare with. */
 export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
-  return (report.metrics ?? [])
-    .filter(({ low }) => low !== null)
-    .map((row) => intervalOf({ ...row, verdict: row.verdict as IntervalRow['verdict'] }))
+  return (report.metrics ?? []).filter(({ low }) => low !== null).map(intervalOf)
 }
 
 /** Stages in routing order; empty before the first routing. */
@@ -39,20 +35,17 @@ export function timelineOf(release: ChartedRelease, nowMs: number): Timeline {
   const { state, decisions, ended_at: endedAt } = release
   const stages: TimelineStage[] = []
   for (const [index, { stage, stageIndex, startedMs }] of state.routings.entries()) {
-    const isAgain = state.routings
-      .slice(0, index)
-      .some((each) => each.stage === stage && each.stageIndex === stageIndex)
-    if (isAgain) continue
-    const next = state.routings
-      .slice(index + 1)
-      .find((each) => each.stage !== stage || each.stageIndex !== stageIndex)
+    const isSame = (each: { stage: string; stageIndex: number }) =>
+      each.stage === stage && each.stageIndex === stageIndex
+    if (state.routings.slice(0, index).some(isSame)) continue
+    const next = state.routings.slice(index + 1).find((each) => !isSame(each))
     const last = decisions.find((each) => each.stage === stage && each.stage_index === stageIndex)
     stages.push({
       name: nameOf(state, stage, stageIndex),
       fromMs: startedMs,
       toMs: next?.startedMs ?? (endedAt === undefined ? null : Date.parse(endedAt)),
       shareBp: stage === 'shadow' ? 0 : shareOf(state, stage, stageIndex),
-      verdict: last === undefined ? undefined : last.kind,
+      verdict: last?.kind,
     })
   }
   const harm = oldestFirst(decisions).flatMap(({ at, statistics }) => {
@@ -82,8 +75,8 @@ function shareOf(state: ReleaseState, stage: string, stageIndex: number): number
 }
 
 function nameOf(state: ReleaseState, stage: string, stageIndex: number): string {
-  const share = `${Number((shareOf(state, stage, stageIndex) / 100).toFixed(2))} %`
-  return stage === 'canary' || stage === 'shadow' ? `${stage} ${share}` : stage.replace('_', ' ')
+  const shown = share(shareOf(state, stage, stageIndex))
+  return stage === 'canary' || stage === 'shadow' ? `${stage} ${shown}` : stage.replace('_', ' ')
 }
 
 /** The charts that have data, as text under a title. */
@@ -95,13 +88,12 @@ export function chartsText(
   const rows = intervalsOf(evaluation)
   const timeline = timelineOf(release, nowMs)
   const points = evidencePointsOf(release)
-  return [
-    ...(rows.length === 0 ? [] : [{ title: 'Gains', text: intervalsText(rows, { width }) }]),
-    ...(timeline.stages.length === 0 ? [] : [{ title: 'Stages', text: timelineText(timeline, { width }) }]),
-    ...(points.length === 0
-      ? []
-      : [{ title: 'Evidence against thresholds', text: evidenceText(points, { width }) }]),
+  const charts = [
+    rows.length > 0 && { title: 'Gains', text: intervalsText(rows, { width }) },
+    timeline.stages.length > 0 && { title: 'Stages', text: timelineText(timeline, { width }) },
+    points.length > 0 && { title: 'Evidence against thresholds', text: evidenceText(points, { width }) },
   ]
+  return charts.filter((each) => each !== false)
 }
 
 /** All charts in one SVG, stacked. The drawing library is loaded only here. */
@@ -116,31 +108,23 @@ export async function chartsSvg(
     import('../../../charts/evidence.ts'),
     import('../../../charts/colours.ts'),
   ])
-  const titles = {
-    gates: 'Gains over the champion',
-    timeline: 'Stages',
-    evidence: 'Evidence against thresholds',
-  }
-  const frame = (id: keyof typeof titles) => ({ id, title: titles[id] })
+  const gates = { id: 'gates', title: 'Gains over the champion' }
+  const timeline = { id: 'timeline', title: 'Stages' }
+  const evidence = { id: 'evidence', title: 'Evidence against thresholds' }
   const drawings = [
-    { title: titles.gates, svg: await intervalsSvg(intervalsOf(evaluation), frame('gates')) },
-    { title: titles.timeline, svg: await timelineSvg(timelineOf(release, nowMs), frame('timeline')) },
-    { title: titles.evidence, svg: await evidenceSvg(evidencePointsOf(release), frame('evidence')) },
+    { ...gates, svg: await intervalsSvg(intervalsOf(evaluation), gates) },
+    { ...timeline, svg: await timelineSvg(timelineOf(release, nowMs), timeline) },
+    { ...evidence, svg: await evidenceSvg(evidencePointsOf(release), evidence) },
   ]
   const title = `${release.version}${release.baseline_version ? ` against ${release.baseline_version}` : ''}`
   return standAlone(stacked(title, drawings))
 }
 
-const room = { above: 40, title: 22, below: 18 } as const
-
-interface Drawing {
-  title: string
-  svg: string
-}
+const room = { above: 40, title: 22, below: 18 }
 
 /** Stacks the drawings in one SVG, each under its title. */
-function stacked(title: string, drawings: readonly Drawing[]): string {
-  let at: number = room.above
+function stacked(title: string, drawings: readonly { title: string; svg: string }[]): string {
+  let at = room.above
   let width = 0
   const placed = drawings.map(({ title: heading, svg }) => {
     const [tag = ''] = /^<svg[^>]*>/.exec(svg) ?? []
