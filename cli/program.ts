@@ -49,11 +49,11 @@ export async function runProgram(
 ): Promise<ExitCode> {
   const terminal = openTerminal(streams, { json: words.includes('--json') })
   let exitCode: ExitCode = exitCodes.done
-  const program = programOf('tenure', 'Retrain models, release them in stages, roll back automatically.')
-  program.addHelpText(
-    'after',
-    `\nExamples:\n  tenure up\n  tenure status --json\n  tenure retrain iris --watch\n\n${exitCodeHelp}`,
-  )
+  const program = configure(new Command('tenure'), streams)
+    .description('Retrain models, release them in stages, roll back automatically.')
+    .usage('<command> [options]')
+    .version(versionOfTenure(), '--version', 'Show version')
+    .addHelpText('after', `${examplesOf(['up', 'status --json', 'retrain iris --watch'])}\n\n${exitCodeHelp}`)
   const add = (parent: Command, spec: CommandSpec) => {
     const command = configure(parent.command(spec.name), streams)
       .summary(spec.summary)
@@ -70,15 +70,13 @@ export async function runProgram(
         exitCode = (await spec.run({ terminal, api }, { args: command.args, options })) ?? exitCodes.done
       })
   }
-  configure(program, streams).version(versionOfTenure(), '--version', 'Show version')
   for (const spec of specs) {
     if (!('commands' in spec)) add(program, spec)
     else {
-      const group = configure(
-        program.command(spec.name).summary(spec.summary).description(spec.summary),
-        streams,
-      )
-      group.addHelpText('after', examplesOf(spec.commands.flatMap(({ examples }) => examples.slice(0, 1))))
+      const group = configure(program.command(spec.name), streams)
+        .summary(spec.summary)
+        .description(spec.summary)
+        .addHelpText('after', examplesOf(spec.commands.flatMap(({ examples }) => examples.slice(0, 1))))
       for (const each of spec.commands) add(group, each)
     }
   }
@@ -96,10 +94,6 @@ export async function runProgram(
 function versionOfTenure(): string {
   const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }
   return version
-}
-
-function programOf(name: string, summary: string): Command {
-  return new Command(name).description(summary).usage('<command> [options]')
 }
 
 /** Makes commander throw errors and write its help to the given stream. */

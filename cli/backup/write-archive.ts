@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { link, open, rename, rm } from 'node:fs/promises'
 import { createGzip } from 'node:zlib'
 import { usageError } from '../client/client.ts'
@@ -35,11 +36,7 @@ export interface ArchiveWriter {
 /** Throws `usage` if the file exists: a backup never overwrites another. */
 export async function createArchive(path: string): Promise<ArchiveWriter> {
   const partial = `${path}.${process.pid}.partial`
-  const taken = await open(path, 'r').catch(() => undefined)
-  if (taken !== undefined) {
-    await taken.close()
-    throw exists(path)
-  }
+  if (existsSync(path)) throw exists(path)
   const file = await open(partial, 'wx', 0o600).catch((error: Error) => {
     throw usageError(
       `${path} is not writable: ${error.message}`,

@@ -35,13 +35,13 @@ export interface CoreOptions {
 
 /** The two servers, unless the caller has some of their own. */
 export async function planCore(options: CoreOptions): Promise<CorePlan> {
-  const { stateDir, ports } = options
+  const { stateDir, ports, databaseUrl, temporalAddress } = options
   const postgres =
-    options.databaseUrl === undefined
+    databaseUrl === undefined
       ? await planPostgres({ dataDir: join(stateDir, 'postgres'), port: ports.postgres })
       : undefined
   const temporal =
-    options.temporalAddress === undefined
+    temporalAddress === undefined
       ? await planTemporal({
           dbFile: join(stateDir, 'temporal.db'),
           port: ports.temporal,
@@ -49,17 +49,14 @@ export async function planCore(options: CoreOptions): Promise<CorePlan> {
           searchAttributes,
         })
       : undefined
-  const ownerDatabaseUrl = postgres?.url ?? options.ownerDatabaseUrl
   return {
-    databaseUrl:
-      postgres === undefined
-        ? String(options.databaseUrl)
-        : urlAs(postgres.url, applicationRole, postgres.applicationPassword),
-    ownerDatabaseUrl,
-    applicationPassword:
-      postgres?.applicationPassword === undefined ? undefined : postgres.applicationPassword,
-    temporalAddress: temporal?.address ?? String(options.temporalAddress),
-    temporalUi: temporal?.uiUrl === undefined ? undefined : temporal.uiUrl,
+    databaseUrl: postgres
+      ? urlAs(postgres.url, applicationRole, postgres.applicationPassword)
+      : String(databaseUrl),
+    ownerDatabaseUrl: postgres?.url ?? options.ownerDatabaseUrl,
+    applicationPassword: postgres?.applicationPassword,
+    temporalAddress: temporal?.address ?? String(temporalAddress),
+    temporalUi: temporal?.uiUrl,
     servers: [postgres, temporal].filter((each) => each !== undefined),
   }
 }
@@ -108,10 +105,10 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
       ...environment,
       TENURE_PORT: String(port),
       TENURE_REPLICA: String(index + 1),
-      ...(sharedPort === undefined ? {} : sharing),
+      ...(sharedPort && sharing),
       ...options.replicaEnvironments?.[index],
     },
-    ...(sharedPort === undefined ? {} : { inherits: [sharedPort.handle] }),
+    inherits: sharedPort && [sharedPort.handle],
     isReady: () => isAlive(`http://${config.api.host}:${port}/livez`),
   })
   return [

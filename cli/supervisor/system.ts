@@ -53,13 +53,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   // Checked before the ports, because a running system holds the default ones.
   expectUnclaimed(join(stateDir, 'supervisor.json'))
   const ports = await choosePorts(command, options)
-  const core = await planCore({
-    stateDir,
-    ports,
-    databaseUrl: command.databaseUrl,
-    ownerDatabaseUrl: command.ownerDatabaseUrl,
-    temporalAddress: command.temporalAddress,
-  })
+  const core = await planCore({ ...command, stateDir, ports })
   const environment = {
     ...options.environment,
     DATABASE_URL: core.databaseUrl,
@@ -82,28 +76,18 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const sharedPort =
     ports.shared === undefined ? undefined : bindSharedPort({ host: config.api.host, port: ports.shared })
   const url = sharedPort === undefined ? (urls[0] ?? '') : `http://${config.api.host}:${sharedPort.port}`
-  const processes = planProcesses({
-    config,
-    servers: core.servers,
-    environment,
-    apiPorts: ports.api,
-    sharedPort,
-    prepare,
-  })
+  const { servers } = core
+  const processes = planProcesses({ config, servers, environment, apiPorts: ports.api, sharedPort, prepare })
   const interruption = watchInterruption()
   try {
-    const supervision = await supervise([...core.servers, ...processes], { log: log.write, stateDir })
+    const supervision = await supervise([...servers, ...processes], { log: log.write, stateDir })
     if (interruption.received()) await supervision.stop()
     if (prepared === undefined || interruption.received())
       throw new Error('the processes started before their database was prepared')
-    writeConnection(stateDir, {
-      pid: process.pid,
-      url,
-      key: prepared.localKey,
-      databaseUrl: core.databaseUrl,
-      temporalAddress: core.temporalAddress,
-      namespace: config.temporal.namespace,
-    })
+    const { databaseUrl, temporalAddress } = core
+    const { namespace } = config.temporal
+    const key = prepared.localKey
+    writeConnection(stateDir, { pid: process.pid, url, key, databaseUrl, temporalAddress, namespace })
     const roll = () => void restartReplicas({ supervision, urls, say: (line) => log.write('tenure', line) })
     process.on(rollSignal, roll)
     const stop = async () => {
@@ -159,19 +143,16 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
   const ownTemporal = command.temporalAddress === undefined
   const choose = (needed: boolean, what: string, port: number, variable: string) =>
     needed ? choosePort({ what, port, variable }, say) : port
-  const ports = {
+  const servers = {
     postgres: await choose(ownPostgres, 'Postgres', postgres, 'TENURE_POSTGRES_PORT'),
     temporal: await choose(ownTemporal, 'Temporal', temporal, 'TENURE_TEMPORAL_PORT'),
     temporalUi: await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT'),
-    api: [] as number[],
-    shared: undefined as number | undefined,
   }
   const nextApi = (index: number) =>
     choose(true, 'the API', firstApi === 0 ? 0 : firstApi + index, 'TENURE_PORT')
-  if (replicas === 1) ports.api.push(await nextApi(0))
-  else {
-    ports.shared = await nextApi(0)
-    for (let index = 1; index <= replicas; index++) ports.api.push(await nextApi(index))
-  }
-  return ports
+  const first = await nextApi(0)
+  if (replicas === 1) return { ...servers, api: [first], shared: undefined }
+  const api: number[] = []
+  for (let index = 1; index <= replicas; index++) api.push(await nextApi(index))
+  return { ...servers, api, shared: first }
 }
