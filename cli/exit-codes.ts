@@ -2,21 +2,13 @@
 import type { ErrorCode } from '../domain/errors.ts'
 
 export const exitCodes = {
-  /** Success. */
   done: 0,
-  /** A defect in Tenure itself. */
   defect: 1,
-  /** Wrong arguments or configuration. */
   usage: 2,
-  /** The API, Postgres or Temporal does not respond; a retry may help. */
   unreachable: 3,
-  /** Refused: not allowed, not in this state, not valid. */
   refused: 4,
-  /** Not found. */
   notFound: 5,
-  /** The awaited or checked result is negative. */
   otherwise: 6,
-  /** Ctrl-C. */
   interrupted: 130,
 } as const
 

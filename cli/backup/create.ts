@@ -49,16 +49,13 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
     throw error
   })
   try {
-    const entries: BackupManifest['entries'] = {}
-    const rows = await addTables(archive, dump, entries, options)
+    const rows = await addTables(archive, dump, options)
     // Copying files may take long, and an open transaction blocks vacuum.
     await dump.close()
-    const missing = await addArtifacts(archive, dump, entries, {
-      ...options,
-      artifacts: openArtifacts(config.artifactRoot),
-    })
+    const missing = await addArtifacts(archive, dump, openArtifacts(config.artifactRoot), options)
     const heads = await readFile(headFiles(config)[0]!, 'utf8').catch(() => '')
-    keep(entries, await archive.add(headsName, Buffer.from(heads)))
+    await archive.add(headsName, Buffer.from(heads))
+    const entries = { ...archive.entries }
     const manifest: BackupManifest = {
       format: backupFormat,
       ...dump.facts,
@@ -87,26 +84,13 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
   }
 }
 
-const keep = (
-  entries: BackupManifest['entries'],
-  { name, ...entry }: { name: string; bytes: number; sha256: string },
-  rows?: number,
-): void => {
-  entries[name] = { ...entry, rows }
-}
-
-async function addTables(
-  archive: ArchiveWriter,
-  dump: Dump,
-  entries: BackupManifest['entries'],
-  { onProgress }: BackupOptions,
-): Promise<number> {
+async function addTables(archive: ArchiveWriter, dump: Dump, { onProgress }: BackupOptions): Promise<number> {
   let all = 0
   for (const table of dump.facts.tables) {
     onProgress?.(`table ${table.name}`)
     const sink = archive.begin(tableName(table.name), { gzip: true })
     const rows = await dump.copy(table, (chunk) => sink.write(chunk))
-    keep(entries, await sink.end(), rows)
+    await sink.end(rows)
     all += rows
   }
   return all
@@ -116,16 +100,16 @@ async function addTables(
 async function addArtifacts(
   archive: ArchiveWriter,
   { references }: Dump,
-  entries: BackupManifest['entries'],
-  { artifacts, snapshots, allowMissing, onProgress }: BackupOptions & { artifacts: Artifacts },
+  artifacts: Artifacts,
+  { snapshots, allowMissing, onProgress }: BackupOptions,
 ): Promise<string[]> {
   const missing: string[] = []
   const add = async (area: 'artifacts' | 'snapshots', digest: string): Promise<void> => {
     const name = fileName(area, digest)
-    if (entries[name] !== undefined) return
+    if (archive.entries[name] !== undefined) return
     // Verified now, so that damage is found before the original is lost.
     const path = await artifacts.locate(area, digest)
-    keep(entries, await archive.add(name, createReadStream(path, { highWaterMark: 262_144 })))
+    await archive.add(name, createReadStream(path, { highWaterMark: 262_144 }))
   }
   const attempt = async (what: string, mayMiss: boolean, work: () => Promise<void>): Promise<void> => {
     try {

@@ -11,10 +11,9 @@ export interface Archive {
   has(name: string): boolean
   /** Streams an entry. Throws `otherwise` if it is missing. */
   read(name: string): AsyncIterable<Buffer>
-  /** Reads a small entry. */
   bytes(name: string): Promise<Buffer>
   /** Size and hash of the stored bytes. */
-  measure(name: string): Promise<Omit<ArchiveEntry, 'name'>>
+  measure(name: string): Promise<ArchiveEntry>
 }
 
 /** Indexes a backup. Throws `usage` for another kind of file, `otherwise` for a truncated or damaged one. */

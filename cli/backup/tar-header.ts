@@ -11,23 +11,20 @@ export function headerOf(name: string, size: number): Buffer {
   header.write('0000600\0', 100)
   header.write('0000000\0', 108)
   header.write('0000000\0', 116)
-  if (size <= maxOctal) header.write(`${size.toString(8).padStart(11, '0')}\0`, 124)
+  if (size <= maxOctal) header.write(`${octal(size, 11)}\0`, 124)
   else {
     header[124] = 0x80
     header.writeBigUInt64BE(BigInt(size), 128)
   }
-  header.write(
-    `${Math.floor(Date.now() / 1_000)
-      .toString(8)
-      .padStart(11, '0')}\0`,
-    136,
-  )
+  header.write(`${octal(Math.floor(Date.now() / 1_000), 11)}\0`, 136)
   header.write('0', 156)
   header.write('ustar\0', 257, 'latin1')
   header.write('00', 263)
-  header.write(`${sumOf(header).toString(8).padStart(6, '0')}\0 `, 148)
+  header.write(`${octal(sumOf(header), 6)}\0 `, 148)
   return header
 }
+
+const octal = (value: number, digits: number): string => value.toString(8).padStart(digits, '0')
 
 /** The checksum counts its own field as blanks. */
 function sumOf(header: Buffer): number {

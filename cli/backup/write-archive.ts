@@ -11,25 +11,27 @@ import { usageError } from '../client/client.ts'
 import { block, headerOf } from './tar-header.ts'
 
 export interface ArchiveEntry {
-  name: string
   bytes: number
   /** Hash of the stored bytes, hexadecimal. */
   sha256: string
+  /** Of a table. */
+  rows?: number
 }
 
 export interface Sink {
   write(chunk: Buffer): Promise<void>
-  end(): Promise<ArchiveEntry>
+  end(rows?: number): Promise<void>
 }
 
 export interface ArchiveWriter {
   /** One entry at a time. */
   begin(name: string, options?: { gzip: boolean }): Sink
   /** Writes a complete entry. */
-  add(name: string, content: Buffer | AsyncIterable<Buffer>): Promise<ArchiveEntry>
+  add(name: string, content: Buffer | AsyncIterable<Buffer>): Promise<void>
+  /** The complete entries by name. */
+  entries: Record<string, ArchiveEntry>
   /** Flushes the file and moves it to its final name. Throws if that name has been taken meanwhile. */
   finish(): Promise<number>
-  /** Deletes the partial file. */
   discard(): Promise<void>
 }
 
@@ -43,6 +45,7 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       'Name a file in an existing, writable directory.',
     )
   })
+  const entries: ArchiveWriter['entries'] = {}
   let at = 0
   const put = async (bytes: Buffer): Promise<void> => {
     await file.write(bytes, 0, bytes.byteLength, at)
@@ -58,10 +61,10 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       size += bytes.byteLength
       await put(bytes)
     }
-    const close = async (): Promise<ArchiveEntry> => {
+    const close = async (rows?: number): Promise<void> => {
       await put(Buffer.alloc((block - (size % block)) % block))
       await file.write(headerOf(name, size), 0, block, headerAt)
-      return { name, bytes: size, sha256: hash.digest('hex') }
+      entries[name] = { bytes: size, sha256: hash.digest('hex'), rows }
     }
     if (!gzip) return { write: store, end: close }
     const packer = createGzip({ level: 3 })
@@ -74,10 +77,10 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
         // Also waits for `packed`, so that a full disk rejects instead of blocking the drain forever.
         if (!packer.write(chunk)) await Promise.race([once(packer, 'drain'), packed])
       },
-      async end() {
+      async end(rows) {
         packer.end()
         await packed
-        return close()
+        await close(rows)
       },
     }
   }
@@ -87,8 +90,9 @@ export async function createArchive(path: string): Promise<ArchiveWriter> {
       const sink = begin(name)
       if (Buffer.isBuffer(content)) await sink.write(content)
       else for await (const chunk of content) await sink.write(chunk)
-      return sink.end()
+      await sink.end()
     },
+    entries,
     async finish() {
       await put(Buffer.alloc(2 * block))
       await file.sync()

@@ -16,7 +16,6 @@ export interface Client {
 export interface ClientOptions {
   url: string
   key?: string
-  /** Request timeout. */
   timeoutMs?: number
 }
 

@@ -2,10 +2,12 @@
  * Stores the addresses and the local key of the running system in the state directory, for the other commands on this machine.
  * Only its owner can read the file, because it holds a key.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseJson } from '../../domain/parse-json.ts'
 import { readCommandConfig, type CommandConfig } from '../../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
+import { readText } from '../read-text.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 
 export interface Connection {
@@ -29,12 +31,7 @@ export function writeConnection(stateDir: string, connection: Connection): void 
 
 /** The last connection that `tenure up` wrote, running or not. */
 export function findConnection(stateDir: string): Connection | undefined {
-  if (!existsSync(fileOf(stateDir))) return undefined
-  try {
-    return JSON.parse(readFileSync(fileOf(stateDir), 'utf8')) as Connection
-  } catch {
-    return undefined
-  }
+  return parseJson(readText(fileOf(stateDir)) ?? '')
 }
 
 /** Connects to TENURE_URL with TENURE_KEY, or to the local system. */

@@ -54,7 +54,6 @@ export interface EvaluationAnswer {
   }
 }
 
-/** An entry of the release queue. */
 export interface WaitingAnswer {
   queue_id: string
   version: string
@@ -95,7 +94,6 @@ export interface RetrainingAnswer {
   training_id?: string
 }
 
-/** The loss curve of a training. */
 export interface TrainingAnswer {
   curve: { epoch: number; loss: number }[]
 }

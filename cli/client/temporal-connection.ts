@@ -3,9 +3,5 @@ import type { Config } from '../../temporal.config.ts'
 
 /** The options of a connection to the configured Temporal. */
 export function connectionOf({ address, apiKey, tls }: Config['temporal']): ConnectionOptions {
-  return {
-    address,
-    apiKey,
-    tls: tls === undefined ? undefined : (tls as ConnectionOptions['tls'] & object),
-  }
+  return { address, apiKey, tls: tls as ConnectionOptions['tls'] }
 }

@@ -15,7 +15,6 @@ export const orDash = (text: string | number | null | undefined): string =>
 export const digestPrefix = (digest: string | null | undefined): string =>
   digest === undefined || digest === null ? '–' : digest.replace(/^sha256:/, '').slice(0, 12)
 
-/** An outcome in green, yellow or red. */
 export function coloured(terminal: Terminal, outcome: string | null | undefined): string {
   switch (outcome) {
     case 'promoted':

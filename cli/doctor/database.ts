@@ -28,7 +28,6 @@ export function findingsOfDatabase(
   ]
 }
 
-/** The address without its password. */
 export function withoutPassword(url: string): string {
   try {
     const shown = new URL(url)

@@ -9,7 +9,6 @@ import {
   readCommandConfig,
   readConfig,
   type CommandConfig,
-  type Config,
 } from '../../temporal.config.ts'
 import { openInstallation } from '../backup/installation.ts'
 import { findConnection } from '../client/connection.ts'
@@ -83,22 +82,13 @@ export async function examine({
   return all
 }
 
-interface Target {
-  command: CommandConfig
-  config: Config
-  stateDir: string
-  /** Whether `tenure up` runs on this state. */
-  running: boolean
-  /** Address of the database, if known. */
-  databaseUrl?: string
-  temporalKnown: boolean
-  /** Address of the API, if known. */
-  url?: string
-}
+type Target = ReturnType<typeof readTarget>
 
-function readTarget(): Target {
+/** What to check: addresses are undefined if unknown. */
+function readTarget() {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
+  // Whether `tenure up` runs on this state.
   const running = isClaimed(join(stateDir, 'supervisor.json'))
   const found = running ? findConnection(stateDir) : undefined
   const databaseUrl = command.databaseUrl ?? found?.databaseUrl

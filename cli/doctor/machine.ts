@@ -1,10 +1,11 @@
 /** Checks the machine: Node, disk, memory, locale and the default ports. */
 import { execFile } from 'node:child_process'
-import { constants, existsSync, readFileSync, statfsSync, accessSync } from 'node:fs'
+import { constants, existsSync, statfsSync, accessSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { requireFreePort } from '../embedded/process.ts'
+import { readText } from '../read-text.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 import { holderOf } from './port-holder.ts'
@@ -45,7 +46,7 @@ function nearest(directory: string): string {
 
 const memoryMb = { min: 400, low: 1_000 }
 
-export function checkMemory(text = readOr('/proc/meminfo')): Finding {
+export function checkMemory(text = readText('/proc/meminfo') ?? ''): Finding {
   const [, kilobytes] = /^MemAvailable:\s+(\d+) kB/m.exec(text) ?? []
   if (kilobytes === undefined) return skipped('memory', 'this system does not report free memory')
   const free = (Number(kilobytes) * 1_024) / megabyte
@@ -102,14 +103,6 @@ export async function checkPort({ what, port, variable }: WantedPort): Promise<F
       `port ${port} of ${what} is in use by ${holderOf(port) ?? 'a process of another user'}`,
       `Stop that process, or set ${variable}; otherwise \`tenure up\` uses another port.`,
     )
-  }
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
   }
 }
 

@@ -1,5 +1,6 @@
 /** Finds the process that listens on a port, by the socket inodes in /proc. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
+import { readText } from '../read-text.ts'
 
 const listening = '0A'
 
@@ -8,24 +9,18 @@ export function holderOf(port: number): string | undefined {
   const sockets = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((path) => socketsIn(path, port)))
   if (sockets.size === 0) return undefined
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
-    if (filesOf(pid).some((file) => sockets.has(file))) return `process ${pid} (${nameOf(pid)})`
+    if (filesOf(pid).some((file) => sockets.has(file)))
+      return `process ${pid} (${readText(`/proc/${pid}/comm`)?.trim() ?? '?'})`
   return undefined
 }
 
 function socketsIn(path: string, port: number): string[] {
   const wanted = port.toString(16).toUpperCase().padStart(4, '0')
-  return linesOf(path).flatMap((line) => {
+  const lines = readText(path)?.split('\n').slice(1) ?? []
+  return lines.flatMap((line) => {
     const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/)
     return local.endsWith(`:${wanted}`) && state === listening ? [`socket:[${inode}]`] : []
   })
-}
-
-function linesOf(path: string): string[] {
-  try {
-    return readFileSync(path, 'utf8').split('\n').slice(1)
-  } catch {
-    return []
-  }
 }
 
 function filesOf(pid: string): string[] {
@@ -39,13 +34,5 @@ function filesOf(pid: string): string[] {
     })
   } catch {
     return []
-  }
-}
-
-function nameOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
-  } catch {
-    return '?'
   }
 }

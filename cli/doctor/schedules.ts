@@ -2,7 +2,6 @@
 import type { Connection } from '@temporalio/client'
 import { ok, warning, type Finding } from './finding.ts'
 
-/** Schedules examined at most. */
 const maxSchedules = 200
 
 export interface Scheduled {

@@ -2,6 +2,7 @@
 import { Connection } from '@temporalio/client'
 import { searchAttributes, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
+import { missingSearchAttributes } from '../sync/search-attributes.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 import { findingOfSchedules, listSchedules } from './schedules.ts'
 
@@ -84,10 +85,7 @@ async function checkAttributes(
   ask: <T>(work: () => Promise<T>) => Promise<T>,
 ): Promise<Finding> {
   try {
-    const { customAttributes } = await ask(() =>
-      connection.operatorService.listSearchAttributes({ namespace }),
-    )
-    const missing = searchAttributes.filter((name) => customAttributes?.[name] === undefined)
+    const missing = await ask(() => missingSearchAttributes(connection, namespace))
     if (missing.length === 0) return ok('search attributes', searchAttributes.join(', '))
     return broken(
       'search attributes',

@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
+import { readText } from '../read-text.ts'
 import { readParts } from './binaries.ts'
 import { requireFreePort, freePort, startServer } from './process.ts'
 import type { ProcessSpec, RunningServer } from './process.ts'
@@ -180,12 +181,8 @@ function initialise(server: {
 
 /** The owner's address of a running server; absent if this user cannot read the password. */
 export function embeddedOwnerUrl(dataDir: string, port: number): string | undefined {
-  try {
-    const password = readFileSync(join(dataDir, 'tenure.password'), 'utf8')
-    return `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`
-  } catch {
-    return undefined
-  }
+  const password = readText(join(dataDir, 'tenure.password'))
+  return password && `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`
 }
 
 /** Reads the password of the processes' role; the first start creates it. */
@@ -239,10 +236,4 @@ function statusOf(dataDir: string, pid: number): string | undefined {
   return Number(lines[0]) === pid ? lines[7]?.trim() : undefined
 }
 
-function pidFile(dataDir: string): string[] {
-  try {
-    return readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')
-  } catch {
-    return []
-  }
-}
+const pidFile = (dataDir: string): string[] => readText(join(dataDir, 'postmaster.pid'))?.split('\n') ?? []

@@ -21,7 +21,6 @@ export interface Prepared {
   adminKey?: string
   /** The key of the commands on this machine. */
   localKey: string
-  /** Invalid model files. */
   broken: BrokenModel[]
   /** A way in which the audit log could be rewritten. */
   warning?: string

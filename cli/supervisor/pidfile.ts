@@ -2,9 +2,10 @@
  * Locks a state directory for one supervisor and records the process groups it started. The next holder ends the orphans of a
  * killed supervisor, because they hold its ports.
  */
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { failure } from '../client/client.ts'
 import { birthOf } from '../embedded/process.ts'
+import { readText } from '../read-text.ts'
 
 interface Entry {
   pid: number
@@ -32,7 +33,7 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
   const holder = entryOf(process.pid)
   const textOf = (groups: Entry[]) => JSON.stringify({ holder, groups } satisfies Record)
   while (!created(path, textOf([]))) {
-    const text = read(path)
+    const text = readText(path)
     if (text === undefined) continue
     expectDead(text)
     const { groups } = JSON.parse(text) as Record
@@ -50,13 +51,13 @@ export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<
 
 /** Throws `configuration_invalid` while a holder lives. */
 export function expectUnclaimed(path: string): void {
-  const text = read(path)
+  const text = readText(path)
   if (text !== undefined) expectDead(text)
 }
 
 /** Whether a holder lives. */
 export function isClaimed(path: string): boolean {
-  const text = read(path)
+  const text = readText(path)
   return text !== undefined && isAlive((JSON.parse(text) as Record).holder)
 }
 
@@ -109,7 +110,7 @@ function setAside(path: string, expected: string): void {
   } catch {
     return
   }
-  if (read(aside) !== expected) linked(aside, path)
+  if (readText(aside) !== expected) linked(aside, path)
   rmSync(aside, { force: true })
 }
 
@@ -120,13 +121,5 @@ function linked(from: string, to: string): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
     throw error
-  }
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
   }
 }

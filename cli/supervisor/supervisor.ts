@@ -20,9 +20,7 @@ export interface SuperviseOptions {
   log: (name: string, line: string) => void
   /** Directory of the pid file; one supervisor per directory. */
   stateDir: string
-  /** Time for a child to become ready. */
   readyMs?: number
-  /** Backoff before a restart. */
   pauseMs?: { min: number; max: number }
   /** Stop on SIGINT, SIGTERM and SIGHUP, and kill on the second one. Default: true. */
   signals?: boolean
@@ -31,7 +29,6 @@ export interface SuperviseOptions {
 export interface Supervision {
   /** Process id of a child; undefined during a restart. */
   pidOf(name: string): number | undefined
-  /** Number of restarts of a child. */
   restartsOf(name: string): number
   /** Stops and restarts a child; resolves when it is ready. */
   restart(name: string): Promise<void>

@@ -23,11 +23,8 @@ import { supervise, type Supervision } from './supervisor.ts'
 export interface SystemOptions {
   /** Number of API replicas. Several share the first port, and each also has its own port after it. */
   replicas: number
-  /** Environment variables of every process. */
   environment?: Record<string, string>
-  /** Prints a message to the user. */
   say: (line: string) => void
-  /** Receives every log line too. */
   echo?: (line: string) => void
 }
 
@@ -42,7 +39,6 @@ export interface System {
   log: MergedLog
   prepared: Prepared
   supervision: Supervision
-  /** Stops everything and closes the log. */
   stop(): Promise<void>
 }
 

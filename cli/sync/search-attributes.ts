@@ -10,7 +10,7 @@ const pollMs = 100
 
 /** Creates the missing attributes, waits until they are usable, and returns their names. */
 export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<string[]> {
-  const missing = await missingIn(connection, namespace)
+  const missing = await missingSearchAttributes(connection, namespace)
   if (missing.length === 0) return []
   try {
     await connection.operatorService.addSearchAttributes({
@@ -25,12 +25,12 @@ export async function ensureSearchAttributes(connection: Connection, namespace: 
     })
   }
   const deadline = Date.now() + propagationMs
-  while ((await missingIn(connection, namespace)).length > 0 && Date.now() < deadline)
+  while ((await missingSearchAttributes(connection, namespace)).length > 0 && Date.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, pollMs))
   return missing
 }
 
-async function missingIn(connection: Connection, namespace: string): Promise<string[]> {
+export async function missingSearchAttributes(connection: Connection, namespace: string): Promise<string[]> {
   const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
   return searchAttributes.filter((name) => customAttributes?.[name] === undefined)
 }
