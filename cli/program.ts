@@ -17,6 +17,11 @@ export interface CommandSession {
 
 export type Options = Readonly<Record<string, string | boolean | undefined>>
 
+export interface CommandInput {
+  args: string[]
+  options: Options
+}
+
 /** One command as data. */
 export interface CommandSpec {
   /** Name with arguments, such as `retrain <model>`. */
@@ -29,10 +34,7 @@ export interface CommandSpec {
   /** The default command of its group. */
   isDefault?: true
   /** Runs the command and returns the exit code; undefined means `done`. */
-  run(
-    session: CommandSession,
-    input: { args: string[]; options: Options },
-  ): Promise<ExitCode | undefined | void>
+  run(session: CommandSession, input: CommandInput): Promise<ExitCode | undefined | void>
 }
 
 export interface CommandGroup {

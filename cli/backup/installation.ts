@@ -24,17 +24,13 @@ export interface Installation {
 export async function openInstallation({ make }: { make: boolean }): Promise<Installation> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
-  const installationOn = (
-    databaseUrl: string,
-    rest: Pick<Installation, 'running' | 'close'>,
-  ): Installation => ({
-    databaseUrl,
-    config: readConfig(environmentWith({ DATABASE_URL: databaseUrl, TENURE_STATE: stateDir })),
-    ...rest,
-  })
+  const installationOn = (databaseUrl: string, running: boolean, close = async () => {}): Installation => {
+    const config = readConfig(environmentWith({ DATABASE_URL: databaseUrl, TENURE_STATE: stateDir }))
+    return { databaseUrl, config, running, close }
+  }
   const claimed = isClaimed(join(stateDir, 'supervisor.json'))
   const given = command.ownerDatabaseUrl ?? command.databaseUrl
-  if (given !== undefined) return installationOn(given, { running: claimed, close: async () => {} })
+  if (given !== undefined) return installationOn(given, claimed)
   const dataDir = join(stateDir, 'postgres')
   if (claimed) {
     const running = findConnection(stateDir)
@@ -45,10 +41,7 @@ export async function openInstallation({ make }: { make: boolean }): Promise<Ins
         remedy: 'Wait until `tenure status` shows ready.',
       })
     const port = Number(new URL(running.databaseUrl).port)
-    return installationOn(embeddedOwnerUrl(dataDir, port) ?? running.databaseUrl, {
-      running: true,
-      close: async () => {},
-    })
+    return installationOn(embeddedOwnerUrl(dataDir, port) ?? running.databaseUrl, true)
   }
   if (!make && !existsSync(join(dataDir, 'PG_VERSION')))
     throw usageError(
@@ -59,12 +52,9 @@ export async function openInstallation({ make }: { make: boolean }): Promise<Ins
   try {
     const server = await startPostgres({ dataDir })
     held.note([server.pid])
-    return installationOn(server.url, {
-      running: false,
-      async close() {
-        await server.stop()
-        held.release()
-      },
+    return installationOn(server.url, false, async () => {
+      await server.stop()
+      held.release()
     })
   } catch (error) {
     held.release()

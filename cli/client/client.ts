@@ -50,11 +50,11 @@ export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): C
       signal: AbortSignal.timeout(timeoutMs),
       headers: {
         accept: 'application/json',
-        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(key !== undefined && { authorization: `Bearer ${key}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      body: JSON.stringify(body),
     }).catch((error: unknown) => {
       throw unreachable(base, error)
     })
@@ -100,9 +100,9 @@ function readProblem(
   body: unknown,
   { base, path, hasKey }: { base: string; path: string; hasKey: boolean },
 ): CommandProblem {
-  const fields = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
-  const code = typeof fields['code'] === 'string' ? (fields['code'] as CommandProblem['code']) : undefined
-  if (code === undefined)
+  const fields = (body ?? {}) as Partial<CommandProblem>
+  const { code } = fields
+  if (typeof code !== 'string')
     return {
       code: 'unreachable',
       detail: `${base}${path} returned ${status} without a problem document`,
@@ -112,11 +112,6 @@ function readProblem(
   const noKey = code === 'unauthenticated' && !hasKey
   const remedy = noKey
     ? 'Set TENURE_KEY, or run the command in the checkout where `tenure up` runs.'
-    : fields['remedy']
-  return {
-    code,
-    status,
-    detail: typeof fields['detail'] === 'string' ? fields['detail'] : `${path} returned ${status}`,
-    ...(typeof remedy === 'string' ? { remedy } : {}),
-  }
+    : fields.remedy
+  return { code, status, detail: fields.detail ?? `${path} returned ${status}`, remedy }
 }

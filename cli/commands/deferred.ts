@@ -10,8 +10,11 @@ export interface CommandReply {
   state?: string
 }
 
-export const isDeferredAnswer = ({ id, state }: Partial<CommandReply>): boolean =>
-  id !== undefined && state === 'waiting'
-
-export const deferredText = (subject: string, { id = '', message = '' }: Partial<CommandReply>): string =>
-  `${subject}: ${message}. Check it: \`tenure commands show ${id}\``
+/** The text of a queue entry; undefined for a command that was carried out. */
+export const deferredText = (
+  subject: string,
+  { id, state, message = '' }: Partial<CommandReply>,
+): string | undefined =>
+  id === undefined || state !== 'waiting'
+    ? undefined
+    : `${subject}: ${message}. Check it: \`tenure commands show ${id}\``

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { path } from '../client/client.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { CommandSpec } from '../program.ts'
-import { isDeferredAnswer, deferredText, type CommandReply } from './deferred.ts'
+import { deferredText, type CommandReply } from './deferred.ts'
 import { findReleaseId } from './lifecycle/releases.ts'
 import { digestPrefix } from './format.ts'
 
@@ -39,7 +39,8 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     )
     const body = { ...reason, artifact_digest, evaluation_digest, policy_digest }
     const answer = await api().post<CommandReply>(path`/v1/releases/${id}/${name}`, body, headers)
-    if (isDeferredAnswer(answer)) return terminal.answer(answer, deferredText(version, answer))
+    const deferred = deferredText(version, answer)
+    if (deferred !== undefined) return terminal.answer(answer, deferred)
     const { accepted, message, stage = '' } = answer
     terminal.answer(
       { release: id, accepted, message, stage },
@@ -62,6 +63,6 @@ export const rollbackCommand: CommandSpec = {
     const headers = { 'idempotency-key': randomUUID() }
     const target = named.startsWith('rel_') ? path`/v1/releases/${named}` : path`/v1/models/${named}`
     const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
-    terminal.answer(answer, isDeferredAnswer(answer) ? deferredText(named, answer) : answer.message)
+    terminal.answer(answer, deferredText(named, answer) ?? answer.message)
   },
 }

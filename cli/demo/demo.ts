@@ -10,7 +10,6 @@ import { openWorld, type DemoWorld } from './world.ts'
 
 export interface DemoOptions {
   terminal: Terminal
-  /** Exit after the demo. */
   exit: boolean
   replicas: number
 }

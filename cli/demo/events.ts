@@ -12,7 +12,6 @@ import type { LiveRequest } from './replay.ts'
 export interface RecordedEvents {
   /** Events from a time on, in order, one window at a time. */
   from(ms: number): AsyncGenerator<LiveRequest[]>
-  /** The times of the first and the last event. */
   span: { firstMs: number; lastMs: number }
   /** Waits for the pending read, then closes the database. */
   close(): Promise<void>
@@ -22,7 +21,6 @@ export interface EventsOptions {
   definition: ModelDefinition
   /** SQL for the routing key. */
   routingKey: string
-  /** Length of a window. */
   windowMs?: number
 }
 

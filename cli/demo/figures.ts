@@ -5,7 +5,6 @@ import { tableOf } from '../terminal.ts'
 import { lapseText, whole } from './narrator.ts'
 import type { DemoWorld } from './world.ts'
 
-/** Cost of a rollback. */
 export interface RollbackFigures {
   /** Requests that the candidate failed. */
   harmed: number

@@ -5,9 +5,7 @@ export interface Narrator {
   title(text: string): void
   act(number: number, title: string): void
   print(...lines: string[]): void
-  /** A passed step. */
   done(text: string): void
-  /** A failed step. */
   wrong(text: string): void
   /** Redraws `line()` until the work is done, then prints its last state. */
   during<T>(line: () => string, work: Promise<T>): Promise<T>

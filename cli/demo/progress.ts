@@ -3,9 +3,7 @@ import { readServiceState, writeServiceState } from '../../store/database/key-va
 import type { Store } from '../../store/postgres.ts'
 
 export interface DemoProgress {
-  /** Replayed time. */
   replayedToMs: number
-  /** Number of complete runs. */
   runs: number
 }
 

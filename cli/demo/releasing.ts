@@ -97,7 +97,6 @@ export async function followRelease(
   return release
 }
 
-/** Describes the stage of a release. */
 export function nameOf(state: ReleaseState): string {
   switch (state.stage) {
     case 'shadow':

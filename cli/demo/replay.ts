@@ -7,10 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { sendJson, type Sent } from './http.ts'
 
-/** One recorded event. */
 export interface LiveRequest {
   atMs: number
-  /** When its outcome became known. */
   knownAtMs: number
   routingKey: string
   instance: FeatureRow
@@ -23,12 +21,10 @@ export interface Pace {
   everyNth: number
 }
 
-/** Responses by version and arm. */
 export interface Served {
   version: string
   arm: string
   requests: number
-  /** Failed requests. */
   harmed: number
   /** Time of each canary response, on the clock of this process; empty for other arms. */
   answeredMs: number[]
@@ -43,7 +39,6 @@ export interface ReplayCounts {
 }
 
 export interface Replay {
-  /** Replayed time. */
   nowMs(): number
   pace(next: Pace): void
   counts(): ReplayCounts

@@ -15,7 +15,6 @@ import { chapterAfter } from './progress.ts'
 import { finishRetraining, trainChallenger } from './retraining.ts'
 import { demoModel, type DemoWorld } from './world.ts'
 
-/** One version and its outcome. */
 export interface VersionResult {
   version: string
   outcome: string
@@ -27,7 +26,6 @@ export interface VersionResult {
 
 export interface DemoResult {
   versions: VersionResult[]
-  /** Steps that failed. */
   failures: string[]
 }
 

@@ -29,7 +29,6 @@ export interface DemoWorld {
   system: System
   store: Store
   temporal: Client
-  /** API clients of the users. */
   scheduler: ApiClient
   approver: ApiClient
   definition: ModelDefinition
@@ -46,7 +45,6 @@ export interface DemoWorld {
 
 /** Two days, as long as the lookback that each window also reads. */
 const eventWindowMs = 2 * 86_400_000
-/** Connection timeout. */
 const temporalMs = 10_000
 
 export async function openWorld(system: System, narrator: Narrator): Promise<DemoWorld> {

@@ -24,14 +24,13 @@ import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedM
 import { checkParts } from './set-up.ts'
 import { checkTemporal } from './temporal.ts'
 
-/** Reports each finding at once. `deep` starts a stopped embedded database for its checks. */
+/** Reports each finding at once. `deep` starts a stopped embedded database; `verify` hashes every cached file of the set-up. */
 export async function examine({
   deep,
   verify,
   onFinding,
 }: {
   deep: boolean
-  /** Hash every cached file of the set-up again. */
   verify: boolean
   onFinding: (finding: Finding) => void
 }): Promise<Finding[]> {

@@ -19,17 +19,14 @@ export interface Finding {
   next?: string
 }
 
-export const ok = (check: string, found: string): Finding => ({ check, state: 'ok', found })
-export const skipped = (check: string, found: string): Finding => ({ check, state: 'skipped', found })
-export const warning = (check: string, found: string, next: string): Finding => ({
-  check,
-  state: 'warning',
-  found,
-  next,
-})
-export const broken = (check: string, found: string, next: string): Finding => ({
-  check,
-  state: 'broken',
-  found,
-  next,
-})
+const passing =
+  (state: 'ok' | 'skipped') =>
+  (check: string, found: string): Finding => ({ check, state, found })
+const failing =
+  (state: 'warning' | 'broken') =>
+  (check: string, found: string, next: string): Finding => ({ check, state, found, next })
+
+export const ok = passing('ok')
+export const skipped = passing('skipped')
+export const warning = failing('warning')
+export const broken = failing('broken')

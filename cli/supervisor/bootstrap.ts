@@ -1,4 +1,5 @@
 /** Prepares the database before any process starts: schema, models, and a key for this machine. */
+import type { Role } from '../../domain/roles.ts'
 import type { BrokenModel } from '../../models/index.ts'
 import { findAuditWeakness, openApplicationRole } from '../../store/database/application-role.ts'
 import {
@@ -44,7 +45,6 @@ export async function prepareCore(core: {
   /** Connects as the owner of the tables, if that is another role than that of the processes. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
-  /** API processes that will be started. */
   replicas?: number
 }): Promise<Prepared> {
   const { config } = core
@@ -55,11 +55,11 @@ export async function prepareCore(core: {
   try {
     await checkConnectionBudget(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
     await noteMigrations(store)
-    const weakness = await findAuditWeakness(store)
+    const warning = await findAuditWeakness(store)
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)
     const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })
-    return { broken, localKey, adminKey, warning: weakness }
+    return { broken, localKey, adminKey, warning }
   } finally {
     await store.close()
   }
@@ -68,9 +68,8 @@ export async function prepareCore(core: {
 /** Migrates as the owner of the tables, and grants access to the role of the processes. */
 export async function migrateAsOwner(
   databaseUrl: string,
-  owner: { ownerDatabaseUrl?: string; applicationPassword?: string },
+  { ownerDatabaseUrl, applicationPassword }: { ownerDatabaseUrl?: string; applicationPassword?: string },
 ): Promise<void> {
-  const { ownerDatabaseUrl, applicationPassword } = owner
   await migrate(ownerDatabaseUrl ?? databaseUrl)
   if (ownerDatabaseUrl !== undefined && applicationPassword !== undefined)
     await openApplicationRole(ownerDatabaseUrl, applicationPassword)
@@ -79,9 +78,8 @@ export async function migrateAsOwner(
 /** Returns the known key if it is still valid; otherwise creates a key of this name and revokes the old one. */
 export async function ensureKey(
   store: Store,
-  key: { name: string; role: 'admin' | 'operator' | 'approver' | 'predictor'; known?: string | undefined },
+  { name, role, known }: { name: string; role: Role; known?: string },
 ): Promise<string> {
-  const { name, role, known } = key
   const named = (await findActiveKeys(store)).find((each) => each.name === name)
   if (known !== undefined && named?.hash === hashOfKey(known).toString('hex') && named.role === role)
     return known

@@ -10,7 +10,6 @@ export interface WantedPort {
   variable: string
 }
 
-/** Returns the port, or a free one with a message. */
 export async function choosePort(wanted: WantedPort, say: (line: string) => void): Promise<number> {
   if (wanted.port === 0) return freePort()
   try {

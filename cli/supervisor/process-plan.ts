@@ -72,7 +72,6 @@ export interface ProcessOptions {
   config: Config
   /** What they need and end before. */
   servers: readonly ChildSpec[]
-  /** Variables that all of them get. */
   environment: Record<string, string>
   /** One API replica listens on each. */
   apiPorts: readonly number[]

@@ -22,7 +22,6 @@ export interface WorkflowSchedule {
   workflowType: string
   workflowId: string
   taskQueue: string
-  /** The argument of the workflow. */
   request?: object
   /** Missed runs within this time are caught up. */
   catchupWindow: Duration

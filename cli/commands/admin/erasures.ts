@@ -1,7 +1,7 @@
 /** `tenure erasures`: erases a subject from the stored data of a model, and shows the receipt. */
 import { readFileSync } from 'node:fs'
 import { path, usageError, type Client } from '../../client/client.ts'
-import type { CommandGroup, Options, CommandSession } from '../../program.ts'
+import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { follow } from '../follow.ts'
 import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -71,7 +71,7 @@ export const erasuresGroup: CommandGroup = {
 
 async function createErasure(
   { terminal, api }: CommandSession,
-  { args, options }: { args: string[]; options: Options },
+  { args, options }: CommandInput,
 ): Promise<void> {
   const given = options['subject'] as string | undefined
   if (given === undefined)

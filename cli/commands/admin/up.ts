@@ -1,7 +1,6 @@
 /** `tenure up`: runs the whole system on this machine until Ctrl-C. */
 import { usageError } from '../../client/client.ts'
-import { exitCodes } from '../../exit-codes.ts'
-import type { CommandSpec, CommandSession } from '../../program.ts'
+import type { CommandSpec } from '../../program.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -15,27 +14,24 @@ export const upCommand: CommandSpec = {
     ],
   ],
   examples: ['up', 'up --replicas 3', 'up --demo', 'up --demo --exit'],
-  async run(session, { options }) {
+  async run({ terminal }, { options }) {
     const demo = options['demo'] === true
     const exit = options['exit'] === true
     if (exit && !demo) throw usageError('--exit requires --demo')
     const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
       throw usageError(`--replicas must be a whole number from 1 to 16, not ${options['replicas']}`)
-    if (!demo) return runUntilStopped(session, replicas)
-    const { runDemo } = await import('../../demo/demo.ts')
-    return runDemo({ terminal: session.terminal, exit, replicas })
+    if (demo) {
+      const { runDemo } = await import('../../demo/demo.ts')
+      return runDemo({ terminal, exit, replicas })
+    }
+    const { startSystem } = await import('../../supervisor/system.ts')
+    const { addresses, welcome } = await import('../../supervisor/welcome.ts')
+    const say = (line: string) => terminal.say(line)
+    const system = await startSystem({ replicas, say, echo: say })
+    terminal.answer(addresses(system), welcome(system).join('\n'))
+    await system.supervision.stopped
+    await system.stop()
+    terminal.say('Everything is stopped. Data is kept; start again with `tenure up`.')
   },
-}
-
-async function runUntilStopped({ terminal }: CommandSession, replicas: number) {
-  const { startSystem } = await import('../../supervisor/system.ts')
-  const { addresses, welcome } = await import('../../supervisor/welcome.ts')
-  const say = (line: string) => terminal.say(line)
-  const system = await startSystem({ replicas, say, echo: say })
-  terminal.answer(addresses(system), welcome(system).join('\n'))
-  await system.supervision.stopped
-  await system.stop()
-  terminal.say('Everything is stopped. Data is kept; start again with `tenure up`.')
-  return exitCodes.done
 }

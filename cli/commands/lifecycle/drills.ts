@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { drillKindNames } from '../../../domain/drill.ts'
 import type { Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
-import type { CommandGroup, Options, CommandSession } from '../../program.ts'
+import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -76,7 +76,7 @@ export const drillsGroup: CommandGroup = {
 
 async function runDrills(
   { terminal, api }: CommandSession,
-  { args, options }: { args: string[]; options: Options },
+  { args, options }: CommandInput,
 ): Promise<ExitCode> {
   const model = String(args[0])
   const since = new Set((await drillsOf(api(), model)).map(({ id }) => id))

@@ -13,7 +13,7 @@ import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
+import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, orDash, share, digestPrefix, time } from '../format.ts'
 
 export const commandsGroup: CommandGroup = {
@@ -83,8 +83,8 @@ export const releasesGroup: CommandGroup = {
           version,
           hotfix: options['hotfix'] === undefined ? undefined : { reason: options['hotfix'] },
         })
-        if (isDeferredAnswer(answer)) return terminal.answer(answer, deferredText(version, answer))
-        terminal.answer(answer, answer.message ?? `Releasing ${version} as ${answer.id ?? ''}`)
+        const begun = answer.message ?? `Releasing ${version} as ${answer.id ?? ''}`
+        terminal.answer(answer, deferredText(version, answer) ?? begun)
       },
     },
     {

@@ -5,7 +5,7 @@ import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
+import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { coloured } from '../format.ts'
 
@@ -39,11 +39,12 @@ export const retrainCommand: CommandSpec = {
         reason: options['reason'],
       },
     )
-    if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(model, started))
-    if (options['watch'] !== true)
+    const deferred = deferredText(model, started)
+    if (deferred !== undefined || options['watch'] !== true)
       return terminal.answer(
         started,
-        `Retraining ${model}. Status: \`tenure releases list --model ${model}\`; add --watch to follow a retraining.`,
+        deferred ??
+          `Retraining ${model}. Status: \`tenure releases list --model ${model}\`; add --watch to follow a retraining.`,
       )
     const { ended, seen } = await followRetraining(session, started.id)
     const curve = await curveOf(session, seen)

@@ -3,7 +3,7 @@ import { commandProblemOf, path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup } from '../../program.ts'
 import { barOf } from '../../terminal.ts'
-import { isDeferredAnswer, deferredText, type CommandReply } from '../deferred.ts'
+import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { coloured, orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -49,9 +49,9 @@ export const batchGroup: CommandGroup = {
           output: output === undefined ? { kind: 'table' } : { kind: 'file', path: output },
           key: key === undefined ? [] : key.split(',').map((name) => name.trim()),
         })
-        if (isDeferredAnswer(started)) return terminal.answer(started, deferredText(String(args[0]), started))
-        if (options['watch'] !== true)
-          return terminal.answer(started, `Started ${started.id}. Follow it: \`tenure batch\``)
+        const deferred = deferredText(String(args[0]), started)
+        if (deferred !== undefined || options['watch'] !== true)
+          return terminal.answer(started, deferred ?? `Started ${started.id}. Follow it: \`tenure batch\``)
         const ended = await follow(
           () =>
             api()

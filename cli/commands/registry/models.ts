@@ -1,7 +1,7 @@
 /** `tenure models`: lists models, shows the champion at a time, and applies new or edited model files. */
 import type { ModelAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandGroup, Options, CommandSession } from '../../program.ts'
+import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { path } from '../../client/client.ts'
 import { factsTable } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
@@ -88,7 +88,7 @@ interface LiveAnswer {
 
 async function showChampion(
   { terminal, api }: CommandSession,
-  { args, options }: { args: string[]; options: Options },
+  { args, options }: CommandInput,
 ): Promise<void> {
   const answer = await api().get<LiveAnswer>(path`/v1/models/${args[0]}/champion`, { at: options['at'] })
   const { release, evaluation, decisions, audit } = answer
