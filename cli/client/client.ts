@@ -2,11 +2,11 @@
 import { parseJson } from '../../domain/parse-json.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
-/** Query parameters; undefined ones are left out. */
-export type Query = Readonly<Record<string, string | number | boolean | undefined>>
+/** QueryParameters parameters; undefined ones are left out. */
+export type QueryParameters = Readonly<Record<string, string | number | boolean | undefined>>
 
 export interface Client {
-  get<T>(path: string, query?: Query): Promise<T>
+  get<T>(path: string, query?: QueryParameters): Promise<T>
   post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
   put<T>(path: string, body: unknown): Promise<T>
   delete<T>(path: string): Promise<T>

@@ -19,8 +19,8 @@ import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { readText } from '../read-text.ts'
 import { readParts } from './binaries.ts'
-import { requireFreePort, freePort, startServer } from './process.ts'
-import type { ProcessSpec, RunningServer } from './process.ts'
+import { requireFreePort, freePort, startEmbedded } from './process.ts'
+import type { ProcessSpec, EmbeddedServer } from './process.ts'
 import { serverUser } from './state-dir.ts'
 
 export interface PostgresOptions {
@@ -41,7 +41,7 @@ export interface PostgresServer extends ProcessSpec {
   port: number
 }
 
-export interface RunningPostgres extends RunningServer {
+export interface RunningPostgres extends EmbeddedServer {
   url: string
   port: number
 }
@@ -73,7 +73,7 @@ const FAST = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off',
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const server = await planPostgres(options)
   const { url, port } = server
-  return { url, port, ...(await startServer(server, 'postgres_unavailable', options.log)) }
+  return { url, port, ...(await startEmbedded(server, 'postgres_unavailable', options.log)) }
 }
 
 /** Creates the data directory if needed and returns the process to run, for `startPostgres` and the supervisor. */

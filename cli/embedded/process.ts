@@ -47,7 +47,7 @@ export interface RunningProcess {
   stop(): Promise<Exit>
 }
 
-export interface RunningServer {
+export interface EmbeddedServer {
   pid: number
   stop(): Promise<void>
 }
@@ -121,11 +121,11 @@ export async function whenReady(
 }
 
 /** Starts a server and waits until it serves. Throws `code` with its last lines if it does not. */
-export async function startServer(
+export async function startEmbedded(
   spec: ProcessSpec,
   code: 'postgres_unavailable' | 'temporal_unavailable',
   log: (line: string) => void = () => {},
-): Promise<RunningServer> {
+): Promise<EmbeddedServer> {
   const lines: string[] = []
   const running = await spawnProcess(spec, (line) => {
     log(line)

@@ -5,8 +5,8 @@
 import { Connection } from '@temporalio/client'
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs'
 import { readParts } from './binaries.ts'
-import { requireFreePort, freePort, startServer } from './process.ts'
-import type { ProcessSpec, RunningServer } from './process.ts'
+import { requireFreePort, freePort, startEmbedded } from './process.ts'
+import type { ProcessSpec, EmbeddedServer } from './process.ts'
 
 export interface TemporalServerOptions {
   /** State file, reused by the next start; in memory if absent. */
@@ -25,7 +25,7 @@ export interface TemporalServer extends ProcessSpec {
   uiUrl?: string
 }
 
-export interface RunningTemporal extends RunningServer {
+export interface RunningTemporal extends EmbeddedServer {
   address: string
   uiUrl?: string
 }
@@ -63,7 +63,7 @@ export async function startTemporal(options: TemporalServerOptions = {}): Promis
 async function startOnce(options: TemporalServerOptions): Promise<RunningTemporal> {
   const server = await planTemporal(options)
   const { address, uiUrl } = server
-  return { address, uiUrl, ...(await startServer(server, 'temporal_unavailable', options.log)) }
+  return { address, uiUrl, ...(await startEmbedded(server, 'temporal_unavailable', options.log)) }
 }
 
 /** Returns the process to run, for `startTemporal` and the supervisor. */

@@ -2,8 +2,12 @@
  * Syncs Temporal schedules with the model files. Overlap and catch-up are set explicitly, because by default a server that was
  * down for a month would start every missed retraining.
  */
-import { ScheduleNotFoundError, ScheduleOverlapPolicy, type Client } from '@temporalio/client'
-import type { Duration } from '@temporalio/common'
+import {
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+  type Client,
+  type IntervalSpec,
+} from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -13,6 +17,8 @@ import {
   type DrillRequest,
   type RetrainRequest,
 } from '../../workflows/messages.ts'
+
+type Duration = IntervalSpec['every']
 
 /** A schedule that starts a workflow, unless the previous run is still open. */
 export interface WorkflowSchedule {

@@ -6,7 +6,7 @@ import type { ModelCard } from '../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
-import { failure, path, usageError, type Client, type Query } from '../../client/client.ts'
+import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
@@ -96,12 +96,16 @@ export const versionsGroup: CommandGroup = {
   ],
 }
 
-async function printPage({ terminal, api }: CommandSession, query: Query): Promise<void> {
+async function printPage({ terminal, api }: CommandSession, query: QueryParameters): Promise<void> {
   const answer = await api().get<VersionPage>('/v1/versions', query)
   terminal.answer(answer, pageText(terminal, answer, query))
 }
 
-function pageText(terminal: Terminal, { versions, next_cursor: next }: VersionPage, query: Query): string {
+function pageText(
+  terminal: Terminal,
+  { versions, next_cursor: next }: VersionPage,
+  query: QueryParameters,
+): string {
   if (versions.length === 0) {
     const isSearch = Object.entries(query).some(([name, value]) => name !== 'limit' && value !== undefined)
     return isSearch ? 'No versions match.' : 'No versions yet. Train one: `tenure retrain <model>`'
