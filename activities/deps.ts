@@ -4,12 +4,10 @@ import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
-export interface ActivityLog {
-  debug(fields: Record<string, unknown>, message: string): void
-  info(fields: Record<string, unknown>, message: string): void
-  warn(fields: Record<string, unknown>, message: string): void
-  error(fields: Record<string, unknown>, message: string): void
-}
+export type ActivityLog = Record<
+  'debug' | 'info' | 'warn' | 'error',
+  (fields: Record<string, unknown>, message: string) => void
+>
 
 export interface Deps {
   store: Store

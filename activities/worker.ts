@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
 import { openArtifacts } from '../store/artifacts.ts'
 import { migrate } from '../store/database/migrate.ts'
-import { isError } from '../domain/errors.ts'
+import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
 import { openStore } from '../store/postgres.ts'
@@ -29,11 +29,7 @@ const stopping = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
 
 const config = readConfig()
-const log = pino({
-  level: config.logLevel,
-  base: { worker: kind },
-  hooks: { streamWrite: redacted },
-})
+const log = pino({ level: config.logLevel, base: { worker: kind }, hooks: { streamWrite: redacted } })
 if (kind !== 'control' && kind !== 'train') {
   log.fatal(`unknown worker kind "${kind}": use control or train`)
   process.exit(2)
@@ -59,7 +55,7 @@ try {
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
   const duties = Promise.allSettled([
     ...(kind === 'control'
-      ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), doSomethingOnce(connection)]
+      ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), warmUp(connection)]
       : []),
     ...(config.worker.versioning ? [claim(connection)] : []),
   ])
@@ -112,7 +108,7 @@ async function sweepAgain({ workflowService }: NativeConnection): Promise<void> 
 }
 
 /** Warms the worker up before its first task. */
-async function doSomethingOnce({ workflowService }: NativeConnection): Promise<void> {
+async function warmUp({ workflowService }: NativeConnection): Promise<void> {
   await warmUpWorker(workflowService, config).catch((error: Error) =>
     log.debug({ error: error.message }, 'worker warm-up failed'),
   )
@@ -133,7 +129,7 @@ async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T>
     } catch (error) {
       // A permanent error.
       if (isError(error, 'configuration_invalid')) throw error
-      log.warn({ error: error instanceof Error ? error.message : String(error) }, `waiting for ${what}`)
+      log.warn({ error: reasonOf(error) }, `waiting for ${what}`)
       await pause(pauseMs * (0.5 + Math.random() / 2), undefined, { signal: stopping.signal })
     }
   }
@@ -141,11 +137,7 @@ async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T>
 
 function connect({ temporal }: Config): Promise<NativeConnection> {
   const { address, apiKey, tls } = temporal
-  return NativeConnection.connect({
-    address,
-    apiKey,
-    tls: tls === undefined ? undefined : (tls as true),
-  })
+  return NativeConnection.connect({ address, apiKey, tls: tls as true | undefined })
 }
 
 /** Forwards Temporal's own lines as details of our log. */
@@ -168,12 +160,8 @@ function runtimeLogger(to: ActivityLog & { trace: ActivityLog['debug'] }) {
 
 /** Removes bigints, which JSON cannot encode, and tokens; errors become text. */
 function plain(fields: Record<string, unknown> = {}): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(fields)
-      .filter(([name]) => name !== 'taskToken')
-      .map(([name, value]) => [
-        name,
-        typeof value === 'bigint' || value instanceof Error ? String(value) : value,
-      ]),
-  )
+  const { taskToken: _taskToken, ...rest } = fields
+  const shown = (value: unknown) =>
+    typeof value === 'bigint' || value instanceof Error ? String(value) : value
+  return Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, shown(value)]))
 }

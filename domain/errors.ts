@@ -216,6 +216,12 @@ export class DomainError extends Error {
   }
 }
 
+/** The message of a thrown value, with that of its cause: only there does `fetch` report why a connection failed. */
+export function reasonOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown)
+  return thrown.cause instanceof Error ? `${thrown.message}: ${thrown.cause.message}` : thrown.message
+}
+
 /** Whether a thrown value is a DomainError, of this code when one is given; also when another process threw it. */
 export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainError {
   if (typeof thrown !== 'object' || thrown === null || !('code' in thrown)) return false

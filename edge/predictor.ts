@@ -107,10 +107,7 @@ export function createPredictor(files: {
       return inputs.map((input, index) => predictionOf(manifest.output, run(input), index))
     },
     outputs: (row) => run(encode(row)),
-    checkGolden: () => ({
-      rows: manifest.golden.instances.length,
-      worst: worstOf(manifest, encode, run),
-    }),
+    checkGolden: () => ({ rows: manifest.golden.instances.length, worst: worstOf(manifest, encode, run) }),
   }
 }
 
@@ -127,13 +124,11 @@ function denseNetworkOf(read: ReadModel): Network {
 type Encode = (row: EdgeRow, index?: number) => Float32Array
 
 /** Encodes rows, also for TensorFlow.js where the network has layers that this file does not compute. */
-export function createEncoder({
-  features,
-  preprocessing,
-}: Pick<EdgeManifest, 'features' | 'preprocessing'>): {
+export function createEncoder(manifest: Pick<EdgeManifest, 'features' | 'preprocessing'>): {
   width: number
   encode: Encode
 } {
+  const { features, preprocessing } = manifest
   const width = inputWidthOf(preprocessing)
   const readRow = compileReader(features, preprocessing)
   return {

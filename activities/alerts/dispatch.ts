@@ -9,6 +9,7 @@ import {
   type Channel,
   type ChannelTarget,
 } from '../../domain/monitoring/alert-escalation.ts'
+import { reasonOf } from '../../domain/errors.ts'
 import { redactedOf } from '../../domain/redact.ts'
 import {
   insertNotifications,
@@ -42,12 +43,15 @@ export const dispatchAlerts =
     withHeartbeat(async (beat) => {
       const until = performance.now() + forMs
       let sent = 0
-      const waiter = createWaiter()
-      const unlisten = deps.store.listen('tenure_alerts', waiter.wake)
+      // A notification that arrives during a dispatch is kept for the wait after it.
+      let isNew = false
+      const unlisten = deps.store.listen('tenure_alerts', () => (isNew = true))
       try {
         while (performance.now() < until) {
           sent += await dispatchDue(deps, beat)
-          await waiter.wait(beat, everyMs)
+          const nextAt = performance.now() + everyMs
+          while (!isNew && performance.now() < nextAt) await beat.sleep(Math.min(100, everyMs))
+          isNew = false
         }
       } finally {
         await unlisten()
@@ -102,7 +106,7 @@ async function channelsOf({ store, config }: Deps): Promise<Channel[]> {
     await resolveAlert(store, dedupeKey)
     return channels
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
+    const message = reasonOf(error)
     await upsertAlert(store, { dedupeKey, severity: 'critical', kind: 'alert_channels', message })
     return []
   }
@@ -121,25 +125,4 @@ function secretsOf(target: ChannelTarget): (string | undefined)[] {
   const { pathname, search, password } = new URL(target.kind === 'email' ? target.smtp : target.url)
   const secret = target.kind === 'webhook' ? target.secret : undefined
   return [secret, search, pathname, password]
-}
-
-/** `fetch` reports the reason of a failed connection only as the cause of its error. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
-}
-
-/** Waits for a notification or for the interval; notifications that arrive in between are kept. */
-function createWaiter() {
-  let isNew = false
-  return {
-    wake: () => {
-      isNew = true
-    },
-    async wait(beat: Beat, ms: number): Promise<void> {
-      const until = performance.now() + ms
-      while (!isNew && performance.now() < until) await beat.sleep(Math.min(100, ms))
-      isNew = false
-    },
-  }
 }

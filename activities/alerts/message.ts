@@ -8,11 +8,10 @@ export interface Message {
   id: number
   about: About
   alert: Alert
-  /** The runbook. */
+  /** The address of the runbook page. */
   runbook: string
 }
 
-/** The address of the runbook page. */
 export const runbookOf = (base: string, kind: string): string => `${base}/${runbookPage(kind)}`
 
 export const titleOf = ({ about, alert }: Message): string =>

@@ -44,15 +44,10 @@ async function postSigned(
 function alertmanagerAlert({ alert, runbook }: Message): object {
   const { dedupeKey, kind, model, severity, message, raisedAt, resolvedAt } = alert
   return {
-    labels: {
-      alertname: kind,
-      tenure_matter: dedupeKey,
-      severity,
-      ...(model === undefined ? {} : { model }),
-    },
+    labels: { alertname: kind, tenure_matter: dedupeKey, severity, model },
     annotations: { summary: message, runbook_url: runbook },
     startsAt: raisedAt,
-    ...(resolvedAt === undefined ? {} : { endsAt: resolvedAt }),
+    endsAt: resolvedAt,
   }
 }
 

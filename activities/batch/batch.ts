@@ -2,6 +2,7 @@
  * Scores the rows of a batch with the version that is champion at its start. The input is frozen and each part is recorded once, so
  * that a crash repeats at most one part.
  */
+import { join } from 'node:path'
 import {
   issuesOfBatch,
   batchLayoutOf,
@@ -9,6 +10,7 @@ import {
   type BatchSpec,
   type ShardRange,
 } from '../../domain/model/batch-spec.ts'
+import type { Output } from '../../domain/model/features.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { getManifest } from '../../store/artifacts.ts'
 import {
@@ -40,26 +42,14 @@ export interface OpenBatchInput extends BatchSpec {
 /** Binds the batch to the present champion. Throws `no_champion`, or `invalid_request` with every issue. */
 export const openBatch =
   ({ store, log, config }: Deps) =>
-  async ({
-    id,
-    model,
-    requestedBy,
-    key,
-    input,
-    output,
-  }: OpenBatchInput): Promise<{ version: string; trainQueue: string }> => {
+  async (request: OpenBatchInput): Promise<{ version: string; trainQueue: string }> => {
+    const { id, model, requestedBy, key, input, output } = request
     const issues = issuesOfBatch({ input, output, key })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)
     if (champion === undefined) throw new DomainError('no_champion', `${model} has no champion yet`)
-    const { version } = await insertBatch(store, {
-      id,
-      model,
-      version: champion.version,
-      input,
-      output: { ...output, key },
-      requestedBy,
-    })
+    const wanted = { id, model, version: champion.version, input, output: { ...output, key }, requestedBy }
+    const { version } = await insertBatch(store, wanted)
     log.info({ batch: id, model, version, requestedBy }, 'batch begun')
     return { version, trainQueue: config.taskQueues.train }
   }
@@ -101,10 +91,6 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   try {
     const { path, rows } = await freezeBatch(deps, reader, { batch, manifest })
     const done = await listShards(store, id)
-    const missing = missingShards(
-      rows,
-      done.map(({ shard }) => shard),
-    )
     const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
     const end = async (part: ShardRange, pieces: Promise<ScoredColumns>[]): Promise<void> => {
       const answers = joined(await Promise.all(pieces), part.to - part.from)
@@ -113,18 +99,17 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
       const counted = { shard: part.shard, rows: part.to - part.from, refused }
       if (batch.output.kind === 'table')
         await insertAnswers(store, writer, { batch, manifest, path, part, counted }, answers)
-      else
-        await insertShard(store, id, {
-          ...counted,
-          digest: await keepAnswers(artifacts, writer, part, answers),
-        })
+      else {
+        const digest = await keepAnswers(artifacts, writer, part, answers)
+        await insertShard(store, id, { ...counted, digest })
+      }
       log.info({ batch: id, ...part, refused }, 'part of a batch scored')
     }
     // One part is recorded while the next one is scored.
     let ending = Promise.resolve()
     let part: ShardRange | undefined
     let pieces: Promise<ScoredColumns>[] = []
-    const columns = readColumns(reader, { path, layout, parts: missing.map((shard) => partOf(shard, rows)) })
+    const columns = readColumns(reader, { path, layout, parts: missingParts(rows, done) })
     for await (const piece of columns) {
       if (part?.shard !== piece.part.shard) [part, pieces] = [piece.part, []]
       const answer = scorer.scoreColumns(piece.rows, piece.bytes)
@@ -145,15 +130,14 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   }
 }
 
-const partOf = (shard: number, rows: number): ShardRange => ({
-  shard,
-  from: shard * shardRows,
-  to: Math.min(rows, (shard + 1) * shardRows),
-})
-
-function missingShards(rows: number, done: readonly number[]): number[] {
-  const all = Array.from({ length: Math.ceil(rows / shardRows) }, (_, shard) => shard)
-  return all.filter((shard) => !done.includes(shard))
+/** The parts that no earlier attempt has recorded. */
+function missingParts(rows: number, done: readonly { shard: number }[]): ShardRange[] {
+  const all = Array.from({ length: Math.ceil(rows / shardRows) }, (_, shard) => ({
+    shard,
+    from: shard * shardRows,
+    to: Math.min(rows, (shard + 1) * shardRows),
+  }))
+  return all.filter(({ shard }) => !done.some((each) => each.shard === shard))
 }
 
 function joined(pieces: readonly ScoredColumns[], rows: number): Answers {
@@ -184,15 +168,14 @@ async function finish(
     rows: number
     resumed: readonly { rows: number }[]
     began: number
-    output: Parameters<typeof mergeAnswers>[2]['output']
+    output: Output
   },
 ): Promise<ScoreResult> {
   const { batch, path, rows, resumed, began, output } = run
   const shards = await listShards(store, batch.id)
   if (batch.output.kind === 'file')
     await mergeAnswers(artifacts, writer, {
-      batchDir: config.batchDir,
-      target: batch.output.path,
+      target: join(config.batchDir, batch.output.path),
       id: batch.id,
       key: batch.output.key,
       digests: shards.map(({ digest }) => digest ?? ''),
@@ -202,17 +185,14 @@ async function finish(
   const seconds = (performance.now() - began) / 1_000
   const fresh = rows - resumed.reduce((sum, shard) => sum + shard.rows, 0)
   const refused = shards.reduce((sum, shard) => sum + shard.refused, 0)
-  const result = { rows, refused, resumed: resumed.length, rowsPerSecond: Math.round(fresh / seconds) }
-  await close(store, { id: batch.id, status: 'done', message: messageOf(result) })
+  const rowsPerSecond = Math.round(fresh / seconds)
+  const message = `${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s`
+  await close(store, { id: batch.id, status: 'done', message })
   // The output is complete, so the recorded parts are removed.
   for (const { digest } of shards) if (digest !== undefined) await artifacts.remove('checkpoints', digest)
-  return result
+  return { rows, refused, resumed: resumed.length, rowsPerSecond }
 }
 
-const messageOf = ({ rows, refused, rowsPerSecond }: ScoreResult): string =>
-  `${rows} rows, ${refused} of them refused, ${rowsPerSecond} rows/s`
-
-/** Records the failure. */
 export const failBatch =
   ({ store, log }: Deps) =>
   async ({ id, message }: { id: string; message: string }): Promise<void> => {

@@ -6,9 +6,10 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
+import { asRefused } from '../data/source-errors.ts'
 import { loadRowsAsOf } from '../data/known-rows.ts'
 
-/** Stores the input once. Throws `invalid_request` for missing columns. */
+/** Throws `invalid_request` for missing columns. */
 export async function freezeBatch(
   { store, artifacts, config }: Deps,
   duck: Duck,
@@ -50,8 +51,7 @@ export async function freezeBatch(
 }
 
 const refuseInput = (what: string) => (error: unknown) => {
-  const said = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-  throw new DomainError('invalid_request', `${what} cannot be read: ${said.slice(0, 300)}`)
+  throw asRefused(what, error)
 }
 
 const numeric = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN)$/

@@ -17,8 +17,14 @@ export async function insertAnswers(
   { rows, width, outputs, problems }: Answers,
 ): Promise<void> {
   const { batch, manifest, path, part, counted } = into
-  const keys = await readKeys(duck, path, part, batch.output.key)
-  const rowOf = (place: number): BatchRow => {
+  const { key } = batch.output
+  const keys: Record<string, BatchCell>[] =
+    key.length === 0
+      ? []
+      : await duck.rows(`
+          select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+          where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
+  const answered = Array.from({ length: rows }, (_, place): BatchRow => {
     const problem = problems.get(place)
     const given = problem === undefined ? [...outputs.subarray(place * width, (place + 1) * width)] : null
     return {
@@ -28,23 +34,6 @@ export async function insertAnswers(
       answer: given && predictedText(manifest.output, given),
       problem: problem ?? null,
     }
-  }
-  await storeShard(
-    store,
-    batch.id,
-    counted,
-    Array.from({ length: rows }, (_, place) => rowOf(place)),
-  )
-}
-
-async function readKeys(
-  duck: Duck,
-  path: string,
-  { from, to }: ShardRange,
-  key: readonly string[],
-): Promise<Record<string, BatchCell>[]> {
-  if (key.length === 0) return []
-  return duck.rows(`
-    select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
-    where file_row_number >= ${from} and file_row_number < ${to} order by file_row_number`)
+  })
+  await storeShard(store, batch.id, counted, answered)
 }

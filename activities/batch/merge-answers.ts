@@ -1,6 +1,6 @@
 /** Merges the parts of a batch into one file, each prediction beside the key of its row. */
 import { mkdir, rename } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import type { Output } from '../../domain/model/features.ts'
 import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -11,7 +11,6 @@ export async function mergeAnswers(
   artifacts: Artifacts,
   duck: Duck,
   merge: {
-    batchDir: string
     target: string
     id: string
     key: readonly string[]
@@ -21,8 +20,7 @@ export async function mergeAnswers(
     output: Output
   },
 ): Promise<void> {
-  const { key, output, digests, path } = merge
-  const target = join(merge.batchDir, merge.target)
+  const { key, output, digests, path, target } = merge
   await mkdir(dirname(target), { recursive: true })
   const partial = `${target}.${merge.id.replaceAll('/', '-')}`
   const paths = await Promise.all(digests.map((digest) => artifacts.locate('checkpoints', digest)))

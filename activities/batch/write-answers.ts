@@ -1,12 +1,5 @@
 /** Stores the predictions of a batch part by part, so that a crash repeats at most one part. */
-import {
-  DuckDBDataChunk,
-  FLOAT,
-  INTEGER,
-  VARCHAR,
-  type DuckDBAppender,
-  type DuckDBValue,
-} from '@duckdb/node-api'
+import { DuckDBDataChunk, FLOAT, INTEGER, VARCHAR, type DuckDBType, type DuckDBValue } from '@duckdb/node-api'
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
@@ -35,17 +28,16 @@ export async function keepAnswers(
   const names = Array.from({ length: width }, (_, output) => `o${output}`)
   await duck.run(`create or replace temp table answered (${names.map((name) => `${name} float`).join(', ')})`)
   await duck.run('create or replace temp table refused (place integer, problem varchar)')
-  await append(duck, 'answered', rows, (at, count) => ({
-    types: names.map(() => FLOAT),
-    columns: names.map((_, output) =>
+  const floats = names.map(() => FLOAT)
+  await append(duck, 'answered', floats, rows, (at, count) =>
+    names.map((_, output) =>
       Array.from({ length: count }, (_, row) => outputs[(at + row) * width + output]!),
     ),
-  }))
+  )
   const said = [...problems]
-  await append(duck, 'refused', said.length, (at, count) => ({
-    types: [INTEGER, VARCHAR],
-    columns: [0, 1].map((column) => said.slice(at, at + count).map((each) => each[column]!)),
-  }))
+  await append(duck, 'refused', [INTEGER, VARCHAR], said.length, (at, count) =>
+    [0, 1].map((column) => said.slice(at, at + count).map((each) => each[column]!)),
+  )
   const draft = await artifacts.draft('.parquet')
   const problem =
     said.length === 0
@@ -60,18 +52,15 @@ export async function keepAnswers(
 async function append(
   duck: Duck,
   table: string,
+  types: DuckDBType[],
   rows: number,
-  pieceOf: (
-    at: number,
-    count: number,
-  ) => { types: (typeof FLOAT | typeof INTEGER | typeof VARCHAR)[]; columns: DuckDBValue[][] },
+  columnsOf: (at: number, count: number) => DuckDBValue[][],
 ): Promise<void> {
-  const appender: DuckDBAppender = await duck.connection.createAppender(table)
+  const appender = await duck.connection.createAppender(table)
   for (let at = 0; at < rows; at += chunkRows) {
     const count = Math.min(chunkRows, rows - at)
-    const { types, columns } = pieceOf(at, count)
     const chunk = DuckDBDataChunk.create(types, count)
-    columns.forEach((values, column) => chunk.setColumnValues(column, values))
+    columnsOf(at, count).forEach((values, column) => chunk.setColumnValues(column, values))
     appender.appendDataChunk(chunk)
   }
   appender.closeSync()

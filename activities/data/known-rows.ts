@@ -1,5 +1,5 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
-import type { RowsPlan } from '../../models/define/data/query.ts'
+import { quotedIdentifier, type RowsPlan } from '../../models/define/data/query.ts'
 import { readBatches } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
@@ -33,7 +33,7 @@ async function loadFromPostgres(duck: Duck, query: string, store: Store): Promis
   let casts: string[] = []
   await readBatches(store, query, async ({ columns, rows }) => {
     if (casts.length === 0) {
-      const names = columns.map(({ name }) => `"${name.replaceAll('"', '""')}"`)
+      const names = columns.map(({ name }) => quotedIdentifier(name))
       await duck.run(`create temp table texts (${names.map((name) => `${name} varchar`).join(', ')})`)
       casts = columns.map(
         ({ type }, index) => `cast(${names[index]} as ${duckTypes[type] ?? 'varchar'}) as ${names[index]}`,

@@ -2,7 +2,7 @@
  * Turns data errors of a source into a short, non-retryable error, because a database message may repeat a line of ten megabytes,
  * which Temporal rejects.
  */
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 
 /** DuckDB has no error codes; errors not listed here, such as a slow disk, may be temporary. */
 const ofDuck = /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i
@@ -16,14 +16,18 @@ export function asUnreadable(model: string, error: unknown): unknown {
   if (!(error instanceof Error) || isError(error)) return error
   const code = String((error as { code?: unknown }).code)
   if (!ofDuck.test(error.message) && !ofPostgres.test(code)) return error
-  return new DomainError(
-    'source_unreadable',
-    `the rows of ${model} cannot be read: ${shorten(error.message)}`,
-    {
-      model,
-    },
-  )
+  const message = `the rows of ${model} cannot be read: ${shorten(error.message)}`
+  return new DomainError('source_unreadable', message, { model })
 }
+
+/** An error in SQL or in a file that a request or a view names. */
+export function asRefused(what: string, error: unknown): unknown {
+  if (isError(error)) return error
+  const said = firstLineOf(error).slice(0, 300)
+  return new DomainError('invalid_request', `${what} cannot be read: ${said}`)
+}
+
+export const firstLineOf = (error: unknown): string => reasonOf(error).split('\n', 1)[0] ?? ''
 
 const shorten = (text: string): string =>
   text

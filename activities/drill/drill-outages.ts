@@ -29,24 +29,17 @@ export const simulateReplicaLoss =
       if (!(await within(() => isWatched(deps, releaseId)))) return
       const replica = await silenceReplica(store, { id, silentMs: 2 * config.api.replicaLeaseMs })
       if (replica === undefined) return
-      const followers = async () => {
+      const progress = async () =>
+        (await listReplicaProgress(store, model)).filter((each) => each.id === replica)
+      const isLost = async () => (await progress()).length === 0
+      const isBack = async () => {
         const place = (await findRouting(store, model))?.route
-        const mine = (await listReplicaProgress(store, model)).filter((each) => each.id === replica)
-        return {
-          live: mine.length > 0,
-          follows: place !== undefined && laggingReplicas(mine, place).length === 0,
-        }
+        const mine = await progress()
+        return mine.length > 0 && place !== undefined && laggingReplicas(mine, place).length === 0
       }
-      if (!(await within(async () => !(await followers()).live))) return
+      if (!(await within(isLost))) return
       await markDetected(store, { id })
-      if (
-        !(await within(async () => {
-          const { live, follows } = await followers()
-          return live && follows
-        }))
-      )
-        return
-      await markRecovered(store, id)
+      if (await within(isBack)) await markRecovered(store, id)
     })
 
 /** Records when the exposure ended without a watcher or another watcher took over, and when watching resumed. */
@@ -63,13 +56,11 @@ export const simulateWorkerLoss =
           where drills.id = ${id} and stage_clocks.observed_at > drills.silenced_at`)
         return row !== undefined
       }
-      if (
-        !(await within(async () => {
-          const exposureMs = (await findRouting(store, model))?.exposureMs
-          return (exposureMs !== undefined && exposureMs <= 0) || (await isTakenOver())
-        }))
-      )
-        return
+      const isNoticed = async () => {
+        const exposureMs = (await findRouting(store, model))?.exposureMs
+        return (exposureMs !== undefined && exposureMs <= 0) || isTakenOver()
+      }
+      if (!(await within(isNoticed))) return
       await markDetected(store, { id })
       if (await within(isTakenOver)) await markRecovered(store, id)
     })

@@ -71,14 +71,9 @@ export interface OpenDrill {
 /** Registers the candidate and returns what to release, or why the drill is refused. */
 export const openDrill =
   (deps: Deps) =>
-  async ({
-    id,
-    model,
-    kind,
-    requestedBy,
-    changes,
-  }: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
+  async (order: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
     const { store, log } = deps
+    const { id, model, kind, requestedBy, changes } = order
     const base = (await getModel(store, model)).definition.release
     const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
     const { traffic, harmBudget } = drill
@@ -113,16 +108,15 @@ async function makeVersion(
   { id, champion, fault }: { id: string; champion: string; fault: ReturnType<typeof drillFaultOf> },
 ): Promise<string> {
   const original = await getVersion(store, champion)
-  const manifest = await getManifest(artifacts, original.artifactDigest)
-  const spoiled = { ...manifest, ...(fault === undefined ? {} : { drill: fault }) }
-  const artifactDigest = await putManifest(artifacts, spoiled)
+  const manifest = { ...(await getManifest(artifacts, original.artifactDigest)), drill: fault }
+  const artifactDigest = await putManifest(artifacts, manifest)
   const signer = await openSigner(config.signingKey)
   const { model } = original
   return store.transaction(async (database) => {
     const version = await insertDrillVersion(database, {
       drill: id,
       original,
-      manifest: spoiled,
+      manifest,
       artifactDigest,
       nameOf: (patch) => formatVersion(model, { major: 0, minor: 0, patch }),
       signatureOf: (name) => signArtifact(signer, { version: name, model, artifactDigest }),
@@ -157,9 +151,9 @@ export const endDrill =
     const failure = last?.verdict.kind === 'fail' ? last.verdict.reasons[0] : undefined
     const seen = await readExposure(store, drill)
     const harmed = drill.traffic === 'live' ? (drill.kind === 'slow' ? seen.slow : seen.bad) : 0
-    const found = judgeDrill({
+    const { passed, message, detectedBy } = judgeDrill({
       kind: drill.kind,
-      outcome: state?.outcome === undefined ? undefined : state.outcome,
+      outcome: state?.outcome,
       reason: refused ?? state?.reason ?? 'the release was not opened',
       failure,
       exposed: seen.requests,
@@ -169,27 +163,25 @@ export const endDrill =
       recovered: drill.recoveredAt !== undefined,
     })
     // Neither is a drill that an operator or another release has cut short.
-    if (!found.passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
+    if (!passed && (await isCutShort(store, drill.releaseId, state?.outcome)))
       return notHeld(state?.reason ?? 'the drill was cut short')
     const isLoss = drill.kind === 'lost-replica' || drill.kind === 'dead-worker'
-    const began = seen.firstMs ?? state?.routings[0]?.startedMs
-    const recovery = state?.rollbackResult
+    const recovery = isLoss ? undefined : state?.rollbackResult
     await closeDrill(store, {
       id,
-      passed: found.passed,
-      message: found.message,
+      passed,
+      message,
       exposed: seen.requests,
       harmed,
-      detectedBy: found.detectedBy,
-      ...(isLoss || began === undefined ? {} : { beganMs: began }),
-      ...(isLoss || recovery === undefined
-        ? {}
-        : { detectedMs: recovery.decidedMs ?? recovery.orderedMs, recoveredMs: recovery.acknowledgedMs }),
+      detectedBy,
+      beganMs: isLoss ? undefined : (seen.firstMs ?? state?.routings[0]?.startedMs),
+      detectedMs: recovery?.decidedMs ?? recovery?.orderedMs,
+      recoveredMs: recovery?.acknowledgedMs,
       evidence: { ...seen, outcome: state?.outcome ?? null, reason: state?.reason ?? refused ?? null },
     })
-    await tell(store, { ...drill, ...found })
-    log.info({ drill: id, kind: drill.kind, model: drill.model, passed: found.passed }, found.message)
-    return { passed: found.passed, message: found.message }
+    await tell(store, { ...drill, passed, message })
+    log.info({ drill: id, kind: drill.kind, model: drill.model, passed }, message)
+    return { passed, message }
   }
 
 async function isCutShort(store: Deps['store'], releaseId: string, outcome?: string): Promise<boolean> {

@@ -2,7 +2,6 @@
  * Ingests the usable rows of a feature view in batches. Safe to crash and to run twice at once: each row is stored once, and the
  * watermark passes a row only after it is stored.
  */
-import { DomainError, isError } from '../../domain/errors.ts'
 import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
 import { planView } from '../../models/define/data/view-rows.ts'
 import { insertValues, type ViewRow } from '../../store/features/feature-values.ts'
@@ -10,6 +9,7 @@ import { findView, readNow, upsertView, type StoredView } from '../../store/feat
 import type { Store } from '../../store/postgres.ts'
 import { checkout } from '../../temporal.config.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { asRefused } from '../data/source-errors.ts'
 import { loadRowsAsOf } from '../data/known-rows.ts'
 
 /** Rows per transaction. */
@@ -58,7 +58,7 @@ export async function ingestView(
         `create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`,
       )
     } catch (error) {
-      throw refusal(definition.name, error)
+      throw asRefused(`the feature view ${definition.name}`, error)
     }
     for (; ; total.read += batchRows) {
       const rows = await readRows(duck, definition, total.read)
@@ -85,11 +85,4 @@ async function readRows(duck: Duck, { values }: FeatureView, from: number): Prom
     usableAt: String(row['usable_at']),
     features: Object.fromEntries(names.map((name) => [name, row[name] ?? null])),
   }))
-}
-
-/** An outage stays retryable; an error in the SQL of a view does not. */
-function refusal(view: string, error: unknown): unknown {
-  if (isError(error)) return error
-  const said = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-  return new DomainError('invalid_request', `the feature view ${view} cannot be read: ${said.slice(0, 300)}`)
 }

@@ -31,7 +31,7 @@ export async function sendRequest<T>(
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(authorization === undefined ? {} : { authorization }),
     },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(timeoutMs),
   })
   // An unread body keeps the connection open.

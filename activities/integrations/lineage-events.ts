@@ -4,6 +4,7 @@
  */
 import { Context } from '@temporalio/activity'
 import { createHash } from 'node:crypto'
+import { reasonOf } from '../../domain/errors.ts'
 import type { LineageJob, LineageType } from '../../domain/registry/openlineage.ts'
 import { redacted } from '../../domain/redact.ts'
 import { insertEvent } from '../../store/integrations/outbox.ts'
@@ -31,19 +32,16 @@ export const withLineage =
   async (input) => {
     const runId = runIdOf()
     const keep = (type: LineageType, refs: LineageRefs, problem?: string): Promise<void> =>
-      insertEvent(store, {
-        subject: runId,
-        payload: { job, type, runId, refs, problem },
-      })
+      insertEvent(store, { subject: runId, payload: { job, type, runId, refs, problem } })
     // The step needs the same database, so an error here repeats the step; its own writes are idempotent.
     await keep('START', refsOf(input))
     let result: Result
     try {
       result = await step(input)
     } catch (error) {
-      const problem = error instanceof Error ? error.message : String(error)
-      await keep(isCancelled() ? 'ABORT' : 'FAIL', refsOf(input), redacted(problem).slice(0, 2_000)).catch(
-        (failure: Error) => log.warn({ job, error: failure.message }, 'failure event not recorded'),
+      const type = Context.current().cancellationSignal.aborted ? 'ABORT' : 'FAIL'
+      await keep(type, refsOf(input), redacted(reasonOf(error)).slice(0, 2_000)).catch((failure: Error) =>
+        log.warn({ job, error: failure.message }, 'failure event not recorded'),
       )
       throw error
     }
@@ -56,8 +54,6 @@ function runIdOf(): string {
   const { workflowExecution, activityId, attempt } = Context.current().info
   return uuidOf(`${workflowExecution?.runId ?? ''}/${activityId}/${attempt}`)
 }
-
-const isCancelled = (): boolean => Context.current().cancellationSignal.aborted
 
 /** A deterministic UUID of a name (version 8, custom). */
 export function uuidOf(name: string): string {

@@ -12,11 +12,8 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
   const name = `tenure/${model}`
   const find = async (): Promise<string> => {
     const path = `${api}/experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`
-    const { experiment } = await sendRequest<{ experiment: { experiment_id: string } }>(mirror, {
-      method: 'GET',
-      path,
-    })
-    return experiment.experiment_id
+    type Found = { experiment: { experiment_id: string } }
+    return (await sendRequest<Found>(mirror, { method: 'GET', path })).experiment.experiment_id
   }
   try {
     return await find()
@@ -59,19 +56,14 @@ export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<s
     value: String(value).slice(0, paramLength),
   }))
   const metrics = [
-    ...training.curve.map(({ epoch, loss }) => ({
-      key: 'loss',
-      value: loss,
-      timestamp: startMs,
-      step: epoch,
-    })),
-    ...Object.entries(training.metrics).map(([key, value]) => ({ key, value, timestamp: startMs, step: 0 })),
-  ]
+    ...training.curve.map(({ epoch, loss }) => ({ key: 'loss', value: loss, step: epoch })),
+    ...Object.entries(training.metrics).map(([key, value]) => ({ key, value, step: 0 })),
+  ].map((metric) => ({ ...metric, timestamp: startMs }))
   const tags = tagsOf({
     snapshot: training.snapshotDigest,
     code: training.codeDigest,
     build: training.buildId,
-    dependencies: training.dependenciesDigest === '' ? undefined : training.dependenciesDigest,
+    dependencies: training.dependenciesDigest || undefined,
     artifact: training.artifactDigest,
     verdict: training.verdict,
     version: training.version,

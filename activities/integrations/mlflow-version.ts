@@ -12,12 +12,8 @@ export async function upsertModelVersion(deps: MlflowDeps, version: string): Pro
   if (found === undefined) return undefined
   const { model } = found
   const there = await numberOf(mirror, { model, version })
-  const tags = tagsOf({
-    version,
-    artifact: found.artifactDigest,
-    status: found.status,
-    snapshot: found.snapshot,
-  })
+  const { artifactDigest: artifact, status, snapshot } = found
+  const tags = tagsOf({ version, artifact, status, snapshot })
   if (there !== undefined) {
     for (const { key, value } of tags)
       await post(mirror, 'model-versions/set-tag', { name: model, version: there, key, value })
@@ -31,7 +27,7 @@ export async function upsertModelVersion(deps: MlflowDeps, version: string): Pro
     {
       name: model,
       // Identifies the artifact without a loadable address, because only Tenure verifies artifacts.
-      source: `tenure://artifacts/${found.artifactDigest}`,
+      source: `tenure://artifacts/${artifact}`,
       tags,
       run_id: runId,
     },

@@ -1,11 +1,6 @@
 /** Builds OpenLineage events from stored rows and sends them. */
-import type {
-  LineageDataset,
-  LineageFacts,
-  LineageJob,
-  LineageType,
-} from '../../domain/registry/openlineage.ts'
-import { lineageEvent } from '../../domain/registry/openlineage.ts'
+import { lineageEvent, type LineageDataset, type LineageFacts } from '../../domain/registry/openlineage.ts'
+import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
@@ -24,14 +19,10 @@ export interface LineageDeps {
 }
 
 /** The payload of an event in `integration_outbox`. */
-export interface KeptEvent {
-  job: LineageJob
-  type: LineageType
-  at: string
+export interface KeptEvent extends Pick<LineageFacts, 'job' | 'type' | 'at' | 'problem'> {
   /** A release is the subject of both its job and its run. */
   runId?: string
   refs?: LineageRefs
-  problem?: string
 }
 
 /** An event about a deleted row is not sent. */
@@ -48,13 +39,7 @@ async function factsOf(
   subject: string,
   { job, type, at, runId, refs, problem }: KeptEvent,
 ): Promise<LineageFacts | undefined> {
-  const said = {
-    type,
-    at: new Date(at).toISOString(),
-    job,
-    build,
-    problem,
-  }
+  const said = { type, at: new Date(at).toISOString(), job, build, problem }
   if (job === 'release') return releaseOf(store, subject, said)
   if (refs === undefined || runId === undefined) return undefined
   const { model } = refs
@@ -72,36 +57,29 @@ async function factsOf(
       runId,
       inputs: sourcesOf(model, definition?.source),
       outputs: ends ? await snapshot() : [],
-      ...(definition?.source.rows === undefined ? {} : { query: definition.source.rows }),
+      query: definition?.source.rows,
     }
   }
   const training = refs.training === undefined ? undefined : await findTrainingRun(store, refs.training)
-  const artifact: LineageDataset[] =
-    training?.artifactDigest === undefined ? [] : [{ kind: 'artifact', digest: training.artifactDigest }]
+  const digest = training?.artifactDigest
+  const artifact: LineageDataset[] = digest === undefined ? [] : [{ kind: 'artifact', digest }]
   if (job === 'training')
     return { ...said, model, runId, inputs: await snapshot(), outputs: ends ? artifact : [] }
   const evaluation = refs.evaluation === undefined ? undefined : await findEvaluation(store, refs.evaluation)
-  const made: LineageDataset[] =
-    evaluation === undefined
-      ? []
-      : [
-          {
-            kind: 'evaluation',
-            id: evaluation.id,
-            digest: evaluation.reportDigest,
-            verdict: evaluation.verdict,
-            metrics: training?.metrics ?? {},
-          },
-        ]
   const rows: LineageDataset[] =
     training === undefined ? [] : [{ kind: 'snapshot', digest: training.snapshotDigest }]
-  return { ...said, model, runId, inputs: [...rows, ...artifact], outputs: ends ? made : [] }
+  const outputs: LineageDataset[] = []
+  if (ends && evaluation !== undefined) {
+    const { id, reportDigest: digest, verdict } = evaluation
+    outputs.push({ kind: 'evaluation', id, digest, verdict, metrics: training?.metrics ?? {} })
+  }
+  return { ...said, model, runId, inputs: [...rows, ...artifact], outputs }
 }
 
 async function releaseOf(
   store: Database,
   id: string,
-  said: Pick<LineageFacts, 'type' | 'at' | 'job' | 'build'>,
+  said: Pick<LineageFacts, 'type' | 'at' | 'job' | 'build' | 'problem'>,
 ): Promise<LineageFacts | undefined> {
   const release = await findRelease(store, id)
   const version = release && (await findVersion(store, release.state.version))
@@ -115,17 +93,12 @@ async function releaseOf(
       { kind: 'evaluation', id: version.evaluationId },
     ],
     outputs: said.type === 'COMPLETE' ? [{ kind: 'champion', version: version.version }] : [],
-    ...(said.type === 'FAIL' && release.reason !== undefined ? { problem: release.reason } : {}),
+    problem: said.type === 'FAIL' ? (release.reason ?? said.problem) : said.problem,
   }
 }
 
-interface Source {
-  kind: 'csv' | 'parquet' | 'postgres'
-  files: Record<string, string>
-}
-
 /** Names files by their path in the checkout, and a database only as Tenure's own, because its address is confidential. */
-function sourcesOf(model: string, source: Source | undefined): LineageDataset[] {
+function sourcesOf(model: string, source: SourceDefinition | undefined): LineageDataset[] {
   if (source === undefined) return []
   if (source.kind === 'postgres') return [{ kind: 'source', namespace: 'postgres', name: `${model}.rows` }]
   return Object.values(source.files).map((path) => ({ kind: 'source', namespace: 'file', name: path }))

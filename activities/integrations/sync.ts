@@ -3,6 +3,7 @@
  * interval; its deliveries wait in the database.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import { reasonOf } from '../../domain/errors.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import {
   claimIntegrationItems,
@@ -72,16 +73,14 @@ async function tellSome(
   policy: MirrorPolicy,
 ): Promise<{ isAway: boolean; sent: number }> {
   const { store, log } = deps
-  const claimed = await claimIntegrationItems(store, {
-    target,
-    limit: policy.atOnce,
-    leaseMs: policy.leaseMs,
-  })
+  const { atOnce: limit, leaseMs } = policy
+  const claimed = await claimIntegrationItems(store, { target, limit, leaseMs })
   let sent = 0
+  const release = (from: number) =>
+    releaseItems(store, { ids: claimed.slice(from).map(({ id }) => id), againMs: 0 })
   for (const [index, delivery] of claimed.entries()) {
-    const rest = claimed.slice(index + 1).map(({ id }) => id)
     if (signal.aborted) {
-      await releaseItems(store, { ids: [delivery.id, ...rest], againMs: 0 })
+      await release(index)
       break
     }
     try {
@@ -92,13 +91,11 @@ async function tellSome(
       const isAway = !isRequestRefusal(error)
       const againMs = againAfter(delivery, error, policy)
       const problem = reasonOf(error)
-      await markItemFailed(store, { id: delivery.id, problem, againMs })
-      log.warn(
-        { target, kind: delivery.kind, subject: delivery.subject, problem, againMs },
-        'delivery failed',
-      )
+      const { id, kind, subject } = delivery
+      await markItemFailed(store, { id, problem, againMs })
+      log.warn({ target, kind, subject, problem, againMs }, 'delivery failed')
       if (!isAway) continue
-      await releaseItems(store, { ids: rest, againMs: 0 })
+      await release(index + 1)
       return { isAway, sent }
     }
   }
@@ -130,10 +127,4 @@ async function tellOfBacklog(
     message: `${waiting} changes wait for ${target}, the oldest for ${minutes} min; ${givenUp} dropped in the last day`,
     evidence: { target, waiting, oldestMs, givenUp },
   })
-}
-
-/** `fetch` reports the reason of a failed connection only as the cause of its error. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message
 }

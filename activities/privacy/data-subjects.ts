@@ -4,6 +4,7 @@
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { listErasedSubjects } from '../../store/privacy/erased-subjects.ts'
 import {
@@ -19,20 +20,15 @@ import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 /** Returns the digest of the list; undefined for a model without a subject column. Works on the table `known`. */
 export async function settleSubjects(
   duck: Duck,
-  options: {
-    definition: ModelDefinition
-    store: Database
-    artifacts: Artifacts
-    subjectKey: SubjectKey | undefined
-  },
+  { store, artifacts }: { store: Database; artifacts: Artifacts },
+  { name: model, subject }: ModelDefinition,
+  subjectKey: SubjectKey | undefined,
 ): Promise<string | undefined> {
-  const { definition, store, artifacts, subjectKey } = options
-  const { name: model, subject } = definition
   if (subject === undefined) return undefined
   if (subjectKey === undefined)
     throw new DomainError('internal', `the rows of ${model} have data subjects, but no signing key is set`)
   await expectColumn(duck, model, subject)
-  const column = `"${subject.replaceAll('"', '""')}"`
+  const column = quotedIdentifier(subject)
   const hash = `sha256(${literal(subjectKey.key)} || cast(${column} as varchar))`
   const erased = await listErasedSubjects(store, { model, subjectKey })
   if (erased.length > 0)
@@ -46,8 +42,8 @@ export async function settleSubjects(
 }
 
 async function expectColumn(duck: Duck, model: string, subject: string): Promise<void> {
-  const columns = await duck.rows<{ column_name: string }>('select column_name from (describe known)')
-  const names = columns.map((each) => each.column_name)
+  const columns = await duck.rows<{ name: string }>('select column_name as name from (describe known)')
+  const names = columns.map(({ name }) => name)
   if (!names.includes(subject))
     throw new DomainError(
       'invalid_model_file',
@@ -65,14 +61,13 @@ export async function findSnapshotsOf(
   const snapshots = await listModelSnapshots(store, model)
   await withDuck(async (duck) => {
     for (const { digest, subjects } of snapshots) {
-      if (subjects === undefined) found.push({ digest, holds: 'unknown' })
-      else {
-        const path = await artifacts.locate('snapshots', subjects)
-        const held = await duck.rows(
-          `select 1 as one from read_parquet(${literal(path)}) where subject = ${literal(subjectHash)} limit 1`,
-        )
-        if (held.length > 0) found.push({ digest, holds: 'yes' })
+      if (subjects === undefined) {
+        found.push({ digest, holds: 'unknown' })
+        continue
       }
+      const list = `read_parquet(${literal(await artifacts.locate('snapshots', subjects))})`
+      const held = await duck.rows(`select 1 from ${list} where subject = ${literal(subjectHash)} limit 1`)
+      if (held.length > 0) found.push({ digest, holds: 'yes' })
     }
   })
   return found

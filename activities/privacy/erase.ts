@@ -78,17 +78,10 @@ export const eraseStage =
 async function finish({ store }: Deps, { id, stage }: Erasure, next: ErasureStage): Promise<void> {
   await store.transaction(async (database) => {
     if (!(await reachStage(database, { id, from: stage, to: next })) || next !== 'done') return
-    const { model, subjectHash, requestedBy, counts, outstanding, notes, snapshots } = await getErasure(
-      database,
-      id,
-    )
-    await appendAudit(database, {
-      actor: requestedBy,
-      action: 'erasure.done',
-      subject: id,
-      model,
-      detail: { subjectHash, counts, outstanding, notes, snapshots: snapshots.length },
-    })
+    const { model, requestedBy: actor, snapshots, ...ended } = await getErasure(database, id)
+    const { subjectHash, counts, outstanding, notes } = ended
+    const detail = { subjectHash, counts, outstanding, notes, snapshots: snapshots.length }
+    await appendAudit(database, { actor, action: 'erasure.done', subject: id, model, detail })
   })
 }
 
@@ -116,21 +109,15 @@ async function awaitReplicas({ store, replicaTimeoutMs }: Scene, { id }: Erasure
 async function eraseElsewhere({ slow, key }: Scene, { id, model }: Erasure): Promise<void> {
   await eraseRest(slow, { id, key })
   const batches = await listFileBatches(slow, model)
-  if (batches.length > 0)
-    await noteErasure(slow, {
-      id,
-      note: `files of these batches may contain the subject and are not changed: ${batches.join(', ')}`,
-    })
+  const note = `files of these batches may contain the subject and are not changed: ${batches.join(', ')}`
+  if (batches.length > 0) await noteErasure(slow, { id, note })
 }
 
 async function keepSnapshots(scene: Scene, { id, model, subjectHash }: Erasure): Promise<void> {
   const { store, config } = scene
   const { definition } = await getModel(store, model)
-  if (definition.subject === undefined)
-    return noteErasure(store, {
-      id,
-      note: 'the model file declares no `subject`, so its snapshots cannot be searched',
-    })
+  const note = 'the model file declares no `subject`, so its snapshots cannot be searched'
+  if (definition.subject === undefined) return noteErasure(store, { id, note })
   const snapshots = await findSnapshotsOf(scene, { model, subjectHash })
   await keepErasedSnapshots(store, { id, snapshots, days: config.retention.erasedSnapshotDays })
 }

@@ -49,10 +49,8 @@ export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
 /** Changes only rows. Returns the number of artifacts and snapshots that no row keeps. */
 async function giveUp({ store, artifacts, config, log }: Deps, beat: Beat): Promise<number> {
   const budgetBytes = config.retention.artifactsMb * 1_048_576
-  const { given, beforeBytes, afterBytes } = selectForDeletion(
-    await findLots({ store, artifacts }),
-    budgetBytes,
-  )
+  const lots = await findLots({ store, artifacts })
+  const { given, beforeBytes, afterBytes } = selectForDeletion(lots, budgetBytes)
   if (afterBytes > budgetBytes)
     log.warn({ beforeBytes, afterBytes, budgetBytes }, 'artifacts in use exceed their budget')
   let count = 0
@@ -77,7 +75,7 @@ async function findLots({ store, artifacts }: Sources): Promise<ArtifactGroup[]>
   for (const named of await listArtifacts(store))
     lots.push({ ...named, files: sized(await filesOf(artifacts, named, files), files) })
   for (const { subjects, ...named } of await listKeptSnapshots(store)) {
-    const digests = [named.digest, ...(subjects === undefined ? [] : [subjects])]
+    const digests = [named.digest, subjects].filter((digest) => digest !== undefined)
     lots.push({ ...named, kind: 'snapshot', files: sized(digests, tables) })
   }
   return lots
@@ -117,11 +115,8 @@ async function namedIn(
   }
   const { inputs, checkpoints } = await listOtherFiles(store)
   if (area === 'checkpoints') return checkpoints
-  const snapshots = await listKeptSnapshots(store)
-  return [
-    ...inputs,
-    ...snapshots.flatMap(({ digest, subjects }) => [digest, ...(subjects ? [subjects] : [])]),
-  ]
+  const snapshots = (await listKeptSnapshots(store)).flatMap(({ digest, subjects }) => [digest, subjects])
+  return [...inputs, ...snapshots.filter((digest) => digest !== undefined)]
 }
 
 async function listAll(artifacts: Artifacts, area: Area): Promise<Map<string, StoredFile>> {

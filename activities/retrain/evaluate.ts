@@ -66,14 +66,13 @@ export const evaluate =
         ? []
         : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: mostAnchors })
     const signer = await openSigner(config.signingKey)
-    for (const each of [...(baseline === undefined ? [] : [baseline]), ...anchors])
-      verifyArtifact(signer, each)
+    for (const each of baseline === undefined ? anchors : [baseline, ...anchors]) verifyArtifact(signer, each)
     const job: EvaluatorJob = {
       definition,
       snapshotDigest,
       artifactRoot: config.artifactRoot,
       challenger: artifactDigest,
-      champion: baseline === undefined ? undefined : baseline.artifactDigest,
+      champion: baseline?.artifactDigest,
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
     }
@@ -85,14 +84,14 @@ export const evaluate =
       trainingId,
       snapshotDigest,
       artifactDigest,
-      baselineVersion: baseline === undefined ? undefined : baseline.version,
+      baselineVersion: baseline?.version,
       verdict: report.verdict,
       report,
       inputs,
       page: gateMarkdown(report, {
         model,
         challenger: `the challenger of ${trainingId}`,
-        champion: baseline === undefined ? undefined : baseline.version,
+        champion: baseline?.version,
         asOf,
         snapshot: snapshotDigest,
       }),
@@ -100,16 +99,8 @@ export const evaluate =
       reportDigest: digestOfJson({ report, inputs, artifactDigest, baseline: baseline?.version ?? null }),
     })
     const result = resultOf(stored)
-    log.info(
-      {
-        model,
-        evaluation: evaluationId,
-        verdict: result.verdict,
-        baseline: result.baseline,
-        reasons: result.reasons,
-      },
-      'evaluated',
-    )
+    const { verdict, reasons } = result
+    log.info({ model, evaluation: evaluationId, verdict, baseline: result.baseline, reasons }, 'evaluated')
     return result
   }
 

@@ -60,10 +60,8 @@ export const openRetraining =
       await endAbandonedTrainings(store, { model, message: 'the retraining workflow was terminated' })
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
-    const opened = {
-      trainQueue: config.taskQueues.train,
-      approvers: definition.release.approval.approvers,
-    }
+    const { approvers } = definition.release.approval
+    const opened = { trainQueue: config.taskQueues.train, approvers }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await brakeOf(store, { retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
@@ -90,8 +88,8 @@ async function brakeOf(
   const trigger = { model, reason, dedupeKey, message: '', evidence: {} }
   const judged = judgeTrigger(trigger, { trainings, queued: false, ...rows }, nowMs, policy)
   if (judged.action === 'start') return undefined
-  const until =
-    judged.retryAtMs === undefined ? '' : `; possible again from ${new Date(judged.retryAtMs).toISOString()}`
+  const { retryAtMs } = judged
+  const until = retryAtMs === undefined ? '' : `; possible again from ${new Date(retryAtMs).toISOString()}`
   const message = `${judged.message}${until}`
   const brake = { ...judged, nowMs, ...rows, trainings, policy }
   await insertThrottled(store, { id, ...input, evidence: { ...evidence, brake }, message })
@@ -105,10 +103,8 @@ export const endRetraining =
     if (closed) await endAbandonedTrainings(store, { model, message: end.message })
     if (end.outcome === 'released' || end.outcome === 'registered')
       await resolveAlert(store, alertKeyOf(model))
-    log.info(
-      { retraining: end.id, outcome: end.outcome, version: end.version, message: end.message },
-      'retraining ended',
-    )
+    const { id: retraining, outcome, version, message } = end
+    log.info({ retraining, outcome, version, message }, 'retraining ended')
   }
 
 /** Raises an alert that names why a retraining produced no release. */

@@ -17,7 +17,6 @@ import {
   findVersionOfTraining,
   insertVersion,
   lockVersions,
-  type Version,
 } from '../../store/registry/versions.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
@@ -40,13 +39,8 @@ export interface RegisterResult {
 
 export const register =
   ({ store, artifacts, config, log }: Deps) =>
-  async ({
-    model,
-    retrainingId,
-    validationId,
-    trainingId,
-    evaluationId,
-  }: RegisterInput): Promise<RegisterResult> => {
+  async ({ model, ...ids }: RegisterInput): Promise<RegisterResult> => {
+    const { retrainingId, trainingId, evaluationId } = ids
     const training = await getTraining(store, trainingId)
     const evaluation = await getEvaluation(store, evaluationId)
     const retraining = await findRetraining(store, retrainingId)
@@ -55,31 +49,29 @@ export const register =
     // Signing requires the bytes to be read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signingKey)
-    const { report } = evaluation
+    const { report, artifactDigest } = evaluation
+    const { code, dependencies, hyperparameters, seed } = manifest.training
     const lineage: VersionLineage = {
+      ...ids,
       snapshot: training.snapshotDigest,
       asOf: retraining?.asOf ?? snapshot.asOf,
-      code: manifest.training.code,
-      dependencies: manifest.training.dependencies,
-      hyperparameters: manifest.training.hyperparameters,
-      seed: manifest.training.seed,
+      code,
+      dependencies,
+      hyperparameters,
+      seed,
       metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
       rows: { train: manifest.training.rows, test: report.rows },
-      validationId,
-      trainingId,
-      evaluationId,
-      retrainingId,
       baseline: evaluation.baselineVersion,
       requestedBy: retraining?.requestedBy ?? 'unknown',
       reason: retraining?.reason ?? 'manual',
     }
-    const { version, artifactDigest } = await store.transaction(async (database) => {
+    const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
       const known = await findVersionOfTraining(database, trainingId)
       if (known !== undefined) return known
       const latest = await findLatestVersion(database, model)
-      const number = nextVersion(latest && { number: latest, of: numberedOf(latest) }, numberedBy(manifest))
-      const { artifactDigest } = evaluation
+      const previous = latest && { number: latest, of: numberedBy(latest.manifest) }
+      const number = nextVersion(previous, numberedBy(manifest))
       const version = formatVersion(model, number)
       return insertVersion(database, {
         version,
@@ -94,8 +86,9 @@ export const register =
         createdBy: lineage.requestedBy,
       })
     })
-    log.info({ model, version, artifact: artifactDigest, training: trainingId }, 'registered')
-    return { version, artifactDigest }
+    const { version, artifactDigest: artifact } = registered
+    log.info({ model, version, artifact, training: trainingId }, 'registered')
+    return { version, artifactDigest: artifact }
   }
 
 const numberedBy = ({ features, output, training }: Manifest): Numbered => ({
@@ -105,4 +98,3 @@ const numberedBy = ({ features, output, training }: Manifest): Numbered => ({
   code: training.code,
   hyperparameters: training.hyperparameters,
 })
-const numberedOf = ({ manifest }: Version): Numbered => numberedBy(manifest)

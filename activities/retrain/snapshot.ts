@@ -38,18 +38,14 @@ export const takeSnapshot =
   ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> =>
     withHeartbeat(async () => {
       const { definition } = await getModel(store, name)
+      const { split, subject, views } = definition
       const source = await digestOfSource(definition.source)
-      const { digest, bytes, parts, columns, subjects } = await writeSnapshot({
-        definition,
-        asOf,
-        store,
-        artifacts,
-        subjectKey:
-          definition.subject === undefined ? undefined : subjectKeyOf(await openSigner(config.signingKey)),
-      }).catch((error: unknown) => {
+      const subjectKey = subject === undefined ? undefined : subjectKeyOf(await openSigner(config.signingKey))
+      const wanted = { definition, asOf, store, artifacts, subjectKey }
+      const taken = await writeSnapshot(wanted).catch((error: unknown) => {
         throw asUnreadable(name, error)
       })
-      const rows = { train: parts['train'] ?? 0, test: parts['test'] ?? 0 }
+      const { digest, bytes, parts: rows, columns, subjects } = taken
       await insertSnapshot(store, {
         digest,
         model: name,
@@ -57,14 +53,7 @@ export const takeSnapshot =
         rows: rows.train + rows.test,
         bytes,
         columns,
-        source: {
-          ...source,
-          split: definition.split,
-          ...(subjects === undefined ? {} : { subjects }),
-          ...(definition.views === undefined
-            ? {}
-            : { views: definition.views.map(({ name, digest }) => ({ name, digest })) }),
-        },
+        source: { ...source, split, subjects, views: views?.map(({ name, digest }) => ({ name, digest })) },
       })
       log.info({ model: name, asOf, snapshot: digest, rows, bytes }, 'snapshot taken')
       return { digest, rows }
@@ -81,7 +70,7 @@ export async function writeSnapshot(options: {
 }): Promise<{
   digest: string
   bytes: number
-  parts: Record<string, number>
+  parts: { train: number; test: number }
   columns: Record<string, string>
   /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
@@ -90,36 +79,27 @@ export async function writeSnapshot(options: {
   return withDuck(async (duck) => {
     const asOfMs = Date.parse(asOf)
     const sinceMs = firstNeededMs(definition, asOfMs)
-    const plan = planRows(definition, {
-      asOfMs,
-      root: checkout,
-      sinceMs,
-    })
+    const plan = planRows(definition, { asOfMs, root: checkout, sinceMs })
     await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
-    const subjects = await settleSubjects(duck, { definition, store, artifacts, subjectKey })
+    const subjects = await settleSubjects(duck, { store, artifacts }, definition, subjectKey)
     await duck.run(`create temp table shaped as ${plan.rows}`)
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
     await duck.run(`copy (${query}) to ${literal(draft)} (format parquet, compression zstd)`)
-    const parts = await countParts(duck, draft)
-    for (const part of ['train', 'test'])
-      if (!parts[part])
-        throw new DomainError(
-          'snapshot_empty',
-          `no ${part} rows of ${definition.name} are known as of ${asOf}`,
-          {
-            model: definition.name,
-            asOf,
-          },
-        )
+    const { train, test } = await countParts(duck, draft)
+    if (!train || !test) {
+      const { name: model } = definition
+      const message = `no ${train ? 'test' : 'train'} rows of ${model} are known as of ${asOf}`
+      throw new DomainError('snapshot_empty', message, { model, asOf })
+    }
     const columns = await describeColumns(duck, draft)
     const taken = await artifacts.take('snapshots', draft)
-    return { ...taken, parts, columns, ...(subjects === undefined ? {} : { subjects }) }
+    return { ...taken, parts: { train, test }, columns, subjects }
   })
 }
 
-async function countParts(duck: Duck, path: string): Promise<Record<string, number>> {
+async function countParts(duck: Duck, path: string): Promise<{ train?: number; test?: number }> {
   const { part } = snapshotColumns
   const rows = await duck.rows<{ part: string; n: number }>(
     `select ${part} as part, count(*) as n from ${literal(path)} group by ${part}`,

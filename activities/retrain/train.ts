@@ -66,6 +66,7 @@ export const train =
       buildId: config.buildId,
     })
     if (training.status === 'done') return resultOf(training)
+    const { id, attempts: attempt } = training
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
     const job: TrainerJob = {
       model,
@@ -74,9 +75,9 @@ export const train =
       snapshotDigest,
       artifactRoot: config.artifactRoot,
       seed: training.seed,
-      checkpoint: last?.checkpoint === undefined ? undefined : last.checkpoint,
+      checkpoint: last?.checkpoint,
     }
-    log.info({ training: trainingId, model, attempt: training.attempts, from: last?.epoch ?? 0 }, 'training')
+    log.info({ training: trainingId, model, attempt, from: last?.epoch ?? 0 }, 'training')
     const keeper = keepSteps(deps, training, last)
     try {
       const result = await withHeartbeat(
@@ -95,7 +96,6 @@ export const train =
           }),
         keeper.beat,
       )
-      const { id, attempts: attempt } = training
       if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
       await keeper.forget()
       log.info({ training: trainingId, model, artifact: result.artifactDigest }, 'trained')
@@ -104,12 +104,7 @@ export const train =
       if (context.cancellationSignal.aborted) await context.cancelled
       const failure = await judgeFailure(store, training, error)
       if (isError(failure, 'training_failed') || isError(failure, 'artifact_invalid'))
-        await endTraining(store, {
-          id: trainingId,
-          attempt: training.attempts,
-          status: 'failed',
-          message: failure.message,
-        })
+        await endTraining(store, { id, attempt, status: 'failed', message: failure.message })
       throw failure
     }
   }
@@ -131,12 +126,11 @@ async function judgeFailure(
 
 /** The checkpoint of an earlier attempt, from the row or the heartbeat, whichever is further. */
 function lastBeat(
-  training: TrainingRecord,
+  { epoch, checkpointDigest: checkpoint }: TrainingRecord,
   told: TrainingBeat | undefined,
 ): Partial<TrainingBeat> | undefined {
-  const { epoch, checkpointDigest } = training
   if (told?.checkpoint !== undefined && told.epoch > epoch) return told
-  return checkpointDigest === undefined ? undefined : { epoch, checkpoint: checkpointDigest }
+  return checkpoint === undefined ? undefined : { epoch, checkpoint }
 }
 
 /** Records each epoch and keeps the last two checkpoints, because a delayed heartbeat may name the older one. */
@@ -145,18 +139,15 @@ function keepSteps(
   training: TrainingRecord,
   last: Partial<TrainingBeat> | undefined,
 ) {
+  const { id, attempts: attempt } = training
   const kept: string[] = last?.checkpoint === undefined ? [] : [last.checkpoint]
-  let beat: Partial<TrainingBeat> | undefined = last
+  let beat = last
   return {
     beat: () => beat,
     async keep({ epoch, epochs, loss, checkpoint }: TrainerStep): Promise<void> {
-      const written = await recordEpoch(store, {
-        id: training.id,
-        attempt: training.attempts,
-        record: { epoch, loss },
-        checkpointDigest: checkpoint,
-      })
-      if (!written) throw superseded(training)
+      const record = { epoch, loss }
+      if (!(await recordEpoch(store, { id, attempt, record, checkpointDigest: checkpoint })))
+        throw superseded(training)
       beat = { epoch, epochs, loss, checkpoint }
       if (checkpoint === undefined || kept.includes(checkpoint)) return
       kept.push(checkpoint)

@@ -42,32 +42,23 @@ export const validate =
       const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
       const champion = await findChampion(store, name)
       const before = champion && (await getVersion(store, champion.version)).manifest
-      const { verdict, results: judged } = judgeValidation(
-        [
-          ...impliedExpectations(definition),
-          ...(before === undefined ? [] : expectedOfChampion(definition, before)),
-          ...definition.expectations,
-        ],
-        table,
-        { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows },
-      )
+      const expectations = [
+        ...impliedExpectations(definition),
+        ...(before === undefined ? [] : expectedOfChampion(definition, before)),
+        ...definition.expectations,
+      ]
+      const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
+      const { verdict, results: judged } = judgeValidation(expectations, table, context)
       const results = judged.map((each) => ({ ...each, subject: inTheirWords(each.subject, definition) }))
       const columns = summarize(table, [...Object.keys(definition.features), snapshotColumns.label])
-      await insertValidation(store, {
-        id: validationId,
-        model: name,
-        snapshotDigest,
-        verdict,
-        report: { rows: table.rows, verdict, results, columns },
-      })
+      const report = { rows: table.rows, verdict, results, columns }
+      await insertValidation(store, { id: validationId, model: name, snapshotDigest, verdict, report })
       const failures = results
         .filter(({ passed }) => !passed)
         .map(({ check, subject, severity, message }) => `${check} of ${subject} (${severity}): ${message}`)
-      log.info(
-        { model: name, snapshot: snapshotDigest, validation: validationId, verdict, failures },
-        'validated',
-      )
-      return { validationId, verdict, failures }
+      const result = { validationId, verdict, failures }
+      log.info({ model: name, snapshot: snapshotDigest, ...result }, 'validated')
+      return result
     })
 
 /** Uses the source's column names instead of the internal ones of a snapshot. */

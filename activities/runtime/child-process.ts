@@ -35,14 +35,12 @@ interface Ended {
  */
 export async function runChild<Step, Result>(options: ChildOptions<Step>): Promise<Result> {
   const killedBefore = await countKernelKills()
-  const { execArgv, ...limited } = withMemoryLimit(options.limitMb)
+  const { limitMb } = options
   const child = fork(launcher, [options.file], {
-    ...limited,
-    execArgv,
+    ...withMemoryLimit(limitMb),
     env: trainerEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
-  const { limitMb } = options
   const memory =
     limitMb === undefined || child.pid === undefined ? undefined : watchMemory(child.pid, limitMb)
   let byUs = false
@@ -109,7 +107,8 @@ async function converse<Step, Result>(
         heard()
         if (message.kind === 'step') steps = steps.then(() => onStep?.(message.step)).catch(reject)
         else if (message.kind === 'done') steps.then(() => resolve(message.result)).catch(reject)
-        else if (message.kind === 'failed') reject(errorOf(message))
+        else if (message.kind === 'failed')
+          reject(new DomainError(message.code ?? 'training_failed', message.message, message.context))
       })
       void exited.then((how) => steps.then(() => reject(ended(how))))
       // A send to a dead child fails; its exit is reported above.
@@ -118,14 +117,6 @@ async function converse<Step, Result>(
   } finally {
     clearTimeout(silence)
   }
-}
-
-function errorOf({
-  code,
-  message,
-  context,
-}: Extract<JobMessage<never, never>, { kind: 'failed' }>): DomainError {
-  return new DomainError(code ?? 'training_failed', message, context ?? {})
 }
 
 /** Keeps the last lines of the child's error output, and the line that reports a shortage of memory, which a stack trace follows. */

@@ -1,13 +1,7 @@
 /** Scores rows in a separate process with the serving code, which activities may not import. */
-import { spawn } from 'node:child_process'
-import { DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames, type MessageFrame } from '../../domain/message-framing.ts'
-import { checkout, launcher } from '../../temporal.config.ts'
-
-export interface Piece {
-  rows: number
-  columns: Record<string, (number | string | null)[]>
-}
+import { spawnServing } from './serving-child.ts'
 
 export interface Scored {
   /** Numbers per prediction. */
@@ -29,7 +23,7 @@ export interface ScoredColumns {
 
 export interface Scorer {
   /** Results come in the order of the pieces; several may be in flight. Throws the process's error, or that it has exited. */
-  score(piece: Piece): Promise<Scored>
+  score(piece: { rows: number; columns: Record<string, (number | string | null)[]> }): Promise<Scored>
   /** The same for rows in the batch layout; takes ownership of the bytes. */
   scoreColumns(rows: number, bytes: Uint8Array): Promise<ScoredColumns>
   close(): Promise<void>
@@ -43,39 +37,25 @@ interface Reply {
 }
 
 export function startScorer(argv: readonly string[], signal: AbortSignal): Scorer {
-  const child = spawn(
-    process.execPath,
-    ['--max-old-space-size=512', launcher, 'api/processes/batch-scorer.ts', ...argv],
-    { cwd: checkout, stdio: ['pipe', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' },
-  )
+  const { child, last } = spawnServing(['api/processes/batch-scorer.ts', ...argv], 512, { signal })
   const waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void }[] = []
-  let complaint = ''
   let broken: Error | undefined
   const fail = (error: Error) => {
     broken ??= error
     for (const each of waiting.splice(0)) each.reject(broken)
   }
-  child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
-  child.stdin.on('error', () => {})
   child.on('error', fail)
   const frames = createFrames()
   child.stdout.on('data', (chunk: Buffer) => {
     for (const frame of frames(chunk)) {
       const said = JSON.parse(frame.line) as Said
       if (said.ok) waiting.shift()?.resolve({ said, bytes: frame.bytes })
-      else
-        fail(
-          new DomainError(
-            said.code in errorTable ? (said.code as ErrorCode) : 'artifact_invalid',
-            said.message,
-          ),
-        )
+      else fail(new DomainError(isError(said) ? said.code : 'artifact_invalid', said.message))
     }
   })
   const ended = new Promise<void>((resolve) => {
     child.on('close', (code, ending) => {
-      const last = complaint.trim().split('\n').at(-1) ?? ''
-      fail(new Error(`the scoring process exited with ${ending ?? code} ${last}`.trim()))
+      fail(new Error(`the scoring process exited with ${ending ?? code} ${last()}`.trim()))
       resolve()
     })
   })

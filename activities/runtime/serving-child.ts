@@ -1,5 +1,5 @@
 /** Runs serving code in a separate process, because activities may not import it and a bad artifact must not crash a worker. */
-import { spawn } from 'node:child_process'
+import { spawn, type SpawnOptions } from 'node:child_process'
 import { checkout, launcher } from '../../temporal.config.ts'
 
 export interface NotServed {
@@ -8,33 +8,34 @@ export interface NotServed {
   message: string
 }
 
-export interface ServingChildOptions {
-  /** The child's source file, relative to the checkout. */
-  script: string
-  timeoutMs: number
-  /** Standard input of the child. */
-  input?: string
+/** Starts a source file of the checkout with pipes; `last` is the last line that it has written to its error output. */
+export function spawnServing(argv: readonly string[], heapMb: number, options: Omit<SpawnOptions, 'stdio'>) {
+  const child = spawn(process.execPath, [`--max-old-space-size=${heapMb}`, launcher, ...argv], {
+    ...options,
+    cwd: checkout,
+    killSignal: 'SIGKILL',
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let complaint = ''
+  child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
+  // A dead child reads no more; its exit is reported by its `close`.
+  child.stdin.on('error', () => {})
+  return { child, last: () => complaint.trim().split('\n').at(-1) ?? '' }
 }
 
-/** Returns the child's last line of JSON. A kill or a timeout, which the child cannot report, is reported here. */
+/**
+ * Returns the child's last line of JSON. A kill or a timeout, which the child cannot report, is reported here. `script` is its source
+ * file, relative to the checkout, and `input` its standard input.
+ */
 export function runServingChild<T>(
   argv: string[],
-  { script, timeoutMs, input = '' }: ServingChildOptions,
+  { script, timeoutMs, input = '' }: { script: string; timeoutMs: number; input?: string },
 ): Promise<T | NotServed> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--max-old-space-size=256', launcher, script, ...argv], {
-      cwd: checkout,
-      stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: timeoutMs,
-      killSignal: 'SIGKILL',
-    })
+    const { child, last } = spawnServing([script, ...argv], 256, { timeout: timeoutMs })
     let said = ''
-    let complaint = ''
     child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
-    child.stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
     child.on('error', reject)
-    // A dead child reads no more; its exit is reported below.
-    child.stdin.on('error', () => {})
     child.stdin.end(input)
     child.on('close', (code, signal) => {
       const line = said.trim().split('\n').at(-1) ?? ''
@@ -44,8 +45,7 @@ export function runServingChild<T>(
         const how = signal
           ? `was ended by ${signal} (${timeoutMs} ms and 256 MB are its limits)`
           : `ended with ${code}`
-        const last = complaint.trim().split('\n').at(-1) ?? ''
-        resolve({ ok: false, code: 'artifact_invalid', message: `its process ${how} ${last}`.trim() })
+        resolve({ ok: false, code: 'artifact_invalid', message: `its process ${how} ${last()}`.trim() })
       }
     })
   })

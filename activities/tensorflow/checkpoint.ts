@@ -53,12 +53,8 @@ export async function restore(tf: Tensorflow, network: LayersModel, checkpoint: 
 }
 
 export function encodeCheckpoint({ weights, optimizer, ...header }: Checkpoint): Buffer {
-  const text = JSON.stringify({
-    ...header,
-    weights: weights.specs,
-    optimizer: optimizer.specs,
-    split: weights.bytes.length,
-  })
+  const specs = { weights: weights.specs, optimizer: optimizer.specs, split: weights.bytes.length }
+  const text = JSON.stringify({ ...header, ...specs })
   const length = Buffer.alloc(4)
   length.writeUInt32LE(Buffer.byteLength(text))
   return Buffer.concat([length, Buffer.from(text), weights.bytes, optimizer.bytes])
@@ -66,13 +62,9 @@ export function encodeCheckpoint({ weights, optimizer, ...header }: Checkpoint):
 
 export function decodeCheckpoint(bytes: Buffer): Checkpoint {
   const end = 4 + bytes.readUInt32LE(0)
-  const { weights, optimizer, split, ...header } = JSON.parse(
-    bytes.subarray(4, end).toString('utf8'),
-  ) as CheckpointHeader & {
-    weights: Block['specs']
-    optimizer: Block['specs']
-    split: number
-  }
+  type Specs = { weights: Block['specs']; optimizer: Block['specs']; split: number }
+  const text = bytes.subarray(4, end).toString('utf8')
+  const { weights, optimizer, split, ...header } = JSON.parse(text) as CheckpointHeader & Specs
   return {
     ...header,
     weights: { specs: weights, bytes: bytes.subarray(end, end + split) },

@@ -35,7 +35,7 @@ export interface EvaluatorResult {
 }
 
 async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
-  const { definition } = job
+  const { definition, testSetUses } = job
   const { output } = definition.label
   const artifacts = openArtifacts(job.artifactRoot)
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
@@ -53,12 +53,9 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
   }
-  const found = await withDuck(async (duck) => {
+  const { slices, leakage } = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${literal(path)}`)
-    return {
-      slices: await sliceRows(duck, definition),
-      leakage: await findLeaks(duck, definition),
-    }
+    return { slices: await sliceRows(duck, definition), leakage: await findLeaks(duck, definition) }
   })
   const column = (name: string) => Array.from(test.table.columns[name] ?? [])
   const { entity, groups, policy, baseline } = definition.evaluation
@@ -72,7 +69,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
       baseline === undefined
         ? undefined
         : columnAnswers(column(baseline), naiveAnswers(y, policy, challenger[0]?.length ?? 1)),
-    slices: found.slices,
+    slices,
     groups: groups.map((attribute) => ({
       attribute,
       values: column(attribute).map((cell) => (cell === null ? null : String(cell))),
@@ -81,17 +78,17 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
       entity === undefined
         ? undefined
         : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
-    leakage: found.leakage,
-    testSetUses: job.testSetUses,
+    leakage,
+    testSetUses,
   }
   const report = judgeGate(input, policy)
   return {
     report: typeof champion === 'string' ? incomparable(report, champion) : report,
     inputs: {
       rows: y.length,
-      slices: found.slices.map(({ name, rows }) => ({ name, rows: rows.length })),
-      leakage: found.leakage,
-      testSetUses: job.testSetUses,
+      slices: slices.map(({ name, rows }) => ({ name, rows: rows.length })),
+      leakage,
+      testSetUses,
       baseline: baseline ?? null,
       anchor: anchor === undefined ? null : { version: anchor.version, value: anchor.value },
       anchorsAsked: released.map(({ version }) => version),

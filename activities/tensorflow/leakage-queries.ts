@@ -2,6 +2,7 @@
 import { auc } from '../../domain/metrics/auc.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { LeakageFacts } from '../../domain/evaluation/leakage.ts'
+import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Duck } from '../data/duckdb.ts'
 
 const { key, part, eventAt, knownAt, label } = snapshotColumns
@@ -33,7 +34,7 @@ async function findEntityOverlap(
   { evaluation: { entity }, split }: ModelDefinition,
 ): Promise<number | undefined> {
   if (entity === undefined || split.kind !== 'hash') return undefined
-  const name = `"${entity.replaceAll('"', '""')}"`
+  const name = quotedIdentifier(entity)
   const [row] = await duck.rows<{ share: number | null }>(`
     select avg(cast(${name} in (select ${name} from snapshot where ${part} = 'train') as double)) as share
     from (select distinct ${name} from snapshot where ${part} = 'test' and ${name} is not null)`)
@@ -51,10 +52,8 @@ async function featureAucs(
     const { columns } = await duck.table(
       `select "${feature}" as score, ${label} as y from snapshot where ${part} = 'test' and "${feature}" is not null`,
     )
-    const value = auc(
-      (columns['y'] ?? []) as ArrayLike<number>,
-      (columns['score'] ?? []) as ArrayLike<number>,
-    )
+    const { y = [], score = [] } = columns as Record<string, ArrayLike<number>>
+    const value = auc(y, score)
     found.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
   }
   return found

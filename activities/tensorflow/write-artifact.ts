@@ -2,18 +2,16 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { inputWidthOf, type FeatureFit, type FeatureRow } from '../../domain/model/features.ts'
+import { inputWidthOf, type FeatureFit, type FeatureRow, type Output } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import {
   categoryProfile,
   numberProfile,
-  type Profile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
-import type { LabelledRows } from '../data/rows.ts'
-import { outputsOf } from '../data/rows.ts'
+import { outputsOf, type LabelledRows } from '../data/rows.ts'
 import { answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
 
 const goldenRows = 8
@@ -66,12 +64,8 @@ function checkShape(network: LayersModel, wanted: { inputs: number; outputs: num
     throw new DomainError('artifact_invalid', '`train` must return a network')
   const [input, output] = [network.inputs[0]?.shape ?? [], network.outputs[0]?.shape ?? []]
   const found = { inputs: Number(input[1]), outputs: Number(output[1]) }
-  if (
-    input.length !== 2 ||
-    output.length !== 2 ||
-    network.inputs.length !== 1 ||
-    network.outputs.length !== 1
-  )
+  const ranks = [input.length, output.length]
+  if (network.inputs.length !== 1 || network.outputs.length !== 1 || ranks.some((rank) => rank !== 2))
     throw new DomainError(
       'artifact_invalid',
       'the network must have one input and one output, each a list of numbers per row',
@@ -85,19 +79,23 @@ function checkShape(network: LayersModel, wanted: { inputs: number; outputs: num
 
 /** Checks that outputs are valid; otherwise only requests in production would show it. */
 function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly number[][]): void {
-  for (const answer of answers) {
-    const fits =
-      answer.every(Number.isFinite) &&
-      (output.kind === 'number' ||
-        (answer.every((value) => value >= 0 && value <= 1) &&
-          (output.kind === 'probability' ||
-            Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4)))
-    if (!fits)
+  const expected = {
+    number: 'finite number',
+    probability: 'probability',
+    classes: 'softmax over the classes',
+  }
+  for (const answer of answers)
+    if (!isAnswer(output, answer))
       throw new DomainError(
         'artifact_invalid',
-        `the network returns [${answer.join(', ')}], expected a ${output.kind === 'number' ? 'finite number' : output.kind === 'classes' ? 'softmax over the classes' : 'probability'}`,
+        `the network returns [${answer.join(', ')}], expected a ${expected[output.kind]}`,
       )
-  }
+}
+
+function isAnswer({ kind }: Output, answer: readonly number[]): boolean {
+  if (kind === 'number') return answer.every(Number.isFinite)
+  if (!answer.every((value) => value >= 0 && value <= 1)) return false
+  return kind === 'probability' || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
 
 /** Rows evenly spread over the training rows, and one with every optional value missing. */
@@ -120,21 +118,17 @@ function profileOf(
   scores: number[][],
 ): ReferenceProfile {
   const { output } = label
-  const numbers = (name: string, values: readonly unknown[]): Profile =>
-    numberProfile(
-      name,
-      values.map((value) => (value === null ? null : Number(value))),
-    )
-  const texts = (name: string, values: readonly unknown[]): Profile =>
-    categoryProfile(
-      name,
-      values.map((value) => (value === null ? null : String(value))),
-    )
+  const valuesOr = <T>(values: readonly unknown[], as: (value: unknown) => T) =>
+    values.map((value) => (value === null ? null : as(value)))
+  const numbers = (name: string, values: readonly unknown[]) => numberProfile(name, valuesOr(values, Number))
+  const texts = (name: string, values: readonly unknown[]) => categoryProfile(name, valuesOr(values, String))
+  const bestClass = (answer: number[], classes: readonly string[]) =>
+    classes[answer.indexOf(Math.max(...answer))] ?? null
   const score =
     output.kind === 'classes'
       ? texts(
           'score',
-          scores.map((answer) => output.classes[answer.indexOf(Math.max(...answer))] ?? null),
+          scores.map((answer) => bestClass(answer, output.classes)),
         )
       : numbers(
           'score',
@@ -142,7 +136,7 @@ function profileOf(
         )
   return {
     rows: data.rows.length,
-    everyMs: monitor?.countMs === undefined ? undefined : monitor.countMs,
+    everyMs: monitor?.countMs,
     features: Object.entries(features).map(([name, feature]) => {
       const values = data.rows.map((row) => row[name] ?? null)
       return feature.kind === 'number' ? numbers(name, values) : texts(name, values)

@@ -33,16 +33,11 @@ export interface Builds {
 /** Undefined before the first worker of the deployment polls. */
 export async function findBuilds(service: DeploymentService, namespace: string): Promise<Builds | undefined> {
   try {
-    const { workerDeploymentInfo: info } = await service.describeWorkerDeployment({
-      namespace,
-      deploymentName,
-    })
-    const current = info?.routingConfig?.currentDeploymentVersion?.buildId
+    const described = await service.describeWorkerDeployment({ namespace, deploymentName })
+    const { routingConfig, versionSummaries } = described.workerDeploymentInfo ?? {}
     return {
-      ...(current ? { current } : {}),
-      known: (info?.versionSummaries ?? []).flatMap(
-        ({ deploymentVersion }) => deploymentVersion?.buildId ?? [],
-      ),
+      current: routingConfig?.currentDeploymentVersion?.buildId || undefined,
+      known: (versionSummaries ?? []).flatMap(({ deploymentVersion }) => deploymentVersion?.buildId ?? []),
     }
   } catch (error) {
     if ((error as { code?: unknown }).code === notFound) return undefined
