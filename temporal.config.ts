@@ -15,60 +15,7 @@ export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } a
 /** Created in the namespace at start; all of the type Keyword. */
 export const searchAttributes = ['Model', 'ReleaseStage', 'CandidateVersion', 'Outcome'] as const
 
-export interface Config {
-  databaseUrl: string
-  temporal: { address: string; namespace: string; apiKey?: string; tls?: unknown }
-  taskQueues: { control: string; train: string }
-  /** The store of artifacts, snapshots and checkpoints, shared by workers and replicas. */
-  artifactRoot: string
-  /** State of this machine alone: data of embedded servers, routing cache, spool. */
-  stateDir: string
-  /** The private key that signs manifests, cached routes and audit heads; created at the first start. */
-  signingKey: string
-  /** Whether workflows accept unsigned commands. Default: only where no other machine reaches Temporal. */
-  unsignedSignals: boolean
-  api: {
-    host: string
-    port: number
-    publicPredictions: boolean
-    replicaLeaseMs: number
-    drills: boolean
-    /** Whether a response waits until its row is committed. */
-    predictionLog: 'best-effort' | 'durable'
-    /** Cached predictions of models that are not compiled. */
-    predictionCache: number
-    /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
-    fastPath: boolean
-    /** The index of this API process on its machine. */
-    slot: string
-    /** The file descriptor of the port shared with the others; absent when none is shared. */
-    sharedFd?: number
-  }
-  /**
-   * Retention of predictions and their data, of decisions, and of snapshots with an erased subject; and the budget of artifacts and
-   * snapshots in MiB.
-   */
-  retention: {
-    predictionDays: number
-    judgementDays: number
-    erasedSnapshotDays: number
-    artifactsMb: number
-  }
-  /** Memory limit of a training process in MiB. Default: unlimited. */
-  trainingMemoryMb?: number
-  worker: { maxWorkflows: number; maxActivities: number; versioning: boolean }
-  /** The directory of batch prediction files: inputs and outputs. */
-  batchDir: string
-  /** The file with the alert channels, and the base address of runbooks. */
-  alertChannels: string
-  runbooks: string
-  /** Systems that receive trainings, versions and releases; absent when not configured. */
-  mirrors: { mlflow?: Mirror; openlineage?: Mirror }
-  /** The single sign-on provider; absent when not configured. */
-  oidc?: OidcConfig
-  buildId: string
-  logLevel: string
-}
+export type Config = ReturnType<typeof readConfig>
 
 /** An OpenID Connect provider and its role mapping. */
 export interface OidcConfig {
@@ -94,26 +41,12 @@ export const checkout = dirname(fileURLToPath(import.meta.url))
 export const launcher = join(checkout, 'scripts', 'launch.mjs')
 
 /** Settings of the `tenure` command. */
-export interface CommandConfig {
-  /** TENURE_STATE. Default: found by cli/embedded/state-dir.ts. */
-  stateDir?: string
-  /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
-  url?: string
-  key?: string
-  /** External servers; `tenure up` starts its own where absent. */
-  databaseUrl?: string
-  /** The owner of the tables, for migrations. Default: the role of DATABASE_URL. */
-  ownerDatabaseUrl?: string
-  temporalAddress?: string
-  host: string
-  /** Preferred ports of `tenure up`; a port in use is replaced by a free one. */
-  ports: { api: number; postgres: number; temporal: number; temporalUi: number }
-}
+export type CommandConfig = ReturnType<typeof readCommandConfig>
 
 type Environment = Record<string, string | undefined>
 
 /** Reads and checks the variables of a system process. Throws `configuration_invalid` with every issue. */
-export function readConfig(environment: Environment = process.env): Config {
+export function readConfig(environment: Environment = process.env) {
   const { issues, text, whole, oneOf, mirrorOf } = readerOf(environment)
   const databaseUrl = text('DATABASE_URL')
   if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
@@ -122,54 +55,62 @@ export function readConfig(environment: Environment = process.env): Config {
   const temporal = readTemporal(environment, issues)
   if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
-  const config: Config = {
+  const config = {
     databaseUrl,
     temporal,
     taskQueues: {
       control: text('TENURE_CONTROL_QUEUE', taskQueues.control),
       train: text('TENURE_TRAIN_QUEUE', taskQueues.train),
     },
+    /** The store of artifacts, snapshots and checkpoints, shared by workers and replicas. */
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
+    /** State of this machine alone: data of embedded servers, routing cache, spool. */
     stateDir,
+    /** Whether workflows accept unsigned commands. Default: only where no other machine reaches Temporal. */
     unsignedSignals:
       oneOf('TENURE_UNSIGNED_SIGNALS', isLoopback(temporal.address) ? 'on' : 'off', ['on', 'off']) === 'on',
+    /** The private key that signs manifests, cached routes and audit heads; created at the first start. */
     signingKey: resolve(text('TENURE_SIGNING_KEY', join(stateDir, 'keys', 'signing.pem'))),
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
       port: whole('TENURE_PORT', 7400, 0, 65_535),
       publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
+      /** Whether a response waits until its row is committed. */
       predictionLog: oneOf('TENURE_PREDICTION_LOG', 'best-effort', ['best-effort', 'durable']),
+      /** Cached predictions of models that are not compiled. */
       predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
+      /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
       fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
+      /** The index of this API process on its machine. */
       slot: text('TENURE_REPLICA', '1'),
-      sharedFd:
-        environment['TENURE_SHARED_FD'] === undefined ? undefined : whole('TENURE_SHARED_FD', 3, 3, 1_023),
+      /** The file descriptor of the port shared with the others; absent when none is shared. */
+      sharedFd: whole('TENURE_SHARED_FD', undefined, 3, 1_023),
     },
+    /** Days that predictions, decisions, and snapshots with an erased subject are kept; the budget of artifacts and snapshots. */
     retention: {
       predictionDays: whole('TENURE_KEEP_PREDICTIONS_DAYS', 90, 1, 36_500),
       judgementDays: whole('TENURE_KEEP_JUDGEMENTS_DAYS', 400, 1, 36_500),
       erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
       artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
     },
-    trainingMemoryMb:
-      environment['TENURE_TRAINING_MEMORY_MB'] === undefined
-        ? undefined
-        : whole('TENURE_TRAINING_MEMORY_MB', 4_096, 256, 100_000_000),
+    /** Memory limit of a training process in MiB. Default: unlimited. */
+    trainingMemoryMb: whole('TENURE_TRAINING_MEMORY_MB', undefined, 256, 100_000_000),
     worker: {
       maxWorkflows: whole('TENURE_MAX_WORKFLOWS', 200, 1, 100_000),
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
       versioning: oneOf('WORKER_VERSIONING', 'off', ['on', 'off']) === 'on',
     },
+    /** The directory of batch prediction files: inputs and outputs. */
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
+    /** The file with the alert channels, and the base address of runbooks. */
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
-    mirrors: {
-      ...mirrorOf('mlflow', 'TENURE_MLFLOW'),
-      ...mirrorOf('openlineage', 'TENURE_OPENLINEAGE'),
-    },
-    ...readOidc(environment, issues),
+    /** Systems that receive trainings, versions and releases; absent when not configured. */
+    mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
+    /** The single sign-on provider; absent when not configured. */
+    oidc: readOidc(environment, issues),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
@@ -178,25 +119,25 @@ export function readConfig(environment: Environment = process.env): Config {
 }
 
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
-export function readCommandConfig(environment: Environment = process.env): CommandConfig {
-  const { issues, text, whole } = readerOf(environment)
-  const given = (name: string) => environment[name] || undefined
+export function readCommandConfig(environment: Environment = process.env) {
+  const { issues, given, text, whole } = readerOf(environment)
   const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
     issues.push('TENURE_URL is an http:// or https:// address')
-  const key = given('TENURE_KEY')
-  const databaseUrl = given('DATABASE_URL')
-  const ownerDatabaseUrl = given('TENURE_OWNER_DATABASE_URL')
-  const temporalAddress = given('TEMPORAL_ADDRESS')
-  const config: CommandConfig = {
-    stateDir: stateDir === undefined ? undefined : resolve(stateDir),
+  const config = {
+    /** Default: found by cli/embedded/state-dir.ts. */
+    stateDir: stateDir && resolve(stateDir),
+    /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
     url,
-    key,
-    databaseUrl,
-    ownerDatabaseUrl,
-    temporalAddress,
+    key: given('TENURE_KEY'),
+    /** External servers; `tenure up` starts its own where absent. */
+    databaseUrl: given('DATABASE_URL'),
+    temporalAddress: given('TEMPORAL_ADDRESS'),
+    /** The owner of the tables, for migrations. Default: the role of DATABASE_URL. */
+    ownerDatabaseUrl: given('TENURE_OWNER_DATABASE_URL'),
     host: text('TENURE_HOST', '127.0.0.1'),
+    /** Preferred ports of `tenure up`; a port in use is replaced by a free one. */
     ports: {
       api: whole('TENURE_PORT', 7400, 0, 65_535),
       postgres: whole('TENURE_POSTGRES_PORT', 7432, 0, 65_535),
@@ -215,15 +156,19 @@ export function environmentWith(changes: Environment, environment: Environment =
 
 function readerOf(environment: Environment) {
   const issues: string[] = []
+  /** Empty means absent. */
+  const given = (name: string): string | undefined => environment[name] || undefined
   return {
     issues,
+    given,
     text(name: string, fallback?: string): string {
       const value = environment[name] ?? fallback
       if (value === undefined || value === '') issues.push(`${name} is missing`)
       return value ?? ''
     },
-    whole(name: string, fallback: number, min: number, max: number): number {
-      const value = Number(environment[name] ?? fallback)
+    whole<T extends number | undefined>(name: string, fallback: T, min: number, max: number): number | T {
+      if (environment[name] === undefined) return fallback
+      const value = Number(environment[name])
       if (!Number.isInteger(value) || value < min || value > max)
         issues.push(`${name} is a whole number from ${min} to ${max}, not "${environment[name]}"`)
       return value
@@ -233,14 +178,14 @@ function readerOf(environment: Environment) {
       if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
       return value
     },
-    /** The address in `…_URL` and an optional key in `…_TOKEN`; empty means absent. */
-    mirrorOf(target: 'mlflow' | 'openlineage', name: string): Config['mirrors'] {
-      const url = environment[`${name}_URL`] || undefined
-      const token = environment[`${name}_TOKEN`] || undefined
-      if (url === undefined) return {}
+    /** The address in `…_URL` and an optional key in `…_TOKEN`. */
+    mirrorOf(name: string): Mirror | undefined {
+      const url = given(`${name}_URL`)
+      const token = given(`${name}_TOKEN`)
+      if (url === undefined) return undefined
       if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
         issues.push(`${name}_URL is an http:// or https:// address`)
-      return { [target]: { url, token } }
+      return { url, token }
     },
   }
 }
@@ -254,15 +199,16 @@ function refuse(issues: string[]): void {
 const isLoopback = (address: string): boolean => /^(127\.|localhost:|localhost$|\[::1\])/.test(address)
 
 /** Reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client does. */
-function readTemporal(environment: Environment, issues: string[]): Config['temporal'] {
+function readTemporal(
+  environment: Environment,
+  issues: string[],
+): { address: string; namespace: string; apiKey?: string; tls?: unknown } {
   try {
-    const read = loadClientConnectConfig({ overrideEnvVars: environment as Record<string, string> })
-    return {
-      address: read.connectionOptions.address ?? '127.0.0.1:7233',
-      namespace: read.namespace ?? 'default',
-      apiKey: read.connectionOptions.apiKey === undefined ? undefined : String(read.connectionOptions.apiKey),
-      tls: read.connectionOptions.tls,
-    }
+    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
+      overrideEnvVars: environment as Record<string, string>,
+    })
+    const { address = '127.0.0.1:7233', apiKey, tls } = connectionOptions
+    return { address, namespace, apiKey: apiKey === undefined ? undefined : String(apiKey), tls }
   } catch (error) {
     issues.push(`TEMPORAL_*: ${error instanceof Error ? error.message : String(error)}`)
     return { address: '', namespace: '' }
@@ -270,15 +216,15 @@ function readTemporal(environment: Environment, issues: string[]): Config['tempo
 }
 
 /** Requires all variables or none, because a partial provider would let in no user or every user. */
-function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oidc'> {
+function readOidc(environment: Environment, issues: string[]): OidcConfig | undefined {
   const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
   const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
-  const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] ?? ''
+  const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] || undefined
   const redirect = environment['TENURE_OIDC_REDIRECT'] ?? ''
   const nameClaim = environment['TENURE_OIDC_NAME_CLAIM'] ?? 'email'
   const roleClaim = environment['TENURE_OIDC_ROLE_CLAIM'] ?? 'groups'
   const mapped = environment['TENURE_OIDC_ROLES'] ?? ''
-  if (issuer === '') return {}
+  if (issuer === '') return undefined
   const safe = (address: string) => /^https:\/\/.|^http:\/\/(127\.|localhost[:/]|\[::1\])/.test(address)
   if (!safe(issuer)) issues.push('TENURE_OIDC_ISSUER is an https:// address')
   if (clientId === '') issues.push('TENURE_OIDC_CLIENT_ID is missing')
@@ -287,17 +233,7 @@ function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oid
   const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
   if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && role !== 'predictor'))
     issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
-  return {
-    oidc: {
-      issuer,
-      clientId,
-      ...(clientSecret === '' ? {} : { clientSecret }),
-      redirect,
-      nameClaim,
-      roleClaim,
-      roles: pairs,
-    },
-  }
+  return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs }
 }
 
 /**
@@ -305,11 +241,10 @@ function readOidc(environment: Environment, issues: string[]): Pick<Config, 'oid
  * digits of a sum.
  */
 export function trainerEnvironment(environment: Environment = process.env): Environment {
-  const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'LD_LIBRARY_PATH']
+  const { PATH, HOME, TMPDIR, LANG, LC_ALL, LD_LIBRARY_PATH } = environment
+  const kept = { PATH, HOME, TMPDIR, LANG, LC_ALL, LD_LIBRARY_PATH }
   return {
-    ...Object.fromEntries(
-      kept.flatMap((name) => (environment[name] === undefined ? [] : [[name, environment[name]]])),
-    ),
+    ...kept,
     TF_NUM_INTRAOP_THREADS: '1',
     TF_NUM_INTEROP_THREADS: '1',
     TF_ENABLE_ONEDNN_OPTS: '0',
@@ -327,9 +262,8 @@ function gitRevision(): string {
     return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
       cwd: checkout,
       stdio: ['ignore', 'pipe', 'ignore'],
-    })
-      .toString()
-      .trim()
+      encoding: 'utf8',
+    }).trim()
   } catch {
     return 'unversioned'
   }
