@@ -5,7 +5,12 @@
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { countBins, defaultCountMs, type Profile } from '../../domain/model/reference-profile.ts'
+import {
+  countBins,
+  defaultCountMs,
+  type Profile,
+  type ReferenceProfile,
+} from '../../domain/model/reference-profile.ts'
 import type { Output } from '../../domain/model/features.ts'
 import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -14,8 +19,7 @@ import { insertDriftJudgement, type DriftJudgement } from '../../store/monitorin
 import { findWindow } from '../../store/serving/feature-counts.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
-import { findMaturity, readAnswered } from './matured-window.ts'
-import type { QualityInput } from './quality.ts'
+import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
 
 export interface DriftInput {
   model: string
@@ -39,8 +43,9 @@ export interface DriftResult {
 
 /** Evaluates a window once. Stores nothing without a champion, a reference profile or counts. */
 export const checkDrift =
-  ({ store, log }: Deps) =>
+  (deps: Deps) =>
   async ({ model, to, windowMs, ...input }: DriftInput): Promise<DriftResult> => {
+    const { store } = deps
     if (!(windowMs > 0) || !Number.isFinite(windowMs) || !(Date.parse(to) > 0))
       throw new DomainError(
         'invalid_request',
@@ -57,83 +62,66 @@ export const checkDrift =
     const current = await findWindow(store, { model, version, fromMs, toMs })
     if (current === undefined) return { ...nothing(`${version} served no requests`), version }
     const previous = (await findWindow(store, { model, version, fromMs: beforeMs, toMs: fromMs })) ?? null
-    const policy = defaultDriftPolicy
-    const judgement = await insertDriftJudgement(store, {
-      model,
-      version,
-      subject: 'served',
-      fromMs,
-      toMs,
-      report: judge({ reference: profile, current, previous }, policy),
-      inputs: { current, previous },
-      policy,
-    })
-    const result = resultOf(judgement)
-    await tell(store, judgement, result)
-    log.info({ ...result, model, to: new Date(toMs).toISOString(), windowMs: lengthMs }, 'drift judged')
-    return result
+    const span = { model, version, subject: 'served', fromMs, toMs } as const
+    return judgeWindow(deps, span, profile, { current, previous })
   }
 
 /** Checks whether the label distribution of matured outcomes still matches training, and compares it with the previous window. */
 export const checkLabelDrift =
-  ({ store, log }: Deps) =>
-  async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<DriftResult> => {
-    const nowMs = Date.parse(at)
-    if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
-      throw new DomainError(
-        'invalid_request',
-        `the window of label drift must be positive and end at a time: ${windowMs} ms at ${at}`,
-      )
-    const version = input.version ?? (await findChampion(store, model))?.version
-    if (version === undefined) return nothing(`${model} has no champion`)
-    const { manifest } = await getVersion(store, version)
+  (deps: Deps) =>
+  async (input: QualityInput): Promise<DriftResult> => {
+    const { store } = deps
+    const { model, windowMs } = input
+    const checked = await findChecked(store, input, 'window of label drift')
+    if (checked === undefined) return nothing(`${model} has no champion`)
+    const { version, manifest, nowMs } = checked
     const profile = manifest.profile?.label
     if (profile === undefined)
       return { ...nothing(`${version} has no reference profile of its label`), version }
-    const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
+    const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined)
       return { ...nothing(`too few outcomes of ${model} to estimate their delay`), version }
     const { late, fromMs, toMs } = matured
     const count = async (span: { fromMs: number; toMs: number }) => {
-      const answered = await readAnswered({ store }, { model, version, manifest }, { ...span, nowMs })
-      const { rows, cohort } = maturedTruths(answered)
+      const { rows, cohort } = maturedTruths(await readAnswered(store, checked, { ...span, nowMs }))
       if (cohort.status === 'insufficient') return null
       return { features: {}, label: countLabels(profile, manifest.output, rows) }
     }
     const current = await count({ fromMs, toMs })
     if (current === null) return { ...nothing(`too few outcomes of ${version}`), version }
     const previous = await count({ fromMs: fromMs - windowMs, toMs: fromMs })
-    const policy = defaultDriftPolicy
     const reference = { rows: manifest.profile?.rows ?? 0, features: [], label: profile }
-    const judgement = await insertDriftJudgement(store, {
-      model,
-      version,
-      subject: 'label',
-      fromMs,
-      toMs,
-      report: judge({ reference, current, previous }, policy),
-      inputs: { current, previous, maturity: late },
-      policy,
-    })
-    const result = resultOf(judgement)
-    await tell(store, judgement, result)
-    log.info({ ...result, model, at, windowMs }, 'label drift checked')
-    return result
+    const span = { model, version, subject: 'label', fromMs, toMs } as const
+    return judgeWindow(deps, span, reference, { current, previous, maturity: late })
   }
+
+/** Stores the verdict on a window once, and raises or resolves its alert. */
+async function judgeWindow(
+  { store, log }: Deps,
+  span: Pick<DriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'>,
+  reference: ReferenceProfile,
+  inputs: DriftJudgement['inputs'],
+): Promise<DriftResult> {
+  const policy = defaultDriftPolicy
+  const report = judge({ reference, ...inputs }, policy)
+  const judgement = await insertDriftJudgement(store, { ...span, report, inputs, policy })
+  const result = resultOf(judgement)
+  await tell(store, judgement, result)
+  log.info({ ...span, ...result }, 'drift judged')
+  return result
+}
 
 function countLabels(profile: Profile, output: Output, rows: readonly { y: number }[]): number[] {
   const named = (y: number) => (output.kind === 'classes' ? (output.classes[y] ?? null) : String(y))
-  return countBins(
-    profile,
-    rows.map(({ y }) => (profile.kind === 'number' ? y : named(y))),
-  )
+  const values = rows.map(({ y }) => (profile.kind === 'number' ? y : named(y)))
+  return countBins(profile, values)
 }
 
 const nothing = (why: string): DriftResult => ({ level: 'insufficient', drifted: [], reasons: [why] })
 
 function resultOf({ id, version, level, report }: DriftJudgement): DriftResult {
   const { features, score, label } = report
-  const rows = [...features, ...(score === null ? [] : [score]), ...(label === null ? [] : [label])]
+  const rows = [...features, score, label].filter((row) => row !== null)
   return {
     level,
     version,

@@ -22,14 +22,7 @@ export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<v
     open.delete(dedupeKey)
     const { kind, severity } = fallbackAlerts[level]
     const message = `${fallbackLevels[level]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
-    await upsertAlert(store, {
-      dedupeKey,
-      model,
-      severity,
-      kind,
-      message,
-      evidence: { level, replicas },
-    })
+    await upsertAlert(store, { dedupeKey, model, severity, kind, message, evidence: { level, replicas } })
   }
   for (const dedupeKey of open) await resolveAlert(store, dedupeKey)
 }
@@ -48,10 +41,9 @@ export async function activateFallback(
   if (flag !== undefined && flag.serve !== 'normal') return false
   const release = await findOpenRelease(store, model)
   if (release?.state.stage === 'probation' && release.state.version === champion) return false
-  if (fallback.kind === 'previous' && fallback.otherwise === undefined) {
-    const target = await findRollbackTarget(store, { model, from: champion })
-    if (target === undefined) return false
-  }
+  const isPreviousNeeded = fallback.kind === 'previous' && fallback.otherwise === undefined
+  if (isPreviousNeeded && (await findRollbackTarget(store, { model, from: champion })) === undefined)
+    return false
   await writeKillSwitch(store, { model, serve: 'fallback', reason, actor: `monitor/${model}` })
   log.warn({ model, champion, reason }, 'fallback activated')
   return true

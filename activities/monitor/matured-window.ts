@@ -2,11 +2,13 @@
  * Finds the window of predictions whose outcomes are mature. All checks of outcomes use the same window, because younger ones over-
  * represent outcomes that arrive early.
  */
+import { DomainError } from '../../domain/errors.ts'
 import { maturedSpan, maturity, type Maturity } from '../../domain/monitoring/label-maturity.ts'
-import type { Manifest } from '../../domain/model/manifest.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findChampion } from '../../store/registry/champions.ts'
+import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { listAnswered, listDelays } from '../../store/monitoring/matured-outcomes.ts'
-import type { Deps } from '../deps.ts'
 import { outputsOf } from '../data/rows.ts'
 
 export interface MaturedWindow {
@@ -18,29 +20,48 @@ export interface MaturedWindow {
   observedMs: number
 }
 
+export interface QualityInput extends Omit<MaturedWindow, 'nowMs'> {
+  /** Default: the champion. */
+  version?: string
+  /** ISO 8601; the time of the check. */
+  at: string
+}
+
+/** The version to check; undefined without a champion. Throws `invalid_request` for an empty window, which `what` names. */
+export async function findChecked(
+  database: Database,
+  { model, version, at, windowMs, observedMs }: QualityInput,
+  what: string,
+): Promise<(Version & { nowMs: number }) | undefined> {
+  const nowMs = Date.parse(at)
+  if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
+    throw new DomainError(
+      'invalid_request',
+      `the ${what} must be positive and end at a time: ${windowMs} ms at ${at}`,
+    )
+  const checked = version ?? (await findChampion(database, model))?.version
+  return checked === undefined ? undefined : { ...(await getVersion(database, checked)), nowMs }
+}
+
 /** Undefined while the delay of outcomes is unknown. */
 export async function findMaturity(
-  { store }: Pick<Deps, 'store'>,
+  database: Database,
   { model, nowMs, windowMs, observedMs }: MaturedWindow,
 ): Promise<{ late: Maturity; fromMs: number; toMs: number } | undefined> {
   const endMs = nowMs - observedMs
-  const delaysMs = await listDelays(store, { model, fromMs: endMs - windowMs, toMs: endMs })
+  const delaysMs = await listDelays(database, { model, fromMs: endMs - windowMs, toMs: endMs })
   const late = maturity([{ endMs, delaysMs }], nowMs, observedMs)
   if (late.horizonMs === null) return undefined
   return { late, ...maturedSpan(nowMs, Math.ceil(late.horizonMs), windowMs) }
 }
 
-export type MaturedAnswers = Pick<QualityEvidence, 'predictions' | 'labels' | 'span' | 'output'>
-
 /** The predictions of a version in a window, and their outcomes known at `nowMs`. */
 export async function readAnswered(
-  { store }: Pick<Deps, 'store'>,
-  asked: { model: string; version: string; manifest: Manifest },
-  span: { fromMs: number; toMs: number; nowMs: number },
-): Promise<MaturedAnswers> {
-  const { model, version, manifest } = asked
-  const { output } = manifest
+  database: Database,
+  { model, version, manifest: { output } }: Pick<Version, 'model' | 'version' | 'manifest'>,
+  span: QualityEvidence['span'],
+): Promise<Pick<QualityEvidence, 'predictions' | 'labels' | 'span' | 'output'>> {
   const { fromMs, toMs } = span
-  const answered = await listAnswered(store, { model, version, fromMs, toMs, width: outputsOf(output) })
+  const answered = await listAnswered(database, { model, version, fromMs, toMs, width: outputsOf(output) })
   return { ...answered, span, output }
 }

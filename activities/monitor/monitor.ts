@@ -3,7 +3,7 @@
  * error and does not stop the others.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { errorTable, isError } from '../../domain/errors.ts'
+import { errorTable, isError, reasonOf } from '../../domain/errors.ts'
 import {
   accuracyFloors,
   firstWindowStart,
@@ -29,7 +29,7 @@ import {
 import { countNewRows, listPastTrainings } from '../../store/training/retrainings.ts'
 import type { Deps } from '../deps.ts'
 import { judgeBreakdownOf } from './slice-metrics.ts'
-import { checkDrift, checkLabelDrift, type DriftResult } from './drift.ts'
+import { checkDrift, checkLabelDrift } from './drift.ts'
 import { estimateQuality } from './performance-estimate.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { activateFallback } from './fallback.ts'
@@ -85,13 +85,8 @@ export const monitorModel =
       const trigger = window.trigger as StoredTrigger | undefined
       const summary = summaryOf(window)
       log.info({ model, to: iso(toMs), trigger: trigger?.said }, summary)
-      return {
-        gone: false,
-        toMs,
-        waitMs: waitFor(toMs + policy.everyMs),
-        ...(trigger?.action === 'start' ? { ask: trigger.trigger } : {}),
-        summary,
-      }
+      const ask = trigger?.action === 'start' ? trigger.trigger : undefined
+      return { gone: false, toMs, waitMs: waitFor(toMs + policy.everyMs), ask, summary }
     })
 
 /** A model file may set its own; otherwise the usual floors apply to accuracy. */
@@ -117,15 +112,9 @@ type Said<T> = T | { error: string }
 
 async function look(deps: Deps, span: Span, watched: Watched): Promise<MonitorWindow> {
   const champion = await findChampion(deps.store, span.model)
-  const window =
-    champion === undefined
-      ? {
-          ...span,
-          facts: {},
-          findings: { service: { error: 'the model has no champion' } },
-          judge: serviceJudge,
-        }
-      : await lookAt(deps, { ...span, champion }, watched)
+  const nothing = { facts: {}, findings: { service: { error: 'the model has no champion' } } }
+  const found = champion === undefined ? nothing : await lookAt(deps, { ...span, champion }, watched)
+  const window = { ...span, ...found, judge: serviceJudge }
   await insertMonitorWindow(deps.store, window)
   return window
 }
@@ -134,7 +123,7 @@ async function lookAt(
   deps: Deps,
   { champion, ...span }: Span & { champion: Champion },
   { policy, definition }: Watched,
-): Promise<MonitorWindow> {
+): Promise<Omit<MonitorWindow, keyof Span | 'judge'>> {
   const { model, fromMs, toMs } = span
   const { version } = champion
   const { spanMs: windowMs, observedMs } = policy
@@ -145,47 +134,38 @@ async function lookAt(
     } catch (error) {
       // Retryable errors repeat the whole window.
       if (isError(error) && errorTable[error.code].retryable) throw error
-      const message = error instanceof Error ? error.message : String(error)
+      const message = reasonOf(error)
       failed.push(`${what}: ${message}`)
       return { error: message }
     }
   }
   const asked = { model, version, at: iso(toMs), windowMs, observedMs }
+  const served = { model, version, to: iso(toMs), windowMs }
   const service = await said('service', checkServiceLevel(deps, { ...span, champion }, policy))
-  const drift = await said('drift', checkDrift(deps)({ model, version, to: iso(toMs), windowMs }))
+  const drift = await said('drift', checkDrift(deps)(served))
   const labelDrift = await said('label drift', checkLabelDrift(deps)(asked))
   const quality = await said('quality', checkQuality(deps)(asked))
   const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))
   const estimate = await said('estimate', estimateQuality(deps)(asked))
   // A child process, because it replays a thousand rows; at most once a day.
   const isDaily = Math.floor(toMs / dayMs) > Math.floor(fromMs / dayMs)
-  const skew = isDaily
-    ? await said('skew', checkServingSkew(deps)({ model, version, to: iso(toMs), windowMs }))
-    : undefined
+  const skew = isDaily ? await said('skew', checkServingSkew(deps)(served)) : undefined
   await tellOfFailures(deps, model, failed)
-  const floored =
-    quality !== undefined && !('error' in quality)
-      ? await holdToFloor(deps, model, quality, policy)
-      : undefined
-  const failing =
-    'error' in service
-      ? undefined
-      : service.report.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
+  const measured = quality === undefined || 'error' in quality ? undefined : quality
+  const floored = measured && (await holdToFloor(deps, model, measured, policy))
+  const { facts, report } = 'error' in service ? { facts: {}, report: undefined } : service
+  const failing = report?.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
   const broken = failing?.message ?? floored
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
+  const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
   const trigger = policy.retrain
-    ? await findTrigger(
-        deps,
-        { model, version, toMs },
-        { drift, labelDrift, quality, cooldown: policy.cooldown },
-      )
+    ? await findTrigger(deps, { model, version, toMs, driftAlarms, measured }, policy.cooldown)
     : undefined
   return {
-    ...span,
     version,
-    facts: 'error' in service ? {} : { ...service.facts },
+    facts: { ...facts },
     findings: {
-      service: 'error' in service ? service : service.report,
+      service: report ?? service,
       drift,
       labelDrift,
       quality: quality ?? { level: 'insufficient', reasons: ['the delay of outcomes is unknown'] },
@@ -193,22 +173,15 @@ async function lookAt(
       estimate,
       ...(skew === undefined ? {} : { skew }),
     },
-    ...(trigger === undefined ? {} : { trigger: { ...trigger } }),
-    judge: serviceJudge,
+    trigger: trigger && { ...trigger },
   }
 }
 
 async function tellOfFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
   const dedupeKey = `monitor/${model}`
-  if (failed.length === 0) await resolveAlert(store, dedupeKey)
-  else
-    await upsertAlert(store, {
-      dedupeKey,
-      model,
-      severity: 'warning',
-      kind: 'monitor_error',
-      message: `Monitoring incomplete: ${failed.join('; ')}`,
-    })
+  if (failed.length === 0) return resolveAlert(store, dedupeKey)
+  const message = `Monitoring incomplete: ${failed.join('; ')}`
+  await upsertAlert(store, { dedupeKey, model, severity: 'warning', kind: 'monitor_error', message })
 }
 
 /** Checks absolute limits, independent of training. Returns the metrics in alarm. */
@@ -241,33 +214,16 @@ async function holdToFloor(
 /** Picks the strongest trigger and applies the cooldowns. A suppressed trigger recurs with the next window. */
 async function findTrigger(
   { store }: Deps,
-  { model, version, toMs }: { model: string; version: string; toMs: number },
-  said: {
-    drift: Said<DriftResult>
-    labelDrift: Said<DriftResult>
-    quality: Said<QualityResult | undefined>
-    cooldown: TriggerPolicy
-  },
+  found: { model: string; version: string; toMs: number; driftAlarms: string[]; measured?: QualityResult },
+  cooldown: TriggerPolicy,
 ): Promise<StoredTrigger | undefined> {
-  const { drift, labelDrift, quality, cooldown } = said
-  const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
+  const { model, version: champion, toMs: windowEndMs, driftAlarms, measured } = found
   const { newRows, trainingRows } = await countNewRows(store, model)
-  const measured =
-    quality !== undefined &&
-    !('error' in quality) &&
-    quality.level !== 'insufficient' &&
-    quality.baseline !== null
-      ? { ...quality, baseline: quality.baseline }
-      : undefined
-  const facts = {
-    model,
-    champion: version,
-    windowEndMs: toMs,
-    driftAlarms,
-    quality: measured,
-    ...(newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }),
-  }
-  const [trigger] = findTriggers(facts, cooldown)
+  const { baseline = null, level = 'insufficient' } = measured ?? {}
+  const quality =
+    measured && level !== 'insufficient' && baseline !== null ? { ...measured, baseline } : undefined
+  const rows = newRows === null || trainingRows === null ? {} : { newMaturedRows: newRows, trainingRows }
+  const [trigger] = findTriggers({ model, champion, windowEndMs, driftAlarms, quality, ...rows }, cooldown)
   if (trigger === undefined) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
   const history = { trainings, queued: false, newRows, trainingRows }
@@ -285,8 +241,7 @@ function levelOf(said: unknown): string {
   const { error, level, status, findings } = said as Record<string, unknown>
   if (error !== undefined) return 'unknown'
   if (Array.isArray(findings)) {
-    const matters = findings as { code: string }[]
-    return matters.length === 0 ? 'ok' : matters.map(({ code }) => code).join('+')
+    return (findings as { code: string }[]).map(({ code }) => code).join('+') || 'ok'
   }
   return String(level ?? status)
 }

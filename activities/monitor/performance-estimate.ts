@@ -2,7 +2,6 @@
  * Estimates quality before outcomes arrive, which may take weeks. The estimate cannot see concept drift, so it raises alerts and
  * triggers nothing.
  */
-import { DomainError } from '../../domain/errors.ts'
 import {
   defaultEstimatePolicy,
   judgeEstimate,
@@ -10,14 +9,11 @@ import {
 } from '../../domain/monitoring/performance-estimate.ts'
 import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { findChampion } from '../../store/registry/champions.ts'
 import { listScores } from '../../store/monitoring/matured-outcomes.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
-import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
-import { findMaturity, readAnswered } from './matured-window.ts'
-import type { QualityInput } from './quality.ts'
+import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
 
 /**
  * - `not_binary`: the estimate needs the probability of one of two classes.
@@ -34,23 +30,17 @@ export interface EstimateResult {
 /** Compares the predictions since the matured window, up to `at`, with that window. Evaluates a window once. */
 export const estimateQuality =
   ({ store, log }: Deps) =>
-  async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<EstimateResult> => {
-    const nowMs = Date.parse(at)
-    if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
-      throw new DomainError(
-        'invalid_request',
-        `the estimation window must be positive and end at a time: ${windowMs} ms at ${at}`,
-      )
-    const version = input.version ?? (await findChampion(store, model))?.version
-    if (version === undefined) return without('no_champion')
-    const { manifest, lineage } = await getVersion(store, version)
+  async (input: QualityInput): Promise<EstimateResult> => {
+    const { model, at, windowMs } = input
+    const checked = await findChecked(store, input, 'estimation window')
+    if (checked === undefined) return without('no_champion')
+    const { version, manifest, lineage, nowMs } = checked
     const { output } = manifest
     if (output.kind !== 'probability') return { ...without('not_binary'), version }
-    const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
+    const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined) return { ...without('immature'), version }
     const { late, ...span } = matured
-    const answered = await readAnswered({ store }, { model, version, manifest }, { ...span, nowMs })
-    const { rows, cohort } = maturedTruths(answered)
+    const { rows, cohort } = maturedTruths(await readAnswered(store, checked, { ...span, nowMs }))
     const recent = { model, version, fromMs: Math.max(span.toMs, nowMs - windowMs), toMs: nowMs }
     const gate = (await getModel(store, model)).definition.evaluation.policy
     const report = judgeEstimate(
@@ -72,13 +62,8 @@ export const estimateQuality =
       judge: report.judge,
     })
     const { verdict, metrics } = statistic
-    const result = {
-      status: verdict,
-      version,
-      judgementId: id,
-      metrics,
-      reasons: statistic.reasons.map(({ message }) => message),
-    }
+    const reasons = statistic.reasons.map(({ message }) => message)
+    const result = { status: verdict, version, judgementId: id, metrics, reasons }
     const dedupeKey = `estimated_quality/${model}`
     if (verdict === 'held') await resolveAlert(store, dedupeKey)
     if (verdict === 'lower')
@@ -87,7 +72,7 @@ export const estimateQuality =
         model,
         severity: 'warning',
         kind: 'estimated_quality',
-        message: `${version}: ${result.reasons.join('; ')}`,
+        message: `${version}: ${reasons.join('; ')}`,
         evidence: { judgementId: id, version, metrics },
       })
     log.info({ ...result, model, at, windowMs }, 'quality estimated')

@@ -2,28 +2,13 @@
  * Checks whether a version is as accurate as at its evaluation, on mature outcomes. Only outcomes reveal concept drift, which leaves
  * the inputs unchanged.
  */
-import { DomainError } from '../../domain/errors.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
 import { judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
-import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertQualityJudgement } from '../../store/monitoring/quality-judgements.ts'
-import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
-import { findMaturity, readAnswered } from './matured-window.ts'
-
-export interface QualityInput {
-  model: string
-  /** Default: the champion. */
-  version?: string
-  /** ISO 8601; the time of the check. */
-  at: string
-  /** The length of the window; it ends at the maturity age. */
-  windowMs: number
-  /** The maturity age: later outcomes are rare, according to the delays of older predictions. */
-  observedMs: number
-}
+import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
 
 export interface QualityResult extends Pick<
   QualityReport,
@@ -39,46 +24,30 @@ export interface QualityResult extends Pick<
 /** Evaluates a window once. Undefined without a champion, or while the delay of outcomes is unknown. */
 export const checkQuality =
   ({ store, log }: Deps) =>
-  async ({ model, at, windowMs, observedMs, ...input }: QualityInput): Promise<QualityResult | undefined> => {
-    const nowMs = Date.parse(at)
-    if (!(nowMs > 0) || !(windowMs > 0) || !(observedMs > 0))
-      throw new DomainError(
-        'invalid_request',
-        `the quality window must be positive and end at a time: ${windowMs} ms at ${at}`,
-      )
-    const version = input.version ?? (await findChampion(store, model))?.version
-    if (version === undefined) return undefined
-    const { definition } = await getModel(store, model)
-    const { manifest, lineage } = await getVersion(store, version)
-    const { policy } = definition.evaluation
-    const matured = await findMaturity({ store }, { model, nowMs, windowMs, observedMs })
+  async (input: QualityInput): Promise<QualityResult | undefined> => {
+    const { model } = input
+    const checked = await findChecked(store, input, 'quality window')
+    if (checked === undefined) return undefined
+    const { version, lineage, nowMs } = checked
+    const { policy } = (await getModel(store, model)).definition.evaluation
+    const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined) return undefined
     const { late, fromMs, toMs } = matured
-    const answered = await readAnswered({ store }, { model, version, manifest }, { fromMs, toMs, nowMs })
-    const baseline = lineage.metrics[policy.primary] ?? null
-    const stored = await insertQualityJudgement(store, {
+    const answered = await readAnswered(store, checked, { fromMs, toMs, nowMs })
+    const evidence = { ...answered, maturity: late, baseline: lineage.metrics[policy.primary] ?? null }
+    const { id, report } = await insertQualityJudgement(store, {
       model,
       version,
       fromMs,
       toMs,
-      report: judge({ ...answered, maturity: late, baseline }, policy),
+      report: judge(evidence, policy),
       inputs: { maturity: late, predictions: answered.predictions.length, labels: answered.labels.length },
       policy: { gate: policy, labels: defaultLabelPolicy },
     })
-    const { level, metric, value, margin, higherIsBetter, reasons } = stored.report
-    const result = {
-      level,
-      version,
-      judgementId: stored.id,
-      fromMs,
-      toMs,
-      metric,
-      value,
-      baseline: stored.report.baseline,
-      margin,
-      higherIsBetter,
-      reasons: reasons.map(({ message }) => message),
-    }
+    const { level, metric, value, baseline, margin, higherIsBetter } = report
+    const reasons = report.reasons.map(({ message }) => message)
+    const measured = { level, metric, value, baseline, margin, higherIsBetter }
+    const result = { ...measured, version, judgementId: id, fromMs, toMs, reasons }
     const dedupeKey = `quality/${model}`
     if (level === 'held') await resolveAlert(store, dedupeKey)
     if (level === 'lost')
@@ -87,8 +56,8 @@ export const checkQuality =
         model,
         severity: 'critical',
         kind: 'quality_lost',
-        message: `${version}: ${result.reasons.join('; ')}`,
-        evidence: { judgementId: stored.id, version, metric, value, baseline },
+        message: `${version}: ${reasons.join('; ')}`,
+        evidence: { judgementId: id, version, metric, value, baseline },
       })
     log.info({ ...result, model }, 'quality judged')
     return result

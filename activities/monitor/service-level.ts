@@ -20,14 +20,17 @@ export async function checkServiceLevel(
   policy: MonitorPolicy,
 ): Promise<{ facts: ServiceFacts & { cost?: Cost }; report: ServiceReport }> {
   const { model, fromMs, toMs } = span
-  const { profile } = (await getVersion(store, champion.version)).manifest
+  const { version, since } = champion
+  const { profile } = (await getVersion(store, version)).manifest
+  // The counts that began in the window, hourly unless the version says otherwise.
+  const everyMs = profile?.everyMs ?? defaultCountMs
+  const counted = { model, version, fromMs: Math.floor(fromMs / everyMs) * everyMs, toMs }
   const facts: ServiceFacts = {
     ...(await readService(store, span)),
     windowMs: toMs - fromMs,
-    missing:
-      profile === undefined ? {} : await readMissing(store, { ...span, version: champion.version }, profile),
-    outside: await readOutside(store, { ...span, version: champion.version }, profile),
-    championMs: Math.max(0, toMs - Date.parse(champion.since)),
+    missing: profile === undefined ? {} : await readMissing(store, counted, profile),
+    outside: await readOutside(store, counted),
+    championMs: Math.max(0, toMs - Date.parse(since)),
   }
   const report = judge(facts, policy.service, policy.cost)
   for (const { code, severity, message, values } of report.findings)
@@ -36,8 +39,8 @@ export async function checkServiceLevel(
       model,
       severity,
       kind: `service_${code}`,
-      message: `${champion.version}: ${message}`,
-      evidence: { version: champion.version, from: iso(fromMs), to: iso(toMs), ...values },
+      message: `${version}: ${message}`,
+      evidence: { version, from: iso(fromMs), to: iso(toMs), ...values },
     })
   for (const code of report.cleared) await resolveAlert(store, `service/${model}/${code}`)
   const { cost } = policy
@@ -54,42 +57,29 @@ interface Cost {
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 
-/** Sums the feature counts that began in the window (hourly unless the version says otherwise). The last bin counts missing values. */
+/** The last bin of a feature counts its missing values. */
 async function readMissing(
   store: Deps['store'],
-  { model, version, fromMs, toMs }: Span & { version: string },
+  counted: Span & { version: string },
   profile: ReferenceProfile,
 ): Promise<ServiceFacts['missing']> {
-  const window = await findWindow(store, { model, version, ...countsOf({ fromMs, toMs }, profile) })
+  const window = await findWindow(store, counted)
   const missing: ServiceFacts['missing'] = {}
   for (const { name, counts } of profile.features) {
     const now = window?.features[name] ?? []
     const rows = sum(now)
     if (now.length !== counts.length || rows === 0) continue
-    missing[name] = {
-      rows,
-      share: (now.at(-1) ?? 0) / rows,
-      reference: (counts.at(-1) ?? 0) / Math.max(1, sum(counts)),
-    }
+    const reference = (counts.at(-1) ?? 0) / Math.max(1, sum(counts))
+    missing[name] = { rows, share: (now.at(-1) ?? 0) / rows, reference }
   }
   return missing
 }
 
-/** The counts that began in a window. */
-function countsOf(
-  { fromMs, toMs }: { fromMs: number; toMs: number },
-  profile: ReferenceProfile | undefined,
-): { fromMs: number; toMs: number } {
-  const everyMs = profile?.everyMs ?? defaultCountMs
-  return { fromMs: Math.floor(fromMs / everyMs) * everyMs, toMs }
-}
-
 async function readOutside(
   store: Deps['store'],
-  { model, version, ...span }: Span & { version: string },
-  profile: ReferenceProfile | undefined,
+  counted: Span & { version: string },
 ): Promise<ServiceFacts['outside']> {
-  const ranges = await findRanges(store, { model, version, ...countsOf(span, profile) })
+  const ranges = await findRanges(store, counted)
   return Object.fromEntries(
     ranges.map(({ name, within, outside }) => {
       const rows = within + outside

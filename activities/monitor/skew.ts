@@ -61,32 +61,27 @@ export const checkServingSkew =
       if (logged.length === 0) return { ...nothing('no_data'), version }
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
-        {
-          script: 'api/processes/skew-replayer.ts',
-          timeoutMs: childMs,
-          input: JSON.stringify(logged),
-        },
+        { script: 'api/processes/skew-replayer.ts', timeoutMs: childMs, input: JSON.stringify(logged) },
       )
       beat.check()
       if (!found.ok)
         throw new DomainError('artifact_invalid', `${version} cannot be replayed: ${found.message}`)
+      const [first, last] = [logged[0]?.predictionId, logged.at(-1)?.predictionId]
       const { id, statistic } = await insertServingJudgement(store, {
         ...span,
         kind: 'skew',
         verdict: found.report.status,
         statistic: found.report,
-        inputs: {
-          artifactDigest,
-          rows: logged.length,
-          first: logged[0]?.predictionId,
-          last: logged.at(-1)?.predictionId,
-        },
+        inputs: { artifactDigest, rows: logged.length, first, last },
         policy: { tolerance, most },
         judge,
       })
       const { status, compared, mismatchedRows, columns } = statistic
       const result = { status, version, judgementId: id, compared, mismatchedRows, columns }
       const dedupeKey = `skew/${model}`
+      const differing = columns.map(
+        ({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`,
+      )
       if (status === 'ok') await resolveAlert(store, dedupeKey)
       if (status === 'skew')
         await upsertAlert(store, {
@@ -94,20 +89,11 @@ export const checkServingSkew =
           model,
           severity: 'critical',
           kind: 'serving_skew',
-          message:
-            `${version}: ${mismatchedRows} of ${compared} rows differ from training: ` +
-            columns
-              .map(({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`)
-              .join('; '),
+          message: `${version}: ${mismatchedRows} of ${compared} rows differ from training: ${differing.join('; ')}`,
           evidence: { judgementId: id, version, columns },
         })
       log.info({ ...result, model, to, windowMs }, 'skew checked')
       return result
     })
 
-const nothing = (status: SkewResult['status']): SkewResult => ({
-  status,
-  compared: 0,
-  mismatchedRows: 0,
-  columns: [],
-})
+const nothing = (status: SkewResult['status']) => ({ status, compared: 0, mismatchedRows: 0, columns: [] })

@@ -21,6 +21,7 @@ import { getVersion } from '../../store/registry/versions.ts'
 import { quotedIdentifier } from '../../models/define/data/query.ts'
 import type { Deps } from '../deps.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { firstLineOf } from '../data/source-errors.ts'
 import { findMaturity } from './matured-window.ts'
 import { outputsOf } from '../data/rows.ts'
 
@@ -40,7 +41,7 @@ export async function judgeBreakdownOf(
   const { model, version, nowMs } = asked
   const { definition } = await getModel(store, model)
   const { manifest, evaluationId } = await getVersion(store, version)
-  const matured = await findMaturity({ store }, asked)
+  const matured = await findMaturity(store, asked)
   if (matured === undefined) return insufficient('the delay of outcomes is unknown')
   const { output } = manifest
   const rows = await listMaturedRows(
@@ -58,28 +59,15 @@ export async function judgeBreakdownOf(
     return insufficient(`${told.length} matured rows, ${gate.evidence.sliceRows} are needed`)
   const unreadable = unreadableAnswers(gate.task, answers, told.length)
   if (unreadable !== null) return insufficient(unreadable)
-  const scored = score(
-    gate.task,
-    told.map(({ y }) => y),
-    answers,
-    gate.threshold,
-  )
+  const truths = told.map(({ y }) => y)
+  const scored = score(gate.task, truths, answers, gate.threshold)
   const parts = await partsOf(told, { definition, manifest, policy, predicted: scored.predicted })
-  const evaluation = await findEvaluation(store, evaluationId)
-  const report = judgeBreakdown(
-    {
-      scored,
-      ...parts,
-      baseline: {
-        slices: Object.fromEntries(
-          (evaluation?.report.slices ?? []).map(({ name, challenger }) => [name, challenger]),
-        ),
-        ece: evaluation?.report.calibration?.challenger.ece ?? null,
-      },
-    },
-    gate,
-    policy.business,
-  )
+  const evaluated = (await findEvaluation(store, evaluationId))?.report
+  const baseline = {
+    slices: Object.fromEntries((evaluated?.slices ?? []).map(({ name, challenger }) => [name, challenger])),
+    ece: evaluated?.calibration?.challenger.ece ?? null,
+  }
+  const report = judgeBreakdown({ scored, ...parts, baseline }, gate, policy.business)
   await tell(store, { model, version }, report)
   return {
     ...report,
@@ -111,60 +99,39 @@ async function tell(
 /** Computes the declared metrics on the rows. A metric that cannot be computed reports why and does not stop the others. */
 async function partsOf(
   rows: readonly (MaturedRow & { y: number })[],
-  {
-    definition,
-    manifest,
-    policy,
-    predicted,
-  }: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Int32Array },
+  models: { definition: ModelDefinition; manifest: Manifest; policy: MonitorPolicy; predicted: Int32Array },
 ) {
-  const slices = listed(definition.evaluation.slices)
-  const groups = listed(definition.evaluation.groups)
-  const { business } = policy
+  const { business } = models.policy
+  // Older rows may lack these fields.
+  const { slices = [], groups = [] } = models.definition.evaluation as Partial<ModelDefinition['evaluation']>
   if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
   return withDuck(async (duck) => {
-    await load(duck, rows, { manifest, predicted })
-    const cells = async (expression: string): Promise<BatchCell[] | string> => {
+    await load(duck, rows, models)
+    const read = async <T>(expression: string, as: (cell: BatchCell) => T): Promise<T[] | string> => {
       try {
         const { columns } = await duck.table(`select ${expression} as cell from served`)
-        return Array.from(columns['cell'] ?? [])
+        return Array.from(columns['cell'] ?? [], as)
       } catch (error) {
-        return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+        return firstLineOf(error)
       }
     }
     const parts = []
     for (const { name, where } of slices) {
-      const hits = await cells(`coalesce((${where}), false)`)
-      const members =
-        typeof hits === 'string' ? hits : hits.flatMap((hit, place) => (hit === true ? [place] : []))
+      const hits = await read(`coalesce((${where}), false)`, (cell) => cell === true)
+      const members = typeof hits === 'string' ? hits : hits.flatMap((hit, place) => (hit ? [place] : []))
       parts.push({ name, rows: members })
     }
     const compared = []
     for (const attribute of groups) {
-      const values = await cells(`cast(${quotedIdentifier(attribute)} as varchar)`)
-      compared.push({
-        attribute,
-        values:
-          typeof values === 'string' ? values : values.map((cell) => (cell === null ? null : String(cell))),
-      })
+      const text = `cast(${quotedIdentifier(attribute)} as varchar)`
+      const values = await read(text, (cell) => (cell === null ? null : String(cell)))
+      compared.push({ attribute, values })
     }
-    const worth =
-      business === undefined ? undefined : await cells(`cast((${business.perPrediction}) as double)`)
-    return {
-      slices: parts,
-      groups: compared,
-      worth:
-        worth === undefined
-          ? undefined
-          : typeof worth === 'string'
-            ? worth
-            : worth.map((cell) => (cell === null ? null : Number(cell))),
-    }
+    const each = business && `cast((${business.perPrediction}) as double)`
+    const worth = each && (await read(each, (cell) => (cell === null ? null : Number(cell))))
+    return { slices: parts, groups: compared, worth }
   })
 }
-
-/** Older rows may lack this field. */
-const listed = <T>(list: readonly T[] | undefined): readonly T[] => list ?? []
 
 /** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. */
 async function load(
@@ -180,9 +147,7 @@ async function load(
     ...features.map(
       ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
     ),
-    `prediction ${told}`,
-    `predicted ${isClasses ? 'varchar' : 'double'}`,
-    `outcome ${told}`,
+    ...['prediction', 'predicted', 'outcome'].map((name) => `${name} ${told}`),
   ]
   await duck.run(`create temp table served (${columns.join(', ')})`)
   const appender = await duck.connection.createAppender('served')
