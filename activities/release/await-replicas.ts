@@ -22,7 +22,8 @@ export async function awaitAcknowledgements(
   { store }: Pick<Deps, 'store'>,
   beat: Beat,
   place: RoutingPlace & { model: string },
-  { withinMs, atLeastOne }: { withinMs: number; atLeastOne: boolean },
+  withinMs: number,
+  { atLeastOne = false } = {},
 ): Promise<AcknowledgementReport> {
   const startedAt = performance.now()
   for (let pauseMs = pollMs.first; ; pauseMs = Math.min(pauseMs * 2, pollMs.longest)) {

@@ -19,7 +19,7 @@ import {
 } from '../../store/registry/champions.ts'
 import type { Database } from '../../store/postgres.ts'
 import { closeRelease, findReleasable, lockRelease, markRolledBack } from '../../store/release/releases.ts'
-import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import { findRouting, writeRoute, type Routing } from '../../store/serving/routing.ts'
 
 /** Returns whether the candidate was champion. */
 export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {
@@ -30,9 +30,9 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
   await markRolledBack(database, id)
   const champion = await findChampion(database, model)
   const now = await findRouting(database, model)
+  const reason = order?.reason ?? ''
   const isChampion = champion?.version === version && champion.releaseId === id
   const target = isChampion ? await targetOf(database, state) : champion?.version
-  const routesUs = now?.route.release === id
   if (isChampion && target !== undefined) {
     await moveChampion(database, {
       model,
@@ -41,28 +41,21 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
       releaseId: id,
       cause: 'rollback',
       actor: 'release',
-      reason: order?.reason ?? '',
+      reason,
     })
     await markVersionRolledBack(database, version)
   } else if (order?.withdraw === true && !isChampion) await markVersionRolledBack(database, version)
-  const route =
-    now && routesUs && target !== undefined
-      ? await completeRoute(database, { model, version: target, now: now.route })
+  const written =
+    now?.route.release === id && target !== undefined
+      ? await routeCompletely(database, { version: target, now: now.route })
       : undefined
-  if (now && route) await writeRoute(database, { route, replaces: now.route })
-  if (route || (isChampion && target !== undefined))
+  if (written || (isChampion && target !== undefined))
     await appendAudit(database, {
       actor: 'release',
       action: isChampion ? 'champion.rolled_back' : 'release.rolled_back',
       subject: isChampion ? version : id,
       model,
-      detail: {
-        release: id,
-        from: version,
-        to: target ?? null,
-        reason: order?.reason ?? '',
-        route: route ?? null,
-      },
+      detail: { release: id, from: version, to: target ?? null, reason, route: written?.route ?? null },
     })
   return isChampion || (await wasPromoted(database, state))
 }
@@ -84,18 +77,14 @@ async function targetOf(
 }
 
 /** Routes everything to one version without a release. The previous version stays loaded for a fast rollback. */
-export async function completeRoute(
+export async function routeCompletely(
   database: Database,
-  { model, version, now }: { model: string; version: string; now: Route },
-): Promise<Omit<Route, 'epoch' | 'generation'>> {
+  { version, now }: { version: string; now: Route },
+): Promise<Routing> {
+  const { model, salt } = now
   const standby = await findRollbackTarget(database, { model, from: version })
-  return {
-    model,
-    salt: now.salt,
-    arms: [{ arm: 'champion', version, shareBp: totalBp }],
-    proven: version,
-    standby,
-  }
+  const arms = [{ arm: 'champion' as const, version, shareBp: totalBp }]
+  return writeRoute(database, { route: { model, salt, arms, proven: version, standby }, replaces: now })
 }
 
 /** Raises an alert, except for rejections and aborts, which a user has just ordered. */
@@ -112,7 +101,7 @@ const alertsOf: Readonly<
 }
 
 export async function close(database: Database, state: ReleaseState): Promise<void> {
-  const { id, model, version, outcome, reason } = state
+  const { id, model, version, outcome, reason, rollbackResult = null, breakGlass = null } = state
   if (!(await closeRelease(database, state))) return
   const champion = (await findChampion(database, model))?.version
   // Probation counts only for the present champion; a champion moved by hand or lost with a restored backup is not proven.
@@ -120,10 +109,7 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
   const now = await findRouting(database, model)
   const written =
     now?.route.release === id && champion !== undefined
-      ? await writeRoute(database, {
-          route: await completeRoute(database, { model, version: champion, now: now.route }),
-          replaces: now.route,
-        })
+      ? await routeCompletely(database, { version: champion, now: now.route })
       : undefined
   // The drill reports its own result.
   const alert = state.drill === undefined ? alertsOf[outcome ?? 'failed'] : undefined
@@ -133,12 +119,7 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
       model,
       ...alert,
       message: `The release of ${version} has ended as ${outcome ?? 'failed'}: ${reason ?? ''}`,
-      evidence: {
-        release: id,
-        version,
-        rollbackResult: state.rollbackResult ?? null,
-        breakGlass: state.breakGlass ?? null,
-      },
+      evidence: { release: id, version, rollbackResult, breakGlass },
     })
   await appendAudit(database, {
     actor: 'release',

@@ -6,7 +6,7 @@ import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
 import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
-import type { Reason, Verdict } from '../../domain/verdict.ts'
+import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
 import { insertDecision } from '../../store/release/decisions.ts'
 import type { Deps } from '../deps.ts'
 
@@ -25,17 +25,12 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   // A break-glass release must not be worse; it need not prove that it is better.
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = isOpen ? whole : withAb(whole, finding)
-  const total = (arm: 'canary' | 'control') =>
-    evidence.ticks.reduce(
-      (sum, tick) => ({
-        requests: sum.requests + tick[arm].requests,
-        errors: sum.errors + tick[arm].errors,
-        invalid: sum.invalid + tick[arm].invalid,
-        slow95: sum.slow95 + tick[arm].slow95,
-        slow99: sum.slow99 + tick[arm].slow99,
-      }),
-      { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 },
-    )
+  const total = (arm: 'canary' | 'control') => {
+    const sum = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
+    for (const tick of evidence.ticks)
+      for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += tick[arm][name]
+    return sum
+  }
   return {
     verdict,
     reason: verdict.reasons.map(({ message }) => message).join('; ') || `the judge says ${verdict.kind}`,
@@ -72,19 +67,18 @@ function abFinding(
   return judgeAb(counted, ab, limits.alpha.errors)
 }
 
-/**
- * While a kill switch pins the model, the candidate gets no requests, so old counts must not pass it. A verdict against the candidate
- * stands.
- */
-export function withKillSwitch(judgement: Judgement, pinned: string | undefined): Judgement {
+/** Puts a reason before those of the judge. A verdict against the candidate stands. */
+export function overruled(judgement: Judgement, kind: VerdictKind, reason: Reason | undefined): Judgement {
   const { verdict } = judgement
-  if (pinned === undefined || verdict.kind === 'fail') return judgement
-  const reason: Reason = { code: 'kill_switch', message: pinned, values: {} }
-  return {
-    ...judgement,
-    verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
-    reason: pinned,
-  }
+  if (reason === undefined || verdict.kind === 'fail') return judgement
+  const reasons = [reason, ...verdict.reasons]
+  return { ...judgement, verdict: { ...verdict, kind, reasons }, reason: reason.message }
+}
+
+/** While a kill switch pins the model, the candidate gets no requests, so old counts must not pass it. */
+export function withKillSwitch(judgement: Judgement, pinned: string | undefined): Judgement {
+  if (pinned === undefined) return judgement
+  return overruled(judgement, 'no_data', { code: 'kill_switch', message: pinned, values: {} })
 }
 
 /**
@@ -92,15 +86,10 @@ export function withKillSwitch(judgement: Judgement, pinned: string | undefined)
  * unobserved. The reason names the replica.
  */
 export function withReplicaCheck(judgement: Judgement, behind: readonly string[]): Judgement {
-  const { verdict } = judgement
-  if (behind.length === 0 || verdict.kind === 'fail') return judgement
+  if (behind.length === 0) return judgement
   const message = `not every replica has acknowledged: ${behind.join('; ')}`
-  const reason: Reason = { code: 'replica_lagging', message, values: { replicas: behind.length } }
-  return {
-    ...judgement,
-    verdict: { ...verdict, kind: 'no_data', reasons: [reason, ...verdict.reasons] },
-    reason: message,
-  }
+  const values = { replicas: behind.length }
+  return overruled(judgement, 'no_data', { code: 'replica_lagging', message, values })
 }
 
 /** Ends a drill on live traffic when its harm budget is spent, whatever the judge can prove by then. */
@@ -119,16 +108,14 @@ export function withDrillBudget(state: ReleaseState, judgement: Judgement): Judg
 
 export async function recordDecision(deps: Deps, state: ReleaseState, judgement: Judgement): Promise<void> {
   const { verdict, inputs, reason } = judgement
-  const id = await insertDecision(deps.store, {
-    releaseId: state.id,
-    stage: state.stage,
-    stageIndex: state.stageIndex,
+  const { id: release, stage, stageIndex, digests } = state
+  const decision = await insertDecision(deps.store, {
+    releaseId: release,
+    stage,
+    stageIndex,
     verdict,
     inputs,
-    policyDigest: state.digests.policy,
+    policyDigest: digests.policy,
   })
-  deps.log.info(
-    { release: state.id, decision: id, stage: state.stage, verdict: verdict.kind, judge: verdict.judge },
-    reason,
-  )
+  deps.log.info({ release, decision, stage, verdict: verdict.kind, judge: verdict.judge }, reason)
 }

@@ -2,7 +2,7 @@
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Reason } from '../../domain/verdict.ts'
 import { findAlarmAgainst } from '../../store/monitoring/alerts.ts'
-import type { Judgement } from './decide.ts'
+import { overruled, type Judgement } from './decide.ts'
 import type { Deps } from '../deps.ts'
 
 /** Open alarms about the version in probation; warnings and alarms of earlier versions do not count. */
@@ -16,13 +16,6 @@ export async function findAlarm(
   return { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
 }
 
-/** A verdict of the judge against the candidate stands unchanged. */
-export function withMonitorAlarm(judgement: Judgement, alarm: Reason | undefined): Judgement {
-  const { verdict } = judgement
-  if (alarm === undefined || verdict.kind === 'fail') return judgement
-  return {
-    ...judgement,
-    verdict: { ...verdict, kind: 'fail', reasons: [alarm, ...verdict.reasons] },
-    reason: alarm.message,
-  }
-}
+/** Makes the verdict of a look one against the candidate. */
+export const withMonitorAlarm = (judgement: Judgement, alarm: Reason | undefined): Judgement =>
+  overruled(judgement, 'fail', alarm)

@@ -33,9 +33,8 @@ export function createObserver(
       settled = []
       settledMs = undefined
     }
-    const since = settledMs === undefined ? {} : { sinceMs: settledMs }
     const [recent, staleMs, paired, matured] = await Promise.all([
-      findTicks(store, id, { model, ...since }),
+      findTicks(store, id, { model, sinceMs: settledMs }),
       findSilence(store, state),
       pairs(),
       cohorts?.(),
@@ -44,66 +43,62 @@ export function createObserver(
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
-    return {
-      counted,
-      staleMs,
-      ...(paired.b + paired.c + paired.same === 0 ? {} : { paired }),
-      ...(matured === undefined ? {} : { cohorts: matured }),
-    }
+    const isPaired = paired.b + paired.c + paired.same > 0
+    return { counted, staleMs, paired: isPaired ? paired : undefined, cohorts: matured }
   }
 }
 
-/** Upper share of time spent on counting pairs. */
-const pairShare = 0.05
+/** Upper share of time spent on a reading. */
+const readShare = 0.05
 
-/** The shadow pairs with a known outcome; recounted when counting is cheap compared with the time passed. */
-function pairReader(
-  { store }: Pick<Deps, 'store'>,
-  { id, version, baseline, policy }: ReleaseState,
-): () => Promise<PairCounts> {
-  let last: PairCounts = { b: 0, c: 0, same: 0 }
+/** Reads again only when reading is cheap compared with the time passed. */
+function sparingly<T>(read: () => Promise<T>): () => Promise<T> {
+  let last: T | undefined
   let dueAt = 0
   return async () => {
     const from = performance.now()
-    if (baseline === undefined || from < dueAt) return last
-    last = await countPairs(store, { release: id, served: baseline, shadow: version })
-    if (policy.probation?.shadowBp !== undefined) {
-      // In probation the previous champion is in the shadow, so the sides of a pair swap.
-      const { b, c, same } = await countPairs(store, { release: id, served: version, shadow: baseline })
-      last = { b: last.b + c, c: last.c + b, same: last.same + same }
-    }
+    if (last !== undefined && from < dueAt) return last
+    last = await read()
     const to = performance.now()
-    dueAt = to + (to - from) / pairShare
+    dueAt = to + (to - from) / readShare
     return last
   }
 }
 
-/** The matured outcomes of both arms of an A/B release; re-read as sparingly as pairs. */
+/** The shadow pairs with a known outcome. */
+function pairReader(
+  { store }: Pick<Deps, 'store'>,
+  { id: release, version, baseline, policy }: ReleaseState,
+): () => Promise<PairCounts> {
+  if (baseline === undefined) return () => Promise.resolve({ b: 0, c: 0, same: 0 })
+  return sparingly(async () => {
+    const pairs = await countPairs(store, { release, served: baseline, shadow: version })
+    if (policy.probation?.shadowBp === undefined) return pairs
+    // In probation the previous champion is in the shadow, so the sides of a pair swap.
+    const { b, c, same } = await countPairs(store, { release, served: version, shadow: baseline })
+    return { b: pairs.b + c, c: pairs.c + b, same: pairs.same + same }
+  })
+}
+
+/** The matured outcomes of both arms of an A/B release. */
 function cohortReader(
   { store }: Pick<Deps, 'store'>,
-  { id, model, version, baseline, strategy, policy }: ReleaseState,
+  { id: release, model, version, baseline, strategy, policy }: ReleaseState,
 ): (() => Promise<AbCohort[]>) | undefined {
   const { ab } = policy
   const [split] = policy.stages
   if (strategy !== 'ab' || ab === undefined || split === undefined || ab.metric === 'errors') return undefined
   const { metric } = ab
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
-  let last: AbCohort[] = []
-  let dueAt = 0
-  return async () => {
-    const from = performance.now()
-    if (from < dueAt) return last
+  return sparingly(async () => {
     const { output } = (await getVersion(store, version)).manifest
-    const { nowMs, rows } = await listReleaseAnswers(store, { release: id, model, width: outputsOf(output) })
+    const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width: outputsOf(output) })
     const answered = rows.flatMap(({ version: by, ...row }) => {
       const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
       return arm === undefined ? [] : [{ ...row, arm } as const]
     })
-    last = cohortsOf(answered, { metric, output, nowMs, spanMs })
-    const to = performance.now()
-    dueAt = to + (to - from) / pairShare
-    return last
-  }
+    return cohortsOf(answered, { metric, output, nowMs, spanMs })
+  })
 }
 
 /**

@@ -1,12 +1,7 @@
 /** Opens, records and closes the rows of a release. */
-import { isError } from '../../domain/errors.ts'
+import { isError, reasonOf } from '../../domain/errors.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
-import {
-  hotfixPolicy,
-  issuesOfPolicy,
-  issuesOfReplacement,
-  type ReleasePolicy,
-} from '../../domain/release/policy.ts'
+import { hotfixPolicy, issuesOfPolicy, issuesOfReplacement } from '../../domain/release/policy.ts'
 import {
   issuesOfOpening,
   hotfixRoles,
@@ -42,15 +37,8 @@ import { close, endInterrupted } from './close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 
-export interface Opening {
+export interface Opening extends ReleaseRequest {
   id: ReleaseId
-  model: string
-  version: string
-  requestedBy: string
-  policy?: ReleasePolicy
-  hotfix?: ReleaseRequest['hotfix']
-  drill?: ReleaseRequest['drill']
-  turn?: ReleaseRequest['turn']
   workflowId: string
   runId: string
   /** On the workflow's clock. */
@@ -75,10 +63,8 @@ export const openRelease =
       })
     if ('refused' in opened)
       await rejectQueued(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
-    log.info(
-      { release: opening.id, version: opening.version, refused: 'refused' in opened },
-      'release opened',
-    )
+    const { id: release, version } = opening
+    log.info({ release, version, refused: 'refused' in opened }, 'release opened')
     return opened
   }
 
@@ -107,17 +93,12 @@ async function open(
   return { state }
 }
 
-/** A malformed replacement is reported with the other issues. */
-function replacementIssues(policy: ReleasePolicy | undefined, own: ReleasePolicy): string[] {
-  return policy?.approval === undefined ? [] : issuesOfReplacement(policy, own)
-}
-
 /** A policy given by hand may have any shape. */
 function issuesOf(facts: ReleaseFacts): string[] {
   try {
     return [...issuesOfPolicy(facts.policy), ...issuesOfOpening(facts)]
   } catch (error) {
-    return [`the policy is malformed: ${error instanceof Error ? error.message : String(error)}`]
+    return [`the policy is malformed: ${reasonOf(error)}`]
   }
 }
 
@@ -140,7 +121,9 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
   )
   if (issue !== undefined) return { refused: issue.message }
   const whole = opening.policy ?? candidate.policy
-  const taken = opening.drill === undefined ? replacementIssues(opening.policy, candidate.policy) : []
+  // A malformed replacement is reported with the other issues.
+  const isReplaced = opening.drill === undefined && opening.policy?.approval !== undefined
+  const taken = isReplaced ? issuesOfReplacement(whole, candidate.policy) : []
   if (taken.length > 0) return { refused: `the release cannot open: ${taken.join('; ')}` }
   const hotfix = await hotfixOf(database, opening)
   if (hotfix !== undefined && 'refused' in hotfix) return hotfix
@@ -160,8 +143,8 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     baseline,
     requestedBy,
     hotfix,
-    drill: opening.drill === undefined ? undefined : opening.drill.kind,
-    requestedByKey: requester === undefined ? undefined : requester.id,
+    drill: opening.drill?.kind,
+    requestedByKey: requester?.id,
     policy,
     digests: {
       artifact: candidate.artifactDigest,
@@ -186,9 +169,7 @@ async function hotfixOf(
   if (reason === '') return { refused: 'a hotfix needs a reason' }
   const key = (await findActiveKeys(database)).find(({ name }) => name === requestedBy)
   if (key === undefined || !hotfixRoles.includes(key.role) || (key.models && !key.models.includes(model)))
-    return {
-      refused: `${requestedBy} cannot start a hotfix: it needs the role ${hotfixRoles.join(' or ')}`,
-    }
+    return { refused: `${requestedBy} cannot start a hotfix: it needs the role ${hotfixRoles.join(' or ')}` }
   return { by: requestedBy, atMs, reason }
 }
 
@@ -200,22 +181,14 @@ export const recordRelease =
       await saveRelease(database, state)
       for (const command of commands) {
         if (!(await insertCommand(database, command))) continue
-        const { id, releaseId, actor, reason, accepted, message, stage, signed = null } = command
+        // An unsigned command proves only a name.
+        const { id, releaseId, actor, reason = null, accepted, message, stage, signed = null } = command
         await appendAudit(database, {
           actor,
           action: `release.${command.command}`,
           subject: releaseId,
           model: state.model,
-          // An unsigned command proves only a name.
-          detail: {
-            id,
-            accepted,
-            message,
-            stage,
-            signed,
-            reason: reason ?? null,
-            ...boundTo(state, command),
-          },
+          detail: { id, accepted, message, stage, signed, reason, ...boundTo(state, command) },
         })
         if (command.command === 'promoteNow' && accepted) await alertBreakGlass(database, state, command)
       }
@@ -228,11 +201,9 @@ export const recordRelease =
 function boundTo({ approvals, rejections, breakGlass, digests }: ReleaseState, command: ReleaseCommand) {
   const { actor, accepted } = command
   if (!accepted || !['approve', 'reject', 'promoteNow'].includes(command.command)) return { digests }
-  const said = [...approvals, ...rejections, ...(breakGlass ? [breakGlass] : [])].filter(
-    ({ by }) => by === actor,
-  )
-  const { key, digests: given } = said.at(-1) ?? {}
-  return { digests: given ?? digests, key: key ?? null }
+  const said = [...approvals, ...rejections, breakGlass].filter((each) => each?.by === actor)
+  const { key = null, digests: given = digests } = said.at(-1) ?? {}
+  return { digests: given, key }
 }
 
 /** Alerts at once, because break-glass skips safeguards. */
@@ -259,10 +230,7 @@ export const closeReleaseRow =
       await deps.store.transaction((database) => close(database, state))
       const now = await findRouting(deps.store, state.model)
       if (now && state.outcome === 'promoted')
-        await awaitAcknowledgements(deps, beat, now.route, {
-          withinMs: state.policy.watch.acknowledgeMs,
-          atLeastOne: false,
-        })
+        await awaitAcknowledgements(deps, beat, now.route, state.policy.watch.acknowledgeMs)
       const { id, version, outcome, reason } = state
       deps.log.info({ release: id, version, outcome }, `release ended: ${reason ?? ''}`)
     })

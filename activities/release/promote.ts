@@ -4,93 +4,26 @@
  */
 import { isError } from '../../domain/errors.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
-import type { StepEvent } from '../../domain/release/events.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findPromotion, moveChampion } from '../../store/registry/champions.ts'
-import { listDecisions } from '../../store/release/decisions.ts'
+import { listDecisions, type Decision } from '../../store/release/decisions.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findReleasable } from '../../store/release/releases.ts'
+import type { Database } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
-import { outdatedReason, routeOf } from './route.ts'
+import { outdatedReason, routeOf, type Untimed } from './route.ts'
 
-type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
 export type PromoteReport = Untimed<'promoted'> | Untimed<'stale'> | Untimed<'refused'>
 
 export const promote =
   ({ store, log }: Deps) =>
   async (state: ReleaseState): Promise<PromoteReport> => {
     try {
-      const report = await store.transaction(async (database): Promise<PromoteReport> => {
-        if (await findPromotion(database, state.id)) {
-          const now = await findRouting(database, state.model)
-          return { kind: 'promoted', epoch: now?.route.epoch ?? 0, generation: now?.route.generation ?? 0 }
-        }
-        const outdated = await outdatedReason(database, state)
-        if (outdated !== undefined) return { kind: 'stale', reason: outdated }
-        const pinned = pinReason(await findKillSwitch(database, state.model))
-        if (pinned !== undefined) return { kind: 'stale', reason: pinned }
-        const candidate = await findReleasable(database, state.version)
-        if (state.drill !== undefined || candidate?.drill === true)
-          return { kind: 'refused', reason: `${state.version} was built for a drill and cannot be promoted` }
-        const [last] = await listDecisions(database, state.id, 1)
-        if (last?.verdict.kind === 'fail')
-          return {
-            kind: 'refused',
-            reason: `the last verdict is against the candidate: ${last.verdict.reasons[0]?.message ?? ''}`,
-          }
-        const { breakGlass } = state
-        if (
-          breakGlass?.untilMs !== undefined &&
-          (await databaseTime({ store: database })) > breakGlass.untilMs
-        )
-          return {
-            kind: 'refused',
-            reason: `the break-glass order of ${breakGlass.by} expired after 1 h`,
-          }
-        const wanted = routeOf(state)
-        if (wanted === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
-        const approvedBy = state.approvals.map(({ by }) => by)
-        const reason = state.breakGlass
-          ? `break-glass: ${state.breakGlass.reason ?? ''}`
-          : `release ${state.id}, approved by ${approvedBy.join(' and ') || 'its policy'}`
-        const actor = state.breakGlass?.by ?? approvedBy.at(-1) ?? state.requestedBy
-        const moved = await moveChampion(database, {
-          model: state.model,
-          from: state.baseline,
-          to: state.version,
-          releaseId: state.id,
-          cause: 'promotion',
-          actor,
-          reason,
-        })
-        if (!moved) return { kind: 'stale', reason: 'the champion has just changed' }
-        const { route } = await writeRoute(database, {
-          route: wanted,
-          replaces: { epoch: state.epoch, generation: state.generation },
-        })
-        await appendAudit(database, {
-          actor,
-          action: 'champion.promoted',
-          subject: state.version,
-          model: state.model,
-          detail: {
-            release: state.id,
-            from: state.baseline ?? null,
-            approvals: state.approvals,
-            voided: state.voidedApprovals ?? [],
-            breakGlass: state.breakGlass ?? null,
-            digests: state.digests,
-            decision: last?.id ?? null,
-            generation: route.generation,
-            route,
-          },
-        })
-        return { kind: 'promoted', epoch: route.epoch, generation: route.generation }
-      })
+      const report = await store.transaction((database) => promoteIn(database, state))
       log.info({ release: state.id, version: state.version, report: report.kind }, 'promotion')
       return report
     } catch (error) {
@@ -99,3 +32,67 @@ export const promote =
       return { kind: 'stale', reason: error.message }
     }
   }
+
+async function promoteIn(database: Database, state: ReleaseState): Promise<PromoteReport> {
+  const { id, model, version, baseline, epoch, generation, approvals, breakGlass } = state
+  if (await findPromotion(database, id)) {
+    const now = await findRouting(database, model)
+    return { kind: 'promoted', epoch: now?.route.epoch ?? 0, generation: now?.route.generation ?? 0 }
+  }
+  const outdated = (await outdatedReason(database, state)) ?? pinReason(await findKillSwitch(database, model))
+  if (outdated !== undefined) return { kind: 'stale', reason: outdated }
+  const [last] = await listDecisions(database, id, 1)
+  const refused = await refusalOfPromotion(database, state, last)
+  if (refused !== undefined) return { kind: 'refused', reason: refused }
+  const route = routeOf(state)
+  if (route === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
+  const approvedBy = approvals.map(({ by }) => by)
+  const actor = breakGlass?.by ?? approvedBy.at(-1) ?? state.requestedBy
+  const moved = await moveChampion(database, {
+    model,
+    from: baseline,
+    to: version,
+    releaseId: id,
+    cause: 'promotion',
+    actor,
+    reason: breakGlass
+      ? `break-glass: ${breakGlass.reason ?? ''}`
+      : `release ${id}, approved by ${approvedBy.join(' and ') || 'its policy'}`,
+  })
+  if (!moved) return { kind: 'stale', reason: 'the champion has just changed' }
+  const written = (await writeRoute(database, { route, replaces: { epoch, generation } })).route
+  await appendAudit(database, {
+    actor,
+    action: 'champion.promoted',
+    subject: version,
+    model,
+    detail: {
+      release: id,
+      from: baseline ?? null,
+      approvals,
+      voided: state.voidedApprovals ?? [],
+      breakGlass: breakGlass ?? null,
+      digests: state.digests,
+      decision: last?.id ?? null,
+      generation: written.generation,
+      route: written,
+    },
+  })
+  return { kind: 'promoted', epoch: written.epoch, generation: written.generation }
+}
+
+/** Why the candidate may never be promoted by this release; undefined when it may. */
+async function refusalOfPromotion(
+  database: Database,
+  { version, drill, breakGlass }: ReleaseState,
+  last: Decision | undefined,
+): Promise<string | undefined> {
+  const candidate = await findReleasable(database, version)
+  if (drill !== undefined || candidate?.drill === true)
+    return `${version} was built for a drill and cannot be promoted`
+  if (last?.verdict.kind === 'fail')
+    return `the last verdict is against the candidate: ${last.verdict.reasons[0]?.message ?? ''}`
+  if (breakGlass?.untilMs !== undefined && (await databaseTime({ store: database })) > breakGlass.untilMs)
+    return `the break-glass order of ${breakGlass.by} expired after 1 h`
+  return undefined
+}

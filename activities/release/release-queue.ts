@@ -9,24 +9,13 @@ import type { Deps } from '../deps.ts'
 /** Queues the release of a retraining, or returns why its policy forbids it. */
 export const enqueueRelease =
   ({ store, log }: Deps) =>
-  async ({
-    model,
-    version,
-    requestedBy,
-    policy,
-  }: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
+  async (request: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
+    const { model, version, requestedBy, policy } = request
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy does not queue releases' }
-    const { id } = await store.transaction((database) =>
-      insertQueued(database, {
-        model,
-        version,
-        requestedBy,
-        preemption: over,
-        policy,
-      }),
-    )
+    const entry = { model, version, requestedBy, preemption: over, policy }
+    const { id } = await store.transaction((database) => insertQueued(database, entry))
     log.info({ model, version, waiting: id, over }, 'release queued')
     return { id }
   }
@@ -39,19 +28,12 @@ export const nextQueuedRelease =
 export const markDequeued =
   ({ store, log }: Deps) =>
   async ({ waiting, releaseId }: { waiting: QueuedRelease; releaseId: string }): Promise<void> => {
-    const { id, model, version, requestedBy, hotfixReason } = waiting
+    const { id, model, version, requestedBy: actor, hotfixReason: hotfix = null } = waiting
     await store.transaction(async (database) => {
-      if (
-        !(await endQueued(database, { id, state: 'started', message: 'the release has started', releaseId }))
-      )
-        return
-      await appendAudit(database, {
-        actor: requestedBy,
-        action: 'release.turn',
-        subject: releaseId,
-        model,
-        detail: { waiting: id, version, hotfix: hotfixReason ?? null },
-      })
+      const message = 'the release has started'
+      if (!(await endQueued(database, { id, state: 'started', message, releaseId }))) return
+      const detail = { waiting: id, version, hotfix }
+      await appendAudit(database, { actor, action: 'release.turn', subject: releaseId, model, detail })
     })
     log.info({ model, version, waiting: id, release: releaseId }, 'queued release started')
   }

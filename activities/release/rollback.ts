@@ -15,9 +15,9 @@ import {
 import { listDecisions } from '../../store/release/decisions.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
-import { findRouting, writeRoute } from '../../store/serving/routing.ts'
+import { findRouting } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { endInterrupted, returnToBaseline, completeRoute } from './close-release.ts'
+import { endInterrupted, returnToBaseline, routeCompletely } from './close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { qualifyVersion } from './qualify.ts'
@@ -37,10 +37,7 @@ export const rollBackCandidate =
       const wasChampion = await deps.store.transaction((database) => returnToBaseline(database, state))
       const now = await findRouting(deps.store, model)
       const { problems, atMs } = now
-        ? await awaitAcknowledgements(deps, beat, now.route, {
-            withinMs: state.policy.watch.acknowledgeMs,
-            atLeastOne: false,
-          })
+        ? await awaitAcknowledgements(deps, beat, now.route, state.policy.watch.acknowledgeMs)
         : { problems: [], atMs: 0 }
       const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
       const champion = (await findChampion(deps.store, model))?.version
@@ -53,8 +50,8 @@ export const rollBackCandidate =
       const recovery: Recovery = {
         champion,
         wasChampion,
-        ...(mismatches.length === 0 ? {} : { incompatibilities: mismatches }),
-        ...(last?.verdict.kind === 'fail' ? { decidedMs: Date.parse(last.at) } : {}),
+        incompatibilities: mismatches.length === 0 ? undefined : mismatches,
+        decidedMs: last?.verdict.kind === 'fail' ? Date.parse(last.at) : undefined,
         orderedMs,
         acknowledgedMs: Math.max(atMs, orderedMs),
       }
@@ -95,17 +92,12 @@ export const rollBackModel =
       const unfit = await findUnfit(deps, order.model, qualify)
       const flipped = await deps.store.transaction((database) => flip(database, order, unfit))
       if (!('from' in flipped)) return flipped
-      const { problems } = await awaitAcknowledgements(deps, beat, flipped.route, {
-        withinMs: acknowledgeMs,
-        atLeastOne: false,
-      })
-      const { from, to, passedOver } = flipped
+      const { from, to, passedOver, route } = flipped
+      const { problems } = await awaitAcknowledgements(deps, beat, route, acknowledgeMs)
       const tookMs = Math.round(performance.now() - startedAt)
-      deps.log.info(
-        { model: order.model, from, to, by: order.by, problems, passedOver, tookMs },
-        'rolled back',
-      )
-      return { outcome: 'rolled_back', from, to, problems, passedOver, tookMs }
+      const done = { from, to, problems, passedOver, tookMs }
+      deps.log.info({ model: order.model, by: order.by, ...done }, 'rolled back')
+      return { outcome: 'rolled_back', ...done }
     })
 
 /** Targets to check before the first one without a known problem is used anyway. */
@@ -125,9 +117,8 @@ async function findUnfit(
   const route = (await findRouting(deps.store, model))?.route
   if (from === undefined) return unfit
   const targets = await listRollbackTargets(deps.store, { model, from })
-  for (const { version, artifactDigest } of targets
-    .filter(({ issues }) => issues.length === 0)
-    .slice(0, mostTried)) {
+  const fit = targets.filter(({ issues }) => issues.length === 0)
+  for (const { version, artifactDigest } of fit.slice(0, mostTried)) {
     if (route?.standby === version || route?.arms.some((arm) => arm.version === version)) break
     const found = await qualify(deps, { version, digest: artifactDigest })
     if (found.ok) break
@@ -148,12 +139,10 @@ async function flip(
   | Exclude<ModelRollbackReport, { outcome: 'rolled_back' }>
 > {
   const open = await findOpenRelease(database, model)
-  if (open && open.state.id !== interrupted)
-    return {
-      outcome: 'open_release',
-      releaseId: open.state.id,
-      drill: open.state.drill === undefined ? undefined : (true as const),
-    }
+  if (open && open.state.id !== interrupted) {
+    const { id: releaseId, drill } = open.state
+    return { outcome: 'open_release', releaseId, drill: drill === undefined ? undefined : true }
+  }
   if (open) {
     await endInterrupted(database, open.state)
     const to = (await findChampion(database, model))?.version
@@ -171,14 +160,7 @@ async function flip(
       code: 'command_refused',
       message: `the order of ${recordedAt} was for an earlier champion; ${from} is champion since ${champion.since}`,
     }
-  const targets = (await listRollbackTargets(database, { model, from })).map(({ version, issues }) => {
-    const broken = unfit.get(version)
-    return { version, issues: broken === undefined ? issues : [...issues, broken] }
-  })
-  const to = targets.find(({ issues }) => issues.length === 0)?.version
-  const passedOver = targets
-    .slice(0, to === undefined ? targets.length : targets.findIndex(({ version }) => version === to))
-    .map(({ version, issues }) => `${version}: ${issues.join(', ')}`)
+  const { to, passedOver } = chooseTarget(await listRollbackTargets(database, { model, from }), unfit)
   if (to === undefined)
     return {
       outcome: 'refused',
@@ -190,10 +172,7 @@ async function flip(
     }
   await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
   await markVersionRolledBack(database, from)
-  const { route } = await writeRoute(database, {
-    route: await completeRoute(database, { model, version: to, now: now.route }),
-    replaces: now.route,
-  })
+  const { route } = await routeCompletely(database, { version: to, now: now.route })
   await appendAudit(database, {
     actor: by,
     action: 'champion.rolled_back',
@@ -202,4 +181,19 @@ async function flip(
     detail: { from, to, reason, passedOver, generation: route.generation, route },
   })
   return { from, to, route, passedOver }
+}
+
+/** The newest target without an issue, and the newer ones with theirs. */
+function chooseTarget(
+  targets: readonly { version: string; issues: readonly string[] }[],
+  unfit: ReadonlyMap<string, string>,
+): { to?: string; passedOver: string[] } {
+  const passedOver: string[] = []
+  for (const { version, issues } of targets) {
+    const broken = unfit.get(version)
+    const all = broken === undefined ? issues : [...issues, broken]
+    if (all.length === 0) return { to: version, passedOver }
+    passedOver.push(`${version}: ${all.join(', ')}`)
+  }
+  return { passedOver }
 }

@@ -23,35 +23,34 @@ import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 const pinPollMs = 250
 
-type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
+export type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
 export type RouteReport = Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'stale'>
 
 export const route =
   (deps: Deps) =>
   async (state: ReleaseState): Promise<RouteReport> =>
     withHeartbeat(async (beat) => {
-      const pinned = await pinnedFor(deps, beat, state)
-      if (pinned !== undefined) {
+      const { acknowledgeMs } = state.policy.watch
+      const unwritten = (problem: string): RouteReport => {
         const { epoch, generation } = state
-        return { kind: 'unacknowledged', epoch, generation, problems: [pinned] }
+        return { kind: 'unacknowledged', epoch, generation, problems: [problem] }
       }
+      const pinned = await pinnedFor(deps, beat, state)
+      if (pinned !== undefined) return unwritten(pinned)
       const written = await writeStage(deps, state)
       if ('reason' in written) return { kind: 'stale', reason: written.reason }
       if ('problem' in written) {
-        await beat.sleep(state.policy.watch.acknowledgeMs)
-        const { epoch, generation } = state
-        return { kind: 'unacknowledged', epoch, generation, problems: [written.problem] }
+        await beat.sleep(acknowledgeMs)
+        return unwritten(written.problem)
       }
       const { epoch, generation, replicas } = written.route
-      const { problems, atMs } = await awaitAcknowledgements(
-        deps,
-        beat,
-        { model: state.model, epoch, generation },
-        { withinMs: state.policy.watch.acknowledgeMs, atLeastOne: true },
-      )
+      const waited = await awaitAcknowledgements(deps, beat, written.route, acknowledgeMs, {
+        atLeastOne: true,
+      })
+      const { problems, atMs } = waited
       deps.log.info({ release: state.id, stage: state.stage, generation, problems }, 'routed')
       if (problems.length > 0) return { kind: 'unacknowledged', epoch, generation, problems }
-      return { kind: 'routed', epoch, generation, startedMs: atMs, ...(replicas ? { replicas } : {}) }
+      return { kind: 'routed', epoch, generation, startedMs: atMs, replicas }
     })
 
 /** Why the candidate gets no further share, while a kill switch pins the model for the whole acknowledgement timeout. */
@@ -140,7 +139,7 @@ export async function outdatedReason(database: Database, state: ReleaseState): P
 }
 
 /** The route that a state asks for, without its epoch and generation. */
-export function routeOf(state: ReleaseState): Omit<Route, 'epoch' | 'generation'> | undefined {
+export function routeOf(state: ReleaseState): PlannedRoute | undefined {
   const plan = routePlan(state)
   if (plan === undefined) return undefined
   const { byReplica: _byReplica, ...rest } = plan
@@ -155,7 +154,7 @@ export function routeOf(state: ReleaseState): Omit<Route, 'epoch' | 'generation'
   }
 }
 
-function isSame(now: Route, wanted: Omit<Route, 'epoch' | 'generation'>): boolean {
+function isSame(now: Route, wanted: PlannedRoute): boolean {
   const { epoch: _epoch, generation: _generation, ...rest } = now
   return canonicalJson(rest) === canonicalJson(wanted)
 }

@@ -3,31 +3,24 @@
  * Fails while Temporal is unreachable or the workflow task keeps failing.
  */
 import { Context } from '@temporalio/activity'
+import { setTimeout as pause } from 'node:timers/promises'
 
 /** How long a check stays valid, and its timeout. */
 const freshMs = 900
 
-export interface TemporalReachability {
-  /** Returns whether the last check succeeded recently; starts one when needed. */
-  check(): Promise<boolean>
-}
-
-export function createTemporalReachability(ask: () => Promise<unknown> = askTemporal): TemporalReachability {
+/** Returns whether the last check succeeded recently; starts one when needed. */
+export function createTemporalReachability(ask = askTemporal): () => Promise<boolean> {
   let answeredAt = -Infinity
-  return {
-    async check() {
-      if (performance.now() - answeredAt <= freshMs) return true
-      const askedAt = performance.now()
-      const answered = await Promise.race([
-        ask().then(
-          () => true,
-          () => false,
-        ),
-        new Promise<false>((resolve) => setTimeout(resolve, freshMs, false).unref()),
-      ])
-      if (answered) answeredAt = askedAt
-      return answered
-    },
+  return async () => {
+    const askedAt = performance.now()
+    if (askedAt - answeredAt <= freshMs) return true
+    const answer = ask().then(
+      () => true,
+      () => false,
+    )
+    const answered = await Promise.race([answer, pause(freshMs, false, { ref: false })])
+    if (answered) answeredAt = askedAt
+    return answered
   }
 }
 

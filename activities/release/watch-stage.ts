@@ -34,7 +34,7 @@ export const watch =
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
       const observe = createObserver(deps, state)
-      const reachability = createTemporalReachability()
+      const isTemporalReachable = createTemporalReachability()
       let written = ''
       for (;;) {
         beat.check()
@@ -60,17 +60,13 @@ export const watch =
         const { verdict, reason } = judgement
         const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
-        const counted = JSON.stringify([
-          verdict.kind,
-          judgement.inputs['canary'],
-          judgement.inputs['control'],
-          behind,
-        ])
+        const { canary, control } = judgement.inputs
+        const counted = JSON.stringify([verdict.kind, canary, control, behind])
         // A look without new data is not stored as a decision.
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted
         if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
-        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await reachability.check())
+        const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await isTemporalReachable())
         if (exposed && !(await expose(deps, state, lookedMs))) {
           const reason = 'another writer has changed the routing'
           await auditStaleWrite(deps, state, 'exposure', reason)
@@ -113,12 +109,7 @@ const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[
 async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   // In probation the candidate is champion; only an explicit rollback replaces it.
   if (state.promoted) return true
-  return renewExposure(store, {
-    model: state.model,
-    release: state.id,
-    epoch: state.epoch,
-    generation: state.generation,
-    observedMs: lookedMs,
-    exposureMs: state.policy.watch.exposureMs,
-  })
+  const { id: release, model, epoch, generation, policy } = state
+  const { exposureMs } = policy.watch
+  return renewExposure(store, { model, release, epoch, generation, observedMs: lookedMs, exposureMs })
 }
