@@ -48,7 +48,11 @@ const voidWords = ({ approvals }: ReleaseState): string =>
     : `approvals voided: ${approvals.map(({ by }) => by).join(', ')}`
 
 /** Voided approvals are kept with the reason. */
-function voided(state: ReleaseState, why: string, isVoid = (_: Statement) => true): ReleaseState {
+function voided(
+  state: ReleaseState,
+  why: string,
+  isVoid: (given: Statement) => boolean = () => true,
+): ReleaseState {
   const lost = state.approvals.filter(isVoid).map((each) => ({ ...each, why }))
   if (lost.length === 0) return state
   const approvals = state.approvals.filter((each) => !isVoid(each))

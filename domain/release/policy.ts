@@ -247,6 +247,9 @@ function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): voi
       need(stages.length === 1, 'stages needs exactly one share: the split of an ab release is fixed')
       need(ab !== undefined, 'ab is missing: declare the metric before the release')
       if (ab !== undefined) part('ab', issuesOfAb(ab))
+      return
+    case 'direct':
+      return
   }
 }
 
