@@ -91,14 +91,10 @@ async function loadFile(path: string, name: string): Promise<LoadedModel> {
       issues: [`exports: one model made with defineModel is required, not ${found.length}`],
     })
   const { definition, train } = found[0]
-  if (definition.name !== name)
-    throw new DomainError(
-      'invalid_model_file',
-      `the model "${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`,
-      {
-        issues: [`name: "${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`],
-      },
-    )
+  if (definition.name !== name) {
+    const issue = `"${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`
+    throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
+  }
   return { name, file: path, codeDigest: digest, definition, train }
 }
 

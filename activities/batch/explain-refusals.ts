@@ -2,7 +2,7 @@
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { quotedIdentifier } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Answers } from './write-answers.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 import type { Scorer } from '../runtime/scoring-child.ts'

@@ -2,7 +2,7 @@
 import { predictedText, type ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { quotedIdentifier } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import { storeShard, type BatchRow } from '../../store/serving/batch-rows.ts'
 import type { Batch, BatchShard } from '../../store/serving/batches.ts'
 import type { Store } from '../../store/postgres.ts'

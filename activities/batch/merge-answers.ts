@@ -2,7 +2,7 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Output } from '../../domain/model/features.ts'
-import { quotedIdentifier } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 

@@ -2,7 +2,7 @@
 import type { DuckDBVector } from '@duckdb/node-api'
 import { bytesOfRow, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { quotedIdentifier } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 
 export interface PieceOfColumns {

@@ -8,7 +8,7 @@ import type { CanaryTick } from './evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
-import { rateTest } from '../sequential/two-arm-rate-test.ts'
+import { rateTest, type RateTick } from '../sequential/two-arm-rate-test.ts'
 import { logMeanExp } from '../statistics/distributions.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
@@ -38,17 +38,14 @@ export interface ArmComparison {
 }
 
 export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmComparison {
-  const { code, alpha, noun } = kinds[metric]
+  const { alpha } = kinds[metric]
   const fewerIsWorse = metric === 'conversions'
   const tolerated =
     metric === 'slow95' || metric === 'slow99' ? policy.slowRatio : fewerIsWorse ? 1 : policy.errorRatio
   const test = rateTest({ ratio: tolerated, grid: fewerIsWorse ? inverseGrid : ratioGrid, firstMass })
   const threshold = thresholdFor(policy.alpha[alpha])
-  const total = { canary: 0, control: 0, canaryEvents: 0, controlEvents: 0 }
-  // The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release.
-  let difference = 0
-  let weight = 0
-  let origins = [{ atMs: -Infinity, difference: 0, weight: 0 }]
+  const total: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+  const differences = stratifiedDifference()
   let logE = 0
   let peak = 0
   // Built once: a simulated day reads them ten thousand times.
@@ -60,76 +57,87 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
     threshold: `${metric}Threshold`,
   }
   let found: Reason | null = null
-
-  // Since the start, or since any restart, so that twelve good hours do not dilute a fault of the last one. A recent restart does
-  // not count: one failure in five requests would be a difference of a fifth.
-  const maxDelta = (nowMs: number, sign: number): number =>
-    origins.reduce((max, origin) => {
-      const since = weight - origin.weight
-      if (since <= 0 || nowMs - origin.atMs < policy.restartMs / 4) return max
-      return Math.max(max, (sign * (difference - origin.difference)) / since)
-    }, -Infinity)
-
   return {
-    add({ canary, control, startMs }) {
-      const x = canary[metric]
-      const y = control[metric]
-      if (x === undefined || y === undefined) return
-      const n = canary.requests + control.requests
-      total.canary += canary.requests
-      total.control += control.requests
-      total.canaryEvents += x
-      total.controlEvents += y
-      if (n > 0) {
-        difference += (x * control.requests - y * canary.requests) / n
-        weight += (canary.requests * control.requests) / n
-      }
-      test.add({
-        canaryTotal: canary.requests,
-        controlTotal: control.requests,
-        canaryEvents: x,
-        controlEvents: y,
-      })
-      if (x === 0 && y === 0) return
+    add(tick) {
+      const counts = countsOf(tick, metric)
+      if (counts === undefined) return
+      for (const name of countNames) total[name] += counts[name]
+      differences.add(counts)
+      test.add(counts)
+      if (counts.canaryEvents === 0 && counts.controlEvents === 0) return
       logE = test.logE()
       if (logE > peak) peak = logE
       if (found !== null || logE < threshold) return
-      const delta = maxDelta(startMs, fewerIsWorse ? -1 : 1)
+      const atMs = tick.startMs
+      const delta = differences.max(atMs, fewerIsWorse ? -1 : 1, policy.restartMs / 4)
       if (delta < policy.minDelta) return
-      found = {
-        code,
-        message:
-          `${total.canaryEvents} of ${total.canary} canary requests ${noun} ` +
-          `(${percentText(rate(total.canaryEvents, total.canary))}), control ` +
-          `${percentText(rate(total.controlEvents, total.control))}: logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`,
-        values: {
-          canaryEvents: total.canaryEvents,
-          canaryRequests: total.canary,
-          controlEvents: total.controlEvents,
-          controlRequests: total.control,
-          delta,
-          minDelta: policy.minDelta,
-          logE,
-          threshold,
-          ratio: tolerated,
-          atMs: startMs,
-        },
-      }
+      const { minDelta } = policy
+      found = differenceReason(metric, total, { delta, minDelta, logE, threshold, ratio: tolerated, atMs })
     },
     restart(atMs) {
       test.restart()
-      origins = [...origins, { atMs, difference, weight }]
+      differences.restart(atMs)
     },
     finding: () => found,
     describe(statistics) {
-      if (total.canary + total.control === 0) return
-      statistics[names.canary] = rate(total.canaryEvents, total.canary)
-      statistics[names.control] = rate(total.controlEvents, total.control)
+      if (total.canaryTotal + total.controlTotal === 0) return
+      statistics[names.canary] = rate(total.canaryEvents, total.canaryTotal)
+      statistics[names.control] = rate(total.controlEvents, total.controlTotal)
       statistics[names.logE] = logE
       statistics[names.maxLogE] = peak
       statistics[names.threshold] = threshold
     },
   }
+}
+
+const countNames = ['canaryTotal', 'controlTotal', 'canaryEvents', 'controlEvents'] as const
+
+/** The counts of a metric in a tick; undefined where one arm does not count it. */
+function countsOf({ canary, control }: CanaryTick, metric: RateMetric): RateTick | undefined {
+  const [canaryEvents, controlEvents] = [canary[metric], control[metric]]
+  if (canaryEvents === undefined || controlEvents === undefined) return undefined
+  return { canaryTotal: canary.requests, controlTotal: control.requests, canaryEvents, controlEvents }
+}
+
+/** The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release. */
+function stratifiedDifference() {
+  let difference = 0
+  let weight = 0
+  const origins = [{ atMs: -Infinity, difference: 0, weight: 0 }]
+  return {
+    add({ canaryTotal, controlTotal, canaryEvents, controlEvents }: RateTick) {
+      const n = canaryTotal + controlTotal
+      if (n === 0) return
+      difference += (canaryEvents * controlTotal - controlEvents * canaryTotal) / n
+      weight += (canaryTotal * controlTotal) / n
+    },
+    restart(atMs: number) {
+      origins.push({ atMs, difference, weight })
+    },
+    /**
+     * Since the start, or since any restart, so that twelve good hours do not dilute a fault of the last one. A restart younger than
+     * `minAgeMs` does not count: one failure in five requests would be a difference of a fifth.
+     */
+    max: (nowMs: number, sign: number, minAgeMs: number): number =>
+      origins.reduce((max, origin) => {
+        const since = weight - origin.weight
+        if (since <= 0 || nowMs - origin.atMs < minAgeMs) return max
+        return Math.max(max, (sign * (difference - origin.difference)) / since)
+      }, -Infinity),
+  }
+}
+
+function differenceReason(
+  metric: RateMetric,
+  { canaryEvents, canaryTotal, controlEvents, controlTotal }: RateTick,
+  values: { logE: number; threshold: number } & Reason['values'],
+): Reason {
+  const { code, noun } = kinds[metric]
+  const message =
+    `${canaryEvents} of ${canaryTotal} canary requests ${noun} (${percentText(rate(canaryEvents, canaryTotal))}), control ` +
+    `${percentText(rate(controlEvents, controlTotal))}: logE ${fourDigits(values.logE)} ≥ ${fourDigits(values.threshold)}`
+  const counts = { canaryEvents, canaryRequests: canaryTotal, controlEvents, controlRequests: controlTotal }
+  return { code, message, values: { ...counts, ...values } }
 }
 
 export interface PromotionProof {
@@ -143,29 +151,17 @@ export interface PromotionProof {
  * `ratio`" and of the inverse guard against "the rate is at least `negligibleRate`". A mean of e-values for one claim is an e-value.
  */
 export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): PromotionProof {
+  const { ratio, negligibleRate } = promotion
   const fewerIsWorse = metric === 'conversions'
-  const test = rateTest(
-    fewerIsWorse
-      ? { ratio: 1 / promotion.ratio, grid: ratioGrid }
-      : { ratio: promotion.ratio, grid: inverseGrid },
-  )
-  const negligible =
-    promotion.negligibleRate === null || fewerIsWorse
-      ? null
-      : guardTest(promotion.negligibleRate, inverseGrid)
+  const test = rateTest(fewerIsWorse ? { ratio: 1 / ratio, grid: ratioGrid } : { ratio, grid: inverseGrid })
+  const negligible = negligibleRate === null || fewerIsWorse ? null : guardTest(negligibleRate, inverseGrid)
   return {
     metric,
-    add({ canary, control }) {
-      const x = canary[metric]
-      const y = control[metric]
-      if (x === undefined || y === undefined) return
-      test.add({
-        canaryTotal: canary.requests,
-        controlTotal: control.requests,
-        canaryEvents: x,
-        controlEvents: y,
-      })
-      negligible?.add(canary.requests, x)
+    add(tick) {
+      const counts = countsOf(tick, metric)
+      if (counts === undefined) return
+      test.add(counts)
+      negligible?.add(counts.canaryTotal, counts.canaryEvents)
     },
     logE: () =>
       negligible === null ? test.plainLogE() : logMeanExp([test.plainLogE(), negligible.plainLogE()]),

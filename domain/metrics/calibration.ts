@@ -12,18 +12,14 @@ export function calibration(y: ArrayLike<number>, p: ArrayLike<number>, bins = 1
   const rows = new Float64Array(bins)
   const promised = new Float64Array(bins)
   const came = new Float64Array(bins)
-  let readable = true
+  if (p.length === 0) return { ece: null, mce: null, bins: [] }
   for (let i = 0; i < p.length; i++) {
-    if (!(p[i]! >= 0 && p[i]! <= 1)) {
-      readable = false
-      break
-    }
+    if (!(p[i]! >= 0 && p[i]! <= 1)) return { ece: null, mce: null, bins: [] }
     const bin = Math.min(Math.floor(bins * p[i]!), bins - 1)
     rows[bin]!++
     promised[bin]! += p[i]!
     came[bin]! += y[i]!
   }
-  if (!readable || p.length === 0) return { ece: null, mce: null, bins: [] }
   let ece = 0
   let mce = 0
   for (let bin = 0; bin < bins; bin++) {

@@ -96,24 +96,15 @@ export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaul
       return { ...row, level: 'warn' } // an alarm needs two consecutive windows
     })
   }
-  const single = (profile: Profile | undefined, now?: number[], before?: number[]) =>
-    profile === undefined || now === undefined
-      ? null
-      : judge(
-          [profile],
-          () => now,
-          () => before,
-        )[0]!
-
-  const features = judge(
-    reference.features,
-    (name) => current.features[name],
-    (name) => previous?.features[name],
-  )
-  const score = single(reference.score, current.score, previous?.score)
-  const label = single(reference.label, current.label, previous?.label)
+  const single = (what: 'score' | 'label') => {
+    const [profile, now, before] = [reference[what], current[what], previous?.[what]]
+    if (profile === undefined || now === undefined) return null
+    return judge([profile], { [profile.name]: now }, { [profile.name]: before })[0]!
+  }
+  const features = judge(reference.features, current.features, previous?.features ?? {})
+  const [score, label] = [single('score'), single('label')]
   const dataset = judgeDataset(evidence, policy)
-  const all = [...features, ...(score ? [score] : []), ...(label ? [label] : [])]
+  const all = [...features, score, label].filter((row) => row !== null)
   return {
     level: worst([...all.map((row) => row.level), dataset.level]),
     features,
@@ -130,11 +121,12 @@ export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaul
   }
 }
 
-type Counts = (name: string) => number[] | undefined
+/** By name of the profile. */
+type Counts = Readonly<Record<string, number[] | undefined>>
 
 /** One window alone; here `alarm` means "large enough to alarm". */
 function judgeWindow(profiles: readonly Profile[], counts: Counts, policy: DriftPolicy): DriftRow[] {
-  const rows = profiles.map((profile) => compare(profile, counts(profile.name), policy))
+  const rows = profiles.map((profile) => compare(profile, counts[profile.name], policy))
   const adjusted = benjaminiHochberg(rows.map((row) => (row.level === 'stable' ? row.p : null)))
   return rows.map((row, i) => {
     const adjustedP = adjusted[i]!
@@ -193,7 +185,7 @@ function judgeDataset(evidence: DriftEvidence, policy: DriftPolicy): DriftReport
   const { reference, current, previous, importance } = evidence
   const share = (window: DriftWindow | null): number | null => {
     if (window === null) return null
-    const rows = judgeWindow(reference.features, (name) => window.features[name], policy)
+    const rows = judgeWindow(reference.features, window.features, policy)
     const weighed = rows
       .map((row) => ({ row, weight: importance === undefined ? 1 : (importance[row.name] ?? 0) }))
       .filter(({ row, weight }) => row.adjustedP !== null && weight > 0)
@@ -219,44 +211,33 @@ const figure = (value: number | null): string => (value === null ? '?' : String(
 function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: DriftPolicy): Reason[] {
   const { name, level, rows, psi, adjustedP, newShare } = row
   const reasons: Reason[] = []
+  const add = (code: string, message: string, values: Reason['values']) =>
+    reasons.push({ code, message, values })
   if (level === 'warn' || level === 'alarm') {
-    reasons.push({
-      code: `${what}_drift_${level}`,
-      message:
-        `${what} "${name}" has drifted: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
-        (level === 'alarm' ? ', in two consecutive windows' : ''),
-      values: { name, psi, adjustedP, rows },
-    })
+    const message =
+      `${what} "${name}" has drifted: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
+      (level === 'alarm' ? ', in two consecutive windows' : '')
+    add(`${what}_drift_${level}`, message, { name, psi, adjustedP, rows })
   }
-  if (level === 'unreadable') {
-    reasons.push({
-      code: `${what}_unreadable`,
-      message: `the counts of "${name}" do not match the bins of its reference`,
-      values: { name },
-    })
-  }
+  if (level === 'unreadable')
+    add(`${what}_unreadable`, `the counts of "${name}" do not match the bins of its reference`, { name })
   if (newShare !== null && rows >= policy.minRows && newShare > policy.newCategoryShare) {
-    reasons.push({
-      code: 'new_category',
-      message: `${figure(100 * newShare)} % of the rows have a value of "${name}" unknown in training`,
-      values: { name, newShare, rows },
-    })
+    const message = `${figure(100 * newShare)} % of the rows have a value of "${name}" unknown in training`
+    add('new_category', message, { name, newShare, rows })
   }
   return reasons
 }
 
-function datasetReasons(dataset: DriftReport['dataset'], policy: DriftPolicy, weighed: boolean): Reason[] {
-  if (dataset.level !== 'warn' && dataset.level !== 'alarm') return []
+function datasetReasons(
+  { level, share }: DriftReport['dataset'],
+  policy: DriftPolicy,
+  weighed: boolean,
+): Reason[] {
+  if (level !== 'warn' && level !== 'alarm') return []
   const by = weighed ? 'feature importance' : 'features'
-  return [
-    {
-      code: `dataset_drift_${dataset.level}`,
-      message:
-        `input drift: ${figure(100 * (dataset.share ?? 0))} % of the ${by} has drifted, ` +
-        `limit ${100 * policy.datasetShare} %`,
-      values: { share: dataset.share, limit: policy.datasetShare },
-    },
-  ]
+  const limit = policy.datasetShare
+  const message = `input drift: ${figure(100 * (share ?? 0))} % of the ${by} has drifted, limit ${100 * limit} %`
+  return [{ code: `dataset_drift_${level}`, message, values: { share, limit } }]
 }
 
 /** The summed counts of several replicas, hours or windows; null when their bins differ. */

@@ -87,32 +87,21 @@ export function judgeQuality(
         `${100 * labelPolicy.minCoverage} % are required`,
     )
   const y = rows.map((row) => row.y)
+  const answers = rows.map((row) => row.answer)
   const few = insufficientRows(y, policy)
   if (few.length > 0) return { ...report, reasons: few }
-  const scored = score(
-    policy.task,
-    y,
-    rows.map(({ answer }) => answer),
-    policy.threshold,
-  )
-  const value = pointValue(statisticOf(metric, scored), y.length)
-  if (value === null || baseline === null)
-    return {
-      ...report,
-      value,
-      reasons: [{ code: 'undefined', message: `${metric} is undefined on these rows`, values: {} }],
-    }
+  const value = pointValue(statisticOf(metric, score(policy.task, y, answers, policy.threshold)), y.length)
+  if (value === null || baseline === null) {
+    const message = `${metric} is undefined on these rows`
+    return { ...report, value, reasons: [{ code: 'undefined', message, values: {} }] }
+  }
   const loss = report.higherIsBetter ? baseline - value : value - baseline
   if (loss <= margin) return { ...report, level: 'held', value }
   const message =
     `${metric} ${fourDigits(value)} on ${rows.length} matured outcomes, ${fourDigits(baseline)} at evaluation: ` +
     `worse by more than ${fourDigits(margin)}`
-  return {
-    ...report,
-    level: 'lost',
-    value,
-    reasons: [{ code: 'quality_lost', message, values: { metric, value, baseline, margin } }],
-  }
+  const reason = { code: 'quality_lost', message, values: { metric, value, baseline, margin } }
+  return { ...report, level: 'lost', value, reasons: [reason] }
 }
 
 /** The matured predictions with their outcomes, as the gate counts them. */

@@ -84,33 +84,21 @@ export function findTriggers(facts: TriggerFacts, policy: TriggerPolicy = defaul
   if (quality && quality.value !== null && Number.isFinite(quality.value)) {
     const { metric, value, baseline, margin, higherIsBetter } = quality
     const loss = higherIsBetter ? baseline - value : value - baseline
-    if (loss > margin) {
-      add(
-        'quality',
-        `${metric}/${windowEndMs}`,
-        `${metric} ${fourDigits(value)} on matured labels, ${fourDigits(baseline)} at evaluation: worse by more than ${fourDigits(margin)}`,
-        { metric, value, baseline, margin, windowEndMs },
-      )
-    }
+    const message = `${metric} ${fourDigits(value)} on matured labels, ${fourDigits(baseline)} at evaluation: worse by more than ${fourDigits(margin)}`
+    const evidence = { metric, value, baseline, margin, windowEndMs }
+    if (loss > margin) add('quality', `${metric}/${windowEndMs}`, message, evidence)
   }
   if (driftAlarms.length > 0) {
     const names = [...driftAlarms].sort((a, b) => (a < b ? -1 : 1)).join(', ')
-    add('drift', String(windowEndMs), `drifted in two consecutive windows: ${names}`, {
-      drifted: names,
-      windowEndMs,
-    })
+    const message = `drifted in two consecutive windows: ${names}`
+    add('drift', String(windowEndMs), message, { drifted: names, windowEndMs })
   }
   if (newMaturedRows !== undefined && trainingRows !== undefined && trainingRows > 0) {
     const share = newMaturedRows / trainingRows
-    if (share >= policy.newRowsShare) {
-      // The key changes each time that many new rows have matured again.
-      add(
-        'labels',
-        String(Math.floor(share / policy.newRowsShare)),
-        `${newMaturedRows} new matured rows, ${fourDigits(100 * share)} % of the ${trainingRows} training rows`,
-        { newMaturedRows, trainingRows, share },
-      )
-    }
+    // The key changes each time that many new rows have matured again.
+    const key = String(Math.floor(share / policy.newRowsShare))
+    const message = `${newMaturedRows} new matured rows, ${fourDigits(100 * share)} % of the ${trainingRows} training rows`
+    if (share >= policy.newRowsShare) add('labels', key, message, { newMaturedRows, trainingRows, share })
   }
   return found
 }
@@ -160,16 +148,12 @@ export function judgeTrigger(
     ? throttle(trigger.reason, trainings, history, nowMs, policy)
     : null
   if (throttled !== null) return throttled
-  if (trainings.some(({ outcome }) => outcome === null)) {
-    return history.queued
-      ? {
-          action: 'skip',
-          code: 'already_queued',
-          message: 'one training is running and one request is already queued',
-        }
-      : { action: 'queue', code: 'running', message: 'a training is running; the request is queued' }
-  }
-  return { action: 'start', code: 'clear', message: 'no limit applies' }
+  if (trainings.every(({ outcome }) => outcome !== null))
+    return { action: 'start', code: 'clear', message: 'no limit applies' }
+  if (!history.queued)
+    return { action: 'queue', code: 'running', message: 'a training is running; the request is queued' }
+  const message = 'one training is running and one request is already queued'
+  return { action: 'skip', code: 'already_queued', message }
 }
 
 type Automatic = 'drift' | 'quality' | 'labels'

@@ -70,10 +70,10 @@ export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: 
     report(tooManyErrors(facts, limits), 'errors')
     report(tooSlow(facts, limits), 'latency')
   }
-  const measured = Object.values(facts.missing).some(({ rows }) => rows >= limits.minRequests)
-  if (measured) report(tooMuchMissing(facts, limits), 'missing')
-  if (Object.values(facts.outside).some(({ rows }) => rows >= limits.minRequests))
-    report(tooMuchOutside(facts, limits), 'outside')
+  const isMeasured = (features: Record<string, { rows: number }>) =>
+    Object.values(features).some(({ rows }) => rows >= limits.minRequests)
+  if (isMeasured(facts.missing)) report(tooMuchMissing(facts, limits), 'missing')
+  if (isMeasured(facts.outside)) report(tooMuchOutside(facts, limits), 'outside')
   report(silence(facts, limits), 'silent')
   report(noOutcomes(facts, limits), 'outcomes')
   report(noReplica(facts), 'replicas')
@@ -88,12 +88,9 @@ function tooManyErrors(facts: ServiceFacts, limits: ServiceLimits): ServiceFindi
   if (rate <= limits.errorWarn) return undefined
   const isAlarm = rate > limits.errorAlarm
   const limit = isAlarm ? limits.errorAlarm : limits.errorWarn
-  return {
-    code: 'errors',
-    severity: isAlarm ? 'critical' : 'warning',
-    message: `${bad} of ${facts.requests} requests failed: ${percent(rate)} > ${percent(limit)}`,
-    values: { bad, requests: facts.requests, rate, limit },
-  }
+  const severity = isAlarm ? 'critical' : 'warning'
+  const message = `${bad} of ${facts.requests} requests failed: ${percent(rate)} > ${percent(limit)}`
+  return { code: 'errors', severity, message, values: { bad, requests: facts.requests, rate, limit } }
 }
 
 function tooSlow({ latencyUs }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
@@ -112,12 +109,8 @@ function tooMuchMissing({ missing }: ServiceFacts, limits: ServiceLimits): Servi
   const named = found.map(
     ([name, { share, reference }]) => `${name} in ${percent(share)} (${percent(reference)} in training)`,
   )
-  return {
-    code: 'missing',
-    severity: 'warning',
-    message: `missing feature values: ${named.join(', ')}`,
-    values: Object.fromEntries(found.map(([name, { share }]) => [name, share])),
-  }
+  const message = `missing feature values: ${named.join(', ')}`
+  return { code: 'missing', severity: 'warning', message, values: sharesOf(found) }
 }
 
 function tooMuchOutside({ outside }: ServiceFacts, limits: ServiceLimits): ServiceFinding | undefined {
@@ -125,15 +118,14 @@ function tooMuchOutside({ outside }: ServiceFacts, limits: ServiceLimits): Servi
     ([, { share, rows }]) => rows >= limits.minRequests && share > limits.outsideShare,
   )
   if (found.length === 0) return undefined
-  return {
-    code: 'outside',
-    severity: 'warning',
-    message: `features outside the limits of the model file: ${found
-      .map(([name, { share }]) => `${name} in ${percent(share)} > ${percent(limits.outsideShare)}`)
-      .join(', ')}`,
-    values: Object.fromEntries(found.map(([name, { share }]) => [name, share])),
-  }
+  const limit = percent(limits.outsideShare)
+  const named = found.map(([name, { share }]) => `${name} in ${percent(share)} > ${limit}`)
+  const message = `features outside the limits of the model file: ${named.join(', ')}`
+  return { code: 'outside', severity: 'warning', message, values: sharesOf(found) }
 }
+
+const sharesOf = (found: readonly [string, { share: number }][]): Reason['values'] =>
+  Object.fromEntries(found.map(([name, { share }]) => [name, share]))
 
 function tooMuchNeeded(
   { rssMb, cpuShare, loopDelayMs }: NonNullable<ServiceFacts['resources']>,

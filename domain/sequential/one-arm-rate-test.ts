@@ -2,13 +2,10 @@
  * Tests the absolute guard (K4): whether the canary's failure rate is above `limit`, without control traffic. It also runs as the
  * circuit breaker in the serving process, and fires after three requests when all of them fail.
  */
-import { eProcess, ratioGrid } from './e-process.ts'
+import { eProcess, ratioGrid, type EProcess } from './e-process.ts'
 
-export interface GuardTest {
+export interface GuardTest extends Omit<EProcess, 'add'> {
   add(total: number, events: number): void
-  restart(): void
-  logE(): number
-  plainLogE(): number
 }
 
 /** `limit` is the tolerated rate p0, between 0 and 0.95. Reciprocal `grid` values test "the rate is at least p0". */
@@ -18,12 +15,10 @@ export function guardTest(limit: number, grid: readonly number[] = ratioGrid): G
   const bad = grid.map((ratio) => Math.log(Math.min(0.95, limit * ratio) / limit))
   const good = grid.map((ratio) => Math.log((1 - Math.min(0.95, limit * ratio)) / (1 - limit)))
   return {
+    ...process,
     add(total, events) {
       for (let k = 0; k < gains.length; k++) gains[k] = events * bad[k]! + (total - events) * good[k]!
       process.add(gains)
     },
-    restart: process.restart,
-    logE: process.logE,
-    plainLogE: process.plainLogE,
   }
 }

@@ -6,7 +6,7 @@
  * Given the events of a tick, the canary's part is binomial with θ0 = r0·w/(r0·w + 1 − w) at the edge of the null hypothesis,
  * w = nC/(nC+nB); each bet replaces r0 by a worse ratio r_k.
  */
-import { eProcess, ratioGrid } from './e-process.ts'
+import { eProcess, ratioGrid, type EProcess } from './e-process.ts'
 
 export interface RateTick {
   canaryTotal: number
@@ -24,12 +24,9 @@ export interface RateTestOptions {
   firstMass?: number
 }
 
-export interface RateTest {
+export interface RateTest extends Omit<EProcess, 'add'> {
   /** Adds one tick; a tick with an empty arm is skipped. */
   add(tick: RateTick): void
-  restart(): void
-  logE(): number
-  plainLogE(): number
 }
 
 export function rateTest(options: RateTestOptions = {}): RateTest {
@@ -38,6 +35,7 @@ export function rateTest(options: RateTestOptions = {}): RateTest {
   const logGrid = grid.map(Math.log)
   const gains = new Float64Array(grid.length)
   return {
+    ...process,
     add({ canaryTotal, controlTotal, canaryEvents, controlEvents }) {
       if (canaryTotal <= 0 || controlTotal <= 0 || (canaryEvents === 0 && controlEvents === 0)) return
       const w = canaryTotal / (canaryTotal + controlTotal)
@@ -49,9 +47,6 @@ export function rateTest(options: RateTestOptions = {}): RateTest {
       }
       process.add(gains)
     },
-    restart: process.restart,
-    logE: process.logE,
-    plainLogE: process.plainLogE,
   }
 }
 

@@ -37,3 +37,11 @@ export function durationAt(report: IssueCollector, place: string, text: Duration
   report(place, `a duration such as '30 min' or '7 d' is required, not ${JSON.stringify(text)}`)
   return 1
 }
+
+/** Reads a duration of a part of a model file; gives `otherwise` for an absent one. */
+export type DurationReader = <T>(place: string, text: Duration | undefined, otherwise: T) => number | T
+
+export const durationsIn =
+  (report: IssueCollector, part: string): DurationReader =>
+  (place, text, otherwise) =>
+    text === undefined ? otherwise : durationAt(report, `${part}.${place}`, text)

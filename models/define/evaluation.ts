@@ -1,5 +1,6 @@
 /** Compiles the `evaluation` of a model file: the requirements that a challenger meets before it receives traffic. */
 import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../../domain/model-definition.ts'
+import { metricsFor } from '../../domain/evaluation/metrics.ts'
 import {
   defaultGatePolicy,
   type GateMetric,
@@ -49,12 +50,6 @@ const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   number: 'regression',
 }
 
-const metricsOf: Record<Task, readonly GateMetric[]> = {
-  binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'averagePrecision'],
-  multiclass: ['accuracy', 'macroF1', 'logLoss', 'brier'],
-  regression: ['rmse', 'mae', 'r2'],
-}
-
 export function compileEvaluation(
   report: IssueCollector,
   spec: EvaluationSpec,
@@ -81,8 +76,9 @@ export function compileEvaluation(
     leakage: { ...base.leakage, ...spec.leakage },
   }
   const known = (place: string, metric: string) => {
-    if (!metricsOf[task].some((each) => each === metric))
-      report(place, `a ${task} model has the metrics ${metricsOf[task].join(', ')}, not ${metric}`)
+    const metrics = metricsFor(task)
+    if (!metrics.some((each) => each === metric))
+      report(place, `a ${task} model has the metrics ${metrics.join(', ')}, not ${metric}`)
   }
   known('evaluation.primary', primary)
   for (const metric of policy.guards) known('evaluation.guards', metric)
@@ -102,11 +98,6 @@ export function compileEvaluation(
   if (slices.length > 50) report('evaluation.slices', `at most 50 slices are allowed, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)
     report('evaluation.slices', 'a name is listed twice')
-  return {
-    policy,
-    slices,
-    groups: [...(spec.groups ?? [])],
-    entity: spec.entity,
-    baseline: spec.baseline,
-  }
+  const { groups = [], entity, baseline } = spec
+  return { policy, slices, groups: [...groups], entity, baseline }
 }

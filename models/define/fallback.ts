@@ -39,9 +39,9 @@ export function compileFallback(
     report('fallback.automatic', `true or false is required, not ${JSON.stringify(automatic)}`)
   const more = automatic === true ? { automatic } : {}
   if (spec.kind === 'previous') {
-    if (spec.otherwise === undefined) return { kind: 'previous', ...more }
-    const rule = compileAnswer(report, spec.otherwise, output)
-    return { kind: 'previous', otherwise: rule, ...more }
+    const { otherwise } = spec
+    const outputs = otherwise === undefined ? undefined : compileAnswer(report, otherwise, output)
+    return { kind: 'previous', otherwise: outputs, ...more }
   }
   if (spec.kind !== 'always') {
     report('fallback', 'always(…) or previousChampion() is required')

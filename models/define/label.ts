@@ -33,12 +33,7 @@ export function quantity(
   options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
 ): LabelDefinition {
   const { unit, min, max, ...rest } = options
-  const limits = { min, max }
-  return {
-    column: 'label',
-    ...rest,
-    output: { kind: 'number', unit, ...limits },
-  }
+  return { column: 'label', ...rest, output: { kind: 'number', unit, min, max } }
 }
 
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {

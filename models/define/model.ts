@@ -141,22 +141,12 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
       issuesOfRow(features, row).forEach((issue) => report(`golden[${index}]`, issue)),
     ),
   )
-  const retrain =
-    file.retrain === undefined
-      ? {}
-      : { retrain: part('retrain', [], () => compileRetrain(report, file.retrain as RetrainSpec)) }
-  const fallback =
-    file.fallback === undefined
-      ? {}
-      : {
-          fallback: part('fallback', ['label'], () =>
-            compileFallback(report, file.fallback as FallbackSpec, label),
-          ),
-        }
-  const monitor =
-    file.monitor === undefined
-      ? {}
-      : { monitor: part('monitor', [], () => compileMonitor(report, file.monitor as MonitorSpec)) }
+  const optional = <S, T>(
+    place: string,
+    needs: readonly Part[],
+    spec: S | undefined,
+    lower: (spec: S) => T,
+  ) => (spec === undefined ? undefined : part(place, needs, () => lower(spec)))
   const views =
     part('features', ['features', 'source'], () => compileViews(report, features, source.options)) ?? []
   const definition: ModelDefinition = {
@@ -177,11 +167,11 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
       compileEvaluation(report, file.evaluation, label),
     ),
     release: part('release', ['release'], () => compileRelease(report, file.release)),
-    ...retrain,
-    ...monitor,
-    ...fallback,
-    ...(subject === undefined ? {} : { subject }),
-    ...(views.length === 0 ? {} : { views }),
+    retrain: optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
+    monitor: optional('monitor', [], file.monitor, (spec) => compileMonitor(report, spec)),
+    fallback: optional('fallback', ['label'], file.fallback, (spec) => compileFallback(report, spec, label)),
+    subject,
+    views: views.length === 0 ? undefined : views,
     golden,
   }
   if (!isStorable(definition))

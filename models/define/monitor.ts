@@ -6,7 +6,7 @@ import {
   type CostPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
-import { durationAt, type Duration } from './duration.ts'
+import { durationsIn, type Duration } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface MonitorSpec {
@@ -84,42 +84,42 @@ export interface MonitorSpec {
 
 export function compileMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
   const defaults = defaultMonitorPolicy
-  const at = (place: string, text: Duration | undefined, otherwise: number) =>
-    text === undefined ? otherwise : durationAt(report, `monitor.${place}`, text)
-  const { errors, quality, retrain = defaults.retrain, cooldown = {}, resources = {} } = spec
+  const at = durationsIn(report, 'monitor')
+  const { errors, cooldown = {}, resources = {} } = spec
   const { after = {} } = cooldown
+  const { service, cooldown: usual } = defaults
   const policy: MonitorPolicy = {
     everyMs: at('every', spec.every, defaults.everyMs),
     settleMs: at('settle', spec.settle, defaults.settleMs),
     spanMs: at('span', spec.span, defaults.spanMs),
-    countMs: spec.count === undefined ? undefined : at('count', spec.count, defaults.everyMs),
+    countMs: at('count', spec.count, undefined),
     observedMs: at('outcomesWithin', spec.outcomesWithin, defaults.observedMs),
     service: {
-      ...defaults.service,
+      ...service,
       ...(errors === undefined ? {} : { errorWarn: errors.warn / 100, errorAlarm: errors.alarm / 100 }),
-      latencyP95Ms: at('latencyP95', spec.latencyP95, defaults.service.latencyP95Ms),
-      silentMs: at('silent', spec.silent, defaults.service.silentMs),
-      outcomesMs: at('outcomesStopped', spec.outcomesStopped, defaults.service.outcomesMs),
-      outsideShare: spec.outside === undefined ? defaults.service.outsideShare : spec.outside / 100,
-      rssMb: resources.rssMb ?? defaults.service.rssMb,
-      cpuShare: resources.cpuShare ?? defaults.service.cpuShare,
-      loopDelayMs: at('resources.loopDelay', resources.loopDelay, defaults.service.loopDelayMs),
+      latencyP95Ms: at('latencyP95', spec.latencyP95, service.latencyP95Ms),
+      silentMs: at('silent', spec.silent, service.silentMs),
+      outcomesMs: at('outcomesStopped', spec.outcomesStopped, service.outcomesMs),
+      outsideShare: spec.outside === undefined ? service.outsideShare : spec.outside / 100,
+      rssMb: resources.rssMb ?? service.rssMb,
+      cpuShare: resources.cpuShare ?? service.cpuShare,
+      loopDelayMs: at('resources.loopDelay', resources.loopDelay, service.loopDelayMs),
     },
     business: spec.business,
     cost: spec.cost,
-    quality,
-    retrain,
+    quality: spec.quality,
+    retrain: spec.retrain ?? defaults.retrain,
     cooldown: {
-      ...defaults.cooldown,
+      ...usual,
       afterMs: {
-        drift: at('cooldown.after.drift', after.drift, defaults.cooldown.afterMs.drift),
-        quality: at('cooldown.after.quality', after.quality, defaults.cooldown.afterMs.quality),
-        labels: at('cooldown.after.labels', after.labels, defaults.cooldown.afterMs.labels),
+        drift: at('cooldown.after.drift', after.drift, usual.afterMs.drift),
+        quality: at('cooldown.after.quality', after.quality, usual.afterMs.quality),
+        labels: at('cooldown.after.labels', after.labels, usual.afterMs.labels),
       },
-      maxMs: at('cooldown.max', cooldown.max, defaults.cooldown.maxMs),
-      maxPerWeek: cooldown.maxPerWeek ?? defaults.cooldown.maxPerWeek,
-      weekMs: at('cooldown.week', cooldown.week, defaults.cooldown.weekMs),
-      newRowsShare: cooldown.newRows ?? defaults.cooldown.newRowsShare,
+      maxMs: at('cooldown.max', cooldown.max, usual.maxMs),
+      maxPerWeek: cooldown.maxPerWeek ?? usual.maxPerWeek,
+      weekMs: at('cooldown.week', cooldown.week, usual.weekMs),
+      newRowsShare: cooldown.newRows ?? usual.newRowsShare,
     },
   }
   for (const issue of issuesOfMonitor(policy)) report('monitor', issue)

@@ -10,7 +10,7 @@ import {
   type StagePolicy,
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
-import { durationAt, type Duration } from './duration.ts'
+import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
 
 interface StageOptions {
@@ -152,25 +152,24 @@ export const ab = (spec: AbSpec): ReleaseSpec => ({ strategy: 'ab', spec })
 /** Floors and an approval, then 100 % at once. */
 export const direct = (spec: DirectSpec = {}): ReleaseSpec => ({ strategy: 'direct', spec })
 
-type At = (place: string, text: Duration) => number
-
 export function compileRelease(report: IssueCollector, { strategy, spec }: ReleaseSpec): ReleasePolicy {
-  const at: At = (place, text) => durationAt(report, `release.${place}`, text)
-  const { by = 1, within = '7 d' } = spec.approval ?? {}
+  const at = durationsIn(report, 'release')
+  const { by = 1, within } = spec.approval ?? {}
   const shared = {
     strategy,
-    approval: { approvers: by, withinMs: at('approval.within', within) },
+    approval: { approvers: by, withinMs: at('approval.within', within, 7 * dayMs) },
     watch: compileWatch(at, spec.watch ?? {}),
     limits: { ...defaultCanaryPolicy, ...spec.limits },
-    ...compileCommon(at, spec),
+    ...compileCommon(report, spec),
   }
   if (strategy === 'direct') return checked(report, { ...shared, stages: [] })
-  const soakMs = at('soak', spec.soak ?? '30 min')
-  const deadlineMs = spec.deadline === undefined ? undefined : at('deadline', spec.deadline)
-  const times: Times = (place, options) =>
-    timesOf(at, { soakMs, deadlineMs, requests: spec.requests ?? 400 }, place, options)
+  const times = timesOf(at, {
+    soakMs: at('soak', spec.soak, 30 * minuteMs),
+    deadlineMs: at('deadline', spec.deadline, undefined),
+    requests: spec.requests ?? 400,
+  })
   const stage = (place: string, each: StageSpec): StagePolicy => ({
-    shareBp: Math.round(each.percent * 100),
+    shareBp: basisPoints(each.percent),
     ...times(place, each),
   })
   // A shadow of all requests is the default, except where a fixed split decides.
@@ -183,93 +182,94 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
     stages: specs.map((each, index) => stage(strategy === 'ab' ? 'split' : `stages[${index}]`, each)),
     ...(probation === 'off'
       ? {}
-      : {
-          probation: { holdbackBp: Math.round(probation.holdback * 100), ...times('probation', probation) },
-        }),
+      : { probation: { holdbackBp: basisPoints(probation.holdback), ...times('probation', probation) } }),
     ...(strategy === 'ab' ? { ab: { metric: spec.metric, alpha: spec.alpha ?? 0.05 } } : {}),
     ...(strategy === 'shadow' && spec.whenPassed !== undefined ? { whenPassed: spec.whenPassed } : {}),
   })
 }
 
-type Times = (place: string, options: StageOptions) => Omit<StagePolicy, 'shareBp'>
+const minuteMs = 60_000
+const dayMs = 86_400_000
+const basisPoints = (share: number): number => Math.round(share * 100)
 
-interface Defaults {
+interface DefaultTimes {
   soakMs: number
   deadlineMs: number | undefined
   requests: number
 }
 
-function timesOf(
-  at: At,
-  { soakMs, deadlineMs, requests }: Defaults,
-  place: string,
-  options: StageOptions,
-): Omit<StagePolicy, 'shareBp'> {
-  const minMs = options.soak === undefined ? soakMs : at(`${place}.soak`, options.soak)
-  return {
-    minMs,
-    minRequests: options.requests ?? requests,
-    deadlineMs:
-      options.deadline === undefined ? (deadlineMs ?? minMs * 8) : at(`${place}.deadline`, options.deadline),
+/** The times of a stage from its options, or from the defaults of its list. */
+const timesOf =
+  (at: DurationReader, { soakMs, deadlineMs, requests }: DefaultTimes) =>
+  (place: string, options: StageOptions): Omit<StagePolicy, 'shareBp'> => {
+    const minMs = at(`${place}.soak`, options.soak, soakMs)
+    return {
+      minMs,
+      minRequests: options.requests ?? requests,
+      deadlineMs: at(`${place}.deadline`, options.deadline, deadlineMs ?? minMs * 8),
+    }
   }
-}
 
 /** The optional parts of a policy; drills are on unless turned off. */
-function compileCommon(at: At, spec: CommonSpec): Partial<ReleasePolicy> {
+function compileCommon(report: IssueCollector, spec: CommonSpec): Partial<ReleasePolicy> {
+  const at = durationsIn(report, 'release')
   const { whenInconclusive, whenBusy, hotfix, qualification, drill = {}, requireDrill } = spec
-  const soakMs = at('hotfix.soak', hotfix?.soak ?? '5 min')
-  const deadlineMs = hotfix?.deadline === undefined ? undefined : at('hotfix.deadline', hotfix.deadline)
   return {
     whenInconclusive,
     whenBusy,
-    hotfix:
-      hotfix === undefined
-        ? undefined
-        : {
-            stages: hotfix.stages.map((each, index) => ({
-              shareBp: Math.round(each.percent * 100),
-              ...timesOf(
-                at,
-                { soakMs, deadlineMs, requests: hotfix.requests ?? 100 },
-                `hotfix.stages[${index}]`,
-                each,
-              ),
-            })),
-          },
+    hotfix: hotfix === undefined ? undefined : compileHotfix(at, hotfix),
     qualification,
     ...(drill === 'off' ? {} : { drill: compileDrill(at, drill) }),
-    ...(requireDrill === undefined
-      ? {}
-      : { requireDrill: { withinMs: at('requireDrill.within', requireDrill.within) } }),
+    requireDrill:
+      requireDrill === undefined
+        ? undefined
+        : { withinMs: durationAt(report, 'release.requireDrill.within', requireDrill.within) },
   }
+}
+
+function compileHotfix(
+  at: DurationReader,
+  hotfix: NonNullable<CommonSpec['hotfix']>,
+): ReleasePolicy['hotfix'] {
+  const times = timesOf(at, {
+    soakMs: at('hotfix.soak', hotfix.soak, 5 * minuteMs),
+    deadlineMs: at('hotfix.deadline', hotfix.deadline, undefined),
+    requests: hotfix.requests ?? 100,
+  })
+  const stages = hotfix.stages.map((each, index) => ({
+    shareBp: basisPoints(each.percent),
+    ...times(`hotfix.stages[${index}]`, each),
+  }))
+  return { stages }
 }
 
 function compileDrill(
-  at: At,
+  at: DurationReader,
   { every, cron, kinds, percent: share, within, ...rest }: DrillSpec,
 ): DrillPolicy {
-  const { everyMs: monthly, ...standard } = defaultDrill
-  const everyMs = every === undefined ? (cron === undefined ? monthly : undefined) : at('drill.every', every)
   return {
-    ...standard,
+    ...defaultDrill,
     ...rest,
-    ...(everyMs === undefined ? {} : { everyMs }),
-    ...(cron === undefined ? {} : { cron }),
-    ...(kinds === undefined ? {} : { kinds: [...kinds] }),
-    ...(share === undefined ? {} : { shareBp: Math.round(share * 100) }),
-    ...(within === undefined ? {} : { withinMs: at('drill.within', within) }),
+    everyMs: at('drill.every', every, cron === undefined ? defaultDrill.everyMs : undefined),
+    cron,
+    kinds: [...(kinds ?? defaultDrill.kinds)],
+    shareBp: share === undefined ? defaultDrill.shareBp : basisPoints(share),
+    withinMs: at('drill.within', within, defaultDrill.withinMs),
   }
 }
 
-function compileWatch(at: At, watch: NonNullable<CanarySpec['watch']>): WatchPolicy {
-  const { tick, every, exposure, acknowledge, decision } = watch
+type WatchSpec = NonNullable<CanarySpec['watch']>
+
+function compileWatch(
+  at: DurationReader,
+  { tick, every, exposure, acknowledge, decision }: WatchSpec,
+): WatchPolicy {
   return {
-    tickMs: tick === undefined ? defaultWatch.tickMs : at('watch.tick', tick),
-    everyMs: every === undefined ? defaultWatch.everyMs : at('watch.every', every),
-    exposureMs: exposure === undefined ? defaultWatch.exposureMs : at('watch.exposure', exposure),
-    acknowledgeMs:
-      acknowledge === undefined ? defaultWatch.acknowledgeMs : at('watch.acknowledge', acknowledge),
-    decisionMs: decision === undefined ? defaultWatch.decisionMs : at('watch.decision', decision),
+    tickMs: at('watch.tick', tick, defaultWatch.tickMs),
+    everyMs: at('watch.every', every, defaultWatch.everyMs),
+    exposureMs: at('watch.exposure', exposure, defaultWatch.exposureMs),
+    acknowledgeMs: at('watch.acknowledge', acknowledge, defaultWatch.acknowledgeMs),
+    decisionMs: at('watch.decision', decision, defaultWatch.decisionMs),
   }
 }
 

@@ -1,6 +1,6 @@
 /** Defines splits into training and test rows. They are frozen into the snapshot, so that both models see the same test rows. */
 import type { SplitDefinition } from '../../domain/model-definition.ts'
-import { durationAt, type Duration } from './duration.ts'
+import { durationAt, durationsIn, type Duration } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
 
 export type SplitSpec =
@@ -50,7 +50,7 @@ export function compileSplit(report: IssueCollector, spec: SplitSpec, timed: boo
     kind: 'time',
     trainMs: durationAt(report, 'split.train', spec.train),
     testMs: durationAt(report, 'split.test', spec.test),
-    maturedMs: spec.matured === undefined ? 0 : durationAt(report, 'split.matured', spec.matured),
+    maturedMs: durationsIn(report, 'split')('matured', spec.matured, 0),
     maxTrain: train,
     maxTest: test,
   }

@@ -4,10 +4,9 @@
  */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { FeatureOrigin } from '../../../domain/model/feature-view.ts'
+import { quotedIdentifier, textLiteral } from './sql-text.ts'
 import { entityColumn } from './view-rows.ts'
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
 /** The name of the table in DuckDB with the history of a view. */
 export const historyTable = (digest: string): string => `_history_${digest.slice(-12)}`
 
@@ -31,7 +30,7 @@ export function withLookups(definition: ModelDefinition, rows: string): string {
   const found = lookedUp(definition)
   const { eventTime } = definition.source
   if (found.length === 0 || eventTime === undefined) return rows
-  const at = `cast(asked.${quoted(eventTime)} as timestamp)`
+  const at = `cast(asked.${quotedIdentifier(eventTime)} as timestamp)`
   // One join for each way in which a view is asked.
   const joins = [...new Set(found.map(([, { digest, by }]) => JSON.stringify([digest, by])))].map(
     (text, place) => {
@@ -42,11 +41,11 @@ export function withLookups(definition: ModelDefinition, rows: string): string {
   const values = found.map(([name, { digest, by, value, timeToLiveMs, otherwise }]) => {
     const { alias } = joins.find(({ text }) => text === JSON.stringify([digest, by]))!
     const young = `${alias}.event_at >= ${at} - to_milliseconds(${timeToLiveMs})`
-    const cased = `case when ${young} then ${alias}.${quoted(value)} end`
-    const standIn = typeof otherwise === 'string' ? literal(otherwise) : String(otherwise)
-    return `${otherwise === undefined ? cased : `coalesce(${cased}, ${standIn})`} as ${quoted(name)}`
+    const cased = `case when ${young} then ${alias}.${quotedIdentifier(value)} end`
+    const standIn = typeof otherwise === 'string' ? textLiteral(otherwise) : String(otherwise)
+    return `${otherwise === undefined ? cased : `coalesce(${cased}, ${standIn})`} as ${quotedIdentifier(name)}`
   })
-  const own = found.map(([name]) => literal(name)).join(', ')
+  const own = found.map(([name]) => textLiteral(name)).join(', ')
   const keys = joins.map(({ by, key }) => `${entityColumn(by)} as ${key}`)
   const asof = joins.map(
     ({ digest, key, alias }) =>

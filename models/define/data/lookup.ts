@@ -3,7 +3,8 @@ import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-v
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
-import { identifier, listOf, type FeatureViewHandle } from './view.ts'
+import { identifier } from './source.ts'
+import { listOf, type FeatureViewHandle } from './view.ts'
 
 export interface LookupOptions {
   /** The fields of a row that name the entity, where their names differ from those of the view. */

@@ -4,6 +4,7 @@
  */
 import { snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
+import { quotedIdentifier, textLiteral, timestampLiteral } from './sql-text.ts'
 
 export interface RowsPlan {
   /** Views over the files of the source; empty for Postgres. */
@@ -15,11 +16,6 @@ export interface RowsPlan {
 }
 
 const { label, eventAt, knownAt, key, part } = snapshotColumns
-export const quotedIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
-/** A timestamp literal for DuckDB and Postgres. */
-export const timestampLiteral = (ms: number): string =>
-  `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
 
 /** The queries that read the rows of a model as of a time. `sinceMs` omits earlier events to save time. */
 export function planRows(
@@ -30,7 +26,7 @@ export function planRows(
   const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
   const views = Object.entries(source.files).map(
     ([name, path]) =>
-      `create view ${quotedIdentifier(name)} as select * from ${read}(${literal(`${options.root}/${path}`)})`,
+      `create view ${quotedIdentifier(name)} as select * from ${read}(${textLiteral(`${options.root}/${path}`)})`,
   )
   const at = timestampLiteral(options.asOfMs)
   const times = [source.eventTime, definition.label.knownAt].filter((column) => column !== undefined)

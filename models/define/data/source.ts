@@ -48,7 +48,8 @@ export const postgres = (options: SourceOptions & { rows: string }): SourceSpec 
   options,
 })
 
-const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
+/** The name of a column or a view. */
+export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
 export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
   const { kind, files, options } = spec
@@ -68,7 +69,7 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
     kind,
     files,
     rows: (options.rows ?? 'select * from source').trim().replace(/;$/, ''),
-    derive: options.derive === undefined ? undefined : options.derive.trim().replace(/;$/, ''),
+    derive: options.derive?.trim().replace(/;$/, ''),
     eventTime: options.eventTime,
     lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
     key: [...(options.key ?? [])],

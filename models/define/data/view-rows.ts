@@ -1,15 +1,11 @@
 /** Which rows of a feature view have become usable, as SQL: in the SQL of its source, and then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
-
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
-const moment = (ms: number): string =>
-  `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
+import { quotedIdentifier, textLiteral, timestampLiteral } from './sql-text.ts'
 
 /** The text that names an entity, as `entityKey` makes it; a whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>
   columns
-    .map((name) => `regexp_replace(cast(${quoted(name)} as varchar), '\\.0$', '')`)
+    .map((name) => `regexp_replace(cast(${quotedIdentifier(name)} as varchar), '\\.0$', '')`)
     .join(' || chr(31) || ')
 
 export interface ViewPlan {
@@ -27,15 +23,15 @@ export function planView(
   { afterMs, untilMs, root }: { afterMs: number | undefined; untilMs: number; root: string },
 ): ViewPlan {
   const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
-  const [event, known] = [quoted(eventTime), quoted(knownAt)]
-  const conditions = [`${event} <= ${moment(untilMs)}`, `${known} <= ${moment(untilMs)}`]
+  const [event, known] = [quotedIdentifier(eventTime), quotedIdentifier(knownAt)]
+  const conditions = [`${event} <= ${timestampLiteral(untilMs)}`, `${known} <= ${timestampLiteral(untilMs)}`]
   if (afterMs !== undefined)
-    conditions.push(`(${event} > ${moment(afterMs)} or ${known} > ${moment(afterMs)})`)
+    conditions.push(`(${event} > ${timestampLiteral(afterMs)} or ${known} > ${timestampLiteral(afterMs)})`)
   const columns = Object.entries(values).map(
     ([name, kind]) =>
-      `cast(${quoted(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quoted(name)}`,
+      `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
   )
-  const names = Object.keys(values).map(quoted)
+  const names = Object.keys(values).map(quotedIdentifier)
   const [eventAt, knownSince] = [`cast(${event} as timestamp)`, `cast(${known} as timestamp)`]
   const shaped = `
     select ${entityColumn(entity)} as entity, ${eventAt} as event_at, ${knownSince} as known_at,
@@ -45,7 +41,7 @@ export function planView(
   return {
     views: Object.entries(source.files).map(
       ([name, path]) =>
-        `create or replace temp view ${quoted(name)} as select * from ${read}(${literal(`${root}/${path}`)})`,
+        `create or replace temp view ${quotedIdentifier(name)} as select * from ${read}(${textLiteral(`${root}/${path}`)})`,
     ),
     known: `select * from (${source.rows}) as given where ${conditions.join(' and ')}`,
     rows: `

@@ -6,7 +6,7 @@ import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
-import { compileSource, type SourceSpec } from './source.ts'
+import { compileSource, identifier, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {
   /** A description for readers. */
@@ -39,7 +39,6 @@ export interface FeatureViewHandle<V extends Features> {
 
 export const listOf = (given: string | readonly string[]): string[] =>
   typeof given === 'string' ? [given] : [...given]
-export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
 /** Values of an entity that change over time. Never throws: the models that use the view report its issues. */
 export function view<const V extends Features>(name: string, file: ViewFile<V>): FeatureViewHandle<V> {

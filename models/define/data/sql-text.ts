@@ -1,0 +1,5 @@
+/** Writes names and values into SQL, for DuckDB and Postgres alike. */
+export const quotedIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+export const textLiteral = (text: string): string => `'${text.replaceAll("'", "''")}'`
+export const timestampLiteral = (ms: number): string =>
+  `timestamp '${new Date(ms).toISOString().replace('T', ' ').replace('Z', '')}'`
