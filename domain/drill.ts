@@ -96,6 +96,7 @@ export interface DrillFacts {
 export function judgeDrill(facts: DrillFacts): { passed: boolean; message: string; detectedBy?: string } {
   const { kind, outcome, reason, failure, exposed, harmed, harmBudget, detected, recovered } = facts
   const failed = (message: string) => ({ passed: false, message })
+  const passed = (message: string, detectedBy: string) => ({ passed: true, message, detectedBy })
   if (outcome === undefined) return failed('the release of the drill has not ended')
   if (outcome === 'promoted') return failed('the candidate of a drill was promoted')
   if (harmed > harmBudget) return failed(`${harmed} failed requests, budget ${harmBudget}`)
@@ -103,21 +104,19 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
     case 'bad':
     case 'nan':
     case 'slow':
-      if (failure !== undefined && failure.code !== budgetCode)
-        return { passed: true, message: failure.message, detectedBy: failure.code }
+      if (failure !== undefined && failure.code !== budgetCode) return passed(failure.message, failure.code)
       return failed(
         exposed === 0
           ? `inconclusive, no traffic reached the candidate: ${reason}`
           : `the fault was not detected: ${reason}`,
       )
     case 'silent':
-      if (outcome === 'rolled_back' && reason.startsWith(noDataPrefix))
-        return { passed: true, message: reason, detectedBy: 'no_data' }
+      if (outcome === 'rolled_back' && reason.startsWith(noDataPrefix)) return passed(reason, 'no_data')
       return failed(`the missing data did not roll it back: ${reason}`)
     case 'lost-replica':
       if (!detected) return failed('the silent replica was not detected as lost')
       if (!recovered) return failed('the replica did not recover in time')
-      return { passed: true, message: 'the replica fell back and recovered', detectedBy: 'lease' }
+      return passed('the replica fell back and recovered', 'lease')
     case 'dead-worker':
       if (!detected) return failed('the stopped worker was not detected')
       if (!recovered) return failed('no other worker took over')

@@ -7,3 +7,6 @@ export const fourDigits = (value: number | null, absent = 'undefined'): string =
 /** A share of one as a percentage with three significant digits: `0.053 %`, `12 %`; `no` for null. */
 export const percentText = (share: number | null): string =>
   share === null ? 'no' : `${Number((100 * share).toPrecision(3))} %`
+
+/** A part of a total; null for an empty total. */
+export const ratioOf = (part: number, total: number): number | null => (total > 0 ? part / total : null)

@@ -42,7 +42,7 @@ export function cohortsOf(answered: readonly AbPrediction[], question: CohortQue
       spans.set(from, span)
     }
     span.predictions++
-    const event = value === null ? null : eventOf(metric, { output, outputs, value })
+    const event = value === null ? null : eventOf(metric, output, outputs, value)
     if (event === null) continue
     span.known++
     span.cohort[arm].total++
@@ -67,11 +67,9 @@ function horizonOf(answered: readonly AbPrediction[], nowMs: number): number | n
 /** Whether the event of the metric happened; null where the outcome does not show it. */
 function eventOf(
   metric: AbMetric,
-  {
-    output,
-    outputs,
-    value,
-  }: { output: Output; outputs: readonly number[]; value: number | string | boolean },
+  output: Output,
+  outputs: readonly number[],
+  value: number | string | boolean,
 ): boolean | null {
   const truth = truthOf(typeof value === 'boolean' ? Number(value) : value, output)
   if (truth === null) return null

@@ -5,7 +5,7 @@
 import { isRateTick, rateTest } from '../sequential/two-arm-rate-test.ts'
 import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
-import { percentText } from '../figures.ts'
+import { percentText, ratioOf } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
@@ -24,11 +24,14 @@ export interface AbPolicy {
   alpha: number
 }
 
-/** The matured predictions of one period: how many, and how many had the event. */
+/** Matured predictions: how many, and how many had the event. */
+type AbArm = { total: number; events: number }
+
+/** The matured predictions of one period. */
 export interface AbCohort {
   atMs: number
-  canary: { total: number; events: number }
-  control: { total: number; events: number }
+  canary: AbArm
+  control: AbArm
 }
 
 export interface AbFinding {
@@ -54,13 +57,8 @@ export function judgeAb(cohorts: readonly AbCohort[], policy: AbPolicy, alphaWor
     if (!isRateTick(tick)) continue
     worse.add(tick)
     better.add(tick)
-    for (const [all, one] of [
-      [sum.canary, canary],
-      [sum.control, control],
-    ] as const) {
-      all.total += one.total
-      all.events += one.events
-    }
+    sum.canary = sumOfArms(sum.canary, canary)
+    sum.control = sumOfArms(sum.control, control)
   }
   const worseLogE = worse.plainLogE()
   const betterLogE = better.plainLogE()
@@ -95,10 +93,12 @@ const nouns: Readonly<Record<AbMetric, string>> = {
   conversions: 'conversions',
   errors: 'failed requests',
 }
-const rateOf = ({ total, events }: { total: number; events: number }): number | null =>
-  total === 0 ? null : events / total
-const shown = (arm: { total: number; events: number }): string =>
-  `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
+const sumOfArms = (one: AbArm, other: AbArm): AbArm => ({
+  total: one.total + other.total,
+  events: one.events + other.events,
+})
+const rateOf = ({ total, events }: AbArm): number | null => ratioOf(events, total)
+const shown = (arm: AbArm): string => `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
 
 export function issuesOfAb(policy: AbPolicy): string[] {
   const { issues, need, oneOf } = policyIssues()

@@ -3,7 +3,7 @@
  * a relevant difference, because enough traffic makes any negligible difference certain.
  */
 import { thresholdFor, type AlphaSplit } from '../sequential/alpha-split.ts'
-import { fourDigits, percentText } from '../figures.ts'
+import { fourDigits, percentText, ratioOf } from '../figures.ts'
 import type { CanaryTick } from './evidence.ts'
 import type { CanaryPolicy, PromotionPolicy, RateMetric } from './policy.ts'
 import { guardTest } from '../sequential/one-arm-rate-test.ts'
@@ -81,8 +81,8 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
     finding: () => found,
     describe(statistics) {
       if (total.canaryTotal + total.controlTotal === 0) return
-      statistics[names.canary] = rate(total.canaryEvents, total.canaryTotal)
-      statistics[names.control] = rate(total.controlEvents, total.controlTotal)
+      statistics[names.canary] = ratioOf(total.canaryEvents, total.canaryTotal)
+      statistics[names.control] = ratioOf(total.controlEvents, total.controlTotal)
       statistics[names.logE] = logE
       statistics[names.maxLogE] = peak
       statistics[names.threshold] = threshold
@@ -134,8 +134,8 @@ function differenceReason(
 ): Reason {
   const { code, noun } = kinds[metric]
   const message =
-    `${canaryEvents} of ${canaryTotal} canary requests ${noun} (${percentText(rate(canaryEvents, canaryTotal))}), control ` +
-    `${percentText(rate(controlEvents, controlTotal))}: logE ${fourDigits(values.logE)} ≥ ${fourDigits(values.threshold)}`
+    `${canaryEvents} of ${canaryTotal} canary requests ${noun} (${percentText(ratioOf(canaryEvents, canaryTotal))}), control ` +
+    `${percentText(ratioOf(controlEvents, controlTotal))}: logE ${fourDigits(values.logE)} ≥ ${fourDigits(values.threshold)}`
   const counts = { canaryEvents, canaryRequests: canaryTotal, controlEvents, controlRequests: controlTotal }
   return { code, message, values: { ...counts, ...values } }
 }
@@ -166,8 +166,4 @@ export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): 
     logE: () =>
       negligible === null ? test.plainLogE() : logMeanExp([test.plainLogE(), negligible.plainLogE()]),
   }
-}
-
-export function rate(events: number, total: number): number | null {
-  return total > 0 ? events / total : null
 }

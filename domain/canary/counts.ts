@@ -4,6 +4,7 @@
  */
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { excessBad, type ExposureCounts } from './harm-budget.ts'
+import { firstPlace } from '../statistics/quantiles.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface StageCounts {
@@ -37,16 +38,6 @@ export function createCanaryCounts(): CanaryCounts {
   const sums: StageCounts[] = [{ canary: 0, control: 0, sharedCanary: 0, sharedControl: 0 }]
   const byShare = new Map<number | null, ExposureCounts>()
 
-  const firstFrom = (ms: number): number => {
-    let low = 0
-    let high = startMs.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (startMs[middle]! < ms) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
   const between = (from: number): StageCounts => {
     const [a, b] = [sums[from]!, sums.at(-1)!]
     return {
@@ -80,7 +71,7 @@ export function createCanaryCounts(): CanaryCounts {
     lastStartMs: () => startMs.at(-1),
     exposure: () => exposures().reduce(addExposure, emptyExposure()),
     excess: () => excessBad(exposures()),
-    since: (startedMs) => between(firstFrom(startedMs)),
+    since: (startedMs) => between(firstPlace(startMs, startedMs)),
 
     missing(stage, staleMs, maxStaleMs): Reason | null {
       if (staleMs === null || staleMs > maxStaleMs) {
@@ -88,7 +79,7 @@ export function createCanaryCounts(): CanaryCounts {
         const message = `${age}, limit ${maxStaleMs} ms`
         return { code: 'stale', message, values: { staleMs, maxStaleMs } }
       }
-      const from = firstFrom(stage.startedMs)
+      const from = firstPlace(startMs, stage.startedMs)
       const inStage = between(from)
       if (inStage.canary + inStage.control === 0) {
         return { code: 'no_traffic', message: 'no traffic in this stage', values: {} }

@@ -2,6 +2,7 @@
  * Accounts for the harm of a release: failures above the champion's rate, and the next share that the rest of the budget allows,
  * so that a doubtful candidate is exposed more slowly than a good one.
  */
+import { ratioOf } from '../figures.ts'
 import { betaQuantile } from '../statistics/distributions.ts'
 
 /** The requests and failures of one stage or one share. */
@@ -12,12 +13,10 @@ export interface ExposureCounts {
   controlBad: number
 }
 
-const rate = (bad: number, requests: number): number | null => (requests > 0 ? bad / requests : null)
-
 /** Σ over stages of max(0, x − n·p̂b). A stage without control traffic counts every failure. */
 export function excessBad(stages: readonly ExposureCounts[]): number {
   return stages.reduce((sum, stage) => {
-    const base = rate(stage.controlBad, stage.controlRequests) ?? 0
+    const base = ratioOf(stage.controlBad, stage.controlRequests) ?? 0
     return sum + Math.max(0, stage.canaryBad - stage.canaryRequests * base)
   }, 0)
 }
@@ -50,7 +49,7 @@ export function nextShareBp(input: RampInput): number | null {
   if (!numbers.every((value) => Number.isFinite(value) && value >= 0) || x > n) return null
   const worst = betaQuantile(0.95, 0.5 + x, 0.5 + n - x)
   if (worst === null) return null
-  const headroom = Math.max(1e-4, worst - (rate(seen.controlBad, seen.controlRequests) ?? 0))
+  const headroom = Math.max(1e-4, worst - (ratioOf(seen.controlBad, seen.controlRequests) ?? 0))
   const exposed = requestsPerSecond * reactionSeconds * headroom
   const affordableBp = exposed > 0 ? (budgetLeft / exposed) * 10_000 : capBp
   const wanted = Math.min(capBp, currentBp > 0 ? 3 * currentBp : steps[0], affordableBp)

@@ -4,9 +4,9 @@
  */
 
 import { thresholdFor } from '../sequential/alpha-split.ts'
-import { fourDigits, percentText } from '../figures.ts'
-import type { CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
-import { compareArms, promotionProof, rate, type PromotionProof } from './arm-comparison.ts'
+import { fourDigits, percentText, ratioOf } from '../figures.ts'
+import type { CanaryEvidence, CanaryTick } from './evidence.ts'
+import { compareArms, promotionProof, type PromotionProof } from './arm-comparison.ts'
 import {
   failedRequests,
   createCanaryCounts,
@@ -103,6 +103,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       }
       const inStage = counts.since(stage.startedMs)
       const statistics = statisticsOf(evidence, counts, inStage)
+      const judged: Judged = { policy, stage, inStage, counts, paired, statistics }
       statistics['guardLogE'] = guard.logE()
       statistics['harmLogE'] = harm.plainLogE()
       for (const each of comparisons) each.describe(statistics)
@@ -117,22 +118,30 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const against = [
         ...found.values(),
         ...comparisons.map((each) => each.finding()),
-        pairedReason(policy, paired, statistics),
+        pairedReason(judged),
       ].filter((reason) => reason !== null)
       if (against.length > 0) return verdict('fail', inOrderFound(against))
       const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
       if (missing !== null) return verdict('no_data', [missing])
       const pending = [
-        shareReason(policy, stage, inStage, statistics),
-        timeReason(policy, stage, inStage, counts, statistics),
-        requestsReason(stage, inStage),
-        ...promotionReasons(policy, stage, proofs),
-        qualityReason(policy, stage, paired, statistics),
+        shareReason(judged),
+        timeReason(judged),
+        requestsReason(judged),
+        ...promotionReasons(judged, proofs),
+        qualityReason(judged),
       ].filter((reason) => reason !== null)
       if (pending.length > 0) return verdict('inconclusive', pending)
-      return verdict('pass', [passReason(stage, inStage)])
+      return verdict('pass', [passReason(judged)])
     },
   }
+}
+
+/** The evidence of one verdict; a reason adds its figures to the statistics. */
+interface Judged extends Pick<CanaryEvidence, 'stage' | 'paired'> {
+  policy: CanaryPolicy
+  inStage: StageCounts
+  counts: CanaryCounts
+  statistics: Statistics
 }
 
 /** The reason that was found first comes first, because it is shown as the cause of a rollback. */
@@ -153,7 +162,7 @@ function statisticsOf(
     stageCanaryRequests: inStage.canary,
     stageControlRequests: inStage.control,
     stageElapsedMs: stage.elapsedMs,
-    realisedShare: rate(inStage.canary, inStage.canary + inStage.control),
+    realisedShare: ratioOf(inStage.canary, inStage.canary + inStage.control),
     staleMs,
     excessBad: counts.excess(),
   }
@@ -168,7 +177,7 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
   if (logE < threshold) return null
   const { canaryBad: bad, canaryRequests: requests } = counts.exposure()
   const message =
-    `${bad} of ${requests} canary requests failed (${percentText(rate(bad, requests))}), limit ` +
+    `${bad} of ${requests} canary requests failed (${percentText(ratioOf(bad, requests))}), limit ` +
     `${percentText(policy.guardRate)}: ${compared(logE, '≥', threshold)}`
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
@@ -179,19 +188,13 @@ function harmReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, at
   if (logE < threshold) return null
   const excess = counts.excess()
   if (excess < policy.harmBudget) return null
-  return {
-    code: 'harm_budget',
-    message: `${fourDigits(excess)} excess failures, budget ${policy.harmBudget}: ${compared(logE, '≥', threshold)}`,
-    values: { excess, budget: policy.harmBudget, logE, threshold, atMs },
-  }
+  const budget = policy.harmBudget
+  const message = `${fourDigits(excess)} excess failures, budget ${budget}: ${compared(logE, '≥', threshold)}`
+  return { code: 'harm_budget', message, values: { excess, budget, logE, threshold, atMs } }
 }
 
 /** K2: the champion alone is right more often than the canary alone. */
-function pairedReason(
-  policy: CanaryPolicy,
-  paired: CanaryEvidence['paired'],
-  statistics: Statistics,
-): Reason | null {
+function pairedReason({ policy, paired, statistics }: Judged): Reason | null {
   if (paired === undefined) return null
   const { b, c } = paired
   const logE = pairedEvidence(b, c) ?? 0
@@ -203,33 +206,24 @@ function pairedReason(
 }
 
 /** Sample ratio mismatch: the arms cannot be compared. */
-function shareReason(
-  { srm }: CanaryPolicy,
-  stage: CanaryStage,
-  { sharedCanary: canary, sharedControl: control }: StageCounts,
-  statistics: Statistics,
-): Reason | null {
+function shareReason({ policy: { srm }, stage, inStage, statistics }: Judged): Reason | null {
   if (srm === 'off') return null
+  const { sharedCanary: canary, sharedControl: control } = inStage
   const share = stage.shareBp / 10_000
   const logE = srmEvidence(canary, control, share, srm)
   const threshold = thresholdFor(srm.alpha)
   statistics['srmLogE'] = logE
   if (logE === null || logE < threshold) return null
   const message =
-    `the canary received ${percentText(rate(canary, canary + control))} of the traffic instead of ` +
+    `the canary received ${percentText(ratioOf(canary, canary + control))} of the traffic instead of ` +
     `${percentText(share)}: ${compared(logE, '≥', threshold)}; the arms cannot be compared`
   return { code: 'srm', message, values: { canary, control, share, logE, threshold } }
 }
 
-function timeReason(
-  policy: CanaryPolicy,
-  stage: CanaryStage,
-  inStage: StageCounts,
-  counts: CanaryCounts,
-  statistics: Statistics,
-): Reason | null {
+function timeReason(judged: Judged): Reason | null {
+  const { stage, statistics } = judged
   const { elapsedMs, minMs } = stage
-  const rampedBp = stage.last ? null : affordableShareBp(policy, stage, inStage, counts)
+  const rampedBp = stage.last ? null : affordableShareBp(judged)
   if (rampedBp !== null) statistics['rampShareBp'] = rampedBp
   const isRamped = rampedBp !== null && stage.nextShareBp !== undefined && rampedBp >= stage.nextShareBp
   if (elapsedMs >= minMs || isRamped) return null
@@ -237,17 +231,14 @@ function timeReason(
   return { code: 'minimum_time', message, values: { elapsedMs, minMs } }
 }
 
-function requestsReason({ minRequests }: CanaryStage, { canary: requests }: StageCounts): Reason | null {
+function requestsReason({ stage: { minRequests }, inStage: { canary: requests } }: Judged): Reason | null {
   if (requests >= minRequests) return null
   const message = `${requests} of at least ${minRequests} canary requests in this stage`
   return { code: 'minimum_requests', message, values: { requests, minRequests } }
 }
 
-function promotionReasons(
-  { promotion }: CanaryPolicy,
-  stage: CanaryStage,
-  proofs: readonly PromotionProof[],
-): Reason[] {
+function promotionReasons({ policy, stage }: Judged, proofs: readonly PromotionProof[]): Reason[] {
+  const { promotion } = policy
   if (promotion === 'off' || (!stage.last && promotion.at !== 'every_stage')) return []
   const { ratio, logE: threshold } = promotion
   return proofs.flatMap((each) => {
@@ -260,12 +251,8 @@ function promotionReasons(
 }
 
 /** K3: the last stage needs proof that the accuracy is not lower by more than the margin, where the policy asks for it. */
-function qualityReason(
-  { nonInferiority }: CanaryPolicy,
-  stage: CanaryStage,
-  paired: CanaryEvidence['paired'],
-  statistics: Statistics,
-): Reason | null {
+function qualityReason({ policy, stage, paired, statistics }: Judged): Reason | null {
+  const { nonInferiority } = policy
   if (!nonInferiority || !stage.last) return null
   const { margin, logE: threshold } = nonInferiority
   const { b = 0, c = 0, same } = paired ?? {}
@@ -278,19 +265,15 @@ function qualityReason(
   return { code: 'quality_evidence', message, values: { b, c, same: same ?? null, margin, logE, threshold } }
 }
 
-const passReason = ({ elapsedMs }: CanaryStage, { canary: requests }: StageCounts): Reason => ({
+const passReason = ({ stage: { elapsedMs }, inStage: { canary: requests } }: Judged): Reason => ({
   code: 'stage_passed',
   message: `${requests} canary requests in ${fourDigits(elapsedMs / 1000)} s, no regression`,
   values: { requests, elapsedMs },
 })
 
 /** The highest share that the rest of the harm budget allows; null without a ramp or without elapsed time. */
-function affordableShareBp(
-  { ramp, harmBudget }: CanaryPolicy,
-  stage: CanaryStage,
-  inStage: StageCounts,
-  counts: CanaryCounts,
-): number | null {
+function affordableShareBp({ policy, stage, inStage, counts }: Judged): number | null {
+  const { ramp, harmBudget } = policy
   if (ramp === undefined || stage.elapsedMs <= 0) return null
   return nextShareBp({
     currentBp: stage.shareBp,

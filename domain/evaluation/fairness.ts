@@ -6,7 +6,7 @@ import { bootstrap, percentileInterval, type Statistic } from '../statistics/boo
 import { groupRates, type GroupRates } from '../metrics/fairness.ts'
 import type { ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
-import { ratioOf } from '../metrics/metrics.ts'
+import { ratioOf } from '../figures.ts'
 
 /** Null where undefined, never 0. */
 export interface Estimate {

@@ -51,22 +51,24 @@ export interface GateReport {
   judge: string
 }
 
+const emptyReport = ({ y, testSetUses }: GateInput, policy: GatePolicy): GateReport => ({
+  verdict: 'insufficient',
+  needsPerson: false,
+  reasons: [],
+  warnings: useReasons(testSetUses, policy),
+  rows: y.length,
+  positives: policy.task === 'binary' ? y.filter((label) => label === 1).length : null,
+  metrics: [],
+  slices: [],
+  calibration: null,
+  fairness: [],
+  policy,
+  judge: gateJudge,
+})
+
 export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
   const { y } = input
-  const report: GateReport = {
-    verdict: 'insufficient',
-    needsPerson: false,
-    reasons: [],
-    warnings: useReasons(input.testSetUses, policy),
-    rows: y.length,
-    positives: policy.task === 'binary' ? y.filter((label) => label === 1).length : null,
-    metrics: [],
-    slices: [],
-    calibration: null,
-    fairness: [],
-    policy,
-    judge: gateJudge,
-  }
+  const report = emptyReport(input, policy)
   const unreadable = unreadableInput(input, policy)
   if (unreadable.length > 0) {
     const refused = unreadable.some(({ verdict }) => verdict === 'not_better')

@@ -2,6 +2,7 @@
  * Scores predictions on the test rows: each metric as sums over rows or as a function of row weights, so that its value and its
  * bootstrap share one definition.
  */
+import { ratioOf } from '../figures.ts'
 import { orderOf } from '../metrics/auc.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import type { GateMetric, Task } from './policy.ts'
@@ -161,8 +162,6 @@ export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array 
   }
 }
 
-const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null)
-
 export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
   const losses = rowLosses(metric, scored)
   if (losses !== null) {
@@ -171,7 +170,7 @@ export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
       kind: 'sums',
       columns: [losses],
       value: (sums, weight) => {
-        const mean = ratio(sums[0]!, weight)
+        const mean = ratioOf(sums[0]!, weight)
         return mean === null || !root ? mean : Math.sqrt(mean)
       },
     }
@@ -212,7 +211,7 @@ function f1({ y, predicted }: ScoredRows, classes: number[]): Statistic {
         total += (2 * sums[at]!) / whole
         present++
       }
-      return ratio(total, present)
+      return ratioOf(total, present)
     },
   }
 }
@@ -260,7 +259,7 @@ function ranked({ y, score }: ScoredRows, of: 'area' | 'precision'): Statistic {
         // A row that was not drawn adds nothing; the 1 avoids 0/0.
         precision += (tiedPositives * positives) / (all > 0 ? all : 1)
       }
-      return of === 'area' ? ratio(area, positives * (all - positives)) : ratio(precision, positives)
+      return of === 'area' ? ratioOf(area, positives * (all - positives)) : ratioOf(precision, positives)
     },
   }
 }

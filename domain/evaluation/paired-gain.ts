@@ -67,11 +67,9 @@ export function gains(
   return found.map((gain) => gain!)
 }
 
-function points({
-  metric,
-  challenger,
-  reference,
-}: ScoredPair): Pick<Gain, 'challenger' | 'reference' | 'delta'> {
+type Points = Pick<Gain, 'challenger' | 'reference' | 'delta'>
+
+function points({ metric, challenger, reference }: ScoredPair): Points {
   const rows = challenger.y.length
   const a = pointValue(statisticOf(metric, challenger), rows)
   const b = pointValue(statisticOf(metric, reference), rows)
@@ -91,19 +89,10 @@ function byDelong({ challenger, reference }: ScoredPair, confidence: number): Ga
   const test = delong(challenger.y, challenger.score, reference.score, confidence)
   const delta = test.auc1 === null || test.auc2 === null ? null : test.auc1 - test.auc2
   const [low, high] = test.interval ?? [null, null]
-  return {
-    challenger: test.auc1,
-    reference: test.auc2,
-    delta,
-    low,
-    high,
-    oneSidedLow:
-      delta === null || test.standardError === null
-        ? null
-        : delta - quantile(confidence) * test.standardError,
-    p: test.pTwoSided,
-    method: 'delong',
-  }
+  const { auc1, auc2, standardError, pTwoSided: p } = test
+  const oneSidedLow =
+    delta === null || standardError === null ? null : delta - quantile(confidence) * standardError
+  return { challenger: auc1, reference: auc2, delta, low, high, oneSidedLow, p, method: 'delong' }
 }
 
 /**
@@ -118,7 +107,6 @@ function byMcNemar(pair: ScoredPair, confidence: number): Gain {
     if (a[i]! > b[i]!) won++
     else if (a[i]! < b[i]!) lost++
   }
-  const { challenger, reference, delta } = points(pair)
   const all = won + lost
   const bounds = (tail: number): [number, number] => {
     if (all === 0) return [0, 0]
@@ -131,16 +119,8 @@ function byMcNemar(pair: ScoredPair, confidence: number): Gain {
     return [(won - lost) / n - reach, (won - lost) / n + reach]
   }
   const [low, high] = n === 0 ? [null, null] : bounds((1 - confidence) / 2)
-  return {
-    challenger,
-    reference,
-    delta,
-    low,
-    high,
-    oneSidedLow: n === 0 ? null : bounds(1 - confidence)[0],
-    p: mcnemarP(lost, won),
-    method: 'mcnemar',
-  }
+  const oneSidedLow = n === 0 ? null : bounds(1 - confidence)[0]
+  return { ...points(pair), low, high, oneSidedLow, p: mcnemarP(lost, won), method: 'mcnemar' }
 }
 
 /** The gain as one statistic, so that each resample measures both models. */

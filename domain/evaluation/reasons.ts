@@ -34,15 +34,11 @@ export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy
       return [{ code: 'slice_missing', message: `slice "${name}" has no rows`, values: { slice: name } }]
     }
     if (slice.verdict !== 'blocked') return []
-    return [
-      {
-        code: 'slice_worse',
-        message:
-          `slice "${name}": ${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}, worse by more than ` +
-          `${points}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`,
-        values: { slice: name, metric, champion, challenger, delta, adjustedP },
-      },
-    ]
+    const message =
+      `slice "${name}": ${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}, worse by more than ` +
+      `${points}: adjusted p ${fourDigits(adjustedP)} < ${alpha}`
+    const values = { slice: name, metric, champion, challenger, delta, adjustedP }
+    return [{ code: 'slice_worse', message, values }]
   })
 }
 

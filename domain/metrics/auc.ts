@@ -1,4 +1,6 @@
 /** Computes the area under the ROC curve by midranks, so that ties count half and the order of the rows does not matter. */
+import { firstPlace } from '../statistics/quantiles.ts'
+
 /** Ranks from 1; tied values share the mean of their ranks. */
 export function midranks(values: ArrayLike<number>): Float64Array {
   const sorted = Float64Array.from(values).sort()
@@ -23,17 +25,6 @@ export function orderOf(values: ArrayLike<number>): Uint32Array {
     order[place + taken[place]!++] = i
   }
   return order
-}
-
-function firstPlace(sorted: Float64Array, value: number): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (sorted[middle]! < value) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /** @param y 1 for a positive row, 0 for a negative one. Null unless both classes occur. */

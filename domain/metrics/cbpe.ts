@@ -3,32 +3,18 @@
  * so it never promotes.
  */
 import { orderOf } from './auc.ts'
-import { ratioOf } from './metrics.ts'
+import { nullsOf } from './metrics.ts'
+import { ratioOf } from '../figures.ts'
 
-export interface ExpectedMetrics {
-  status: 'ok' | 'no_data' | 'invalid'
-  tp: number | null
-  fp: number | null
-  fn: number | null
-  tn: number | null
-  accuracy: number | null
-  precision: number | null
-  recall: number | null
-  f1: number | null
-  auc: number | null
-}
+const names = ['tp', 'fp', 'fn', 'tn', 'accuracy', 'precision', 'recall', 'f1', 'auc'] as const
 
-const nothing: Omit<ExpectedMetrics, 'status'> = {
-  tp: null,
-  fp: null,
-  fn: null,
-  tn: null,
-  accuracy: null,
-  precision: null,
-  recall: null,
-  f1: null,
-  auc: null,
-}
+/** Null where undefined. */
+export type ExpectedMetrics = { status: 'ok' | 'no_data' | 'invalid' } & Record<
+  (typeof names)[number],
+  number | null
+>
+
+const nothing = nullsOf(names)
 
 /** @param p calibrated probabilities; @param predicted 0 or 1. Rows where either is missing are left out. */
 export function expectedMetrics(

@@ -3,6 +3,7 @@
  * their correlation would have the wrong width.
  */
 import { midranks } from './auc.ts'
+import { nullsOf } from './metrics.ts'
 import { normalQuantile, normalTwoSided, sumOf } from '../statistics/distributions.ts'
 
 export interface DeLong {
@@ -21,16 +22,9 @@ export interface DeLong {
   standardError: number | null
 }
 
-const nothing: Omit<DeLong, 'status'> = {
-  auc1: null,
-  auc2: null,
-  var1: null,
-  var2: null,
-  cov: null,
-  z: null,
-  pTwoSided: null,
-  interval: null,
-  standardError: null,
+const nothing = {
+  ...nullsOf(['auc1', 'auc2', 'var1', 'var2', 'cov']),
+  ...nullsOf(['z', 'pTwoSided', 'interval', 'standardError']),
 }
 
 export function delong(

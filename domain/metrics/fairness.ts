@@ -2,7 +2,7 @@
  * Computes the selection, true-positive and false-positive rates of groups. A rate without rows is null: a group without positives
  * has no true-positive rate.
  */
-import { ratioOf } from './metrics.ts'
+import { ratioOf } from '../figures.ts'
 
 export interface GroupRates {
   group: string

@@ -2,6 +2,7 @@
  * Computes the metrics of binary and regression models. An undefined metric (no positives, a constant target) is null, because 0 would
  * pass for a measured value.
  */
+import { ratioOf } from '../figures.ts'
 import { auc, orderOf } from './auc.ts'
 import { calibration } from './calibration.ts'
 import { sumOf } from '../statistics/distributions.ts'
@@ -13,24 +14,19 @@ export interface Confusion {
   tn: number
 }
 
-export interface BinaryMetrics extends Confusion {
+const ratios = ['accuracy', 'precision', 'recall', 'f1', 'mcc'] as const
+const ofProbabilities = ['brier', 'logLoss', 'auc', 'averagePrecision', 'ece10', 'mce10'] as const
+const names = [...ratios, ...ofProbabilities]
+
+export interface BinaryMetrics extends Confusion, Record<(typeof names)[number], number | null> {
   /** `invalid`: a label that is neither 0 nor 1. */
   status: 'ok' | 'no_data' | 'one_class' | 'not_a_probability' | 'invalid'
   rows: number
-  accuracy: number | null
-  precision: number | null
-  recall: number | null
-  f1: number | null
-  mcc: number | null
-  brier: number | null
-  logLoss: number | null
-  auc: number | null
-  averagePrecision: number | null
-  ece10: number | null
-  mce10: number | null
 }
 
-export const ratioOf = (part: number, total: number): number | null => (total > 0 ? part / total : null)
+/** Null for each name: metrics without rows. */
+export const nullsOf = <Name extends string>(list: readonly Name[]): Record<Name, null> =>
+  Object.fromEntries(list.map((name) => [name, null])) as Record<Name, null>
 
 /** The machine epsilon that keeps the log loss of a certain, wrong row finite. */
 const epsilon = 2 ** -52
@@ -50,19 +46,7 @@ export function binaryMetrics(
   }
   const { tp, fp, fn, tn } = counts
   const rows = y.length
-  const nothing = {
-    accuracy: null,
-    precision: null,
-    recall: null,
-    f1: null,
-    mcc: null,
-    brier: null,
-    logLoss: null,
-    auc: null,
-    averagePrecision: null,
-    ece10: null,
-    mce10: null,
-  }
+  const nothing = nullsOf(names)
   if (rows === 0) return { ...counts, ...nothing, status: 'no_data', rows }
   if (!y.every((label) => label === 0 || label === 1)) {
     return { tp: 0, fp: 0, fn: 0, tn: 0, ...nothing, status: 'invalid', rows }

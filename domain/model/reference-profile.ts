@@ -39,14 +39,12 @@ export interface ReferenceProfile {
   label?: Profile
 }
 
-const decileProbabilities = Array.from({ length: 9 }, (_, i) => (i + 1) / 10)
 const maxCategories = 30
 const maxRareCategories = 1000
 
 export function numberProfile(name: string, values: readonly (number | null)[], bins = 10): NumberProfile {
   const present = values.filter((value): value is number => value !== null && Number.isFinite(value))
-  const probabilities =
-    bins === 10 ? decileProbabilities : Array.from({ length: bins - 1 }, (_, i) => (i + 1) / bins)
+  const probabilities = Array.from({ length: bins - 1 }, (_, i) => (i + 1) / bins)
   const edges = [...new Set(quantiles(present, probabilities).filter((q): q is number => q !== null))]
   const profile: NumberProfile = { name, kind: 'number', edges, counts: [] }
   return { ...profile, counts: countBins(profile, values) }
@@ -55,18 +53,11 @@ export function numberProfile(name: string, values: readonly (number | null)[], 
 export function categoryProfile(name: string, values: readonly (string | null)[]): CategoryProfile {
   const frequency = new Map<string, number>()
   for (const value of values) if (value !== null) frequency.set(value, (frequency.get(value) ?? 0) + 1)
-  const sorted = [...frequency.entries()]
-    .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
-    .map(([v]) => v)
+  const sorted = [...frequency].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([value]) => value)
   const categories = sorted.slice(0, maxCategories)
-  const rare = sorted.slice(maxCategories)
-  const profile: CategoryProfile = {
-    name,
-    kind: 'category',
-    categories,
-    rare: rare.length > maxRareCategories ? null : rare,
-    counts: [],
-  }
+  const others = sorted.slice(maxCategories)
+  const rare = others.length > maxRareCategories ? null : others
+  const profile: CategoryProfile = { name, kind: 'category', categories, rare, counts: [] }
   return { ...profile, counts: countBins(profile, values) }
 }
 
@@ -74,16 +65,9 @@ export function categoryProfile(name: string, values: readonly (string | null)[]
 export function binNames(profile: Profile): string[] {
   if (profile.kind === 'category') return [...profile.categories, '__other__', '__new__', '__missing__']
   const { edges } = profile
-  const names = Array.from({ length: edges.length + 1 }, (_, i) =>
-    i === 0
-      ? edges.length === 0
-        ? 'any'
-        : `< ${edges[0]}`
-      : i === edges.length
-        ? `≥ ${edges[i - 1]}`
-        : `[${edges[i - 1]}, ${edges[i]})`,
-  )
-  return [...names, '__missing__']
+  if (edges.length === 0) return ['any', '__missing__']
+  const between = edges.slice(1).map((edge, i) => `[${edges[i]}, ${edge})`)
+  return [`< ${edges[0]}`, ...between, `≥ ${edges.at(-1)}`, '__missing__']
 }
 
 /** A function from value to bin index, for every request. */

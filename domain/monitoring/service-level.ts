@@ -168,12 +168,9 @@ function noOutcomes(facts: ServiceFacts, limits: ServiceLimits): ServiceFinding 
   if (outcomeAgeMs === null || outcomeAgeMs < limits.outcomesMs) return undefined
   // Without predictions no outcomes are due.
   if (requestAgeMs === null || requestAgeMs >= outcomeAgeMs) return undefined
-  return {
-    code: 'outcomes',
-    severity: 'critical',
-    message: `no outcome for ${hours(outcomeAgeMs)} while predictions continue: the quality is unknown`,
-    values: { forMs: outcomeAgeMs, limitMs: limits.outcomesMs },
-  }
+  const message = `no outcome for ${hours(outcomeAgeMs)} while predictions continue: the quality is unknown`
+  const values = { forMs: outcomeAgeMs, limitMs: limits.outcomesMs }
+  return { code: 'outcomes', severity: 'critical', message, values }
 }
 
 function noReplica({ replicas }: ServiceFacts): ServiceFinding | undefined {

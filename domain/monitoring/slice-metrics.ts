@@ -105,17 +105,11 @@ export function judgeBreakdown(
     if (finding !== undefined) report.findings.push(finding)
     else if (measured) report.cleared.push(code)
   }
-  add(
-    'quality_slice',
-    parts.some(({ level }) => level === 'held' || level === 'lost'),
-    lostSlices(parts, policy),
-  )
+  const comparable = parts.some(({ level }) => level === 'held' || level === 'lost')
+  add('quality_slice', comparable, lostSlices(parts, policy))
   add('quality_calibration', enough(rows, policy) && promised !== undefined, overconfident(report, policy))
-  add(
-    'quality_fairness',
-    fairness.some(({ verdict }) => verdict !== 'undefined'),
-    unfair(fairness),
-  )
+  const defined = fairness.some(({ verdict }) => verdict !== 'undefined')
+  add('quality_fairness', defined, unfair(fairness))
   add('business_value', earned !== null && earned.mean !== null, tooLittle(earned, business))
   return report
 }
@@ -227,11 +221,10 @@ function worthOf(
 
 function tooLittle(
   earned: BreakdownReport['business'],
-  policy: BusinessPolicy | undefined,
+  { warn, alarm, lowerIsBetter = false }: Partial<BusinessPolicy> = {},
 ): BreakdownFinding | undefined {
-  if (earned === null || earned.mean === null || policy === undefined) return undefined
-  const { mean } = earned
-  const { warn, alarm, lowerIsBetter = false, name, unit } = policy
+  if (earned === null || earned.mean === null) return undefined
+  const { mean, name, unit } = earned
   const isBeyond = (limit: number | undefined) =>
     limit !== undefined && (lowerIsBetter ? mean > limit : mean < limit)
   const limit = isBeyond(alarm) ? alarm : isBeyond(warn) ? warn : undefined

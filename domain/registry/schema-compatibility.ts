@@ -3,7 +3,7 @@
  * incompatible version would fail every caller.
  */
 import type { Manifest } from '../model/manifest.ts'
-import { requestsStillFit } from './version.ts'
+import { formOf, requestsStillFit } from './version.ts'
 
 type Schema = Pick<Manifest, 'features' | 'output'>
 
@@ -38,17 +38,3 @@ export const incompatibilityReason = ({
   to: string
   incompatibilities: string[]
 }): string => `what callers of ${from} send and read does not fit ${to}: ${incompatibilities.join(', ')}`
-
-/** The form of the output that callers rely on; the threshold is not part of it. */
-function formOf(output: Schema['output']): string {
-  switch (output.kind) {
-    case 'probability':
-      return JSON.stringify([output.kind, output.positive])
-    case 'classes':
-      return JSON.stringify([output.kind, output.classes])
-    case 'number':
-      return JSON.stringify([output.kind, output.unit ?? null])
-    default:
-      return output satisfies never
-  }
-}

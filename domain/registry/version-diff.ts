@@ -1,4 +1,5 @@
 /** Compares two versions field by field: differences first, with the difference of numbers. */
+import { canonicalJson } from '../canonical-json.ts'
 import { higherIsBetter } from '../evaluation/metrics.ts'
 import type { Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
@@ -114,9 +115,9 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion): 
     },
     features: {
       ...Object.fromEntries(
-        Object.entries(manifest.features ?? {}).map(([name, feature]) => [name, canonical(feature)]),
+        Object.entries(manifest.features ?? {}).map(([name, feature]) => [name, canonicalJson(feature)]),
       ),
-      '(output)': output && canonical(output),
+      '(output)': output && canonicalJson(output),
     },
     code: {
       code: lineage.code,
@@ -143,7 +144,3 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion): 
     },
   }
 }
-
-/** JSON with sorted keys, so that equal values have equal text. */
-const canonical = (value: object): string =>
-  JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))))

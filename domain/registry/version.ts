@@ -55,7 +55,7 @@ export function nextVersion(
   const { major, minor, patch } = previous.number
   if (
     !requestsStillFit(previous.of.features, candidate.features) ||
-    !sameAnswers(previous.of.output, candidate.output)
+    formOf(previous.of.output) !== formOf(candidate.output)
   )
     return { major: major + 1, minor: 0, patch: 0 }
   if (
@@ -81,11 +81,18 @@ export function requestsStillFit(before: Features, after: Features): boolean {
   })
 }
 
-/** Whether responses keep their form; the threshold is not part of it. */
-function sameAnswers(before: Output, after: Output): boolean {
-  if (before.kind === 'probability') return after.kind === 'probability' && before.positive === after.positive
-  if (before.kind === 'number') return after.kind === 'number' && before.unit === after.unit
-  return after.kind === 'classes' && before.classes.join('\n') === after.classes.join('\n')
+/** The form of the output that callers rely on; the threshold is not part of it. */
+export function formOf(output: Output): string {
+  switch (output.kind) {
+    case 'probability':
+      return JSON.stringify([output.kind, output.positive])
+    case 'classes':
+      return JSON.stringify([output.kind, output.classes])
+    case 'number':
+      return JSON.stringify([output.kind, output.unit ?? null])
+    default:
+      return output satisfies never
+  }
 }
 
 function sameParameters(before: Numbered['hyperparameters'], after: Numbered['hyperparameters']): boolean {

@@ -50,11 +50,7 @@ function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number 
 const nothing = (): ArmCounts => ({ requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 })
 
 function addCounts(sum: ArmCounts, row: CountedTick): void {
-  sum.requests += row.requests
-  sum.errors += row.errors
-  sum.invalid += row.invalid
-  sum.slow95 += row.slow95
-  sum.slow99 += row.slow99
+  for (const name of ['requests', 'errors', 'invalid', 'slow95', 'slow99'] as const) sum[name] += row[name]
 }
 
 export interface Observation {

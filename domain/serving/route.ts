@@ -3,6 +3,7 @@
  * holds it in memory, so that all replicas choose the same version for a routing key.
  */
 import { DomainError } from '../errors.ts'
+import { policyIssues } from '../policy-issues.ts'
 
 /**
  * - `canary`: the candidate of a release, exposed only while its exposure lease is renewed.
@@ -129,35 +130,36 @@ export function hasCandidate({ arms, shadow, proven }: Route): boolean {
   return (shadow !== undefined && shadow.version !== proven) || arms.some(({ arm }) => arm === 'canary')
 }
 
+type Written = Pick<Route, 'epoch' | 'generation'>
+
 /** Whether `a` is newer than `b` by (epoch, generation). */
-export function isNewer(
-  a: Pick<Route, 'epoch' | 'generation'>,
-  b: Pick<Route, 'epoch' | 'generation'>,
-): boolean {
+export function isNewer(a: Written, b: Written): boolean {
   return a.epoch !== b.epoch ? a.epoch > b.epoch : a.generation > b.generation
 }
 
 /** The issues of a route; empty when it is valid. */
 export function issuesOfRoute(route: Route): string[] {
-  const issues: string[] = []
-  const shares = route.arms.map((arm) => arm.shareBp)
-  if (shares.some((share) => !Number.isInteger(share) || share < 0 || share > totalBp))
-    issues.push('every share must be a whole number of basis points from 0 to 10,000')
-  const sum = shares.reduce((total, share) => total + share, 0)
-  if (sum !== totalBp) issues.push(`the shares sum to ${sum} instead of ${totalBp}`)
-  if (route.arms.filter((arm) => arm.arm === 'champion').length !== 1)
-    issues.push('exactly one arm must be the champion')
-  if (new Set(route.arms.map((arm) => arm.arm)).size !== route.arms.length)
-    issues.push('an arm is listed twice')
-  if (!Number.isInteger(route.generation) || route.generation < 1)
-    issues.push('the generation must be a whole number from 1')
-  if (!Number.isInteger(route.epoch) || route.epoch < 1)
-    issues.push('the epoch must be a whole number from 1')
-  const shadow = route.shadow
-  if (shadow && (!Number.isInteger(shadow.shareBp) || shadow.shareBp < 1 || shadow.shareBp > totalBp))
-    issues.push('the shadow share must be a whole number of basis points from 1 to 10,000')
-  if (route.replicas !== undefined && !route.arms.some(({ arm }) => arm === 'canary'))
-    issues.push('replicas are listed, but no arm is the canary')
-  if (route.proven === '') issues.push('the known good version is missing')
+  const { issues, need } = policyIssues()
+  const { arms, shadow, generation, epoch } = route
+  const isShare = (share: number, min: number) => Number.isInteger(share) && share >= min && share <= totalBp
+  need(
+    arms.every(({ shareBp }) => isShare(shareBp, 0)),
+    'every share must be a whole number of basis points from 0 to 10,000',
+  )
+  const sum = arms.reduce((total, { shareBp }) => total + shareBp, 0)
+  need(sum === totalBp, `the shares sum to ${sum} instead of ${totalBp}`)
+  need(arms.filter(({ arm }) => arm === 'champion').length === 1, 'exactly one arm must be the champion')
+  need(new Set(arms.map(({ arm }) => arm)).size === arms.length, 'an arm is listed twice')
+  need(Number.isInteger(generation) && generation >= 1, 'the generation must be a whole number from 1')
+  need(Number.isInteger(epoch) && epoch >= 1, 'the epoch must be a whole number from 1')
+  need(
+    !shadow || isShare(shadow.shareBp, 1),
+    'the shadow share must be a whole number of basis points from 1 to 10,000',
+  )
+  need(
+    route.replicas === undefined || arms.some(({ arm }) => arm === 'canary'),
+    'replicas are listed, but no arm is the canary',
+  )
+  need(route.proven !== '', 'the known good version is missing')
   return issues
 }

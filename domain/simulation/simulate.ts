@@ -5,8 +5,8 @@
 import { advance } from '../release/reducer.ts'
 import { breaker } from '../serving/circuit-breaker.ts'
 import { incrementalJudge } from '../canary/incremental-judge.ts'
-import type { CanaryTick } from '../canary/evidence.ts'
-import type { ReleasePolicy } from '../release/policy.ts'
+import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
+import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
@@ -44,7 +44,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
   const faultMs = faultStart(scenario)
-  const seen = { bad: 0, expectedBad: 0, requestsSinceFault: 0 }
+  const harm = harmCounts(world, faultMs)
   let state = opened(policy)
   let atMs = 0
   let lastTickMs: number | null = null
@@ -60,10 +60,10 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     ...(byVerdict &&
       faultMs !== undefined &&
       atMs >= faultMs && {
-        canaryRequestsToDetect: seen.requestsSinceFault,
+        canaryRequestsToDetect: harm.requestsSinceFault(),
         minutesToDetect: (atMs - faultMs) / 60_000,
       }),
-    excessBad: Math.max(0, seen.bad - seen.expectedBad),
+    excessBad: harm.excessBad(),
   })
 
   for (;;) {
@@ -72,17 +72,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
         dispatch({ kind: 'promoted', atMs, epoch: 1, generation: state.generation + 1 })
         continue
       case 'rolling_back':
-        dispatch({
-          kind: 'rolled_back',
-          atMs,
-          problems: [],
-          rollbackResult: {
-            champion: 'champion',
-            wasChampion: state.promoted,
-            orderedMs: atMs,
-            acknowledgedMs: atMs,
-          },
-        })
+        dispatch(rolledBack(state, atMs))
         return finish(state.lastVerdict?.kind === 'fail')
       case 'awaiting_decision':
         return finish(false, `needs a decision: ${state.lastVerdict?.reason ?? ''}`)
@@ -100,19 +90,12 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     if (tick) {
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
       lastTickMs = atMs
-      if (state.stage !== 'shadow') {
-        const { errorRate, invalidRate } = worldAt(world, counted.startMs)
-        seen.expectedBad += counted.canary.requests * (errorRate + invalidRate)
-        seen.bad += counted.canary.errors + counted.canary.invalid
-        if (faultMs !== undefined && counted.startMs >= faultMs)
-          seen.requestsSinceFault += counted.canary.requests
+      if (state.stage !== 'shadow') harm.add(counted)
+      if (!other) judge.add(counted)
+      else if (other.add(counted)) {
+        dispatch(judged(atMs, 'fail', `${rule} rolls back`))
+        continue
       }
-      if (other) {
-        if (other.add(counted)) {
-          dispatch(judged(atMs, 'fail', `${rule} rolls back`))
-          continue
-        }
-      } else judge.add(counted)
     }
     const limits = watchedPolicy(state)
     if (!limits) return finish(false, 'the stage has no policy')
@@ -123,18 +106,8 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       if (elapsedMs >= limits.minMs) dispatch(judged(atMs, 'pass', 'the minimum time has passed'))
       continue
     }
-    const nextShareBp = state.stage === 'canary' ? policy.stages[state.stageIndex + 1]?.shareBp : undefined
     const verdict = judge.judge({
-      stage: {
-        index: state.stageIndex,
-        shareBp: exposedBp(state),
-        nextShareBp,
-        startedMs: state.routings.at(-1)?.startedMs ?? 0,
-        elapsedMs,
-        minMs: limits.minMs,
-        minRequests: limits.minRequests,
-        last: state.stage === 'canary' && state.stageIndex === policy.stages.length - 1,
-      },
+      stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
       paired: traffic.paired(),
     })
@@ -143,6 +116,45 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due)
       dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due))
   }
+}
+
+/** The failures of the candidate beside those that the champion would have had. */
+function harmCounts(world: SimulatedWorld, faultMs = Infinity) {
+  let [bad, expectedBad, requestsSinceFault] = [0, 0, 0]
+  return {
+    add({ startMs, canary }: CanaryTick) {
+      const { errorRate, invalidRate } = worldAt(world, startMs)
+      expectedBad += canary.requests * (errorRate + invalidRate)
+      bad += canary.errors + canary.invalid
+      if (startMs >= faultMs) requestsSinceFault += canary.requests
+    },
+    excessBad: () => Math.max(0, bad - expectedBad),
+    requestsSinceFault: () => requestsSinceFault,
+  }
+}
+
+function stageOf(
+  state: ReleaseState,
+  { minMs, minRequests }: Pick<StagePolicy, 'minMs' | 'minRequests'>,
+  elapsedMs: number,
+): CanaryStage {
+  const { stages } = state.policy
+  const inCanary = state.stage === 'canary'
+  return {
+    index: state.stageIndex,
+    shareBp: exposedBp(state),
+    nextShareBp: inCanary ? stages[state.stageIndex + 1]?.shareBp : undefined,
+    startedMs: state.routings.at(-1)?.startedMs ?? 0,
+    elapsedMs,
+    minMs,
+    minRequests,
+    last: inCanary && state.stageIndex === stages.length - 1,
+  }
+}
+
+function rolledBack({ promoted: wasChampion }: ReleaseState, atMs: number): StepEvent {
+  const rollbackResult = { champion: 'champion', wasChampion, orderedMs: atMs, acknowledgedMs: atMs }
+  return { kind: 'rolled_back', atMs, problems: [], rollbackResult }
 }
 
 function opened(policy: ReleasePolicy): ReleaseState {
@@ -162,15 +174,8 @@ function opened(policy: ReleasePolicy): ReleaseState {
   )
   state = advance(state, { kind: 'qualified', atMs: 0 }).state
   for (let n = 1; state.stage === 'awaiting_approval'; n++) {
-    const by = `approver-${n}`
-    state = advance(state, {
-      kind: 'command',
-      command: 'approve',
-      by,
-      role: 'approver',
-      inScope: true,
-      atMs: 0,
-    }).state
+    const given = { by: `approver-${n}`, role: 'approver', inScope: true, atMs: 0 } as const
+    state = advance(state, { kind: 'command', command: 'approve', ...given }).state
   }
   return state
 }
@@ -204,14 +209,7 @@ export function faultStart(scenario: TrafficScenario): number | undefined {
 
 function outcomeOf(state: ReleaseState): SimulatedRelease['outcome'] {
   if (state.stage === 'awaiting_decision') return 'held'
-  switch (state.outcome) {
-    case 'promoted':
-      return 'promoted'
-    case 'expired':
-      return 'expired'
-    default:
-      return 'rolled_back'
-  }
+  return state.outcome === 'promoted' || state.outcome === 'expired' ? state.outcome : 'rolled_back'
 }
 
 /** The tick of a replica whose breaker may open within it: the remaining requests then go to the champion. */

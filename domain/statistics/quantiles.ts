@@ -24,3 +24,15 @@ export function quantileOfSorted(sorted: ArrayLike<number>, p: number): number |
   // Equal neighbours answer exactly themselves, and infinite ones no NaN.
   return low === high || t === 0 ? low : low + t * (high - low)
 }
+
+/** The place of the first value that is not below `value`, among values sorted upwards. */
+export function firstPlace(sorted: ArrayLike<number>, value: number): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (sorted[middle]! < value) low = middle + 1
+    else high = middle
+  }
+  return low
+}

@@ -33,12 +33,11 @@ function findingOf(
   table: BatchTable,
   context: ExpectationContext,
 ): Finding | undefined {
-  const column = 'column' in expectation ? table.columns[expectation.column] : undefined
-  const missing = (name: string): Finding => ({
-    passed: false,
-    observed: null,
-    message: `there is no column ${name}`,
-  })
+  const onColumn = (judge: (cells: ArrayLike<BatchCell>) => Finding): Finding => {
+    const name = 'column' in expectation ? expectation.column : ''
+    const cells = table.columns[name]
+    return cells ? judge(cells) : { passed: false, observed: null, message: `there is no column ${name}` }
+  }
   switch (expectation.check) {
     case 'schema':
       return judgeSchema(expectation.columns, table)
@@ -49,28 +48,20 @@ function findingOf(
     case 'fresh':
       return judgeAge(expectation.withinMs, table, context)
     case 'distinct':
-      return column
-        ? range('different values', distinctOf(column).size, expectation)
-        : missing(expectation.column)
+      return onColumn((cells) => range('different values', distinctOf(cells).size, expectation))
     case 'mean':
-      return column ? range('mean', momentsOf(column).mean, expectation) : missing(expectation.column)
+      return onColumn((cells) => range('mean', momentsOf(cells).mean, expectation))
     case 'std':
-      return column
-        ? range('standard deviation', momentsOf(column).std, expectation)
-        : missing(expectation.column)
-    case 'quantile': {
-      if (!column) return missing(expectation.column)
-      const [value] = quantiles(numbersOf(column), [expectation.q])
-      return range(`quantile ${expectation.q}`, value ?? null, expectation)
-    }
-    case 'share': {
-      if (!column) return missing(expectation.column)
-      const present = Array.from(column).filter((cell) => cell !== null)
-      const hits = present.filter((cell) => cell === true || cell === 1).length
-      return range('share', present.length === 0 ? null : hits / present.length, expectation)
-    }
+      return onColumn((cells) => range('standard deviation', momentsOf(cells).std, expectation))
+    case 'quantile':
+      return onColumn((cells) => {
+        const [value = null] = quantiles(numbersOf(cells), [expectation.q])
+        return range(`quantile ${expectation.q}`, value, expectation)
+      })
+    case 'share':
+      return onColumn((cells) => range('share', shareOf(cells), expectation))
     case 'every_class':
-      return column ? judgeClasses(expectation.classes, expectation.min, column) : missing(expectation.column)
+      return onColumn((cells) => judgeClasses(expectation.classes, expectation.min, cells))
     default:
       return undefined
   }
@@ -157,6 +148,12 @@ function judgeClasses(
 
 const numbersOf = (cells: ArrayLike<BatchCell>): number[] =>
   Array.from(cells).filter((cell): cell is number => typeof cell === 'number' && !Number.isNaN(cell))
+
+function shareOf(cells: ArrayLike<BatchCell>): number | null {
+  const present = Array.from(cells).filter((cell) => cell !== null)
+  const hits = present.filter((cell) => cell === true || cell === 1).length
+  return present.length === 0 ? null : hits / present.length
+}
 
 function distinctOf(cells: ArrayLike<BatchCell>): Set<BatchCell> {
   const values = new Set<BatchCell>(Array.from(cells))

@@ -37,13 +37,18 @@ export function judgeAsTrained(expectation: Expectation, table: BatchTable): Exp
   if (expectation.check !== 'as_trained') return undefined
   const { check, column, reference, severity } = expectation
   const cells = table.columns[column]
-  const found =
+  const { observed, issue } =
     cells === undefined
       ? { observed: null, issue: `there is no column ${column}` }
-      : (judgeMissing(cells, reference) ?? judgeValues(cells, reference))
-  const { observed, issue } = found
+      : judgeCells(cells, reference)
   const message = issue ?? 'as in the rows that the champion was trained on'
   return { check, subject: column, severity, passed: issue === undefined, observed, message }
+}
+
+function judgeCells(cells: ArrayLike<BatchCell>, reference: Profile): Found {
+  const missing = judgeMissing(cells, reference)
+  if (missing !== undefined) return missing
+  return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
 }
 
 interface Found {
@@ -63,10 +68,6 @@ function judgeMissing(cells: ArrayLike<BatchCell>, { counts }: Profile): Found |
     observed: now,
     issue: `missing in ${percent(now)} of the rows, in ${percent(before)} of those that the champion was trained on`,
   }
-}
-
-function judgeValues(cells: ArrayLike<BatchCell>, reference: Profile): Found {
-  return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
 }
 
 /** Compares the range from the 10th to the 90th percentile, which ignores outliers. */
