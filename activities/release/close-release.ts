@@ -149,6 +149,6 @@ export async function endInterrupted(database: Database, state: ReleaseState): P
   const reason =
     to === undefined || mismatches.length === 0
       ? why
-      : `${why}; ${incompatibilityReason({ from, to, incompatibilities: mismatches })}`
+      : `${why}; ${incompatibilityReason({ from, to }, mismatches)}`
   await close(database, end(state, state.enteredMs, outcome, reason))
 }

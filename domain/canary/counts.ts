@@ -28,9 +28,7 @@ export interface CanaryCounts {
 }
 
 /** Failed requests of an arm: errors and invalid outputs, at most its requests. */
-export function failedRequests(arm: ArmCounts): number {
-  return Math.min(arm.requests, arm.errors + arm.invalid)
-}
+export const failedRequests = (arm: ArmCounts): number => Math.min(arm.requests, arm.errors + arm.invalid)
 
 export function createCanaryCounts(): CanaryCounts {
   const startMs: number[] = []

@@ -2,7 +2,7 @@
  * Judges calibration in the gate: blocks a challenger whose 90 % predictions come true 70 % of the time, even when it ranks better,
  * because decisions use the probability.
  */
-import { calibration } from '../metrics/calibration.ts'
+import { calibration, type Calibration } from '../metrics/calibration.ts'
 import { correctness, type ScoredRows } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
@@ -34,11 +34,13 @@ export function judgeCalibration(
 }
 
 /** Binary: calibration of the probability of class 1. Multiclass: of the predicted class. */
+export const calibrationOf = (scored: ScoredRows): Calibration =>
+  scored.task === 'binary'
+    ? calibration(scored.y, scored.score)
+    : calibration(correctness(scored), scored.confidence)
+
 function figures(scored: ScoredRows): CalibrationFigures {
-  const { ece, mce } =
-    scored.task === 'binary'
-      ? calibration(scored.y, scored.score)
-      : calibration(correctness(scored), scored.confidence)
+  const { ece, mce } = calibrationOf(scored)
   const rows = scored.squares.length
   const brier = rows === 0 ? null : scored.squares.reduce((sum, value) => sum + value, 0) / rows
   return { brier, ece, mce }

@@ -30,15 +30,17 @@ export interface GateInput {
 
 const maxSlices = 50
 
+interface Unreadable {
+  verdict: 'not_better' | 'insufficient'
+  reason: Reason
+}
+
 /** Why the input cannot be judged, each with its verdict; empty when it can. */
-export function unreadableInput(
-  input: GateInput,
-  policy: GatePolicy,
-): { verdict: 'not_better' | 'insufficient'; reason: Reason }[] {
+export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadable[] {
   const { y, challenger, champion, anchor, baseline, slices, groups, entities } = input
   const rows = y.length
-  const found: { verdict: 'not_better' | 'insufficient'; reason: Reason }[] = []
-  const add = (verdict: 'not_better' | 'insufficient', code: string, message: string) =>
+  const found: Unreadable[] = []
+  const add = (verdict: Unreadable['verdict'], code: string, message: string) =>
     found.push({ verdict, reason: { code, message, values: { rows } } })
 
   if (rows === 0) add('insufficient', 'no_rows', 'the test set is empty')
@@ -51,19 +53,13 @@ export function unreadableInput(
   if (bad >= 0 && challenger.length === rows)
     add('insufficient', 'label_unreadable', `row ${bad} has the label ${y[bad]}`)
   // Unreadable predictions of the challenger refuse it; those of a reference leave nothing to compare with.
-  const answers = [
-    { name: 'challenger', rows: challenger, verdict: 'not_better' as const },
-    { name: 'champion', rows: champion, verdict: 'insufficient' as const },
-    { name: 'anchor', rows: anchor, verdict: 'insufficient' as const },
-    { name: 'baseline', rows: baseline, verdict: 'insufficient' as const },
-  ]
-  for (const each of answers) {
-    if (!each.rows) continue
-    const issue = unreadableAnswers(policy.task, each.rows, rows)
-    if (issue !== null)
-      add(each.verdict, `${each.name}_unreadable`, `predictions of the ${each.name}: ${issue}`)
-    else if (policy.task === 'multiclass' && each.rows[0]?.length !== challenger[0]?.length)
-      add('insufficient', `${each.name}_unreadable`, `the ${each.name} has another number of classes`)
+  for (const [name, answers] of Object.entries({ challenger, champion, anchor, baseline })) {
+    if (!answers) continue
+    const verdict = name === 'challenger' ? 'not_better' : 'insufficient'
+    const issue = unreadableAnswers(policy.task, answers, rows)
+    if (issue !== null) add(verdict, `${name}_unreadable`, `predictions of the ${name}: ${issue}`)
+    else if (policy.task === 'multiclass' && answers[0]?.length !== challenger[0]?.length)
+      add('insufficient', `${name}_unreadable`, `the ${name} has another number of classes`)
   }
   if ((slices?.length ?? 0) > maxSlices)
     add('not_better', 'too_many_slices', `${slices!.length} slices, limit ${maxSlices}`)

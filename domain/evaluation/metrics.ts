@@ -51,9 +51,7 @@ function highestFirst(score: Float64Array): Uint32Array {
 
 const lowerIsBetter: ReadonlySet<GateMetric> = new Set(['brier', 'logLoss', 'rmse', 'mae'])
 
-export function higherIsBetter(metric: GateMetric): boolean {
-  return !lowerIsBetter.has(metric)
-}
+export const higherIsBetter = (metric: GateMetric): boolean => !lowerIsBetter.has(metric)
 
 const metricsOf: Record<Task, readonly GateMetric[]> = {
   binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'averagePrecision'],
@@ -61,9 +59,7 @@ const metricsOf: Record<Task, readonly GateMetric[]> = {
   regression: ['rmse', 'mae', 'r2'],
 }
 
-export function metricsFor(task: Task): readonly GateMetric[] {
-  return metricsOf[task]
-}
+export const metricsFor = (task: Task): readonly GateMetric[] => metricsOf[task]
 
 /** Why predictions cannot be scored, or null. */
 export function unreadableAnswers(task: Task, answers: readonly number[][], rows: number): string | null {

@@ -17,34 +17,24 @@ export function fitFeatures(rows: readonly FeatureRow[], features: Features): Fe
 
 /** Mean and population standard deviation of the present values, in two passes; a constant is scaled by 1. */
 function fitNumber(rows: readonly FeatureRow[], name: string): FeatureFit {
-  let count = 0
-  let sum = 0
-  for (const row of rows) {
-    const value = row[name]
-    if (typeof value !== 'number') continue
-    count++
-    sum += value
-  }
-  const mean = count === 0 ? 0 : sum / count
-  let squares = 0
-  for (const row of rows) {
-    const value = row[name]
-    if (typeof value === 'number') squares += (value - mean) ** 2
-  }
-  const std = count === 0 ? 0 : Math.sqrt(squares / count)
+  const values = rows.map((row) => row[name]).filter((value) => typeof value === 'number')
+  const count = Math.max(1, values.length)
+  const mean = values.reduce((sum, value) => sum + value, 0) / count
+  const std = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / count)
   return { name, kind: 'number', mean, std: std > 1e-12 * Math.max(1, Math.abs(mean)) ? std : 1, fill: mean }
 }
 
 /** The values seen in training, in the order of their text. */
 function fitCategory(rows: readonly FeatureRow[], name: string): FeatureFit {
-  const counts = new Map<string, number>()
-  for (const row of rows) {
-    const value = row[name]
-    if (typeof value === 'string') counts.set(value, (counts.get(value) ?? 0) + 1)
-  }
-  const byCount = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
-  const vocabulary = byCount.slice(0, maxVocabulary).map(([value]) => value)
+  const vocabulary = byFrequency(rows.map((row) => row[name])).slice(0, maxVocabulary)
   return { name, kind: 'category', vocabulary: vocabulary.sort() }
+}
+
+/** The different texts, the most frequent first. */
+export function byFrequency(values: readonly unknown[]): string[] {
+  const counts = new Map<string, number>()
+  for (const value of values) if (typeof value === 'string') counts.set(value, (counts.get(value) ?? 0) + 1)
+  return [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([value]) => value)
 }
 
 /**

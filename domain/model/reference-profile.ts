@@ -2,6 +2,7 @@
  * Builds the reference profile of a version: training counts of features, score and label in fixed bins. Serving counts in the same
  * bins, so that comparisons are cheap and counts of replicas and hours merge exactly.
  */
+import { byFrequency } from './preprocessing.ts'
 import { quantiles } from '../statistics/quantiles.ts'
 
 /** The default period of the counters. */
@@ -51,9 +52,7 @@ export function numberProfile(name: string, values: readonly (number | null)[], 
 }
 
 export function categoryProfile(name: string, values: readonly (string | null)[]): CategoryProfile {
-  const frequency = new Map<string, number>()
-  for (const value of values) if (value !== null) frequency.set(value, (frequency.get(value) ?? 0) + 1)
-  const sorted = [...frequency].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([value]) => value)
+  const sorted = byFrequency(values)
   const categories = sorted.slice(0, maxCategories)
   const others = sorted.slice(maxCategories)
   const rare = others.length > maxRareCategories ? null : others

@@ -55,12 +55,9 @@ const alertmanagerRepeatMs = 60_000
 /** The notifications that are due now; a pure function of alert, channels and history. */
 export function dueNotifications(
   alert: AlertFacts,
-  {
-    channels,
-    told: history,
-    nowMs,
-  }: { channels: readonly Channel[]; told: readonly DeliveryRecord[]; nowMs: number },
+  given: { channels: readonly Channel[]; told: readonly DeliveryRecord[]; nowMs: number },
 ): DeliveryRecord[] {
+  const { channels, told: history, nowMs } = given
   return channels.flatMap((channel): DeliveryRecord[] => {
     const mine = history.filter(({ channel: name }) => name === channel.name)
     const told = mine.filter(({ about }) => about === 'raised')

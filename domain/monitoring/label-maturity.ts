@@ -47,11 +47,7 @@ export function maturity(
 }
 
 /** The predictions of a matured window of `windowMs`: aged between H and H + W. */
-export function maturedSpan(
-  nowMs: number,
-  horizonMs: number,
-  windowMs: number,
-): { fromMs: number; toMs: number } {
+export function maturedSpan(nowMs: number, horizonMs: number, windowMs: number) {
   return { fromMs: nowMs - horizonMs - windowMs, toMs: nowMs - horizonMs }
 }
 

@@ -6,15 +6,8 @@ import { fourDigits } from '../figures.ts'
 import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { aucError } from '../metrics/auc-interval.ts'
-import { calibration } from '../metrics/calibration.ts'
-import {
-  correctness,
-  higherIsBetter,
-  pick,
-  rowLosses,
-  statisticOf,
-  type ScoredRows,
-} from '../evaluation/metrics.ts'
+import { calibrationOf } from '../evaluation/calibration.ts'
+import { higherIsBetter, pick, rowLosses, statisticOf, type ScoredRows } from '../evaluation/metrics.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { GatePolicy, SliceMetric } from '../evaluation/policy.ts'
 import type { BusinessPolicy } from './policy.ts'
@@ -82,7 +75,9 @@ export function judgeBreakdown(
       ? []
       : [judgeFairness(attribute, values, scored, { ...policy, resamples: 200 })],
   )
-  const promised = calibrationOf(scored, policy)
+  // Undefined without probabilities, or where the policy turns calibration off.
+  const calibrated = policy.calibration !== 'off' && scored.task !== 'regression'
+  const promised = calibrated ? calibrationOf(scored).ece : undefined
   const earned = business === undefined ? null : worthOf(business, worth ?? 'not computed')
   const report: BreakdownReport = {
     rows,
@@ -173,14 +168,6 @@ function lostSlices(parts: readonly SliceQuality[], { slices }: GatePolicy): Bre
   const message = `slices worse by more than ${slices.points}: ${named.join('; ')}`
   const values = Object.fromEntries(lost.map(({ name, value }) => [name, value]))
   return { code: 'quality_slice', severity: 'warning', message, values }
-}
-
-/** Undefined without probabilities, or where the policy turns calibration off. */
-function calibrationOf(scored: ScoredRows, policy: GatePolicy): number | null | undefined {
-  if (policy.calibration === 'off' || scored.task === 'regression') return undefined
-  return scored.task === 'binary'
-    ? calibration(scored.y, scored.score).ece
-    : calibration(correctness(scored), scored.confidence).ece
 }
 
 function overconfident(

@@ -63,6 +63,7 @@ const facet = <T extends object>(name: keyof typeof facetSchemas, fields: T) => 
 /** The event as sent. */
 export function lineageEvent(facts: LineageFacts) {
   const { type, at, job, model, runId, build, query, problem, inputs, outputs } = facts
+  const kind = { processingType: 'BATCH', integration: 'TENURE', jobType: job.toUpperCase() }
   return {
     eventType: type,
     eventTime: at,
@@ -82,11 +83,7 @@ export function lineageEvent(facts: LineageFacts) {
       namespace: 'tenure',
       name: `${model}.${job}`,
       facets: {
-        jobType: facet('jobType', {
-          processingType: 'BATCH',
-          integration: 'TENURE',
-          jobType: job.toUpperCase(),
-        }),
+        jobType: facet('jobType', kind),
         sql: query === undefined ? undefined : facet('sql', { query }),
       },
     },
@@ -128,10 +125,6 @@ function datasetOf(model: string, dataset: LineageDataset) {
 
 function statisticsOf(dataset: LineageDataset): Record<string, object> {
   if (dataset.kind !== 'snapshot' || dataset.rows === undefined) return {}
-  return {
-    outputStatistics: facet('outputStatistics', {
-      rowCount: dataset.rows,
-      size: dataset.bytes,
-    }),
-  }
+  const { rows: rowCount, bytes: size } = dataset
+  return { outputStatistics: facet('outputStatistics', { rowCount, size }) }
 }

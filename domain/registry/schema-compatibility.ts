@@ -29,12 +29,5 @@ export function schemaIssues(now: Partial<Schema>, target: Partial<Schema>): str
 }
 
 /** The message of a rollback to an incompatible version. */
-export const incompatibilityReason = ({
-  from,
-  to,
-  incompatibilities,
-}: {
-  from: string
-  to: string
-  incompatibilities: string[]
-}): string => `what callers of ${from} send and read does not fit ${to}: ${incompatibilities.join(', ')}`
+export const incompatibilityReason = (versions: { from: string; to: string }, found: string[]): string =>
+  `what callers of ${versions.from} send and read does not fit ${versions.to}: ${found.join(', ')}`

@@ -22,17 +22,7 @@ export interface ComparedVersion {
   }
 }
 
-export const sections = [
-  'metrics',
-  'hyperparameters',
-  'data',
-  'features',
-  'code',
-  'training',
-  'size',
-  'origin',
-] as const
-export type Section = (typeof sections)[number]
+export type Section = keyof ReturnType<typeof factsOf>
 type Value = string | number | boolean | null
 
 export interface ComparedField {
@@ -58,8 +48,8 @@ export interface VersionComparison {
 }
 
 export function compareVersions(one: ComparedVersion, other: ComparedVersion): VersionComparison {
-  const [facts, others] = [factsOf(one), factsOf(other)]
-  const fields = sections.flatMap((section) => {
+  const [facts, others]: [Facts, Facts] = [factsOf(one), factsOf(other)]
+  const fields = (Object.keys(facts) as Section[]).flatMap((section) => {
     const names = new Set([...Object.keys(facts[section]), ...Object.keys(others[section])])
     return [...names].map((field) =>
       compareField(section, field, facts[section][field], others[section][field]),
@@ -101,7 +91,8 @@ function notesOf(one: ComparedVersion, other: ComparedVersion): string[] {
 
 type Facts = Record<Section, Record<string, Value | undefined>>
 
-function factsOf({ lineage, manifest, training, ...version }: ComparedVersion): Facts {
+/** The compared fields by section, in the order in which they are shown. */
+function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
   const { output, preprocessing = [], files } = manifest
   const fileBytes = files && { network: files['model.json'].bytes, weights: files['weights.bin'].bytes }
   return {

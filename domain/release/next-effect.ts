@@ -82,18 +82,11 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
   if (isWarming(state) && baseline !== undefined) return beside(baseline, version, 0)
   if (stage === 'probation' || (stage === 'promoting' && state.policy.probation && baseline !== undefined)) {
     const { holdbackBp = 0, shadowBp } = state.policy.probation ?? {}
-    const control: RouteArm[] =
-      baseline === undefined || holdbackBp === 0
-        ? []
-        : [{ arm: 'control', version: baseline, shareBp: holdbackBp }]
-    return {
-      arms: [{ arm: 'champion', version, shareBp: totalBp - (control[0]?.shareBp ?? 0) }, ...control],
-      shadow:
-        baseline === undefined || shadowBp === undefined
-          ? undefined
-          : { version: baseline, shareBp: shadowBp },
-      proven: baseline ?? version,
-    }
+    if (baseline === undefined) return championOnly(version)
+    const arms: RouteArm[] = [{ arm: 'champion', version, shareBp: totalBp - holdbackBp }]
+    if (holdbackBp > 0) arms.push({ arm: 'control', version: baseline, shareBp: holdbackBp })
+    const shadow = shadowBp === undefined ? undefined : { version: baseline, shareBp: shadowBp }
+    return { arms, shadow, proven: baseline }
   }
   if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted'))
     return { ...championOnly(version), standby: baseline }

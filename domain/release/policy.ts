@@ -141,12 +141,9 @@ export const defaultWatch: WatchPolicy = {
 }
 
 const hourMs = 3_600_000
-const during = (shareBp: number, hours: number): StagePolicy => ({
-  shareBp,
-  minMs: hours * hourMs,
-  minRequests: 1_000,
-  deadlineMs: 2 * hours * hourMs,
-})
+function during(shareBp: number, hours: number): StagePolicy {
+  return { shareBp, minMs: hours * hourMs, minRequests: 1_000, deadlineMs: 2 * hours * hourMs }
+}
 
 /** A canary of one day over shares from 1 to 50 %: the default policy of a simulation. */
 export const dayPolicy: ReleasePolicy = {

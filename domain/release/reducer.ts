@@ -192,7 +192,7 @@ function afterRollback(
   const reasons = [order.reason]
   if (problems.length > 0) reasons.push(`not acknowledged: ${named}`)
   if (incompatibilities.length > 0)
-    reasons.push(incompatibilityReason({ from: state.version, to: champion ?? '', incompatibilities }))
+    reasons.push(incompatibilityReason({ from: state.version, to: champion ?? '' }, incompatibilities))
   const reason = reasons.join('; ')
   const to = champion === undefined ? 'the model has no champion' : `champion ${champion}`
   return applied(end({ ...next, promoted: false }, atMs, outcome, reason), `rolled back; ${to}`)

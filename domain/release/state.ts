@@ -234,13 +234,13 @@ export function openingState(facts: ReleaseFacts, atMs: number): ReleaseState {
 /** Why a release must not start; empty when it may. */
 export function issuesOfOpening(facts: ReleaseFacts): string[] {
   const issues: string[] = []
-  if (facts.baseline === undefined && facts.policy.approval.approvers === 0)
+  const { baseline, version, policy, hotfix, drill } = facts
+  if (baseline === undefined && policy.approval.approvers === 0)
     issues.push('the first version of a model needs at least one approval: approval.approvers is 0')
-  if (facts.baseline === facts.version) issues.push(`${facts.version} is already champion`)
-  if (facts.hotfix !== undefined && facts.baseline !== undefined && facts.policy.stages.length === 0)
+  if (baseline === version) issues.push(`${version} is already champion`)
+  if (hotfix !== undefined && baseline !== undefined && policy.stages.length === 0)
     issues.push('a hotfix needs at least one canary stage, and its policy has none')
-  if (facts.drill !== undefined && facts.baseline === undefined)
-    issues.push('a drill needs a champion to compare with')
+  if (drill !== undefined && baseline === undefined) issues.push('a drill needs a champion to compare with')
   return issues
 }
 
@@ -264,10 +264,8 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
 }
 
 /** Whether a break-glass order is in force: the release then waits for requests and a verdict, but for no minimum time. */
-export const isBreakGlass = ({
-  breakGlass,
-  promoted,
-}: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean => breakGlass !== undefined && !promoted
+export const isBreakGlass = (state: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean =>
+  state.breakGlass !== undefined && !state.promoted
 
 /** The minimum time, minimum requests and deadline of the observed stage; undefined in other stages. */
 export function watchedPolicy(
@@ -289,10 +287,6 @@ export function watchedPolicy(
 
 /** Whether the replicas still load the candidate before its promotion, because no stage has routed it to them. */
 export function isWarming(state: Pick<ReleaseState, 'stage' | 'baseline' | 'routed' | 'routings'>): boolean {
-  return (
-    state.stage === 'promoting' &&
-    state.baseline !== undefined &&
-    !state.routed &&
-    state.routings.length === 0
-  )
+  const { stage, baseline, routed, routings } = state
+  return stage === 'promoting' && baseline !== undefined && !routed && routings.length === 0
 }

@@ -32,9 +32,7 @@ export const rollBack = (
   withdraw = false,
 ): Advance => applied(orderRollback(state, atMs, { outcome, reason, withdraw }), reason)
 
-export function ignored(state: ReleaseState, message: string): Advance {
-  return { state, applied: false, message }
-}
+export const ignored = (state: ReleaseState, message: string): Advance => ({ state, applied: false, message })
 
 /** Enters a stage with a new clock, not paused and not routed unless `changes` set it. */
 export function enterStage(

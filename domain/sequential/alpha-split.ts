@@ -49,6 +49,4 @@ export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
 }
 
 /** The log evidence at which a test with this α acts (Ville's inequality). */
-export function thresholdFor(alpha: number): number {
-  return Math.log(1 / alpha)
-}
+export const thresholdFor = (alpha: number): number => Math.log(1 / alpha)

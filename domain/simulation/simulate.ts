@@ -180,18 +180,12 @@ function opened(policy: ReleasePolicy): ReleaseState {
   return state
 }
 
-const judged = (atMs: number, verdict: VerdictKind, reason: string, due = false): StepEvent => ({
-  kind: 'judged',
-  atMs,
-  verdict,
-  reason,
-  due,
-})
+function judged(atMs: number, verdict: VerdictKind, reason: string, due = false): StepEvent {
+  return { kind: 'judged', atMs, verdict, reason, due }
+}
 
 /** The candidate's share of the compared requests; in a shadow, half of each pair. */
-function exposedBp(state: ReleaseState): number {
-  return state.stage === 'shadow' ? 5_000 : state.shareBp
-}
+const exposedBp = (state: ReleaseState): number => (state.stage === 'shadow' ? 5_000 : state.shareBp)
 
 /** When the candidate becomes worse than the champion; undefined when it never does. */
 export function faultStart(scenario: TrafficScenario): number | undefined {

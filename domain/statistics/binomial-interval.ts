@@ -9,15 +9,14 @@ export interface BinomialInterval {
 
 export function binomialInterval(k: number, n: number, confidence = 0.95): BinomialInterval {
   const readable = Number.isFinite(n) && n >= 0 && k >= 0 && k <= n && confidence > 0 && confidence < 1
-  if (!readable) return { status: 'invalid', wilson: null, clopperPearson: null }
-  if (n === 0) return { status: 'no_data', wilson: null, clopperPearson: null }
+  const unknown = { wilson: null, clopperPearson: null }
+  if (!readable) return { status: 'invalid', ...unknown }
+  if (n === 0) return { status: 'no_data', ...unknown }
   const tail = (1 - confidence) / 2
   const z = normalQuantile(1 - tail)
   const low = k === 0 ? 0 : betaQuantile(tail, k, n - k + 1)
   const high = k === n ? 1 : betaQuantile(1 - tail, k + 1, n - k)
-  if (z === null || low === null || high === null) {
-    return { status: 'invalid', wilson: null, clopperPearson: null }
-  }
+  if (z === null || low === null || high === null) return { status: 'invalid', ...unknown }
   const p = k / n
   const centre = (p + (z * z) / (2 * n)) / (1 + (z * z) / n)
   const reach = (z / (1 + (z * z) / n)) * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))

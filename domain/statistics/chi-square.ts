@@ -11,13 +11,9 @@ export interface ChiSquare {
   cramersV: number | null
 }
 
-const undefinedWith = (status: ChiSquare['status']): ChiSquare => ({
-  status,
-  stat: null,
-  dof: null,
-  p: null,
-  cramersV: null,
-})
+function undefinedWith(status: ChiSquare['status']): ChiSquare {
+  return { status, stat: null, dof: null, p: null, cramersV: null }
+}
 
 /** Drops columns that are empty on both sides; no Yates correction. */
 export function chiSquareHomogeneity(reference: readonly number[], current: readonly number[]): ChiSquare {

@@ -40,18 +40,15 @@ export function sumOf(values: Iterable<number>): number {
   return sum + lost
 }
 
-export function normalCdf(z: number): number | null {
-  return probability(jstat.normal.cdf(z, 0, 1))
-}
+export const normalCdf = (z: number): number | null => probability(jstat.normal.cdf(z, 0, 1))
 
 /** P(|Z| > |z|). */
 export function normalTwoSided(z: number): number | null {
   return probability(2 * jstat.normal.cdf(-Math.abs(z), 0, 1))
 }
 
-export function normalQuantile(p: number): number | null {
-  return p > 0 && p < 1 ? jstat.normal.inv(p, 0, 1) : null
-}
+export const normalQuantile = (p: number): number | null =>
+  p > 0 && p < 1 ? jstat.normal.inv(p, 0, 1) : null
 
 /** P(X > x) for a chi-square variable. */
 export function chiSquareUpperTail(x: number, dof: number): number | null {

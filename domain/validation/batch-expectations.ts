@@ -72,16 +72,9 @@ function range(name: string, value: number | null, { min, max }: Range): Finding
   const wanted = limits.filter((limit) => limit !== '').join(' and ')
   if (value === null)
     return { passed: false, observed: null, message: `${name}: undefined, ${wanted} is required` }
-  const passed = isWithin(value, {
-    min,
-    max,
-  })
-  const shown = Number(value.toPrecision(6))
-  return {
-    passed,
-    observed: value,
-    message: `${name}: ${shown}${wanted === '' ? '' : `, ${wanted} is required`}`,
-  }
+  const required = wanted === '' ? '' : `, ${wanted} is required`
+  const message = `${name}: ${Number(value.toPrecision(6))}${required}`
+  return { passed: isWithin(value, { min, max }), observed: value, message }
 }
 
 const kinds: Record<string, (cell: BatchCell) => boolean> = {
@@ -108,12 +101,8 @@ function judgeTypicalRowCount(
   rows: number,
   earlier: readonly number[],
 ): Finding {
-  if (earlier.length < minRuns)
-    return {
-      passed: true,
-      observed: null,
-      message: `${earlier.length} earlier snapshots are too few to compare with`,
-    }
+  const message = `${earlier.length} earlier snapshots are too few to compare with`
+  if (earlier.length < minRuns) return { passed: true, observed: null, message }
   const [median] = quantiles(earlier, [0.5])
   const ratio = median ? rows / median : null
   const finding = range('rows to the median of earlier snapshots', ratio, { min: minRatio, max: maxRatio })

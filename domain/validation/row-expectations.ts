@@ -107,13 +107,10 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     if (examples.length < maxExamples)
       examples.push(columns.map((name) => shown(table.columns[name]?.[row] ?? null)).join(', '))
   }
-  if (tested === 0)
-    return {
-      ...result,
-      passed: expectation.check === 'complete_when',
-      observed: null,
-      message: 'no row has a value to test',
-    }
+  if (tested === 0) {
+    const passed = expectation.check === 'complete_when'
+    return { ...result, passed, observed: null, message: 'no row has a value to test' }
+  }
   const share = (tested - failing) / tested
   const passed = share >= result.mostly
   return {

@@ -15,11 +15,9 @@ export type FallbackSpec = FallbackOptions &
   ({ kind: 'always'; answer: Answer } | { kind: 'previous'; otherwise?: Answer })
 
 /** A constant response: a class by its name, a probability, or a number. */
-export const always = (answer: Answer, options: FallbackOptions = {}): FallbackSpec => ({
-  kind: 'always',
-  answer,
-  ...options,
-})
+export function always(answer: Answer, options: FallbackOptions = {}): FallbackSpec {
+  return { kind: 'always', answer, ...options }
+}
 /**
  * The last earlier champion that passed its probation and was never rolled back. `otherwise` is the constant response when the model
  * has no such version.

@@ -114,7 +114,6 @@ export interface CanarySpec extends CommonSpec {
     decision?: Duration
   }
 }
-export type RollingSpec = CanarySpec
 export type BlueGreenSpec = Omit<CanarySpec, 'stages'>
 export type ShadowSpec = Omit<CanarySpec, 'stages' | 'shadow'> & {
   /** The share of copied requests, and the minimum time. */
@@ -132,8 +131,7 @@ export type AbSpec = Omit<CanarySpec, 'stages'> & {
 }
 export interface DirectSpec extends CommonSpec {}
 export type ReleaseSpec =
-  | { strategy: 'canary'; spec: CanarySpec }
-  | { strategy: 'rolling'; spec: RollingSpec }
+  | { strategy: 'canary' | 'rolling'; spec: CanarySpec }
   | { strategy: 'blue_green'; spec: BlueGreenSpec }
   | { strategy: 'shadow'; spec: ShadowSpec }
   | { strategy: 'ab'; spec: AbSpec }
@@ -142,7 +140,7 @@ export type ReleaseSpec =
 /** Shadow, rising shares, 100 %, probation. */
 export const canary = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'canary', spec })
 /** Replica by replica: the percentages are shares of the replicas, rounded up. */
-export const rolling = (spec: RollingSpec): ReleaseSpec => ({ strategy: 'rolling', spec })
+export const rolling = (spec: CanarySpec): ReleaseSpec => ({ strategy: 'rolling', spec })
 /** From 0 to 100 % at once, after every replica has loaded the candidate; the previous champion stays loaded. */
 export const blueGreen = (spec: BlueGreenSpec = {}): ReleaseSpec => ({ strategy: 'blue_green', spec })
 /** Copies of requests until the predictions are proven or an approver decides. */

@@ -35,26 +35,22 @@ export function lookup<
   const { report, issues } = collectIssues()
   const { definition, features, timeToLiveMs } = of
   const feature = features[value]
+  const names = Object.keys(features).join(', ')
   if (feature === undefined)
-    report(
-      'value',
-      `${definition.name} has no value ${JSON.stringify(value)}, but ${Object.keys(features).join(', ')}`,
-    )
+    report('value', `${definition.name} has no value ${JSON.stringify(value)}, but ${names}`)
   const { otherwise } = options
   const wanted = feature?.kind === 'category' ? 'string' : 'number'
   if (otherwise !== undefined && (typeof otherwise !== wanted || otherwise !== otherwise))
     report(
       'otherwise',
-      `a ${wanted === 'string' ? 'text' : 'number'} is required, not ${JSON.stringify(otherwise)}`,
+      `a ${wanted === 'string' ? 'text' : wanted} is required, not ${JSON.stringify(otherwise)}`,
     )
   if (feature?.kind === 'category' && feature.values !== undefined && otherwise !== undefined)
     if (!feature.values.includes(String(otherwise))) report('otherwise', 'is not a declared value')
   const by = options.by === undefined ? definition.entity : listOf(options.by)
-  if (by.length !== definition.entity.length)
-    report(
-      'by',
-      `${definition.entity.length} field(s) name an entity of ${definition.name}, not ${by.length}`,
-    )
+  const { length } = definition.entity
+  if (by.length !== length)
+    report('by', `${length} field(s) name an entity of ${definition.name}, not ${by.length}`)
   for (const field of by)
     if (!identifier.test(field))
       report('by', `a field has letters, digits and _ only, not ${JSON.stringify(field)}`)

@@ -28,25 +28,19 @@ const named = (files: Files): Record<string, string> =>
   typeof files === 'string' ? { source: files } : files
 
 /** Rows of CSV files: `csv('models/data/iris.csv')`. */
-export const csv = (files: Files, options: SourceOptions = {}): SourceSpec => ({
-  kind: 'csv',
-  files: named(files),
-  options,
-})
+export function csv(files: Files, options: SourceOptions = {}): SourceSpec {
+  return { kind: 'csv', files: named(files), options }
+}
 
 /** Rows of Parquet files. */
-export const parquet = (files: Files, options: SourceOptions = {}): SourceSpec => ({
-  kind: 'parquet',
-  files: named(files),
-  options,
-})
+export function parquet(files: Files, options: SourceOptions = {}): SourceSpec {
+  return { kind: 'parquet', files: named(files), options }
+}
 
 /** A query on the project's own Postgres. */
-export const postgres = (options: SourceOptions & { rows: string }): SourceSpec => ({
-  kind: 'postgres',
-  files: {},
-  options,
-})
+export function postgres(options: SourceOptions & { rows: string }): SourceSpec {
+  return { kind: 'postgres', files: {}, options }
+}
 
 /** The name of a column or a view. */
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/

@@ -43,11 +43,7 @@ export const listOf = (given: string | readonly string[]): string[] =>
 /** Values of an entity that change over time. Never throws: the models that use the view report its issues. */
 export function view<const V extends Features>(name: string, file: ViewFile<V>): FeatureViewHandle<V> {
   const { report, issues } = collectIssues()
-  const at =
-    (place: string): IssueCollector =>
-    (field, message) =>
-      report(`${place}.${field}`, message)
-  const place = at(`views.${String(name)}`)
+  const place: IssueCollector = (field, message) => report(`views.${String(name)}.${field}`, message)
   if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(name))
     place('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
   const lower = <T>(field: string, otherwise: T, work: () => T): T => {
@@ -83,14 +79,15 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     knownAt: String(file.knownAt),
     values: Object.fromEntries(Object.entries(features).map(([value, { kind }]) => [value, kind])),
   }
+  const digest = createHash('sha256')
+    .update(canonicalJson({ name, ...definition }))
+    .digest('hex')
   return {
     kind: 'tenure-view',
     definition: {
       name,
       about: file.about === undefined ? undefined : String(file.about).trim(),
-      digest: `sha256:${createHash('sha256')
-        .update(canonicalJson({ name, ...definition }))
-        .digest('hex')}`,
+      digest: `sha256:${digest}`,
       ...definition,
       everyMs: duration('every', '5 min'),
       lateMs: duration('late', '1 h'),
