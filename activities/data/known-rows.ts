@@ -1,5 +1,6 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
-import { quotedIdentifier, type RowsPlan } from '../../models/define/data/query.ts'
+import type { RowsPlan } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import { readBatches } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'

@@ -4,7 +4,7 @@
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { quotedIdentifier } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { listErasedSubjects } from '../../store/privacy/erased-subjects.ts'
 import {

@@ -2,7 +2,7 @@
 import { auc } from '../../domain/metrics/auc.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { LeakageFacts } from '../../domain/evaluation/leakage.ts'
-import { quotedIdentifier } from '../../models/define/data/query.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
 
 const { key, part, eventAt, knownAt, label } = snapshotColumns

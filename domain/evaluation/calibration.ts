@@ -34,13 +34,13 @@ export function judgeCalibration(
 }
 
 /** Binary: calibration of the probability of class 1. Multiclass: of the predicted class. */
-export const calibrationOf = (scored: ScoredRows): Calibration =>
+export const calibrationOfScores = (scored: ScoredRows): Calibration =>
   scored.task === 'binary'
     ? calibration(scored.y, scored.score)
     : calibration(correctness(scored), scored.confidence)
 
 function figures(scored: ScoredRows): CalibrationFigures {
-  const { ece, mce } = calibrationOf(scored)
+  const { ece, mce } = calibrationOfScores(scored)
   const rows = scored.squares.length
   const brier = rows === 0 ? null : scored.squares.reduce((sum, value) => sum + value, 0) / rows
   return { brier, ece, mce }

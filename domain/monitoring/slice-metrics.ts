@@ -6,7 +6,7 @@ import { fourDigits } from '../figures.ts'
 import { holm } from '../statistics/multiple-testing.ts'
 import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { aucError } from '../metrics/auc-interval.ts'
-import { calibrationOf } from '../evaluation/calibration.ts'
+import { calibrationOfScores } from '../evaluation/calibration.ts'
 import { higherIsBetter, pick, rowLosses, statisticOf, type ScoredRows } from '../evaluation/metrics.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import type { GatePolicy, SliceMetric } from '../evaluation/policy.ts'
@@ -77,7 +77,7 @@ export function judgeBreakdown(
   )
   // Undefined without probabilities, or where the policy turns calibration off.
   const calibrated = policy.calibration !== 'off' && scored.task !== 'regression'
-  const promised = calibrated ? calibrationOf(scored).ece : undefined
+  const promised = calibrated ? calibrationOfScores(scored).ece : undefined
   const earned = business === undefined ? null : worthOf(business, worth ?? 'not computed')
   const report: BreakdownReport = {
     rows,
