@@ -6,7 +6,13 @@ import type * as sdk from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
 import type { BatchSpec } from '../domain/model/batch-spec.ts'
 import type { ReleasePolicy } from '../domain/release/policy.ts'
-import type { ReleaseId, ReleaseStage, ReleaseState } from '../domain/release/state.ts'
+import {
+  commandNames,
+  type CommandName,
+  type ReleaseId,
+  type ReleaseStage,
+  type ReleaseState,
+} from '../domain/release/state.ts'
 
 // Same values as the SDK's functions of these names. Importing those would load the workflow runtime into every API and command
 // line process: a fifth of what a replica loads before it is ready.
@@ -164,7 +170,7 @@ export interface ReleaseOutcome {
   version: string
 }
 
-export { commandNames, type CommandName } from '../domain/release/state.ts'
+export { commandNames, type CommandName }
 
 export interface Command {
   /** The name of an active API key; its role decides which commands are allowed. */
@@ -189,27 +195,14 @@ export interface CommandResult {
   message: string
 }
 
+const forEachCommand = <T>(define: (name: CommandName) => T) =>
+  Object.fromEntries(commandNames.map((name) => [name, define(name)])) as Record<CommandName, T>
+
 /** Fire and forget; the result is stored in `release_commands` and in the audit log. */
-export const commandSignals = {
-  approve: defineSignal<[Command]>('approve'),
-  reject: defineSignal<[Command]>('reject'),
-  pause: defineSignal<[Command]>('pause'),
-  resume: defineSignal<[Command]>('resume'),
-  abort: defineSignal<[Command]>('abort'),
-  rollback: defineSignal<[Command]>('rollback'),
-  promoteNow: defineSignal<[Command]>('promoteNow'),
-} as const
+export const commandSignals = forEachCommand((name) => defineSignal<[Command]>(name))
 
 /** The same commands, each with a result. */
-export const commandUpdates = {
-  approve: defineUpdate<CommandResult, [Command]>('approve'),
-  reject: defineUpdate<CommandResult, [Command]>('reject'),
-  pause: defineUpdate<CommandResult, [Command]>('pause'),
-  resume: defineUpdate<CommandResult, [Command]>('resume'),
-  abort: defineUpdate<CommandResult, [Command]>('abort'),
-  rollback: defineUpdate<CommandResult, [Command]>('rollback'),
-  promoteNow: defineUpdate<CommandResult, [Command]>('promoteNow'),
-} as const
+export const commandUpdates = forEachCommand((name) => defineUpdate<CommandResult, [Command]>(name))
 
 /** A queued release may supersede this one; its row in the queue says which and under which rule. */
 export const supersedeSignal = defineSignal('supersede')
