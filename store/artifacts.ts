@@ -8,6 +8,7 @@ import { access, mkdir, open, opendir, readFile, rename, rm, stat, type FileHand
 import { basename, dirname, join } from 'node:path'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { DomainError } from '../domain/errors.ts'
+import { absentFile } from './absent-file.ts'
 import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
 
 /** Artifacts stay; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
@@ -137,10 +138,7 @@ const writtenAt = async (path: string): Promise<number | undefined> =>
 
 /** All files below a directory; none where there is no such directory. */
 async function* filesBelow(directory: string): AsyncGenerator<string> {
-  const entries = await opendir(directory, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
+  const entries = await opendir(directory, { recursive: true }).catch(absentFile)
   for await (const entry of entries ?? []) if (entry.isFile()) yield join(entry.parentPath, entry.name)
 }
 

@@ -1,5 +1,5 @@
 /** Mirrors a training as an MLflow run, found by its tag so that repeated deliveries create one run. */
-import { findTrainingPayload } from '../../store/integrations/payloads.ts'
+import { findTrainingRun } from '../../store/training/training-search.ts'
 import { api, post, quoted, tagsOf, type MlflowDeps } from './mlflow-client.ts'
 import { sendRequest, isRequestRefusal } from './http-request.ts'
 
@@ -31,7 +31,7 @@ async function experimentOf({ mirror }: MlflowDeps, model: string): Promise<stri
 /** Returns the run id; undefined when the training no longer exists. */
 export async function upsertRun(deps: MlflowDeps, trainingId: string): Promise<string | undefined> {
   const { store, mirror } = deps
-  const training = await findTrainingPayload(store, trainingId)
+  const training = await findTrainingRun(store, trainingId)
   if (training === undefined) return undefined
   const experiment = await experimentOf(deps, training.model)
   const found = await post<{ runs?: { info: { run_id: string } }[] }>(mirror, 'runs/search', {

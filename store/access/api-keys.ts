@@ -3,13 +3,13 @@
  * suffices. A renewed key keeps its id, so that the audit log names one owner across secrets.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isPartName, type Role } from '../../domain/roles.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
-export interface KeyFacts {
+export interface KeyFacts extends Partial<KeyRate> {
   id: string
   name: string
   role: Role
@@ -21,17 +21,10 @@ export interface KeyFacts {
   revokedAt?: string
   /** Until when the secret before the last renewal opens too. */
   previousUntil?: string
-  /** What it may ask for at each replica; as much as it likes when absent. */
-  requestsPerSecond?: number
-  burst?: number
 }
 
 /** A key that opens, as replicas keep it. */
-export interface ActiveKey {
-  id: string
-  name: string
-  role: Role
-  models?: string[]
+export interface ActiveKey extends Pick<KeyFacts, 'id' | 'name' | 'role' | 'models'> {
   /** Hexadecimal SHA-256 of the whole key. */
   hash: string
   expiresAtMs?: number
@@ -40,17 +33,14 @@ export interface ActiveKey {
   rate?: KeyRate
 }
 
-/** A bucket of `burst` requests that fills by so many a second. */
+/** What a key may ask for at each replica: a bucket of `burst` requests that fills by so many a second; no limit when absent. */
 export interface KeyRate {
   requestsPerSecond: number
   burst: number
 }
 
-export interface NewKey {
-  name: string
-  role: Role
+export interface NewKey extends Pick<KeyFacts, 'name' | 'role' | 'expiresAt'> {
   models?: readonly string[]
-  expiresAt?: string
   rate?: KeyRate
 }
 
@@ -77,34 +67,35 @@ export async function insertKey(
     throw new DomainError('invalid_request', `a part of the system is named ${JSON.stringify(input.name)}`)
   const id = randomBytes(6).toString('hex')
   const key = newSecret(id)
-  const rows = await database.query(sql`
-    with written as (
-      insert into api_keys (id, name, hash, role, models, expires_at, requests_per_second, burst)
+  const facts = await writeKey(
+    database,
+    sql`insert into api_keys (id, name, hash, role, models, expires_at, requests_per_second, burst)
       values (${id}, ${input.name}, ${hashOfKey(key)}, ${input.role}, ${input.models ?? null}, ${input.expiresAt ?? null},
         ${input.rate?.requestsPerSecond ?? null}, ${input.rate?.burst ?? null})
-      on conflict (name) where revoked_at is null do nothing
-      returning ${factColumns}
-    )
-    select written.* from written, pg_notify('tenure_keys', id)`)
-  if (rows[0] === undefined)
+      on conflict (name) where revoked_at is null do nothing`,
+  )
+  if (facts === undefined)
     throw new DomainError('invalid_request', `an active key is named ${JSON.stringify(input.name)} already`)
-  return { key, facts: fromRow<KeyFacts>(rows[0]) }
+  return { key, facts }
 }
 
-export async function listKeys(database: Database): Promise<KeyFacts[]> {
-  const rows = await database.query(sql`select ${factColumns} from api_keys order by created_at, id`)
-  return rows.map(fromRow<KeyFacts>)
-}
+/** Writes a key and tells the replicas. Undefined when the statement writes none. */
+const writeKey = (database: Database, statement: Sql) =>
+  rowsFrom(database).find<KeyFacts>(sql`
+    with written as (${statement} returning ${factColumns})
+    select written.* from written, pg_notify('tenure_keys', id)`)
+
+export const listKeys = (database: Database) =>
+  rowsFrom(database).list<KeyFacts>(sql`select ${factColumns} from api_keys order by created_at, id`)
 
 /** Throws `not_found` when no key has the id. A revoked one stays revoked since when it was. */
 export async function revokeKey(database: Database, id: string): Promise<KeyFacts> {
-  const rows = await database.query(sql`
-    with written as (
-      update api_keys set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning ${factColumns}
-    )
-    select written.* from written, pg_notify('tenure_keys', id)`)
-  if (rows[0] === undefined) throw new DomainError('not_found', `no key has the id ${JSON.stringify(id)}`)
-  return fromRow<KeyFacts>(rows[0])
+  const revoked = await writeKey(
+    database,
+    sql`update api_keys set revoked_at = coalesce(revoked_at, now()) where id = ${id}`,
+  )
+  if (revoked === undefined) throw new DomainError('not_found', `no key has the id ${JSON.stringify(id)}`)
+  return revoked
 }
 
 /**
@@ -116,28 +107,24 @@ export async function rotateKey(
   { id, overlapMs }: { id: string; overlapMs: number },
 ): Promise<{ key: string; facts: KeyFacts }> {
   const key = newSecret(id)
-  const rows = await database.query(sql`
-    with written as (
-      update api_keys set previous_hash = hash, previous_until = now() + ${overlapMs} * interval '1 ms',
-        hash = ${hashOfKey(key)}
-      where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now()) returning ${factColumns}
-    )
-    select written.* from written, pg_notify('tenure_keys', id)`)
-  if (rows[0] === undefined)
+  const facts = await writeKey(
+    database,
+    sql`update api_keys set previous_hash = hash, previous_until = now() + ${overlapMs} * interval '1 ms', hash = ${hashOfKey(key)}
+      where id = ${id} and revoked_at is null and (expires_at is null or expires_at > now())`,
+  )
+  if (facts === undefined)
     throw new DomainError('not_found', `no key that opens has the id ${JSON.stringify(id)}`)
-  return { key, facts: fromRow<KeyFacts>(rows[0]) }
+  return { key, facts }
 }
 
-export async function findActiveKeys(database: Database): Promise<ActiveKey[]> {
-  const rows = await database.query(sql`
+export const findActiveKeys = (database: Database) =>
+  rowsFrom(database).list<ActiveKey>(sql`
     select id, name, role, models, encode(hash, 'hex') as hash, floor(extract(epoch from expires_at) * 1000)::float8 as expires_at_ms,
       case when previous_until > now() then jsonb_build_object('hash', encode(previous_hash, 'hex'),
         'untilMs', floor(extract(epoch from previous_until) * 1000)) end as previous,
       case when burst is not null then jsonb_build_object('requestsPerSecond', requests_per_second, 'burst', burst) end as rate
     from api_keys
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
-  return rows.map(fromRow<ActiveKey>)
-}
 
 /** Makes the first admin key of a new database and answers it, once; nothing when there has ever been one. */
 export async function ensureAdminKey(store: Store): Promise<string | undefined> {

@@ -1,11 +1,10 @@
 /** Stores the dashboard sessions that their owners ended early. Every other session is valid by its signed cookie alone. */
 import sql from 'sql-template-tag'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export async function isSessionRevoked(database: Database, id: string): Promise<boolean> {
-  const rows = await database.query(sql`select 1 from revoked_sessions where id = ${id}`)
-  return rows.length > 0
-}
+export const isSessionRevoked = (database: Database, id: string) =>
+  rowsFrom(database).any(sql`select 1 from revoked_sessions where id = ${id}`)
 
 /** Ends one, and forgets those that would be over by now. */
 export async function revokeSession(

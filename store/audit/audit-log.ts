@@ -4,10 +4,11 @@
  */
 import { hash as digest } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
-import sql from 'sql-template-tag'
+import sql, { join, type Sql } from 'sql-template-tag'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { redacted } from '../../domain/redact.ts'
-import { fromRow } from '../database/from-row.ts'
+import type { ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface AuditEntry {
@@ -84,7 +85,7 @@ export async function findLinks(
     union (select seq, encode(hash, 'hex') as hash from audit where seq = ${seq})`)
   const newest = rows.toSorted((one, other) => other.seq - one.seq)[0]
   const earlier = rows.find((each) => each.seq === seq)?.hash
-  return { ...(newest ? { newest } : {}), ...(earlier === undefined ? {} : { earlier }) }
+  return { newest, earlier }
 }
 
 export function hashOf(row: Omit<AuditRow, 'hash'>): string {
@@ -97,23 +98,31 @@ export function hashOf(row: Omit<AuditRow, 'hash'>): string {
   return digest('sha256', `${previousHash}\n${content}`, 'hex')
 }
 
-export interface AuditFilter {
-  model?: string
+export interface AuditFilter extends ModelFilter {
+  actor?: string
+  /** The whole action, or how it begins when it ends in a dot: `release.`. */
+  action?: string
+  subject?: string
   /** Only rows before this one, for the next page. */
   before?: number
   limit?: number
 }
 
-/** The newest rows first. */
-export async function listAudit(database: Database, filter: AuditFilter = {}): Promise<AuditRow[]> {
-  const rows = await database.query(sql`
+/** The newest rows first. Each condition is left out of the statement when it is absent, so that an index serves the others. */
+export function listAudit(database: Database, filter: AuditFilter = {}): Promise<AuditRow[]> {
+  const { models, model, actor, action, subject, before, limit = 100 } = filter
+  const filters: Sql[] = [sql`true`]
+  if (models !== undefined) filters.push(sql`model = any(${models}::text[])`)
+  if (model !== undefined) filters.push(sql`model = ${model}`)
+  if (actor !== undefined) filters.push(sql`actor = ${actor}`)
+  if (action !== undefined)
+    filters.push(action.endsWith('.') ? sql`starts_with(action, ${action})` : sql`action = ${action}`)
+  if (subject !== undefined) filters.push(sql`subject = ${subject}`)
+  if (before !== undefined) filters.push(sql`seq < ${before}`)
+  return rowsFrom(database).list<AuditRow>(sql`
     select seq, at, actor, action, subject, model, detail,
       encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash
-    from audit
-    where (${filter.model ?? null}::text is null or model = ${filter.model ?? null})
-      and (${filter.before ?? null}::bigint is null or seq < ${filter.before ?? null})
-    order by seq desc limit ${filter.limit ?? 100}`)
-  return rows.map(fromRow<AuditRow>)
+    from audit where ${join(filters, ' and ')} order by seq desc limit ${limit}`)
 }
 
 export interface AuditReport {

@@ -5,6 +5,7 @@
  */
 import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { absentFile } from '../absent-file.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import { auditChannel, findLinks, readNotice, type AuditHead, type KnownHead } from './audit-log.ts'
 import type { Store } from '../postgres.ts'
@@ -53,7 +54,7 @@ export function openHeads(files: readonly string[], signer: Signer): HeadList {
       const issues: string[] = []
       const heads: KnownHead[] = []
       for (const file of files) {
-        const lines = (await readFile(file, 'utf8').catch(absent)).split('\n')
+        const lines = ((await readFile(file, 'utf8').catch(absentFile)) ?? '').split('\n')
         // A line without its end was cut by a crash, and its row has been told of again since.
         lines.pop()
         for (const [index, line] of lines.entries()) {
@@ -83,20 +84,12 @@ function parse(line: string): SignedHead | undefined {
   }
 }
 
-function absent(error: NodeJS.ErrnoException): string {
-  if (error.code === 'ENOENT') return ''
-  throw error
-}
-
 /** Room for several lines. */
 const tailBytes = 4_096
 
 /** The head a list ends with, without reading all of it. */
 async function lastOf(file: string): Promise<SignedHead | undefined> {
-  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
+  const handle = await open(file, 'r').catch(absentFile)
   if (handle === undefined) return undefined
   try {
     const { size } = await handle.stat()

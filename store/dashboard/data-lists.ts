@@ -1,15 +1,13 @@
 /** Reads the snapshot pages: snapshots with their validations, and one snapshot with the versions trained on it. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { Snapshot } from '../training/snapshots.ts'
+import type { ValidationRecord } from '../training/validations.ts'
 
-export interface SnapshotLine {
-  digest: string
-  model: string
-  asOf: string
-  rows: number
-  bytes: number
+export interface SnapshotLine extends Pick<Snapshot, 'digest' | 'model' | 'asOf' | 'rows' | 'bytes'> {
   createdAt: string
   /** To the microsecond, for the next page. */
   key: string
@@ -19,23 +17,17 @@ export interface SnapshotLine {
   versions: string[]
 }
 
-export interface SnapshotFilter {
-  models?: readonly string[]
-  model?: string
+export interface SnapshotFilter extends ModelFilter {
   after?: { at: string; digest: string }
   limit: number
 }
 
 /** The newest first. */
-export async function listSnapshotLines(
-  database: Database,
-  { models, model, after, limit }: SnapshotFilter,
-): Promise<SnapshotLine[]> {
-  const rows = await database.query(sql`
+export const listSnapshotLines = (database: Database, { after, limit, ...filter }: SnapshotFilter) =>
+  rowsFrom(database).list<SnapshotLine>(sql`
     with page as materialized (
       select digest, model, as_of, rows, bytes, created_at from snapshots
-      where (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
-        and (${model ?? null}::text is null or model = ${model ?? null})
+      where ${ofModels(filter)}
         and (${after === undefined} or (created_at, digest) < (${after?.at ?? null}::timestamptz, ${after?.digest ?? null}))
       order by created_at desc, digest desc limit ${limit}
     )
@@ -44,34 +36,25 @@ export async function listSnapshotLines(
       array(select version from versions where lineage ->> 'snapshot' = page.digest and not drill
         order by created_at desc limit 3) as versions
     from page order by created_at desc, digest desc`)
-  return rows.map(fromRow<SnapshotLine>)
-}
 
-export interface StoredValidation {
-  id: string
-  verdict: ValidationVerdict
-  report: Record<string, unknown>
+export interface StoredValidation extends Pick<ValidationRecord, 'id' | 'verdict' | 'report'> {
   createdAt: string
 }
 
 /** The last ones, the newest first. */
-export async function listValidations(
+export const listValidations = (
   database: Database,
   { snapshotDigest, limit }: { snapshotDigest: string; limit: number },
-): Promise<StoredValidation[]> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).list<StoredValidation>(sql`
     select id, verdict, report, created_at from validations where snapshot_digest = ${snapshotDigest}
     order by created_at desc limit ${limit}`)
-  return rows.map(fromRow<StoredValidation>)
-}
 
 /** The newest versions that were trained on a snapshot. */
-export async function listVersionsOf(
+export const listVersionsOf = (
   database: Database,
   { snapshotDigest, limit }: { snapshotDigest: string; limit: number },
-): Promise<{ version: string; model: string; createdAt: string }[]> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).list<{ version: string; model: string; createdAt: string }>(sql`
     select version, model, created_at from versions where lineage ->> 'snapshot' = ${snapshotDigest} and not drill
     order by created_at desc limit ${limit}`)
-  return rows.map(fromRow<{ version: string; model: string; createdAt: string }>)
-}

@@ -1,12 +1,11 @@
 /** Reads drift in use for the dashboard, window by window, and the last window with its complete report. */
 import sql from 'sql-template-tag'
-import type { DriftLevel, DriftPolicy, DriftReport } from '../../domain/monitoring/drift.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { DriftJudgement } from '../monitoring/drift-judgements.ts'
 
-export interface DriftWindowLine {
-  version: string
+export interface DriftWindowLine extends Pick<DriftJudgement, 'version' | 'level'> {
   toAt: string
-  level: DriftLevel
   /** The largest of its features. */
   psi: number | null
 }
@@ -16,47 +15,21 @@ export async function listDriftWindows(
   database: Database,
   { model, limit }: { model: string; limit: number },
 ): Promise<DriftWindowLine[]> {
-  const rows = await database.query<{
-    version: string
-    to_at: Date
-    level: DriftLevel
-    psi: number | null
-  }>(sql`
+  const rows = await rowsFrom(database).list<DriftWindowLine>(sql`
     select version, to_at, level, (
         select max((feature ->> 'psi')::float8) from jsonb_array_elements(report -> 'features') as feature
       ) as psi
     from drift_judgements where model = ${model} and subject = 'served' order by to_at desc limit ${limit}`)
-  return rows
-    .map(({ version, to_at: toAt, level, psi }) => ({ version, toAt: toAt.toISOString(), level, psi }))
-    .toReversed()
+  return rows.map((row) => ({ ...row, psi: row.psi ?? null })).toReversed()
 }
 
-export interface LastDrift {
-  version: string
+export interface LastDrift extends Pick<DriftJudgement, 'version' | 'report' | 'policy'> {
   fromAt: string
   toAt: string
-  report: DriftReport
-  policy: DriftPolicy
 }
 
 /** The last judgement with all it says. */
-export async function findLastDrift(database: Database, model: string): Promise<LastDrift | undefined> {
-  const [row] = await database.query<{
-    version: string
-    from_at: Date
-    to_at: Date
-    report: DriftReport
-    policy: DriftPolicy
-  }>(sql`
+export const findLastDrift = (database: Database, model: string) =>
+  rowsFrom(database).find<LastDrift>(sql`
     select version, from_at, to_at, report, policy from drift_judgements
     where model = ${model} and subject = 'served' order by to_at desc limit 1`)
-  return (
-    row && {
-      version: row.version,
-      fromAt: row.from_at.toISOString(),
-      toAt: row.to_at.toISOString(),
-      report: row.report,
-      policy: row.policy,
-    }
-  )
-}

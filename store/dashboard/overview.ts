@@ -6,6 +6,8 @@ import sql from 'sql-template-tag'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
 import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** Where a champion's quality was measured last, and what it was judged by. */
@@ -18,49 +20,34 @@ export interface OverviewRow {
     toAt: string
   }
   /** Before its release, on the frozen test rows. */
-  evaluated?: { metric: string; value: number | null; rows: number }
+  evaluated?: { metric: string; value?: number; rows: number }
   /** Of the positive class among those rows; absent without a positive class. */
   positives?: number
   drift?: { level: DriftLevel; toAt: string; worst?: string }
   serve: KillSwitchMode
 }
 
-interface SelectedRow {
-  model: string
-  about: string | null
-  version: string | null
-  since: Date | null
-  release_id: string | null
-  quality: QualityReport | null
-  quality_to: Date | null
-  primary_metric: string | null
-  evaluated: number | null
-  test_rows: number | null
-  positives: number | null
-  drift_level: DriftLevel | null
-  drift_to: Date | null
-  drift_worst: string | null
-  serve: KillSwitchMode | null
-}
-
 /** In the order of their names; of all models when `models` is absent. */
-export async function listOverviewRows(
-  database: Database,
-  { models, limit }: { models?: readonly string[]; limit: number },
-): Promise<OverviewRow[]> {
-  const rows = await database.query<SelectedRow>(sql`
-    select models.name as model, models.definition ->> 'about' as about, champions.version, champions.since,
-      champions.release_id, quality.report as quality, quality.to_at as quality_to,
-      models.definition #>> '{judge,policy,primary}' as primary_metric,
-      (versions.lineage -> 'metrics' ->> (models.definition #>> '{judge,policy,primary}'))::float8 as evaluated,
-      (versions.lineage #>> '{rows,test}')::int as test_rows,
+export const listOverviewRows = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
+  rowsFrom(database).list<OverviewRow>(sql`
+    select models.name as model, models.definition ->> 'about' as about, champions.version as "champion.version",
+      champions.since as "champion.since", champions.release_id as "champion.release_id", quality.report as quality,
+      quality.to_at as "quality.to_at", evaluated.metric as "evaluated.metric", evaluated.value as "evaluated.value",
+      evaluated.rows as "evaluated.rows",
       (evaluations.report ->> 'positives')::float8 / nullif((evaluations.report ->> 'rows')::float8, 0) as positives,
-      drift.level as drift_level, drift.to_at as drift_to, drift.worst as drift_worst, kill_switches.serve
+      drift.level as "drift.level", drift.to_at as "drift.to_at", drift.worst as "drift.worst",
+      coalesce(kill_switches.serve, 'normal') as serve
     from models
       left join champions on champions.model = models.name
       left join versions on versions.version = champions.version
       left join evaluations on evaluations.id = versions.evaluation_id
       left join kill_switches on kill_switches.model = models.name
+      left join lateral (
+        select metric, (versions.lineage -> 'metrics' ->> metric)::float8 as value,
+          coalesce((versions.lineage #>> '{rows,test}')::int, 0) as rows
+        from (select models.definition #>> '{judge,policy,primary}' as metric) as judged
+        where metric is not null and versions.version is not null
+      ) as evaluated on true
       left join lateral (
         select report, to_at from quality_judgements
         where quality_judgements.model = models.name and quality_judgements.version = champions.version
@@ -75,42 +62,8 @@ export async function listOverviewRows(
         where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
         order by from_at desc, to_at desc limit 1
       ) as drift on true
-    where ${models ?? null}::text[] is null or models.name = any(${models ?? null}::text[])
+    where ${ofModels(filter, 'models.name')}
     order by models.name limit ${limit}`)
-  return rows.map(toOverviewRow)
-}
-
-function toOverviewRow(row: SelectedRow): OverviewRow {
-  const { version, since, quality, quality_to: toAt, drift_level: level, drift_to: driftTo } = row
-  return {
-    model: row.model,
-    ...(row.about === null ? {} : { about: row.about }),
-    ...(version === null || since === null
-      ? {}
-      : {
-          champion: {
-            version,
-            since: since.toISOString(),
-            ...(row.release_id === null ? {} : { releaseId: row.release_id }),
-          },
-        }),
-    ...(quality === null || toAt === null ? {} : { quality: { ...quality, toAt: toAt.toISOString() } }),
-    ...(row.primary_metric === null || version === null
-      ? {}
-      : { evaluated: { metric: row.primary_metric, value: row.evaluated, rows: row.test_rows ?? 0 } }),
-    ...(row.positives === null ? {} : { positives: row.positives }),
-    ...(level === null || driftTo === null
-      ? {}
-      : {
-          drift: {
-            level,
-            toAt: driftTo.toISOString(),
-            ...(row.drift_worst === null ? {} : { worst: row.drift_worst }),
-          },
-        }),
-    serve: row.serve ?? 'normal',
-  }
-}
 
 /** What callers asked of a model within a span, in equal parts of it, the oldest first. */
 export interface RecentTraffic {

@@ -1,7 +1,7 @@
 /** Reads quality in use for the dashboard: the last window of each week, or the last windows, with their intervals. */
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface QualityWindow {
@@ -15,11 +15,8 @@ const spanOf = (table: Sql): Sql => sql`(extract(epoch from ${table}.from_at) * 
   (extract(epoch from ${table}.to_at) * 1000)::float8 as to_ms`
 
 /** The last measured window of each of the last weeks in which there was one, the oldest first. */
-export async function listQualityWeeks(
-  database: Database,
-  { model, weeks }: { model: string; weeks: number },
-): Promise<QualityWindow[]> {
-  const rows = await database.query(sql`
+export const listQualityWeeks = (database: Database, { model, weeks }: { model: string; weeks: number }) =>
+  rowsFrom(database).list<QualityWindow>(sql`
     with last as (
       select max(to_at) as at from quality_judgements where model = ${model} and level <> 'insufficient'
     )
@@ -31,8 +28,6 @@ export async function listQualityWeeks(
           and to_at > last.at - (ago + 1) * interval '7 days' and to_at <= last.at - ago * interval '7 days'
         order by to_at desc limit 1) as week on true
     order by week.to_at`)
-  return rows.map(fromRow<QualityWindow>)
-}
 
 /** The last measured windows, the oldest first. */
 export async function listQualityWindows(
@@ -46,9 +41,7 @@ export async function listQualityWindows(
 }
 
 /** The share of positives among the test rows of a version; undefined where the task has none. */
-export async function findPositiveShare(database: Database, version: string): Promise<number | undefined> {
-  const [row] = await database.query<{ share: number | null }>(sql`
+export const findPositiveShare = (database: Database, version: string) =>
+  rowsFrom(database).value<number>(sql`
     select (report ->> 'positives')::float8 / nullif((report ->> 'rows')::float8, 0) as share
     from evaluations where id = (select evaluation_id from versions where version = ${version})`)
-  return row?.share ?? undefined
-}

@@ -1,54 +1,41 @@
 /** Reads the retraining pages: a part of the list, and one retraining with its training and evaluation. */
 import sql from 'sql-template-tag'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { Retraining } from '../training/retrainings.ts'
+import type { TrainingRecord } from '../training/trainings.ts'
 
-export interface RetrainingLine {
-  id: string
-  model: string
-  reason: string
-  requestedBy: string
-  asOf: string
-  startedAt: string
-  endedAt?: string
-  outcome?: string
-  message?: string
-  version?: string
-}
+export type RetrainingLine = Omit<Retraining, 'evidence' | 'dedupeKey' | 'snapshotDigest'>
 
 /** The newest first; of all models when `models` is absent. */
-export async function listRetrainingLines(
+export const listRetrainingLines = (
   database: Database,
-  { models, limit, offset }: { models?: readonly string[]; limit: number; offset: number },
-): Promise<RetrainingLine[]> {
-  const rows = await database.query(sql`
+  { limit, offset, ...filter }: ModelFilter & { limit: number; offset: number },
+) =>
+  rowsFrom(database).list<RetrainingLine>(sql`
     select id, model, reason, requested_by, as_of, started_at, ended_at, outcome, message, version from retrainings
-    where ${models ?? null}::text[] is null or model = any(${models ?? null}::text[])
+    where ${ofModels(filter)}
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
-  return rows.map(fromRow<RetrainingLine>)
-}
 
 /** The training of a retraining, as far as it has come. */
-export interface ShownTraining {
-  id: string
-  status: 'running' | 'done' | 'failed'
-  epoch: number
+export interface ShownTraining extends Pick<
+  TrainingRecord,
+  'id' | 'status' | 'epoch' | 'attempts' | 'message' | 'snapshotDigest'
+> {
   /** How many there will be, where the model file says so. */
   epochs?: number
   curve: { epoch: number; loss?: number; validationLoss?: number }[]
-  attempts: number
-  message?: string
-  snapshotDigest: string
   rows: number
   evaluation?: { id: string; verdict: string; version?: string; release?: string }
 }
 
 /** Found by its model and time: of one model one retraining runs at a time. */
-export async function findTrainingOf(
+export const findTrainingOf = (
   database: Database,
   { model, startedAt, endedAt }: { model: string; startedAt: string; endedAt?: string },
-): Promise<ShownTraining | undefined> {
-  const [row] = await database.query(sql`
+) =>
+  rowsFrom(database).find<ShownTraining>(sql`
     select trainings.id, trainings.status, trainings.epoch, (trainings.hyperparameters ->> 'epochs')::float8 as epochs,
       trainings.curve, trainings.attempts, trainings.message, trainings.snapshot_digest, snapshots.rows,
       case when evaluations.id is not null then jsonb_strip_nulls(jsonb_build_object(
@@ -61,5 +48,3 @@ export async function findTrainingOf(
     where trainings.model = ${model} and trainings.started_at >= ${startedAt}
       and trainings.started_at <= coalesce(${endedAt ?? null}::timestamptz, now())
     order by trainings.started_at desc limit 1`)
-  return row && fromRow<ShownTraining>(row)
-}

@@ -1,4 +1,30 @@
-/** Turns database rows into domain objects: snake_case → camelCase, null → absent, Date → ISO 8601. */
+/**
+ * Reads database rows as domain objects: snake_case → camelCase, null → absent, Date → ISO 8601. A column `outer.inner` becomes a field
+ * of the object `outer`, which is absent when all its columns are null.
+ */
+import type { Sql } from 'sql-template-tag'
+import type { Database } from '../postgres.ts'
+
+/** What a statement returns, as the caller wants it. `T` is as in `fromRow`. */
+export const rowsFrom = (database: Database) => ({
+  list: async <T>(statement: Sql): Promise<T[]> =>
+    (await database.query(statement)).map((row) => fromRow<T>(row)),
+  /** The first row; undefined without one. */
+  async find<T>(statement: Sql): Promise<T | undefined> {
+    const [row] = await database.query(statement)
+    return row && fromRow<T>(row)
+  },
+  /** The values of the only column. */
+  column: async <T>(statement: Sql): Promise<T[]> =>
+    (await database.query(statement)).map((row) => Object.values(row)[0] as T),
+  /** The only column of the first row; undefined without a row or where it is null. */
+  async value<T>(statement: Sql): Promise<T | undefined> {
+    const [row] = await database.query(statement)
+    return (row && (Object.values(row)[0] as T | null)) ?? undefined
+  },
+  /** Whether there is a row: found, inserted or changed. */
+  any: async (statement: Sql): Promise<boolean> => (await database.query(statement)).length > 0,
+})
 
 /**
  * Values of jsonb columns stay as they are. `T` states what the statement selects: a column that `T` does not name would reach
@@ -9,19 +35,24 @@ export const fromRow = <T>(row: object): T => fromRowWithout<T>(row)
 /** The same without some columns that the statement selects for other purposes. */
 export function fromRowWithout<T>(row: object, ...omitted: string[]): T {
   const found: Record<string, unknown> = {}
-  for (const [column, value] of Object.entries(row))
-    if (value !== null && !omitted.includes(column))
-      found[camelCase(column)] = value instanceof Date ? value.toISOString() : value
+  for (const [column, value] of Object.entries(row)) {
+    if (value === null || omitted.includes(column)) continue
+    const [name, inner] = pathOf(column)
+    const into = inner === undefined ? found : ((found[name] ??= {}) as Record<string, unknown>)
+    into[inner ?? name] = value instanceof Date ? value.toISOString() : value
+  }
   return found as T
 }
 
-const camelNames = new Map<string, string>()
+type Path = [name: string, inner?: string]
+const paths = new Map<string, Path>()
 
-function camelCase(column: string): string {
-  let name = camelNames.get(column)
-  if (name === undefined) {
-    name = column.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
-    camelNames.set(column, name)
+function pathOf(column: string): Path {
+  let path = paths.get(column)
+  if (path === undefined) {
+    const camelCase = column.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+    path = camelCase.split('.') as Path
+    paths.set(column, path)
   }
-  return name
+  return path
 }

@@ -3,12 +3,24 @@
  * others wait, so that no process meets half a schema.
  */
 import { runner } from 'node-pg-migrate'
-import { readdir } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 
 export const migrationsDir = fileURLToPath(new URL('../../migrations', import.meta.url))
+
+/** The migrations of this build in their order, without the ending of their files. */
+export async function listMigrations(directory = migrationsDir): Promise<string[]> {
+  const files = await readdir(directory)
+  return files
+    .filter((name) => name.endsWith('.sql'))
+    .map((name) => name.slice(0, -'.sql'.length))
+    .sort()
+}
+
+export const readMigration = (name: string, directory = migrationsDir): Promise<string> =>
+  readFile(join(directory, `${name}.sql`), 'utf8')
 
 /** How long a process waits for another one that migrates. */
 const lockWaitMs = 120_000
@@ -56,13 +68,13 @@ async function isCurrent(url: string, directory: string): Promise<boolean> {
   await client.connect()
   try {
     const [wanted, { rows }] = await Promise.all([
-      readdir(directory),
+      listMigrations(directory),
       client.query<{ there: boolean }>(`select to_regclass('migrations') is not null as there`),
     ])
     if (rows[0]?.there !== true) return false
     const ran = await client.query<{ name: string }>('select name from migrations')
     const names = new Set(ran.rows.map(({ name }) => name))
-    return wanted.filter((file) => file.endsWith('.sql')).every((file) => names.has(file.slice(0, -4)))
+    return wanted.every((name) => names.has(name))
   } finally {
     await client.end()
   }

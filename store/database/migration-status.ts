@@ -1,9 +1,8 @@
 /** Reads which migrations a database has run, and whether their files have changed since. */
 import { createHash } from 'node:crypto'
-import { readFile, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { migrationsDir } from './migrate.ts'
+import { listMigrations, readMigration } from './migrate.ts'
+import { rowsFrom } from './from-row.ts'
 import type { Database } from '../postgres.ts'
 import { readServiceState, writeServiceState } from './key-value.ts'
 
@@ -21,24 +20,27 @@ export interface MigrationFacts {
 const hashesName = 'migration_files'
 
 /** The files of this build: name → SHA-256. */
-async function migrationFiles(directory = migrationsDir): Promise<Map<string, string>> {
-  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort()
+async function migrationFiles(): Promise<Map<string, string>> {
+  const names = await listMigrations()
   const hashes = names.map(async (name) => {
-    const text = await readFile(join(directory, name))
-    return [name.slice(0, -'.sql'.length), createHash('sha256').update(text).digest('hex')] as const
+    const text = await readMigration(name)
+    return [name, createHash('sha256').update(text).digest('hex')] as const
   })
   return new Map(await Promise.all(hashes))
 }
 
+/** The migrations that the database has run, in their order. */
+export const listRunMigrations = (database: Database) =>
+  rowsFrom(database).column<string>(sql`select name from migrations order by id`)
+
+export const isMigrated = (database: Database): Promise<boolean> =>
+  rowsFrom(database).any(sql`select from pg_class where oid = to_regclass('public.migrations')`)
+
 export async function migrationFacts(database: Database): Promise<MigrationFacts> {
   const files = await migrationFiles()
-  const [there] = await database.query<{ begun: boolean }>(
-    sql`select to_regclass('public.migrations') is not null as begun`,
-  )
-  if (there?.begun !== true) return { begun: false, pending: [...files.keys()], unknown: [], edited: [] }
-  const ran = (await database.query<{ name: string }>(sql`select name from migrations order by id`)).map(
-    ({ name }) => name,
-  )
+  if (!(await isMigrated(database)))
+    return { begun: false, pending: [...files.keys()], unknown: [], edited: [] }
+  const ran = await listRunMigrations(database)
   const noted = await readServiceState<Record<string, string>>(database, hashesName).catch(() => undefined)
   return {
     begun: true,
@@ -57,9 +59,9 @@ export async function migrationFacts(database: Database): Promise<MigrationFacts
 export async function noteMigrations(database: Database): Promise<void> {
   const files = await migrationFiles()
   const noted = (await readServiceState<Record<string, string>>(database, hashesName)) ?? {}
-  const ran = await database.query<{ name: string }>(sql`select name from migrations`)
-  const fresh = ran.filter(({ name }) => noted[name] === undefined && files.has(name))
+  const ran = await listRunMigrations(database)
+  const fresh = ran.filter((name) => noted[name] === undefined && files.has(name))
   if (fresh.length === 0) return
-  const added = Object.fromEntries(fresh.map(({ name }) => [name, files.get(name)!]))
+  const added = Object.fromEntries(fresh.map((name) => [name, files.get(name)!]))
   await writeServiceState(database, hashesName, { ...noted, ...added })
 }

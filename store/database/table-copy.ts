@@ -3,24 +3,8 @@
  * kilobytes.
  */
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import type pg from 'pg'
-
-interface CopyConnection {
-  query(text: string): void
-  sendCopyFail(message: string): void
-  endCopyFrom(): void
-  stream: Socket
-}
-
-/** What the driver calls while a COPY is under way; pg passes anything with `submit` through as it is. */
-interface CopyQuery extends pg.Submittable {
-  handleCopyInResponse?(connection: CopyConnection): void
-  handleCopyData?(message: { chunk: Buffer }, connection: CopyConnection): void
-  handleCommandComplete(message: { text: string }): void
-  handleError(error: Error): void
-  handleReadyForQuery(): void
-}
+import { startCopy, writeCopyData, type CopyConnection } from './copy-query.ts'
 
 /** A server that gives or takes nothing for so long is given up. */
 const stallMs = 60_000
@@ -32,13 +16,11 @@ export function copyOut(
   take: (chunk: Buffer) => Promise<void>,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    let rows = 0
     let taken = Promise.resolve()
     let waiting = 0
     let failure: Error | undefined
     const stall = stallOf(client, reject)
-    const query: CopyQuery = {
-      submit: (connection) => (connection as unknown as CopyConnection).query(statement),
+    startCopy(client, statement, {
       handleCopyData({ chunk }, { stream }) {
         stall.moved()
         // The driver's buffer is its own again after this turn.
@@ -52,19 +34,15 @@ export function copyOut(
             if (waiting-- === maxPendingBytes) stream.resume()
           })
       },
-      handleCommandComplete({ text }) {
-        if (text.startsWith('COPY ')) rows = Number(text.slice(5))
-      },
       handleError(error) {
         stall.end()
         reject(error)
       },
-      handleReadyForQuery() {
+      finish(rows) {
         stall.end()
         void taken.then(() => (failure === undefined ? resolve(rows) : reject(failure)))
       },
-    }
-    client.query(query)
+    })
   })
 }
 
@@ -78,7 +56,6 @@ export function copyFrom(
   source: AsyncIterable<Buffer>,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    let rows = 0
     let failure: Error | undefined
     const stall = stallOf(client, reject)
     const send = async (connection: CopyConnection): Promise<void> => {
@@ -86,11 +63,7 @@ export function copyFrom(
       try {
         for await (const chunk of source) {
           if (failure !== undefined) return
-          const head = Buffer.allocUnsafe(5)
-          head[0] = 0x64
-          head.writeUInt32BE(chunk.byteLength + 4, 1)
-          stream.write(head)
-          const isRoom = stream.write(chunk)
+          const isRoom = writeCopyData(stream, chunk)
           stall.moved()
           if (!isRoom) await once(stream, 'drain')
         }
@@ -100,23 +73,18 @@ export function copyFrom(
         connection.sendCopyFail(failure.message)
       }
     }
-    const query: CopyQuery = {
-      submit: (connection) => (connection as unknown as CopyConnection).query(statement),
+    startCopy(client, statement, {
       handleCopyInResponse: (connection) => void send(connection),
-      handleCommandComplete({ text }) {
-        if (text.startsWith('COPY ')) rows = Number(text.slice(5))
-      },
       handleError(error) {
         stall.end()
         reject(failure ?? error)
         failure ??= error
       },
-      handleReadyForQuery() {
+      finish(rows) {
         stall.end()
         resolve(rows)
       },
-    }
-    client.query(query)
+    })
   })
 }
 

@@ -1,27 +1,20 @@
 /** Reads the feature values that were known of an entity at a given time, as training sees them. */
 import sql from 'sql-template-tag'
-import type { FeatureValue } from '../../domain/model/feature-view.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { ViewRow } from './feature-values.ts'
 
-interface StoredValue {
-  eventAt: string
-  knownAt: string
-  usableAt: string
-  features: Record<string, FeatureValue>
-}
+type StoredValue = Omit<ViewRow, 'entity'>
 
 /** What was known of one entity at a moment, as training sees it; the latest event first. */
-export async function listValues(
+export const listValues = (
   database: Database,
   { viewId, entity, at, limit }: { viewId: number; entity: string; at: string; limit: number },
-): Promise<StoredValue[]> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).list<StoredValue>(sql`
     select event_at, known_at, usable_at, features from feature_history
     where view_id = ${viewId} and entity = ${entity} and usable_at <= ${at}::timestamptz
     order by event_at desc, known_at desc limit ${limit}`)
-  return rows.map(fromRow<StoredValue>)
-}
 
 /** The statement that reads the history for a training: what was usable by `until`, of events from `since` on. */
 export function historyQuery(view: {

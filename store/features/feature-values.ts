@@ -3,6 +3,7 @@
  */
 import sql from 'sql-template-tag'
 import type { FeatureValue, EntityValues } from '../../domain/model/feature-view.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** One value as the view gives it. Times are ISO 8601 with microseconds, of which two may differ in nothing else. */
@@ -79,12 +80,9 @@ export async function countValues(
   database: Database,
   viewId: number,
 ): Promise<{ entities: number; newest?: string }> {
-  const [row] = await database.query<{ entities: number; newest: Date | null }>(sql`
+  const counted = await rowsFrom(database).find<{ entities: number; newest?: string }>(sql`
     select count(*)::float8 as entities, max(event_at) as newest from feature_latest where view_id = ${viewId}`)
-  return {
-    entities: row?.entities ?? 0,
-    ...(row?.newest == null ? {} : { newest: row.newest.toISOString() }),
-  }
+  return counted!
 }
 
 /** Deletes at most `limit` values whose event is older than a moment; answers how many. */

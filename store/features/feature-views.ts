@@ -1,7 +1,7 @@
 /** Stores feature views and how far each is ingested, and reads which views no model uses. */
 import sql from 'sql-template-tag'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface StoredView {
@@ -43,20 +43,16 @@ const selected = sql`
   from feature_views`
 
 /** In the order of their names, the newest definition first. */
-export async function listViews(
+export const listViews = (
   database: Database,
   { name, limit = 1_000 }: { name?: string; limit?: number } = {},
-): Promise<StoredView[]> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).list<StoredView>(sql`
     ${selected} where ${name ?? null}::text is null or name = ${name ?? null}
     order by name, synced_at desc, id desc limit ${limit}`)
-  return rows.map(fromRow<StoredView>)
-}
 
-export async function findView(database: Database, digest: string): Promise<StoredView | undefined> {
-  const [row] = await database.query(sql`${selected} where digest = ${digest}`)
-  return row && fromRow<StoredView>(row)
-}
+export const findView = (database: Database, digest: string) =>
+  rowsFrom(database).find<StoredView>(sql`${selected} where digest = ${digest}`)
 
 /** Whether a model file or a version that answers uses it. */
 export const isUsed = ({ models, versions }: StoredView): boolean => models.length + versions.length > 0
@@ -69,12 +65,4 @@ export async function recordRun(
   await database.query(
     sql`update feature_views set ran_at = now(), problem = ${problem ?? null} where id = ${id}`,
   )
-}
-
-/** Milliseconds since 1970 of the database. */
-export async function readNow(database: Database): Promise<number> {
-  const [row] = await database.query<{ ms: number }>(
-    sql`select extract(epoch from clock_timestamp())::float8 * 1000 as ms`,
-  )
-  return row!.ms
 }

@@ -104,10 +104,10 @@ export interface Backlog {
 }
 
 export async function countBacklog(database: Database, target: IntegrationTarget): Promise<Backlog> {
-  const [row] = await database.query<{ waiting: number; oldest: number | null; given_up: number }>(sql`
+  const [row] = await database.query<Backlog>(sql`
     select count(*) filter (where next_at is not null) as waiting,
-      (extract(epoch from clock_timestamp() - min(at) filter (where next_at is not null)) * 1000)::float8 as oldest,
-      count(*) filter (where given_up_at > now() - interval '1 day') as given_up
+      coalesce(extract(epoch from clock_timestamp() - min(at) filter (where next_at is not null)) * 1000, 0)::float8 as "oldestMs",
+      count(*) filter (where given_up_at > now() - interval '1 day') as "givenUp"
     from integration_outbox where target = ${target} and (next_at is not null or given_up_at is not null)`)
-  return { waiting: row?.waiting ?? 0, oldestMs: row?.oldest ?? 0, givenUp: row?.given_up ?? 0 }
+  return row!
 }

@@ -1,23 +1,13 @@
-/** Reads a training, a version or the aliases of a model as the integrations send them, at the moment of sending. */
+/** Reads a version or the aliases of a model as the integrations send them, at the moment of sending. */
 import sql from 'sql-template-tag'
 import type { VersionStatus } from '../../domain/registry/version-query.ts'
 import { findStatus } from '../registry/version-search.ts'
-import { findTrainingRun, type FoundTraining } from '../training/training-search.ts'
-import { findVersion } from '../registry/versions.ts'
+import { findVersion, type Version } from '../registry/versions.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import type { EpochRecord } from '../training/trainings.ts'
 
-export type TrainingPayload = FoundTraining & { curve: EpochRecord[] }
-
-export const findTrainingPayload: (database: Database, id: string) => Promise<TrainingPayload | undefined> =
-  findTrainingRun
-
-export interface VersionPayload {
-  version: string
-  model: string
+export type VersionPayload = Pick<Version, 'version' | 'model' | 'artifactDigest' | 'trainingId'> & {
   status: VersionStatus
-  artifactDigest: string
-  trainingId: string
   snapshot?: string
 }
 
@@ -29,14 +19,7 @@ export async function findVersionPayload(
   const status = found && (await findStatus(database, name))
   if (found === undefined || status === undefined) return undefined
   const { version, model, artifactDigest, trainingId, lineage } = found
-  return {
-    version,
-    model,
-    status,
-    artifactDigest,
-    trainingId,
-    snapshot: lineage.snapshot,
-  }
+  return { version, model, status, artifactDigest, trainingId, snapshot: lineage.snapshot }
 }
 
 /** The version that answers, and the one that an open release brings; neither of a drill. */
@@ -44,14 +27,11 @@ export async function findAliases(
   database: Database,
   model: string,
 ): Promise<{ champion?: string; challenger?: string }> {
-  const [row] = await database.query<{ champion: string | null; challenger: string | null }>(sql`
+  const found = await rowsFrom(database).find<{ champion?: string; challenger?: string }>(sql`
     select (select version from champions where model = ${model}) as champion, (
       select releases.version from releases join versions on versions.version = releases.version
       where releases.model = ${model} and releases.ended_at is null and not drill
         and releases.version not in (select version from champions)
       limit 1) as challenger`)
-  return {
-    ...(row?.champion == null ? {} : { champion: row.champion }),
-    ...(row?.challenger == null ? {} : { challenger: row.challenger }),
-  }
+  return found ?? {}
 }

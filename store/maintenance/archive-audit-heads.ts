@@ -4,6 +4,7 @@
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { absentFile } from '../absent-file.ts'
 
 export interface ArchivedHeads {
   /** The lists as they were, under their new names. */
@@ -25,7 +26,7 @@ export async function archiveHeads(
   const copies: string[] = []
   let heads = 0
   for (const file of files) {
-    const text = await readFile(file, 'utf8').catch(absent)
+    const text = await readFile(file, 'utf8').catch(absentFile)
     const lines = (text ?? seed).split('\n').filter((line) => line.trim() !== '')
     const kept = lines.filter((line) => (seqOf(line) ?? Infinity) <= lastSeq)
     if (text !== undefined && kept.length === lines.length) continue
@@ -55,8 +56,4 @@ function seqOf(line: string): number | undefined {
   } catch {
     return undefined
   }
-}
-
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error
 }

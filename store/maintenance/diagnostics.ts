@@ -2,8 +2,10 @@
  * Reads what `tenure doctor` checks in a database. Each question is asked separately, so that one failure hides no other answer.
  */
 import pg from 'pg'
-import sql, { type Sql } from 'sql-template-tag'
+import sql from 'sql-template-tag'
 import { findAuditWeakness } from '../database/application-role.ts'
+import { readNow } from '../database/clock.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import { databaseOf, ownTables } from './dump.ts'
 import { migrationFacts, type MigrationFacts } from '../database/migration-status.ts'
 import type { Database } from '../postgres.ts'
@@ -71,7 +73,7 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
     client.on('error', () => {})
     await client.connect()
   } catch (error) {
-    return { code: String((error as { code?: unknown }).code ?? ''), message: (error as Error).message }
+    return unreached(error)
   }
   try {
     const database = databaseOf(client)
@@ -80,29 +82,27 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
     const ask = <T>(work: Promise<T>): Promise<T | undefined> => work.catch(() => undefined)
     const replicas = await ask(replicaFacts(database))
     const champions = await ask(championFacts(database))
-    const versions = await ask(countOf(database, sql`select count(*)::int as count from versions`))
+    const versions = await ask(
+      rowsFrom(database).value<number>(sql`select count(*)::int as count from versions`),
+    )
     const auditWeakness = await ask(findAuditWeakness(database))
-    return {
-      server,
-      migrations,
-      replicas,
-      champions,
-      versions,
-      auditWeakness,
-    }
+    return { server, migrations, replicas, champions, versions, auditWeakness }
   } catch (error) {
-    return { code: String((error as { code?: unknown }).code ?? ''), message: (error as Error).message }
+    return unreached(error)
   } finally {
     await client.end().catch(() => {})
   }
 }
 
+const unreached = (error: unknown): Unreached => ({
+  code: String((error as { code?: unknown }).code ?? ''),
+  message: (error as Error).message,
+})
+
 async function serverFacts(database: Database): Promise<ServerFacts> {
   const sentMs = Date.now()
   const began = performance.now()
-  const [clock] = await database.query<{ ms: number }>(
-    sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms`,
-  )
+  const databaseMs = await readNow(database)
   const roundTripMs = performance.now() - began
   const [row] = await database.query<
     Omit<ServerFacts, 'foreignTables' | 'clockOffsetMs' | 'roundTripMs'>
@@ -114,19 +114,19 @@ async function serverFacts(database: Database): Promise<ServerFacts> {
       current_setting('max_connections')::int as "mostConnections",
       (select count(*)::int from pg_stat_activity where backend_type = 'client backend') as connections`)
   const own = await ownTables()
-  const tables = await database.query<{ name: string }>(sql`
+  const tables = await rowsFrom(database).column<string>(sql`
     select relname::text as name from pg_class
     where relnamespace = to_regnamespace('public') and relkind in ('r', 'p') and not relispartition order by 1`)
   return {
     ...row!,
-    foreignTables: tables.map(({ name }) => name).filter((name) => !own.has(name)),
-    clockOffsetMs: clock!.ms - (sentMs + roundTripMs / 2),
+    foreignTables: tables.filter((name) => !own.has(name)),
+    clockOffsetMs: databaseMs - (sentMs + roundTripMs / 2),
     roundTripMs,
   }
 }
 
-async function replicaFacts(database: Database): Promise<ReplicaFacts[]> {
-  const rows = await database.query<ReplicaFacts>(sql`
+const replicaFacts = (database: Database) =>
+  database.query<ReplicaFacts>(sql`
     select replicas.id, host, url,
       coalesce(array_agg(routing.model || ': ' || coalesce(routing_acknowledgements.problem,
         'at ' || coalesce(routing_acknowledgements.epoch, 0) || '/' || coalesce(routing_acknowledgements.generation, 0)
@@ -139,17 +139,8 @@ async function replicaFacts(database: Database): Promise<ReplicaFacts[]> {
     from replicas cross join (select model, epoch, generation from routing union all select null, null, null) as routing
       left join routing_acknowledgements on replica_id = replicas.id and routing_acknowledgements.model = routing.model
     where lease_until > clock_timestamp() group by replicas.id, host, url order by replicas.id`)
-  return rows
-}
 
-async function championFacts(database: Database): Promise<ChampionFacts[]> {
-  const rows = await database.query<Omit<ChampionFacts, 'signature'> & { signature: Buffer | null }>(sql`
-    select champions.model, version, artifact_digest as "artifactDigest", signature
+const championFacts = (database: Database) =>
+  rowsFrom(database).list<ChampionFacts>(sql`
+    select champions.model, version, artifact_digest, signature
     from champions join versions using (version) order by 1`)
-  return rows.map(({ signature, ...rest }) => ({ ...rest, ...(signature === null ? {} : { signature }) }))
-}
-
-async function countOf(database: Database, statement: Sql): Promise<number> {
-  const [row] = await database.query<{ count: number }>(statement)
-  return row?.count ?? 0
-}

@@ -2,14 +2,14 @@
  * Dumps all tables of Tenure as of one moment through COPY within one snapshot. It needs no pg_dump of the server's version, which
  * embedded installations lack, and works with the role of the processes.
  */
-import { readFile, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import pg from 'pg'
 import sql from 'sql-template-tag'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { findLinks, type AuditHead } from '../audit/audit-log.ts'
 import { copyOut } from '../database/table-copy.ts'
-import { migrationsDir } from '../database/migrate.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import { listMigrations, readMigration } from '../database/migrate.ts'
+import { isMigrated, listRunMigrations } from '../database/migration-status.ts'
 import { rethrow, type Database } from '../postgres.ts'
 
 export interface DumpedTable {
@@ -49,10 +49,10 @@ export interface Dump {
 
 /** What tells of processes that run, and nothing of what they did: the replicas and all that refers to them. The next ones say it anew. */
 export async function findTransientTables(database: Database): Promise<Set<string>> {
-  const rows = await database.query<{ name: string }>(sql`
+  const referring = await rowsFrom(database).column<string>(sql`
     select conrelid::regclass::text as name from pg_constraint
     where contype = 'f' and confrelid = to_regclass('public.replicas')`)
-  return new Set(['replicas', ...rows.map(({ name }) => name)])
+  return new Set(['replicas', ...referring])
 }
 
 /** A plain connection: what is read or written here may take longer than any statement of the system. */
@@ -88,8 +88,7 @@ export const databaseOf = (client: pg.Client): Database => ({
 
 /** The tables that the migrations make, so that foreign tables in the same schema are left out. */
 export async function ownTables(): Promise<Set<string>> {
-  const files = (await readdir(migrationsDir)).filter((name) => name.endsWith('.sql'))
-  const texts = await Promise.all(files.map((name) => readFile(join(migrationsDir, name), 'utf8')))
+  const texts = await Promise.all((await listMigrations()).map((name) => readMigration(name)))
   const names = texts.flatMap((text) =>
     [...text.matchAll(/^create table (?:if not exists )?(\w+)/gm)].map(([, name = '']) => name),
   )
@@ -120,10 +119,7 @@ export async function openDump(url: string): Promise<Dump> {
 }
 
 async function factsOf(database: Database): Promise<DumpFacts> {
-  const [there] = await database.query<{ known: boolean }>(
-    sql`select to_regclass('public.migrations') is not null as known`,
-  )
-  if (there?.known !== true)
+  if (!(await isMigrated(database)))
     throw new DomainError('configuration_invalid', 'there is nothing of Tenure in this database to back up')
   const own = await ownTables()
   const notKept = await findTransientTables(database)
@@ -133,27 +129,24 @@ async function factsOf(database: Database): Promise<DumpFacts> {
     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
       and attnum > 0 and not attisdropped and attgenerated = ''
     group by relname order by relname`)
-  const migrations = await database.query<{ name: string }>(sql`select name from migrations order by id`)
-  const days = await database.query<{ day: string }>(sql`
+  const days = await rowsFrom(database).column<string>(sql`
     select right(relname, 8) as day from pg_inherits join pg_class on pg_class.oid = inhrelid
     where inhparent = 'predictions'::regclass and relname ~ '^predictions_\\d{8}$' order by 1`)
-  const [found] = await database.query<{ epoch: number; at: Date; server: string }>(sql`
-    select (select max(epoch) from routing_epochs)::float8 as epoch, clock_timestamp() as at,
+  const found = await rowsFrom(database).find<Pick<DumpFacts, 'epoch' | 'takenAt' | 'server'>>(sql`
+    select (select max(epoch) from routing_epochs)::float8 as epoch, clock_timestamp() as taken_at,
       current_setting('server_version') as server`)
   const { newest } = await findLinks(database, 0)
   return {
-    migrations: migrations.map(({ name }) => name),
+    ...found!,
+    migrations: await listRunMigrations(database),
     tables: tables.filter(({ name }) => own.has(name) && !notKept.has(name)),
-    days: days.map(({ day }) => day),
-    epoch: found!.epoch,
-    auditHead: newest === undefined ? undefined : { seq: Number(newest.seq), hash: newest.hash },
-    takenAt: found!.at.toISOString(),
-    server: found!.server,
+    days,
+    auditHead: newest,
   }
 }
 
 async function referencesOf(database: Database): Promise<References> {
-  const manifests = await database.query<{ digest: string; version: string | null }>(sql`
+  const manifests = await rowsFrom(database).list<References['manifests'][number]>(sql`
     select artifact_digest as digest, min(version) as version from versions
     where artifact_digest not in (select digest from deleted_artifacts) group by 1
     union
@@ -162,10 +155,7 @@ async function referencesOf(database: Database): Promise<References> {
       union select artifact_digest from trainings where artifact_digest is not null) as others
     where digest not in (select artifact_digest from versions union all select digest from deleted_artifacts)
     order by 1`)
-  const snapshots = await database.query<{ digest: string }>(sql`
+  const snapshots = await rowsFrom(database).column<string>(sql`
     select digest from snapshots where dropped_at is null union select input_digest from batches where input_digest is not null order by 1`)
-  return {
-    manifests: manifests.map(({ digest, version }) => ({ digest, ...(version === null ? {} : { version }) })),
-    snapshots: snapshots.map(({ digest }) => digest),
-  }
+  return { manifests, snapshots }
 }

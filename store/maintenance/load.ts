@@ -2,8 +2,6 @@
  * Restores a dump: schema, rows and final checks in one transaction. Other sessions see the old contents until it commits, and keep them
  * when it fails.
  */
-import { readFile, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import sql from 'sql-template-tag'
@@ -11,7 +9,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { applicationRole } from '../database/application-role.ts'
 import { copyFrom } from '../database/table-copy.ts'
 import { connectUnlimited, databaseOf, ownTables, type DumpFacts } from './dump.ts'
-import { migrationsDir } from '../database/migrate.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import { listMigrations, readMigration } from '../database/migrate.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Load {
@@ -58,8 +57,8 @@ export async function loadDump(url: string, load: Load): Promise<void> {
 }
 
 async function expectKnownMigrations({ migrations }: DumpFacts): Promise<void> {
-  const known = new Set(await readdir(migrationsDir))
-  const unknown = migrations.filter((name) => !known.has(`${name}.sql`))
+  const known = new Set(await listMigrations())
+  const unknown = migrations.filter((name) => !known.has(name))
   if (unknown.length > 0)
     throw new DomainError(
       'configuration_invalid',
@@ -76,9 +75,7 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   await client.query(
     'create table migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
   )
-  for (const name of facts.migrations) {
-    await client.query(await readFile(join(migrationsDir, `${name}.sql`), 'utf8'))
-  }
+  for (const name of facts.migrations) await client.query(await readMigration(name))
   for (const day of facts.days)
     await database.query(sql`select make_prediction_day(to_date(${day}, 'YYYYMMDD'))`)
   await handOver(client)
@@ -109,12 +106,9 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
 
 /** What this build has beyond the dump is run on its rows, in the same transaction, so that no session meets the old schema. */
 async function runLaterMigrations(client: pg.Client, { migrations }: DumpFacts): Promise<void> {
-  const later = (await readdir(migrationsDir))
-    .filter((name) => name.endsWith('.sql'))
-    .map((name) => name.slice(0, -'.sql'.length))
-    .filter((name) => !migrations.includes(name))
-  for (const name of later.sort()) {
-    await client.query(await readFile(join(migrationsDir, `${name}.sql`), 'utf8'))
+  for (const name of await listMigrations()) {
+    if (migrations.includes(name)) continue
+    await client.query(await readMigration(name))
     await client.query('insert into migrations (name, run_on) values ($1, now())', [name])
   }
 }
@@ -141,12 +135,10 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
     )
   const there = new Set(found.map(({ name }) => name))
   const filled: string[] = []
-  for (const name of ['models', 'versions', 'releases', 'audit', 'predictions'].filter((each) =>
-    there.has(each),
-  )) {
-    const [row] = (await client.query<{ any: boolean }>(`select exists (select from ${quote(name)}) as any`))
-      .rows
-    if (row?.any === true) filled.push(name)
+  for (const name of ['models', 'versions', 'releases', 'audit', 'predictions']) {
+    if (!there.has(name)) continue
+    const { rowCount } = await client.query(`select from ${quote(name)} limit 1`)
+    if (rowCount === 1) filled.push(name)
   }
   if (filled.length > 0 && !replace)
     throw new DomainError(
@@ -197,23 +189,21 @@ async function handOver(client: pg.Client): Promise<void> {
 }
 
 /** What triggers would write stands in the dump as well, or tells people again what they know. */
-async function quietTriggers(database: Database): Promise<{ table: string; trigger: string }[]> {
-  return database.query<{ table: string; trigger: string }>(sql`
+const quietTriggers = (database: Database) =>
+  database.query<{ table: string; trigger: string }>(sql`
     select relname::text as table, tgname::text as trigger from pg_trigger join pg_class on pg_class.oid = tgrelid
     where relnamespace = 'public'::regnamespace and not tgisinternal and tgenabled = 'O' and not relispartition`)
-}
 
 /** Whom others refer to comes first. Throws when the schema has no place for a table of the dump. */
 async function loadOrder(database: Database, { tables }: DumpFacts): Promise<string[]> {
   const links = await database.query<{ from: string; to: string }>(sql`
     select conrelid::regclass::text as from, confrelid::regclass::text as to from pg_constraint
     where contype = 'f' and conrelid <> confrelid and connamespace = 'public'::regnamespace`)
-  const there = await database.query<{ name: string }>(sql`
+  const there = await rowsFrom(database).column<string>(sql`
     select relname::text as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')`)
-  const names = new Set(there.map(({ name }) => name))
   const left = new Set(tables.map(({ name }) => name))
   for (const name of left)
-    if (!names.has(name))
+    if (!there.includes(name))
       throw new DomainError('configuration_invalid', `the backup has an unknown table ${name}`)
   const order: string[] = []
   while (left.size > 0) {

@@ -3,7 +3,7 @@
  * higher epoch, which also fences off whatever was written in the lost time.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import sql from 'sql-template-tag'
+import sql, { raw, type Sql } from 'sql-template-tag'
 import type { Route } from '../../domain/serving/route.ts'
 import { totalBp } from '../../domain/serving/route.ts'
 import type { Database } from '../postgres.ts'
@@ -38,13 +38,7 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
     const { salt, arms, proven, standby } = now.route
     const version = champion ?? arms.find(({ arm }) => arm === 'champion')?.version ?? proven
     const { route } = await writeRoute(database, {
-      route: {
-        model,
-        salt,
-        arms: [{ arm: 'champion', version, shareBp: totalBp }],
-        proven,
-        standby,
-      },
+      route: { model, salt, arms: [{ arm: 'champion', version, shareBp: totalBp }], proven, standby },
       replaces: now.route,
     })
     routes.push(route)
@@ -57,28 +51,16 @@ export async function raiseEpoch(database: Database, reason: string): Promise<Ra
  * workflow runs. Returns how many of each kind.
  */
 export async function endInterruptedWork(database: Database, why: string): Promise<Record<string, number>> {
-  const counted = async (rows: Promise<unknown[]>): Promise<number> => (await rows).length
+  const end = async (table: string, how: Sql): Promise<number> => {
+    const ended = await database.query(sql`
+      update ${raw(table)} set ${how}, message = ${why}, ended_at = clock_timestamp() where ended_at is null returning id`)
+    return ended.length
+  }
   return {
-    retrainings: await counted(
-      database.query(sql`
-        update retrainings set outcome = 'cancelled', message = ${why}, ended_at = clock_timestamp()
-        where ended_at is null returning id`),
-    ),
-    drills: await counted(
-      database.query(sql`
-        update drills set passed = false, message = ${why}, ended_at = clock_timestamp()
-        where ended_at is null returning id`),
-    ),
-    batches: await counted(
-      database.query(sql`
-        update batches set status = 'failed', message = ${why}, ended_at = clock_timestamp()
-        where ended_at is null returning id`),
-    ),
-    waiting: await counted(
-      database.query(sql`
-        update release_queue set state = 'expired', message = ${why}, ended_at = clock_timestamp()
-        where ended_at is null returning id`),
-    ),
+    retrainings: await end('retrainings', sql`outcome = 'cancelled'`),
+    drills: await end('drills', sql`passed = false`),
+    batches: await end('batches', sql`status = 'failed'`),
+    waiting: await end('release_queue', sql`state = 'expired'`),
   }
 }
 

@@ -54,15 +54,9 @@ function parseChannels(file: string, text: string): Channel[] {
   const twice = names.filter((name, index) => names.indexOf(name) !== index)
   if (twice.length > 0)
     throw new DomainError('configuration_invalid', `${file}: two channels have the name ${twice[0]}`)
-  return parsed.data.map(({ name, target: to, severities: wanted, models, afterMinutes, repeatMinutes }) => ({
-    name,
-    target: withoutAbsent(to),
-    severities: wanted,
-    models,
+  return parsed.data.map(({ afterMinutes, repeatMinutes, ...rest }) => ({
+    ...rest,
     afterMs: afterMinutes * 60_000,
     repeatMs: repeatMinutes === undefined ? undefined : repeatMinutes * 60_000,
   }))
 }
-
-const withoutAbsent = (to: z.output<typeof target>): Channel['target'] =>
-  Object.fromEntries(Object.entries(to).filter(([, value]) => value !== undefined)) as Channel['target']

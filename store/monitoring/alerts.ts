@@ -4,7 +4,8 @@
  */
 import sql from 'sql-template-tag'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewAlert {
@@ -27,14 +28,14 @@ export interface Alert extends NewAlert {
 
 /** Raises it, or renews the open one of the same key. Answers its id. */
 export async function upsertAlert(database: Database, alert: NewAlert): Promise<number> {
-  const [row] = await database.query<{ id: number }>(sql`
+  const found = await rowsFrom(database).value<number>(sql`
     insert into alerts (dedupe_key, model, severity, kind, message, evidence)
     values (${alert.dedupeKey}, ${alert.model ?? null}, ${alert.severity}, ${alert.kind}, ${alert.message},
       ${JSON.stringify(alert.evidence ?? {})})
     on conflict (dedupe_key) where resolved_at is null
     do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message, evidence = excluded.evidence
     returning id`)
-  return row?.id ?? 0
+  return found ?? 0
 }
 
 /** The cause is gone: closes the open alert of this key, if there is one. */
@@ -45,28 +46,19 @@ export async function resolveAlert(database: Database, dedupeKey: string): Promi
 }
 
 /** Acknowledges an open alert, which ends its escalation. Undefined when it is acknowledged or resolved already. */
-export async function acknowledgeAlert(
-  database: Database,
-  { id, by }: { id: number; by: string },
-): Promise<Alert | undefined> {
-  const [row] = await database.query(sql`
+export const acknowledgeAlert = (database: Database, { id, by }: { id: number; by: string }) =>
+  rowsFrom(database).find<Alert>(sql`
     update alerts set acknowledged_at = now(), acknowledged_by = ${by}
     where id = ${id} and acknowledged_at is null and resolved_at is null returning *`)
-  return row && fromRow<Alert>(row)
-}
 
 /** Returns undefined when the alert is resolved already. */
-export async function resolveAlertById(database: Database, id: number): Promise<Alert | undefined> {
-  const [row] = await database.query(
+export const resolveAlertById = (database: Database, id: number) =>
+  rowsFrom(database).find<Alert>(
     sql`update alerts set resolved_at = now() where id = ${id} and resolved_at is null returning *`,
   )
-  return row && fromRow<Alert>(row)
-}
 
-export async function findAlert(database: Database, id: number): Promise<Alert | undefined> {
-  const [row] = await database.query(sql`select * from alerts where id = ${id}`)
-  return row && fromRow<Alert>(row)
-}
+export const findAlert = (database: Database, id: number) =>
+  rowsFrom(database).find<Alert>(sql`select * from alerts where id = ${id}`)
 
 /** Alerts that stop a probation: failing responses, or quality below the floor. Warnings do not count. */
 export async function findAlarmAgainst(
@@ -82,25 +74,10 @@ export async function findAlarmAgainst(
 }
 
 /** The newest first. */
-export async function listAlerts(
+export const listAlerts = (
   database: Database,
-  {
-    models,
-    model,
-    open = false,
-    limit = 100,
-  }: {
-    /** None but of these; of all, and those of no model, when absent. */
-    models?: readonly string[]
-    model?: string
-    open?: boolean
-    limit?: number
-  },
-): Promise<Alert[]> {
-  const rows = await database.query(sql`
-    select * from alerts
-    where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
-      and (${model ?? null}::text is null or model = ${model ?? null}) and (not ${open}::boolean or resolved_at is null)
+  { open = false, limit = 100, ...filter }: ModelFilter & { open?: boolean; limit?: number },
+) =>
+  rowsFrom(database).list<Alert>(sql`
+    select * from alerts where ${ofModels(filter)} and (not ${open}::boolean or resolved_at is null)
     order by id desc limit ${limit}`)
-  return rows.map(fromRow<Alert>)
-}

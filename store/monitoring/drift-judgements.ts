@@ -3,16 +3,13 @@ import sql from 'sql-template-tag'
 import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Maturity } from '../../domain/monitoring/label-maturity.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import { iso, type VersionSpan } from './span.ts'
 
-export interface NewDriftJudgement {
-  model: string
-  version: string
+export interface NewDriftJudgement extends VersionSpan {
   /** What was asked and answered, or what became true of it. */
   subject: 'served' | 'label'
-  fromMs: number
-  toMs: number
   report: DriftReport
   inputs: { current: DriftWindow; previous: DriftWindow | null; maturity?: Maturity }
   policy: DriftPolicy
@@ -30,7 +27,7 @@ export async function insertDriftJudgement(
   database: Database,
   each: NewDriftJudgement,
 ): Promise<DriftJudgement> {
-  const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
+  const [from, to] = [iso(each.fromMs), iso(each.toMs)]
   await database.query(sql`
     insert into drift_judgements (model, version, subject, from_at, to_at, level, report, inputs, policy, judge)
     values (${each.model}, ${each.version}, ${each.subject}, ${from}, ${to}, ${each.report.level},
@@ -42,20 +39,12 @@ export async function insertDriftJudgement(
   return stored
 }
 
-export async function findDriftJudgement(
+export const findDriftJudgement = (
   database: Database,
-  {
-    model,
-    version,
-    subject,
-    fromMs,
-    toMs,
-  }: Pick<NewDriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'>,
-): Promise<DriftJudgement | undefined> {
-  const [row] = await database.query(sql`
+  { model, version, subject, fromMs, toMs }: VersionSpan & Pick<NewDriftJudgement, 'subject'>,
+) =>
+  rowsFrom(database).find<DriftJudgement>(sql`
     select id, model, version, subject, (extract(epoch from from_at) * 1000)::float8 as from_ms,
       (extract(epoch from to_at) * 1000)::float8 as to_ms, level, report, inputs, policy, at
     from drift_judgements where model = ${model} and version = ${version} and subject = ${subject}
-      and from_at = ${new Date(fromMs).toISOString()} and to_at = ${new Date(toMs).toISOString()}`)
-  return row && fromRow<DriftJudgement>(row)
-}
+      and from_at = ${iso(fromMs)} and to_at = ${iso(toMs)}`)

@@ -2,36 +2,24 @@
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-
-interface Span {
-  model: string
-  fromMs: number
-  toMs: number
-}
-
-const iso = (ms: number): string => new Date(ms).toISOString()
+import { iso, type Span, type VersionSpan } from './span.ts'
 
 /** How late the first outcome of each prediction in a span of time was, in milliseconds; of a sample of its requests. */
-export async function listDelays(
-  database: Database,
-  { model, fromMs, toMs }: Span,
-  limit = 10_000,
-): Promise<number[]> {
-  const rows = await database.query<{ delay: number }>(sql`
+export const listDelays = (database: Database, { model, fromMs, toMs }: Span, limit = 10_000) =>
+  rowsFrom(database).column<number>(sql`
     with sample as (
       select id, at from predictions
       where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${limit}
     )
     select extract(epoch from min(arrived_at) - sample.at)::float8 * 1000 as delay
     from sample join outcomes on outcomes.request_id = sample.id group by outcomes.prediction_id, sample.at`)
-  return rows.map(({ delay }) => delay)
-}
 
 /** The answers of a version in a span of time, one a prediction, and every outcome they have; of a sample of its requests. */
 export async function listAnswered(
   database: Database,
-  { model, version, fromMs, toMs, width }: Span & { version: string; width: number },
+  { model, version, fromMs, toMs, width }: VersionSpan & { width: number },
   limit = 20_000,
 ): Promise<Pick<QualityEvidence, 'predictions' | 'labels'>> {
   const requests = await database.query<{ id: string; at: Date; instances: number; outputs: number[] }>(sql`
@@ -70,7 +58,7 @@ export async function listAnswered(
 /** The answers of a version with one output in a span of time, with or without outcomes; of a sample of its requests. */
 export async function listScores(
   database: Database,
-  { model, version, fromMs, toMs }: Span & { version: string },
+  { model, version, fromMs, toMs }: VersionSpan,
   limit = 20_000,
 ): Promise<number[]> {
   const rows = await database.query<{ outputs: number[] }>(sql`
@@ -83,7 +71,7 @@ export async function listScores(
 /** What was asked and answered, instance by instance, as the log has it; chosen by the hash of their requests. */
 export async function listLogged(
   database: Database,
-  asked: Span & { version: string; fits: readonly FeatureFit[]; width: number },
+  asked: VersionSpan & { fits: readonly FeatureFit[]; width: number },
   limit: number,
 ): Promise<{ predictionId: string; row: FeatureRow; outputs: number[] }[]> {
   const { model, version, fromMs, toMs, fits, width } = asked

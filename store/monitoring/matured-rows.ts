@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
+import { iso, type VersionSpan } from './span.ts'
 
 export interface MaturedRow {
   row: FeatureRow
@@ -13,19 +14,11 @@ export interface MaturedRow {
 /** Of a sample of the requests of a version in a span of time, those rows whose outcome was known by `nowMs`. */
 export async function listMaturedRows(
   database: Database,
-  asked: {
-    model: string
-    version: string
-    fromMs: number
-    toMs: number
-    nowMs: number
-    fits: readonly FeatureFit[]
-    width: number
-  },
+  asked: VersionSpan & { nowMs: number; fits: readonly FeatureFit[]; width: number },
   limit: number,
 ): Promise<MaturedRow[]> {
   const { model, version, fits, width } = asked
-  const [from, to, now] = [asked.fromMs, asked.toMs, asked.nowMs].map((ms) => new Date(ms).toISOString())
+  const [from, to, now] = [asked.fromMs, asked.toMs, asked.nowMs].map(iso)
   return database.query<MaturedRow>(sql`
     with sample as (
       select id, instances, features, outputs from predictions

@@ -1,16 +1,9 @@
 /** Reads the service counts of a monitoring window and stores the windows of each model. */
 import sql from 'sql-template-tag'
 import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-
-export interface Span {
-  model: string
-  fromMs: number
-  toMs: number
-}
-
-const iso = (ms: number): string => new Date(ms).toISOString()
+import { iso, type Span } from './span.ts'
 
 export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'championMs' | 'windowMs'>
 
@@ -98,23 +91,16 @@ export async function findLastWindow(
   return { lastMs: row!.last?.getTime(), nowMs: row!.now.getTime() }
 }
 
-export async function findMonitorWindow(
-  database: Database,
-  { model, toMs }: { model: string; toMs: number },
-): Promise<MonitorWindow | undefined> {
-  const [row] = await database.query(
+export const findMonitorWindow = (database: Database, { model, toMs }: { model: string; toMs: number }) =>
+  rowsFrom(database).find<MonitorWindow>(
     sql`select ${windowColumns} from monitor_windows where model = ${model} and to_at = ${iso(toMs)}`,
   )
-  return row && fromRow<MonitorWindow>(row)
-}
 
 /** The newest first. */
-export async function listMonitorWindows(
+export const listMonitorWindows = (
   database: Database,
   { model, limit = 100 }: { model: string; limit?: number },
-): Promise<MonitorWindow[]> {
-  const rows = await database.query(
+) =>
+  rowsFrom(database).list<MonitorWindow>(
     sql`select ${windowColumns} from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
   )
-  return rows.map(fromRow<MonitorWindow>)
-}

@@ -4,8 +4,7 @@ import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escala
 import type { Alert } from './alerts.ts'
 import { fromRow, fromRowWithout } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-
-const iso = (ms: number): string => new Date(ms).toISOString()
+import { iso } from './span.ts'
 
 /** Alerts of which something may have to be told: open ones, and those that ended in the last two days. */
 export async function listNotifiable(
@@ -31,12 +30,7 @@ export async function insertNotifications(
   messages: readonly (DeliveryRecord & { alertId: number })[],
 ): Promise<void> {
   if (messages.length === 0) return
-  const rows = messages.map(({ alertId, channel, about, dueMs }) => ({
-    alertId,
-    channel,
-    about,
-    due: iso(dueMs),
-  }))
+  const rows = messages.map((message) => ({ ...message, due: iso(message.dueMs) }))
   await database.query(sql`
     insert into alert_notifications (alert_id, channel, about, due_at)
     select "alertId", channel, about, due

@@ -5,12 +5,9 @@ import type { LabelPolicy, Maturity } from '../../domain/monitoring/label-maturi
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
+import { iso, type VersionSpan } from './span.ts'
 
-export interface QualityJudgement {
-  model: string
-  version: string
-  fromMs: number
-  toMs: number
+export interface QualityJudgement extends VersionSpan {
   report: QualityReport
   inputs: { maturity: Maturity; predictions: number; labels: number }
   policy: { gate: GatePolicy; labels: LabelPolicy }
@@ -21,7 +18,7 @@ export async function insertQualityJudgement(
   database: Database,
   each: QualityJudgement,
 ): Promise<QualityJudgement & { id: number }> {
-  const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
+  const [from, to] = [iso(each.fromMs), iso(each.toMs)]
   await database.query(sql`
     insert into quality_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
     values (${each.model}, ${each.version}, ${from}, ${to}, ${each.report.level}, ${JSON.stringify(each.report)},
@@ -33,6 +30,5 @@ export async function insertQualityJudgement(
     select id, report, inputs, policy from quality_judgements
     where model = ${each.model} and version = ${each.version} and from_at = ${from} and to_at = ${to}`)
   if (row === undefined) throw new DomainError('internal', `the quality of ${each.version} was not stored`)
-  const { id, report, inputs, policy } = row
-  return { ...each, id: Number(id), report, inputs, policy }
+  return { ...each, ...row }
 }

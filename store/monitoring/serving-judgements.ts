@@ -2,13 +2,10 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
+import { iso, type VersionSpan } from './span.ts'
 
-export interface NewServingJudgement<Statistic> {
+export interface NewServingJudgement<Statistic> extends VersionSpan {
   kind: 'estimate' | 'skew'
-  model: string
-  version: string
-  fromMs: number
-  toMs: number
   verdict: string
   statistic: Statistic
   inputs: object
@@ -23,7 +20,7 @@ export async function insertServingJudgement<Statistic extends object>(
   each: NewServingJudgement<Statistic>,
 ): Promise<{ id: number; statistic: Statistic }> {
   const { kind, model, version } = each
-  const [from, to] = [new Date(each.fromMs).toISOString(), new Date(each.toMs).toISOString()]
+  const [from, to] = [iso(each.fromMs), iso(each.toMs)]
   await database.query(sql`
     insert into serving_judgements (kind, model, version, from_at, to_at, verdict, statistic, inputs, policy, judge)
     values (${kind}, ${model}, ${version}, ${from}, ${to}, ${each.verdict}, ${JSON.stringify(each.statistic)},
@@ -33,5 +30,5 @@ export async function insertServingJudgement<Statistic extends object>(
     select id, statistic from serving_judgements
     where kind = ${kind} and model = ${model} and version = ${version} and from_at = ${from} and to_at = ${to}`)
   if (row === undefined) throw new DomainError('internal', `the ${kind} of ${version} was not stored`)
-  return { id: Number(row.id), statistic: row.statistic }
+  return row
 }

@@ -3,6 +3,7 @@
  * and skips nothing.
  */
 import sql, { type Sql } from 'sql-template-tag'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** Where the log of a model is gone through: from its first row to the moment of the erasure; clocks of replicas differ. */
@@ -10,7 +11,7 @@ export async function findLogSpan(
   database: Database,
   id: string,
 ): Promise<{ fromAt: string; toAt: string } | undefined> {
-  const [row] = await database.query<{ from_at: Date | null; to_at: Date }>(sql`
+  const span = await rowsFrom(database).find<{ fromAt?: string; toAt: string }>(sql`
     select coalesce(reached_at, (
         select min(first.at) from versions, lateral (
           select at from predictions where predictions.model = versions.model and predictions.version = versions.version
@@ -18,8 +19,7 @@ export async function findLogSpan(
         where versions.model = erasures.model)) as from_at,
       requested_at + interval '1 minute' as to_at
     from erasures where id = ${id}`)
-  if (row?.from_at == null) return undefined
-  return { fromAt: row.from_at.toISOString(), toAt: row.to_at.toISOString() }
+  return span?.fromAt === undefined ? undefined : { ...span, fromAt: span.fromAt }
 }
 
 /** Erases what was asked for the person in a span of time, with all that hangs on it, and remembers to have come so far. */

@@ -1,6 +1,6 @@
 /** Lists the snapshots that hold an erased subject and deletes their files when they are due. */
 import sql from 'sql-template-tag'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 interface HeldSnapshot {
@@ -10,12 +10,10 @@ interface HeldSnapshot {
 }
 
 /** Those whose file is still there. */
-export async function listModelSnapshots(database: Database, model: string): Promise<HeldSnapshot[]> {
-  const rows = await database.query(sql`
+export const listModelSnapshots = (database: Database, model: string) =>
+  rowsFrom(database).list<HeldSnapshot>(sql`
     select digest, source ->> 'subjects' as subjects from snapshots
     where model = ${model} and dropped_at is null order by created_at, digest`)
-  return rows.map(fromRow<HeldSnapshot>)
-}
 
 /** Kept for so many days yet; told once more, the first word stands. */
 export async function keepErasedSnapshots(
@@ -33,15 +31,13 @@ export async function keepErasedSnapshots(
     on conflict do nothing`)
 }
 
-export async function listDueSnapshots(database: Database, limit = 1_000): Promise<HeldSnapshot[]> {
-  const rows = await database.query(sql`
+export const listDueSnapshots = (database: Database, limit = 1_000) =>
+  rowsFrom(database).list<HeldSnapshot>(sql`
     select digest, source ->> 'subjects' as subjects from snapshots
     where dropped_at is null
       and exists (select from erasure_snapshots as held where held.digest = snapshots.digest and drop_after <= now())
       and not exists (select from trainings where snapshot_digest = digest and status = 'running')
     order by digest limit ${limit}`)
-  return rows.map(fromRow<HeldSnapshot>)
-}
 
 export async function markSnapshotDropped(database: Database, digest: string): Promise<void> {
   await database.query(
@@ -50,9 +46,7 @@ export async function markSnapshotDropped(database: Database, digest: string): P
 }
 
 /** Batches of a model whose rows or answers stand in files, which only their owner can take a person out of. */
-export async function listFileBatches(database: Database, model: string): Promise<string[]> {
-  const rows = await database.query<{ id: string }>(sql`
+export const listFileBatches = (database: Database, model: string) =>
+  rowsFrom(database).column<string>(sql`
     select id from batches where model = ${model} and (input_digest is not null or output ->> 'kind' = 'file')
     order by started_at limit 100`)
-  return rows.map(({ id }) => id)
-}

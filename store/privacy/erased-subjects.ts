@@ -1,6 +1,7 @@
 /** Reads the erased subjects and requests, so that sources, outcomes and spooled rows do not bring them back. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
 
@@ -12,10 +13,8 @@ export async function findErased(database: Database, predictionIds: readonly str
   return new Set(rows.map(({ id }) => id))
 }
 
-export async function hasErasures(database: Database): Promise<boolean> {
-  const [row] = await database.query<{ there: boolean }>(sql`select exists (select from erasures) as there`)
-  return row?.there === true
-}
+export const hasErasures = (database: Database): Promise<boolean> =>
+  rowsFrom(database).any(sql`select from erasures limit 1`)
 
 /** Hashes of the persons who are kept out of a model's rows. Throws `configuration_invalid` when they were made with another key. */
 export async function listErasedSubjects(

@@ -3,7 +3,8 @@
  */
 import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export const erasureStages = ['logs', 'replicas', 'again', 'rest', 'snapshots', 'done'] as const
@@ -28,13 +29,11 @@ export interface Erasure {
   endedAt?: string
 }
 
-export interface NewErasure {
-  id: string
-  model: string
-  subjectHash: string
-  keyDigest: string
+export interface NewErasure extends Pick<
+  Erasure,
+  'id' | 'model' | 'subjectHash' | 'keyDigest' | 'requestedBy'
+> {
   predictionIds: readonly string[]
-  requestedBy: string
 }
 
 /** The open one of the same person when there is one, with the predictions added to it. */
@@ -42,21 +41,19 @@ export async function insertErasure(
   database: Database,
   each: NewErasure,
 ): Promise<{ id: string; isNew: boolean }> {
-  const [row] = await database.query<{ id: string; is_new: boolean }>(sql`
+  const [row] = await database.query<{ id: string; isNew: boolean }>(sql`
     insert into erasures (id, model, subject_hash, key_digest, requests, requested_by)
     values (${each.id}, ${each.model}, ${each.subjectHash}, ${each.keyDigest},
       (select coalesce(array_agg(distinct request_of(id)), '{}') from unnest(${[...each.predictionIds]}::uuid[]) as id), ${each.requestedBy})
     on conflict (model, subject_hash) where ended_at is null
     do update set requests = array(select distinct unnest(erasures.requests || excluded.requests))
-    returning id, id = ${each.id} as is_new`)
+    returning id, id = ${each.id} as "isNew"`)
   await database.query(sql`select pg_notify('tenure_erasures', ${row!.id})`)
-  return { id: row!.id, isNew: row!.is_new }
+  return row!
 }
 
-export async function findErasure(database: Database, id: string): Promise<Erasure | undefined> {
-  const [row] = await database.query(sql`${selected} where erasures.id = ${id}`)
-  return row && fromRow<Erasure>(row)
-}
+export const findErasure = (database: Database, id: string) =>
+  rowsFrom(database).find<Erasure>(sql`${selected} where erasures.id = ${id}`)
 
 /** Throws `not_found`. */
 export async function getErasure(database: Database, id: string): Promise<Erasure> {
@@ -67,34 +64,23 @@ export async function getErasure(database: Database, id: string): Promise<Erasur
 }
 
 /** The newest first, from behind a row on. */
-export async function listErasures(
+export const listErasures = (
   database: Database,
-  {
-    model,
-    models,
-    after,
-    limit,
-  }: { model?: string; models?: readonly string[]; after?: { at: string; id: string }; limit: number },
-): Promise<Erasure[]> {
-  const rows = await database.query(sql`${selected}
-    where (${model ?? null}::text is null or model = ${model ?? null})
-      and (${models ? [...models] : null}::text[] is null or model = any(${models ? [...models] : null}::text[]))
-      and (${after?.id ?? null}::text is null
-        or (date_trunc('milliseconds', requested_at), erasures.id) < (${after?.at ?? null}::timestamptz, ${after?.id ?? null}))
+  { after, limit, ...filter }: ModelFilter & { after?: { at: string; id: string }; limit: number },
+) =>
+  rowsFrom(database).list<Erasure>(sql`${selected}
+    where ${ofModels(filter)} and (${after?.id ?? null}::text is null
+      or (date_trunc('milliseconds', requested_at), erasures.id) < (${after?.at ?? null}::timestamptz, ${after?.id ?? null}))
     order by date_trunc('milliseconds', requested_at) desc, erasures.id desc limit ${limit}`)
-  return rows.map(fromRow<Erasure>)
-}
 
 /** The next stage; told once more nothing changes. */
-export async function reachStage(
+export const reachStage = (
   database: Database,
   { id, from, to }: { id: string; from: ErasureStage; to: ErasureStage },
-): Promise<boolean> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).any(sql`
     update erasures set stage = ${to}, reached_at = null, ended_at = case when ${to === 'done'}::boolean then clock_timestamp() end
     where id = ${id} and stage = ${from} returning 1`)
-  return rows.length > 0
-}
 
 export async function noteErasure(
   database: Database,

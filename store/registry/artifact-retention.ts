@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import type { ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
 
 /** The champion and those before it that it is held against, or that callers could be returned to. */
@@ -70,36 +71,20 @@ export interface NamedArtifact extends Pick<ArtifactGroup, 'digest' | 'inUse' | 
 }
 
 /** All whose files are kept. */
-export async function listArtifacts(database: Database): Promise<NamedArtifact[]> {
-  const rows = await database.query<{
-    digest: string
-    made_ms: number
-    files: Manifest['files'] | null
-    registered: boolean
-    proven: boolean
-    in_use: boolean
-    stands_on: string[] | null
-  }>(sql`
+export const listArtifacts = (database: Database) =>
+  rowsFrom(database).list<NamedArtifact>(sql`
     select named.digest, (extract(epoch from max(named.at)) * 1000)::float8 as made_ms,
       (select manifest -> 'files' from versions where artifact_digest = named.digest and manifest ? 'files' limit 1) as files,
-      exists (select from versions where artifact_digest = named.digest and not drill) as registered,
-      exists (select from versions where artifact_digest = named.digest and known_good_at is not null) as proven,
+      case when exists (select from versions where artifact_digest = named.digest and known_good_at is not null) then 'proven'
+        when exists (select from versions where artifact_digest = named.digest and not drill) then 'version'
+        else 'candidate' end as kind,
       named.digest in (${artifactsInUse}) as in_use,
-      (select array_agg(distinct snapshot) from (
-        select snapshot_digest as snapshot from trainings where artifact_digest = named.digest
-        union select snapshot_digest from evaluations where artifact_digest = named.digest) as stood) as stands_on
+      array(
+        select snapshot_digest from trainings where artifact_digest = named.digest
+        union select snapshot_digest from evaluations where artifact_digest = named.digest) as stands_on
     from (${namings}) as named
     where named.digest not in (select digest from deleted_artifacts)
     group by named.digest order by named.digest`)
-  return rows.map((row) => ({
-    digest: row.digest,
-    madeMs: row.made_ms,
-    inUse: row.in_use,
-    kind: row.proven ? 'proven' : row.registered ? 'version' : 'candidate',
-    standsOn: row.stands_on ?? [],
-    ...(row.files === null ? {} : { files: row.files }),
-  }))
-}
 
 export interface NamedSnapshot extends Pick<ArtifactGroup, 'digest' | 'inUse' | 'madeMs'> {
   /** The list of the persons in it. */
@@ -107,35 +92,23 @@ export interface NamedSnapshot extends Pick<ArtifactGroup, 'digest' | 'inUse' | 
 }
 
 /** All whose files are kept. */
-export async function listKeptSnapshots(database: Database): Promise<NamedSnapshot[]> {
-  const rows = await database.query<{
-    digest: string
-    subjects: string | null
-    made_ms: number
-    in_use: boolean
-  }>(sql`
+export const listKeptSnapshots = (database: Database) =>
+  rowsFrom(database).list<NamedSnapshot>(sql`
     select digest, source ->> 'subjects' as subjects, (extract(epoch from created_at) * 1000)::float8 as made_ms,
       digest in (${snapshotsInUse}) as in_use
     from snapshots where dropped_at is null order by digest`)
-  return rows.map((row) => ({
-    digest: row.digest,
-    madeMs: row.made_ms,
-    inUse: row.in_use,
-    ...(row.subjects === null ? {} : { subjects: row.subjects }),
-  }))
-}
 
 /** The inputs of batches, which lie among the snapshots, and the checkpoints of trainings that may go on. */
 export async function listOtherFiles(
   database: Database,
 ): Promise<{ inputs: string[]; checkpoints: string[] }> {
-  const inputs = await database.query<{ digest: string }>(
-    sql`select distinct input_digest as digest from batches where input_digest is not null`,
+  const inputs = await rowsFrom(database).column<string>(
+    sql`select distinct input_digest from batches where input_digest is not null`,
   )
-  const checkpoints = await database.query<{ digest: string }>(
-    sql`select checkpoint_digest as digest from trainings where status = 'running' and checkpoint_digest is not null`,
+  const checkpoints = await rowsFrom(database).column<string>(
+    sql`select checkpoint_digest from trainings where status = 'running' and checkpoint_digest is not null`,
   )
-  return { inputs: inputs.map(({ digest }) => digest), checkpoints: checkpoints.map(({ digest }) => digest) }
+  return { inputs, checkpoints }
 }
 
 /**
@@ -153,15 +126,13 @@ export const deleteArtifact = (store: Store, digest: string): Promise<boolean> =
   })
 
 /** The same for a snapshot that no kept artifact stands on. */
-export async function deleteSnapshot(database: Database, digest: string): Promise<boolean> {
-  const given = await database.query(sql`
+export const deleteSnapshot = (database: Database, digest: string) =>
+  rowsFrom(database).any(sql`
     update snapshots set dropped_at = now()
     where digest = ${digest} and dropped_at is null and digest not in (${snapshotsInUse})
       and not exists (select from trainings where snapshot_digest = snapshots.digest and artifact_digest is not null
         and artifact_digest not in (select digest from deleted_artifacts))
     returning digest`)
-  return given.length > 0
-}
 
 /** When the files of an artifact were given up; undefined while they are kept. ISO 8601. */
 export async function findDeletedAt(database: Database, digest: string): Promise<string | undefined> {

@@ -2,20 +2,15 @@
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { ReleaseDigests, Statement } from '../../domain/release/state.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { ChampionChange } from './champions.ts'
 
-export interface LiveAt {
-  model: string
-  version: string
+export interface LiveAt extends Omit<ChampionChange, 'releaseId' | 'at'> {
   /** ISO 8601, as all times here. */
   since: string
   /** When another version took its place; absent while it is champion. */
   until?: string
-  previousVersion?: string
-  cause: 'promotion' | 'rollback'
-  actor: string
-  reason: string
   artifactDigest: string
   /** The release that made it champion, or whose rollback returned to it; absent for a rollback outside of any. */
   release?: LiveRelease
@@ -60,7 +55,7 @@ export async function findLiveAt(
   database: Database,
   { model, at }: { model: string; at: string },
 ): Promise<LiveAt | undefined> {
-  const [row] = await database.query(sql`
+  const found = await rowsFrom(database).find<LiveAt>(sql`
     select change.model, change.version, change.previous_version, change.cause, change.actor, change.reason, change.at as since,
       (select min(later.at) from champion_history as later where later.model = change.model and later.id > change.id) as until,
       versions.artifact_digest,
@@ -90,8 +85,7 @@ export async function findLiveAt(
         order by seq limit 1) as told on true
     where change.model = ${model} and change.at <= ${at}
     order by change.id desc limit 1`)
-  if (row === undefined) return undefined
-  const found = fromRow<LiveAt>(row)
+  if (found === undefined) return undefined
   const { release, earnedBy, evaluation } = found
   return {
     ...found,
@@ -102,12 +96,7 @@ export async function findLiveAt(
 }
 
 /** Since when a model has had a champion at all. */
-export async function findFirstChampion(
-  database: Database,
-  model: string,
-): Promise<{ version: string; at: string } | undefined> {
-  const [row] = await database.query(
+export const findFirstChampion = (database: Database, model: string) =>
+  rowsFrom(database).find<{ version: string; at: string }>(
     sql`select version, at from champion_history where model = ${model} order by id limit 1`,
   )
-  return row && fromRow<{ version: string; at: string }>(row)
-}

@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { schemaIssues } from '../../domain/registry/schema-compatibility.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Champion {
@@ -27,6 +27,8 @@ export interface ChampionChange {
   at: string
 }
 
+const changeColumns = sql`model, version, previous_version, release_id, cause, actor, reason, at`
+
 export async function findChampion(database: Database, model: string): Promise<Champion | undefined> {
   const [row] = await database.query(
     sql`select version, release_id, since from champions where model = ${model}`,
@@ -34,15 +36,10 @@ export async function findChampion(database: Database, model: string): Promise<C
   return row && { model, ...fromRow<Omit<Champion, 'model'>>(row) }
 }
 
-export interface ChampionMove {
-  model: string
+export interface ChampionMove extends Omit<ChampionChange, 'version' | 'previousVersion' | 'at'> {
   /** The version that must be champion for the move; absent when the model must have no champion. */
   from?: string
   to: string
-  releaseId?: string
-  cause: 'promotion' | 'rollback'
-  actor: string
-  reason: string
 }
 
 /** Moves the champion and writes its history. False, and nothing changed, when `from` is not champion. */
@@ -64,27 +61,16 @@ export async function moveChampion(database: Database, move: ChampionMove): Prom
 }
 
 /** The newest change first. */
-export async function listChampionHistory(
-  database: Database,
-  model: string,
-  limit = 100,
-): Promise<ChampionChange[]> {
-  const rows = await database.query(
-    sql`select model, version, previous_version, release_id, cause, actor, reason, at from champion_history where model = ${model} order by id desc limit ${limit}`,
+export const listChampionHistory = (database: Database, model: string, limit = 100) =>
+  rowsFrom(database).list<ChampionChange>(
+    sql`select ${changeColumns} from champion_history where model = ${model} order by id desc limit ${limit}`,
   )
-  return rows.map(fromRow<ChampionChange>)
-}
 
 /** The change by which a release made its candidate champion; absent when it has not. */
-export async function findPromotion(
-  database: Database,
-  releaseId: string,
-): Promise<ChampionChange | undefined> {
-  const [row] = await database.query(
-    sql`select model, version, previous_version, release_id, cause, actor, reason, at from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
+export const findPromotion = (database: Database, releaseId: string) =>
+  rowsFrom(database).find<ChampionChange>(
+    sql`select ${changeColumns} from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
   )
-  return row && fromRow<ChampionChange>(row)
-}
 
 /** A version that a model could be returned to. */
 export interface RollbackTarget {
@@ -99,11 +85,11 @@ export async function listRollbackTargets(
   database: Database,
   { model, from }: { model: string; from: string },
 ): Promise<RollbackTarget[]> {
-  const rows = await database.query<{
+  const rows = await rowsFrom(database).list<{
     version: string
-    artifact_digest: string
+    artifactDigest: string
     schema: Schema
-    now: Schema | null
+    now?: Schema
   }>(sql`
     select versions.version, versions.artifact_digest, ${schemaJson} as schema,
       (select ${schemaJson} from versions where version = ${from}) as now
@@ -113,10 +99,9 @@ export async function listRollbackTargets(
     where versions.version <> ${from} and known_good_at is not null and rolled_back_at is null
       and not exists (select from deleted_artifacts where digest = versions.artifact_digest)
     order by last desc limit 20`)
-  return rows.map(({ version, artifact_digest: artifactDigest, schema, now }) => ({
-    version,
-    artifactDigest,
-    issues: schemaIssues(known(now ?? {}), known(schema)),
+  return rows.map(({ schema, now = {}, ...target }) => ({
+    ...target,
+    issues: schemaIssues(known(now), known(schema)),
   }))
 }
 

@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface StoredModel {
@@ -15,23 +15,19 @@ export interface StoredModel {
 }
 
 /** Takes a model in, or its new content. True when something has changed. */
-export async function upsertModel(
+export const upsertModel = (
   database: Database,
   { name, definition, codeDigest }: Omit<StoredModel, 'syncedAt'>,
-): Promise<boolean> {
-  const changed = await database.query(sql`
+) =>
+  rowsFrom(database).any(sql`
     insert into models (name, definition, code_digest)
     values (${name}, ${JSON.stringify(definition)}, ${codeDigest})
     on conflict (name) do update set definition = excluded.definition, code_digest = excluded.code_digest, synced_at = now()
     where models.code_digest <> excluded.code_digest or models.definition <> excluded.definition
     returning name`)
-  return changed.length > 0
-}
 
-export async function findModel(database: Database, name: string): Promise<StoredModel | undefined> {
-  const [row] = await database.query(sql`select * from models where name = ${name}`)
-  return row && fromRow<StoredModel>(row)
-}
+export const findModel = (database: Database, name: string) =>
+  rowsFrom(database).find<StoredModel>(sql`select * from models where name = ${name}`)
 
 /** Throws `model_not_found`. */
 export async function getModel(database: Database, name: string): Promise<StoredModel> {
@@ -42,7 +38,5 @@ export async function getModel(database: Database, name: string): Promise<Stored
 }
 
 /** In the order of their names. */
-export async function listModels(database: Database): Promise<StoredModel[]> {
-  const rows = await database.query(sql`select * from models order by name`)
-  return rows.map(fromRow<StoredModel>)
-}
+export const listModels = (database: Database) =>
+  rowsFrom(database).list<StoredModel>(sql`select * from models order by name`)

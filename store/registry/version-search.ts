@@ -4,7 +4,8 @@
  */
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag'
 import type { MetricCondition, VersionOrder, VersionStatus } from '../../domain/registry/version-query.ts'
-import { fromRowWithout } from '../database/from-row.ts'
+import type { ModelFilter } from '../database/filter.ts'
+import { fromRowWithout, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { VersionLine } from './versions.ts'
 
@@ -24,10 +25,7 @@ export type VersionKey =
   | { order: 'time'; at: string; version: string }
   | { order: 'metric'; value: number; version: string }
 
-export interface VersionSearch {
-  /** None but of these models; of all when absent. */
-  models?: readonly string[]
-  model?: string
+export interface VersionSearch extends ModelFilter {
   status?: VersionStatus
   conditions?: readonly MetricCondition[]
   since?: string
@@ -70,14 +68,12 @@ export async function findVersions(
 }
 
 /** One version with what it is now; for a drill's as well. */
-export async function findStatus(database: Database, version: string): Promise<VersionStatus | undefined> {
-  const [row] = await database.query<{ status: VersionStatus }>(sql`
+export const findStatus = (database: Database, version: string) =>
+  rowsFrom(database).value<VersionStatus>(sql`
     select ${statusOf} as status from versions as v
     left join champions on champions.version = v.version
     left join releases as open on open.version = v.version and open.ended_at is null
     where v.version = ${version}`)
-  return row?.status
-}
 
 const statusOf: Sql = sql`case
   when v.drill then 'drill'

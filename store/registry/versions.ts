@@ -6,7 +6,8 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { VersionLineage } from '../../domain/registry/version.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels } from '../database/filter.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** What a version is called, what it was made from and when; without its manifest, which is large. */
@@ -56,10 +57,8 @@ export async function insertVersion(database: Database, each: NewVersion): Promi
   return fromRow<Version>(row)
 }
 
-export async function findVersion(database: Database, version: string): Promise<Version | undefined> {
-  const [row] = await database.query(sql`select ${versionColumns} from versions where version = ${version}`)
-  return row && fromRow<Version>(row)
-}
+export const findVersion = (database: Database, version: string) =>
+  rowsFrom(database).find<Version>(sql`select ${versionColumns} from versions where version = ${version}`)
 
 /** Throws `version_not_found`. */
 export async function getVersion(database: Database, version: string): Promise<Version> {
@@ -69,44 +68,33 @@ export async function getVersion(database: Database, version: string): Promise<V
   return found
 }
 
-export async function findVersionOfTraining(
-  database: Database,
-  trainingId: string,
-): Promise<Version | undefined> {
-  const [row] = await database.query(
+export const findVersionOfTraining = (database: Database, trainingId: string) =>
+  rowsFrom(database).find<Version>(
     sql`select ${versionColumns} from versions where training_id = ${trainingId}`,
   )
-  return row && fromRow<Version>(row)
-}
 
 /** The highest version of a model. */
-export async function findLatestVersion(database: Database, model: string): Promise<Version | undefined> {
-  const [row] = await database.query(sql`
+export const findLatestVersion = (database: Database, model: string) =>
+  rowsFrom(database).find<Version>(sql`
     select ${versionColumns} from versions where model = ${model} order by major desc, minor desc, patch desc limit 1`)
-  return row && fromRow<Version>(row)
-}
 
 /** The highest first. */
-export async function listVersions(
+export const listVersions = (
   database: Database,
-  { model, limit = 100 }: { model?: string; limit?: number },
-): Promise<Version[]> {
-  const rows = await database.query(sql`
-    select ${versionColumns} from versions where ${model ?? null}::text is null or model = ${model ?? null}
+  { limit = 100, ...filter }: { model?: string; limit?: number },
+) =>
+  rowsFrom(database).list<Version>(sql`
+    select ${versionColumns} from versions where ${ofModels(filter)}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
-  return rows.map(fromRow<Version>)
-}
 
 /** The latest versions that became known good within some days and were not rolled back since. */
-export async function listReleased(
+export const listReleased = (
   database: Database,
   { model, days, except, limit }: { model: string; days: number; except: string; limit: number },
-): Promise<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>[]> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).list<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>>(sql`
     select version, model, artifact_digest, signature from versions
     where model = ${model} and version <> ${except} and rolled_back_at is null
       and not exists (select from deleted_artifacts where digest = artifact_digest)
       and known_good_at > now() - make_interval(days => ${days})
     order by known_good_at desc limit ${limit}`)
-  return rows.map(fromRow<Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature'>>)
-}

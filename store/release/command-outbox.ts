@@ -6,20 +6,13 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { CommandName, ReleaseStage } from '../../domain/release/state.ts'
 import { appendAudit } from '../audit/audit-log.ts'
+import { fromRow } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
+import type { SignedCommand } from '../signing/command-signatures.ts'
 import { insertCommand } from './releases.ts'
 
 /** As the workflow of the release reads it. */
-export interface OutboxMessage {
-  /** Of the command. */
-  id: string
-  by: string
-  reason?: string
-  artifactDigest?: string
-  evaluationDigest?: string
-  policyDigest?: string
-  /** ISO 8601: what is said for something that people are waited for until then means nothing later. */
-  until?: string
+export interface OutboxMessage extends Omit<SignedCommand, 'command' | 'model' | 'release'> {
   signature: string
 }
 
@@ -102,62 +95,29 @@ export async function recordCommand(
   return row.id
 }
 
-interface RawCommand {
-  id: OutboxCommand['id']
-  release: string | null
-  model: string
-  command: OutboxCommand['command']
-  actor: string
-  reason: string | null
-  recorded_at: Date
-  sent_at: Date | null
-  problem: string | null
-  accepted: boolean | null
-  stage: ReleaseStage | null
-  answer: string | null
-  started: unknown
-  answered_at: Date | null
-}
-
 const selected = sql`
   select outbox.id, outbox.release_id as release, coalesce(outbox.model, releases.model) as model, outbox.command, outbox.actor,
     outbox.message ->> 'reason' as reason, recorded_at, sent_at, problem, answers.stage,
     coalesce((outbox.answer -> 'accepted')::boolean, answers.accepted) as accepted,
-    coalesce(outbox.answer ->> 'message', answers.message) as answer, outbox.answer -> 'started' as started,
+    coalesce(outbox.answer ->> 'message', answers.message) as message, outbox.answer -> 'started' as started,
     coalesce(outbox.answered_at, answers.at) as answered_at
   from command_outbox as outbox left join releases on releases.id = outbox.release_id
     left join release_commands as answers on answers.id = outbox.release_id || '/' || outbox.command_id`
 
-function toCommand(row: RawCommand): OutboxCommand {
-  const { id, release, model, command, actor } = row
-  const state = row.accepted === false ? 'refused' : row.accepted || row.sent_at ? 'delivered' : 'waiting'
-  return {
-    id,
-    ...(release === null ? {} : { release }),
-    model,
-    command,
-    actor,
-    ...(row.reason === null ? {} : { reason: row.reason }),
-    state,
-    recordedAt: row.recorded_at.toISOString(),
-    ...(row.sent_at === null ? {} : { sentAt: row.sent_at.toISOString() }),
-    ...(row.problem === null ? {} : { problem: row.problem }),
-    ...(row.accepted === null ? {} : { accepted: row.accepted }),
-    ...(row.stage === null ? {} : { stage: row.stage }),
-    ...(row.answer === null ? {} : { message: row.answer }),
-    ...(row.started === null ? {} : { started: row.started }),
-    ...(row.answered_at === null ? {} : { answeredAt: row.answered_at.toISOString() }),
-  }
+function toCommand(row: object): OutboxCommand {
+  const command = fromRow<Omit<OutboxCommand, 'state'>>(row)
+  const { accepted, sentAt } = command
+  return { ...command, state: accepted === false ? 'refused' : accepted || sentAt ? 'delivered' : 'waiting' }
 }
 
 export async function findRecorded(database: Database, id: string): Promise<OutboxCommand | undefined> {
-  const [row] = await database.query<RawCommand>(sql`${selected} where outbox.id = ${id}`)
+  const [row] = await database.query(sql`${selected} where outbox.id = ${id}`)
   return row && toCommand(row)
 }
 
 /** What a release has not answered yet, in the order in which it was said. */
 export async function listRecorded(database: Database, releaseId: string): Promise<OutboxCommand[]> {
-  const rows = await database.query<RawCommand>(sql`
+  const rows = await database.query(sql`
     ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by position`)
   return rows.map(toCommand)
 }
@@ -251,10 +211,11 @@ export async function reschedule(
 export async function refuseItem(store: Store, item: OutboxItem, message: string): Promise<void> {
   const { id, releaseId, model, command, message: said } = item
   const { by: actor, reason } = said
+  const commandId = `${releaseId}/${said.id}`
   const answer = { accepted: false, stage: 'ended', message } as const
   await store.transaction(async (database) => {
     const isNew = await insertCommand(database, {
-      id: `${releaseId}/${said.id}`,
+      id: commandId,
       releaseId,
       command,
       actor,
@@ -263,7 +224,7 @@ export async function refuseItem(store: Store, item: OutboxItem, message: string
     })
     await database.query(sql`update command_outbox set next_at = null, problem = null where id = ${id}`)
     if (!isNew) return
-    const detail = { id: `${releaseId}/${said.id}`, ...answer, reason: reason ?? null, outbox: id }
+    const detail = { id: commandId, ...answer, reason: reason ?? null, outbox: id }
     await appendAudit(database, { actor, action: `release.${command}`, subject: releaseId, model, detail })
   })
 }
@@ -282,12 +243,7 @@ export async function completeStart(
       where id = ${id} and answer is null returning id`)
     if (settled.length === 0) return
     const action = accepted ? 'command.delivered' : 'command.refused'
-    await appendAudit(database, {
-      actor,
-      action,
-      subject: model,
-      model,
-      detail: { command, outbox: id, message },
-    })
+    const detail = { command, outbox: id, message }
+    await appendAudit(database, { actor, action, subject: model, model, detail })
   })
 }

@@ -3,7 +3,8 @@
  */
 import sql from 'sql-template-tag'
 import type { ReleaseStage } from '../../domain/release/state.ts'
-import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
+import type { Verdict } from '../../domain/verdict.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Decision {
@@ -18,13 +19,13 @@ export interface Decision {
 
 export async function insertDecision(database: Database, decision: Decision): Promise<number> {
   const { releaseId, stage, stageIndex, verdict, inputs, policyDigest } = decision
-  const [row] = await database.query<{ id: number }>(sql`
+  const found = await rowsFrom(database).value<number>(sql`
     insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest, at)
     values (${releaseId}, ${stage}, ${stageIndex}, ${verdict.kind}, ${JSON.stringify(verdict.reasons)},
       ${JSON.stringify(verdict.statistics)}, ${JSON.stringify(inputs)}, ${verdict.judge}, ${policyDigest},
       clock_timestamp())
     returning id`)
-  return row?.id ?? 0
+  return found ?? 0
 }
 
 export type StoredDecision = Decision & { id: number; at: string }
@@ -35,27 +36,12 @@ export async function listDecisions(
   releaseId: string,
   limit = 100,
 ): Promise<StoredDecision[]> {
-  const rows = await database.query<{
-    id: number
-    stage: ReleaseStage
-    stage_index: number
-    kind: VerdictKind
-    reasons: Reason[]
-    statistics: Record<string, number | null>
-    inputs: Record<string, unknown>
-    judge: string
-    policy_digest: string
-    at: Date
-  }>(sql`select * from decisions where release_id = ${releaseId} order by id desc limit ${limit}`)
-  return rows.map((row) => ({
-    id: row.id,
-    releaseId,
-    stage: row.stage,
-    stageIndex: row.stage_index,
-    verdict: { kind: row.kind, reasons: row.reasons, statistics: row.statistics, judge: row.judge },
-    inputs: row.inputs,
-    policyDigest: row.policy_digest,
-    at: row.at.toISOString(),
+  const rows = await rowsFrom(database).list<Omit<StoredDecision, 'verdict'> & Verdict>(
+    sql`select * from decisions where release_id = ${releaseId} order by id desc limit ${limit}`,
+  )
+  return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
+    ...decision,
+    verdict: { kind, reasons, statistics, judge },
   }))
 }
 
@@ -69,13 +55,17 @@ export interface StageObservation {
   maxGapMs: number
 }
 
-/** Notes a look at a stage. Answers how long it has been watched in all, and when, on the database's clock. */
-export async function recordObservation(
-  database: Database,
-  look: StageObservation,
-): Promise<{ watchedMs: number; observedMs: number }> {
+interface StageTimes {
+  /** How long the stage has been watched in all. */
+  watchedMs: number
+  /** When it was looked at last, on the database's clock. */
+  observedMs: number
+}
+
+/** Notes a look at a stage. */
+export async function recordObservation(database: Database, look: StageObservation): Promise<StageTimes> {
   const { releaseId, stage, stageIndex, paused, maxGapMs } = look
-  const [row] = await database.query<{ watched_ms: number; observed_ms: number }>(sql`
+  const counted = await rowsFrom(database).find<StageTimes>(sql`
     insert into stage_clocks (release_id, stage, stage_index, paused, observed_at)
     values (${releaseId}, ${stage}, ${stageIndex}, ${paused}, clock_timestamp())
     on conflict (release_id, stage, stage_index) do update set
@@ -85,10 +75,10 @@ export async function recordObservation(
       observed_at = excluded.observed_at
     where excluded.observed_at >= stage_clocks.observed_at or stage_clocks.observed_at > clock_timestamp()
     returning watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms`)
-  if (row) return { watchedMs: row.watched_ms, observedMs: row.observed_ms }
+  if (counted) return counted
   // Two watchers for a moment: the other one has looked later, and its look counts.
-  const [kept] = await database.query<{ watched_ms: number; observed_ms: number }>(sql`
+  const kept = await rowsFrom(database).find<StageTimes>(sql`
     select watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms from stage_clocks
     where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)
-  return { watchedMs: kept?.watched_ms ?? 0, observedMs: kept?.observed_ms ?? 0 }
+  return kept ?? { watchedMs: 0, observedMs: 0 }
 }

@@ -4,6 +4,8 @@ import { defaultDrill, issueOfLastDrill, type DrillKind, type DrillPolicy } from
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { findChampion } from '../registry/champions.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Drill {
@@ -52,12 +54,10 @@ export async function insertDrill(database: Database, drill: NewDrill): Promise<
 }
 
 /** What was left open by a workflow that was ended from outside. */
-export async function closeAbandonedDrills(database: Database, model: string): Promise<string[]> {
-  const rows = await database.query<{ id: string }>(sql`
+export const closeAbandonedDrills = (database: Database, model: string) =>
+  rowsFrom(database).column<string>(sql`
     update drills set passed = false, message = 'its workflow was ended from outside', ended_at = clock_timestamp()
     where model = ${model} and ended_at is null returning id`)
-  return rows.map(({ id }) => id)
-}
 
 export async function setDrillVersion(
   database: Database,
@@ -78,39 +78,35 @@ export async function silenceReplica(
   database: Database,
   { id, silentMs }: { id: string; silentMs: number },
 ): Promise<string | undefined> {
-  const [row] = await database.query<{ replica_id: string | null }>(sql`
+  const replica = await rowsFrom(database).value<string>(sql`
     update drills set
       replica_id = coalesce(replica_id, (select id from replicas where lease_until > clock_timestamp() order by id desc limit 1)),
       silent_until = coalesce(silent_until, clock_timestamp() + ${silentMs}::float8 * interval '1 millisecond'),
       began_at = coalesce(began_at, clock_timestamp())
     where id = ${id} returning replica_id`)
-  if (row?.replica_id != null) await database.query(sql`select pg_notify('tenure_routing', 'drill')`)
-  return row?.replica_id ?? undefined
+  if (replica !== undefined) await database.query(sql`select pg_notify('tenure_routing', 'drill')`)
+  return replica
 }
 
 /** How long this replica is to be silent from now on; 0 when no drill has chosen it. */
 export async function readSilence(database: Database, replica: string): Promise<number> {
-  const [row] = await database.query<{ ms: number }>(sql`
+  const ms = await rowsFrom(database).value<number>(sql`
     select coalesce(max(extract(epoch from silent_until - clock_timestamp()) * 1000), 0)::float8 as ms
     from drills where replica_id = ${replica} and ended_at is null`)
-  return Math.max(0, row?.ms ?? 0)
+  return Math.max(0, ms ?? 0)
 }
 
 /** Whether the watch of this release is to fall silent now: it is told once, so that the next watcher goes on. */
-export async function readSimulatedOutage(database: Database, releaseId: string): Promise<boolean> {
-  const rows = await database.query(sql`
+export const readSimulatedOutage = (database: Database, releaseId: string) =>
+  rowsFrom(database).any(sql`
     update drills set silenced_at = clock_timestamp(), began_at = clock_timestamp()
     where release_id = ${releaseId} and kind = 'dead-worker' and silenced_at is null and ended_at is null returning id`)
-  return rows.length > 0
-}
-
-export interface DrillMark {
-  id: string
-  detectedBy?: string
-}
 
 /** Notes on the database's clock that it was noticed; the first time counts. */
-export async function markDetected(database: Database, { id, detectedBy }: DrillMark): Promise<void> {
+export async function markDetected(
+  database: Database,
+  { id, detectedBy }: Pick<Drill, 'id' | 'detectedBy'>,
+): Promise<void> {
   await database.query(sql`
     update drills set detected_at = coalesce(detected_at, clock_timestamp()), detected_by = coalesce(detected_by, ${detectedBy ?? null})
     where id = ${id}`)
@@ -123,73 +119,58 @@ export async function markRecovered(database: Database, id: string): Promise<voi
   )
 }
 
-export interface DrillEnd {
-  id: string
-  passed: boolean
-  message: string
+export interface DrillEnd extends Required<
+  Pick<Drill, 'id' | 'passed' | 'message' | 'exposed' | 'harmed' | 'evidence'>
+> {
   /** Milliseconds on the database's clock; what stands in the row already is kept where they are absent. */
   beganMs?: number
   detectedMs?: number
   recoveredMs?: number
   detectedBy?: string
-  exposed: number
-  harmed: number
-  evidence: Record<string, unknown>
 }
 
 /** Writes the end. False when it was written before. */
 export async function closeDrill(database: Database, end: DrillEnd): Promise<boolean> {
   const at = (ms: number | undefined) => sql`to_timestamp(${ms ?? null}::float8 / 1000)`
-  const rows = await database.query(sql`
+  return rowsFrom(database).any(sql`
     update drills set passed = ${end.passed}, message = ${end.message}, exposed = ${end.exposed}, harmed = ${end.harmed},
       evidence = ${JSON.stringify(end.evidence)}, began_at = coalesce(${at(end.beganMs)}, began_at),
       detected_at = coalesce(${at(end.detectedMs)}, detected_at), recovered_at = coalesce(${at(end.recoveredMs)}, recovered_at),
       detected_by = coalesce(${end.detectedBy ?? null}, detected_by), ended_at = clock_timestamp()
     where id = ${end.id} and ended_at is null returning id`)
-  return rows.length > 0
 }
 
 /** Ends one that was not held, whether it had been opened or not. False when it had ended before. */
-export async function recordUnheldDrill(
+export const recordUnheldDrill = (
   database: Database,
   { id, model, kind, traffic, requestedBy, harmBudget, message }: NewDrill & { message: string },
-): Promise<boolean> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).any(sql`
     insert into drills (id, model, kind, traffic, requested_by, harm_budget, passed, message, evidence, ended_at)
     values (${id}, ${model}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget}, false, ${message}, '{"held": false}',
       clock_timestamp())
     on conflict (id) do update set passed = false, message = excluded.message, evidence = excluded.evidence,
       ended_at = excluded.ended_at
     where drills.ended_at is null returning id`)
-  return rows.length > 0
-}
 
 export async function findDrill(database: Database, id: string): Promise<Drill | undefined> {
-  const [row] = await database.query<RawDrill>(sql`select * from drills where id = ${id}`)
+  const [row] = await database.query(sql`select ${drillColumns} from drills where id = ${id}`)
   return row && toDrill(row)
 }
 
 /** The newest first. */
 export async function listDrills(
   database: Database,
-  {
-    model,
-    models,
-    before,
-    limit = 50,
-  }: {
-    model?: string
-    /** None but of these; of all when absent. */
-    models?: readonly string[]
+  filter: ModelFilter & {
     /** Only those that started before the drill of this id. */
     before?: string
     limit?: number
   } = {},
 ): Promise<Drill[]> {
-  const rows = await database.query<RawDrill>(sql`
-    select * from drills where (${model ?? null}::text is null or model = ${model ?? null})
-      and (${models === undefined} or model = any(${[...(models ?? [])]}::text[]))
-      and (${before === undefined} or (started_at, id) < (select started_at, id from drills where id = ${before ?? null}))
+  const { before = null, limit = 50 } = filter
+  const rows = await database.query(sql`
+    select ${drillColumns} from drills where ${ofModels(filter)}
+      and (${before}::text is null or (started_at, id) < (select started_at, id from drills where id = ${before}))
     order by started_at desc, id desc limit ${limit}`)
   return rows.map(toDrill)
 }
@@ -204,78 +185,25 @@ export async function issueOfDrills(
 ): Promise<string | undefined> {
   const { requireDrill, drill = defaultDrill } = policy
   if (requireDrill === undefined || (await findChampion(database, model)) === undefined) return undefined
-  const rows = await database.query<{
-    kind: DrillKind
-    held: boolean
-    passed: boolean
-    message: string | null
-    age_ms: number
-  }>(sql`
-    select distinct on (kind, held) kind, held, passed, message,
+  const last = await rowsFrom(database).list<Parameters<typeof issueOfLastDrill>[0][number]>(sql`
+    select distinct on (kind, held) kind, held, passed, coalesce(message, '') as message,
       (extract(epoch from clock_timestamp() - ended_at) * 1000)::float8 as age_ms
     from drills, lateral (select not evidence @> '{"held": false}' as held) as whether
     where model = ${model} and ended_at is not null order by kind, held, ended_at desc`)
-  return issueOfLastDrill(
-    rows.map(({ age_ms: ageMs, message, ...row }) => ({ ...row, message: message ?? '', ageMs })),
-    { withinMs: requireDrill.withinMs, kinds: drill.kinds },
-  )
+  return issueOfLastDrill(last, { withinMs: requireDrill.withinMs, kinds: drill.kinds })
 }
 
-interface RawDrill {
-  id: string
-  model: string
-  kind: DrillKind
-  traffic: DrillPolicy['traffic']
-  requested_by: string
-  harm_budget: number
-  version: string | null
-  release_id: string | null
-  replica_id: string | null
-  began_at: Date | null
-  detected_at: Date | null
-  recovered_at: Date | null
-  detected_by: string | null
-  exposed: number | null
-  harmed: number | null
-  passed: boolean | null
-  message: string | null
-  evidence: Record<string, unknown>
-  started_at: Date
-  ended_at: Date | null
-}
+const drillColumns = sql`id, model, kind, traffic, requested_by, harm_budget, version, release_id, replica_id, began_at, detected_at,
+  recovered_at, detected_by, exposed, harmed, passed, message, evidence, started_at, ended_at`
 
-function toDrill(row: RawDrill): Drill {
-  const { began_at: began, detected_at: detected, recovered_at: recovered } = row
-  const since = (end: Date | null): number | undefined =>
-    began === null || end === null ? undefined : end.getTime() - began.getTime()
-  const given = {
-    version: row.version,
-    releaseId: row.release_id,
-    replicaId: row.replica_id,
-    beganAt: began?.toISOString(),
-    detectedAt: detected?.toISOString(),
-    recoveredAt: recovered?.toISOString(),
-    detectionMs: since(detected),
-    recoveryMs: since(recovered),
-    detectedBy: row.detected_by,
-    exposed: row.exposed,
-    harmed: row.harmed,
-    passed: row.passed,
-    message: row.message,
-    endedAt: row.ended_at?.toISOString(),
-  }
+function toDrill(row: object): Drill {
+  const drill = fromRow<Drill>(row)
+  const sinceBegun = (end: string | undefined): number | undefined =>
+    drill.beganAt && end ? Date.parse(end) - Date.parse(drill.beganAt) : undefined
   return {
-    id: row.id,
-    model: row.model,
-    kind: row.kind,
-    traffic: row.traffic,
-    requestedBy: row.requested_by,
-    harmBudget: row.harm_budget,
-    held: row.evidence['held'] !== false,
-    evidence: row.evidence,
-    startedAt: row.started_at.toISOString(),
-    ...(Object.fromEntries(
-      Object.entries(given).filter(([, value]) => value !== null && value !== undefined),
-    ) as Partial<Drill>),
+    ...drill,
+    held: drill.evidence['held'] !== false,
+    detectionMs: sinceBegun(drill.detectedAt),
+    recoveryMs: sinceBegun(drill.recoveredAt),
   }
 }

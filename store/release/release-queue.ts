@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export type QueueState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
@@ -62,29 +63,24 @@ export async function findQueued(database: Database, model: string): Promise<Que
   await database.query(sql`
     update release_queue set state = 'expired', ended_at = clock_timestamp(), message = 'its turn did not come in time'
     where model = ${model} and state = 'waiting' and until <= clock_timestamp()`)
-  const [row] = await database.query(
+  return rowsFrom(database).find<QueuedRelease>(
     sql`select * from release_queue where model = ${model} and state = 'waiting'`,
   )
-  return row && fromRow<QueuedRelease>(row)
 }
 
 /** Absent when none of this id has ever waited. */
-export async function findQueueEntry(database: Database, id: string): Promise<QueuedRelease | undefined> {
-  const [row] = await database.query(sql`select * from release_queue where id = ${id}`)
-  return row && fromRow<QueuedRelease>(row)
-}
+export const findQueueEntry = (database: Database, id: string) =>
+  rowsFrom(database).find<QueuedRelease>(sql`select * from release_queue where id = ${id}`)
 
 /** Writes how the waiting ended. False when it had ended before. */
-export async function endQueued(
+export const endQueued = (
   database: Database,
   { id, state, message, releaseId }: Pick<QueuedRelease, 'id' | 'state' | 'message'> & { releaseId?: string },
-): Promise<boolean> {
-  const rows = await database.query(sql`
+) =>
+  rowsFrom(database).any(sql`
     update release_queue set state = ${state}, message = ${message}, release_id = ${releaseId ?? null},
       ended_at = clock_timestamp()
     where id = ${id} and state = 'waiting' returning id`)
-  return rows.length > 0
-}
 
 /**
  * A release that had its turn and was then not opened: what it waited for came to nothing, and says why. It may be known before
@@ -101,26 +97,11 @@ export async function rejectQueued(
 }
 
 /** The newest first. */
-export async function listQueued(
+export const listQueued = (
   database: Database,
-  {
-    models,
-    model,
-    open,
-    limit = 50,
-  }: {
-    /** None but of these; of all when absent. */
-    models?: readonly string[]
-    model?: string
-    open?: boolean
-    limit?: number
-  },
-): Promise<QueuedRelease[]> {
-  const rows = await database.query(sql`
+  { open, limit = 50, ...filter }: ModelFilter & { open?: boolean; limit?: number },
+) =>
+  rowsFrom(database).list<QueuedRelease>(sql`
     select * from release_queue
-    where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
-      and (${model ?? null}::text is null or model = ${model ?? null})
-      and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
+    where ${ofModels(filter)} and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
     order by at desc limit ${limit}`)
-  return rows.map(fromRow<QueuedRelease>)
-}

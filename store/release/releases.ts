@@ -11,7 +11,8 @@ import type {
   ReleaseStage,
   ReleaseState,
 } from '../../domain/release/state.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Release {
@@ -87,12 +88,11 @@ export async function saveRelease(database: Database, state: ReleaseState): Prom
 /** Writes the end. False when it was written before. */
 export async function closeRelease(database: Database, state: ReleaseState): Promise<boolean> {
   const { id, stageIndex, shareBp, outcome, reason } = state
-  const closed = await database.query(sql`
+  return rowsFrom(database).any(sql`
     update releases set stage = 'ended', stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = false,
       state = ${JSON.stringify({ ...state, closed: true })}, outcome = ${outcome ?? null}, reason = ${reason ?? null},
       updated_at = clock_timestamp(), ended_at = clock_timestamp()
     where id = ${id} and ended_at is null returning id`)
-  return closed.length > 0
 }
 
 /**
@@ -116,36 +116,26 @@ export async function markRolledBack(database: Database, id: string): Promise<vo
     update releases set rolled_back_at = coalesce(rolled_back_at, clock_timestamp()) where id = ${id}`)
 }
 
-export async function findRelease(database: Database, id: string): Promise<Release | undefined> {
-  const [row] = await database.query(sql`select ${columns} from releases where id = ${id}`)
-  return row && fromRow<Release>(row)
-}
+export const findRelease = (database: Database, id: string) =>
+  rowsFrom(database).find<Release>(sql`select ${columns} from releases where id = ${id}`)
 
-export async function findOpenRelease(database: Database, model: string): Promise<Release | undefined> {
-  const [row] = await database.query(
+export const findOpenRelease = (database: Database, model: string) =>
+  rowsFrom(database).find<Release>(
     sql`select ${columns} from releases where model = ${model} and ended_at is null`,
   )
-  return row && fromRow<Release>(row)
-}
 
-export interface ReleaseFilter {
-  /** None but of these; of all when absent. */
-  models?: readonly string[]
-  model?: string
+export interface ReleaseFilter extends ModelFilter {
   open?: boolean
   limit?: number
 }
 
 /** The newest first. */
 export async function listReleases(database: Database, filter: ReleaseFilter = {}): Promise<Release[]> {
-  const { models = null, model = null, open = null, limit = 50 } = filter
-  const rows = await database.query(sql`
+  const { open = null, limit = 50 } = filter
+  return rowsFrom(database).list<Release>(sql`
     select ${columns} from releases
-    where (${models}::text[] is null or model = any(${models}::text[]))
-      and (${model}::text is null or model = ${model})
-      and (${open}::boolean is null or (ended_at is null) = ${open})
+    where ${ofModels(filter)} and (${open}::boolean is null or (ended_at is null) = ${open})
     order by started_at desc, id desc limit ${limit}`)
-  return rows.map(fromRow<Release>)
 }
 
 /** A command to a release and its result. */
@@ -165,12 +155,11 @@ export interface ReleaseCommand {
 /** Records a command once. False when this id is recorded already. */
 export async function insertCommand(database: Database, command: ReleaseCommand): Promise<boolean> {
   const { id, releaseId, actor, reason, accepted, message, stage } = command
-  const rows = await database.query(sql`
+  return rowsFrom(database).any(sql`
     insert into release_commands (id, release_id, command, actor, reason, accepted, message, stage, at)
     values (${id}, ${releaseId}, ${command.command}, ${actor}, ${reason ?? null}, ${accepted}, ${message}, ${stage},
       clock_timestamp())
     on conflict (id) do nothing returning id`)
-  return rows.length > 0
 }
 
 /** What was answered to commands of a release before, by their ids. */
@@ -184,12 +173,10 @@ export async function findAnswers(
 }
 
 /** In the order in which they came. */
-export async function listCommands(
+export const listCommands = (
   database: Database,
   releaseId: string,
-): Promise<(ReleaseCommand & { at: string })[]> {
-  const rows = await database.query(sql`
+): Promise<(ReleaseCommand & { at: string })[]> =>
+  rowsFrom(database).list<ReleaseCommand & { at: string }>(sql`
     select id, release_id, command, actor, reason, accepted, message, stage, at
     from release_commands where release_id = ${releaseId} order by at, id`)
-  return rows.map(fromRow<ReleaseCommand & { at: string }>)
-}

@@ -1,7 +1,8 @@
 /** Stores batch predictions: the request, the scored shards and the version. */
 import sql from 'sql-template-tag'
 import type { BatchInput, BatchOutput } from '../../domain/model/batch-spec.ts'
-import { fromRow } from '../database/from-row.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Batch {
@@ -54,21 +55,17 @@ export interface BatchShard {
 }
 
 /** Writes a part down unless it stands there already. */
-export async function insertShard(database: Database, id: string, each: BatchShard): Promise<boolean> {
-  const written = await database.query(sql`
+export const insertShard = (database: Database, id: string, each: BatchShard) =>
+  rowsFrom(database).any(sql`
     insert into batch_shards (batch_id, shard, rows, refused, digest)
     values (${id}, ${each.shard}, ${each.rows}, ${each.refused}, ${each.digest ?? null})
     on conflict do nothing returning shard`)
-  return written.length > 0
-}
 
 /** In their order. */
-export async function listShards(database: Database, id: string): Promise<BatchShard[]> {
-  const rows = await database.query(sql`
+export const listShards = (database: Database, id: string) =>
+  rowsFrom(database).list<BatchShard>(sql`
     select shard, rows, refused, digest from batch_shards
     where batch_id = ${id} order by shard`)
-  return rows.map(fromRow<BatchShard>)
-}
 
 /** Writes how it ended; the first end stays. */
 export async function closeBatch(
@@ -84,34 +81,17 @@ const selected = sql`
     coalesce(sum(batch_shards.rows), 0)::float8 as scored, coalesce(sum(batch_shards.refused), 0)::float8 as refused
   from batches join versions using (version) left join batch_shards on batch_id = id`
 
-export async function findBatch(database: Database, id: string): Promise<Batch | undefined> {
-  const [row] = await database.query(
+export const findBatch = (database: Database, id: string) =>
+  rowsFrom(database).find<Batch>(
     sql`${selected} where id = ${id} group by batches.id, versions.rolled_back_at`,
   )
-  return row && fromRow<Batch>(row)
-}
 
 /** The newest first; only those by rolled-back versions with `withdrawn`. */
-export async function listBatches(
+export const listBatches = (
   database: Database,
-  {
-    models,
-    model,
-    withdrawn = false,
-    limit = 50,
-  }: {
-    /** None but of these; of all when absent. */
-    models?: readonly string[]
-    model?: string
-    withdrawn?: boolean
-    limit?: number
-  },
-): Promise<Batch[]> {
-  const rows = await database.query(sql`
+  { withdrawn = false, limit = 50, ...filter }: ModelFilter & { withdrawn?: boolean; limit?: number },
+) =>
+  rowsFrom(database).list<Batch>(sql`
     ${selected}
-    where (${models ?? null}::text[] is null or batches.model = any(${models ?? null}::text[]))
-      and (${model ?? null}::text is null or batches.model = ${model ?? null})
-      and (not ${withdrawn}::boolean or versions.rolled_back_at is not null)
+    where ${ofModels(filter, 'batches.model')} and (not ${withdrawn}::boolean or versions.rolled_back_at is not null)
     group by batches.id, versions.rolled_back_at order by batches.started_at desc limit ${limit}`)
-  return rows.map(fromRow<Batch>)
-}

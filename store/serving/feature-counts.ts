@@ -4,6 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift.ts'
+import { iso, type VersionSpan } from '../monitoring/span.ts'
 import type { Database } from '../postgres.ts'
 
 export interface FeatureCounts {
@@ -22,7 +23,7 @@ export async function writeFeatureCounts(
   database: Database,
   { replica, rows }: { replica: string; rows: readonly FeatureCounts[] },
 ): Promise<void> {
-  const sent = rows.map((row) => ({ ...row, hour: new Date(row.hourMs).toISOString() }))
+  const sent = rows.map((row) => ({ ...row, hour: iso(row.hourMs) }))
   await database.query(sql`
     insert into feature_counts (replica_id, model, version, hour, kind, name, counts)
     select ${replica}, model, version, hour, kind, name, counts
@@ -35,12 +36,12 @@ export async function writeFeatureCounts(
 /** How many values of each number with limits lay within and outside of them, in the counts that began in [fromMs, toMs). */
 export async function findRanges(
   database: Database,
-  { model, version, fromMs, toMs }: { model: string; version: string; fromMs: number; toMs: number },
+  { model, version, fromMs, toMs }: VersionSpan,
 ): Promise<{ name: string; within: number; outside: number }[]> {
   return database.query(sql`
     select name, sum(counts[1])::float8 as within, sum(counts[2])::float8 as outside from feature_counts
     where model = ${model} and version = ${version} and kind = 'range'
-      and hour >= ${new Date(fromMs).toISOString()} and hour < ${new Date(toMs).toISOString()}
+      and hour >= ${iso(fromMs)} and hour < ${iso(toMs)}
     group by name order by name`)
 }
 
@@ -50,12 +51,12 @@ export async function findRanges(
  */
 export async function findWindow(
   database: Database,
-  { model, version, fromMs, toMs }: { model: string; version: string; fromMs: number; toMs: number },
+  { model, version, fromMs, toMs }: VersionSpan,
 ): Promise<DriftWindow | undefined> {
   const rows = await database.query<{ kind: FeatureCounts['kind']; name: string; counts: string[] }>(sql`
     select kind, name, counts from feature_counts
     where model = ${model} and version = ${version} and kind <> 'range'
-      and hour >= ${new Date(fromMs).toISOString()} and hour < ${new Date(toMs).toISOString()}`)
+      and hour >= ${iso(fromMs)} and hour < ${iso(toMs)}`)
   if (rows.length === 0) return undefined
   const groups = new Map<string, { kind: FeatureCounts['kind']; name: string; all: number[][] }>()
   for (const { kind, name, counts } of rows) {

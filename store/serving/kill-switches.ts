@@ -2,7 +2,7 @@
 import sql from 'sql-template-tag'
 import type { Flag, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { appendAudit } from '../audit/audit-log.ts'
-import { fromRow } from '../database/from-row.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Store, Database } from '../postgres.ts'
 
 export interface KillSwitchWrite {
@@ -36,15 +36,11 @@ export async function writeKillSwitch(store: Store, write: KillSwitchWrite): Pro
 }
 
 /** In the order of the models; those that were thrown back to normal too. */
-export async function listKillSwitches(database: Database): Promise<Flag[]> {
-  const rows = await database.query(sql`select * from kill_switches order by model`)
-  return rows.map(fromRow<Flag>)
-}
+export const listKillSwitches = (database: Database) =>
+  rowsFrom(database).list<Flag>(sql`select * from kill_switches order by model`)
 
-export async function findKillSwitch(database: Database, model: string): Promise<Flag | undefined> {
-  const [row] = await database.query(sql`select * from kill_switches where model = ${model}`)
-  return row && fromRow<Flag>(row)
-}
+export const findKillSwitch = (database: Database, model: string) =>
+  rowsFrom(database).find<Flag>(sql`select * from kill_switches where model = ${model}`)
 
 export interface KillSwitchAcknowledgement {
   model: string

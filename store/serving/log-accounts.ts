@@ -3,6 +3,7 @@
  * between commit and response leaves it exact.
  */
 import sql from 'sql-template-tag'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** Rows that one transaction stores for one process. */
@@ -29,7 +30,7 @@ export async function settleAccount(
   database: Database,
   { account, served }: { account: string; served: number },
 ): Promise<number> {
-  const [row] = await database.query<{ dropped: number }>(sql`
+  const dropped = await rowsFrom(database).value<number>(sql`
     insert into prediction_log_accounts as known (account, served, dropped, settled_at)
     values (${account}, ${served}, ${served}, now())
     on conflict (account) do update set
@@ -37,16 +38,14 @@ export async function settleAccount(
       dropped = coalesce(known.dropped, greatest(excluded.served - known.stored, 0)),
       settled_at = coalesce(known.settled_at, now())
     returning dropped`)
-  return Number(row?.dropped ?? 0)
+  return dropped ?? 0
 }
 
 /** Of all processes whose account is settled; served = stored + dropped. */
 export async function sumAccounts(
   database: Database,
-): Promise<{ accounts: number; open: number; served: number; stored: number; dropped: number }> {
-  const [row] = await database.query<
-    Record<'accounts' | 'open' | 'served' | 'stored' | 'dropped', number>
-  >(sql`
+): Promise<Record<'accounts' | 'open' | 'served' | 'stored' | 'dropped', number>> {
+  const [row] = await database.query<Awaited<ReturnType<typeof sumAccounts>>>(sql`
     select count(*) as accounts, count(*) filter (where settled_at is null) as open,
       coalesce(sum(served), 0)::bigint as served, sum(stored)::bigint as stored, coalesce(sum(dropped), 0)::bigint as dropped
     from prediction_log_accounts`)

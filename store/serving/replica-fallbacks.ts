@@ -1,6 +1,7 @@
 /** Stores the fallback level of each replica and model, and lists those that alerts report. */
 import sql from 'sql-template-tag'
 import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface StandingFallback {
@@ -45,8 +46,6 @@ export async function listFallbacks(
 }
 
 /** Keys of the open fallback alerts of all models. */
-export async function listReportedFallbacks(database: Database): Promise<string[]> {
-  const rows = await database.query<{ key: string }>(sql`
+export const listReportedFallbacks = (database: Database) =>
+  rowsFrom(database).column<string>(sql`
     select dedupe_key as key from alerts where dedupe_key like 'fallback/%' and resolved_at is null`)
-  return rows.map(({ key }) => key)
-}

@@ -5,6 +5,8 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import { readServiceState } from '../database/key-value.ts'
 import type { Database } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
 
@@ -122,10 +124,7 @@ export async function acknowledge(database: Database, acknowledgement: Acknowled
 
 /** Versions that are to answer wrongly in a drill: version → share of requests. Nothing when no drill is on. */
 export async function readFaults(database: Database): Promise<Record<string, { invalidShare: number }>> {
-  const rows = await database.query<{ value: Record<string, { invalidShare: number }> }>(
-    sql`select value from service_state where name = 'faults'`,
-  )
-  return rows[0]?.value ?? {}
+  return (await readServiceState(database, 'faults')) ?? {}
 }
 
 /** Reads the artifact of a version with its signature. Throws `version_not_found`. */
@@ -133,13 +132,12 @@ export async function findArtifact(
   database: Database,
   version: string,
 ): Promise<ArtifactIdentity & { signature?: Buffer }> {
-  const rows = await database.query<ArtifactIdentity & { signature: Buffer | null }>(
+  const found = await rowsFrom(database).find<ArtifactIdentity & { signature?: Buffer }>(
     sql`select version, model, artifact_digest as "artifactDigest", signature from versions where version = ${version}`,
   )
-  if (rows[0] === undefined)
+  if (found === undefined)
     throw new DomainError('version_not_found', `there is no version ${JSON.stringify(version)}`)
-  const { signature, ...rest } = rows[0]
-  return { ...rest, ...(signature === null ? {} : { signature }) }
+  return found
 }
 
 /** Sets the drill: which versions are to answer wrongly from now on, and which no more. */

@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { issuesOfRoute, type Route } from '../../domain/serving/route.ts'
+import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 /** A place in the order of all routing of a model. Generation 0 is before the first. */
@@ -18,29 +19,18 @@ export interface Routing {
   exposureMs?: number
 }
 
-interface RawRouting {
-  epoch: number
-  generation: number
-  route: Route
-  written_ms: number
-  exposure_ms: number | null
-}
+const routingColumns = sql`epoch, generation, route,
+  (extract(epoch from updated_at) * 1000)::float8 as written_ms,
+  (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms`
 
-function toRouting(raw: RawRouting): Routing {
-  return {
-    // The columns decide: they are what the compare-and-set has compared.
-    route: { ...raw.route, epoch: raw.epoch, generation: raw.generation },
-    writtenMs: raw.written_ms,
-    ...(raw.exposure_ms === null ? {} : { exposureMs: raw.exposure_ms }),
-  }
+/** Epoch and generation are those of the columns, which the compare-and-set has compared. */
+function toRouting(row: object): Routing {
+  const { epoch, generation, route, ...rest } = fromRow<Routing & RoutingPlace>(row)
+  return { route: { ...route, epoch, generation }, ...rest }
 }
 
 export async function findRouting(database: Database, model: string): Promise<Routing | undefined> {
-  const [row] = await database.query<RawRouting>(sql`
-    select epoch, generation, route,
-      (extract(epoch from updated_at) * 1000)::float8 as written_ms,
-      (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms
-    from routing where model = ${model}`)
+  const [row] = await database.query(sql`select ${routingColumns} from routing where model = ${model}`)
   return row && toRouting(row)
 }
 
@@ -67,18 +57,15 @@ export async function writeRoute(database: Database, write: RouteWrite): Promise
     })
   const until =
     exposureMs === undefined ? sql`null` : sql`clock_timestamp() + ${exposureMs} * interval '1 millisecond'`
-  const returning = sql`returning epoch, generation, route,
-      (extract(epoch from updated_at) * 1000)::float8 as written_ms,
-      (extract(epoch from exposed_until - clock_timestamp()) * 1000)::float8 as exposure_ms`
-  const [row] = await database.query<RawRouting>(
+  const [row] = await database.query(
     replaces.generation === 0
       ? sql`insert into routing (model, epoch, generation, route, exposed_until, updated_at)
           values (${route.model}, ${epoch}, 1, ${JSON.stringify(next)}, ${until}, clock_timestamp())
-          on conflict (model) do nothing ${returning}`
+          on conflict (model) do nothing returning ${routingColumns}`
       : sql`update routing set epoch = ${epoch}, generation = ${next.generation}, route = ${JSON.stringify(next)},
             exposed_until = ${until}, updated_at = clock_timestamp()
           where model = ${route.model} and epoch = ${replaces.epoch} and generation = ${replaces.generation}
-          ${returning}`,
+          returning ${routingColumns}`,
   )
   if (!row)
     throw new DomainError(
@@ -128,23 +115,13 @@ export interface ReplicaProgress {
 
 /** All replicas whose lease has not lapsed. */
 export async function listReplicaProgress(database: Database, model: string): Promise<ReplicaProgress[]> {
-  const rows = await database.query<{
-    id: string
-    host: string
-    url: string
-    epoch: number | null
-    generation: number | null
-    problem: string | null
-  }>(sql`
+  const rows = await rowsFrom(database).list<ReplicaProgress & Partial<RoutingPlace>>(sql`
     select replicas.id, host, url, epoch, generation, problem
     from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
     where lease_until > clock_timestamp() order by replicas.id`)
-  return rows.map(({ id, host, url, epoch, generation, problem }) => ({
-    id,
-    host,
-    url,
-    ...(epoch === null || generation === null ? {} : { acknowledged: { epoch, generation } }),
-    ...(problem === null ? {} : { problem }),
+  return rows.map(({ epoch, generation, ...replica }) => ({
+    ...replica,
+    acknowledged: epoch === undefined || generation === undefined ? undefined : { epoch, generation },
   }))
 }
 

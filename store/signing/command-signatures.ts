@@ -19,6 +19,7 @@ export interface SignedCommand {
   artifactDigest?: string
   evaluationDigest?: string
   policyDigest?: string
+  /** ISO 8601: what is said for something that people are waited for until then means nothing later. */
   until?: string
 }
 

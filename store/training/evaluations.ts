@@ -3,7 +3,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import type { GateReport, GateVerdict } from '../../domain/evaluation/gate.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Evaluation {
@@ -37,12 +37,10 @@ export async function insertEvaluation(database: Database, each: Evaluation): Pr
   return getEvaluation(database, each.id)
 }
 
-export async function findEvaluation(database: Database, id: string): Promise<Evaluation | undefined> {
-  const [row] = await database.query(sql`
+export const findEvaluation = (database: Database, id: string) =>
+  rowsFrom(database).find<Evaluation>(sql`
     select id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, inputs, page, report_digest
     from evaluations where id = ${id}`)
-  return row && fromRow<Evaluation>(row)
-}
 
 export async function getEvaluation(database: Database, id: string): Promise<Evaluation> {
   const evaluation = await findEvaluation(database, id)
@@ -52,8 +50,8 @@ export async function getEvaluation(database: Database, id: string): Promise<Eva
 
 /** How many decisions these test rows have served. */
 export async function countTestSetUses(database: Database, snapshotDigest: string): Promise<number> {
-  const [row] = await database.query<{ uses: number }>(
+  const found = await rowsFrom(database).value<number>(
     sql`select count(*) as uses from evaluations where snapshot_digest = ${snapshotDigest}`,
   )
-  return row?.uses ?? 0
+  return found ?? 0
 }

@@ -1,7 +1,9 @@
 /** Stores retrainings from trigger to outcome. An index allows one running retraining per model. */
 import sql from 'sql-template-tag'
-import type { PastTraining, TriggerReason } from '../../domain/monitoring/retraining-triggers.ts'
-import { fromRow } from '../database/from-row.ts'
+import type { PastTraining } from '../../domain/monitoring/retraining-triggers.ts'
+import { readNow } from '../database/clock.ts'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewRetraining {
@@ -54,28 +56,20 @@ export async function listPastTrainings(
   database: Database,
   { model, except }: { model: string; except: string },
 ): Promise<{ nowMs: number; trainings: PastTraining[] }> {
-  const rows = await database.query<{
-    id: string
-    reason: TriggerReason
-    dedupe_key: string | null
-    outcome: PastTraining['outcome']
-    started_at: Date
-  }>(sql`
-    select id, reason, dedupe_key, outcome, started_at from retrainings
+  const rows = await rowsFrom(database).list<Omit<PastTraining, 'startedMs'> & { startedAt: string }>(sql`
+    select reason, coalesce(dedupe_key, id) as dedupe_key, outcome, started_at from retrainings
     where model = ${model} and id <> ${except} and outcome is distinct from 'throttled' and (
       started_at > now() - interval '7 days' or started_at >= coalesce((
         select max(started_at) from retrainings where model = ${model} and outcome in ('released', 'registered')
       ), '-infinity')
     )
     order by started_at desc limit 500`)
-  const [clock] = await database.query<{ at: Date }>(sql`select clock_timestamp() as at`)
   return {
-    nowMs: clock!.at.getTime(),
-    trainings: rows.map((row) => ({
-      startedMs: row.started_at.getTime(),
-      reason: row.reason,
-      dedupeKey: row.dedupe_key ?? row.id,
-      outcome: row.outcome,
+    nowMs: Math.floor(await readNow(database)),
+    trainings: rows.map(({ startedAt, ...row }) => ({
+      ...row,
+      startedMs: Date.parse(startedAt),
+      outcome: row.outcome ?? null,
     })),
   }
 }
@@ -103,57 +97,29 @@ export async function countNewRows(
   return { newRows: row?.fresh ?? null, trainingRows: row?.rows ?? null }
 }
 
-export interface RetrainingEnd {
-  id: string
-  outcome: string
-  message: string
-  snapshotDigest?: string
-  version?: string
-}
+export type RetrainingEnd = Required<Pick<Retraining, 'id' | 'outcome' | 'message'>> &
+  Pick<Retraining, 'snapshotDigest' | 'version'>
 
 /** Writes how it ended; the first end stays. False when it had ended before. */
-export async function closeRetraining(database: Database, end: RetrainingEnd): Promise<boolean> {
-  const closed = await database.query(sql`
+export const closeRetraining = (database: Database, end: RetrainingEnd) =>
+  rowsFrom(database).any(sql`
     update retrainings set outcome = ${end.outcome}, message = ${end.message},
       snapshot_digest = ${end.snapshotDigest ?? null}, version = ${end.version ?? null}, ended_at = now()
     where id = ${end.id} and ended_at is null returning id`)
-  return closed.length > 0
-}
 
 /** Ends what a terminated workflow has left open. The caller knows that none of them runs. Answers their ids. */
-export async function closeAbandoned(
-  database: Database,
-  { model, except }: { model: string; except: string },
-): Promise<string[]> {
-  const closed = await database.query<{ id: string }>(sql`
+export const closeAbandoned = (database: Database, { model, except }: { model: string; except: string }) =>
+  rowsFrom(database).column<string>(sql`
     update retrainings set outcome = 'failed', message = 'its workflow was ended from outside', ended_at = now()
     where model = ${model} and id <> ${except} and ended_at is null returning id`)
-  return closed.map(({ id }) => id)
-}
 
-export async function findRetraining(database: Database, id: string): Promise<Retraining | undefined> {
-  const [row] = await database.query(sql`select * from retrainings where id = ${id}`)
-  return row && fromRow<Retraining>(row)
-}
+export const findRetraining = (database: Database, id: string) =>
+  rowsFrom(database).find<Retraining>(sql`select * from retrainings where id = ${id}`)
 
 /** The newest first. */
-export async function listRetrainings(
+export const listRetrainings = (
   database: Database,
-  {
-    models,
-    model,
-    limit = 50,
-  }: {
-    /** None but of these; of all when absent. */
-    models?: readonly string[]
-    model?: string
-    limit?: number
-  },
-): Promise<Retraining[]> {
-  const rows = await database.query(sql`
-    select * from retrainings
-    where (${models ?? null}::text[] is null or model = any(${models ?? null}::text[]))
-      and (${model ?? null}::text is null or model = ${model ?? null})
-    order by started_at desc limit ${limit}`)
-  return rows.map(fromRow<Retraining>)
-}
+  { limit = 50, ...filter }: ModelFilter & { limit?: number },
+) =>
+  rowsFrom(database).list<Retraining>(sql`
+    select * from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)

@@ -1,7 +1,7 @@
 /** Stores the facts of each snapshot. Its rows are in a Parquet file of the same digest. */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Snapshot {
@@ -27,20 +27,18 @@ export async function insertSnapshot(database: Database, each: Snapshot): Promis
 }
 
 export async function getSnapshot(database: Database, digest: string): Promise<Snapshot> {
-  const [row] = await database.query(
+  const found = await rowsFrom(database).find<Snapshot>(
     sql`select digest, model, as_of, rows, bytes, columns, source from snapshots where digest = ${digest}`,
   )
-  if (row === undefined) throw new DomainError('not_found', `there is no snapshot ${digest}`)
-  return fromRow<Snapshot>(row)
+  if (found === undefined) throw new DomainError('not_found', `there is no snapshot ${digest}`)
+  return found
 }
 
 /** Row counts of the model's other snapshots, the latest first. */
-export async function listEarlierRows(
+export const listEarlierRows = (
   database: Database,
   { model, except, limit = 7 }: { model: string; except: string; limit?: number },
-): Promise<number[]> {
-  const rows = await database.query<{ rows: number }>(sql`
+) =>
+  rowsFrom(database).column<number>(sql`
     select rows from snapshots where model = ${model} and digest <> ${except}
     order by created_at desc limit ${limit}`)
-  return rows.map((row) => row.rows)
-}

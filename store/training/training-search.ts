@@ -1,28 +1,17 @@
 /** Finds trainings with their settings, the metrics of the gate and the registered version. */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
-import { fromRow, fromRowWithout } from '../database/from-row.ts'
+import type { ModelFilter } from '../database/filter.ts'
+import { fromRowWithout, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { startOf } from '../registry/version-search.ts'
-import type { EpochRecord } from './trainings.ts'
+import type { TrainingRecord } from './trainings.ts'
 
-export interface FoundTraining {
-  id: string
-  model: string
-  status: 'running' | 'done' | 'failed'
-  snapshotDigest: string
-  codeDigest: string
+export interface FoundTraining extends Omit<TrainingRecord, 'curve' | 'checkpointDigest'> {
   /** The revision of the checkout; absent of trainings from before it was kept. */
   buildId?: string
-  dependenciesDigest: string
   dependencies: Record<string, string>
-  hyperparameters: Record<string, number | string | boolean>
-  seed: number
-  epoch: number
   /** Of the last epoch. */
   loss?: number
-  attempts: number
-  message?: string
-  artifactDigest?: string
   /** What the gate measured on the frozen test rows; empty until it has. */
   metrics: Record<string, number>
   evaluationId?: string
@@ -34,14 +23,15 @@ export interface FoundTraining {
   durationMs?: number
 }
 
+/** A training with the curve of its loss. */
+export type TrainingRun = FoundTraining & Pick<TrainingRecord, 'curve'>
+
 export interface TrainingKey {
   at: string
   id: string
 }
 
-export interface TrainingSearch {
-  models?: readonly string[]
-  model?: string
+export interface TrainingSearch extends ModelFilter {
   status?: FoundTraining['status']
   since?: string
   until?: string
@@ -81,15 +71,9 @@ export async function findTrainings(
   }
 }
 
-/** A training with the curve of its loss. */
-export async function findTrainingRun(
-  database: Database,
-  id: string,
-): Promise<(FoundTraining & { curve: EpochRecord[] }) | undefined> {
-  const [row] = await database.query(sql`
+export const findTrainingRun = (database: Database, id: string) =>
+  rowsFrom(database).find<TrainingRun>(sql`
     select ${trainingColumns}, t.curve from trainings as t ${trainingJoins} where t.id = ${id}`)
-  return row && fromRow<FoundTraining & { curve: EpochRecord[] }>(row)
-}
 
 const trainingColumns: Sql = sql`t.id, t.model, t.status, t.snapshot_digest, t.code_digest, t.build_id, t.dependencies_digest,
   t.dependencies, t.hyperparameters, t.seed, t.epoch, (t.curve -> -1 ->> 'loss')::double precision as loss, t.attempts, t.message,

@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface EpochRecord {
@@ -31,10 +31,8 @@ export interface TrainingRecord {
 
 export type NewTraining = Pick<
   TrainingRecord,
-  'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters'
+  'id' | 'model' | 'snapshotDigest' | 'seed' | 'hyperparameters' | 'codeDigest' | 'dependenciesDigest'
 > & {
-  codeDigest: string
-  dependenciesDigest: string
   /** The revision of the checkout that trains it. */
   buildId?: string
 }
@@ -52,7 +50,7 @@ export async function beginTraining(database: Database, each: NewTraining): Prom
 }
 
 /** Writes an epoch. False when another attempt has begun meanwhile. */
-export async function recordEpoch(
+export const recordEpoch = (
   database: Database,
   {
     id,
@@ -60,27 +58,20 @@ export async function recordEpoch(
     record,
     checkpointDigest,
   }: { id: string; attempt: number; record: EpochRecord; checkpointDigest?: string },
-): Promise<boolean> {
-  const written = await database.query(sql`
+) =>
+  rowsFrom(database).any(sql`
     update trainings set epoch = ${record.epoch}, checkpoint_digest = coalesce(${checkpointDigest ?? null}, checkpoint_digest),
       curve = (
         select coalesce(jsonb_agg(each order by (each ->> 'epoch')::int), '[]')
         from jsonb_array_elements(curve) as each where (each ->> 'epoch')::int < ${record.epoch}
       ) || ${JSON.stringify([record])}::jsonb
     where id = ${id} and attempts = ${attempt} and status = 'running' returning id`)
-  return written.length > 0
-}
 
 /** Counts a death for want of memory. Answers how many there were; undefined when another attempt has begun meanwhile. */
-export async function recordMemoryFailure(
-  database: Database,
-  { id, attempt }: { id: string; attempt: number },
-): Promise<number | undefined> {
-  const [row] = await database.query<{ memory_failures: number }>(sql`
+export const recordMemoryFailure = (database: Database, { id, attempt }: { id: string; attempt: number }) =>
+  rowsFrom(database).value<number>(sql`
     update trainings set memory_failures = memory_failures + 1
     where id = ${id} and attempts = ${attempt} and status = 'running' returning memory_failures`)
-  return row?.memory_failures
-}
 
 /** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. */
 export async function endAbandonedTrainings(
@@ -121,13 +112,11 @@ export async function endTraining(
   return written.length > 0
 }
 
-export async function findTraining(database: Database, id: string): Promise<TrainingRecord | undefined> {
-  const [row] = await database.query(sql`
+export const findTraining = (database: Database, id: string) =>
+  rowsFrom(database).find<TrainingRecord>(sql`
     select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve,
       checkpoint_digest, artifact_digest, attempts, message
     from trainings where id = ${id}`)
-  return row && fromRow<TrainingRecord>(row)
-}
 
 export async function getTraining(database: Database, id: string): Promise<TrainingRecord> {
   const training = await findTraining(database, id)

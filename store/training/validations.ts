@@ -1,7 +1,7 @@
 /** Stores the report of every validation, whether it passed or not. */
 import sql from 'sql-template-tag'
 import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
-import { fromRow } from '../database/from-row.ts'
+import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
 export interface ValidationRecord {
@@ -20,9 +20,7 @@ export async function insertValidation(database: Database, each: ValidationRecor
     on conflict (id) do nothing`)
 }
 
-export async function findValidation(database: Database, id: string): Promise<ValidationRecord | undefined> {
-  const [row] = await database.query(
+export const findValidation = (database: Database, id: string) =>
+  rowsFrom(database).find<ValidationRecord>(
     sql`select id, model, snapshot_digest, verdict, report from validations where id = ${id}`,
   )
-  return row && fromRow<ValidationRecord>(row)
-}

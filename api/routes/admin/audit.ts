@@ -1,8 +1,7 @@
 /** `/v1/audit`, `/v1/alerts`: lists audit rows and alerts, and verifies the audit log. */
 import { z } from 'zod'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { searchAudit } from '../../../store/audit/audit-search.ts'
-import { verifyAudit } from '../../../store/audit/audit-log.ts'
+import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { modelFilter } from '../../auth/authorization.ts'
@@ -18,7 +17,7 @@ export const auditRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
       limit,
     }),
     async handle({ actor, query }) {
-      const rows = await searchAudit(store, { ...query, ...modelFilter(actor) })
+      const rows = await listAudit(store, { ...query, ...modelFilter(actor) })
       return { json: { audit: rows.map(toWire) } }
     },
   }),

@@ -1,5 +1,5 @@
 /** Lists the entries of the audit log, newest first. */
-import { searchAudit } from '../../../../store/audit/audit-search.ts'
+import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { listHref, CursorPager } from '../../components/pager.tsx'
@@ -11,7 +11,7 @@ const rowsAPage = 50
 export const auditPage = definePage({
   query: auditQuery,
   async load({ store }, { actor, query }) {
-    const rows = await searchAudit(store, { ...query, ...modelFilter(actor), limit: rowsAPage + 1 })
+    const rows = await listAudit(store, { ...query, ...modelFilter(actor), limit: rowsAPage + 1 })
     return { rows: rows.slice(0, rowsAPage), more: rows.length > rowsAPage }
   },
   title: () => 'Audit',

@@ -69,8 +69,8 @@ export const QualityCell = ({ quality, evaluated, positives }: OverviewRow): Pag
       </>
     )
   }
-  if (evaluated === undefined || evaluated.value === null) return <span class="quiet">—</span>
-  const interval = qualityInterval(evaluated, positives)
+  if (evaluated?.value === undefined) return <span class="quiet">—</span>
+  const interval = qualityInterval({ ...evaluated, value: evaluated.value }, positives)
   return (
     <span class="nowrap">
       {metricName(evaluated.metric)} {numberText(evaluated.value)}{' '}

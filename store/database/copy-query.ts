@@ -1,0 +1,44 @@
+/** Runs COPY through the driver, which passes anything with `submit` to the connection as it is. */
+import type { Socket } from 'node:net'
+import type pg from 'pg'
+
+export interface CopyConnection {
+  query(text: string): void
+  sendCopyFail(message: string): void
+  endCopyFrom(): void
+  stream: Socket
+}
+
+/** What the driver calls while a COPY is under way. */
+interface CopyHandlers {
+  handleCopyInResponse?(connection: CopyConnection): void
+  handleCopyData?(message: { chunk: Buffer }, connection: CopyConnection): void
+  handleError(error: Error): void
+  /** The server is ready again and has copied so many rows. Not called after an error. */
+  finish(rows: number): void
+}
+
+export function startCopy(
+  client: pg.ClientBase,
+  statement: string,
+  { finish, ...handlers }: CopyHandlers,
+): void {
+  let rows = 0
+  client.query({
+    submit: (connection: unknown) => (connection as CopyConnection).query(statement),
+    handleCommandComplete({ text }: { text: string }) {
+      if (text.startsWith('COPY ')) rows = Number(text.slice(5))
+    },
+    handleReadyForQuery: () => finish(rows),
+    ...handlers,
+  })
+}
+
+/** A CopyData message: 'd', the length with itself, the bytes. Sent as they are; the driver's own writer copies each twice. */
+export function writeCopyData(stream: Socket, bytes: Uint8Array): boolean {
+  const head = Buffer.allocUnsafe(5)
+  head[0] = 0x64
+  head.writeUInt32BE(bytes.byteLength + 4, 1)
+  stream.write(head)
+  return stream.write(bytes)
+}
