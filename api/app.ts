@@ -4,12 +4,11 @@
  */
 import { Hono, type Context } from 'hono'
 import { randomUUID } from 'node:crypto'
-import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
-import { redacted, withoutExcerpt } from '../domain/redact.ts'
-import { isStorable } from '../domain/postgres-text.ts'
+import { redacted } from '../domain/redact.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
-import { readBody } from './http/read-body.ts'
+import { parseBody, readBody } from './http/read-body.ts'
+import { checkInput, requireStorable } from './http/schemas.ts'
 import { predictors, assertDeclared, type RouteResponse, type RouteDefinition } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
@@ -69,7 +68,8 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   if (bytes.byteLength > 0 || route.streaming === true)
     requireMediaType(req.header('content-type'), route.contentTypes)
   const form = route.page === true ? formOf(bytes) : undefined
-  const sent = form ?? (route.body === undefined ? undefined : parse(bytes))
+  // A command without a body has no fields.
+  const sent = form ?? (route.body === undefined ? undefined : parseBody(bytes.toString('utf8') || '{}'))
   if (form !== undefined && !safe)
     requireOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
   const { pathname, search } = new URL(req.url)
@@ -82,8 +82,8 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
     params,
     bytes,
     stream: () => (req.raw.body ?? []) as AsyncIterable<Uint8Array>,
-    query: route.query === undefined ? undefined : check(route.query, req.query(), 'the query'),
-    body: route.body === undefined ? undefined : check(route.body, sent, 'the body'),
+    query: route.query === undefined ? undefined : checkInput(route.query, req.query(), 'the query'),
+    body: route.body === undefined ? undefined : checkInput(route.body, sent, 'the body'),
     requestId: requestIdOf(context),
     header,
   })
@@ -130,39 +130,6 @@ async function failure(problem: Problem, context: Context): Promise<Response> {
 function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
   const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
   if (allow !== 'public') requireRole(actor, allow === 'callers' ? predictors : allow, model)
-}
-
-function parse(bytes: Buffer): unknown {
-  // A command without a body has no fields.
-  if (bytes.byteLength === 0) return {}
-  try {
-    // Users paste keys into reasons, which histories and the audit log keep forever.
-    return JSON.parse(redacted(bytes.toString('utf8')))
-  } catch (error) {
-    throw new DomainError(
-      'body_not_json',
-      `the body is not valid JSON: ${withoutExcerpt((error as Error).message)}`,
-    )
-  }
-}
-
-function requireStorable(value: unknown, what: string): void {
-  if (!isStorable(value))
-    throw new DomainError(
-      'invalid_request',
-      `${what} contains NUL or an unpaired surrogate, which Postgres cannot store`,
-    )
-}
-
-function check<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  requireStorable(value, what)
-  const checked = schema.safeParse(value)
-  if (checked.success) return checked.data
-  const issues = checked.error.issues.map((issue) => {
-    const place = issue.path.map(String).join('.')
-    return place === '' ? `${what}: ${issue.message}` : `${place}: ${issue.message}`
-  })
-  throw new DomainError('invalid_request', issues.join('; '), { issues })
 }
 
 function respond(reply: RouteResponse, requestId: string): Response {

@@ -168,7 +168,7 @@ function compileSingle(network: Network): Run {
       const sums = Float32Array.from(bias)
       for (let i = 0; i < inputs; i++)
         for (let j = 0; j < units; j++) sums[j] = sums[j]! + Math.fround(values[i]! * kernel[i * units + j]!)
-      activate(sums, 0, units)
+      activate?.(sums, 0, units)
       values = sums
     }
     return values

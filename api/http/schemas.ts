@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
+import { isStorable } from '../../domain/postgres-text.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { parseMoment, type Parsed } from '../../domain/registry/version-query.ts'
 
@@ -73,4 +74,19 @@ export const pastSearchedTime = (nowMs: () => number) =>
 export function requireInOrder(since: string | undefined, until: string | undefined): void {
   if (since !== undefined && until !== undefined && Date.parse(since) >= Date.parse(until))
     throw new DomainError('invalid_request', `until: ${until} is not after since, ${since}`)
+}
+
+/** Throws `invalid_request` with all issues. */
+export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  requireStorable(value, what)
+  const { data, error } = schema.safeParse(value)
+  if (error === undefined) return data
+  const issues = error.issues.map(({ path, message }) => `${path.map(String).join('.') || what}: ${message}`)
+  throw new DomainError('invalid_request', issues.join('; '), { issues })
+}
+
+export function requireStorable(value: unknown, what: string): void {
+  if (isStorable(value)) return
+  const why = 'contains NUL or an unpaired surrogate, which Postgres cannot store'
+  throw new DomainError('invalid_request', `${what} ${why}`)
 }

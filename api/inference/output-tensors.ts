@@ -9,6 +9,7 @@ import {
   reserve,
   type ByteWriter,
 } from '../serving/codec/byte-writer.ts'
+import { likeliest } from '../serving/codec/output-format.ts'
 
 export interface OutputTensor {
   name: string
@@ -106,11 +107,6 @@ function labels(classes: readonly string[]): OutputTensor {
   const json = classes.map((name) => Buffer.from(JSON.stringify(name)))
   const plain = classes.map((name) => Buffer.from(name))
   const longest = Math.max(...json.map(({ byteLength }) => byteLength))
-  const likeliest = (outputs: Float32Array, row: number): number => {
-    let best = 0
-    for (let i = 1; i < width; i++) if (outputs[row * width + i]! > outputs[row * width + best]!) best = i
-    return best
-  }
   return {
     name: 'label',
     datatype: 'BYTES',
@@ -119,17 +115,18 @@ function labels(classes: readonly string[]): OutputTensor {
       reserve(writer, rows * (longest + 1))
       for (let row = 0; row < rows; row++) {
         if (row > 0) writeText(writer, comma)
-        writeText(writer, json[likeliest(outputs, row)]!)
+        writeText(writer, json[likeliest(outputs, row * width, width)]!)
       }
     },
     binaryBytes(outputs, rows) {
       let bytes = 0
-      for (let row = 0; row < rows; row++) bytes += 4 + plain[likeliest(outputs, row)]!.byteLength
+      for (let row = 0; row < rows; row++)
+        bytes += 4 + plain[likeliest(outputs, row * width, width)]!.byteLength
       return bytes
     },
     writeBinary(writer, outputs, rows) {
       for (let row = 0; row < rows; row++) {
-        const text = plain[likeliest(outputs, row)]!
+        const text = plain[likeliest(outputs, row * width, width)]!
         reserve(writer, 4 + text.byteLength)
         writer.at = writer.bytes.writeUInt32LE(text.byteLength, writer.at)
         writeText(writer, text)

@@ -50,18 +50,11 @@ function frameOf(arm: LiveArm): Frame {
     Buffer.from(`{"name":"${name}","datatype":"${datatype}","shape":[`),
   )
   const shapes = tensors.map(({ shape }) => Buffer.from(`${shape.map((size) => `,${size}`).join('')}]`))
-  const bytes = [head, parameters, ...openings, ...shapes].reduce((sum, each) => sum + each.byteLength, 0)
+  const pieces = [head, parameters, ...openings, ...shapes]
+  // With the fixed pieces between them, and the numbers: the most that can be, so that room is asked for once.
+  const bytes = pieces.reduce((sum, each) => sum + each.byteLength, 200 * (1 + tensors.length))
   const all = chosenOutputs(tensors, undefined)
-  // The fixed pieces between them, and the numbers: the most that can be, so that room is asked for once.
-  const frame = {
-    head,
-    parameters,
-    tensors,
-    all,
-    openings,
-    shapes,
-    bytes: bytes + 200 * (1 + tensors.length),
-  }
+  const frame = { head, parameters, tensors, all, openings, shapes, bytes }
   frames.set(arm, frame)
   return frame
 }

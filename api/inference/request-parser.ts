@@ -2,15 +2,13 @@
  * Parses any request of the Open Inference Protocol and reports what is wrong with it: one matrix with a column for each feature, or one tensor
  * for each feature. Both become the rows of the native protocol.
  */
-import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { withoutExcerpt } from '../../domain/redact.ts'
 import { requireModest } from '../serving/codec/json-limits.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
-import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
-import { resetInput, writeRow, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
-import type { LoadedVersion } from '../serving/version/loaded-version.ts'
+import { isRoutingKey, maxRoutingKeyLength, parseJson } from '../serving/codec/request-parser.ts'
+import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
+import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { fillMatrix } from './matrix-reader.ts'
 import { allOutputs } from './output-tensors.ts'
 import { binaryPart, readTensor, type Tensor, type Value } from './tensors.ts'
@@ -45,8 +43,10 @@ export function readSlowly(
       limit: most,
     })
   resetInput(input, columns, rows)
-  if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, input))
-    fillRows(loaded, rows, rowReader(tensors, matrix, columns), input)
+  if (matrix === undefined || !fillMatrix(matrix.values, columns, rows, input)) {
+    const rowAt = rowReader(tensors, matrix, columns)
+    for (let row = 0; row < rows; row++) readRow(loaded, rowAt(row), row, input)
+  }
   readEnvelope(request, input)
 }
 
@@ -104,20 +104,6 @@ function rowReader(
     )
 }
 
-function fillRows(
-  loaded: LoadedVersion,
-  rows: number,
-  rowAt: (row: number) => FeatureRow,
-  input: InputBuffer,
-): void {
-  const { columns } = loaded
-  for (let i = 0; i < rows; i++) {
-    const row = rowAt(i)
-    loaded.read(row, i, input.input, i * columns.width)
-    writeRow(input, columns, row, i)
-  }
-}
-
 /** The fields beside the tensors. Some clients send null for absent fields. */
 function readEnvelope(request: Record<string, unknown>, input: InputBuffer): void {
   const id = request['id'] ?? undefined
@@ -153,16 +139,7 @@ function parametersOf({ parameters = null }: Record<string, unknown>, what: stri
 }
 
 function parse(bytes: Buffer): Record<string, unknown> {
-  if (!isUtf8(bytes)) throw new DomainError('body_not_json', 'the body is not UTF-8')
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(bytes.toString('utf8'))
-  } catch (error) {
-    throw new DomainError(
-      'body_not_json',
-      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
-    )
-  }
+  const parsed = parseJson(bytes)
   if (!isObject(parsed)) refuse('the body is no object')
   return parsed
 }

@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
+import { quotedName } from '../serving/codec/row-reader.ts'
 
 export type Value = number | string | null
 
@@ -64,44 +65,35 @@ export function readTensor(entry: unknown, place: number, binary: BinaryPart | u
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) refuse(place, 'is no object')
   const { name, shape, datatype, data, parameters } = entry as Record<string, unknown>
   if (typeof name !== 'string' || name === '') refuse(place, 'has no name')
-  const isKnown = typeof datatype === 'string' && Object.hasOwn(datatypes, datatype)
-  const type = isKnown ? datatypes[datatype] : undefined
+  const own: (what: string) => never = (what) => refuse(place, `(${quotedName(name)}) ${what}`)
+  const known = typeof datatype === 'string' && Object.hasOwn(datatypes, datatype)
+  const type = known ? datatypes[datatype] : undefined
   if (type === undefined)
-    refuse(
-      place,
-      `(${quote(name)}) has the datatype ${quote(String(datatype))}, not one of ${datatypeNames.join(', ')}`,
-    )
-  if (!isShape(shape))
-    refuse(place, `(${quote(name)}) has no shape of at most ${maxDimensions} whole numbers`)
-  const count = shape.reduce((product: number, size: number) => product * size, 1)
+    own(`has the datatype ${quotedName(String(datatype))}, not one of ${datatypeNames.join(', ')}`)
+  if (!isShape(shape)) own(`has no shape of at most ${maxDimensions} whole numbers`)
+  const expected = shape.reduce((product: number, size: number) => product * size, 1)
+  const requireCount = (count: number): void => {
+    if (count !== expected) own(`has the shape [${shape.join(', ')}] and ${count} values`)
+  }
   const size = sizeIn(parameters)
   if (size !== undefined) {
     if (data !== undefined && data !== null)
-      refuse(
-        place,
-        `(${quote(name)}) has "data" and "binary_data_size": its values can stand in one place only`,
-      )
-    if (binary === undefined)
-      refuse(place, `(${quote(name)}) says that it is binary; the request has no header length`)
+      own('has "data" and "binary_data_size": its values can stand in one place only')
+    if (binary === undefined) own('says that it is binary; the request has no header length')
     const bytes = binary.take(size, place)
-    const found = datatype === 'BYTES' ? countTexts(bytes, place) : countNumbers(bytes, type, place)
-    if (found !== count) refuseCount(place, name, shape, found)
-    binary.expectModest(count)
-    const values = datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type)
-    return { name, shape, values }
+    requireCount(datatype === 'BYTES' ? countTexts(bytes, place) : countNumbers(bytes, type, place))
+    binary.expectModest(expected)
+    return { name, shape, values: datatype === 'BYTES' ? textsIn(bytes, place) : numbersIn(bytes, type) }
   }
-  if (!Array.isArray(data)) refuse(place, `(${quote(name)}) has no list "data"`)
+  if (!Array.isArray(data)) own('has no list "data"')
   const flat = data.some((each) => Array.isArray(each)) ? flatten(data, shape, place) : data
-  if (flat.length !== count) refuseCount(place, name, shape, flat.length)
+  requireCount(flat.length)
   const values = flat.map((value, index): Value => {
     if (value === null) return null
     const read = type.fromJson(value)
-    if (read === undefined)
-      throw new DomainError(
-        'wrong_type',
-        `the input ${quote(name)} holds at place ${index} what is no ${String(datatype)}`,
-      )
-    return read
+    if (read !== undefined) return read
+    const what = `holds at place ${index} what is no ${String(datatype)}`
+    throw new DomainError('wrong_type', `the input ${quotedName(name)} ${what}`)
   })
   return { name, shape, values }
 }
@@ -198,12 +190,6 @@ function flatten(data: unknown[], shape: readonly number[], place: number): unkn
   return level
 }
 
-function refuseCount(place: number, name: string, shape: readonly number[], count: number): never {
-  refuse(place, `(${quote(name)}) has the shape [${shape.join(', ')}] and ${count} values`)
-}
-
 function refuse(place: number, what: string): never {
   throw new DomainError('invalid_request', `input ${place} ${what}`)
 }
-
-const quote = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

@@ -7,138 +7,94 @@ export interface MetricFacts {
   labels: readonly string[]
 }
 
-const arm = ['model', 'version', 'arm'] as const
+const arm = ['model', 'version', 'arm']
+
+const metric =
+  (type: MetricFacts['type']) =>
+  (help: string, labels: readonly string[] = []): MetricFacts => ({ type, help, labels })
+const counter = metric('counter')
+const gauge = metric('gauge')
+const histogram = metric('histogram')
 
 export const metricTable = {
-  tenure_predictions_total: {
-    type: 'counter',
-    help: 'Prediction requests by result: answered, error (the model failed), invalid (the output failed validation)',
-    labels: [...arm, 'result'],
-  },
-  tenure_prediction_seconds: {
-    type: 'histogram',
-    help: 'Seconds from the last byte of a request to its computed response',
-    labels: arm,
-  },
-  tenure_refusals_total: {
-    type: 'counter',
-    help: 'Refused predictions by problem code; overloaded and deadline_exceeded indicate too much load',
-    labels: ['code'],
-  },
-  tenure_page_reports_total: {
-    type: 'counter',
-    help: 'Content security policy violations reported by browsers; more than 0 indicates an injection attempt',
-    labels: [],
-  },
-  tenure_waiting_requests: {
-    type: 'gauge',
-    help: 'Requests waiting for a commit or for a model that is not compiled',
-    labels: [],
-  },
-  tenure_abandoned_total: {
-    type: 'counter',
-    help: 'Requests whose caller disconnected before the response',
-    labels: [],
-  },
-  tenure_prediction_log_total: {
-    type: 'counter',
-    help: 'Rows of the prediction log, one per request: served = stored + dropped + rows not in Postgres yet. Of crashed processes: recovered from their spools, lost with their memory',
-    labels: ['state'],
-  },
-  tenure_prediction_log_rows: {
-    type: 'gauge',
-    help: 'Rows of the prediction log not in Postgres yet: spooled on disk, waiting in memory',
-    labels: ['state'],
-  },
-  tenure_prediction_log_spool_bytes: {
-    type: 'gauge',
-    help: 'Size of the prediction log spool on disk, in bytes',
-    labels: [],
-  },
-  tenure_durable_log_total: {
-    type: 'counter',
-    help: 'Rows in durable mode: stored in time, repeated (logged before), refused; commits counts the transactions',
-    labels: ['state'],
-  },
-  tenure_prediction_cache_total: {
-    type: 'counter',
-    help: 'Rows looked up in the prediction cache of models that are not compiled',
-    labels: ['result'],
-  },
-  tenure_prediction_cache_entries: { type: 'gauge', help: 'Rows in the prediction cache', labels: [] },
-  tenure_prediction_cache_bytes: {
-    type: 'gauge',
-    help: 'Size of the prediction cache, in bytes',
-    labels: [],
-  },
-  tenure_feature_lookups_total: {
-    type: 'counter',
-    help: 'Feature lookups of answered requests: found, or replaced by a default because the value was absent, too old or late, or the row named no entity',
-    labels: ['view', 'result'],
-  },
-  tenure_feature_cache_entries: { type: 'gauge', help: 'Entities in the feature cache', labels: [] },
-  tenure_feature_cache_bytes: {
-    type: 'gauge',
-    help: 'Approximate size of the feature cache, in bytes',
-    labels: [],
-  },
-  tenure_shadow_total: {
-    type: 'counter',
-    help: 'Requests copied to a shadow candidate: answered, dropped; and dropped pairs of responses',
-    labels: ['result'],
-  },
-  tenure_breaker_open: {
-    type: 'gauge',
-    help: '1 when the circuit breaker of this replica has removed the candidate of the model',
-    labels: ['model'],
-  },
-  tenure_ticks_dropped_total: {
-    type: 'counter',
-    help: 'Counter intervals dropped because they could not be stored in time',
-    labels: [],
-  },
-  tenure_routing_generation: {
-    type: 'gauge',
-    help: 'Routing generation that this replica follows',
-    labels: ['model'],
-  },
-  tenure_routing_refused: {
-    type: 'gauge',
-    help: '1 when this replica cannot follow the latest route of the model',
-    labels: ['model'],
-  },
-  tenure_model_pinned: {
-    type: 'gauge',
-    help: '1 when the kill switch of the model is set, so that its route is not followed',
-    labels: ['model'],
-  },
-  tenure_model_fallback_level: {
-    type: 'gauge',
-    help: 'Fallback level of the model on this replica: 0 champion or route, 1 previous version, 2 rule, 3 none (requests are refused)',
-    labels: ['model'],
-  },
-  tenure_postgres_trouble: {
-    type: 'gauge',
-    help: '1 when Postgres failed in the last five seconds: full (no disk space), away (no response)',
-    labels: ['kind'],
-  },
-  tenure_routing_age_seconds: {
-    type: 'gauge',
-    help: 'Seconds since this replica last confirmed its routes; no value before the first confirmation',
-    labels: [],
-  },
-  tenure_lease_seconds: {
-    type: 'gauge',
-    help: 'Seconds until the routing lease of this replica expires; below 0 it serves known good versions only',
-    labels: [],
-  },
-} as const satisfies Record<string, MetricFacts>
+  tenure_predictions_total: counter(
+    'Prediction requests by result: answered, error (the model failed), invalid (the output failed validation)',
+    [...arm, 'result'],
+  ),
+  tenure_prediction_seconds: histogram(
+    'Seconds from the last byte of a request to its computed response',
+    arm,
+  ),
+  tenure_refusals_total: counter(
+    'Refused predictions by problem code; overloaded and deadline_exceeded indicate too much load',
+    ['code'],
+  ),
+  tenure_page_reports_total: counter(
+    'Content security policy violations reported by browsers; more than 0 indicates an injection attempt',
+  ),
+  tenure_waiting_requests: gauge('Requests waiting for a commit or for a model that is not compiled'),
+  tenure_abandoned_total: counter('Requests whose caller disconnected before the response'),
+  tenure_prediction_log_total: counter(
+    'Rows of the prediction log, one per request: served = stored + dropped + rows not in Postgres yet. Of crashed processes: recovered from their spools, lost with their memory',
+    ['state'],
+  ),
+  tenure_prediction_log_rows: gauge(
+    'Rows of the prediction log not in Postgres yet: spooled on disk, waiting in memory',
+    ['state'],
+  ),
+  tenure_prediction_log_spool_bytes: gauge('Size of the prediction log spool on disk, in bytes'),
+  tenure_durable_log_total: counter(
+    'Rows in durable mode: stored in time, repeated (logged before), refused; commits counts the transactions',
+    ['state'],
+  ),
+  tenure_prediction_cache_total: counter(
+    'Rows looked up in the prediction cache of models that are not compiled',
+    ['result'],
+  ),
+  tenure_prediction_cache_entries: gauge('Rows in the prediction cache'),
+  tenure_prediction_cache_bytes: gauge('Size of the prediction cache, in bytes'),
+  tenure_feature_lookups_total: counter(
+    'Feature lookups of answered requests: found, or replaced by a default because the value was absent, too old or late, or the row named no entity',
+    ['view', 'result'],
+  ),
+  tenure_feature_cache_entries: gauge('Entities in the feature cache'),
+  tenure_feature_cache_bytes: gauge('Approximate size of the feature cache, in bytes'),
+  tenure_shadow_total: counter(
+    'Requests copied to a shadow candidate: answered, dropped; and dropped pairs of responses',
+    ['result'],
+  ),
+  tenure_breaker_open: gauge(
+    '1 when the circuit breaker of this replica has removed the candidate of the model',
+    ['model'],
+  ),
+  tenure_ticks_dropped_total: counter('Counter intervals dropped because they could not be stored in time'),
+  tenure_routing_generation: gauge('Routing generation that this replica follows', ['model']),
+  tenure_routing_refused: gauge('1 when this replica cannot follow the latest route of the model', ['model']),
+  tenure_model_pinned: gauge(
+    '1 when the kill switch of the model is set, so that its route is not followed',
+    ['model'],
+  ),
+  tenure_model_fallback_level: gauge(
+    'Fallback level of the model on this replica: 0 champion or route, 1 previous version, 2 rule, 3 none (requests are refused)',
+    ['model'],
+  ),
+  tenure_postgres_trouble: gauge(
+    '1 when Postgres failed in the last five seconds: full (no disk space), away (no response)',
+    ['kind'],
+  ),
+  tenure_routing_age_seconds: gauge(
+    'Seconds since this replica last confirmed its routes; no value before the first confirmation',
+  ),
+  tenure_lease_seconds: gauge(
+    'Seconds until the routing lease of this replica expires; below 0 it serves known good versions only',
+  ),
+}
 
 export type MetricName = keyof typeof metricTable
 
 /** Generates docs/reference/metrics.md. */
 export function metricsPage(): string {
-  const rows = Object.entries<MetricFacts>(metricTable).map(
+  const rows = Object.entries(metricTable).map(
     ([name, { type, labels, help }]) =>
       `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ') || '–'} | ${help} |`,
   )

@@ -1,10 +1,11 @@
 /** Exposes the counters of the process to Prometheus. The hot path counts in plain arrays; a scrape converts them. */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { levelRank } from '../../domain/serving/fallback-level.ts'
-import { metricTable, type MetricFacts, type MetricName } from './metric-catalogue.ts'
+import { metricTable, type MetricName } from './metric-catalogue.ts'
 import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
-import type { ArmTotals } from '../serving/counters/arm-counters.ts'
+import { emptyTotals, type ArmTotals } from '../serving/counters/arm-counters.ts'
+import type { ActiveRoute } from '../serving/routing/route-table.ts'
 
 /** Histogram buckets, in seconds. */
 const bounds = [
@@ -21,37 +22,29 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
   const { counters, log, shadow, routing, durable, predictionCache, switches } = serving
 
-  const series = (
-    kind: typeof Counter | typeof Gauge,
-    name: string,
-    facts: MetricFacts,
-    fill: (add: Add) => void,
-  ) =>
-    new kind({
+  const expose = (name: MetricName, fill: (add: Add) => void): void => {
+    const { type, help, labels } = metricTable[name]
+    void new (type === 'gauge' ? Gauge : Counter)({
       name,
-      help: facts.help,
-      labelNames: [...facts.labels],
+      help,
+      labelNames: labels,
       registers: [registry],
       collect() {
         this.reset()
-        fill((labels, value) => this.inc(labels, value))
+        fill((own, value) => this.inc(own, value))
       },
     })
-  const expose = (name: MetricName, fill: (add: Add) => void): void => {
-    const facts: MetricFacts = metricTable[name]
-    series(facts.type === 'gauge' ? Gauge : Counter, name, facts, fill)
   }
-  const each = (add: Add, label: string, values: Record<string, number>): void => {
-    for (const [value, count] of Object.entries(values)) add({ [label]: value }, count)
+  const each = (add: Add, label: string, values: Record<string, number>, others: Labels = {}): void => {
+    for (const [value, count] of Object.entries(values)) add({ ...others, [label]: value }, count)
   }
-  const live = (add: Add, value: (model: string) => number): void => {
-    for (const { route } of routing.live()) add({ model: route.model }, value(route.model))
+  const live = (add: Add, value: (live: ActiveRoute) => number | boolean): void => {
+    for (const active of routing.live()) add({ model: active.route.model }, Number(value(active)))
   }
 
   expose('tenure_predictions_total', (add) => {
     for (const { model, version, arm, answered, errors, invalid } of armsOf(counters.totals()))
-      for (const [result, count] of Object.entries({ answered, error: errors, invalid }))
-        add({ model, version, arm, result }, count)
+      each(add, 'result', { answered, error: errors, invalid }, { model, version, arm })
   })
   exposeLatency(registry, (add) => armsOf(counters.totals()).forEach(add))
   expose('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
@@ -67,19 +60,17 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   })
   expose('tenure_prediction_log_spool_bytes', (add) => add({}, log.counts().spoolBytes))
   expose('tenure_durable_log_total', (add) => {
-    const { stored, repeated, refused, commits } = durable?.counts() ?? nothingDurable
+    const { stored = 0, repeated = 0, refused = 0, commits = 0 } = durable?.counts() ?? {}
     each(add, 'state', { stored, repeated, refused, commits })
   })
-  const cached = () => predictionCache?.counts() ?? { hits: 0, misses: 0, entries: 0, bytes: 0 }
   expose('tenure_prediction_cache_total', (add) => {
-    const { hits, misses } = cached()
+    const { hits = 0, misses = 0 } = predictionCache?.counts() ?? {}
     each(add, 'result', { hit: hits, miss: misses })
   })
-  expose('tenure_prediction_cache_entries', (add) => add({}, cached().entries))
-  expose('tenure_prediction_cache_bytes', (add) => add({}, cached().bytes))
+  expose('tenure_prediction_cache_entries', (add) => add({}, predictionCache?.counts().entries ?? 0))
+  expose('tenure_prediction_cache_bytes', (add) => add({}, predictionCache?.counts().bytes ?? 0))
   expose('tenure_feature_lookups_total', (add) => {
-    for (const [view, results] of serving.lookups.counts())
-      for (const [result, count] of Object.entries(results)) add({ view, result }, count)
+    for (const [view, results] of serving.lookups.counts()) each(add, 'result', results, { view })
   })
   expose('tenure_feature_cache_entries', (add) => add({}, serving.features.counts().entries))
   expose('tenure_feature_cache_bytes', (add) => add({}, serving.features.counts().bytes))
@@ -87,27 +78,22 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     const { answered, dropped, droppedPairs } = shadow.counts()
     each(add, 'result', { answered, dropped, pair_dropped: droppedPairs })
   })
-  expose('tenure_breaker_open', (add) => {
-    for (const { route, guard } of routing.live())
-      add({ model: route.model }, guard?.isOpen() === true ? 1 : 0)
-  })
+  expose('tenure_breaker_open', (add) => live(add, ({ guard }) => guard?.isOpen() === true))
   expose('tenure_ticks_dropped_total', (add) => add({}, counters.dropped()))
-  expose('tenure_routing_generation', (add) => {
-    for (const { route } of routing.live()) add({ model: route.model }, route.generation)
-  })
-  expose('tenure_routing_refused', (add) => live(add, (model) => (routing.problems().has(model) ? 1 : 0)))
+  expose('tenure_routing_generation', (add) => live(add, ({ route }) => route.generation))
+  expose('tenure_routing_refused', (add) => live(add, ({ route }) => routing.problems().has(route.model)))
   expose('tenure_model_pinned', (add) => {
     const pinned = new Set(switches.pinned().map(({ model }) => model))
-    live(add, (model) => (pinned.has(model) ? 1 : 0))
+    live(add, ({ route }) => pinned.has(route.model))
   })
   expose('tenure_model_fallback_level', (add) => {
     for (const { model, level } of routing.fallbackLevels()) add({ model }, levelRank(level))
   })
-  // The lease is counted from the moment at which it was last renewed.
   expose('tenure_postgres_trouble', (add) => {
     const now = serving.outage()?.kind
-    for (const kind of ['full', 'away'] as const) add({ kind }, now === kind ? 1 : 0)
+    each(add, 'kind', { full: Number(now === 'full'), away: Number(now === 'away') })
   })
+  // The age is counted from the moment at which the lease was last renewed.
   expose('tenure_routing_age_seconds', (add) => {
     if (serving.lease.until > 0)
       add({}, Math.max(0, serving.now() - serving.lease.until + serving.leaseMs) / 1_000)
@@ -116,23 +102,12 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
   return registry
 }
 
-const nothingDurable = { stored: 0, repeated: 0, refused: 0, commits: 0 }
-
 /** The latest arms one by one, and the older ones as one. */
 function armsOf(totals: Iterable<ArmTotals>): ArmTotals[] {
   const all = [...totals]
   const [older, newer] = [all.slice(0, -maxArms), all.slice(-maxArms)]
   if (older.length === 0) return newer
-  const other: ArmTotals = {
-    model: 'other',
-    version: 'other',
-    arm: 'champion',
-    answered: 0,
-    errors: 0,
-    invalid: 0,
-    latency: new Uint32Array(older[0]!.latency.length),
-    latencyUs: 0,
-  }
+  const other = emptyTotals({ model: 'other', version: 'other', arm: 'champion' })
   for (const each of older) {
     for (const count of ['answered', 'errors', 'invalid', 'latencyUs'] as const) other[count] += each[count]
     each.latency.forEach((count, bucket) => (other.latency[bucket]! += count))

@@ -1,12 +1,13 @@
 /** Copies outcomes from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
+import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { redacted, withoutExcerpt } from '../../domain/redact.ts'
 import { readOutcomeTable } from '../../store/monitoring/outcome-tables.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { Intake } from './intake.ts'
-import { zonedTime } from '../http/schemas.ts'
+import { limited, parseBody } from '../http/read-body.ts'
+import { checkInput, zonedTime } from '../http/schemas.ts'
 
 /** Rows of one call; the next call continues with `since`. */
 export const maxTableRows = 1_000_000
@@ -36,7 +37,11 @@ export async function ingestTable(
   // The counts and issues reveal the contents of the table.
   if (actor?.role !== 'admin' || actor.models !== undefined)
     throw new DomainError('forbidden', 'only an admin of all models may copy outcomes from a table')
-  const { schema, table, columns, since } = check(await textOf(body))
+  const { schema, table, columns, since } = checkInput(
+    asked,
+    parseBody(await text(limited(body, maxBytes))),
+    'the body',
+  )
   let read = 0
   let last: string | undefined
   await readOutcomeTable(
@@ -63,34 +68,4 @@ export async function ingestTable(
     },
   )
   return read === maxTableRows && last !== undefined ? { next_since: last } : {}
-}
-
-async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const parts: Uint8Array[] = []
-  let bytes = 0
-  for await (const part of body) {
-    bytes += part.byteLength
-    if (bytes > maxBytes)
-      throw new DomainError('body_too_large', `the body has more than ${maxBytes} bytes`, {
-        limit: maxBytes,
-      })
-    parts.push(part)
-  }
-  return redacted(Buffer.concat(parts).toString('utf8'))
-}
-
-function check(text: string): z.infer<typeof asked> {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    throw new DomainError(
-      'body_not_json',
-      `the body is not valid JSON: ${withoutExcerpt((error as Error).message)}`,
-    )
-  }
-  const { data, error } = asked.safeParse(value)
-  if (data !== undefined) return data
-  const issues = error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`)
-  throw new DomainError('invalid_request', issues.join('; '), { issues })
 }

@@ -2,11 +2,14 @@
  * Reads outcomes from a Parquet file. Its index is at the end, so the file is written to disk first and read by row group; a row group
  * that is too large is refused before it is read.
  */
+import { createWriteStream } from 'node:fs'
 import { open, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import type { AsyncBuffer } from 'hyparquet'
 import { DomainError } from '../../domain/errors.ts'
+import { limited } from '../http/read-body.ts'
 import type { Intake } from './intake.ts'
 import { outcomeColumns } from './outcomes.ts'
 import { compressorsWith, requireWithinLimits, parquetLimits } from './parquet-limits.ts'
@@ -21,28 +24,14 @@ export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: Int
   const directory = await mkdtemp(join(tmpdir(), 'tenure-outcomes-'))
   try {
     const path = join(directory, 'outcomes.parquet')
-    await keep(body, path)
+    await pipeline(
+      limited(body, parquetLimits.fileBytes, 'the file'),
+      createWriteStream(path, { flags: 'wx', mode: 0o600 }),
+    )
     await takeFile(path, intake)
   } finally {
     reading--
     await rm(directory, { recursive: true, force: true })
-  }
-}
-
-async function keep(body: AsyncIterable<Uint8Array>, path: string): Promise<void> {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    let bytes = 0
-    for await (const piece of body) {
-      bytes += piece.byteLength
-      if (bytes > parquetLimits.fileBytes)
-        throw new DomainError('body_too_large', `the file has more than ${parquetLimits.fileBytes} bytes`, {
-          limit: parquetLimits.fileBytes,
-        })
-      await file.writeFile(piece)
-    }
-  } finally {
-    await file.close()
   }
 }
 

@@ -27,13 +27,8 @@ import { createPredictionCache, type PredictionCache } from './version/predictio
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
 import { startReplicaSync } from './routing/replica-sync.ts'
-import {
-  createRouting,
-  type Held,
-  type Lease,
-  type RoutingProblem,
-  type ReplicaRouting,
-} from './routing/routing.ts'
+import type { Held } from './routing/route-follower.ts'
+import { createRouting, type Lease, type RoutingProblem, type ReplicaRouting } from './routing/routing.ts'
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
 import { openSpool } from './log/spool.ts'
@@ -114,13 +109,11 @@ export const defaultMaxInstances = 1_000
 const defaultMaxSpoolBytes = 268_435_456
 
 export async function openServing(deps: ServingDeps): Promise<Serving> {
-  const { store, events } = deps
+  const { store, signer, replica, events } = deps
   const clock = deps.clock ?? createClock()
   const lease: Lease = { until: 0 }
   const counters = createCounterRegistry(clock)
-  const histograms = createFeatureHistograms()
   const shadow = createShadow(counters)
-  const { signer } = deps
   const tensors = createTensors({ onError: events.trouble })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
@@ -153,13 +146,13 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   }
   const switches = createKillSwitches(counters)
   const routing = createRouting({
-    replica: deps.replica.id,
+    replica: replica.id,
     clock,
     lease,
     counters,
     switches,
     load,
-    beforeFollow: (model) => shadow.discard(model),
+    beforeFollow: shadow.discard,
     onFollow: events.followed,
     onProblem: events.refused,
   })
@@ -174,41 +167,28 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     findErasureFilter: () => findErasureFilter(store, subjectKeyOf(signer)),
     onError: events.trouble,
   })
-  const erasures = followErasures({ store, replica: deps.replica.id, log, onError: events.trouble })
+  const onError = events.trouble
+  const erasures = followErasures({ store, replica: replica.id, log, onError })
+  const shared = { clock, lease, routing, shadow, counters, histograms: createFeatureHistograms() }
   const running = startReplicaSync({
+    ...shared,
     store,
-    histograms,
     cache,
-    clock,
-    lease,
-    routing,
-    shadow,
     switches,
-    counters,
     meter: startMeter(),
-    replica: deps.replica,
+    replica,
     leaseMs: deps.leaseMs,
     drills: deps.drills,
-    onError: events.trouble,
+    onError,
     onFault: events.fault,
   })
-  const durable = deps.durableLog === true ? openDurableLog({ store, onError: events.trouble }) : undefined
-  const answering = createPredict({
-    durable,
-    histograms,
-    clock,
-    ids: createIds(clock),
-    lease,
-    log,
-    routing,
-    shadow,
-    counters,
-  })
+  const durable = deps.durableLog === true ? openDurableLog({ store, onError }) : undefined
+  const answering = createPredict({ ...shared, durable, ids: createIds(clock), log })
   return {
+    ...shared,
     answer: lookups.around(answering.answer),
     native,
     maxInstances,
-    routing,
     log,
     durable,
     tensors,
@@ -216,16 +196,13 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     lookups,
     features,
     waiting: answering.counts,
-    counters,
-    shadow,
-    lease,
     leaseMs: deps.leaseMs,
     switches,
     outage: store.outage,
     unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,
     wall: () => Math.floor(clock.wall()),
-    refresh: () => running.refresh(),
+    refresh: running.refresh,
     async stop() {
       // In parallel, so that a wait for an unavailable database delays no write to the disk.
       await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), tensors.stop()])

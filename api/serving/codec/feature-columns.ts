@@ -4,28 +4,25 @@
  */
 import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
 
-export interface NumberColumn {
-  kind: 'number'
+interface Column {
   name: string
-  /** Its index among the inputs of the network. */
+  /** The index of its first input of the network. */
   start: number
-  /** Its index among the number features. */
+  /** Its index among the features of its kind. */
   slot: number
   /** Whether null may be sent. */
   fillable: boolean
+}
+
+export interface NumberColumn extends Column {
+  kind: 'number'
   mean: number
   std: number
   fill: number
 }
 
-export interface CategoryColumn {
+export interface CategoryColumn extends Column {
   kind: 'category'
-  name: string
-  /** The index of its first input. */
-  start: number
-  /** Its index among the text features. */
-  slot: number
-  fillable: boolean
   /** Value → index after `start`; every other value has the index `other`. */
   places: ReadonlyMap<string, number>
   other: number

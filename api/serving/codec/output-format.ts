@@ -72,11 +72,6 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
     idBytes +
     Math.max(...heads.map((head) => head.byteLength)) +
     keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedTwice.byteLength)
-  const likeliest = (outputs: Float32Array, at: number): number => {
-    let best = 0
-    for (let i = 1; i < width; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
-    return best
-  }
   return {
     width,
     issueOf(outputs, row) {
@@ -93,7 +88,7 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
       reserve(writer, most)
       writeText(writer, idHead)
       writeId(writer, id, row)
-      writeText(writer, heads[likeliest(outputs, at)]!)
+      writeText(writer, heads[likeliest(outputs, at, width)]!)
       for (let i = 0; i < width; i++) {
         writeText(writer, keys[i]!)
         writeFloat(writer, outputs[at + i]!)
@@ -101,7 +96,7 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
       writeText(writer, closedTwice)
     },
     answer: (outputs, row) => ({
-      label: classes[likeliest(outputs, row * width)]!,
+      label: classes[likeliest(outputs, row * width, width)]!,
       probabilities: [...outputs.subarray(row * width, (row + 1) * width)],
     }),
     // Total variation: half the sum of the differences, 1 when the two share nothing.
@@ -111,6 +106,13 @@ function classesFormat({ classes }: Extract<Output, { kind: 'classes' }>): Outpu
       return sum / 2
     },
   }
+}
+
+/** The index of the largest of `count` numbers from `at` on. */
+export function likeliest(outputs: Float32Array, at: number, count: number): number {
+  let best = 0
+  for (let i = 1; i < count; i++) if (outputs[at + i]! > outputs[at + best]!) best = i
+  return best
 }
 
 function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): OutputFormat {

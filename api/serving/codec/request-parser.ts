@@ -18,16 +18,7 @@ const fields = new Set(['instances', 'routing_key'])
 /** `width` is the number of values of an instance. */
 export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
   requireModest(body, maxInstances, width)
-  if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new DomainError(
-      'body_not_json',
-      `the body does not parse: ${withoutExcerpt((error as Error).message)}`,
-    )
-  }
+  const parsed = parseJson(body)
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new DomainError('invalid_request', `the body is ${kindOf(parsed)}, not an object`)
   const { instances, routing_key: routingKey } = parsed as Record<string, unknown>
@@ -49,6 +40,17 @@ export function parsePredict(body: Buffer, maxInstances: number, width: number):
       `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
     )
   return { instances: instances as FeatureRow[], routingKey: routingKey as string | undefined }
+}
+
+/** Throws `body_not_json`. */
+export function parseJson(body: Buffer): unknown {
+  if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    const why = withoutExcerpt((error as Error).message)
+    throw new DomainError('body_not_json', `the body does not parse: ${why}`)
+  }
 }
 
 export function isRoutingKey(value: unknown): value is string {

@@ -2,7 +2,7 @@
  * Checks the values of a row against the features of a model and encodes it. The checks are compiled once for each version,
  * because a schema library would cost more than the prediction; each refusal names the instance and the feature.
  */
-import { DomainError } from '../../../domain/errors.ts'
+import { DomainError, type ErrorCode } from '../../../domain/errors.ts'
 import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
 import { compileEncoder, scaled } from '../../../domain/model/preprocessing.ts'
 
@@ -33,56 +33,33 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
 type Check = (value: unknown, index: number) => void
 
 function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefined): Check {
-  const fillable = feature.missing === 'fill'
-  const refuseMissing = (value: unknown, index: number): void => {
+  const refuse = (code: ErrorCode, index: number, what: string): never => {
+    throw new DomainError(code, `instance ${index}: feature ${quotedName(name)} ${what}`)
+  }
+  /** Accepts only null, and that only where it is filled. */
+  const checkMissing = (value: unknown, index: number): void => {
     if (value === undefined)
       throw new DomainError('missing_feature', `instance ${index} has no feature ${quotedName(name)}`)
-    if (value === null && !fillable)
-      throw new DomainError(
-        'missing_feature',
-        `instance ${index}: feature ${quotedName(name)} may not be null`,
-      )
-  }
-  const wrongType = (value: unknown, index: number): never => {
+    if (value === null && feature.missing !== 'fill') refuse('missing_feature', index, 'may not be null')
     const wanted = feature.kind === 'number' ? 'a number' : 'a text'
-    throw new DomainError(
-      'wrong_type',
-      `instance ${index}: feature ${quotedName(name)} is ${kindOf(value)}, not ${wanted}`,
-    )
+    if (value !== null) refuse('wrong_type', index, `is ${kindOf(value)}, not ${wanted}`)
   }
   if (feature.kind === 'number')
     return (value, index) => {
-      if (typeof value === 'number') {
-        // The network and the prediction log hold 32 bits, so an overflow there is refused as a wrong request.
-        const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
-        if (Number.isFinite(Math.fround(read)) && Number.isFinite(Math.fround(value))) return
-        throw new DomainError(
-          'not_finite',
-          `instance ${index}: feature ${quotedName(name)} is not finite, or too large`,
-        )
-      }
-      refuseMissing(value, index)
-      if (value !== null) wrongType(value, index)
+      if (typeof value !== 'number') return checkMissing(value, index)
+      // The network and the prediction log hold 32 bits, so an overflow there is refused as a wrong request.
+      const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
+      if (!Number.isFinite(Math.fround(read)) || !Number.isFinite(Math.fround(value)))
+        refuse('not_finite', index, 'is not finite, or too large')
     }
-  const values = feature.values === undefined ? undefined : new Set(feature.values)
+  const values = feature.values && new Set(feature.values)
   return (value, index) => {
-    if (typeof value === 'string') {
-      if (values === undefined) {
-        // Stored with the prediction, NUL would fail every query that reads the features.
-        if (!value.includes('\0')) return
-        throw new DomainError(
-          'wrong_type',
-          `instance ${index}: feature ${quotedName(name)} contains NUL, which cannot be stored`,
-        )
-      }
-      if (values.has(value)) return
-      throw new DomainError(
-        'unknown_category',
-        `instance ${index}: feature ${quotedName(name)} is not one of its ${values.size} values`,
-      )
-    }
-    refuseMissing(value, index)
-    if (value !== null) wrongType(value, index)
+    if (typeof value !== 'string') return checkMissing(value, index)
+    if (values === undefined) {
+      // Stored with the prediction, NUL would fail every query that reads the features.
+      if (value.includes('\0')) refuse('wrong_type', index, 'contains NUL, which cannot be stored')
+    } else if (!values.has(value))
+      refuse('unknown_category', index, `is not one of its ${values.size} values`)
   }
 }
 

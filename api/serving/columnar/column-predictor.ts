@@ -3,15 +3,16 @@
  * Left-out terms are zeros and the others are added in the same order and precision, so a row gets the same bits as in a replica.
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
-import { activationOf, type Activation } from '../network/activations.ts'
+import { activationOf } from '../network/activations.ts'
 import {
   codesBefore,
   sourcesOf,
   type AnswerColumns,
   type ColumnBlock,
   type ColumnSource,
+  type NumberSource,
+  type TextSource,
 } from './column-source.ts'
-import { answerWhole } from './row-adapter.ts'
 import { compileDense } from '../network/simd-predictor.ts'
 import type { Network } from '../network/layers-model.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -48,46 +49,32 @@ function answerSparsely(
 ): AnswerColumns {
   const [first, ...others] = layers
   const { units, kernel, bias, activations } = first!
-  const activate = activationOfFirst(activations)
+  const activate = activationOf(activations, 0)
   const rest =
     others.length === 0 ? undefined : compileDense({ inputs: units, outputs: width, layers: others })
   const sums = new Float32Array(blockRows * units)
   const answers = new Float32Array(blockRows * width)
   const weights = new Float32Array(inputs * units)
   weights.set(kernel)
-  const addNumbers = (
-    source: Extract<ColumnSource, { kind: 'number' }>,
-    values: Float64Array,
-    from: number,
-    to: number,
-    refused: Uint8Array,
-  ) => {
-    const { scale, start } = source
-    for (let row = from; row < to; row++) {
+  const addNumbers = ({ scale, start }: NumberSource, values: Float64Array, refused: Uint8Array) => {
+    for (let row = 0; row < values.length; row++) {
       const value = scale(values[row]!)
       if (!Number.isFinite(value)) {
         refused[row] = 1
         continue
       }
-      const at = (row - from) * units
+      const at = row * units
       for (let j = 0; j < units; j++) sums[at + j]! += Math.fround(value * weights[start * units + j]!)
     }
   }
-  const addTexts = (
-    source: Extract<ColumnSource, { kind: 'text' }>,
-    codes: Int32Array,
-    from: number,
-    to: number,
-    refused: Uint8Array,
-  ) => {
-    const { places } = source
-    for (let row = from; row < to; row++) {
+  const addTexts = ({ places }: TextSource, codes: Int32Array, refused: Uint8Array) => {
+    for (let row = 0; row < codes.length; row++) {
       const place = places[codesBefore + codes[row]!]!
       if (place < 0) {
         refused[row] = 1
         continue
       }
-      const [at, weight] = [(row - from) * units, place * units]
+      const [at, weight] = [row * units, place * units]
       for (let j = 0; j < units; j++) sums[at + j]! += weights[weight + j]!
     }
   }
@@ -95,11 +82,11 @@ function answerSparsely(
     for (let from = 0; from < rows; from += blockRows) {
       const to = Math.min(rows, from + blockRows)
       for (let at = 0; at < blockRows * units; at += units) sums.set(bias, at)
-      for (const source of sources) {
-        if (source.kind === 'number') addNumbers(source, numbers[source.slot]!, from, to, refused)
-        else addTexts(source, texts[source.slot]!, from, to, refused)
-      }
-      activate?.(sums, to - from, units)
+      const marks = refused.subarray(from, to)
+      for (const source of sources)
+        if (source.kind === 'number') addNumbers(source, numbers[source.slot]!.subarray(from, to), marks)
+        else addTexts(source, texts[source.slot]!.subarray(from, to), marks)
+      if (activate !== undefined) for (let row = 0; row < to - from; row++) activate(sums, row * units, units)
       if (rest === undefined) outputs.set(sums.subarray(0, (to - from) * width), from * width)
       else {
         await rest.run(sums, to - from, answers)
@@ -109,18 +96,29 @@ function answerSparsely(
   }
 }
 
-function activationOfFirst(
-  activations: readonly string[],
-): ((values: Float32Array, rows: number, units: number) => void) | undefined {
-  const named = activations.filter((name) => name !== 'linear')
-  if (named.length === 0) return undefined
-  const each: Activation =
-    named.length === 1 && named[0] === 'relu'
-      ? (values, offset, count) => {
-          for (let i = offset; i < offset + count; i++) if (values[i]! < 0) values[i] = 0
+/** Every row, through the loops of a replica. */
+function answerWhole({ predictor }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
+  const { inputs, outputs: width } = predictor
+  const input = new Float32Array(blockRows * inputs)
+  const answers = new Float32Array(blockRows * width)
+  return async ({ rows, numbers, texts }, outputs, refused) => {
+    for (let from = 0; from < rows; from += blockRows) {
+      const count = Math.min(blockRows, rows - from)
+      input.fill(0)
+      for (const source of sources)
+        for (let row = 0; row < count; row++) {
+          if (source.kind === 'number') {
+            const value = source.scale(numbers[source.slot]![from + row]!)
+            if (Number.isFinite(value)) input[row * inputs + source.start] = value
+            else refused[from + row] = 1
+            continue
+          }
+          const place = source.places[codesBefore + texts[source.slot]![from + row]!]!
+          if (place < 0) refused[from + row] = 1
+          else input[row * inputs + place] = 1
         }
-      : activationOf(named, 0)
-  return (values, rows, units) => {
-    for (let row = 0; row < rows; row++) each(values, row * units, units)
+      await predictor.run(input, count, answers)
+      outputs.set(answers.subarray(0, count * width), from * width)
+    }
   }
 }

@@ -15,10 +15,21 @@ export interface ColumnBlock {
 export type AnswerColumns = (block: ColumnBlock, outputs: Float32Array, refused: Uint8Array) => Promise<void>
 
 /** Where a column is in the block, and what its values are to the network. */
-export type ColumnSource =
-  | { kind: 'number'; slot: number; start: number; scale: (value: number) => number }
+export type ColumnSource = NumberSource | TextSource
+
+export interface NumberSource {
+  kind: 'number'
+  slot: number
+  start: number
+  scale: (value: number) => number
+}
+
+export interface TextSource {
+  kind: 'text'
+  slot: number
   /** By code, from the lowest on: the input that is 1, or -1 where the row is refused. */
-  | { kind: 'text'; slot: number; places: Int32Array }
+  places: Int32Array
+}
 
 export const codesBefore = -textCodes.unstorable
 /** In the order of the inputs of the network. */

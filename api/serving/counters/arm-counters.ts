@@ -2,45 +2,40 @@
  * Counts the responses of each arm in ticks, which are stored when they end. The canary judge sees only these counts; an arm of a
  * release writes also empty ticks, so that silence differs from idleness.
  */
-import type { CountedArm, TickCounts } from '../../../store/release/tick-counters.ts'
+import type { TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Clock } from '../clock.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the current tick. */
-export interface ArmCounters {
-  readonly model: string
-  readonly version: string
-  readonly arm: CountedArm
-  readonly release: string | undefined
-  readonly generation: number
+export interface ArmCounters extends Omit<TickCounts, 'latency'> {
   /** Slower responses count as slow, in microseconds. */
   readonly slow95Us: number
   readonly slow99Us: number
-  readonly lengthMs: number
   /** Whether ticks without requests are left out, because the arm serves only after an expiry. */
   readonly quiet: boolean
-  /** The start of the current tick, in milliseconds of the database's time. */
-  tickMs: number
-  requests: number
-  errors: number
-  invalid: number
-  slow95: number
-  slow99: number
   latency: Uint32Array
-  /** The counts of this version and arm since the process started. */
   readonly totals: ArmTotals
 }
 
-export interface ArmTotals {
-  model: string
-  version: string
-  arm: CountedArm
+type CountedFor = Pick<ArmCounters, 'model' | 'version' | 'arm'>
+
+/** The counts of a version and arm since the process started. */
+export interface ArmTotals extends CountedFor {
   answered: number
   errors: number
   invalid: number
   latency: Uint32Array
   latencyUs: number
 }
+
+export const emptyTotals = (of: CountedFor): ArmTotals => ({
+  ...of,
+  answered: 0,
+  errors: 0,
+  invalid: 0,
+  latency: new Uint32Array(bucketCount),
+  latencyUs: 0,
+})
 
 export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
@@ -89,35 +84,18 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
   }
   const pushTick = (counters: ArmCounters): void => {
     if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
-    const { model, version, arm, release, generation, tickMs, lengthMs } = counters
-    const { requests, errors, invalid, slow95, slow99 } = counters
-    closed.push({
-      model,
-      version,
-      arm,
-      release,
-      generation,
-      tickMs,
-      lengthMs,
-      requests,
-      errors,
-      invalid,
-      slow95,
-      slow99,
-      latency: sparse(counters.latency),
-    })
+    const { quiet: _quiet, totals: _totals, slow95Us: _slow95Us, slow99Us: _slow99Us, ...tick } = counters
+    closed.push({ ...tick, latency: sparse(counters.latency) })
     if (closed.length > maxClosed) {
       closed.shift()
       dropped++
     }
   }
-  const totalsOf = ({ model, version, arm }: Pick<ArmCounters, 'model' | 'version' | 'arm'>): ArmTotals => {
+  const totalsOf = ({ model, version, arm }: CountedFor): ArmTotals => {
     const key = `${model} ${version} ${arm}`
-    const found = totals.get(key)
-    if (found !== undefined) return found
-    const fresh = { answered: 0, errors: 0, invalid: 0, latency: new Uint32Array(bucketCount), latencyUs: 0 }
-    totals.set(key, { model, version, arm, ...fresh })
-    return totals.get(key)!
+    const found = totals.get(key) ?? emptyTotals({ model, version, arm })
+    totals.set(key, found)
+    return found
   }
   const begin = (lengthMs: number): number => Math.floor(clock.wall() / lengthMs) * lengthMs
 

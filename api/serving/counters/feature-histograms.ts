@@ -6,6 +6,7 @@ import type { Output } from '../../../domain/model/features.ts'
 import { binNames, binner, defaultCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { noText, type InputBuffer } from '../codec/input-buffer.ts'
+import { likeliest } from '../codec/output-format.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
@@ -200,10 +201,5 @@ function compileScore(score: Profile, output: Output): Counter['scoreBinOf'] {
   if (output.kind !== 'classes') return (outputs, row) => binOf(outputs[row])
   const bins = output.classes.map(binOf)
   const width = bins.length
-  return (outputs, row) => {
-    const start = row * width
-    let best = 0
-    for (let k = 1; k < width; k++) if (outputs[start + k]! > outputs[start + best]!) best = k
-    return bins[best]!
-  }
+  return (outputs, row) => bins[likeliest(outputs, row * width, width)]!
 }

@@ -11,8 +11,8 @@ import { writeText, reserve } from '../codec/byte-writer.ts'
 import { entityOf, type Needs, type NeedsOf } from './lookup-plan.ts'
 import type { Protocol } from '../request/protocol.ts'
 import type { PredictRequest } from '../codec/request-parser.ts'
-import { resetInput, writeRow } from '../codec/input-buffer.ts'
-import type { LoadedVersion } from '../version/loaded-version.ts'
+import { resetInput } from '../codec/input-buffer.ts'
+import { readRow, type LoadedVersion } from '../version/loaded-version.ts'
 
 export type LookupResult = 'found' | Missing
 
@@ -76,14 +76,12 @@ export function readerOf(
   }
   return {
     read(loaded, _body, input) {
-      const { columns } = loaded
       const reading: Reading = { results: [], marks: [] }
       readings.set(loaded, reading)
-      resetInput(input, columns, instances.length)
+      resetInput(input, loaded.columns, instances.length)
       instances.forEach((instance, index) => {
         const row = isPlain(instance) ? rowOf(loaded, instance, index, reading) : instance
-        loaded.read(row, index, input.input, index * columns.width)
-        writeRow(input, columns, row, index)
+        readRow(loaded, row, index, input)
       })
       input.routingKey = routingKey
     },

@@ -89,67 +89,16 @@ const retryMs = 50
 const probeMs = 500
 
 export function openDurableLog(options: DurableLogOptions): DurableLog {
-  const { store, onError } = options
-  const maxWaitMs = options.maxWaitMs ?? 1_000
-  const maxBytes = options.maxBytes ?? 16_777_216
-  const counts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
-  let heldBytes = 0
-  let away = false
-  let closed = false
+  const { store, maxWaitMs = 1_000, maxBytes = 16_777_216 } = options
+  const groups = createGroups(maxWaitMs)
+  const { counts, settle, close, refuse } = groups
+  const postgres = watchPostgres(options)
   let scheduled = false
 
-  const settle = (group: Group, row: Row, outcome: StoredPrediction | DomainError | undefined): void => {
-    if (group.isOver) return
-    counts.waiting--
-    if (isError(outcome)) {
-      counts.refused++
-      row.reject(outcome)
-    } else {
-      counts[outcome === undefined ? 'stored' : 'repeated']++
-      row.resolve(outcome)
-    }
-  }
-  const close = (group: Group): void => {
-    if (group.isOver) return
-    group.isOver = true
-    clearTimeout(group.timer)
-    heldBytes -= group.used
-  }
-  const refuse = (group: Group): void => {
-    for (const row of group.rows) settle(group, row, unavailable(`no commit within ${maxWaitMs} ms`))
-    close(group)
-  }
-  const createGroup = (): Group => {
-    const group: Group = {
-      buffer: Buffer.allocUnsafeSlow(firstBytes),
-      used: 0,
-      rows: [],
-      ids: new Set(),
-      timer: setTimeout(() => refuse(group), maxWaitMs),
-      isOver: false,
-    }
-    return group
-  }
   const markCommitted = (): void => {
     counts.commits++
-    markAvailable()
+    postgres.markAvailable()
   }
-  const markAvailable = (): void => {
-    if (away) onError('the prediction log is available again')
-    away = false
-  }
-  const markAway = async (error: unknown): Promise<void> => {
-    if (away) return
-    onError('the prediction log is unavailable; predictions are refused', error)
-    away = true
-    while (away && !closed) {
-      await pause(probeMs)
-      const probe = withClient(store, (client) => client.query('select 1'))
-      await probe.then(markAvailable, () => undefined)
-    }
-  }
-  const bytesOf = ({ buffer, used }: Group): Buffer => buffer.subarray(0, used)
-
   const plain: Lane = {
     waiting: [],
     running: 0,
@@ -200,7 +149,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
             () => close(group),
             () => refuse(group),
           )
-        void markAway(error)
+        void postgres.markAway(error)
       }
       await pause(retryMs)
     }
@@ -231,7 +180,7 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
       (group) => !group.isOver && group.used + bytes <= groupBytes && !group.ids.has(id),
     )
     if (found !== undefined) return found
-    const fresh = createGroup()
+    const fresh = groups.open()
     lane.waiting.push(fresh)
     return fresh
   }
@@ -239,31 +188,108 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
   return {
     append(origin, record, mayRepeat) {
       const bytes = sizeOf(origin, record)
-      if (heldBytes + bytes > maxBytes) {
+      if (groups.heldBytes() + bytes > maxBytes) {
         counts.refused++
         return Promise.reject(unavailable(`more than ${maxBytes} bytes wait for their commit`))
       }
       const id = mayRepeat ? hexOf(record.id) : ''
       const group = groupFor(mayRepeat ? repeatable : plain, id, bytes)
       if (group.used + bytes > group.buffer.byteLength) grow(group, bytes)
-      const start = group.used
-      group.used = encodePrediction(group.buffer, start, origin, record)
-      heldBytes += group.used - start
       if (mayRepeat) group.ids.add(id)
-      counts.waiting++
       schedule()
-      return new Promise((resolve, reject) =>
-        group.rows.push({ id: Uint8Array.from(record.id), start, end: group.used, resolve, reject }),
-      )
+      return groups.add(group, origin, record)
     },
     counts: () => ({ ...counts }),
-    isAway: () => away,
+    isAway: postgres.isAway,
     async close() {
-      closed = true
+      postgres.stop()
       while (counts.waiting > 0 || plain.running + repeatable.running > 0) await pause(5)
     },
   }
 }
+
+/** Rows that wait for their commit, in groups of one transaction. */
+function createGroups(maxWaitMs: number) {
+  const counts: DurableCounts = { stored: 0, repeated: 0, refused: 0, waiting: 0, commits: 0 }
+  let heldBytes = 0
+
+  const settle = (group: Group, row: Row, outcome: StoredPrediction | DomainError | undefined): void => {
+    if (group.isOver) return
+    counts.waiting--
+    if (isError(outcome)) {
+      counts.refused++
+      row.reject(outcome)
+    } else {
+      counts[outcome === undefined ? 'stored' : 'repeated']++
+      row.resolve(outcome)
+    }
+  }
+  const close = (group: Group): void => {
+    if (group.isOver) return
+    group.isOver = true
+    clearTimeout(group.timer)
+    heldBytes -= group.used
+  }
+  const refuse = (group: Group): void => {
+    for (const row of group.rows) settle(group, row, unavailable(`no commit within ${maxWaitMs} ms`))
+    close(group)
+  }
+  return {
+    counts,
+    heldBytes: () => heldBytes,
+    settle,
+    close,
+    refuse,
+    open(): Group {
+      const group: Group = {
+        buffer: Buffer.allocUnsafeSlow(firstBytes),
+        used: 0,
+        rows: [],
+        ids: new Set(),
+        timer: setTimeout(() => refuse(group), maxWaitMs),
+        isOver: false,
+      }
+      return group
+    },
+    /** Encodes a row into a group with room for it. */
+    add(group: Group, origin: Uint8Array, record: PredictionRecord): Promise<StoredPrediction | undefined> {
+      const start = group.used
+      group.used = encodePrediction(group.buffer, start, origin, record)
+      heldBytes += group.used - start
+      counts.waiting++
+      const id = Uint8Array.from(record.id)
+      return new Promise((resolve, reject) =>
+        group.rows.push({ id, start, end: group.used, resolve, reject }),
+      )
+    },
+  }
+}
+
+/** Whether Postgres takes rows. Probes it while it does not. */
+function watchPostgres({ store, onError }: DurableLogOptions) {
+  let away = false
+  let closed = false
+  const markAvailable = (): void => {
+    if (away) onError('the prediction log is available again')
+    away = false
+  }
+  return {
+    isAway: () => away,
+    markAvailable,
+    async markAway(error: unknown): Promise<void> {
+      if (away) return
+      onError('the prediction log is unavailable; predictions are refused', error)
+      away = true
+      while (away && !closed) {
+        await pause(probeMs)
+        await withClient(store, (client) => client.query('select 1')).then(markAvailable, () => undefined)
+      }
+    },
+    stop: () => void (closed = true),
+  }
+}
+
+const bytesOf = ({ buffer, used }: Group): Buffer => buffer.subarray(0, used)
 
 function grow(group: Group, bytes: number): void {
   const more = Buffer.allocUnsafeSlow(Math.max(group.used + bytes, group.buffer.byteLength * 2))

@@ -10,7 +10,6 @@
  * - After a power failure the file may hold an older number; then fewer losses are reported than there were.
  */
 import { withClient } from '../../../store/database/binary-copy.ts'
-import type { Store } from '../../../store/postgres.ts'
 import {
   copyPredictions,
   encodePrediction,
@@ -18,7 +17,6 @@ import {
   sizeOf,
   storePredictions,
   type PredictionRecord,
-  type ErasureFilter,
 } from '../../../store/serving/prediction-log.ts'
 import {
   bytesOfBlock,
@@ -32,8 +30,7 @@ import {
   takeOldest,
   type LogBlock,
 } from './blocks.ts'
-import type { Spool } from './spool.ts'
-import { createSpoolRecovery } from './spool-recovery.ts'
+import { createSpoolRecovery, type RecoveryCounts, type RecoveryOptions } from './spool-recovery.ts'
 
 export interface PredictionLog {
   /** Adds the record, or counts it as dropped. Its arrays may be reused at once. */
@@ -46,27 +43,15 @@ export interface PredictionLog {
   close(): Promise<void>
 }
 
-export interface LogCounts {
-  served: number
-  stored: number
-  spooled: number
+export interface LogCounts extends RecoveryCounts {
   /** In memory. */
   waiting: number
-  dropped: number
-  /** Rows of dead processes, stored from their spools or lost with them; not part of this process's equation. */
-  recovered: number
-  lost: number
   /** The size of the spool on the disk, with that of dead processes. */
   spoolBytes: number
 }
 
-export interface LogOptions {
-  store: Store
-  spool: Spool
-  /** Excludes rows of persons who were erased after the rows were spooled; absent without erasures. */
-  findErasureFilter?: () => Promise<ErasureFilter | undefined>
-  /** Called when Postgres becomes unavailable or available to the log, and for refused rows. */
-  onError: (message: string, error?: unknown) => void
+/** `onError` is called when Postgres becomes unavailable or available to the log, and for refused rows. */
+export interface LogOptions extends Omit<RecoveryOptions, 'counts'> {
   blockBytes?: number
   /** Most bytes that wait in memory. */
   maxBytes?: number
@@ -81,22 +66,14 @@ const retryMs = 500
 const blockBatchSize = 4
 
 export function openPredictionLog(options: LogOptions): PredictionLog {
-  const { store, spool, onError, maxBytes = 33_554_432, flushMs = 100 } = options
+  const { store, spool, onError, findErasureFilter, maxBytes = 33_554_432, flushMs = 100 } = options
   const blocks = createBlockBuffer(options.blockBytes ?? 262_144)
   const counts = { served: 0, stored: 0, spooled: 0, dropped: 0, recovered: 0, lost: 0 }
-  const recovery = createSpoolRecovery({
-    store,
-    spool,
-    counts,
-    findErasureFilter: options.findErasureFilter,
-    onError,
-  })
-  let inFlight = 0
+  const recovery = createSpoolRecovery({ store, spool, counts, findErasureFilter, onError })
+  const writer = createBlockWriter(options, counts)
   let spoolFullUntil = 0
   let spilling = 0
   let spillRun: Promise<void> | undefined
-  let awayUntil = 0
-  let away = false
   let running: Promise<void> | undefined
   let draining: Promise<unknown> | undefined
   let closing = false
@@ -115,9 +92,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
   const pump = async (): Promise<void> => {
     while (blocks.full.length > 0) {
       const batch = takeOldest(blocks, blockBatchSize)
-      inFlight = rowsOfBlocks(batch)
-      if (performance.now() < awayUntil || !(await storeBlocks(batch))) await spoolBlocks(batch)
-      inFlight = 0
+      await writer.write(batch)
       for (const block of batch) recycleBlock(blocks, block)
     }
   }
@@ -142,58 +117,12 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       }
     }
   }
-  /** Whether Postgres has the rows; those that it refuses count as dropped. */
-  const storeBlocks = async (batch: LogBlock[]): Promise<boolean> => {
-    try {
-      const rows = rowsOfBlocks(batch)
-      const entry = { account: spool.account, rows }
-      await withClient(store, (client) => copyPredictions(client, batch.map(bytesOfBlock), entry))
-      settle(rows, 0)
-      return true
-    } catch (error) {
-      if (!isRefusal(error)) return markAway(error)
-    }
-    try {
-      for (const block of batch) {
-        const refused = await withClient(store, (client) =>
-          storePredictions(client, bytesOfBlock(block), spool.account),
-        )
-        if (refused > 0) onError(`Postgres refused ${refused} rows of the prediction log`)
-        settle(block.rows - refused, refused)
-        block.rows = 0
-      }
-      return true
-    } catch (error) {
-      return markAway(error)
-    }
-  }
-  const settle = (stored: number, dropped: number): void => {
-    counts.stored += stored
-    counts.dropped += dropped
-    inFlight -= stored + dropped
-    if (away) onError('the prediction log reaches Postgres again')
-    away = false
-  }
-  const markAway = (error: unknown): false => {
-    if (!away) onError('the prediction log does not reach Postgres', error)
-    away = true
-    awayUntil = performance.now() + retryMs
-    return false
-  }
-  const spoolBlocks = async (batch: LogBlock[]): Promise<void> => {
-    for (const block of batch) {
-      if (block.rows === 0) continue
-      const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })
-      counts[onDisk ? 'spooled' : 'dropped'] += block.rows
-      inFlight -= block.rows
-    }
-  }
   const drain = (): void => {
-    if (closing || performance.now() < awayUntil || blocks.fullBytes > maxBytes / 4) return
+    if (closing || writer.isAway() || blocks.fullBytes > maxBytes / 4) return
     if (spool.bytes() === 0 && spool.left().length === 0) return
     draining ??= recovery
       .drain()
-      .catch(markAway)
+      .catch(writer.markAway)
       .finally(() => (draining = undefined))
   }
   const flush = async (): Promise<void> => {
@@ -226,7 +155,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
     counts: () => ({
       ...counts,
       spoolBytes: spool.bytes(),
-      waiting: blocks.current.rows + inFlight + spilling + rowsOfBlocks(blocks.full),
+      waiting: blocks.current.rows + writer.inFlight() + spilling + rowsOfBlocks(blocks.full),
     }),
     flush,
     async close() {
@@ -237,6 +166,68 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       await recovery
         .settleOwn()
         .catch((error: unknown) => onError('the account of the prediction log stays open', error))
+    },
+  }
+}
+
+/** Writes blocks to Postgres, or to the disk while Postgres is unavailable. */
+function createBlockWriter({ store, spool, onError }: LogOptions, counts: RecoveryCounts) {
+  let inFlight = 0
+  let awayUntil = 0
+  let away = false
+
+  const isAway = (): boolean => performance.now() < awayUntil
+  const settle = (stored: number, dropped: number): void => {
+    counts.stored += stored
+    counts.dropped += dropped
+    inFlight -= stored + dropped
+    if (away) onError('the prediction log reaches Postgres again')
+    away = false
+  }
+  const markAway = (error: unknown): false => {
+    if (!away) onError('the prediction log does not reach Postgres', error)
+    away = true
+    awayUntil = performance.now() + retryMs
+    return false
+  }
+  /** Whether Postgres has the rows; those that it refuses count as dropped. */
+  const storeBlocks = async (batch: LogBlock[]): Promise<boolean> => {
+    try {
+      const entry = { account: spool.account, rows: inFlight }
+      await withClient(store, (client) => copyPredictions(client, batch.map(bytesOfBlock), entry))
+      settle(inFlight, 0)
+      return true
+    } catch (error) {
+      if (!isRefusal(error)) return markAway(error)
+    }
+    try {
+      for (const block of batch) {
+        const refused = await withClient(store, (client) =>
+          storePredictions(client, bytesOfBlock(block), spool.account),
+        )
+        if (refused > 0) onError(`Postgres refused ${refused} rows of the prediction log`)
+        settle(block.rows - refused, refused)
+        block.rows = 0
+      }
+      return true
+    } catch (error) {
+      return markAway(error)
+    }
+  }
+  return {
+    isAway,
+    markAway,
+    /** Rows that are being written. */
+    inFlight: () => inFlight,
+    async write(batch: LogBlock[]): Promise<void> {
+      inFlight = rowsOfBlocks(batch)
+      if (!isAway() && (await storeBlocks(batch))) return
+      for (const block of batch) {
+        if (block.rows === 0) continue
+        const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })
+        counts[onDisk ? 'spooled' : 'dropped'] += block.rows
+        inFlight -= block.rows
+      }
     },
   }
 }

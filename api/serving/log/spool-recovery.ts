@@ -20,6 +20,7 @@ export interface RecoveryCounts {
   stored: number
   spooled: number
   dropped: number
+  /** Rows of dead processes, stored from their spools or lost with them; not part of this process's equation. */
   recovered: number
   lost: number
 }

@@ -51,14 +51,13 @@ export const activations: ReadonlyMap<string, Activation> = new Map<string, Acti
   ['swish', each((x) => x * sigmoidOf(x))],
 ])
 
-/** All of them, one after the other. Throws `artifact_invalid` for a name that is not known. */
-export function activationOf(names: readonly string[], layer: number): Activation {
-  const all = names.map((name) => find(name, layer))
-  return all.length === 1
-    ? all[0]!
-    : (values, offset, count) => {
-        for (const each of all) each(values, offset, count)
-      }
+/** All of them, one after the other; absent when they change nothing. Throws `artifact_invalid` for a name that is not known. */
+export function activationOf(names: readonly string[], layer: number): Activation | undefined {
+  const all = names.filter((name) => name !== 'linear').map((name) => find(name, layer))
+  if (all.length < 2) return all[0]
+  return (values, offset, count) => {
+    for (const each of all) each(values, offset, count)
+  }
 }
 
 function find(name: string, layer: number): Activation {

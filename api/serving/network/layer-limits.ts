@@ -2,11 +2,13 @@
  * Checks models with other than dense layers before TensorFlow.js loads them. It would allocate and initialize a layer of a billion units
  * before it finds that the weights do not fit.
  */
-import { DomainError } from '../../../domain/errors.ts'
 import {
+  isRowShape,
   layersOf,
   networkLimits,
   objectOf,
+  refuse,
+  refuseShape,
   type JsonObject,
   type LayerConfig,
   type ReadModel,
@@ -138,18 +140,6 @@ function inputOf(kind: string, config: unknown, layers: readonly LayerConfig[]):
     input = layers.find((layer) => layer.name === name)?.config
   }
   const shape = input?.['batch_input_shape'] ?? input?.['batchInputShape']
-  const width: unknown = Array.isArray(shape) ? shape[1] : undefined
-  if (
-    !Array.isArray(shape) ||
-    shape.length !== 2 ||
-    shape[0] !== null ||
-    !Number.isInteger(width) ||
-    Number(width) < 1
-  )
-    refuse(`the input has the shape ${JSON.stringify(shape)}; rows of numbers are served`)
-  return Number(width)
-}
-
-function refuse(why: string): never {
-  throw new DomainError('artifact_invalid', why)
+  if (!isRowShape(shape) || shape[0] !== null) refuseShape(shape)
+  return shape[1]
 }

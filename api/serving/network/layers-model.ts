@@ -251,10 +251,16 @@ function areFinite(values: Float32Array): boolean {
 function inputWidth(config: JsonObject): number | undefined {
   const shape = config['batch_input_shape'] ?? config['batchInputShape']
   if (shape === undefined) return undefined
-  const width: unknown = Array.isArray(shape) ? shape[1] : undefined
-  if (!Array.isArray(shape) || shape.length !== 2 || !Number.isInteger(width) || (width as number) < 1)
-    refuse(`the input has the shape ${JSON.stringify(shape)}; rows of numbers are served`)
-  return width as number
+  if (!isRowShape(shape)) refuseShape(shape)
+  return shape[1]
+}
+
+/** Whether it is the shape of rows of numbers. */
+export const isRowShape = (shape: unknown): shape is [batch: unknown, width: number] =>
+  Array.isArray(shape) && shape.length === 2 && Number.isInteger(shape[1]) && shape[1] >= 1
+
+export function refuseShape(shape: unknown): never {
+  refuse(`the input has the shape ${JSON.stringify(shape)}; rows of numbers are served`)
 }
 
 function parse(bytes: Uint8Array): JsonObject {
@@ -276,6 +282,6 @@ function textOf(value: unknown, what: string): string {
   return typeof value === 'string' ? value : refuse(`${what} is no text`)
 }
 
-function refuse(why: string): never {
+export function refuse(why: string): never {
   throw new DomainError('artifact_invalid', why)
 }

@@ -46,14 +46,8 @@ export function compilePredictor(network: Network): Predictor {
     const { inputs, units } = layer
     // Doubles, so that the loops need no conversion from 32 bits at each weight.
     const kernel = transposed(layer.kernel, inputs, units)
-    const named = layer.activations.filter((name) => name !== 'linear')
-    return {
-      inputs,
-      units,
-      kernel,
-      bias: Float64Array.from(layer.bias),
-      activation: named.length === 0 ? undefined : activationOf(named, index),
-    }
+    const activation = activationOf(layer.activations, index)
+    return { inputs, units, kernel, bias: Float64Array.from(layer.bias), activation }
   })
   const widest = Math.max(network.inputs, ...steps.map((step) => step.units))
   let [front, back] = [new Float64Array(widest), new Float64Array(widest)]

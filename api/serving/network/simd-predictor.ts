@@ -122,8 +122,7 @@ export function compileDense(network: Network): Predictor {
     return at
   }
   const layers = network.layers.map(({ inputs, units, activations }, index): Layer => {
-    const named = activations.filter((name) => name !== 'linear')
-    const isRelu = named.length === 1 && named[0] === 'relu'
+    const isRelu = activations.filter((name) => name !== 'linear').join() === 'relu'
     return {
       inputs,
       units,
@@ -131,7 +130,7 @@ export function compileDense(network: Network): Predictor {
       weights: reserve(inputs * padded(units)),
       bias: reserve(units),
       isRelu: isRelu ? 1 : 0,
-      activation: isRelu || named.length === 0 ? undefined : activationOf(named, index),
+      activation: isRelu ? undefined : activationOf(activations, index),
     }
   })
   const front = reserve(blockRows * widest)

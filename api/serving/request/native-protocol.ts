@@ -4,8 +4,8 @@
 import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { parsePredict } from '../codec/request-parser.ts'
-import { resetInput, writeRow, type InputBuffer } from '../codec/input-buffer.ts'
-import type { LoadedVersion } from '../version/loaded-version.ts'
+import { resetInput, type InputBuffer } from '../codec/input-buffer.ts'
+import { readRow, type LoadedVersion } from '../version/loaded-version.ts'
 
 const comma = Buffer.from(',')
 const end = Buffer.from(']}')
@@ -34,9 +34,6 @@ function readParsed(loaded: LoadedVersion, body: Buffer, input: InputBuffer, max
   const { columns } = loaded
   const { instances, routingKey } = parsePredict(body, maxInstances, columns.all.length)
   resetInput(input, columns, instances.length)
-  for (let i = 0; i < instances.length; i++) {
-    loaded.read(instances[i], i, input.input, i * columns.width)
-    writeRow(input, columns, instances[i]!, i)
-  }
+  for (let i = 0; i < instances.length; i++) readRow(loaded, instances[i]!, i, input)
   input.routingKey = routingKey
 }

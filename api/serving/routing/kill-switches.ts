@@ -42,27 +42,34 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
   const sentAcknowledgements = new Map<string, string>()
   let taken = ''
 
-  const fallbackOf = (
+  const override = (
     route: Route,
-    champion: LoadedVersion,
-  ): { loaded: LoadedVersion; fallbackLevel: FallbackLevel } | string => {
+    loaded: LoadedVersion,
+    fallbackLevel: FallbackLevel,
+  ): KillSwitchOverride => {
+    const versions = new Map([[loaded.version, loaded]])
+    const isFallback = fallbackLevel === 'previous' || fallbackLevel === 'rule'
+    return {
+      table: buildTable(championAlone(route, loaded.version), { versions, counters, fallback: isFallback }),
+      outlivesLease: fallbackLevel !== 'champion',
+      fallbackLevel,
+    }
+  }
+  /** The override by the fallback of a model, or why it has none. */
+  const fallbackOf = (route: Route, champion: LoadedVersion): KillSwitchOverride | string => {
     const row = fallbacks.get(route.model)
     if (row === undefined) return 'the model declares no fallback'
     const { fallback, previous } = row
-    const rule = (outputs: number[]) => {
+    const rule = (outputs: number[]): KillSwitchOverride | string => {
       const loaded = constantVersion(champion, outputs)
-      return typeof loaded === 'string' ? loaded : { loaded, fallbackLevel: 'rule' as const }
+      return typeof loaded === 'string' ? loaded : override(route, loaded, 'rule')
     }
     if (fallback.kind === 'answer') return rule(fallback.outputs)
     const spare = previous === null ? undefined : spares.get(previous)
-    if (typeof spare === 'object') return { loaded: spare, fallbackLevel: 'previous' }
+    if (typeof spare === 'object') return override(route, spare, 'previous')
     if (fallback.otherwise !== undefined) return rule(fallback.otherwise)
     if (previous === null) return 'there is no earlier proven version to fall back on'
     return spare ?? `${previous} is not loaded yet`
-  }
-  const tableOf = (route: Route, loaded: LoadedVersion, fallback: boolean) => {
-    const versions = new Map([[loaded.version, loaded]])
-    return buildTable(championAlone(route, loaded.version), { versions, counters, fallback })
   }
   return {
     take(nextFlags, nextFallbacks) {
@@ -74,32 +81,21 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
       return changed
     },
     overrideOf(route, champion) {
-      const flag = flags.get(route.model)
+      const serve = flags.get(route.model)?.serve ?? 'normal'
       unavailable.delete(route.model)
-      if (flag === undefined || flag.serve === 'normal') return undefined
-      if (flag.serve === 'refuse')
-        return { table: tableOf(route, champion, false), outlivesLease: true, fallbackLevel: 'refused' }
-      if (flag.serve === 'fallback') {
+      if (serve === 'normal') return undefined
+      if (serve === 'refuse') return override(route, champion, 'refused')
+      if (serve === 'fallback') {
         const found = fallbackOf(route, champion)
-        if (typeof found === 'object')
-          return {
-            table: tableOf(route, found.loaded, true),
-            outlivesLease: true,
-            fallbackLevel: found.fallbackLevel,
-          }
+        if (typeof found === 'object') return found
         unavailable.set(route.model, `its champion serves instead of its fallback: ${found}`)
       }
-      return { table: tableOf(route, champion, false), outlivesLease: false, fallbackLevel: 'champion' }
+      return override(route, champion, 'champion')
     },
     fallbackOverrideOf(route, champion) {
       if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
       const found = fallbackOf(route, champion)
-      if (typeof found === 'string') return undefined
-      return {
-        table: tableOf(route, found.loaded, true),
-        outlivesLease: true,
-        fallbackLevel: found.fallbackLevel,
-      }
+      return typeof found === 'string' ? undefined : found
     },
     revisionOf: (model) =>
       fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,
@@ -116,15 +112,10 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
     },
     kept: () => spares.keys(),
     acknowledgements: () =>
-      [...flags.values()].flatMap((flag) => {
-        const { model, revision } = flag
-        const problem = unavailable.get(model)
-        const acknowledgement = { model, revision, problem }
-        return sentAcknowledgements.get(model) === JSON.stringify(acknowledgement) ? [] : [acknowledgement]
-      }),
-    acknowledged(acknowledgement) {
-      sentAcknowledgements.set(acknowledgement.model, JSON.stringify(acknowledgement))
-    },
+      [...flags.values()]
+        .map(({ model, revision }) => ({ model, revision, problem: unavailable.get(model) }))
+        .filter((each) => sentAcknowledgements.get(each.model) !== JSON.stringify(each)),
+    acknowledged: (each) => void sentAcknowledgements.set(each.model, JSON.stringify(each)),
     pinned: () =>
       [...flags.values()].flatMap(({ model, serve }) => (serve === 'normal' ? [] : [{ model, serve }])),
     remembered: () => ({ flags: [...flags.values()], fallbacks: [...fallbacks.values()] }),

@@ -1,82 +1,73 @@
 /** Parses a row of the routing table and rejects an invalid one, because an operator may have edited it by hand. */
+import { z } from 'zod'
 import { issuesOfRoute, type Arm, type Route } from '../../../domain/serving/route.ts'
 import type { RoutingRow } from '../../../store/serving/replicas.ts'
 
-const arms: readonly string[] = ['canary', 'champion', 'control'] satisfies Arm[]
-const fields = new Set([
-  'model',
-  'epoch',
-  'generation',
-  'release',
-  'salt',
-  'arms',
-  'shadow',
-  'replicas',
-  'proven',
-  'standby',
-  'tickMs',
-  'latencyUs',
-  'guard',
-])
+const text = (name: string) => z.string(`${name} is no text`)
+/** Of any value, which `issuesOfRoute` then judges. */
+const number = (name: string) =>
+  z.custom<number>((value) => typeof value === 'number', `${name} is no number`)
+
+const noVersion = 'an arm names no version'
+const arm = z.object(
+  {
+    arm: z.enum(['canary', 'champion', 'control'] satisfies Arm[], {
+      error: ({ input }) => `there is no arm ${String(input)}`,
+    }),
+    version: z.string(noVersion).min(1, noVersion),
+    shareBp: number('the share of an arm'),
+  },
+  'an arm is no object',
+)
+
+const noGuard = 'guard is not {rate, alpha}, both between 0 and 1'
+const share = z.number(noGuard).gt(0, noGuard).lt(1, noGuard)
+const noLatency = 'latencyUs is not {p95, p99}'
+const latency = z.number(noLatency).min(0, noLatency)
+const noReplicas = 'replicas is no list of ids'
+const noTick = 'tickMs is no whole number from 1'
+const noShadow = 'the shadow names no version'
+
+const shape: z.ZodType<Route> = z.strictObject(
+  {
+    model: text('model'),
+    epoch: number('epoch'),
+    generation: number('generation'),
+    release: text('release').optional(),
+    salt: text('salt'),
+    arms: z.array(arm, 'arms is no list'),
+    shadow: z
+      .object({ version: z.string(noShadow), shareBp: number('the shadow share') }, noShadow)
+      .optional(),
+    replicas: z.array(z.string(noReplicas), noReplicas).min(1, noReplicas).optional(),
+    proven: text('proven'),
+    standby: text('standby').min(1, 'standby is no text').optional(),
+    tickMs: z.int(noTick).min(1, noTick).optional(),
+    latencyUs: z.object({ p95: latency, p99: latency }, noLatency).optional(),
+    guard: z.object({ rate: share, alpha: share }, noGuard).optional(),
+  },
+  {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `the field ${issue.keys.join(', ')} is unknown`
+        : 'it is no object',
+  },
+)
 
 /** The route, or what is wrong with it. */
 export function parseRow(
   row: Pick<RoutingRow, 'model' | 'epoch' | 'generation' | 'route'>,
 ): { route: Route } | { problem: string } {
-  const issues = issuesOfShape(row.route)
-  if (issues.length > 0) return { problem: `the route is refused: ${issues.join('; ')}` }
-  const route = row.route as Route
-  issues.push(...issuesOfRoute(route))
-  for (const name of ['model', 'epoch', 'generation'] as const)
-    if (route[name] !== row[name])
-      issues.push(`${name} is ${route[name]} in the route and ${row[name]} in its row`)
-  return issues.length > 0 ? { problem: `the route is refused: ${issues.join('; ')}` } : { route }
+  const { data, error } = shape.safeParse(row.route)
+  const issues = data === undefined ? error.issues.map(({ message }) => message) : issuesIn(data, row)
+  return data !== undefined && issues.length === 0
+    ? { route: data }
+    : { problem: `the route is refused: ${[...new Set(issues)].join('; ')}` }
 }
 
-function issuesOfShape(value: unknown): string[] {
-  if (!isObject(value)) return ['it is no object']
-  const issues: string[] = []
-  const want = (holds: boolean, sentence: string): void => {
-    if (!holds) issues.push(sentence)
-  }
-  for (const name of Object.keys(value)) want(fields.has(name), `the field ${name} is unknown`)
-  for (const name of ['model', 'salt', 'proven']) want(typeof value[name] === 'string', `${name} is no text`)
-  for (const name of ['epoch', 'generation']) want(typeof value[name] === 'number', `${name} is no number`)
-  want(value['release'] === undefined || typeof value['release'] === 'string', 'release is no text')
-  want(Array.isArray(value['arms']), 'arms is no list')
-  for (const arm of Array.isArray(value['arms']) ? (value['arms'] as unknown[]) : []) {
-    if (!isObject(arm)) issues.push('an arm is no object')
-    else {
-      want(arms.includes(String(arm['arm'])), `there is no arm ${String(arm['arm'])}`)
-      want(typeof arm['version'] === 'string' && arm['version'] !== '', 'an arm names no version')
-      want(typeof arm['shareBp'] === 'number', 'the share of an arm is no number')
-    }
-  }
-  const { shadow, tickMs, latencyUs, guard, replicas, standby } = value
-  want(standby === undefined || (typeof standby === 'string' && standby !== ''), 'standby is no text')
-  if (replicas !== undefined)
-    want(
-      Array.isArray(replicas) && replicas.length > 0 && replicas.every((id) => typeof id === 'string'),
-      'replicas is no list of ids',
-    )
-  if (shadow !== undefined)
-    want(isObject(shadow) && typeof shadow['version'] === 'string', 'the shadow names no version')
-  if (tickMs !== undefined)
-    want(Number.isInteger(tickMs) && Number(tickMs) >= 1, 'tickMs is no whole number from 1')
-  if (latencyUs !== undefined)
-    want(
-      isObject(latencyUs) && Number(latencyUs['p95']) >= 0 && Number(latencyUs['p99']) >= 0,
-      'latencyUs is not {p95, p99}',
-    )
-  if (guard !== undefined)
-    want(
-      isObject(guard) && isShare(guard['rate']) && isShare(guard['alpha']),
-      'guard is not {rate, alpha}, both between 0 and 1',
-    )
-  return issues
-}
-
-const isShare = (value: unknown): boolean => typeof value === 'number' && value > 0 && value < 1
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const issuesIn = (route: Route, row: Pick<RoutingRow, 'model' | 'epoch' | 'generation'>): string[] => [
+  ...issuesOfRoute(route),
+  ...(['model', 'epoch', 'generation'] as const)
+    .filter((name) => route[name] !== row[name])
+    .map((name) => `${name} is ${route[name]} in the route and ${row[name]} in its row`),
+]

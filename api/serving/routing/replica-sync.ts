@@ -13,7 +13,6 @@ import {
 } from '../../../store/serving/replicas.ts'
 import { readSilence } from '../../../store/release/drills.ts'
 import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
-import type { Route } from '../../../domain/serving/route.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { insertPairs } from '../../../store/release/shadow-pairs.ts'
@@ -23,7 +22,7 @@ import type { Store } from '../../../store/postgres.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Cache } from './disk-cache.ts'
 import type { Clock } from '../clock.ts'
-import { startLoop } from '../poll-loop.ts'
+import { startLoop, type Loop } from '../poll-loop.ts'
 import type { Meter } from '../counters/process-stats.ts'
 import type { Lease, ReplicaRouting } from './routing.ts'
 import type { Shadow } from './shadow.ts'
@@ -70,6 +69,8 @@ const pairBatchSize = 500
 export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
   const { store, clock, lease, routing, counters, replica } = deps
   const reportError = (what: string) => (error: unknown) => deps.onError(what, error)
+  const repeat = (work: () => Promise<void>, everyMs: number, failure: string): Loop =>
+    startLoop(work, { everyMs, onError: reportError(failure) })
   const acknowledger = createAcknowledger(deps)
   const { writeCounts, writeHistograms } = createCountWriter(deps)
   let registered = false
@@ -121,30 +122,20 @@ export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
     await deps.cache.remember(routing.remembered())
     storedRoutes = now
   }
+  const writeUsage = async (measured: Meter): Promise<void> => {
+    if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...measured.read() })
+  }
   const { meter } = deps
-  const leases = startLoop(renew, {
-    everyMs: deps.leaseMs / 3,
-    onError: reportError('the lease was not renewed'),
-  })
-  const routes = startLoop(follow, { everyMs: pollMs, onError: reportError('the routes were not read') })
+  const leases = repeat(renew, deps.leaseMs / 3, 'the lease was not renewed')
+  const routes = repeat(follow, pollMs, 'the routes were not read')
   const loops = [
     leases,
     routes,
-    startLoop(writeCounts, { everyMs: countsMs, onError: reportError('counts were not stored') }),
-    startLoop(writeHistograms, {
-      everyMs: histogramMs,
-      onError: reportError('the feature histograms were not stored'),
-    }),
+    repeat(writeCounts, countsMs, 'counts were not stored'),
+    repeat(writeHistograms, histogramMs, 'the feature histograms were not stored'),
   ]
   if (meter !== undefined)
-    loops.push(
-      startLoop(
-        async () => {
-          if (registered && !isSilent()) await writeResources(store, { replica: replica.id, ...meter.read() })
-        },
-        { everyMs: resourcesMs, onError: reportError('the resource usage was not stored') },
-      ),
-    )
+    loops.push(repeat(() => writeUsage(meter), resourcesMs, 'the resource usage was not stored'))
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection may lead to another server, or to one restored from a backup, without the acknowledgements.
     if (payload === undefined) acknowledger.repeatAll()
@@ -182,9 +173,11 @@ function createAcknowledger({ store, routing, switches, replica }: ReplicaDeps) 
     repeatAll: () => void (mustRepeat = true),
     async write() {
       if (mustRepeat) {
-        for (const { route } of routing.live())
-          if (!routing.problems().has(route.model))
-            await acknowledge(store, { replica: replica.id, ...placeOf(route) })
+        for (const { route } of routing.live()) {
+          const { model, epoch, generation } = route
+          if (!routing.problems().has(model))
+            await acknowledge(store, { replica: replica.id, model, epoch, generation })
+        }
         writtenLevels = ''
         mustRepeat = false
       }
@@ -227,12 +220,6 @@ function createCountWriter({ store, counters, shadow, histograms, clock, replica
     },
   }
 }
-
-const placeOf = ({ model, epoch, generation }: Route): Pick<Route, 'model' | 'epoch' | 'generation'> => ({
-  model,
-  epoch,
-  generation,
-})
 
 /** Sets the faults of a drill and reports each change, because a fault that is not removed breaks a healthy version. */
 async function injectFaults({ store, routing, onFault }: ReplicaDeps): Promise<void> {

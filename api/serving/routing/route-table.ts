@@ -67,10 +67,10 @@ export interface ActiveRoute {
   /** After the lease has expired. */
   expiredLease: RouteTable
   /** Serves instead of all of these while the kill switch is set. */
-  override?: KillSwitchOverride | undefined
+  override?: KillSwitchOverride
   /** Serves instead of the route when the champion's circuit breaker is open. */
-  fallback?: KillSwitchOverride | undefined
-  championGuard?: ChampionGuard | undefined
+  fallback?: KillSwitchOverride
+  championGuard?: ChampionGuard
   /** On the monotonic clock. */
   exposedUntil: number
   /** The same on the database's clock: distinguishes a renewal from a clock that was set back. */
@@ -91,8 +91,8 @@ export function versionsOf(route: Route): string[] {
 export interface TableOptions {
   versions: ReadonlyMap<string, LoadedVersion>
   counters: CounterRegistry
-  guard?: CandidateGuard | undefined
-  championGuard?: ChampionGuard | undefined
+  guard?: CandidateGuard
+  championGuard?: ChampionGuard
   /** Whether its arms serve only after an expiry: ticks without requests are then left out. */
   quiet?: boolean
   /** Whether its responses are marked as fallback. */
@@ -131,12 +131,15 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
         `"arm":"${arm}","generation":${generation},${fallback ? '"fallback":true,' : ''}"predictions":[`,
     ),
   })
+  const guardOf = ({ arm, version }: RouteArm) => {
+    if (version === championGuard?.version) return championGuard
+    return arm === 'canary' ? guard : undefined
+  }
   let reached = 0
   const arms = route.arms.map((each): LiveArm => ({
     ...build(each, route.release, quiet),
     belowBp: (reached += each.shareBp),
-    ...(each.arm === 'canary' && guard ? { guard } : {}),
-    ...(each.version === championGuard?.version ? { guard: championGuard } : {}),
+    guard: guardOf(each),
   }))
   const largest = Math.max(...route.arms.map(({ shareBp }) => shareBp))
   const pinned = route.arms.filter(({ arm, shareBp }) => arm !== 'canary' && shareBp > 0)
@@ -170,8 +173,8 @@ export function buildLive(
   const options = { versions, counters, championGuard }
   return {
     route,
-    ...(guard ? { guard } : {}),
-    ...(championGuard ? { championGuard } : {}),
+    guard,
+    championGuard,
     complete: buildTable(route, { ...options, guard }),
     withoutCandidate: buildTable(withoutCandidate(route), { ...options, quiet: true }),
     expiredLease: buildTable(fenced(route), { ...options, quiet: true }),

@@ -104,11 +104,8 @@ export function createBatcher(
     const at = now()
     for (const queue of queues) {
       const due = dueAt(queue)
-      if (due > at) {
-        soonest = Math.min(soonest, due)
-        continue
-      }
-      if (best === undefined || isBefore(queue, best)) best = queue
+      if (due > at) soonest = Math.min(soonest, due)
+      else if (best === undefined || isBefore(queue, best)) best = queue
     }
     // A batch of shadow rows would delay requests that are almost due.
     if (soonest < Infinity && best?.waits.length === 0) best = undefined
@@ -119,71 +116,20 @@ export function createBatcher(
       }, soonest - at)
     return best
   }
-  const isBefore = (a: Queue, b: Queue): boolean => {
-    const [aWaits, bWaits] = [a.waits.length > 0, b.waits.length > 0]
-    return aWaits === bWaits ? a.usedMs < b.usedMs : aWaits
-  }
-  const fill = (queue: Queue): Part[] => {
-    const room = roomOf(queue)
-    const parts: Part[] = []
-    const from = queue.waits.length > 0 ? queue.waits : queue.later
-    let rows = 0
-    while (rows < room && from.length > 0) {
-      const wait = from[0]!
-      if (wait.order.cancelled) {
-        from.shift()
-        queue.rows -= wait.rows - wait.sent
-        if (wait.sent === wait.done) wait.resolve()
-        continue
-      }
-      const count = Math.min(room - rows, wait.rows - wait.sent)
-      parts.push({ wait, from: wait.sent, rows: count })
-      wait.order.begunMs ||= performance.now()
-      wait.sent += count
-      rows += count
-      queue.rows -= count
-      if (wait.sent === wait.rows) from.shift()
-    }
-    return parts
-  }
-  const compute = async ({ shape, compute }: Queue, parts: readonly Part[]): Promise<void> => {
-    const rows = parts.reduce((sum, part) => sum + part.rows, 0)
-    const input = new Float32Array(rows * shape.inputs)
-    let at = 0
-    for (const { wait, from, rows: count } of parts) {
-      input.set(wait.input.subarray(from * shape.inputs, (from + count) * shape.inputs), at * shape.inputs)
-      at += count
-    }
-    const output = await compute(input, rows)
-    at = 0
-    for (const { wait, from, rows: count } of parts) {
-      wait.output.set(output.subarray(at * shape.outputs, (at + count) * shape.outputs), from * shape.outputs)
-      at += count
-      wait.done += count
-      if (wait.done === wait.rows || (wait.order.cancelled && wait.done === wait.sent)) wait.resolve()
-    }
-  }
-  const fail = (queue: Queue, { wait }: Part, error: Error): void => {
-    for (const waits of [queue.waits, queue.later]) {
-      const place = waits.indexOf(wait)
-      if (place < 0) continue
-      waits.splice(place, 1)
-      queue.rows -= wait.rows - wait.sent
-    }
-    wait.reject(error)
-  }
   const send = async (queue: Queue, parts: readonly Part[]): Promise<void> => {
     const began = now()
-    const rows = parts.reduce((sum, part) => sum + part.rows, 0)
+    const rows = rowsOf(parts)
     try {
-      await compute(queue, parts)
+      await computeParts(queue, parts)
     } catch (error) {
       // A row that the model cannot compute fails alone; the other requests of the batch are computed without it.
       if (parts.length === 1 || error instanceof DomainError)
-        for (const part of parts) fail(queue, part, error as Error)
+        for (const part of parts) rejectPart(queue, part, error as Error)
       else
         for (const part of parts)
-          await compute(queue, [part]).catch((failure: unknown) => fail(queue, part, failure as Error))
+          await computeParts(queue, [part]).catch((failure: unknown) =>
+            rejectPart(queue, part, failure as Error),
+          )
     }
     const tookMs = now() - began
     queue.usedMs += tookMs
@@ -199,7 +145,7 @@ export function createBatcher(
     if (busy) return
     const queue = pick()
     if (queue === undefined) return
-    const parts = fill(queue)
+    const parts = takeParts(queue, roomOf(queue))
     if (parts.length === 0) return go()
     busy = true
     void send(queue, parts).finally(() => {
@@ -219,16 +165,8 @@ export function createBatcher(
 
   return {
     lane(shape, compute) {
-      const queue: Queue = {
-        shape,
-        compute,
-        waits: [],
-        later: [],
-        rows: 0,
-        usedMs: 0,
-        rowMs: 0,
-        isCrowded: false,
-      }
+      const idle = { waits: [], later: [], rows: 0, usedMs: 0, rowMs: 0, isCrowded: false }
+      const queue: Queue = { shape, compute, ...idle }
       queues.add(queue)
       return {
         run(input, rows, output, order) {
@@ -249,10 +187,66 @@ export function createBatcher(
         },
       }
     },
-    counts: () => ({
-      ...counts,
-      waiting: [...queues].reduce((sum, { rows }) => sum + rows, 0),
-      sizes,
-    }),
+    counts: () => ({ ...counts, waiting: [...queues].reduce((sum, { rows }) => sum + rows, 0), sizes }),
   }
+}
+
+/** Requests come before shadow rows; then the model that has used less time. */
+function isBefore(a: Queue, b: Queue): boolean {
+  const [aWaits, bWaits] = [a.waits.length > 0, b.waits.length > 0]
+  return aWaits === bWaits ? a.usedMs < b.usedMs : aWaits
+}
+
+/** Takes at most `room` rows from a queue and drops those that are cancelled. */
+function takeParts(queue: Queue, room: number): Part[] {
+  const parts: Part[] = []
+  const from = queue.waits.length > 0 ? queue.waits : queue.later
+  let rows = 0
+  while (rows < room && from.length > 0) {
+    const wait = from[0]!
+    if (wait.order.cancelled) {
+      from.shift()
+      queue.rows -= wait.rows - wait.sent
+      if (wait.sent === wait.done) wait.resolve()
+      continue
+    }
+    const count = Math.min(room - rows, wait.rows - wait.sent)
+    parts.push({ wait, from: wait.sent, rows: count })
+    wait.order.begunMs ||= performance.now()
+    wait.sent += count
+    rows += count
+    queue.rows -= count
+    if (wait.sent === wait.rows) from.shift()
+  }
+  return parts
+}
+
+const rowsOf = (parts: readonly Part[]): number => parts.reduce((sum, { rows }) => sum + rows, 0)
+
+async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): Promise<void> {
+  const rows = rowsOf(parts)
+  const input = new Float32Array(rows * shape.inputs)
+  let at = 0
+  for (const { wait, from, rows: count } of parts) {
+    input.set(wait.input.subarray(from * shape.inputs, (from + count) * shape.inputs), at * shape.inputs)
+    at += count
+  }
+  const output = await compute(input, rows)
+  at = 0
+  for (const { wait, from, rows: count } of parts) {
+    wait.output.set(output.subarray(at * shape.outputs, (at + count) * shape.outputs), from * shape.outputs)
+    at += count
+    wait.done += count
+    if (wait.done === wait.rows || (wait.order.cancelled && wait.done === wait.sent)) wait.resolve()
+  }
+}
+
+function rejectPart(queue: Queue, { wait }: Part, error: Error): void {
+  for (const waits of [queue.waits, queue.later]) {
+    const place = waits.indexOf(wait)
+    if (place < 0) continue
+    waits.splice(place, 1)
+    queue.rows -= wait.rows - wait.sent
+  }
+  wait.reject(error)
 }

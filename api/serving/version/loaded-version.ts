@@ -2,8 +2,7 @@
  * Loads a version into memory: checks its bytes against their digests, compiles it, and checks its outputs against those of training. A
  * version that fails is not served.
  */
-import { DomainError } from '../../../domain/errors.ts'
-import { inputWidthOf } from '../../../domain/model/features.ts'
+import { inputWidthOf, type FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import { compileDense } from '../network/simd-predictor.ts'
@@ -12,9 +11,9 @@ import { compilePredictor, type Predictor } from '../network/scalar-predictor.ts
 import { compileReader, type InstanceReader } from '../codec/row-reader.ts'
 import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileScanner, type InstanceScanner } from '../codec/instance-scanner.ts'
-import type { InputBuffer } from '../codec/input-buffer.ts'
+import { writeRow, type InputBuffer } from '../codec/input-buffer.ts'
 import type { Tensors } from '../tensorflow/tfjs-models.ts'
-import { isDense, networkOf, readModel, type Network } from '../network/layers-model.ts'
+import { isDense, networkOf, readModel, refuse, type Network } from '../network/layers-model.ts'
 
 export interface LoadedVersion {
   model: string
@@ -27,6 +26,17 @@ export interface LoadedVersion {
   format: OutputFormat
   /** In a drill, the share of requests with an invalid response; otherwise 0. */
   invalidShare: number
+}
+
+/** Checks a row and writes it into the input buffer, as sent and as the network reads it. */
+export function readRow(
+  { columns, read }: LoadedVersion,
+  row: FeatureRow,
+  index: number,
+  input: InputBuffer,
+): void {
+  read(row, index, input.input, index * columns.width)
+  writeRow(input, columns, row, index)
 }
 
 /** Reads a body into the input buffer. Throws the DomainError of the response. */
@@ -260,8 +270,4 @@ function checkManifest(manifest: Manifest): void {
     refuse(`the manifest has ${golden.instances.length} golden rows, more than ${maxGoldenRows}`)
   if (golden.outputs.length !== golden.instances.length)
     refuse(`the manifest has ${golden.instances.length} golden rows and ${golden.outputs.length} outputs`)
-}
-
-function refuse(why: string): never {
-  throw new DomainError('artifact_invalid', why)
 }

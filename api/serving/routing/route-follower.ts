@@ -1,0 +1,127 @@
+/**
+ * Loads the versions of routes and replaces the routes that a replica follows. A route is followed only when all its versions are loaded; a
+ * version that no route names is unloaded.
+ */
+import { routeAt, type Route } from '../../../domain/serving/route.ts'
+import type { Clock } from '../clock.ts'
+import type { CounterRegistry } from '../counters/arm-counters.ts'
+import type { LoadedVersion } from '../version/loaded-version.ts'
+import { createChampionGuards, createGuards, type ChampionGuard } from './circuit-breakers.ts'
+import type { VersionOrigin } from './disk-cache.ts'
+import type { KillSwitches } from './kill-switches.ts'
+import { buildLive, versionsOf, type ActiveRoute } from './route-table.ts'
+
+/** A version in memory with its signature. */
+export interface Held {
+  origin: VersionOrigin
+  loaded: LoadedVersion
+}
+
+export interface FollowerOptions {
+  /** The id of this replica: a route may give whole replicas to the candidate. */
+  replica: string
+  clock: Clock
+  counters: CounterRegistry
+  switches: KillSwitches
+  /** Throws when the version cannot be served; a recalled one is read from this disk only. */
+  load: (version: string, recalled: boolean) => Promise<Held>
+  /** Called just before the route of a model is replaced. */
+  beforeFollow: (model: string) => void
+}
+
+export function createRouteFollower({
+  replica,
+  clock,
+  counters,
+  switches,
+  load,
+  beforeFollow,
+}: FollowerOptions) {
+  const live = new Map<string, ActiveRoute>()
+  const versions = new Map<string, Held>()
+  const guardOf = createGuards(clock)
+  const championGuardOf = createChampionGuards(clock)
+
+  const hold = async (version: string, recalled: boolean): Promise<Held> =>
+    versions.get(version) ?? (await load(version, recalled))
+  const build = (route: Route, guard: ActiveRoute['guard'], championGuard: ChampionGuard | undefined) => {
+    const held = versionsOf(route).map((version) => [version, versions.get(version)!.loaded] as const)
+    return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
+  }
+  const applyOverride = (model: ActiveRoute): ActiveRoute => {
+    const { loaded } = versions.get(championOf(model.route))!
+    model.override = switches.overrideOf(model.route, loaded)
+    model.fallback = switches.fallbackOverrideOf(model.route, loaded)
+    return model
+  }
+  const guardOfChampion = (route: Route): ChampionGuard | undefined => {
+    const revision = switches.revisionOf(route.model)
+    if (revision === undefined) return undefined
+    return championGuardOf({ model: route.model, version: championOf(route), revision })
+  }
+  const applySwitches = (): void => {
+    for (const model of live.values()) {
+      applyOverride(model)
+      // Setting the kill switch resets the champion's circuit breaker.
+      const guard = guardOfChampion(model.route)
+      if (guard === model.championGuard) continue
+      Object.assign(model, build(model.route, model.guard, guard))
+    }
+  }
+  /** Unloads versions that no route names. */
+  const forget = (): void => {
+    const named = new Set(switches.kept())
+    for (const { route } of live.values()) {
+      for (const version of versionsOf(route)) named.add(version)
+      if (route.standby !== undefined) named.add(route.standby)
+    }
+    for (const [version, { loaded }] of versions) {
+      if (named.has(version)) continue
+      versions.delete(version)
+      loaded.predictor.close?.()
+    }
+  }
+  return {
+    live,
+    versions,
+    applySwitches,
+    /** Throws when a version of the route cannot be served. The candidate is not exposed yet. */
+    async follow(route: Route, recalled: boolean): Promise<ActiveRoute> {
+      const wanted = new Map<string, Held>()
+      for (const version of versionsOf(route)) {
+        const held = await hold(version, recalled)
+        if (held.loaded.model !== route.model)
+          throw new Error(`${version} is of the model ${held.loaded.model}`)
+        wanted.set(version, held)
+      }
+      // Together, because `forget` unloads versions that no followed route names.
+      for (const [version, held] of wanted) versions.set(version, held)
+      beforeFollow(route.model)
+      counters.close(route.model)
+      const built = { ...build(route, guardOf(route), guardOfChampion(route)), exposedUntil: 0 }
+      live.set(route.model, applyOverride(built))
+      forget()
+      return built
+    },
+    /** Loads fallback versions ahead of need; a failure does not delay a route. */
+    async prepareSwitches(recalled: boolean): Promise<void> {
+      await switches.loadFallbacks(async (version) => {
+        const held = await hold(version, recalled)
+        versions.set(version, held)
+        return held.loaded
+      })
+      forget()
+      applySwitches()
+    },
+    /** Loads the version that a rollback would need; a failure is retried and delays nothing. */
+    async prepareStandbys(): Promise<void> {
+      for (const { route } of live.values()) {
+        if (route.standby === undefined || versions.has(route.standby)) continue
+        const held = await load(route.standby, false).catch(() => undefined)
+        if (held?.loaded.model === route.model) versions.set(route.standby, held)
+      }
+    },
+  }
+}
+
+const championOf = (route: Route): string => route.arms.find(({ arm }) => arm === 'champion')!.version
