@@ -7,30 +7,28 @@ import type { Value } from './tensors.ts'
 /** False when a value is not finite or the model has other features; the row reader then reports which. */
 export function fillMatrix(
   values: ArrayLike<Value>,
-  { numeric, width, means, stds }: FeatureColumns,
+  columns: FeatureColumns,
   rows: number,
   input: InputBuffer,
 ): boolean {
-  if (!numeric) return false
-  const count = rows * width
-  if (values instanceof Float64Array) return fillFloats(values, count, means, stds, input)
+  if (!columns.numeric) return false
+  const count = rows * columns.width
+  if (values instanceof Float64Array) return fillFloats(values, count, columns, input)
   const floats = new Float64Array(count)
   for (let i = 0; i < count; i++) {
     const value = values[i]
     if (typeof value !== 'number') return false
     floats[i] = value
   }
-  return fillFloats(floats, count, means, stds, input)
+  return fillFloats(floats, count, columns, input)
 }
 
 function fillFloats(
   values: Float64Array,
   count: number,
-  means: Float64Array,
-  stds: Float64Array,
+  { width, means, stds }: FeatureColumns,
   { input, numbers }: InputBuffer,
 ): boolean {
-  const width = means.length
   // A number less itself is zero, unless it is not finite: as the network reads it and the log keeps it, in 32 bits.
   let odd = 0
   for (let i = 0; i < width; i++) {

@@ -4,7 +4,7 @@
 import { writeText, writeId, writeInteger, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
-import { chosenOutputs, outputTensors, type ChosenOutput, type OutputTensor } from './output-tensors.ts'
+import { chosenOutputs, outputTensors, type ChosenOutput } from './output-tensors.ts'
 import { readSlowly } from './request-parser.ts'
 import { scanMatrix } from './request-scanner.ts'
 
@@ -19,33 +19,31 @@ export const createInferProtocol = (maxInstances: number, jsonBytes?: number): P
   write,
 })
 
-/** What is the same in all answers of an arm. */
-interface Frame {
-  head: Uint8Array
-  /** From the caller's id to the id of the prediction. */
-  parameters: Uint8Array
-  tensors: readonly OutputTensor[]
-  all: readonly ChosenOutput[]
-  /** Of each tensor: up to the number of rows, and from there to the end of the shape. */
-  openings: readonly Uint8Array[]
-  shapes: readonly Uint8Array[]
-  bytes: number
-}
-
 const frames = new WeakMap<LiveArm, Frame>()
 
 function frameOf(arm: LiveArm): Frame {
   const known = frames.get(arm)
   if (known !== undefined) return known
+  const frame = compileFrame(arm)
+  frames.set(arm, frame)
+  return frame
+}
+
+type Frame = ReturnType<typeof compileFrame>
+
+/** What is the same in all answers of an arm. */
+function compileFrame(arm: LiveArm) {
   const { loaded, generation } = arm
   const tensors = outputTensors(loaded.manifest.output)
   const head = Buffer.from(
     `{"model_name":${JSON.stringify(loaded.model)},"model_version":${JSON.stringify(loaded.version)}`,
   )
+  // From the caller's id to the id of the prediction.
   const parameters = Buffer.from(
     `,"parameters":{"arm":"${arm.arm}","generation":${generation},` +
       `${arm.fallback ? '"fallback":true,' : ''}"prediction_id":"`,
   )
+  // Of each tensor: up to the number of rows, and from there to the end of the shape.
   const openings = tensors.map(({ name, datatype }) =>
     Buffer.from(`{"name":"${name}","datatype":"${datatype}","shape":[`),
   )
@@ -54,9 +52,7 @@ function frameOf(arm: LiveArm): Frame {
   // With the fixed pieces between them, and the numbers: the most that can be, so that room is asked for once.
   const bytes = pieces.reduce((sum, each) => sum + each.byteLength, 200 * (1 + tensors.length))
   const all = chosenOutputs(tensors, undefined)
-  const frame = { head, parameters, tensors, all, openings, shapes, bytes }
-  frames.set(arm, frame)
-  return frame
+  return { head, parameters, tensors, all, openings, shapes, bytes }
 }
 
 const piece = {

@@ -49,11 +49,7 @@ export async function ingestTable(
     {
       schema,
       table,
-      columns: {
-        predictionId: columns.prediction_id,
-        value: columns.value,
-        observedAt: columns.observed_at,
-      },
+      columns: { predictionId: columns.prediction_id, value: columns.value, observedAt: columns.observed_at },
       since,
       limit: maxTableRows,
     },

@@ -3,32 +3,12 @@
  * outcomes stay stored when the sender disconnects, and may be sent again.
  */
 import type { Actor } from '../auth/authentication.ts'
-import {
-  createOutcomeCheck,
-  storeOutcomes,
-  type OutcomeCheck,
-  type SentOutcome,
-  type OutcomeResult,
-} from './outcomes.ts'
+import { createOutcomeCheck, storeOutcomes, type SentOutcome, type OutcomeResult } from './outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 
-export interface Intake {
-  check: OutcomeCheck
-  take(outcome: SentOutcome): Promise<void>
-  /** Counts a row that is not an outcome. */
-  refuse(place: string, message: string): void
-  /** Stores the rest and returns the counts. */
-  end(): Promise<IntakeCounts>
-}
+export type Intake = ReturnType<typeof openIntake>
 
-export interface IntakeCounts {
-  received: number
-  /** Stored now or before. */
-  accepted: number
-  /** New, or a correction. */
-  stored: number
-  /** Of predictions that are not in the prediction log. */
-  unknown: number
+export interface IntakeCounts extends Omit<OutcomeResult, 'refused'> {
   refused: number
   /** The first refused outcomes, each with its place. */
   issues: string[]
@@ -42,7 +22,7 @@ export function openIntake(deps: {
   actor: Actor | undefined
   /** The database's time. */
   nowMs: () => number
-}): Intake {
+}) {
   const counts: IntakeCounts = { received: 0, accepted: 0, stored: 0, unknown: 0, refused: 0, issues: [] }
   let batch = new Map<string, SentOutcome>()
   const addRefused = (
@@ -63,18 +43,20 @@ export function openIntake(deps: {
   }
   return {
     check: createOutcomeCheck(deps.nowMs),
-    async take(outcome) {
+    async take(outcome: SentOutcome): Promise<void> {
       counts.received++
       // A correction in the same file is another revision; store the first one before it.
       if (batch.has(outcome.predictionId)) await flush()
       batch.set(outcome.predictionId, outcome)
       if (batch.size >= batchSize) await flush()
     },
-    refuse(place, message) {
+    /** Counts a row that is not an outcome. */
+    refuse(place: string, message: string): void {
       counts.received++
       addRefused([{ place, message }])
     },
-    async end() {
+    /** Stores the rest and returns the counts. */
+    async end(): Promise<IntakeCounts> {
       await flush()
       return counts
     },

@@ -54,18 +54,9 @@ export async function storeOutcomes(
   sent: readonly SentOutcome[],
   { atomic }: { atomic: boolean },
 ): Promise<OutcomeResult> {
-  const models = await findAnswered(
-    store,
-    sent.map(({ predictionId }) => predictionId),
-  )
+  const models = await findAnswered(store, sent.map(idOf))
   const unlogged = sent.filter(({ predictionId }) => !models.has(predictionId.toLowerCase()))
-  const erased =
-    unlogged.length === 0
-      ? new Set<string>()
-      : await findErased(
-          store,
-          unlogged.map(({ predictionId }) => predictionId),
-        )
+  const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged.map(idOf))
   const outputs = await findOutputs(store, [...new Set(models.values())])
   const refused: OutcomeResult['refused'] = []
   const kept: SentOutcome[] = []
@@ -96,6 +87,8 @@ export async function storeOutcomes(
     : await insertOutcomes(store, { source: actor?.name ?? 'public', outcomes: kept })
   return { received: sent.length, accepted: kept.length, stored, unknown, refused }
 }
+
+const idOf = ({ predictionId }: SentOutcome): string => predictionId
 
 /** Throws with the code of the first refused outcome; the message lists the first 20. */
 export function requireNoneRefused({ refused }: OutcomeResult): void {

@@ -30,7 +30,6 @@ export function reserve(writer: ByteWriter, bytes: number): void {
   writer.bytes = more
 }
 
-/** Appends encoded bytes. */
 export function writeText(writer: ByteWriter, piece: Uint8Array): void {
   const { bytes } = writer
   let { at } = writer
@@ -74,7 +73,6 @@ function putDigits(bytes: Uint8Array, at: number, value: number, count: number):
 /** The two digits of each number below a hundred. */
 const pairs = Buffer.from(Array.from({ length: 100 }, (_, value) => String(value).padStart(2, '0')).join(''))
 
-/** Exactly nine digits. */
 function putNine(bytes: Uint8Array, at: number, value: number): void {
   const eight = (value / 10) | 0
   const high = (eight / 10_000) | 0

@@ -81,7 +81,6 @@ export function writeTextValue(input: InputBuffer, text: string | undefined): vo
   input.textBytes = at + 4 + bytes
 }
 
-/** Writes a text that is encoded already. */
 export function writeTextBytes(input: InputBuffer, from: Uint8Array, start: number, end: number): void {
   const at = roomForText(input, end - start)
   const { texts } = input

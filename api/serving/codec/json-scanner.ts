@@ -219,6 +219,5 @@ export function takeBytes(cursor: Cursor, wanted: Uint8Array): boolean {
   return true
 }
 
-/** The ASCII text between two places. */
 export const asciiText = (bytes: Buffer, start: number, end: number): string =>
   bytes.toString('latin1', start, end)

@@ -43,10 +43,8 @@ export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, netwo
 }
 
 /** Only what is not 0 of the first layer, then the loops of a replica over the others. */
-function answerSparsely(
-  { layers, outputs: width, inputs }: Network,
-  sources: readonly ColumnSource[],
-): AnswerColumns {
+function answerSparsely(network: Network, sources: readonly ColumnSource[]): AnswerColumns {
+  const { layers, outputs: width, inputs } = network
   const [first, ...others] = layers
   const { units, kernel, bias, activations } = first!
   const activate = activationOf(activations, 0)

@@ -39,21 +39,7 @@ export const emptyTotals = (of: CountedFor): ArmTotals => ({
 
 export type Badness = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
-export interface CounterRegistry {
-  /** The counters of an arm, shared by all tables of its route. */
-  open(arm: Omit<ArmCounters, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmCounters
-  /** Counts a response. Whether it counts as bad: a second bad response to the same routing key does not. */
-  count(counters: ArmCounters, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean
-  /** Closes the ticks of a model whose route is replaced. */
-  close(model: string): void
-  /** Closes every tick that has ended, or all ticks. */
-  closeTick(everything?: boolean): void
-  /** Closed ticks not yet stored, oldest first. */
-  readonly closed: TickCounts[]
-  /** Closed ticks that were dropped because they could not be stored for too long. */
-  dropped(): number
-  totals(): Iterable<ArmTotals>
-}
+export type CounterRegistry = ReturnType<typeof createCounterRegistry>
 
 /** Routing keys held for each release; beyond, every bad response counts. */
 const maxBadKeys = 50_000
@@ -61,7 +47,7 @@ const maxReleases = 16
 /** Closed ticks held while the database is unavailable: a day of three arms at ten seconds. */
 const maxClosed = 26_000
 
-export function createCounterRegistry(clock: Clock): CounterRegistry {
+export function createCounterRegistry(clock: Clock) {
   const open = new Map<string, ArmCounters>()
   const badKeys = new Map<string, Set<string>>()
   const closed: TickCounts[] = []
@@ -100,10 +86,13 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
   const begin = (lengthMs: number): number => Math.floor(clock.wall() / lengthMs) * lengthMs
 
   return {
+    /** Closed ticks not yet stored, oldest first. */
     closed,
+    /** Closed ticks that were dropped because they could not be stored for too long. */
     dropped: () => dropped,
-    totals: () => totals.values(),
-    open(arm) {
+    totals: (): Iterable<ArmTotals> => totals.values(),
+    /** The counters of an arm, shared by all tables of its route. */
+    open(arm: Omit<ArmCounters, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmCounters {
       const key = `${arm.model} ${arm.generation} ${arm.arm} ${arm.version} ${arm.release ?? ''}`
       const found = open.get(key)
       if (found !== undefined) return found
@@ -121,7 +110,8 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
       open.set(key, fresh)
       return fresh
     },
-    count(counters, latencyUs, routingKey, bad) {
+    /** Counts a response. Whether it counts as bad: a second bad response to the same routing key does not. */
+    count(counters: ArmCounters, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean {
       const bucket = bucketOf(latencyUs)
       const { totals: sum } = counters
       counters.requests++
@@ -135,14 +125,16 @@ export function createCounterRegistry(clock: Clock): CounterRegistry {
       if (latencyUs > counters.slow99Us && isFirst(counters.release, 'slow99', routingKey)) counters.slow99++
       return counted
     },
-    close(model) {
+    /** Closes the ticks of a model whose route is replaced. */
+    close(model: string): void {
       for (const [key, counters] of open) {
         if (counters.model !== model) continue
         pushTick(counters)
         open.delete(key)
       }
     },
-    closeTick(everything = false) {
+    /** Closes every tick that has ended, or all ticks. */
+    closeTick(everything = false): void {
       const now = clock.wall()
       for (const counters of open.values()) {
         if (!everything && now < counters.tickMs + counters.lengthMs) continue

@@ -11,14 +11,7 @@ import type { LoadedVersion } from '../version/loaded-version.ts'
 
 export type BinnedVersion = Pick<LoadedVersion, 'model' | 'version' | 'manifest' | 'columns'>
 
-export interface FeatureHistograms {
-  /** Counts the rows and outputs of a served request. `atMs` is the database's time. */
-  count(loaded: BinnedVersion, atMs: number, input: InputBuffer, outputs: Float32Array): void
-  /** The spans that have changed since they were stored, each with its complete counts. */
-  pending(): FeatureCounts[]
-  /** Marks the last pending spans as stored and drops those that have ended. */
-  markStored(): void
-}
+export type FeatureHistograms = ReturnType<typeof createFeatureHistograms>
 
 /** Spans held while the database is unavailable; beyond, the oldest are lost. */
 const maxHours = 200
@@ -33,13 +26,6 @@ interface Hour {
   rows: FeatureCounts[]
 }
 
-/** A feature of the profile: its index among the numbers or texts of a row, and among the counts. */
-interface Binned {
-  slot: number
-  place: number
-  binOf: ReturnType<typeof binner>
-}
-
 /** A number with a range: its index among the numbers of a row, and among the counts. */
 interface Limited {
   slot: number
@@ -48,20 +34,9 @@ interface Limited {
   max: number
 }
 
-interface Counter {
-  numbers: Binned[]
-  /** By their index among the texts; absent for a feature outside of the profile. */
-  texts: (Binned | undefined)[]
-  scoreBinOf: ((outputs: Float32Array, row: number) => number) | undefined
-  scorePlace: number
-  limited: Limited[]
-  /** In the order of the counts, with the number of bins. */
-  counted: { kind: FeatureCounts['kind']; name: string; bins: number }[]
-  everyMs: number
-  hour: Hour | undefined
-}
+type Counter = ReturnType<typeof compileCounter>
 
-export function createFeatureHistograms(): FeatureHistograms {
+export function createFeatureHistograms() {
   const counters = new WeakMap<BinnedVersion, Counter>()
   const hours = new Map<string, Hour>()
   let pending: { hour: Hour; changes: number }[] = []
@@ -94,7 +69,8 @@ export function createFeatureHistograms(): FeatureHistograms {
   }
 
   return {
-    count(loaded, atMs, input, outputs) {
+    /** Counts the rows and outputs of a served request. `atMs` is the database's time. */
+    count(loaded: BinnedVersion, atMs: number, input: InputBuffer, outputs: Float32Array): void {
       const counter = counterOf(loaded)
       const { numbers, scoreBinOf, scorePlace, limited, counted, everyMs } = counter
       if (counted.length === 0) return
@@ -119,13 +95,15 @@ export function createFeatureHistograms(): FeatureHistograms {
       if (counter.texts.length > 0) countTexts(counter.texts, input, rows)
       hour.changes++
     },
-    pending() {
+    /** The spans that have changed since they were stored, each with its complete counts. */
+    pending(): FeatureCounts[] {
       pending = [...hours.values()].flatMap((hour) =>
         hour.changes === hour.written ? [] : [{ hour, changes: hour.changes }],
       )
       return pending.flatMap(({ hour: { rows } }) => rows.map((row) => ({ ...row, counts: [...row.counts] })))
     },
-    markStored() {
+    /** Marks the last pending spans as stored and drops those that have ended. */
+    markStored(): void {
       for (const { hour, changes } of pending) hour.written = changes
       pending = []
       const newestMs = Math.max(...Array.from(hours.values(), ({ startMs }) => startMs))
@@ -150,7 +128,7 @@ function countTexts(binned: Counter['texts'], { texts, rows }: InputBuffer, into
 }
 
 /** Bins and their names in one order: the features of the profile, then the score. */
-function compileCounter({ manifest, columns }: BinnedVersion): Counter {
+function compileCounter({ manifest, columns }: BinnedVersion) {
   const { profile, output } = manifest
   const features = profile?.features ?? []
   const { score } = profile ?? {}
@@ -160,13 +138,14 @@ function compileCounter({ manifest, columns }: BinnedVersion): Counter {
       ? []
       : [{ kind: each.kind, slot: column.slot, place, binOf: binner(rounded(each)) }]
   })
-  const counted: Counter['counted'] = features.map((each) => ({
-    kind: 'feature',
+  const binsOf = (kind: FeatureCounts['kind'], each: Profile) => ({
+    kind,
     name: each.name,
     bins: binNames(each).length,
-  }))
+  })
+  const counted = features.map((each) => binsOf('feature', each))
   const scorePlace = counted.length
-  if (score !== undefined) counted.push({ kind: 'score', name: score.name, bins: binNames(score).length })
+  if (score !== undefined) counted.push(binsOf('score', score))
   const limited: Limited[] = []
   if (profile !== undefined)
     for (const { name, kind, slot } of columns.all) {
@@ -179,6 +158,7 @@ function compileCounter({ manifest, columns }: BinnedVersion): Counter {
     }
   return {
     numbers: binned.filter(({ kind }) => kind === 'number'),
+    /** By their index among the texts; absent for a feature outside of the profile. */
     texts: Array.from({ length: columns.texts }, (_, slot) =>
       binned.find((each) => each.kind === 'category' && each.slot === slot),
     ),
@@ -187,7 +167,7 @@ function compileCounter({ manifest, columns }: BinnedVersion): Counter {
     limited,
     counted,
     everyMs: profile?.everyMs ?? defaultCountMs,
-    hour: undefined,
+    hour: undefined as Hour | undefined,
   }
 }
 
@@ -196,7 +176,7 @@ const rounded = (profile: Profile): Profile =>
   profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
 /** The same score as in the profile: the likeliest class, or the number itself. */
-function compileScore(score: Profile, output: Output): Counter['scoreBinOf'] {
+function compileScore(score: Profile, output: Output): (outputs: Float32Array, row: number) => number {
   const binOf = binner(score)
   if (output.kind !== 'classes') return (outputs, row) => binOf(outputs[row])
   const bins = output.classes.map(binOf)

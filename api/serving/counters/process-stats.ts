@@ -2,20 +2,17 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Resources } from '../../../store/serving/replica-resources.ts'
 
-export interface Meter {
-  read(): Resources
-  stop(): void
-}
+export type Meter = ReturnType<typeof startMeter>
 
 const resolutionMs = 20
 
-export function startMeter(): Meter {
+export function startMeter() {
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })
   delay.enable()
   let used = process.cpuUsage()
   let since = performance.now()
   return {
-    read() {
+    read(): Resources {
       const now = performance.now()
       const { user, system } = process.cpuUsage(used)
       // The delay includes the interval of the probe.

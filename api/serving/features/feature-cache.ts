@@ -6,13 +6,7 @@ import type { EntityValues } from '../../../domain/model/feature-view.ts'
 import { findLatestValues, type EntityKey } from '../../../store/features/feature-values.ts'
 import type { Database } from '../../../store/postgres.ts'
 
-export interface FeatureCache {
-  /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */
-  find(asked: EntityKey, freshMs: number): CachedValues | undefined
-  /** Resolves when the values have been read, or cannot be; nothing to wait for when too much is asked for already. */
-  read(asked: EntityKey): Promise<void> | undefined
-  counts(): { entries: number; bytes: number }
-}
+export type FeatureCache = ReturnType<typeof createFeatureCache>
 
 export interface CachedValues {
   known: EntityValues | undefined
@@ -47,7 +41,7 @@ const retryMs = 500
 /** What an entry takes beside its key and its values. */
 const entryBytes = 200
 
-export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
+export function createFeatureCache(options: FeatureCacheOptions) {
   const { store, now, onError, maxEntries = 100_000, maxBytes = 33_554_432 } = options
   const entries = new Map<string, Entry>()
   const reading = new Map<string, Promise<void>>()
@@ -106,7 +100,8 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
     setImmediate(next)
     return batch
   }
-  const read: FeatureCache['read'] = (asked) => {
+  /** Resolves when the values have been read, or cannot be; nothing to wait for when too much is asked for already. */
+  const read = (asked: EntityKey): Promise<void> | undefined => {
     const key = keyOf(asked)
     const before = reading.get(key)
     if (before !== undefined) return before
@@ -118,7 +113,8 @@ export function createFeatureCache(options: FeatureCacheOptions): FeatureCache {
   }
   return {
     read,
-    find(asked, freshMs) {
+    /** What is known of an entity, if that was read within `freshMs`; `undefined` as its values when it has none. */
+    find(asked: EntityKey, freshMs: number): CachedValues | undefined {
       const entry = entries.get(keyOf(asked))
       if (entry === undefined) return undefined
       const ageMs = now() - entry.readAt

@@ -19,15 +19,12 @@ export interface Needs {
   fields: ReadonlySet<string>
 }
 
-export interface NeedsOf {
-  version(loaded: LoadedVersion): readonly LookedUp[]
-  model(live: ActiveRoute): Needs
-}
+export type NeedsOf = ReturnType<typeof createNeeds>
 
-export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>): NeedsOf {
+export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>) {
   const ofVersions = new WeakMap<LoadedVersion, readonly LookedUp[]>()
   const ofModels = new WeakMap<ActiveRoute, Needs>()
-  const version: NeedsOf['version'] = (loaded) => {
+  const version = (loaded: LoadedVersion): readonly LookedUp[] => {
     const known = ofVersions.get(loaded)
     if (known !== undefined) return known
     const found = Object.entries(loaded.manifest.features).flatMap(([name, feature]): LookedUp[] =>
@@ -38,7 +35,7 @@ export function createNeeds(routing: Pick<ReplicaRouting, 'loaded'>): NeedsOf {
   }
   return {
     version,
-    model(live) {
+    model(live: ActiveRoute): Needs {
       const known = ofModels.get(live)
       if (known !== undefined) return known
       const all = [...routing.loaded()].filter(({ model }) => model === live.route.model).flatMap(version)

@@ -13,14 +13,7 @@ import { parsePredict, type PredictRequest } from '../codec/request-parser.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
-export interface Lookups {
-  /** Registers a loaded version: requests are examined only after a version that looks up features. */
-  knows(loaded: LoadedVersion): void
-  /** The same way of answering, with the features of versions that look some up. */
-  around(answer: PredictFunction): PredictFunction
-  /** Values by view and by what became of them. */
-  counts(): ReadonlyMap<string, Readonly<Record<LookupResult, number>>>
-}
+export type Lookups = ReturnType<typeof createLookups>
 
 export interface LookupDeps {
   cache: FeatureCache
@@ -39,7 +32,7 @@ interface Wait {
 /** Requests that wait for values at once; beyond, they are answered without. */
 const maxPendingLookups = 1_024
 
-export function createLookups({ cache, clock, routing, native, maxInstances }: LookupDeps): Lookups {
+export function createLookups({ cache, clock, routing, native, maxInstances }: LookupDeps) {
   const needsOf = createNeeds(routing)
   const counts = new Map<string, Record<LookupResult, number>>()
   let isUsed = false
@@ -89,11 +82,14 @@ export function createLookups({ cache, clock, routing, native, maxInstances }: L
       : { ...writer, bytes: Buffer.from(writer.bytes.subarray(0, writer.at)) }
   }
   return {
-    counts: () => counts,
-    knows(loaded) {
+    /** Values by view and by what became of them. */
+    counts: (): ReadonlyMap<string, Readonly<Record<LookupResult, number>>> => counts,
+    /** Registers a loaded version: requests are examined only after a version that looks up features. */
+    knows(loaded: LoadedVersion): void {
       if (needsOf.version(loaded).length > 0) isUsed = true
     },
-    around(answer) {
+    /** The same way of answering, with the features of versions that look some up. */
+    around(answer: PredictFunction): PredictFunction {
       return (protocol, request) => {
         // Other protocols send every feature.
         if (!isUsed || protocol !== native) return answer(protocol, request)

@@ -49,9 +49,7 @@ export interface DurableLogOptions {
   store: Store
   /** Called when Postgres becomes unavailable or available to the log. */
   onError: (message: string, error?: unknown) => void
-  /** How long a row may wait. */
   maxWaitMs?: number
-  /** Most bytes of waiting rows. */
   maxBytes?: number
 }
 
@@ -99,32 +97,22 @@ export function openDurableLog(options: DurableLogOptions): DurableLog {
     counts.commits++
     postgres.markAvailable()
   }
-  const plain: Lane = {
-    waiting: [],
-    running: 0,
-    maxRunning: 2,
-    async attempt(group, isFirst) {
-      const refused = await withClient(store, async (client) => {
-        if (!isFirst) return storePredictions(client, bytesOf(group))
-        await copyPredictions(client, [bytesOf(group)])
-        return 0
-      })
-      if (refused > 0) return oneByOne(group)
-      markCommitted()
-      for (const row of group.rows) settle(group, row, undefined)
-    },
-  }
-  const repeatable: Lane = {
-    waiting: [],
-    running: 0,
-    maxRunning: 1,
-    async attempt(group) {
-      const ids = group.rows.map(({ id }) => id)
-      const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
-      markCommitted()
-      for (const row of group.rows) settle(group, row, known.get(hexOf(row.id)))
-    },
-  }
+  const plain = createLane(2, async (group, isFirst) => {
+    const refused = await withClient(store, async (client) => {
+      if (!isFirst) return storePredictions(client, bytesOf(group))
+      await copyPredictions(client, [bytesOf(group)])
+      return 0
+    })
+    if (refused > 0) return oneByOne(group)
+    markCommitted()
+    for (const row of group.rows) settle(group, row, undefined)
+  })
+  const repeatable = createLane(1, async (group) => {
+    const ids = group.rows.map(({ id }) => id)
+    const known = await withClient(store, (client) => storeOnce(client, bytesOf(group), ids))
+    markCommitted()
+    for (const row of group.rows) settle(group, row, known.get(hexOf(row.id)))
+  })
   /** Postgres refuses the content of a row: only that row is refused. */
   const oneByOne = async (group: Group): Promise<void> => {
     for (const row of group.rows) {
@@ -288,6 +276,13 @@ function watchPostgres({ store, onError }: DurableLogOptions) {
     stop: () => void (closed = true),
   }
 }
+
+const createLane = (maxRunning: number, attempt: Lane['attempt']): Lane => ({
+  waiting: [],
+  running: 0,
+  maxRunning,
+  attempt,
+})
 
 const bytesOf = ({ buffer, used }: Group): Buffer => buffer.subarray(0, used)
 

@@ -18,18 +18,7 @@ import {
   storePredictions,
   type PredictionRecord,
 } from '../../../store/serving/prediction-log.ts'
-import {
-  bytesOfBlock,
-  createBlockBuffer,
-  recycleBlock,
-  returnNewest,
-  rotateBlock,
-  rowsOfBlocks,
-  startBlock,
-  takeNewest,
-  takeOldest,
-  type LogBlock,
-} from './blocks.ts'
+import { bytesOfBlock, createBlockBuffer, rowsOfBlocks, type LogBlock } from './blocks.ts'
 import { createSpoolRecovery, type RecoveryCounts, type RecoveryOptions } from './spool-recovery.ts'
 
 export interface PredictionLog {
@@ -79,7 +68,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
   let closing = false
 
   const rotate = (): void => {
-    if (!rotateBlock(blocks)) return
+    if (!blocks.rotate()) return
     wake()
     if (blocks.fullBytes > maxBytes / 2) spillRun ??= spill().finally(() => (spillRun = undefined))
   }
@@ -91,9 +80,9 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
   }
   const pump = async (): Promise<void> => {
     while (blocks.full.length > 0) {
-      const batch = takeOldest(blocks, blockBatchSize)
+      const batch = blocks.takeOldest(blockBatchSize)
       await writer.write(batch)
-      for (const block of batch) recycleBlock(blocks, block)
+      for (const block of batch) blocks.recycle(block)
     }
   }
   /**
@@ -102,16 +91,16 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
    */
   const spill = async (): Promise<void> => {
     while (!closing && blocks.fullBytes > maxBytes / 2 && performance.now() >= spoolFullUntil) {
-      const block = takeNewest(blocks)
+      const block = blocks.takeNewest()
       if (block === undefined) return
       spilling = block.rows
       const onDisk = await spool.append({ rows: block.rows, bytes: bytesOfBlock(block) })
       spilling = 0
       if (onDisk) {
         counts.spooled += block.rows
-        recycleBlock(blocks, block)
+        blocks.recycle(block)
       } else {
-        returnNewest(blocks, block)
+        blocks.returnNewest(block)
         spoolFullUntil = performance.now() + retryMs
         wake()
       }
@@ -141,8 +130,7 @@ export function openPredictionLog(options: LogOptions): PredictionLog {
       const need = sizeOf(origin, record)
       if (blocks.current.used + need > blocks.current.buffer.byteLength) {
         rotate()
-        if (need > blocks.current.buffer.byteLength && blocks.fullBytes + need <= maxBytes)
-          startBlock(blocks, need)
+        if (need > blocks.current.buffer.byteLength && blocks.fullBytes + need <= maxBytes) blocks.start(need)
       }
       const { current } = blocks
       if (blocks.fullBytes + current.used + need > maxBytes || need > current.buffer.byteLength) {

@@ -56,10 +56,14 @@ export function openAccount(directory: string): Account {
     async forget() {
       for (const each of new Set([file, claim])) if (each !== undefined) closeSync(each)
       file = claim = undefined
-      await rm(inMemoryPath(name), { force: true })
-      await rm(pathOf(countFile), { force: true })
+      await removeCounts(name, pathOf(countFile))
     },
   }
+}
+
+async function removeCounts(name: string, path: string): Promise<void> {
+  await rm(inMemoryPath(name), { force: true })
+  await rm(path, { force: true })
 }
 
 /** A new file of eight bytes, allocated now, so that later writes also succeed on a full disk. */
@@ -73,9 +77,7 @@ function openCell(path: string, bytes: Uint8Array): number | undefined {
   }
 }
 
-/**
- * Adopts the accounts of dead processes. Renaming the file with the number claims an account, which only one process can do.
- */
+/** Adopts the accounts of dead processes. Renaming the file with the number claims an account, which only one process can do. */
 export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
   const files = (await readdir(directory)).flatMap((file) => {
     const [, owner, name, what] = /^(\d+\.\d+)-([0-9a-f]{16})-([\w.]+)$/.exec(file) ?? []
@@ -99,10 +101,7 @@ export async function adoptAccounts(directory: string): Promise<LeftAccount[]> {
         name,
         served: bytes.byteLength < 8 ? 0 : bytes.readDoubleLE(),
         paths: paths.sort(),
-        async forget() {
-          await rm(inMemoryPath(name), { force: true })
-          await rm(own(countFile), { force: true })
-        },
+        forget: () => removeCounts(name, own(countFile)),
       })
     } catch {
       // Another process was faster.

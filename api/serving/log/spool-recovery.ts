@@ -34,14 +34,7 @@ export interface RecoveryOptions {
   onError: (message: string, error?: unknown) => void
 }
 
-export interface SpoolRecovery {
-  /** Stores everything in the spool and settles what is left of dead processes. Throws when Postgres is unavailable. */
-  drain(): Promise<void>
-  /** Settles the account of this process, unless the next one has rows to store. */
-  settleOwn(): Promise<void>
-}
-
-export function createSpoolRecovery(options: RecoveryOptions): SpoolRecovery {
+export function createSpoolRecovery(options: RecoveryOptions) {
   const { store, spool, counts, onError } = options
   /** Resolves with the number of refused rows. A copy costs a third of the checked insert, and most rows were never sent. */
   const storeRows = async (bytes: Buffer, entry: Entry): Promise<number> => {
@@ -65,7 +58,8 @@ export function createSpoolRecovery(options: RecoveryOptions): SpoolRecovery {
     } else counts.recovered += rows - refused
   }
   return {
-    async drain() {
+    /** Stores everything in the spool and settles what is left of dead processes. Throws when Postgres is unavailable. */
+    async drain(): Promise<void> {
       const drained = await spool.drain(restore)
       counts.spooled -= drained?.lostRows ?? 0
       counts.dropped += drained?.lostRows ?? 0
@@ -76,7 +70,8 @@ export function createSpoolRecovery(options: RecoveryOptions): SpoolRecovery {
         await spool.forget(left)
       }
     },
-    async settleOwn() {
+    /** Settles the account of this process, unless the next one has rows to store. */
+    async settleOwn(): Promise<void> {
       if (spool.bytes() > 0 || counts.spooled > 0) return
       if (counts.served > 0) await settleAccount(store, { account: spool.account, served: counts.served })
       await spool.close()

@@ -57,14 +57,7 @@ export async function openSpool(directory: string, maxBytes: number): Promise<Sp
   const segments: Segment[] = []
   for (const { name, paths } of left)
     for (const path of paths)
-      segments.push({
-        path,
-        bytes: (await stat(path)).size,
-        rows: 0,
-        account: name,
-        closed: true,
-        done: 0,
-      })
+      segments.push({ path, bytes: (await stat(path)).size, rows: 0, account: name, closed: true, done: 0 })
   let total = segments.reduce((sum, segment) => sum + segment.bytes, 0)
   let count = 0
   let writing: Promise<boolean> = Promise.resolve(true)

@@ -2,7 +2,7 @@
  * Computes dense layers four numbers at a time in WebAssembly, with 32 bits as in training, ten times as fast as scalar loops for a batch. The
  * order of each sum does not depend on the batch, so that a row gets the same bits alone and in a batch.
  */
-import { activationOf, type Activation } from './activations.ts'
+import { activationOf } from './activations.ts'
 import type { Predictor } from './scalar-predictor.ts'
 import type { Network } from './layers-model.ts'
 import * as wasm from './wasm-encoder.ts'
@@ -95,17 +95,6 @@ function kernelOn(memory: WebAssembly.Memory): Kernel {
   return new WebAssembly.Instance(compiled, { host: { memory } }).exports['run'] as Kernel
 }
 
-interface Layer {
-  inputs: number
-  /** Bytes of a row of outputs, padded to whole vectors. */
-  stride: number
-  weights: number
-  bias: number
-  isRelu: number
-  activation: Activation | undefined
-  units: number
-}
-
 const padded = (count: number): number => (count + 3) & ~3
 /** So many floats of a layer's outputs stay in the processor's cache. */
 const cachedFloats = 32_768
@@ -121,11 +110,12 @@ export function compileDense(network: Network): Predictor {
     bytes += padded(floats) * 4
     return at
   }
-  const layers = network.layers.map(({ inputs, units, activations }, index): Layer => {
+  const layers = network.layers.map(({ inputs, units, activations }, index) => {
     const isRelu = activations.filter((name) => name !== 'linear').join() === 'relu'
     return {
       inputs,
       units,
+      /** Bytes of a row of outputs, padded to whole vectors. */
       stride: padded(units) * 4,
       weights: reserve(inputs * padded(units)),
       bias: reserve(units),

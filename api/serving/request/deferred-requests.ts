@@ -35,18 +35,6 @@ export interface DeferredRequestsDeps {
   maxWaitMs: number
 }
 
-export interface DeferredRequests {
-  /** Completes a request whose network is running, or has run when `running` is absent. Releases the slot. */
-  answer(
-    protocol: Protocol,
-    request: Request,
-    arm: LiveArm,
-    slot: RequestSlot,
-    running: Promise<void> | undefined,
-  ): Promise<ByteWriter>
-  abandoned(): number
-}
-
 /** A waiting request. */
 interface PendingRequest {
   protocol: Protocol
@@ -58,7 +46,7 @@ interface PendingRequest {
   running: Promise<void> | undefined
 }
 
-export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequests {
+export function createDeferredRequests(deps: DeferredRequestsDeps) {
   const { clock, slots, durable, ids, routing, steps } = deps
   let abandoned = 0
 
@@ -162,7 +150,14 @@ export function createDeferredRequests(deps: DeferredRequestsDeps): DeferredRequ
   }
   return {
     abandoned: () => abandoned,
-    async answer(protocol, request, arm, slot, running) {
+    /** Completes a request whose network is running, or has run when `running` is absent. Releases the slot. */
+    async answer(
+      protocol: Protocol,
+      request: Request,
+      arm: LiveArm,
+      slot: RequestSlot,
+      running: Promise<void> | undefined,
+    ): Promise<ByteWriter> {
       if (slot.key === '') slot.key = ids.prefix()
       const withinMs = request.withinMs ?? deps.maxWaitMs
       const deadline = createDeadline(withinMs, request.caller)

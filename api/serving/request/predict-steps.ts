@@ -10,10 +10,9 @@ import type { RequestSlot } from './request-slot.ts'
 import type { Ids } from '../prediction-ids.ts'
 import { resetWriter, createByteWriter, type ByteWriter } from '../codec/byte-writer.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
-import type { Answered, Protocol, Request } from './protocol.ts'
+import type { Protocol, Request } from './protocol.ts'
 import type { Lease } from '../routing/routing.ts'
 import type { Shadow } from '../routing/shadow.ts'
-import type { InputBuffer } from '../codec/input-buffer.ts'
 import { isShadowedRequest, type LiveArm, type RouteTable } from '../routing/route-table.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import { injectFault } from '../version/loaded-version.ts'
@@ -28,43 +27,24 @@ export interface StepDeps {
   counters: CounterRegistry
 }
 
-/** The state of the request is in its slot; the current id is that of the request. */
-export interface Steps {
-  /** Runs the network, or starts it. A failure here counts against the model, not the caller. */
-  run(arm: LiveArm, slot: RequestSlot): Promise<void> | undefined
-  /** Counts the failure of a model and returns the error of the response. */
-  failed(arm: LiveArm, slot: RequestSlot, error: unknown): DomainError
-  /** Counts a prediction that is not sent. */
-  countOnly(arm: LiveArm, slot: RequestSlot): void
-  /** Why the outputs are invalid; absent when they are valid. */
-  issueOf(arm: LiveArm, slot: RequestSlot): string | undefined
-  /** The row for the log, valid until the next call. */
-  recordOf(arm: LiveArm, slot: RequestSlot): PredictionRecord
-  /** Writes the response, valid until the next call. */
-  write(protocol: Protocol, arm: LiveArm, slot: RequestSlot): ByteWriter
-  /** Writes and counts, logs unless that is done, and mirrors to the candidate. Throws `output_invalid`. */
-  finish(
-    protocol: Protocol,
-    request: Request,
-    table: RouteTable,
-    arm: LiveArm,
-    slot: RequestSlot,
-    isLogged: boolean,
-  ): ByteWriter
-}
+export type Steps = ReturnType<typeof createSteps>
 
-export function createSteps(deps: StepDeps): Steps {
+/** The state of the request is in its slot; the current id is that of the request. */
+export function createSteps(deps: StepDeps) {
   const { histograms: bins, clock, ids, lease, log, shadow, counters } = deps
   const writer = createByteWriter()
   const record = emptyRecord(ids)
   const latencyOf = ({ began }: RequestSlot): number => Math.round((clock.now() - began) * 1_000)
 
-  const failed: Steps['failed'] = ({ loaded, arm, counters: armCounters, guard }, slot, error) => {
+  /** Counts the failure of a model and returns the error of the response. */
+  const failed = (live: LiveArm, slot: RequestSlot, error: unknown): DomainError => {
+    const { loaded, arm, counters: armCounters, guard } = live
     if (counters.count(armCounters, latencyOf(slot), slot.key, 'errors')) guard?.count(true)
     if (isError(error)) return error
     return new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
   }
-  const issueOf: Steps['issueOf'] = ({ loaded: { format } }, { input, outputs }) => {
+  /** Why the outputs are invalid; absent when they are valid. */
+  const issueOf = ({ loaded: { format } }: LiveArm, { input, outputs }: RequestSlot): string | undefined => {
     for (let row = 0; row < input.rows; row++) {
       const issue = format.issueOf(outputs, row)
       if (issue !== undefined) return issue
@@ -72,32 +52,31 @@ export function createSteps(deps: StepDeps): Steps {
     return undefined
   }
   const count = (arm: LiveArm, slot: RequestSlot, latencyUs: number, issue: string | undefined): void => {
-    const isBad = counters.count(
-      arm.counters,
-      latencyUs,
-      slot.key,
-      issue === undefined ? undefined : 'invalid',
-    )
+    const bad = issue === undefined ? undefined : 'invalid'
+    const isBad = counters.count(arm.counters, latencyUs, slot.key, bad)
     if (issue === undefined || isBad) arm.guard?.count(isBad)
   }
-  const fill = (arm: LiveArm, { input, outputs }: RequestSlot, latencyUs: number): PredictionRecord => {
-    fillRecord(record, input, arm, outputs)
+  const fill = ({ loaded }: LiveArm, slot: RequestSlot, latencyUs: number): PredictionRecord => {
+    const { input, outputs } = slot
+    record.routingKey = input.routingKey
+    record.instances = input.rows
+    record.numbers = input.numberBytes
+    record.numberBytes = input.rows * loaded.columns.numbers * 4
+    record.texts = input.texts
+    record.textBytes = input.textBytes
+    record.outputs = outputs
+    record.outputCount = input.rows * loaded.format.width
     record.atMs = Math.floor(clock.wall())
     record.latencyUs = latencyUs
     return record
   }
-  const write: Steps['write'] = (protocol, arm, { input, outputs, began }) => {
+  /** Writes the response, valid until the next call. */
+  const write = (protocol: Protocol, arm: LiveArm, { input, outputs, began }: RequestSlot): ByteWriter => {
     resetWriter(writer)
-    protocol.write(writer, answered(arm, input, outputs, ids.bytes, began >= lease.until))
+    protocol.write(writer, { arm, input, outputs, id: ids.bytes, stale: began >= lease.until })
     return writer
   }
-  const mirror = (
-    protocol: Protocol,
-    body: Buffer,
-    table: RouteTable,
-    arm: LiveArm,
-    slot: RequestSlot,
-  ): void => {
+  const mirror = (protocol: Protocol, body: Buffer, table: RouteTable, arm: LiveArm, slot: RequestSlot) => {
     if (table.shadow === undefined || !isShadowedRequest(table.shadow, slot.key)) return
     shadow.offer({
       arm: table.shadow.arm,
@@ -113,9 +92,12 @@ export function createSteps(deps: StepDeps): Steps {
     failed,
     issueOf,
     write,
-    countOnly: (arm, slot) => count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
-    recordOf: (arm, slot) => fill(arm, slot, latencyOf(slot)),
-    run(arm, slot) {
+    /** Counts a prediction that is not sent. */
+    countOnly: (arm: LiveArm, slot: RequestSlot) => count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
+    /** The row for the log, valid until the next call. */
+    recordOf: (arm: LiveArm, slot: RequestSlot) => fill(arm, slot, latencyOf(slot)),
+    /** Runs the network, or starts it. A failure here counts against the model, not the caller. */
+    run(arm: LiveArm, slot: RequestSlot): Promise<void> | undefined {
       const { loaded } = arm
       const { rows, input } = slot.input
       const { predictor } = loaded
@@ -131,20 +113,24 @@ export function createSteps(deps: StepDeps): Steps {
         throw failed(arm, slot, error)
       }
     },
-    finish(protocol, request, table, arm, slot, isLogged) {
+    /** Writes and counts, logs unless that is done, and mirrors to the candidate. Throws `output_invalid`. */
+    finish(
+      protocol: Protocol,
+      request: Request,
+      table: RouteTable,
+      arm: LiveArm,
+      slot: RequestSlot,
+      isLogged: boolean,
+    ): ByteWriter {
       const issue = issueOf(arm, slot)
       if (issue === undefined) write(protocol, arm, slot)
       const latencyUs = latencyOf(slot)
       count(arm, slot, latencyUs, issue)
-      if (issue !== undefined)
-        throw new DomainError(
-          'output_invalid',
-          `${arm.loaded.version} returned an invalid prediction: ${issue}`,
-          {
-            version: arm.loaded.version,
-            arm: arm.arm,
-          },
-        )
+      if (issue !== undefined) {
+        const { version } = arm.loaded
+        const what = `${version} returned an invalid prediction: ${issue}`
+        throw new DomainError('output_invalid', what, { version, arm: arm.arm })
+      }
       fill(arm, slot, latencyUs)
       if (!isLogged) log.append(arm.origin, record)
       bins.count(arm.loaded, record.atMs, slot.input, slot.outputs)
@@ -153,14 +139,6 @@ export function createSteps(deps: StepDeps): Steps {
     },
   }
 }
-
-const answered = (
-  arm: LiveArm,
-  input: InputBuffer,
-  outputs: Float32Array,
-  id: Uint8Array,
-  stale: boolean,
-): Answered => ({ arm, input, outputs, id, stale })
 
 const emptyRecord = (ids: Ids): PredictionRecord => ({
   id: ids.bytes,
@@ -175,19 +153,3 @@ const emptyRecord = (ids: Ids): PredictionRecord => ({
   outputCount: 0,
   latencyUs: 0,
 })
-
-function fillRecord(
-  record: PredictionRecord,
-  input: InputBuffer,
-  { loaded }: LiveArm,
-  outputs: Float32Array,
-): void {
-  record.routingKey = input.routingKey
-  record.instances = input.rows
-  record.numbers = input.numberBytes
-  record.numberBytes = input.rows * loaded.columns.numbers * 4
-  record.texts = input.texts
-  record.textBytes = input.textBytes
-  record.outputs = outputs
-  record.outputCount = input.rows * loaded.format.width
-}

@@ -28,11 +28,6 @@ export interface PredictDeps extends StepDeps {
  */
 export type PredictFunction = (protocol: Protocol, request: Request) => ByteWriter | Promise<ByteWriter>
 
-export interface Answering {
-  answer: PredictFunction
-  counts(): WaitingCounts
-}
-
 export interface WaitingCounts {
   /** Requests that wait now. */
   waiting: number
@@ -44,7 +39,7 @@ const defaultMaxWaiting = 1_024
 const maxWaitingBytes = 134_217_728
 const defaultDeadlineMs = 5_000
 
-export function createPredict(deps: PredictDeps): Answering {
+export function createPredict(deps: PredictDeps): { answer: PredictFunction; counts(): WaitingCounts } {
   const { clock, durable, ids, routing } = deps
   const steps = createSteps(deps)
   const slots = createSlotPool(deps.maxPending ?? defaultMaxWaiting, maxWaitingBytes)

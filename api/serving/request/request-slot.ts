@@ -19,14 +19,7 @@ export interface RequestSlot {
   order: RunTicket
 }
 
-export interface SlotPool {
-  /** A slot for the next request, while `waiting` keeps its own with its body. Throws `overloaded` when too many wait. */
-  acquire(waiting: RequestSlot, bodyBytes: number): RequestSlot
-  /** Returns the slot of a completed request. */
-  release(slot: RequestSlot): void
-  /** Waiting requests. */
-  taken(): number
-}
+export type SlotPool = ReturnType<typeof createSlotPool>
 
 /** A slot with larger buffers is not reused. */
 const maxReusedBytes = 65_536
@@ -44,12 +37,13 @@ export function createRequestSlot(): RequestSlot {
   }
 }
 
-export function createSlotPool(maxTaken: number, maxBytes: number): SlotPool {
+export function createSlotPool(maxTaken: number, maxBytes: number) {
   const unused: RequestSlot[] = []
   let taken = 0
   let heldBytes = 0
   return {
-    acquire(waiting, bodyBytes) {
+    /** A slot for the next request, while `waiting` keeps its own with its body. Throws `overloaded` when too many wait. */
+    acquire(waiting: RequestSlot, bodyBytes: number): RequestSlot {
       const bytes = bytesOf(waiting) + bodyBytes
       if (taken >= maxTaken || heldBytes + bytes > maxBytes)
         throw new DomainError('overloaded', `${taken} requests with ${heldBytes} bytes wait already`)
@@ -58,13 +52,15 @@ export function createSlotPool(maxTaken: number, maxBytes: number): SlotPool {
       waiting.heldBytes = bytes
       return unused.pop() ?? createRequestSlot()
     },
-    release(slot) {
+    /** Returns the slot of a completed request. */
+    release(slot: RequestSlot): void {
       taken--
       heldBytes -= slot.heldBytes
       if (bytesOf(slot) > maxReusedBytes || unused.length >= maxUnused) return
       slot.order = { background: false, cancelled: false, begunMs: 0 }
       unused.push(slot)
     },
+    /** Waiting requests. */
     taken: () => taken,
   }
 }

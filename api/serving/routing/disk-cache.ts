@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isError } from '../../../domain/errors.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
-import { isNewer } from '../../../domain/serving/route.ts'
+import { isNewer, type Route } from '../../../domain/serving/route.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
@@ -124,11 +124,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
   }
 }
 
-interface Placed {
-  model: string
-  epoch: number
-  generation: number
-}
+type Placed = Pick<Route, 'model' | 'epoch' | 'generation'>
 
 /** Of two processes that ended one after the other, each may have followed newer routes. */
 function newestOf(a: RoutingSnapshot, b: RoutingSnapshot): RoutingSnapshot {

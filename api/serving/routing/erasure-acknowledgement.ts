@@ -5,20 +5,16 @@
 import { acknowledgeErasures, listUnacknowledged } from '../../../store/privacy/erasure-acknowledgements.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { PredictionLog } from '../log/prediction-log.ts'
-import { startLoop } from '../poll-loop.ts'
+import { startLoop, type Loop } from '../poll-loop.ts'
 
 const everyMs = 1_200
-
-export interface Erasures {
-  stop(): Promise<void>
-}
 
 export function followErasures(deps: {
   store: Store
   replica: string
   log: PredictionLog
   onError: (what: string, error?: unknown) => void
-}): Erasures {
+}): Pick<Loop, 'stop'> {
   const { store, replica, log } = deps
   let before: readonly string[] = []
   return startLoop(

@@ -11,28 +11,9 @@ import { buildTable, type KillSwitchOverride } from './route-table.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
-export interface KillSwitches {
-  /** Applies what the database holds. Whether anything has changed. */
-  take(flags: readonly SwitchRow[], fallbacks: readonly FallbackRow[]): boolean
-  /** Serves a model instead of its route; absent while the kill switch is normal. */
-  overrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
-  /** Serves when the champion's circuit breaker opens; absent unless the model file allows it. */
-  fallbackOverrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined
-  /** Incremented by every change of the kill switch; absent where the champion has no automatic fallback. */
-  revisionOf(model: string): number | undefined
-  /** Loads the fallback versions and unloads former ones. `load` throws for a version that cannot be served. */
-  loadFallbacks(load: (version: string) => Promise<LoadedVersion>): Promise<void>
-  /** Versions to keep in memory beside those of the routes. */
-  kept(): Iterable<string>
-  /** Acknowledgements to store. */
-  acknowledgements(): KillSwitchAcknowledgement[]
-  acknowledged(acknowledgement: KillSwitchAcknowledgement): void
-  /** Models whose kill switch is set, and to what. */
-  pinned(): { model: string; serve: SwitchRow['serve'] }[]
-  remembered(): { flags: SwitchRow[]; fallbacks: FallbackRow[] }
-}
+export type KillSwitches = ReturnType<typeof createKillSwitches>
 
-export function createKillSwitches(counters: CounterRegistry): KillSwitches {
+export function createKillSwitches(counters: CounterRegistry) {
   let flags = new Map<string, SwitchRow>()
   let fallbacks = new Map<string, FallbackRow>()
   /** Version → loaded, or the reason of the failure. */
@@ -42,18 +23,11 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
   const sentAcknowledgements = new Map<string, string>()
   let taken = ''
 
-  const override = (
-    route: Route,
-    loaded: LoadedVersion,
-    fallbackLevel: FallbackLevel,
-  ): KillSwitchOverride => {
+  const override = (route: Route, loaded: LoadedVersion, level: FallbackLevel): KillSwitchOverride => {
     const versions = new Map([[loaded.version, loaded]])
-    const isFallback = fallbackLevel === 'previous' || fallbackLevel === 'rule'
-    return {
-      table: buildTable(championAlone(route, loaded.version), { versions, counters, fallback: isFallback }),
-      outlivesLease: fallbackLevel !== 'champion',
-      fallbackLevel,
-    }
+    const fallback = level === 'previous' || level === 'rule'
+    const table = buildTable(championAlone(route, loaded.version), { versions, counters, fallback })
+    return { table, outlivesLease: level !== 'champion', fallbackLevel: level }
   }
   /** The override by the fallback of a model, or why it has none. */
   const fallbackOf = (route: Route, champion: LoadedVersion): KillSwitchOverride | string => {
@@ -72,7 +46,8 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
     return spare ?? `${previous} is not loaded yet`
   }
   return {
-    take(nextFlags, nextFallbacks) {
+    /** Applies what the database holds. Whether anything has changed. */
+    take(nextFlags: readonly SwitchRow[], nextFallbacks: readonly FallbackRow[]): boolean {
       flags = new Map(nextFlags.map((flag) => [flag.model, flag]))
       fallbacks = new Map(nextFallbacks.map((each) => [each.model, each]))
       const text = JSON.stringify([nextFlags, nextFallbacks])
@@ -80,7 +55,8 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
       taken = text
       return changed
     },
-    overrideOf(route, champion) {
+    /** Serves a model instead of its route; absent while the kill switch is normal. */
+    overrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined {
       const serve = flags.get(route.model)?.serve ?? 'normal'
       unavailable.delete(route.model)
       if (serve === 'normal') return undefined
@@ -92,14 +68,17 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
       }
       return override(route, champion, 'champion')
     },
-    fallbackOverrideOf(route, champion) {
+    /** Serves when the champion's circuit breaker opens; absent unless the model file allows it. */
+    fallbackOverrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined {
       if (fallbacks.get(route.model)?.fallback.automatic !== true) return undefined
       const found = fallbackOf(route, champion)
       return typeof found === 'string' ? undefined : found
     },
-    revisionOf: (model) =>
+    /** Incremented by every change of the kill switch; absent where the champion has no automatic fallback. */
+    revisionOf: (model: string): number | undefined =>
       fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,
-    async loadFallbacks(load) {
+    /** Loads the fallback versions and unloads former ones. `load` throws for a version that cannot be served. */
+    async loadFallbacks(load: (version: string) => Promise<LoadedVersion>): Promise<void> {
       const wanted = new Set(
         [...fallbacks.values()].flatMap(({ fallback, previous }) =>
           fallback.kind === 'previous' && previous !== null ? [previous] : [],
@@ -110,12 +89,16 @@ export function createKillSwitches(counters: CounterRegistry): KillSwitches {
         if (typeof spares.get(version) !== 'object')
           spares.set(version, await load(version).catch((error: Error) => error.message))
     },
+    /** Versions to keep in memory beside those of the routes. */
     kept: () => spares.keys(),
-    acknowledgements: () =>
+    /** Acknowledgements to store. */
+    acknowledgements: (): KillSwitchAcknowledgement[] =>
       [...flags.values()]
         .map(({ model, revision }) => ({ model, revision, problem: unavailable.get(model) }))
         .filter((each) => sentAcknowledgements.get(each.model) !== JSON.stringify(each)),
-    acknowledged: (each) => void sentAcknowledgements.set(each.model, JSON.stringify(each)),
+    acknowledged: (each: KillSwitchAcknowledgement) =>
+      void sentAcknowledgements.set(each.model, JSON.stringify(each)),
+    /** Models whose kill switch is set, and to what. */
     pinned: () =>
       [...flags.values()].flatMap(({ model, serve }) => (serve === 'normal' ? [] : [{ model, serve }])),
     remembered: () => ({ flags: [...flags.values()], fallbacks: [...fallbacks.values()] }),

@@ -49,13 +49,6 @@ export interface ReplicaDeps {
   onFault: (version: string, invalidShare: number) => void
 }
 
-export interface RunningReplica {
-  /** Reads the routes once more, now. */
-  refresh(): Promise<void>
-  /** Writes the last counts, returns the lease and ends. */
-  stop(): Promise<void>
-}
-
 const pollMs = 2_000
 /** Shorter ticks are written late. */
 const countsMs = 50
@@ -66,7 +59,7 @@ const pairsMs = 500
 const tickBatchSize = 1_000
 const pairBatchSize = 500
 
-export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
+export function startReplicaSync(deps: ReplicaDeps) {
   const { store, clock, lease, routing, counters, replica } = deps
   const reportError = (what: string) => (error: unknown) => deps.onError(what, error)
   const repeat = (work: () => Promise<void>, everyMs: number, failure: string): Loop =>
@@ -143,8 +136,10 @@ export function startReplicaSync(deps: ReplicaDeps): RunningReplica {
   })
 
   return {
+    /** Reads the routes once more, now. */
     refresh: () => routes.wake(),
-    async stop() {
+    /** Writes the last counts, returns the lease and ends. */
+    async stop(): Promise<void> {
       await unlisten()
       meter?.stop()
       await Promise.all(loops.map((loop) => loop.stop()))

@@ -29,14 +29,8 @@ export interface FollowerOptions {
   beforeFollow: (model: string) => void
 }
 
-export function createRouteFollower({
-  replica,
-  clock,
-  counters,
-  switches,
-  load,
-  beforeFollow,
-}: FollowerOptions) {
+export function createRouteFollower(options: FollowerOptions) {
+  const { replica, clock, counters, switches, load, beforeFollow } = options
   const live = new Map<string, ActiveRoute>()
   const versions = new Map<string, Held>()
   const guardOf = createGuards(clock)

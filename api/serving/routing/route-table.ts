@@ -12,7 +12,7 @@ import {
   type RouteArm,
 } from '../../../domain/serving/route.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
-import { encodeOrigin } from '../../../store/serving/prediction-log.ts'
+import { encodeOrigin, type PredictionOrigin } from '../../../store/serving/prediction-log.ts'
 import { isSilent } from '../version/drill-fault.ts'
 import type { CandidateGuard, ChampionGuard } from './circuit-breakers.ts'
 import type { ShadowArm } from './shadow.ts'
@@ -126,10 +126,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
     counters: countersOf(arm, version, release, isQuiet),
     origin: encodeOrigin({ model, version, arm, release, generation }),
     fallback,
-    head: Buffer.from(
-      `{"model":${JSON.stringify(model)},"version":${JSON.stringify(version)},` +
-        `"arm":"${arm}","generation":${generation},${fallback ? '"fallback":true,' : ''}"predictions":[`,
-    ),
+    head: headOf({ model, version, arm, generation }, fallback),
   })
   const guardOf = ({ arm, version }: RouteArm) => {
     if (version === championGuard?.version) return championGuard
@@ -179,6 +176,12 @@ export function buildLive(
     withoutCandidate: buildTable(withoutCandidate(route), { ...options, quiet: true }),
     expiredLease: buildTable(fenced(route), { ...options, quiet: true }),
   }
+}
+
+/** The start of the responses of an arm. */
+export function headOf(origin: Omit<PredictionOrigin, 'release'>, fallback = false): Buffer {
+  const start = JSON.stringify(origin).slice(0, -1)
+  return Buffer.from(`${start},${fallback ? '"fallback":true,' : ''}"predictions":[`)
 }
 
 const placeOf = (seed: number, routingKey: string): number =>

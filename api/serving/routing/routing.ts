@@ -167,7 +167,6 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
   }
 }
 
-/** The table that serves at this moment. */
 function tableInForce(model: ActiveRoute, now: number, lease: Lease): RouteTable {
   const { override, fallback } = model
   if (override?.outlivesLease === true) return override.table

@@ -29,15 +29,7 @@ export interface ShadowRequest {
   outputs: Float32Array
 }
 
-export interface Shadow {
-  /** Queues a copy, or counts it as dropped. */
-  offer(request: ShadowRequest): void
-  /** Pairs not yet stored. */
-  readonly pairs: Pair[]
-  counts(): { waiting: number; answered: number; dropped: number; droppedPairs: number }
-  /** Drops the queued copies of a model whose route is replaced, and counts them. */
-  discard(model: string): void
-}
+export type Shadow = ReturnType<typeof createShadow>
 
 const maxPendingShadows = 1_000
 /** Of all queued bodies: a thousand of the largest would be eight gigabytes. */
@@ -50,7 +42,7 @@ const background: RunTicket = { background: true, cancelled: false, begunMs: 0 }
 /** How long a turn may delay requests. */
 const turnMs = 1
 
-export function createShadow(counters: CounterRegistry): Shadow {
+export function createShadow(counters: CounterRegistry) {
   const queue: ShadowRequest[] = []
   const pairs: Pair[] = []
   let scheduled = false
@@ -121,12 +113,9 @@ export function createShadow(counters: CounterRegistry): Shadow {
     counts.answered++
     counters.count(arm.counters, Math.round((performance.now() - began) * 1_000), routingKey, bad)
   }
-  const compare = (
-    { arm, served, outputs, idPrefix }: ShadowRequest,
-    shadow: Float32Array,
-    rows: number,
-  ): void => {
-    const { release, loaded } = arm
+  const compare = (request: ShadowRequest, shadow: Float32Array, rows: number): void => {
+    const { served, outputs, idPrefix } = request
+    const { release, loaded } = request.arm
     if (release === undefined || served.format.width !== loaded.format.width) return
     for (let i = 0; i < rows; i++) {
       if (pairs.length >= maxPairs) {
@@ -146,9 +135,11 @@ export function createShadow(counters: CounterRegistry): Shadow {
     }
   }
   return {
+    /** Pairs not yet stored. */
     pairs,
     counts: () => ({ waiting: queue.length, ...counts }),
-    offer(request) {
+    /** Queues a copy, or counts it as dropped. */
+    offer(request: ShadowRequest): void {
       const { byteLength } = request.body
       if (queue.length >= maxPendingShadows || heldBytes + byteLength > maxBytes) {
         counts.dropped++
@@ -158,7 +149,8 @@ export function createShadow(counters: CounterRegistry): Shadow {
       queue.push(request)
       schedule()
     },
-    discard(model) {
+    /** Drops the queued copies of a model whose route is replaced, and counts them. */
+    discard(model: string): void {
       const kept = queue.filter(({ arm }) => arm.loaded.model !== model)
       counts.dropped += queue.length - kept.length
       queue.splice(0, queue.length, ...kept)

@@ -17,11 +17,6 @@ export interface Lane {
   close(why: DomainError): void
 }
 
-export interface Batcher {
-  lane(shape: { inputs: number; outputs: number }, compute: Compute): Lane
-  counts(): BatchCounts
-}
-
 export interface BatchCounts {
   batches: number
   rows: number
@@ -74,10 +69,7 @@ interface Queue {
   isCrowded: boolean
 }
 
-export function createBatcher(
-  options: BatcherOptions = {},
-  now: () => number = () => performance.now(),
-): Batcher {
+export function createBatcher(options: BatcherOptions = {}, now = () => performance.now()) {
   const { waitMs = 2, maxRows = 256, batchMs = 20, maxPending = 16_384 } = options
   const queues = new Set<Queue>()
   const sizes: Record<number, number> = {}
@@ -164,7 +156,7 @@ export function createBatcher(
   }
 
   return {
-    lane(shape, compute) {
+    lane(shape: Queue['shape'], compute: Compute): Lane {
       const idle = { waits: [], later: [], rows: 0, usedMs: 0, rowMs: 0, isCrowded: false }
       const queue: Queue = { shape, compute, ...idle }
       queues.add(queue)
@@ -187,7 +179,11 @@ export function createBatcher(
         },
       }
     },
-    counts: () => ({ ...counts, waiting: [...queues].reduce((sum, { rows }) => sum + rows, 0), sizes }),
+    counts: (): BatchCounts => ({
+      ...counts,
+      waiting: [...queues].reduce((sum, { rows }) => sum + rows, 0),
+      sizes,
+    }),
   }
 }
 

@@ -3,17 +3,12 @@
  * last. When it dies, waiting requests fail, and it restarts with all models but those that have ended it several times.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import { createBatcher, type BatchCounts, type BatcherOptions, type Lane } from './batcher.ts'
+import { createBatcher, type BatcherOptions, type Lane } from './batcher.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
 import type { RunTicket, Predictor } from '../network/scalar-predictor.ts'
-import { startThread, type TensorThread, type ThreadCall, type ThreadOptions } from './tfjs-thread.ts'
+import { startThread, type TensorThread, type ThreadOptions } from './tfjs-thread.ts'
 
-export interface Tensors {
-  /** Throws `artifact_invalid` when TensorFlow.js does not load the model. */
-  open(key: string, model: LayeredModel, outputs: number): Promise<Predictor>
-  counts(): BatchCounts & { models: number; deaths: number }
-  stop(): Promise<void>
-}
+export type Tensors = ReturnType<typeof createTensors>
 
 export interface TensorsOptions {
   onError: (message: string, error?: unknown) => void
@@ -40,7 +35,7 @@ const maxPauseMs = 5_000
 
 const noOrder: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
-export function createTensors(options: TensorsOptions): Tensors {
+export function createTensors(options: TensorsOptions) {
   const { onError, loadMs = 30_000, runMs = 10_000 } = options
   const batcher = createBatcher(options.batches)
   const models = new Set<Model>()
@@ -51,7 +46,8 @@ export function createTensors(options: TensorsOptions): Tensors {
   let again: NodeJS.Timeout | undefined
   let stopped = false
 
-  const call = (request: ThreadCall) => (thread ??= startThread({ onError, onDeath })).call(request)
+  const call: TensorThread['call'] = (...request) =>
+    (thread ??= startThread({ onError, onDeath })).call(...request)
   const onDeath: ThreadOptions['onDeath'] = (dead, error, keys, cause) => {
     if (thread !== dead) return
     thread = undefined
@@ -83,23 +79,15 @@ export function createTensors(options: TensorsOptions): Tensors {
     }
   }
   const load = async ({ key, layered, outputs }: Model): Promise<void> => {
-    const { error } = await call({
-      key,
-      command: (id) => ({ id, kind: 'load', key, model: layered, outputs }),
-      limitMs: loadMs,
-    })
+    const { error } = await call({ kind: 'load', key, model: layered, outputs }, loadMs)
     if (error !== undefined)
       throw new DomainError('artifact_invalid', `TensorFlow.js does not load the model: ${error}`)
   }
   const compute = async (key: string, input: Float32Array, rows: number): Promise<Float32Array> => {
     const model = [...models].find((each) => each.key === key)
     if (model?.trouble !== undefined) throw new DomainError('model_unavailable', model.trouble)
-    const { output, error } = await call({
-      key,
-      command: (id) => ({ id, kind: 'run', key, input, rows }),
-      limitMs: runMs,
-      transfer: [input.buffer as ArrayBuffer],
-    })
+    const transfer = [input.buffer as ArrayBuffer]
+    const { output, error } = await call({ kind: 'run', key, input, rows }, runMs, transfer)
     if (output === undefined) throw new Error(error)
     if (model !== undefined) model.strikes = 0
     return output
@@ -108,12 +96,7 @@ export function createTensors(options: TensorsOptions): Tensors {
     if (!models.delete(model)) return
     model.lane.close(new DomainError('model_unavailable', `${model.key} is no longer loaded`))
     if (models.size === 0) void end()
-    else if (thread !== undefined)
-      call({
-        key: model.key,
-        command: (id) => ({ id, kind: 'drop', key: model.key }),
-        limitMs: runMs,
-      }).catch(() => {})
+    else if (thread !== undefined) call({ kind: 'drop', key: model.key }, runMs).catch(() => {})
   }
   const end = async (): Promise<void> => {
     clearTimeout(again)
@@ -124,7 +107,8 @@ export function createTensors(options: TensorsOptions): Tensors {
   }
 
   return {
-    async open(name, layered, outputs) {
+    /** Throws `artifact_invalid` when TensorFlow.js does not load the model. */
+    async open(name: string, layered: LayeredModel, outputs: number): Promise<Predictor> {
       // The same version may be loaded again while the old one still serves.
       const key = `${name} ${opened++}`
       const lane = batcher.lane({ inputs: layered.inputs, outputs }, (input, rows) =>
@@ -150,7 +134,7 @@ export function createTensors(options: TensorsOptions): Tensors {
       }
     },
     counts: () => ({ ...batcher.counts(), models: models.size, deaths }),
-    async stop() {
+    async stop(): Promise<void> {
       stopped = true
       for (const model of models) drop(model)
       await end()

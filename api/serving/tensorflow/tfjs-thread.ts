@@ -2,20 +2,12 @@
 import { Worker } from 'node:worker_threads'
 import { DomainError } from '../../../domain/errors.ts'
 import { launcher } from '../../../temporal.config.ts'
-import type { TensorCommand, TensorReply } from './tfjs-worker.ts'
+import type { TensorCall, TensorCommand, TensorReply } from './tfjs-worker.ts'
 
 export interface TensorThread {
   /** Throws `model_unavailable` when the thread dies meanwhile. */
-  call(request: ThreadCall): Promise<TensorReply>
+  call(call: TensorCall, limitMs: number, transfer?: ArrayBuffer[]): Promise<TensorReply>
   end(): Promise<void>
-}
-
-export interface ThreadCall {
-  /** The model of the call. */
-  key: string
-  command: (id: number) => TensorCommand
-  limitMs: number
-  transfer?: ArrayBuffer[]
 }
 
 export interface ThreadOptions {
@@ -44,15 +36,15 @@ export function startThread({ onError, onDeath }: ThreadOptions): TensorThread {
   let nextId = 0
   let cause = new Error('it has ended')
   const thread: TensorThread = {
-    call: ({ key, command, limitMs, transfer = [] }) =>
+    call: (call, limitMs, transfer = []) =>
       new Promise((resolve, reject) => {
         const id = nextId++
         const timer = setTimeout(() => {
-          onError(`${key} has taken more than ${limitMs} ms: its thread is ended`)
+          onError(`${call.key} has taken more than ${limitMs} ms: its thread is ended`)
           void worker.terminate()
         }, limitMs)
-        calls.set(id, { key, resolve, reject, timer })
-        worker.postMessage(command(id), transfer)
+        calls.set(id, { key: call.key, resolve, reject, timer })
+        worker.postMessage({ id, ...call } satisfies TensorCommand, transfer)
       }),
     async end() {
       await worker.terminate()

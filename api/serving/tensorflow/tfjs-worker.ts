@@ -8,12 +8,12 @@ import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers'
 import { parentPort } from 'node:worker_threads'
 import type { LayeredModel } from '../network/layer-limits.ts'
 
-/** A message to the thread, which replies once, with the same id. */
-export type TensorCommand = { id: number } & (
+export type TensorCall =
   | { kind: 'load'; key: string; model: LayeredModel; outputs: number }
   | { kind: 'run'; key: string; input: Float32Array; rows: number }
   | { kind: 'drop'; key: string }
-)
+/** A message to the thread, which replies once, with the same id. */
+export type TensorCommand = { id: number } & TensorCall
 export type TensorReply = { id: number; output?: Float32Array; error?: string }
 
 /** Numbers that a layer may make of one row. */

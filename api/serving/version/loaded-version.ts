@@ -29,14 +29,9 @@ export interface LoadedVersion {
 }
 
 /** Checks a row and writes it into the input buffer, as sent and as the network reads it. */
-export function readRow(
-  { columns, read }: LoadedVersion,
-  row: FeatureRow,
-  index: number,
-  input: InputBuffer,
-): void {
-  read(row, index, input.input, index * columns.width)
-  writeRow(input, columns, row, index)
+export function readRow(loaded: LoadedVersion, row: FeatureRow, index: number, input: InputBuffer): void {
+  loaded.read(row, index, input.input, index * loaded.columns.width)
+  writeRow(input, loaded.columns, row, index)
 }
 
 /** Reads a body into the input buffer. Throws the DomainError of the response. */
@@ -64,11 +59,7 @@ export interface VersionFiles {
 /** Loads a dense network synchronously. Throws `artifact_invalid` with the reason. */
 export function loadVersion(version: string, manifest: Manifest, files: VersionFiles): LoadedVersion {
   checkManifest(manifest)
-  const stages = loadDense(version, manifest, networkOf(readModel(files.topology, files.weights)))
-  for (;;) {
-    const { done, value } = stages.next()
-    if (done === true) return value
-  }
+  return atOnce(loadDense(version, manifest, networkOf(readModel(files.topology, files.weights))))
 }
 
 /**
@@ -90,6 +81,14 @@ export async function openVersion(
     await turn()
     const { done, value } = stages.next()
     if (done === true) return value
+  }
+}
+
+/** The result of stages that are not interrupted. */
+function atOnce<T>(stages: Generator<void, T>): T {
+  for (;;) {
+    const step = stages.next()
+    if (step.done === true) return step.value
   }
 }
 
@@ -150,18 +149,11 @@ function partsOf(
     refuse(
       `the network gives ${network.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
-  const read = compileReader(manifest.features, manifest.preprocessing)
-  const columns = columnsOf(manifest.features, manifest.preprocessing)
-  return {
-    model: manifest.model,
-    version,
-    manifest,
-    columns,
-    format,
-    read,
-    scan: compileScanner(columns),
-    invalidShare: 0,
-  }
+  const { model, features, preprocessing } = manifest
+  const read = compileReader(features, preprocessing)
+  const columns = columnsOf(features, preprocessing)
+  const scan = compileScanner(columns)
+  return { model, version, manifest, columns, format, read, scan, invalidShare: 0 }
 }
 
 /**
@@ -170,11 +162,7 @@ function partsOf(
  */
 export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
   if (loaded.predictor.trouble !== undefined) return undefined
-  const rows = goldenIssue(loaded)
-  for (;;) {
-    const { done, value } = rows.next()
-    if (done === true) return value ?? undefined
-  }
+  return atOnce(goldenIssue(loaded))
 }
 
 /** How long golden rows are computed before yielding. */

@@ -5,32 +5,14 @@
  */
 import type { Predictor } from '../network/scalar-predictor.ts'
 
-export interface PredictionCache {
-  /** The same predictor, with a memory. */
-  cached(predictor: Predictor): Predictor
-  counts(): PredictionCacheCounts
-}
-
-export interface PredictionCacheCounts {
-  hits: number
-  misses: number
-  entries: number
-  bytes: number
-}
-
-export interface PredictionCacheLimits {
-  entries: number
-  bytes?: number
-}
+export type PredictionCache = ReturnType<typeof createPredictionCache>
 
 const defaultBytes = 67_108_864
 /** What an entry takes beside its row and its outputs. */
 const entryBytes = 160
 
-export function createPredictionCache({
-  entries: maxEntries,
-  bytes: maxBytes = defaultBytes,
-}: PredictionCacheLimits): PredictionCache {
+export function createPredictionCache(limits: { entries: number; bytes?: number }) {
+  const { entries: maxEntries, bytes: maxBytes = defaultBytes } = limits
   /** In the order in which they were last asked for. */
   const known = new Map<string, Float32Array>()
   const counts = { hits: 0, misses: 0 }
@@ -66,7 +48,8 @@ export function createPredictionCache({
 
   return {
     counts: () => ({ ...counts, entries: known.size, bytes }),
-    cached(predictor) {
+    /** The same predictor, with a memory. */
+    cached(predictor: Predictor): Predictor {
       const owner = `${owners++} `
       const { inputs, outputs: width } = predictor
       let isClosed = false
