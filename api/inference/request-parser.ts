@@ -6,7 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { requireModest } from '../serving/codec/json-limits.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
-import { isRoutingKey, maxRoutingKeyLength, parseJson } from '../serving/codec/request-parser.ts'
+import { isRoutingKey, maxRoutingKeyLength, parseJsonBytes } from '../serving/codec/request-parser.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { fillMatrix } from './matrix-reader.ts'
@@ -139,7 +139,7 @@ function parametersOf({ parameters = null }: Record<string, unknown>, what: stri
 }
 
 function parse(bytes: Buffer): Record<string, unknown> {
-  const parsed = parseJson(bytes)
+  const parsed = parseJsonBytes(bytes)
   if (!isObject(parsed)) refuse('the body is no object')
   return parsed
 }

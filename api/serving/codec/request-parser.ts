@@ -18,7 +18,7 @@ const fields = new Set(['instances', 'routing_key'])
 /** `width` is the number of values of an instance. */
 export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
   requireModest(body, maxInstances, width)
-  const parsed = parseJson(body)
+  const parsed = parseJsonBytes(body)
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new DomainError('invalid_request', `the body is ${kindOf(parsed)}, not an object`)
   const { instances, routing_key: routingKey } = parsed as Record<string, unknown>
@@ -43,7 +43,7 @@ export function parsePredict(body: Buffer, maxInstances: number, width: number):
 }
 
 /** Throws `body_not_json`. */
-export function parseJson(body: Buffer): unknown {
+export function parseJsonBytes(body: Buffer): unknown {
   if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
   try {
     return JSON.parse(body.toString('utf8'))

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 import type { RequestSlot } from './request-slot.ts'
-import { headOf, type LiveArm } from '../routing/route-table.ts'
+import { responseHead, type LiveArm } from '../routing/route-table.ts'
 
 /** The header with the caller's id of a request. */
 export const requestIdHeader = 'idempotency-key'
@@ -51,6 +51,6 @@ export function replayAnswer(stored: StoredPrediction, arm: LiveArm, slot: Reque
     arm: stored.arm,
     generation,
     loaded: { ...loaded, version },
-    head: headOf({ model: loaded.model, version, arm: stored.arm, generation }),
+    head: responseHead({ model: loaded.model, version, arm: stored.arm, generation }),
   }
 }

@@ -126,7 +126,7 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
     counters: countersOf(arm, version, release, isQuiet),
     origin: encodeOrigin({ model, version, arm, release, generation }),
     fallback,
-    head: headOf({ model, version, arm, generation }, fallback),
+    head: responseHead({ model, version, arm, generation }, fallback),
   })
   const guardOf = ({ arm, version }: RouteArm) => {
     if (version === championGuard?.version) return championGuard
@@ -179,7 +179,7 @@ export function buildLive(
 }
 
 /** The start of the responses of an arm. */
-export function headOf(origin: Omit<PredictionOrigin, 'release'>, fallback = false): Buffer {
+export function responseHead(origin: Omit<PredictionOrigin, 'release'>, fallback = false): Buffer {
   const start = JSON.stringify(origin).slice(0, -1)
   return Buffer.from(`${start},${fallback ? '"fallback":true,' : ''}"predictions":[`)
 }
