@@ -2,7 +2,8 @@
  * Kills the worker of a release at every event of its history, in every workflow task and around every side effect, and compares the
  * result with the undisturbed release. `npm run test:crash [-- --limit N --from K --slots S]`
  */
-import { parseArgs } from 'node:util'
+import { quantileOf } from '../bench/harness/figures.ts'
+import { readOptions } from '../bench/harness/options.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
 import {
   openCrashFixture,
@@ -13,14 +14,7 @@ import {
 import { withServers } from '../test/support/servers/own-servers.ts'
 import { killPointName, killPointsOf, type KillPoint } from '../test/support/release/kill-point.ts'
 
-const { values } = parseArgs({
-  options: {
-    limit: { type: 'string' },
-    from: { type: 'string', default: '1' },
-    slots: { type: 'string', default: '12' },
-    story: { type: 'string' },
-  },
-})
+const options = readOptions({ limit: Infinity, from: 1, slots: 12, story: '' })
 
 await withServers(async (servers) => {
   const fixture = await openCrashFixture(servers)
@@ -34,7 +28,7 @@ await withServers(async (servers) => {
 async function run(fixture: CrashFixture): Promise<void> {
   const from = performance.now()
   const names = (Object.keys(crashScenarios) as CrashScenarioName[]).filter(
-    (name) => (values.story ?? name) === name,
+    (name) => options.story === '' || options.story === name,
   )
   const all: { story: CrashScenarioName; point: KillPoint }[] = []
   const references = new Map<CrashScenarioName, Awaited<ReturnType<CrashFixture['reference']>>>()
@@ -49,8 +43,8 @@ async function run(fixture: CrashFixture): Promise<void> {
         `${lived.deeds.length} activities: ${points.length} points`,
     )
   }
-  const first = Number(values.from) - 1
-  const chosen = all.slice(first, values.limit === undefined ? undefined : first + Number(values.limit))
+  const first = options.from - 1
+  const chosen = all.slice(first, first + options.limit)
   const todo = chosen.map((each, index) => ({ ...each, number: first + index + 1 }))
   let tried = 0
   let spared = 0
@@ -70,13 +64,12 @@ async function run(fixture: CrashFixture): Promise<void> {
       console.log(`FAILED ${line}`)
     }
   }
-  await Promise.all(Array.from({ length: Math.min(Number(values.slots), todo.length) }, (_, i) => work(i)))
+  await Promise.all(Array.from({ length: Math.min(options.slots, todo.length) }, (_, i) => work(i)))
   const { breach, rows } = await verifyAudit(fixture.store)
   if (breach !== undefined) failures.push(breach)
-  extra.sort((a, b) => a - b)
   console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
   console.log(
-    `a death costs ${seconds(extra[Math.floor(extra.length / 2)] ?? 0)} in the median, at most ${seconds(extra.at(-1) ?? 0)}; ` +
+    `a death costs ${seconds(quantileOf(extra, 0.5))} in the median, at most ${seconds(Math.max(...extra))}; ` +
       `${spared} releases were over before their point came; ${seconds(performance.now() - from)} in all`,
   )
   console.log(`crash points: ${tried} tried, ${failures.length} failed`)

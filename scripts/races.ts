@@ -2,7 +2,7 @@
  * Races two commands on one release: N pairs of real transactions, N pairs at the reducer, and updates to real releases for S seconds
  * a kind. `npm run test:races [-- --count N --seconds S]`
  */
-import { parseArgs } from 'node:util'
+import { readOptions } from '../bench/harness/options.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
 import {
@@ -24,10 +24,7 @@ import {
 } from '../test/support/release/releases.ts'
 import { openReleaseFixture } from '../test/support/release/release-fixture.ts'
 
-const { values } = parseArgs({
-  options: { count: { type: 'string', default: '1000' }, seconds: { type: 'string', default: '70' } },
-})
-const count = Number(values.count)
+const { count, seconds } = readOptions({ count: 1_000, seconds: 70 })
 const kinds: readonly CommandRace[] = ['double approve', 'approve against reject', 'rollback against promote']
 let failed = 0
 
@@ -37,7 +34,7 @@ await withServers(async (servers) => {
     tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(fixture)))
     tell('rollback against promote, in Postgres', await runRaces(count, () => racePromotion(fixture)))
     for (const kind of kinds) {
-      const withinMs = Number(values.seconds) * 1000
+      const withinMs = seconds * 1_000
       tell(
         `${kind}, by update to real releases`,
         await runRaces(count, () => raceCommands(fixture, kind), { abreast: 6, withinMs }),

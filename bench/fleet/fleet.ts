@@ -64,18 +64,17 @@ async function onLinks(
   }
 }
 
-async function rollbacks(orders: number): Promise<void> {
-  await on({ replicas, leaseMs }, async (stage) => {
-    const versions = await registerChampions(stage, orders + 1)
-    // As after a promotion: every replica has loaded the version to return to.
-    await routeTo(stage, versions.at(-1)!, versions.at(-2)!)
-    await pause(standMs)
-    tell('rollbacks', await measureRollbacks(stage, { orders, answersEach: 10_000, callersEach: 4 }))
-  })
-}
-
 const parts: Readonly<Record<string, () => Promise<void>>> = {
-  rollbacks: () => rollbacks(100),
+  async rollbacks() {
+    const orders = 100
+    await on({ replicas, leaseMs }, async (stage) => {
+      const versions = await registerChampions(stage, orders + 1)
+      // As after a promotion: every replica has loaded the version to return to.
+      await routeTo(stage, versions.at(-1)!, versions.at(-2)!)
+      await pause(standMs)
+      tell('rollbacks', await measureRollbacks(stage, { orders, answersEach: 10_000, callersEach: 4 }))
+    })
+  },
   async cut() {
     const lines: ProxyLine[] = []
     const behindLine = async ({ databaseUrl }: { databaseUrl: string }) => {

@@ -27,7 +27,6 @@ export interface HalfYearTraffic {
   /** Maximum lag of the replay behind its clock. */
   worstLagMs: number
   ended: Promise<void>
-  stop(): void
 }
 
 export interface TrafficOptions {
@@ -52,7 +51,7 @@ export function startTraffic(options: TrafficOptions): HalfYearTraffic {
   const { clock, fromMs, untilMs, everyNth, together } = options
   const agent = new Agent({ keepAlive: true, maxSockets: mostOpen })
   const late = createLateOutcomes()
-  const traffic: Omit<HalfYearTraffic, 'ended' | 'stop'> = { weeks: [], outcomes: 0, worstLagMs: 0 }
+  const traffic: Omit<HalfYearTraffic, 'ended'> = { weeks: [], outcomes: 0, worstLagMs: 0 }
   const texts = new Map<string, string>()
   let open = 0
   let stopped = false
@@ -133,7 +132,7 @@ export function startTraffic(options: TrafficOptions): HalfYearTraffic {
     let flights: LiveRequest[] = []
     reading: for await (const batch of options.events) {
       for (const event of batch) {
-        if (stopped || event.atMs >= untilMs) break reading
+        if (event.atMs >= untilMs) break reading
         place += 1
         if (place % everyNth !== 0 || event.atMs < beganMs) continue
         flights.push(event)
@@ -151,8 +150,7 @@ export function startTraffic(options: TrafficOptions): HalfYearTraffic {
     await telling
     agent.destroy()
   }
-  const ended = run()
-  return Object.assign(traffic, { ended, stop: () => void (stopped = true) })
+  return Object.assign(traffic, { ended: run() })
 }
 
 interface Answer {

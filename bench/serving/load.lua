@@ -1,4 +1,4 @@
--- What wrk sends, and how it tells what came of it: one line of JSON, as bench/serving/load.ts prints it.
+-- What wrk sends, and how it tells what came of it: one line of JSON, as bench/serving/measure.ts reads it.
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")

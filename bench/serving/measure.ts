@@ -1,4 +1,4 @@
-/** Runs the load generators: a closed load with wrk if installed, otherwise with bench/serving/load.ts, and an open load. */
+/** Runs the load generators: a closed load with wrk if installed, otherwise with bench/serving/open-load.ts, and an open load. */
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -27,25 +27,37 @@ export interface Loaded {
   others: number
 }
 
-/** The name of the load generator, for the report. */
-export const generator = spawnSync('wrk', ['-v']).error === undefined ? 'wrk' : 'bench/serving/load.ts'
+/** The name of the generator of closed loads, for the report. */
+export const generator = spawnSync('wrk', ['-v']).error === undefined ? 'wrk' : 'bench/serving/open-load.ts'
 
 export async function measure(load: LoadRun): Promise<Loaded> {
-  const { url, body, connections, seconds, authorization } = load
-  const script = join(checkout, 'bench/serving/load.lua')
-  const [command, args] =
-    generator === 'wrk'
-      ? ['wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, url]]
-      : [
-          process.execPath,
-          ['--import', 'tsx', generator, url, body, `${connections}`, `${seconds}`, authorization],
-        ]
   const others = watchOthers()
+  const found = await (generator === 'wrk' ? runWrk(load) : runClosed(load))
+  return { ...found, others: others() }
+}
+
+async function runWrk({ url, body, connections, seconds, authorization }: LoadRun) {
+  const script = join(checkout, 'bench/serving/load.lua')
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, url]
   const env = environmentWith({ BODY: body, AUTHORIZATION: authorization })
-  const { stdout } = await promisify(execFile)(command, args, { cwd: checkout, env })
+  const { stdout } = await promisify(execFile)('wrk', args, { cwd: checkout, env })
   const line = stdout.split('\n').find((each) => each.startsWith('{'))
   if (line === undefined) throw new Error(`the load on ${url} printed no figures`)
-  return { ...(JSON.parse(line) as Omit<Loaded, 'others'>), others: others() }
+  return JSON.parse(line) as Omit<Loaded, 'others'>
+}
+
+async function runClosed({ connections, seconds, ...target }: LoadRun) {
+  const phases = [{ name: 'closed', connections, seconds }]
+  const [found] = await openLoad({ ...target, mostConnections: connections, phases })
+  const { good, tookMs, refused, failed, unanswered, p50Ms, p95Ms, p99Ms } = found!
+  const us = (ms: number): number => Math.round(1_000 * ms)
+  return {
+    rps: good === 0 ? 0 : (1_000 * good) / tookMs,
+    p50_us: us(p50Ms),
+    p95_us: us(p95Ms),
+    p99_us: us(p99Ms),
+    errors: refused + failed + unanswered,
+  }
 }
 
 /** Runs the phases of a plan. `onPhase` is told of each result and of the number of the next phase. */

@@ -1,17 +1,19 @@
 /**
- * Runs an open load: requests come at a constant rate, independent of responses. A closed load cannot overload a server.
+ * Runs an open load: requests come at a constant rate, independent of responses. A closed load, which cannot overload a server, is a
+ * phase without a rate.
  * `node --import tsx bench/serving/open-load.ts '<plan as JSON>'` prints one line of JSON for each phase.
  */
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 
 export interface OpenPlan {
   url: string
   /** File with the request body. */
   body: string
   authorization: string
-  /** Deadline of a request, sent to the server. */
-  deadlineMs: number
+  /** Deadline of a request, sent to the server; none by default. */
+  deadlineMs?: number
   mostConnections: number
   /** Sequential phases; without a rate, a closed loop on `connections` connections. */
   phases: { name: string; rate?: number; connections?: number; seconds: number }[]
@@ -31,7 +33,10 @@ export interface OpenLoadResult {
   /** No response until the deadline of the last request. */
   unanswered: number
   p50Ms: number
+  p95Ms: number
   p99Ms: number
+  /** From the start of the phase to its last successful response. */
+  tookMs: number
   /** Requests due and successful responses, per 250 ms. */
   quarters: { offered: number; good: number }[]
 }
@@ -49,13 +54,16 @@ interface Counting extends OpenLoadResult {
 }
 
 const quarterMs = 250
+/** For the last responses of a phase without a deadline. */
+const maxWaitMs = 10_000
 const plan = JSON.parse(process.argv[2] ?? '') as OpenPlan
 const { hostname, port, pathname } = new URL(plan.url)
 const body = readFileSync(plan.body)
 const request = Buffer.concat([
   Buffer.from(
     `POST ${pathname} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n` +
-      `authorization: ${plan.authorization}\r\nx-deadline-ms: ${plan.deadlineMs}\r\n` +
+      (plan.authorization === '' ? '' : `authorization: ${plan.authorization}\r\n`) +
+      (plan.deadlineMs === undefined ? '' : `x-deadline-ms: ${plan.deadlineMs}\r\n`) +
       `content-length: ${body.byteLength}\r\n\r\n`,
   ),
   body,
@@ -73,10 +81,11 @@ function answered(connection: Connection): void {
   const status = got.toString('latin1', 9, 12)
   if (status === '503' || status === '504') phase.refused++
   else if (status !== '200') phase.failed++
-  else if (tookMs > plan.deadlineMs) phase.late++
+  else if (tookMs > (plan.deadlineMs ?? Infinity)) phase.late++
   else {
     phase.good++
     phase.times.push(tookMs)
+    phase.tookMs = performance.now() - phase.beganAt
     const quarter = phase.quarters[Math.floor((dueAt - phase.beganAt) / quarterMs)]
     if (quarter !== undefined) quarter.good++
   }
@@ -120,8 +129,6 @@ function send(connection: Connection, phase: Counting, dueAt: number): void {
   connection.socket.write(request)
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
 async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases'][number]): Promise<void> {
   const beganAt = performance.now()
   const until = beganAt + seconds * 1_000
@@ -129,18 +136,10 @@ async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases']
     offered: 0,
     good: 0,
   }))
-  const none = {
-    offered: 0,
-    unsent: 0,
-    good: 0,
-    late: 0,
-    refused: 0,
-    failed: 0,
-    unanswered: 0,
-    p50Ms: 0,
-    p99Ms: 0,
-  }
-  const phase: Counting = { name, ...none, quarters, beganAt, times: [] }
+  const none = { offered: 0, unsent: 0, good: 0, late: 0, refused: 0, failed: 0, unanswered: 0, tookMs: 0 }
+  const phase: Counting = { name, ...none, p50Ms: 0, p95Ms: 0, p99Ms: 0, quarters, beganAt, times: [] }
+  const inFlight = (): number =>
+    phase.offered - phase.unsent - phase.good - phase.late - phase.refused - phase.failed
   const offer = (dueAt: number): void => {
     phase.offered++
     const quarter = quarters[Math.floor((dueAt - beganAt) / quarterMs)]
@@ -166,11 +165,14 @@ async function run({ name, rate, connections = 64, seconds }: OpenPlan['phases']
     }
   }
   // Requests in flight still count if they finish in time.
-  await pause(plan.deadlineMs)
-  phase.unanswered = phase.offered - phase.unsent - phase.good - phase.late - phase.refused - phase.failed
+  if (plan.deadlineMs !== undefined) await pause(plan.deadlineMs)
+  else
+    for (const end = performance.now() + maxWaitMs; inFlight() > 0 && performance.now() < end;) await pause(1)
+  phase.unanswered = inFlight()
   phase.times.sort((a, b) => a - b)
   const at = (share: number): number => phase.times[Math.floor(share * phase.times.length)] ?? 0
-  const { beganAt: _began, times: _times, ...result } = { ...phase, p50Ms: at(0.5), p99Ms: at(0.99) }
+  Object.assign(phase, { p50Ms: at(0.5), p95Ms: at(0.95), p99Ms: at(0.99) })
+  const { beganAt: _began, times: _times, ...result } = phase
   console.log(JSON.stringify(result))
 }
 

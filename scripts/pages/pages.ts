@@ -1,5 +1,5 @@
 /** Lists the generated pages and finds those that differ from the code. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { metricsPage } from '../../api/metrics/metric-catalogue.ts'
 import { statesPage } from '../../test/support/docs/states-page.ts'
@@ -33,14 +33,8 @@ export async function makePages(): Promise<ReadonlyMap<string, string>> {
 
 /** Pages of a directory that are missing or differ. */
 export function differing(pages: ReadonlyMap<string, string>, directory: string): string[] {
-  return [...pages].flatMap(([name, page]) => (textOf(join(directory, name)) === page ? [] : [name]))
-}
-
-function textOf(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
+  return [...pages].flatMap(([name, page]) => {
+    const path = join(directory, name)
+    return existsSync(path) && readFileSync(path, 'utf8') === page ? [] : [name]
+  })
 }

@@ -87,6 +87,9 @@ function reader(input: Record<string, unknown>) {
   }
 }
 
+/** Evidence of one count, which is null for invalid counts. */
+const evidenceOf = (logE: number | null) => ({ status: logE === null ? 'invalid' : 'ok', logE })
+
 const isLabel = (value: number) => value === 0 || value === 1
 
 const functions: Record<string, (read: ReturnType<typeof reader>) => Output> = {
@@ -153,22 +156,14 @@ const functions: Record<string, (read: ReturnType<typeof reader>) => Output> = {
     const evidence = rateEvidence(read.ticks(), { ratio: read.number('r0', 1), grid: read.grid() })
     return { ...evidence, rejectAt01: evidence.maxLogE !== null && evidence.maxLogE >= Math.log(100) }
   },
-  ePaired: (read) => {
-    const logE = pairedEvidence(read.number('b'), read.number('c'))
-    return { status: logE === null ? 'invalid' : 'ok', logE }
-  },
+  ePaired: (read) => evidenceOf(pairedEvidence(read.number('b'), read.number('c'))),
   eGuard: (read) => {
     const logE = guardEvidence(read.number('n'), read.number('x'), read.number('p0'))
-    return {
-      status: logE === null ? 'invalid' : 'ok',
-      logE,
-      rollbackAt001: logE !== null && logE >= Math.log(1000),
-    }
+    return { ...evidenceOf(logE), rollbackAt001: logE !== null && logE >= Math.log(1000) }
   },
   eNonInferiority: (read) => {
     const counts = { lost: read.number('nMinus'), same: read.number('nZero'), won: read.number('nPlus') }
-    const logE = nonInferiorityEvidence(counts, read.number('margin'))
-    return { status: logE === null ? 'invalid' : 'ok', logE }
+    return evidenceOf(nonInferiorityEvidence(counts, read.number('margin')))
   },
   eDelayedStart: (read) => ({
     ...delayedStartEvidence(read.ticks(), read.counts('starts'), {

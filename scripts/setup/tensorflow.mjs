@@ -155,19 +155,17 @@ export function addon({ root, cache, env, arch }) {
 
 /** @param {{ root: string, home: string, library: string, output: string, env: NodeJS.ProcessEnv }} places */
 async function compile({ root, home, library, output, env }) {
-  const defines = [`NAPI_VERSION=${NAPI}`, 'NODE_GYP_MODULE_NAME=tfjs_binding', 'BUILDING_NODE_EXTENSION']
   const includes = ['.', join(library, 'include'), join(root, 'node_modules', 'node-api-headers', 'include')]
-  const link = [
-    `-L${join(library, 'lib')}`,
-    ...LIBRARIES.map((name) => `-l:${name}`),
-    '-Wl,-rpath,$ORIGIN/../../deps/lib',
-  ]
   const args = [
     ['-O2', '-std=c++17', '-fPIC', '-shared'],
-    defines.map((define) => `-D${define}`),
+    [`-DNAPI_VERSION=${NAPI}`, '-DNODE_GYP_MODULE_NAME=tfjs_binding', '-DBUILDING_NODE_EXTENSION'],
     includes.map((include) => `-I${include}`),
     ['binding/tfjs_backend.cc', 'binding/tfjs_binding.cc', '-o', output],
-    link,
+    [
+      `-L${join(library, 'lib')}`,
+      ...LIBRARIES.map((name) => `-l:${name}`),
+      '-Wl,-rpath,$ORIGIN/../../deps/lib',
+    ],
   ]
   await run('g++', args.flat(), { cwd: home, env })
 }
