@@ -23,13 +23,8 @@ import {
   releaseWorkflowId,
   retrainWorkflowId,
   rollbackWorkflowId,
-  type DrillOutcome,
-  type DrillRequest,
-  type RetrainOutcome,
-  type RetrainRequest,
-  type RollbackOutcome,
-  type RollbackRequest,
 } from '../workflows/messages.ts'
+import type * as workflows from '../workflows/index.ts'
 import {
   exampleDay,
   insertExampleRows,
@@ -179,7 +174,7 @@ async function playDrill({ client, config, model }: ReleaseFixture): Promise<voi
   await fixtureModel.champion()
   // The faulty version of the drill: the simulated replicas do not read the fault in its manifest.
   fixtureModel.traffic.invalid.set(`${fixtureModel.name}_v0.0.1`, 0.5)
-  const drill = await client.workflow.start<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
+  const drill = await client.workflow.start<typeof workflows.drill>('drill', {
     workflowId: drillWorkflowId(fixtureModel.name),
     taskQueue: config.taskQueues.control,
     args: [{ model: fixtureModel.name, requestedBy: 'olga', kinds: ['nan'], changes: { withinMs: 8_000 } }],
@@ -215,14 +210,11 @@ async function playRetraining({ client, config, deps, store }: ReleaseFixture): 
   try {
     await syncExampleModel(store, models)
     await insertExampleRows(store, { from: 0, to: 36 })
-    const retraining = await client.workflow.start<(request: RetrainRequest) => Promise<RetrainOutcome>>(
-      'retrain',
-      {
-        workflowId: retrainWorkflowId('roses'),
-        taskQueue: config.taskQueues.control,
-        args: [{ model: 'roses', asOf: exampleDay(35) }],
-      },
-    )
+    const retraining = await client.workflow.start<typeof workflows.retrain>('retrain', {
+      workflowId: retrainWorkflowId('roses'),
+      taskQueue: config.taskQueues.control,
+      args: [{ model: 'roses', asOf: exampleDay(35) }],
+    })
     const { outcome, message } = await retraining.result()
     await keep('retrain', retraining, `${outcome}, ${message}`)
     await client.workflow.getHandle(releaseWorkflowId('roses')).terminate('it is recorded')
@@ -241,13 +233,10 @@ async function playRollback({ client, config, model }: ReleaseFixture): Promise<
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.result()
-  const rollback = await client.workflow.start<(request: RollbackRequest) => Promise<RollbackOutcome>>(
-    'rollback',
-    {
-      workflowId: rollbackWorkflowId(fixtureModel.name),
-      taskQueue: config.taskQueues.control,
-      args: [{ model: fixtureModel.name, by: 'olga', reason: 'callers complain' }],
-    },
-  )
+  const rollback = await client.workflow.start<typeof workflows.rollback>('rollback', {
+    workflowId: rollbackWorkflowId(fixtureModel.name),
+    taskQueue: config.taskQueues.control,
+    args: [{ model: fixtureModel.name, by: 'olga', reason: 'callers complain' }],
+  })
   await keep('model-rollback', rollback, (await rollback.result()).message)
 }

@@ -11,6 +11,7 @@
  */
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
+import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { bundle } from '../test/simulation/bundle.ts'
 import type { PartOptions, WorkerReport } from '../test/simulation/seed-worker.ts'
@@ -120,24 +121,16 @@ async function inParts(file: string, options: Options): Promise<WorkerReport & {
   return { ...sum, seconds: (performance.now() - from) / 1000 }
 }
 
-function startPart(
-  file: string,
-  options: PartOptions,
-): { told: Promise<{ lines: string[]; last?: WorkerReport }>; stop: () => void } {
+function startPart(file: string, options: PartOptions) {
   const child = spawn(process.execPath, [file, JSON.stringify(options)], {
     env: { PATH: '/usr/bin:/bin' },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  let output = ''
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-  const told = new Promise<{ lines: string[]; last?: WorkerReport }>((resolve) =>
-    child.once('close', () => {
-      const lines = output.trimEnd().split('\n')
-      if (!lines.at(-1)?.startsWith('{"runs"')) return resolve({ lines })
-      const last = JSON.parse(lines.pop()!) as WorkerReport
-      resolve({ lines, last })
-    }),
-  )
+  const told = text(child.stdout).then((output) => {
+    const lines = output.trimEnd().split('\n')
+    const last = lines.at(-1)?.startsWith('{"runs"') ? (JSON.parse(lines.pop()!) as WorkerReport) : undefined
+    return { lines, last }
+  })
   return { told, stop: () => void child.kill() }
 }
 

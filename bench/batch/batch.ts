@@ -35,9 +35,8 @@ const spec = await flightsSpec(input, 'flights')
 writeWeights(join(directory, 'weights.json'), spec)
 const model = join(directory, 'model.joblib')
 runPeer(['prepare', join(directory, 'weights.json'), model])
-const [{ rows }] = (await rowsOf<{ rows: number }>(`select count(*) as rows from ${literal(input)}`)) as [
-  { rows: number },
-]
+const [counted] = await rowsOf<{ rows: number }>(`select count(*) as rows from ${literal(input)}`)
+const { rows } = counted!
 
 const stage = await openBatchStage(spec)
 const loads: number[] = []
@@ -136,7 +135,7 @@ async function killInTheMiddle(on: BatchStage) {
   }
 }
 
-async function rowsOf<T extends object>(query: string): Promise<T[]> {
+function rowsOf<T extends object>(query: string): Promise<T[]> {
   return withDuck((duck) => duck.rows<T>(query))
 }
 
