@@ -15,7 +15,7 @@ import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
-import { outdatedReason, routeOf, type Untimed } from './route.ts'
+import { exposureOf, outdatedReason, routeOf, type Untimed } from './route.ts'
 
 export type PromoteReport = Untimed<'promoted'> | Untimed<'stale'> | Untimed<'refused'>
 
@@ -60,7 +60,8 @@ async function promoteIn(database: Database, state: ReleaseState): Promise<Promo
       : `release ${id}, approved by ${approvedBy.join(' and ') || 'its policy'}`,
   })
   if (!moved) return { kind: 'stale', reason: 'the champion has just changed' }
-  const written = (await writeRoute(database, { route, replaces: { epoch, generation } })).route
+  const exposureMs = exposureOf(route, state)
+  const written = (await writeRoute(database, { route, replaces: { epoch, generation }, exposureMs })).route
   await appendAudit(database, {
     actor,
     action: 'champion.promoted',

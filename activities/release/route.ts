@@ -8,7 +8,7 @@ import { pinReason } from '../../domain/serving/kill-switch.ts'
 import { routePlan } from '../../domain/release/next-effect.ts'
 import type { StepEvent } from '../../domain/release/events.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { totalBp, type Route } from '../../domain/serving/route.ts'
+import { hasCandidate, totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { findReleaseBasis } from '../../store/release/basis.ts'
@@ -85,7 +85,7 @@ async function writeStage(
       const written = await writeRoute(database, {
         route: wanted,
         replaces: { epoch: state.epoch, generation: state.generation },
-        ...(stage === 'probation' ? {} : { exposureMs: state.policy.watch.exposureMs }),
+        exposureMs: exposureOf(wanted, state),
       })
       await appendAudit(database, {
         actor: 'release',
@@ -153,6 +153,10 @@ export function routeOf(state: ReleaseState): PlannedRoute | undefined {
     guard: { rate: state.policy.limits.guardRate, alpha: state.policy.limits.alpha.guard },
   }
 }
+
+/** How long a route may expose its candidate without a fresh verdict; undefined for a route without one. */
+export const exposureOf = (route: PlannedRoute, { policy }: ReleaseState): number | undefined =>
+  hasCandidate(route) ? policy.watch.exposureMs : undefined
 
 function isSame(now: Route, wanted: PlannedRoute): boolean {
   const { epoch: _epoch, generation: _generation, ...rest } = now

@@ -106,9 +106,8 @@ function isDoubtful({ kind }: Verdict, staleMs: number | null, { policy }: Relea
 const findBehind = async ({ store }: Deps, state: ReleaseState): Promise<string[]> =>
   laggingReplicas(await listReplicaProgress(store, state.model), state)
 
-async function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
-  // In probation the candidate is champion; only an explicit rollback replaces it.
-  if (state.promoted) return true
+/** In probation too: a champion that is not watched gives way to the last proven version. */
+function expose({ store }: Deps, state: ReleaseState, lookedMs: number): Promise<boolean> {
   const { id: release, model, epoch, generation, policy } = state
   const { exposureMs } = policy.watch
   return renewExposure(store, { model, release, epoch, generation, observedMs: lookedMs, exposureMs })

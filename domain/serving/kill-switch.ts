@@ -5,7 +5,8 @@
 /** Each mode with the response that callers get. */
 export const killSwitchModes = {
   normal: 'The route decides which version serves each request.',
-  champion: 'The champion serves all traffic: no canary, no shadow, no control.',
+  champion:
+    'The last version that passed its probation serves all traffic: no canary, no shadow, no champion on probation.',
   fallback: 'The fallback of the model file serves all traffic, and its responses say so.',
   refuse: 'Every request is refused with 503.',
 } as const satisfies Record<string, string>

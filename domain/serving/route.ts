@@ -7,7 +7,7 @@ import { policyIssues } from '../policy-issues.ts'
 
 /**
  * - `canary`: the candidate of a release, exposed only while its exposure lease is renewed.
- * - `champion`: the default version.
+ * - `champion`: the default version. In probation it is not yet `proven`, and is exposed under the same lease.
  * - `control`: the concurrent cohort on the previous champion: the holdback in probation, the B side of an A/B test.
  */
 export type Arm = 'canary' | 'champion' | 'control'
@@ -103,8 +103,17 @@ export function routeAt(route: Route, replica: string): Route {
   return { ...route, arms }
 }
 
-/** The route after the exposure lease has expired: no canary, no shadow. */
+/** The version that serves by default. */
+export const championOf = ({ arms }: Pick<Route, 'arms'>): string =>
+  arms.find(({ arm }) => arm === 'champion')!.version
+
+/** Whether the champion has not passed its probation: `proven` then is the version to return to. */
+export const isOnProbation = (route: Pick<Route, 'arms' | 'proven'>): boolean =>
+  championOf(route) !== route.proven
+
+/** The route after the exposure lease has expired: no canary, no shadow, no champion on probation. */
 export function withoutCandidate(route: Route): Route {
+  if (isOnProbation(route)) return fenced(route)
   const { shadow: _shadow, ...rest } = route
   const kept = route.arms.filter((arm) => arm.arm !== 'canary')
   const freed = totalBp - kept.reduce((sum, arm) => sum + arm.shareBp, 0)
@@ -125,9 +134,11 @@ export function championAlone(route: Route, version: string): Route {
 }
 
 /** Whether the route has a candidate, which needs an exposure lease. */
-export function hasCandidate({ arms, shadow, proven }: Route): boolean {
+export function hasCandidate(route: Pick<Route, 'arms' | 'shadow' | 'proven'>): boolean {
+  const { arms, shadow, proven } = route
   // In probation the shadow may be the previous champion, which needs no lease.
-  return (shadow !== undefined && shadow.version !== proven) || arms.some(({ arm }) => arm === 'canary')
+  const isShadowed = shadow !== undefined && shadow.version !== proven
+  return isShadowed || arms.some(({ arm }) => arm === 'canary') || isOnProbation(route)
 }
 
 type Written = Pick<Route, 'epoch' | 'generation'>

@@ -3,7 +3,7 @@ import { hashOf, type AuditRow } from '../../store/audit/audit-log.ts'
 import type { WatchReport } from '../../activities/release/watch-stage.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
-import type { Route } from '../../domain/serving/route.ts'
+import { championOf, isOnProbation, type Route } from '../../domain/serving/route.ts'
 import type { Change, Memory, Row } from './postgres/database.ts'
 import { checkPromotion, type Known, type Received } from './promotion.ts'
 import { tableNow, type SimulatedResponse, type SimulatedReplica } from './replicas.ts'
@@ -98,7 +98,7 @@ export function createProperties(
       known?.routes.push({ generation: row.generation, route, fromMs: world.now(), answered: 0 })
     }
     const canary = route.arms.find((arm) => arm.arm === 'canary')
-    const candidate = canary?.version ?? route.shadow?.version
+    const candidate = canary?.version ?? (isOnProbation(route) ? championOf(route) : route.shadow?.version)
     if (candidate !== undefined && known) {
       const standing = memory.row('releases', route.release!)
       if (isNew && standing?.['rolled_back_at'] !== null)
@@ -380,7 +380,7 @@ export function createProperties(
       }
       const exposed =
         (table.shadow !== undefined && route.shadow?.version !== route.proven) ||
-        table.arms.some(({ arm, belowBp }) => arm === 'canary' && belowBp > 0)
+        table.arms.some(({ loaded, belowBp }) => loaded.version !== route.proven && belowBp > 0)
       if (exposed && route.release !== undefined && world.now() > clockSteppedMs + 6_000) {
         const known = releaseOf(route.release)
         const written =

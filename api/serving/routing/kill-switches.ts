@@ -55,18 +55,21 @@ export function createKillSwitches(counters: CounterRegistry) {
       taken = text
       return changed
     },
-    /** Serves a model instead of its route; absent while the kill switch is normal. */
-    overrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined {
+    /** Serves a model instead of its route; absent while the kill switch is normal. A champion on probation is not `proven`. */
+    overrideOf(
+      route: Route,
+      { champion, proven }: Record<'champion' | 'proven', LoadedVersion>,
+    ): KillSwitchOverride | undefined {
       const serve = flags.get(route.model)?.serve ?? 'normal'
       unavailable.delete(route.model)
       if (serve === 'normal') return undefined
-      if (serve === 'refuse') return override(route, champion, 'refused')
+      if (serve === 'refuse') return override(route, proven, 'refused')
       if (serve === 'fallback') {
         const found = fallbackOf(route, champion)
         if (typeof found === 'object') return found
         unavailable.set(route.model, `its champion serves instead of its fallback: ${found}`)
       }
-      return override(route, champion, 'champion')
+      return override(route, proven, 'champion')
     },
     /** Serves when the champion's circuit breaker opens; absent unless the model file allows it. */
     fallbackOverrideOf(route: Route, champion: LoadedVersion): KillSwitchOverride | undefined {

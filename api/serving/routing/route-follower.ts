@@ -2,7 +2,7 @@
  * Loads the versions of routes and replaces the routes that a replica follows. A route is followed only when all its versions are loaded; a
  * version that no route names is unloaded.
  */
-import { routeAt, type Route } from '../../../domain/serving/route.ts'
+import { championOf, routeAt, type Route } from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -43,9 +43,11 @@ export function createRouteFollower(options: FollowerOptions) {
     return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
   }
   const applyOverride = (model: ActiveRoute): ActiveRoute => {
-    const { loaded } = versions.get(championOf(model.route))!
-    model.override = switches.overrideOf(model.route, loaded)
-    model.fallback = switches.fallbackOverrideOf(model.route, loaded)
+    const { route } = model
+    const champion = versions.get(championOf(route))!.loaded
+    const proven = versions.get(route.proven)!.loaded
+    model.override = switches.overrideOf(route, { champion, proven })
+    model.fallback = switches.fallbackOverrideOf(route, champion)
     return model
   }
   const guardOfChampion = (route: Route): ChampionGuard | undefined => {
@@ -117,5 +119,3 @@ export function createRouteFollower(options: FollowerOptions) {
     },
   }
 }
-
-const championOf = (route: Route): string => route.arms.find(({ arm }) => arm === 'champion')!.version

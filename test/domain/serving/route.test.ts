@@ -28,6 +28,7 @@ const route = (shareBp: number, more: Partial<Route> = {}): Route => ({
   ...more,
 })
 const whole: Route['arms'] = [{ arm: 'champion', version: 'iris_v1.1.0', shareBp: 10_000 }]
+const proven: Route['arms'] = [{ arm: 'champion', version: 'iris_v1.0.0', shareBp: 10_000 }]
 const keys = Array.from({ length: 100_000 }, (_, index) => `user-${index}`)
 
 describe('the hash', () => {
@@ -111,7 +112,19 @@ describe('a route without its candidate', () => {
       ],
     })
     expect(fenced(probation).arms).toEqual([{ arm: 'champion', version: 'iris_v1.0.0', shareBp: 10_000 }])
-    expect(withoutCandidate(probation)).toEqual(probation)
+  })
+
+  it('is the last proven version alone in probation', () => {
+    const probation = route(0, {
+      arms: [
+        { arm: 'champion', version: 'iris_v1.1.0', shareBp: 9_500 },
+        { arm: 'control', version: 'iris_v1.0.0', shareBp: 500 },
+      ],
+      shadow: { version: 'iris_v1.0.0', shareBp: 100 },
+    })
+    expect(withoutCandidate(probation)).toEqual(fenced(probation))
+    const proven = { ...probation, proven: 'iris_v1.1.0', shadow: undefined }
+    expect(withoutCandidate(proven)).toEqual({ ...proven, shadow: undefined })
   })
 })
 
@@ -124,11 +137,12 @@ describe('a candidate', () => {
       true,
     ],
     [
-      'is not the previous champion in the shadow',
-      { arms: whole, shadow: { version: 'iris_v1.0.0', shareBp: 100 } },
+      'is not the proven champion in the shadow',
+      { arms: proven, shadow: { version: 'iris_v1.0.0', shareBp: 100 } },
       false,
     ],
-    ['is not the champion alone', { arms: whole }, false],
+    ['is the champion on probation', { arms: whole }, true],
+    ['is not the proven champion alone', { arms: proven }, false],
   ])('%s', (_name, change, is) => {
     expect(hasCandidate(route(2_500, change))).toBe(is)
   })

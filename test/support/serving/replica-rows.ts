@@ -3,7 +3,13 @@
  * replicas have their own tests; here a release must be shown what real ones get into once a year.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { isNewer, routeAt, type Route } from '../../../domain/serving/route.ts'
+import {
+  hasCandidate,
+  isNewer,
+  routeAt,
+  withoutCandidate,
+  type Route,
+} from '../../../domain/serving/route.ts'
 import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
@@ -93,15 +99,10 @@ export function startFleet(
         latency: { 100: count },
       }
     }
-    const freed = exposed ? 0 : (route.arms.find(({ arm }) => arm === 'canary')?.shareBp ?? 0)
+    const serving = exposed || !hasCandidate(route) ? route : withoutCandidate(route)
+    const shareOf = (version: string) => serving.arms.find((each) => each.version === version)?.shareBp ?? 0
     return [
-      ...route.arms.map(({ arm, version, shareBp }) =>
-        counted(
-          arm,
-          version,
-          share(arm === 'canary' ? shareBp - freed : shareBp + (arm === 'champion' ? freed : 0)),
-        ),
-      ),
+      ...route.arms.map(({ arm, version }) => counted(arm, version, share(shareOf(version)))),
       ...(route.shadow
         ? [counted('shadow', route.shadow.version, exposed ? share(route.shadow.shareBp) : 0)]
         : []),

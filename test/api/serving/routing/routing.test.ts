@@ -8,6 +8,7 @@ import { createCounterRegistry } from '../../../../api/serving/counters/arm-coun
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { armOfKey, type Route, type RouteArm } from '../../../../domain/serving/route.ts'
 import { listReplicaProgress, renewExposure, laggingReplicas } from '../../../../store/serving/routing.ts'
+import { writeKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { readRouting, writeFaults, type RoutingRow } from '../../../../store/serving/replicas.ts'
 import { irisSpec, artifactManifest, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
 import {
@@ -180,6 +181,34 @@ describe('a replica', () => {
     expect(replica.serving.routing.find(model)).toBe(live)
   })
 
+  it('serves the last proven version when a champion on probation is not watched, or the kill switch is set to the champion', async () => {
+    const { model, old, champion } = await threeVersions(fixture)
+    const replica = await replicaOf()
+    const probation: Partial<Route> = {
+      release: `rel_${model}`,
+      proven: old,
+      arms: [
+        { arm: 'champion', version: champion, shareBp: 9_500 },
+        { arm: 'control', version: old, shareBp: 500 },
+      ],
+    }
+    const route = await fixture.route(model, probation, 2_000)
+    await replica.follows(route)
+    expect(versionsOf(replica, model, 200)).toEqual(new Set([old, champion]))
+    const live = replica.serving.routing.find(model)!
+    await until(() => replica.serving.now() >= live.exposedUntil, 'the end of the exposure')
+    expect(versionsOf(replica, model, 200)).toEqual(new Set([old]))
+    const renewal = { ...route, release: `rel_${model}`, observedMs: Date.now(), exposureMs: 60_000 }
+    await renewExposure(fixture.store, renewal)
+    await until(() => versionsOf(replica, model, 200).has(champion), 'the renewed exposure')
+    const write = { model, reason: 'it looks wrong', actor: 'olga' }
+    await writeKillSwitch(fixture.store, { ...write, serve: 'champion' })
+    await until(() => !versionsOf(replica, model, 200).has(champion), 'the kill switch')
+    expect(versionsOf(replica, model, 200)).toEqual(new Set([old]))
+    await writeKillSwitch(fixture.store, { ...write, serve: 'normal' })
+    await until(() => versionsOf(replica, model, 200).has(champion), 'the route')
+  })
+
   it('drops a candidate that fails every request within ten requests, over all generations of its release', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replica = await replicaOf({ drills: true })
@@ -216,10 +245,10 @@ describe('a replica', () => {
     expect(replica.ask(model, request()).version).toBe(candidate)
   })
 
-  it('copies requests to the previous champion without a watcher, and does not count the copies as control', async () => {
+  it('copies requests to the previous champion, and does not count the copies as control', async () => {
     const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf()
-    const route = await fixture.route(model, {
+    const probation: Partial<Route> = {
       release: `rel_${model}`,
       tickMs: 50,
       proven: old,
@@ -228,7 +257,8 @@ describe('a replica', () => {
         { arm: 'control', version: old, shareBp: 500 },
       ],
       shadow: { version: old, shareBp: 10_000 },
-    })
+    }
+    const route = await fixture.route(model, probation, 60_000)
     await replica.follows(route)
     const asked = 200
     const controls = Array.from({ length: asked }, (_, i) => replica.ask(model, request(`key ${i}`))).filter(
@@ -257,14 +287,11 @@ describe('a replica', () => {
   it('that has lost its lease serves with the champion, and reports that its route is stale', async () => {
     const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf({ leaseMs: 300 })
-    const route = await fixture.route(model, {
-      release: 'rel_p',
-      proven: old,
-      arms: [
-        { arm: 'champion', version: champion, shareBp: 9_500 },
-        { arm: 'control', version: old, shareBp: 500 },
-      ],
-    })
+    const arms: RouteArm[] = [
+      { arm: 'champion', version: champion, shareBp: 9_500 },
+      { arm: 'control', version: old, shareBp: 500 },
+    ]
+    const route = await fixture.route(model, { release: 'rel_p', proven: old, arms }, 60_000)
     await replica.follows(route)
     expect(versionsOf(replica, model, 200)).toEqual(new Set([champion, old]))
     await replica.cut()
@@ -282,7 +309,7 @@ describe('a replica', () => {
     const { model, old, champion } = await threeVersions(fixture)
     const replica = await replicaOf({ leaseMs: 300 })
     const arms: RouteArm[] = [{ arm: 'champion', version: champion, shareBp: 10_000 }]
-    const route = await fixture.route(model, { release: 'rel_p', proven: old, arms })
+    const route = await fixture.route(model, { release: 'rel_p', proven: old, arms }, 60_000)
     await replica.follows(route)
     // Its lease could be renewed all the while.
     await fixture.store.query(sql`alter table models rename to models_away`)
