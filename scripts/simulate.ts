@@ -8,14 +8,18 @@
  *   npm run test:sim -- --list                            the bugs that can be planted
  *   npm run test:sim -- --plant wall-clock-lease          with one of them
  *   npm run test:sim -- --plants [--seconds 60]           which of them are found, and how fast
+ *   npm run test:sim -- --script abort-while-promoting    one written scenario
+ *   npm run test:sim -- --runs 20000 --seed random        seeds that were never used, printed first
  */
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { bundle } from '../test/simulation/bundle.ts'
 import type { PartOptions, WorkerReport } from '../test/simulation/seed-worker.ts'
 import { plants, type Plant } from '../test/simulation/planted-bugs.ts'
+import { scripts } from '../test/simulation/scripts.ts'
 
 const { values } = parseArgs({
   options: {
@@ -28,13 +32,19 @@ const { values } = parseArgs({
     plants: { type: 'boolean', default: false },
     only: { type: 'string' },
     list: { type: 'boolean', default: false },
+    script: { type: 'string' },
     cores: { type: 'string', default: String(availableParallelism()) },
   },
 })
 
 type Options = Omit<PartOptions, 'mine' | 'parts'>
 
-if (values.list) for (const { name, says } of plants) console.log(`${name.padEnd(26)} ${says}`)
+if (values.seed === 'random') {
+  values.seed = String(randomInt(2 ** 31))
+  console.log(`seeds from ${values.seed}`)
+}
+if (values.list)
+  for (const { name, says } of [...plants, ...scripts]) console.log(`${name.padEnd(30)} ${says}`)
 else if (values.plants) process.exitCode = await tellPlants(values.seconds ?? '60')
 else process.exitCode = await run(values.plant === undefined ? undefined : named(values.plant))
 
@@ -48,7 +58,7 @@ async function run(plant?: Plant): Promise<number> {
     if (found) {
       const { seed, mode, property, message } = found
       if (!values.trace) {
-        const once: Options = { seed, runs: 1, mode: mode as 'safety', trace: true }
+        const once: Options = { seed, runs: 1, mode: mode as 'safety', trace: true, script: values.script }
         const again = await startPart(file, { ...once, mine: 0, parts: 1 }).told
         console.log(again.lines.slice(-60).join('\n'))
       }
@@ -77,14 +87,16 @@ async function tellPlants(seconds: string): Promise<number> {
   let missed = 0
   for (const plant of chosen) {
     const { file, remove } = await bundle(plant)
-    const { found, runs } = await inParts(file, optionsOf('1000000', seconds))
+    const { script } = plant
+    const options = script === undefined ? optionsOf('1000000', seconds) : { ...optionsOf('20'), script }
+    const { found, runs } = await inParts(file, options)
     remove()
     if (found === undefined) missed++
     console.log(
-      `${plant.name.padEnd(26)} ${
+      `${plant.name.padEnd(30)} ${
         found
-          ? `found   ${`${found.seconds.toFixed(1)} s`.padStart(7)}  seed ${String(found.seed).padStart(5)}: ${found.property}`
-          : `missed  in ${seconds} s, ${runs} runs`
+          ? `found   ${`${found.seconds.toFixed(1)} s`.padStart(7)}  ${script ? `script ${script}` : `seed ${String(found.seed).padStart(5)}`}: ${found.property}`
+          : `missed  in ${script ? `the script ${script}` : `${seconds} s`}, ${runs} runs`
       }`,
     )
   }
@@ -141,6 +153,7 @@ function optionsOf(runs: string, seconds?: string): Options {
     runs: Number(runs),
     trace,
     seconds: seconds === undefined ? undefined : Number(seconds),
+    script: values.script,
     ...(mode === 'safety' || mode === 'liveness' ? { mode } : {}),
   }
 }

@@ -45,8 +45,9 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
     })
     await markVersionRolledBack(database, version)
   } else if (order?.withdraw === true && !isChampion) await markVersionRolledBack(database, version)
+  // The champion of a restored backup has a route that names no release.
   const written =
-    now?.route.release === id && target !== undefined
+    now && target !== undefined && (now.route.release === id || isChampion)
       ? await routeCompletely(database, { version: target, now: now.route })
       : undefined
   if (written || (isChampion && target !== undefined))
@@ -102,6 +103,9 @@ const alertsOf: Readonly<
 
 export async function close(database: Database, state: ReleaseState): Promise<void> {
   const { id, model, version, outcome, reason, rollbackResult = null, breakGlass = null } = state
+  // A backup restored after the rollback may hold the candidate as champion again.
+  const before = outcome === 'promoted' ? undefined : await findChampion(database, model)
+  if (before?.version === version && before.releaseId === id) await returnToBaseline(database, state)
   if (!(await closeRelease(database, state))) return
   const champion = (await findChampion(database, model))?.version
   // Probation counts only for the present champion; a champion moved by hand or lost with a restored backup is not proven.

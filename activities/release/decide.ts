@@ -7,7 +7,8 @@ import { budgetCode } from '../../domain/drill.ts'
 import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
 import { isBreakGlass, type ReleaseState } from '../../domain/release/state.ts'
 import type { Reason, Verdict, VerdictKind } from '../../domain/verdict.ts'
-import { insertDecision } from '../../store/release/decisions.ts'
+import type { Database } from '../../store/postgres.ts'
+import { findFailVerdict, insertDecision } from '../../store/release/decisions.ts'
 import type { Deps } from '../deps.ts'
 
 /** The verdict of one look, with its counts. */
@@ -33,7 +34,7 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   }
   return {
     verdict,
-    reason: verdict.reasons.map(({ message }) => message).join('; ') || `the judge says ${verdict.kind}`,
+    reason: reasonOf(verdict),
     inputs: {
       stage: evidence.stage,
       staleMs: evidence.staleMs,
@@ -44,6 +45,15 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
       control: total('control'),
     },
   }
+}
+
+const reasonOf = ({ kind, reasons }: Verdict): string =>
+  reasons.map(({ message }) => message).join('; ') || `the judge says ${kind}`
+
+/** Why an earlier look has failed the candidate; undefined while none has. */
+export async function failureOf(database: Database, { id }: ReleaseState): Promise<string | undefined> {
+  const verdict = await findFailVerdict(database, id)
+  return verdict && reasonOf(verdict)
 }
 
 /** The result of the declared test of an A/B release; undefined for other strategies. */

@@ -7,7 +7,7 @@ import { pinReason } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findPromotion, moveChampion } from '../../store/registry/champions.ts'
-import { listDecisions, type Decision } from '../../store/release/decisions.ts'
+import { listDecisions } from '../../store/release/decisions.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findReleasable } from '../../store/release/releases.ts'
 import type { Database } from '../../store/postgres.ts'
@@ -15,6 +15,7 @@ import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
+import { failureOf } from './decide.ts'
 import { exposureOf, outdatedReason, routeOf, type Untimed } from './route.ts'
 
 export type PromoteReport = Untimed<'promoted'> | Untimed<'stale'> | Untimed<'refused'>
@@ -41,8 +42,7 @@ async function promoteIn(database: Database, state: ReleaseState): Promise<Promo
   }
   const outdated = (await outdatedReason(database, state)) ?? pinReason(await findKillSwitch(database, model))
   if (outdated !== undefined) return { kind: 'stale', reason: outdated }
-  const [last] = await listDecisions(database, id, 1)
-  const refused = await refusalOfPromotion(database, state, last)
+  const refused = await refusalOfPromotion(database, state)
   if (refused !== undefined) return { kind: 'refused', reason: refused }
   const route = routeOf(state)
   if (route === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
@@ -60,6 +60,7 @@ async function promoteIn(database: Database, state: ReleaseState): Promise<Promo
       : `release ${id}, approved by ${approvedBy.join(' and ') || 'its policy'}`,
   })
   if (!moved) return { kind: 'stale', reason: 'the champion has just changed' }
+  const [last] = await listDecisions(database, id, 1)
   const exposureMs = exposureOf(route, state)
   const written = (await writeRoute(database, { route, replaces: { epoch, generation }, exposureMs })).route
   await appendAudit(database, {
@@ -83,16 +84,13 @@ async function promoteIn(database: Database, state: ReleaseState): Promise<Promo
 }
 
 /** Why the candidate may never be promoted by this release; undefined when it may. */
-async function refusalOfPromotion(
-  database: Database,
-  { version, drill, breakGlass }: ReleaseState,
-  last: Decision | undefined,
-): Promise<string | undefined> {
+async function refusalOfPromotion(database: Database, state: ReleaseState): Promise<string | undefined> {
+  const { version, drill, breakGlass } = state
   const candidate = await findReleasable(database, version)
   if (drill !== undefined || candidate?.drill === true)
     return `${version} was built for a drill and cannot be promoted`
-  if (last?.verdict.kind === 'fail')
-    return `the last verdict is against the candidate: ${last.verdict.reasons[0]?.message ?? ''}`
+  const failed = await failureOf(database, state)
+  if (failed !== undefined) return `a verdict is against the candidate: ${failed}`
   if (breakGlass?.untilMs !== undefined && (await databaseTime({ store: database })) > breakGlass.untilMs)
     return `the break-glass order of ${breakGlass.by} expired after 1 h`
   return undefined

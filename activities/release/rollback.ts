@@ -15,11 +15,11 @@ import {
 import { listDecisions } from '../../store/release/decisions.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
-import { findRouting } from '../../store/serving/routing.ts'
+import { findRouting, listSilentReplicas } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { endInterrupted, returnToBaseline, routeCompletely } from './close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
-import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { qualifyVersion } from './qualify.ts'
 
 export interface RollBackReport {
@@ -33,31 +33,49 @@ export const rollBackCandidate =
   (deps: Deps) =>
   async (state: ReleaseState): Promise<RollBackReport> =>
     withHeartbeat(async (beat) => {
-      const { model, id } = state
-      const wasChampion = await deps.store.transaction((database) => returnToBaseline(database, state))
-      const now = await findRouting(deps.store, model)
-      const { problems, atMs } = now
-        ? await awaitAcknowledgements(deps, beat, now.route, state.policy.watch.acknowledgeMs)
-        : { problems: [], atMs: 0 }
-      const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
-      const champion = (await findChampion(deps.store, model))?.version
-      // A target that fails its check is used too: it served before, and the candidate is known to be worse.
-      const mismatches =
-        wasChampion && champion !== undefined
-          ? await findIncompatibilities(deps.store, { from: state.version, to: champion })
-          : []
-      const [last] = await listDecisions(deps.store, id, 1)
-      const recovery: Recovery = {
-        champion,
-        wasChampion,
-        incompatibilities: mismatches.length === 0 ? undefined : mismatches,
-        decidedMs: last?.verdict.kind === 'fail' ? Date.parse(last.at) : undefined,
-        orderedMs,
-        acknowledgedMs: Math.max(atMs, orderedMs),
+      const { store, log } = deps
+      const { id: release, model, version } = state
+      const findEpoch = async () => (await findRouting(store, model))?.route.epoch
+      for (;;) {
+        const epoch = await findEpoch()
+        const wasChampion = await store.transaction((database) => returnToBaseline(database, state))
+        const report = await findRecovery(deps, beat, state, wasChampion)
+        // A backup that was restored meanwhile has undone the rollback, and what was read since may be from before it.
+        if ((await findEpoch()) !== epoch) continue
+        log.info({ release, version, problems: report.problems, ...report.rollbackResult }, 'rolled back')
+        return report
       }
-      deps.log.info({ release: id, version: state.version, problems, ...recovery }, 'rolled back')
-      return { kind: 'rolled_back', problems, rollbackResult: recovery }
     })
+
+/** Waits until every live replica has acknowledged, and reads what the rollback has come to. */
+async function findRecovery(
+  deps: Deps,
+  beat: Beat,
+  { id, model, version, policy }: ReleaseState,
+  wasChampion: boolean,
+): Promise<RollBackReport> {
+  const now = await findRouting(deps.store, model)
+  const { problems, atMs } = now
+    ? await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)
+    : { problems: [], atMs: 0 }
+  const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
+  const champion = (await findChampion(deps.store, model))?.version
+  // A target that fails its check is used too: it served before, and the candidate is known to be worse.
+  const mismatches =
+    wasChampion && champion !== undefined
+      ? await findIncompatibilities(deps.store, { from: version, to: champion })
+      : []
+  const [last] = await listDecisions(deps.store, id, 1)
+  const rollbackResult: Recovery = {
+    champion,
+    wasChampion,
+    incompatibilities: mismatches.length === 0 ? undefined : mismatches,
+    decidedMs: last?.verdict.kind === 'fail' ? Date.parse(last.at) : undefined,
+    orderedMs,
+    acknowledgedMs: Math.max(atMs, orderedMs),
+  }
+  return { kind: 'rolled_back', problems, rollbackResult }
+}
 
 export interface ModelRollback {
   model: string
@@ -94,6 +112,11 @@ export const rollBackModel =
       if (!('from' in flipped)) return flipped
       const { from, to, passedOver, route } = flipped
       const { problems } = await awaitAcknowledgements(deps, beat, route, acknowledgeMs)
+      // A replica that is cut off returns to the last known good version that it knows of, which is the one rolled back here.
+      for (const { id, host, silentMs } of await listSilentReplicas(deps.store, route))
+        problems.push(
+          `replica ${id} on ${host} has had no lease for ${Math.ceil(silentMs / 1_000)} s and serves ${from} if it still runs`,
+        )
       const tookMs = Math.round(performance.now() - startedAt)
       const done = { from, to, problems, passedOver, tookMs }
       deps.log.info({ model: order.model, by: order.by, ...done }, 'rolled back')

@@ -18,13 +18,15 @@ import { lockRelease } from '../../store/release/releases.ts'
 import { findRouting, listReplicaProgress, writeRoute, type Routing } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
+import { failureOf } from './decide.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
 const pinPollMs = 250
 
 export type Untimed<Kind extends StepEvent['kind']> = Omit<Extract<StepEvent, { kind: Kind }>, 'atMs'>
-export type RouteReport = Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'stale'>
+export type RouteReport =
+  Untimed<'routed'> | Untimed<'unacknowledged'> | Untimed<'stale'> | Untimed<'refused'>
 
 export const route =
   (deps: Deps) =>
@@ -38,7 +40,7 @@ export const route =
       const pinned = await pinnedFor(deps, beat, state)
       if (pinned !== undefined) return unwritten(pinned)
       const written = await writeStage(deps, state)
-      if ('reason' in written) return { kind: 'stale', reason: written.reason }
+      if ('kind' in written) return written
       if ('problem' in written) {
         await beat.sleep(acknowledgeMs)
         return unwritten(written.problem)
@@ -67,13 +69,16 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
 async function writeStage(
   { store }: Deps,
   state: ReleaseState,
-): Promise<Routing | { reason: string } | { problem: string }> {
+): Promise<Routing | Untimed<'stale'> | Untimed<'refused'> | { problem: string }> {
   try {
     return await store.transaction(async (database) => {
       const reason = await outdatedReason(database, state)
-      if (reason !== undefined) return { reason }
+      if (reason !== undefined) return { kind: 'stale', reason }
+      const failed = await failureOf(database, state)
+      if (failed !== undefined)
+        return { kind: 'refused', reason: `a verdict is against the candidate: ${failed}` }
       const plan = routeOf(state)
-      if (plan === undefined) return { reason: 'the release has no baseline to route beside' }
+      if (plan === undefined) return { kind: 'stale', reason: 'the release has no baseline to route beside' }
       const now = await findRouting(database, state.model)
       const wanted =
         routePlan(state)?.byReplica === true
@@ -99,7 +104,7 @@ async function writeStage(
   } catch (error) {
     if (!isError(error, 'stale_generation')) throw error
     await auditStaleWrite({ store }, state, 'routing', error.message)
-    return { reason: error.message }
+    return { kind: 'stale', reason: error.message }
   }
 }
 

@@ -9,7 +9,14 @@ import { recordObservation } from '../../store/release/decisions.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { laggingReplicas, listReplicaProgress, renewExposure } from '../../store/serving/routing.ts'
-import { judge, recordDecision, withReplicaCheck, withKillSwitch, withDrillBudget } from './decide.ts'
+import {
+  failureOf,
+  judge,
+  recordDecision,
+  withReplicaCheck,
+  withKillSwitch,
+  withDrillBudget,
+} from './decide.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
@@ -31,6 +38,9 @@ export const watch =
   (deps: Deps) =>
   async ({ state, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
     withHeartbeat(async (beat) => {
+      // The watch before this one may have been cancelled with its verdict on the way.
+      const failed = await failureOf(deps.store, state)
+      if (failed !== undefined) return { kind: 'judged', verdict: 'fail', reason: failed, due: false }
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
       const observe = createObserver(deps, state)

@@ -55,7 +55,7 @@ export type StepEvent =
   | { kind: 'judged'; atMs: number; verdict: VerdictKind; reason: string; due: boolean }
   /** The champion has changed, and the routing with it. */
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
-  /** The promotion was refused, because the last verdict is against the candidate. */
+  /** A route or the promotion was refused, because a verdict is against the candidate. */
   | { kind: 'refused'; atMs: number; reason: string }
   /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }

@@ -88,7 +88,10 @@ export function routePlan(state: ReleaseState): RoutePlan | undefined {
     const shadow = shadowBp === undefined ? undefined : { version: baseline, shareBp: shadowBp }
     return { arms, shadow, proven: baseline }
   }
-  if (stage === 'promoting' || (stage === 'ended' && state.outcome === 'promoted'))
+  // Until the release has ended well, a replica without its lease returns to the baseline.
+  if (stage === 'promoting')
+    return { ...championOnly(version), proven: baseline ?? version, standby: baseline }
+  if (stage === 'ended' && state.outcome === 'promoted')
     return { ...championOnly(version), standby: baseline }
   if (baseline === undefined) return undefined
   if (stage === 'shadow') return { ...championOnly(baseline), shadow: { version, shareBp } }

@@ -14,7 +14,7 @@ import { applied, end, endRelease, enterStage, nextStage, ignored, rollBack } fr
 type StepKind = StepEvent['kind']
 const interrupted: readonly StepKind[] = ['step_failed', 'superseded', 'cancelled']
 const routing: readonly StepKind[] = ['routed', 'unacknowledged', 'stale']
-const observed: readonly StepKind[] = [...routing, 'judged', 'timed_out', ...interrupted]
+const observed: readonly StepKind[] = [...routing, 'refused', 'judged', 'timed_out', ...interrupted]
 
 /** The reports that each stage accepts. Any other report is a defect of the workflow. */
 export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {

@@ -45,6 +45,16 @@ export async function listDecisions(
   }))
 }
 
+/**
+ * The newest verdict against the candidate. It binds the release even when the report of the watch was lost: a command that arrives
+ * with the verdict cancels the watch, and a later look may judge otherwise.
+ */
+export const findFailVerdict = (database: Database, releaseId: string): Promise<Verdict | undefined> =>
+  rowsFrom(database).find<Verdict>(
+    sql`select kind, reasons, statistics, judge from decisions
+      where release_id = ${releaseId} and kind = 'fail' order by id desc limit 1`,
+  )
+
 export interface StageObservation {
   releaseId: string
   stage: ReleaseStage

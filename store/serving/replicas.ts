@@ -35,10 +35,11 @@ export async function deleteExpiredReplicas(database: Database): Promise<void> {
   await database.query(sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days'`)
 }
 
-/** Ends the lease, so that no release waits for this replica. */
+/** Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica or takes it for one that is cut off. */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`
-    with ended as (update replicas set lease_until = clock_timestamp() where id = ${id} returning id)
+    with ended as (update replicas set lease_until = clock_timestamp() where id = ${id} returning id),
+      stopped as (delete from routing_acknowledgements where replica_id = ${id})
     select pg_notify('tenure_acknowledged', id) from ended`)
 }
 

@@ -125,6 +125,33 @@ export async function listReplicaProgress(database: Database, model: string): Pr
   }))
 }
 
+/** A replica without a lease that has not said that it stopped. */
+export interface SilentReplica {
+  id: string
+  host: string
+  /** How long its lease has been over. */
+  silentMs: number
+}
+
+/** Longer than an outage that a person waits for; afterwards a silent replica counts as gone. */
+const silentForMs = 3_600_000
+
+/**
+ * Replicas that may be cut off and not gone, and whose last acknowledged route is older than `place`. Such a replica serves the known good
+ * version of that older route, which is no longer the right one after the rollback of a version that had ended its release well.
+ */
+export const listSilentReplicas = (
+  database: Database,
+  { model, epoch, generation }: RoutingPlace & { model: string },
+): Promise<SilentReplica[]> =>
+  rowsFrom(database).list<SilentReplica>(sql`
+    select replicas.id, host, (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms
+    from replicas join routing_acknowledgements on replica_id = replicas.id and model = ${model}
+    where lease_until <= clock_timestamp()
+      and lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
+      and (epoch, generation) < (${epoch}::bigint, ${generation}::bigint)
+    order by replicas.id`)
+
 /** Why a routing is not followed by every live replica yet, replica by replica; empty when it is. */
 export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
   return replicas.flatMap(({ id, host, acknowledged, problem }) => {

@@ -11,6 +11,8 @@ export interface Plant {
   /** Stands in the file exactly once. */
   find: string
   replace: string
+  /** The written scenario that finds it, where chance needs long. */
+  script?: string
 }
 
 const plant = (name: string, says: string, file: string, find: string, replace: string): Plant => ({
@@ -20,6 +22,8 @@ const plant = (name: string, says: string, file: string, find: string, replace: 
   find,
   replace,
 })
+
+const scripted = (script: string, given: Plant): Plant => ({ ...given, script })
 
 const routingMeaning = 'test/simulation/postgres/statements-routing.ts'
 const releaseMeaning = 'test/simulation/postgres/statements-releases.ts'
@@ -120,8 +124,8 @@ export const plants: readonly Plant[] = [
     'return-not-awaited',
     'a rollback counts as acknowledged at once',
     'activities/release/rollback.ts',
-    "return { kind: 'rolled_back', problems, rollbackResult: recovery }",
-    "return { kind: 'rolled_back', problems: [], rollbackResult: recovery }",
+    "return { kind: 'rolled_back', problems, rollbackResult }",
+    "return { kind: 'rolled_back', problems: [], rollbackResult }",
   ),
   plant(
     'pass-on-no-data',
@@ -241,5 +245,75 @@ export const plants: readonly Plant[] = [
     'api/serving/routing/replica-sync.ts',
     'if (newLease.at < lease.until) lease.until',
     'if (newLease.at < Infinity) lease.until',
+  ),
+  scripted(
+    'abort-while-promoting',
+    plant(
+      'promote-before-rollback',
+      'an accepted abort stops a promotion only when its rollback has begun',
+      releaseMeaning,
+      "row['rolled_back_at'] !== null || row['stage'] === 'rolling_back'",
+      "row['rolled_back_at'] !== null",
+    ),
+  ),
+  scripted(
+    'restore-while-rolling-back',
+    plant(
+      'rollback-undone',
+      'a backup restored during a rollback makes the candidate champion for good',
+      'activities/release/rollback.ts',
+      'if ((await findEpoch()) !== epoch) continue',
+      '',
+    ),
+  ),
+  scripted(
+    'restore-before-the-end',
+    plant(
+      'rollback-undone-before-the-end',
+      'a release ends as rolled back in a restored backup whose champion is its candidate',
+      'activities/release/close-release.ts',
+      'if (before?.version === version && before.releaseId === id)',
+      "if (before?.version === version && before.releaseId === '')",
+    ),
+  ),
+  scripted(
+    'restore-while-rolling-back',
+    plant(
+      'restored-route-kept',
+      'after a restored backup the champion is moved back and its route is not',
+      'activities/release/close-release.ts',
+      'now.route.release === id || isChampion',
+      'now.route.release === id',
+    ),
+  ),
+  scripted(
+    'cut-replica-keeps-the-promoted',
+    plant(
+      'promoted-counts-as-proven',
+      'a replica without its lease serves a candidate whose release has not ended',
+      'domain/release/next-effect.ts',
+      'proven: baseline ?? version, standby: baseline',
+      'standby: baseline',
+    ),
+  ),
+  scripted(
+    'cut-replica-keeps-the-proven',
+    plant(
+      'silent-replicas-overlooked',
+      'the rollback of a proven version says nothing of replicas that are cut off',
+      'activities/release/rollback.ts',
+      'of await listSilentReplicas(deps.store, route)',
+      'of [] as { id: string; host: string; silentMs: number }[]',
+    ),
+  ),
+  scripted(
+    'approval-meets-the-verdict',
+    plant(
+      'verdict-forgotten',
+      'a verdict against the candidate counts only when its report arrives',
+      'activities/release/route.ts',
+      "if (failed !== undefined)\n        return { kind: 'refused'",
+      "if (failed === '')\n        return { kind: 'refused'",
+    ),
   ),
 ]

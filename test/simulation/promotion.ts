@@ -30,8 +30,21 @@ export interface Known {
   /** When each stage, by its name and place, was looked at for the first time. */
   firstLooks: Map<string, number>
   highestShareBp: number
+  /** The evidence as a step that may promote has begun to compare it; what changes later comes after the promotion. */
+  basis?: Basis
   /** What was seen of it no longer fits the database, which is from a backup. */
   isRestored?: boolean
+}
+
+export interface Basis {
+  artifact: unknown
+  evaluation: unknown
+}
+
+export function basisOf(memory: Memory, version: string): Basis {
+  const row = memory.row('versions', version)
+  const evaluation = memory.row('evaluations', row?.['evaluation_id'] as string)
+  return { artifact: row?.['artifact_digest'], evaluation: evaluation?.['report_digest'] }
 }
 
 interface Seen {
@@ -83,13 +96,11 @@ export function checkPromotion(
       `${id} replaced ${String(before?.['version'])}, it was built on ${baseline_version}`,
     )
   const versionRow = memory.row('versions', version)
-  const evaluation = memory.row('evaluations', versionRow?.['evaluation_id'] as string)
   if (versionRow?.['rolled_back_at'] !== null)
     fail('approval is bound', `${version} was promoted after it was withdrawn`)
-  if (
-    versionRow?.['artifact_digest'] !== row['artifact_digest'] ||
-    evaluation?.['report_digest'] !== row['evaluation_digest']
-  )
+  const isApproved = ({ artifact, evaluation }: Basis) =>
+    artifact === row['artifact_digest'] && evaluation === row['evaluation_digest']
+  if (!isApproved(basisOf(memory, version)) && !(known.basis && isApproved(known.basis)))
     fail('approval is bound', `${version} was promoted with other bytes or evidence than were approved`)
   const refusals = memory
     .rows('release_commands')
@@ -104,12 +115,8 @@ export function checkPromotion(
       'abort and rollback win',
       `${id} was promoted after an accepted ${refusals[0]!['command'] as string}`,
     )
-  const last = memory
-    .rows('decisions')
-    .filter((each) => each['release_id'] === id)
-    .at(-1)
-  if (last?.['kind'] === 'fail')
-    fail('a verdict against it wins', `${id} was promoted, the last verdict is fail`)
+  if (memory.rows('decisions').some((each) => each['release_id'] === id && each['kind'] === 'fail'))
+    fail('a verdict against it wins', `${id} was promoted after the verdict fail`)
   const mine = received.filter((each) => each.release === id)
   const isGlassBroken = mine.some(
     (each) => each.command === 'promoteNow' && each.role === 'admin' && (each.reason ?? '').trim() !== '',

@@ -1,11 +1,11 @@
 /** States what must hold in every run, checked against what the simulator has seen and not against what the system reports. */
-import { hashOf, type AuditRow } from '../../store/audit/audit-log.ts'
+import { auditIssues } from './audit-chain.ts'
 import type { WatchReport } from '../../activities/release/watch-stage.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import { championOf, isOnProbation, type Route } from '../../domain/serving/route.ts'
 import type { Change, Memory, Row } from './postgres/database.ts'
-import { checkPromotion, type Known, type Received } from './promotion.ts'
+import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
 import { tableNow, type SimulatedResponse, type SimulatedReplica } from './replicas.ts'
 import type { World } from './world.ts'
 
@@ -15,6 +15,8 @@ export interface Violation {
 }
 
 const slackMs = 5
+
+export type Properties = ReturnType<typeof createProperties>
 
 export function createProperties(
   world: World,
@@ -34,6 +36,8 @@ export function createProperties(
   const audited = new Set<string>()
   const retired = new Map<string, number>()
   const condemned = new Set<string>()
+  /** When the first verdict against the candidate of a release was stored. */
+  const failures = new Map<string, number>()
   /** When the end of a release was stored; later commands have no receiver. */
   const ends = new Map<string, number>()
   const accepted = new Map<string, string>()
@@ -106,6 +110,12 @@ export function createProperties(
           'abort and rollback win',
           `${candidate} was routed for ${route.release} after it was rolled back`,
         )
+      const failedMs = failures.get(route.release!) ?? Infinity
+      if (isNew && failedMs < Infinity)
+        fail(
+          'a verdict against it wins',
+          `${candidate} was routed for ${route.release} after the verdict fail`,
+        )
       if (isNew) retired.delete(candidate)
       if (canary && canary.shareBp < known.highestShareBp)
         fail(
@@ -118,6 +128,11 @@ export function createProperties(
       const isProlonged = isNew || row.exposed_until !== before?.exposed_until
       if (row.exposed_until === null)
         fail('exposed only while watched', `${candidate} was routed without an end`)
+      else if (!isNew && isProlonged && clockOf(row.exposed_until) > failedMs + exposureMs + slackMs)
+        fail(
+          'a verdict against it wins',
+          `the exposure of ${candidate} was renewed by a look after the verdict fail of ${failedMs}`,
+        )
       else if (isProlonged && clockOf(row.exposed_until) > sinceMs + exposureMs + slackMs)
         fail(
           'exposed only while watched',
@@ -144,6 +159,9 @@ export function createProperties(
       !onlyProven(version)
     )
       fail('abort and rollback win', `${id} ended as promoted after an accepted ${said}`)
+    const champion = memory.row('champions', model)
+    if (outcome !== 'promoted' && champion?.['release_id'] === id && champion['version'] === version)
+      fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is champion`)
     const route = memory.row('routing', model)?.['route'] as Route | undefined
     if (!route || isHandMoved) return
     const stillRouted =
@@ -151,9 +169,6 @@ export function createProperties(
       route.shadow?.version === version
     if (stillRouted && (route.release === id || route.release === undefined))
       fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is still routed`)
-    const champion = memory.row('champions', model)
-    if (outcome !== 'promoted' && champion?.['release_id'] === id && champion['version'] === version)
-      fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is champion`)
     if (outcome === 'promoted' && champion?.['version'] !== version)
       fail(
         'a release ends with its routing',
@@ -222,6 +237,15 @@ export function createProperties(
       if (lookedMs < minMs - slackMs)
         fail('a stage takes its time', `${state.id} passed ${step} in ${Math.round(lookedMs)} of ${minMs} ms`)
     },
+    /** The watch was cancelled before the workflow received its report. What it has stored stands. */
+    watchOvertaken(chain: string) {
+      condemned.delete(chain)
+    },
+    /** A step of the release is about to compare its basis, in a transaction that others may overtake. */
+    basisRead([id]: readonly unknown[]) {
+      const known = releaseOf(id as string)
+      if (known) known.basis = basisOf(memory, known.version)
+    },
     flushed() {
       flushedMs = world.now()
     },
@@ -283,6 +307,10 @@ export function createProperties(
               'the outcome stands',
               `${id} ended as ${String(before['outcome'])} and then as ${String(after['outcome'])}`,
             )
+        }
+        if (table === 'decisions' && after?.['kind'] === 'fail') {
+          const id = after['release_id'] as string
+          if (!failures.has(id)) failures.set(id, world.now())
         }
         if (table === 'release_commands' && after) {
           const {
@@ -456,43 +484,11 @@ export function createProperties(
       armsSeen.clear()
       onCanary.clear()
       retired.clear()
+      failures.clear()
+      for (const row of memory.rows('decisions'))
+        if (row['kind'] === 'fail') failures.set(row['release_id'] as string, -Infinity)
     },
-    checkAudit() {
-      const last = memory.row('audit', 'last')
-      const rows = memory
-        .rows('audit')
-        .filter((row) => row !== last || memory.row('audit', String(row['seq'])) === row)
-      const unique = [...new Map(rows.map((row) => [row['seq'], row])).values()].sort(
-        (a, b) => (a['seq'] as number) - (b['seq'] as number),
-      )
-      let previous = '0'.repeat(64)
-      unique.forEach((row, index) => {
-        const {
-          seq,
-          at,
-          actor,
-          action,
-          subject,
-          model: of,
-          detail,
-          previous_hash,
-          hash,
-        } = row as unknown as AuditRow & { previous_hash: string }
-        const again = hashOf({
-          seq,
-          at,
-          actor,
-          action,
-          subject,
-          model: of ?? undefined,
-          detail,
-          previousHash: previous_hash,
-        })
-        if (seq !== index + 1 || previous_hash !== previous || hash !== again)
-          fail('the audit is a chain', `row ${seq} does not follow`)
-        previous = hash
-      })
-    },
+    checkAudit: () => auditIssues(memory).forEach((issue) => fail('the audit is a chain', issue)),
     fail,
   }
 }

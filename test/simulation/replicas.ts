@@ -26,7 +26,7 @@ export interface SimulatedReplica {
 }
 
 /** The behaviour of a version: the share of its responses that are invalid. */
-export type Behaviour = ReadonlyMap<string, { invalid: number }>
+export type Behaviour = Map<string, { invalid: number }>
 
 export interface SimulatedResponse {
   replica: SimulatedReplica

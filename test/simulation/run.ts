@@ -12,13 +12,15 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { release } from '../../workflows/release.ts'
 import { rollback } from '../../workflows/rollback.ts'
 import { disagreementsOf } from './agreement.ts'
-import { disturbanceOf, type Disturbance } from './disturbances.ts'
+import { createFaults } from './faults/faults.ts'
+import { createMoments } from './faults/moments.ts'
 import { connect, deliverNotice, endStaleSessions, type Server } from './postgres/connection.ts'
+import { carried } from './temporal/sandbox.ts'
 import { createMemory } from './postgres/database.ts'
 import { createProperties, type Violation } from './properties.ts'
 import { startProcess, type SimulatedReplica, type ReplicaEnvironment } from './replicas.ts'
-import { drawScenario, type Fault, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
-import { restoreSimulatedBackup } from './restored-backup.ts'
+import { drawScenario, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
+import type { Script } from './scripts.ts'
 import { dictionary } from './postgres/statement.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
@@ -44,9 +46,20 @@ const workflowId = `release/${simulatedModel}`
 const meaningOf = dictionary(releaseStatements, routingStatements)
 const releaseIdOf = (firstRunId: string) => `rel_${firstRunId.replaceAll('-', '')}`
 
-export async function simulate(seed: number, mode: Mode, { traced = false } = {}): Promise<RunResult> {
+export interface RunOptions {
+  traced?: boolean
+  /** A written scenario instead of one that is drawn from the seed. */
+  script?: Script
+}
+
+export async function simulate(
+  seed: number,
+  mode: Mode,
+  { traced = false, script }: RunOptions = {},
+): Promise<RunResult> {
   const world = createWorld(seed, { traced })
-  const scenario = drawScenario(world, mode)
+  const scenario = script?.scenario ?? drawScenario(world, mode)
+  const moments = createMoments()
   enter(world)
   const database = world.machine('database')
   const server: Server = {
@@ -61,25 +74,31 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     onStatement(name, values) {
       if (name === 'recordObservation') properties.stageObserved(values)
       if (name === 'writeTicks') properties.flushed()
+      if (name === 'lockRelease') properties.basisRead(values)
     },
+    lateMs: (machine, statement, values) =>
+      moments.happen({
+        kind: 'asks',
+        step: (carried.context as { info?: { activityType: string } } | undefined)?.info?.activityType,
+        statement,
+        values,
+        machine,
+      }),
     failureOf: (name) =>
-      world.now() < losesCountersUntil && name === 'writeTicks' ? 'the disk is full' : undefined,
+      world.now() < lossesUntil.counters && name === 'writeTicks' ? 'the disk is full' : undefined,
   }
   const { memory } = server
   const replicas: SimulatedReplica[] = []
   const properties = createProperties(world, memory, replicas, simulatedModel)
   properties.setClock((ms) => ms - epochMs - database.wallOffMs)
-  let losesCountersUntil = -1
-  let losesBytesUntil = -1
-  let dying = 0
-  let ambush: Disturbance | undefined
+  const lossesUntil = { counters: -1, bytes: -1 }
+  const dying = { left: 0 }
   const machines = new Map<string, Machine>()
   const added = (machine: Machine): Machine => {
     machines.set(machine.name, machine)
     return machine
   }
   fill(server, scenario)
-  let backup = memory.backup()
 
   const workers: Worker[] = []
   const equip = (worker: Worker): void => {
@@ -142,12 +161,10 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         properties.workflowDid(`${id} ${firstRunId}`, type, result, version)
         if (type === 'watch') properties.watched((input as WatchRequest).state, result as WatchReport)
       },
-      begins(worker, type) {
-        if (!ambush?.types.includes(type) || --ambush.left > 0) return
-        const { strike } = ambush
-        ambush = undefined
-        strike(worker, type)
-      },
+      overtaken: ({ workflowId: id, firstRunId }, type) =>
+        type === 'watch' ? properties.watchOvertaken(`${id} ${firstRunId}`) : undefined,
+      begins: ({ machine }, step) => void moments.happen({ kind: 'begins', step, machine }),
+      lateMs: ({ machine }, step, result) => moments.happen({ kind: 'tells', step, result, machine }),
       taskFailed: (info, error) => properties.taskFailed(info.workflowId, error),
       closed({ info, closed }) {
         world.tell(`${info.workflowId} ${info.runId} is ${closed?.kind}: ${JSON.stringify(closed?.result)}`)
@@ -161,7 +178,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         if (closed?.kind === 'completed') outcomes.push((closed.result as { outcome: string }).outcome)
       },
       diesBeforeTelling(worker, type) {
-        if (dying === 0 || type === 'authorize' || --dying > 0) return false
+        if (dying.left === 0 || type === 'authorize' || --dying.left > 0) return false
         world.tell(`${worker.machine.name} dies after "${type}" and before it says so`)
         restart(worker.machine, 300, () => equip(worker))
         return true
@@ -189,7 +206,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     leaseMs: scenario.leaseMs,
     behaviour,
     callers: () => scenario.callers,
-    canLoad: () => world.now() > losesBytesUntil,
+    canLoad: () => world.now() > lossesUntil.bytes,
     onAnswer: (answer) => properties.answered(answer),
   }
   for (let i = 1; i <= scenario.replicas; i++) {
@@ -262,156 +279,38 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     temporal.start('release', workflowId, [{ model: simulatedModel, version, requestedBy: by }])
   }
 
-  let stopped = false
-  for (const fault of scenario.faults)
-    world.after(undefined, fault.atMs, () => (stopped ? undefined : befall(fault)))
-  const heal: (() => void)[] = []
-  const during = (forMs: number, begin: () => void, end: () => void): void => {
-    begin()
-    let over = false
-    const finish = () => {
-      if (over) return
-      over = true
-      end()
-    }
-    heal.push(finish)
-    world.after(undefined, forMs, finish)
-  }
-  const cutOff = (name: string, others: string[], cut: boolean, ways: 1 | 2): void => {
-    for (const other of others) {
-      world.cut(name, other, cut)
-      if (ways === 2) world.cut(other, name, cut)
-    }
-  }
-  const cutReplica = (forMs: number, which: number) =>
-    befall({ kind: 'cut replica', atMs: world.now(), forMs, which })
-  const befall = (fault: Fault): void => {
-    const { kind, forMs, which } = fault
-    world.tell(`** ${kind} (${Math.round(forMs)} ms, ${which})`)
-    const worker = workers[which % workers.length]!
-    const replica = replicas[which % replicas.length]!
-    switch (kind) {
-      case 'crash worker':
-        return restart(worker.machine, forMs, () => equip(worker))
-      case 'freeze worker':
-        return world.freeze(worker.machine, forMs)
-      case 'freeze in a step':
-      case 'cut in a step':
-        ambush = disturbanceOf({ world, temporal, say, cutReplica }, fault)
-        return
-      case 'cut worker':
-        return during(
-          forMs,
-          () => cutOff(worker.machine.name, which % 2 ? ['database'] : ['database', 'temporal'], true, 2),
-          () => cutOff(worker.machine.name, ['database', 'temporal'], false, 2),
-        )
-      case 'crash replica':
-        if (which % 4 === 0) replica.disk = {}
-        delete replica.routing
-        return restart(replica.machine, forMs, () => startProcess(replica, around))
-      case 'freeze replica':
-        return world.freeze(replica.machine, forMs)
-      case 'cut replica':
-      case 'cut replica one way': {
-        const ways = kind === 'cut replica' ? 2 : 1
-        const [from, to] = which % 2 ? [replica.machine.name, 'database'] : ['database', replica.machine.name]
-        return during(
-          forMs,
-          () => cutOff(from!, [to!], true, ways),
-          () => cutOff(from!, [to!], false, ways),
-        )
-      }
-      case 'restart database':
-        for (const session of memory.sessions()) memory.kill(session)
-        for (const listener of server.listeners) listener.isConnected = false
-        return restart(database, Math.min(forMs, 2_000), () => housekeeping())
-      case 'freeze database':
-        return world.freeze(database, forMs)
-      case 'restore database':
-        for (const session of memory.sessions()) memory.kill(session)
-        backup()
-        restoreSimulatedBackup(memory, epochMs + world.now())
-        for (const listener of server.listeners) listener.isConnected = false
-        return properties.restored()
-      case 'freeze temporal':
-        return world.freeze(temporal.machine, forMs)
-      case 'slow network':
-        return during(
-          forMs,
-          () => world.slow(world.pick([60, 300, 900, 900])),
-          () => world.slow(0),
-        )
-      case 'step clock': {
-        const machine = world.pick([...workers, ...replicas, temporal]).machine
-        // A server of workflows whose clock goes back an hour waits an hour longer; it is not wrong, and does not end in time.
-        const steps =
-          machine === temporal.machine && mode === 'liveness' ? [1_000] : [-3_600_000, -5_000, 5_000, 300_000]
-        machine.wallOffMs += world.pick(steps)
-        return
-      }
-      case 'lose counters':
-        losesCountersUntil = world.now() + forMs + 3_000
-        return
-      case 'lose bytes':
-        losesBytesUntil = world.now() + forMs
-        return
-      case 'revoke key': {
-        const key = memory.row('api_keys', world.pick(['anna', 'ben']))!
-        return memory.load('api_keys', key['name'] as string, { ...key, revoked_at: world.now() })
-      }
-      case 'change evidence': {
-        const { version } = world.pick(scenario.releases)
-        const row = memory.row(
-          which % 2 ? 'evaluations' : 'versions',
-          which % 2 ? `eval-${version}` : version,
-        )!
-        const name = which % 2 ? 'report_digest' : 'artifact_digest'
-        return memory.load(which % 2 ? 'evaluations' : 'versions', which % 2 ? `eval-${version}` : version, {
-          ...row,
-          [name]: `${String(row[name])}'`,
-        })
-      }
-      case 'move champion': {
-        const row = memory.row('champions', simulatedModel)
-        properties.handMoved()
-        if (row && temporal.running(workflowId))
-          memory.load('champions', simulatedModel, { ...row, version: 'm_v0.9.0', release_id: null })
-        return
-      }
-      case 'terminate':
-        if (mode === 'safety') temporal.terminate(workflowId)
-        return
-      case 'cancel':
-        return temporal.cancel(workflowId)
-      case 'roll back model': {
-        const order = {
-          model: simulatedModel,
-          by: world.pick(['olga', 'olga', 'vera']),
-          reason: 'callers complain',
-        }
-        const give = () =>
-          stopped ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order])
-        world.after(temporal.machine, world.between(500, 3_000), give)
-        give()
-        return
-      }
-      case 'die before telling':
-        dying += 1 + (which % 3)
-        return
-      default:
-        return kind satisfies never
-    }
-  }
   const housekeeping = () => {
     endStaleSessions(server, machines, epochMs + world.now() + database.wallOffMs)
     world.after(database, 500, housekeeping)
   }
   world.after(database, 500, housekeeping)
+  const faults = createFaults({
+    world,
+    mode,
+    scenario,
+    server,
+    temporal,
+    workers,
+    replicas,
+    moments,
+    properties,
+    behaviour,
+    workflowId,
+    lossesUntil,
+    dying,
+    restart,
+    equip,
+    startReplica: (replica) => startProcess(replica, around),
+    say,
+    housekeeping,
+  })
+  for (const fault of scenario.faults) world.after(undefined, fault.atMs, () => faults.befall(fault))
   const keepBackup = () => {
-    backup = memory.backup()
+    faults.keepBackup()
     world.after(undefined, 900, keepBackup)
   }
-  world.after(undefined, 900, keepBackup)
+  if (script === undefined) world.after(undefined, 900, keepBackup)
+  else script.play({ world, temporal: temporal.machine, moments, faults, replicas, behaviour, say })
 
   const check = () => {
     const name = current
@@ -438,12 +337,7 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
         isQuiet() &&
         scenario.faults.every(({ atMs, forMs }) => atMs + forMs < world.now())),
   )
-  stopped = true
-  for (const end of heal) end()
-  world.slow(0)
-  losesCountersUntil = losesBytesUntil = -1
-  dying = 0
-  ambush = undefined
+  faults.end()
   if (!broken() && mode === 'safety') await world.run(scenario.untilMs, noting, () => broken() || isQuiet())
   if (!broken() && mode === 'liveness') {
     const limitMs = world.now() + longestOf(scenario)
@@ -471,6 +365,8 @@ export async function simulate(seed: number, mode: Mode, { traced = false } = {}
     if (!broken()) leftOpen()
   }
   if (seed % 8 === 0) properties.checkAudit()
+  if (script && !broken() && !script.outcomes.every((outcome, index) => outcomes[index] === outcome))
+    properties.fail('a script ends as written', `the outcomes are ${outcomes.join(', ')}`)
   enter(undefined)
 
   function leftOpen(): void {

@@ -35,6 +35,9 @@ export interface Fault {
     | 'cut replica'
     | 'cut replica one way'
     | 'cut in a step'
+    | 'hold a step'
+    | 'restore in a step'
+    | 'command at a verdict'
     | 'restart database'
     | 'freeze database'
     | 'restore database'
@@ -131,6 +134,9 @@ const faultKinds: readonly (readonly [Fault['kind'], number])[] = [
   ['cut replica', 4],
   ['cut replica one way', 2],
   ['cut in a step', 4],
+  ['hold a step', 4],
+  ['restore in a step', 3],
+  ['command at a verdict', 3],
   ['restart database', 2],
   ['freeze database', 1],
   ['restore database', 4],
@@ -154,7 +160,7 @@ function faultOf(world: World, untilMs: number): Fault {
   const kind = faultKinds.find(([, weight]) => (at -= weight) < 0)?.[0] ?? 'crash worker'
   return {
     // What waits for a step waits from early on; there are only a few of them in a run.
-    atMs: kind.endsWith('in a step') ? world.between(0, 1_000) : world.between(300, untilMs),
+    atMs: /a step|a verdict/.test(kind) ? world.between(0, 1_000) : world.between(300, untilMs),
     kind,
     forMs: world.between(200, world.pick([1_000, 2_500, 5_000])),
     which: world.int(100),

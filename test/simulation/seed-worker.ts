@@ -28,6 +28,8 @@ export interface PartOptions {
   seconds?: number
   mode?: Mode
   trace: boolean
+  /** The name of a written scenario, which then runs in every run. */
+  script?: string
   /** Which part this is, and of how many. */
   mine: number
   parts: number
@@ -43,11 +45,15 @@ async function runPart({
   seconds,
   mode,
   trace,
+  script: name,
   mine,
   parts,
 }: PartOptions): Promise<WorkerReport> {
   await import('./temporal/sandbox.ts')
   const { simulate } = await import('./run.ts')
+  const { scripts } = await import('./scripts.ts')
+  const script = scripts.find((each) => each.name === name)
+  if (name !== undefined && script === undefined) throw new Error(`there is no script ${name}`)
   const { replaceGlobals } = await import('./world.ts')
   const { workflowTime } = await import('./temporal/workflow-host.ts')
   const modes: readonly Mode[] = mode === undefined ? ['safety', 'liveness'] : [mode]
@@ -62,7 +68,7 @@ async function runPart({
     // In pairs, because the modes take turns and one is longer than the other.
     if (Math.floor((seed - first) / 2) % parts !== mine) continue
     const at = modes[seed % modes.length]!
-    const result = await simulate(seed, at, { traced: trace })
+    const result = await simulate(seed, at, { traced: trace, script })
     told.runs++
     told.events += result.events
     told.virtualMs += result.virtualMs

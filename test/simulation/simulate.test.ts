@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { plants } from './planted-bugs.ts'
+import { scripts } from './scripts.ts'
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -46,6 +47,25 @@ describe('the fault simulator', () => {
     const { code, output } = await simulate('--plants', '--only', chosen.join(), '--seconds', '60')
     expect(code, output).toBe(0)
     expect(output).toContain('6 of 6 found')
+  }, 240_000)
+})
+
+describe('a written scenario', () => {
+  it.each(scripts)(
+    '$name breaks no property',
+    async ({ name }) => {
+      const { code, output } = await simulate('--script', name, '--runs', '20', '--seed', '1')
+      expect(code, output).toBe(0)
+      expect(output).toContain('20 runs')
+    },
+    120_000,
+  )
+
+  it('finds the bug that it was written for', async () => {
+    const chosen = plants.filter(({ script }) => script !== undefined).map(({ name }) => name)
+    const { code, output } = await simulate('--plants', '--only', chosen.join())
+    expect(code, output).toBe(0)
+    expect(output).toContain(`${chosen.length} of ${chosen.length} found`)
   }, 240_000)
 })
 

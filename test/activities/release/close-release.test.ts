@@ -6,7 +6,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { close } from '../../../activities/release/close-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/transitions.ts'
-import { moveChampion } from '../../../store/registry/champions.ts'
+import { findChampion, markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
+import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRelease, insertRelease } from '../../../store/release/releases.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
@@ -40,4 +41,31 @@ it.each([
   await store.transaction((database) => close(database, end(state, 1, 'promoted', 'all stages passed')))
   expect((await findRelease(store, state.id))?.state.outcome).toBe('promoted')
   expect((await findVersion(store, version))?.knownGoodAt !== undefined).toBe(!isMoved)
+})
+
+it('a release that ends as rolled back in a restored backup returns its candidate from champion to the baseline', async () => {
+  const model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const baseline = await registry.register()
+  const version = await registry.register(baseline)
+  const move = { model, actor: 'a', reason: 'r', cause: 'promotion' } as const
+  await moveChampion(store, { ...move, to: baseline })
+  await markKnownGood(store, baseline)
+  const facts = { ...firstFacts, id: `rel_${uniqueName('r')}`, model, version, baseline } as const
+  const state = openingState(facts, 0)
+  await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+  await moveChampion(store, { ...move, from: baseline, to: version, releaseId: state.id })
+  // As a restore leaves it: everything to the champion, and no release in the route.
+  const arms = [{ arm: 'champion' as const, version, shareBp: 10_000 }]
+  await writeRoute(store, {
+    route: { model, salt: 's', arms, proven: baseline },
+    replaces: { epoch: 1, generation: 0 },
+  })
+  await store.transaction((database) => close(database, end(state, 1, 'rolled_back', 'not wanted')))
+  expect(await findRelease(store, state.id)).toMatchObject({ outcome: 'rolled_back' })
+  expect((await findChampion(store, model))?.version).toBe(baseline)
+  expect((await findRouting(store, model))?.route).toMatchObject({
+    generation: 2,
+    arms: [{ arm: 'champion', version: baseline, shareBp: 10_000 }],
+  })
 })

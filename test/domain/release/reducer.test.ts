@@ -142,7 +142,8 @@ describe('the path to promotion', () => {
     ])
     expect(routePlan(advanceAll(warming, stepEvents.routed))).toEqual({
       arms: [{ arm: 'champion', version: 'm_v1.1.0', shareBp: 10_000 }],
-      proven: 'm_v1.1.0',
+      // The candidate counts as known good when its release has ended.
+      proven: 'm_v1.0.0',
       standby: 'm_v1.0.0',
     })
   })
@@ -249,6 +250,17 @@ describe('evidence against a candidate', () => {
       }
     },
   )
+
+  it('refuses the route of the next share, because the verdict was stored while an approval was on its way', () => {
+    const approved = advanceAll(undecided, commandEvent('approve', 'carl'))
+    expect([approved.stage, approved.stageIndex]).toEqual(['canary', 1])
+    const { reason } = stepEvents.refused as { reason: string }
+    expect(advanceAll(approved, stepEvents.refused).rollbackOrder).toEqual({
+      outcome: 'rolled_back',
+      reason,
+      withdraw: true,
+    })
+  })
 
   it('no data and unreadable evidence roll it back at the deadline, with their own reason, and not earlier', () => {
     for (const verdict of ['no_data', 'error'] as const) {

@@ -18,7 +18,12 @@ import {
   moveChampion,
 } from '../../../store/registry/champions.ts'
 import { findTicks, writeTicks } from '../../../store/release/tick-counters.ts'
-import { insertDecision, listDecisions, recordObservation } from '../../../store/release/decisions.ts'
+import {
+  findFailVerdict,
+  insertDecision,
+  listDecisions,
+  recordObservation,
+} from '../../../store/release/decisions.ts'
 import { openStore, type Database, type Store } from '../../../store/postgres.ts'
 import {
   closeRelease,
@@ -41,6 +46,7 @@ import {
 import {
   findRouting,
   listReplicaProgress,
+  listSilentReplicas,
   renewExposure,
   writeRoute,
 } from '../../../store/serving/routing.ts'
@@ -165,6 +171,12 @@ describe('the database in memory', () => {
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => renewExposure(on, { model, release: id, ...at, observedMs: Date.now(), exposureMs: 5_000 }),
           (on) => listReplicaProgress(on, model).then((all) => all.filter(({ host }) => host === model)),
+          (on) => listSilentReplicas(on, { model, ...at }).then((all) => all.map((each) => each.id)),
+          (on) =>
+            renewLease(on, {
+              replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },
+              leaseMs: -5_000,
+            }),
           (on) =>
             renewLease(on, {
               replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },
@@ -224,11 +236,12 @@ describe('the database in memory', () => {
               releaseId: id,
               stage: 'canary',
               stageIndex: 0,
-              verdict: { kind: 'pass', reasons: [], statistics: { a: 1 }, judge: 'j' },
+              verdict: { kind: accepted ? 'pass' : 'fail', reasons: [], statistics: { a: 1 }, judge: 'j' },
               inputs: { n: requests },
               policyDigest: 'p',
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
+          (on) => findFailVerdict(on, id),
           (on) =>
             recordObservation(on, {
               releaseId: id,

@@ -18,6 +18,8 @@ export interface Server {
   listeners: Set<Listener>
   /** Is called with each executed statement. */
   onStatement?: (name: string, values: readonly unknown[], owner: string) => void
+  /** For how long a statement is on its way, beside the time of the link. */
+  lateMs?: (machine: Machine, statement: string, values: readonly unknown[]) => number
   /** Why a statement fails here, for a fault that is under way. */
   failureOf?: (name: string, owner: string) => string | undefined
 }
@@ -66,7 +68,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
         world.after(machine, 1, () => finish(() => reject(unavailable('connection refused'))))
         return
       }
-      world.send(machine, server.machine, () => {
+      const arrive = () => {
         if (over) return
         session.of ??= server.memory.open(machine.name)
         if (session.of.dead) return refuse(unavailable('Connection ended'))
@@ -93,7 +95,12 @@ export function connect(world: World, server: Server, machine: Machine): Store {
           (rows) => answer(() => resolve(rows)),
           refuse,
         )
-      })
+      }
+      const [name, values] =
+        typeof command === 'string' ? [command, []] : [server.meaningOf(command).name, command.values]
+      const lateMs = server.lateMs?.(machine, name, values) ?? 0
+      if (lateMs === 0) world.send(machine, server.machine, arrive)
+      else world.after(machine, lateMs, () => world.send(machine, server.machine, arrive))
     })
 
   const databaseOf = (session: { of?: DatabaseSession }): Database => ({

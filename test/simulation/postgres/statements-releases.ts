@@ -389,6 +389,16 @@ export const releaseStatements: Statements = {
         .slice(0, limit as number)
         .map(changeRow),
   ],
+  '4feeb456': [
+    'findFailVerdict',
+    (query, [release]) =>
+      query
+        .all('decisions')
+        .filter((row) => row['release_id'] === release && row['kind'] === 'fail')
+        .sort((a, b) => (b['id'] as number) - (a['id'] as number))
+        .slice(0, 1)
+        .map(({ kind, reasons, statistics, judge }) => ({ kind, reasons, statistics, judge })),
+  ],
   fb6638ea: [
     'recordObservation',
     (query, [release_id, stage, stage_index, paused, maxGapMs]) => {

@@ -120,6 +120,27 @@ export const routingStatements: Statements = {
           return { id, host, url, epoch, generation, problem }
         }),
   ],
+  ba472e73: [
+    'listSilentReplicas',
+    (query, values) => {
+      const [model, silentForMs, epoch, generation] = values as [string, number, number, number]
+      return query
+        .all('replicas')
+        .filter((row) => !isLive(query)(row) && (row['lease_until'] as number) > query.clockMs - silentForMs)
+        .filter(({ id }) => {
+          const said = query.find('routing_acknowledgements', `${id as string} ${model}`)
+          if (said === undefined) return false
+          const at = said['epoch'] as number
+          return at < epoch || (at === epoch && (said['generation'] as number) < generation)
+        })
+        .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
+        .map(({ id, host, lease_until }) => ({
+          id,
+          host,
+          silent_ms: query.clockMs - (lease_until as number),
+        }))
+    },
+  ],
   '0ccf33ca': [
     'renewLease',
     (query, values) => {
@@ -158,7 +179,7 @@ export const routingStatements: Statements = {
       return []
     },
   ],
-  efef0eb2: [
+  '3dd33046': [
     'endLease',
     (query, [id]) => {
       if (query.find('replicas', id as string) === undefined) return []
@@ -167,6 +188,9 @@ export const routingStatements: Statements = {
         ...query.find('replicas', id as string),
         lease_until: query.clockMs,
       })
+      for (const said of query.all('routing_acknowledgements'))
+        if (said['replica_id'] === id)
+          query.remove('routing_acknowledgements', `${id as string} ${said['model'] as string}`)
       query.notify('tenure_acknowledged', id as string)
       return [{ pg_notify: '' }]
     },

@@ -19,6 +19,7 @@ import {
   type Job,
   type RunInfo,
 } from './workflow-host.ts'
+import { activityContext } from './activity-context.ts'
 import { epochMs, type Machine, type World } from '../world.ts'
 
 type Activities = Readonly<Record<string, (...input: never[]) => Promise<unknown>>>
@@ -66,6 +67,10 @@ export interface Watcher {
   completed(info: RunInfo, type: string, result: unknown, input: unknown[]): void
   /** A worker begins with it: what it does before it waits for anything is done, whatever becomes of the worker here. */
   begins(worker: Worker, type: string): void
+  /** It has a result, but is cancelled before the workflow has received it. */
+  overtaken(info: RunInfo, type: string): void
+  /** For how long the worker keeps the result back. */
+  lateMs(worker: Worker, type: string, result: unknown): number
   taskFailed(info: RunInfo, error: unknown): void
   closed(execution: Execution): void
   /** Whether the worker dies now, after the work and before its report. */
@@ -194,6 +199,16 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     dispatch(execution)
   }
 
+  /** A worker resolves a cancelled activity for its workflow at once, and drops the result that comes with the next task. */
+  const overtake = (execution: Execution, { seq, type }: Activity): void => {
+    const at = execution.fresh.findIndex((job) => job.resolveActivity?.seq === seq)
+    if (at < 0) return
+    const failure = failureOf(new CancelledFailure('Activity cancelled'))
+    const resolveActivity = { seq, result: { cancelled: { failure } } }
+    execution.fresh[at] = { variant: 'resolveActivity', resolveActivity } as unknown as Job
+    watcher.overtaken(execution.info, type)
+  }
+
   const obey = (execution: Execution, command: WorkflowCommand): void => {
     if (command.startTimer) {
       const { seq, startToFireTimeout } = command.startTimer
@@ -209,7 +224,8 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     } else if (command.scheduleActivity) schedule(execution, command.scheduleActivity)
     else if (command.requestCancelActivity) {
       const activity = execution.activities.get(command.requestCancelActivity.seq!)
-      if (!activity || activity.isOver) return
+      if (!activity) return
+      if (activity.isOver) return overtake(execution, activity)
       activity.cancelRequested = true
       finish(execution, activity, {
         cancelled: { failure: failureOf(new CancelledFailure('Activity cancelled')) },
@@ -354,44 +370,7 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const { machine: at } = worker
     const { life } = at
     const controller = new AbortController()
-    const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
-    const context = {
-      info: {
-        activityType: activity.type,
-        attempt: token,
-        workflowNamespace: 'default',
-        workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
-      },
-      // The description that an activity reads to learn whether it can still be cancelled.
-      client: {
-        workflowService: {
-          describeWorkflowExecution: () =>
-            new Promise<object>((resolve) =>
-              world.send(at, machine, () => {
-                const pendingWorkflowTask = execution.givenUp > 0 ? { attempt: execution.givenUp + 1 } : null
-                world.send(machine, at, () => resolve({ pendingWorkflowTask }))
-              }),
-            ),
-        },
-      },
-      cancellationSignal: controller.signal,
-      heartbeat() {
-        world.send(at, machine, () => {
-          if (activity.attempt === token && !activity.isOver) activity.beatMs = world.now()
-          if (activity.isOver || activity.attempt !== token) world.send(machine, at, cancel)
-        })
-      },
-      sleep: (ms: number) =>
-        new Promise<void>((resolve, reject) => {
-          const abort = () => reject(controller.signal.reason as Error)
-          if (controller.signal.aborted) return abort()
-          controller.signal.addEventListener('abort', abort)
-          setTimeout(() => {
-            controller.signal.removeEventListener('abort', abort)
-            resolve()
-          }, ms)
-        }),
-    }
+    const context = activityContext({ world, machine, at, execution, activity, token, controller })
     const { input } = activity
     const work = worker.activities[activity.type]
     if (work === undefined) throw new Error(`the simulated worker has no activity ${activity.type}`)
@@ -406,11 +385,14 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
         (result) => {
           if (watcher.diesBeforeTelling(worker, activity.type)) return
           const sent = result === undefined ? undefined : payload(result)
-          tell(() => {
+          const report = () => {
             if (activity.isOver || activity.attempt !== token || execution.closed) return
             watcher.completed(execution.info, activity.type, result, input)
             finish(execution, activity, { completed: sent ? { result: sent } : {} })
-          })
+          }
+          const lateMs = watcher.lateMs(worker, activity.type, result)
+          if (lateMs === 0) tell(report)
+          else world.after(at, lateMs, () => tell(report))
         },
         (error: unknown) => tell(() => failed(execution, activity, token, error)),
       )

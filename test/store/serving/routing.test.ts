@@ -9,6 +9,7 @@ import {
   findRouting,
   laggingReplicas,
   listReplicaProgress,
+  listSilentReplicas,
   renewExposure,
   writeRoute,
   type Routing,
@@ -185,5 +186,30 @@ describe('followers', () => {
     await endLease(store, a)
     await endLease(store, b)
     expect(await listReplicaProgress(store, model)).toEqual([])
+  })
+
+  it('without a lease are silent until they have stopped, acknowledged the route, or an hour has passed', async () => {
+    const { epoch, generation } = first.route
+    const next = { model, epoch, generation: generation + 1 }
+    const names = {
+      cut: -5_000,
+      live: 60_000,
+      stopped: 60_000,
+      gone: -3_700_000,
+      follows: -5_000,
+      other: -5_000,
+    }
+    const ids = Object.fromEntries(Object.keys(names).map((name) => [name, uniqueName(name)]))
+    for (const [name, leaseMs] of Object.entries(names)) await join(ids[name]!, leaseMs)
+    for (const name of ['cut', 'live', 'stopped', 'gone'])
+      await acknowledge(store, { replica: ids[name]!, model, epoch, generation })
+    await acknowledge(store, { replica: ids['follows']!, ...next })
+    await endLease(store, ids['stopped']!)
+    const silent = await listSilentReplicas(store, next)
+    expect(silent).toEqual([{ id: ids['cut'], host: 'h', silentMs: expect.any(Number) }])
+    expect(silent[0]!.silentMs).toBeGreaterThanOrEqual(5_000)
+    expect(await listSilentReplicas(store, { model, epoch, generation })).toEqual([])
+    expect(await listSilentReplicas(store, { model, epoch: epoch + 1, generation: 0 })).toHaveLength(2)
+    await endLease(store, ids['live']!)
   })
 })

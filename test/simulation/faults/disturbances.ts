@@ -1,0 +1,132 @@
+/**
+ * What befalls a release in the middle of a step, and what people say right then: the moments at which a late step or a replica
+ * that was not told does harm, and which chance alone hardly ever hits.
+ */
+import type { CommandName } from '../../../domain/release/state.ts'
+import type { Disturbance, Moment } from './moments.ts'
+import type { Behaviour } from '../replicas.ts'
+import type { Fault, PlannedCommand } from '../scenario.ts'
+import type { Machine, World } from '../world.ts'
+
+export interface Accomplices {
+  world: World
+  /** The server of the workflows, which receives what people say. */
+  temporal: Machine
+  behaviour: Behaviour
+  say(said: Omit<PlannedCommand, 'atMs' | 'copies'>): void
+  cutReplica(forMs: number, which: number): void
+  restore(): void
+}
+
+const said = { by: 'olga', reason: 'it is not wanted', isSignal: true } as const
+
+/** The beginning of one of these steps, at the given time of its coming. */
+const beginning = (steps: readonly string[], nth: number) => {
+  let left = nth
+  return (moment: Moment) => moment.kind === 'begins' && steps.includes(moment.step) && --left <= 0
+}
+
+export function disturbanceOf(accomplices: Accomplices, fault: Fault): Disturbance {
+  const { world, temporal, say, cutReplica } = accomplices
+  const { kind, which, forMs } = fault
+  switch (kind) {
+    case 'freeze in a step':
+      return {
+        awaits: beginning(['route', 'promote'], which % 8 === 0 ? 2 : 1),
+        strike(moment) {
+          if (moment.kind !== 'begins') return 0
+          world.tell(`${moment.machine.name} freezes within "${moment.step}"`)
+          // Longer than any timeout, so that another worker has continued when it wakes up.
+          world.freeze(moment.machine, forMs + 2_500)
+          // Its step must have no effect, although the rows are unchanged.
+          world.after(temporal, world.between(10, 300), () => say({ ...said, command: 'abort', id: 'held' }))
+          return 0
+        },
+      }
+    case 'hold a step':
+      return held(accomplices, fault)
+    case 'restore in a step':
+      return restored(accomplices, fault)
+    case 'command at a verdict':
+      return spoken(accomplices, fault)
+    default: {
+      const cut = () => cutReplica(forMs + 1_500, which)
+      if (which % 2)
+        return {
+          awaits: beginning(['route', 'promote', 'rollBackCandidate'], 1 + (which % 6)),
+          strike: () => (cut(), 0),
+        }
+      return {
+        awaits: beginning(['promote'], 1),
+        // The new champion is rolled back, and one of its replicas can no longer be notified.
+        strike() {
+          world.after(temporal, world.between(300, 1_200), () => {
+            cut()
+            say({ ...said, command: 'rollback', id: 'unwell' })
+          })
+          return 0
+        },
+      }
+    }
+  }
+}
+
+/** Shorter than the timeout of a statement: the transaction is alive when its step goes on. */
+const withinStatementMs = 1_200
+
+/**
+ * One statement of a promotion or a route is late, and the release is aborted meanwhile. In every other case the report of the step is
+ * late instead: what it has done stands, and the workflow does not know of it.
+ */
+function held({ world, temporal, say, cutReplica }: Accomplices, { which, forMs }: Fault): Disturbance {
+  const isReport = which % 2 === 0
+  let left = isReport ? 1 : 1 + (which % 9)
+  const holdMs = Math.min(100 + forMs, withinStatementMs)
+  return {
+    awaits: (moment) =>
+      moment.kind === (isReport ? 'tells' : 'asks') &&
+      (moment.step === 'promote' || (moment.step === 'route' && which % 4 === 3)) &&
+      --left <= 0,
+    strike(moment) {
+      world.tell(
+        `"${moment.kind === 'begins' ? '' : (moment.step ?? '')}" is held for ${Math.round(holdMs)} ms`,
+      )
+      if (which % 3 === 0) cutReplica(forMs + 1_500, which)
+      world.after(temporal, world.between(0, holdMs), () => say({ ...said, command: 'abort', id: 'held' }))
+      return holdMs
+    },
+  }
+}
+
+/** A backup is restored while a release is rolled back, promoted or closed. */
+function restored({ world, temporal, say, restore }: Accomplices, { which }: Fault): Disturbance {
+  const step = (['rollBackCandidate', 'rollBackCandidate', 'closeRelease', 'promote'] as const)[which % 4]!
+  let left = 1 + (which % 11)
+  return {
+    awaits: (moment) => moment.kind === 'asks' && moment.step === step && --left <= 0,
+    strike() {
+      world.tell(`a backup is restored within "${step}"`)
+      restore()
+      // In a restored probation the release goes on, and a person may roll it back once more.
+      if (which % 2)
+        world.after(temporal, world.between(10, 800), () => say({ ...said, command: 'rollback', id: 'anew' }))
+      return 0
+    },
+  }
+}
+
+/** A person speaks while the verdict against a candidate is on its way, and the candidate behaves from then on. */
+function spoken({ world, say, behaviour }: Accomplices, { which, forMs }: Fault): Disturbance {
+  const command = (['pause', 'pause', 'resume', 'promoteNow', 'approve'] as CommandName[])[which % 5]!
+  return {
+    awaits: (moment) =>
+      moment.kind === 'asks' && moment.statement === 'insertDecision' && moment.values[3] === 'fail',
+    strike() {
+      world.tell(`${command} meets the verdict`)
+      say({ ...said, by: 'root', command, id: 'meets' })
+      if (which % 3) for (const each of behaviour.values()) each.invalid = 0
+      // As long as a command needs until it is applied, or much longer.
+      return which % 4 ? world.between(2, 12) : Math.min(forMs, withinStatementMs)
+    },
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * Written scenarios: one order of events each, which broke a property once or which chance hardly ever hits. A seed means another run
+ * as soon as a scenario is drawn differently; a script stays.
+ */
+import type { CommandName } from '../../domain/release/state.ts'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import type { Faults } from './faults/faults.ts'
+import type { Moment, Moments } from './faults/moments.ts'
+import type { Behaviour, SimulatedReplica } from './replicas.ts'
+import type { PlannedCommand, Scenario } from './scenario.ts'
+import type { Machine, World } from './world.ts'
+
+/** What a script acts on. */
+export interface Stage {
+  world: World
+  /** The server of the workflows. */
+  temporal: Machine
+  moments: Moments
+  faults: Faults
+  replicas: readonly SimulatedReplica[]
+  behaviour: Behaviour
+  say: (said: Omit<PlannedCommand, 'atMs' | 'copies'>) => void
+}
+
+export interface Script {
+  name: string
+  /** The order of events. */
+  says: string
+  scenario: Scenario
+  /** How its releases end, in order. */
+  outcomes: readonly string[]
+  play(stage: Stage): void
+}
+
+const step = { minMs: 500, minRequests: 8, deadlineMs: 3_000 }
+const policy: ReleasePolicy = {
+  strategy: 'direct',
+  approval: { approvers: 1, withinMs: 3_000 },
+  stages: [{ ...step, shareBp: 2_000 }],
+  watch: { tickMs: 200, everyMs: 250, exposureMs: 1_200, acknowledgeMs: 1_200, decisionMs: 2_000 },
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 1_500, promotion: 'off', srm: 'off' },
+}
+const probation = { ...step, holdbackBp: 2_000 }
+
+const candidate = 'm_v1.1.0'
+
+/** One release, approved at once, with two replicas and two workers and no fault but those of the script. */
+const scenario = (changes: Partial<ReleasePolicy> = {}, more: Partial<Scenario> = {}): Scenario => ({
+  mode: 'liveness',
+  policy: { ...policy, ...changes },
+  hasChampion: true,
+  replicas: 2,
+  workers: 2,
+  leaseMs: 1_200,
+  callers: 5,
+  longHistory: 1_000,
+  releases: [
+    {
+      atMs: 400,
+      version: candidate,
+      by: 'rita',
+      invalid: 0,
+      commands: [
+        {
+          atMs: 700,
+          command: 'approve',
+          by: 'anna',
+          id: 'c0',
+          reason: 'it is better',
+          isSignal: true,
+          copies: [0],
+        },
+      ],
+    },
+  ],
+  faults: [],
+  healsAtMs: 9_000,
+  untilMs: 9_000,
+  ...more,
+})
+
+const bad = (given: Scenario, invalid: number): Scenario => ({
+  ...given,
+  releases: given.releases.map((each) => ({ ...each, invalid })),
+})
+
+/** Does something at the first such moment, and delays the moment for so long. */
+const at = (
+  { moments }: Stage,
+  awaits: (moment: Moment) => boolean,
+  act: (moment: Moment) => void,
+  delayMs = 0,
+): void =>
+  moments.wait({
+    awaits,
+    strike(moment) {
+      act(moment)
+      return delayMs
+    },
+  })
+
+const asks = (name: string, statement: string) => (moment: Moment) =>
+  moment.kind === 'asks' && moment.step === name && moment.statement === statement
+
+const begins = (name: string) => (moment: Moment) => moment.kind === 'begins' && moment.step === name
+
+const tells = (name: string) => (moment: Moment) => moment.kind === 'tells' && moment.step === name
+
+const isFailure = (moment: Moment) =>
+  moment.kind === 'asks' && moment.statement === 'insertDecision' && moment.values[3] === 'fail'
+
+const orders = ({ say }: Stage, command: CommandName): void =>
+  say({ command, by: 'olga', id: `order-${command}`, reason: 'it is not wanted', isSignal: true })
+
+export const scripts: readonly Script[] = [
+  {
+    name: 'abort-while-promoting',
+    says: 'The promotion is held before it locks the release. An abort is accepted and stored. The promotion goes on before the rollback begins.',
+    scenario: scenario(),
+    outcomes: ['aborted'],
+    play(stage) {
+      at(stage, asks('promote', 'lockRelease'), () => orders(stage, 'abort'), 300)
+      at(stage, asks('rollBackCandidate', 'begin'), () => {}, 900)
+    },
+  },
+  {
+    name: 'restore-while-rolling-back',
+    says: 'In probation a rollback is accepted and written. While it waits for the replicas, a backup from the probation is restored.',
+    scenario: scenario({ probation }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(stage, begins('watch'), () => {
+        stage.world.after(stage.temporal, 200, () => {
+          stage.faults.keepBackup()
+          orders(stage, 'rollback')
+        })
+      })
+      at(stage, asks('rollBackCandidate', 'listReplicaProgress'), () => stage.faults.restore())
+    },
+  },
+  {
+    name: 'restore-before-the-end',
+    says: 'In probation a rollback is accepted, written and acknowledged. Before the end is written, a backup from the probation is restored.',
+    scenario: scenario({ probation }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(stage, begins('watch'), () => {
+        stage.world.after(stage.temporal, 200, () => {
+          stage.faults.keepBackup()
+          orders(stage, 'rollback')
+        })
+      })
+      at(stage, asks('closeRelease', 'begin'), () => stage.faults.restore())
+    },
+  },
+  {
+    name: 'cut-replica-keeps-the-promoted',
+    says: 'The promotion is written and its report is late. One replica is cut off from the database. A rollback is accepted, and the other replica acknowledges it.',
+    scenario: scenario(),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(
+        stage,
+        tells('promote'),
+        () =>
+          void stage.world.after(stage.temporal, 100, () => {
+            stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
+            orders(stage, 'rollback')
+          }),
+        1_000,
+      )
+    },
+  },
+  {
+    name: 'cut-replica-keeps-the-proven',
+    says: 'The release has ended as promoted. One replica is cut off from the database. The model is rolled back.',
+    scenario: scenario(
+      {},
+      {
+        faults: [
+          { atMs: 2_000, kind: 'cut replica', forMs: 6_000, which: 0 },
+          { atMs: 2_300, kind: 'roll back model', forMs: 0, which: 0 },
+        ],
+      },
+    ),
+    outcomes: ['promoted', 'rolled_back'],
+    play() {},
+  },
+  {
+    name: 'pause-meets-the-verdict',
+    says: 'The verdict fail is stored. A pause cancels the watch before its report arrives. The candidate behaves from then on, and the next look is late.',
+    scenario: bad(scenario({ strategy: 'canary' }, { callers: 40 }), 0.3),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(stage, isFailure, () => {
+        stage.say({ command: 'pause', by: 'anna', id: 'order-pause', reason: 'a look at it', isSignal: true })
+        for (const each of stage.behaviour.values()) each.invalid = 0
+        // The report must not arrive before the pause is applied.
+        at(stage, tells('watch'), () => {}, 50)
+        at(stage, asks('watch', 'recordObservation'), () => {}, 1_300)
+      })
+    },
+  },
+  {
+    name: 'approval-meets-the-verdict',
+    says: 'A share awaits a decision. The verdict fail is stored. An approval cancels the watch before its report arrives, and asks for the next share.',
+    scenario: scenario(
+      {
+        strategy: 'canary',
+        stages: [
+          { ...step, minRequests: 10_000, deadlineMs: 1_000, shareBp: 2_000 },
+          { ...step, shareBp: 5_000 },
+        ],
+      },
+      { callers: 40 },
+    ),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      stage.world.after(stage.temporal, 3_000, () => {
+        for (const each of stage.behaviour.values()) each.invalid = 0.9
+      })
+      at(stage, isFailure, () => {
+        stage.say({
+          command: 'approve',
+          by: 'ben',
+          id: 'order-approve',
+          reason: 'it will do',
+          isSignal: true,
+        })
+        at(stage, tells('watch'), () => {}, 50)
+      })
+    },
+  },
+]

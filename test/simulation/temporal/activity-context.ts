@@ -1,0 +1,66 @@
+/** What an activity finds in its context: heartbeats, cancellation and the description of its workflow, over the links of its worker. */
+import { CancelledFailure } from '@temporalio/common'
+import type { RunInfo } from './workflow-host.ts'
+import type { Machine, World } from '../world.ts'
+
+export interface ActivityAttempt {
+  world: World
+  /** The server of the workflows. */
+  machine: Machine
+  /** The worker. */
+  at: Machine
+  execution: { info: RunInfo; givenUp: number }
+  activity: { type: string; attempt: number; isOver: boolean; beatMs: number }
+  /** The number of the attempt; an older one is told that it is cancelled. */
+  token: number
+  controller: AbortController
+}
+
+export function activityContext({
+  world,
+  machine,
+  at,
+  execution,
+  activity,
+  token,
+  controller,
+}: ActivityAttempt) {
+  const cancel = () => controller.abort(new CancelledFailure('CANCELLED'))
+  return {
+    info: {
+      activityType: activity.type,
+      attempt: token,
+      workflowNamespace: 'default',
+      workflowExecution: { workflowId: execution.info.workflowId, runId: execution.info.runId },
+    },
+    // The description that an activity reads to learn whether it can still be cancelled.
+    client: {
+      workflowService: {
+        describeWorkflowExecution: () =>
+          new Promise<object>((resolve) =>
+            world.send(at, machine, () => {
+              const pendingWorkflowTask = execution.givenUp > 0 ? { attempt: execution.givenUp + 1 } : null
+              world.send(machine, at, () => resolve({ pendingWorkflowTask }))
+            }),
+          ),
+      },
+    },
+    cancellationSignal: controller.signal,
+    heartbeat() {
+      world.send(at, machine, () => {
+        if (activity.attempt === token && !activity.isOver) activity.beatMs = world.now()
+        if (activity.isOver || activity.attempt !== token) world.send(machine, at, cancel)
+      })
+    },
+    sleep: (ms: number) =>
+      new Promise<void>((resolve, reject) => {
+        const abort = () => reject(controller.signal.reason as Error)
+        if (controller.signal.aborted) return abort()
+        controller.signal.addEventListener('abort', abort)
+        setTimeout(() => {
+          controller.signal.removeEventListener('abort', abort)
+          resolve()
+        }, ms)
+      }),
+  }
+}
