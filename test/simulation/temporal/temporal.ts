@@ -165,9 +165,11 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
     const stop = world.after(machine, taskTimeoutMs, () => giveUp(undefined))
     execution.task = { id, batch, worker, stop }
     const { host, machine: at } = worker
+    // As it is sent: a worker that was frozen carries out an old task on the old history.
+    const history = [...execution.batches]
     world.send(machine, at, () => {
       try {
-        const commands = host.run(execution.info, [...execution.batches], batch)
+        const commands = host.run(execution.info, history, batch)
         world.send(at, machine, () => conclude(execution, id, worker, commands))
       } catch (error) {
         host.evict(execution.info.runId)
@@ -178,7 +180,9 @@ export function createTemporal({ world, machine, workers, watcher, longHistory }
 
   const conclude = (execution: Execution, id: number, worker: Worker, commands: WorkflowCommand[]): void => {
     const { task } = execution
-    if (execution.closed || task?.id !== id) return
+    if (execution.closed) return
+    // The server refuses the result of a task that it has given to another worker, and that worker forgets the run.
+    if (task?.id !== id) return worker.host.evict(execution.info.runId)
     task.stop()
     delete execution.task
     const closes = commands.some(
