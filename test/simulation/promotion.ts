@@ -146,7 +146,7 @@ export function checkPromotion(
         each['release_id'] === id &&
         each['command'] === 'approve' &&
         each['accepted'] === true &&
-        /decided/.test(each['message'] as string),
+        /by decision of/.test(each['message'] as string),
     )
   if (decidedByPerson || baseline_version === null || known.isRestored) return
   if (row['strategy'] !== 'canary' && row['strategy'] !== 'ab') return

@@ -294,6 +294,7 @@ export function replaceGlobals(workflowTime: () => number | undefined): void {
 
 export function enter(world: World | undefined): void {
   worldNow = world
+  carried.context = undefined
   // Stacks of simulated failures are not read, and each costs more than the failure.
   if (world) Error.stackTraceLimit = 0
 }
