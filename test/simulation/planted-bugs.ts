@@ -106,12 +106,15 @@ export const plants: readonly Plant[] = [
     'if (approvals.length < approvers)',
     'if (approvals.length < approvers - 1)',
   ),
-  plant(
-    'evidence-may-change',
-    'an approval stays good for other evidence and other bytes',
-    'activities/release/route.ts',
-    "find(({ kind }) => kind !== 'comparison')",
-    "find(({ kind }) => kind !== 'comparison' && kind !== 'artifact' && kind !== 'evaluation')",
+  scripted(
+    'evidence-changes-before-the-promotion',
+    plant(
+      'evidence-may-change',
+      'an approval stays good for other evidence and other bytes',
+      'activities/release/route.ts',
+      "find(({ kind }) => kind !== 'comparison')",
+      "find(({ kind }) => kind !== 'comparison' && kind !== 'artifact' && kind !== 'evaluation')",
+    ),
   ),
   plant(
     'stage-before-acknowledged',

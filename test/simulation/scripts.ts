@@ -232,4 +232,11 @@ export const scripts: readonly Script[] = [
       })
     },
   },
+  {
+    name: 'evidence-changes-before-the-promotion',
+    says: 'The release is approved. The evaluation of the candidate changes while the replicas load it for the promotion.',
+    scenario: scenario({}, { faults: [{ atMs: 1_000, kind: 'change evidence', forMs: 0, which: 1 }] }),
+    outcomes: ['superseded'],
+    play() {},
+  },
 ]
