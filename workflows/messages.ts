@@ -50,6 +50,8 @@ export interface RetrainOutcome {
   outcome:
     | 'released'
     | 'registered'
+    /** The training gave the artifact of the champion, or of a version that was rolled back; nothing was registered. */
+    | 'unchanged'
     | 'quarantined'
     | 'not_better'
     | 'insufficient'

@@ -106,6 +106,7 @@ async function runStages(
   const evaluationId = `evl_${run}`
   reach('evaluate', { evaluationId })
   const { verdict, reasons, needsPerson, baseline } = await evaluate({ evaluationId, model, trainingId })
+  if (verdict === 'unchanged') return { outcome: verdict, message: reasons.join('; ') }
   if (verdict === 'not_better' || verdict === 'insufficient')
     return {
       outcome: verdict,

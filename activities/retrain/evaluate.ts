@@ -18,7 +18,7 @@ import { getModel } from '../../store/registry/models.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
-import { getVersion, listReleased } from '../../store/registry/versions.ts'
+import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
@@ -34,12 +34,14 @@ export interface EvaluateInput {
 
 export interface EvaluateResult {
   evaluationId: string
-  verdict: GateVerdict
+  /** `unchanged`: nothing was evaluated, because the artifact is the champion's or that of a version that was rolled back. */
+  verdict: GateVerdict | 'unchanged'
   /** The result is implausibly good or the test set is overused: an operator must decide. */
   needsPerson: boolean
   /** One sentence each, with its arithmetic. */
   reasons: string[]
-  reportDigest: string
+  /** Absent when unchanged. */
+  reportDigest?: string
   baseline?: string
 }
 
@@ -59,6 +61,11 @@ export const evaluate =
     const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
+    const unchanged = await findUnchanged(store, { model, artifactDigest })
+    if (unchanged !== undefined) {
+      log.info({ model, training: trainingId, artifact: artifactDigest }, unchanged)
+      return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
+    }
     const champion = await findChampion(store, model)
     const baseline = champion && (await getVersion(store, champion.version))
     const anchors =
@@ -103,6 +110,20 @@ export const evaluate =
     log.info({ model, evaluation: evaluationId, verdict, baseline: result.baseline, reasons }, 'evaluated')
     return result
   }
+
+/** Why the artifact is nothing new; undefined when it is. A release of the same bytes would change nothing, or repeat a known harm. */
+async function findUnchanged(
+  store: Deps['store'],
+  { model, artifactDigest }: { model: string; artifactDigest: string },
+): Promise<string | undefined> {
+  const twins = await listTwins(store, { model, artifactDigest })
+  const [twin] = twins.toSorted((a, b) => Number(b.champion) - Number(a.champion))
+  if (twin === undefined) return undefined
+  const gave = `nothing new: rows, code and settings gave the artifact of`
+  return twin.champion
+    ? `${gave} the champion ${twin.version} again`
+    : `${gave} ${twin.version} again, which was rolled back at ${twin.rolledBackAt}`
+}
 
 async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Promise<EvaluatorResult> {
   const context = Context.current()

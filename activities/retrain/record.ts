@@ -101,7 +101,7 @@ export const endRetraining =
   async ({ model, ...end }: RetrainingEnd & { model: string }): Promise<void> => {
     const closed = await closeRetraining(store, end)
     if (closed) await endAbandonedTrainings(store, { model, message: end.message })
-    if (end.outcome === 'released' || end.outcome === 'registered')
+    if (['released', 'registered', 'unchanged'].includes(end.outcome))
       await resolveAlert(store, alertKeyOf(model))
     const { id: retraining, outcome, version, message } = end
     log.info({ retraining, outcome, version, message }, 'retraining ended')

@@ -109,7 +109,15 @@ export interface PastTraining {
   dedupeKey: string
   /** The outcome; null while it runs. */
   outcome:
-    'released' | 'registered' | 'not_better' | 'insufficient' | 'quarantined' | 'failed' | 'cancelled' | null
+    | 'released'
+    | 'registered'
+    | 'unchanged'
+    | 'not_better'
+    | 'insufficient'
+    | 'quarantined'
+    | 'failed'
+    | 'cancelled'
+    | null
 }
 
 export interface TriggerHistory {
@@ -200,14 +208,14 @@ function throttle(
 }
 
 /**
- * The unsuccessful trainings since the last one that registered a version. A rejected challenger always counts. A failure or a
+ * The unsuccessful trainings since the last one that registered a version. A rejected or unchanged challenger always counts. A failure or a
  * blocked batch counts only for automatic requests, so that a user who repairs a model does not extend the cooldown.
  */
 function fruitlessInARow(latestFirst: readonly PastTraining[]): { rejects: number; failures: number } {
   const brought = latestFirst.findIndex(({ outcome }) => outcome === 'released' || outcome === 'registered')
   const since = brought === -1 ? latestFirst : latestFirst.slice(0, brought)
   return {
-    rejects: since.filter(({ outcome }) => outcome === 'not_better').length,
+    rejects: since.filter(({ outcome }) => outcome === 'not_better' || outcome === 'unchanged').length,
     failures: since.filter(
       ({ outcome, reason }) => (outcome === 'failed' || outcome === 'quarantined') && isAutomatic(reason),
     ).length,

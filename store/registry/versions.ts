@@ -87,6 +87,25 @@ export const listVersions = (
     select ${versionColumns} from versions where ${ofModels(filter)}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
+/** A version with the same artifact that is champion, or was rolled back. */
+export interface Twin {
+  version: string
+  champion: boolean
+  /** ISO 8601. */
+  rolledBackAt?: string
+}
+
+/** The versions of an artifact that are champion or were rolled back, the latest roll-back first. */
+export const listTwins = (
+  database: Database,
+  { model, artifactDigest }: { model: string; artifactDigest: string },
+) =>
+  rowsFrom(database).list<Twin>(sql`
+    select version, version in (select version from champions) as champion, rolled_back_at from versions
+    where model = ${model} and artifact_digest = ${artifactDigest} and not drill
+      and (rolled_back_at is not null or version in (select version from champions))
+    order by rolled_back_at desc nulls last`)
+
 /** The latest versions that became known good within some days and were not rolled back since. */
 export const listReleased = (
   database: Database,

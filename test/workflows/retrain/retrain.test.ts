@@ -9,6 +9,7 @@ import { insertKey } from '../../../store/access/api-keys.ts'
 import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
 import { findValidation } from '../../../store/training/validations.ts'
+import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion, listVersions } from '../../../store/registry/versions.ts'
 import {
   releaseWorkflowId,
@@ -150,6 +151,31 @@ describe('a retraining', () => {
     expect(await openAlerts()).toMatchObject([
       { kind: 'not_better', evidence: { evaluationId: evaluation.id } },
     ])
+  })
+
+  it('that gives the artifact of the champion again ends as unchanged, with nothing to approve', async () => {
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model })
+    const before = await listVersions(pipeline.store, { model })
+    const again = await retrain(35, { requestedBy: 'olga' })
+    expect(again).toMatchObject({
+      outcome: 'unchanged',
+      message: `nothing new: rows, code and settings gave the artifact of the champion ${first.version} again`,
+    })
+    expect(again.version).toBeUndefined()
+    expect(await findRetraining(pipeline.store, again.retrainingId)).toMatchObject({ outcome: 'unchanged' })
+    expect(await listVersions(pipeline.store, { model })).toHaveLength(before.length)
+    expect(await openAlerts()).toEqual([])
+  })
+
+  it('that gives the artifact of a version that was rolled back says so, and does not offer it', async () => {
+    const back = `${model}_v1.1.0`
+    await pipeline.store.transaction((database) => markVersionRolledBack(database, back))
+    const again = await retrain(36)
+    expect(again).toMatchObject({
+      outcome: 'unchanged',
+      message: expect.stringMatching(`the artifact of ${back} again, which was rolled back at 20`) as unknown,
+    })
+    expect(again.releaseId).toBeUndefined()
   })
 
   it('closes the alert when it succeeds', async () => {
