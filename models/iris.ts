@@ -42,7 +42,7 @@ export const iris = defineModel({
   evaluation: {
     primary: 'accuracy',
     floors: { accuracy: 0.9 },
-    margin: 0.05,
+    margin: 0.1,
     evidence: { rows: 40, positives: 10, negatives: 10 },
     calibration: 'off',
   },

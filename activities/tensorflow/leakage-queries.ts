@@ -1,7 +1,7 @@
 /** Searches a snapshot for leaks of the label into the features. */
 import { auc } from '../../domain/metrics/auc.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
-import type { LeakageFacts } from '../../domain/evaluation/leakage.ts'
+import { rankCorrelation, separationOfClasses, type LeakageFacts } from '../../domain/evaluation/leakage.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
 
@@ -21,7 +21,19 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
     )
     facts.labelNotAfterFeature = early?.n ?? 0
   }
-  if (definition.label.output.kind === 'probability') facts.featureAuc = await featureAucs(duck, definition)
+  const numbers = numbersAndLabels(duck, definition)
+  const { kind } = definition.label.output
+  if (kind === 'number') {
+    facts.featureCorrelation = []
+    for await (const { feature, y, score } of numbers)
+      facts.featureCorrelation.push({ feature, correlation: rankCorrelation(y as ArrayLike<number>, score) })
+  } else {
+    facts.featureAuc = []
+    for await (const { feature, y, score } of numbers) {
+      const value = kind === 'classes' ? separationOfClasses(y, score) : auc(y as ArrayLike<number>, score)
+      facts.featureAuc.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
+    }
+  }
   return facts
 }
 
@@ -41,20 +53,18 @@ async function findEntityOverlap(
   return row?.share ?? 0
 }
 
-/** How well each number alone separates the classes on the test rows, in either direction. */
-async function featureAucs(
+/** Each number with the labels. Of classes all rows count, because a rare class has few test rows; else those of the test part. */
+async function* numbersAndLabels(
   duck: Duck,
-  { features }: ModelDefinition,
-): Promise<{ feature: string; auc: number | null }[]> {
-  const numbers = Object.keys(features).filter((name) => features[name]?.kind === 'number')
-  const found = []
-  for (const feature of numbers) {
+  { features, label: { output } }: ModelDefinition,
+): AsyncGenerator<{ feature: string; y: ArrayLike<unknown>; score: ArrayLike<number> }> {
+  const rows = output.kind === 'classes' ? '' : `${part} = 'test' and`
+  for (const feature of Object.keys(features).filter((name) => features[name]?.kind === 'number')) {
+    const name = quotedIdentifier(feature)
     const { columns } = await duck.table(
-      `select "${feature}" as score, ${label} as y from snapshot where ${part} = 'test' and "${feature}" is not null`,
+      `select ${name} as score, ${label} as y from snapshot where ${rows} ${name} is not null and ${label} is not null`,
     )
-    const { y = [], score = [] } = columns as Record<string, ArrayLike<number>>
-    const value = auc(y, score)
-    found.push({ feature, auc: value === null ? null : Math.max(value, 1 - value) })
+    const { y = [], score = [] } = columns as { y?: ArrayLike<unknown>; score?: ArrayLike<number> }
+    yield { feature, y, score }
   }
-  return found
 }

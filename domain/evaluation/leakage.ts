@@ -2,6 +2,7 @@
  * Detects leakage, by which a model may have seen the label. A leak looks excellent offline and fails in production, so each sign
  * blocks the challenger whatever its metrics.
  */
+import { auc, midranks } from '../metrics/auc.ts'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
@@ -13,12 +14,55 @@ export interface LeakageFacts {
   entityOverlap?: number
   /** Rows whose label was known no later than their features. */
   labelNotAfterFeature?: number
-  /** The AUC of each feature alone; null where undefined. */
+  /** The AUC of each number alone, for classes the lowest of all pairs of classes; null where undefined. */
   featureAuc?: { feature: string; auc: number | null }[]
+  /** The rank correlation of each number alone with a label that is a number; null where undefined. */
+  featureCorrelation?: { feature: string; correlation: number | null }[]
+}
+
+/** Classes with fewer rows are not compared: a few rows separate by chance. */
+const minClassRows = 20
+/** Below it the exact value does not matter, and the remaining pairs are not computed. */
+const clearlyMixed = 0.9
+
+/**
+ * How well a number alone tells every class from every other: the lowest AUC of all pairs of classes, each in its better direction. A
+ * number that separates one class only, as petals do in irises, is no leak. Null with fewer than two classes of at least 20 rows.
+ */
+export function separationOfClasses(y: ArrayLike<unknown>, scores: ArrayLike<number>): number | null {
+  const byClass = new Map<unknown, number[]>()
+  for (let row = 0; row < y.length; row++) {
+    const known = byClass.get(y[row])
+    if (known === undefined) byClass.set(y[row], [scores[row]!])
+    else known.push(scores[row]!)
+  }
+  const groups = [...byClass.values()].filter(({ length }) => length >= minClassRows)
+  let lowest: number | null = null
+  for (const [at, one] of groups.entries())
+    for (const other of groups.slice(at + 1)) {
+      const labels = [...one.map(() => 1), ...other.map(() => 0)]
+      const area = auc(labels, [...one, ...other]) ?? 0.5
+      lowest = Math.min(lowest ?? 1, Math.max(area, 1 - area))
+      if (lowest < clearlyMixed) return lowest
+    }
+  return lowest
+}
+
+/** The absolute rank correlation (Spearman, midranks) of two columns; null for a constant one or fewer than 20 rows. */
+export function rankCorrelation(a: ArrayLike<number>, b: ArrayLike<number>): number | null {
+  const [x, y] = [midranks(a), midranks(b)]
+  const mean = (x.length + 1) / 2
+  let [xy, xx, yy] = [0, 0, 0]
+  for (let row = 0; row < x.length; row++) {
+    xy += (x[row]! - mean) * (y[row]! - mean)
+    xx += (x[row]! - mean) ** 2
+    yy += (y[row]! - mean) ** 2
+  }
+  return x.length < minClassRows || xx === 0 || yy === 0 ? null : Math.abs(xy) / Math.sqrt(xx * yy)
 }
 
 export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'leakage'>): Reason[] {
-  const { overlap, featureAuc } = policy.leakage
+  const { overlap, featureAuc, featureCorrelation } = policy.leakage
   const reasons: Reason[] = []
   const add = (code: string, message: string, values: Reason['values']) =>
     reasons.push({ code, message, values })
@@ -38,6 +82,12 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
     if (separation <= featureAuc) continue
     const message = `"${feature}" alone has AUC ${separation.toFixed(4)}, limit ${featureAuc}: it may contain the label`
     add('leak_feature', message, { feature, auc: separation, limit: featureAuc })
+  }
+  for (const { feature, correlation } of facts.featureCorrelation ?? []) {
+    // A model file that was registered before this limit existed has none.
+    if (correlation === null || !(correlation > featureCorrelation)) continue
+    const message = `"${feature}" alone has the rank correlation ${correlation.toFixed(4)} with the label, limit ${featureCorrelation}: it may contain the label`
+    add('leak_feature', message, { feature, correlation, limit: featureCorrelation })
   }
   return reasons
 }

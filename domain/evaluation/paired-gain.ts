@@ -97,7 +97,8 @@ function byDelong({ challenger, reference }: ScoredPair, confidence: number): Ga
 
 /**
  * Δ = (won − lost)/n. From 25 disagreements on, the interval is normal; below, it is exact (Clopper–Pearson) in the share won among
- * the disagreements.
+ * the disagreements, and wide enough for those that n rows cannot show: two models that agree on all rows may differ on 3/n of
+ * them (the rule of three, exactly 1 − tail^(1/n)).
  */
 function byMcNemar(pair: ScoredPair, confidence: number): Gain {
   const [a, b] = [correctness(pair.challenger), correctness(pair.reference)]
@@ -109,11 +110,12 @@ function byMcNemar(pair: ScoredPair, confidence: number): Gain {
   }
   const all = won + lost
   const bounds = (tail: number): [number, number] => {
-    if (all === 0) return [0, 0]
     if (all < 25) {
+      const unseen = (count: number) => betaQuantile(1 - tail, count + 1, n - count) ?? 1
+      const [least, most] = [won / n - unseen(lost), unseen(won) - lost / n]
       const low = won === 0 ? 0 : (betaQuantile(tail, won, lost + 1) ?? 0)
       const high = lost === 0 ? 1 : (betaQuantile(1 - tail, won + 1, lost) ?? 1)
-      return [(all / n) * (2 * low - 1), (all / n) * (2 * high - 1)]
+      return [Math.min((all / n) * (2 * low - 1), least), Math.max((all / n) * (2 * high - 1), most)]
     }
     const reach = (quantile(1 - tail) * Math.sqrt(all - (won - lost) ** 2 / n)) / n
     return [(won - lost) / n - reach, (won - lost) / n + reach]

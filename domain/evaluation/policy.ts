@@ -1,6 +1,8 @@
 /**
  * Defines the requirements of the offline gate: floors, margins and limits that the model file declares before any result is known.
  */
+import { policyIssues } from '../policy-issues.ts'
+
 export type Task = 'binary' | 'multiclass' | 'regression'
 
 export type GateMetric =
@@ -75,8 +77,10 @@ export interface GatePolicy {
   leakage: {
     /** The maximum share of test rows, or entities, that were also trained on, 0..1. */
     overlap: number
-    /** The maximum AUC of a single feature. */
+    /** The maximum AUC of a single feature; for classes, of the pair of classes that it separates worst. */
     featureAuc: number
+    /** The maximum rank correlation of a single feature with a label that is a number. */
+    featureCorrelation: number
     /** The gain in AUC over the champion above which a user must check for a leak. */
     gain: number
   }
@@ -111,7 +115,71 @@ export function defaultGatePolicy(task: Task): GatePolicy {
     slices: { metric: task === 'regression' ? 'rmse' : 'accuracy', points: 0.02, alpha: 0.05 },
     calibration: task === 'regression' ? 'off' : { ece: 0.05, overChampion: 0.02 },
     fairness: { selectionRatio: 0.8, rateDifference: 0.1, minRows: 100 },
-    leakage: { overlap: 0.001, featureAuc: 0.99, gain: 0.1 },
+    leakage: { overlap: 0.001, featureAuc: 0.99, featureCorrelation: 0.99, gain: 0.1 },
     testSetUses: 20,
   }
+}
+
+/** Metrics between 0 and 1. */
+const shares: readonly string[] = ['auc', 'accuracy', 'f1', 'averagePrecision', 'macroF1']
+
+/** Why a floor can never be met, or can never fail, or is no number; undefined for a sound one. */
+function floorIssue(metric: string, floor: number): string | undefined {
+  if (typeof floor !== 'number' || !Number.isFinite(floor)) return `a finite number is required, not ${floor}`
+  if (shares.includes(metric) && !(floor >= 0 && floor <= 1))
+    return `${metric} is a number from 0 to 1, not ${floor}`
+  if (metric === 'r2' && floor > 1) return `r2 is at most 1, not ${floor}`
+  if (['brier', 'logLoss', 'rmse', 'mae'].includes(metric) && floor <= 0)
+    return `${metric} is the highest allowed value and above 0, not ${floor}`
+  return undefined
+}
+
+function marginIssue(metric: string, margin: Margin): string | undefined {
+  const isRelative = typeof margin === 'object' && margin !== null
+  const value = isRelative ? margin.relative : margin
+  const below = isRelative || shares.includes(metric) || metric === 'r2' || metric === 'brier' ? 1 : Infinity
+  if (typeof value === 'number' && value >= 0 && value < below) return undefined
+  const range = below === 1 ? 'a number from 0 to below 1' : 'a finite number of at least 0'
+  const written = isRelative ? `{ relative: ${String(value)} }` : String(margin)
+  return `how much worse "not worse" may be in ${metric} is ${range}, not ${written}`
+}
+
+/** The issues of a gate policy, each beginning with its field; empty when it is valid. */
+export function issuesOfGate(policy: GatePolicy): string[] {
+  const { issues, need, integer, oneOf } = policyIssues()
+  const share = (field: string, value: number, min = 0) =>
+    need(
+      typeof value === 'number' && value >= min && value <= 1,
+      `${field}: a number from ${min} to 1 is required, not ${value}`,
+    )
+  for (const [metric, floor] of Object.entries(policy.floors)) {
+    const issue = floorIssue(metric, floor)
+    if (issue !== undefined) issues.push(`floors.${metric}: ${issue}`)
+  }
+  for (const [metric, margin] of Object.entries(policy.margins)) {
+    const issue = marginIssue(metric, margin)
+    if (issue !== undefined) issues.push(`margins.${metric}: ${issue}`)
+  }
+  for (const [name, value] of Object.entries(policy.evidence)) integer(`evidence.${name}:`, value, 0)
+  const { slices, calibration, fairness, leakage } = policy
+  const sliceMetrics: Record<Task, readonly SliceMetric[]> = {
+    binary: ['accuracy', 'auc', 'brier', 'logLoss'],
+    multiclass: ['accuracy', 'brier', 'logLoss'],
+    regression: ['rmse', 'mae'],
+  }
+  oneOf('sliceLimits.metric:', slices.metric, sliceMetrics[policy.task])
+  share('sliceLimits.points', slices.points)
+  share('sliceLimits.alpha', slices.alpha)
+  if (calibration !== 'off') {
+    share('calibration.ece', calibration.ece)
+    share('calibration.overChampion', calibration.overChampion)
+  }
+  share('fairness.selectionRatio', fairness.selectionRatio)
+  share('fairness.rateDifference', fairness.rateDifference)
+  integer('fairness.minRows:', fairness.minRows, 1)
+  share('leakage.overlap', leakage.overlap)
+  share('leakage.featureAuc', leakage.featureAuc, 0.5)
+  share('leakage.featureCorrelation', leakage.featureCorrelation)
+  share('leakage.gain', leakage.gain)
+  return issues
 }

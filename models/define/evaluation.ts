@@ -3,6 +3,7 @@ import type { EvaluationDefinition, LabelDefinition, SliceDefinition } from '../
 import { metricsFor } from '../../domain/evaluation/metrics.ts'
 import {
   defaultGatePolicy,
+  issuesOfGate,
   type GateMetric,
   type GatePolicy,
   type Margin,
@@ -82,10 +83,14 @@ export function compileEvaluation(
   }
   known('evaluation.primary', primary)
   for (const metric of policy.guards) known('evaluation.guards', metric)
-  for (const [metric, floor] of Object.entries(policy.floors)) {
-    known('evaluation.floors', metric)
-    if (!Number.isFinite(floor))
-      report(`evaluation.floors.${metric}`, `a finite number is required, not ${floor}`)
+  for (const metric of Object.keys(policy.floors)) known('evaluation.floors', metric)
+  for (const metric of Object.keys(spec.margins ?? {})) known('evaluation.margins', metric)
+  reportUnknownFields(report, spec, base)
+  // `margin` is that of the primary metric.
+  const isOwnMargin = (issue: string) => spec.margin !== undefined && issue.startsWith(`margins.${primary}:`)
+  for (const issue of issuesOfGate(policy)) {
+    const [field = '', ...message] = issue.split(': ')
+    report(`evaluation.${isOwnMargin(issue) ? 'margin' : field}`, message.join(': '))
   }
   if (Object.keys(policy.floors).length === 0)
     report(
@@ -100,4 +105,18 @@ export function compileEvaluation(
     report('evaluation.slices', 'a name is listed twice')
   const { groups = [], entity, baseline } = spec
   return { policy, slices, groups: [...groups], entity, baseline }
+}
+
+/** A misspelled limit would leave the default in force without a word. */
+function reportUnknownFields(report: IssueCollector, spec: EvaluationSpec, base: GatePolicy): void {
+  const parts = {
+    evidence: [spec.evidence, base.evidence],
+    sliceLimits: [spec.sliceLimits, base.slices],
+    fairness: [spec.fairness, base.fairness],
+    leakage: [spec.leakage, base.leakage],
+  }
+  for (const [part, [given = {}, allowed = {}]] of Object.entries(parts))
+    for (const field of Object.keys(given))
+      if (!(field in allowed))
+        report(`evaluation.${part}`, `has the fields ${Object.keys(allowed).join(', ')}, not ${field}`)
 }

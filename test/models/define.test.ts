@@ -226,6 +226,64 @@ describe('a model file', () => {
     ],
     ['no floor', { evaluation: { floors: {} } }, 'evaluation.floors: at least one'],
     ['floor', { evaluation: { floors: { auc: NaN } } }, 'evaluation.floors.auc: a finite'],
+    ...(
+      [
+        [
+          'margin',
+          { margin: 5 },
+          'evaluation.margin: how much worse "not worse" may be in auc is a number from 0',
+        ],
+        ['margin below 0', { margin: -0.5 }, 'evaluation.margin: how much worse'],
+        ['margin that is no number', { margin: NaN }, 'to below 1, not NaN'],
+        ['margin in words', { margin: 'lots' }, 'to below 1, not lots'],
+        [
+          'relative margin',
+          { margins: { brier: { relative: 2 } } },
+          'in brier is a number from 0 to below 1, not { relative: 2 }',
+        ],
+        ['margin of another kind', { margins: { rmse: 0.1 } }, 'evaluation.margins: a binary model has'],
+        [
+          'floor above 1',
+          { floors: { accuracy: 7 } },
+          'evaluation.floors.accuracy: accuracy is a number from 0 to 1, not 7',
+        ],
+        [
+          'floor of a loss',
+          { floors: { auc: 0.6, brier: 0 } },
+          'brier is the highest allowed value and above 0, not 0',
+        ],
+        [
+          'evidence',
+          { evidence: { rows: -5 } },
+          'evaluation.evidence.rows: is a whole number from 0, not -5',
+        ],
+        [
+          'misspelled evidence',
+          { evidence: { row: 5 } },
+          'evaluation.evidence: has the fields rows, positives',
+        ],
+        [
+          'slice metric',
+          { sliceLimits: { metric: 'rmse' } },
+          'evaluation.sliceLimits.metric: is one of accuracy, auc',
+        ],
+        [
+          'slice loss',
+          { sliceLimits: { points: 20 } },
+          'evaluation.sliceLimits.points: a number from 0 to 1',
+        ],
+        [
+          'calibration',
+          { calibration: { ece: NaN, overChampion: 0.02 } },
+          'evaluation.calibration.ece: a number',
+        ],
+        ['fairness', { fairness: { selectionRatio: 80 } }, 'evaluation.fairness.selectionRatio: a number'],
+        ['leakage', { leakage: { featureAuc: 99 } }, 'evaluation.leakage.featureAuc: a number from 0.5 to 1'],
+      ] as const
+    ).map(
+      ([name, given, message]) =>
+        [name, { evaluation: { floors: { auc: 0.6 }, ...given } }, message] as [string, object, string],
+    ),
     [
       'slice',
       {

@@ -47,6 +47,29 @@ describe('a challenger', () => {
     expect(judged.every(({ delta, verdict }) => delta === 0 && verdict === 'not_worse')).toBe(true)
   })
 
+  it('that agrees with the champion on every row is certain only within the rule of three', () => {
+    const accuracy = (report: ReturnType<typeof judge>) =>
+      report.metrics.find(({ metric }) => metric === 'accuracy')
+    const same = accuracy(judge({ challenger: middling }, { primary: 'accuracy' }))
+    const reach = 1 - 0.025 ** (1 / rows)
+    expect(same?.delta).toBe(0)
+    expect(same?.low).toBeCloseTo(-reach, 10)
+    expect(same?.high).toBeCloseTo(reach, 10)
+    const few = { y: y.slice(0, 40), challenger: middling.slice(0, 40), champion: middling.slice(0, 40) }
+    const evidence = { ...policy.evidence, rows: 40, positives: 5, negatives: 5 }
+    expect(accuracy(judge(few, { primary: 'accuracy', evidence }))?.verdict).toBe('not_better')
+    const margins = { ...policy.margins, accuracy: 0.1 }
+    expect(accuracy(judge(few, { primary: 'accuracy', evidence, margins }))?.verdict).toBe('not_worse')
+  })
+
+  it('with one disagreement is not more certain than with none', () => {
+    const one = middling.map(([p], i) => [i === y.indexOf(1) ? 0.99 : p!])
+    const lows = [middling, one].map(
+      (challenger) => judge({ challenger }).metrics.find(({ metric }) => metric === 'accuracy')?.low ?? 0,
+    )
+    expect(lows[1]! - lows[0]!).toBeLessThanOrEqual(1 / rows + 1e-12)
+  })
+
   it('that is worse is not better', () => {
     expect(told({ challenger: poor })).toEqual(['not_better', 'primary_not_better'])
   })
@@ -229,6 +252,11 @@ describe('a challenger is stopped', () => {
     [
       'a feature that holds its opposite',
       { featureAuc: [{ feature: 'unpaid', auc: 0.001 }] },
+      'leak_feature',
+    ],
+    [
+      'a feature that holds a label that is a number',
+      { featureCorrelation: [{ feature: 'invoice', correlation: 0.995 }] },
       'leak_feature',
     ],
   ])('by %s, even on few rows', (_, leakage, code) => {
