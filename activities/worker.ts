@@ -11,6 +11,7 @@ import { migrate } from '../store/database/migrate.ts'
 import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
+import { logOutput } from '../store/log-output.ts'
 import { openStore } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
@@ -29,7 +30,10 @@ const stopping = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
 
 const config = readConfig()
-const log = pino({ level: config.logLevel, base: { worker: kind }, hooks: { streamWrite: redacted } })
+const log = pino(
+  { level: config.logLevel, base: { worker: kind }, hooks: { streamWrite: redacted } },
+  logOutput,
+)
 if (kind !== 'control' && kind !== 'train') {
   log.fatal(`unknown worker kind "${kind}": use control or train`)
   process.exit(2)

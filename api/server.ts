@@ -14,6 +14,7 @@ import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
 import { headFiles, keepHeads, openHeads, type HeadList } from '../store/audit/signed-heads.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
+import { logOutput } from '../store/log-output.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { openSigner, type Signer } from '../store/signing/signing-key.ts'
@@ -45,19 +46,22 @@ const refusalMs = 5_000
 /** Time limit of stopping each part, because a frozen database never responds. */
 const closeMs = 3_500
 
-const log = pino({
-  name: 'api',
-  base: { pid: process.pid },
-  hooks: { streamWrite: redacted },
-  // Other properties of a driver's error may contain the row.
-  serializers: {
-    err(thrown: unknown) {
-      if (!(thrown instanceof Error)) return thrown
-      const { name, message, stack, code } = thrown as Error & { code?: unknown }
-      return { name, message, code, stack }
+const log = pino(
+  {
+    name: 'api',
+    base: { pid: process.pid },
+    hooks: { streamWrite: redacted },
+    // Other properties of a driver's error may contain the row.
+    serializers: {
+      err(thrown: unknown) {
+        if (!(thrown instanceof Error)) return thrown
+        const { name, message, stack, code } = thrown as Error & { code?: unknown }
+        return { name, message, code, stack }
+      },
     },
   },
-})
+  logOutput,
+)
 
 export interface RunningServer {
   url: string
@@ -82,6 +86,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const server = createHttpServer(() => onError(`more than ${maxConnections} connections are refused`))
   const gate = createRequestGate(server)
   const { host, port } = await listen(server, config.api)
+  server.on('error', (error) => onError('a connection could not be accepted', error))
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
   let ending: string | undefined
@@ -246,6 +251,7 @@ function listen(server: Server, api: Config['api']): Promise<{ host: string; por
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ host: api.host, port: api.port, backlog: listenBacklog }, () => {
+      server.off('error', reject)
       const address = server.address()
       resolve({
         host: api.host,

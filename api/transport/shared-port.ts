@@ -30,6 +30,7 @@ export function joinShared(server: Server, options: SharedOptions): SharedListen
     adoptConnection(server, socket),
   )
   listener.maxConnections = maxConnections
+  listener.on('error', (error) => server.emit('error', error))
   let left = false
   const join = async (): Promise<void> => {
     const until = performance.now() + maxWaitMs

@@ -74,7 +74,7 @@ export async function spawnProcess(
     gid: spec.userId,
   })
   for (const stream of [child.stdout, child.stderr])
-    if (stream !== null) createInterface({ input: stream }).on('line', onLine)
+    if (stream !== null) createInterface({ input: stream.on('error', () => {}) }).on('line', onLine)
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
   const pid = child.pid as number
   const exited = new Promise<Exit>((resolve) => {

@@ -105,7 +105,7 @@ function dropUnfinished(dbFile: string | undefined): void {
 function finish(dbFile: string | undefined): true {
   if (dbFile === undefined) return true
   for (const path of filesOf(dbFile)) if (existsSync(path)) chmodSync(path, 0o600)
-  writeFileSync(markOf(dbFile), '')
+  if (!existsSync(markOf(dbFile))) writeFileSync(markOf(dbFile), '')
   return true
 }
 

@@ -1,10 +1,13 @@
 /** Merges the JSON logs of all processes into one readable log. Secrets are redacted, because the servers may log them. */
-import { createWriteStream, existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { appendFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseJson } from '../../domain/parse-json.ts'
 import { redacted } from '../../domain/redact.ts'
 
 const maxBytes = 20_000_000
+/** Lines beyond this wait for a disk that does not keep up, and are dropped. */
+const maxPendingBytes = 4_000_000
 const tailLines = 8
 const levels: Readonly<Record<number, string>> = {
   10: 'trace',
@@ -29,20 +32,62 @@ export interface MergedLog {
 export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
   mkdirSync(stateDir, { recursive: true })
   const path = join(stateDir, 'tenure.log')
-  if (existsSync(path) && statSync(path).size > maxBytes) renameSync(path, `${path}.1`)
-  const file = createWriteStream(path, { flags: 'a', mode: 0o640 })
+  const file = openRotatedFile(path)
   const tails = new Map<string, string[]>()
   return {
     path,
     write(process, line) {
       if (line.trim() === '') return
       const readable = redacted(readableLine(process, line))
-      file.write(`${readable}\n`)
+      file.append(readable)
       tails.set(process, [...(tails.get(process) ?? []), readable].slice(-tailLines))
       echo?.(readable)
     },
     tail: (process) => tails.get(process) ?? [],
-    close: () => new Promise((resolve) => file.end(resolve)),
+    close: file.close,
+  }
+}
+
+/**
+ * Appends lines and opens the file anew for each write, so that a full disk costs the lines of that time only. The next line that finds room
+ * states how many were dropped.
+ */
+function openRotatedFile(path: string) {
+  let size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  let pending: string[] = []
+  let pendingBytes = 0
+  let dropped = 0
+  let why = ''
+  let flushing: Promise<void> | undefined
+  const flush = async (): Promise<void> => {
+    while (pending.length > 0) {
+      if (size > maxBytes) await rename(path, `${path}.1`).then(() => (size = 0), noteFailure)
+      const lines = pending
+      pending = []
+      pendingBytes = 0
+      const note = `\n${readableLine('tenure', `${dropped} lines were dropped: ${why}`)}\n`
+      const text = `${dropped > 0 ? note : ''}${lines.join('\n')}\n`
+      try {
+        await appendFile(path, text, { mode: 0o640 })
+        size += Buffer.byteLength(text)
+        dropped = 0
+      } catch (error) {
+        noteFailure(error)
+        dropped += lines.length
+      }
+    }
+    flushing = undefined
+  }
+  const noteFailure = (error: unknown) => void (why = error instanceof Error ? error.message : String(error))
+  return {
+    append(line: string) {
+      pendingBytes += line.length
+      if (pendingBytes > maxPendingBytes) dropped++
+      else pending.push(line)
+      // With nothing to append it would be over before it is assigned.
+      if (pending.length > 0) flushing ??= flush()
+    },
+    close: async () => void (await flushing),
   }
 }
 

@@ -77,7 +77,14 @@ export async function supervise(
   const pidfile = await claim(join(stateDir, 'supervisor.json'))
   const children = new Map<string, Child>()
   const stopping = new AbortController()
-  const note = () => pidfile.note([...children.values()].flatMap(({ running }) => running?.pid ?? []))
+  const note = () => {
+    try {
+      pidfile.note([...children.values()].flatMap(({ running }) => running?.pid ?? []))
+    } catch (error) {
+      // A full disk must not end a child that has started. The next start of a child writes the file again.
+      log('tenure', `supervisor.json could not be written: ${(error as Error).message}`)
+    }
+  }
   const group: Group = { children, stopping, log, readyMs, pauseMs, note }
   const killAll = () => children.forEach(({ running }) => running?.kill('SIGKILL'))
 

@@ -197,6 +197,24 @@ describe('the process', () => {
     expect(lines.at(-1)?.['msg']).toMatch(/2 issue\(s\): TENURE_PORT .*LOG_LEVEL/)
   })
 
+  it('continues after errors of its socket', async () => {
+    // No limit of the system makes this version of Node report a failed accept.
+    const preload = `import { Server } from 'node:net'
+      const { listen } = Server.prototype
+      Server.prototype.listen = function (...given) {
+        process.on('SIGUSR2', () => this.emit('error', new Error('accept EMFILE')))
+        return listen.apply(this, given)
+      }`
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(preload)}`
+    const { url, child, lines } = await startProcess({ environment: { NODE_OPTIONS } })
+    const count = () => lines.filter(({ msg }) => msg === 'a connection could not be accepted').length
+    child.kill('SIGUSR2')
+    await until(() => count() === 1 || child.exitCode !== null, 'the report')
+    child.kill('SIGUSR2')
+    expect((await predict(url)).status).toBe(200)
+    expect(count()).toBe(1)
+  })
+
   it.each(modes)('exits with 0 on SIGTERM without a failed request, fast path %s', async (mode) => {
     const { url, child, exited, lines } = await startProcess({ environment: { TENURE_FAST_PATH: mode } })
     const { hostname, port } = new URL(url)

@@ -28,10 +28,17 @@ export const upCommand: CommandSpec = {
     const { startSystem } = await import('../../supervisor/system.ts')
     const { addresses, welcome } = await import('../../supervisor/welcome.ts')
     const say = (line: string) => terminal.say(line)
+    keepRunningWithoutReader()
     const system = await startSystem({ replicas, say, echo: say })
     terminal.answer(addresses(system), welcome(system).join('\n'))
     await system.supervision.stopped
     await system.stop()
     terminal.say('Everything is stopped. Data is kept; start again with `tenure up`.')
   },
+}
+
+/** A closed pipe or a full disk behind the output must not end the processes; `tenure.log` has the same lines. */
+function keepRunningWithoutReader(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.removeAllListeners('error').on('error', () => {})
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -74,5 +74,30 @@ describe('the merged log', () => {
     await log.close()
     expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).toMatch(/^\S+ api {6}fresh\n$/)
     expect(readFileSync(join(dir, 'tenure.log.1')).length).toBe(20_000_001)
+  })
+
+  it('rotates while it runs', async () => {
+    const log = openMergedLog(dir)
+    const line = 'x'.repeat(1_000_000)
+    for (let n = 0; n < 22; n++) {
+      log.write('api', line)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    await log.close()
+    expect(statSync(join(dir, 'tenure.log.1')).size).toBeGreaterThan(20_000_000)
+    expect(statSync(join(dir, 'tenure.log')).size).toBeLessThan(3_000_000)
+  })
+
+  it('drops and counts lines while the disk has no room, and goes on when there is some', async () => {
+    symlinkSync('/dev/full', join(dir, 'tenure.log'))
+    const log = openMergedLog(dir)
+    log.write('api', 'lost')
+    await log.close()
+    unlinkSync(join(dir, 'tenure.log'))
+    log.write('api', 'kept')
+    await log.close()
+    expect(readFileSync(join(dir, 'tenure.log'), 'utf8')).toMatch(
+      /tenure +1 lines were dropped: ENOSPC.*\n\S+ api +kept\n$/,
+    )
   })
 })
