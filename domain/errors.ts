@@ -126,6 +126,8 @@ export const errorTable = {
   ),
   /** Temporal is unreachable. */
   temporal_unavailable: transient(503, 'Retry later; predictions continue. `tenure status` shows Temporal.'),
+  /** A disk of this installation is full. */
+  no_room: transient(503, 'Make room on the disk; work that waits for it continues by itself.'),
   /** The prediction could not be logged in time, which durable mode requires. */
   prediction_log_unavailable: transient(
     503,

@@ -36,6 +36,9 @@ export function createOutageTracker(now: () => number = () => performance.now())
   }
 }
 
-/** SQLSTATE disk_full; a server that gives up over it says so in words alone. */
-export const isFull = (error: Error): boolean =>
-  (error as { code?: unknown }).code === '53100' || error.message.includes('No space left on device')
+/** SQLSTATE disk_full, or what the system, DuckDB and SQLite report; a client of Temporal has it in the cause alone. */
+export const isFull = (error: unknown): boolean =>
+  error instanceof Error &&
+  (['53100', 'ENOSPC', 'EDQUOT'].includes(String((error as { code?: unknown }).code)) ||
+    /No space left on device|database or disk is full/.test(error.message) ||
+    isFull(error.cause))

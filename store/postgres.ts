@@ -183,8 +183,7 @@ function isOutage(error: unknown): error is Error {
 
 function unavailable(error: unknown): never {
   const said = error instanceof Error ? error.message : String(error)
-  const what =
-    error instanceof Error && isFull(error) ? 'Postgres has no room on its disk' : 'Postgres did not answer'
+  const what = isFull(error) ? 'Postgres has no room on its disk' : 'Postgres did not answer'
   throw new DomainError('postgres_unavailable', `${what}: ${said}`)
 }
 

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { getPriority, setPriority } from 'node:os'
 import { isError, type ErrorCode } from '../../domain/errors.ts'
+import { isFull } from '../../store/outage.ts'
 import { detectOutOfMemory } from './memory-limit.ts'
 
 export type JobMessage<Step, Result> =
@@ -66,6 +67,7 @@ function dieFirst(): void {
 function failureOf(error: unknown): Extract<JobMessage<never, never>, { kind: 'failed' }> {
   if (isError(error))
     return { kind: 'failed', code: error.code, message: error.message, context: { ...error.context } }
+  if (isFull(error)) return { kind: 'failed', code: 'no_room', message: (error as Error).message }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
   const starved = detectOutOfMemory([error instanceof Error ? error.message : message])
   if (starved === undefined) return { kind: 'failed', message }

@@ -1,10 +1,12 @@
 /**
  * Converts domain errors for Temporal: by code, retryable only where the error table says so, and without secrets, because others can
- * read workflow histories.
+ * read workflow histories. What is away for a while uses up no attempt.
  */
-import { ApplicationFailure } from '@temporalio/activity'
-import { errorTable, isError } from '../../domain/errors.ts'
+import { ApplicationFailure, Context, log } from '@temporalio/activity'
+import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
 import { redacted } from '../../domain/redact.ts'
+import { isFull } from '../../store/outage.ts'
+import { withHeartbeat } from './heartbeat.ts'
 
 type Activity = (...input: never[]) => Promise<unknown>
 
@@ -15,13 +17,50 @@ export function reportingFailures<T extends Record<string, Activity>>(activities
       name,
       async (...input: never[]) => {
         try {
-          return await activity(...input)
+          return await waitWhileAway(() => activity(...input))
         } catch (error) {
           throw toFailure(error)
         }
       },
     ]),
   ) as T
+}
+
+/** Failures of something that comes back, and that no attempt of an activity can change. */
+const away: readonly ErrorCode[] = ['postgres_unavailable', 'temporal_unavailable', 'no_room']
+const waitMs = { first: 200, most: 2_000 }
+
+/**
+ * Repeats work of an activity with limited attempts while a server is away or a disk is full, within the same attempt: Temporal would count
+ * each failure, and a restart of Postgres lasts longer than five attempts.
+ */
+async function waitWhileAway<T>(work: () => Promise<T>): Promise<T> {
+  for (let pauseMs = waitMs.first; ; pauseMs = Math.min(pauseMs * 2, waitMs.most))
+    try {
+      return await work()
+    } catch (thrown) {
+      const error = isFull(thrown) && !isError(thrown) ? noRoom(thrown as Error) : thrown
+      if (!away.some((code) => isError(error, code)) || !hasLimitedAttempts()) throw error
+      if (pauseMs === waitMs.first) log.warn(`waiting: ${redacted((error as Error).message)}`)
+      // Heartbeats keep the progress of the earlier attempt.
+      const { heartbeatDetails } = Context.current().info
+      const jitteredMs = pauseMs * (0.5 + Math.random() / 2)
+      await withHeartbeat(
+        (beat) => beat.sleep(jitteredMs),
+        () => heartbeatDetails as unknown,
+      )
+    }
+}
+
+const noRoom = ({ message }: Error) => new DomainError('no_room', `a disk is full: ${message}`)
+
+function hasLimitedAttempts(): boolean {
+  try {
+    return (Context.current().info.retryPolicy?.maximumAttempts ?? 0) > 0
+  } catch {
+    // Called outside of an activity.
+    return false
+  }
 }
 
 export function toFailure(error: unknown): unknown {

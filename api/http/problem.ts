@@ -3,6 +3,7 @@
  * message goes to the log only, because it may contain private data.
  */
 import { isError, DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
+import { isFull } from '../../store/outage.ts'
 import { redacted } from '../../domain/redact.ts'
 
 export interface Problem {
@@ -78,6 +79,7 @@ function unexpected(
   requestId: string,
   onDefect: (thrown: unknown, requestId: string) => void,
 ): DomainError {
+  if (isFull(thrown)) return new DomainError('no_room', `a disk is full: ${(thrown as Error).message}`)
   onDefect(thrown, requestId)
   return new DomainError('internal', `the request failed unexpectedly (request ${requestId})`)
 }

@@ -7,6 +7,7 @@ import { createConnection } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Client, ConnectionOptions } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
+import { isFull } from '../../store/outage.ts'
 import type { Config } from '../../temporal.config.ts'
 
 export interface TemporalClient {
@@ -184,6 +185,7 @@ function codeOf(error: unknown): number | undefined {
 }
 
 function isSilence(error: unknown): boolean {
+  if (isFull(error)) return true
   const code = codeOf(error)
   if (code === grpc.deadlineExceeded || code === grpc.unavailable || code === grpc.cancelled) return true
   return /failed to connect|deadline/i.test((error as Error | null)?.message ?? '')

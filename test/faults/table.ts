@@ -444,4 +444,26 @@ export const faults: readonly FaultCase[] = [
     ],
     weaker: 'the older code is that of now beside a newer schema',
   },
+  {
+    number: 'F42',
+    fault: 'disk full under all of the state',
+    asked: 'predictions go on; writes refused by name; all well without a person when there is room',
+    shownBy: [
+      { file: 'test/faults/long/resources/state-disk-full.test.ts' },
+      { file: 'test/cli/supervisor/merged-log.test.ts', tests: 'the disk has no room' },
+      { file: 'test/activities/runtime/failures.test.ts', tests: 'waits within its attempt' },
+    ],
+    reached: 'workers, Temporal and Postgres killed meanwhile come back by themselves',
+    weaker: 'an API replica that is killed meanwhile is not part of it',
+  },
+  {
+    number: 'F43',
+    fault: 'Postgres, Temporal or room away for longer than the attempts of an activity last',
+    asked: 'no attempt is used up',
+    shownBy: [
+      { file: 'test/activities/runtime/failures.test.ts', tests: 'waits within its attempt' },
+      { file: 'test/workflows/retrain/retrain.test.ts', tests: 'goes on when Postgres is away' },
+    ],
+    weaker: 'one attempt lasts at most a day; a scheduled ingestion or retention at most an hour',
+  },
 ]

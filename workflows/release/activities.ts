@@ -26,7 +26,8 @@ export const control = proxyActivities<
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
 
 export const qualifying = proxyActivities<Pick<ControlActivities, 'qualify'>>({
-  startToCloseTimeout: '2 min',
+  // Qualification has a limit of its own; the rest is waiting for Postgres.
+  startToCloseTimeout: '24 h',
   heartbeatTimeout,
   cancellationType,
   retry: { ...retry, maximumAttempts: 10 },

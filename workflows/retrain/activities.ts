@@ -12,9 +12,9 @@ export const recording = proxyActivities<
   Pick<PipelineActivities, 'openRetraining' | 'register' | 'alertRetraining' | 'endRetraining'>
 >({ startToCloseTimeout: '20 s', retry })
 
-/** Five failures mean that the data is broken, not that a server is busy. */
+/** Five failures mean that the data is broken: waiting for a server or for room is part of an attempt, whatever it takes. */
 export const reading = proxyActivities<Pick<PipelineActivities, 'takeSnapshot' | 'validate'>>({
-  startToCloseTimeout: '1 h',
+  startToCloseTimeout: '24 h',
   heartbeatTimeout,
   retry: { ...retry, maximumAttempts: 5 },
 })

@@ -1,6 +1,7 @@
-/** Failures reach workflow histories by their code and without secrets. */
+/** Failures reach workflow histories by their code and without secrets, and those of an outage use up no attempt. */
 import { ApplicationFailure } from '@temporalio/activity'
-import { expect, it } from 'vitest'
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { describe, expect, it } from 'vitest'
 import { reportingFailures } from '../../../activities/runtime/failures.ts'
 import { DomainError } from '../../../domain/errors.ts'
 
@@ -22,4 +23,32 @@ it.each([
   const said = [message, stack, String(cause), JSON.stringify(details)].join('\n')
   expect(said).not.toContain('hunter2')
   expect(said).toContain('postgres://tenure:[redacted]@127.0.0.1/tenure')
+})
+
+describe('an activity with limited attempts', () => {
+  const run = async (error: Error, maximumAttempts: number): Promise<{ result: unknown; tries: number }> => {
+    let tries = 0
+    const work = () => (++tries < 3 ? Promise.reject(error) : Promise.resolve('done'))
+    const environment = new MockActivityEnvironment({ retryPolicy: { maximumAttempts } })
+    const result = environment.run(reportingFailures({ work }).work).catch((thrown: unknown) => thrown)
+    return { result: await result, tries }
+  }
+  const noRoom = Object.assign(new Error('ENOSPC: write'), { code: 'ENOSPC' })
+
+  it.each([
+    ['Postgres', new DomainError('postgres_unavailable', 'starting up')],
+    ['Temporal', new DomainError('temporal_unavailable', 'no answer')],
+    ['room on a disk', noRoom],
+    ['room that DuckDB misses', new Error('IO Error: Could not write: No space left on device')],
+  ])('waits within its attempt for %s', async (_, error) => {
+    expect(await run(error, 5)).toEqual({ result: 'done', tries: 3 })
+  })
+
+  it('fails its attempt for a reason of its own', async () => {
+    expect(await run(new DomainError('training_interrupted', 'killed'), 5)).toMatchObject({ tries: 1 })
+  })
+
+  it('leaves the wait to Temporal when its attempts are not limited', async () => {
+    expect(await run(noRoom, 0)).toMatchObject({ result: { type: 'no_room', nonRetryable: false }, tries: 1 })
+  })
 })

@@ -1,7 +1,8 @@
 /** Tests whole retrainings on the real Temporal, Postgres and TensorFlow. */
 import { WorkflowFailedError } from '@temporalio/client'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import sql from 'sql-template-tag'
+import { DomainError } from '../../../domain/errors.ts'
 import { register } from '../../../activities/retrain/register.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
@@ -96,6 +97,25 @@ describe('a retraining', () => {
       CandidateVersion: [first.version],
       Outcome: ['released'],
     })
+  })
+
+  it('goes on when Postgres is away for longer than its attempts last', async () => {
+    const { store, models, client } = pipeline
+    const patient = uniqueName('daisies')
+    await syncExampleModel(store, models, { name: patient })
+    let backAtMs: number | undefined
+    const answer = store.query
+    const query = vi.spyOn(store, 'query').mockImplementation((statement) => {
+      if (!statement.text.includes('insert into validations')) return answer(statement)
+      backAtMs ??= performance.now() + 2_500
+      if (performance.now() < backAtMs)
+        return Promise.reject(new DomainError('postgres_unavailable', 'the database system is starting up'))
+      return answer(statement)
+    })
+    const { outcome } = await retrain(35, { model: patient }).finally(() => query.mockRestore())
+    expect(backAtMs).toBeDefined()
+    expect(outcome).toBe('released')
+    await client.workflow.getHandle(releaseWorkflowId(patient)).terminate()
   })
 
   it('does not interrupt a running release, and keeps its version for later', async () => {
