@@ -87,7 +87,7 @@ function openRotatedFile(path: string) {
       // With nothing to append it would be over before it is assigned.
       if (pending.length > 0) flushing ??= flush()
     },
-    close: async () => void (await flushing),
+    close: () => flushing ?? Promise.resolve(),
   }
 }
 
