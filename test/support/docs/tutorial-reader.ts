@@ -41,11 +41,13 @@ export interface Reader {
 /** A busy machine takes its time for a page; one block may take three minutes. */
 const untilMs = 120_000
 
-export function openReader(): Reader {
+export function openReader({ compiled = false } = {}): Reader {
   const directory = mkdtempSync(join(tmpdir(), 'tenure-reader-'))
   // Postgres runs as another user when this one is root.
   chmodSync(directory, 0o711)
   copyCheckout(directory)
+  // What is compiled from the same sources is not compiled again.
+  if (compiled) cpSync(join(checkout, 'dist'), join(directory, 'dist'), { recursive: true })
   const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT']
   const unset = ['DATABASE_URL', 'TENURE_OWNER_DATABASE_URL', 'TEMPORAL_ADDRESS', 'TENURE_URL', 'TENURE_KEY']
   const environment = environmentWith({
@@ -110,7 +112,7 @@ function copyCheckout(directory: string): void {
   })
   for (const path of new Set(listed.split('\n')))
     if (path !== '' && !/^(?:test|bench)\//.test(path) && existsSync(join(checkout, path)))
-      cpSync(join(checkout, path), join(directory, path))
+      cpSync(join(checkout, path), join(directory, path), { preserveTimestamps: true })
   const packages = join(directory, 'node_modules')
   mkdirSync(packages)
   for (const name of readdirSync(join(checkout, 'node_modules')))
