@@ -134,7 +134,7 @@ async function givenReplicas(
 /** Why this release may no longer route or promote; undefined while its basis stands. Locks the row of the release. */
 export async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
   const standing = await lockRelease(database, state.id)
-  if (standing !== 'open') return `the release is ${standing.replace('_', ' ')}`
+  if (standing !== 'open') return `the release is ${standing}`
   const { model, version, digests } = state
   const champion = state.promoted ? version : state.baseline
   const found = await findReleaseBasis(database, { model, version })

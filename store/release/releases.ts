@@ -76,13 +76,20 @@ export async function insertRelease(
     throw new DomainError('release_in_progress', `${other?.id ?? id} of ${model} has not ended`, { model })
 }
 
-/** Writes a newer state over an older one. A late writer with an old state changes nothing. */
+/** The stages of a release that neither routes nor promotes any more. */
+const endingStages = sql`('rolling_back', 'ended')`
+
+/**
+ * Writes a newer state over an older one. A late writer with an old state changes nothing. A workflow that was reset counts its revisions
+ * from an earlier one, so an order to end the release is newer than every state before it.
+ */
 export async function saveRelease(database: Database, state: ReleaseState): Promise<void> {
   const { id, stage, stageIndex, shareBp, paused, revision, digests } = state
   await database.query(sql`
     update releases set stage = ${stage}, stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = ${paused},
       evaluation_digest = ${digests.evaluation}, state = ${JSON.stringify(state)}, updated_at = clock_timestamp()
-    where id = ${id} and ended_at is null and (state ->> 'revision')::bigint < ${revision}`)
+    where id = ${id} and ended_at is null
+      and (stage in ${endingStages}, (state ->> 'revision')::bigint) < (${stage} in ${endingStages}, ${revision}::bigint)`)
 }
 
 /** Writes the end. False when it was written before. */
@@ -97,17 +104,17 @@ export async function closeRelease(database: Database, state: ReleaseState): Pro
 
 /**
  * Reads whether a release may still route and promote its candidate, and locks its row until the transaction ends. An accepted abort
- * stores the stage `rolling_back` before the rollback sets `rolled_back_at`; a promotion in between must not succeed.
+ * stores its stage before the rollback sets `rolled_back_at` or the end sets `ended_at`; a promotion in between must not succeed.
  */
 export async function lockRelease(
   database: Database,
   id: string,
-): Promise<'open' | 'rolled_back' | 'ended' | 'absent'> {
-  const [row] = await database.query<{ rolled_back: boolean; ended: boolean }>(sql`
-    select rolled_back_at is not null or stage = 'rolling_back' as rolled_back, ended_at is not null as ended
+): Promise<'open' | 'ending' | 'ended' | 'absent'> {
+  const [row] = await database.query<{ ending: boolean; ended: boolean }>(sql`
+    select rolled_back_at is not null or stage in ${endingStages} as ending, ended_at is not null as ended
     from releases where id = ${id} for update`)
   if (!row) return 'absent'
-  return row.ended ? 'ended' : row.rolled_back ? 'rolled_back' : 'open'
+  return row.ended ? 'ended' : row.ending ? 'ending' : 'open'
 }
 
 /** Shuts the way to routing and promotion for this release for good. */

@@ -41,6 +41,8 @@ const schemaOf = (query: Query, version: unknown): Row | null => {
 
 const changeRow = (row: Row): Row => ({ ...row, at: date(row['at']) })
 
+const isEnding = (stage: unknown): boolean => stage === 'rolling_back' || stage === 'ended'
+
 export const releaseStatements: Statements = {
   '7366f9c2': [
     'findChampion',
@@ -230,15 +232,18 @@ export const releaseStatements: Statements = {
     },
   ],
   '112912fc': ['insertRelease, other', (query, [model]) => openOf(query, model).map(({ id }) => ({ id }))],
-  d613ee9e: [
+  ca4ad599: [
     'saveRelease',
-    (query, [stage, stage_index, share_bp, paused, evaluation_digest, state, id, revision]) => {
+    (query, [stage, stage_index, share_bp, paused, evaluation_digest, state, id, _stage, revision]) => {
       change(
         query,
         'releases',
         id as string,
         (row) =>
-          row['ended_at'] === null && ((row['state'] as Row)['revision'] as number) < (revision as number),
+          row['ended_at'] === null &&
+          (isEnding(row['stage']) === isEnding(stage)
+            ? ((row['state'] as Row)['revision'] as number) < (revision as number)
+            : isEnding(stage)),
         () => ({
           stage,
           stage_index,
@@ -275,15 +280,15 @@ export const releaseStatements: Statements = {
         ? [{ id }]
         : [],
   ],
-  '35b2c141': [
+  '1c2598dd': [
     'lockRelease',
     (query, [id]) => {
       if (query.find('releases', id as string) === undefined) return []
       query.lock('releases', id as string)
       const row = query.find('releases', id as string)
       if (row === undefined) return []
-      const rolled_back = row['rolled_back_at'] !== null || row['stage'] === 'rolling_back'
-      return [{ rolled_back, ended: row['ended_at'] !== null }]
+      const ending = row['rolled_back_at'] !== null || isEnding(row['stage'])
+      return [{ ending, ended: row['ended_at'] !== null }]
     },
   ],
   '2ceac5d3': [

@@ -97,10 +97,16 @@ describe('a release', () => {
     expect(await findOpenRelease(store, model)).toBeUndefined()
   })
 
-  it('that is rolling back by its state is locked out of routing and promotion before its rollback begins', async () => {
-    await saveRelease(store, { ...state, revision: state.revision + 1, stage: 'rolling_back' })
-    expect(await lockRelease(store, state.id)).toBe('rolled_back')
-  })
+  it.each(['rolling_back', 'ended'] as const)(
+    'that is %s by its state is locked out of routing and promotion before its row says so, also after a reset of its workflow',
+    async (stage) => {
+      await saveRelease(store, { ...state, revision: 9, stage: 'promoting' })
+      await saveRelease(store, { ...state, revision: 3, stage })
+      await saveRelease(store, { ...state, revision: 10, stage: 'promoting' })
+      expect(await lockRelease(store, state.id)).toBe('ending')
+      expect((await findRelease(store, state.id))?.state).toMatchObject({ revision: 3, stage })
+    },
+  )
 
   it('that is rolled back or has ended is locked out of routing and promotion', async () => {
     expect(await lockRelease(store, state.id)).toBe('open')
@@ -108,7 +114,7 @@ describe('a release', () => {
     const { rolledBackAt } = (await findRelease(store, state.id))!
     await markRolledBack(store, state.id)
     expect((await findRelease(store, state.id))?.rolledBackAt).toBe(rolledBackAt)
-    expect(await lockRelease(store, state.id)).toBe('rolled_back')
+    expect(await lockRelease(store, state.id)).toBe('ending')
     await closeRelease(store, end(state, 1, 'aborted', 'over'))
     expect(await lockRelease(store, state.id)).toBe('ended')
     expect(await lockRelease(store, 'rel_none')).toBe('absent')
