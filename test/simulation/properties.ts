@@ -45,6 +45,8 @@ export function createProperties(
   const onCanary = new Set<string>()
   const places = new Map<string, { epoch: number; generation: number }>()
   let flushedMs = 0
+  /** When a replica has registered last: its silence counts from then, and a frozen one registers long after its start. */
+  let registeredMs = 0
   let clockSteppedMs = -Infinity
   let isHandMoved = false
 
@@ -138,8 +140,7 @@ export function createProperties(
           'exposed only while watched',
           `${candidate} may be exposed until ${clockOf(row.exposed_until)}, the last look was at ${sinceMs}`,
         )
-      const startedMs = replicas.map(({ machine }) => machine.startedMs)
-      const heardMs = Math.max(flushedMs, known.routes.at(-1)?.fromMs ?? world.now(), ...startedMs)
+      const heardMs = Math.max(flushedMs, registeredMs, known.routes.at(-1)?.fromMs ?? world.now())
       if (!isNew && isProlonged && heardMs < world.now() - known.policy.limits.maxStaleMs - exposureMs - 200)
         fail(
           'exposed only while watched',
@@ -308,6 +309,7 @@ export function createProperties(
               `${id} ended as ${String(before['outcome'])} and then as ${String(after['outcome'])}`,
             )
         }
+        if (table === 'replicas' && !before) registeredMs = world.now()
         if (table === 'decisions' && after?.['kind'] === 'fail') {
           const id = after['release_id'] as string
           if (!failures.has(id)) failures.set(id, world.now())
