@@ -8,6 +8,7 @@ import {
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
+import { field, type FieldCheck, parseInput, recordOf } from './input/parse-input.ts'
 import { messageOf } from './release/activities.ts'
 import { training } from './retrain/activities.ts'
 
@@ -16,7 +17,27 @@ const recording = proxyActivities<Pick<ControlActivities, 'openBatch' | 'failBat
   retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
 })
 
-export async function batchPredict(request: BatchRequest): Promise<BatchOutcome> {
+const input: FieldCheck = (value) => {
+  const { kind, path, query } = recordOf(value)
+  const isKnown =
+    kind === 'file' ? field.name(path) === undefined : kind === 'sql' && field.text(query) === undefined
+  return isKnown ? undefined : 'must be {"kind": "file", "path"} or {"kind": "sql", "query"}'
+}
+const output: FieldCheck = (value) => {
+  const { kind, path } = recordOf(value)
+  const isKnown = kind === 'table' || (kind === 'file' && field.name(path) === undefined)
+  return isKnown ? undefined : 'must be {"kind": "file", "path"} or {"kind": "table"}'
+}
+
+export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
+  const request = parseInput<BatchRequest>(given, {
+    model: field.name,
+    id: field.name,
+    requestedBy: field.name,
+    input,
+    output,
+    key: field.names,
+  })
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })
   const { version, trainQueue } = await recording.openBatch(request)

@@ -15,6 +15,7 @@ import {
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { DrillKind } from '../domain/drill.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
+import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
 import { messageOf } from './release/activities.ts'
 import { startReleaseChild } from './start-child.ts'
 
@@ -30,7 +31,19 @@ const outages = proxyActivities<Pick<ControlActivities, 'simulateReplicaLoss' | 
   retry,
 })
 
-export async function drill(request: DrillRequest): Promise<DrillOutcome> {
+/** The policy itself is checked with that of the model. */
+const changes: FieldCheck = (value) =>
+  field.object(value) ??
+  (Object.values(recordOf(value)).every(isScalar) ? undefined : 'must hold texts and numbers')
+const isScalar = (value: unknown) => typeof value === 'string' || typeof value === 'number'
+
+export async function drill(given: DrillRequest): Promise<DrillOutcome> {
+  const request = parseInput<DrillRequest>(given, {
+    model: field.name,
+    requestedBy: field.name,
+    kinds: optional(field.names),
+    changes: optional(changes),
+  })
   const { model, requestedBy } = request
   upsertSearchAttributes({ Model: [model] })
   const drills: DrillOutcome['drills'] = []

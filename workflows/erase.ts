@@ -7,6 +7,7 @@ import {
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { EraseRequest } from './messages.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
 const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
@@ -18,7 +19,11 @@ const { eraseStage } = proxyActivities<Pick<ControlActivities, 'eraseStage'>>({
 // It may last for days, so it follows the newest build; each stage is one activity.
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), erase)
 
-export async function erase(request: EraseRequest): Promise<void> {
+export async function erase(given: EraseRequest): Promise<void> {
+  const request = parseInput<EraseRequest>(given, {
+    id: field.name,
+    replicaTimeoutMs: optional(field.number),
+  })
   upsertSearchAttributes({ Outcome: ['open'] })
   for (let stage = ''; stage !== 'done';) {
     stage = await eraseStage(request)

@@ -2,6 +2,7 @@
 import { ApplicationFailure, isCancellation, proxyActivities, setCurrentDetails } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { MaterialiseOutcome, MaterialiseRequest } from './messages.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 import { messageOf } from './release/activities.ts'
 
 const { materialiseView } = proxyActivities<Pick<ControlActivities, 'materialiseView'>>({
@@ -15,7 +16,11 @@ const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
   retry: { initialInterval: '1 s', backoffCoefficient: 2, maximumInterval: '30 s' },
 })
 
-export async function materialise({ view, from }: MaterialiseRequest): Promise<MaterialiseOutcome> {
+export async function materialise(given: MaterialiseRequest): Promise<MaterialiseOutcome> {
+  const { view, from } = parseInput<MaterialiseRequest>(given, {
+    view: field.name,
+    from: optional(field.time),
+  })
   try {
     const done = await materialiseView({ view, from })
     const { read, added, late } = done

@@ -16,6 +16,7 @@ import type { ControlActivities } from '../activities/control-activities.ts'
 import type { Trigger } from '../domain/monitoring/retraining-triggers.ts'
 import { monitorRequester, retrainWorkflowId, type MonitorRequest, type RetrainRequest } from './messages.ts'
 import type { retrain } from './retrain.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 import { startUnlessRunning } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -34,7 +35,11 @@ const maxSleepMs = 3_600_000
 // It never ends, so it follows the newest build.
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), monitor)
 
-export async function monitor({ model, afterMs }: MonitorRequest): Promise<void> {
+export async function monitor(given: MonitorRequest): Promise<void> {
+  const { model, afterMs } = parseInput<MonitorRequest>(given, {
+    model: field.name,
+    afterMs: optional(field.number),
+  })
   upsertSearchAttributes({ Model: [model] })
   let after = afterMs
   for (let windows = 0; windows < maxWindows && !workflowInfo().continueAsNewSuggested; windows++) {

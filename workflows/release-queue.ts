@@ -14,6 +14,7 @@ import {
 } from '@temporalio/workflow'
 import { queueChangedSignal, releaseWorkflowId, supersedeSignal, type QueueRequest } from './messages.ts'
 import { control } from './release/activities.ts'
+import { field, parseInput } from './input/parse-input.ts'
 import { startReleaseChild } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -23,7 +24,8 @@ const pauseMs = { first: 100, max: 30_000 }
 // It may wait for weeks, so it follows the newest build.
 setWorkflowOptions(whereVersioned('AUTO_UPGRADE'), releaseQueue)
 
-export async function releaseQueue({ model }: QueueRequest): Promise<void> {
+export async function releaseQueue(given: QueueRequest): Promise<void> {
+  const { model } = parseInput<QueueRequest>(given, { model: field.name })
   upsertSearchAttributes({ Model: [model] })
   let changed = true
   let pause = pauseMs.first

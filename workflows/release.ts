@@ -30,6 +30,7 @@ import {
   type ReleaseRequest,
 } from './messages.ts'
 import { messageOf, control, qualifying, routing, watching } from './release/activities.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 import { notifyQueue } from './start-child.ts'
 import { whereVersioned } from './worker-versioning.ts'
 
@@ -137,9 +138,22 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
 }
 
 /** A release started by hand may lack any field. */
-function parseRequest(given: ReleaseRequest): ReleaseRequest {
-  const { model = '', version = '', requestedBy = 'temporal' } = (given ?? {}) as Partial<ReleaseRequest>
-  return { ...given, model: String(model), version: String(version), requestedBy: String(requestedBy) }
+function parseRequest(given: unknown): ReleaseRequest {
+  const parsed = parseInput<Partial<ReleaseRequest>>(given, {
+    model: optional(field.name),
+    version: optional(field.name),
+    requestedBy: optional(field.name),
+    policy: optional(field.object),
+    hotfix: optional(field.object),
+    drill: optional(field.object),
+    turn: optional(field.name),
+  })
+  return {
+    ...parsed,
+    model: parsed.model ?? '',
+    version: parsed.version ?? '',
+    requestedBy: parsed.requestedBy ?? 'temporal',
+  }
 }
 
 /** A step event without its time. */

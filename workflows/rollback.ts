@@ -11,6 +11,7 @@ import {
 } from '@temporalio/workflow'
 import { commandRoles } from '../domain/release/state.ts'
 import { commandSignals, releaseWorkflowId, type RollbackOutcome, type RollbackRequest } from './messages.ts'
+import { field, optional, parseInput } from './input/parse-input.ts'
 import { control, rollingBack } from './release/activities.ts'
 
 /** How long an ending release has to record its end before it counts as interrupted. */
@@ -18,7 +19,15 @@ const graceMs = 2_000
 /** Polling for the end of an open drill. */
 const drillWait = { everyMs: 250, maxTries: 120 }
 
-export async function rollback(request: RollbackRequest): Promise<RollbackOutcome> {
+export async function rollback(given: RollbackRequest): Promise<RollbackOutcome> {
+  const request = parseInput<RollbackRequest>(given, {
+    model: field.name,
+    by: field.name,
+    reason: field.text,
+    id: optional(field.name),
+    signature: optional(field.text),
+    recordedAt: optional(field.time),
+  })
   const { model, by, reason, signature, recordedAt } = request
   upsertSearchAttributes({ Model: [model] })
   const command = { id: request.id ?? uuid4(), by, reason, signature }

@@ -59,6 +59,9 @@ export const openRelease =
       .transaction((database) => open(database, opening))
       .catch((error: unknown) => {
         if (isError(error, 'release_in_progress')) return { refused: error.message }
+        // A request of a shape that no check has foreseen fails again at every retry.
+        if (error instanceof TypeError || error instanceof RangeError)
+          return { refused: `the request is malformed: ${error.message}` }
         throw error
       })
     if ('refused' in opened)

@@ -23,7 +23,13 @@ export const workflowCode = (root, { logger, interceptors = [] } = {}) =>
     async () => {
       const { bundleWorkflowCode } = await import('@temporalio/worker')
       const workflowsPath = join(root, 'workflows', 'index.ts')
-      const options = { workflowsPath, workflowInterceptorModules: interceptors, logger }
+      const payloadConverterPath = join(root, 'workflows', 'input', 'payload-converter.ts')
+      const options = {
+        workflowsPath,
+        payloadConverterPath,
+        workflowInterceptorModules: interceptors,
+        logger,
+      }
       return (await bundleWorkflowCode(options)).code
     },
     interceptors,

@@ -2,13 +2,14 @@
  * Tests `temporal workflow reset`, `cancel` and `terminate` at every stage.
  * No effect is repeated, the champion is a proven version, and no release stays open without a workflow.
  */
-import type { WorkflowHandle } from '@temporalio/client'
+import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client'
+import { RawValue, type PayloadConverter } from '@temporalio/common'
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createSweep, findRunIn, sweepMs } from '../../activities/worker/orphaned-releases.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { findChampion, listChampionHistory } from '../../store/registry/champions.ts'
-import { findRelease } from '../../store/release/releases.ts'
+import { findRelease, listCommands } from '../../store/release/releases.ts'
 import { releaseWorkflowId } from '../../workflows/messages.ts'
 import { issuesOfInvariants } from '../support/release/ending.ts'
 import { reached } from './figures.ts'
@@ -114,6 +115,44 @@ describe('a cancelled release workflow', () => {
     await expect.poll(() => whole(fixtureModel, release)).toEqual([])
     reached('F39', `cancelled: closed in ${Math.round(performance.now() - from)} ms`)
   })
+})
+
+/** As other SDKs and clients with a codec encode. */
+const encoded = (encoding: string) => ({
+  payloads: [{ metadata: { encoding: Buffer.from(encoding) }, data: Buffer.from([8, 150, 1]) }],
+})
+const unreadable: PayloadConverter = {
+  toPayload: <T>() => encoded('binary/encrypted').payloads[0] as T,
+  fromPayload: () => undefined as never,
+}
+
+describe('a release that receives payloads in an unknown encoding', () => {
+  it.each(['awaiting_approval', 'shadow', 'probation'] as const)(
+    'at %s refuses them, answers, and is still cancelled at once',
+    async (place) => {
+      const { fixtureModel, first, release } = await releaseAt(place)
+      const { workflowId } = release.handle
+      const run = { namespace: fixture.config.temporal.namespace, workflowExecution: { workflowId } }
+      const { workflowService } = fixture.client
+      for (const encoding of ['binary/encrypted', 'binary/protobuf', 'json/protobuf'])
+        for (const signalName of ['approve', 'supersede'])
+          await workflowService.signalWorkflowExecution({ ...run, signalName, input: encoded(encoding) })
+      await expect
+        .poll(async () =>
+          (await listCommands(fixture.store, release.id)).map(({ accepted, reason }) => [accepted, reason]),
+        )
+        .toEqual(
+          expect.arrayContaining([[false, 'the payload cannot be read: Unknown encoding: binary/encrypted']]),
+        )
+      await expect(
+        release.handle.executeUpdate('approve', { args: [new RawValue(undefined, unreadable) as never] }),
+      ).rejects.toThrow(WorkflowUpdateFailedError)
+      await release.handle.cancel()
+      expect((await release.result()).outcome).toBe(place === 'probation' ? 'rolled_back' : 'aborted')
+      expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
+      await expect.poll(() => whole(fixtureModel, release)).toEqual([])
+    },
+  )
 })
 
 /** Does the way again from a workflow task on. */

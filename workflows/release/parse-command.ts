@@ -1,6 +1,7 @@
 /** Parses the commands of a release. A signal of any shape becomes a command, because a handler that throws blocks the workflow. */
 import { ApplicationFailure } from '@temporalio/workflow'
 import type { Command } from '../messages.ts'
+import { recordOf } from '../input/parse-input.ts'
 
 /** Characters per field. */
 const maxLengths = {
@@ -17,7 +18,8 @@ const fieldNames = Object.keys(maxLengths) as (keyof typeof maxLengths)[]
 
 /** Drops invalid fields and cuts long ones. Postgres stores neither NUL nor lone surrogates, so they are replaced. */
 export function parseCommand(sent: unknown, id: string): Command & { id: string } {
-  const fields = typeof sent === 'object' && sent !== null ? (sent as Record<string, unknown>) : {}
+  const { unreadable, ...fields } = recordOf(sent)
+  fields['reason'] ??= unreadable
   const clean = Object.fromEntries(
     fieldNames.flatMap((name) => {
       const value = fields[name]
@@ -38,7 +40,8 @@ export function requireWellFormed(sent: unknown): void {
   }
   if (typeof sent !== 'object' || sent === null)
     return refuse(`received ${JSON.stringify(sent) ?? 'nothing'}`)
-  const fields = sent as Record<string, unknown>
+  const fields = recordOf(sent)
+  if (typeof fields['unreadable'] === 'string') return refuse(fields['unreadable'])
   if (typeof fields['by'] !== 'string' || fields['by'] === '') return refuse('"by" is missing')
   for (const name of fieldNames) {
     const value = fields[name]
