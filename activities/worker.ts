@@ -2,12 +2,15 @@
  * Runs a worker process: `worker control` or `worker train`. Waits for Temporal and Postgres at the start; on SIGTERM it finishes
  * short activities and returns the others. The control worker also ends orphaned releases.
  */
+import { Client } from '@temporalio/client'
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker'
 import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
 import { openArtifacts } from '../store/artifacts.ts'
 import { migrate } from '../store/database/migrate.ts'
+import { keepHeartbeat, type Repeated } from '../store/maintenance/worker-heartbeats.ts'
 import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
@@ -21,6 +24,7 @@ import { claimWhenNone } from './worker/worker-versioning.ts'
 import type { Deps, ActivityLog } from './deps.ts'
 import { warmUpWorker } from './worker/warm-up.ts'
 import { syncIntegrations } from './integrations/sync.ts'
+import { createKeeper } from './worker/keep-running.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
 
 const longestPauseMs = 2_000
@@ -47,6 +51,7 @@ const store = openStore(config.databaseUrl, {
 const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
 
 let keeper: HeadKeeper | undefined
+let heartbeat: Repeated | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
   await untilDone('Postgres', () => expectRoomFor(store, kind))
@@ -57,6 +62,9 @@ try {
       ? await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
+  heartbeat = keepHeartbeat(store, { kind, process: `${hostname()}/${process.pid}` }, (error) =>
+    log.warn({ error: reasonOf(error) }, 'the sign of life was not stored'),
+  )
   const duties = Promise.allSettled([
     ...(kind === 'control'
       ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), warmUp(connection)]
@@ -80,6 +88,7 @@ try {
 }
 
 async function endAll(): Promise<void> {
+  await heartbeat?.stop()
   await keeper?.stop()
   await store.close()
 }
@@ -100,14 +109,16 @@ async function run(worker: Worker): Promise<void> {
   await ended
 }
 
-/** Ends orphaned releases until the process stops. */
-async function sweepAgain({ workflowService }: NativeConnection): Promise<void> {
-  const sweep = createSweep(deps, findRunIn(workflowService, config.temporal.namespace))
+/** Ends orphaned releases and keeps running what must run, until the process stops. */
+async function sweepAgain(connection: NativeConnection): Promise<void> {
+  const { namespace } = config.temporal
+  const sweep = createSweep(deps, findRunIn(connection.workflowService, namespace))
+  const keep = createKeeper(deps, new Client({ connection, namespace }))
+  const failed = (what: string) => (error: unknown) => log.warn({ error: reasonOf(error) }, `${what} failed`)
   for (;;) {
     await pause(sweepMs, undefined, { signal: stopping.signal })
-    await sweep().catch((error: Error) =>
-      log.warn({ error: error.message }, 'check for orphaned releases failed'),
-    )
+    await sweep().catch(failed('check for orphaned releases'))
+    await keep().catch(failed('check of what must run'))
   }
 }
 

@@ -15,6 +15,7 @@ import { openArtifacts } from '../store/artifacts.ts'
 import { headFiles, keepHeads, openHeads, type HeadList } from '../store/audit/signed-heads.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { logOutput } from '../store/log-output.ts'
+import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { openSigner, type Signer } from '../store/signing/signing-key.ts'
@@ -105,6 +106,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { oidc } = config
   gate.mount(createApplication({ ...deps, heads: replica.heads, refusals, oidc, stopping }).listener)
   const stopDelivery = startDelivery(deps, onError)
+  const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, maxConnections })
@@ -125,6 +127,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
         authentication.stop,
         serving.stop,
         stopDelivery,
+        workers.stop,
         temporal.close,
         store.close,
       ])

@@ -18,6 +18,7 @@ import { isClaimed } from '../supervisor/pidfile.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer } from './api.ts'
 import { findingsOfDatabase } from './database.ts'
+import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKey, checkModels, checkRoot } from './files.ts'
 import { broken, ok, skipped, type Finding } from './finding.ts'
 import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
@@ -76,7 +77,11 @@ export async function examine({
   await attempt('database', async () => examineDatabase(known, { deep, note }))
   await attempt('temporal', async () => {
     if (!known.temporalKnown) return note(skipped('temporal', 'Not running; `tenure up` starts it'))
-    note(...(await checkTemporal(known.config, { workersExpected: isExpected(known) })))
+    const findings = await checkTemporal(known.config, { workersExpected: isExpected(known) })
+    note(...findings)
+    if (findings.some(({ check, state }) => check === 'temporal' && state === 'broken')) return
+    if (known.databaseUrl !== undefined && isExpected(known))
+      note(...(await checkDuties(known.config, known.databaseUrl)))
   })
   return all
 }

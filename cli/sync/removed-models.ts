@@ -1,10 +1,10 @@
 /** Pauses the schedules of models whose file was removed. Their versions keep serving; retraining would fail without the file. */
 import type { Client } from '@temporalio/client'
 import { listModels } from '../../store/registry/models.ts'
+import { recordRemovedModels } from '../../store/maintenance/duties.ts'
 import type { Store } from '../../store/postgres.ts'
-import { drillScheduleId, ignoreAbsent, scheduleId } from './schedules.ts'
-
-const note = 'model file removed'
+import { removedNote } from '../../temporal/inspect.ts'
+import { drillScheduleId, ignoreAbsent, scheduleId } from '../../temporal/schedules.ts'
 
 const schedulesOf = (model: string): string[] => [scheduleId(model), drillScheduleId(model)]
 
@@ -16,7 +16,8 @@ export async function pauseGone(
 ): Promise<string[]> {
   const gone = (await listModels(store)).map(({ name }) => name).filter((name) => !present.has(name))
   for (const id of gone.flatMap(schedulesOf))
-    await client.schedule.getHandle(id).pause(note).catch(ignoreAbsent)
+    await client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent)
+  await recordRemovedModels(store, gone)
   return gone
 }
 
@@ -25,6 +26,7 @@ export async function resumeReturned(client: Client, model: string): Promise<voi
   for (const id of schedulesOf(model)) {
     const handle = client.schedule.getHandle(id)
     const known = await handle.describe().catch(ignoreAbsent)
-    if (known?.state.paused === true && known.state.note === note) await handle.unpause('model file restored')
+    if (known?.state.paused === true && known.state.note === removedNote)
+      await handle.unpause('model file restored')
   }
 }

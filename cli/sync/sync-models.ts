@@ -12,8 +12,8 @@ import { environmentWith, readCommandConfig, readConfig, type Config } from '../
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { pauseGone, resumeReturned } from './removed-models.ts'
-import { startAlerts, startMonitor } from './start-monitors.ts'
-import { syncDrills, syncRetention, syncSchedule } from './schedules.ts'
+import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
+import { syncDrills, syncRetention, syncSchedule } from '../../temporal/schedules.ts'
 import { syncViews } from './sync-views.ts'
 
 export interface Synced {

@@ -50,6 +50,11 @@ export const alertKinds = [
   'monitor_error',
   'alert_channels',
   'mirror_behind',
+  // What must run, in Temporal and as processes.
+  'workflow_blocked',
+  'workflow_missing',
+  'schedule_paused',
+  'worker_silent',
   // Audit log.
   'audit_broken',
 ] as const

@@ -73,6 +73,11 @@ export async function findAlarmAgainst(
   return row
 }
 
+export const listOpenAlertKeys = (database: Database, kinds: readonly AlertKind[]) =>
+  rowsFrom(database).column<string>(
+    sql`select dedupe_key from alerts where resolved_at is null and kind = any(${kinds})`,
+  )
+
 /** The newest first. */
 export const listAlerts = (
   database: Database,

@@ -6,7 +6,8 @@ import { checkout } from '../../temporal.config.ts'
 import { faults } from './table.ts'
 
 it('the table of faults has every fault once, in order, with its target', () => {
-  expect(faults.map(({ number }) => number)).toEqual(Array.from({ length: 41 }, (_, i) => `F${i + 1}`))
+  expect(faults.map(({ number }) => number)).toEqual(faults.map((_, i) => `F${i + 1}`))
+  expect(faults.length).toBeGreaterThanOrEqual(41)
   for (const { number, fault, asked } of faults)
     expect([number, fault !== '', asked !== '']).toEqual([number, true, true])
 })

@@ -466,4 +466,21 @@ export const faults: readonly FaultCase[] = [
     ],
     weaker: 'one attempt lasts at most a day; a scheduled ingestion or retention at most an hour',
   },
+  {
+    number: 'F44',
+    fault: 'signals, updates and starts by hand in unknown encodings and of any shape',
+    asked: 'refused at once and recorded; every workflow goes on or ends; nothing is retried without end',
+    shownBy: [
+      { file: 'test/faults/interrupted.test.ts', tests: 'in an unknown encoding' },
+      { file: 'test/workflows/starts-by-hand.test.ts' },
+    ],
+    reached: 'signals and updates at approval, shadow and probation; 17 inputs for each of nine workflows',
+  },
+  {
+    number: 'F45',
+    fault:
+      'standing workflows, schedules and drills ended, deleted, paused or blocked from outside; silent workers',
+    asked: 'an alert with the remedy ≤ 60 s; what should run is started again',
+    shownBy: [{ file: 'test/activities/worker/keep-running.test.ts' }],
+  },
 ]

@@ -44,9 +44,17 @@ export const layers: Readonly<Record<string, Layer>> = {
   // What the processes share that run no workflow.
   'workflows/messages': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
   activities: {
-    values: ['domain', 'store', 'models', 'temporal.config.ts', 'scripts/build'],
+    values: ['domain', 'store', 'models', 'temporal', 'temporal.config.ts', 'scripts/build'],
     types: ['workflows'],
-    packages: ['node:*', '@temporalio/activity', 'arquero', '@duckdb/node-api', 'pino', 'sql-template-tag'],
+    packages: [
+      'node:*',
+      '@temporalio/activity',
+      '@temporalio/client',
+      'arquero',
+      '@duckdb/node-api',
+      'pino',
+      'sql-template-tag',
+    ],
     typePackages: ['@tensorflow/tfjs'],
     only: {
       '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],
@@ -55,6 +63,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       '@temporalio/worker': ['activities/worker.ts', 'activities/worker/create-worker.ts'],
     },
   },
+  // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.
+  temporal: { values: ['domain', 'workflows/messages'], packages: ['@temporalio/client'] },
   // Data to a picture or to text: for pages and for the terminal alike.
   charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
   api: {
@@ -87,6 +97,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'workflows/messages.ts',
       'temporal.config.ts',
       'scripts/build',
+      'temporal',
     ],
     types: ['workflows'],
     packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3'],

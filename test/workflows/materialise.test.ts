@@ -6,7 +6,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { featuresGroup } from '../../cli/commands/registry/features.ts'
 import { exitCodes } from '../../cli/exit-codes.ts'
-import { syncViews, viewScheduleId } from '../../cli/sync/sync-views.ts'
+import { syncViews } from '../../cli/sync/sync-views.ts'
+import { viewScheduleId } from '../../temporal/schedules.ts'
 import {
   byTime,
   category,

@@ -1,7 +1,7 @@
 /** Tests a monitor on the real Temporal and Postgres: every window, across restarts, with its alerts and requests. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { startMonitor } from '../../cli/sync/start-monitors.ts'
+import { startMonitor } from '../../temporal/standing-workflows.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'

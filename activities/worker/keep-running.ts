@@ -1,0 +1,184 @@
+/**
+ * Keeps running in Temporal what must run, and raises an alert for what was ended, deleted, paused or blocked from outside. Otherwise
+ * a model would go without a monitor, a retraining or alerts for ever, and no one would notice.
+ */
+import type { Client } from '@temporalio/client'
+import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
+import { reasonOf } from '../../domain/errors.ts'
+import { listOpenRuns, readDuties, type OpenRun } from '../../store/maintenance/duties.ts'
+import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { closeAbandonedDrills } from '../../store/release/drills.ts'
+import {
+  findBlocked,
+  findMissingWorkflows,
+  inspectSchedules,
+  listOpenWorkflows,
+} from '../../temporal/inspect.ts'
+import { schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
+import { standingWorkflows, startStanding } from '../../temporal/standing-workflows.ts'
+import { failBatch } from '../batch/batch.ts'
+import type { Deps } from '../deps.ts'
+import { alertRetraining, endRetraining } from '../retrain/record.ts'
+
+/** Workflows described in one round; the next round continues where this one has ended. */
+const maxDescribed = 200
+const roundMs = 30_000
+
+export interface Round {
+  /** Started or created again: workflow ids and schedule ids. */
+  restored: string[]
+  paused: string[]
+  blocked: string[]
+  /** Rows closed, because no workflow works on them. */
+  closed: string[]
+}
+
+interface Problem {
+  kind: AlertKind
+  /** The workflow or the schedule. */
+  id: string
+  message: string
+  severity: 'warning' | 'critical'
+  evidence: Record<string, unknown>
+}
+
+/** Runs one round per call. What was started or begun a moment ago may not be seen yet, so only a second round acts on an absence. */
+export function createKeeper(deps: Deps, client: Client): () => Promise<Round> {
+  const { store, config, log } = deps
+  const taskQueue = config.taskQueues.control
+  let suspected = new Set<string>()
+  let described = 0
+
+  const round = async (): Promise<Round> => {
+    const duties = await readDuties(store)
+    const removed = new Set(duties.removed)
+    const wanted = {
+      workflows: standingWorkflows({ ...duties, models: duties.models.map(({ name }) => name) }),
+      schedules: schedulesOf(
+        { ...duties, models: duties.models.filter(({ name }) => !removed.has(name)) },
+        taskQueue,
+      ),
+    }
+    const models = new Set(duties.models.map(({ name }) => name))
+    const open = await listOpenWorkflows(client, taskQueue)
+    const workflows = await findMissingWorkflows(client, wanted.workflows, open)
+    const schedules = await inspectSchedules(client, wanted.schedules)
+    const idle = await findMissingWorkflows(client, await listOpenRuns(store), open)
+
+    const absent = new Set<string>()
+    const isCertain = (key: string): boolean => {
+      absent.add(key)
+      return suspected.has(key)
+    }
+    const problems: Problem[] = []
+    const done: Round = { restored: [], paused: [], blocked: [], closed: [] }
+    const restore = async (what: string, id: string, again: () => Promise<void>): Promise<void> => {
+      if (!isCertain(`${what} ${id}`)) return
+      const failed = await again().then(
+        () => undefined,
+        (error: unknown) => reasonOf(error),
+      )
+      problems.push({
+        kind: 'workflow_missing',
+        id: `${what}/${id}`,
+        severity: 'warning',
+        message:
+          `The ${what} ${id} was not there, although it must be. ` +
+          (failed === undefined
+            ? 'It has been started again. Find out what ended or deleted it.'
+            : `It cannot be started again: ${failed}. Run \`tenure models sync\`.`),
+        evidence: { id },
+      })
+      done.restored.push(id)
+    }
+    for (const each of workflows)
+      await restore('workflow', each.workflowId, () => startStanding(client, each, taskQueue))
+    for (const each of schedules.missing)
+      await restore('schedule', each.scheduleId, () => upsertSchedule(client, each))
+    for (const { scheduleId, note } of schedules.paused) {
+      problems.push({
+        kind: 'schedule_paused',
+        id: scheduleId,
+        severity: 'warning',
+        message: `The schedule ${scheduleId} is paused (${note || 'no note'}), so it starts nothing. Resume it: temporal schedule toggle --schedule-id ${scheduleId} --unpause --reason "…"`,
+        evidence: { schedule: scheduleId, note },
+      })
+      done.paused.push(scheduleId)
+    }
+    for (const run of idle)
+      if (isCertain(`row ${run.id}`)) {
+        await closeRow(deps, run)
+        done.closed.push(run.id)
+      }
+    suspected = absent
+
+    const earlier = await listOpenAlertKeys(store, [
+      'workflow_missing',
+      'schedule_paused',
+      'workflow_blocked',
+    ])
+    const alerted = earlier.flatMap((key) =>
+      key.startsWith(blockedPrefix) ? [key.slice(blockedPrefix.length)] : [],
+    )
+    const next = [...open.slice(described), ...open.slice(0, described)].slice(0, maxDescribed)
+    described = open.length <= maxDescribed ? 0 : (described + maxDescribed) % open.length
+    const looked = [...new Set([...alerted, ...next])]
+    for (const { workflowId, runId, attempts, cause } of await findBlocked(client, looked)) {
+      problems.push({
+        kind: 'workflow_blocked',
+        id: workflowId,
+        severity: 'critical',
+        message: `The workflow ${workflowId} cannot go on and answers nothing: its task has failed ${attempts} times (${cause}). If no worker of another build can run it, end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…"`,
+        evidence: { workflow: workflowId, run: runId, attempts, cause },
+      })
+      done.blocked.push(workflowId)
+    }
+    for (const { kind, id, ...problem } of problems) {
+      const name = modelOf(id)
+      const model = name !== undefined && models.has(name) ? name : undefined
+      await upsertAlert(store, { ...problem, kind, model, dedupeKey: `${kind}/${id}` })
+      log.warn({ kind, id }, problem.message)
+    }
+    const raised = new Set(problems.map(({ kind, id }) => `${kind}/${id}`))
+    for (const key of earlier) if (!raised.has(key)) await resolveAlert(store, key)
+    return done
+  }
+  return () => client.withDeadline(Date.now() + roundMs, round)
+}
+
+const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`
+
+/** `monitor/iris`, `schedule/retrain/iris` → `iris`. */
+const modelOf = (id: string): string | undefined =>
+  /(?:^|\/)(?:monitor|retrain|drill|release|queue|rollback)\/([^/]+)$/.exec(id)?.[1]
+
+const endedOutside = 'its workflow was ended from outside'
+
+/** Closes a row that would otherwise say for ever that it is worked on, and tells what to start again. */
+async function closeRow(deps: Deps, { kind, id, model, drill = '' }: OpenRun): Promise<void> {
+  const { store, log } = deps
+  log.warn({ kind, id, model }, `closed: ${endedOutside}`)
+  switch (kind) {
+    case 'drill':
+      await closeAbandonedDrills(store, model)
+      await upsertAlert(store, {
+        dedupeKey: `drill_not_held/${model}/${drill}`,
+        model,
+        severity: 'warning',
+        kind: 'drill_not_held',
+        message: `The drill "${drill}" of ${model} was not held to its end: ${endedOutside}`,
+        evidence: { drill: id },
+      })
+      return
+    case 'retraining': {
+      const message = `${endedOutside}; start it again: tenure retrain ${model}`
+      await endRetraining(deps)({ id, model, outcome: 'failed', message })
+      await alertRetraining(deps)({ model, kind: 'failed', message, evidence: { retrainingId: id } })
+      return
+    }
+    case 'batch':
+      return failBatch(deps)({ id, message: endedOutside })
+    default:
+      return kind satisfies never
+  }
+}

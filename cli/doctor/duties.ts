@@ -1,0 +1,105 @@
+/** Checks that what must run does: standing workflows, schedules, workflow tasks, and the worker processes themselves. */
+import { Client, Connection } from '@temporalio/client'
+import { readDuties } from '../../store/maintenance/duties.ts'
+import { listHeartbeats, silentKinds, silentMs } from '../../store/maintenance/worker-heartbeats.ts'
+import { openStore } from '../../store/postgres.ts'
+import {
+  findBlocked,
+  findMissingWorkflows,
+  inspectSchedules,
+  listOpenWorkflows,
+} from '../../temporal/inspect.ts'
+import { schedulesOf } from '../../temporal/schedules.ts'
+import { standingWorkflows } from '../../temporal/standing-workflows.ts'
+import type { Config } from '../../temporal.config.ts'
+import { connectionOf } from '../client/temporal-connection.ts'
+import { broken, ok, warning, type Finding } from './finding.ts'
+
+const askMs = 10_000
+const maxNamed = 5
+
+/** What must run is read from the database at `databaseUrl`. Throws when either server does not respond. */
+export async function checkDuties(
+  { temporal, taskQueues }: Pick<Config, 'temporal' | 'taskQueues'>,
+  databaseUrl: string,
+): Promise<Finding[]> {
+  const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
+  const connection = await Connection.connect({ ...connectionOf(temporal), connectTimeout: askMs })
+  try {
+    const { models, removed, ...duties } = await readDuties(store)
+    const heartbeats = await listHeartbeats(store)
+    const client = new Client({ connection, namespace: temporal.namespace })
+    const scheduled = models.filter(({ name }) => !removed.includes(name))
+    const queue = taskQueues.control
+    const found = await connection.withDeadline(Date.now() + askMs, async () => {
+      const open = await listOpenWorkflows(client, queue)
+      const standing = standingWorkflows({ ...duties, models: models.map(({ name }) => name) })
+      const schedules = await inspectSchedules(client, schedulesOf({ ...duties, models: scheduled }, queue))
+      return {
+        open: open.length,
+        workflows: await findMissingWorkflows(client, standing, open),
+        schedules,
+        blocked: await findBlocked(client, open),
+      }
+    })
+    return findingsOfDuties({ ...found, heartbeats })
+  } finally {
+    await connection.close()
+    await store.close()
+  }
+}
+
+interface Found {
+  /** Open workflows. */
+  open: number
+  workflows: { workflowId: string }[]
+  schedules: { missing: { scheduleId: string }[]; paused: { scheduleId: string; note: string }[] }
+  blocked: { workflowId: string; attempts: number; cause: string }[]
+  heartbeats: Parameters<typeof silentKinds>[0]
+}
+
+export function findingsOfDuties({ open, workflows, schedules, blocked, heartbeats }: Found): Finding[] {
+  const missing = [
+    ...workflows.map(({ workflowId }) => `workflow ${workflowId}`),
+    ...schedules.missing.map(({ scheduleId }) => `schedule ${scheduleId}`),
+  ]
+  const findings: Finding[] = []
+  if (missing.length > 0)
+    findings.push(
+      broken(
+        'what must run',
+        `missing: ${named(missing)}`,
+        'Run `tenure models sync`. A control worker starts them again by itself within a minute.',
+      ),
+    )
+  for (const { scheduleId, note } of schedules.paused)
+    findings.push(
+      warning(
+        'what must run',
+        `the schedule ${scheduleId} is paused (${note || 'no note'})`,
+        `Resume it: temporal schedule toggle --schedule-id ${scheduleId} --unpause --reason "…"`,
+      ),
+    )
+  for (const { workflowId, attempts, cause } of blocked)
+    findings.push(
+      broken(
+        'what must run',
+        `the workflow ${workflowId} is blocked: its task has failed ${attempts} times (${cause})`,
+        `Start a worker of the build that it began with, or end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…". See docs/runbooks/workflow-blocked.md.`,
+      ),
+    )
+  for (const { kind, process, ageMs } of silentKinds(heartbeats))
+    findings.push(
+      broken(
+        'workers',
+        `no ${kind} worker has given a sign of life for ${Math.round(ageMs / 1_000)} s (limit ${silentMs / 1_000} s); the last one was ${process}`,
+        'End that process, if it still exists; `tenure up` starts another one.',
+      ),
+    )
+  return findings.length > 0 ? findings : [ok('what must run', `all of it runs (open workflows: ${open})`)]
+}
+
+const named = (all: readonly string[]): string =>
+  all.length <= maxNamed
+    ? all.join(', ')
+    : `${all.slice(0, maxNamed).join(', ')} and ${all.length - maxNamed} more`

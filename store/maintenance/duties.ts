@@ -1,0 +1,56 @@
+/** Reads what must run in Temporal for this database: what its rows wait for. */
+import sql from 'sql-template-tag'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { FeatureView } from '../../domain/model/feature-view.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import { readServiceState, writeServiceState } from '../database/key-value.ts'
+import { isUsed, listViews } from '../features/feature-views.ts'
+import type { Database } from '../postgres.ts'
+import { listModels } from '../registry/models.ts'
+
+export interface Duties {
+  models: ModelDefinition[]
+  /** Models whose file was removed: monitored, but neither retrained nor drilled. */
+  removed: string[]
+  views: FeatureView[]
+  /** Models with a queued release. */
+  queued: string[]
+  /** Erasures that are not done. */
+  erasures: string[]
+}
+
+export async function readDuties(database: Database): Promise<Duties> {
+  const rows = rowsFrom(database)
+  const views = (await listViews(database)).filter(isUsed)
+  return {
+    models: (await listModels(database)).map(({ definition, name }) => ({ ...definition, name })),
+    removed: (await readServiceState<string[]>(database, removedModels)) ?? [],
+    // Of two definitions in use the newest is scheduled.
+    views: [...new Map(views.toReversed().map(({ name, definition }) => [name, definition])).values()],
+    queued: await rows.column<string>(sql`select model from release_queue where state = 'waiting'`),
+    erasures: await rows.column<string>(sql`select id from erasures where stage <> 'done'`),
+  }
+}
+
+const removedModels = 'models_without_file'
+
+export const recordRemovedModels = (database: Database, names: readonly string[]): Promise<void> =>
+  writeServiceState(database, removedModels, names)
+
+/** A row that says that a workflow works on it. */
+export interface OpenRun {
+  kind: 'drill' | 'retraining' | 'batch'
+  id: string
+  model: string
+  /** The kind of a drill. */
+  drill?: string
+  workflowId: string
+}
+
+export const listOpenRuns = (database: Database) =>
+  rowsFrom(database).list<OpenRun>(sql`
+    select 'drill' as kind, id, model, kind as drill, 'drill/' || model as workflow_id from drills where ended_at is null
+    union all
+    select 'retraining', id, model, null, 'retrain/' || model from retrainings where ended_at is null
+    union all
+    select 'batch', id, model, null, 'batch/' || id from batches where ended_at is null`)

@@ -1,0 +1,64 @@
+/** Starts the workflows that must run for as long as their subject exists, unless they run. */
+import { WorkflowIdConflictPolicy, type Client } from '@temporalio/client'
+import {
+  alertsWorkflowId,
+  eraseWorkflowId,
+  monitorWorkflowId,
+  queueWorkflowId,
+  type EraseRequest,
+  type MonitorRequest,
+  type QueueRequest,
+} from '../workflows/messages.ts'
+
+export interface StandingWorkflow {
+  workflowId: string
+  type: string
+  request?: object
+}
+
+const dispatch: StandingWorkflow = { workflowId: alertsWorkflowId, type: 'alertDispatch' }
+const monitorOf = (model: string): StandingWorkflow => ({
+  workflowId: monitorWorkflowId(model),
+  type: 'monitor',
+  request: { model } satisfies MonitorRequest,
+})
+
+/** The workflows that an installation with these models, queued releases and open erasures must run. */
+export const standingWorkflows = (having: {
+  models: readonly string[]
+  /** Models with a queued release. */
+  queued: readonly string[]
+  erasures: readonly string[]
+}): StandingWorkflow[] => [
+  dispatch,
+  ...having.models.map(monitorOf),
+  ...having.queued.map((model) => ({
+    workflowId: queueWorkflowId(model),
+    type: 'releaseQueue',
+    request: { model } satisfies QueueRequest,
+  })),
+  ...having.erasures.map((id) => ({
+    workflowId: eraseWorkflowId(id),
+    type: 'erase',
+    request: { id } satisfies EraseRequest,
+  })),
+]
+
+export async function startStanding(
+  client: Client,
+  { workflowId, type, request }: StandingWorkflow,
+  taskQueue: string,
+): Promise<void> {
+  await client.workflow.start(type, {
+    workflowId,
+    workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+    taskQueue,
+    args: request === undefined ? [] : [request],
+  })
+}
+
+export const startMonitor = (client: Client, model: string, taskQueue: string): Promise<void> =>
+  startStanding(client, monitorOf(model), taskQueue)
+
+export const startAlerts = (client: Client, taskQueue: string): Promise<void> =>
+  startStanding(client, dispatch, taskQueue)

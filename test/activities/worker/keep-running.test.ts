@@ -1,0 +1,166 @@
+/** Tests that what was ended, deleted, paused or blocked from outside is started again or told, and by `tenure doctor` too. */
+import { Client, Connection } from '@temporalio/client'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createKeeper, type Round } from '../../../activities/worker/keep-running.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import { checkDuties } from '../../../cli/doctor/duties.ts'
+import { iris } from '../../../models/iris.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { keepHeartbeat, listHeartbeats, watchWorkers } from '../../../store/maintenance/worker-heartbeats.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { upsertModel } from '../../../store/registry/models.ts'
+import { findDrill, insertDrill } from '../../../store/release/drills.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import {
+  freshNamespace,
+  migratedDatabase,
+  temporalAddress,
+  uniqueName,
+} from '../../support/servers/servers.ts'
+
+const model = uniqueName('model')
+let store: Store
+let client: Client
+let connection: Connection
+let databaseUrl: string
+let config: ReturnType<typeof readConfig>
+let round: () => Promise<Round>
+beforeAll(async () => {
+  databaseUrl = await migratedDatabase()
+  store = openStore(databaseUrl, { max: 3, onError: () => {} })
+  connection = await Connection.connect({ address: temporalAddress() })
+})
+afterAll(async () => {
+  await connection?.close()
+  await store?.close()
+})
+
+const openAlerts = async () =>
+  (await listAlerts(store, { open: true })).map(({ dedupeKey }) => dedupeKey).toSorted()
+/** Rounds until each of these was reported. */
+async function reports(part: keyof Round, ...ids: string[]): Promise<void> {
+  const seen = new Set<string>()
+  await expect
+    .poll(async () => {
+      for (const id of (await round())[part]) seen.add(id)
+      return ids.filter((id) => !seen.has(id))
+    })
+    .toEqual([])
+}
+const isQuiet = () =>
+  expect
+    .poll(async () => {
+      await round()
+      return openAlerts()
+    })
+    .toEqual([])
+const problems = async () =>
+  (await checkDuties(config, databaseUrl)).flatMap(({ state, found }) => (state === 'ok' ? [] : [found]))
+
+it('starts what never ran, and is quiet from then on', async () => {
+  config = readConfig({
+    DATABASE_URL: databaseUrl,
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TEMPORAL_NAMESPACE: await freshNamespace(),
+  })
+  client = new Client({ connection, namespace: config.temporal.namespace })
+  const definition = { ...iris.definition, name: model, retrain: { everyMs: 7 * 86_400_000, catchUpMs: 0 } }
+  await upsertModel(store, { name: model, definition, codeDigest: 'sha256:x' })
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  round = createKeeper({ store, config, log } as unknown as Deps, client)
+  expect(await problems()).toEqual([expect.stringContaining('missing: workflow alerts')])
+  // One look alone may have come between two steps of a start.
+  expect((await round()).restored).toEqual([])
+  expect((await round()).restored.toSorted()).toEqual(
+    ['alerts', `drill/${model}`, `monitor/${model}`, 'retention', `retrain/${model}`].toSorted(),
+  )
+  await isQuiet()
+  expect(await problems()).toEqual([])
+})
+
+it('starts again what was terminated or deleted, and raises an alert for each', async () => {
+  await client.workflow.getHandle('alerts').terminate('by hand')
+  await client.workflowService.deleteWorkflowExecution({
+    namespace: config.temporal.namespace,
+    workflowExecution: { workflowId: `monitor/${model}` },
+  })
+  for (const id of ['retention', `retrain/${model}`]) await client.schedule.getHandle(id).delete()
+  await reports('restored', 'alerts', `monitor/${model}`, 'retention', `retrain/${model}`)
+  const raised = (await listAlerts(store, {})).filter(({ kind }) => kind === 'workflow_missing')
+  expect(raised.map(({ message }) => message)).toContain(
+    'The workflow alerts was not there, although it must be. It has been started again. Find out what ended or deleted it.',
+  )
+  expect(raised.find(({ dedupeKey }) => dedupeKey.endsWith(`monitor/${model}`))?.model).toBe(model)
+  await isQuiet()
+  expect((await client.workflow.getHandle('alerts').describe()).status.name).toBe('RUNNING')
+  expect(await problems()).toEqual([])
+})
+
+it('tells of a paused schedule until it is resumed, and leaves it paused', async () => {
+  const handle = client.schedule.getHandle(`retrain/${model}`)
+  await handle.pause('holidays')
+  await reports('paused', `retrain/${model}`)
+  expect(await openAlerts()).toEqual([`schedule_paused/retrain/${model}`])
+  expect(await problems()).toEqual([expect.stringContaining('paused (holidays)')])
+  expect((await handle.describe()).state.paused).toBe(true)
+  await handle.unpause()
+  await isQuiet()
+})
+
+it('tells of a workflow whose task fails again and again, with its cause, until it is ended', async () => {
+  const { namespace } = config.temporal
+  const workflowId = `release/${model}`
+  const taskQueue = config.taskQueues.control
+  const handle = await client.workflow.start('release', { workflowId, taskQueue })
+  const { workflowService } = client
+  const attempts = async () => (await handle.describe()).raw.pendingWorkflowTask?.attempt ?? 0
+  while ((await attempts()) < 4) {
+    const polled = await connection.withDeadline(Date.now() + 3_000, () =>
+      workflowService
+        .pollWorkflowTaskQueue({ namespace, taskQueue: { name: taskQueue }, identity: 'test' })
+        .catch(() => undefined),
+    )
+    // Other workflows of this queue are left to their timeouts.
+    if (polled?.workflowExecution?.workflowId === workflowId)
+      await workflowService.respondWorkflowTaskFailed({
+        namespace,
+        taskToken: polled.taskToken,
+        failure: { message: 'Unknown encoding: binary/encrypted', applicationFailureInfo: {} },
+      })
+  }
+  await reports('blocked', workflowId)
+  expect(await openAlerts()).toEqual([`workflow_blocked/${workflowId}`])
+  expect((await listAlerts(store, { open: true }))[0]).toMatchObject({
+    model,
+    severity: 'critical',
+    message: expect.stringMatching(
+      /Unknown encoding: binary\/encrypted.*temporal workflow terminate --workflow-id release/,
+    ) as string,
+  })
+  expect(await problems()).toEqual([expect.stringContaining(`${workflowId} is blocked`)])
+  await handle.terminate('by hand')
+  await isQuiet()
+})
+
+it('closes the row of a drill that was ended from outside', async () => {
+  const id = `drl_${uniqueName('x')}`
+  await insertDrill(store, { id, model, kind: 'nan', traffic: 'mirrored', requestedBy: 'ops', harmBudget: 1 })
+  await reports('closed', id)
+  expect(await findDrill(store, id)).toMatchObject({
+    passed: false,
+    message: 'its workflow was ended from outside',
+  })
+  expect(await openAlerts()).toEqual([`drill_not_held/${model}/nan`])
+})
+
+it('tells of workers that give no sign of life until they do', async () => {
+  const beat = () => keepHeartbeat(store, { kind: 'control', process: 'here/1' }, () => {})
+  const watch = watchWorkers(store, () => {}, { everyMs: 50, afterMs: 300 })
+  await beat().stop()
+  expect(await listHeartbeats(store)).toMatchObject([{ kind: 'control', process: 'here/1' }])
+  await expect.poll(openAlerts).toContain('worker_silent/control')
+  const again = beat()
+  await expect.poll(openAlerts).not.toContain('worker_silent/control')
+  await again.stop()
+  await watch.stop()
+})
