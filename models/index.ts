@@ -27,22 +27,36 @@ export interface BrokenModel {
   issues: string[]
 }
 
-/** Loads all model files, and reloads changed ones. Never throws: broken files are listed with their issues. */
-export async function loadModels(
-  directory = modelsDirectory,
-): Promise<{ models: LoadedModel[]; broken: BrokenModel[] }> {
-  const files = (await readdir(directory))
+/** The model files of a directory, by name. */
+export async function listModelFiles(directory = modelsDirectory): Promise<string[]> {
+  return (await readdir(directory))
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
     .filter((file) => file !== 'define.ts' && file !== 'index.ts')
     .sort()
+}
+
+/** Loads one file, or the changed one again. Never throws: a broken file is returned with its issues. */
+export async function loadModelFile(
+  file: string,
+  directory = modelsDirectory,
+): Promise<LoadedModel | BrokenModel> {
+  try {
+    return await loadFile(join(directory, file), file.slice(0, -'.ts'.length))
+  } catch (error) {
+    return { file, issues: issuesOf(error) }
+  }
+}
+
+/** Loads all model files into this process; `loadModelsInChild` survives a file that ends or hangs it. */
+export async function loadModels(
+  directory = modelsDirectory,
+): Promise<{ models: LoadedModel[]; broken: BrokenModel[] }> {
   const models: LoadedModel[] = []
   const broken: BrokenModel[] = []
-  for (const file of files) {
-    try {
-      models.push(await loadFile(join(directory, file), file.slice(0, -'.ts'.length)))
-    } catch (error) {
-      broken.push({ file, issues: issuesOf(error) })
-    }
+  for (const file of await listModelFiles(directory)) {
+    const loaded = await loadModelFile(file, directory)
+    if ('issues' in loaded) broken.push(loaded)
+    else models.push(loaded)
   }
   return { models, broken }
 }

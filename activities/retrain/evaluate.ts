@@ -2,8 +2,7 @@
  * Evaluates a challenger offline against the live champion, on the frozen test rows of the challenger's snapshot, because metrics of
  * different test sets are not comparable.
  */
-import { Context } from '@temporalio/activity'
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
 import { gateMarkdown } from '../../domain/evaluation/report-markdown.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
@@ -20,9 +19,8 @@ import { getSnapshot } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
-import { runChild } from '../runtime/child-process.ts'
+import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
-import { withHeartbeat } from '../runtime/heartbeat.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../tensorflow/evaluator.ts'
 
 export interface EvaluateInput {
@@ -45,9 +43,6 @@ export interface EvaluateResult {
   baseline?: string
 }
 
-const silentMs = 120_000
-/** Compared by logged metrics, without loading the model. */
-const mostAttempts = 3
 /** Limits the sum of many small losses that each count as "not worse". */
 const anchorDays = 90
 const mostAnchors = 8
@@ -83,7 +78,12 @@ export const evaluate =
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
     }
-    const { report, inputs } = await judgeInChild(job, config.trainingMemoryMb)
+    const { report, inputs } = await runJob<EvaluatorResult>({
+      what: 'the evaluation',
+      file: 'activities/tensorflow/evaluator.ts',
+      job,
+      limitMb: config.trainingMemoryMb,
+    })
     const { asOf } = await getSnapshot(store, snapshotDigest)
     const stored = await insertEvaluation(store, {
       id: evaluationId,
@@ -123,26 +123,6 @@ async function findUnchanged(
   return twin.champion
     ? `${gave} the champion ${twin.version} again`
     : `${gave} ${twin.version} again, which was rolled back at ${twin.rolledBackAt}`
-}
-
-async function judgeInChild(job: EvaluatorJob, limitMb: number | undefined): Promise<EvaluatorResult> {
-  const context = Context.current()
-  try {
-    return await withHeartbeat(() =>
-      runChild<never, EvaluatorResult>({
-        file: 'activities/tensorflow/evaluator.ts',
-        job,
-        signal: context.cancellationSignal,
-        silentMs,
-        limitMb,
-      }),
-    )
-  } catch (error) {
-    if (context.cancellationSignal.aborted) await context.cancelled
-    if (isError(error, 'out_of_memory') && context.info.attempt >= mostAttempts)
-      throw new DomainError('training_failed', `the evaluation ran out of memory: ${error.message}`)
-    throw error
-  }
 }
 
 function resultOf({ id, verdict, report, reportDigest, baselineVersion }: Evaluation): EvaluateResult {

@@ -17,6 +17,8 @@ export interface ChildOptions<Step> {
   silentMs: number
   /** The memory limit of the child. */
   limitMb?: number
+  /** Errors without a code of the error table are rethrown as they are, so that a lost connection is retried; else `training_failed`. */
+  plainErrors?: boolean
   /** Steps are delivered in order; an exception kills the child and is rethrown. */
   onStep?: (step: Step) => Promise<void>
   /** Receives the process id, for logs. */
@@ -81,7 +83,7 @@ const whenGone = (child: ChildProcess): Promise<{ how: string; signal: NodeJS.Si
 async function converse<Step, Result>(
   child: ChildProcess,
   { exited, lines }: { exited: Promise<Ended>; lines: string[] },
-  { job, signal, silentMs, onStep, file }: ChildOptions<Step>,
+  { job, signal, silentMs, plainErrors, onStep, file }: ChildOptions<Step>,
 ): Promise<Result> {
   const interrupted = (why: string) =>
     new DomainError(
@@ -108,7 +110,11 @@ async function converse<Step, Result>(
         if (message.kind === 'step') steps = steps.then(() => onStep?.(message.step)).catch(reject)
         else if (message.kind === 'done') steps.then(() => resolve(message.result)).catch(reject)
         else if (message.kind === 'failed')
-          reject(new DomainError(message.code ?? 'training_failed', message.message, message.context))
+          reject(
+            message.code === undefined && plainErrors === true
+              ? Object.assign(new Error(message.message), { code: message.systemCode })
+              : new DomainError(message.code ?? 'training_failed', message.message, message.context),
+          )
       })
       void exited.then((how) => steps.then(() => reject(ended(how))))
       // A send to a dead child fails; its exit is reported above.

@@ -12,7 +12,14 @@ export type JobMessage<Step, Result> =
   | { kind: 'alive' }
   | { kind: 'step'; step: Step }
   | { kind: 'done'; result: Result }
-  | { kind: 'failed'; code?: ErrorCode; message: string; context?: Record<string, unknown> }
+  | {
+      kind: 'failed'
+      code?: ErrorCode
+      /** Of Node or Postgres, for an error without a code of the error table. */
+      systemCode?: string
+      message: string
+      context?: Record<string, unknown>
+    }
 
 export interface Parent<Step> {
   /** Yields to the event loop and reports progress; cheap enough to call after every batch. */
@@ -70,6 +77,9 @@ function failureOf(error: unknown): Extract<JobMessage<never, never>, { kind: 'f
   if (isFull(error)) return { kind: 'failed', code: 'no_room', message: (error as Error).message }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
   const starved = detectOutOfMemory([error instanceof Error ? error.message : message])
-  if (starved === undefined) return { kind: 'failed', message }
+  if (starved === undefined) {
+    const { code } = (error ?? {}) as { code?: unknown }
+    return { kind: 'failed', message, systemCode: typeof code === 'string' ? code : undefined }
+  }
   return { kind: 'failed', code: 'out_of_memory', message: `ran out of memory: ${message}` }
 }

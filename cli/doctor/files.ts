@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
-import { loadModels } from '../../models/index.ts'
+import { loadModelsInChild } from '../sync/load-models.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
@@ -88,7 +88,7 @@ export async function checkChampions(
 }
 
 export async function checkModels(directory?: string): Promise<Finding[]> {
-  const { models, broken: faulty } = await loadModels(directory)
+  const { models, broken: faulty } = await loadModelsInChild({ directory })
   return [
     ...(models.length === 0 ? [] : [ok('model files', models.map(({ name }) => name).join(', '))]),
     ...faulty.map(({ file, issues }) =>

@@ -5,12 +5,13 @@
 import { Client, Connection } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { loadModels, type BrokenModel } from '../../models/index.ts'
+import type { BrokenModel } from '../../models/index.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
 import { findModel, upsertModel } from '../../store/registry/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
+import { loadModelsInChild } from './load-models.ts'
 import { pauseGone, resumeReturned } from './removed-models.ts'
 import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
 import { syncDrills, syncRetention, syncSchedule } from '../../temporal/schedules.ts'
@@ -32,7 +33,7 @@ export async function syncModels(core: {
 }): Promise<Synced> {
   const { config, store, directory } = core
   const taskQueue = config.taskQueues.control
-  const { models, broken } = await loadModels(directory)
+  const { models, broken } = await loadModelsInChild({ directory })
   return withTemporal(config, async (client) => {
     await startAlerts(client, taskQueue)
     await syncRetention(client, taskQueue)

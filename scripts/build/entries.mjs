@@ -12,7 +12,11 @@ import { flatName } from './manifest.mjs'
 
 /** @type {readonly Group[]} */
 export const groups = [
-  { name: 'cli', packages: 'inside', entries: ['cli/tenure.ts', 'cli/simulate/worker.ts'] },
+  {
+    name: 'cli',
+    packages: 'inside',
+    entries: ['cli/tenure.ts', 'cli/simulate/worker.ts', 'cli/sync/load-child.ts'],
+  },
   {
     name: 'api',
     packages: 'inside',
@@ -31,6 +35,7 @@ export const groups = [
     packages: 'outside',
     entries: [
       'activities/worker.ts',
+      'activities/retrain/rows-child.ts',
       'activities/tensorflow/trainer.ts',
       'activities/tensorflow/evaluator.ts',
     ],

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { literal, withDuck } from '../../../activities/data/duckdb.ts'
-import { writeSnapshot } from '../../../activities/retrain/snapshot.ts'
+import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
 import { entityKey, valueAt } from '../../../domain/model/feature-view.ts'
 import {

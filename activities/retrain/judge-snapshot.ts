@@ -1,0 +1,60 @@
+/** Judges and summarises the rows of a snapshot. */
+import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import type {
+  ColumnSummary,
+  ExpectationResult,
+  ValidationVerdict,
+} from '../../domain/validation/expectations.ts'
+import { impliedExpectations, judgeValidation } from '../../domain/validation/validate.ts'
+import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { literal, withDuck } from '../data/duckdb.ts'
+import { summarize } from './column-summary.ts'
+
+export interface SnapshotToJudge {
+  definition: ModelDefinition
+  /** The snapshot's file. */
+  path: string
+  /** ISO 8601. */
+  asOf: string
+  /** The manifest of the champion. */
+  champion?: Manifest
+  /** The rows of earlier snapshots. */
+  earlierRows: number[]
+}
+
+export interface JudgedSnapshot {
+  rows: number
+  verdict: ValidationVerdict
+  results: ExpectationResult[]
+  columns: ColumnSummary[]
+}
+
+export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSnapshot> {
+  const { definition, path, asOf, champion, earlierRows } = options
+  const table = await withDuck((duck) => duck.table(`select * from ${literal(path)}`))
+  const expectations = [
+    ...impliedExpectations(definition),
+    ...(champion === undefined ? [] : expectedOfChampion(definition, champion)),
+    ...definition.expectations,
+  ]
+  const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
+  const { verdict, results: judged } = judgeValidation(expectations, table, context)
+  const results = judged.map((each) => ({ ...each, subject: inTheirWords(each.subject, definition) }))
+  const columns = summarize(table, [...Object.keys(definition.features), snapshotColumns.label])
+  return { rows: table.rows, verdict, results, columns }
+}
+
+/** Uses the source's column names instead of the internal ones of a snapshot. */
+function inTheirWords(subject: string, { label, source }: ModelDefinition): string {
+  const names: Record<string, string | undefined> = {
+    [snapshotColumns.label]: label.column,
+    [snapshotColumns.eventAt]: source.eventTime,
+    [snapshotColumns.knownAt]: label.knownAt ?? source.eventTime,
+    [snapshotColumns.key]: source.key.length === 0 ? undefined : source.key.join(' + '),
+  }
+  return subject
+    .split(', ')
+    .map((name) => names[name] ?? name)
+    .join(', ')
+}

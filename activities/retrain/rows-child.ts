@@ -1,0 +1,61 @@
+/**
+ * Reads and judges the rows of a model in a process of their own: millions of rows would block the event loop of the control worker,
+ * whose heartbeats renew the exposure leases of every open release.
+ */
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { openStore } from '../../store/postgres.ts'
+import { openSigner } from '../../store/signing/signing-key.ts'
+import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import { digestOfSource } from '../data/source-digest.ts'
+import { asUnreadable } from '../data/source-errors.ts'
+import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { judgeSnapshot, type JudgedSnapshot, type SnapshotToJudge } from './judge-snapshot.ts'
+import { writeSnapshot, type WrittenSnapshot } from './write-snapshot.ts'
+
+export type RowsJob =
+  | {
+      kind: 'snapshot'
+      definition: ModelDefinition
+      /** ISO 8601. */
+      asOf: string
+      databaseUrl: string
+      artifactRoot: string
+      /** The file of the key. */
+      signingKey: string
+    }
+  | ({ kind: 'validate' } & SnapshotToJudge)
+
+const aliveEveryMs = 1_000
+
+async function takeRows({
+  definition,
+  asOf,
+  databaseUrl,
+  artifactRoot,
+  signingKey,
+}: Extract<RowsJob, { kind: 'snapshot' }>): Promise<WrittenSnapshot & { source: Record<string, unknown> }> {
+  const store = openStore(databaseUrl)
+  try {
+    const source = await digestOfSource(definition.source)
+    const subjectKey =
+      definition.subject === undefined ? undefined : subjectKeyOf(await openSigner(signingKey))
+    const artifacts = openArtifacts(artifactRoot)
+    const written = await writeSnapshot({ definition, asOf, store, artifacts, subjectKey })
+    return { ...written, source }
+  } catch (error) {
+    throw asUnreadable(definition.name, error)
+  } finally {
+    await store.close()
+  }
+}
+
+takeJob(async (job: RowsJob, parent: Parent<never>): Promise<WrittenSnapshot | JudgedSnapshot> => {
+  // DuckDB works in a thread of its own for minutes without a row.
+  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
+  try {
+    return await (job.kind === 'snapshot' ? takeRows(job) : judgeSnapshot(job))
+  } finally {
+    clearInterval(alive)
+  }
+})

@@ -1,0 +1,69 @@
+/** Writes the rows of a model, as they were known at a time, to a file of the artifact store. */
+import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
+import type { Store } from '../../store/postgres.ts'
+import { checkout } from '../../temporal.config.ts'
+import { literal, withDuck, type Duck } from '../data/duckdb.ts'
+import { loadHistory } from '../features/feature-history.ts'
+import { loadRowsAsOf } from '../data/known-rows.ts'
+import { settleSubjects } from '../privacy/data-subjects.ts'
+
+export interface WrittenSnapshot {
+  digest: string
+  bytes: number
+  parts: { train: number; test: number }
+  columns: Record<string, string>
+  /** The digest of the list of data subjects, for a model with a subject column. */
+  subjects?: string
+}
+
+/** Writes the file and stores it under its digest. */
+export async function writeSnapshot(options: {
+  definition: ModelDefinition
+  asOf: string
+  store: Store
+  artifacts: Artifacts
+  /** Required for a model with a subject column. */
+  subjectKey?: SubjectKey
+}): Promise<WrittenSnapshot> {
+  const { definition, asOf, store, artifacts, subjectKey } = options
+  return withDuck(async (duck) => {
+    const asOfMs = Date.parse(asOf)
+    const sinceMs = firstNeededMs(definition, asOfMs)
+    const plan = planRows(definition, { asOfMs, root: checkout, sinceMs })
+    await loadHistory(duck, store, definition, { sinceMs, asOfMs })
+    await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+    const subjects = await settleSubjects(duck, { store, artifacts }, definition, subjectKey)
+    await duck.run(`create temp table shaped as ${plan.rows}`)
+    const draft = await artifacts.draft('.parquet')
+    const query = snapshotQuery(definition, asOfMs)
+    await duck.run(`copy (${query}) to ${literal(draft)} (format parquet, compression zstd)`)
+    const { train, test } = await countParts(duck, draft)
+    if (!train || !test) {
+      const { name: model } = definition
+      const message = `no ${train ? 'test' : 'train'} rows of ${model} are known as of ${asOf}`
+      throw new DomainError('snapshot_empty', message, { model, asOf })
+    }
+    const columns = await describeColumns(duck, draft)
+    const taken = await artifacts.take('snapshots', draft)
+    return { ...taken, parts: { train, test }, columns, subjects }
+  })
+}
+
+async function countParts(duck: Duck, path: string): Promise<{ train?: number; test?: number }> {
+  const { part } = snapshotColumns
+  const rows = await duck.rows<{ part: string; n: number }>(
+    `select ${part} as part, count(*) as n from ${literal(path)} group by ${part}`,
+  )
+  return Object.fromEntries(rows.map(({ part: name, n }) => [name, n]))
+}
+
+async function describeColumns(duck: Duck, path: string): Promise<Record<string, string>> {
+  const rows = await duck.rows<{ column_name: string; column_type: string }>(
+    `select column_name, column_type from (describe select * from ${literal(path)})`,
+  )
+  return Object.fromEntries(rows.map((row) => [row.column_name, row.column_type]))
+}

@@ -1,0 +1,78 @@
+/**
+ * Loads the model files in a child process with a limit for each, because a file with an endless loop or a `process.exit` would hang or
+ * end the command, and no other model would be taken in.
+ */
+import { fork } from 'node:child_process'
+import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } from '../../models/index.ts'
+import { launcher } from '../../temporal.config.ts'
+
+/** A model without its function `train`, which only the training process runs. */
+export type ReadModel = Omit<LoadedModel, 'train'>
+
+export interface LoadJob {
+  directory: string
+  files: readonly string[]
+}
+
+export type LoadMessage =
+  | { kind: 'loading'; file: string }
+  | { kind: 'loaded'; model: ReadModel }
+  | { kind: 'broken'; broken: BrokenModel }
+  | { kind: 'end' }
+
+/** Includes the start of the process on a busy machine. */
+const defaultLimitMs = 20_000
+
+/** Never throws for a file: one that hangs or ends its process is listed as broken, and the others are loaded. */
+export async function loadModelsInChild({
+  directory = modelsDirectory,
+  limitMs = defaultLimitMs,
+}: { directory?: string; limitMs?: number } = {}): Promise<{ models: ReadModel[]; broken: BrokenModel[] }> {
+  const models: ReadModel[] = []
+  const broken: BrokenModel[] = []
+  let files = await listModelFiles(directory)
+  while (files.length > 0) {
+    const { stoppedAt, issue } = await loadSome({ directory, files }, limitMs, (message) => {
+      if (message.kind === 'loaded') models.push(message.model)
+      else if (message.kind === 'broken') broken.push(message.broken)
+    })
+    if (stoppedAt === undefined) break
+    broken.push({ file: stoppedAt, issues: [issue] })
+    files = files.slice(files.indexOf(stoppedAt) + 1)
+  }
+  return { models, broken }
+}
+
+/** Loads until the end, or until a file stops the process; the file and why are returned. */
+function loadSome(
+  job: LoadJob,
+  limitMs: number,
+  onMessage: (message: LoadMessage) => void,
+): Promise<{ stoppedAt?: string; issue: string }> {
+  const child = fork(launcher, ['cli/sync/load-child.ts'], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  return new Promise((resolve, reject) => {
+    let [first = ''] = job.files
+    let ended = false
+    let late = false
+    const give = () => {
+      late = true
+      child.kill('SIGKILL')
+    }
+    let timer = setTimeout(give, limitMs)
+    child.on('message', (message: LoadMessage) => {
+      clearTimeout(timer)
+      timer = setTimeout(give, limitMs)
+      if (message.kind === 'loading') first = message.file
+      ended ||= message.kind === 'end'
+      onMessage(message)
+    })
+    child.once('error', reject)
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer)
+      const hangs = `it was not loaded within ${limitMs / 1_000} s: an endless loop, or an \`await\` that never ends, outside of \`train\``
+      const exits = `it ended the process that loaded it (${signal ?? `exit code ${code}`}): remove \`process.exit\``
+      resolve({ stoppedAt: ended ? undefined : first, issue: late ? hangs : exits })
+    })
+    child.send(job, (error) => error && child.kill('SIGKILL'))
+  })
+}
