@@ -113,6 +113,12 @@ export const formRegistry: readonly FormEntry[] = [
     find: async () => (await import('./pages/release/command.tsx')).submitReleaseCommand,
   },
   {
+    path: '/retrainings/:id/cancel',
+    allow: ['operator', 'admin'],
+    summary: 'Cancel a running retraining.',
+    find: async () => (await import('./pages/training/cancel.tsx')).submitCancel,
+  },
+  {
     path: '/sign-in',
     allow: 'public',
     summary: 'Sign in with an API key.',

@@ -85,6 +85,7 @@ export interface RecordedAnswer {
 }
 
 export interface RetrainingAnswer {
+  id: string
   stage?: string
   outcome?: string
   message?: string
@@ -92,6 +93,7 @@ export interface RetrainingAnswer {
   epochs?: number
   loss?: number
   training_id?: string
+  evaluation_id?: string
 }
 
 export interface TrainingAnswer {

@@ -6,6 +6,7 @@ import { findTraining } from '../../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { cancelRetraining, runOfRetraining } from '../../services/cancel-retraining.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
@@ -43,7 +44,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const id = params['id']!
       const found = await findRetraining(deps.store, id)
       if (found !== undefined) requireModelAccess(actor, found.model)
-      const run = runOf(id)
+      const run = runOfRetraining(id)
       if (run === undefined)
         throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
       requireModelAccess(actor, run.model)
@@ -53,12 +54,16 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       }
     },
   }),
+  defineRoute('post', '/v1/retrainings/:id/cancel', startRetraining.roles, {
+    summary:
+      'Cancel a running retraining. It ends as `cancelled` when its process has exited. Encode slashes of the id as %2F.',
+    answers: { 202: 'The retraining is being cancelled' },
+    body: z.strictObject({ reason: z.string().max(2_000).optional() }),
+    async handle({ actor, params, body }) {
+      return { status: 202, json: await cancelRetraining(deps, actor!, { id: params['id']!, ...body }) }
+    },
+  }),
 ]
-
-function runOf(id: string): { model: string; runId: string } | undefined {
-  const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
-  return model === undefined || runId === undefined ? undefined : { model, runId }
-}
 
 /** The progress that the workflow and the training report; empty when the workflow does not respond. */
 async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model: string; runId: string }) {

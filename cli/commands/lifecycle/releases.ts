@@ -117,7 +117,7 @@ export const releasesGroup: CommandGroup = {
         const shown = detailOf(terminal, answer, most)
         terminal.answer(
           { ...answer, evaluation, ...(svg === undefined ? {} : { svg }) },
-          `${shown}${gateOf(terminal, evaluation)}${drawn}${svg === undefined ? '' : `\n\nCharts written to ${svg}`}`,
+          `${shown}${gateTable(terminal, evaluation)}${drawn}${svg === undefined ? '' : `\n\nCharts written to ${svg}`}`,
         )
       },
     },
@@ -172,7 +172,8 @@ const queueColumns: Columns<WaitingAnswer> = {
 const trafficOf = (each: ReleaseAnswer): string =>
   each.stage === 'shadow' ? `${share(each.share_bp)} copied` : share(each.traffic_bp ?? each.share_bp)
 
-function gateOf(
+/** The table of the gate's metrics with their intervals, and the id of the evaluation; empty without metrics. */
+export function gateTable(
   terminal: Terminal,
   { id, verdict, baseline_version: against, report }: EvaluationAnswer,
 ): string {

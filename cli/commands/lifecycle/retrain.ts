@@ -1,6 +1,6 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { lossText } from '../../../charts/loss.ts'
-import type { RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
+import type { EvaluationAnswer, RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
 import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
@@ -8,6 +8,7 @@ import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { coloured } from '../format.ts'
+import { gateTable } from './releases.ts'
 
 /** Outcomes with a new version. */
 const good = ['released', 'registered']
@@ -19,11 +20,13 @@ export const retrainCommand: CommandSpec = {
   options: [
     ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
     ['--reason <text>', 'Reason, stored with the retraining'],
+    ['--cancel', 'Cancel the running retraining of the model instead of starting one'],
     ['--watch', 'Show stages and loss until the end; exit code 6 if there is no new version'],
   ],
   examples: [
     'retrain iris',
     'retrain iris --watch',
+    'retrain iris --cancel --reason "the file was wrong"',
     'retrain flight-delay --as-of 2001-02-05T00:00:00Z --watch',
   ],
   async run(session, { args, options }) {
@@ -32,6 +35,7 @@ export const retrainCommand: CommandSpec = {
     const asOf = options['asOf']
     if (asOf !== undefined && Number.isNaN(Date.parse(String(asOf))))
       throw usageError(`Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`)
+    if (options['cancel'] === true) return cancel(session, model, options['reason'])
     const started = await api().post<CommandReply & { id: string; workflow_id: string }>(
       path`/v1/models/${model}/retrainings`,
       {
@@ -51,10 +55,23 @@ export const retrainCommand: CommandSpec = {
     const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
     terminal.answer(
       { ...ended, curve },
-      `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`,
+      `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${await gateOf(session, seen)}`,
     )
     return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
   },
+}
+
+/** Cancels the running retraining and waits until its process has exited. */
+async function cancel(session: CommandSession, model: string, reason: unknown): Promise<void> {
+  const { terminal, api } = session
+  const { retrainings } = await api().get<{ retrainings: RetrainingAnswer[] }>(
+    path`/v1/retrainings?model=${model}&limit=20`,
+  )
+  const running = retrainings.find(({ outcome }) => outcome === undefined)
+  if (running === undefined) throw usageError(`No retraining of ${model} is running`)
+  await api().post(path`/v1/retrainings/${running.id}/cancel`, { reason })
+  const { ended } = await followRetraining(session, running.id)
+  terminal.answer(ended, `${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
 }
 
 /** What the polls have observed; epochs may pass between two polls. */
@@ -63,6 +80,7 @@ interface Observed {
   began: Map<string, number>
   curve: { epoch: number; loss: number }[]
   trainingId?: string
+  evaluationId?: string
 }
 
 async function followRetraining(
@@ -71,10 +89,11 @@ async function followRetraining(
 ): Promise<{ ended: RetrainingAnswer; seen: Observed }> {
   const seen: Observed = { began: new Map(), curve: [] }
   const show = (now: RetrainingAnswer) => {
-    const { stage = 'opening', epoch, loss, training_id: trainingId } = now
+    const { stage = 'opening', epoch, loss, training_id: trainingId, evaluation_id: evaluationId } = now
     if (!terminal.interactive && !seen.began.has(stage)) terminal.say(`${stage} …`)
     if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
     if (trainingId !== undefined) seen.trainingId = trainingId
+    if (evaluationId !== undefined) seen.evaluationId = evaluationId
     if (epoch !== undefined && typeof loss === 'number' && seen.curve.at(-1)?.epoch !== epoch)
       seen.curve.push({ epoch, loss })
     terminal.live(linesOf(terminal, now, seen))
@@ -101,6 +120,20 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
     const chart = curve.length > 1 ? lossText(curve, { width: Math.min(columns, 70) }).split('\n') : []
     return [head, bar, ...chart.map((line) => `  ${line}`)]
   })
+}
+
+/** The metrics of the gate, whatever its verdict: a refusal is understood by its figures. */
+async function gateOf(
+  { terminal, api }: CommandSession,
+  { trainingId, evaluationId }: Observed,
+): Promise<string> {
+  // The last stages may pass between two polls; the ids of one run differ in their prefix only.
+  const id = evaluationId ?? trainingId?.replace(/^trn_/, 'evl_')
+  if (id === undefined) return ''
+  const found = await api()
+    .get<EvaluationAnswer>(path`/v1/evaluations/${id}`)
+    .catch(() => undefined)
+  return found === undefined ? '' : gateTable(terminal, found)
 }
 
 /** The full loss curve from the API, or the observed epochs if the API fails. */

@@ -5,11 +5,13 @@ import { DomainError } from '../../../../domain/errors.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
 import { requireModelAccess } from '../../../auth/authorization.ts'
+import { startRetraining } from '../../../services/start-retraining.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
 import { Chart, Facts, Live, Time, type Fact } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { plain } from '../../labels.ts'
+import { CancelForm } from './cancel.tsx'
 import { RetrainingOutcome } from './retrainings.tsx'
 
 export const retrainingPage = definePage({
@@ -31,7 +33,8 @@ export const retrainingPage = definePage({
     return { retraining, training, loss }
   },
   title: ({ retraining }) => `Retraining of ${retraining.model}`,
-  view({ retraining, training, loss }, { target }) {
+  view({ retraining, training, loss }, { target, token, actor }) {
+    const mayCancel = retraining.endedAt === undefined && startRetraining.roles.includes(actor.role)
     const content = (
       <>
         <section class="card" aria-label="Result">
@@ -42,6 +45,7 @@ export const retrainingPage = definePage({
           <Facts
             facts={[
               ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
+              ...noteFacts(retraining.evidence),
               ['Data as of', [<Time at={retraining.asOf} />, ' UTC']],
               ['Started', [<Time at={retraining.startedAt} />, ' UTC']],
               ['Ended', <Time at={retraining.endedAt} />],
@@ -66,6 +70,7 @@ export const retrainingPage = definePage({
         <Live id="retraining" target={target} everyMs={2_000} over={retraining.endedAt !== undefined}>
           {content}
         </Live>
+        {mayCancel && token !== undefined && <CancelForm id={retraining.id} token={token} />}
       </>
     )
   },
@@ -77,6 +82,9 @@ function stageOf(training: ShownTraining | undefined): string {
   if (training.status === 'failed') return 'Training failed'
   return training.evaluation === undefined ? 'Evaluating against champion' : 'Registering and releasing'
 }
+
+const noteFacts = ({ reason }: Record<string, unknown>): Fact[] =>
+  typeof reason === 'string' ? [['Reason', reason]] : []
 
 function evaluationFacts(evaluation: ShownTraining['evaluation']): Fact[] {
   if (evaluation === undefined) return []

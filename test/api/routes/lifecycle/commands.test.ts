@@ -4,6 +4,7 @@ import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
+import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { commandUpdates, retrainWorkflowId } from '../../../../workflows/messages.ts'
 import { createTemporalClient } from '../../../../api/temporal/client.ts'
 import { insertModel, type Registry } from '../../../support/release/candidates.ts'
@@ -228,7 +229,7 @@ it('a canary gets its share of the traffic, is promoted, and a rollback of the m
   expect(again).toMatchObject({ status: 409, json: { code: 'no_rollback_target' } })
 })
 
-it('a retraining starts once', async () => {
+it('a retraining starts once, and can be cancelled', async () => {
   const path = `/v1/models/${model}/retrainings`
   expect((await say('anna', path)).status).toBe(403)
   const first = await say('olga', path, { as_of: '2026-01-01T00:00:00Z', reason: 'new season' })
@@ -238,7 +239,21 @@ it('a retraining starts once', async () => {
   const { id } = first.json as { id: string }
   const shown = await api.request('GET', `/v1/retrainings/${encodeURIComponent(id)}`, { key: keys['vera']! })
   expect(shown).toMatchObject({ status: 200, json: { id, model } })
-  await core.client.workflow.getHandle(retrainWorkflowId(model)).terminate('the test is over')
+  const cancel = `/v1/retrainings/${encodeURIComponent(id)}/cancel`
+  expect((await say('anna', cancel)).status).toBe(403)
+  expect(await say('olga', cancel, { reason: 'wrong file' })).toMatchObject({
+    status: 202,
+    json: { id, model },
+  })
+  await until(async () => (await findRetraining(fixture.store, id))?.outcome === 'cancelled', 'the end')
+  expect(await say('olga', cancel)).toMatchObject({
+    status: 409,
+    json: { code: 'command_refused', detail: `the retraining of ${model} has ended as cancelled` },
+  })
+  expect((await say('olga', '/v1/retrainings/retrain%2Fnone/cancel')).status).toBe(404)
+  expect(await listAudit(fixture.store, { model })).toContainEqual(
+    expect.objectContaining({ action: 'retraining.cancelled', actor: 'olga', subject: id }),
+  )
 })
 
 it('a command that no worker handles times out, and reports that it may still run', async () => {
