@@ -64,6 +64,7 @@ export const register =
       baseline: evaluation.baselineVersion,
       requestedBy: retraining?.requestedBy ?? 'unknown',
       reason: retraining?.reason ?? 'manual',
+      note: noteOf(retraining?.evidence),
     }
     const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
@@ -90,6 +91,12 @@ export const register =
     log.info({ model, version, artifact, training: trainingId }, 'registered')
     return { version, artifactDigest: artifact }
   }
+
+/** What the requester gave as the reason, in words. */
+function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {
+  const note = evidence?.['reason']
+  return typeof note === 'string' && note !== '' ? note : undefined
+}
 
 const numberedBy = ({ features, output, training }: Manifest): Numbered => ({
   features,

@@ -3,6 +3,7 @@
  * unseeded generator, so its trainings cannot be repeated or resumed.
  */
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
+import { DomainError } from '../../domain/errors.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
@@ -43,7 +44,8 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
   const { tf, seed, of, resume } = deps
   let phases = 0
   let before = 0
-  return async (network, { epochs, batchSize }) => {
+  return async (network, options) => {
+    const { epochs, batchSize } = checkedOptions(options)
     const phase = phases++
     const done = before
     before += epochs
@@ -60,6 +62,23 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
     }
     if (checkpoint !== undefined && checkpoint.epoch >= epochs) await restore(tf, network, checkpoint)
   }
+}
+
+/** As in Keras. */
+const defaultBatchSize = 32
+
+/** A setting that is ignored without a word would be a training that differs from what its file says. */
+function checkedOptions({ epochs, batchSize = defaultBatchSize, ...more }: FitOptions): Required<FitOptions> {
+  const wrong = (message: string) => new DomainError('training_failed', `fit: ${message}`)
+  const [unknown] = Object.keys(more)
+  if (unknown !== undefined)
+    throw wrong(
+      `takes the options epochs and batchSize, not ${unknown}; it has no validation rows and no callbacks`,
+    )
+  for (const [name, value] of Object.entries({ epochs, batchSize }))
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw wrong(`${name} is a whole number from 1, not ${String(value)}`)
+  return { epochs, batchSize }
 }
 
 async function runEpoch(

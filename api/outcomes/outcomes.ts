@@ -4,7 +4,12 @@
  */
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { issueOfOutcome, outcomeOfText, type OutcomeValue } from '../../domain/model/outcome.ts'
+import {
+  canonicalOutcome,
+  issueOfOutcome,
+  outcomeOfText,
+  type OutcomeValue,
+} from '../../domain/model/outcome.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { findErased } from '../../store/privacy/erased-subjects.ts'
 import { findAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
@@ -65,7 +70,8 @@ export async function storeOutcomes(
     const { place, predictionId } = each
     const model = models.get(predictionId.toLowerCase())
     const output = model === undefined ? undefined : outputs.get(model)
-    const value = each.asText === true ? outcomeOfText(output, String(each.value)) : each.value
+    const given = each.asText === true ? outcomeOfText(output, String(each.value)) : each.value
+    const value = canonicalOutcome(output, given)
     if (model === undefined) {
       unknown++
       if (actor?.models === undefined && !erased.has(predictionId)) kept.push({ ...each, value })

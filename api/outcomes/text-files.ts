@@ -49,7 +49,13 @@ function csvReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | strin
       return undefined
     }
     if (fields === undefined) return 'a quote is not closed'
-    const [id, value, at] = places.map((place) => fields[place] ?? '')
+    const [id, value, given = ''] = places.map((place) => fields[place] ?? '')
+    // pandas and Postgres write a blank between date and time, Postgres a zone of two digits.
+    const at = given.replace(
+      /^(\d{4}-\d\d-\d\d) (\d\d:[\d:.]+)(?:([+-]\d\d)$)?/,
+      (_, day: string, time: string, zone?: string) =>
+        `${day}T${time}${zone === undefined ? '' : `${zone}:00`}`,
+    )
     const found = check({ prediction_id: id, value, observed_at: at }, `line ${number}`)
     return typeof found === 'string' ? found : { ...found, asText: true }
   }

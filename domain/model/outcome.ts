@@ -24,11 +24,22 @@ export function issueOfOutcome(output: Output, value: OutcomeValue): string | un
 }
 
 /**
- * The value of a text, for files with texts only. For an unknown prediction the form of the text decides.
+ * One spelling of each value, so that another spelling of the same outcome is no correction: true and false for the positive class by
+ * its name, as answers give it, and for 1 and 0.
+ */
+export function canonicalOutcome(output: Output | undefined, value: OutcomeValue): OutcomeValue {
+  if (output?.kind !== 'probability') return value
+  if (value === 1 || value === output.positive) return true
+  return value === 0 ? false : value
+}
+
+/**
+ * The value of a text, for files with texts only, as JSON, pandas and R write it. For an unknown prediction the form of the text decides.
  */
 export function outcomeOfText(output: Output | undefined, text: string): OutcomeValue {
   if (output?.kind === 'classes') return text
-  if (text === 'true' || text === 'false') return text === 'true'
+  if (output?.kind === 'probability' && text === output.positive) return true
+  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === 'true'
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text))
     ? Number(text)
     : text

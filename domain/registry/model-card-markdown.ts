@@ -13,7 +13,7 @@ export function cardMarkdown(card: ModelCard): string {
       ['Status', escapedText(card.status)],
       ['Registered', `${card.created.at} by ${escapedText(card.created.by)}`],
       ['Requested by', card.created.requestedBy === null ? null : escapedText(card.created.requestedBy)],
-      ['Reason', card.created.reason === null ? null : escapedText(card.created.reason)],
+      ['Reason', card.created.reason === null ? null : escapedText(withNote(card.created))],
       ['Known good', card.knownGoodAt],
       ['Rolled back', card.rolledBackAt],
     ]),
@@ -112,3 +112,6 @@ function table(title: string, head: string[], rows: string[][]): string {
 const whole = (value: number | null): string | null => (value === null ? null : groupedDigits(value))
 const code = (value: string | null): string | null =>
   value === null ? null : `\`${value.replace(/[`\s]/g, '')}\``
+
+const withNote = ({ reason, note }: ModelCard['created']): string =>
+  note === null ? `${reason}` : `${reason}: ${note}`

@@ -40,6 +40,7 @@ export function modelCard(source: CardSource) {
       at: source.createdAt,
       by: source.createdBy,
       reason: lineage.reason ?? null,
+      note: lineage.note ?? null,
       requestedBy: lineage.requestedBy ?? null,
     },
     knownGoodAt: source.knownGoodAt ?? null,

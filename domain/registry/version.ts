@@ -28,7 +28,10 @@ export interface VersionLineage {
   /** The champion of the evaluation. */
   baseline?: string
   requestedBy: string
+  /** What started the training: schedule, manual, drift, quality or labels. */
   reason: string
+  /** The reason that the requester gave, in words. */
+  note?: string
 }
 
 /** The facts that decide the number. */

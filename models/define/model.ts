@@ -23,8 +23,8 @@ export type Hyperparameters = Record<string, number | string | boolean>
 export interface FitOptions {
   /** The passes over all rows. */
   epochs: number
-  /** The rows of one step. */
-  batchSize: number
+  /** The rows of one step: 32. */
+  batchSize?: number
 }
 
 /** The argument of `train`. */

@@ -113,7 +113,7 @@ function versionFilters(search: VersionSearch): Sql[] {
   if (until !== undefined) filters.push(sql`v.created_at < ${until}::timestamptz`)
   if (data !== undefined) filters.push(sql`v.lineage ->> 'snapshot' like ${startOf(data)}`)
   if (text !== undefined)
-    filters.push(sql`concat_ws(' ', v.version, v.created_by, v.lineage ->> 'requestedBy', v.lineage ->> 'reason',
+    filters.push(sql`concat_ws(' ', v.version, v.created_by, v.lineage ->> 'requestedBy', v.lineage ->> 'reason', v.lineage ->> 'note',
       v.lineage ->> 'hyperparameters') ilike ${`%${literalOf(text)}%`}`)
   for (const { metric, is, value } of conditions)
     filters.push(sql`exists (select from version_metrics as m

@@ -76,7 +76,8 @@ describe('a value', () => {
     ['late', true, true],
     ['late', 0, true],
     ['late', 0.5, false],
-    ['late', 'late', false],
+    ['late', 'late', true],
+    ['late', 'early', false],
     ['tulip', -3.5, true],
     ['tulip', '3', false],
     ['tulip', false, false],
@@ -253,6 +254,23 @@ describe('a file', () => {
       [tulip, -15],
     ] as const)
       expect(await revisions(id)).toEqual([{ value, revision: 1 }])
+  })
+
+  it('as pandas writes them are taken, and another spelling of a value is no correction', async () => {
+    const [yes = '', no = ''] = await answered('late', 2)
+    const pandas = (at: string, one: string, other: string) =>
+      ['prediction_id,value,observed_at', `${yes},${one},${at}`, `${no},${other},${at}`].join('\n')
+    for (const text of [
+      pandas('2026-01-01 05:43:01.9+00:00', 'True', 'False'),
+      pandas('2026-01-01T05:43:01.9Z', 'late', '0'),
+      pandas('2026-01-01 06:43:01.900+01', '1', 'false'),
+    ])
+      expect((await file(text, 'text/csv')).json).toMatchObject({ accepted: 2, refused: 0 })
+    expect(await revisions(yes)).toEqual([{ value: true, revision: 1 }])
+    expect(await revisions(no)).toEqual([{ value: false, revision: 1 }])
+    const named = [{ prediction_id: yes, value: 'late', observed_at: '2026-01-01T05:43:01.9Z' }]
+    expect((await send(named)).status).toBe(200)
+    expect(await revisions(yes)).toHaveLength(1)
   })
 
   it('may be sent again, and is refused in part to a key of some models', async () => {

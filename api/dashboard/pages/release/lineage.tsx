@@ -84,6 +84,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
   const facts: Fact[] = [
     ['Replaces', state.baseline ?? '— (first version)'],
     ['Requested by', `${state.requestedBy}${author}${reason}`],
+    ...(lineage.note === undefined ? [] : [['Reason', lineage.note] as Fact]),
     [
       'Data',
       <>
