@@ -3,12 +3,17 @@
  * represent outcomes that arrive early.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { maturedSpan, maturity, type Maturity } from '../../domain/monitoring/label-maturity.ts'
+import {
+  defaultLabelPolicy,
+  maturedSpan,
+  maturity,
+  type Maturity,
+} from '../../domain/monitoring/label-maturity.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
-import { listAnswered, listDelays } from '../../store/monitoring/matured-outcomes.ts'
+import { countPredictions, listAnswered, listDelays } from '../../store/monitoring/matured-outcomes.ts'
 import { outputsOf } from '../data/rows.ts'
 
 export interface MaturedWindow {
@@ -51,8 +56,33 @@ export async function findMaturity(
   const endMs = nowMs - observedMs
   const delaysMs = await listDelays(database, { model, fromMs: endMs - windowMs, toMs: endMs })
   const late = maturity([{ endMs, delaysMs }], nowMs, observedMs)
-  if (late.horizonMs === null) return undefined
-  return { late, ...maturedSpan(nowMs, Math.ceil(late.horizonMs), windowMs) }
+  const known =
+    late.horizonMs === null ? await findEarlyMaturity(database, { model, nowMs, windowMs, observedMs }) : late
+  if (known?.horizonMs == null) return undefined
+  return { late: known, ...maturedSpan(nowMs, Math.ceil(known.horizonMs), windowMs) }
+}
+
+/** The shortest age that is tried: a fraction of the age after which no outcome is expected. */
+const shortestAge = 1 / 1_024
+
+/**
+ * The maturity of a model that is younger than its outcomes may be late. An age is old enough when four in five of the predictions of that
+ * age have their outcome, nearly all of them within half of it: then few can still come, and the early ones are not the fast ones alone.
+ */
+async function findEarlyMaturity(
+  database: Database,
+  { model, nowMs, windowMs, observedMs }: MaturedWindow,
+): Promise<Maturity | undefined> {
+  for (let ageMs = observedMs * shortestAge; ageMs < observedMs; ageMs *= 2) {
+    const endMs = nowMs - ageMs
+    const span = { model, fromMs: endMs - windowMs, toMs: endMs }
+    const delaysMs = (await listDelays(database, span)).filter((delay) => delay <= ageMs)
+    const early = maturity([{ endMs, delaysMs }], nowMs, ageMs)
+    if (early.horizonMs === null || early.horizonMs > ageMs / 2) continue
+    const predictions = await countPredictions(database, span)
+    if (delaysMs.length >= defaultLabelPolicy.minCoverage * predictions) return early
+  }
+  return undefined
 }
 
 /** The predictions of a version in a window, and their outcomes known at `nowMs`. */

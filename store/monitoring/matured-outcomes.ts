@@ -16,6 +16,16 @@ export const listDelays = (database: Database, { model, fromMs, toMs }: Span, li
     select extract(epoch from min(arrived_at) - sample.at)::float8 * 1000 as delay
     from sample join outcomes on outcomes.request_id = sample.id group by outcomes.prediction_id, sample.at`)
 
+/** How many predictions the requests have that `listDelays` samples. */
+export async function countPredictions(database: Database, { model, fromMs, toMs }: Span, limit = 10_000) {
+  const [row] = await database.query<{ count: number }>(sql`
+    select coalesce(sum(instances), 0)::float8 as count from (
+      select instances from predictions
+      where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${limit}
+    ) as sample`)
+  return row?.count ?? 0
+}
+
 /** The answers of a version in a span of time, one a prediction, and every outcome they have; of a sample of its requests. */
 export async function listAnswered(
   database: Database,

@@ -89,6 +89,18 @@ describe('the measured quality of a serving version', () => {
     expect(await openAlerts()).toEqual([])
   })
 
+  it('is measured on the first day of a model when nearly all outcomes come soon', async () => {
+    await live({ from: 1, to: 0 })
+    const result = await judged()
+    expect(result).toMatchObject({ level: 'held', metric: 'auc' })
+    expect(now - (result?.toMs ?? 0)).toBe(2 * hour)
+  })
+
+  it('is not measured on the first day while the late outcomes are still to come', async () => {
+    await live({ from: 1, to: 0, late: (truth) => (truth ? 20 : 1) })
+    expect(await judged()).toBeUndefined()
+  })
+
   it('excludes outcomes that are only known early', async () => {
     // What is on time is known in an hour, what is late in twenty.
     await live({ from: 4, to: 0, late: (truth) => (truth ? 20 : 1) })

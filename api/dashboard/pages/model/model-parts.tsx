@@ -15,13 +15,15 @@ export interface QualityPart {
   chart: ChartSizes
   /** Whether each point covers a week instead of one window. */
   weekly: boolean
+  /** ISO 8601: from then on the outcomes of the champion's predictions have had their time; absent without a champion. */
+  dueAt?: string
 }
 
 export type DriftPart = LastDrift & { chart: ChartSizes }
 
 const qualityNote = 'Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
 
-export const QualitySection = ({ points, metric, chart, weekly }: QualityPart): PageElement => (
+export const QualitySection = ({ points, metric, chart, weekly, dueAt }: QualityPart): PageElement => (
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
     <div class="beside">
@@ -29,7 +31,17 @@ export const QualitySection = ({ points, metric, chart, weekly }: QualityPart): 
       <DataTable
         caption={weekly ? 'Last weeks' : 'Last windows'}
         rows={points.slice(-8).toReversed()}
-        empty="No outcomes yet. Send them to POST /v1/outcomes"
+        empty={
+          <>
+            No outcomes yet. Send them to POST /v1/outcomes
+            {dueAt !== undefined && (
+              <>
+                . Quality is measured as soon as four in five predictions have theirs, at least 100, or from{' '}
+                <Time at={dueAt} /> UTC on (<code>monitor.outcomesWithin</code>)
+              </>
+            )}
+          </>
+        }
         columns={[
           {
             head: 'To (UTC)',
@@ -70,7 +82,10 @@ export const DriftSection = ({ drift, windows, path }: DriftParts): PageElement 
   <section class="card">
     <h2>Drift</h2>
     {drift === undefined ? (
-      <p class="empty">Not enough traffic yet (a few hundred requests)</p>
+      <p class="empty">
+        Not enough traffic yet (a few hundred requests in whole hours). An alarm needs two periods in a row:
+        two days, unless <code>monitor.span</code> is shorter than 24 h
+      </p>
     ) : (
       <>
         <p>

@@ -4,6 +4,7 @@ import { driftSvg } from '../../../../charts/drift.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'
 import { qualitySvg } from '../../../../charts/quality.ts'
 import { findChampion, listChampionHistory, type Champion } from '../../../../store/registry/champions.ts'
+import { completeMonitorPolicy, type MonitorPolicy } from '../../../../domain/monitoring/policy.ts'
 import type { Flag } from '../../../../domain/serving/kill-switch.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { findFirstChampion, findLiveAt } from '../../../../store/registry/champion-at.ts'
@@ -38,6 +39,10 @@ const weeks = 26
 const windows = 60
 /** A calibration needs a few hundred. */
 const maxOutcomes = 3_000
+
+/** When the outcomes of a champion's first predictions have had their time. */
+const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
+  new Date(Date.parse(since) + completeMonitorPolicy(monitor).observedMs).toISOString()
 
 export const modelPage = definePage({
   query: z.strictObject({ at: searchedTime.optional(), cursor: cursorText.optional() }),
@@ -101,7 +106,13 @@ export const modelPage = definePage({
       first,
       versions: found.versions,
       next: found.next && cursorOfKey(found.next, 'version'),
-      quality: { points, metric, chart: qualityChart, weekly },
+      quality: {
+        points,
+        metric,
+        chart: qualityChart,
+        weekly,
+        dueAt: champion && outcomesDueAt(champion.since, definition.monitor),
+      },
       drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
       nowMs: Date.now(),
     }
