@@ -1,9 +1,15 @@
-/** Starts the retraining of a model. */
+/** Starts and cancels retrainings, for the API and the dashboard alike. */
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
+import { findRetraining } from '../../store/training/retrainings.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../workflows/messages.ts'
+import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
+import type { CommandDeps } from '../deps.ts'
+import { callTimeoutMs } from '../temporal/client.ts'
+import { isNotFound } from '../temporal/errors.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
 import { requireSoundPolicy } from './start-release.ts'
@@ -49,4 +55,49 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
     log.info({ retraining: id, by: actor.name }, 'retraining started')
     return { id, model, workflowId, runId }
   },
+}
+
+export interface CancelRetrainingInput {
+  id: string
+  reason?: string
+}
+
+/** The model and the run that an id names; undefined for any other text. */
+export function runOfRetraining(id: string): { model: string; runId: string } | undefined {
+  const [, model, runId] = /^retrain\/(.+)\/([0-9a-f-]{36})$/.exec(id) ?? []
+  return model === undefined || runId === undefined ? undefined : { model, runId }
+}
+
+/** The run records its end as `cancelled` when its processes have exited. Throws `command_refused` when it has ended. */
+export async function cancelRetraining(
+  { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
+  actor: Actor,
+  { id, reason }: CancelRetrainingInput,
+): Promise<{ id: string; model: string }> {
+  const run = runOfRetraining(id)
+  if (run === undefined)
+    throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
+  const { model, runId } = run
+  requireModelAccess(actor, model)
+  const ended = (await findRetraining(store, id))?.outcome
+  if (ended !== undefined)
+    throw new DomainError('command_refused', `the retraining of ${model} has ended as ${ended}`)
+  try {
+    await temporal.call(callTimeoutMs, (client) =>
+      client.workflow.getHandle(retrainWorkflowId(model), runId).cancel(),
+    )
+  } catch (error) {
+    if (isNotFound(error))
+      throw new DomainError('command_refused', `the retraining of ${model} is not running`)
+    throw error
+  }
+  await appendAudit(store, {
+    actor: actor.name,
+    action: 'retraining.cancelled',
+    subject: id,
+    model,
+    detail: { reason: reason ?? null },
+  })
+  log.info({ retraining: id, by: actor.name }, 'retraining cancelled')
+  return { id, model }
 }

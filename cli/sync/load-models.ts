@@ -7,7 +7,7 @@ import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } f
 import { launcher } from '../../temporal.config.ts'
 
 /** A model without its function `train`, which only the training process runs. */
-export type ReadModel = Omit<LoadedModel, 'train'>
+export type DeclaredModel = Omit<LoadedModel, 'train'>
 
 export interface LoadJob {
   directory: string
@@ -16,19 +16,23 @@ export interface LoadJob {
 
 export type LoadMessage =
   | { kind: 'loading'; file: string }
-  | { kind: 'loaded'; model: ReadModel }
+  | { kind: 'loaded'; model: DeclaredModel }
   | { kind: 'broken'; broken: BrokenModel }
   | { kind: 'end' }
 
-/** Includes the start of the process on a busy machine. */
 const defaultLimitMs = 20_000
+/** For the start of the process, on a busy machine and with processes that are yet to be compiled. */
+const startMs = 120_000
 
 /** Never throws for a file: one that hangs or ends its process is listed as broken, and the others are loaded. */
 export async function loadModelsInChild({
   directory = modelsDirectory,
   limitMs = defaultLimitMs,
-}: { directory?: string; limitMs?: number } = {}): Promise<{ models: ReadModel[]; broken: BrokenModel[] }> {
-  const models: ReadModel[] = []
+}: { directory?: string; limitMs?: number } = {}): Promise<{
+  models: DeclaredModel[]
+  broken: BrokenModel[]
+}> {
+  const models: DeclaredModel[] = []
   const broken: BrokenModel[] = []
   let files = await listModelFiles(directory)
   while (files.length > 0) {
@@ -58,7 +62,7 @@ function loadSome(
       late = true
       child.kill('SIGKILL')
     }
-    let timer = setTimeout(give, limitMs)
+    let timer = setTimeout(give, startMs)
     child.on('message', (message: LoadMessage) => {
       clearTimeout(timer)
       timer = setTimeout(give, limitMs)

@@ -1,7 +1,7 @@
 /** Renders and handles the form that cancels a running retraining. */
 import type { ApiDeps } from '../../../deps.ts'
 import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
-import { cancelRetraining } from '../../../services/cancel-retraining.ts'
+import { cancelRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import type { PageElement } from '../../page.ts'
 import { pageHeaders } from '../../security-headers.ts'
