@@ -7,6 +7,7 @@ import { defineConfig } from 'vitest/config'
 
 const withoutServers = [
   'test/domain/**/*.test.ts',
+  'test/activities/data/**/*.test.ts',
   'test/charts/**/*.test.ts',
   'test/tidy.test.ts',
   'test/config.test.ts',

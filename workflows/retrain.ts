@@ -91,7 +91,13 @@ async function runStages(
 
   reach('validate', { snapshotDigest: snapshot.digest })
   const validationId = `val_${run}`
-  const validation = await reading.validate({ validationId, model, snapshotDigest: snapshot.digest, asOf })
+  const validation = await reading.validate({
+    validationId,
+    model,
+    snapshotDigest: snapshot.digest,
+    asOf,
+    leftOut: snapshot.leftOut,
+  })
   if (validation.verdict === 'block')
     return {
       outcome: 'quarantined',

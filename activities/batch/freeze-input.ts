@@ -7,7 +7,7 @@ import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 import { asRefused } from '../data/source-errors.ts'
-import { loadRowsAsOf } from '../data/known-rows.ts'
+import { loadFromPostgres } from '../data/known-rows.ts'
 
 /** Throws `invalid_request` for missing columns. */
 export async function freezeBatch(
@@ -28,10 +28,10 @@ export async function freezeBatch(
       .catch(refuseInput(what))
   }
   if (input.kind === 'sql') {
-    await loadRowsAsOf(duck, { known: input.query, views: [], rows: '' }, { postgres: store })
+    await loadFromPostgres(duck, input.query, store)
     await write('select * from known')
   } else if (input.path.endsWith('.csv'))
-    await write(`select * from read_csv(${literal(join(config.batchDir, input.path))})`)
+    await write(await readCsv(duck, join(config.batchDir, input.path), manifest).catch(refuseInput(what)))
   else {
     // Copies the file unchanged, because rewriting it takes as long as scoring it.
     await copyFile(join(config.batchDir, input.path), draft).catch(refuseInput(what))
@@ -48,6 +48,19 @@ export async function freezeBatch(
   const { digest } = await artifacts.take('snapshots', draft)
   await freezeInput(store, { id: batch.id, digest, rows })
   return { path: await artifacts.locate('snapshots', digest), rows }
+}
+
+/** Reads texts as written. A version that knows only true and false was trained on yes and no that were read as those. */
+async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
+  const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${literal(path)})`)
+  const types = described.flatMap(({ column_name: name }) => {
+    const fit = preprocessing.find((each) => each.name === name)
+    const words = fit?.kind === 'category' ? fit.vocabulary : []
+    const isFlag = words.length > 0 && words.every((word) => word === 'true' || word === 'false')
+    return features[name]?.kind === 'category' && !isFlag ? [`${literal(name)}: 'VARCHAR'`] : []
+  })
+  const typed = types.length === 0 ? '' : `, types={${types.join(', ')}}`
+  return `select * from read_csv(${literal(path)}${typed})`
 }
 
 const refuseInput = (what: string) => (error: unknown) => {

@@ -1,5 +1,4 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
-import type { RowsPlan } from '../../models/define/data/query.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import { readBatches } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
@@ -19,18 +18,12 @@ const duckTypes: Record<number, string> = {
   1184: 'timestamp',
 }
 
-export async function loadRowsAsOf(
-  duck: Duck,
-  plan: RowsPlan,
-  from: { postgres: Store } | 'files',
-): Promise<void> {
-  if (from !== 'files') return loadFromPostgres(duck, plan.known, from.postgres)
-  for (const view of plan.views) await duck.run(view)
-  await duck.run(`create temp table known as ${plan.known}`)
-}
+/** The rows of a query over the views of files. */
+export const loadRows = (duck: Duck, query: string): Promise<void> =>
+  duck.run(`create or replace temp table known as ${query}`)
 
 /** DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. */
-async function loadFromPostgres(duck: Duck, query: string, store: Store): Promise<void> {
+export async function loadFromPostgres(duck: Duck, query: string, store: Store): Promise<void> {
   let casts: string[] = []
   await readBatches(store, query, async ({ columns, rows }) => {
     if (casts.length === 0) {

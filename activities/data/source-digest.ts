@@ -4,8 +4,11 @@ import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { SourceDefinition } from '../../domain/model-definition.ts'
 import { checkout } from '../../temporal.config.ts'
+import { inspectFiles } from './source-files.ts'
 
+/** Throws `source_unreadable` for a file that is missing or has another format. */
 export async function digestOfSource(source: SourceDefinition): Promise<Record<string, unknown>> {
+  await inspectFiles(source)
   const files: Record<string, { path: string; digest: string }> = {}
   for (const [name, path] of Object.entries(source.files)) {
     const hash = createHash('sha256')

@@ -5,7 +5,7 @@ import { historyQuery } from '../../store/features/feature-history.ts'
 import { findView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from '../data/duckdb.ts'
-import { loadRowsAsOf } from '../data/known-rows.ts'
+import { loadFromPostgres } from '../data/known-rows.ts'
 import { ingestViewUntil } from './ingest-view.ts'
 
 /** Must run before `known` is loaded. Ingests the views up to `asOfMs` first. */
@@ -16,6 +16,7 @@ export async function loadHistory(
   { sinceMs, asOfMs }: { sinceMs: number | undefined; asOfMs: number },
 ): Promise<void> {
   const { views = [] } = definition
+  if (views.length === 0) return
   await ingestViewUntil(store, views, asOfMs)
   for (const { digest, values } of views) {
     // Values too old for the earliest row cannot be joined to any row.
@@ -28,7 +29,7 @@ export async function loadHistory(
       sinceIso: sinceMs === undefined ? undefined : new Date(sinceMs - oldestMs).toISOString(),
       untilIso: new Date(asOfMs).toISOString(),
     })
-    await loadRowsAsOf(duck, { known, views: [], rows: '' }, { postgres: store })
+    await loadFromPostgres(duck, known, store)
     await duck.run(`create temp table ${historyTable(digest)} as ${bestKnown('known')}`)
     await duck.run('drop table known')
   }

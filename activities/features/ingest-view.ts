@@ -8,10 +8,10 @@ import { insertValues, type ViewRow } from '../../store/features/feature-values.
 import { readNow } from '../../store/database/clock.ts'
 import { findView, upsertView, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
-import { checkout } from '../../temporal.config.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { asRefused } from '../data/source-errors.ts'
-import { loadRowsAsOf } from '../data/known-rows.ts'
+import { loadFromPostgres, loadRows } from '../data/known-rows.ts'
+import { openSourceFiles } from '../data/source-files.ts'
 
 /** Rows per transaction. */
 const batchRows = 5_000
@@ -42,7 +42,6 @@ export async function ingestView(
   const plan = planView(definition, {
     afterMs: passedMs === undefined ? undefined : Math.min(passedMs - definition.lateMs, fromMs ?? Infinity),
     untilMs,
-    root: checkout,
   })
   const run = { viewId: id, lateAt: watermark, asOf: new Date(untilMs).toISOString() }
   return withDuck(async (duck) => {
@@ -54,7 +53,13 @@ export async function ingestView(
       onBatch?.()
     }
     try {
-      await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+      const { source } = definition
+      if (source.kind === 'postgres') await loadFromPostgres(duck, plan.known, store)
+      else {
+        // Values have the types that a file shares, as those stored before have.
+        await openSourceFiles(duck, source, {})
+        await loadRows(duck, plan.known)
+      }
       await duck.run(
         `create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`,
       )

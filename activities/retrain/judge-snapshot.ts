@@ -3,9 +3,11 @@ import { snapshotColumns, type ModelDefinition } from '../../domain/model-defini
 import type {
   ColumnSummary,
   ExpectationResult,
+  LeftOut,
   ValidationVerdict,
 } from '../../domain/validation/expectations.ts'
 import { impliedExpectations, judgeValidation } from '../../domain/validation/validate.ts'
+import { expectedOfLeftOut } from '../../domain/validation/left-out.ts'
 import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { literal, withDuck } from '../data/duckdb.ts'
@@ -21,6 +23,7 @@ export interface SnapshotToJudge {
   champion?: Manifest
   /** The rows of earlier snapshots. */
   earlierRows: number[]
+  leftOut?: LeftOut
 }
 
 export interface JudgedSnapshot {
@@ -31,30 +34,32 @@ export interface JudgedSnapshot {
 }
 
 export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSnapshot> {
-  const { definition, path, asOf, champion, earlierRows } = options
+  const { definition, path, asOf, champion, earlierRows, leftOut } = options
   const table = await withDuck((duck) => duck.table(`select * from ${literal(path)}`))
   const expectations = [
     ...impliedExpectations(definition),
     ...(champion === undefined ? [] : expectedOfChampion(definition, champion)),
     ...definition.expectations,
+    ...expectedOfLeftOut(definition, leftOut),
   ]
   const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
   const { verdict, results: judged } = judgeValidation(expectations, table, context)
-  const results = judged.map((each) => ({ ...each, subject: inTheirWords(each.subject, definition) }))
+  const results = judged.map((each) => ({
+    ...each,
+    subject: inTheirWords(each.subject, definition),
+    message: inTheirWords(each.message, definition),
+  }))
   const columns = summarize(table, [...Object.keys(definition.features), snapshotColumns.label])
   return { rows: table.rows, verdict, results, columns }
 }
 
 /** Uses the source's column names instead of the internal ones of a snapshot. */
-function inTheirWords(subject: string, { label, source }: ModelDefinition): string {
+function inTheirWords(text: string, { label, source }: ModelDefinition): string {
   const names: Record<string, string | undefined> = {
     [snapshotColumns.label]: label.column,
     [snapshotColumns.eventAt]: source.eventTime,
     [snapshotColumns.knownAt]: label.knownAt ?? source.eventTime,
     [snapshotColumns.key]: source.key.length === 0 ? undefined : source.key.join(' + '),
   }
-  return subject
-    .split(', ')
-    .map((name) => names[name] ?? name)
-    .join(', ')
+  return text.replaceAll(/\b_[a-z_]+\b/g, (name) => names[name] ?? name)
 }

@@ -2,6 +2,7 @@
  * Takes a snapshot of a model's rows as they were known at a time, so that no training sees later knowledge and every training can be
  * repeated.
  */
+import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertSnapshot } from '../../store/training/snapshots.ts'
 import type { Deps } from '../deps.ts'
@@ -18,6 +19,7 @@ export interface SnapshotInput {
 export interface SnapshotResult {
   digest: string
   rows: { train: number; test: number }
+  leftOut?: LeftOut
 }
 
 /** Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows. */
@@ -35,7 +37,7 @@ export const takeSnapshot =
       limitMb: config.trainingMemoryMb,
       plainErrors: true,
     })
-    const { digest, bytes, parts: rows, columns, subjects, source } = written
+    const { digest, bytes, parts: rows, columns, subjects, leftOut, source } = written
     await insertSnapshot(store, {
       digest,
       model: name,
@@ -45,6 +47,6 @@ export const takeSnapshot =
       columns,
       source: { ...source, split, subjects, views: views?.map(({ name, digest }) => ({ name, digest })) },
     })
-    log.info({ model: name, asOf, snapshot: digest, rows, bytes }, 'snapshot taken')
-    return { digest, rows }
+    log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut }, 'snapshot taken')
+    return { digest, rows, leftOut }
   }

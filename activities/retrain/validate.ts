@@ -2,7 +2,7 @@
  * Validates a batch before training. A blocked batch is quarantined as a whole: the report is stored and an alert is raised, because a
  * model trained on partial data would be worse than the live one.
  */
-import type { ValidationVerdict } from '../../domain/validation/expectations.ts'
+import type { LeftOut, ValidationVerdict } from '../../domain/validation/expectations.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { listEarlierRows } from '../../store/training/snapshots.ts'
@@ -20,6 +20,7 @@ export interface ValidateInput {
   snapshotDigest: string
   /** ISO 8601. */
   asOf: string
+  leftOut?: LeftOut
 }
 
 export interface ValidateResult {
@@ -31,13 +32,19 @@ export interface ValidateResult {
 
 export const validate =
   ({ store, artifacts, config, log }: Deps) =>
-  async ({ validationId, model: name, snapshotDigest, asOf }: ValidateInput): Promise<ValidateResult> => {
+  async ({
+    validationId,
+    model: name,
+    snapshotDigest,
+    asOf,
+    leftOut,
+  }: ValidateInput): Promise<ValidateResult> => {
     const { definition } = await getModel(store, name)
     const path = await artifacts.locate('snapshots', snapshotDigest)
     const earlierRows = await listEarlierRows(store, { model: name, except: snapshotDigest })
     const before = await findChampion(store, name)
     const champion = before && (await getVersion(store, before.version)).manifest
-    const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows }
+    const job: RowsJob = { kind: 'validate', definition, path, asOf, champion, earlierRows, leftOut }
     const { verdict, ...judged } = await runJob<JudgedSnapshot>({
       what: `the validation of ${name}`,
       file: 'activities/retrain/rows-child.ts',

@@ -1,14 +1,17 @@
 /** Writes the rows of a model, as they were known at a time, to a file of the artifact store. */
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
+import type { LeftOut } from '../../domain/validation/expectations.ts'
+import { leftOutText } from '../../domain/validation/left-out.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
-import { checkout } from '../../temporal.config.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { loadHistory } from '../features/feature-history.ts'
-import { loadRowsAsOf } from '../data/known-rows.ts'
+import { loadFromPostgres } from '../data/known-rows.ts'
+import { countLeftOut } from '../data/left-out.ts'
+import { openRows } from '../data/open-rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
 
 export interface WrittenSnapshot {
@@ -18,6 +21,7 @@ export interface WrittenSnapshot {
   columns: Record<string, string>
   /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
+  leftOut: LeftOut
 }
 
 /** Writes the file and stores it under its digest. */
@@ -33,23 +37,26 @@ export async function writeSnapshot(options: {
   return withDuck(async (duck) => {
     const asOfMs = Date.parse(asOf)
     const sinceMs = firstNeededMs(definition, asOfMs)
-    const plan = planRows(definition, { asOfMs, root: checkout, sinceMs })
+    const plan = planRows(definition, { asOfMs, sinceMs })
     await loadHistory(duck, store, definition, { sinceMs, asOfMs })
-    await loadRowsAsOf(duck, plan, definition.source.kind === 'postgres' ? { postgres: store } : 'files')
+    const rows = await openRows(duck, definition)
+    if (definition.source.kind === 'postgres') await loadFromPostgres(duck, plan.known, store)
+    else await rows.load(plan.known)
     const subjects = await settleSubjects(duck, { store, artifacts }, definition, subjectKey)
-    await duck.run(`create temp table shaped as ${plan.rows}`)
+    await rows.shape(plan.rows)
+    const leftOut = await countLeftOut(duck, store, definition, asOfMs)
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
     await duck.run(`copy (${query}) to ${literal(draft)} (format parquet, compression zstd)`)
     const { train, test } = await countParts(duck, draft)
     if (!train || !test) {
       const { name: model } = definition
-      const message = `no ${train ? 'test' : 'train'} rows of ${model} are known as of ${asOf}`
+      const message = `no ${train ? 'test' : 'train'} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     const columns = await describeColumns(duck, draft)
     const taken = await artifacts.take('snapshots', draft)
-    return { ...taken, parts: { train, test }, columns, subjects }
+    return { ...taken, parts: { train, test }, columns, subjects, leftOut }
   })
 }
 

@@ -2,12 +2,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { loadRows } from '../../activities/data/known-rows.ts'
 import { rowsOf } from '../../activities/data/rows.ts'
+import { openSourceFiles } from '../../activities/data/source-files.ts'
 import type { FeatureFit } from '../../domain/model/features.ts'
 import { fitFeatures } from '../../domain/model/preprocessing.ts'
 import { planRows } from '../../models/define/data/query.ts'
 import { flightDelay } from '../../models/flight-delay.ts'
-import { checkout } from '../../temporal.config.ts'
 import {
   randomLayer,
   seeded,
@@ -29,9 +30,9 @@ export async function writeFlights(path: string): Promise<number> {
   mkdirSync(dirname(path), { recursive: true })
   return withDuck(async (duck) => {
     // Saves memory for the joins; the query orders the rows itself.
-    const plan = planRows(definition, { asOfMs: Date.parse('2002-01-01T00:00:00Z'), root: checkout })
-    for (const view of plan.views) await duck.run(view)
-    await duck.run(`create temp table known as ${plan.known}`)
+    const plan = planRows(definition, { asOfMs: Date.parse('2002-01-01T00:00:00Z') })
+    await openSourceFiles(duck, definition.source, {})
+    await loadRows(duck, plan.known)
     const features = Object.keys(definition.features).map((name) => `"${name}"`)
     await duck.run(`
       copy (select row_number() over () - 1 as id, ${features.join(', ')} from

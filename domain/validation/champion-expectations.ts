@@ -17,19 +17,27 @@ const missingNow = 0.5
 /** The maximum share of rows with a category unknown to the champion. */
 const maxUnseenShare = 0.5
 
-/** One expectation for each feature with an unchanged declaration; another kind or unit is an intended change. */
+/** Expectations of the features with an unchanged declaration; another kind or unit is an intended change. */
 export function expectedOfChampion(
   { features }: Pick<ModelDefinition, 'features'>,
   champion: Pick<Manifest, 'features' | 'profile'>,
 ): Expectation[] {
   const unitOf = (feature: Manifest['features'][string] | undefined) =>
     feature?.kind === 'number' ? feature.unit : undefined
-  return (champion.profile?.features ?? [])
-    .filter(({ name }) => {
-      const [now, then] = [features[name], champion.features[name]]
-      return now !== undefined && now.kind === then?.kind && unitOf(now) === unitOf(then)
-    })
-    .map((reference) => ({ check: 'as_trained', column: reference.name, reference, severity: 'block' }))
+  const references = (champion.profile?.features ?? []).filter(({ name }) => {
+    const [now, then] = [features[name], champion.features[name]]
+    return now !== undefined && now.kind === then?.kind && unitOf(now) === unitOf(then)
+  })
+  const severity = 'block' as const
+  return [
+    ...references.map((reference) => ({
+      check: 'as_trained' as const,
+      column: reference.name,
+      reference,
+      severity,
+    })),
+    ...(references.length > 1 ? [{ check: 'not_swapped' as const, references, severity }] : []),
+  ]
 }
 
 /** Judges an expectation of this kind; undefined for others. */

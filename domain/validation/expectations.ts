@@ -35,11 +35,29 @@ export type Check =
   | { check: 'ordered'; low: string; high: string }
   /** The scale, missing values and categories match the champion's training rows. */
   | { check: 'as_trained'; column: string; reference: Profile }
+  /** No two columns have the values that the champion was trained on in the other. */
+  | { check: 'not_swapped'; references: Profile[] }
+  /** No row is left out of the snapshot for want of a time. */
+  | { check: 'left_out'; leftOut: LeftOut }
 
 export type Expectation = Check & {
   severity: ExpectationSeverity
   /** The share of rows that must comply, for checks of single rows; 1 when absent. */
   mostly?: number
+}
+
+/** Rows of the source, by the first reason that applies. */
+export interface LeftOut {
+  /** All rows; of Postgres those of the window. */
+  rows: number
+  /** The time of the event is missing. */
+  noEventTime: number
+  /** The label has a value, and the time at which it became known is missing. */
+  noKnownTime: number
+  /** Neither the label nor its time is known yet. */
+  pending: number
+  /** The event, or the label, is later than the snapshot. */
+  later: number
 }
 
 /** Column-wise rows; times are milliseconds. */

@@ -119,8 +119,20 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     observed: share,
     failing,
     ...(failing > 0 ? { examples } : {}),
-    message: `${tested - failing} of ${tested} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}`,
+    message: `${tested - failing} of ${tested} rows comply: ${percent(share)} ${passed ? '≥' : '<'} ${percent(result.mostly)}${listed(culprits)}${passed ? '' : advice(expectation, examples)}`,
   }
+}
+
+/** The first value that does not comply, and what is accepted instead. */
+function advice(expectation: Expectation, [example]: readonly string[]): string {
+  if (expectation.check === 'in_set') {
+    const values = expectation.values.slice(0, 10).join(', ')
+    const more = expectation.values.length > 10 ? ', …' : ''
+    return `, such as \`${example}\`: write one of ${values}${more}`
+  }
+  if (['between', 'length', 'matches', 'ordered'].includes(expectation.check))
+    return `, such as \`${example}\``
+  return ''
 }
 
 /** The failing columns with their rows. */

@@ -1,8 +1,10 @@
 /** Validates a batch against the expectations of the model file and those that its features imply. */
 import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
 import { judgeBatch } from './batch-expectations.ts'
+import { judgeLeftOut } from './left-out.ts'
 import { judgeAsTrained } from './champion-expectations.ts'
 import { judgeRows } from './row-expectations.ts'
+import { judgeSwapped } from './swapped-columns.ts'
 import {
   verdictOf,
   type Expectation,
@@ -78,6 +80,8 @@ export function judgeValidation(
       judgeRows(each, table) ??
       judgeBatch(each, table, context) ??
       judgeAsTrained(each, table) ??
+      judgeSwapped(each, table) ??
+      judgeLeftOut(each) ??
       unknown(each),
   )
   return { verdict: verdictOf(table.rows, results), results }

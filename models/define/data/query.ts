@@ -4,11 +4,10 @@
  */
 import { snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
-import { quotedIdentifier, textLiteral, timestampLiteral } from './sql-text.ts'
+import { readAs, readLabel } from './read-values.ts'
+import { quotedIdentifier, timestampLiteral } from './sql-text.ts'
 
 export interface RowsPlan {
-  /** Views over the files of the source; empty for Postgres. */
-  views: string[]
   /** All columns of the source for the rows known at `asOf`, in the SQL of the source. */
   known: string
   /** DuckDB SQL over `known`: the features, the label and the columns of every snapshot but `_part`, then the rest. */
@@ -20,23 +19,22 @@ const { label, eventAt, knownAt, key, part } = snapshotColumns
 /** The queries that read the rows of a model as of a time. `sinceMs` omits earlier events to save time. */
 export function planRows(
   definition: ModelDefinition,
-  options: { asOfMs: number; sinceMs?: number; root: string },
+  options: { asOfMs: number; sinceMs?: number },
 ): RowsPlan {
-  const { source } = definition
-  const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
-  const views = Object.entries(source.files).map(
-    ([name, path]) =>
-      `create view ${quotedIdentifier(name)} as select * from ${read}(${textLiteral(`${options.root}/${path}`)})`,
-  )
+  const {
+    source,
+    label: { knownAt: labelKnownAt },
+  } = definition
+  const { eventTime } = source
   const at = timestampLiteral(options.asOfMs)
-  const times = [source.eventTime, definition.label.knownAt].filter((column) => column !== undefined)
-  const conditions = times.map((column) => `${quotedIdentifier(column)} <= ${at}`)
-  if (source.eventTime !== undefined && options.sinceMs !== undefined)
-    conditions.push(
-      `${quotedIdentifier(source.eventTime)} > ${timestampLiteral(options.sinceMs - source.lookbackMs)}`,
-    )
+  // Only a CSV has times as text. Elsewhere a bare column lets the reader skip what is older.
+  const time = (column: string) => (source.kind === 'csv' ? readAs('time', column) : quotedIdentifier(column))
+  const times = [eventTime, labelKnownAt].filter((column) => column !== undefined)
+  const conditions = times.map((column) => `${time(column)} <= ${at}`)
+  if (eventTime !== undefined && options.sinceMs !== undefined)
+    conditions.push(`${time(eventTime)} > ${timestampLiteral(options.sinceMs - source.lookbackMs)}`)
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`
-  return { views, known: `select * from (${source.rows}) as events${where}`, rows: shapedRows(definition) }
+  return { known: `select * from (${source.rows}) as events${where}`, rows: shapedRows(definition) }
 }
 
 /** The columns of a snapshot from the derived ones: features in their order and kind, then label, times and key. */
@@ -44,17 +42,17 @@ function shapedRows(definition: ModelDefinition): string {
   const { source, features } = definition
   const typed = Object.entries(features).map(
     ([name, feature]) =>
-      `cast(${quotedIdentifier(name)} as ${feature.kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
+      `${readAs(feature.kind === 'number' ? 'number' : 'text', name)} as ${quotedIdentifier(name)}`,
   )
   const time = (column: string | undefined) =>
-    column === undefined ? 'cast(null as timestamp)' : `cast(${quotedIdentifier(column)} as timestamp)`
+    column === undefined ? 'cast(null as timestamp)' : readAs('time', column)
   const row =
     source.key.length === 0
       ? 'cast(derived as varchar)'
       : `cast(row(${source.key.map(quotedIdentifier)}) as varchar)`
   const columns = [
     ...typed,
-    `${labelExpression(definition)} as ${label}`,
+    `${readLabel(definition.label)} as ${label}`,
     `${time(source.eventTime)} as ${eventAt}`,
     `${time(definition.label.knownAt ?? source.eventTime)} as ${knownAt}`,
     `md5(${row}) as ${key}`,
@@ -63,10 +61,36 @@ function shapedRows(definition: ModelDefinition): string {
   return `select ${columns.join(', ')} from (${withLookups(definition, source.derive ?? 'select * from known')}) as derived`
 }
 
-function labelExpression({ label: { column, output } }: ModelDefinition): string {
-  if (output.kind === 'classes') return `cast(${quotedIdentifier(column)} as varchar)`
-  if (output.kind === 'number') return `cast(${quotedIdentifier(column)} as double)`
-  return `cast(cast(${quotedIdentifier(column)} as boolean) as double)`
+/** Counts the rows of a source that no snapshot as of `asOfMs` has, in the SQL of the source; undefined without times. */
+export function leftOutQuery(definition: ModelDefinition, asOfMs: number): string | undefined {
+  const {
+    source,
+    label: { column, knownAt: labelKnownAt },
+  } = definition
+  const { eventTime } = source
+  const inPostgres = source.kind === 'postgres'
+  const time = (name: string) => (source.kind === 'csv' ? readAs('time', name) : quotedIdentifier(name))
+  const at = timestampLiteral(asOfMs)
+  if (eventTime === undefined && labelKnownAt === undefined) return undefined
+  const event = eventTime === undefined ? 'true' : `${quotedIdentifier(eventTime)} is not null`
+  const early = eventTime === undefined ? 'true' : `${time(eventTime)} <= ${at}`
+  const known = labelKnownAt === undefined ? 'true' : `${quotedIdentifier(labelKnownAt)} is not null`
+  const learned = labelKnownAt === undefined ? 'true' : `${time(labelKnownAt)} <= ${at}`
+  // A derived label is not there yet.
+  const labelled = source.derive === undefined ? `${quotedIdentifier(column)} is not null` : 'false'
+  const count = (condition: string, name: string) => `count(*) filter (where ${condition}) as ${name}`
+  // All rows of a table of years may be many: there only those of the window are counted.
+  const sinceMs = firstNeededMs(definition, asOfMs)
+  const window =
+    inPostgres && eventTime !== undefined && sinceMs !== undefined
+      ? ` where ${quotedIdentifier(eventTime)} > ${timestampLiteral(sinceMs)}`
+      : ''
+  return `select count(*) as rows, ${[
+    count(`not (${event})`, 'no_event'),
+    count(`${event} and not (${known}) and ${labelled}`, 'no_known'),
+    count(`${event} and not (${known}) and not (${labelled})`, 'pending'),
+    count(`${event} and ${known} and not (${early} and ${learned})`, 'later'),
+  ].join(', ')} from (${source.rows}) as events${window}`
 }
 
 /** The first moment whose events a snapshot as of `asOfMs` needs; absent when it needs all. */

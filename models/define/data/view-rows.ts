@@ -1,6 +1,6 @@
 /** Which rows of a feature view have become usable, as SQL: in the SQL of its source, and then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
-import { quotedIdentifier, textLiteral, timestampLiteral } from './sql-text.ts'
+import { quotedIdentifier, timestampLiteral } from './sql-text.ts'
 
 /** The text that names an entity, as `entityKey` makes it; a whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>
@@ -9,8 +9,6 @@ export const entityColumn = (columns: readonly string[]): string =>
     .join(' || chr(31) || ')
 
 export interface ViewPlan {
-  /** Views over the files of the source; empty for Postgres. */
-  views: string[]
   /** The rows of the view that have become usable, in the SQL of its source. */
   known: string
   /** DuckDB SQL over `known`: one row a value, in the order in which they became usable. */
@@ -20,9 +18,8 @@ export interface ViewPlan {
 /** The rows of a view that became usable after one moment and not after another. */
 export function planView(
   { source, entity, eventTime, knownAt, values }: FeatureView,
-  { afterMs, untilMs, root }: { afterMs: number | undefined; untilMs: number; root: string },
+  { afterMs, untilMs }: { afterMs: number | undefined; untilMs: number },
 ): ViewPlan {
-  const read = source.kind === 'csv' ? 'read_csv' : 'read_parquet'
   const [event, known] = [quotedIdentifier(eventTime), quotedIdentifier(knownAt)]
   const conditions = [`${event} <= ${timestampLiteral(untilMs)}`, `${known} <= ${timestampLiteral(untilMs)}`]
   if (afterMs !== undefined)
@@ -39,10 +36,6 @@ export function planView(
     from known`
   // Of several rows for the same event that became known at once, the one with the greatest values stands for all.
   return {
-    views: Object.entries(source.files).map(
-      ([name, path]) =>
-        `create or replace temp view ${quotedIdentifier(name)} as select * from ${read}(${textLiteral(`${root}/${path}`)})`,
-    ),
     known: `select * from (${source.rows}) as given where ${conditions.join(' and ')}`,
     rows: `
     select * from (${shaped}) as shaped where entity is not null

@@ -75,3 +75,59 @@ describe('the comparison with the training rows of the champion', () => {
     expect(judge({ plot: plots.map((_, row) => `id ${row}`) }, features, then)).toEqual([])
   })
 })
+
+describe('columns that have changed places', () => {
+  const lengths = Array.from({ length: rows }, (_, row) => row / 10)
+  const widths = Array.from({ length: rows }, (_, row) => 15 + row / 20)
+  const reds = Array.from({ length: rows }, (_, row) => (row % 2 ? 'red' : 'white'))
+  const kinds = {
+    length: { kind: 'number' },
+    width: { kind: 'number' },
+    plot: { kind: 'category' },
+    colour: { kind: 'category' },
+  } as const
+  const trained = {
+    features: kinds,
+    profile: {
+      rows,
+      features: [
+        numberProfile('length', lengths),
+        numberProfile('width', widths),
+        categoryProfile('plot', plots),
+        categoryProfile('colour', reds),
+      ],
+    },
+  }
+  const swapped = (columns: Record<string, BatchCell[]>, count = rows): string[] => {
+    const expectations = expectedOfChampion({ features: kinds }, trained)
+    const table = {
+      rows: count,
+      columns: { length: lengths, width: widths, plot: plots, colour: reds, ...columns },
+    }
+    const { results } = judgeValidation(expectations, table, { asOfMs: 0, earlierRows: [] })
+    return results
+      .filter(({ passed, check }) => !passed && check === 'not_swapped')
+      .map(({ message }) => message)
+  }
+
+  it.each<[string, Record<string, BatchCell[]>, RegExp]>([
+    ['numbers', { length: widths, width: lengths }, /^length and width: .* the order of the columns/],
+    ['texts', { plot: reds, colour: plots }, /^plot and colour: /],
+  ])('are named: %s', (_what, columns, message) =>
+    expect(swapped(columns)).toEqual([expect.stringMatching(message)]),
+  )
+
+  it.each<[string, Record<string, BatchCell[]>]>([
+    ['equal rows', {}],
+    ['one column with the values of another', { length: widths }],
+    [
+      'two columns that have both moved on',
+      { length: lengths.map((each) => each + 40), width: widths.map((each) => each - 40) },
+    ],
+  ])('are not suspected for %s', (_what, columns) => expect(swapped(columns)).toEqual([]))
+
+  it('need fifty rows', () => {
+    const few = (cells: BatchCell[]) => cells.slice(0, 49)
+    expect(swapped({ length: few(widths), width: few(lengths) }, 49)).toEqual([])
+  })
+})

@@ -74,7 +74,7 @@ describe('an expectation of single rows', () => {
     expect(judge(check, { mostly: 0.75 })).toMatchObject({ passed: true, failing: 1, examples: ['grün'] })
     expect(judge(check, { mostly: 0.76 })).toMatchObject({
       passed: false,
-      message: '3 of 4 rows comply: 75 % < 76 %',
+      message: '3 of 4 rows comply: 75 % < 76 %, such as `grün`: write one of red, blue',
       subject: 'colour',
     })
   })

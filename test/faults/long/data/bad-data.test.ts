@@ -124,25 +124,25 @@ describe('bad data in a table', () => {
       'a renamed column',
       ['alter table roses rename column size to length'],
       'failed',
-      /cannot be read.*size/,
+      /there is no column "size", a feature/,
     ],
     [
       'a renamed label',
       ['alter table roses rename column blooms to flowers'],
       'failed',
-      /cannot be read.*blooms/,
+      /there is no column "blooms", the label/,
     ],
     [
       'a number that has become a text',
       [`alter table roses alter column size type text using size || ' cm'`],
       'failed',
-      /cannot be read.* cm.*size/s,
+      /column "size": `[\d.]+ cm` is no number/,
     ],
     [
       'a label that has become a text',
       [`alter table roses alter column blooms type text using 'perhaps'`],
       'failed',
-      /cannot be read.*perhaps/s,
+      /column "blooms": `perhaps` is neither true nor false/,
     ],
     [
       'a category that has become a number',
@@ -244,7 +244,7 @@ describe('bad data in a table', () => {
   })
 
   it('does not prevent the release of the next good batch', async () => {
-    await corrupt()
+    await corrupt('delete from roses where id % 100 = 0')
     expect((await retrain(model)).outcome).toBe('released')
     await endRelease(model)
   })
@@ -267,21 +267,21 @@ describe('bad data in a file', () => {
   }, 600_000)
 
   it.each<[string, () => Buffer | string, RetrainOutcome['outcome'], RegExp]>([
-    ['an empty file', () => '', 'failed', /cannot be read.*(size|colour|plot)/],
-    ['a header alone', () => `${header}\n`, 'failed', /no train rows/],
+    ['an empty file', () => '', 'failed', /lilies\.csv: the file is empty/],
+    ['a header alone', () => `${header}\n`, 'failed', /names of its columns and no rows/],
     [
       'a renamed column of a file',
       () => textOf(lines(), 'id,length,colour,plot,blooms'),
       'failed',
-      /cannot be read.*size/,
+      /lilies\.csv, line 1: there is no column "size"/,
     ],
     [
       'Latin-1 in place of UTF-8',
       () => Buffer.from(textOf(lines((row) => (row === 700 ? 'süd' : 'north'))), 'latin1'),
       'failed',
-      /not utf-8 encoded/,
+      /line 702: the text `süd` is not encoded as UTF-8/,
     ],
-    ['UTF-16', () => Buffer.from(`\ufeff${textOf(lines())}`, 'utf16le'), 'failed', /not utf-8 encoded/],
+    ['UTF-16', () => Buffer.from(`\ufeff${textOf(lines())}`, 'utf16le'), 'failed', /encoded as UTF-16/],
     [
       'NUL in a text',
       () => textOf(lines((row) => (row === 700 ? 'no\0rth' : 'north'))),
@@ -292,19 +292,19 @@ describe('bad data in a file', () => {
       'a field of 10 MB in a file',
       () => textOf(lines((row) => (row === 700 ? 'x'.repeat(10_485_760) : 'north'))),
       'failed',
-      /cannot be read.*line size/is,
+      /line 702: the row is longer than 2000000 bytes/,
     ],
     [
       'a row that breaks off',
       () => textOf(lines((row) => (row === 700 ? 'north\n7' : 'north'))),
       'failed',
-      /cannot be read.*(size|colour|plot)/s,
+      /line 702: the row has 4 values, the header has 5 names/,
     ],
     [
       'texts among numbers',
       () => textOf(lines().map((line, row) => (row === 1_100 ? line.replace(/,[\d.]+,/, ',n/a,') : line))),
       'failed',
-      /cannot be read.*n\/a.*size/s,
+      /line 1102, column "size": `n\/a` is no number/,
     ],
   ])('%s', async (what, bytes, outcome, message) => {
     write(bytes())
@@ -312,7 +312,7 @@ describe('bad data in a file', () => {
   })
 
   it('does not prevent the release of the next good file', async () => {
-    write(textOf(lines()))
+    write(textOf(lines().slice(1)))
     expect((await retrain(fromFiles)).outcome).toBe('released')
     await endRelease(fromFiles)
     reached(

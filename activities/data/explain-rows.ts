@@ -1,0 +1,116 @@
+/** Says in one sentence why the rows of a source cannot be read, with the file, the line, the column and the value. */
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import {
+  looksLikeValues,
+  missingColumn,
+  placeText,
+  valueIssue,
+} from '../../domain/validation/source-issue.ts'
+import { shown } from '../../domain/postgres-text.ts'
+import { badValueOf, type BadValue } from '../../models/define/data/read-values.ts'
+import type { Duck } from './duckdb.ts'
+import { firstLineOf } from './source-errors.ts'
+import { findValue, unreadable, type SourceFile } from './source-files.ts'
+
+interface Rows {
+  duck: Duck
+  source: ModelDefinition['source']
+  files: readonly SourceFile[]
+}
+
+/** The error of a statement over the rows, as `source_unreadable`; other errors unchanged. */
+export async function explainRows({ duck, source, files }: Rows, error: unknown): Promise<unknown> {
+  if (!(error instanceof Error)) return error
+  const value = badValueOf(error.message) ?? converted(error.message)
+  if (value !== undefined) {
+    const found = await findValue(duck, files, source, value)
+    const where =
+      found === undefined
+        ? value.column === ''
+          ? 'the rows of the source'
+          : `the rows of the source, column "${value.column}"`
+        : placeText(found)
+    const more = found?.more ? ` (${found.more} more such ${found.more === 1 ? 'row' : 'rows'})` : ''
+    return unreadable(`${where}: ${valueIssue(value.kind, found?.value ?? value.value)}${more}`)
+  }
+  if (files.length === 0) return error
+  const column = /Referenced column "([^"]+)" not found/.exec(error.message)?.[1]
+  if (column !== undefined)
+    return unreadable(lacking({ source, files }, column, 'which the SQL of the source reads'))
+  const table = /Table with name (\S+) does not exist/.exec(error.message)?.[1]
+  if (table !== undefined) {
+    const names = files.map(({ name }) => name).join(', ')
+    return unreadable(`the SQL of the source reads the table "${table}": its files are named ${names}`)
+  }
+  const sign = /syntax error at (?:or near "([^"]*)"|end of input)/.exec(error.message)
+  if (sign !== null)
+    return unreadable(
+      `the SQL of the source has a syntax error at ${sign[1] === undefined ? 'its end' : `"${sign[1]}"`}: correct rows or derive in the model file`,
+    )
+  return /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i.test(
+    error.message,
+  )
+    ? unreadable(
+        `the SQL of the source cannot be run: ${firstLineOf(error)
+          .replace(/^[A-Za-z ]+ Error: /, '')
+          .slice(0, 300)}`,
+      )
+    : error
+}
+
+/** A cast in the SQL of the source that failed. */
+function converted(message: string): BadValue | undefined {
+  const [, value] = /(?:string|format:|range:) ['"](.*?)['"](?: to|,|$| when)/m.exec(message) ?? []
+  if (value === undefined || !message.startsWith('Conversion Error')) return undefined
+  const kind = /timestamp|date|time/i.test(message) ? 'time' : /BOOL/.test(message) ? 'flag' : 'number'
+  return { column: '', kind, value }
+}
+
+/** Throws `source_unreadable` for a declared column that the rows lack. */
+export async function requireColumns(
+  rows: Rows,
+  query: string,
+  wanted: Readonly<Record<string, string>>,
+): Promise<void> {
+  const described = await rows.duck.rows<{ column_name: string }>(`describe ${query}`)
+  const names = described.map(({ column_name }) => column_name)
+  const lower = new Set(names.map((name) => name.toLowerCase()))
+  for (const [column, use] of Object.entries(wanted))
+    if (!lower.has(column.toLowerCase())) throw unreadable(lacking(rows, column, use, names))
+}
+
+function lacking(
+  { source, files }: Pick<Rows, 'source' | 'files'>,
+  column: string,
+  use: string,
+  names?: readonly string[],
+): string {
+  const [first] = files
+  const isWhole = files.length === 1 && (names === undefined || source.rows === 'select * from source')
+  if (first === undefined || !isWhole)
+    return `the rows of the source: ${missingColumn(column, use, names ?? files.flatMap(({ layout }) => layout?.names ?? []))}`
+  const { file, layout } = first
+  if (layout === undefined) return `${file}: ${missingColumn(column, use, names ?? [])}`
+  const place = placeText({ file, line: layout.skippedLines + 1 })
+  if (looksLikeValues(layout.names))
+    return `${place}: the first line holds values (${layout.names
+      .slice(0, 5)
+      .map((name) => `\`${shown(name)}\``)
+      .join(', ')}) and no names: write the names of the columns above it, "${column}" among them`
+  return `${place}: ${missingColumn(column, use, layout.names)}`
+}
+
+/** The columns that a model needs, with what for. */
+export function neededColumns({ features, label, source }: ModelDefinition): {
+  events: Record<string, string>
+  rows: Record<string, string>
+} {
+  const events: Record<string, string> = {}
+  if (source.eventTime !== undefined) events[source.eventTime] = 'which eventTime names'
+  if (label.knownAt !== undefined) events[label.knownAt] = 'which knownAt names'
+  if (source.derive === undefined) events[label.column] = 'the label'
+  const rows: Record<string, string> = { ...events, [label.column]: 'the label' }
+  for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
+  for (const name of source.key) rows[name] ??= 'which key names'
+  return { events, rows }
+}

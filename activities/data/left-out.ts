@@ -1,0 +1,30 @@
+/** Counts the rows of a source that are in no snapshot, by reason. */
+import sql, { raw } from 'sql-template-tag'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { LeftOut } from '../../domain/validation/expectations.ts'
+import { leftOutQuery } from '../../models/define/data/query.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Duck } from './duckdb.ts'
+
+const none: LeftOut = { rows: 0, noEventTime: 0, noKnownTime: 0, pending: 0, later: 0 }
+
+export async function countLeftOut(
+  duck: Duck,
+  store: Store,
+  definition: ModelDefinition,
+  asOfMs: number,
+): Promise<LeftOut> {
+  const query = leftOutQuery(definition, asOfMs)
+  if (query === undefined) return none
+  const [row] =
+    definition.source.kind === 'postgres'
+      ? await store.query<Record<string, unknown>>(sql`${raw(query)}`)
+      : await duck.rows<Record<string, unknown>>(query)
+  return {
+    rows: Number(row?.['rows']),
+    noEventTime: Number(row?.['no_event']),
+    noKnownTime: Number(row?.['no_known']),
+    pending: Number(row?.['pending']),
+    later: Number(row?.['later']),
+  }
+}

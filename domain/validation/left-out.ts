@@ -1,0 +1,37 @@
+/** Tells which rows of a source are in no snapshot: a model trained on half of its rows otherwise looks like any other. */
+import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import type { Expectation, ExpectationResult, LeftOut } from './expectations.ts'
+
+/** The reasons with their figures, as the end of a sentence; empty without any. */
+export function leftOutText({ rows, noEventTime, noKnownTime, pending, later }: LeftOut): string {
+  const reasons = [
+    [noEventTime, 'without the time of the event'],
+    [noKnownTime, 'with a label but without the time at which it became known'],
+    [pending, 'whose label is not known yet'],
+    [later, 'that became known later'],
+  ] as const
+  const listed = reasons.filter(([count]) => count > 0).map(([count, reason]) => `${count} ${reason}`)
+  return listed.length === 0 ? '' : `; left out of ${rows} rows: ${listed.join(', ')}`
+}
+
+/** An expectation that warns of rows without a time; none for a model without times. */
+export function expectedOfLeftOut(
+  { source, label }: ModelDefinition,
+  leftOut: LeftOut | undefined,
+): Expectation[] {
+  const timed = source.eventTime !== undefined || label.knownAt !== undefined
+  return leftOut === undefined || !timed ? [] : [{ check: 'left_out', leftOut, severity: 'warn' }]
+}
+
+/** Judges an expectation of this kind; undefined for others. */
+export function judgeLeftOut(expectation: Expectation): ExpectationResult | undefined {
+  if (expectation.check !== 'left_out') return undefined
+  const { check, severity, leftOut } = expectation
+  const timeless = leftOut.noEventTime + leftOut.noKnownTime
+  const subject =
+    leftOut.noEventTime > 0 || leftOut.noKnownTime === 0 ? snapshotColumns.eventAt : snapshotColumns.knownAt
+  const remedy = timeless === 0 ? '' : ': fill in the times of these rows, or remove the rows'
+  const listed = leftOutText(leftOut).slice(2)
+  const message = listed === '' ? `none of ${leftOut.rows} rows is left out` : `${listed}${remedy}`
+  return { check, subject, severity, passed: timeless === 0, observed: timeless, failing: timeless, message }
+}

@@ -1,0 +1,147 @@
+/** Says in one sentence what is wrong with the rows of a source, where, and what to write instead. */
+import { shown } from '../postgres-text.ts'
+import { maxRowBytes, type CsvIssue } from './csv-scan.ts'
+
+/** How a declared column is read. Texts are read as they are written. */
+export type DeclaredKind = 'number' | 'text' | 'time' | 'flag'
+
+/** A place in a file of the source; its path is relative to the project. */
+export interface SourcePlace {
+  file: string
+  line?: number
+  column?: string
+}
+
+/** `models/data/roses.csv, line 7, column "size"` */
+export const placeText = ({ file, line, column }: SourcePlace): string =>
+  [
+    file,
+    ...(line === undefined ? [] : [`line ${line}`]),
+    ...(column === undefined ? [] : [`column "${shown(column)}"`]),
+  ].join(', ')
+
+/** What is wrong with a value of a kind, and what to write. */
+export function valueIssue(kind: DeclaredKind, value: string): string {
+  const given = `\`${shown(value)}\``
+  switch (kind) {
+    case 'number':
+      return numberIssue(value.trim(), given)
+    case 'time':
+      return timeIssue(value.trim(), given)
+    case 'flag':
+      return `${given} is neither true nor false: write true or false, yes or no, 1 or 0; oneOf([…]) declares a label of several classes`
+    case 'text':
+      return `${given} is no text`
+  }
+}
+
+/** Squares of larger numbers overflow. */
+export const maxNumber = 1e150
+
+function numberIssue(value: string, given: string): string {
+  if (Math.abs(Number(value)) > maxNumber)
+    return `${given} is too large: write a number below 1e150, or leave the cell empty`
+  if (/^(n\/?a\.?|#n\/a|null|none|nil|missing|unknown|-+|\?+|\.)$/i.test(value))
+    return `${given} is no number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`
+  if (/^(yes|no|y|n|t|f)$/i.test(value)) return `${given} is no number: write 1 or 0`
+  if (/^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$/.test(value))
+    return `${given} is no number: write ${value.replaceAll(',', '')}`
+  if (/^[-+]?\d{1,3}(\.\d{3})+,\d+$/.test(value))
+    return `${given} is no number: write ${value.replaceAll('.', '').replace(',', '.')}`
+  if (/^[-+]?\d+,\d+$/.test(value))
+    return `${given} is no number: write decimals with a point, ${value.replace(',', '.')}`
+  const bare = /^[^\d+-]{0,3}\s*([-+]?\d+(?:\.\d+)?)\s*\D*$/.exec(value)?.[1]
+  if (bare !== undefined) return `${given} is no number: write ${bare} without a unit or a sign`
+  return `${given} is no number: write digits such as 3.5, or declare the feature with category()`
+}
+
+const twoDigits = (text: string | undefined) => String(text).padStart(2, '0')
+
+function timeIssue(value: string, given: string): string {
+  const parts = /^(\d{1,2})[./-](\d{1,2})[./-](\d{4})(.*)$/.exec(value)
+  if (parts !== null) {
+    const [, first, second, year, rest = ''] = parts
+    const [dayFirst, monthFirst] = [
+      `${year}-${twoDigits(second)}-${twoDigits(first)}${rest}`,
+      `${year}-${twoDigits(first)}-${twoDigits(second)}${rest}`,
+    ]
+    const meant =
+      Number(first) > 12
+        ? dayFirst
+        : Number(second) > 12
+          ? monthFirst
+          : `${dayFirst} or ${monthFirst}, whichever is meant`
+    return `${given} is no time: write the year first, ${meant}`
+  }
+  if (/^\d{9,10}(\.\d+)?$|^\d{12,13}$/.test(value)) {
+    const inMs = /^\d{12,13}$/.test(value)
+    const time = new Date(Number(value) * (inMs ? 1 : 1_000)).toISOString().replace('.000', '')
+    return `${given} is no time but seems to count ${inMs ? 'milliseconds' : 'seconds'} since 1970: write ${time}`
+  }
+  return `${given} is no time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z`
+}
+
+/** What is wrong with the rows of a CSV whose header has `width` names. */
+export function csvIssueText(issue: CsvIssue, width: number, delimiter: string): string {
+  const count = (n: number) => `${n} ${n === 1 ? 'value' : 'values'}`
+  switch (issue.kind) {
+    case 'width': {
+      const counts = `the row has ${count(issue.found)}, the header has ${width === 1 ? '1 name' : `${width} names`}`
+      if (issue.found > width)
+        return `${counts}: put a value that contains "${delimiter}" in double quotes, and write decimals with a point`
+      return issue.last
+        ? `the file ends within a row (${count(issue.found)} of ${width}): export it again completely`
+        : `${counts}: write every value, and nothing between two delimiters for a missing one`
+    }
+    case 'open_quote':
+      return `a double quote is opened and not closed before the end of its value: close it, or write "" for a quote within a quoted value`
+    case 'too_long':
+      return `the row is longer than ${maxRowBytes} bytes: shorten its text, or close the double quote that swallows the rows after it`
+  }
+}
+
+const formatIssues = {
+  gzip: 'is compressed with gzip: unpack it with gunzip',
+  zip: 'is a zip or Excel file and not a CSV: export the table as CSV (UTF-8)',
+  parquet: 'is a Parquet file and not a CSV: declare it with parquet(…)',
+  utf16: 'is encoded as UTF-16: save it as UTF-8',
+  json: 'holds JSON and not CSV: export it as CSV, with the names of the columns in line 1 and one row a line',
+  html: 'is an HTML page and not a CSV: download the file itself; the page may be a sign-in or an error',
+  binary: 'is a binary file and not a CSV: export it as CSV (UTF-8)',
+} as const
+export type OtherFormat = keyof typeof formatIssues
+
+/** What a file is that is no CSV. */
+export const formatIssue = (format: OtherFormat): string => `the file ${formatIssues[format]}`
+
+/** The format of a file by its first bytes; undefined for text that may be CSV. */
+export function otherFormat(head: Uint8Array): OtherFormat | undefined {
+  const starts = (...bytes: number[]) => bytes.every((byte, place) => head[place] === byte)
+  if (starts(0x1f, 0x8b)) return 'gzip'
+  if (starts(0x50, 0x41, 0x52, 0x31)) return 'parquet'
+  if (starts(0x50, 0x4b, 3, 4)) return 'zip'
+  if (starts(0xff, 0xfe) || starts(0xfe, 0xff)) return 'utf16'
+  const zeros = head.subarray(0, 1_000).filter((byte) => byte === 0).length
+  if (zeros > 0.3 * Math.min(head.length, 1_000)) return 'utf16'
+  if (zeros > 20) return 'binary'
+  const text = new TextDecoder('latin1').decode(head.subarray(0, 500)).replace(/^ï»¿/, '').trimStart()
+  if (/^[[{]\s*("|\{|\[|\]|\})/.test(text)) return 'json'
+  if (/^<(!doctype|html|\?xml|head|body)/i.test(text)) return 'html'
+  return undefined
+}
+
+/** The names that lack from what is there, with the ones that differ in spelling alone. */
+export function missingColumn(wanted: string, uses: string, found: readonly string[]): string {
+  const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
+  const alike = found.find((name) => plain(name) === plain(wanted))
+  const listed = found.slice(0, 20).map(shown).join(', ') + (found.length > 20 ? ', …' : '')
+  const advice =
+    alike === undefined
+      ? `rename the column, or correct the name in the model file`
+      : `rename "${shown(alike)}", or correct the name in the model file`
+  return `there is no column "${shown(wanted)}", ${uses}, among ${listed}: ${advice}`
+}
+
+/** Whether the first line of a file seems to hold values in place of names. */
+export const looksLikeValues = (names: readonly string[]): boolean =>
+  names.some((name) => name !== '' && (Number.isFinite(Number(name)) || /^\d{4}-\d\d-\d\d/.test(name)))

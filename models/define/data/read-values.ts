@@ -1,0 +1,69 @@
+/**
+ * Builds DuckDB SQL that reads a column as it is declared, whatever type it has. A value that does not fit raises an error of
+ * this project's own, which names column, kind and value.
+ */
+import { maxNumber, type DeclaredKind } from '../../../domain/validation/source-issue.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { quotedIdentifier, textLiteral } from './sql-text.ts'
+
+const mark = 'tenure_value'
+const separator = 'chr(31)'
+const maxValueLength = 300
+
+/** The column as a double, a timestamp in UTC, a text, or 1 and 0. */
+export function readAs(kind: DeclaredKind, column: string): string {
+  const name = quotedIdentifier(column)
+  const fail = `case when ${name} is not null then error(concat(${textLiteral(mark)}, ${[textLiteral(column), textLiteral(kind), `left(cast(${name} as varchar), ${maxValueLength})`].map((part) => `${separator}, ${part}`).join(', ')})) end`
+  return kind === 'text' ? `cast(${name} as varchar)` : `coalesce(${converted(kind, name)}, ${fail})`
+}
+
+/** Null for a value that is not of the kind. */
+function converted(kind: Exclude<DeclaredKind, 'text'>, name: string): string {
+  const text = `lower(trim(cast(${name} as varchar)))`
+  const double = `try_cast(${name} as double)`
+  switch (kind) {
+    case 'number':
+      return `case when abs(${double}) <= ${maxNumber} or not isfinite(${double}) then ${double} when ${text} = 'true' then 1 when ${text} = 'false' then 0 end`
+    // Through a type with a zone: a cast to a timestamp without one ignores the offset of a text.
+    case 'time':
+      return `cast(try_cast(${name} as timestamptz) as timestamp)`
+    case 'flag':
+      return `cast(case when ${text} in ('true', 't', 'yes', 'y') or try_cast(${text} as double) = 1 then 1 when ${text} in ('false', 'f', 'no', 'n') or try_cast(${text} as double) = 0 then 0 end as double)`
+  }
+}
+
+/** Whether the text column holds a value that is not of the kind. */
+export const breaks = (kind: Exclude<DeclaredKind, 'text'>, column: string): string =>
+  `(${quotedIdentifier(column)} is not null and ${converted(kind, quotedIdentifier(column))} is null)`
+
+export interface BadValue {
+  column: string
+  kind: Exclude<DeclaredKind, 'text'>
+  value: string
+}
+
+/** The value that an error of `readAs` names; undefined for other errors. */
+export function badValueOf(message: string): BadValue | undefined {
+  const [, column, kind, value] = message.slice(message.indexOf(mark)).split('\u001f')
+  return !message.includes(mark) || column === undefined || value === undefined
+    ? undefined
+    : { column, kind: kind as BadValue['kind'], value }
+}
+
+/** How the columns of a model's source are read: by its declaration, and never by a guess from the file. */
+export function declaredKinds(definition: ModelDefinition): Record<string, DeclaredKind> {
+  const { features, label, source } = definition
+  const kinds: Record<string, DeclaredKind> = {}
+  for (const [name, { kind, from }] of Object.entries(features))
+    if (from === undefined) kinds[name] = kind === 'number' ? 'number' : 'text'
+  kinds[label.column] = labelKind(label.output)
+  for (const column of [source.eventTime, label.knownAt]) if (column !== undefined) kinds[column] = 'time'
+  return kinds
+}
+
+const labelKind = ({ kind }: ModelDefinition['label']['output']): DeclaredKind =>
+  kind === 'classes' ? 'text' : kind === 'number' ? 'number' : 'flag'
+
+/** Reads the label of a snapshot. */
+export const readLabel = ({ column, output }: ModelDefinition['label']): string =>
+  readAs(labelKind(output), column)

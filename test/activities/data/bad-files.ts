@@ -1,0 +1,361 @@
+/** Bad data files with the sentence that answers each; docs/bad-data.md is written from this table. */
+import { gzipSync } from 'node:zlib'
+
+/** The path leads to nothing, or to a directory. */
+export const isMissing = Symbol('missing')
+export const isDirectory = Symbol('directory')
+
+export interface BadFile {
+  title: string
+  /** The whole file. */
+  bytes: Buffer | string | typeof isMissing | typeof isDirectory
+  answer: string
+  /** The file is declared with parquet(…). */
+  parquet?: boolean
+  /** The source's `rows`. */
+  rows?: string
+}
+
+const header = 'id,at,known,size,colour,plot,blooms'
+export const goodRows = Array.from(
+  { length: 40 },
+  (_, row) =>
+    `${row},2026-01-${String(1 + (row % 28)).padStart(2, '0')},2026-02-01T10:00:00Z,${row / 10},${row % 2 ? 'red' : 'white'},${row % 3 ? 'north' : '1.10'},${row % 2 ? 'yes' : 'no'}`,
+)
+export const goodFile = [header, ...goodRows, ''].join('\n')
+
+/** The file with one line changed; the header is line 1. */
+const line = (number: number, change: (line: string) => string): string =>
+  goodFile
+    .split('\n')
+    .map((text, at) => (at === number - 1 ? change(text) : text))
+    .join('\n')
+/** With one value of line 7 changed. */
+const value = (column: string, text: string): string =>
+  line(7, (row) =>
+    row
+      .split(',')
+      .map((each, at) => (header.split(',')[at] === column ? text : each))
+      .join(','),
+  )
+const semicolons = (text: string) => text.replaceAll(',', ';')
+
+export const badFiles: BadFile[] = [
+  {
+    title: 'no file',
+    bytes: isMissing,
+    answer:
+      'models/data/roses.csv: there is no such file: put it there, or correct the path in the model file',
+  },
+  {
+    title: 'a directory',
+    bytes: isDirectory,
+    answer: 'models/data/roses.csv: the path is a directory: write the path of one file',
+  },
+  {
+    title: 'an empty file',
+    bytes: '',
+    answer:
+      'models/data/roses.csv: the file is empty: export it again, with the names of the columns in line 1',
+  },
+  {
+    title: 'a header alone',
+    bytes: `${header}\n`,
+    answer:
+      'models/data/roses.csv: the file has a line with the names of its columns and no rows: export it again',
+  },
+  {
+    title: 'rows without a header',
+    bytes: goodRows.join('\n'),
+    answer:
+      'models/data/roses.csv, line 1: the first line holds values (`0`, `2026-01-01`, `2026-02-01T10:00:00Z`, `0`, `white`) and no names: write the names of the columns above it, "at" among them',
+  },
+  {
+    title: 'a feature is missing',
+    bytes: line(1, (text) => text.replace('size', 'length')),
+    answer:
+      'models/data/roses.csv, line 1: there is no column "size", a feature, among id, at, known, length, colour, plot, blooms: rename the column, or correct the name in the model file',
+  },
+  {
+    title: 'a feature in another spelling',
+    bytes: line(1, (text) => text.replace('size', 'Si ze')),
+    answer:
+      'models/data/roses.csv, line 1: there is no column "size", a feature, among id, at, known, Si ze, colour, plot, blooms: rename "Si ze", or correct the name in the model file',
+  },
+  {
+    title: 'the label is missing',
+    bytes: line(1, (text) => text.replace('blooms', 'flowers')),
+    answer:
+      'models/data/roses.csv, line 1: there is no column "blooms", the label, among id, at, known, size, colour, plot, flowers: rename the column, or correct the name in the model file',
+  },
+  {
+    title: 'the time of the event is missing',
+    bytes: line(1, (text) => text.replace('at,', 'day,')),
+    answer:
+      'models/data/roses.csv, line 1: there is no column "at", which eventTime names, among id, day, known, size, colour, plot, blooms: rename the column, or correct the name in the model file',
+  },
+  {
+    title: 'two columns of one name',
+    bytes: line(1, (text) => text.replace('plot', 'size')),
+    answer: 'models/data/roses.csv, line 1: two columns are named "size": rename one of them',
+  },
+  {
+    title: 'Latin-1',
+    bytes: Buffer.from(value('plot', 'süd'), 'latin1'),
+    answer:
+      'models/data/roses.csv, line 7: the text `süd` is not encoded as UTF-8 (it seems to be Latin-1 or Windows-1252): save the file as UTF-8',
+  },
+  {
+    title: 'UTF-16',
+    bytes: Buffer.from(`\ufeff${goodFile}`, 'utf16le'),
+    answer: 'models/data/roses.csv: the file is encoded as UTF-16: save it as UTF-8',
+  },
+  {
+    title: 'UTF-16 without a mark',
+    bytes: Buffer.from(goodFile, 'utf16le'),
+    answer: 'models/data/roses.csv: the file is encoded as UTF-16: save it as UTF-8',
+  },
+  {
+    title: 'gzip',
+    bytes: gzipSync(goodFile),
+    answer: 'models/data/roses.csv: the file is compressed with gzip: unpack it with gunzip',
+  },
+  {
+    title: 'Parquet',
+    bytes: 'PAR1\u0015\u0004',
+    answer: 'models/data/roses.csv: the file is a Parquet file and not a CSV: declare it with parquet(…)',
+  },
+  {
+    title: 'CSV, declared as Parquet',
+    bytes: goodFile,
+    parquet: true,
+    answer:
+      'models/data/roses.csv: the file is no Parquet file: declare it with csv(…), or export it as Parquet',
+  },
+  {
+    title: 'an Excel file',
+    bytes: 'PK\u0003\u0004\u0014',
+    answer:
+      'models/data/roses.csv: the file is a zip or Excel file and not a CSV: export the table as CSV (UTF-8)',
+  },
+  {
+    title: 'JSON',
+    bytes: '[{"id": 1, "size": 3.5}]\n',
+    answer:
+      'models/data/roses.csv: the file holds JSON and not CSV: export it as CSV, with the names of the columns in line 1 and one row a line',
+  },
+  {
+    title: 'HTML',
+    bytes: '<!DOCTYPE html>\n<html><body>Sign in</body></html>\n',
+    answer:
+      'models/data/roses.csv: the file is an HTML page and not a CSV: download the file itself; the page may be a sign-in or an error',
+  },
+  {
+    title: 'N/A for a number',
+    bytes: value('size', 'N/A'),
+    answer: `models/data/roses.csv, line 7, column "size": \`N/A\` is no number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`,
+  },
+  {
+    title: 'a word for a number',
+    bytes: value('size', 'twelve'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `twelve` is no number: write digits such as 3.5, or declare the feature with category()',
+  },
+  {
+    title: 'yes for a number',
+    bytes: value('size', 'yes'),
+    answer: 'models/data/roses.csv, line 7, column "size": `yes` is no number: write 1 or 0',
+  },
+  {
+    title: 'a unit after a number',
+    bytes: value('size', '12.5 cm'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `12.5 cm` is no number: write 12.5 without a unit or a sign',
+  },
+  {
+    title: 'a decimal comma',
+    bytes: semicolons(line(7, (row) => row)).replace(';0.5;', ';0,5;'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `0,5` is no number: write decimals with a point, 0.5',
+  },
+  {
+    title: 'a decimal comma between commas',
+    bytes: value('size', '1,5'),
+    answer:
+      'models/data/roses.csv, line 7: the row has 8 values, the header has 7 names: put a value that contains "," in double quotes, and write decimals with a point',
+  },
+  {
+    title: 'thousands',
+    bytes: value('size', '"1,834.30"'),
+    answer: 'models/data/roses.csv, line 7, column "size": `1,834.30` is no number: write 1834.30',
+  },
+  {
+    title: '1e300',
+    bytes: value('size', '1e300'),
+    answer:
+      'models/data/roses.csv, line 7, column "size": `1e300` is too large: write a number below 1e150, or leave the cell empty',
+  },
+  {
+    title: 'NaN',
+    bytes: value('size', 'NaN'),
+    answer:
+      'complete of size, colour, plot, blooms (block): 39 of 40 rows comply: 97.5 % < 100 % (size: 1 row); finite of size (block): 39 of 40 rows comply: 97.5 % < 100 %',
+  },
+  {
+    title: 'a missing number',
+    bytes: value('size', ''),
+    answer:
+      'complete of size, colour, plot, blooms (block): 39 of 40 rows comply: 97.5 % < 100 % (size: 1 row)',
+  },
+  {
+    title: 'the day first',
+    bytes: value('at', '31/12/2025'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `31/12/2025` is no time: write the year first, 2025-12-31',
+  },
+  {
+    title: 'the day first, or the month',
+    bytes: value('at', '05/06/2025'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `05/06/2025` is no time: write the year first, 2025-06-05 or 2025-05-06, whichever is meant',
+  },
+  {
+    title: 'the month first',
+    bytes: value('at', '12/31/2025'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `12/31/2025` is no time: write the year first, 2025-12-31',
+  },
+  {
+    title: 'seconds since 1970',
+    bytes: value('at', '1767139200'),
+    answer:
+      'models/data/roses.csv, line 7, column "at": `1767139200` is no time but seems to count seconds since 1970: write 2025-12-31T00:00:00Z',
+  },
+  {
+    title: 'a word for a time',
+    bytes: value('known', 'tomorrow'),
+    answer:
+      'models/data/roses.csv, line 7, column "known": `tomorrow` is no time: write one such as 2026-12-31 or 2026-12-31T18:30:00Z',
+  },
+  {
+    title: 'times known, but empty',
+    bytes: line(7, (row) => row.replace('2026-02-01T10:00:00Z', '')),
+    answer:
+      'left_out of known (warn): left out of 40 rows: 1 with a label but without the time at which it became known: fill in the times of these rows, or remove the rows',
+  },
+  {
+    title: 'times of events, but empty',
+    bytes: value('at', ''),
+    answer:
+      'left_out of at (warn): left out of 40 rows: 1 without the time of the event: fill in the times of these rows, or remove the rows',
+  },
+  {
+    title: 'the label 2',
+    bytes: value('blooms', '2'),
+    answer:
+      'models/data/roses.csv, line 7, column "blooms": `2` is neither true nor false: write true or false, yes or no, 1 or 0; oneOf([…]) declares a label of several classes',
+  },
+  {
+    title: 'the label maybe',
+    bytes: value('blooms', 'maybe'),
+    answer:
+      'models/data/roses.csv, line 7, column "blooms": `maybe` is neither true nor false: write true or false, yes or no, 1 or 0; oneOf([…]) declares a label of several classes',
+  },
+  {
+    title: 'a missing label',
+    bytes: value('blooms', ''),
+    answer:
+      'complete of size, colour, plot, blooms (block): 39 of 40 rows comply: 97.5 % < 100 % (blooms: 1 row)',
+  },
+  {
+    title: 'a category that is not declared',
+    bytes: value('colour', 'purple'),
+    answer:
+      'in_set of colour (block): 39 of 40 rows comply: 97.5 % < 100 %, such as `purple`: write one of red, white',
+  },
+  {
+    title: 'a category in upper case',
+    bytes: value('colour', 'RED'),
+    answer:
+      'in_set of colour (block): 39 of 40 rows comply: 97.5 % < 100 %, such as `RED`: write one of red, white',
+  },
+  {
+    title: 'a short row',
+    bytes: line(7, () => '5,2026-01-06'),
+    answer:
+      'models/data/roses.csv, line 7: the row has 2 values, the header has 7 names: write every value, and nothing between two delimiters for a missing one',
+  },
+  {
+    title: 'a short first row',
+    bytes: line(2, () => '5,2026-01-06'),
+    answer:
+      'models/data/roses.csv, line 2: the row has 2 values, the header has 7 names: write every value, and nothing between two delimiters for a missing one',
+  },
+  {
+    title: 'a long row',
+    bytes: line(7, (row) => `${row},1`),
+    answer:
+      'models/data/roses.csv, line 7: the row has 8 values, the header has 7 names: put a value that contains "," in double quotes, and write decimals with a point',
+  },
+  {
+    title: 'the file ends within a row',
+    bytes: goodFile.slice(0, -20),
+    answer:
+      'models/data/roses.csv, line 41: the file ends within a row (3 values of 7): export it again completely',
+  },
+  {
+    title: 'a quote that is never closed',
+    bytes: value('plot', '"north'),
+    answer:
+      'models/data/roses.csv, line 7: a double quote is opened and not closed before the end of its value: close it, or write "" for a quote within a quoted value',
+  },
+  {
+    title: 'a quote that swallows rows',
+    bytes: value('colour', '"red').replace(/(\n8,[^\n]*),(red|white),/, '$1,$2",'),
+    answer:
+      'models/data/roses.csv, line 7: a double quote is opened and not closed before the end of its value: close it, or write "" for a quote within a quoted value (it swallows 3 rows)',
+  },
+  {
+    title: 'text after a quote',
+    bytes: value('plot', '"north"west'),
+    answer:
+      'models/data/roses.csv, line 7: a double quote is opened and not closed before the end of its value: close it, or write "" for a quote within a quoted value',
+  },
+  {
+    title: 'a text of three megabytes',
+    bytes: value('plot', 'x'.repeat(3_000_000)),
+    answer:
+      'models/data/roses.csv, line 7: the row is longer than 2000000 bytes: shorten its text, or close the double quote that swallows the rows after it',
+  },
+  {
+    title: 'NUL in a text',
+    bytes: value('plot', 'no\0rth'),
+    answer: 'matches of plot (block): 39 of 40 rows comply: 97.5 % < 100 %, such as `no\\u0000rth`',
+  },
+  {
+    title: 'a column that the SQL renames',
+    rows: 'select *, size as tall from source',
+    bytes: value('size', 'N/A'),
+    answer: `models/data/roses.csv, line 7, column "size": \`N/A\` is no number: leave the cell empty, and declare number({ missing: 'fill' }) when values may be missing`,
+  },
+  {
+    title: 'a cast in the SQL',
+    rows: 'select * replace (plot::integer as plot) from source',
+    bytes: goodFile,
+    answer:
+      'models/data/roses.csv, line 3, column "plot": `north` is no number: write digits such as 3.5, or declare the feature with category() (25 more such rows)',
+  },
+  {
+    title: 'a column that the SQL reads',
+    rows: 'select *, weight * 2 as w from source',
+    bytes: goodFile,
+    answer:
+      'models/data/roses.csv, line 1: there is no column "weight", which the SQL of the source reads, among id, at, known, size, colour, plot, blooms: rename the column, or correct the name in the model file',
+  },
+  {
+    title: 'SQL with a typing error',
+    rows: 'select * form source',
+    bytes: goodFile,
+    answer: 'the SQL of the source has a syntax error at "source": correct rows or derive in the model file',
+  },
+]
