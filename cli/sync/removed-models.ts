@@ -5,6 +5,7 @@ import { recordRemovedModels } from '../../store/maintenance/duties.ts'
 import type { Store } from '../../store/postgres.ts'
 import { removedNote } from '../../temporal/inspect.ts'
 import { drillScheduleId, ignoreAbsent, scheduleId } from '../../temporal/schedules.ts'
+import { inParallel } from './in-parallel.ts'
 
 const schedulesOf = (model: string): string[] => [scheduleId(model), drillScheduleId(model)]
 
@@ -15,8 +16,9 @@ export async function pauseGone(
   present: ReadonlySet<string>,
 ): Promise<string[]> {
   const gone = (await listModels(store)).map(({ name }) => name).filter((name) => !present.has(name))
-  for (const id of gone.flatMap(schedulesOf))
-    await client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent)
+  await inParallel(gone.flatMap(schedulesOf), (id) =>
+    client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent),
+  )
   await recordRemovedModels(store, gone)
   return gone
 }

@@ -2,7 +2,7 @@
  * Applies the model files: stores each definition in Postgres and each schedule in Temporal. An invalid file is reported and
  * leaves the stored model unchanged.
  */
-import { Client, Connection } from '@temporalio/client'
+import { Client, Connection, defaultGrpcRetryOptions, makeGrpcRetryInterceptor } from '@temporalio/client'
 import { isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BrokenModel } from '../../models/index.ts'
@@ -13,6 +13,7 @@ import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { loadModelsInChild } from './load-models.ts'
 import { pauseGone, resumeReturned } from './removed-models.ts'
+import { inParallel } from './in-parallel.ts'
 import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
 import { syncDrills, syncRetention, syncSchedule } from '../../temporal/schedules.ts'
 import { syncViews } from './sync-views.ts'
@@ -24,6 +25,7 @@ export interface Synced {
   gone: string[]
 }
 
+/** Deadline of one call, whatever their number. */
 const temporalMs = 10_000
 
 export async function syncModels(core: {
@@ -37,20 +39,19 @@ export async function syncModels(core: {
   return withTemporal(config, async (client) => {
     await startAlerts(client, taskQueue)
     await syncRetention(client, taskQueue)
-    const synced: Synced['models'] = []
-    for (const { name, definition, codeDigest } of models) {
+    const synced = await inParallel(models, async ({ name, definition, codeDigest }) => {
       const known = await findModel(store, name)
       const schedule = await syncSchedules(client, definition, taskQueue)
       if (typeof schedule !== 'string') {
         broken.push({ file: `${name}.ts`, issues: schedule })
-        continue
+        return []
       }
       const changed = await upsertModel(store, { name, definition, codeDigest })
       await startMonitor(client, name, taskQueue)
       await resumeReturned(client, name)
       const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
-      synced.push({ name, change, schedule })
-    }
+      return [{ name, change, schedule } as const]
+    })
     await syncViews(
       { client, store, taskQueue },
       models.flatMap(({ definition }) => definition.views ?? []),
@@ -60,7 +61,7 @@ export async function syncModels(core: {
       ...models.map(({ name }) => name),
       ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
     ]
-    return { models: synced, broken, gone: await pauseGone(client, store, new Set(present)) }
+    return { models: synced.flat(), broken, gone: await pauseGone(client, store, new Set(present)) }
   })
 }
 
@@ -88,6 +89,12 @@ export async function syncFromCheckout(): Promise<Synced> {
   }
 }
 
+type Interceptor = ReturnType<typeof makeGrpcRetryInterceptor>
+
+/** Gives each call with its retries a deadline. */
+const withDeadline: Interceptor = (options, nextCall) =>
+  nextCall({ ...options, deadline: options.deadline ?? Date.now() + temporalMs }) as ReturnType<Interceptor>
+
 /** Runs `work` with a Temporal client and closes it. */
 export async function withTemporal<T>(
   config: Config,
@@ -96,10 +103,10 @@ export async function withTemporal<T>(
   const connection = await Connection.connect({
     ...connectionOf(config.temporal),
     connectTimeout: temporalMs,
+    interceptors: [withDeadline, makeGrpcRetryInterceptor(defaultGrpcRetryOptions())],
   })
   try {
-    const client = new Client({ connection, namespace: config.temporal.namespace })
-    return await connection.withDeadline(Date.now() + temporalMs, () => work(client, connection))
+    return await work(new Client({ connection, namespace: config.temporal.namespace }), connection)
   } finally {
     await connection.close()
   }

@@ -1,6 +1,7 @@
 /** Stores the feature views of the model files with their schedules, and deletes the schedules of unused views. */
 import type { Client } from '@temporalio/client'
 import type { FeatureView } from '../../domain/model/feature-view.ts'
+import { inParallel } from './in-parallel.ts'
 import { isUsed, listViews, upsertView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import { ignoreAbsent, upsertSchedule, viewSchedule, viewScheduleId } from '../../temporal/schedules.ts'
@@ -11,12 +12,14 @@ export async function syncViews(
   views: readonly FeatureView[],
 ): Promise<void> {
   const { client, store, taskQueue } = core
-  for (const view of views) {
+  await inParallel(views, async (view) => {
     await upsertView(store, view)
     await upsertSchedule(client, viewSchedule(view, taskQueue))
-  }
+  })
   const stored = await listViews(store)
   const used = new Set(stored.filter(isUsed).map(({ name }) => name))
-  for (const name of new Set(stored.map((each) => each.name)))
-    if (!used.has(name)) await client.schedule.getHandle(viewScheduleId(name)).delete().catch(ignoreAbsent)
+  const unused = new Set(stored.map(({ name }) => name).filter((name) => !used.has(name)))
+  await inParallel(unused, (name) =>
+    client.schedule.getHandle(viewScheduleId(name)).delete().catch(ignoreAbsent),
+  )
 }

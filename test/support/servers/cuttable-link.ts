@@ -10,7 +10,8 @@ export interface CuttableLink {
   close(): Promise<void>
 }
 
-export async function openCuttableLink(to: string): Promise<CuttableLink> {
+/** `delayMs` is that of one direction, half a round trip. */
+export async function openCuttableLink(to: string, { delayMs = 0 } = {}): Promise<CuttableLink> {
   const { hostname, port } = new URL(to)
   const open = new Set<Socket>()
   let isCut = false
@@ -27,7 +28,8 @@ export async function openCuttableLink(to: string): Promise<CuttableLink> {
         open.delete(each)
         other.destroy()
       })
-      each.pipe(other)
+      if (delayMs === 0) each.pipe(other)
+      else each.on('data', (chunk) => setTimeout(() => other.write(chunk), delayMs))
     }
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
