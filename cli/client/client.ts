@@ -37,7 +37,10 @@ export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
   return thrown.problem as CommandProblem
 }
 
-export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): Client {
+/** Longer than the API waits for any workflow, so that its answer names what is away. */
+const defaultTimeoutMs = 45_000
+
+export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientOptions): Client {
   const base = url.replace(/\/+$/, '')
   const call = async <T>(
     method: string,
@@ -56,7 +59,7 @@ export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): C
       },
       body: JSON.stringify(body),
     }).catch((error: unknown) => {
-      throw unreachable(base, error)
+      throw isTimeout(error) ? unanswered(`${method} ${base}${path}`, timeoutMs) : unreachable(base, error)
     })
     const text = await answer.text()
     const parsed = parseJson(text)
@@ -83,6 +86,15 @@ export function createClient({ url, key, timeoutMs = 30_000 }: ClientOptions): C
     delete: (path) => call('DELETE', path),
   }
 }
+
+const isTimeout = (error: unknown): boolean => error instanceof Error && error.name === 'TimeoutError'
+
+const unanswered = (request: string, timeoutMs: number) =>
+  failure({
+    code: 'unreachable',
+    detail: `no response to ${request} within ${timeoutMs / 1_000} s; it may still take effect`,
+    remedy: 'Find the process that is away with `tenure doctor`, then check with `tenure status`.',
+  })
 
 function unreachable(base: string, error: unknown) {
   const cause = error instanceof Error ? (error.cause ?? error) : error

@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { commandProblemOf } from '../../../cli/client/client.ts'
+import { commandProblemOf, createClient } from '../../../cli/client/client.ts'
 import {
   connectToApi,
   coreAddresses,
@@ -107,4 +108,18 @@ describe('port selection', () => {
       `Port ${port} is in use; the API listens on ${chosen} (set TENURE_PORT to change it)`,
     ])
   })
+})
+
+it('a server that accepts and does not respond is not told as one that does not run', async () => {
+  const silent = createServer(() => {}).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const client = createClient({ url: `http://127.0.0.1:${port}`, timeoutMs: 50 })
+  const { detail, remedy } = commandProblemOf(
+    await client.get('/v1/models').catch((error: unknown) => error),
+  )!
+  expect(detail).toMatch(/^no response to GET .*\/v1\/models within 0.05 s/)
+  expect(remedy).toContain('tenure doctor')
+  silent.closeAllConnections()
+  silent.close()
 })
