@@ -3,6 +3,7 @@
  * release the model twice.
  */
 import {
+  aboveGiven,
   formatVersion,
   nextVersion,
   type VersionLineage,
@@ -18,6 +19,7 @@ import {
   insertVersion,
   lockVersions,
 } from '../../store/registry/versions.ts'
+import { findGivenNumbers } from '../../store/registry/given-numbers.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -72,7 +74,8 @@ export const register =
       if (known !== undefined) return known
       const latest = await findLatestVersion(database, model)
       const previous = latest && { number: latest, of: numberedBy(latest.manifest) }
-      const number = nextVersion(previous, numberedBy(manifest))
+      const given = (await findGivenNumbers(database))[model]
+      const number = aboveGiven(nextVersion(previous, numberedBy(manifest)), given)
       const version = formatVersion(model, number)
       return insertVersion(database, {
         version,

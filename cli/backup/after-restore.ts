@@ -6,6 +6,7 @@ import { appendAudit, findLinks, verifyAudit } from '../../store/audit/audit-log
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
 import { endInterruptedWork, raiseEpoch, renewKillSwitches } from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
+import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
@@ -19,11 +20,25 @@ export interface RestoredState {
   ended: Record<string, number>
 }
 
+/** How many numbers are skipped where it is unknown how many versions were registered after the backup. */
+const skippedNumbers = 100
+
 export async function completeRestore(
   database: Database,
-  entry: { actor: string; action: string; why: string; detail: Record<string, unknown> },
+  entry: {
+    actor: string
+    action: string
+    why: string
+    detail: Record<string, unknown>
+    /** The numbers in the replaced database, as far as it had versions. */
+    given?: GivenNumbers
+  },
 ): Promise<RestoredState> {
-  const { actor, action, why, detail } = entry
+  const { actor, action, why, detail, given } = entry
+  const skipped = Object.entries(await findGivenNumbers(database)).map(
+    ([model, { major, minor }]) => [model, { major, minor: minor + skippedNumbers, patch: 0 }] as const,
+  )
+  const numbers = { ...Object.fromEntries(skipped), ...given }
   const { epoch, routes } = await raiseEpoch(database, why)
   const ended = await endInterruptedWork(database, why)
   await renewKillSwitches(database, epoch)
@@ -36,7 +51,7 @@ export async function completeRestore(
     actor,
     action,
     subject: 'database',
-    detail: { ...detail, epoch, routes: current, ended },
+    detail: { ...detail, epoch, routes: current, ended, numbers },
   })
   return { epoch, routes: current, ended }
 }

@@ -65,7 +65,12 @@ async function indexOf(
   const header = Buffer.alloc(block)
   for (let at = 0; ;) {
     const { bytesRead } = await file.read(header, 0, block, at)
-    if (bytesRead === block && header.every((byte) => byte === 0)) return places
+    if (bytesRead === block && header.every((byte) => byte === 0)) {
+      // Two empty blocks end a backup. What follows is not covered by its signature.
+      if (size !== at + 2 * block)
+        throw damaged(path, `its end at byte ${at + 2 * block} is not that of the file`)
+      return places
+    }
     const found = bytesRead === block ? readHeader(header) : undefined
     if (found === undefined && at === 0)
       throw usageError(`${path} is not a Tenure backup`, 'Name a file written by `tenure backup`.')

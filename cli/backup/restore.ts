@@ -8,7 +8,8 @@ import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { loadDump } from '../../store/maintenance/load.ts'
-import type { Database } from '../../store/postgres.ts'
+import { openStore, type Database } from '../../store/postgres.ts'
+import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
 import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { failure } from '../client/client.ts'
@@ -56,6 +57,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   const artifacts = await restoreArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
   const files = headFiles(config)
   const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
+  const given = await findReplaced(place.databaseUrl)
   let aside: ArchivedHeads | undefined
   let settled: RestoredState | undefined
   try {
@@ -71,6 +73,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
         settled = await completeRestore(database, {
           actor: options.actor,
           action: 'database.restored',
+          given,
           why: `the database was restored from a backup of ${manifest.takenAt}`,
           detail: { takenAt: manifest.takenAt, from: manifest.auditHead ?? null, reSigned: !isOurs },
         })
@@ -94,6 +97,20 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
     artifacts,
     set_aside: aside?.files ?? [],
     missing: manifest.missing,
+  }
+}
+
+/** The version numbers in the database that is replaced; none when it has no tables of Tenure. */
+async function findReplaced(databaseUrl: string): Promise<GivenNumbers | undefined> {
+  const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
+  try {
+    return await findGivenNumbers(store)
+  } catch (error) {
+    // Class 42: tables that are missing or of another application. The load reports what it cannot replace.
+    if (String((error as { code?: unknown }).code).startsWith('42')) return undefined
+    throw error
+  } finally {
+    await store.close()
   }
 }
 

@@ -70,6 +70,13 @@ export function nextVersion(
   return { major, minor, patch: patch + 1 }
 }
 
+/** The number itself, or the next one above the highest that was given before the database was restored: a name means one version only. */
+export function aboveGiven(number: VersionNumber, given: VersionNumber | undefined): VersionNumber {
+  if (given === undefined) return number
+  const order = number.major - given.major || number.minor - given.minor || number.patch - given.patch
+  return order > 0 ? number : { major: given.major, minor: given.minor + 1, patch: 0 }
+}
+
 /** Whether every valid request stays valid: the same features, each accepting at least the same values. */
 export function requestsStillFit(before: Features, after: Features): boolean {
   const names = Object.keys(before)

@@ -1,5 +1,6 @@
 /** Tests that a restore brings back every row and file, that running replicas follow it, and that later changes do not return. */
 import {
+  appendFileSync,
   chmodSync,
   mkdtempSync,
   readdirSync,
@@ -24,6 +25,7 @@ import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
+import { findGivenNumbers } from '../../../store/registry/given-numbers.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { applicationUrl, freshDatabase } from '../../support/servers/servers.ts'
 import {
@@ -36,6 +38,8 @@ import {
   type ServingFixture,
   type TestReplica,
 } from '../../support/serving/serving-fixture.ts'
+import { irisSpec } from '../../support/serving/artifact.ts'
+import { registerFixtureVersion } from '../../support/serving/registration.ts'
 import { signingKeyOf } from '../../support/serving/sign-versions.ts'
 
 let fixture: ServingFixture
@@ -222,6 +226,11 @@ describe('tenure restore', () => {
       /manifest\.json is invalid JSON|signature of manifest\.json is invalid/,
     ],
     ['its end', async (path) => truncateSync(path, statSync(path).size - 40_000), /truncated/],
+    [
+      'what was appended',
+      async (path) => appendFileSync(path, Buffer.alloc(1_024, 'x')),
+      /is not that of the file/,
+    ],
     ['its beginning', async (path) => writeFileSync(path, 'no backup at all'), /is not a Tenure backup/],
   ])('refuses a file that is damaged in %s, and names it', async (_what, harm, pattern) => {
     const copy = join(dir, 'damaged.tar')
@@ -316,6 +325,14 @@ describe('tenure restore', () => {
     expect((JSON.parse(out) as { epoch: number }).epoch).toBeGreaterThan(first)
   })
 
+  it('keeps the highest version numbers that callers have seen, also when it is restored again', async () => {
+    await registerFixtureVersion(fixture.store, fixture.artifactRoot, irisSpec(), 41)
+    for (let time = 0; time < 2; time++) {
+      expect((await tenure(['restore', file, '--replace'])).code).toBe(exitCodes.done)
+      expect((await findGivenNumbers(fixture.store))['iris']).toEqual({ major: 1, minor: 41, patch: 0 })
+    }
+  })
+
   it('refuses a backup whose audit log contradicts the signed heads', async () => {
     // A signed head of this installation for a row that differs in the backup.
     const other = { stateDir: dir, artifactRoot: fixture.artifactRoot }
@@ -364,6 +381,9 @@ describe('a restore to another installation', () => {
     )
     expect(unlike).toEqual([])
     expect(Object.keys(found)).toEqual(Object.keys(before))
+    // Whatever was registered after the backup is unknown here.
+    const { minor } = (await findGivenNumbers(elsewhere.store))[model]!
+    expect(minor).toBeGreaterThanOrEqual(100)
     const second = await startReplica(elsewhere)
     await second.follows((await findRouting(elsewhere.store, model))!.route)
     expect(second.ask(model, request()).version).toBe(versions.old)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Features } from '../../../domain/model/features.ts'
-import { formatVersion, nextVersion, type Numbered } from '../../../domain/registry/version.ts'
+import { aboveGiven, formatVersion, nextVersion, type Numbered } from '../../../domain/registry/version.ts'
 
 const features: Features = {
   size: { kind: 'number', min: 0, max: 10 },
@@ -78,4 +78,19 @@ describe('the number of a version', () => {
     )
     expect(Object.values(next).join('.')).toBe(number)
   })
+})
+
+it.each([
+  ['1.0.21', undefined, '1.0.21'],
+  ['1.0.21', '1.0.20', '1.0.21'],
+  ['1.0.21', '1.0.21', '1.1.0'],
+  ['1.1.0', '1.4.2', '1.5.0'],
+  ['1.9.0', '2.0.3', '2.1.0'],
+  ['2.0.0', '1.9.9', '2.0.0'],
+])('after %s, with %s given before a restore, comes %s', (next, given, expected) => {
+  const parse = (text: string) => {
+    const [major = 0, minor = 0, patch = 0] = text.split('.').map(Number)
+    return { major, minor, patch }
+  }
+  expect(aboveGiven(parse(next), given === undefined ? undefined : parse(given))).toEqual(parse(expected))
 })
