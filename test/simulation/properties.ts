@@ -141,7 +141,9 @@ export function createProperties(
           `${candidate} may be exposed until ${clockOf(row.exposed_until)}, the last look was at ${sinceMs}`,
         )
       const heardMs = Math.max(flushedMs, registeredMs, known.routes.at(-1)?.fromMs ?? world.now())
-      if (!isNew && isProlonged && heardMs < world.now() - known.policy.limits.maxStaleMs - exposureMs - 200)
+      // A renewal that was held up counts from its look.
+      const lookMs = Math.min(world.now(), clockOf(row.exposed_until ?? 0) - exposureMs)
+      if (!isNew && isProlonged && heardMs < lookMs - known.policy.limits.maxStaleMs - 200)
         fail(
           'exposed only while watched',
           `the exposure of ${candidate} was renewed, but no replica has counted anything since ${Math.round(heardMs)}`,
