@@ -1,5 +1,5 @@
 /**
- * How the tests run: in two processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
+ * How the tests run: in three processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
  * native libraries costs a second. The files that need no server are a project of their own, so that running one of them
  * does not start Postgres and Temporal.
  */
@@ -24,7 +24,7 @@ export default defineConfig({
     pool: 'forks',
     isolate: false,
     unstubEnvs: true,
-    maxWorkers: 2,
+    maxWorkers: 3,
     reporters: ['default'],
     teardownTimeout: 30_000,
     // A condition is awaited, however busy the machine is; only one that never comes true fails.
