@@ -247,8 +247,7 @@ async function perform(effect: ReleaseEffect, state: ReleaseState): Promise<Repo
       return routing(state).rollBackCandidate(state)
     case 'close':
       await pauseBefore(state.attempts)
-      await routing(state).closeRelease(state)
-      return { kind: 'closed' }
+      return { kind: 'closed', ...(await routing(state).closeRelease(state)) }
     case 'none':
       throw new Error('nothing is left to do')
     default:

@@ -2,6 +2,7 @@
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import type { Store } from '../../store/postgres.ts'
+import { findRollbackOrder } from '../../store/release/command-outbox.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findRouting } from '../../store/serving/routing.ts'
 
@@ -25,6 +26,10 @@ export async function auditStaleWrite(
     }),
   )
 }
+
+/** Reports that this release may write no more, with the order of the user who has rolled its candidate back. */
+export const staleReport = async ({ store }: { store: Store }, { id }: ReleaseState, reason: string) =>
+  ({ kind: 'stale', reason, order: await findRollbackOrder(store, id) }) as const
 
 /** Whether the present route belongs to this release or its rollback, which is audited with it. */
 async function hasMovedItself(store: Store, id: string, model: string): Promise<boolean> {

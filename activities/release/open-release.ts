@@ -33,7 +33,7 @@ import { findRouting } from '../../store/serving/routing.ts'
 import { rejectQueued } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
-import { close, endInterrupted } from './close-release.ts'
+import { close, endInterrupted } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 
@@ -228,12 +228,13 @@ async function alertBreakGlass(
 /** Closes the release: marks a promoted version as proven and detaches the routing. */
 export const closeReleaseRow =
   (deps: Deps) =>
-  async (state: ReleaseState): Promise<void> =>
+  async (state: ReleaseState): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> =>
     withHeartbeat(async (beat) => {
-      await deps.store.transaction((database) => close(database, state))
-      const now = await findRouting(deps.store, state.model)
-      if (now && state.outcome === 'promoted')
-        await awaitAcknowledgements(deps, beat, now.route, state.policy.watch.acknowledgeMs)
-      const { id, version, outcome, reason } = state
-      deps.log.info({ release: id, version, outcome }, `release ended: ${reason ?? ''}`)
+      const { id, version, model, policy } = state
+      const end = await deps.store.transaction((database) => close(database, state))
+      const now = await findRouting(deps.store, model)
+      if (now && end.outcome === 'promoted')
+        await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)
+      deps.log.info({ release: id, version, outcome: end.outcome }, `release ended: ${end.reason ?? ''}`)
+      return end
     })

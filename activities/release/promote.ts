@@ -14,7 +14,7 @@ import type { Database } from '../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
-import { auditStaleWrite } from './audit-fenced-write.ts'
+import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
 import { exposureOf, outdatedReason, routeOf, type Untimed } from './route.ts'
 
@@ -26,11 +26,11 @@ export const promote =
     try {
       const report = await store.transaction((database) => promoteIn(database, state))
       log.info({ release: state.id, version: state.version, report: report.kind }, 'promotion')
-      return report
+      return report.kind === 'stale' ? await staleReport({ store }, state, report.reason) : report
     } catch (error) {
       if (!isError(error, 'stale_generation')) throw error
       await auditStaleWrite({ store }, state, 'promotion', error.message)
-      return { kind: 'stale', reason: error.message }
+      return await staleReport({ store }, state, error.message)
     }
   }
 

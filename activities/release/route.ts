@@ -17,7 +17,7 @@ import type { Database } from '../../store/postgres.ts'
 import { lockRelease } from '../../store/release/releases.ts'
 import { findRouting, listReplicaProgress, writeRoute, type Routing } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
-import { auditStaleWrite } from './audit-fenced-write.ts'
+import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
@@ -40,7 +40,8 @@ export const route =
       const pinned = await pinnedFor(deps, beat, state)
       if (pinned !== undefined) return unwritten(pinned)
       const written = await writeStage(deps, state)
-      if ('kind' in written) return written
+      if ('kind' in written)
+        return written.kind === 'stale' ? staleReport(deps, state, written.reason) : written
       if ('problem' in written) {
         await beat.sleep(acknowledgeMs)
         return unwritten(written.problem)

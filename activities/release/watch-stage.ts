@@ -18,11 +18,12 @@ import {
   withDrillBudget,
 } from './decide.ts'
 import type { Deps } from '../deps.ts'
-import { auditStaleWrite } from './audit-fenced-write.ts'
+import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { createTemporalReachability } from './temporal-reachable.ts'
 import { createObserver } from './observe.ts'
+import type { Untimed } from './route.ts'
 
 export interface WatchRequest {
   state: ReleaseState
@@ -32,7 +33,7 @@ export interface WatchRequest {
 }
 
 export type WatchReport =
-  { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean } | { kind: 'stale'; reason: string }
+  { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean } | Untimed<'stale'>
 
 export const watch =
   (deps: Deps) =>
@@ -80,7 +81,7 @@ export const watch =
         if (exposed && !(await expose(deps, state, lookedMs))) {
           const reason = 'another writer has changed the routing'
           await auditStaleWrite(deps, state, 'exposure', reason)
-          return { kind: 'stale', reason }
+          return staleReport(deps, state, reason)
         }
         await beat.sleep(everyMs)
       }

@@ -4,7 +4,7 @@
  */
 import { listReleases, type Release } from '../../store/release/releases.ts'
 import type { Deps } from '../deps.ts'
-import { endInterrupted } from '../release/close-release.ts'
+import { endInterrupted } from '../../store/release/close-release.ts'
 
 /** Check interval. Two consecutive checks must agree, so an orphaned release ends within twice this time. */
 export const sweepMs = 15_000

@@ -48,7 +48,11 @@ export async function executeIdempotent(
   const holder = randomUUID()
   const untilMs = performance.now() + waitMs
   for (;;) {
-    const claim = await claimRequest(store, { ...request, hash, holder, holdMs })
+    const claim = await claimRequest(store, { ...request, hash, holder, holdMs }).catch((error: unknown) => {
+      if (route.withoutPostgres === true && isError(error, 'postgres_unavailable')) return undefined
+      throw error
+    })
+    if (claim === undefined) return route.handle(ask)
     if (claim.kind === 'claimed')
       return runFirst({ store, route, ask: { ...ask, command: claim.id }, claim: { ...request, holder } })
     if (claim.kind === 'answered') return replay(claim.answer as Kept)
@@ -76,7 +80,10 @@ async function runFirst({ store, route, ask, claim }: First): Promise<RouteRespo
   }
   try {
     const answer = await route.handle({ ...ask, keep })
-    if (!isKept) await keep(store, answer)
+    if (!isKept)
+      await keep(store, answer).catch((error: unknown) => {
+        if (route.withoutPostgres !== true || !isError(error, 'postgres_unavailable')) throw error
+      })
     return answer
   } catch (error) {
     // A retryable or unexpected error is not stored, so that a repetition runs the command again.

@@ -95,6 +95,8 @@ export interface RouteSpec<Body, Query> {
    * sign-in page without a session, unless it is `public`.
    */
   page?: true
+  /** Handles the command also while Postgres is unavailable, when no response can be stored for a repetition. */
+  withoutPostgres?: true
   /** The response contains a secret: it is shown once and never stored, not even for a repetition. */
   secretResponse?: true
   handle: (ask: RouteRequest<Body, Query>) => RouteResponse | Promise<RouteResponse>

@@ -23,7 +23,7 @@ import { toWire } from '../http/schemas.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
 import { isNotFound } from '../temporal/errors.ts'
 import type { StartCommand, StartInput } from './deferred-commands.ts'
-import { rollbackModel } from './rollback-model.ts'
+import { settleKeptRollbacks } from './rollback/kept-rollbacks.ts'
 import { startBatch } from './start-batch.ts'
 import { startRelease } from './start-release.ts'
 import { startRetraining } from './start-retraining.ts'
@@ -50,6 +50,9 @@ export function startDelivery(
   const { signal } = stopping
   const deliver = async (): Promise<void> => {
     while (!signal.aborted) {
+      await settleKeptRollbacks(deps).catch((error: unknown) =>
+        onError('a kept rollback could not be carried out', error),
+      )
       const isMore = await deliverDue(deps, policy).catch((error: unknown) => {
         onError('the outbox of deferred commands could not be read', error)
         return false
@@ -134,7 +137,6 @@ const startCommands: Readonly<Record<StartName, StartCommand<StartInput, object>
   release: startRelease,
   retrain: startRetraining,
   batch: startBatch,
-  rollback: rollbackModel,
 }
 
 /** Errors that leave open whether the workflow was started. */

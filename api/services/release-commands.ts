@@ -16,6 +16,8 @@ import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { isNotFound } from '../temporal/errors.ts'
+import { orderRollback } from './rollback/rollback-model.ts'
+import type { RollbackReplica } from './rollback/write-rollback.ts'
 import { defer, type DeferredCommand, type KeepDeferred } from './deferred-commands.ts'
 
 /** How long a command waits for the workflow's response. */
@@ -36,6 +38,8 @@ export interface ReleaseCommandResult {
   accepted: boolean
   stage: string
   message: string
+  /** Of a rollback: what each live replica does. */
+  replicas?: RollbackReplica[]
 }
 
 /** Throws `command_refused` when the release rejects the command. */
@@ -46,6 +50,7 @@ export async function sendReleaseCommand(
   keep?: KeepDeferred,
 ): Promise<{ result: ReleaseCommandResult } | { deferred: DeferredCommand }> {
   const { command, reason, seen = {}, once } = input
+  if (command === 'rollback') return { result: await rollBackRelease(deps, actor, input) }
   const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, input.release)
   const { id: release, stage, digests, model } = state
   if (stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, stage)
@@ -87,6 +92,20 @@ export async function sendReleaseCommand(
     const recording = { releaseId: release, model, command, message: signed(untilOf(command, state)) }
     return { deferred: await defer(deps, recording, keep) }
   }
+}
+
+/** Written at once; the release receives the command for its records. */
+async function rollBackRelease(
+  deps: CommandDeps,
+  actor: Actor,
+  { release, reason = '', once }: ReleaseCommandInput,
+): Promise<ReleaseCommandResult> {
+  const { state } = await getReleaseInScope(deps.store, actor, release)
+  if (state.stage === 'ended' && state.closed)
+    throw refused(`the release has ended: ${state.outcome}`, 'ended')
+  const id = once === undefined ? randomUUID() : `${actor.id}/${once}`
+  const { message, replicas } = await orderRollback(deps, actor, { id, model: state.model, release, reason })
+  return { release, accepted: true, stage: 'rolling_back', message, replicas }
 }
 
 /** A command that ends a wait for approvers expires with that wait. */

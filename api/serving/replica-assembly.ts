@@ -10,8 +10,8 @@ import type { Signer } from '../../store/signing/signing-key.ts'
 import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
-import { isError } from '../../domain/errors.ts'
-import type { Route } from '../../domain/serving/route.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { successorOf, type Route } from '../../domain/serving/route.ts'
 import { createFeatureHistograms } from './counters/feature-histograms.ts'
 import { openCache, type VersionOrigin } from './routing/disk-cache.ts'
 import { createClock, type Clock } from './clock.ts'
@@ -32,6 +32,7 @@ import { createRouting, type Lease, type RoutingProblem, type ReplicaRouting } f
 import { createShadow, type Shadow } from './routing/shadow.ts'
 import { startMeter } from './counters/process-stats.ts'
 import { openSpool } from './log/spool.ts'
+import { openKeptRollbacks, type KeptRollback, type KeptRollbacks } from './routing/kept-rollbacks.ts'
 import { createKillSwitches, type KillSwitches } from './routing/kill-switches.ts'
 import { createCounterRegistry, type CounterRegistry } from './counters/arm-counters.ts'
 import { createTensors, type Tensors } from './tensorflow/tfjs-models.ts'
@@ -69,6 +70,14 @@ export interface Serving {
   wall(): number
   /** Reads the routes once more, now. */
   refresh(): Promise<void>
+  replica: Pick<Replica, 'id' | 'host'>
+  /** The other live replicas, as last read from Postgres. */
+  peers(): readonly Pick<Replica, 'id' | 'host' | 'url'>[]
+  rollbacks: Pick<KeptRollbacks, 'list' | 'keyOf'> & {
+    /** Serves and returns the version that takes over, and stores the order. Throws `no_rollback_target` without one. */
+    keep(order: KeptRollback): Promise<string>
+    drop(id: string): Promise<void>
+  }
   stop(): Promise<void>
 }
 
@@ -145,7 +154,14 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     return { origin, loaded: withInjectedFault(loaded) }
   }
   const switches = createKillSwitches(counters)
+  const kept = await openKeptRollbacks(join(deps.stateDir, 'cache', 'rollbacks'), {
+    signer,
+    slot: deps.slot ?? '1',
+    nowMs: clock.wall,
+  })
+  let peers: ReturnType<Serving['peers']> = []
   const routing = createRouting({
+    rollbacks: kept,
     replica: replica.id,
     clock,
     lease,
@@ -176,6 +192,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     cache,
     switches,
     meter: startMeter(),
+    onPeers: (found) => (peers = found),
     replica,
     leaseMs: deps.leaseMs,
     drills: deps.drills,
@@ -203,9 +220,39 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     now: clock.now,
     wall: () => Math.floor(clock.wall()),
     refresh: running.refresh,
+    replica: deps.replica,
+    peers: () => peers,
+    rollbacks: createRollbacks(kept, routing, events.trouble),
     async stop() {
       // In parallel, so that a wait for an unavailable database delays no write to the disk.
       await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), tensors.stop()])
+    },
+  }
+}
+
+function createRollbacks(
+  kept: KeptRollbacks,
+  routing: ReplicaRouting,
+  onError: ServingEvents['trouble'],
+): Serving['rollbacks'] {
+  return {
+    ...kept,
+    async keep(order) {
+      const { model, version } = order
+      const route = routing.find(model)?.route
+      const to = route && successorOf(route, version)
+      if (to === undefined)
+        throw new DomainError('no_rollback_target', `this replica knows no version to serve after ${version}`)
+      const issue = await routing.issueOf(to)
+      if (issue !== undefined) throw new DomainError('no_rollback_target', `${to} cannot be served: ${issue}`)
+      const stored = kept.keep(order)
+      routing.applyRollbacks()
+      await stored.catch((error: unknown) => onError('a rollback was not stored on the disk', error))
+      return to
+    },
+    async drop(id) {
+      await kept.drop(id)
+      routing.applyRollbacks()
     },
   }
 }

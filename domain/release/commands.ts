@@ -56,9 +56,12 @@ export function command(given: ReleaseState, event: CommandEvent): Advance {
 }
 
 function applyReleaseCommand(state: ReleaseState, event: CommandEvent): Advance {
+  const { by, key, atMs, reason } = event
+  // The order was carried out in the database before this command arrived.
+  if (event.command === 'rollback' && (state.rollbackOrder?.reason ?? '') === rollbackReason(event))
+    return { state, applied: true, message: rollbackReason(event) }
   const refusal = outOfPlace(state, event)
   if (refusal !== undefined) return ignored(state, refusal)
-  const { by, key, atMs, reason } = event
   const said: Statement = { by, key, atMs, reason }
   switch (event.command) {
     case 'approve':
@@ -170,6 +173,9 @@ function promoteNow(state: ReleaseState, said: Statement): Advance {
 
 const verbs = { reject: 'rejected', abort: 'aborted', rollback: 'rolled back' } as const
 
-function words(name: keyof typeof verbs, said: Statement): string {
+/** The reason of a release that a user has rolled back. */
+export const rollbackReason = (order: Pick<Statement, 'by' | 'reason'>): string => words('rollback', order)
+
+function words(name: keyof typeof verbs, said: Pick<Statement, 'by' | 'reason'>): string {
   return `${verbs[name]} by ${said.by}${said.reason ? `: ${said.reason}` : ''}`
 }

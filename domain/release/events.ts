@@ -50,7 +50,13 @@ export type StepEvent =
   /** The routing is written, but not every live replica has acknowledged it. */
   | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
   /** The champion, the candidate, the evidence or the routing has changed since the release began. */
-  | { kind: 'stale'; atMs: number; reason: string }
+  | {
+      kind: 'stale'
+      atMs: number
+      reason: string
+      /** The user who has rolled the candidate back in the database. */
+      order?: { by: string; reason?: string }
+    }
   /** A verdict that needs an action; `due` when the deadline of the stage has passed. */
   | { kind: 'judged'; atMs: number; verdict: VerdictKind; reason: string; due: boolean }
   /** The champion has changed, and the routing with it. */
@@ -59,8 +65,8 @@ export type StepEvent =
   | { kind: 'refused'; atMs: number; reason: string }
   /** The candidate is rolled back; `problems` names live replicas that have not acknowledged it yet. */
   | { kind: 'rolled_back'; atMs: number; problems: string[]; rollbackResult: Recovery }
-  /** The end is recorded. */
-  | { kind: 'closed'; atMs: number }
+  /** The end is recorded, with this outcome where it differs: the candidate was rolled back after its last verdict. */
+  | ({ kind: 'closed'; atMs: number } & Partial<Pick<ReleaseState, 'outcome' | 'reason'>>)
   /** No approval, decision or resume came in time. */
   | { kind: 'timed_out'; atMs: number }
   /** A step has failed, and a retry would not help. */

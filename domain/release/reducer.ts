@@ -3,7 +3,7 @@
  * approval that comes late, twice or together with an abort, follows the same rules.
  */
 import { breakGlassExpired } from './break-glass.ts'
-import { command } from './commands.ts'
+import { command, rollbackReason } from './commands.ts'
 import { DomainError } from '../errors.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
 import { noDataPrefix } from '../verdict.ts'
@@ -54,6 +54,8 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'unacknowledged':
       return unacknowledged(state, event)
     case 'stale':
+      if (event.order !== undefined)
+        return rollBack(state, event.atMs, 'rolled_back', rollbackReason(event.order), true)
       return rollBack(state, event.atMs, 'superseded', event.reason)
     case 'judged':
       return judged(state, event)
@@ -64,7 +66,7 @@ function step(state: ReleaseState, event: StepEvent): Advance {
     case 'rolled_back':
       return afterRollback(state, event)
     case 'closed':
-      return applied({ ...state, closed: true }, 'the end is recorded')
+      return applied(closed(state, event), 'the end is recorded')
     case 'timed_out':
       return timedOut(state, event)
     case 'step_failed':
@@ -77,6 +79,11 @@ function step(state: ReleaseState, event: StepEvent): Advance {
       return event satisfies never
   }
 }
+
+const closed = (state: ReleaseState, { outcome, reason }: Step<'closed'>): ReleaseState =>
+  outcome === undefined || outcome === state.outcome
+    ? { ...state, closed: true }
+    : { ...state, closed: true, outcome, reason, promoted: false }
 
 function impossible(state: ReleaseState, event: StepEvent, where: string): never {
   throw new DomainError(

@@ -121,6 +121,17 @@ export function withoutCandidate(route: Route): Route {
   return { ...rest, arms }
 }
 
+/** The version that an order to roll the model back means: the candidate where it serves callers, the champion otherwise. */
+export const servingVersion = ({ arms }: Route): string =>
+  arms.find(({ arm, shareBp }) => arm === 'canary' && shareBp > 0)?.version ?? championOf({ arms })
+
+/** The version that takes over from one of the route; undefined when the route has none, or the version has no part in it. */
+export function successorOf(route: Route, version: string): string | undefined {
+  const { arms, shadow, proven, standby } = route
+  if (shadow?.version !== version && !arms.some((arm) => arm.version === version)) return undefined
+  return version === proven ? standby : proven
+}
+
 /** The route of a replica without a lease: the last version that passed its probation. */
 export function fenced(route: Route): Route {
   const { shadow: _shadow, ...rest } = route

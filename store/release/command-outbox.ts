@@ -17,7 +17,7 @@ export interface OutboxMessage extends Omit<SignedCommand, 'command' | 'model' |
 }
 
 /** What can be asked for without a release. */
-export type StartName = 'release' | 'retrain' | 'batch' | 'rollback'
+export type StartName = 'release' | 'retrain' | 'batch'
 
 /** The input of a deferred start. */
 export interface StartMessage {
@@ -120,6 +120,17 @@ export async function listRecorded(database: Database, releaseId: string): Promi
   const rows = await database.query(sql`
     ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by position`)
   return rows.map(toCommand)
+}
+
+/** The rollback that a user has ordered for a release past its workflow; the workflow then ends by it. */
+export async function findRollbackOrder(
+  database: Database,
+  releaseId: string,
+): Promise<{ by: string; reason?: string } | undefined> {
+  const [row] = await database.query<{ by: string; reason: string | null }>(sql`
+    select actor as by, message ->> 'reason' as reason from command_outbox
+    where release_id = ${releaseId} and command = 'rollback' order by position limit 1`)
+  return row && { by: row.by, reason: row.reason ?? undefined }
 }
 
 /** What is to be started, and for whom. */

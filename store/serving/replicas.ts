@@ -35,6 +35,15 @@ export async function deleteExpiredReplicas(database: Database): Promise<void> {
   await database.query(sql`delete from replicas where lease_until < clock_timestamp() - interval '7 days'`)
 }
 
+/** The other replicas with a lease, and where each of them listens. */
+export async function listPeers(
+  database: Database,
+  id: string,
+): Promise<Pick<Replica, 'id' | 'host' | 'url'>[]> {
+  return database.query(sql`
+    select id, host, url from replicas where lease_until > clock_timestamp() and id <> ${id} order by id`)
+}
+
 /** Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica or takes it for one that is cut off. */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`

@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { issuesOfRoute, type Route } from '../../domain/serving/route.ts'
+import { isNewer, issuesOfRoute, type Route } from '../../domain/serving/route.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -151,16 +151,18 @@ export const listSilentReplicas = (
       and lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
       and (epoch, generation) < (${epoch}::bigint, ${generation}::bigint)
     order by replicas.id`)
+/** Whether a replica has acknowledged this place or a later one. */
+export const follows = (
+  { acknowledged }: Pick<ReplicaProgress, 'acknowledged'>,
+  place: RoutingPlace,
+): boolean => acknowledged !== undefined && !isNewer(place, acknowledged)
 
 /** Why a routing is not followed by every live replica yet, replica by replica; empty when it is. */
 export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
   return replicas.flatMap(({ id, host, acknowledged, problem }) => {
     const who = `replica ${id} on ${host}`
-    const follows =
-      acknowledged !== undefined &&
-      (acknowledged.epoch > place.epoch ||
-        (acknowledged.epoch === place.epoch && acknowledged.generation >= place.generation))
-    if (!follows) return [`${who} is at generation ${acknowledged?.generation ?? 0} of ${place.generation}`]
+    if (!follows({ acknowledged }, place))
+      return [`${who} is at generation ${acknowledged?.generation ?? 0} of ${place.generation}`]
     return problem === undefined ? [] : [`${who}: ${problem}`]
   })
 }

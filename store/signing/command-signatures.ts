@@ -21,6 +21,8 @@ export interface SignedCommand {
   policyDigest?: string
   /** ISO 8601: what is said for something that people are waited for until then means nothing later. */
   until?: string
+  /** The version that a kept rollback is about. */
+  version?: string
 }
 
 /** How long a command may be on its way, for instance to a worker that is away. */

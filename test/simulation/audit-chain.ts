@@ -1,6 +1,6 @@
 /** Recomputes the hash chain of the audit. */
 import { hashOf, type AuditRow } from '../../store/audit/audit-log.ts'
-import type { Memory } from './postgres/database.ts'
+import type { Memory, Row } from './postgres/database.ts'
 
 /** The rows that do not follow the row before them. */
 export function auditIssues(memory: Memory): string[] {
@@ -38,4 +38,18 @@ export function auditIssues(memory: Memory): string[] {
     previous = hash
     return follows ? [] : [`row ${seq} does not follow`]
   })
+}
+
+/** What must have one row only; undefined for an action that may be repeated. */
+export function auditKeyOf(row: Row): string | undefined {
+  const { action, subject, detail } = row as { action: string; subject: string; detail: Row }
+  return action === 'release.opened' || action === 'release.ended'
+    ? `${action} ${subject}`
+    : action === 'champion.promoted' || (action === 'champion.rolled_back' && detail['release'] !== undefined)
+      ? `${action} ${detail['release'] as string}`
+      : action === 'routing.changed'
+        ? `${action} ${subject} ${detail['generation'] as number}`
+        : action.startsWith('release.') && detail['id'] !== undefined
+          ? `${action} ${detail['id'] as string}`
+          : undefined
 }

@@ -54,8 +54,8 @@ export const plants: readonly Plant[] = [
     'off-by-one-generation',
     'the generation before counts as acknowledged',
     'store/serving/routing.ts',
-    'acknowledged.generation >= place.generation)',
-    'acknowledged.generation >= place.generation - 1)',
+    '!isNewer(place, acknowledged)',
+    '!isNewer({ ...place, generation: place.generation - 1 }, acknowledged)',
   ),
   plant(
     'no-exposure-expiry',
@@ -274,7 +274,7 @@ export const plants: readonly Plant[] = [
     plant(
       'rollback-undone-before-the-end',
       'a release ends as rolled back in a restored backup whose champion is its candidate',
-      'activities/release/close-release.ts',
+      'store/release/close-release.ts',
       'if (before?.version === version && before.releaseId === id)',
       "if (before?.version === version && before.releaseId === '')",
     ),
@@ -284,7 +284,7 @@ export const plants: readonly Plant[] = [
     plant(
       'restored-route-kept',
       'after a restored backup the champion is moved back and its route is not',
-      'activities/release/close-release.ts',
+      'store/release/close-release.ts',
       'now.route.release === id || isChampion',
       'now.route.release === id',
     ),

@@ -1,5 +1,5 @@
 /** States what must hold in every run, checked against what the simulator has seen and not against what the system reports. */
-import { auditIssues } from './audit-chain.ts'
+import { auditKeyOf, auditIssues } from './audit-chain.ts'
 import type { WatchReport } from '../../activities/release/watch-stage.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
@@ -53,18 +53,7 @@ export function createProperties(
   const releaseOf = (id: string): Known | undefined => releases.get(id)
 
   const auditOnce = (row: Row): void => {
-    const { action, subject, detail } = row as { action: string; subject: string; detail: Row }
-    const key =
-      action === 'release.opened' || action === 'release.ended'
-        ? `${action} ${subject}`
-        : action === 'champion.promoted' ||
-            (action === 'champion.rolled_back' && detail['release'] !== undefined)
-          ? `${action} ${detail['release'] as string}`
-          : action === 'routing.changed'
-            ? `${action} ${subject} ${detail['generation'] as number}`
-            : action.startsWith('release.') && detail['id'] !== undefined
-              ? `${action} ${detail['id'] as string}`
-              : undefined
+    const key = auditKeyOf(row)
     if (key === undefined) return
     if (audited.has(key)) fail('one audit row for each change', `a second audit row says ${key}`)
     audited.add(key)
@@ -165,6 +154,13 @@ export function createProperties(
     const champion = memory.row('champions', model)
     if (outcome !== 'promoted' && champion?.['release_id'] === id && champion['version'] === version)
       fail('a release ends with its routing', `${id} ended as ${outcome} and ${version} is champion`)
+    const { reason } = row as { reason: string | null }
+    if (
+      said === 'rollback' &&
+      outcome === 'superseded' &&
+      /another writer|is rolled back|no longer that of/.test(reason ?? '')
+    )
+      fail('abort and rollback win', `${id} was rolled back by a user and ended as ${outcome}: ${reason}`)
     const route = memory.row('routing', model)?.['route'] as Route | undefined
     if (!route || isHandMoved) return
     const stillRouted =
@@ -448,11 +444,15 @@ export function createProperties(
         retired.set(version, world.now())
         for (const replica of replicas) this.checkReplica(replica)
       }
-      if (type === 'rollBackModel' && report?.outcome === 'rolled_back' && report.problems?.length === 0) {
-        retired.set(report.from!, world.now())
-        for (const replica of replicas) this.checkReplica(replica)
-      }
+      if (type === 'rollBackModel' && report?.outcome === 'rolled_back' && report.problems?.length === 0)
+        this.rolledBack(report.from!)
     },
+    /** Every live replica has acknowledged the rollback of this version. */
+    rolledBack(version: string) {
+      retired.set(version, world.now())
+      for (const replica of replicas) this.checkReplica(replica)
+    },
+    rolledBackByUser: (release: string) => void accepted.set(release, 'rollback'),
     workflowAsks(chain: string, type: string) {
       if (condemned.has(chain) && ['route', 'watch', 'promote'].includes(type))
         fail('a verdict against it wins', `${chain} goes on with "${type}" after the verdict fail`)

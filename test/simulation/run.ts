@@ -22,6 +22,7 @@ import { startProcess, type SimulatedReplica, type ReplicaEnvironment } from './
 import { drawScenario, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
 import type { Script } from './scripts.ts'
 import { dictionary } from './postgres/statement.ts'
+import { outboxStatements } from './postgres/statements-outbox.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
 import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
@@ -43,7 +44,7 @@ export interface RunResult {
 const convergeMs = 4_500
 const workflows = { release, rollback }
 const workflowId = `release/${simulatedModel}`
-const meaningOf = dictionary(releaseStatements, routingStatements)
+const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements)
 /** The activity whose event is being carried out. */
 const stepNow = (): string | undefined =>
   (carried.context as { info?: { activityType: string } } | undefined)?.info?.activityType

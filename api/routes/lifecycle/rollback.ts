@@ -1,26 +1,53 @@
-/** `POST /v1/models/:name/rollback`: rolls a model back to its last known good version. */
+/** `POST /v1/models/:name/rollback`: rolls a model back, with neither a worker nor Temporal, and without Postgres too. */
 import { z } from 'zod'
+import { DomainError } from '../../../domain/errors.ts'
+import { commandRoles } from '../../../domain/release/state.ts'
+import { requireRole } from '../../auth/authentication.ts'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
+import { toWire } from '../../http/schemas.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { rollbackModel } from '../../services/rollback-model.ts'
-import { isDeferred, respondToStart } from '../command-response.ts'
+import { orderRollback } from '../../services/rollback/rollback-model.ts'
+
+const text = z.string().min(1).max(2_000)
+const order = z.strictObject({
+  id: z.string().min(1).max(200),
+  model: text,
+  version: text,
+  by: text,
+  reason: z.string().max(2_000),
+  signature: text,
+})
 
 export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute('post', '/v1/models/:name/rollback', rollbackModel.roles, {
+  defineRoute('post', '/v1/models/:name/rollback', commandRoles.rollback, {
     summary:
-      'Roll a model back to its last known good version. An open release rolls back its candidate instead.',
+      'Roll a model back. The candidate of an open release that serves callers is rolled back; otherwise the champion returns to the last known good version.',
     answers: {
-      200: 'Every live replica serves the earlier version, or the open release was told to roll back',
-      202: `The rollback ${isDeferred}. A version that becomes champion meanwhile stays champion`,
+      200: 'Written. `replicas` says of each live replica whether it follows',
+      202: 'Postgres does not answer. The replicas that heard the order serve the known good version, keep it, and carry it out when Postgres is back',
     },
-    body: z.strictObject({ reason: z.string().min(1).max(2_000) }),
-    handle: (request) =>
-      respondToStart(
-        deps,
-        rollbackModel,
-        request,
-        { model: request.params['name']!, reason: request.body.reason },
-        200,
-      ),
+    body: z.strictObject({
+      reason: text.default('no reason given'),
+      version: text.optional(),
+    }),
+    withoutPostgres: true,
+    async handle({ actor, params, body, command }) {
+      const result = await orderRollback(deps, actor!, { id: command, model: params['name']!, ...body })
+      return { status: result.outcome === 'kept' ? 202 : 200, json: toWire(result) }
+    },
+  }),
+  defineRoute('post', '/v1/rollback-orders', 'public', {
+    summary:
+      'Take over a rollback that another replica has heard while Postgres was unavailable. The order is signed by this installation.',
+    answers: { 200: 'This replica serves the known good version and keeps the order' },
+    body: order,
+    async handle({ body }) {
+      const keyId = deps.serving.rollbacks.keyOf(body)
+      const key = keyId === undefined ? undefined : deps.authentication.sessionFor(keyId)
+      if (key === undefined)
+        throw new DomainError('forbidden', 'the order is not signed by this installation')
+      requireRole(key.actor, commandRoles.rollback, body.model)
+      return { json: { serves: await deps.serving.rollbacks.keep(body) } }
+    },
   }),
 ]

@@ -6,6 +6,7 @@ import {
   acknowledge,
   endLease,
   deleteExpiredReplicas,
+  listPeers,
   readFaults,
   readRouting,
   renewLease,
@@ -41,6 +42,8 @@ export interface ReplicaDeps {
   counters: CounterRegistry
   /** Measures what this process needs of its machine; nothing is reported when absent. */
   meter?: Meter
+  /** Told of the other replicas, which a rollback must reach while Postgres is away. */
+  onPeers?: (peers: Awaited<ReturnType<typeof listPeers>>) => void
   replica: Replica
   leaseMs: number
   /** Whether a drill may inject faults into versions. */
@@ -55,6 +58,7 @@ const countsMs = 50
 /** How often feature histograms are written; drift is judged on windows of hours. */
 const histogramMs = 5_000
 const resourcesMs = 10_000
+const peersMs = 2_000
 const pairsMs = 500
 const tickBatchSize = 1_000
 const pairBatchSize = 500
@@ -129,6 +133,11 @@ export function startReplicaSync(deps: ReplicaDeps) {
   ]
   if (meter !== undefined)
     loops.push(repeat(() => writeUsage(meter), resourcesMs, 'the resource usage was not stored'))
+  const { onPeers } = deps
+  if (onPeers !== undefined)
+    loops.push(
+      repeat(async () => onPeers(await listPeers(store, replica.id)), peersMs, 'the replicas were not read'),
+    )
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection may lead to another server, or to one restored from a backup, without the acknowledgements.
     if (payload === undefined) acknowledger.repeatAll()

@@ -2,14 +2,15 @@
  * Loads the versions of routes and replaces the routes that a replica follows. A route is followed only when all its versions are loaded; a
  * version that no route names is unloaded.
  */
-import { championOf, routeAt, type Route } from '../../../domain/serving/route.ts'
+import { championAlone, championOf, routeAt, successorOf, type Route } from '../../../domain/serving/route.ts'
 import type { Clock } from '../clock.ts'
 import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 import { createChampionGuards, createGuards, type ChampionGuard } from './circuit-breakers.ts'
 import type { VersionOrigin } from './disk-cache.ts'
 import type { KillSwitches } from './kill-switches.ts'
-import { buildLive, versionsOf, type ActiveRoute } from './route-table.ts'
+import type { KeptRollbacks } from './kept-rollbacks.ts'
+import { buildLive, buildTable, versionsOf, type ActiveRoute, type RouteTable } from './route-table.ts'
 
 /** A version in memory with its signature. */
 export interface Held {
@@ -25,6 +26,8 @@ export interface FollowerOptions {
   switches: KillSwitches
   /** Throws when the version cannot be served; a recalled one is read from this disk only. */
   load: (version: string, recalled: boolean) => Promise<Held>
+  /** The rollbacks that this replica keeps while Postgres is away. */
+  rollbacks?: Pick<KeptRollbacks, 'of'>
   /** Called just before the route of a model is replaced. */
   beforeFollow: (model: string) => void
 }
@@ -42,12 +45,23 @@ export function createRouteFollower(options: FollowerOptions) {
     const held = versionsOf(route).map((version) => [version, versions.get(version)!.loaded] as const)
     return { ...buildLive(routeAt(route, replica), new Map(held), counters, guard, championGuard), route }
   }
+  const rolledBackTable = (route: Route): RouteTable | undefined => {
+    for (const { version } of options.rollbacks?.of(route.model) ?? []) {
+      const successor = successorOf(route, version)
+      const loaded = successor === undefined ? undefined : versions.get(successor)?.loaded
+      if (loaded === undefined) continue
+      const alone = championAlone(route, loaded.version)
+      return buildTable(alone, { versions: new Map([[loaded.version, loaded]]), counters })
+    }
+    return undefined
+  }
   const applyOverride = (model: ActiveRoute): ActiveRoute => {
     const { route } = model
     const champion = versions.get(championOf(route))!.loaded
     const proven = versions.get(route.proven)!.loaded
     model.override = switches.overrideOf(route, { champion, proven })
     model.fallback = switches.fallbackOverrideOf(route, champion)
+    model.rolledBack = rolledBackTable(route)
     return model
   }
   const guardOfChampion = (route: Route): ChampionGuard | undefined => {
@@ -110,11 +124,20 @@ export function createRouteFollower(options: FollowerOptions) {
       applySwitches()
     },
     /** Loads the version that a rollback would need; a failure is retried and delays nothing. */
-    async prepareStandbys(): Promise<void> {
+    async prepareStandbys(recalled: boolean): Promise<void> {
       for (const { route } of live.values()) {
         if (route.standby === undefined || versions.has(route.standby)) continue
-        const held = await load(route.standby, false).catch(() => undefined)
+        const held = await load(route.standby, recalled).catch(() => undefined)
         if (held?.loaded.model === route.model) versions.set(route.standby, held)
+      }
+    },
+    /** Why this replica cannot serve a version; undefined when it can. The version stays loaded until the next change. */
+    async issueOf(version: string): Promise<string | undefined> {
+      try {
+        versions.set(version, await hold(version, false))
+        return undefined
+      } catch (error) {
+        return (error as Error).message
       }
     },
   }

@@ -32,6 +32,10 @@ export interface ReplicaRouting {
   /** Marks one as stored. */
   acknowledged(acknowledgement: Omit<Acknowledgement, 'replica'>): void
   live(): Iterable<ActiveRoute>
+  /** Applies the rollbacks that this replica keeps, after one was added or removed. */
+  applyRollbacks(): void
+  /** Why this replica cannot serve a version; undefined when it can. */
+  issueOf(version: string): Promise<string | undefined>
   problems(): ReadonlyMap<string, RoutingProblem>
   loaded(): Iterable<LoadedVersion>
   /** The fallback level of each model, with the reason unless it is the champion. */
@@ -128,7 +132,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         await Promise.all(read.rows.map((row) => takeRow(row, sentAt)))
         filled = true
         await routes.prepareSwitches(false)
-        await routes.prepareStandbys()
+        await routes.prepareStandbys(false)
       }),
     recall: (remembered) =>
       inTurn(async () => {
@@ -137,6 +141,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
         switches.take(remembered.flags, remembered.fallbacks)
         await routes.prepareSwitches(true)
         for (const route of remembered.routes) await recallRoute(route as Route)
+        await routes.prepareStandbys(true)
+        routes.applySwitches()
         filled ||= live.size > 0
       }),
     acknowledgements: () =>
@@ -149,6 +155,8 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     acknowledged: (acknowledgement) =>
       void sentAcknowledgements.set(acknowledgement.model, JSON.stringify(acknowledgement)),
     live: () => live.values(),
+    applyRollbacks: routes.applySwitches,
+    issueOf: routes.issueOf,
     problems: () => problems,
     loaded: () => [...versions.values()].map(({ loaded }) => loaded),
     fallbackLevels: () => [
@@ -170,6 +178,7 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
 function tableInForce(model: ActiveRoute, now: number, lease: Lease): RouteTable {
   const { override, fallback } = model
   if (override?.outlivesLease === true) return override.table
+  if (model.rolledBack !== undefined) return model.rolledBack
   if (fallback !== undefined && model.championGuard?.isOpen() === true) return fallback.table
   if (now >= lease.until) return model.expiredLease
   if (override !== undefined) return override.table

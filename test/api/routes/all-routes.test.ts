@@ -325,10 +325,10 @@ describe('rejects a request', () => {
       /as_of/,
     ],
     [
-      'for a rollback without a reason',
+      'for a rollback with an empty reason',
       'POST',
       '/v1/models/iris/rollback',
-      {},
+      { reason: '' },
       400,
       'invalid_request',
       /reason/,
@@ -384,7 +384,7 @@ describe('a Temporal outage is reported within a second', () => {
     expect(refused).toMatchObject({ status: 503, json: { code: 'temporal_unavailable', retryable: true } })
     expect(refused.headers.get('retry-after')).toBe('1')
     for (const [path, body] of [
-      ['/v1/models/iris/rollback', { reason: 'r' }],
+      ['/v1/models/iris/retrainings', { reason: 'r' }],
       ['/v1/releases', { model: 'iris', version: 'iris_v1.0.0' }],
     ] as const)
       expect([path, await post(path, body)]).toMatchObject([

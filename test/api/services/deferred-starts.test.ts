@@ -234,26 +234,15 @@ it('a start without permission is refused at once, and not recorded', async () =
   expect(kept).toEqual([])
 })
 
-it('a deferred rollback goes back one version, and not from a later champion', async () => {
-  const { model, register, first, second } = await twoChampions()
-  const championOf = async () => (await findChampion(office.fixture.store, model))?.version
-  const path = `/v1/models/${model}/rollback`
-  const id = await record('olga', path, { reason: 'wrong unit' })
-  await dieOver()
-  await until(async () => (await championOf()) === first, 'the way back', timeoutMs)
-  await office.send(id)
-  expect(await fate(id)).toMatchObject({ state: 'delivered', started: { from: second, to: first } })
-  expect(await championOf()).toBe(first)
-  // Recorded before the champion was.
-  const late = await record('olga', path, { reason: 'wrong unit' })
-  const third = await register(first)
-  await promote({ model, register }, third)
-  await office.send(late)
-  expect(await fate(late)).toMatchObject({
-    state: 'refused',
-    message: expect.stringMatching(/is champion since/) as string,
-  })
-  expect(await championOf()).toBe(third)
+it('a rollback of a model needs no Temporal and is not deferred', async () => {
+  const { model, first, second } = await twoChampions()
+  office.toTemporal.cut()
+  const answer = await office.say('olga', `/v1/models/${model}/rollback`, {})
+  await office.back()
+  expect(answer).toMatchObject({ status: 200, json: { outcome: 'rolled_back', from: second, to: first } })
+  expect(await findChampion(office.fixture.store, model)).toMatchObject({ version: first })
+  const kept = await office.fixture.store.query(sql`select from command_outbox where model = ${model}`)
+  expect(kept).toEqual([])
 })
 
 it('a deferred batch starts under the id of its command', async () => {

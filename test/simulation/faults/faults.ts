@@ -1,4 +1,5 @@
 /** Carries out the faults of a run: on machines, links, the database, the workflows' server and the evidence. */
+import { rollBackDirectly } from './direct-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { disturbanceOf } from './disturbances.ts'
 import type { Moments } from './moments.ts'
@@ -190,8 +191,11 @@ export function createFaults(stage: FaultStage): Faults {
           by: which % 3 === 2 ? 'vera' : 'olga',
           reason: 'callers complain',
         }
-        const give = () =>
-          isOver ? undefined : temporal.start('rollback', `rollback/${simulatedModel}`, [order])
+        const give = () => {
+          if (isOver) return
+          if (which % 2 === 0) temporal.start('rollback', `rollback/${simulatedModel}`, [order])
+          else void rollBackDirectly(stage, replica.machine, { ...order, by: 'olga' })
+        }
         world.after(temporal.machine, world.between(500, 3_000), give)
         give()
         return

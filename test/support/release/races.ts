@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { openRelease, type Opening } from '../../../activities/release/open-release.ts'
 import { promote } from '../../../activities/release/promote.ts'
-import { returnToBaseline } from '../../../activities/release/close-release.ts'
+import { returnToBaseline } from '../../../store/release/close-release.ts'
 import { advance } from '../../../domain/release/reducer.ts'
 import type { ReleaseEvent } from '../../../domain/release/events.ts'
 import type { CommandName, ReleaseState } from '../../../domain/release/state.ts'

@@ -7,8 +7,9 @@ import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/stat
 import { totalBp, type Route } from '../../domain/serving/route.ts'
 import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
 import { end } from '../../domain/release/transitions.ts'
-import { upsertAlert } from '../../store/monitoring/alerts.ts'
-import { appendAudit } from '../../store/audit/audit-log.ts'
+import { rollbackReason } from '../../domain/release/commands.ts'
+import { upsertAlert } from '../monitoring/alerts.ts'
+import { appendAudit } from '../audit/audit-log.ts'
 import {
   findChampion,
   findIncompatibilities,
@@ -16,13 +17,18 @@ import {
   markKnownGood,
   markVersionRolledBack,
   moveChampion,
-} from '../../store/registry/champions.ts'
-import type { Database } from '../../store/postgres.ts'
-import { closeRelease, findReleasable, lockRelease, markRolledBack } from '../../store/release/releases.ts'
-import { findRouting, writeRoute, type Routing } from '../../store/serving/routing.ts'
+} from '../registry/champions.ts'
+import type { Database } from '../postgres.ts'
+import { findRollbackOrder } from './command-outbox.ts'
+import { closeRelease, findReleasable, lockRelease, markRolledBack } from './releases.ts'
+import { findRouting, writeRoute, type Routing } from '../serving/routing.ts'
 
-/** Returns whether the candidate was champion. */
-export async function returnToBaseline(database: Database, state: ReleaseState): Promise<boolean> {
+/** Returns whether the candidate was champion. `actor` is the user who has ordered it, when one has. */
+export async function returnToBaseline(
+  database: Database,
+  state: ReleaseState,
+  actor = 'release',
+): Promise<boolean> {
   const { id, model, version, rollbackOrder: order } = state
   // A workflow that was reset after its end repeats its steps; they must not change what stands.
   if ((await lockRelease(database, id)) === 'ended') return wasPromoted(database, state)
@@ -40,7 +46,7 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
       to: target,
       releaseId: id,
       cause: 'rollback',
-      actor: 'release',
+      actor,
       reason,
     })
     await markVersionRolledBack(database, version)
@@ -52,7 +58,7 @@ export async function returnToBaseline(database: Database, state: ReleaseState):
       : undefined
   if (written || (isChampion && target !== undefined))
     await appendAudit(database, {
-      actor: 'release',
+      actor,
       action: isChampion ? 'champion.rolled_back' : 'release.rolled_back',
       subject: isChampion ? version : id,
       model,
@@ -101,12 +107,17 @@ const alertsOf: Readonly<
   failed: { kind: 'release_failed', severity: 'critical' },
 }
 
-export async function close(database: Database, state: ReleaseState): Promise<void> {
+/** Records the end. Returns the outcome that is recorded: a user may have rolled the candidate back after its last verdict. */
+export async function close(
+  database: Database,
+  given: ReleaseState,
+): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> {
+  const state = await unlessRolledBack(database, given)
   const { id, model, version, outcome, reason, rollbackResult = null, breakGlass = null } = state
   // A backup restored after the rollback may hold the candidate as champion again.
   const before = outcome === 'promoted' ? undefined : await findChampion(database, model)
   if (before?.version === version && before.releaseId === id) await returnToBaseline(database, state)
-  if (!(await closeRelease(database, state))) return
+  if (!(await closeRelease(database, state))) return { outcome, reason }
   const champion = (await findChampion(database, model))?.version
   // Probation counts only for the present champion; a champion moved by hand or lost with a restored backup is not proven.
   if (outcome === 'promoted' && champion === version) await markKnownGood(database, version)
@@ -138,16 +149,27 @@ export async function close(database: Database, state: ReleaseState): Promise<vo
       generation: written?.route.generation ?? null,
     },
   })
+  return { outcome, reason }
+}
+
+async function unlessRolledBack(database: Database, state: ReleaseState): Promise<ReleaseState> {
+  const { id, model, version, outcome } = state
+  // The lock waits for an order under way.
+  if (outcome !== 'promoted' || (await lockRelease(database, id)) === 'ended') return state
+  const order = await findRollbackOrder(database, id)
+  if (order === undefined || (await findChampion(database, model))?.version === version) return state
+  return { ...state, outcome: 'rolled_back', reason: rollbackReason(order) }
 }
 
 /** Ends a release whose workflow was terminated, because its open row would block every other release of the model. */
 export async function endInterrupted(database: Database, state: ReleaseState): Promise<void> {
-  const { model, version: from } = state
-  const why = 'the workflow was terminated'
-  const order = { outcome: 'failed' as const, reason: why, withdraw: false }
+  const { id, model, version: from } = state
+  const given = await findRollbackOrder(database, id)
+  const why = given === undefined ? 'the workflow was terminated' : rollbackReason(given)
+  const order = { outcome: 'failed' as const, reason: why, withdraw: given !== undefined }
   const wasChampion = await returnToBaseline(database, { ...state, rollbackOrder: order })
   const to = (await findChampion(database, model))?.version
-  const outcome = to === from ? 'promoted' : wasChampion ? 'rolled_back' : 'failed'
+  const outcome = to === from ? 'promoted' : wasChampion || given !== undefined ? 'rolled_back' : 'failed'
   const mismatches =
     outcome === 'rolled_back' && to !== undefined ? await findIncompatibilities(database, { from, to }) : []
   const reason =

@@ -1,0 +1,97 @@
+/**
+ * Keeps rollbacks that are ordered while Postgres is away: this replica and every replica that it reaches serve the proven version at
+ * once, store the signed order on their disks, and carry it out in Postgres when it is back.
+ */
+import { DomainError, isError } from '../../../domain/errors.ts'
+import { commandRoles } from '../../../domain/release/state.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { servingVersion } from '../../../domain/serving/route.ts'
+import { canAccessModel, type Actor } from '../../auth/authentication.ts'
+import type { CommandDeps } from '../../deps.ts'
+import { signOrder, type KeptRollback } from '../../serving/routing/kept-rollbacks.ts'
+import {
+  writeRollback,
+  type RollbackInput,
+  type RollbackReplica,
+  type RollbackResult,
+} from './write-rollback.ts'
+
+/** How long another replica has to answer. */
+const peerMs = 700
+
+/** Throws `error` when this replica has no route of the model, and `no_rollback_target` when it has no version to return to. */
+export async function keepRollback(
+  { serving, signer, log }: CommandDeps,
+  actor: Actor,
+  { id, model, reason, ...input }: RollbackInput & { id: string },
+  error: DomainError,
+): Promise<RollbackResult> {
+  const route = serving.routing.find(model)?.route
+  if (route === undefined) throw error
+  const { name: by } = actor
+  const version = input.version ?? servingVersion(route)
+  const claim = { id, model, version, by, reason }
+  const order = signOrder(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
+  const to = await serving.rollbacks.keep(order)
+  const peers = await Promise.all(serving.peers().map((peer) => sendTo(peer, order)))
+  const replicas: RollbackReplica[] = [
+    { id: serving.replica.id, host: serving.replica.host, state: 'follows' },
+    ...peers,
+  ]
+  log.warn({ model, version, to, by, replicas }, 'rollback kept: Postgres is unavailable')
+  const heard = replicas.filter(({ state }) => state === 'follows').length
+  const others = replicas.flatMap(({ id: name, host, state }) =>
+    state === 'follows' ? [] : [`; replica ${name} on ${host} was not reached`],
+  )
+  const message =
+    `${version} is rolled back on ${heard} of ${replicas.length} replicas, where ${to} serves${others.join('')}. ` +
+    'Postgres does not answer: these replicas keep the order and carry it out when Postgres is back'
+  return { outcome: 'kept', model, from: version, to, version: to, replicas, tookMs: 0, message }
+}
+
+async function sendTo(
+  { id, host, url }: { id: string; host: string; url: string },
+  order: KeptRollback,
+): Promise<RollbackReplica> {
+  try {
+    const answer = await fetch(new URL('/v1/rollback-orders', url), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(order),
+      signal: AbortSignal.timeout(peerMs),
+    })
+    if (answer.ok) return { id, host, state: 'follows' }
+    return { id, host, state: 'refuses', reason: `it answered ${answer.status}` }
+  } catch {
+    return { id, host, state: 'silent' }
+  }
+}
+
+/** Carries kept orders out in Postgres. One whose key was revoked meanwhile, or that is older than a day, is dropped. */
+export async function settleKeptRollbacks(deps: CommandDeps): Promise<void> {
+  const { serving, store, log } = deps
+  for (const order of serving.rollbacks.list()) {
+    const { id, model, version, by, reason } = order
+    try {
+      const keyId = serving.rollbacks.keyOf(order)
+      const key = (await findActiveKeys(store)).find((each) => each.id === keyId)
+      const allowed = key !== undefined && commandRoles.rollback.includes(key.role)
+      const models = key?.models && new Set(key.models)
+      if (!allowed || !canAccessModel({ ...key, models }, model))
+        throw new DomainError(
+          'forbidden',
+          `the key of ${by} may not roll ${model} back, or the order is too old`,
+        )
+      const { to } = await writeRollback(deps, { id: keyId!, name: by }, { id, model, version, reason })
+      log.info({ model, version, to, by }, 'kept rollback carried out')
+    } catch (error) {
+      if (!isError(error)) throw error
+      const { code, message } = error
+      if (code === 'postgres_unavailable' || code === 'stale_generation') throw error
+      log.warn({ model, version, by, code }, `kept rollback dropped: ${message}`)
+    }
+    // Follow the written route before the order stops holding its version back.
+    await serving.refresh()
+    await serving.rollbacks.drop(id)
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Rolls back what serves callers: writes the route itself, waits for the replicas, and lets the delivery tell the workflow. While Postgres
+ * is away, this replica and those that it reaches keep the order and serve the proven version at once.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { isError } from '../../../domain/errors.ts'
+import type { Route } from '../../../domain/serving/route.ts'
+import type { ServingRollback } from '../../../store/release/rollback.ts'
+import {
+  follows,
+  listReplicaProgress,
+  listSilentReplicas,
+  type ReplicaProgress,
+} from '../../../store/serving/routing.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
+import type { CommandDeps } from '../../deps.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { keepRollback } from './kept-rollbacks.ts'
+import {
+  writeRollback,
+  type RollbackInput,
+  type RollbackReplica,
+  type RollbackResult,
+} from './write-rollback.ts'
+
+/** Throws `command_refused` and the other codes of a refused rollback. `id` is that of the command. */
+export async function orderRollback(
+  deps: CommandDeps,
+  actor: Actor,
+  input: RollbackInput & { id: string },
+): Promise<RollbackResult> {
+  const startedAt = performance.now()
+  const { model } = input
+  requireModelAccess(actor, model)
+  const sinceStart = () => Math.round(performance.now() - startedAt)
+  try {
+    const { from, to, release: releaseId, route, ...done } = await writeRollback(deps, actor, input)
+    const replicas = route === undefined ? [] : await awaitReplicas(deps, route, releaseId === undefined)
+    const told = { from, to, releaseId, replicas, tookMs: sinceStart() }
+    deps.log.info({ model, by: actor.name, ...told, ...done }, 'rolled back')
+    return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
+  } catch (error) {
+    if (!isError(error, 'postgres_unavailable')) throw error
+    const kept = await keepRollback(deps, actor, input, error)
+    return { ...kept, tookMs: sinceStart() }
+  }
+}
+
+const pollMs = { first: 10, longest: 100 }
+/** Beyond the lease, after which a replica that was not reached serves known good versions only. */
+const graceMs = 500
+
+/** Waits until each live replica follows, refuses, or has lost its lease. */
+async function awaitReplicas(
+  { store, serving }: Pick<CommandDeps, 'store' | 'serving'>,
+  route: Route,
+  wasProven: boolean,
+): Promise<RollbackReplica[]> {
+  const untilMs = performance.now() + serving.leaseMs + graceMs
+  const seen = new Map<string, ReplicaProgress>()
+  for (let pauseMs = pollMs.first; ; pauseMs = Math.min(2 * pauseMs, pollMs.longest)) {
+    // The order is written; a database that goes away now only keeps the replicas from being seen.
+    const live = await listReplicaProgress(store, route.model).catch(() => undefined)
+    for (const each of live ?? []) seen.set(each.id, each)
+    const waiting = live?.some((each) => !follows(each, route)) ?? true
+    if (waiting && performance.now() < untilMs) {
+      await pause(pauseMs)
+      continue
+    }
+    const silent = wasProven ? await listSilentReplicas(store, route).catch(() => []) : []
+    const ended =
+      live === undefined ? [] : [...seen.values()].filter(({ id }) => !live.some((each) => each.id === id))
+    const stateOf = (each: ReplicaProgress): RollbackReplica['state'] => {
+      if (follows(each, route)) return each.problem === undefined ? 'follows' : 'refuses'
+      return !ended.includes(each) ? 'silent' : wasProven ? 'cut_off' : 'fenced'
+    }
+    const others = silent.filter(({ id }) => !seen.has(id))
+    return [
+      ...[...seen.values()].map((each) => ({
+        id: each.id,
+        host: each.host,
+        state: stateOf(each),
+        reason: each.problem,
+      })),
+      ...others.map(({ id, host }) => ({ id, host, state: 'cut_off' as const })),
+    ]
+  }
+}
+
+const unreached: Readonly<Record<Exclude<RollbackReplica['state'], 'follows' | 'refuses'>, string>> = {
+  fenced: 'was not reached; its lease has ended, so it serves known good versions only',
+  silent: 'was not reached; it may serve the former route until its lease ends',
+  cut_off: 'is cut off and serves the version if it still runs',
+}
+
+function sentenceOf({
+  from,
+  to,
+  repeated,
+  passedOver,
+  replicas,
+  tookMs,
+}: Pick<ServingRollback, 'from' | 'to' | 'repeated' | 'passedOver'> &
+  Pick<RollbackResult, 'replicas' | 'tookMs'>): string {
+  const following = replicas.filter(({ state }) => state === 'follows').length
+  const where = `on ${following} of ${replicas.length} replica${replicas.length === 1 ? '' : 's'}`
+  const now = to === undefined ? 'no version serves' : `${to} serves ${where}`
+  const others = replicas.flatMap(({ id, host, state, reason }) =>
+    state === 'follows'
+      ? []
+      : [`replica ${id} on ${host} ${state === 'refuses' ? `cannot follow: ${reason}` : unreached[state]}`],
+  )
+  const over = passedOver.length === 0 ? [] : [`passed over: ${passedOver.join('; ')}`]
+  const done = repeated ? 'was rolled back before' : 'is rolled back'
+  return [`${from} ${done}, ${now} (${tookMs} ms)`, ...others, ...over].join('; ')
+}

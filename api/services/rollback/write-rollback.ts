@@ -1,0 +1,75 @@
+/** Writes a rollback into Postgres, with the signed command for the workflow of an open release. */
+import { DomainError, isError } from '../../../domain/errors.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
+import { signCommand } from '../../../store/signing/command-signatures.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import type { CommandDeps } from '../../deps.ts'
+
+export interface RollbackInput {
+  model: string
+  reason: string
+  /** The release whose candidate is meant. */
+  release?: string
+  /** The version that is meant; by default the one that serves. */
+  version?: string
+}
+
+/** A replica as the order found it. */
+export interface RollbackReplica {
+  id: string
+  host: string
+  /**
+   * - `follows`: it serves the other version.
+   * - `fenced`: it was not reached, and its lease has ended, so it serves known good versions only.
+   * - `silent`: it was not reached and has a lease yet.
+   * - `cut_off`: it was not reached and has no lease, and the version had been proven: it serves that version if it still runs.
+   * - `refuses`: it cannot follow, for the reason.
+   */
+  state: 'follows' | 'fenced' | 'silent' | 'cut_off' | 'refuses'
+  reason?: string
+}
+
+export interface RollbackResult {
+  outcome: 'rolled_back' | 'kept'
+  model: string
+  from: string
+  to?: string
+  /** The version that serves now; the same as `to`. */
+  version?: string
+  releaseId?: string
+  replicas: RollbackReplica[]
+  tookMs: number
+  message: string
+}
+
+/** Attempts when another writer changes the route at the same moment. */
+const maxTries = 5
+
+export async function writeRollback(
+  { store, signer, serving }: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
+  actor: Pick<Actor, 'id' | 'name'>,
+  { id, ...input }: RollbackInput & { id: string },
+): Promise<ServingRollback> {
+  const { name: model } = await getModel(store, input.model)
+  const { name: by } = actor
+  const { reason } = input
+  const claim = { command: 'rollback' as const, model, by, id, reason }
+  const command = {
+    id,
+    by,
+    reason,
+    signature: signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() }),
+  }
+  const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
+  const order = { ...input, model, by, command }
+  for (let tries = 1; ; tries++) {
+    try {
+      const done = await store.transaction((database) => rollBackServing(database, order, unfit))
+      if (done.outcome === 'rolled_back') return done
+      throw new DomainError(done.code, done.message, input.release === undefined ? {} : { stage: 'ended' })
+    } catch (error) {
+      if (!isError(error, 'stale_generation') || tries === maxTries) throw error
+    }
+  }
+}

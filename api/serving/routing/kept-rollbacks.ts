@@ -1,0 +1,86 @@
+/**
+ * Holds the rollbacks that this replica has heard while Postgres was away, on its disk, so that a restart does not bring the version back. An
+ * order that is not signed by this installation is ignored.
+ */
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { signCommand, verifyCommand, type SignedCommand } from '../../../store/signing/command-signatures.ts'
+import type { Signer } from '../../../store/signing/signing-key.ts'
+
+export interface KeptRollback {
+  /** Of the command. */
+  id: string
+  model: string
+  /** The version that serves no more. */
+  version: string
+  by: string
+  reason: string
+  signature: string
+}
+
+export interface KeptRollbacks {
+  /** The orders about a model. */
+  of(model: string): KeptRollback[]
+  list(): KeptRollback[]
+  keep(order: KeptRollback): Promise<void>
+  drop(id: string): Promise<void>
+  /** The key that gave the order; undefined when it did not, or more than a day ago. */
+  keyOf(order: KeptRollback): string | undefined
+}
+
+const claimOf = ({ id, model, version, by, reason }: Omit<KeptRollback, 'signature'>): SignedCommand => ({
+  command: 'rollback',
+  id,
+  model,
+  version,
+  by,
+  reason,
+})
+
+export const signOrder = (
+  signer: Signer,
+  order: Omit<KeptRollback, 'signature'>,
+  by: { keyId: string; nowMs: number },
+): KeptRollback => ({ ...order, signature: signCommand(signer, claimOf(order), by) })
+
+/** `slot` names the process on this machine; each writes its own files. */
+export async function openKeptRollbacks(
+  directory: string,
+  { signer, slot, nowMs }: { signer: Signer; slot: string; nowMs: () => number },
+): Promise<KeptRollbacks> {
+  const keyOf = (order: KeptRollback): string | undefined =>
+    verifyCommand(signer, claimOf(order), { signature: order.signature, nowMs: nowMs() })
+  const pathOf = (id: string): string => join(directory, `${slot}-${id.replaceAll(/[^\w-]/g, '_')}.json`)
+  const orders = new Map<string, KeptRollback>()
+  const names = await readdir(directory).catch(() => [])
+  for (const name of names.filter((each) => each.startsWith(`${slot}-`) && each.endsWith('.json'))) {
+    const text = await readFile(join(directory, name), 'utf8').catch(() => '')
+    const order = parsed(text)
+    if (order !== undefined && keyOf(order) !== undefined) orders.set(order.id, order)
+  }
+  return {
+    keyOf,
+    of: (model) => [...orders.values()].filter((order) => order.model === model),
+    list: () => [...orders.values()],
+    async keep(order) {
+      // In memory first: a full disk must not bring the version back.
+      orders.set(order.id, order)
+      const path = pathOf(order.id)
+      await mkdir(directory, { recursive: true })
+      await writeFile(`${path}.${process.pid}`, JSON.stringify(order), { mode: 0o600 })
+      await rename(`${path}.${process.pid}`, path)
+    },
+    async drop(id) {
+      orders.delete(id)
+      await rm(pathOf(id), { force: true })
+    },
+  }
+}
+
+function parsed(text: string): KeptRollback | undefined {
+  try {
+    return JSON.parse(text) as KeptRollback
+  } catch {
+    return undefined
+  }
+}

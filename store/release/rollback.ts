@@ -1,0 +1,222 @@
+/**
+ * Rolls a version back by the order of a user, in one transaction: champion, route, audit row, and the command for the workflow of an open
+ * release. It needs no worker and no Temporal, because a rollback that waited for them would fail when they are the problem.
+ */
+import { DomainError } from '../../domain/errors.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { rollbackReason } from '../../domain/release/commands.ts'
+import type { Route } from '../../domain/serving/route.ts'
+import { appendAudit } from '../audit/audit-log.ts'
+import type { Database } from '../postgres.ts'
+import {
+  findChampion,
+  listRollbackTargets,
+  markVersionRolledBack,
+  moveChampion,
+  type Champion,
+  type RollbackTarget,
+} from '../registry/champions.ts'
+import { findRouting } from '../serving/routing.ts'
+import { returnToBaseline, routeCompletely } from './close-release.ts'
+import { recordCommand, type OutboxMessage } from './command-outbox.ts'
+import { findOpenRelease, lockRelease, type Release } from './releases.ts'
+
+export interface RollbackOrder {
+  model: string
+  by: string
+  reason: string
+  /** ISO 8601: when the order was given, if not now. */
+  recordedAt?: string
+}
+
+export interface ChampionRollback {
+  from: string
+  to: string
+  route: Route
+  /** Newer proven versions that cannot serve, each with the reason. */
+  passedOver: string[]
+}
+
+export interface RefusedRollback {
+  outcome: 'refused'
+  code: 'no_champion' | 'no_rollback_target' | 'command_refused'
+  message: string
+}
+
+const refused = (code: RefusedRollback['code'], message: string): RefusedRollback => ({
+  outcome: 'refused',
+  code,
+  message,
+})
+
+/** An order for a release, or for whichever version of a model serves callers. */
+export interface ServingRollbackOrder extends RollbackOrder {
+  /** The id of the release whose candidate is meant; absent when the model is meant. */
+  release?: string
+  /** The version that is meant; absent for the one that serves now. */
+  version?: string
+  /** What the workflow of the release receives. */
+  command: OutboxMessage
+}
+
+export interface ServingRollback {
+  outcome: 'rolled_back'
+  from: string
+  /** Absent when the model has no champion. */
+  to?: string
+  /** The release whose candidate it was. */
+  release?: string
+  /** What the replicas have to follow; absent without a route. */
+  route?: Route
+  passedOver: string[]
+  /** Whether it had been rolled back before. */
+  repeated: boolean
+}
+
+/** Throws `stale_generation` when another writer was first, and `no_rollback_target` when nothing precedes a champion on probation. */
+export async function rollBackServing(
+  database: Database,
+  order: ServingRollbackOrder,
+  unfit: ReadonlyMap<string, string>,
+): Promise<ServingRollback | RefusedRollback> {
+  const { model } = order
+  const open = await findOpenRelease(database, model)
+  // A promotion under way ends before the champion is read.
+  const isOpen = open !== undefined && (await lockRelease(database, open.state.id)) !== 'ended'
+  const champion = await findChampion(database, model)
+  const route = (await findRouting(database, model))?.route
+  if (order.release !== undefined && (!isOpen || order.release !== open.state.id))
+    return refused('command_refused', 'the release has ended')
+  if (isOpen && isAbout(open, order, { champion, route })) return rollBackOpenCandidate(database, open, order)
+  const { version } = order
+  if (version !== undefined && version !== champion?.version && champion && route)
+    return {
+      outcome: 'rolled_back',
+      from: version,
+      to: champion.version,
+      route,
+      passedOver: [],
+      repeated: true,
+    }
+  const done = await rollBackChampion(database, order, unfit)
+  return 'outcome' in done ? done : { outcome: 'rolled_back', ...done, repeated: false }
+}
+
+/**
+ * Whether an order means the candidate of the open release: it serves callers, or was rolled back already, so that a second order in the same
+ * minute does not roll back its baseline as well. A drill, a shadow and a release that waits are never what callers complain about.
+ */
+function isAbout(
+  { state, rolledBackAt }: Release,
+  order: ServingRollbackOrder,
+  { champion, route }: { champion: Champion | undefined; route: Route | undefined },
+): boolean {
+  const { id, version, drill } = state
+  if (order.release !== undefined || order.version === version) return true
+  if (drill !== undefined || order.version !== undefined) return false
+  const serves = route?.arms.some((arm) => arm.version === version && arm.shareBp > 0) === true
+  const isExposed = (route?.release === id || champion?.releaseId === id) && serves
+  return isExposed || (rolledBackAt !== undefined && wasExposed(state))
+}
+
+const wasExposed = ({ promoted, routings, stage }: ReleaseState): boolean =>
+  promoted || routings.length > 0 || stage === 'canary' || stage === 'probation' || stage === 'rolling_back'
+
+async function rollBackOpenCandidate(
+  database: Database,
+  { state, rolledBackAt }: Release,
+  order: ServingRollbackOrder,
+): Promise<ServingRollback | RefusedRollback> {
+  const { id, model, version } = state
+  const reason = rollbackReason(order)
+  const withdraw = (await findRouting(database, model))?.route.release === id
+  const rollbackOrder = { outcome: 'rolled_back', reason, withdraw } as const
+  await returnToBaseline(database, { ...state, rollbackOrder }, order.by)
+  const to = (await findChampion(database, model))?.version
+  if (to === version)
+    throw new DomainError('no_rollback_target', `${version} is champion and the model has no earlier version`)
+  if (rolledBackAt === undefined)
+    await recordCommand(database, { releaseId: id, model, command: 'rollback', message: order.command })
+  const route = (await findRouting(database, model))?.route
+  const repeated = rolledBackAt !== undefined
+  return { outcome: 'rolled_back', from: version, to, release: id, route, passedOver: [], repeated }
+}
+
+/** Returns the champion to its last proven version. */
+export async function rollBackChampion(
+  database: Database,
+  { model, by, reason, recordedAt }: RollbackOrder,
+  unfit: ReadonlyMap<string, string>,
+): Promise<ChampionRollback | RefusedRollback> {
+  const champion = await findChampion(database, model)
+  const now = await findRouting(database, model)
+  if (!champion || !now) return refused('no_champion', `${model} has no champion`)
+  const from = champion.version
+  if (recordedAt !== undefined && Date.parse(champion.since) > Date.parse(recordedAt))
+    return refused(
+      'command_refused',
+      `the order of ${recordedAt} was for an earlier champion; ${from} is champion since ${champion.since}`,
+    )
+  const { to, passedOver } = chooseTarget(await listRollbackTargets(database, { model, from }), unfit)
+  if (to === undefined)
+    return refused(
+      'no_rollback_target',
+      passedOver.length === 0
+        ? `${from} is the only proven version of ${model}, so no rollback target exists`
+        : `no proven version of ${model} can serve now: ${passedOver.join('; ')}`,
+    )
+  await moveChampion(database, { model, from, to, cause: 'rollback', actor: by, reason })
+  await markVersionRolledBack(database, from)
+  const { route } = await routeCompletely(database, { version: to, now: now.route })
+  await appendAudit(database, {
+    actor: by,
+    action: 'champion.rolled_back',
+    subject: from,
+    model,
+    detail: { from, to, reason, passedOver, generation: route.generation, route },
+  })
+  return { from, to, route, passedOver }
+}
+
+/** The newest target without an issue, and the newer ones with theirs. */
+function chooseTarget(
+  targets: readonly { version: string; issues: readonly string[] }[],
+  unfit: ReadonlyMap<string, string>,
+): { to?: string; passedOver: string[] } {
+  const passedOver: string[] = []
+  for (const { version, issues } of targets) {
+    const broken = unfit.get(version)
+    const all = broken === undefined ? issues : [...issues, broken]
+    if (all.length === 0) return { to: version, passedOver }
+    passedOver.push(`${version}: ${all.join(', ')}`)
+  }
+  return { passedOver }
+}
+
+/** Targets to check before the first one without a known problem is used anyway. */
+const mostTried = 3
+
+/**
+ * The targets that cannot serve, each with the reason that `issueOf` finds. A version that every replica has loaded has passed its golden
+ * rows; any other is loaded once.
+ */
+export async function findUnfit(
+  database: Database,
+  model: string,
+  issueOf: (target: RollbackTarget) => Promise<string | undefined>,
+): Promise<Map<string, string>> {
+  const unfit = new Map<string, string>()
+  const from = (await findChampion(database, model))?.version
+  const route = (await findRouting(database, model))?.route
+  if (from === undefined) return unfit
+  const targets = await listRollbackTargets(database, { model, from })
+  const fit = targets.filter(({ issues }) => issues.length === 0)
+  for (const target of fit.slice(0, mostTried)) {
+    const { version } = target
+    if (route?.standby === version || route?.arms.some((arm) => arm.version === version)) break
+    const issue = await issueOf(target)
+    if (issue === undefined) break
+    unfit.set(version, issue)
+  }
+  return unfit
+}

@@ -1,0 +1,21 @@
+/** What the statements about recorded commands mean, for the Postgres in memory. */
+import type { Row } from './database.ts'
+import { insertOnce, parse, type Statements } from './statement.ts'
+
+export const outboxStatements: Statements = {
+  f17dc46f: [
+    'findRollbackOrder',
+    (query, [release]) =>
+      query
+        .all('command_outbox')
+        .filter((row) => row['release_id'] === release && row['command'] === 'rollback')
+        .map(({ actor, message }) => ({ by: actor, reason: (message as Row)['reason'] ?? null })),
+  ],
+  dcbd74c7: [
+    'recordCommand',
+    (query, [id, release_id, model, command_id, command, actor, message]) => {
+      const row = { id, release_id, model, command_id, command, actor, message: parse(message) }
+      return insertOnce(query, 'command_outbox', id as string, row) ? [{ id }] : []
+    },
+  ],
+}
