@@ -483,4 +483,15 @@ export const faults: readonly FaultCase[] = [
     asked: 'an alert with the remedy ≤ 60 s; what should run is started again',
     shownBy: [{ file: 'test/activities/worker/keep-running.test.ts' }],
   },
+  {
+    number: 'F46',
+    fault:
+      "a user's rollback while a worker, Temporal or Postgres is killed, frozen or cut off, or the workflow is blocked",
+    asked: 'order → last response of the bad version ≤ 1 s; 0 after the acknowledgement',
+    shownBy: [
+      { file: 'test/faults/long/processes/night-rollback.test.ts' },
+      { file: 'test/workflows/release/rollback.test.ts' },
+    ],
+    reached: 'nine conditions; 85 to 320 ms on two replicas (bench/fleet.md)',
+  },
 ]

@@ -10,6 +10,7 @@ import { register } from '../../../activities/retrain/register.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import type { GateMetric } from '../../../domain/evaluation/policy.ts'
+import { getManifest, openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation, type Evaluation } from '../../../store/training/evaluations.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
@@ -39,9 +40,14 @@ async function trained(snapshotDigest: string): Promise<string> {
   await run(train(pipeline.deps, { models: pipeline.models }), { trainingId, model, snapshotDigest })
   return trainingId
 }
-/** The same network as another training's, to be judged on a snapshot. */
+/** The same network as another training's, to be judged on a snapshot: an artifact of its own, because the champion's is not judged again. */
 async function again(of: string, snapshotDigest: string): Promise<string> {
-  const { artifactDigest, seed, codeDigest, dependenciesDigest } = await getTraining(pipeline.store, of)
+  const trained = await getTraining(pipeline.store, of)
+  const { seed, codeDigest, dependenciesDigest } = trained
+  const artifacts = openArtifacts(pipeline.deps.config.artifactRoot)
+  const manifest = await getManifest(artifacts, trained.artifactDigest!)
+  const training = { ...manifest.training, snapshot: snapshotDigest, seed: seed + 1 }
+  const artifactDigest = await putManifest(artifacts, { ...manifest, training })
   const id = `trn_${++trainings}`
   const begun = { id, model, snapshotDigest, seed, hyperparameters: {}, codeDigest, dependenciesDigest }
   const { attempts: attempt } = await beginTraining(pipeline.store, begun)
@@ -49,7 +55,7 @@ async function again(of: string, snapshotDigest: string): Promise<string> {
     id,
     attempt,
     status: 'done',
-    artifactDigest: artifactDigest!,
+    artifactDigest,
     codeDigest,
     dependenciesDigest,
   })

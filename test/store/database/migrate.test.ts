@@ -20,6 +20,7 @@ const pinned: Record<string, string> = {
   '0008_audit.sql': '8c0812b684c4887d42c2bf3f9e5a0e87ef85b87aae0dca50a2e5a92656dad016',
   '0009_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0010_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
+  '0011_unchanged_retrainings.sql': '5b0ff89d73ea4eb5f6da68899f59e0359420daf9cdca39c69e5b68117b7b869a',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

@@ -1,0 +1,207 @@
+/**
+ * Tests that a user's rollback of a bad champion on probation depends on nothing else, with one part of the system away at a time: from the
+ * order until the last answer of the bad version on any replica. The rows of bench/fleet.md are printed.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
+import { insertKey } from '../../../../store/access/api-keys.ts'
+import { verifyAudit } from '../../../../store/audit/audit-log.ts'
+import { findChampion } from '../../../../store/registry/champions.ts'
+import { findRelease } from '../../../../store/release/releases.ts'
+import { releaseWorkflowId } from '../../../../workflows/messages.ts'
+import { insertModel, insertPeople, type Registry } from '../../../support/release/candidates.ts'
+import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../../support/release/release-fixture.ts'
+import { openCuttableLink, type CuttableLink } from '../../../support/servers/cuttable-link.ts'
+import { freeze } from '../../../support/servers/freeze.ts'
+import {
+  startCallers,
+  startRealSystem,
+  withEnvironment,
+  type Callers,
+  type RealSystem,
+} from '../../../support/servers/system-fixture.ts'
+import { reached } from '../../figures.ts'
+
+const model = 'night'
+/** Longer than a test: neither a verdict nor a lapsed lease takes the candidate back. */
+const long = { minMs: 600_000, minRequests: 20, deadlineMs: 600_000 }
+const policy: ReleasePolicy = {
+  ...quickPolicy,
+  strategy: 'blue_green',
+  stages: [],
+  shadow: undefined,
+  probation: { ...long, holdbackBp: 500 },
+  watch: { tickMs: 200, everyMs: 200, exposureMs: 120_000, acknowledgeMs: 5_000, decisionMs: 600_000 },
+  limits: { ...quickPolicy.limits, maxStaleMs: 120_000 },
+}
+
+let system: RealSystem
+let links: CuttableLink[] = []
+let registry: Registry
+let callers: Callers
+let key: string
+const rows: string[] = []
+
+beforeAll(async () => {
+  system = await startRealSystem({
+    replicas: 2,
+    leaseMs: 5_000,
+    trains: true,
+    async changes({ databaseUrl, temporalAddress }) {
+      const [postgres, temporal] = await Promise.all([
+        openCuttableLink(databaseUrl),
+        openCuttableLink(`tcp://${temporalAddress}`),
+      ])
+      links = [postgres, temporal]
+      const through = { DATABASE_URL: postgres.url, TEMPORAL_ADDRESS: new URL(temporal.url).host }
+      return (spec) => (spec.name === 'control' ? withEnvironment(spec, through) : spec)
+    },
+  })
+  await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
+  key = (await insertKey(system.store, { name: 'nora', role: 'operator' })).key
+  registry = await insertModel(system.store, {
+    model,
+    policy,
+    artifactRoot: system.config.artifactRoot,
+  })
+  const first = await start(await registry.register(), {
+    ...policy,
+    strategy: 'direct',
+    probation: undefined,
+  })
+  expect(await first.result()).toMatchObject({ outcome: 'promoted' })
+  callers = startCallers(system.urls, model, 5)
+}, 120_000)
+afterAll(async () => {
+  await callers?.stop()
+  await Promise.all(links.map((link) => link.close()))
+  await system?.stop()
+  process.stdout.write(`${rows.join('\n')}\n`)
+}, 60_000)
+afterEach((context) => {
+  if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
+})
+
+async function start(version: string, changed: ReleasePolicy = policy): Promise<FixtureRelease> {
+  const handle = await system.client.workflow.start('release', {
+    workflowId: releaseWorkflowId(model),
+    taskQueue: system.config.taskQueues.control,
+    args: [{ model, version, requestedBy: 'olga', policy: changed }],
+  })
+  const release = fixtureRelease(system.store, handle)
+  await release.reaches('awaiting_approval').catch(async (error: Error) => {
+    const { reason } = await release.result()
+    throw new Error(`${error.message}: ${reason}`)
+  })
+  await release.say('approve', 'anna')
+  return release
+}
+
+/** Fails the tasks of the workflow in the place of the control worker, which stands still meanwhile. */
+async function blockWorkflow(): Promise<() => void> {
+  const thaw = await stop('control')()
+  const { workflowService: service } = system.client
+  const { namespace } = system.config.temporal
+  const handle = system.client.workflow.getHandle(releaseWorkflowId(model))
+  await handle.signal('approve', {})
+  const attempts = async () => (await handle.describe()).raw.pendingWorkflowTask?.attempt ?? 0
+  const taskQueue = { name: system.config.taskQueues.control }
+  while ((await attempts()) < 2) {
+    const polled = await system.client.connection.withDeadline(Date.now() + 2_000, () =>
+      service.pollWorkflowTaskQueue({ namespace, taskQueue, identity: 'test' }).catch(() => undefined),
+    )
+    const { taskToken } = polled ?? {}
+    if (taskToken !== undefined && taskToken !== null && taskToken.length > 0)
+      await service.respondWorkflowTaskFailed({
+        namespace,
+        taskToken,
+        failure: { message: 'a planted failure' },
+      })
+  }
+  return thaw
+}
+
+const stop = (name: string) => () => {
+  const thaw = freeze(system.supervision.pidOf(name)!)
+  return Promise.resolve(thaw)
+}
+const kill = (name: string) => () => {
+  system.signal(name, 'SIGKILL')
+  return Promise.resolve(() => {})
+}
+const conditions: readonly [string, () => Promise<() => unknown>][] = [
+  ['nothing is away', () => Promise.resolve(() => {})],
+  ['control worker killed', kill('control')],
+  ['control worker frozen', stop('control')],
+  ['Temporal killed', kill('temporal')],
+  ['Temporal frozen', stop('temporal')],
+  ['training worker away', stop('train')],
+  [
+    'control host cut off',
+    () => {
+      for (const link of links) link.cut()
+      return Promise.resolve(() => links.forEach((link) => link.mend()))
+    },
+  ],
+  ['workflow blocked', blockWorkflow],
+  ['Postgres killed', kill('postgres')],
+]
+
+it.each(conditions)(
+  'a rollback reaches every replica within a second: %s',
+  { timeout: 120_000 },
+  async (name, strike) => {
+    const champion = (await findChampion(system.store, model))!.version
+    const version = await registry.register(champion)
+    const release = await start(version)
+    await release.reaches('probation')
+    await expect.poll(() => callers.answered.get(version) ?? 0, { timeout: 20_000 }).toBeGreaterThan(20)
+    const heal = await strike()
+    callers.reset()
+    const from = performance.now()
+    const answer = await fetch(`${system.urls[0]}/v1/models/${model}/rollback`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        'idempotency-key': `${name.replaceAll(' ', '-')}`,
+      },
+      body: '{}',
+    })
+    const json = (await answer.json()) as { message?: string; detail?: string; to?: string }
+    const answeredMs = Math.round(performance.now() - from)
+    const message = json.message ?? json.detail ?? ''
+    expect([answer.status, message]).toEqual([
+      name === 'Postgres killed' ? 202 : 200,
+      expect.stringMatching(/is rolled back/),
+    ])
+    expect(json.to).toBe(champion)
+    const before = callers.answered.get(version) ?? 0
+    await pause(1_500)
+    const lastMs = Math.max(0, Math.round((callers.lastMs.get(version) ?? 0) - from))
+    const after = (callers.answered.get(version) ?? 0) - before
+    await heal()
+    rows.push(`| ${name} | ${lastMs} ms | ${answeredMs} ms | ${after} | ${answer.status}: ${message} |`)
+    reached(
+      'F46',
+      `${name}: last answer of the bad version after ${lastMs} ms, ${after} after the acknowledgement`,
+    )
+    expect(lastMs).toBeLessThanOrEqual(1_000)
+    expect(after).toBe(0)
+    await expect
+      .poll(async () => (await findRelease(system.store, release.id).catch(() => undefined))?.outcome, {
+        timeout: 60_000,
+      })
+      .toBe('rolled_back')
+    const ended = await findRelease(system.store, release.id)
+    expect(ended?.reason).toMatch(/^rolled back by nora: no reason given/)
+    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
+    expect(callers.answered.get(version) ?? 0).toBe(before)
+    expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
+    await system.client.workflow
+      .getHandle(releaseWorkflowId(model))
+      .result()
+      .catch(() => {})
+  },
+)
