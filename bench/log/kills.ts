@@ -45,8 +45,12 @@ export async function killAgainAndAgain({ kills, loadMs }: { kills: number; load
       if (round % 2 === 1) await heal()
     }
     const last = await startApiProcess(environment)
+    // An account without a row in Postgres is not open there, and is settled all the same.
     await waitUntil(
-      async () => (await sumAccounts(store)).open === 0,
+      async () => {
+        const { open, served } = await sumAccounts(store)
+        return open === 0 && served >= answered
+      },
       'the accounts of the dead to be settled',
       60_000,
     )
