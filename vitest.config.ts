@@ -11,7 +11,7 @@ const withoutServers = [
   'test/charts/**/*.test.ts',
   'test/tidy.test.ts',
   'test/config.test.ts',
-  'test/scripts/{setup,reference/**/*}.test.ts',
+  'test/scripts/{setup,build/import-source,reference/**/*}.test.ts',
   'test/docs/{deploy,links,reference,states}.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError, isError } from '../domain/errors.ts'
+import { importSource } from '../scripts/build/import-source.mjs'
 import { codeDigest } from './define/code-digest.ts'
 import type { Model } from './define/model.ts'
 
@@ -74,31 +75,18 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
   }
 }
 
-/** Defined by scripts/build. A compiled process cannot read TypeScript until the first model file is imported. */
+/** Defined by scripts/build. A compiled process cannot read TypeScript. */
 declare const isCompiled: boolean | undefined
 
-interface Reader {
-  import(url: string, from: string): Promise<unknown>
-}
-let reader: Promise<Reader> | undefined
-
-async function importFile(url: string): Promise<Record<string, unknown>> {
-  if (typeof isCompiled === 'undefined') return (await import(url)) as Record<string, unknown>
-  reader ??= readTypeScript()
-  return (await (await reader).import(url, import.meta.url)) as Record<string, unknown>
-}
-
-/** A model file in a folder without `"type": "module"` is read by `require`, which needs a reader of its own. */
-async function readTypeScript(): Promise<Reader> {
-  const [modules, commonjs] = await Promise.all([import('tsx/esm/api'), import('tsx/cjs/api')])
-  commonjs.register({ namespace: 'models' })
-  return modules.register({ namespace: 'models' })
-}
+/** Modules are cached by their URL; the digest in it makes an edited file a new one. */
+const importFile = async (path: string, digest: string): Promise<Record<string, unknown>> =>
+  typeof isCompiled === 'undefined'
+    ? ((await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>)
+    : importSource(path)
 
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
   const digest = await codeDigest(path)
-  // Modules are cached by their URL; the digest in it makes an edited file a new one.
-  const exported = await importFile(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)
+  const exported = await importFile(path, digest)
   const found = Object.values(exported).filter(isModel)
   if (found.length !== 1 || found[0] === undefined)
     throw new DomainError('invalid_model_file', `a model file must export one model, not ${found.length}`, {

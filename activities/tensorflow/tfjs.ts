@@ -4,6 +4,7 @@
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
+import { createRequire } from 'node:module'
 import util from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
 
@@ -14,9 +15,9 @@ export async function loadTensorflow(): Promise<Tensorflow> {
   const removed = util as unknown as Record<string, unknown>
   removed['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined
   removed['isArray'] ??= Array.isArray
-  // Node puts a CommonJS package under `default`; the TypeScript loader does not when the package is marked as an ES module.
-  const loaded = (await import('@tensorflow/tfjs-node')) as unknown as Tensorflow & { default?: Tensorflow }
-  const tf = loaded.default ?? loaded
+  // An `import` of this CommonJS package first parses all its files for the names of their exports, a third of a second.
+  const require = createRequire(import.meta.url)
+  const tf = require('@tensorflow/tfjs-node') as Tensorflow
   await tf.ready()
   return tf
 }

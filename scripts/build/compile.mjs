@@ -18,6 +18,7 @@ import {
 import { join, relative } from 'node:path'
 import { groupOf } from './entries.mjs'
 import { flatName, manifestOf, markOf, outputOf } from './manifest.mjs'
+import { ownPlace, withOwnPlace } from './own-place.mjs'
 
 /** Earlier folders of a group that are kept for processes that still run from them. */
 const keptFolders = 4
@@ -29,6 +30,7 @@ const makers = [
   'scripts/build/compile.mjs',
   'scripts/build/entries.mjs',
   'scripts/build/manifest.mjs',
+  'scripts/build/own-place.mjs',
   'node_modules/esbuild/package.json',
 ]
 /** Packages with native code, packages that read their own files, and optional packages that are not installed. */
@@ -147,9 +149,6 @@ const banner = [
   `const require = requireOf(import.meta.url)`,
 ].join('; ')
 
-/** What a file may call its own place, and what `sourceUrls` defines instead. */
-const ownPlace = { 'import.meta.url': 'sourceUrl', __filename: 'sourceFile', __dirname: 'sourceFolder' }
-
 /**
  * Gives each file the URL of its source, relative to the compiled file, so that a checkout can be moved.
  * @param {string} root @returns {import('esbuild').Plugin}
@@ -158,13 +157,9 @@ const sourceUrls = (root) => ({
   name: 'source-urls',
   setup({ onLoad }) {
     onLoad({ filter: /\.[cm]?[jt]s$/ }, ({ path }) => {
-      const text = readFileSync(path, 'utf8')
-      if (!Object.keys(ownPlace).some((name) => text.includes(name))) return undefined
-      const declared =
-        `const sourceUrl = new URL(${JSON.stringify(relative(root, path))}, checkoutUrl).href, ` +
-        `sourceFile = decodeURIComponent(new URL(sourceUrl).pathname), sourceFolder = sourceFile.replace(/.[^/]*$/, '');`
-      // On the first line, so that the lines of the source map stay right.
-      return { contents: declared + text, loader: path.endsWith('ts') ? 'ts' : 'js' }
+      const url = `new URL(${JSON.stringify(relative(root, path))}, checkoutUrl).href`
+      const contents = withOwnPlace(readFileSync(path, 'utf8'), url)
+      return contents === undefined ? undefined : { contents, loader: path.endsWith('ts') ? 'ts' : 'js' }
     })
   },
 })

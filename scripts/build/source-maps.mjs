@@ -5,6 +5,16 @@ import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
+/** @typedef {import('node:module').SourceMapPayload} SourceMapPayload */
+
+/** @type {Record<symbol, Map<string, () => SourceMapPayload>>} */
+const shared = /** @type {any} */ (globalThis)
+/** The maps of code without a file, by its URL; this file and its copies in compiled code share them. */
+const added = (shared[Symbol.for('tenure.source-maps')] ??= new Map())
+
+/** For code that is compiled while the process runs. @param {string} url @param {() => SourceMapPayload} read */
+export const addSourceMap = (url, read) => added.set(url, read)
+
 /** @param {string} folder The URL that all compiled files begin with. */
 export function showSources(folder) {
   /** @type {Map<string, SourceMap | undefined>} */
@@ -22,7 +32,7 @@ export function showSources(folder) {
       frame.getLineNumber() ?? 0,
       frame.getColumnNumber() ?? 0,
     ]
-    if (!url?.startsWith(folder)) return text
+    if (!url || !(url.startsWith(folder) || added.has(url))) return text
     const entry = mapOf(url)?.findEntry(line - 1, column - 1)
     if (entry === undefined || !('originalSource' in entry)) return text
     const source = fileURLToPath(new URL(entry.originalSource, url))
@@ -42,7 +52,7 @@ export function showSources(folder) {
 /** Undefined if there is no readable map: the position in the compiled file is better than none. @param {string} url */
 function readMap(url) {
   try {
-    return new SourceMap(JSON.parse(readFileSync(fileURLToPath(`${url}.map`), 'utf8')))
+    return new SourceMap(added.get(url)?.() ?? JSON.parse(readFileSync(fileURLToPath(`${url}.map`), 'utf8')))
   } catch {
     return undefined
   }

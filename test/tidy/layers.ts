@@ -32,9 +32,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     typePackages: ['@tensorflow/tfjs'],
   },
   'models/index': {
-    values: ['domain', 'models', 'models/define'],
+    values: ['domain', 'models', 'models/define', 'scripts/build'],
     packages: ['node:*'],
-    only: { tsx: ['models/index.ts'] },
   },
   workflows: {
     values: ['domain', 'workflows/messages'],

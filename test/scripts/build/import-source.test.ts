@@ -1,0 +1,77 @@
+/** Compiled processes import TypeScript that is not part of the build, such as model files. */
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { checkout } from '../../../temporal.config.ts'
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'tenure-import-'))
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+function write(path: string, text: string): void {
+  mkdirSync(dirname(join(root, path)), { recursive: true })
+  writeFileSync(join(root, path), text)
+}
+
+/** What the expression `text` makes of the exports of `main.ts`, in a plain process of Node. */
+async function evaluated(text: string): Promise<unknown> {
+  const build = pathToFileURL(join(checkout, 'scripts/build/')).href
+  const script = `
+    import { importSource } from '${build}import-source.mjs'
+    import { showSources } from '${build}source-maps.mjs'
+    showSources('${build}')
+    const found = await importSource(${JSON.stringify(join(root, 'main.ts'))})
+    process.stdout.write(JSON.stringify(${text}))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: tmpdir(),
+  })
+  return JSON.parse(stdout)
+}
+
+it('a source finds its imports, its packages and its own place, in a folder of either kind of module', async () => {
+  write('node_modules/pack/package.json', '{"exports": {"import": "./pack.mjs", "require": "./pack.cjs"}}')
+  write('node_modules/pack/pack.mjs', `export const kind = 'imported'`)
+  write('node_modules/pack/pack.cjs', `exports.kind = 'required'`)
+  write('rows.json', '{"rows": 3}')
+  write('near/help.ts', `export const folder: string = __dirname\nexport const url = import.meta.url`)
+  write(
+    'main.ts',
+    `import { kind } from 'pack'
+import { cpus } from 'os'
+import data from './rows.json' with { type: 'json' }
+import { folder, url } from './near/help.ts'
+const { folder: late } = await import('./near/help.ts')
+const file: string | undefined = import.meta.filename
+export const all = { kind, required: require('pack').kind, cpus: typeof cpus, data, folder, url, late, file }`,
+  )
+  expect(await evaluated('found.all')).toEqual({
+    kind: 'imported',
+    required: 'required',
+    cpus: 'function',
+    data: { rows: 3 },
+    folder: join(root, 'near'),
+    url: pathToFileURL(join(root, 'near/help.ts')).href,
+    late: join(root, 'near'),
+    file: join(root, 'main.ts'),
+  })
+})
+
+it('an error in a source names its line', async () => {
+  write('help.ts', `// Nothing.\nexport function fail(): never {\n  throw new Error('on purpose')\n}\n`)
+  write('main.ts', `import { fail } from './help.ts'\n\nexport const run = (): string => fail()`)
+  const stack = await evaluated(
+    '(() => { try { return found.run() } catch (error) { return error.stack } })()',
+  )
+  expect(stack).toMatch(/^Error: on purpose\n {4}at fail \(.*\/help\.ts:3:9\)\n {4}at .*\/main\.ts:3:34\)/)
+})
+
+it('a source that does not compile is refused with its line', async () => {
+  write('main.ts', `export const half = {\n`)
+  await expect(evaluated('found')).rejects.toThrow(/main\.ts:2:0: ERROR: .*end of file/)
+})
