@@ -32,6 +32,8 @@ export interface AskerOptions {
   onAnswer?: (answer: CallerResponse) => void
   /** Pause between a response and the next request of the same client. */
   pauseMs?: number
+  /** Requests on one connection, on average, so that the kernel distributes the callers anew. Default: no limit. */
+  requestsEach?: number
 }
 
 const deadlineMs = 5_000
@@ -64,7 +66,7 @@ interface State {
 
 /** Sends requests in a loop; reopens a connection that was closed between two requests. */
 function runCaller(asker: Asker, state: State, options: AskerOptions, target: number): Promise<void> {
-  const { targets, model, row, onAnswer, pauseMs = 0 } = options
+  const { targets, model, row, onAnswer, pauseMs = 0, requestsEach = Infinity } = options
   const { hostname, port } = new URL(targets[target]!)
   const rowText = JSON.stringify(row)
   let socket: Socket | undefined
@@ -123,13 +125,14 @@ function runCaller(asker: Asker, state: State, options: AskerOptions, target: nu
     if (got.length < end + 4 + length) return
     waiting = false
     const found = /"version":"([^"]+)","arm":"\w+","generation":(\d+)/.exec(got)
-    if (!got.startsWith('HTTP/1.1 200') || found === null) fail(got.slice(0, 60))
+    if (!got.startsWith('HTTP/1.1 200') || found === null)
+      fail(`${got.slice(9, 12)} ${/"code":"(\w+)"/.exec(got)?.[1] ?? ''}`)
     else {
       asker.answered++
       asker.timesMs.push(performance.now() - sentMs)
       onAnswer?.({ version: found[1]!, generation: Number(found[2]), target, sentMs, routingKey })
     }
-    if (head.includes('connection: close')) {
+    if (head.includes('connection: close') || Math.random() * requestsEach < 1) {
       socket = undefined
       from.end()
     }

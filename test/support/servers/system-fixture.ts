@@ -45,6 +45,8 @@ export interface RealSystemOptions {
   prepare?: (config: Config) => Promise<void>
   /** Told of every line of every process. */
   onLine?: (name: string, line: string) => void
+  /** Where the directory of the state is made; among temporary files by default. */
+  stateRoot?: string
   /** How single processes, servers too, are started otherwise than in production: through a link, by another clock, from other code. */
   changes?: (core: CorePlan & { stateDir: string }) => Promise<(spec: ChildSpec) => ChildSpec>
 }
@@ -56,7 +58,7 @@ export const withEnvironment = (spec: ChildSpec, variables: Record<string, strin
 })
 
 export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'tenure-faults-'))
+  const stateDir = mkdtempSync(join(options.stateRoot ?? tmpdir(), 'tenure-faults-'))
   // Postgres runs as another user when this one is root.
   chmodSync(stateDir, 0o711)
   const [postgres, temporal, temporalUi, ...apiPorts] = await Promise.all(
