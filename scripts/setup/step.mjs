@@ -15,8 +15,8 @@ import { join } from 'node:path'
 
 /** @typedef {{ root: string, cache: string, env: NodeJS.ProcessEnv, arch: string }} Context */
 
-/** @param {NodeJS.ProcessEnv} env */
-export function cacheOf(env) {
+/** @param {NodeJS.ProcessEnv} [env] */
+export function cacheOf(env = process.env) {
   return env['TENURE_CACHE'] || join(env['HOME'] || homedir(), '.cache', 'tenure')
 }
 

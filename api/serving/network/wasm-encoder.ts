@@ -30,6 +30,22 @@ export const subtract = (a: Code, b: Code): Code => [...a, ...b, 0x6b]
 export const multiply = (a: Code, b: Code): Code => [...a, ...b, 0x6c]
 export const isAtMost = (a: Code, b: Code): Code => [...a, ...b, 0x4d]
 
+export const and = (a: Code, b: Code): Code => [...a, ...b, 0x71]
+export const shiftLeft = (a: Code, b: Code): Code => [...a, ...b, 0x74]
+/** Without a sign. */
+export const shiftRight = (a: Code, b: Code): Code => [...a, ...b, 0x76]
+/** 1 or 0, without signs. */
+export const isMore = (a: Code, b: Code): Code => [...a, ...b, 0x4b]
+export const loadByte = (at: Code): Code => [...at, 0x2d, 0, 0]
+export const loadWord = (at: Code, offset = 0): Code => [...at, 0x28, 2, ...leb(offset)]
+export const storeWord = (at: Code, offset: number, value: Code): Code => [
+  ...at,
+  ...value,
+  0x36,
+  2,
+  ...leb(offset),
+]
+
 /** Four floats from a place in memory. */
 export const load = (at: Code, offset = 0): Code => [...at, ...vector(0), 0, ...leb(offset)]
 /** One float, four times. */

@@ -1,0 +1,136 @@
+/** Opens a model file of any format by its content. Everything is parsed as data; a pickle is never read. */
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { compileDense } from '../network/simd-predictor.ts'
+import { networkLimits, networkOf, readModel, refuse, type JsonObject } from '../network/layers-model.ts'
+import { isCatboost, readCatboost } from './trees/catboost.ts'
+import { forestLimits, type Column, type Forest } from './trees/forest.ts'
+import { isLightgbm, readLightgbm } from './trees/lightgbm.ts'
+import { predictorOf } from './trees/predictor.ts'
+import { readUbjson } from './trees/ubjson.ts'
+import { isXgboost, readXgboost } from './trees/xgboost.ts'
+
+export interface OpenedModel {
+  format: 'tfjs-layers' | 'trees'
+  /** The library that wrote it. */
+  library: string
+  /** The raw columns, in order. */
+  columns: readonly Column[]
+  outputs: number
+  memoryBytes: number
+  /** Answers the row that begins at `at` of `rows` into `into`, from `to` on. NaN is missing. Allocates nothing. */
+  predictOne(rows: Float64Array, at: number, into: Float64Array, to: number): void
+}
+
+/** Throws `artifact_invalid`, naming what is wrong with the file. */
+export function openModelFile(path: string): OpenedModel {
+  const bytes = readBounded(path, forestLimits.fileBytes)
+  const forest = readForest(bytes)
+  if (forest === undefined) return openLayers(path, bytes)
+  const { library, columns } = forest
+  return { format: 'trees', library, columns, ...predictorOf(forest) }
+}
+
+const unknownFile =
+  'the file is no model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json) or TensorFlow.js (model.json)'
+
+/** The trees of a file; undefined when it is the topology of a network. Throws `artifact_invalid`. */
+export function readForest(bytes: Buffer): Forest | undefined {
+  const head = bytes.toString('latin1', 0, 64)
+  refuseForeign(bytes, head)
+  if (isLightgbm(head)) return readLightgbm(bytes.toString('utf8'))
+  const document = documentOf(bytes, head)
+  if (isXgboost(document)) return readXgboost(document)
+  if (isCatboost(document)) return readCatboost(document)
+  return 'modelTopology' in document ? undefined : refuse(unknownFile)
+}
+
+function documentOf(bytes: Buffer, head: string): JsonObject {
+  // UBJSON follows "{" with the type of a length.
+  const value = /^\{[iUIlL$#]/.test(head) ? readUbjson(bytes) : jsonOf(bytes, head)
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(unknownFile)
+  return value as JsonObject
+}
+
+function jsonOf(bytes: Buffer, head: string): unknown {
+  if (!/^\s*\{/.test(head)) refuse(unknownFile)
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    return refuse(`the file is no complete JSON: ${(error as Error).message.slice(0, 200)}`)
+  }
+}
+
+/** Formats that run code when they are read, or that only their library reads, by their first bytes. */
+const foreign: readonly [heads: string[], what: string][] = [
+  [
+    ['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05'],
+    'a pickle, which runs code when it is read: save the model as text, JSON or ONNX',
+  ],
+  [['PK'], 'a zip archive of PyTorch, Keras or joblib: export the model as ONNX'],
+  [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
+  [['\x1f\x8b', 'BZh', '\x28\xb5\x2f\xfd'], 'compressed: unpack it'],
+  [['binf', 'bs64'], "in XGBoost's old binary format: save the model as .json or .ubj"],
+  [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
+]
+
+function refuseForeign(bytes: Buffer, head: string): void {
+  if (bytes.byteLength === 0) refuse('the file is empty')
+  const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
+  if (found !== undefined) refuse(`the file is ${found[1]}`)
+}
+
+function readBounded(path: string, most: number): Buffer {
+  const file = openSync(path, 'r')
+  try {
+    const { size } = fstatSync(file)
+    if (size > most) refuse(`${basename(path)} has ${size} bytes, more than ${most}`)
+    return readFileSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Dense layers: `model.json` with the file of weights beside it. */
+function openLayers(path: string, topology: Buffer): OpenedModel {
+  const network = networkOf(
+    readModel(topology, readBounded(join(dirname(path), 'weights.bin'), networkLimits.weightBytes)),
+  )
+  const { inputs, outputs, run } = compileDense(network)
+  const [input, output] = [new Float32Array(inputs), new Float32Array(outputs)]
+  return {
+    format: 'tfjs-layers',
+    library: 'TensorFlow.js',
+    columns: Array.from({ length: inputs }, (_, at) => ({ name: `f${at}` })),
+    outputs,
+    memoryBytes: network.layers.reduce(
+      (sum, { kernel, bias }) => sum + kernel.byteLength + bias.byteLength,
+      0,
+    ),
+    predictOne(rows, at, into, to) {
+      for (let i = 0; i < inputs; i++) input[i] = rows[at + i]!
+      void run(input, 1, output)
+      for (let i = 0; i < outputs; i++) into[to + i] = output[i]!
+    },
+  }
+}
+
+const infinite = /^([+-]?)inf(inity)?$/i
+
+/** The number of a column for a JSON value: NaN when it is missing or a text that training has not seen. Undefined for a text without a number. */
+export function columnValue({ categories }: Column, value: unknown): number | undefined {
+  if (value === null || value === undefined) return NaN
+  if (typeof value === 'boolean') return Number(value)
+  if (typeof value === 'number') {
+    const code = categories?.indexOf(value) ?? -1
+    return code < 0 ? value : code
+  }
+  if (typeof value !== 'string') return undefined
+  if (categories !== undefined) {
+    const code = categories.indexOf(value)
+    return code < 0 ? NaN : code
+  }
+  const [, sign] = infinite.exec(value) ?? []
+  if (sign !== undefined) return sign === '-' ? -Infinity : Infinity
+  return value.toLowerCase() === 'nan' ? NaN : undefined
+}

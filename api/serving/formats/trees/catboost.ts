@@ -1,0 +1,166 @@
+/**
+ * Reads CatBoost's JSON models (`save_model('m.json', format='json')`, version 1): symmetric and other trees of numeric features. CatBoost
+ * hashes categories; models with category features are refused.
+ */
+import { refuse, type JsonObject } from '../../network/layers-model.ts'
+import {
+  buildForest,
+  expectAtMost,
+  forestLimits,
+  nextDownSingle,
+  type Column,
+  type Forest,
+  type NodeInput,
+  type Slot,
+  type TreeInput,
+} from './forest.ts'
+import { exponential, identity, logistic, softmax, type LinkFunction } from './links.ts'
+
+export const isCatboost = (document: JsonObject): boolean =>
+  'features_info' in document && ('oblivious_trees' in document || 'trees' in document)
+
+interface FloatFeature {
+  feature_index: number
+  flat_feature_index: number
+  feature_id?: string
+  nan_value_treatment?: string
+}
+interface Split {
+  split_type: string
+  float_feature_index: number
+  border: number
+}
+interface Branch {
+  split?: Split
+  left?: Branch
+  right?: Branch
+  value?: number | number[]
+}
+
+/** Throws `artifact_invalid` with the reason. */
+export function readCatboost(document: JsonObject): Forest {
+  const info = document['features_info'] as { float_features?: FloatFeature[]; [kind: string]: unknown }
+  for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
+    if (Array.isArray(info[kind]) && info[kind].length > 0)
+      refuse(
+        `the model has ${kind.replace('_', ' ')}, which CatBoost hashes; encode them as numbers before training, or export the model as ONNX`,
+      )
+  const features = info.float_features ?? []
+  const inputs = Math.max(0, ...features.map((feature) => feature.flat_feature_index + 1))
+  expectAtMost(inputs, forestLimits.columns, 'columns')
+  const columns: Column[] = Array.from({ length: inputs }, (_, at) => ({ name: `f${at}` }))
+  for (const { flat_feature_index: at, feature_id: name } of features)
+    if (name !== undefined && name !== '') columns[at] = { name }
+  const [scale, bias] = scaleOf(document['scale_and_bias'])
+  const width = bias.length
+  const test = (split: Split, where: string): NodeInput['test'] & { above: boolean } => {
+    if (split.split_type !== 'FloatFeature') refuse(`${where} splits by ${split.split_type}`)
+    const feature = features.find((each) => each.feature_index === split.float_feature_index)
+    if (feature === undefined) refuse(`${where} reads a feature that does not exist`)
+    // Right means `value > border`; a missing value is the largest where the feature says so, and the smallest elsewhere.
+    const above = feature.nan_value_treatment === 'AsTrue'
+    const slot: Slot = { column: feature.flat_feature_index, missing: 'nan', negated: !above, single: true }
+    const border = Math.fround(split.border)
+    return { slot, threshold: above ? border : nextDownSingle(-border), above }
+  }
+  const oblivious = document['oblivious_trees']
+  const given = (oblivious ?? document['trees']) as JsonObject[]
+  if (!Array.isArray(given)) refuse('the trees are not a list')
+  const trees = given.map((tree, index) =>
+    oblivious === undefined
+      ? branchesOf(tree as Branch, { width, where: `tree ${index}`, test })
+      : symmetricOf(tree as unknown as SymmetricTree, { width, where: `tree ${index}`, test }),
+  )
+  return buildForest({
+    library: 'CatBoost',
+    columns,
+    trees,
+    width,
+    starts: new Float64Array(width),
+    scale,
+    offsets: Float64Array.from(bias),
+    single: false,
+    link: linkOf(document, width),
+  })
+}
+
+interface TreeContext {
+  width: number
+  where: string
+  test: (split: Split, where: string) => NodeInput['test'] & { above: boolean }
+}
+
+interface SymmetricTree {
+  splits?: Split[] | null
+  leaf_values: number[]
+}
+
+/** All nodes of a level share one split; split k gives bit k of the leaf. */
+function symmetricOf({ splits, leaf_values: leaves }: SymmetricTree, context: TreeContext): TreeInput {
+  const { width, where, test } = context
+  const levels = splits ?? []
+  if (levels.length > 16) refuse(`${where} has ${levels.length} levels, more than 16`)
+  if (!Array.isArray(leaves) || leaves.length !== width * 2 ** levels.length)
+    refuse(`${where} has ${leaves?.length} leaf values for ${levels.length} splits`)
+  const nodes: NodeInput[] = []
+  // From the last split, the highest bit, to the first: node i has the children 2i + 1 and 2i + 2.
+  for (let depth = 0; depth < levels.length; depth++) {
+    const { above, ...decision } = test(levels[levels.length - 1 - depth]!, where)
+    for (let at = 0; at < 2 ** depth; at++) {
+      const child = (bit: number): number =>
+        depth + 1 < levels.length ? 2 ** (depth + 1) - 1 + 2 * at + bit : ~(2 * at + bit)
+      nodes.push({ test: decision, passed: child(above ? 0 : 1), failed: child(above ? 1 : 0) })
+    }
+  }
+  return { group: 0, nodes, leaves }
+}
+
+function branchesOf(root: Branch, { width, where, test }: TreeContext): TreeInput {
+  const nodes: NodeInput[] = []
+  const leaves: number[] = []
+  const place = (branch: Branch | undefined, depth: number): number => {
+    if (branch === undefined || depth > 500) refuse(`${where} has a branch that does not end`)
+    const { split, left, right, value } = branch
+    if (split === undefined) {
+      const values = Array.isArray(value) ? value : [value!]
+      if (values.length !== width) refuse(`${where} has a leaf of ${values.length} values, not ${width}`)
+      return ~(leaves.push(...values) / width - 1)
+    }
+    const { above, ...decision } = test(split, where)
+    const at = nodes.push({ test: decision, passed: 0, failed: 0 }) - 1
+    const [low, high] = [place(left, depth + 1), place(right, depth + 1)]
+    nodes[at] = { test: decision, passed: above ? low : high, failed: above ? high : low }
+    return at
+  }
+  place(root, 0)
+  return { group: 0, nodes, leaves }
+}
+
+function scaleOf(given: unknown): [number, number[]] {
+  const [scale, bias] = Array.isArray(given) ? (given as [unknown, unknown]) : []
+  const list = Array.isArray(bias) ? (bias as unknown[]) : [bias]
+  if (typeof scale !== 'number' || !list.every((each) => typeof each === 'number'))
+    refuse('scale_and_bias is not a number and a list of numbers')
+  return [scale, list as number[]]
+}
+
+function linkOf(document: JsonObject, width: number): LinkFunction {
+  const info = document['model_info'] as { params?: unknown } | undefined
+  const params = (typeof info?.params === 'string' ? JSON.parse(info.params) : info?.params) as
+    { loss_function?: { type?: string } } | undefined
+  switch (params?.loss_function?.type ?? (width > 1 ? 'MultiClass' : '')) {
+    case 'Logloss':
+    case 'CrossEntropy':
+    case 'MultiClassOneVsAll':
+    case 'MultiLogloss':
+    case 'MultiCrossEntropy':
+      return logistic()
+    case 'MultiClass':
+      return softmax
+    case 'Poisson':
+    case 'Tweedie':
+      return exponential
+    default:
+      return identity
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * Holds the trees of any library in one flat form. Each reader lowers its library's decisions to two kinds: a comparison `value ≤ threshold`
+ * that a missing value fails, and the membership of a category in a set. Values are prepared once a row, in slots.
+ */
+import { refuse } from '../../network/layers-model.ts'
+import type { LinkFunction } from './links.ts'
+
+/** Limits of a forest, so that no artifact fills the memory or blocks its reader. */
+export const forestLimits = {
+  fileBytes: 67_108_864,
+  trees: 20_000,
+  nodes: 8_000_000,
+  columns: 10_000,
+  depth: 500,
+  categories: 1_000_000,
+  outputs: 1_000,
+} as const
+
+/** A column that the model takes, in its order. */
+export interface Column {
+  name: string
+  /** The texts of a category column by code, where the file holds them. A text that is not here is missing. */
+  categories?: readonly (string | number)[]
+}
+
+/** How a column's value is read for a comparison. */
+export interface Slot {
+  column: number
+  /** What counts as missing: NaN (`nan`), NaN and zero (`zero`), or nothing, with NaN read as 0 (`none`). */
+  missing: 'nan' | 'zero' | 'none'
+  /** Compares −value, so that a missing value can fail to either side. */
+  negated: boolean
+  /** Rounds the value to 32 bits first, as the library does. */
+  single: boolean
+}
+
+/** A linear leaf of LightGBM: `constant + Σ coefficient × value`; the plain value of the leaf where a value is missing. */
+export interface LinearLeaf {
+  constant: number
+  columns: number[]
+  coefficients: number[]
+}
+
+export interface Forest {
+  library: string
+  columns: readonly Column[]
+  slots: readonly Slot[]
+  /** The sets of categories: the codes that are in each, as bits. */
+  sets: readonly CategorySet[]
+  /** The first node of each tree; a negative one is the leaf `~node`. */
+  roots: Int32Array
+  /** The first sum that the leaves of each tree add to. */
+  groups: Int32Array
+  /** Of each node: the slot, or `~set`. */
+  tests: Int32Array
+  thresholds: Float64Array
+  /** The next node where the test holds and where it does not; a negative one is the leaf `~node`. */
+  passed: Int32Array
+  failed: Int32Array
+  /** `width` values a leaf. */
+  leaves: Float64Array
+  width: number
+  linear: ReadonlyMap<number, LinearLeaf>
+  /** What each sum begins with, is multiplied by at the end, and what is added then. */
+  starts: Float64Array
+  scale: number
+  offsets: Float64Array
+  /** Adds in 32 bits, as the library does. */
+  single: boolean
+  link: LinkFunction
+  /** The depth of each tree. */
+  depths: Int32Array
+}
+
+export interface CategorySet {
+  column: number
+  /** Bit c is set where code c is in the set. */
+  bits: Uint32Array
+  /** Whether a missing value counts as in the set. */
+  missing: boolean
+  /** LightGBM takes −0.5 for the code 0, XGBoost for none. */
+  truncates: boolean
+}
+
+/** Whether a column's value is in a set. A code that cannot be is in none. */
+export function isIn({ bits, missing, truncates }: CategorySet, value: number): boolean {
+  if (Number.isNaN(value)) return missing
+  const code = truncates ? Math.trunc(value) : Math.floor(value)
+  return code >= 0 && code < bits.length * 32 && ((bits[code >>> 5]! >>> (code & 31)) & 1) === 1
+}
+
+/** The value of a slot for a column's value. */
+export function slotValue({ missing, negated, single }: Slot, value: number): number {
+  let read = single ? Math.fround(value) : value
+  if (missing === 'none' && Number.isNaN(read)) read = 0
+  else if (missing === 'zero' && Math.abs(read) <= zeroBound) read = NaN
+  return negated ? -read : read
+}
+/** LightGBM's kZeroThreshold, a 32-bit constant. */
+const zeroBound = Math.fround(1e-35)
+
+/** A node as a reader gives it; children are indices of the same tree, and `~i` is its leaf i. */
+export interface NodeInput {
+  test: { slot: Slot; threshold: number } | CategorySet
+  passed: number
+  failed: number
+}
+
+export interface TreeInput {
+  group: number
+  nodes: readonly NodeInput[]
+  /** `width` values a leaf. */
+  leaves: ArrayLike<number>
+  linear?: ReadonlyMap<number, LinearLeaf>
+}
+
+export interface ForestInput extends Pick<
+  Forest,
+  'library' | 'columns' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
+> {
+  trees: readonly TreeInput[]
+}
+
+/** Lays the trees out flat. Throws `artifact_invalid` for anything that is not a forest within the limits. */
+export function buildForest({ trees, ...rest }: ForestInput): Forest {
+  const { columns, width, starts } = rest
+  expectAtMost(trees.length, forestLimits.trees, 'trees')
+  expectAtMost(columns.length, forestLimits.columns, 'columns')
+  expectAtMost(starts.length, forestLimits.outputs, 'outputs')
+  if (trees.length === 0) refuse('the model has no trees')
+  const count = trees.reduce((sum, { nodes }) => sum + nodes.length, 0)
+  const leafCount = trees.reduce((sum, { leaves }) => sum + leaves.length, 0)
+  expectAtMost(count, forestLimits.nodes, 'nodes')
+  expectAtMost(leafCount, forestLimits.nodes, 'leaf values')
+  const slots: Slot[] = []
+  const slotAt = new Map<string, number>()
+  const slotOf = (slot: Slot): number => {
+    const key = `${slot.column} ${slot.missing} ${slot.negated} ${slot.single}`
+    const found = slotAt.get(key)
+    if (found !== undefined) return found
+    slotAt.set(key, slots.length)
+    return slots.push(slot) - 1
+  }
+  const sets: CategorySet[] = []
+  const setAt = new Map<string, number>()
+  const setOf = (set: CategorySet): number => {
+    const { column, bits, missing } = set
+    const key = `${column} ${missing} ${bits.join()}`
+    const found = setAt.get(key)
+    if (found !== undefined) return found
+    expectAtMost(bits.length * 32, forestLimits.categories, 'category codes in a set')
+    setAt.set(key, sets.length)
+    return sets.push(set) - 1
+  }
+  const roots = new Int32Array(trees.length)
+  const groups = new Int32Array(trees.length)
+  const depths = new Int32Array(trees.length)
+  const tests = new Int32Array(count)
+  const thresholds = new Float64Array(count)
+  const passed = new Int32Array(count)
+  const failed = new Int32Array(count)
+  const leaves = new Float64Array(leafCount)
+  const linear = new Map<number, LinearLeaf>()
+  let [node, leaf] = [0, 0]
+  const expectColumn = (column: number, where: string): void => {
+    if (!(Number.isInteger(column) && column >= 0 && column < columns.length))
+      refuse(`${where} reads column ${column} of ${columns.length}`)
+  }
+  for (const [index, tree] of trees.entries()) {
+    const name = `tree ${index}`
+    const [firstNode, firstLeaf, ownLeaves] = [node, leaf, tree.leaves.length / width]
+    if (!Number.isInteger(ownLeaves) || ownLeaves === 0)
+      refuse(`${name} has ${tree.leaves.length} leaf values`)
+    if (!(tree.group >= 0 && tree.group + width <= starts.length))
+      refuse(`${name} adds to output ${tree.group} of ${starts.length}`)
+    const placed = (child: number): number => {
+      const isNode = child >= 0
+      if (!Number.isInteger(child) || (isNode ? child >= tree.nodes.length : ~child >= ownLeaves))
+        refuse(`${name} has a child that does not exist (${child})`)
+      return isNode ? firstNode + child : ~(firstLeaf + ~child)
+    }
+    depths[index] = depthOf(tree.nodes, name)
+    roots[index] = tree.nodes.length > 0 ? firstNode : ~firstLeaf
+    groups[index] = tree.group
+    for (const each of tree.nodes) {
+      if ('slot' in each.test) {
+        const { slot, threshold } = each.test
+        expectColumn(slot.column, name)
+        if (Number.isNaN(threshold)) refuse(`${name} has a threshold that is not a number`)
+        tests[node] = slotOf(slot)
+        thresholds[node] = threshold
+      } else {
+        expectColumn(each.test.column, name)
+        tests[node] = ~setOf(each.test)
+      }
+      passed[node] = placed(each.passed)
+      failed[node] = placed(each.failed)
+      node++
+    }
+    for (let i = 0; i < tree.leaves.length; i++) {
+      const value = tree.leaves[i]!
+      if (!Number.isFinite(value)) refuse(`${name} has a leaf value that is not a finite number`)
+      leaves[firstLeaf * width + i] = value
+    }
+    for (const [at, given] of tree.linear ?? []) {
+      for (const column of given.columns) expectColumn(column, name)
+      if (![given.constant, ...given.coefficients].every(Number.isFinite))
+        refuse(`${name} has a linear leaf with a number that is not finite`)
+      linear.set(firstLeaf + at, given)
+    }
+    leaf += ownLeaves
+  }
+  return { ...rest, slots, sets, roots, groups, tests, thresholds, passed, failed, leaves, linear, depths }
+}
+
+/** The depth of a tree. Refuses a node that is reached twice, and so every cycle. */
+function depthOf(nodes: readonly NodeInput[], name: string): number {
+  const depths = new Int32Array(nodes.length)
+  const open = nodes.length > 0 ? [0] : []
+  if (nodes.length > 0) depths[0] = 1
+  let deepest = 0
+  while (open.length > 0) {
+    const index = open.pop()!
+    const depth = depths[index]!
+    deepest = Math.max(deepest, depth)
+    if (depth > forestLimits.depth) refuse(`${name} is more than ${forestLimits.depth} nodes deep`)
+    const { passed, failed } = nodes[index]!
+    for (const child of [passed, failed]) {
+      if (child < 0 || child >= nodes.length) continue
+      if (depths[child] !== 0) refuse(`${name} has a cycle: node ${child} is reached twice`)
+      depths[child] = depth + 1
+      open.push(child)
+    }
+  }
+  return deepest
+}
+
+/** Throws `artifact_invalid` before memory is taken for more than is read. */
+export function expectAtMost(count: number, most: number, what: string): void {
+  if (!(count <= most)) refuse(`the model has ${count} ${what}, more than ${most}`)
+}
+
+/** The next smaller double. */
+export function nextDown(value: number): number {
+  if (value === -Infinity || Number.isNaN(value)) return value
+  if (value === 0) return -Number.MIN_VALUE
+  scratch[0] = value
+  bits[0] = value > 0 ? bits[0]! - 1n : bits[0]! + 1n
+  return scratch[0]
+}
+const scratch = new Float64Array(1)
+const bits = new BigInt64Array(scratch.buffer)
+
+/** The next smaller 32-bit number. */
+export function nextDownSingle(value: number): number {
+  if (value === -Infinity || Number.isNaN(value)) return value
+  if (value === 0) return -smallestSingle
+  single[0] = value
+  singleBits[0] = value > 0 ? singleBits[0]! - 1 : singleBits[0]! + 1
+  return single[0]
+}
+const smallestSingle = 2 ** -149
+const single = new Float32Array(1)
+const singleBits = new Int32Array(single.buffer)

@@ -1,0 +1,27 @@
+/** Turns the sums of a row into its answer, as the objectives of the libraries do. */
+
+/** Replaces `count` sums from `at` on. */
+export type LinkFunction = (sums: Float64Array, at: number, count: number) => void
+
+const each =
+  (of: (sum: number) => number): LinkFunction =>
+  (sums, at, count) => {
+    for (let i = at; i < at + count; i++) sums[i] = of(sums[i]!)
+  }
+
+export const identity: LinkFunction = () => {}
+export const exponential = each(Math.exp)
+export const signedSquare = each((sum) => Math.sign(sum) * sum * sum)
+export const softplus = each((sum) => Math.log1p(Math.exp(sum)))
+export const step = each((sum) => (sum > 0 ? 1 : 0))
+/** `slope` is LightGBM's `sigmoid`. */
+export const logistic = (slope = 1): LinkFunction => each((sum) => 1 / (1 + Math.exp(-slope * sum)))
+
+export const softmax: LinkFunction = (sums, at, count) => {
+  const end = at + count
+  let most = -Infinity
+  for (let i = at; i < end; i++) most = Math.max(most, sums[i]!)
+  let total = 0
+  for (let i = at; i < end; i++) total += sums[i] = Math.exp(sums[i]! - most)
+  for (let i = at; i < end; i++) sums[i] = sums[i]! / total
+}

@@ -1,0 +1,104 @@
+/** Reads UBJSON (draft 12), with the typed arrays that XGBoost writes. A value that runs beyond the bytes is refused. */
+import { refuse } from '../../network/layers-model.ts'
+
+const deepest = 64
+
+/** Throws `artifact_invalid` for bytes that are not one whole value. */
+export function readUbjson(bytes: Uint8Array): unknown {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const text = new TextDecoder('utf-8', { fatal: true })
+  let at = 0
+  const take = (count: number): number => {
+    const from = at
+    if (!(count >= 0 && from + count <= bytes.byteLength)) refuse('the UBJSON file is truncated')
+    at += count
+    return from
+  }
+  const marker = (): string => String.fromCharCode(bytes[take(1)]!)
+  const peek = (): string => String.fromCharCode(bytes[at] ?? 0)
+  const scalar = (type: string): unknown => {
+    switch (type) {
+      case 'i':
+        return view.getInt8(take(1))
+      case 'U':
+        return view.getUint8(take(1))
+      case 'I':
+        return view.getInt16(take(2))
+      case 'l':
+        return view.getInt32(take(4))
+      case 'L':
+        return Number(view.getBigInt64(take(8)))
+      case 'd':
+        return view.getFloat32(take(4))
+      case 'D':
+        return view.getFloat64(take(8))
+      case 'T':
+        return true
+      case 'F':
+        return false
+      case 'Z':
+        return null
+      case 'C':
+        return marker()
+      case 'S':
+        return string()
+      default:
+        return refuse(`the UBJSON file has the unknown type ${JSON.stringify(type)} at byte ${at}`)
+    }
+  }
+  const length = (): number => {
+    const type = marker()
+    const count = 'iUIlL'.includes(type) ? (scalar(type) as number) : -1
+    if (!(count >= 0 && count <= bytes.byteLength))
+      refuse(`the UBJSON file has a length of ${count} at byte ${at}`)
+    return count
+  }
+  const string = (): string => {
+    const count = length()
+    const from = take(count)
+    return text.decode(bytes.subarray(from, from + count))
+  }
+  /** The optional type and count of a container. */
+  const sizes = (): { type?: string; count?: number } => {
+    let type: string | undefined
+    if (peek() === '$') {
+      take(1)
+      type = marker()
+    }
+    if (peek() !== '#') return {}
+    take(1)
+    return { type, count: length() }
+  }
+  const value = (type: string, depth: number): unknown => {
+    if (depth > deepest) refuse(`the UBJSON file is nested more than ${deepest} levels deep`)
+    if (type === '[') return list(depth)
+    if (type === '{') return object(depth)
+    return scalar(type)
+  }
+  const list = (depth: number): unknown[] => {
+    const { type, count } = sizes()
+    // Items without bytes would fill the memory from a few.
+    if (type !== undefined && 'ZTF'.includes(type)) refuse(`the UBJSON file has a list of ${type}`)
+    const items: unknown[] = []
+    if (count !== undefined) for (let i = 0; i < count; i++) items.push(value(type ?? marker(), depth + 1))
+    else {
+      while (peek() !== ']') items.push(value(marker(), depth + 1))
+      take(1)
+    }
+    return items
+  }
+  const object = (depth: number): Record<string, unknown> => {
+    const { type, count } = sizes()
+    const fields: [string, unknown][] = []
+    const field = () => fields.push([string(), value(type ?? marker(), depth + 1)])
+    if (count !== undefined) for (let i = 0; i < count; i++) field()
+    else {
+      while (peek() !== '}') field()
+      take(1)
+    }
+    return Object.fromEntries(fields)
+  }
+  const read = value(marker(), 0)
+  if (at !== bytes.byteLength) refuse(`the UBJSON file goes on after its value, at byte ${at}`)
+  return read
+}

@@ -1,0 +1,225 @@
+/**
+ * Reads XGBoost's models as JSON or UBJSON (`save_model('m.json')`, `save_model('m.ubj')`, versions 1.6 to 3): gbtree and dart, categories,
+ * several outputs a leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
+ */
+import { refuse, type JsonObject } from '../../network/layers-model.ts'
+import {
+  buildForest,
+  expectAtMost,
+  forestLimits,
+  nextDownSingle,
+  type Column,
+  type Forest,
+  type NodeInput,
+  type TreeInput,
+} from './forest.ts'
+import { exponential, identity, logistic, softmax, step, type LinkFunction } from './links.ts'
+
+export const isXgboost = (document: JsonObject): boolean => 'learner' in document
+
+/** Throws `artifact_invalid` with the reason. */
+export function readXgboost(document: JsonObject): Forest {
+  const learner = objectAt(document, 'learner')
+  const booster = objectAt(learner, 'gradient_booster')
+  const kind = String(booster['name'])
+  if (kind !== 'gbtree' && kind !== 'dart') refuse(`the booster is ${kind}; gbtree and dart are read`)
+  const model = objectAt(kind === 'dart' ? objectAt(booster, 'gbtree') : booster, 'model')
+  const dropped = kind === 'dart' ? arrayAt(booster, 'weight_drop') : []
+  const parameters = objectAt(learner, 'learner_model_param')
+  const inputs = Number(parameters['num_feature'])
+  const outputs = Math.max(1, Number(parameters['num_class'] ?? 0), Number(parameters['num_target'] ?? 1))
+  if (!(Number.isInteger(inputs) && inputs > 0)) refuse(`num_feature is ${inputs}`)
+  expectAtMost(inputs, forestLimits.columns, 'columns')
+  expectAtMost(outputs, forestLimits.outputs, 'outputs')
+  const groups = arrayAt(model, 'tree_info')
+  const objective = String(objectAt(learner, 'objective')['name'])
+  const given = arrayAt(model, 'trees').map((tree) => asObject(tree, 'a tree'))
+  if (groups.length !== given.length)
+    refuse(`the file has ${given.length} trees and ${groups.length} in tree_info`)
+  const widths = new Set(
+    given.map((tree) => Number(objectAt(tree, 'tree_param')['size_leaf_vector'] ?? 1) || 1),
+  )
+  if (widths.size > 1) refuse('the trees have leaves of different widths')
+  const [width = 1] = widths
+  const trees = given.map((tree, index) =>
+    treeOf(tree, { index, group: width > 1 ? 0 : groups[index]!, width, weight: dropped[index] ?? 1 }),
+  )
+  return buildForest({
+    library: 'XGBoost',
+    columns: columnsOf(learner, model, inputs),
+    trees,
+    width,
+    starts: startsOf(parameters['base_score'], objective, outputs),
+    scale: 1,
+    offsets: new Float64Array(outputs),
+    single: true,
+    link: linkOf(objective),
+  })
+}
+
+function treeOf(
+  tree: JsonObject,
+  { index, group, width, weight }: { index: number; group: number; width: number; weight: number },
+): TreeInput {
+  const where = `tree ${index}`
+  const lefts = arrayAt(tree, 'left_children')
+  const count = lefts.length
+  const of = (name: string): number[] => {
+    const values = arrayAt(tree, name)
+    if (values.length !== count) refuse(`${where} has ${values.length} of ${count} values of ${name}`)
+    return values
+  }
+  const [rights, columns, conditions] = [of('right_children'), of('split_indices'), of('split_conditions')]
+  const defaults = of('default_left')
+  const types = tree['split_type'] === undefined ? [] : of('split_type')
+  const sets = categorySetsOf(tree, where)
+  const vectors = width > 1 ? arrayAt(tree, 'leaf_weights') : []
+  // Nodes and leaves share one numbering.
+  const leaves: number[] = []
+  const places = lefts.map((left, at) => {
+    if (left !== -1) return 0
+    const value =
+      width > 1 ? vectors.slice(rights[at]! * width, (rights[at]! + 1) * width) : [conditions[at]!]
+    if (value.length !== width) refuse(`${where} has a leaf without its ${width} values`)
+    leaves.push(...value.map((each) => Math.fround(Math.fround(each) * Math.fround(weight))))
+    return ~(leaves.length / width - 1)
+  })
+  let inner = 0
+  for (let at = 0; at < count; at++) if (lefts[at] !== -1) places[at] = inner++
+  const placed = (child: number): number => {
+    if (!(Number.isInteger(child) && child >= 0 && child < count)) refuse(`${where} has no node ${child}`)
+    return places[child]!
+  }
+  if (count > 0 && lefts[0] !== -1 && places[0] !== 0) refuse(`${where} does not begin with its root`)
+  const nodes: NodeInput[] = []
+  for (let at = 0; at < count; at++) {
+    if (lefts[at] === -1) continue
+    const [left, right] = [placed(lefts[at]!), placed(rights[at]!)]
+    const column = columns[at]!
+    const missesLeft = Number(defaults[at]) === 1
+    if (types[at] === 1) {
+      nodes.push(categoryNode({ column, bits: sets.get(at), left, right, missesLeft, where }))
+      continue
+    }
+    const threshold = Math.fround(conditions[at]!)
+    // Left means `value < threshold`: missing values fail whichever comparison leads to the other side.
+    const slot = { column, missing: 'nan' as const, negated: missesLeft, single: true }
+    nodes.push(
+      missesLeft
+        ? { test: { slot, threshold: -threshold }, passed: right, failed: left }
+        : { test: { slot, threshold: nextDownSingle(threshold) }, passed: left, failed: right },
+    )
+  }
+  return { group, nodes, leaves }
+}
+
+/** Categories of the set go right; others, and codes that cannot be, go left. A missing value takes its own side. */
+function categoryNode(node: {
+  column: number
+  bits: Uint32Array | undefined
+  left: number
+  right: number
+  missesLeft: boolean
+  where: string
+}): NodeInput {
+  const { column, bits, left, right, missesLeft, where } = node
+  if (bits === undefined) refuse(`${where} has a category split without categories`)
+  return { test: { column, bits, missing: !missesLeft, truncates: false }, passed: right, failed: left }
+}
+
+function categorySetsOf(tree: JsonObject, where: string): Map<number, Uint32Array> {
+  if (tree['categories_nodes'] === undefined) return new Map()
+  const [nodes, starts] = [arrayAt(tree, 'categories_nodes'), arrayAt(tree, 'categories_segments')]
+  const [sizes, codes] = [arrayAt(tree, 'categories_sizes'), arrayAt(tree, 'categories')]
+  return new Map(
+    nodes.map((node, at) => {
+      const own = codes.slice(starts[at], starts[at]! + sizes[at]!)
+      const most = own.reduce((largest, code) => Math.max(largest, code), -1)
+      if (
+        own.length !== sizes[at] ||
+        !own.every((code) => Number.isInteger(code) && code >= 0 && code < 2 ** 24)
+      )
+        refuse(`${where} has categories that are no codes`)
+      expectAtMost(most, forestLimits.categories, 'category codes')
+      const bits = new Uint32Array((most >>> 5) + 1)
+      for (const code of own) bits[code >>> 5]! |= 1 << (code & 31)
+      return [node, bits]
+    }),
+  )
+}
+
+/** `[0.5]`, or a number in text. Objectives with a logistic or logarithmic link keep it on the scale of the answer. */
+function startsOf(text: unknown, objective: string, outputs: number): Float64Array {
+  const scores = String(text).replaceAll(/[[\]]/g, '').split(',').map(Number)
+  if (scores.some((score) => !Number.isFinite(score)) || (scores.length !== 1 && scores.length !== outputs))
+    refuse(`base_score is ${JSON.stringify(text)}`)
+  const margin = (score: number): number => {
+    const single = Math.fround(score)
+    if (/^(binary:logistic|reg:logistic)$/.test(objective)) {
+      if (!(single > 0 && single < 1)) refuse(`base_score ${score} is no probability`)
+      return Math.fround(-Math.log(1 / single - 1))
+    }
+    if (/^(count:poisson|reg:gamma|reg:tweedie|survival:cox|survival:aft)$/.test(objective))
+      return Math.fround(Math.log(single))
+    return single
+  }
+  return Float64Array.from({ length: outputs }, (_, output) =>
+    margin(scores[scores.length === 1 ? 0 : output]!),
+  )
+}
+
+function linkOf(objective: string): LinkFunction {
+  switch (objective) {
+    case 'binary:logistic':
+    case 'reg:logistic':
+      return logistic()
+    case 'multi:softprob':
+    case 'multi:softmax':
+      return softmax
+    case 'count:poisson':
+    case 'reg:gamma':
+    case 'reg:tweedie':
+    case 'survival:cox':
+    case 'survival:aft':
+      return exponential
+    case 'binary:hinge':
+      return step
+    default:
+      return identity
+  }
+}
+
+function columnsOf(learner: JsonObject, model: JsonObject, inputs: number): Column[] {
+  const names = learner['feature_names']
+  const known = Array.isArray(names) && names.length === inputs ? names.map(String) : undefined
+  const cats = model['cats'] as JsonObject | undefined
+  const encodings = Array.isArray(cats?.['enc']) ? (cats['enc'] as JsonObject[]) : []
+  return Array.from({ length: inputs }, (_, column) => ({
+    name: known?.[column] ?? `f${column}`,
+    categories: categoriesOf(encodings[column]),
+  }))
+}
+
+/** The texts of a column's codes: offsets into UTF-8 bytes; or its numbers. */
+function categoriesOf(encoding: JsonObject | undefined): (string | number)[] | undefined {
+  const { offsets, values } = encoding ?? {}
+  if (!Array.isArray(values) || values.length === 0) return undefined
+  if (!Array.isArray(offsets)) return values.map(Number)
+  const bytes = Buffer.from(values as number[])
+  return offsets
+    .slice(0, -1)
+    .map((from: number, at) => bytes.toString('utf8', from, offsets[at + 1] as number))
+}
+
+function asObject(value: unknown, what: string): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(`${what} is not an object`)
+  return value as JsonObject
+}
+const objectAt = (from: JsonObject, name: string): JsonObject => asObject(from[name], name)
+
+function arrayAt(from: JsonObject, name: string): number[] {
+  const value = from[name]
+  if (Array.isArray(value)) return value as number[]
+  if (ArrayBuffer.isView(value)) return Array.from(value as Int32Array)
+  return refuse(`${name} is not a list`)
+}

@@ -1,0 +1,76 @@
+/**
+ * Compares the answers of tree models with those of LightGBM, XGBoost and CatBoost: `npm run test:parity -- [--rows 22000] [--rounds 40]
+ * [--seeds 1]`. The models are trained from seeds by the libraries themselves, in a virtual environment in the cache. `--pack FILE` writes them
+ * for the tests instead.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { cacheOf } from '../setup/step.mjs'
+import { compareAnswers } from '../../test/support/formats/parity.ts'
+
+const libraries = ['lightgbm==4.7.0', 'xgboost==3.2.0', 'catboost==1.2.10', 'scikit-learn==1.9.1']
+const limit = 1e-6
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '22000' },
+    rounds: { type: 'string', default: '40' },
+    seeds: { type: 'string', default: '1' },
+    pack: { type: 'string' },
+  },
+})
+
+/** The Python of the environment, which is made at the first run. */
+function preparePython(): string {
+  const place = join(cacheOf(), `parity-${libraries.map((each) => each.split('==')[1]).join('-')}`)
+  const python = join(place, 'bin', 'python')
+  if (existsSync(join(place, 'done'))) return python
+  process.stderr.write(`installing ${libraries.join(', ')} into ${place}\n`)
+  execFileSync('python3', ['-m', 'venv', '--clear', place], { stdio: 'inherit' })
+  execFileSync(python, ['-m', 'pip', 'install', '-q', ...libraries], { stdio: 'inherit' })
+  writeFileSync(join(place, 'done'), '')
+  return python
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'tenure-parity-'))
+try {
+  const script = fileURLToPath(new URL('models.py', import.meta.url))
+  const { rows, rounds, seeds } = values
+  execFileSync(preparePython(), [script, folder, '--rows', rows, '--rounds', rounds, '--seeds', seeds], {
+    stdio: 'inherit',
+  })
+  const read = (file: string): string => readFileSync(join(folder, file), 'utf8')
+  const cases = (JSON.parse(read('index.json')) as { name: string; file: string }[]).map(
+    ({ name, file }) => ({
+      name,
+      bytes: readFileSync(join(folder, file)),
+      rows: JSON.parse(read(`${name}.rows`)) as (number | string | null)[][],
+      answers: JSON.parse(read(`${name}.answers`)) as (number | number[])[],
+    }),
+  )
+  if (values.pack !== undefined)
+    writeFileSync(
+      values.pack,
+      gzipSync(JSON.stringify(cases.map((each) => ({ ...each, bytes: each.bytes.toString('base64') })))),
+    )
+  let [compared, failed] = [0, 0]
+  for (const { name, ...model } of cases) {
+    const { rows: count, trees, worst, otherLeaves } = compareAnswers(model)
+    compared += count
+    const isRight = worst <= limit && otherLeaves === 0
+    if (!isRight) failed++
+    process.stdout.write(
+      `${isRight ? 'same' : 'DIFFERS'} ${name}: ${count} rows, ${trees} trees, largest difference ${worst.toExponential(1)}, ` +
+        `${otherLeaves} other leaves\n`,
+    )
+  }
+  process.stdout.write(`${cases.length} models, ${compared} rows, ${failed} models differ\n`)
+  if (failed > 0) process.exitCode = 1
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,179 @@
+/** Tests that trees answer as their libraries do, and that no file of trees can harm the process that reads it. */
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { columnValue, openModelFile, readForest } from '../../../../api/serving/formats/model-file.ts'
+import { forestLimits } from '../../../../api/serving/formats/trees/forest.ts'
+import { predictorOf } from '../../../../api/serving/formats/trees/predictor.ts'
+import { compareAnswers, readCases } from '../../../support/formats/parity.ts'
+
+const cases = readCases()
+const caseOf = (name: string) => cases.find((each) => each.name === `${name}-0`)!
+
+describe('answers', () => {
+  it.each(cases)('of $name are those of the library', ({ bytes, rows, answers }) => {
+    const { worst, otherLeaves } = compareAnswers({ bytes, rows, answers })
+    expect(rows.length).toBeGreaterThan(25)
+    expect(worst).toBeLessThanOrEqual(1e-6)
+    expect(otherLeaves).toBe(0)
+  })
+
+  it('are the same for a row between others', () => {
+    const { bytes, rows } = caseOf('lightgbm-classes')
+    const predictor = predictorOf(readForest(bytes)!)
+    const many = Float64Array.from(rows.slice(0, 3).flat(), (value) => columnValue({ name: '' }, value)!)
+    const alone = new Float64Array(3)
+    const together = new Float64Array(9)
+    predictor.predictOne(many, predictor.inputs, alone, 0)
+    for (let row = 0; row < 3; row++) predictor.predictOne(many, row * predictor.inputs, together, row * 3)
+    expect(together.subarray(3, 6)).toEqual(alone)
+  })
+})
+
+describe('values of a column', () => {
+  const plain = { name: 'age' }
+  const named = { name: 'city', categories: ['Bern', 'Oslo'] }
+  it.each([
+    [plain, 3, 3],
+    [plain, null, NaN],
+    [plain, undefined, NaN],
+    [plain, true, 1],
+    [plain, 'inf', Infinity],
+    [plain, '-Infinity', -Infinity],
+    [plain, 'nan', NaN],
+    [plain, 'Oslo', undefined],
+    [plain, [], undefined],
+    [named, 'Oslo', 1],
+    [named, 'Rome', NaN],
+    [named, null, NaN],
+  ])('%j of %j is %d', (column, value, wanted) => expect(columnValue(column, value)).toBe(wanted))
+})
+
+describe('a file that is no model', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tenure-models-'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  const changed = (name: string, from: string | RegExp, to: string): Buffer => {
+    const text = caseOf(name).bytes.toString('utf8')
+    const after = text.replace(from, to)
+    expect(after).not.toBe(text)
+    return Buffer.from(after)
+  }
+  const whole = caseOf('lightgbm-binary').bytes
+  const boosters = caseOf('xgboost-binary').bytes
+  const deep = `${'{"learner":'.repeat(100_000)}1${'}'.repeat(100_000)}`
+  const refused: [string, () => Buffer, RegExp][] = [
+    ['empty', () => Buffer.alloc(0), /is empty/],
+    ['a pickle', () => Buffer.from('\x80\x04\x95abc', 'latin1'), /is a pickle, which runs code/],
+    ['a zip archive', () => Buffer.from('PK\x03\x04'), /export the model as ONNX/],
+    ['an HDF5 file', () => Buffer.from('\x89HDF\r\n', 'latin1'), /HDF5/],
+    ['compressed', () => Buffer.from([0x1f, 0x8b, 8]), /unpack it/],
+    ['an old binary of XGBoost', () => Buffer.from('binf....'), /save the model as .json or .ubj/],
+    ['a binary of CatBoost', () => Buffer.from('CBM1....'), /format='json'/],
+    ['some text', () => Buffer.from('a,b\n1,2\n'), /no model of LightGBM/],
+    ['another JSON', () => Buffer.from('{"a": 1}'), /no model of LightGBM/],
+    ['deeply nested', () => Buffer.from(deep), /gradient_booster|no complete JSON/],
+    ['truncated text', () => whole.subarray(0, whole.length / 2), /truncated/],
+    ['truncated JSON', () => boosters.subarray(0, boosters.length / 2), /no complete JSON/],
+    [
+      'truncated UBJSON',
+      () => caseOf('xgboost-binary-ubj').bytes.subarray(0, 900),
+      /UBJSON file (is truncated|has a length)/,
+    ],
+    ['UBJSON with a list of nothing', () => Buffer.from('{U\x01a[$Z#U\x09}'), /list of Z/],
+    [
+      'of 2^31 leaves',
+      () => changed('lightgbm-binary', /num_leaves=\d+/, 'num_leaves=2147483648'),
+      /num_leaves/,
+    ],
+    [
+      'of leaves that are not there',
+      () => changed('lightgbm-binary', /num_leaves=\d+/, 'num_leaves=2000000000'),
+      /leaf_value/,
+    ],
+    ['of an unknown version', () => changed('lightgbm-binary', 'version=v4', 'version=v9'), /"v9" is not v2/],
+    [
+      'with a column too many',
+      () => changed('lightgbm-binary', 'Column_0 ', ''),
+      /names 7 columns and uses 8/,
+    ],
+    [
+      'with a column that does not exist',
+      () => changed('lightgbm-binary', /split_feature=\d+/, 'split_feature=99'),
+      /reads column 99 of 8/,
+    ],
+    [
+      'with a threshold that is no number',
+      () => changed('lightgbm-binary', /threshold=\S+/, 'threshold=nan'),
+      /threshold that is not a number/,
+    ],
+    [
+      'with an infinite leaf',
+      () => changed('lightgbm-binary', /leaf_value=\S+/, 'leaf_value=inf'),
+      /leaf value that is not a finite/,
+    ],
+    ['with a cycle', () => changed('lightgbm-binary', /left_child=\S+/, 'left_child=0'), /has a cycle/],
+    [
+      'with a child that does not exist',
+      () => changed('lightgbm-binary', /left_child=\S+/, 'left_child=4096'),
+      /child that does not exist/,
+    ],
+    [
+      'of too many outputs',
+      () => changed('lightgbm-binary', /num_tree_per_iteration=\d+/, 'num_tree_per_iteration=2000000000'),
+      /outputs, more than/,
+    ],
+    [
+      'of too many columns',
+      () => changed('xgboost-binary', /"num_feature":"8"/g, '"num_feature":"4000000000"'),
+      /columns, more than/,
+    ],
+    [
+      'of too many classes',
+      () => changed('xgboost-binary', /"num_class":"0"/, '"num_class":"4000000000"'),
+      /outputs, more than/,
+    ],
+    [
+      'of another booster',
+      () => changed('xgboost-binary', '"name":"gbtree"', '"name":"gblinear"'),
+      /the booster is gblinear/,
+    ],
+    [
+      'with a base score that is no probability',
+      () => changed('xgboost-binary', /"base_score":"[^"]+"/, '"base_score":"[2E0]"'),
+      /no probability/,
+    ],
+    [
+      'with a leaf too few',
+      () => changed('catboost-binary', /"leaf_values":\s*\[[^,]+,/, '"leaf_values":['),
+      /leaf values for/,
+    ],
+    [
+      'with hashed categories',
+      () =>
+        changed('catboost-binary', /"features_info":\s*\{/, '"features_info":{"categorical_features":[{}],'),
+      /categorical features, which CatBoost hashes/,
+    ],
+  ]
+  it.each(refused)('%s: is refused by name', (_, make, message) => {
+    const path = join(folder, 'model')
+    writeFileSync(path, make())
+    expect(() => openModelFile(path)).toThrow(message)
+  })
+
+  it('too large: is refused before it is read', () => {
+    const path = join(folder, 'large')
+    const file = openSync(path, 'w')
+    ftruncateSync(file, 4_294_967_296)
+    closeSync(file)
+    const before = process.memoryUsage().rss
+    expect(() => openModelFile(path)).toThrow(
+      `large has 4294967296 bytes, more than ${forestLimits.fileBytes}`,
+    )
+    expect(process.memoryUsage().rss - before).toBeLessThan(50_000_000)
+  })
+})

@@ -1,0 +1,58 @@
+/** Compares the answers of model files with those of the libraries that wrote them. */
+import { readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
+import { columnValue, readForest } from '../../../api/serving/formats/model-file.ts'
+import { predictorOf } from '../../../api/serving/formats/trees/predictor.ts'
+import { walkerOf } from '../../../api/serving/formats/trees/walk.ts'
+
+/** A model with rows and the answers of its library. */
+export interface ParityCase {
+  name: string
+  bytes: Buffer
+  rows: (number | string | null)[][]
+  answers: (number | number[])[]
+}
+
+/** 46 models of the three libraries, as `npm run test:parity -- --pack` wrote them. */
+export function readCases(): ParityCase[] {
+  const packed = readFileSync(new URL('tree-models.json.gz', import.meta.url))
+  const cases = JSON.parse(gunzipSync(packed).toString('utf8')) as (Omit<ParityCase, 'bytes'> & {
+    bytes: string
+  })[]
+  return cases.map((each) => ({ ...each, bytes: Buffer.from(each.bytes, 'base64') }))
+}
+
+export interface Parity {
+  rows: number
+  trees: number
+  /** The largest difference, absolute, and relative above 1. */
+  worst: number
+  /** Leaves in which the kernel and the plain walk differ. */
+  otherLeaves: number
+}
+
+/** Throws for a file that is refused. */
+export function compareAnswers({ bytes, rows, answers }: Omit<ParityCase, 'name'>): Parity {
+  const forest = readForest(bytes)!
+  const predictor = predictorOf(forest)
+  const walk = walkerOf(forest)
+  const input = new Float64Array(predictor.inputs)
+  const output = new Float64Array(predictor.outputs)
+  const [found, walked] = [new Int32Array(forest.roots.length), new Int32Array(forest.roots.length)]
+  let [worst, otherLeaves] = [0, 0]
+  for (const [index, row] of rows.entries()) {
+    for (const [at, column] of forest.columns.entries()) input[at] = columnValue(column, row[at])!
+    predictor.predictOne(input, 0, output, 0)
+    const wanted = [answers[index]!].flat()
+    if (wanted.length !== output.length)
+      throw new Error(`${output.length} outputs instead of ${wanted.length}`)
+    for (const [k, value] of wanted.entries()) {
+      const off = Math.abs(output[k]! - value) / Math.max(1, Math.abs(value))
+      worst = Math.max(worst, Number.isNaN(off) ? Infinity : off)
+    }
+    predictor.leavesOf(input, 0, found)
+    walk(input, 0, walked)
+    for (let tree = 0; tree < found.length; tree++) if (found[tree] !== walked[tree]) otherLeaves++
+  }
+  return { rows: rows.length, trees: forest.roots.length, worst, otherLeaves }
+}
