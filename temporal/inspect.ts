@@ -1,19 +1,33 @@
 /** Reads from Temporal what runs, what is paused and what cannot go on. Visibility lags, so an absence is confirmed by a direct read. */
 import { ScheduleNotFoundError, WorkflowNotFoundError, type Client } from '@temporalio/client'
-import type { WorkflowSchedule } from './schedules.ts'
+import { inParallel } from './in-parallel.ts'
+import { callMs, readSchedules, type WorkflowSchedule } from './schedules.ts'
 import type { StandingWorkflow } from './standing-workflows.ts'
 
-/** The ids of the open workflows of a task queue. */
+/** The ids of the open workflows of a task queue. Their memos are not read: they can have an encoding that is not known here. */
 export async function listOpenWorkflows(client: Client, taskQueue: string): Promise<string[]> {
+  const { namespace } = client.options
   const query = `ExecutionStatus = "Running" and TaskQueue = "${taskQueue}"`
   const ids: string[] = []
-  for await (const { workflowId } of client.workflow.list({ query })) ids.push(workflowId)
+  let nextPageToken: Uint8Array | undefined
+  do {
+    const page = await soon(client, () =>
+      client.workflowService.listWorkflowExecutions({ namespace, query, pageSize, nextPageToken }),
+    )
+    for (const { execution } of page.executions ?? []) ids.push(execution?.workflowId ?? '')
+    nextPageToken = page.nextPageToken ?? undefined
+  } while (nextPageToken !== undefined && nextPageToken.length > 0)
   return ids
 }
 
+const pageSize = 1_000
+const soon = <T>(client: Client, call: () => Promise<T>): Promise<T> =>
+  client.withDeadline(Date.now() + callMs, call)
+
 export async function isRunning(client: Client, workflowId: string): Promise<boolean> {
   try {
-    return (await client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING'
+    const { status } = await soon(client, () => client.workflow.getHandle(workflowId).describe())
+    return status.name === 'RUNNING'
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return false
     throw error
@@ -27,10 +41,9 @@ export async function findMissingWorkflows<T extends Pick<StandingWorkflow, 'wor
   open: readonly string[],
 ): Promise<T[]> {
   const listed = new Set(open)
-  const missing: T[] = []
-  for (const each of wanted)
-    if (!listed.has(each.workflowId) && !(await isRunning(client, each.workflowId))) missing.push(each)
-  return missing
+  const unlisted = wanted.filter(({ workflowId }) => !listed.has(workflowId))
+  const running = await inParallel(unlisted, ({ workflowId }) => isRunning(client, workflowId))
+  return unlisted.filter((_, place) => running[place] === false)
 }
 
 /** Schedules of removed model files are paused with this note. */
@@ -46,22 +59,21 @@ export async function inspectSchedules(
   client: Client,
   wanted: readonly WorkflowSchedule[],
 ): Promise<ScheduleStates> {
-  const listed = new Map<string, { paused: boolean; note?: string }>()
-  for await (const { scheduleId, state } of client.schedule.list()) listed.set(scheduleId, state)
+  const listed = await readSchedules(client)
   const states: ScheduleStates = { missing: [], paused: [] }
-  for (const each of wanted) {
+  await inParallel(wanted, async (each) => {
     const { scheduleId } = each
     const state = listed.get(scheduleId) ?? (await describeSchedule(client, scheduleId))
     if (state === undefined) states.missing.push(each)
     else if (state.paused && state.note !== removedNote)
       states.paused.push({ scheduleId, note: state.note ?? '' })
-  }
+  })
   return states
 }
 
 async function describeSchedule(client: Client, scheduleId: string) {
   try {
-    return (await client.schedule.getHandle(scheduleId).describe()).state
+    return (await soon(client, () => client.schedule.getHandle(scheduleId).describe())).state
   } catch (error) {
     if (error instanceof ScheduleNotFoundError) return undefined
     throw error
@@ -79,35 +91,35 @@ export interface BlockedWorkflow {
 /** A restarted or frozen worker costs one or two attempts; the pauses between further ones grow to ten minutes. */
 const minAttempts = 4
 
-/** Those of the workflows whose newest task fails again and again: they answer no signal, update or query. */
+/** The workflows whose newest task fails again and again: they answer no signal, update or query. */
 export async function findBlocked(
   client: Client,
   workflowIds: readonly string[],
 ): Promise<BlockedWorkflow[]> {
-  const blocked: BlockedWorkflow[] = []
-  for (const workflowId of workflowIds) {
-    const described = await client.workflow
-      .getHandle(workflowId)
-      .describe()
-      .catch((error: unknown) => {
+  const found = await inParallel(workflowIds, async (workflowId) => {
+    const described = await soon(client, () => client.workflow.getHandle(workflowId).describe()).catch(
+      (error: unknown) => {
         if (error instanceof WorkflowNotFoundError) return undefined
         throw error
-      })
+      },
+    )
     const attempts = described?.raw.pendingWorkflowTask?.attempt ?? 0
-    if (described?.status.name !== 'RUNNING' || attempts < minAttempts) continue
+    if (described?.status.name !== 'RUNNING' || attempts < minAttempts) return []
     const { runId } = described
-    blocked.push({ workflowId, runId, attempts, cause: await causeOf(client, { workflowId, runId }) })
-  }
-  return blocked
+    return [{ workflowId, runId, attempts, cause: await causeOf(client, { workflowId, runId }) }]
+  })
+  return found.flat()
 }
 
 /** Temporal records the first failed attempt alone. */
 async function causeOf(client: Client, execution: { workflowId: string; runId: string }): Promise<string> {
-  const { history } = await client.workflowService.getWorkflowExecutionHistoryReverse({
-    namespace: client.options.namespace,
-    execution,
-    maximumPageSize: 10,
-  })
+  const { history } = await soon(client, () =>
+    client.workflowService.getWorkflowExecutionHistoryReverse({
+      namespace: client.options.namespace,
+      execution,
+      maximumPageSize: 10,
+    }),
+  )
   const failed = history?.events?.find((event) => event.workflowTaskFailedEventAttributes != null)
   const message = failed?.workflowTaskFailedEventAttributes?.failure?.message ?? ''
   return message === '' ? 'no worker completes it' : message

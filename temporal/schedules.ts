@@ -3,6 +3,7 @@
  * down for a month would start every missed retraining.
  */
 import {
+  ScheduleAlreadyRunning,
   ScheduleNotFoundError,
   ScheduleOverlapPolicy,
   type Client,
@@ -11,6 +12,7 @@ import {
 import type { FeatureView } from '../domain/model/feature-view.ts'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError } from '../domain/errors.ts'
+import { parseJson } from '../domain/parse-json.ts'
 import {
   drillWorkflowId,
   materialiseWorkflowId,
@@ -23,11 +25,59 @@ import {
 
 type Duration = IntervalSpec['every']
 
+/** What a list of schedules tells of one. */
+export interface ListedSchedule {
+  paused: boolean
+  note: string
+  /** The schedule as it was created by `upsertSchedule`, as text. */
+  applied?: string
+  /** Its cron text or its interval in milliseconds; `undefined` in the place of what another program has set. */
+  times: (string | number | undefined)[]
+}
+
+/** By id. Temporal lists a change a moment after it is made. */
+export type ListedSchedules = ReadonlyMap<string, ListedSchedule>
+
+/** Reads pages of the list, and of the memos only its own, because a memo of another program can have an encoding that is not known here. */
+export async function readSchedules(client: Client): Promise<ListedSchedules> {
+  const listed = new Map<string, ListedSchedule>()
+  let nextPageToken: Uint8Array | undefined
+  do {
+    const page = await client.withDeadline(Date.now() + callMs, () =>
+      client.workflowService.listSchedules({
+        namespace: client.options.namespace,
+        maximumPageSize: pageSize,
+        nextPageToken,
+      }),
+    )
+    for (const { scheduleId, info, memo } of page.schedules ?? []) {
+      const { data } = memo?.fields?.[memoKey] ?? {}
+      const applied = data == null ? undefined : parseJson<unknown>(Buffer.from(data).toString())
+      listed.set(scheduleId ?? '', {
+        paused: info?.paused === true,
+        note: info?.notes ?? '',
+        applied: typeof applied === 'string' ? applied : undefined,
+        times: [
+          ...(info?.spec?.structuredCalendar ?? []).map(({ comment }) => comment ?? undefined),
+          ...(info?.spec?.interval ?? []).map(({ interval }) => Number(interval?.seconds ?? NaN) * 1_000),
+        ],
+      })
+    }
+    nextPageToken = page.nextPageToken ?? undefined
+  } while (nextPageToken !== undefined && nextPageToken.length > 0)
+  return listed
+}
+
+const pageSize = 1_000
+/** Of one call, because all calls for a thousand models take longer. */
+export const callMs = 10_000
+const memoKey = 'applied'
+
 /** A schedule that starts a workflow, unless the previous run is still open. */
 export interface WorkflowSchedule {
   scheduleId: string
   /** Without times, no schedule. */
-  times: { cron?: string; every?: Duration }
+  times: { cron?: string; everyMs?: number }
   workflowType: string
   workflowId: string
   taskQueue: string
@@ -45,7 +95,7 @@ const retrainSchedule = (
   taskQueue: string,
 ): WorkflowSchedule => ({
   scheduleId: scheduleId(name),
-  times: { cron: retrain?.cron, every: retrain?.everyMs },
+  times: { cron: retrain?.cron, everyMs: retrain?.everyMs },
   workflowType: 'retrain',
   workflowId: retrainWorkflowId(name),
   taskQueue,
@@ -61,7 +111,7 @@ const drillSchedule = (
   taskQueue: string,
 ): WorkflowSchedule => ({
   scheduleId: drillScheduleId(name),
-  times: { cron: drill?.cron, every: drill?.everyMs },
+  times: { cron: drill?.cron, everyMs: drill?.everyMs },
   workflowType: 'drill',
   workflowId: drillWorkflowId(name),
   taskQueue,
@@ -72,7 +122,7 @@ const drillSchedule = (
 /** Hourly. */
 const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
   scheduleId: 'retention',
-  times: { every: '1 hour' },
+  times: { everyMs: 3_600_000 },
   workflowType: 'retention',
   workflowId: retentionWorkflowId,
   taskQueue,
@@ -85,7 +135,7 @@ export const viewScheduleId = (view: string): string => materialiseWorkflowId(vi
 
 export const viewSchedule = ({ name, everyMs }: FeatureView, taskQueue: string): WorkflowSchedule => ({
   scheduleId: viewScheduleId(name),
-  times: { every: everyMs },
+  times: { everyMs },
   workflowType: 'materialise',
   workflowId: materialiseWorkflowId(name),
   taskQueue,
@@ -103,42 +153,59 @@ export const schedulesOf = (
   retentionSchedule(taskQueue),
   ...models
     .flatMap((model) => [retrainSchedule(model, taskQueue), drillSchedule(model, taskQueue)])
-    .filter(({ times }) => times.cron !== undefined || times.every !== undefined),
+    .filter(({ times }) => times.cron !== undefined || times.everyMs !== undefined),
   ...views.map((view) => viewSchedule(view, taskQueue)),
 ]
 
 /** Creates, updates or deletes the schedule of a model. Throws `invalid_model_file` for times that Temporal refuses. */
-export const syncSchedule = (client: Client, model: ModelDefinition, taskQueue: string) =>
-  syncTimes(client, retrainSchedule(model, taskQueue))
+export const syncSchedule = (
+  client: Client,
+  model: ModelDefinition,
+  taskQueue: string,
+  listed?: ListedSchedules,
+) => syncTimes(client, retrainSchedule(model, taskQueue), listed)
 
 /** Creates, updates or deletes the drill schedule of a model. */
 export const syncDrills = (
   client: Client,
   model: Pick<ModelDefinition, 'name' | 'release'>,
   taskQueue: string,
-) => syncTimes(client, drillSchedule(model, taskQueue))
+  listed?: ListedSchedules,
+) => syncTimes(client, drillSchedule(model, taskQueue), listed)
 
 /** Creates or updates the retention schedule. */
-export const syncRetention = (client: Client, taskQueue: string): Promise<void> =>
-  upsertSchedule(client, retentionSchedule(taskQueue))
+export const syncRetention = (client: Client, taskQueue: string, listed?: ListedSchedules): Promise<void> =>
+  upsertSchedule(client, retentionSchedule(taskQueue), listed)
 
-async function syncTimes(client: Client, schedule: WorkflowSchedule): Promise<'scheduled' | 'unscheduled'> {
-  const { cron, every } = schedule.times
-  if (cron === undefined && every === undefined) {
-    await client.schedule.getHandle(schedule.scheduleId).delete().catch(ignoreAbsent)
+async function syncTimes(
+  client: Client,
+  schedule: WorkflowSchedule,
+  listed?: ListedSchedules,
+): Promise<'scheduled' | 'unscheduled'> {
+  const { scheduleId, times } = schedule
+  if (times.cron === undefined && times.everyMs === undefined) {
+    if (listed?.has(scheduleId) !== false)
+      await client.schedule.getHandle(scheduleId).delete().catch(ignoreAbsent)
     return 'unscheduled'
   }
-  await upsertSchedule(client, schedule)
+  await upsertSchedule(client, schedule, listed)
   return 'scheduled'
 }
 
-/** Updates a schedule and keeps its state, or creates it. */
-export async function upsertSchedule(client: Client, schedule: WorkflowSchedule): Promise<void> {
+/** Updates a schedule and keeps its state, or creates it. One that is listed as it must be costs no call. */
+export async function upsertSchedule(
+  client: Client,
+  schedule: WorkflowSchedule,
+  listed?: ListedSchedules,
+): Promise<void> {
   const { scheduleId, times, catchupWindow, triggerImmediately, request, ...workflow } = schedule
+  const known = listed?.get(scheduleId)
+  if (known !== undefined && isApplied(known, schedule)) return
   const options = {
     spec: {
-      cronExpressions: times.cron === undefined ? undefined : [times.cron],
-      intervals: times.every === undefined ? undefined : [{ every: times.every }],
+      // Temporal lists calendars in place of the text, but keeps what follows the `#`.
+      cronExpressions: times.cron === undefined ? undefined : [`${times.cron} # ${times.cron}`],
+      intervals: times.everyMs === undefined ? undefined : [{ every: times.everyMs }],
     },
     action: {
       type: 'startWorkflow' as const,
@@ -147,13 +214,30 @@ export async function upsertSchedule(client: Client, schedule: WorkflowSchedule)
     },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow },
   }
-  const update = client.schedule.getHandle(scheduleId).update(({ state }) => ({ ...options, state }))
-  await update
-    .catch(async (error: unknown) => {
-      ignoreAbsent(error)
-      await client.schedule.create({ scheduleId, ...options, state: { triggerImmediately } })
-    })
-    .catch(refuseTimes)
+  const create = async () => {
+    const memo = { [memoKey]: textOf(schedule) }
+    await client.schedule.create({ scheduleId, ...options, memo, state: { triggerImmediately } })
+  }
+  const update = () => client.schedule.getHandle(scheduleId).update(({ state }) => ({ ...options, state }))
+  const applied =
+    known === undefined
+      ? create().catch((error: unknown) => {
+          if (!(error instanceof ScheduleAlreadyRunning)) throw error
+          return update()
+        })
+      : update().catch((error: unknown) => {
+          ignoreAbsent(error)
+          return create()
+        })
+  await applied.catch(refuseTimes)
+}
+
+/** What a list of schedules does not contain is kept in the memo, which an update does not change. */
+const textOf = (schedule: WorkflowSchedule): string => JSON.stringify(schedule)
+
+function isApplied({ applied, times }: ListedSchedule, schedule: WorkflowSchedule): boolean {
+  const { cron, everyMs } = schedule.times
+  return applied === textOf(schedule) && times.length === 1 && times[0] === (cron ?? everyMs)
 }
 
 export function ignoreAbsent(error: unknown): undefined {

@@ -3,22 +3,35 @@ import type { Client } from '@temporalio/client'
 import { listModels } from '../../store/registry/models.ts'
 import { recordRemovedModels } from '../../store/maintenance/duties.ts'
 import type { Store } from '../../store/postgres.ts'
+import { inParallel } from '../../temporal/in-parallel.ts'
 import { removedNote } from '../../temporal/inspect.ts'
-import { drillScheduleId, ignoreAbsent, scheduleId } from '../../temporal/schedules.ts'
-import { inParallel } from './in-parallel.ts'
+import {
+  drillScheduleId,
+  ignoreAbsent,
+  scheduleId,
+  type ListedSchedule,
+  type ListedSchedules,
+} from '../../temporal/schedules.ts'
 
 const schedulesOf = (model: string): string[] => [scheduleId(model), drillScheduleId(model)]
+
+const isPausedAsRemoved = (state?: Pick<ListedSchedule, 'paused' | 'note'>): boolean =>
+  state?.paused === true && state.note === removedNote
+
+/** Whether a schedule of the model is listed as paused because its file was removed. */
+export const hasPausedSchedule = (listed: ListedSchedules, model: string): boolean =>
+  schedulesOf(model).some((id) => isPausedAsRemoved(listed.get(id)))
 
 /** Pauses the schedules of models without a file, and returns their names. */
 export async function pauseGone(
   client: Client,
   store: Store,
   present: ReadonlySet<string>,
+  listed: ListedSchedules = new Map(),
 ): Promise<string[]> {
   const gone = (await listModels(store)).map(({ name }) => name).filter((name) => !present.has(name))
-  await inParallel(gone.flatMap(schedulesOf), (id) =>
-    client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent),
-  )
+  const unpaused = gone.flatMap(schedulesOf).filter((id) => !isPausedAsRemoved(listed.get(id)))
+  await inParallel(unpaused, (id) => client.schedule.getHandle(id).pause(removedNote).catch(ignoreAbsent))
   await recordRemovedModels(store, gone)
   return gone
 }

@@ -7,15 +7,27 @@ import { isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BrokenModel } from '../../models/index.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { findModel, upsertModel } from '../../store/registry/models.ts'
+import { migrate } from '../../store/database/migrate.ts'
+import { listRemovedModels } from '../../store/maintenance/duties.ts'
+import { listModels, upsertModels } from '../../store/registry/models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
 import { loadModelsInChild } from './load-models.ts'
-import { pauseGone, resumeReturned } from './removed-models.ts'
-import { inParallel } from './in-parallel.ts'
+import { hasPausedSchedule, pauseGone, resumeReturned } from './removed-models.ts'
+import { inParallel } from '../../temporal/in-parallel.ts'
+import { listOpenWorkflows } from '../../temporal/inspect.ts'
+import {
+  callMs,
+  readSchedules,
+  syncDrills,
+  syncRetention,
+  syncSchedule,
+  type ListedSchedules,
+} from '../../temporal/schedules.ts'
 import { startAlerts, startMonitor } from '../../temporal/standing-workflows.ts'
-import { syncDrills, syncRetention, syncSchedule } from '../../temporal/schedules.ts'
+import { monitorWorkflowId } from '../../workflows/messages.ts'
+import { ensureSearchAttributes } from './search-attributes.ts'
 import { syncViews } from './sync-views.ts'
 
 export interface Synced {
@@ -25,8 +37,8 @@ export interface Synced {
   gone: string[]
 }
 
-/** Deadline of one call, whatever their number. */
-const temporalMs = 10_000
+/** Models stored by one statement. */
+const batchSize = 100
 
 export async function syncModels(core: {
   config: Config
@@ -37,39 +49,57 @@ export async function syncModels(core: {
   const taskQueue = config.taskQueues.control
   const { models, broken } = await loadModelsInChild({ directory })
   return withTemporal(config, async (client) => {
+    const listed = await readSchedules(client)
+    const open = new Set(await listOpenWorkflows(client, taskQueue))
+    const stored = new Map((await listModels(store)).map((model) => [model.name, model]))
+    const removed = new Set(await listRemovedModels(store))
     await startAlerts(client, taskQueue)
-    await syncRetention(client, taskQueue)
-    const synced = await inParallel(models, async ({ name, definition, codeDigest }) => {
-      const known = await findModel(store, name)
-      const schedule = await syncSchedules(client, definition, taskQueue)
-      if (typeof schedule !== 'string') {
+    await syncRetention(client, taskQueue, listed)
+    const synced: Synced['models'] = []
+    for (let from = 0; from < models.length; from += batchSize) {
+      const batch = await inParallel(models.slice(from, from + batchSize), async (model) => {
+        const { name, definition, codeDigest } = model
+        // What the list says of a model that has just changed may be older than the change before.
+        const isNewOrSame = [undefined, codeDigest].includes(stored.get(name)?.codeDigest)
+        const schedule = await syncSchedules(client, definition, taskQueue, isNewOrSame ? listed : undefined)
+        if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule }]
         broken.push({ file: `${name}.ts`, issues: schedule })
         return []
+      })
+      const applied = batch.flat()
+      const changed = await upsertModels(store, applied)
+      await inParallel(applied, async ({ name }) => {
+        if (!open.has(monitorWorkflowId(name))) await startMonitor(client, name, taskQueue)
+        if (removed.has(name) || hasPausedSchedule(listed, name)) await resumeReturned(client, name)
+      })
+      for (const { name, schedule } of applied) {
+        const change = changed.includes(name) ? 'changed' : 'unchanged'
+        synced.push({ name, change: stored.has(name) ? change : 'new', schedule })
       }
-      const changed = await upsertModel(store, { name, definition, codeDigest })
-      await startMonitor(client, name, taskQueue)
-      await resumeReturned(client, name)
-      const change = known === undefined ? 'new' : changed ? 'changed' : 'unchanged'
-      return [{ name, change, schedule } as const]
-    })
+    }
     await syncViews(
-      { client, store, taskQueue },
+      { client, store, taskQueue, listed },
       models.flatMap(({ definition }) => definition.views ?? []),
     )
     // An invalid file still counts as present.
-    const present = [
+    const present = new Set([
       ...models.map(({ name }) => name),
       ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
-    ]
-    return { models: synced.flat(), broken, gone: await pauseGone(client, store, new Set(present)) }
+    ])
+    return { models: synced, broken, gone: await pauseGone(client, store, present, listed) }
   })
 }
 
 /** Returns the issues of a schedule that Temporal refuses, which must not keep the other models from starting. */
-async function syncSchedules(client: Client, definition: ModelDefinition, taskQueue: string) {
+async function syncSchedules(
+  client: Client,
+  definition: ModelDefinition,
+  taskQueue: string,
+  listed?: ListedSchedules,
+) {
   try {
-    const schedule = await syncSchedule(client, definition, taskQueue)
-    await syncDrills(client, definition, taskQueue)
+    const schedule = await syncSchedule(client, definition, taskQueue, listed)
+    await syncDrills(client, definition, taskQueue, listed)
     return schedule
   } catch (error) {
     if (isError(error, 'invalid_model_file')) return error.context['issues'] as string[]
@@ -77,10 +107,18 @@ async function syncSchedules(client: Client, definition: ModelDefinition, taskQu
   }
 }
 
-/** Applies the model files to the local system, or to that of DATABASE_URL and TEMPORAL_ADDRESS. */
+/**
+ * Applies the model files to the local system, or to that of DATABASE_URL and TEMPORAL_ADDRESS. Migrates the database and creates missing search
+ * attributes first, because on several machines no `tenure up` does.
+ */
 export async function syncFromCheckout(): Promise<Synced> {
-  const { databaseUrl, temporalAddress } = coreAddresses(readCommandConfig())
+  const command = readCommandConfig()
+  const { databaseUrl, temporalAddress } = coreAddresses(command)
   const config = readConfig(environmentWith({ DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress }))
+  // A running `tenure up` has migrated its own.
+  if (command.databaseUrl !== undefined) await migrate(command.ownerDatabaseUrl ?? databaseUrl)
+  const { namespace } = config.temporal
+  await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(databaseUrl, { name: 'tenure models sync', max: 1 })
   try {
     return await syncModels({ config, store })
@@ -93,7 +131,7 @@ type Interceptor = ReturnType<typeof makeGrpcRetryInterceptor>
 
 /** Gives each call with its retries a deadline. */
 const withDeadline: Interceptor = (options, nextCall) =>
-  nextCall({ ...options, deadline: options.deadline ?? Date.now() + temporalMs }) as ReturnType<Interceptor>
+  nextCall({ ...options, deadline: options.deadline ?? Date.now() + callMs }) as ReturnType<Interceptor>
 
 /** Runs `work` with a Temporal client and closes it. */
 export async function withTemporal<T>(
@@ -102,7 +140,7 @@ export async function withTemporal<T>(
 ): Promise<T> {
   const connection = await Connection.connect({
     ...connectionOf(config.temporal),
-    connectTimeout: temporalMs,
+    connectTimeout: callMs,
     interceptors: [withDeadline, makeGrpcRetryInterceptor(defaultGrpcRetryOptions())],
   })
   try {

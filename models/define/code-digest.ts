@@ -25,18 +25,38 @@ export async function codeDigest(...entries: string[]): Promise<string> {
   const visit = async (path: string): Promise<void> => {
     if (digests.has(path)) return
     digests.set(path, '')
-    const code = await codeOf(path)
-    digests.set(path, createHash('sha256').update(code).digest('hex'))
-    for (const [, specifier = ''] of code.matchAll(imports)) await visit(resolve(dirname(path), specifier))
+    const { digest, imported } = await readSource(path)
+    digests.set(path, digest)
+    for (const each of imported) await visit(each)
   }
   for (const entry of entries) await visit(resolve(entry))
   const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(root, path)}\n`).sort()
   return `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
 }
 
-/** The source without comments, types and layout; a file that is not code as it is. */
-async function codeOf(path: string): Promise<string> {
+interface Source {
+  text: string
+  digest: string
+  /** Paths. */
+  imported: string[]
+}
+/** By path. All model files import the same vocabulary, which would be transformed once for each of a thousand of them. */
+const sources = new Map<string, Source>()
+
+async function readSource(path: string): Promise<Source> {
   const text = await readFile(path, 'utf8')
+  const known = sources.get(path)
+  if (known?.text === text) return known
+  const code = await codeOf(path, text)
+  const digest = createHash('sha256').update(code).digest('hex')
+  const imported = [...code.matchAll(imports)].map(([, specifier = '']) => resolve(dirname(path), specifier))
+  const source = { text, digest, imported }
+  sources.set(path, source)
+  return source
+}
+
+/** The source without comments, types and layout; a file that is not code as it is. */
+async function codeOf(path: string, text: string): Promise<string> {
   const loader = loaders[extname(path)]
   if (loader === undefined) return text
   // Loaded on use, because most processes that import the model files never compute a digest.

@@ -24,7 +24,7 @@ export async function readDuties(database: Database): Promise<Duties> {
   const views = (await listViews(database)).filter(isUsed)
   return {
     models: (await listModels(database)).map(({ definition, name }) => ({ ...definition, name })),
-    removed: (await readServiceState<string[]>(database, removedModels)) ?? [],
+    removed: await listRemovedModels(database),
     // Of two definitions in use the newest is scheduled.
     views: [...new Map(views.toReversed().map(({ name, definition }) => [name, definition])).values()],
     queued: await rows.column<string>(sql`select model from release_queue where state = 'waiting'`),
@@ -33,6 +33,10 @@ export async function readDuties(database: Database): Promise<Duties> {
 }
 
 const removedModels = 'models_without_file'
+
+/** Models without a file at the last sync. */
+export const listRemovedModels = async (database: Database): Promise<string[]> =>
+  (await readServiceState<string[]>(database, removedModels)) ?? []
 
 export const recordRemovedModels = (database: Database, names: readonly string[]): Promise<void> =>
   writeServiceState(database, removedModels, names)

@@ -14,14 +14,12 @@ export interface StoredModel {
   syncedAt: string
 }
 
-/** Takes a model in, or its new content. True when something has changed. */
-export const upsertModel = (
-  database: Database,
-  { name, definition, codeDigest }: Omit<StoredModel, 'syncedAt'>,
-) =>
-  rowsFrom(database).any(sql`
+/** Stores models or their new content. Returns the names of those that have changed. */
+export const upsertModels = (database: Database, models: readonly Omit<StoredModel, 'syncedAt'>[]) =>
+  rowsFrom(database).column<string>(sql`
     insert into models (name, definition, code_digest)
-    values (${name}, ${JSON.stringify(definition)}, ${codeDigest})
+    select name, definition, "codeDigest"
+    from jsonb_to_recordset(${JSON.stringify(models)}::jsonb) as given (name text, definition jsonb, "codeDigest" text)
     on conflict (name) do update set definition = excluded.definition, code_digest = excluded.code_digest, synced_at = now()
     where models.code_digest <> excluded.code_digest or models.definition <> excluded.definition
     returning name`)

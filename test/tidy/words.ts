@@ -30,7 +30,6 @@ export const privateNames: Readonly<Record<string, string>> = {
   giveWay: 'activate fallback, offer supersede',
   flagWays: 'kill switch modes',
   brokenChampion: 'champion breaker limits',
-  memo: 'prediction cache',
   takeBack: 'roll back',
   take_back: 'roll_back',
   taken_back: 'rolled_back',

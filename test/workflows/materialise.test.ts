@@ -21,7 +21,7 @@ import {
 } from '../../models/define.ts'
 import { listValues } from '../../store/features/feature-history.ts'
 import { listViews } from '../../store/features/feature-views.ts'
-import { upsertModel } from '../../store/registry/models.ts'
+import { upsertModels } from '../../store/registry/models.ts'
 import { materialiseWorkflowId, type MaterialiseOutcome } from '../../workflows/messages.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { runCommand } from '../support/command-line.ts'
@@ -84,7 +84,7 @@ beforeAll(async () => {
   await core.store.query(sql`
     insert into said select 'r' || i % 100, i % 3, now() - make_interval(mins => i / 100), now() - make_interval(mins => i / 100), i
     from generate_series(1, 12000) as i`)
-  await upsertModel(core.store, { name: model, definition, codeDigest: 'c' })
+  await upsertModels(core.store, [{ name: model, definition, codeDigest: 'c' }])
 })
 afterAll(async () => {
   await core.client.schedule
@@ -271,7 +271,7 @@ it('a failing feature view raises an alert until a run succeeds', async () => {
 })
 
 it('an unused feature view loses its schedule and is not ingested', async () => {
-  await upsertModel(core.store, { name: model, definition: { ...definition, views: [] }, codeDigest: 'd' })
+  await upsertModels(core.store, [{ name: model, definition: { ...definition, views: [] }, codeDigest: 'd' }])
   await syncViews({ client: core.client, store: core.store, taskQueue: core.config.taskQueues.control }, [])
   await expect(core.client.schedule.getHandle(viewScheduleId(name)).describe()).rejects.toThrow(
     ScheduleNotFoundError,

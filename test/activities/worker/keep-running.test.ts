@@ -8,7 +8,7 @@ import { iris } from '../../../models/iris.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { keepHeartbeat, listHeartbeats, watchWorkers } from '../../../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { upsertModel } from '../../../store/registry/models.ts'
+import { upsertModels } from '../../../store/registry/models.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
@@ -65,7 +65,7 @@ it('starts what never ran, and is quiet from then on', async () => {
   })
   client = new Client({ connection, namespace: config.temporal.namespace })
   const definition = { ...iris.definition, name: model, retrain: { everyMs: 7 * 86_400_000, catchUpMs: 0 } }
-  await upsertModel(store, { name: model, definition, codeDigest: 'sha256:x' })
+  await upsertModels(store, [{ name: model, definition, codeDigest: 'sha256:x' }])
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   round = createKeeper({ store, config, log } as unknown as Deps, client)
   expect(await problems()).toEqual([expect.stringContaining('missing: workflow alerts')])

@@ -1,11 +1,13 @@
-/** Tests that the models of a large installation are applied, also through a slow link to Temporal. */
+/** Tests that the models of a large installation are applied, also through a slow link to Temporal, and with few calls. */
+import { Client, Connection, type ConnectionOptions } from '@temporalio/client'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import { modelsDirectory } from '../../../models/index.ts'
 import { openStore } from '../../../store/postgres.ts'
+import { drillScheduleId, scheduleId } from '../../../temporal/schedules.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { openCuttableLink } from '../../support/servers/cuttable-link.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
@@ -26,9 +28,41 @@ it('applies many models though all calls together take longer than the deadline 
   const iris = readFileSync(join(modelsDirectory, 'iris.ts'), 'utf8').replace("'./", `'${modelsDirectory}`)
   const names = Array.from({ length: count }, (_, each) => `${prefix}-${each}`)
   for (const name of names) writeFileSync(join(directory, `${name}.ts`), iris.replace("'iris'", `'${name}'`))
-  const { models, broken } = await syncModels({ config, store, directory })
+  const calls: string[] = []
+  const connect = Connection.connect.bind(Connection)
+  const counted: NonNullable<ConnectionOptions['interceptors']>[number] = (options, nextCall) => {
+    calls.push(options.method_definition.path.split('/').at(-1) ?? '')
+    return nextCall(options) as ReturnType<typeof counted>
+  }
+  vi.spyOn(Connection, 'connect').mockImplementation((options) =>
+    connect({ ...options, interceptors: [...(options?.interceptors ?? []), counted] }),
+  )
+  const apply = async () => {
+    calls.length = 0
+    return syncModels({ config, store, directory })
+  }
+  const { models, broken } = await apply()
   expect(broken).toEqual([])
   expect(models.map(({ name }) => name)).toEqual(names.toSorted())
+  expect(calls.length).toBeLessThan(3 * count + 10)
+  expect(calls.filter((call) => call === 'CreateSchedule').length).toBeGreaterThanOrEqual(2 * count)
+
+  // The lists of Temporal follow a moment later.
+  await expect.poll(async () => (await apply(), calls.length), { timeout: 30_000 }).toBeLessThan(10)
+  expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'unchanged'))
+
+  const [first = '', second = ''] = names
+  const { schedule } = new Client({ connection: await connect({ address: temporalAddress() }) })
+  const dayMs = 86_400_000
+  for (const id of [scheduleId(first), drillScheduleId(second)])
+    await schedule.getHandle(id).update((was) => ({ ...was, spec: { intervals: [{ every: 99 * dayMs }] } }))
+  const everyMs = async (id: string) => (await schedule.getHandle(id).describe()).spec.intervals?.[0]?.every
+  await expect
+    .poll(
+      async () => (await apply(), [await everyMs(scheduleId(first)), await everyMs(drillScheduleId(second))]),
+    )
+    .toEqual([7 * dayMs, 30 * dayMs])
+  vi.restoreAllMocks()
   await store.close()
   await link.close()
   await rm(directory, { recursive: true })

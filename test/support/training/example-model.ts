@@ -9,7 +9,7 @@ import sql from 'sql-template-tag'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import { loadModel, modelsDirectory } from '../../../models/index.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { upsertModel } from '../../../store/registry/models.ts'
+import { upsertModels } from '../../../store/registry/models.ts'
 
 export interface ExampleModelFile {
   /** Workflow ids are made of it, so files that run retrainings take a name of their own. */
@@ -81,7 +81,7 @@ export const roses = defineModel({
 })
 `,
   )
-  await upsertModel(store, await loadModel(name, directory))
+  await upsertModels(store, [await loadModel(name, directory)])
 }
 
 export const exampleDayMs = 86_400_000

@@ -5,7 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadModel, modelsDirectory } from '../../../models/index.ts'
-import { upsertModel } from '../../../store/registry/models.ts'
+import { upsertModels } from '../../../store/registry/models.ts'
 import type { Store } from '../../../store/postgres.ts'
 
 /** What stands in the file → what shall. */
@@ -42,5 +42,5 @@ export async function syncFlights(
     text = text.replace(from, () => to)
   }
   await writeFile(join(directory, `${name}.ts`), text)
-  await upsertModel(store, await loadModel(name, directory))
+  await upsertModels(store, [await loadModel(name, directory)])
 }
