@@ -34,6 +34,7 @@ export interface StoreOptions {
   max?: number
   /** Deadline of every query, in milliseconds, with the wait for its connection. */
   queryMs?: number
+  /** How long a query waits for its connection. One that takes longer to open serves a later query. */
   connectMs?: number
   /** How long a transaction may do nothing before the server ends it and gives its locks back. */
   idleMs?: number
@@ -49,15 +50,16 @@ pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
 export function openStore(url: string, options: StoreOptions = {}): Store {
   const onError = options.onError ?? (() => {})
   const queryMs = options.queryMs ?? 10_000
+  const connectMs = options.connectMs ?? 2_000
   const connection: pg.ClientConfig = {
     connectionString: url,
-    connectionTimeoutMillis: options.connectMs ?? 2_000,
+    connectionTimeoutMillis: Math.max(connectMs, openMs),
     query_timeout: queryMs,
     statement_timeout: queryMs,
     keepAlive: true,
     application_name: options.name ?? 'tenure',
   }
-  const pool = new pg.Pool({ ...connection, max: options.max ?? 8 })
+  const pool = new pg.Pool({ ...connection, max: options.max ?? 8, idleTimeoutMillis: maxIdleMs })
   pool.on('error', onError)
   const outages = createOutageTracker()
   const saw = (error: unknown): void => {
@@ -66,7 +68,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   /** Waiting for a connection is a part of the call: its first statement has what is left of the time. */
   const connect = async () => {
     const untilMs = performance.now() + queryMs
-    const client = await pool.connect().catch((error: unknown) => {
+    const client = await within(connectMs, pool.connect()).catch((error: unknown) => {
       saw(error)
       return unavailable(error)
     })
@@ -110,6 +112,28 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     listen: (channel, onNotice) => listen(connection, channel, onNotice, onError),
     close: () => pool.end(),
   }
+}
+
+/** A new connection to a distant server costs more than a query may wait. */
+const maxIdleMs = 300_000
+/** Several round trips, each of which may take half a second. */
+const openMs = 3_000
+
+/** A client that comes too late goes back to its pool. */
+async function within(ms: number, connecting: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+  let isLate = false
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      isLate = true
+      reject(new Error(`timeout: no connection within ${ms} ms`))
+    }, ms)
+  })
+  connecting.then(
+    (client) => isLate && client.release(),
+    () => {},
+  )
+  return Promise.race([connecting, late]).finally(() => clearTimeout(timer))
 }
 
 /**

@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
+import { openCuttableLink } from '../support/servers/cuttable-link.ts'
 import { freeze } from '../support/servers/freeze.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 
@@ -22,6 +23,12 @@ beforeAll(async () => {
     queryMs: 500,
     onError: (error) => errors.push(error.message),
   })
+  const isReached = () =>
+    store.query(sql`select 1`).then(
+      () => true,
+      () => false,
+    )
+  await until(isReached, 'the first connection')
 })
 afterAll(async () => {
   await store.close()
@@ -50,6 +57,35 @@ it('a backend that dies during a transaction, even between two statements, ends 
   await expect(work).rejects.toMatchObject(unavailable)
   expect(errors.join()).toMatch(/terminating connection/)
   expect(await store.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
+})
+
+it('a server at a round trip of 300 ms is reached although opening a connection takes longer than a query may wait', async () => {
+  const link = await openCuttableLink(postgres.url, { delayMs: 150 })
+  const distant = openStore(link.url, { connectMs: 500, queryMs: 900 })
+  try {
+    const from = performance.now()
+    await expect(distant.query(sql`select 1`)).rejects.toMatchObject(unavailable)
+    expect(performance.now() - from).toBeLessThan(900)
+    const notices: unknown[] = []
+    const stop = distant.listen('distance', (payload) => notices.push(payload))
+    await until(
+      () =>
+        distant.query(sql`select 1`).then(
+          () => true,
+          () => false,
+        ),
+      'the connection',
+    )
+    for (let query = 0; query < 3; query++)
+      expect(await distant.transaction((database) => database.query(sql`select 1 as one`))).toEqual([
+        { one: 1 },
+      ])
+    await until(() => notices.length > 0, 'the listener')
+    await stop()
+  } finally {
+    await distant.close()
+    await link.close()
+  }
 })
 
 it('an idle transaction releases its locks', async () => {

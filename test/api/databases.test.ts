@@ -1,0 +1,60 @@
+/** Tests the API process on a database without a schema, and on one that is far away. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
+import { migrate } from '../../store/database/migrate.ts'
+import { insertKey } from '../../store/access/api-keys.ts'
+import { openStore } from '../../store/postgres.ts'
+import { openCuttableLink } from '../support/servers/cuttable-link.ts'
+import { freshDatabase, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
+import { startApiProcess, type ApiProcess } from '../support/serving/api-process.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tenure-databases-'))
+const running: ApiProcess[] = []
+afterAll(async () => {
+  await Promise.all(running.map((each) => each.end('SIGTERM')))
+  rmSync(root, { recursive: true })
+})
+
+async function start(databaseUrl: string): Promise<ApiProcess> {
+  const api = await startApiProcess(
+    {
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: temporalAddress(),
+      TENURE_STATE: mkdtempSync(join(root, 's-')),
+    },
+    { awaitReady: false },
+  )
+  running.push(api)
+  return api
+}
+const readiness = async ({ url }: ApiProcess) => (await fetch(`${url}/readyz`)).status
+
+it('a replica on an empty database is not ready until the schema is there', async () => {
+  const databaseUrl = await freshDatabase()
+  const api = await start(databaseUrl)
+  await expect.poll(() => JSON.stringify(api.lines)).toContain('relation \\"models\\" does not exist')
+  expect(await readiness(api)).toBe(503)
+  await migrate(databaseUrl)
+  await expect.poll(() => readiness(api)).toBe(200)
+})
+
+it('a replica at a round trip of 300 ms from Postgres becomes ready, keeps its lease and answers control routes', async () => {
+  const databaseUrl = await migratedDatabase()
+  const store = openStore(databaseUrl, { max: 1 })
+  const { key } = await insertKey(store, { name: 'ada', role: 'viewer' })
+  const link = await openCuttableLink(databaseUrl, { delayMs: 150 })
+  const api = await start(link.url)
+  await expect.poll(() => readiness(api)).toBe(200)
+  const headers = { authorization: `Bearer ${key}` }
+  const models = async () => (await fetch(`${api.url}/v1/models`, { headers })).status
+  await expect.poll(models).toBe(200)
+  const isStale = async () =>
+    ((await (await fetch(`${api.url}/readyz`, { headers })).json()) as { stale: boolean }).stale
+  await expect.poll(isStale).toBe(false)
+  await api.end('SIGTERM')
+  running.splice(running.indexOf(api), 1)
+  await link.close()
+  await store.close()
+})
