@@ -2,7 +2,6 @@
  * Writes the output of commands. With `--json`, standard output is one JSON document; colours appear on a TTY only, because
  * escape codes in a pipe break the next program.
  */
-import Table from 'cli-table3'
 import { stripVTControlCharacters, styleText } from 'node:util'
 
 type Style = Parameters<typeof styleText>[0]
@@ -79,24 +78,29 @@ function cut(line: string, columns: number): string {
 /** The content of a table cell; an absent one is shown as a dash. */
 export type Cell = string | number | null | undefined
 
-const borders = ['top', 'bottom', 'left', 'right', 'mid'].flatMap((side) =>
-  ['', '-mid', '-left', '-right'].map((part) => [`${side}${part}`, '']),
-)
-
-/** A table without borders, for reading and for `cut`. */
+/** A table without borders, for reading and for `cut`. A cell may have several lines. Its cost is linear: a library's was not. */
 export function tableOf(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
-  const table = new Table({
-    head: [...headings],
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-    chars: { ...Object.fromEntries(borders), middle: '' },
-  })
-  table.push(...rows.map((row) => row.map((cell) => cell ?? '–')))
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n')
+  const all = [...(headings.length > 0 ? [headings] : []), ...rows].map((row) =>
+    row.map((cell) => String(cell ?? '–').split('\n')),
+  )
+  const widths: number[] = []
+  for (const row of all)
+    for (const [place, lines] of row.entries())
+      for (const line of lines) widths[place] = Math.max(widths[place] ?? 0, textWidth(line))
+  const linesOf = (row: readonly string[][]): string[] =>
+    Array.from({ length: Math.max(...row.map((lines) => lines.length)) }, (_, at) =>
+      row
+        .map((lines, place) => {
+          const line = lines[at] ?? ''
+          return line + ' '.repeat((widths[place] ?? 0) + columnGap - textWidth(line))
+        })
+        .join('')
+        .trimEnd(),
+    )
+  return all.flatMap(linesOf).join('\n')
 }
+
+const columnGap = 2
 
 /** Columns by heading: a field of the row, or a function of it. */
 export type Columns<Row> = Readonly<

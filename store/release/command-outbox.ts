@@ -115,10 +115,15 @@ export async function findRecorded(database: Database, id: string): Promise<Outb
   return row && toCommand(row)
 }
 
-/** What a release has not answered yet, in the order in which it was said. */
-export async function listRecorded(database: Database, releaseId: string): Promise<OutboxCommand[]> {
+/** What a release has not answered yet, in the order in which it was said; the first of them. */
+export async function listRecorded(
+  database: Database,
+  releaseId: string,
+  limit = 1_000,
+): Promise<OutboxCommand[]> {
   const rows = await database.query(sql`
-    ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null order by position`)
+    ${selected} where outbox.release_id = ${releaseId} and next_at is not null and answers.id is null
+    order by position limit ${limit}`)
   return rows.map(toCommand)
 }
 

@@ -179,11 +179,18 @@ export async function findAnswers(
   return new Map(rows.map(({ id, ...answer }) => [id.slice(release.length + 1), answer]))
 }
 
-/** In the order in which they came. */
+/** The newest of a release, or those before the one with the id `before`, in the order in which they came. */
 export const listCommands = (
   database: Database,
   releaseId: string,
+  { limit = 1_000, before }: { limit?: number; before?: string } = {},
 ): Promise<(ReleaseCommand & { at: string })[]> =>
   rowsFrom(database).list<ReleaseCommand & { at: string }>(sql`
-    select id, release_id, command, actor, reason, accepted, message, stage, at
-    from release_commands where release_id = ${releaseId} order by at, id`)
+    select * from (
+      select id, release_id, command, actor, reason, accepted, message, stage, at
+      from release_commands
+      where release_id = ${releaseId}
+        and (${before ?? null}::text is null
+          or (at, id) < (select at, id from release_commands where id = ${before ?? null}))
+      order by at desc, id desc limit ${limit}
+    ) as page order by at, id`)

@@ -99,7 +99,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'temporal',
     ],
     types: ['workflows'],
-    packages: ['node:*', 'commander', '@temporalio/client', 'cli-table3'],
+    packages: ['node:*', 'commander', '@temporalio/client'],
     only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'] },
   },
   // Bundled for browsers: only what needs neither Node nor a package.

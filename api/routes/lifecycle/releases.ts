@@ -13,6 +13,7 @@ import { commandNames, type CommandName } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { idempotencyHeader } from '../../http/idempotency.ts'
+import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { getReleaseInScope, sendReleaseCommand } from '../../services/release-commands.ts'
 import { modelFilter } from '../../auth/authorization.ts'
 import { cancelQueued, isQueueId, queuedSummary } from '../../services/release-queue.ts'
@@ -39,6 +40,7 @@ const command = z.strictObject({
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
 })
+const commandKey = z.tuple([z.string()])
 const start = z.strictObject({
   model: modelName,
   version: z.string().min(1).max(200),
@@ -66,16 +68,21 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('get', '/v1/releases/:id', viewers, {
     summary:
-      'Show a release: its state, why it waits, its verdicts, its commands, and the commands without a response yet.',
-    answers: { 200: 'The release' },
-    async handle({ actor, params }) {
+      'Show a release: its state, why it waits, its newest verdicts and commands, and the commands without a response yet.',
+    answers: { 200: 'The release, and next_cursor when it has earlier commands' },
+    query: z.strictObject({ cursor: cursorText.optional(), limit }),
+    async handle({ actor, params, query }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
-      const [decisions, commands, recorded, flag] = await Promise.all([
-        listDecisions(deps.store, release.state.id),
-        listCommands(deps.store, release.state.id),
-        listRecorded(deps.store, release.state.id),
+      const { id } = release.state
+      const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
+      const [decisions, found, recorded, flag] = await Promise.all([
+        listDecisions(deps.store, id, query.limit),
+        listCommands(deps.store, id, { limit: query.limit + 1, before }),
+        listRecorded(deps.store, id, query.limit),
         findKillSwitch(deps.store, release.state.model),
       ])
+      const commands = found.slice(-query.limit)
+      const first = found.length > query.limit ? commands[0] : undefined
       const brief = briefOf(release, await findShares(deps.store))
       const pin = brief.outcome === undefined ? pinReason(flag) : undefined
       return {
@@ -86,6 +93,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),
           commands: commands.map(toWire),
           recorded: recorded.map(toWire),
+          next_cursor: first && encodeCursor('commands', [first.id]),
         },
       }
     },

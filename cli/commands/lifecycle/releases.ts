@@ -92,6 +92,7 @@ export const releasesGroup: CommandGroup = {
       summary: 'Show a release: state, offline gates, stages, evidence, verdicts and commands',
       options: [
         ['--decisions <n>', 'Number of latest verdicts (default: 10)'],
+        ['--commands <n>', 'Number of latest commands, at most 1000 (default: 20)'],
         ['--svg <file>', 'Also write the charts to an SVG file'],
       ],
       examples: [
@@ -101,11 +102,15 @@ export const releasesGroup: CommandGroup = {
         'releases show iris --json',
       ],
       async run({ terminal, api }, { args, options }) {
-        const most = Number(options['decisions'] ?? 10)
-        if (!Number.isInteger(most) || most < 0)
-          throw usageError(`--decisions must be a whole number from 0, not ${options['decisions']}`)
+        const countOf = (name: string, usual: number): number => {
+          const count = Number(options[name] ?? usual)
+          if (Number.isInteger(count) && count >= 0 && count <= maxShown) return count
+          throw usageError(`--${name} must be a whole number from 0 to ${maxShown}, not ${options[name]}`)
+        }
+        const most = { decisions: countOf('decisions', 10), commands: countOf('commands', 20) }
         const id = await findReleaseId(api(), String(args[0]))
-        const answer = await api().get<ReleaseDetail>(path`/v1/releases/${id}`)
+        const limit = Math.max(minCharted, most.decisions, most.commands)
+        const answer = await api().get<ReleaseDetail>(path`/v1/releases/${id}`, { limit })
         const evaluation = await evaluationOf(api(), answer.version)
         const nowMs = Date.now()
         const charts = chartsText(answer, evaluation, { width: Math.min(terminal.columns, 110), nowMs })
@@ -130,6 +135,11 @@ async function drawTo(file: string, svg: string): Promise<void> {
   })
 }
 
+/** The limit of the API. */
+const maxShown = 1_000
+/** Verdicts that the charts are drawn from. */
+const minCharted = 100
+
 /** The offline evaluation that the release is based on. */
 async function evaluationOf(client: Client, version: string): Promise<EvaluationAnswer> {
   const { evaluation_id: id } = await client.get<{ evaluation_id: string }>(path`/v1/versions/${version}`)
@@ -140,6 +150,8 @@ interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'd
   commands: CommandAnswer[]
   /** Commands queued while Temporal was unreachable and not delivered yet. */
   recorded?: RecordedAnswer[]
+  /** Present when there are earlier commands. */
+  next_cursor?: string
 }
 
 /** A release by its id, or the latest of a model by the model's name. */
@@ -193,7 +205,11 @@ export function gateTable(
   return `\n\n${terminal.paint('bold', title)}\n${table}`
 }
 
-function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): string {
+function detailOf(
+  terminal: Terminal,
+  release: ReleaseDetail,
+  most: { decisions: number; commands: number },
+): string {
   const { paint } = terminal
   const facts = factsTable(terminal, [
     ['version', release.version],
@@ -212,7 +228,10 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
   ])
   const table = <Row>(rows: readonly Row[], columns: Columns<Row>): string =>
     rows.length === 0 ? '' : `\n\n${tableBy(terminal, rows, columns)}`
-  const commands = table(release.commands, {
+  const shown = most.commands === 0 ? [] : release.commands.slice(-most.commands)
+  const hidden = release.next_cursor !== undefined || shown.length < release.commands.length
+  const earlier = hidden && shown.length > 0 ? `\n${paint('dim', 'Earlier commands: --commands <n>')}` : ''
+  const commands = table(shown, {
     at: (each) => time(each.at),
     actor: 'actor',
     command: 'command',
@@ -226,11 +245,11 @@ function detailOf(terminal: Terminal, release: ReleaseDetail, most: number): str
     state: (each) => paint('yellow', each.state),
     id: 'id',
   })
-  const verdicts = table(release.decisions.slice(0, most), {
+  const verdicts = table(release.decisions.slice(0, most.decisions), {
     at: (each) => time(each.at),
     stage: (each) => (each.stage === 'canary' ? `canary ${each.stage_index + 1}` : each.stage),
     verdict: (each) => coloured(terminal, each.kind),
     reason: (each) => each.reasons.map(({ message }) => message).join('; '),
   })
-  return `${paint('bold', release.id)}\n${facts}${commands}${recorded}${verdicts}`
+  return `${paint('bold', release.id)}\n${facts}${commands}${earlier}${recorded}${verdicts}`
 }

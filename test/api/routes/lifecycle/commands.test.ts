@@ -1,4 +1,5 @@
 /** Checks the commands of approvers and operators through the API, on a real Temporal with the real workflows and a real replica. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
@@ -108,10 +109,12 @@ const releaseFirst = async () => {
 }
 
 let champion: string
+let firstRelease: string
 
 it('the first version becomes champion after an approval, which only an approver can grant', async () => {
   const { version, id } = await releaseFirst()
   champion = version
+  firstRelease = id
   expect(await say('vera', `/v1/releases/${id}/approve`)).toMatchObject({
     status: 403,
     json: { code: 'forbidden' },
@@ -140,6 +143,35 @@ it('the first version becomes champion after an approval, which only an approver
   expect(said.map(({ detail }) => detail.signed)).toEqual([true, true])
   const late = await say('anna', `/v1/releases/${id}/approve`)
   expect(late).toMatchObject({ status: 409, json: { code: 'command_refused', stage: 'ended' } })
+})
+
+it('a release with 45,000 commands is shown in pages, newest first', async () => {
+  const { commands: before } = (await show(firstRelease)) as { commands: { id: string }[] }
+  await fixture.store.query(sql`
+    insert into release_commands (id, release_id, command, actor, reason, accepted, message, stage, at)
+    select 'many/' || lpad(each::text, 5, '0'), ${firstRelease}, 'pause', 'olga', repeat('reason ', 30), false, 'refused', 'ended', now()
+    from generate_series(1, 45000) as each`)
+  const page = async (query: Record<string, string>) => {
+    const answer = await api.request(
+      'GET',
+      `/v1/releases/${firstRelease}?${new URLSearchParams(query).toString()}`,
+      { key: keys['vera']! },
+    )
+    expect(JSON.stringify(answer.json).length).toBeLessThan(600_000)
+    return answer.json as { commands: { id: string }[]; next_cursor?: string; code?: string }
+  }
+  const first = await page({})
+  expect(first.commands.map(({ id }) => id)).toEqual(
+    Array.from({ length: 100 }, (_, each) => `many/${44_901 + each}`),
+  )
+  const second = await page({ limit: '1000', cursor: first.next_cursor! })
+  expect([second.commands[0]?.id, second.commands.at(-1)?.id]).toEqual(['many/43901', 'many/44900'])
+  await fixture.store.query(sql`delete from release_commands where id like 'many/%' and id > 'many/00950'`)
+  const last = await page({ limit: '1000' })
+  expect(last.commands).toHaveLength(950 + before.length)
+  expect(last.next_cursor).toBeUndefined()
+  expect((await page({ cursor: 'newest' })).code).toBe('invalid_request')
+  await fixture.store.query(sql`delete from release_commands where id like 'many/%'`)
 })
 
 it('the requester of a release cannot lower the number of approvals', async () => {
