@@ -14,6 +14,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { Deps } from '../../../activities/deps.ts'
+import { register } from '../../../activities/retrain/register.ts'
 import { openArchive } from '../../../cli/backup/read-archive.ts'
 import { backupCommand, restoreCommand } from '../../../cli/commands/admin/backup.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
@@ -23,6 +25,7 @@ import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store
 import { findTransientTables } from '../../../store/maintenance/dump.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { findGivenNumbers } from '../../../store/registry/given-numbers.ts'
@@ -38,7 +41,7 @@ import {
   type ServingFixture,
   type TestReplica,
 } from '../../support/serving/serving-fixture.ts'
-import { irisSpec } from '../../support/serving/artifact.ts'
+import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
 import { registerFixtureVersion } from '../../support/serving/registration.ts'
 import { signingKeyOf } from '../../support/serving/sign-versions.ts'
 
@@ -331,6 +334,37 @@ describe('tenure restore', () => {
       expect((await tenure(['restore', file, '--replace'])).code).toBe(exitCodes.done)
       expect((await findGivenNumbers(fixture.store))['iris']).toEqual({ major: 1, minor: 41, patch: 0 })
     }
+  })
+
+  it('registers no version under a name that was given after the backup', async () => {
+    const { store, artifactRoot } = fixture
+    // The numbers of this model begin anew: its versions came after the backup.
+    expect(await store.query(sql`select from versions where model = 'iris'`)).toEqual([])
+    const ids = {
+      retrainingId: 'retrain/late',
+      validationId: 'late',
+      trainingId: 'late',
+      evaluationId: 'late',
+    }
+    await store.query(sql`insert into models (name, definition, code_digest) values ('iris', '{}', 'c')`)
+    await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
+      values ('late', 'iris', now(), 2, 10, '{}', '{}')`)
+    await store.query(sql`
+      insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+      values ('late', 'iris', 'late', 1, 'c', 'd', 'done')`)
+    await store.query(sql`
+      insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
+      values ('late', 'iris', 'late', 'late', ${await putArtifact(artifactRoot, irisSpec())}, 'better',
+        '{"metrics": [], "rows": 2}', 'r')`)
+    const deps = {
+      store,
+      artifacts: openArtifacts(artifactRoot),
+      config: { signingKey: signingKeyOf(artifactRoot) },
+      log: { info() {} },
+    } as unknown as Deps
+    expect((await register(deps)({ model: 'iris', ...ids })).version).toBe('iris_v1.42.0')
+    expect((await tenure(['restore', file, '--replace'])).code).toBe(exitCodes.done)
+    expect((await findGivenNumbers(store))['iris']).toEqual({ major: 1, minor: 42, patch: 0 })
   })
 
   it('refuses a backup whose audit log contradicts the signed heads', async () => {
