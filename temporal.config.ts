@@ -47,7 +47,7 @@ type Environment = Record<string, string | undefined>
 
 /** Reads and checks the variables of a system process. Throws `configuration_invalid` with every issue. */
 export function readConfig(environment: Environment = process.env) {
-  const { issues, text, whole, oneOf, mirrorOf } = readerOf(environment)
+  const { issues, given, text, whole, oneOf, mirrorOf } = readerOf(environment)
   const databaseUrl = text('DATABASE_URL')
   if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
     issues.push('DATABASE_URL is a postgres:// address')
@@ -87,6 +87,8 @@ export function readConfig(environment: Environment = process.env) {
       slot: text('TENURE_REPLICA', '1'),
       /** The file descriptor of the port shared with the others; absent when none is shared. */
       sharedFd: whole('TENURE_SHARED_FD', undefined, 3, 1_023),
+      /** The file that names the processes of the supervisor that started this one. */
+      supervisor: given('TENURE_SUPERVISOR'),
     },
     /** Days that predictions, decisions, and snapshots with an erased subject are kept; the budget of artifacts and snapshots. */
     retention: {

@@ -28,7 +28,7 @@ import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
-import { joinShared, type SharedListener } from './transport/shared-port.ts'
+import { endWhenForgotten, joinShared, type SharedListener } from './transport/shared-port.ts'
 import { createHttpServer, socketLimits, listenBacklog } from './transport/http-server.ts'
 import { stopListening } from './transport/node-internals.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
@@ -109,7 +109,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
-  const shared = fd === undefined ? undefined : joinShared(server, { fd, isReady, maxConnections })
+  const options = { ...config.api, isReady, maxConnections }
+  const shared = fd === undefined ? undefined : joinShared(server, { ...options, fd })
   void showFirstKey(store, logger)
 
   return {
@@ -336,6 +337,7 @@ async function main(): Promise<void> {
     end('the connection budget is exceeded', 1)
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
+  endWhenForgotten(config.api.supervisor, () => end('no supervisor names it'))
   // A crashed parent closes the channel.
   process.on('disconnect', () => end('its parent has ended'))
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'))

@@ -64,3 +64,28 @@ export function startKernelReads(socket: Socket): void {
   handle.reading = true
   handle.readStart()
 }
+
+interface IpcPipe {
+  open(fd: number): number
+  writeUtf8String(request: object, text: string, handle: object): number
+}
+
+/**
+ * Sends the socket of a listener over a connected Unix socket, and closes that. Relies on the pipes of `child_process`, which pass sockets, and
+ * on a connection that is paused not being watched yet.
+ */
+export function sendListener(listener: NetServer, to: Socket): void {
+  const { binding } = process as unknown as { binding(name: string): Record<string, unknown> }
+  const { Pipe, constants } = binding('pipe_wrap') as unknown as {
+    Pipe: new (type: number) => IpcPipe
+    constants: { IPC: number }
+  }
+  const { WriteWrap } = binding('stream_wrap') as unknown as {
+    WriteWrap: new () => { oncomplete?: () => void }
+  }
+  const { fd } = (to as unknown as { _handle: { fd: number } })._handle
+  const handle = (listener as unknown as { _handle: object | null })._handle
+  const request = Object.assign(new WriteWrap(), { oncomplete: () => to.destroy() })
+  const pipe = new Pipe(constants.IPC)
+  if (handle === null || pipe.open(fd) !== 0 || pipe.writeUtf8String(request, ' ', handle) !== 0) to.destroy()
+}

@@ -1,12 +1,17 @@
 /**
  * Accepts connections on the port that the API processes of one machine share, on a socket inherited from the supervisor. A replica
- * joins when it is ready; health and metrics are read on its own port, because the kernel chooses the process on the shared one.
+ * joins when it is ready; health and metrics are read on its own port, because the kernel chooses the process on the shared one. It serves on
+ * when its supervisor was killed: it offers the socket to the next one, so that no connection is refused in between, and ends itself when no
+ * supervisor knows of it any more.
  */
-import type { Server } from 'node:http'
-import { createServer } from 'node:net'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import type { Server as HttpServer } from 'node:http'
+import { createServer, type Server } from 'node:net'
+import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { parseJson } from '../../domain/parse-json.ts'
 import { listenBacklog } from './http-server.ts'
-import { adoptConnection } from './node-internals.ts'
+import { adoptConnection, sendListener } from './node-internals.ts'
 
 export interface SharedListener {
   /** Accepts no more connections; resolves when the accepted ones are closed. */
@@ -19,12 +24,15 @@ export interface SharedOptions {
   maxConnections: number
   /** After so long a replica joins unready: a response with the reason is better than no response. */
   maxWaitMs?: number
+  /** The file of the supervisor, to whose successor the port is offered, and the index of this replica. */
+  supervisor?: string
+  slot?: string
 }
 
 const pollMs = 10
 
-export function joinShared(server: Server, options: SharedOptions): SharedListener {
-  const { fd, isReady, maxConnections, maxWaitMs = 5_000 } = options
+export function joinShared(server: HttpServer, options: SharedOptions): SharedListener {
+  const { fd, isReady, maxConnections, maxWaitMs = 5_000, supervisor, slot = '1' } = options
   // The options with which an HTTP server opens its own connections.
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
     adoptConnection(server, socket),
@@ -32,6 +40,12 @@ export function joinShared(server: Server, options: SharedOptions): SharedListen
   listener.maxConnections = maxConnections
   listener.on('error', (error) => server.emit('error', error))
   let left = false
+  let onLeave: (() => void) | undefined
+  if (supervisor !== undefined)
+    listener.once('listening', () => {
+      const report = (error: Error) => server.emit('error', error)
+      onLeave = offerListener(listener, offerPath(supervisor, slot), report)
+    })
   const join = async (): Promise<void> => {
     const until = performance.now() + maxWaitMs
     while (!left && !isReady() && performance.now() < until) await pause(pollMs)
@@ -42,7 +56,46 @@ export function joinShared(server: Server, options: SharedOptions): SharedListen
     async leave() {
       left = true
       await joined
+      onLeave?.()
       await new Promise((resolve) => listener.close(resolve))
     },
+  }
+}
+
+/** Sends the socket of the listener to each connection to `path`, in a directory that only this user can enter. Returns what ends the offer. */
+export function offerListener(listener: Server, path: string, onError: (error: Error) => void): () => void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  rmSync(path, { force: true })
+  const offer = createServer({ pauseOnConnect: true }, (socket) => {
+    socket.on('error', onError)
+    sendListener(listener, socket)
+  })
+  offer.on('error', onError).listen(path).unref()
+  return () => void offer.close()
+}
+
+/** The path of the offer of a replica; `supervisor` is the file that its supervisor holds. */
+export const offerPath = (supervisor: string, slot: string): string =>
+  join(dirname(supervisor), 'handover', `${slot}.sock`)
+
+const lookMs = 2_000
+
+/** Calls `end` when the supervisor was killed and its file does not name this process twice in a row. A file that is replaced is missing for a moment. */
+export function endWhenForgotten(supervisor: string | undefined, end: () => void): void {
+  if (supervisor === undefined) return
+  const parent = process.ppid
+  let missed = 0
+  setInterval(() => {
+    if (process.ppid === parent || isNamed(supervisor)) missed = 0
+    else if (++missed === 2) end()
+  }, lookMs).unref()
+}
+
+function isNamed(supervisor: string): boolean {
+  try {
+    const record = parseJson<{ groups?: { pid?: number }[] }>(readFileSync(supervisor, 'utf8'))
+    return record?.groups?.some(({ pid }) => pid === process.pid) === true
+  } catch {
+    return false
   }
 }

@@ -51,7 +51,7 @@ export async function openInstallation({ make }: { make: boolean }): Promise<Ins
   const held = await claim(join(stateDir, 'supervisor.json'))
   try {
     const server = await startPostgres({ dataDir })
-    held.note([server.pid])
+    held.note([{ pid: server.pid }])
     return installationOn(server.url, false, async () => {
       await server.stop()
       held.release()

@@ -14,7 +14,7 @@ import { openInstallation } from '../backup/installation.ts'
 import { findConnection } from '../client/connection.ts'
 import { readParts } from '../embedded/binaries.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
-import { isClaimed } from '../supervisor/pidfile.ts'
+import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer } from './api.ts'
 import { findingsOfDatabase } from './database.ts'
@@ -55,6 +55,17 @@ export async function examine({
     note(
       ok('configuration', `state in ${target.stateDir}, ${target.running ? 'running' : 'not running'} here`),
     )
+  })
+  await attempt('supervisor', () => {
+    const outliving = target === undefined ? [] : findOutliving(join(target.stateDir, 'supervisor.json'))
+    if (outliving.length > 0)
+      note(
+        broken(
+          'supervisor',
+          `the supervisor was killed; its API replicas (processes ${outliving.join(', ')}) serve the last known routes, and nothing else runs`,
+          'Run `tenure up`: it takes their port over without a refused request, then ends them.',
+        ),
+      )
   })
   const elsewhere = new Set<string>()
   if (target?.command.databaseUrl !== undefined) elsewhere.add('postgres')

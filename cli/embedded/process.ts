@@ -1,6 +1,6 @@
 /**
  * Starts a process in its own group, tied to its parent by the kernel, so that a killed `tenure up` leaves no servers that hold
- * its ports and data.
+ * its ports and data. API replicas are not tied: they serve on until the next `tenure up` has its own.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -27,6 +27,8 @@ export interface ProcessSpec {
   stopSignal?: NodeJS.Signals
   /** Time for a clean stop before SIGKILL. */
   graceMs?: number
+  /** Whether it runs on when its parent is killed; the next holder of the state directory ends it. */
+  outlives?: boolean
   /** Cleans up after a killed predecessor; awaited before each start. */
   prepare?: () => Promise<void>
   /** Whether the process serves. Polled by `whenReady`; an error counts as false. */
@@ -64,7 +66,10 @@ export async function spawnProcess(
   await spec.prepare?.()
   const stopSignal = spec.stopSignal ?? 'SIGTERM'
   const own = [spec.command, ...spec.args]
-  const tied = existsSync(TIE) ? [TIE, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own] : own
+  const tied =
+    spec.outlives !== true && existsSync(TIE)
+      ? [TIE, '--pdeathsig', stopSignal.slice('SIG'.length), '--', ...own]
+      : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,
     env: environmentWith(spec.env ?? {}),

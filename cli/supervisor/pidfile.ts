@@ -1,6 +1,6 @@
 /**
  * Locks a state directory for one supervisor and records the process groups it started. The next holder ends the orphans of a
- * killed supervisor, because they hold its ports.
+ * killed supervisor, because they hold its ports. It may spare those that serve on until it has their successors.
  */
 import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { failure } from '../client/client.ts'
@@ -11,6 +11,8 @@ interface Entry {
   pid: number
   /** Start time; distinguishes the process from a later one with the same pid. */
   birth: string | undefined
+  /** Whether it serves on after the holder was killed. */
+  outlives?: boolean
 }
 
 interface Record {
@@ -21,32 +23,65 @@ interface Record {
 
 export interface StateDirLock {
   /** Records the running process groups, so that the next holder can end them if this one is killed. */
-  note(pids: readonly number[]): void
+  note(groups: readonly Pick<Entry, 'pid' | 'outlives'>[]): void
+  /** Ends the spared orphans. */
+  endSpared(options?: { graceMs?: number }): Promise<void>
+  /** Spared orphans that were not ended stay recorded for the next holder. */
   release(): void
 }
 
 const POLL_MS = 50
 const GRACE_MS = 20_000
 
-/** Locks the file for this process after ending the orphans of a dead holder. Throws `configuration_invalid` while a holder lives. */
-export async function claim(path: string, { graceMs = GRACE_MS } = {}): Promise<StateDirLock> {
+/**
+ * Locks the file for this process after ending the orphans of a dead holder, apart from those that outlive it if `spare` is set. Throws
+ * `configuration_invalid` while a holder lives.
+ */
+export async function claim(path: string, { graceMs = GRACE_MS, spare = false } = {}): Promise<StateDirLock> {
   const holder = entryOf(process.pid)
-  const textOf = (groups: Entry[]) => JSON.stringify({ holder, groups } satisfies Record)
-  while (!created(path, textOf([]))) {
+  let spared: Entry[] = []
+  let noted: Entry[] = []
+  const textOf = (by: Entry = holder) =>
+    JSON.stringify({ holder: by, groups: [...noted, ...spared] } satisfies Record)
+  const write = (text: string) => {
+    writeFileSync(`${path}.new`, text, { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+  while (!created(path, textOf())) {
     const text = readText(path)
     if (text === undefined) continue
     expectDead(text)
     const { groups } = JSON.parse(text) as Record
-    await Promise.all(groups.map((group) => end(group, graceMs)))
+    spared = groups.filter((group) => spare && group.outlives === true && isAlive(group))
+    await Promise.all(groups.filter((group) => !spared.includes(group)).map((group) => end(group, graceMs)))
     setAside(path, text)
   }
   return {
-    note(pids) {
-      writeFileSync(`${path}.new`, textOf(pids.map(entryOf)), { mode: 0o600 })
-      renameSync(`${path}.new`, path)
+    note(groups) {
+      noted = groups.map(({ pid, outlives }) => ({ ...entryOf(pid), outlives }))
+      write(textOf())
     },
-    release: () => rmSync(path, { force: true }),
+    async endSpared(given = {}) {
+      if (spared.length === 0) return
+      await Promise.all(spared.map((group) => end(group, given.graceMs ?? graceMs)))
+      spared = []
+      write(textOf())
+    },
+    release() {
+      noted = []
+      if (spared.some(isAlive)) write(textOf({ pid: 0, birth: undefined }))
+      else rmSync(path, { force: true })
+    },
   }
+}
+
+/** The processes that serve on after their supervisor was killed. */
+export function findOutliving(path: string): number[] {
+  const text = readText(path)
+  if (text === undefined) return []
+  const { holder, groups } = JSON.parse(text) as Record
+  if (isAlive(holder)) return []
+  return groups.filter((group) => group.outlives === true && isAlive(group)).map(({ pid }) => pid)
 }
 
 /** Throws `configuration_invalid` while a holder lives. */

@@ -77,6 +77,8 @@ export interface ProcessOptions {
   apiPorts: readonly number[]
   /** The port that they share beside their own. */
   sharedPort?: Pick<SharedPort, 'handle'>
+  /** The file of a supervisor whose death the replicas outlive. */
+  supervisor?: string
   /** What single replicas get of their own, by their place. */
   replicaEnvironments?: readonly Record<string, string>[]
   /** Awaited before the first of them starts. */
@@ -85,7 +87,7 @@ export interface ProcessOptions {
 
 /** The workers and the API replicas. */
 export function planProcesses(options: ProcessOptions): ChildSpec[] {
-  const { config, environment, apiPorts, sharedPort } = options
+  const { config, environment, apiPorts, sharedPort, supervisor } = options
   const after = options.servers.map(({ name }) => name)
   let prepared: Promise<void> | undefined
   const prepare = () => (prepared ??= options.prepare())
@@ -104,10 +106,13 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
       ...environment,
       TENURE_PORT: String(port),
       TENURE_REPLICA: String(index + 1),
-      ...(sharedPort && sharing),
+      ...(sharedPort && { TENURE_SHARED_FD: '3' }),
+      ...(apiPorts.length > 1 && sharing),
+      ...(supervisor !== undefined && { TENURE_SUPERVISOR: supervisor }),
       ...options.replicaEnvironments?.[index],
     },
     inherits: sharedPort && [sharedPort.handle],
+    outlives: supervisor !== undefined,
     isReady: () => isAlive(`http://${config.api.host}:${port}/livez`),
   })
   return [
@@ -118,10 +123,10 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
 }
 
 /**
- * The number of the first open file that is handed down. The second asks libuv to let the others have their turn after each
- * connection: without it one process takes all that arrive at once, and keeps them.
+ * Asks libuv to let the others have their turn after each connection: without it one process takes all that arrive at once, and keeps
+ * them.
  */
-const sharing = { TENURE_SHARED_FD: '3', UV_TCP_SINGLE_ACCEPT: '1' }
+const sharing = { UV_TCP_SINGLE_ACCEPT: '1' }
 const probeMs = 1_000
 
 async function isAlive(url: string): Promise<boolean> {

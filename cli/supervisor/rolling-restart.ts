@@ -21,7 +21,7 @@ export async function restartReplicas({ supervision, urls, say }: RestartOptions
     const name = replicaName(index)
     try {
       await supervision.restart(name)
-      await untilReady(url)
+      await untilOk(`${url}/readyz`)
     } catch (error) {
       say(
         `${name} failed to restart (${(error as Error).message}); the remaining replicas were not restarted`,
@@ -33,13 +33,14 @@ export async function restartReplicas({ supervision, urls, say }: RestartOptions
   return true
 }
 
-async function untilReady(url: string): Promise<void> {
-  const until = performance.now() + readyMs
+/** Throws when the address does not answer 200 in time. */
+export async function untilOk(address: string, maxMs = readyMs): Promise<void> {
+  const until = performance.now() + maxMs
   for (;;) {
-    const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
+    const answer = await fetch(address, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
     await answer?.body?.cancel()
     if (answer?.status === 200) return
-    if (performance.now() > until) throw new Error(`not ready within ${readyMs} ms`)
+    if (performance.now() > until) throw new Error(`${address} did not answer 200 within ${maxMs} ms`)
     await pause(pollMs)
   }
 }

@@ -2,7 +2,9 @@
  * Binds one port for several API processes and passes the socket to each, so that connections wait in a shared queue while a
  * replica restarts. SO_REUSEPORT (Node 23.1) would give each process its own queue, lost with the process.
  */
+import { existsSync, readdirSync } from 'node:fs'
 import * as net from 'node:net'
+import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 
 /** A bound socket on which this process does not listen. */
@@ -14,7 +16,7 @@ export interface SharedPort {
 }
 
 interface BoundHandle {
-  getsockname(out: { port?: number }): number
+  getsockname(out: { address?: string; port?: number }): number
   close(): void
 }
 
@@ -34,4 +36,56 @@ export function bindSharedPort({ host, port }: { host: string; port: number }): 
       `port ${port} on ${host} is unavailable for the API (system error ${failed})`,
     )
   return { port: found.port ?? port, handle, close: () => handle.close() }
+}
+
+const receiveMs = 1_000
+
+/**
+ * Receives the port on which the replicas of a killed supervisor still listen, so that their successors accept from the same queue. `directory`
+ * holds their offers. Returns undefined where none of them offers this address; port 0 means that of the offer.
+ */
+export async function receiveSharedPort(
+  directory: string,
+  { host, port }: { host: string; port: number },
+): Promise<SharedPort | undefined> {
+  for (const offer of existsSync(directory) ? readdirSync(directory) : []) {
+    const handle = await receiveHandle(join(directory, offer))
+    const found: { address?: string; port?: number } = {}
+    handle?.getsockname(found)
+    const isWanted = (port === 0 || port === found.port) && [found.address, 'localhost'].includes(host)
+    if (handle !== undefined && found.port !== undefined && isWanted)
+      return { port: found.port, handle, close: () => handle.close() }
+    handle?.close()
+  }
+  return undefined
+}
+
+interface IpcPipe {
+  pendingHandle?: BoundHandle | null
+  onread?: () => void
+  connect(request: object, path: string): number
+  readStart(): void
+  close(): void
+}
+
+/** Connects by the internal pipe of `child_process`, because Node passes sockets between parent and child only. */
+function receiveHandle(path: string): Promise<BoundHandle | undefined> {
+  const { binding } = process as unknown as { binding(name: string): unknown }
+  const { Pipe, PipeConnectWrap, constants } = binding('pipe_wrap') as {
+    Pipe: new (type: number) => IpcPipe
+    PipeConnectWrap: new () => object
+    constants: { IPC: number }
+  }
+  return new Promise((resolve) => {
+    const pipe = new Pipe(constants.IPC)
+    const end = (handle?: BoundHandle | null) => {
+      clearTimeout(late)
+      pipe.close()
+      resolve(handle ?? undefined)
+    }
+    const late = setTimeout(end, receiveMs)
+    pipe.onread = () => end(pipe.pendingHandle)
+    const oncomplete = (status: number) => (status === 0 ? pipe.readStart() : end())
+    if (pipe.connect(Object.assign(new PipeConnectWrap(), { oncomplete }), path) !== 0) end()
+  })
 }

@@ -1,6 +1,7 @@
 /**
  * Starts the processes of one machine in order of dependency, restarts those that die with backoff and jitter, and stops them in
- * reverse order. Each process leads a group that is killed as a whole, so that no orphan is left.
+ * reverse order. Each process leads a group that is killed as a whole, so that no orphan is left. The orphans of a killed supervisor that
+ * serve on are spared until the caller has their successors.
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,7 +33,9 @@ export interface Supervision {
   restartsOf(name: string): number
   /** Stops and restarts a child; resolves when it is ready. */
   restart(name: string): Promise<void>
-  /** Stops all children in reverse order; returns `stopped`. */
+  /** Ends the processes of a killed supervisor that served on until now. */
+  endSpared(): Promise<void>
+  /** Stops all children in reverse order, and the spared processes; returns `stopped`. */
   stop(): Promise<void>
   /** Resolves when every child has ended. */
   stopped: Promise<void>
@@ -74,12 +77,16 @@ export async function supervise(
   specs: readonly ChildSpec[],
   { log, stateDir, readyMs = READY_MS, pauseMs = PAUSE_MS, signals = true }: SuperviseOptions,
 ): Promise<Supervision> {
-  const pidfile = await claim(join(stateDir, 'supervisor.json'))
+  const pidfile = await claim(join(stateDir, 'supervisor.json'), { spare: true })
   const children = new Map<string, Child>()
   const stopping = new AbortController()
   const note = () => {
     try {
-      pidfile.note([...children.values()].flatMap(({ running }) => running?.pid ?? []))
+      pidfile.note(
+        [...children.values()].flatMap(({ running, spec: { outlives } }) =>
+          running === undefined ? [] : [{ pid: running.pid, outlives }],
+        ),
+      )
     } catch (error) {
       // A full disk must not end a child that has started. The next start of a child writes the file again.
       log('tenure', `supervisor.json could not be written: ${(error as Error).message}`)
@@ -87,14 +94,18 @@ export async function supervise(
   }
   const group: Group = { children, stopping, log, readyMs, pauseMs, note }
   const killAll = () => children.forEach(({ running }) => running?.kill('SIGKILL'))
+  // An error that ends this process is no order to stop serving.
+  const killTied = () =>
+    children.forEach(({ running, spec }) => spec.outlives !== true && running?.kill('SIGKILL'))
 
   let resolveStopped: () => void = () => {}
   const stopped = new Promise<void>((resolve) => (resolveStopped = resolve))
-  const stop = (): Promise<void> => {
+  const stop = ({ spare = false } = {}): Promise<void> => {
     if (stopping.signal.aborted) return stopped
     stopping.abort()
-    void stopChildren(children).finally(() => {
-      process.off('exit', killAll)
+    const ends = [stopChildren(children), ...(spare ? [] : [pidfile.endSpared()])]
+    void Promise.allSettled(ends).finally(() => {
+      process.off('exit', killTied)
       SIGNALS.forEach((name) => process.off(name, onSignal))
       pidfile.release()
       resolveStopped()
@@ -105,18 +116,22 @@ export async function supervise(
   let received: { by: NodeJS.Signals; atMs: number } | undefined
   const onSignal = (by: NodeJS.Signals) => {
     if (received === undefined) log('tenure', `${by}: stopping everything; send it again to kill`)
-    else if (performance.now() - received.atMs > ECHO_MS) killAll()
+    else if (performance.now() - received.atMs > ECHO_MS) {
+      killAll()
+      void pidfile.endSpared({ graceMs: 0 })
+    }
     received ??= { by, atMs: performance.now() }
     void stop()
   }
 
-  process.on('exit', killAll)
+  process.on('exit', killTied)
   if (signals) SIGNALS.forEach((name) => process.on(name, onSignal))
   for (const spec of specs) children.set(spec.name, begin(group, spec))
   try {
     await Promise.all([...children.values()].map(({ ready }) => ready))
   } catch (error) {
-    await stop()
+    // A failed start leaves those serving that serve.
+    await stop({ spare: received === undefined })
     throw received === undefined ? error : new Error(`${received.by} received during the start`)
   }
   return {
@@ -131,7 +146,8 @@ export async function supervise(
         void running.stop()
       })
     },
-    stop,
+    endSpared: pidfile.endSpared,
+    stop: () => stop(),
     stopped,
   }
 }

@@ -1,5 +1,5 @@
 /** Starts Tenure on one machine: servers, workers and API replicas under the supervisor. Shared by `tenure up` and the demo. */
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import {
   environmentWith,
   readCommandConfig,
@@ -11,17 +11,18 @@ import { isError } from '../../domain/errors.ts'
 import { planCore, planProcesses } from './process-plan.ts'
 import { failure } from '../client/client.ts'
 import { findConnection, writeConnection } from '../client/connection.ts'
+import { freePort } from '../embedded/process.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { openMergedLog, type MergedLog } from './merged-log.ts'
-import { expectUnclaimed } from './pidfile.ts'
+import { claim, expectUnclaimed, findOutliving } from './pidfile.ts'
 import { choosePort } from './ports.ts'
 import { firstKey, prepareCore, type Prepared } from './bootstrap.ts'
-import { restartReplicas } from './rolling-restart.ts'
-import { bindSharedPort } from './shared-port.ts'
+import { restartReplicas, untilOk } from './rolling-restart.ts'
+import { bindSharedPort, receiveSharedPort, type SharedPort } from './shared-port.ts'
 import { supervise, type Supervision } from './supervisor.ts'
 
 export interface SystemOptions {
-  /** Number of API replicas. Several share the first port, and each also has its own port after it. */
+  /** Number of API replicas. They share the first port, and each also has its own: with several of them the ports after it. */
   replicas: number
   environment?: Record<string, string>
   say: (line: string) => void
@@ -31,7 +32,7 @@ export interface SystemOptions {
 export interface System {
   config: Config
   stateDir: string
-  /** Address of the API: the shared port, or that of the only replica. */
+  /** Address of the API: the shared port. */
   url: string
   /** Address of each replica, for its metrics. */
   urls: string[]
@@ -47,8 +48,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
   // Checked before the ports, because a running system holds the default ones.
-  expectUnclaimed(join(stateDir, 'supervisor.json'))
-  const ports = await choosePorts(command, options)
+  const supervisor = join(stateDir, 'supervisor.json')
+  expectUnclaimed(supervisor)
+  const inherited = await takePort(supervisor, command)
+  if (inherited !== undefined)
+    options.say('The API replicas of a killed `tenure up` serve until those of this one are ready')
+  const ports = await choosePorts(command, options, inherited?.port)
   const core = await planCore({ ...command, stateDir, ports })
   const environment = {
     ...options.environment,
@@ -69,17 +74,30 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     })
     if (prepared.warning !== undefined) options.say(`Warning: ${prepared.warning}`)
   }
-  const sharedPort =
-    ports.shared === undefined ? undefined : bindSharedPort({ host: config.api.host, port: ports.shared })
-  const url = sharedPort === undefined ? (urls[0] ?? '') : `http://${config.api.host}:${sharedPort.port}`
+  const { host } = config.api
+  const sharedPort = inherited ?? bindSharedPort({ host, port: ports.shared })
+  const url = `http://${host}:${sharedPort.port}`
   const { servers } = core
-  const processes = planProcesses({ config, servers, environment, apiPorts: ports.api, sharedPort, prepare })
+  const processes = planProcesses({
+    config,
+    servers,
+    environment,
+    apiPorts: ports.api,
+    sharedPort,
+    supervisor,
+    prepare,
+  })
   const interruption = watchInterruption()
   try {
     const supervision = await supervise([...servers, ...processes], { log: log.write, stateDir })
     if (interruption.received()) await supervision.stop()
     if (prepared === undefined || interruption.received())
       throw new Error('the processes started before their database was prepared')
+    if (inherited !== undefined) {
+      await untilOk(`${urls[0]}/readyz`, joinMs).catch(() => {})
+      await supervision.endSpared()
+    }
+    await untilOk(`${url}/livez`, joinMs)
     const { databaseUrl, temporalAddress } = core
     const { namespace } = config.temporal
     const key = prepared.localKey
@@ -89,7 +107,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const stop = async () => {
       process.off(rollSignal, roll)
       await supervision.stop()
-      sharedPort?.close()
+      sharedPort.close()
       await log.close()
     }
     const { temporalUi } = core
@@ -105,6 +123,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
 }
 
+/** A replica joins the shared port when it is ready, and an unready one after 5 s. */
+const joinMs = 8_000
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 function watchInterruption() {
@@ -132,8 +152,19 @@ function explained(error: unknown, log: MergedLog): unknown {
   })
 }
 
+/**
+ * Receives the port of the replicas that have outlived their supervisor. Where they cannot hand it over, or this start is to use another one, they
+ * are ended, because they would hold it.
+ */
+async function takePort(supervisor: string, { host, ports }: CommandConfig): Promise<SharedPort | undefined> {
+  if (findOutliving(supervisor).length === 0) return undefined
+  const port = await receiveSharedPort(join(dirname(supervisor), 'handover'), { host, port: ports.api })
+  if (port === undefined) (await claim(supervisor)).release()
+  return port
+}
+
 /** Chooses a port for each server started here and for each replica. */
-async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions) {
+async function choosePorts(command: CommandConfig, { replicas, say }: SystemOptions, inherited?: number) {
   const { postgres, temporal, temporalUi, api: firstApi } = command.ports
   const ownPostgres = command.databaseUrl === undefined
   const ownTemporal = command.temporalAddress === undefined
@@ -144,11 +175,12 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
     temporal: await choose(ownTemporal, 'Temporal', temporal, 'TENURE_TEMPORAL_PORT'),
     temporalUi: await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT'),
   }
-  const nextApi = (index: number) =>
-    choose(true, 'the API', firstApi === 0 ? 0 : firstApi + index, 'TENURE_PORT')
-  const first = await nextApi(0)
-  if (replicas === 1) return { ...servers, api: [first], shared: undefined }
+  const shared = inherited ?? (await choose(true, 'the API', firstApi, 'TENURE_PORT'))
   const api: number[] = []
-  for (let index = 1; index <= replicas; index++) api.push(await nextApi(index))
-  return { ...servers, api, shared: first }
+  for (let index = 1; index <= replicas; index++) {
+    // The ports after the first are known to those who scrape single replicas; those of replicas that still serve are in use.
+    const isChosen = replicas > 1 && firstApi !== 0 && inherited === undefined
+    api.push(isChosen ? await choose(true, 'the API', firstApi + index, 'TENURE_PORT') : await freePort())
+  }
+  return { ...servers, api, shared }
 }

@@ -494,4 +494,15 @@ export const faults: readonly FaultCase[] = [
     ],
     reached: 'nine conditions; 85 to 320 ms on two replicas (bench/fleet.md)',
   },
+  {
+    number: 'F47',
+    fault: 'supervisor killed under load, and started again',
+    asked:
+      'API replicas serve on; 0 requests refused, also while the next supervisor takes their port over; no process is left behind',
+    shownBy: [
+      { file: 'test/cli/commands/admin/up.test.ts', tests: 'the supervisor is killed|stops everything' },
+      { file: 'test/cli/supervisor/supervisor.test.ts', tests: 'the end of the supervisor' },
+      { file: 'test/api/transport/shared-port.test.ts' },
+    ],
+  },
 ]

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { birthOf } from '../../../cli/embedded/process.ts'
-import { claim } from '../../../cli/supervisor/pidfile.ts'
+import { claim, findOutliving } from '../../../cli/supervisor/pidfile.ts'
 import { type ChildSpec, supervise, type SuperviseOptions } from '../../../cli/supervisor/supervisor.ts'
 
 let stateDir: string
@@ -148,7 +148,7 @@ describe('the supervisor', () => {
 })
 
 /** A supervisor in a separate process, which can be signalled and killed. Its worker prints its pid when it runs. */
-async function beginOutside(body = '', { ready = true } = {}) {
+async function beginOutside(body = '', { ready = true, outlives = false } = {}) {
   const script = join(stateDir, 'supervisor.ts')
   const module = new URL('../../../cli/supervisor/supervisor.ts', import.meta.url).pathname
   const work = `${body}; setInterval(() => {}, 1000); console.log(process.pid)`
@@ -156,7 +156,7 @@ async function beginOutside(body = '', { ready = true } = {}) {
     script,
     `import { supervise } from '${module}'
      const isReady = async () => ${ready}
-     const worker = { name: 'worker', command: process.execPath, args: ['-e', ${JSON.stringify(work)}], isReady }
+     const worker = { name: 'worker', command: process.execPath, args: ['-e', ${JSON.stringify(work)}], isReady, outlives: ${outlives} }
      const log = (name, line) => name === 'worker' && console.log(line)
      void supervise([worker], { log, stateDir: '${stateDir}' }).then(({ stopped }) => stopped)`,
   )
@@ -191,7 +191,7 @@ describe('the end of the supervisor', () => {
     await expect.poll(() => existsSync(asked)).toBe(true)
     process.kill(supervisor, 'SIGINT')
     expect(birthOf(worker)).toBeDefined()
-    const insist = setInterval(() => birthOf(supervisor) && process.kill(supervisor, 'SIGINT'), 50)
+    const insist = setInterval(() => birthOf(worker) && process.kill(supervisor, 'SIGINT'), 50)
     expect(await exited).toBe(0)
     clearInterval(insist)
     expect(birthOf(worker)).toBeUndefined()
@@ -212,6 +212,31 @@ describe('the end of the supervisor', () => {
     await gone(worker)
     expect(JSON.parse(readFileSync(join(stateDir, 'supervisor.json'), 'utf8')).holder.pid).toBe(supervisor)
     await begin([child('worker')])
+  })
+
+  it('kill -9 of the supervisor spares a child that outlives it, until the next one has a successor or stops', async () => {
+    const { supervisor, worker, exited } = await beginOutside('', { outlives: true })
+    process.kill(supervisor, 'SIGKILL')
+    await exited
+    const file = join(stateDir, 'supervisor.json')
+    expect(findOutliving(file)).toEqual([worker])
+    // A start that fails leaves it running, and known to the next one.
+    await expect(begin([child('worker', 'process.exit(7)')])).rejects.toThrow('exit code 7')
+    expect(findOutliving(file)).toEqual([worker])
+    const next = await begin([child('successor')])
+    expect(birthOf(worker)).toBeDefined()
+    await next.endSpared()
+    expect(birthOf(worker)).toBeUndefined()
+    await next.stop()
+    expect(existsSync(file)).toBe(false)
+
+    const second = await beginOutside('', { outlives: true })
+    process.kill(second.supervisor, 'SIGKILL')
+    await second.exited
+    const stopped = await begin([child('successor')])
+    await stopped.stop()
+    expect(birthOf(second.worker)).toBeUndefined()
+    expect(existsSync(file)).toBe(false)
   })
 
   it('the next supervisor ends an orphaned child', async () => {

@@ -9,6 +9,7 @@ import { findConnection } from '../../../../cli/client/connection.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runProgram } from '../../../../cli/program.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
+import { reached } from '../../../faults/figures.ts'
 
 interface Ended {
   code: number | null
@@ -343,6 +344,58 @@ describe('tenure up', () => {
     const late = async () => (await here({ TENURE_KEY: key }, 'models')).code
     await expect.poll(late, { timeout: 30_000, interval: 100 }).toBe(exitCodes.refused)
     expect((await here('status')).code).toBe(exitCodes.done)
+  }, 120_000)
+
+  it('answers every request while the supervisor is killed and started again', async () => {
+    const { key } = await json<{ key: string }>('keys', 'create', 'crowd', '--role', 'predictor')
+    const { url } = findConnection(dir)!
+    const counts: Record<string, number> = {}
+    let over = false
+    const ask = async (): Promise<void> => {
+      while (!over) {
+        const told = await fetch(`${url}/v1/models/iris/predict`, {
+          method: 'POST',
+          // Every other request needs a new connection.
+          headers: {
+            authorization: `Bearer ${key}`,
+            'content-type': 'application/json',
+            ...(Math.random() < 0.5 && { connection: 'close' }),
+          },
+          body: JSON.stringify({
+            instances: [{ sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth: 0.2 }],
+          }),
+        }).then(
+          async (answer) => (await answer.text(), String(answer.status)),
+          (error: Error & { cause?: { code?: string } }) => error.cause?.code ?? error.message,
+        )
+        counts[told] = (counts[told] ?? 0) + 1
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    }
+    // A replica that has compiled itself has a compiler beside it.
+    const isApi = (line: string) => /api\/start\.mjs|\/esbuild --service/.test(line)
+    await expect.poll(async () => (await fetch(`${url}/readyz`)).status).toBe(200)
+    const callers = Array.from({ length: 4 }, ask)
+    const replicas = () => leftOver().filter((line) => line.includes('api/start.mjs'))
+    const before = replicas()
+    expect(before).toHaveLength(1)
+    system.child.kill('SIGKILL')
+    await system.ended
+    await expect.poll(() => leftOver().filter((line) => !isApi(line))).toEqual([])
+    const doctor = await here('doctor', '--json')
+    expect(doctor.out).toMatch(/supervisor was killed/)
+
+    system = start('up')
+    await system.says(/Ctrl-C stops everything/)
+    expect(replicas()).toHaveLength(1)
+    expect(replicas()).not.toEqual(before)
+    const alone = counts['200'] ?? 0
+    await expect.poll(() => counts['200'] ?? 0).toBeGreaterThan(alone + 20)
+    over = true
+    await Promise.all(callers)
+    expect(counts).toEqual({ 200: expect.any(Number) as number })
+    expect(findConnection(dir)?.url).toBe(url)
+    reached('F47', `${counts['200']} of ${counts['200']} requests answered`)
   }, 120_000)
 
   it('stops everything on Ctrl-C and keeps its data for the next start', async () => {
