@@ -6,7 +6,7 @@ import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
-import { upsertModel } from '../../store/registry/models.ts'
+import { upsertModels } from '../../store/registry/models.ts'
 import { showPolicy } from '../../test/support/fleet/fleet-fixture.ts'
 import { insertModel, type Registry } from '../../test/support/release/candidates.ts'
 import { canSkew, clockMaker, type WallClock } from '../../test/support/servers/clock-skew.ts'
@@ -81,7 +81,7 @@ export async function openChaosStage(onLine?: (name: string, line: string) => vo
     const keys = { admin: '', operator: '', approver: '' }
     for (const role of ['admin', 'operator', 'approver'] as const)
       keys[role] = (await insertKey(store, { name: `chaos-${role}`, role })).key
-    await upsertModel(store, await loadModel(trainedModel, modelsDirectory))
+    await upsertModels(store, [await loadModel(trainedModel, modelsDirectory)])
     const registry = await insertModel(store, {
       model: chaosModel,
       policy,

@@ -38,7 +38,7 @@ it('the port of a listener is received with its queue, and only where it is the 
   const program = `require('node:net').connect(${port}, '127.0.0.1').on('data', (data) => console.log(String(data)))`
   const caller = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
   const heard = new Promise((resolve) => caller.stdout.once('data', (data) => resolve(String(data).trim())))
-  const { fd } = received?.handle as { fd: number }
+  const { fd } = received!.handle as { fd: number }
   const successor = createServer((socket) => socket.end('successor')).listen({ fd })
   expect(await heard).toBe('successor')
   successor.close()
