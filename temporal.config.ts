@@ -40,6 +40,16 @@ export const checkout = dirname(fileURLToPath(import.meta.url))
 /** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
 export const launcher = join(checkout, 'scripts', 'launch.mjs')
 
+/** The command of a limited process and the arguments before its own. */
+export function withMemoryLimit(limitMb: number | undefined): { execPath?: string; execArgv: string[] } {
+  if (limitMb === undefined) return { execArgv: [] }
+  // Private writable memory counts, inside V8's heap and outside. V8 crashes silently when a page is refused, so its heap limit is set
+  // lower.
+  const heap = `--max-old-space-size=${Math.floor(limitMb / 2)}`
+  const shell = ['-c', 'ulimit -d "$0" && exec "$@"', String(limitMb * 1_024), process.execPath]
+  return { execPath: '/bin/sh', execArgv: [...shell, heap] }
+}
+
 /** Settings of the `tenure` command. */
 export type CommandConfig = ReturnType<typeof readCommandConfig>
 

@@ -1,9 +1,9 @@
 /** Runs a heavy job in a child process, because TensorFlow would block the worker's heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { DomainError } from '../../domain/errors.ts'
-import { launcher, trainerEnvironment } from '../../temporal.config.ts'
+import { launcher, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
-import { countKernelKills, detectOutOfMemory, watchMemory, withMemoryLimit } from './memory-limit.ts'
+import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
 
 const keptLines = 20
 

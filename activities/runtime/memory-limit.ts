@@ -19,16 +19,6 @@ export async function countKernelKills(): Promise<number | undefined> {
   return count === undefined ? undefined : Number(count)
 }
 
-/** The command of a limited process and the arguments before its own. */
-export function withMemoryLimit(limitMb: number | undefined): { execPath?: string; execArgv: string[] } {
-  if (limitMb === undefined) return { execArgv: [] }
-  // Private writable memory counts, inside V8's heap and outside. V8 crashes silently when a page is refused, so its heap limit is set
-  // lower.
-  const heap = `--max-old-space-size=${Math.floor(limitMb / 2)}`
-  const shell = ['-c', 'ulimit -d "$0" && exec "$@"', String(limitMb * 1_024), process.execPath]
-  return { execPath: '/bin/sh', execArgv: [...shell, heap] }
-}
-
 const everyMs = 50
 /** A crash above this share of the limit counts as a shortage of memory. */
 const nearlyAll = 0.75

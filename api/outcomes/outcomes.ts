@@ -27,8 +27,6 @@ export const outcomeSchema = (nowMs: () => number) =>
     observed_at: pastTime(nowMs),
   })
 
-export const outcomeColumns: readonly string[] = ['prediction_id', 'value', 'observed_at']
-
 export interface SentOutcome {
   /** Place in the request: `outcomes.3`, `line 7`. */
   place: string

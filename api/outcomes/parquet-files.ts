@@ -1,18 +1,20 @@
 /**
- * Reads outcomes from a Parquet file. Its index is at the end, so the file is written to disk first and read by row group; a row group
- * that is too large is refused before it is read.
+ * Reads outcomes from a Parquet file. Its index is at the end, so the file is written to disk first. Another process parses it, because a
+ * hostile file would exhaust the memory of this one.
  */
+import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
-import { open, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import type { AsyncBuffer } from 'hyparquet'
 import { DomainError } from '../../domain/errors.ts'
+import { checkout, launcher, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
 import { limited } from '../http/read-body.ts'
+import type { ParquetEnd } from '../processes/parquet-reader.ts'
 import type { Intake } from './intake.ts'
-import { outcomeColumns } from './outcomes.ts'
-import { compressorsWith, requireWithinLimits, parquetLimits } from './parquet-limits.ts'
+import { linesOf } from './line-reader.ts'
+import { parquetLimits } from './parquet-limits.ts'
 
 let reading = 0
 
@@ -35,62 +37,42 @@ export async function ingestParquet(body: AsyncIterable<Uint8Array>, intake: Int
   }
 }
 
+const maxLineBytes = 65_536
+
 async function takeFile(path: string, intake: Intake): Promise<void> {
-  const { parquetMetadataAsync, parquetScan, snappyUncompress } = await import('hyparquet')
-  const handle = await open(path)
+  const { processMb, silentMs } = parquetLimits
+  const { execPath = process.execPath, execArgv } = withMemoryLimit(processMb)
+  const argv = [...execArgv, launcher, 'api/processes/parquet-reader.ts', path, JSON.stringify(parquetLimits)]
+  const child = spawn(execPath, argv, {
+    cwd: checkout,
+    env: trainerEnvironment(),
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  const late = setTimeout(() => child.kill('SIGKILL'), silentMs)
+  let end: ParquetEnd | undefined
   try {
-    const { size } = await handle.stat()
-    const file: AsyncBuffer = {
-      byteLength: size,
-      async slice(start, end = size) {
-        const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start))
-        await handle.read(bytes, 0, bytes.byteLength, start)
-        return bytes.buffer
-      },
-    }
-    const metadata = await parquetMetadataAsync(file).catch(unreadable)
-    requireWithinLimits(metadata)
-    const scan = await parquetScan({
-      file,
-      metadata,
-      columns: [...outcomeColumns],
-      geoparquet: false,
-      useOffsetIndex: false,
-      compressors: compressorsWith(snappyUncompress),
-    }).catch(unreadable)
-    for (const { rowStart, rowEnd } of scan.ranges) {
-      const [ids, values, times] = await Promise.all(
-        outcomeColumns.map((column) => scan.readColumn({ column, rowStart, rowEnd })),
-      ).catch(unreadable)
-      for (let row = 0; row < rowEnd - rowStart; row++) {
-        const place = `row ${rowStart + row + 1}`
-        const outcome = intake.check(
-          { prediction_id: ids![row], value: plain(values![row]), observed_at: timeOf(times![row]) },
-          place,
-        )
-        if (typeof outcome === 'string') intake.refuse(place, outcome)
-        else await intake.take(outcome)
-      }
+    for await (const { number, text } of linesOf(child.stdout, maxLineBytes)) {
+      late.refresh()
+      const line = JSON.parse(text) as unknown[] | ParquetEnd
+      if (Array.isArray(line)) await takeRow(line, `row ${number}`, intake)
+      else end = line
     }
   } finally {
-    await handle.close()
+    clearTimeout(late)
+    child.kill('SIGKILL')
+    await exited
   }
+  if (end === undefined)
+    throw new DomainError(
+      'body_too_large',
+      `the Parquet file needs more than ${processMb} MiB or ${silentMs / 1_000} s to read; write smaller row groups`,
+    )
+  if ('code' in end) throw new DomainError(end.code, end.message, end.context)
 }
 
-function unreadable(error: unknown): never {
-  if (error instanceof DomainError) throw error
-  const message = error instanceof Error ? error.message : String(error)
-  throw new DomainError(
-    'invalid_request',
-    `the Parquet file cannot be read: ${message.slice(0, 200)} (supported compression: SNAPPY, GZIP, BROTLI, none)`,
-  )
-}
-
-/** hyparquet returns integers as bigints. */
-const plain = (value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value)
-
-/** Timestamps are in UTC by the format; texts are times with their zone. */
-function timeOf(value: unknown): unknown {
-  if (!(value instanceof Date)) return plain(value)
-  return Number.isFinite(value.getTime()) ? value.toISOString() : null
+async function takeRow([id, value, time]: unknown[], place: string, intake: Intake): Promise<void> {
+  const outcome = intake.check({ prediction_id: id, value, observed_at: time }, place)
+  if (typeof outcome === 'string') intake.refuse(place, outcome)
+  else await intake.take(outcome)
 }

@@ -2,24 +2,40 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { Compressors, FileMetaData } from 'hyparquet'
 import { DomainError } from '../../domain/errors.ts'
-import { outcomeColumns } from './outcomes.ts'
+import { outcomeColumns } from './outcome-columns.ts'
+
+export type ParquetLimits = typeof parquetLimits
 
 export const parquetLimits = {
   fileBytes: 268_435_456,
+  /** Of the footer, whose parsed form is some 200 times as large. Ten million rows in groups of 100,000 need 40 kB. */
+  footerBytes: 262_144,
   /** Of the three columns of one row group, decompressed. */
   groupBytes: 67_108_864,
   groupRows: 1_048_576,
   rows: 10_000_000,
   /** Files that one process reads at a time. */
   maxConcurrent: 2,
+  /** Of the process that reads a file, and how long it may take for its next rows. */
+  processMb: 768,
+  silentMs: 30_000,
 }
 
-export function requireWithinLimits({ schema, num_rows: rows, row_groups: groups }: FileMetaData): void {
+/** Throws `body_too_large` for a footer above the limit; `tail` holds the last eight bytes of the file. */
+export function requireSmallFooter(tail: Uint8Array, limits: ParquetLimits): void {
+  const bytes = new DataView(tail.buffer, tail.byteOffset).getUint32(0, true)
+  if (bytes > limits.footerBytes) throw tooLarge(`the footer has ${bytes} bytes`, limits.footerBytes)
+}
+
+export function requireWithinLimits(
+  { schema, num_rows: rows, row_groups: groups }: FileMetaData,
+  limits: ParquetLimits,
+): void {
   const top = new Set(topColumns(schema))
   const missing = outcomeColumns.filter((column) => !top.has(column))
   if (missing.length > 0)
     throw new DomainError('invalid_request', `the file has no top-level scalar column ${missing.join(', ')}`)
-  if (rows > parquetLimits.rows) throw tooLarge(`the file has ${rows} rows`, parquetLimits.rows)
+  if (rows > limits.rows) throw tooLarge(`the file has ${rows} rows`, limits.rows)
   for (const { columns, num_rows: groupRows } of groups) {
     const bytes = columns.reduce(
       (sum, { meta_data: column }) =>
@@ -28,10 +44,9 @@ export function requireWithinLimits({ schema, num_rows: rows, row_groups: groups
           : sum,
       0,
     )
-    if (groupRows > parquetLimits.groupRows)
-      throw tooLarge(`a row group has ${groupRows} rows`, parquetLimits.groupRows)
-    if (bytes > parquetLimits.groupBytes)
-      throw tooLarge(`the columns of a row group have ${bytes} bytes`, parquetLimits.groupBytes)
+    if (groupRows > limits.groupRows) throw tooLarge(`a row group has ${groupRows} rows`, limits.groupRows)
+    if (bytes > limits.groupBytes)
+      throw tooLarge(`the columns of a row group have ${bytes} bytes`, limits.groupBytes)
   }
 }
 
@@ -53,12 +68,15 @@ const tooLarge = (what: string, limit: number): DomainError =>
   })
 
 /** A page may not decompress to more than `groupBytes`, regardless of its header. */
-export function compressorsWith(snappy: (input: Uint8Array, output: Uint8Array) => unknown): Compressors {
+export function compressorsWith(
+  snappy: (input: Uint8Array, output: Uint8Array) => unknown,
+  limits: ParquetLimits,
+): Compressors {
   const bounded =
     (decompress: (input: Uint8Array, outputLength: number) => Uint8Array) =>
     (input: Uint8Array, outputLength: number): Uint8Array => {
-      if (outputLength > parquetLimits.groupBytes)
-        throw tooLarge(`a page has ${outputLength} bytes`, parquetLimits.groupBytes)
+      if (outputLength > limits.groupBytes)
+        throw tooLarge(`a page has ${outputLength} bytes`, limits.groupBytes)
       return decompress(input, outputLength)
     }
   return {

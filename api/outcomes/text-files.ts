@@ -3,7 +3,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { withoutExcerpt } from '../../domain/redact.ts'
 import { fieldsOf, linesOf, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
-import { outcomeColumns, type OutcomeCheck, type SentOutcome } from './outcomes.ts'
+import { outcomeColumns } from './outcome-columns.ts'
+import type { OutcomeCheck, SentOutcome } from './outcomes.ts'
 
 const maxLineBytes = 65_536
 

@@ -23,6 +23,7 @@ export const groups = [
     entries: [
       'api/server.ts',
       'api/processes/batch-scorer.ts',
+      'api/processes/parquet-reader.ts',
       'api/processes/qualifier.ts',
       'api/processes/simulator.ts',
       'api/processes/skew-replayer.ts',

@@ -79,7 +79,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     only: {
-      hyparquet: ['api/outcomes/parquet-files.ts', 'api/outcomes/parquet-limits.ts'],
+      hyparquet: ['api/processes/parquet-reader.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
       'openid-client': ['api/auth/oidc.ts'],
       '@tensorflow/tfjs-backend-cpu': ['api/serving/tensorflow/tfjs-worker.ts'],

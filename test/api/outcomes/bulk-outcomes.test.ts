@@ -1,15 +1,19 @@
 /** Checks outcomes from Parquet files and database tables: accepted rows, refused rows with their errors, and size limits. */
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
 import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
 import { parquetLimits } from '../../../api/outcomes/parquet-limits.ts'
+import { checkout, launcher } from '../../../temporal.config.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
+import { allFooter, hugePage } from '../../support/serving/hostile-parquet.ts'
 import {
   openServingFixture,
   request,
@@ -161,6 +165,7 @@ describe('a Parquet file', () => {
         [{ fileBytes: 1_000 }, /the file has more than 1000 bytes/],
         [{ rows: 4_095 }, /the file has 4096 rows, the limit is 4095/],
         [{ groupRows: 1_000 }, /a row group has \d+ rows/],
+        [{ footerBytes: 200 }, /the footer has \d+ bytes, the limit is 200/],
         [{ groupBytes: 10_000 }, /the columns of a row group have \d+ bytes/],
       ] as const) {
         Object.assign(parquetLimits, before, limit)
@@ -173,6 +178,22 @@ describe('a Parquet file', () => {
     } finally {
       Object.assign(parquetLimits, before)
     }
+  })
+
+  it.each([
+    ['that is all footer', 256, allFooter(5_000_000), /body_too_large: the footer has 50000\d\d bytes/],
+    [
+      'whose page announces a billion values',
+      512,
+      hugePage(1_000_000_000),
+      /body_too_large: .* MiB or 30 s to read/,
+    ],
+  ])('%s does not end a process with a heap of %d MiB', async (_, heapMb, bytes, message) => {
+    const path = join(directory, `${randomUUID()}.parquet`)
+    writeFileSync(path, bytes)
+    const argv = [`--max-old-space-size=${heapMb}`, launcher, 'test/support/serving/parquet-upload.ts', path]
+    const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: checkout })
+    expect(stdout).toMatch(message)
   })
 
   it('waits while two are being read', async () => {

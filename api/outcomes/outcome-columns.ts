@@ -1,0 +1,2 @@
+/** Names the columns of an outcome in files. */
+export const outcomeColumns: readonly string[] = ['prediction_id', 'value', 'observed_at']

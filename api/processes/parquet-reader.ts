@@ -1,0 +1,97 @@
+/**
+ * Reads a Parquet file of outcomes in a process with little memory, because a file of a few bytes can announce a billion values.
+ *
+ * `parquet-reader.ts <path> <limits as JSON>` prints a row a line, `[prediction_id, value, observed_at]`, and at the end one line with
+ * `{"rows"}`, or with `{"code", "message", "context"}` of the error.
+ */
+import { once } from 'node:events'
+import { open } from 'node:fs/promises'
+import { parquetMetadataAsync, parquetScan, snappyUncompress, type AsyncBuffer } from 'hyparquet'
+import { isError, DomainError } from '../../domain/errors.ts'
+import { outcomeColumns } from '../outcomes/outcome-columns.ts'
+import {
+  compressorsWith,
+  requireSmallFooter,
+  requireWithinLimits,
+  type ParquetLimits,
+} from '../outcomes/parquet-limits.ts'
+
+/** The last line. */
+export type ParquetEnd =
+  { rows: number } | { code: DomainError['code']; message: string; context: Record<string, unknown> }
+
+/** Rows that are written together. */
+const batchRows = 1_000
+/** A longer text is no value of an outcome and is refused as too long. */
+const maxTextLength = 2_000
+
+const [path = '', limits = '{}'] = process.argv.slice(2)
+let end: ParquetEnd
+try {
+  end = { rows: await printRows(path, JSON.parse(limits) as ParquetLimits) }
+} catch (error) {
+  const { code, message, context } = isError(error) ? error : unreadable(error)
+  end = { code, message, context }
+}
+process.stdout.write(`${JSON.stringify(end)}\n`)
+
+async function printRows(path: string, limits: ParquetLimits): Promise<number> {
+  const handle = await open(path)
+  const { size } = await handle.stat()
+  const file: AsyncBuffer = {
+    byteLength: size,
+    async slice(start, end = size) {
+      const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start))
+      await handle.read(bytes, 0, bytes.byteLength, start)
+      return bytes.buffer
+    },
+  }
+  if (size < 12) throw new Error(`${size} bytes are too few for a Parquet file`)
+  requireSmallFooter(new Uint8Array(await file.slice(size - 8)), limits)
+  const metadata = await parquetMetadataAsync(file, { geoparquet: false })
+  requireWithinLimits(metadata, limits)
+  const scan = await parquetScan({
+    file,
+    metadata,
+    columns: [...outcomeColumns],
+    geoparquet: false,
+    useOffsetIndex: false,
+    compressors: compressorsWith(snappyUncompress, limits),
+  })
+  let rows = 0
+  for (const { rowStart, rowEnd } of scan.ranges) {
+    const [ids, values, times] = await Promise.all(
+      outcomeColumns.map((column) => scan.readColumn({ column, rowStart, rowEnd })),
+    )
+    for (let from = 0; from < rowEnd - rowStart; from += batchRows) {
+      const to = Math.min(from + batchRows, rowEnd - rowStart)
+      let text = ''
+      for (let row = from; row < to; row++)
+        text += `${JSON.stringify([plain(ids![row]), plain(values![row]), timeOf(times![row])])}\n`
+      rows += to - from
+      if (!process.stdout.write(text)) await once(process.stdout, 'drain')
+    }
+  }
+  return rows
+}
+
+function unreadable(error: unknown): DomainError {
+  const message = error instanceof Error ? error.message : String(error)
+  return new DomainError(
+    'invalid_request',
+    `the Parquet file cannot be read: ${message.slice(0, 200)} (supported compression: SNAPPY, GZIP, BROTLI, none)`,
+  )
+}
+
+/** hyparquet returns integers as bigints. */
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value)
+  if (typeof value === 'string') return value.slice(0, maxTextLength)
+  return typeof value === 'object' ? null : value
+}
+
+/** Timestamps are in UTC by the format; texts are times with their zone. */
+function timeOf(value: unknown): unknown {
+  if (!(value instanceof Date)) return plain(value)
+  return Number.isFinite(value.getTime()) ? value.toISOString() : null
+}

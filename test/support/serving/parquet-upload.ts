@@ -1,0 +1,17 @@
+/** Takes one Parquet file as the outcomes route does, in a process whose heap the test limits; prints the code of the refusal. */
+import { createReadStream } from 'node:fs'
+import { ingestParquet } from '../../../api/outcomes/parquet-files.ts'
+import { isError } from '../../../domain/errors.ts'
+
+const [path = ''] = process.argv.slice(2)
+const intake = {
+  check: () => 'not stored',
+  take: () => Promise.resolve(),
+  refuse: () => {},
+  end: () => Promise.reject(new Error('not reached')),
+}
+await ingestParquet(createReadStream(path), intake).then(
+  () => process.stdout.write('taken'),
+  (error: unknown) =>
+    process.stdout.write(isError(error) ? `${error.code}: ${error.message}` : String(error)),
+)
