@@ -57,7 +57,7 @@ type Environment = Record<string, string | undefined>
 
 /** Reads and checks the variables of a system process. Throws `configuration_invalid` with every issue. */
 export function readConfig(environment: Environment = process.env) {
-  const { issues, given, text, whole, oneOf, mirrorOf } = readerOf(environment)
+  const { issues, given, text, whole, oneOf, listOf, mirrorOf } = readerOf(environment)
   const databaseUrl = text('DATABASE_URL')
   if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
     issues.push('DATABASE_URL is a postgres:// address')
@@ -84,6 +84,12 @@ export function readConfig(environment: Environment = process.env) {
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
       port: whole('TENURE_PORT', 7400, 0, 65_535),
+      /** Names besides addresses and localhost under which the API is reached. */
+      allowedHosts: [
+        ...listOf('TENURE_ALLOWED_HOSTS', /^\.?[\w-]+(\.[\w-]+)*$/, 'names such as tenure.example.com'),
+        environment['TENURE_HOST'] ?? '',
+        hostOf(environment['TENURE_OIDC_REDIRECT']),
+      ],
       publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
       /** Whether a response waits until its row is committed. */
@@ -190,6 +196,13 @@ function readerOf(environment: Environment) {
       if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
       return value
     },
+    /** Entries between commas. */
+    listOf(name: string, pattern: RegExp, what: string): string[] {
+      const entries = (given(name) ?? '').split(',').map((entry) => entry.trim())
+      const named = entries.filter((entry) => entry !== '')
+      if (!named.every((entry) => pattern.test(entry))) issues.push(`${name} is a list of ${what}`)
+      return named
+    },
     /** The address in `…_URL` and an optional key in `…_TOKEN`. */
     mirrorOf(name: string): Mirror | undefined {
       const url = given(`${name}_URL`)
@@ -207,6 +220,8 @@ function refuse(issues: string[]): void {
   const message = `the configuration has ${issues.length} issue(s): ${issues.join('; ')}`
   throw new DomainError('configuration_invalid', message, { issues })
 }
+
+const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(address).hostname : '')
 
 const isLoopback = (address: string): boolean => /^(127\.|localhost:|localhost$|\[::1\])/.test(address)
 

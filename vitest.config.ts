@@ -10,6 +10,7 @@ const withoutServers = [
   'test/activities/data/**/*.test.ts',
   'test/charts/**/*.test.ts',
   'test/tidy.test.ts',
+  'test/api/transport/http-fuzz.test.ts',
   'test/config.test.ts',
   'test/scripts/{setup,build/import-source,reference/**/*}.test.ts',
   'test/docs/{deploy,links,reference,states}.test.ts',

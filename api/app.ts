@@ -3,18 +3,23 @@
  * document. The application listens to nothing, so that tests can call it directly.
  */
 import { Hono, type Context } from 'hono'
-import { randomUUID } from 'node:crypto'
 import { DomainError } from '../domain/errors.ts'
-import { redacted } from '../domain/redact.ts'
 import { requireRole, type Actor } from './auth/authentication.ts'
-import { parseBody, readBody } from './http/read-body.ts'
+import { parseCommandBody, parseForm, readBody, requireUtf8Escapes } from './http/read-body.ts'
 import { checkInput, requireStorable } from './http/schemas.ts'
-import { predictors, assertDeclared, type RouteResponse, type RouteDefinition } from './http/route.ts'
+import {
+  assertDeclared,
+  commandLimits,
+  predictors,
+  type RouteResponse,
+  type RouteDefinition,
+} from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
 import { executeIdempotent } from './http/idempotency.ts'
 import { requireOwnForm, principalOf } from './http/principal.ts'
-import { headersOf, problemOf, textOfProblem, type Problem } from './http/problem.ts'
+import { headersOf, problemOf, requestIdFrom, textOfProblem, type Problem } from './http/problem.ts'
+import { requireOwnSender } from './auth/sender.ts'
 import { routesOf } from './routes/all-routes.ts'
 import { requireUncompressed, decompressed } from './http/decompress.ts'
 
@@ -22,9 +27,6 @@ export interface Api {
   app: Hono
   routes: readonly RouteDefinition[]
 }
-
-/** Limit of a command body. */
-const maxControlBytes = 1_048_576
 
 export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
@@ -55,10 +57,13 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   const safe = isSafe(req.method)
   const header = (name: string) => req.header(name)
   const { actor, session } = await principalOf(deps, route, { header, safe })
+  if (!safe) requireOwnSender(header)
   const params = req.param()
   requireStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
-  const limit = route.rawBytes ?? maxControlBytes
+  const { pathname, search } = new URL(req.url)
+  requireUtf8Escapes(pathname + search, 'the path')
+  const limit = route.rawBytes ?? commandLimits.bytes
   const encoding = header('content-encoding')
   if (route.streaming === true) requireUncompressed(encoding)
   const bytes =
@@ -67,12 +72,10 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
       : decompressed(await readBody(req.raw, limit), encoding, limit)
   if (bytes.byteLength > 0 || route.streaming === true)
     requireMediaType(req.header('content-type'), route.contentTypes)
-  const form = route.page === true ? formOf(bytes) : undefined
-  // A command without a body has no fields.
-  const sent = form ?? (route.body === undefined ? undefined : parseBody(bytes.toString('utf8') || '{}'))
+  const form = route.page === true ? parseForm(bytes) : undefined
+  const sent = form ?? (route.body === undefined ? undefined : parseCommandBody(bytes, route.maxValues))
   if (form !== undefined && !safe)
     requireOwnForm(route.allow === 'public' ? undefined : session, header, form['token'])
-  const { pathname, search } = new URL(req.url)
   const reply = await executeIdempotent(deps, route, {
     path: req.path,
     target: pathname + search,
@@ -88,15 +91,6 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
     header,
   })
   return respond(reply, requestIdOf(context))
-}
-
-/**
- * The fields of a form; the last of a repeated field counts. Secrets are redacted in each value, because in the whole body the form's
- * token would look like one.
- */
-function formOf(bytes: Buffer): Record<string, string> {
-  const fields = [...new URLSearchParams(bytes.toString('utf8'))]
-  return Object.fromEntries(fields.map(([name, value]) => [name, redacted(value)]))
 }
 
 const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD'
@@ -147,8 +141,7 @@ function respond(reply: RouteResponse, requestId: string): Response {
 function requestIdOf(context: Context): string {
   const known = context.get('requestId') as string | undefined
   if (known !== undefined) return known
-  const sent = context.req.header('x-request-id')
-  const id = sent !== undefined && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
+  const id = requestIdFrom(context.req.header('x-request-id'))
   context.set('requestId', id)
   return id
 }

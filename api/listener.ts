@@ -18,6 +18,10 @@ export function createApplication({ refusals, ...deps }: ApplicationOptions): {
   const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
   // The first request builds the router and compiles the handlers, so send it before a caller waits.
   void app.request('/livez')
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  const listener = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // HTTP/1.0 needs no `Host`, and the health checks of load balancers send none.
+    hostname: 'localhost',
+  })
   return { listener: (request, response) => void listener(request, response), routes }
 }

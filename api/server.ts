@@ -22,6 +22,7 @@ import { openSigner, type Signer } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
+import { createHostCheck, type HostCheck } from './auth/sender.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { createPredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
@@ -29,7 +30,7 @@ import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
 import { endWhenForgotten, joinShared, type SharedListener } from './transport/shared-port.ts'
-import { createHttpServer, socketLimits, listenBacklog } from './transport/http-server.ts'
+import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
 import { stopListening } from './transport/node-internals.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
 import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
@@ -84,9 +85,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   })
   const refused = findRefusal(store)
   const { maxConnections } = socketLimits
+  const isOwnHost = createHostCheck(config.api.allowedHosts)
   const server = createHttpServer(() => onError(`more than ${maxConnections} connections are refused`))
-  const gate = createRequestGate(server)
-  const { host, port } = await listen(server, config.api)
+  const gate = createRequestGate(server, isOwnHost)
+  const { host, port } = await listenOn(server, config.api)
   server.on('error', (error) => onError('a connection could not be accepted', error))
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 
@@ -95,7 +97,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const replica = await openReplica(config, logger, { store, id, url, onError })
   const { authentication, serving, temporal, signer } = replica
   const refusals = new Map<string, number>()
-  const fastPath = servePredictions({ ...replica, server, gate, refusals, stopping, log: logger }, config.api)
+  const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, log: logger }
+  const fastPath = servePredictions(parts, config.api.fastPath)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are served, because it is most of the code.
   const [{ createApplication }, { startDelivery }] = await Promise.all([
@@ -103,8 +106,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./services/command-delivery.ts'),
   ])
   const deps = { store, authentication, serving, temporal, signer, log: logger }
-  const { oidc } = config
-  gate.mount(createApplication({ ...deps, heads: replica.heads, refusals, oidc, stopping }).listener)
+  gate.mount(
+    createApplication({ ...deps, heads: replica.heads, refusals, oidc: config.oidc, stopping }).listener,
+  )
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const { sharedFd: fd } = config.api
@@ -219,23 +223,23 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
   gate: RequestGate
   refusals: Map<string, number>
   stopping: () => string | undefined
+  isOwnHost: HostCheck
   log: Logger
 }
 
 /** Serves predictions and health checks before the routes are loaded. */
 function servePredictions(
-  { authentication, serving, server, gate, refusals, stopping, log: logger }: PredictionParts,
-  api: Config['api'],
+  { authentication, serving, server, gate, refusals, stopping, isOwnHost, log }: PredictionParts,
+  isFast: boolean,
 ): FastPath | undefined {
-  const predict = createPredictEndpoint({ authentication, serving, log: logger }, refusals)
+  const predict = createPredictEndpoint({ authentication, serving, log }, refusals)
   const targetOf = createTargetParser()
   const health = createStartupHealth({ serving, authentication, stopping })
-  const closeWhenStopping = (response: { shouldKeepAlive: boolean }): void => {
-    if (stopping() !== undefined) response.shouldKeepAlive = false
-  }
-  const fastPath = api.fastPath
+  const closeWhenStopping = (response: { shouldKeepAlive: boolean }): void =>
+    void (response.shouldKeepAlive &&= stopping() === undefined)
+  const fastPath = isFast
     ? openFastPath(server, {
-        targetOf: (path) => targetOf('POST', path),
+        targetOf: (path, host) => (isOwnHost(host) ? targetOf('POST', path) : undefined),
         answer(target, exchange, body) {
           closeWhenStopping(exchange)
           predict.answer(target, exchange, body)
@@ -249,20 +253,6 @@ function servePredictions(
     return target !== undefined
   }, health)
   return fastPath
-}
-
-function listen(server: Server, api: Config['api']): Promise<{ host: string; port: number }> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ host: api.host, port: api.port, backlog: listenBacklog }, () => {
-      server.off('error', reject)
-      const address = server.address()
-      resolve({
-        host: api.host,
-        port: typeof address === 'object' && address !== null ? address.port : api.port,
-      })
-    })
-  })
 }
 
 /**

@@ -33,6 +33,21 @@ export const errorTable = {
     400,
     'Correct the fields that the message names; `/openapi.json` describes them.',
   ),
+  /** The request is not valid HTTP. */
+  malformed_request: permanent(400, 'Send the request as HTTP/1.1; the message names what is wrong.'),
+  /** The request did not arrive in time. */
+  request_timeout: transient(408, 'Send the complete request within 30 seconds.'),
+  /** The header lines are longer than the limit. */
+  headers_too_large: permanent(431, 'Send at most 16 KiB of header lines.'),
+  /** The header Expect asks for something else than 100-continue. */
+  expectation_failed: permanent(417, 'Remove the header Expect, or send `Expect: 100-continue`.'),
+  /** The request was sent to a name that is not configured for this API. */
+  host_not_allowed: permanent(
+    421,
+    'Use an address or `localhost`, or add the name to TENURE_ALLOWED_HOSTS and restart the API.',
+  ),
+  /** A page of another site sent the request, and it has no key. */
+  cross_site_request: permanent(403, 'Send a key in "Authorization", or use a page of this address.'),
   /** A prediction request has no rows. */
   no_instances: permanent(422, 'Send at least one row in "instances".'),
   /** A prediction request has more rows than the limit. */

@@ -50,20 +50,5 @@ export function isOwnForm({ token }: Session, sent: string | undefined): boolean
   return given.byteLength === wanted.byteLength && timingSafeEqual(given, wanted)
 }
 
-/**
- * Why a form does not come from a page of this host; undefined when it does. Browsers send Fetch Metadata and Origin; a program that sends
- * neither has no cookies either.
- */
-export function issueOfSender(header: (name: string) => string | undefined): string | undefined {
-  const site = header('sec-fetch-site')
-  if (site !== undefined && site !== 'same-origin') return `it comes from another site (${site})`
-  const origin = header('origin')
-  if (origin === undefined) return undefined
-  const host = /^https?:\/\/([^/]+)$/.exec(origin)?.[1]
-  return host !== undefined && host === header('host')
-    ? undefined
-    : `it comes from ${JSON.stringify(origin.slice(0, 100))}`
-}
-
 const tokenOf = (cookie: string): string =>
   createHash('sha256').update(`tenure form\n${cookie}`).digest('base64url')

@@ -7,7 +7,8 @@ import { isSessionRevoked } from '../../store/access/revoked-sessions.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteDefinition } from './route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { isOwnForm, issueOfSender, readSession, type Session } from '../auth/session.ts'
+import { isOwnForm, readSession, type Session } from '../auth/session.ts'
+import { issueOfSender } from '../auth/sender.ts'
 
 export interface Principal {
   actor?: Actor

@@ -2,6 +2,7 @@
  * Translates failures into RFC 9457 problem documents with a stable code and a remedy. An unexpected failure becomes `internal`; its
  * message goes to the log only, because it may contain private data.
  */
+import { randomUUID } from 'node:crypto'
 import { isError, DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { isFull } from '../../store/outage.ts'
 import { redacted } from '../../domain/redact.ts'
@@ -22,6 +23,10 @@ export interface Problem {
 export const problemType = 'application/problem+json'
 /** Default retry-after, in seconds. */
 export const retryAfterS = 1
+
+/** The caller's own id of its request, or a new one. */
+export const requestIdFrom = (sent: unknown): string =>
+  typeof sent === 'string' && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
 
 /** `onDefect` receives what is not a DomainError. */
 export function problemOf(

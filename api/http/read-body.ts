@@ -3,7 +3,10 @@
  * this server for chunked bodies and for DELETE.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { redacted, withoutExcerpt } from '../../domain/redact.ts'
+import { decodeUtf8, parseJsonBody } from '../../domain/json-body.ts'
+import { shown } from '../../domain/postgres-text.ts'
+import { redacted } from '../../domain/redact.ts'
+import { commandLimits } from './route.ts'
 
 /** Throws `body_too_large` as soon as more than `limit` bytes are announced or received. */
 export async function readBody(request: Request, limit: number): Promise<Buffer> {
@@ -33,13 +36,35 @@ export async function* limited(
   }
 }
 
-/** Throws `body_not_json`. Secrets are redacted, because users paste keys into reasons, which histories and the audit log keep forever. */
-export function parseBody(text: string): unknown {
+/**
+ * Parses a command; without a body it has no fields. Secrets are redacted, because users paste keys into reasons, which histories and the
+ * audit log keep forever. Throws like `parseJsonBody`.
+ */
+export const parseCommandBody = (bytes: Uint8Array, maxValues = commandLimits.values): unknown =>
+  bytes.byteLength === 0 ? {} : parseJsonBody(bytes, { maxValues, rewrite: redacted })
+
+/**
+ * The fields of a form; the last of a repeated field counts. Secrets are redacted in each value, because in the whole body the form's
+ * token would look like one. Throws like `requireUtf8Escapes`.
+ */
+export function parseForm(bytes: Uint8Array): Record<string, string> {
+  const text = decodeUtf8(bytes, 'the form')
+  requireUtf8Escapes(text, 'the form')
+  return Object.fromEntries([...new URLSearchParams(text)].map(([name, value]) => [name, redacted(value)]))
+}
+
+/** Throws `invalid_request` for percent-encoded bytes that are not UTF-8, which a parser would replace silently. */
+export function requireUtf8Escapes(text: string, what: string): void {
+  for (const [run] of text.matchAll(/(?:%[0-9a-f]{2})+/gi))
+    if (!isDecodable(run))
+      throw new DomainError('invalid_request', `${what} has ${shown(run)}, which is not UTF-8`)
+}
+
+function isDecodable(run: string): boolean {
   try {
-    return JSON.parse(redacted(text))
-  } catch (error) {
-    const why = withoutExcerpt((error as Error).message)
-    throw new DomainError('body_not_json', `the body is not valid JSON: ${why}`)
+    return decodeURIComponent(run) !== ''
+  } catch {
+    return false
   }
 }
 

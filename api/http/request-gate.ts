@@ -1,5 +1,11 @@
-/** Holds early requests until their handlers are loaded, so that a starting replica refuses none. */
-import type { RequestListener, Server } from 'node:http'
+/**
+ * Refuses requests that were sent to a foreign name, and holds early ones until their handlers are loaded, so that a starting replica
+ * refuses none.
+ */
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import type { DomainError } from '../../domain/errors.ts'
+import { headersOf, problemOf, requestIdFrom, textOfProblem } from './problem.ts'
+import { requireOwnHost, type HostCheck } from '../auth/sender.ts'
 
 /** Handles a request, or returns false. */
 type TryHandle = (...exchange: Parameters<RequestListener>) => boolean
@@ -10,7 +16,7 @@ export interface RequestGate {
   mount(routes: RequestListener): void
 }
 
-export function createRequestGate(server: Server): RequestGate {
+export function createRequestGate(server: Server, isOwnHost: HostCheck): RequestGate {
   const held: Parameters<RequestListener>[] = []
   let tryPredict: TryHandle = () => false
   let tryHealth: TryHandle = () => false
@@ -23,7 +29,14 @@ export function createRequestGate(server: Server): RequestGate {
   const release = (): void => {
     for (const exchange of held.splice(0)) pass(...exchange)
   }
-  server.on('request', pass)
+  server.on('request', (request, response) => {
+    try {
+      requireOwnHost(request, isOwnHost)
+    } catch (error) {
+      return sendRefusal(request, response, error as DomainError)
+    }
+    pass(request, response)
+  })
   return {
     open(predict, health) {
       tryPredict = predict
@@ -35,4 +48,20 @@ export function createRequestGate(server: Server): RequestGate {
       release()
     },
   }
+}
+
+/** Responds with a problem document and closes the connection, because the rest of the request is not read. */
+export function sendRefusal(
+  { headers, url = '' }: IncomingMessage,
+  response: ServerResponse,
+  error: DomainError,
+): void {
+  const problem = problemOf(error, requestIdFrom(headers['x-request-id']), () => {})
+  const text = textOfProblem(problem, url)
+  response.shouldKeepAlive = false
+  response.writeHead(problem.status, {
+    ...headersOf(problem, url),
+    'content-length': Buffer.byteLength(text),
+  })
+  response.end(text)
 }

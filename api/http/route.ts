@@ -25,6 +25,9 @@ export const predictors: readonly Role[] = ['predictor', 'admin']
 /** Limit of the body of predictions and outcomes. */
 export const predictBytes = 8_388_608
 
+/** Limits of the body of a command: its bytes, and its JSON values as `measureJson` counts them. */
+export const commandLimits = { bytes: 1_048_576, values: 20_000 }
+
 /** Request headers of predictions. */
 export const predictionHeaders: Readonly<Record<string, string>> = {
   'x-deadline-ms':
@@ -80,6 +83,8 @@ export interface RouteSpec<Body, Query> {
   query?: z.ZodType<Query>
   /** `handle` gets the raw body, up to this many bytes. */
   rawBytes?: number
+  /** Limit of the values of a JSON body, where it is not `commandLimits.values`. */
+  maxValues?: number
   /** JSON schema of a raw body. */
   rawSchema?: object
   /** JSON schema of the body of status 200. */

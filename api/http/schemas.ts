@@ -48,6 +48,21 @@ export const limit = z.coerce.number().int().min(1).max(1_000).default(100)
 
 export const booleanFlag = z.enum(['true', 'false']).transform((text) => text === 'true')
 
+/** A list whose length is checked before its entries, so that a list of a million wrong ones is refused once. */
+export const boundedList = <T extends z.ZodType>(entry: T, bounds: { min?: number; max: number }) =>
+  z.preprocess(
+    (value, context) => {
+      if (!Array.isArray(value) || value.length <= bounds.max) return value
+      const message = `has ${value.length} entries, more than ${bounds.max}`
+      context.addIssue({ code: 'custom', message })
+      return z.NEVER
+    },
+    z
+      .array(entry)
+      .min(bounds.min ?? 0)
+      .max(bounds.max),
+  )
+
 const isPast = (nowMs: () => number) => (text: string) => !(Date.parse(text) > nowMs() + skewMs)
 
 /** A text with its own grammar; the caller gets the issue of the parser. */
@@ -76,13 +91,19 @@ export function requireInOrder(since: string | undefined, until: string | undefi
     throw new DomainError('invalid_request', `until: ${until} is not after since, ${since}`)
 }
 
-/** Throws `invalid_request` with all issues. */
+const maxIssues = 20
+
+/** Throws `invalid_request` with the first issues. */
 export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   requireStorable(value, what)
   const { data, error } = schema.safeParse(value)
   if (error === undefined) return data
-  const issues = error.issues.map(({ path, message }) => `${path.map(String).join('.') || what}: ${message}`)
-  throw new DomainError('invalid_request', issues.join('; '), { issues })
+  const issues = error.issues
+    .slice(0, maxIssues)
+    .map(({ path, message }) => `${path.map(String).join('.') || what}: ${message}`)
+  const more = error.issues.length - issues.length
+  const told = more > 0 ? [...issues, `and ${more} more`] : issues
+  throw new DomainError('invalid_request', told.join('; '), { issues })
 }
 
 export function requireStorable(value: unknown, what: string): void {

@@ -4,9 +4,9 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { requireModest } from '../serving/codec/json-limits.ts'
+import { parseModestJson } from '../serving/codec/json-limits.ts'
 import type { FeatureColumns } from '../serving/codec/feature-columns.ts'
-import { isRoutingKey, maxRoutingKeyLength, parseJsonBytes } from '../serving/codec/request-parser.ts'
+import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
 import { resetInput, type InputBuffer, type WantedOutput } from '../serving/codec/input-buffer.ts'
 import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 import { fillMatrix } from './matrix-reader.ts'
@@ -26,8 +26,9 @@ export function readSlowly(
 ): void {
   const { columns } = loaded
   const json = body.subarray(0, jsonBytes)
-  requireModest(json, most, columns.all.length)
-  const request = parse(json)
+  const what =
+    jsonBytes === undefined ? 'the body' : `the JSON of ${jsonBytes} bytes (Inference-Header-Content-Length)`
+  const request = objectOf(parseModestJson(json, most, columns.all.length, what))
   const binary =
     jsonBytes === undefined ? undefined : binaryPart(body.subarray(jsonBytes), most * columns.all.length)
   const { inputs } = request
@@ -138,8 +139,7 @@ function parametersOf({ parameters = null }: Record<string, unknown>, what: stri
   return parameters ?? {}
 }
 
-function parse(bytes: Buffer): Record<string, unknown> {
-  const parsed = parseJsonBytes(bytes)
+function objectOf(parsed: unknown): Record<string, unknown> {
   if (!isObject(parsed)) refuse('the body is no object')
   return parsed
 }

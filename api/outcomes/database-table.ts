@@ -1,12 +1,12 @@
 /** Copies outcomes from a table or view of the database: `POST /v1/outcomes/bulk` with a JSON body, for admins. */
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import { readOutcomeTable } from '../../store/monitoring/outcome-tables.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { Intake } from './intake.ts'
-import { limited, parseBody } from '../http/read-body.ts'
+import { limited, parseCommandBody } from '../http/read-body.ts'
 import { checkInput, zonedTime } from '../http/schemas.ts'
 
 /** Rows of one call; the next call continues with `since`. */
@@ -39,7 +39,7 @@ export async function ingestTable(
     throw new DomainError('forbidden', 'only an admin of all models may copy outcomes from a table')
   const { schema, table, columns, since } = checkInput(
     asked,
-    parseBody(await text(limited(body, maxBytes))),
+    parseCommandBody(await buffer(limited(body, maxBytes))),
     'the body',
   )
   let read = 0

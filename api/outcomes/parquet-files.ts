@@ -11,10 +11,9 @@ import { pipeline } from 'node:stream/promises'
 import { DomainError } from '../../domain/errors.ts'
 import { checkout, launcher, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
 import { limited } from '../http/read-body.ts'
-import type { ParquetEnd } from '../processes/parquet-reader.ts'
 import type { Intake } from './intake.ts'
 import { linesOf } from './line-reader.ts'
-import { parquetLimits } from './parquet-limits.ts'
+import { parquetLimits, type ParquetEnd } from './parquet-limits.ts'
 
 let reading = 0
 

@@ -1,10 +1,14 @@
 /** Limits what a Parquet file of outcomes can allocate. Checked before anything is decompressed. */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { Compressors, FileMetaData } from 'hyparquet'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, type ErrorCode } from '../../domain/errors.ts'
 import { outcomeColumns } from './outcome-columns.ts'
 
 export type ParquetLimits = typeof parquetLimits
+
+/** The last line of the process that reads a file. */
+export type ParquetEnd =
+  { rows: number } | { code: ErrorCode; message: string; context: Record<string, unknown> }
 
 export const parquetLimits = {
   fileBytes: 268_435_456,
@@ -21,9 +25,14 @@ export const parquetLimits = {
   silentMs: 30_000,
 }
 
-/** Throws `body_too_large` for a footer above the limit; `tail` holds the last eight bytes of the file. */
+/** `PAR1`. */
+const magic = 0x31524150
+
+/** Throws `body_too_large` for a footer above the limit, and an error for another file; `tail` holds the last eight bytes of the file. */
 export function requireSmallFooter(tail: Uint8Array, limits: ParquetLimits): void {
-  const bytes = new DataView(tail.buffer, tail.byteOffset).getUint32(0, true)
+  const view = new DataView(tail.buffer, tail.byteOffset)
+  if (view.getUint32(4, true) !== magic) throw new Error('it does not end with PAR1')
+  const bytes = view.getUint32(0, true)
   if (bytes > limits.footerBytes) throw tooLarge(`the footer has ${bytes} bytes`, limits.footerBytes)
 }
 

@@ -1,12 +1,14 @@
 /** Reads outcomes from NDJSON, or from CSV with a header line. */
-import { DomainError } from '../../domain/errors.ts'
-import { withoutExcerpt } from '../../domain/redact.ts'
+import { isError, DomainError } from '../../domain/errors.ts'
+import { parseJsonBody } from '../../domain/json-body.ts'
 import { fieldsOf, linesOf, type TextLine } from './line-reader.ts'
 import type { Intake } from './intake.ts'
 import { outcomeColumns } from './outcome-columns.ts'
 import type { OutcomeCheck, SentOutcome } from './outcomes.ts'
 
 const maxLineBytes = 65_536
+/** An outcome has three. */
+const maxLineValues = 100
 
 export async function ingestLines(
   body: AsyncIterable<Uint8Array>,
@@ -27,9 +29,10 @@ function jsonReader(check: OutcomeCheck): (line: TextLine) => SentOutcome | stri
   return ({ text, number }) => {
     let value: unknown
     try {
-      value = JSON.parse(text)
+      value = parseJsonBody(Buffer.from(text), { maxValues: maxLineValues, what: 'the line' })
     } catch (error) {
-      return withoutExcerpt((error as Error).message)
+      if (isError(error)) return error.message
+      throw error
     }
     return check(value, `line ${number}`)
   }

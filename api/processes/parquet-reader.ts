@@ -13,12 +13,9 @@ import {
   compressorsWith,
   requireSmallFooter,
   requireWithinLimits,
+  type ParquetEnd,
   type ParquetLimits,
 } from '../outcomes/parquet-limits.ts'
-
-/** The last line. */
-export type ParquetEnd =
-  { rows: number } | { code: DomainError['code']; message: string; context: Record<string, unknown> }
 
 /** Rows that are written together. */
 const batchRows = 1_000

@@ -18,9 +18,9 @@ export interface FastPath {
   closeAll(): void
 }
 
-/** Serves predictions. A path without a target is left to Node's server. */
+/** Serves predictions. A path or host without a target is left to Node's server. */
 export interface PredictHandler<Target> {
-  targetOf(path: string): Target | undefined
+  targetOf(path: string, host: string): Target | undefined
   answer(target: Target, exchange: Exchange, body: Buffer): void
 }
 
@@ -216,6 +216,6 @@ function requestOf<Target>(
   head: RequestHead | undefined,
   handler: PredictHandler<Target>,
 ): (RequestHead & { target: Target }) | undefined {
-  const target = head === undefined ? undefined : handler.targetOf(head.path)
+  const target = head === undefined ? undefined : handler.targetOf(head.path, head.host)
   return target === undefined ? undefined : { ...head!, target }
 }

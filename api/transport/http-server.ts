@@ -4,8 +4,12 @@
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { DomainError, type ErrorCode } from '../../domain/errors.ts'
+import { shown } from '../../domain/postgres-text.ts'
+import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/problem.ts'
+import { sendRefusal } from '../http/request-gate.ts'
 import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
-import { hasStartedResponse } from './node-internals.ts'
+import { continueOnRead, hasStartedResponse } from './node-internals.ts'
 
 export interface SocketLimits {
   /** How long the headers of a request may take, and the complete request, in milliseconds. */
@@ -36,7 +40,20 @@ export const listenBacklog = 4_096
 /** A server that does not listen yet. `onFull` is called for each connection that is rejected. */
 export function createHttpServer(onFull: () => void, limits: SocketLimits = socketLimits): Server {
   const { maxConnections, ...timeouts } = limits
-  const server = createServer(timeouts)
+  // Its absence is refused with a problem document, and not at all in HTTP/1.0.
+  const server = createServer({ ...timeouts, requireHostHeader: false })
+  server.on('checkContinue', (request, response) => {
+    continueOnRead(request, response)
+    server.emit('request', request, response)
+  })
+  server.on('checkExpectation', (request, response) => {
+    const expected = shown(request.headers.expect)
+    sendRefusal(
+      request,
+      response,
+      new DomainError('expectation_failed', `the expectation ${expected} is not supported`),
+    )
+  })
   server.maxConnections = maxConnections
   server.on('drop', onFull)
   const [closeIdleLater, closeLateLater] = [createConnectionReaper(), createConnectionReaper()]
@@ -48,6 +65,24 @@ export function createHttpServer(onFull: () => void, limits: SocketLimits = sock
     closeLateLater(socket, () => void (hasCompleted() || refuseConnection(socket, error)))
   })
   return server
+}
+
+/** Resolves with the address; the port 0 stands for any free one. */
+export function listenOn(
+  server: Server,
+  { host, port }: { host: string; port: number },
+): Promise<{ host: string; port: number }> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port, backlog: listenBacklog }, () => {
+      server.off('error', reject)
+      const address = server.address()
+      resolve({
+        host,
+        port: typeof address === 'object' && address !== null ? address.port : port,
+      })
+    })
+  })
 }
 
 /**
@@ -67,17 +102,31 @@ function watchRequests(server: Server): (socket: Duplex) => () => boolean {
   }
 }
 
-/** The statuses that Node sends for these errors; any other error is a malformed request. */
-const statuses: Readonly<Record<string, number>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
-  HPE_HEADER_OVERFLOW: 431,
+/** The errors of Node's parser with a status of their own; any other is a malformed request. */
+const refusals: Readonly<Record<string, [code: ErrorCode, message: string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the request is not complete in time'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: ['body_too_large', 'the extensions of a chunk are too long'],
+  HPE_HEADER_OVERFLOW: ['headers_too_large', 'the header lines have more than 16 KiB'],
 }
 
-/** Closes a connection with a status, unless a response is under way; 400 without an error. */
+/** Closes a connection with a problem document, unless a response is under way; 400 without an error. */
 export function refuseConnection(socket: Duplex, error?: NodeJS.ErrnoException): void {
-  const status = statuses[error?.code ?? ''] ?? 400
-  if (socket.writable && !hasStartedResponse(socket))
-    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`)
+  if (socket.writable && !hasStartedResponse(socket)) {
+    const isCut = error === undefined || error.code === 'HPE_INVALID_EOF_STATE'
+    const why = isCut ? 'it is not complete' : error.message.replace(/^Parse Error: /, '')
+    const [code, message] = refusals[error?.code ?? ''] ?? [
+      'malformed_request',
+      `the request is not valid HTTP: ${why}`,
+    ]
+    const problem = problemOf(new DomainError(code, message), requestIdFrom(undefined), () => {})
+    const text = textOfProblem(problem, '')
+    const headers = {
+      ...headersOf(problem, ''),
+      'content-length': String(Buffer.byteLength(text)),
+      connection: 'close',
+    }
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.write(`HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${text}`)
+  }
   socket.destroy(error)
 }

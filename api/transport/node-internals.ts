@@ -2,7 +2,7 @@
  * Touches what Node does not document: socket handles, the HTTP server's own connection listener and its pending response.
  * Each function names what it relies on, so that a Node upgrade is checked here and in `test/api/transport/`.
  */
-import type { Server } from 'node:http'
+import { IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
@@ -36,6 +36,19 @@ export const stopListening = (server: Server): Promise<void> =>
 /** Whether the headers of a response are sent on this connection. Relies on `socket._httpMessage`, the response under way. */
 export const hasStartedResponse = (socket: Duplex): boolean =>
   (socket as Duplex & { _httpMessage?: { _headerSent: boolean } | null })._httpMessage?._headerSent ?? false
+
+/**
+ * Sends `100 Continue` when the body is first read, and not for a request that is refused before; Node closes the connection then, because
+ * the body may never be sent. Relies on the stream calling `_read` when it is read.
+ */
+export function continueOnRead(request: IncomingMessage, response: ServerResponse): void {
+  let hasContinued = false
+  request._read = (size) => {
+    if (!hasContinued && !response.headersSent) response.writeContinue()
+    hasContinued = true
+    IncomingMessage.prototype._read.call(request, size)
+  }
+}
 
 interface Handle {
   reading: boolean

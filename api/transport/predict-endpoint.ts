@@ -2,7 +2,6 @@
  * Serves predictions outside of the web framework, whose request and response objects would cost more than the prediction.
  * Authenticates, bounds, decompresses and checks each request, and maps failures to problem documents.
  */
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
 import { holdsKey } from '../../domain/redact.ts'
@@ -11,7 +10,8 @@ import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { deadlineHeader, exchangeOf, correlationHeader, type Exchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
-import { headersOf, problemOf, textOfProblem } from '../http/problem.ts'
+import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/problem.ts'
+import { requireOwnSender } from '../auth/sender.ts'
 import { createReadThrottle } from './read-throttle.ts'
 import { requireMediaType, json } from '../http/content-type.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
@@ -54,9 +54,7 @@ export function createPredictEndpoint(
 
   const refuse = (exchange: Exchange, thrown: unknown): void => {
     const { headers, path } = exchange
-    const id = headers[correlationHeader]
-    const requestId = id !== undefined && /^[\w.:-]{1,100}$/.test(id) ? id : randomUUID()
-    const problem = problemOf(thrown, requestId, (defect, id) =>
+    const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
     )
     refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
@@ -81,15 +79,22 @@ export function createPredictEndpoint(
     if (waitedMs <= limits.maxWaitMs) return undefined
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
-  const answer = (target: Target, exchange: Exchange, body: Buffer, waitedMs: number): void => {
+  const requirePermission = ({ model }: Target, { headers }: Exchange): void =>
+    requireRole(authentication.callerOf(headers.authorization), predictors, model)
+  const answer = (
+    target: Target,
+    exchange: Exchange,
+    body: Buffer,
+    { waitedMs, isPermitted }: Queued,
+  ): void => {
     if (exchange.closed) return
     const { model, version } = target
     const { caller, headers } = exchange
     try {
+      if (!isPermitted) requirePermission(target, exchange)
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(exchange, late)
-      requireRole(authentication.callerOf(headers.authorization), predictors, model)
       const plain = decompressed(body, headers['content-encoding'], limits.maxBytes)
       requireNoKey(plain)
       const type = headers['content-type']
@@ -113,8 +118,9 @@ export function createPredictEndpoint(
       (error: unknown) => void (exchange.closed || refuse(exchange, error)),
     )
   }
-  const enqueue = (target: Target, exchange: Exchange, body: Buffer): void => {
-    if (queue.enqueue(body.byteLength, (waitedMs) => answer(target, exchange, body, waitedMs))) return
+  const enqueue = (target: Target, exchange: Exchange, body: Buffer, isPermitted = false): void => {
+    const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, isPermitted })
+    if (queue.enqueue(body.byteLength, work)) return
     const refusal = `more than ${limits.maxHeldBytes} bytes of requests are queued`
     refuseLate(exchange, new DomainError('overloaded', refusal))
   }
@@ -122,9 +128,16 @@ export function createPredictEndpoint(
     answer: enqueue,
     collect(target, request, response) {
       const exchange = exchangeOf(request, response)
+      try {
+        // Before the body is read, so that a stranger cannot fill the memory with bodies.
+        requirePermission(target, exchange)
+        requireOwnSender((name) => request.headers[name] as string | undefined)
+      } catch (error) {
+        return refuse(exchange, error)
+      }
       bodies.collect(
         request,
-        (body) => enqueue(target, exchange, body),
+        (body) => enqueue(target, exchange, body, true),
         (refusal) => {
           exchange.shouldKeepAlive = false
           refuse(exchange, refusal)
@@ -132,6 +145,12 @@ export function createPredictEndpoint(
       )
     },
   }
+}
+
+interface Queued {
+  waitedMs: number
+  /** Whether the key was checked before the body was read. */
+  isPermitted: boolean
 }
 
 const keyMark = Buffer.from('tnr_')

@@ -6,6 +6,7 @@ import { readHeaders, type ReadHeaders } from './exchange.ts'
 /** A request up to its body. */
 export interface RequestHead {
   path: string
+  host: string
   headers: ReadHeaders
   bodyBytes: number
 }
@@ -23,13 +24,16 @@ export function headOf(chunk: Buffer): string {
 const requestLine = /^POST (\/[\x21-\x7e]*) HTTP\/1\.1$/
 /** Only tabs and spaces are trimmed from a value, so a value with a no-break space is left to Node. */
 const fieldLine = /^([\w!#$%&'*+.^`|~-]+):([\t\x20-\x7e\x80-\x9f\xa1-\xff]*)$/
-/** They change how a request is framed or what happens to its connection. */
+/** They change how a request is framed, what happens to its connection, or whether it may be served. */
 const unsupported: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'expect',
   'upgrade',
   'trailer',
   'proxy-connection',
+  // A browser's page sends them; Node's side checks which.
+  'origin',
+  'sec-fetch-site',
 ])
 /** A second value of these would be ambiguous. */
 const single: ReadonlySet<string> = new Set([...readHeaders, 'host', 'connection', 'content-length'])
@@ -46,10 +50,12 @@ export function parseHead(text: string): RequestHead | undefined {
     if (name === undefined || unsupported.has(name)) return undefined
     if (!single.has(name)) continue
     if (headers[name] !== undefined) return undefined
+    // Node's parser takes no tab behind a length.
+    if (name === 'content-length' && value!.endsWith('\t')) return undefined
     headers[name] = value!.trim()
   }
   const { host, connection = 'keep-alive', 'content-length': bytes = '' } = headers
   if (host === undefined || connection.toLowerCase() !== 'keep-alive' || !/^\d{1,9}$/.test(bytes))
     return undefined
-  return { path, headers, bodyBytes: Number(bytes) }
+  return { path, host, headers, bodyBytes: Number(bytes) }
 }

@@ -26,8 +26,8 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
   const starting = startSystem({
     replicas,
     say: (line) => narrator.print(line),
-    // On loopback only: predictions need no key, and faults can be injected.
-    environment: { TENURE_DRILLS: 'on', TENURE_PUBLIC_PREDICTIONS: 'on' },
+    // Faults can be injected.
+    environment: { TENURE_DRILLS: 'on' },
   })
   const system = await narrator.during(
     () => 'Starting Postgres, Temporal, the workers and the API …',
@@ -38,6 +38,7 @@ export async function runDemo({ terminal, exit, replicas }: DemoOptions): Promis
   const noteStop = () => void (stopping = true)
   for (const signal of endings) process.once(signal, noteStop)
   const world = await openWorld(system, narrator)
+  narrator.print(`A key for predictions, valid until the next start: ${world.trafficKey}`)
   try {
     // A signal ends the demo at any point.
     const story = await Promise.race([runStory(world), system.supervision.stopped])

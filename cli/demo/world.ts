@@ -34,6 +34,8 @@ export interface DemoWorld {
   definition: ModelDefinition
   events: RecordedEvents
   progress: DemoProgress
+  /** Key of the callers. */
+  trafficKey: string
   /** The live traffic; absent before the first champion. */
   replay?: Replay
   /** Starts the traffic, or changes its rate. */
@@ -75,6 +77,7 @@ export async function openWorld(system: System, narrator: Narrator): Promise<Dem
     approver: createClient({ url, key: await key(people.approver, 'approver') }),
     definition,
     events,
+    trafficKey,
     progress: await readProgress(store),
     flow(pace) {
       if (world.replay === undefined)

@@ -63,6 +63,9 @@ export const variables: Readonly<Record<string, Meanings>> = {
   'The API': {
     TENURE_HOST: ['Where the API listens.'],
     TENURE_PORT: ['Port of the API; `0` means any free port.'],
+    TENURE_ALLOWED_HOSTS: [
+      'Names under which the API is reached, such as `tenure.example.com,.internal`. Addresses, `localhost`, TENURE_HOST and the host of TENURE_OIDC_REDIRECT are allowed too; any other name is answered with 421.',
+    ],
     TENURE_PUBLIC_PREDICTIONS: ['`on`: predictions and outcomes need no key.'],
     TENURE_PREDICTION_LOG: [
       '`durable`: an answer leaves after its row is committed, or as 503 within about a second.',

@@ -6,7 +6,7 @@ import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/r
 import type { ApiDeps } from '../../deps.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { requestErasure } from '../../services/request-erasure.ts'
-import { limit, modelName, toWire } from '../../http/schemas.ts'
+import { boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 
 const maxPredictions = 10_000
 const cursorKey = z.tuple([z.iso.datetime(), z.string()])
@@ -18,7 +18,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     body: z.strictObject({
       model: modelName,
       subject: z.string().min(1).max(1_000),
-      prediction_ids: z.array(z.uuid()).max(maxPredictions).default([]),
+      prediction_ids: boundedList(z.uuid(), { max: maxPredictions }).default([]),
     }),
     async handle({ actor, body }) {
       const { prediction_ids: predictionIds, ...subject } = body

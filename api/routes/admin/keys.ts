@@ -7,17 +7,20 @@ import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access
 import { admins, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireUnscoped } from '../../auth/authorization.ts'
-import { modelName, zonedTime, toWire } from '../../http/schemas.ts'
+import { boundedList, modelName, zonedTime, toWire } from '../../http/schemas.ts'
 
 /** How long both secrets of a rotated key are valid. */
 const defaultOverlapS = 3_600
 const maxOverlapS = 30 * 86_400
 
+/** Models of one key. */
+const maxModels = 1_000
+
 const newKey = (nowMs: () => number) =>
   z.strictObject({
     name: z.string().regex(/^[\w.@-]{1,100}$/, 'is 1 to 100 letters, digits and . _ @ -'),
     role: z.enum(roles),
-    models: z.array(modelName).min(1).optional(),
+    models: boundedList(modelName, { min: 1, max: maxModels }).optional(),
     expires_at: zonedTime
       .refine((text) => !(Date.parse(text) <= nowMs()), { error: 'is in the past' })
       .optional(),

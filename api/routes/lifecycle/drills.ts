@@ -5,12 +5,12 @@ import { listDrills, type Drill } from '../../../store/release/drills.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { modelFilter } from '../../auth/authorization.ts'
-import { limit, modelName, toWire } from '../../http/schemas.ts'
+import { boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 import { startDrill } from '../../services/start-drill.ts'
 
 const hold = z.strictObject({
   model: modelName,
-  kinds: z.array(z.enum(drillKindNames)).min(1).max(drillKindNames.length).optional(),
+  kinds: boundedList(z.enum(drillKindNames), { min: 1, max: drillKindNames.length }).optional(),
   traffic: z.enum(['mirrored', 'live']).optional(),
   harm_budget: z.int().min(0).max(1_000_000).optional(),
   share_bp: z.int().min(1).max(9_000).optional(),

@@ -7,7 +7,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { startBatch } from '../../services/start-batch.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
+import { booleanFlag, boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 
 const input = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('file'), path: z.string().min(1) }),
@@ -26,7 +26,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
       model: modelName,
       input,
       output,
-      key: z.array(z.string().min(1)).max(50).default([]),
+      key: boundedList(z.string().min(1), { max: 50 }).default([]),
     }),
     handle: (request) => respondToStart(deps, startBatch, request, request.body),
   }),

@@ -4,6 +4,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireMediaType, json } from '../../http/content-type.ts'
+import { boundedList } from '../../http/schemas.ts'
 import { openIntake } from '../../outcomes/intake.ts'
 import { ingestLines } from '../../outcomes/text-files.ts'
 import { ingestParquet } from '../../outcomes/parquet-files.ts'
@@ -14,7 +15,7 @@ import { requireNoneRefused, outcomeSchema, sentOutcome, storeOutcomes } from '.
 const maxOutcomes = 10_000
 
 const outcomes = (nowMs: () => number) =>
-  z.strictObject({ outcomes: z.array(outcomeSchema(nowMs)).min(1).max(maxOutcomes) })
+  z.strictObject({ outcomes: boundedList(outcomeSchema(nowMs), { min: 1, max: maxOutcomes }) })
 const media = {
   ndjson: ['application/x-ndjson', 'application/jsonl'],
   csv: ['text/csv'],
@@ -32,6 +33,8 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     },
     body: outcomes(serving.wall),
     rawBytes: predictBytes,
+    // Four values each, and some more so that the number of outcomes is told.
+    maxValues: 5 * maxOutcomes,
     async handle({ body, actor }) {
       const seen = new Set<string>()
       for (const { prediction_id: id } of body.outcomes) {

@@ -1,9 +1,7 @@
 /** Parses the body of a prediction request; the values of its instances are checked by the row reader. */
-import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../../domain/errors.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
-import { withoutExcerpt } from '../../../domain/redact.ts'
-import { requireModest } from './json-limits.ts'
+import { parseModestJson } from './json-limits.ts'
 import { kindOf, quotedName } from './row-reader.ts'
 
 export interface PredictRequest {
@@ -17,8 +15,7 @@ const fields = new Set(['instances', 'routing_key'])
 
 /** `width` is the number of values of an instance. */
 export function parsePredict(body: Buffer, maxInstances: number, width: number): PredictRequest {
-  requireModest(body, maxInstances, width)
-  const parsed = parseJsonBytes(body)
+  const parsed = parseModestJson(body, maxInstances, width)
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new DomainError('invalid_request', `the body is ${kindOf(parsed)}, not an object`)
   const { instances, routing_key: routingKey } = parsed as Record<string, unknown>
@@ -40,17 +37,6 @@ export function parsePredict(body: Buffer, maxInstances: number, width: number):
       `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
     )
   return { instances: instances as FeatureRow[], routingKey: routingKey as string | undefined }
-}
-
-/** Throws `body_not_json`. */
-export function parseJsonBytes(body: Buffer): unknown {
-  if (!isUtf8(body)) throw new DomainError('body_not_json', 'the body is not UTF-8')
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    const why = withoutExcerpt((error as Error).message)
-    throw new DomainError('body_not_json', `the body does not parse: ${why}`)
-  }
 }
 
 export function isRoutingKey(value: unknown): value is string {

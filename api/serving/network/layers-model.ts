@@ -3,7 +3,7 @@
  * would load a model without weights with random ones, accept NaN weights, and read any file that the manifest names.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import { maxDepth, excessOf } from '../codec/json-limits.ts'
+import { maxDepth, measureJson } from '../../../domain/json-body.ts'
 import { affineOf, asDenseLayer, foldBefore, foldAfter, type Affine, type DenseLayer } from './batch-norm.ts'
 
 export interface Network {
@@ -264,7 +264,7 @@ export function refuseShape(shape: unknown): never {
 }
 
 function parse(bytes: Uint8Array): JsonObject {
-  if (excessOf(bytes) === 'depth') refuse(`model.json is nested more than ${maxDepth} levels deep`)
+  if (measureJson(bytes).excess === 'depth') refuse(`model.json is nested more than ${maxDepth} levels deep`)
   try {
     return objectOf(JSON.parse(new TextDecoder().decode(bytes)), 'model.json')
   } catch (error) {

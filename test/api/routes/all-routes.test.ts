@@ -269,7 +269,7 @@ describe('rejects a request', () => {
       'invalid_request',
       /at: "yesterday" is no time such as/,
     ],
-    ['with a body that is not JSON', 'POST', '/v1/releases', '{', 400, 'body_not_json', /is not valid JSON/],
+    ['with a body that is not JSON', 'POST', '/v1/releases', '{', 400, 'body_not_json', /does not parse/],
     [
       'with an unknown field',
       'POST',

@@ -47,7 +47,10 @@ it('slow headers, slow bodies and idle connections are closed after their timeou
   const idle = hold(port, quick, false)
   while (!slow.every(({ closed }) => closed()) || !idle.closed())
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('well')
-  for (const { got } of slow) expect(got()).toMatch(/^HTTP\/1\.1 408 /)
+  for (const { got } of slow) {
+    expect(got()).toMatch(/^HTTP\/1\.1 408 /)
+    expect(got()).toContain('request_timeout')
+  }
 })
 
 it('an idle connection that sends a request before it is closed stays open', async () => {

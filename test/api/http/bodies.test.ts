@@ -1,0 +1,101 @@
+/** Bodies that no route may parse: JSON that blocks the process or says two things, and bytes that are not UTF-8. */
+import { Registry } from 'prom-client'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createApp } from '../../../api/app.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
+
+let fixture: ServingFixture
+let api: TestApi
+let key: string
+const post = (path: string, body: unknown) => api.request('POST', path, { key, body })
+
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  key = await fixture.key()
+  api = await startApi(fixture)
+})
+afterAll(async () => {
+  await api.stop()
+  await fixture.close()
+})
+
+describe('a JSON body', () => {
+  const deep = '['.repeat(5_000) + ']'.repeat(5_000)
+
+  it('that is nested 5,000 levels deep is refused on every route that takes one', async () => {
+    const paths = api.routes
+      .filter(({ method, body, page }) => method !== 'get' && body !== undefined && page !== true)
+      .map(({ method, path }) => [method, path.replaceAll(/:\w+/g, 'x')] as const)
+    expect(paths.length).toBeGreaterThan(15)
+    const before = [...api.troubles]
+    for (const [method, path] of [...paths, ['post', '/v1/outcomes/bulk'] as const]) {
+      const { status, json } = await api.request(method.toUpperCase(), path, { key, body: deep })
+      expect([path, status, json['detail']]).toEqual([
+        path,
+        400,
+        'the body is nested more than 64 levels deep',
+      ])
+    }
+    expect(api.troubles).toEqual(before)
+  })
+
+  it('of 8 MiB in small values is refused before it is parsed', async () => {
+    const parse = JSON.parse
+    JSON.parse = () => expect.fail('it was parsed')
+    const body = `{"outcomes":[${'{},'.repeat(2_700_000)}{}]}`
+    const answer = await api
+      .request('POST', '/v1/outcomes', { key, body })
+      .finally(() => (JSON.parse = parse))
+    expect([answer.status, parse(answer.text)]).toEqual([
+      400,
+      expect.objectContaining({ detail: 'the body has more than 50000 values', limit: 50_000 }),
+    ])
+  })
+
+  it('with a list that is too long is refused once, and another with 20 issues', async () => {
+    const made = (models: unknown) => post('/v1/keys', { name: 'x', role: 'viewer', models })
+    const long = await made(Array.from({ length: 2_000 }, () => 1))
+    expect(long.json).toMatchObject({ issues: ['models: has 2000 entries, more than 1000'] })
+    const wrong = await made(Array.from({ length: 900 }, () => 1))
+    expect(wrong.json['issues']).toHaveLength(20)
+    expect(wrong.json['detail']).toMatch(/models\.19: .*; and 880 more$/)
+    const outcomes = Array.from({ length: 10_001 }, () => ({}))
+    expect((await post('/v1/outcomes', { outcomes })).json).toMatchObject({
+      issues: ['outcomes: has 10001 entries, more than 10000'],
+    })
+  })
+
+  it.each([
+    [
+      'of other bytes than UTF-8',
+      Buffer.from('{"model":"iris","subject":"M\xfcller"}', 'latin1'),
+      /not UTF-8/,
+    ],
+    ['with a byte order mark', Buffer.from('\ufeff{"model":"iris","subject":"x"}'), /byte order mark/],
+    ['with a key twice', Buffer.from('{"model":"iris","subject":"a","subject":"b"}'), /"subject" twice/],
+  ])('%s erases nothing', async (_, body, message) => {
+    const app = createApp({ ...api.deps, metrics: new Registry() }).app
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+    const answer = await app.request('/v1/erasures', { method: 'POST', headers, body })
+    expect(answer.status).toBe(400)
+    expect(await answer.json()).toMatchObject({ detail: expect.stringMatching(message) })
+  })
+})
+
+it('a form and a path with percent-encoded bytes that are not UTF-8 are refused', async () => {
+  const page = await createApp({ ...api.deps, metrics: new Registry() }).app.request('/sign-in', {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: 'key=x&next=%2F%FC',
+  })
+  expect(await page.json()).toMatchObject({ detail: 'the form has %FC, which is not UTF-8' })
+  expect((await api.request('GET', '/v1/alerts?model=M%FCller', { key })).json).toMatchObject({
+    status: 400,
+    detail: 'the path has %FC, which is not UTF-8',
+  })
+})

@@ -1,0 +1,84 @@
+/** Checks the limits on the bytes of a JSON text before parsing, and that a text with two meanings is refused. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { maxDepth, measureJson, parseJsonBody } from '../../domain/json-body.ts'
+
+const bytesOf = (value: unknown): Uint8Array =>
+  new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value))
+const excessOf = (bytes: Uint8Array, maxValues?: number) => measureJson(bytes, maxValues).excess
+const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
+const parse = (text: string | Uint8Array, maxValues = 1_000): unknown =>
+  parseJsonBody(typeof text === 'string' ? bytesOf(text) : text, { maxValues })
+
+describe('the excess of a JSON text', () => {
+  it('is its depth if brackets are nested too deeply', () => {
+    expect(excessOf(bytesOf(nested(maxDepth)))).toBeUndefined()
+    expect(excessOf(bytesOf(nested(maxDepth + 1)))).toBe('depth')
+    expect(excessOf(bytesOf('{"a":'.repeat(maxDepth + 1)))).toBe('depth')
+    expect(excessOf(bytesOf(Array.from({ length: 500 }, () => [[]])))).toBeUndefined()
+  })
+
+  it('is its number of values if commas and brackets are too many', () => {
+    expect(excessOf(bytesOf([1, 2, 3]), 3)).toBeUndefined()
+    expect(excessOf(bytesOf([1, 2, 3, 4]), 3)).toBe('values')
+    expect(excessOf(bytesOf([{}, {}]), 3)).toBe('values')
+  })
+
+  it('ignores brackets and commas within strings', () => {
+    expect(excessOf(bytesOf({ a: nested(100), b: `"${nested(100)}\\` }), 2)).toBeUndefined()
+    expect(excessOf(bytesOf(['"', nested(0), '\\', ','.repeat(50)]), 4)).toBeUndefined()
+    expect(excessOf(bytesOf(`["\\\\",${nested(maxDepth)}]`))).toBe('depth')
+  })
+})
+
+describe('a JSON body', () => {
+  it('is parsed as JSON.parse parses it', () => {
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 4 }), (text) => {
+        const value = JSON.parse(text) as unknown
+        // A generated text may repeat a key, which parsing by JSON.parse has resolved.
+        expect(parse(JSON.stringify(value), Infinity)).toEqual(value)
+      }),
+    )
+    expect(parse('{"__proto__": {"a": 1}, "constructor": 2}')).toEqual(
+      JSON.parse('{"__proto__": {"a": 1}, "constructor": 2}'),
+    )
+  })
+
+  it.each([
+    [
+      'nested too deeply',
+      '['.repeat(5_000),
+      'invalid_request',
+      'the body is nested more than 64 levels deep',
+    ],
+    [
+      'of too many values',
+      `[${'0,'.repeat(1_001)}0]`,
+      'invalid_request',
+      'the body has more than 1000 values',
+    ],
+    ['of other bytes than UTF-8', Uint8Array.of(0x22, 0xfc, 0x22), 'body_not_json', 'the body is not UTF-8'],
+    [
+      'with a byte order mark',
+      '\ufeff{}',
+      'body_not_json',
+      'the body begins with a byte order mark; send UTF-8 without one',
+    ],
+    ['that is cut', '{"a":', 'body_not_json', 'the body does not parse: Unexpected end of JSON input'],
+    [
+      'with a key twice',
+      '{"b":{"a":1},"c":[{"a":1},{"a":1,"d":{}}],"b":2}',
+      'invalid_request',
+      'the body has the key "b" twice in one object',
+    ],
+    [
+      'with a key twice, once with escapes',
+      '{"x": {"a\\"b": 1, "c": "{,:", "a\\u0022b" : 2}}',
+      'invalid_request',
+      'the body has the key "a\\"b" twice in one object',
+    ],
+  ])('%s is refused by name', (_, text, code, message) => {
+    expect(() => parse(text)).toThrow(expect.objectContaining({ code, message }))
+  })
+})
