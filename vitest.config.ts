@@ -12,7 +12,7 @@ const withoutServers = [
   'test/tidy.test.ts',
   'test/api/transport/http-fuzz.test.ts',
   'test/config.test.ts',
-  'test/scripts/{setup,build/import-source,reference/**/*}.test.ts',
+  'test/scripts/{setup,build/*,reference/**/*}.test.ts',
   'test/docs/{deploy,links,reference,states}.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',

@@ -98,6 +98,35 @@ it('a process that no group lists is compiled by itself and gets its arguments',
 })
 const show = `process.stdout.write(JSON.stringify({ word, args: process.argv.slice(1) }))\n`
 
+it('a process gets from a package that is not compiled in what Node would give it', async () => {
+  write('node_modules/plain/package.json', '{ "name": "plain" }')
+  write('node_modules/plain/index.js', `module.exports = { one: 'one' }\n`)
+  write(
+    'node_modules/both/package.json',
+    '{ "exports": { "import": "./both.mjs", "require": "./both.cjs" } }',
+  )
+  write('node_modules/both/both.mjs', `export const kind = 'imported'\n`)
+  write('node_modules/both/both.cjs', `exports.kind = 'required'\n`)
+  const imports = `import all, { one } from 'plain'\nimport * as plain from 'plain'\nimport { kind } from 'both'\n`
+  write(
+    'test/process.ts',
+    `${imports}process.stdout.write(JSON.stringify({ all, one, again: plain.one, kind }))\n`,
+  )
+  expect(await start(join(root, 'scripts/launch.mjs'), 'test/process.ts')).toMatchObject({
+    all: { one: 'one' },
+    one: 'one',
+    again: 'one',
+    kind: 'imported',
+  })
+  const compiled = join(
+    root,
+    'dist',
+    readdirSync(join(root, 'dist')).find((name) => name.startsWith('test-process-'))!,
+  )
+  const text = readFileSync(join(compiled, 'test-process.mjs'), 'utf8')
+  expect([text.includes(`from "plain"`), text.includes(`from "both"`)]).toEqual([false, true])
+})
+
 it('a process runs a source as it is now, whichever has changed', async () => {
   await start()
   write('domain/word.ts', `export const word: string = 'other'\n`)
