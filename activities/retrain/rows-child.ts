@@ -10,7 +10,7 @@ import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
 import { digestOfSource } from '../data/source-digest.ts'
 import { asUnreadable } from '../data/source-errors.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
-import { judgeSnapshot, type JudgedSnapshot, type SnapshotToJudge } from './judge-snapshot.ts'
+import type { JudgedSnapshot, SnapshotToJudge } from './judge-snapshot.ts'
 import { writeSnapshot, type WrittenSnapshot } from './write-snapshot.ts'
 
 export type RowsJob =
@@ -54,7 +54,10 @@ takeJob(async (job: RowsJob, parent: Parent<never>): Promise<WrittenSnapshot | J
   // DuckDB works in a thread of its own for minutes without a row.
   const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
   try {
-    return await (job.kind === 'snapshot' ? takeRows(job) : judgeSnapshot(job))
+    if (job.kind === 'snapshot') return await takeRows(job)
+    // Loaded on use: its table library takes as long to load as all else here.
+    const { judgeSnapshot } = await import('./judge-snapshot.ts')
+    return await judgeSnapshot(job)
   } finally {
     clearInterval(alive)
   }
