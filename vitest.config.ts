@@ -4,6 +4,7 @@
  * does not start Postgres and Temporal.
  */
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/support/longest-first.ts'
 
 const withoutServers = [
   'test/domain/**/*.test.ts',
@@ -26,6 +27,7 @@ export default defineConfig({
     isolate: false,
     unstubEnvs: true,
     maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     reporters: ['default'],
     teardownTimeout: 30_000,
     // A condition is awaited, however busy the machine is; only one that never comes true fails.
