@@ -5,12 +5,15 @@
 import proto from '@temporalio/proto'
 import { Worker, type WorkflowBundle } from '@temporalio/worker'
 import type { History } from '@temporalio/common/lib/proto-utils.js'
+import { createHash } from 'node:crypto'
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -64,9 +67,8 @@ export function writeHistory(name: string, history: History, directory = histori
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
-/** Compiles the workflows of a directory that looks like the checkout. */
-export const bundleForReplay = async (root = checkout): Promise<WorkflowBundle> => ({
-  code: await workflowCode(root, { logger: silent }),
+export const bundleForReplay = async (): Promise<WorkflowBundle> => ({
+  code: await workflowCode(checkout, { logger: silent }),
 })
 
 export interface Replayed {
@@ -97,11 +99,27 @@ export async function replay(
   return replayed.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
+/** Inside of the tree, where a run finds what an earlier one has compiled, which takes seconds of a core. */
+const plantedDirectory = join(checkout, 'node_modules', '.cache', 'planted-workflows')
+
 /** The same with a change in a copy of the workflows. The text that it changes stands in its file exactly once. */
-export async function replayWith(
-  { file, changes }: PlantedChange,
-  recorded: readonly Recorded[],
-): Promise<Replayed[]> {
+export async function replayWith(change: PlantedChange, recorded: readonly Recorded[]): Promise<Replayed[]> {
+  const digest = (...texts: string[]) => createHash('sha256').update(texts.join('\n')).digest('hex')
+  const unchanged = digest(await workflowCode(checkout, { logger: silent }))
+  const name = `${unchanged}-${digest(change.file, JSON.stringify(change.changes))}.js`
+  const path = join(plantedDirectory, name)
+  if (!existsSync(path)) {
+    const code = await compileWith(change)
+    mkdirSync(plantedDirectory, { recursive: true })
+    for (const old of readdirSync(plantedDirectory))
+      if (!old.startsWith(unchanged)) rmSync(join(plantedDirectory, old), { force: true })
+    writeFileSync(`${path}.${process.pid}`, code)
+    renameSync(`${path}.${process.pid}`, path)
+  }
+  return replay({ code: readFileSync(path, 'utf8') }, recorded)
+}
+
+async function compileWith({ file, changes }: PlantedChange): Promise<string> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-planted-'))
   try {
     for (const layer of ['workflows', 'domain'])
@@ -116,7 +134,7 @@ export async function replayWith(
     for (const [i, [from]] of changes.entries()) text = text.replace(from, () => `/* ${i} */`)
     for (const [i, [, to]] of changes.entries()) text = text.replace(`/* ${i} */`, () => to)
     writeFileSync(join(root, file), text)
-    return await replay(await bundleForReplay(root), recorded)
+    return await workflowCode(root, { logger: silent })
   } finally {
     rmSync(root, { recursive: true, force: true })
   }
