@@ -243,7 +243,7 @@ export const faults: readonly FaultCase[] = [
     asked: '10,000 sequences, 0 divergences',
     shownBy: [{ file: 'test/faults/sequences.test.ts' }, { file: 'test/faults/signal-burst.test.ts' }],
     reached:
-      '10,000 sequences at the reducer: 0 divergences; a burst of 10,000 real signals by hand, 3,000 here',
+      '10,000 sequences at the reducer: 0 divergences; a burst of 10,000 real signals by hand, 1,200 here',
   },
   {
     number: 'F22',

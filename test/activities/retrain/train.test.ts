@@ -16,6 +16,7 @@ import {
   insertExampleRows,
   exampleModelDirectory,
   syncExampleModel,
+  type ExampleModelFile,
 } from '../../support/training/example-model.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
@@ -24,6 +25,10 @@ let models: string
 let deps: Deps
 let snapshotDigest: string
 const pids: number[] = []
+
+/** With small batches: a training is killed after one of its epochs and must not have ended by then. */
+const sync = (directory: string, file: ExampleModelFile = {}) =>
+  syncExampleModel(deps.store, directory, { batchSize: 32, ...file })
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tenure-train-'))
@@ -42,7 +47,7 @@ beforeAll(async () => {
   }
   deps = { store: openStore(config.databaseUrl), artifacts: openArtifacts(config.artifactRoot), config, log }
   models = await exampleModelDirectory()
-  await syncExampleModel(deps.store, models)
+  await sync(models)
   await insertExampleRows(deps.store, { from: 0, to: 40 })
   const snapshot = () => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) })
   snapshotDigest = (await activity().run<[], SnapshotResult, typeof snapshot>(snapshot)).digest
@@ -171,7 +176,7 @@ describe('a training', () => {
       await fit(network, { epochs: 3, batchSize: 16 })
       return network
     },`
-    await syncExampleModel(deps.store, models, { more: twice })
+    await sync(models, { more: twice })
     const whole = await run('trn_k')
     expect(whole.epochs).toBe(5)
     await interrupt('trn_l', 3)
@@ -179,7 +184,7 @@ describe('a training', () => {
     expect((await getTraining(deps.store, 'trn_l')).curve).toEqual(
       (await getTraining(deps.store, 'trn_k')).curve,
     )
-    await syncExampleModel(deps.store, models)
+    await sync(models)
   })
 
   it('with its own loop reports its progress, and starts again after an interruption', async () => {
@@ -191,18 +196,18 @@ describe('a training', () => {
       }
       return network
     },`
-    await syncExampleModel(deps.store, models, { more: own })
+    await sync(models, { more: own })
     await interrupt('trn_m', 2)
     expect(await run('trn_m')).toMatchObject({ attempts: 2, epochs: 3, loss: 1 / 3 })
     expect((await getTraining(deps.store, 'trn_m')).checkpointDigest).toBeUndefined()
-    await syncExampleModel(deps.store, models)
+    await sync(models)
   })
 
   it('with another seed produces another artifact', async () => {
     const whole = await run('trn_a')
-    await syncExampleModel(deps.store, models, { seed: 2 })
+    await sync(models, { seed: 2 })
     expect((await run('trn_f')).artifactDigest).not.toBe(whole.artifactDigest)
-    await syncExampleModel(deps.store, models)
+    await sync(models)
   })
 
   it('stops and writes nothing more after another worker has taken over', async () => {
@@ -239,15 +244,15 @@ describe('a training', () => {
   })
 
   it('is refused when the model file has changed since it was registered', async () => {
-    await syncExampleModel(deps.store, models, { epochs: 5 })
+    await sync(models, { epochs: 5 })
     const other = await exampleModelDirectory()
-    await syncExampleModel(deps.store, other)
+    await sync(other)
     await expect(run('trn_i')).rejects.toMatchObject({
       code: 'training_failed',
       message: expect.stringContaining('tenure models sync') as unknown,
     })
     expect(await getTraining(deps.store, 'trn_i')).toMatchObject({ status: 'failed' })
-    await syncExampleModel(deps.store, models)
+    await sync(models)
     await rm(other, { recursive: true })
   })
 
@@ -279,13 +284,13 @@ describe('a training', () => {
       'not all finite',
     ],
   ])('fails without a retry, with the reason, when the model file %s', async (name, more, code, message) => {
-    await syncExampleModel(deps.store, models, { more })
+    await sync(models, { more })
     await expect(run(`trn_${name}`)).rejects.toMatchObject({
       code,
       message: expect.stringContaining(message) as unknown,
     })
     expect(await getTraining(deps.store, `trn_${name}`)).toMatchObject({ status: 'failed' })
-    await syncExampleModel(deps.store, models)
+    await sync(models)
   })
 
   it('is refused when the bytes of its snapshot have changed', async () => {

@@ -47,7 +47,7 @@ export async function syncExampleModel(
   const {
     name = 'roses',
     epochs = 4,
-    batchSize = 32,
+    batchSize = 128,
     seed = 1,
     learningRate = 0.05,
     layers = plainLayers,
