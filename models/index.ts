@@ -3,12 +3,13 @@
  * a broken file does not affect the others.
  */
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
-import { DomainError, isError } from '../domain/errors.ts'
+import { DomainError } from '../domain/errors.ts'
 import { importSource } from '../scripts/build/import-source.mjs'
-import { codeDigest } from './define/code-digest.ts'
+import { invalid, readCode } from './define/code-digest.ts'
+import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
 
 export const modelsDirectory = fileURLToPath(new URL('.', import.meta.url))
@@ -41,10 +42,11 @@ export async function loadModelFile(
   file: string,
   directory = modelsDirectory,
 ): Promise<LoadedModel | BrokenModel> {
+  const path = join(directory, file)
   try {
-    return await loadFile(join(directory, file), file.slice(0, -'.ts'.length))
+    return await loadFile(path, file.slice(0, -'.ts'.length))
   } catch (error) {
-    return { file, issues: issuesOf(error) }
+    return { file, issues: await explainLoadError(error, path) }
   }
 }
 
@@ -70,7 +72,7 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
   try {
     return await loadFile(join(directory, file), name)
   } catch (error) {
-    const issues = issuesOf(error)
+    const issues = await explainLoadError(error, join(directory, file))
     throw new DomainError('invalid_model_file', `${file}: ${issues.join('; ')}`, { file, issues })
   }
 }
@@ -85,14 +87,13 @@ const importFile = async (path: string, digest: string): Promise<Record<string, 
     : importSource(path)
 
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
-  const digest = await codeDigest(path)
-  const exported = await importFile(path, digest)
-  const found = Object.values(exported).filter(isModel)
-  if (found.length !== 1 || found[0] === undefined)
-    throw new DomainError('invalid_model_file', `a model file must export one model, not ${found.length}`, {
-      issues: [`exports: one model made with defineModel is required, not ${found.length}`],
-    })
-  const { definition, train } = found[0]
+  await checkBytes(path)
+  const { digest, circle } = await readCode(path)
+  if (circle !== undefined) throw invalid(circleIssue(circle))
+  const exported = await withoutExit(path, () => importFile(path, digest))
+  const [model, ...others] = new Set(Object.values(exported).filter(isModel))
+  if (model === undefined || others.length > 0) throw invalid(exportsIssue(exported, name))
+  const { definition, train } = model
   if (definition.name !== name) {
     const issue = `"${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`
     throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
@@ -104,8 +105,21 @@ function isModel(value: unknown): value is Model {
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'tenure-model'
 }
 
-function issuesOf(error: unknown): string[] {
-  if (isError(error, 'invalid_model_file'))
-    return (error.context['issues'] as string[] | undefined) ?? [error.message]
-  return [error instanceof Error ? error.message : String(error)]
+/** Values of a circle of files are undefined while it is loaded. */
+const circleIssue = (circle: readonly string[]): string =>
+  `${circle.map((file) => relative(dirname(circle[0]!), file)).join(' imports ')}: move what these files share into another file`
+
+/** What to write instead of what a file exports. */
+function exportsIssue(exported: Record<string, unknown>, name: string): string {
+  const models = Object.keys(exported).filter((key) => isModel(exported[key]))
+  const issue = (advice: string) =>
+    `exports: one model made with defineModel is required, not ${models.length}: ${advice}`
+  if (models.length > 1) return issue(`move all but one of ${models.join(', ')} into files of their own`)
+  for (const [key, value] of Object.entries(exported)) {
+    if (value instanceof Promise) return issue(`${key} is a promise: export its result, with await`)
+    if (typeof value === 'function') return issue(`${key} is a function: export what defineModel returns`)
+  }
+  return issue(
+    `write \`export const ${name.replace(/-./g, ([, letter = '']) => letter.toUpperCase())} = defineModel({ … })\``,
+  )
 }

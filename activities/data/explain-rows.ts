@@ -1,12 +1,7 @@
 /** Says in one sentence why the rows of a source cannot be read, with the file, the line, the column and the value. */
-import type { ModelDefinition } from '../../domain/model-definition.ts'
-import {
-  looksLikeValues,
-  missingColumn,
-  placeText,
-  valueIssue,
-} from '../../domain/validation/source-issue.ts'
-import { shown } from '../../domain/postgres-text.ts'
+import type { SourceDefinition } from '../../domain/model-definition.ts'
+import { noColumn } from '../../domain/validation/needed-columns.ts'
+import { missingColumn, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
 import { badValueOf, type BadValue } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
@@ -14,7 +9,7 @@ import { findValue, unreadable, type SourceFile } from './source-files.ts'
 
 interface Rows {
   duck: Duck
-  source: ModelDefinition['source']
+  source: Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
   files: readonly SourceFile[]
 }
 
@@ -91,26 +86,5 @@ function lacking(
     return `the rows of the source: ${missingColumn(column, use, names ?? files.flatMap(({ layout }) => layout?.names ?? []))}`
   const { file, layout } = first
   if (layout === undefined) return `${file}: ${missingColumn(column, use, names ?? [])}`
-  const place = placeText({ file, line: layout.skippedLines + 1 })
-  if (looksLikeValues(layout.names))
-    return `${place}: the first line holds values (${layout.names
-      .slice(0, 5)
-      .map((name) => `\`${shown(name)}\``)
-      .join(', ')}) and no names: write the names of the columns above it, "${column}" among them`
-  return `${place}: ${missingColumn(column, use, layout.names)}`
-}
-
-/** The columns that a model needs, with what for. */
-export function neededColumns({ features, label, source }: ModelDefinition): {
-  events: Record<string, string>
-  rows: Record<string, string>
-} {
-  const events: Record<string, string> = {}
-  if (source.eventTime !== undefined) events[source.eventTime] = 'which eventTime names'
-  if (label.knownAt !== undefined) events[label.knownAt] = 'which knownAt names'
-  if (source.derive === undefined) events[label.column] = 'the label'
-  const rows: Record<string, string> = { ...events, [label.column]: 'the label' }
-  for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
-  for (const name of source.key) rows[name] ??= 'which key names'
-  return { events, rows }
+  return noColumn({ file, layout }, column, use)
 }

@@ -3,7 +3,7 @@
  * loses at most one epoch.
  */
 import { Context } from '@temporalio/activity'
-import { DomainError, isError } from '../../domain/errors.ts'
+import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -47,9 +47,11 @@ export interface TrainingBeat {
 const silentMs = 120_000
 /** Another machine may have more memory; after these attempts an operator must act. */
 const mostMemoryFailures = 3
+/** An endless loop is silent in every attempt; a machine without time for a training is so in few. */
+const mostSilentAttempts = 3
 
 export const train =
-  (deps: Deps, options: { models?: string } = {}) =>
+  (deps: Deps, options: { models?: string; silentMs?: number } = {}) =>
   async ({ trainingId, model, snapshotDigest }: TrainInput): Promise<TrainResult> => {
     const { store, log, config } = deps
     const context = Context.current()
@@ -86,7 +88,7 @@ export const train =
             file: 'activities/tensorflow/trainer.ts',
             job,
             signal: context.cancellationSignal,
-            silentMs,
+            silentMs: options.silentMs ?? silentMs,
             limitMb: config.trainingMemoryMb,
             onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
             onStep: async (step) => {
@@ -103,18 +105,29 @@ export const train =
     } catch (error) {
       if (context.cancellationSignal.aborted) await context.cancelled
       const failure = await judgeFailure(store, training, error)
-      if (isError(failure, 'training_failed') || isError(failure, 'artifact_invalid'))
+      if (isError(failure) && final.includes(failure.code))
         await endTraining(store, { id, attempt, status: 'failed', message: failure.message })
       throw failure
     }
   }
 
-/** Passes the error on, or makes it non-retryable after repeated shortages of memory. */
+const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
+
+/** Passes the error on, or makes it non-retryable after repeated shortages of memory and silences. */
 async function judgeFailure(
   store: Deps['store'],
   { id, attempts }: TrainingRecord,
   error: unknown,
 ): Promise<unknown> {
+  if (
+    isError(error, 'training_interrupted') &&
+    error.context['isSilent'] === true &&
+    attempts >= mostSilentAttempts
+  )
+    return new DomainError(
+      'training_failed',
+      `the training gave no sign of life in attempt ${attempts} and is not retried: look for an endless loop in the model file, or call fit or progress more often; last: ${error.message}`,
+    )
   if (!isError(error, 'out_of_memory')) return error
   const times = await recordMemoryFailure(store, { id, attempt: attempts })
   if (times === undefined || times < mostMemoryFailures) return error

@@ -85,10 +85,11 @@ async function converse<Step, Result>(
   { exited, lines }: { exited: Promise<Ended>; lines: string[] },
   { job, signal, silentMs, plainErrors, onStep, file }: ChildOptions<Step>,
 ): Promise<Result> {
-  const interrupted = (why: string) =>
+  const interrupted = (why: string, isSilent = false) =>
     new DomainError(
       'training_interrupted',
       `${file} was interrupted: ${why}${lines.length > 0 ? `\n${lines.join('\n')}` : ''}`,
+      { isSilent },
     )
   const ended = ({ how, starved }: Ended) => {
     if (signal.aborted) return new Error('cancelled')
@@ -102,7 +103,7 @@ async function converse<Step, Result>(
     return await new Promise<Result>((resolve, reject) => {
       const heard = () => {
         clearTimeout(silence)
-        silence = setTimeout(() => reject(interrupted(`no message for ${silentMs} ms`)), silentMs)
+        silence = setTimeout(() => reject(interrupted(`no message for ${silentMs} ms`, true)), silentMs)
       }
       heard()
       child.on('message', (message: JobMessage<Step, Result>) => {

@@ -10,6 +10,7 @@ import { inputWidthOf } from '../../domain/model/features.ts'
 import { compileEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { codeDigest } from '../../models/define/code-digest.ts'
+import { withoutExit } from '../../models/define/load-error.ts'
 import type { Training } from '../../models/define/model.ts'
 import { loadModel, type LoadedModel } from '../../models/index.ts'
 import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
@@ -116,9 +117,12 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
 }
 
 /** An error in the model file is reported with its place and is not retried. */
-async function trainNetwork({ train, name }: LoadedModel, training: Parameters<LoadedModel['train']>[0]) {
+async function trainNetwork(
+  { train, name, file }: LoadedModel,
+  training: Parameters<LoadedModel['train']>[0],
+) {
   try {
-    return await train(training)
+    return await withoutExit(file, () => train(training))
   } catch (error) {
     if (isError(error) || isOutOfMemory(error)) throw error
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)

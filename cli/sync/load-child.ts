@@ -1,19 +1,33 @@
 /** Loads model files in a process of their own, one after the other, and reports each before and after. */
-import { loadModelFile } from '../../models/index.ts'
-import type { LoadJob, LoadMessage } from './load-models.ts'
+import { join } from 'node:path'
+import { explainLoadError, isThrownBy } from '../../models/define/load-error.ts'
+import { loadModelFile, type BrokenModel } from '../../models/index.ts'
+import { issueOfColumns } from './check-columns.ts'
+import type { DeclaredModel, LoadJob, LoadMessage } from './load-models.ts'
 
 process.once('message', ({ directory, files }: LoadJob) => {
   const send = (message: LoadMessage) =>
     new Promise<void>((resolve) => process.send?.(message, () => resolve()))
+  /** Of promises and timers of a file, which nothing in the file catches. */
+  let uncaught: unknown[] = []
+  process.on('uncaughtException', (error) => uncaught.push(error))
+  const load = async (file: string): Promise<{ model: DeclaredModel } | { broken: BrokenModel }> => {
+    uncaught = []
+    const loaded = await loadModelFile(file, directory)
+    if ('issues' in loaded) return { broken: loaded }
+    await new Promise((resolve) => setImmediate(resolve))
+    const path = join(directory, file)
+    const own = uncaught.find((error) => !(error instanceof Error) || isThrownBy(error, path))
+    if (own !== undefined) return { broken: { file, issues: await explainLoadError(own, path) } }
+    const { train: _, ...model } = loaded
+    const issue = await issueOfColumns(model.definition)
+    return issue === undefined ? { model } : { broken: { file, issues: [issue] } }
+  }
   const loadAll = async () => {
     for (const file of files) {
       await send({ kind: 'loading', file })
-      const loaded = await loadModelFile(file, directory)
-      if ('issues' in loaded) await send({ kind: 'broken', broken: loaded })
-      else {
-        const { train: _, ...model } = loaded
-        await send({ kind: 'loaded', model })
-      }
+      const loaded = await load(file)
+      await send('model' in loaded ? { kind: 'loaded', ...loaded } : { kind: 'broken', ...loaded })
     }
     await send({ kind: 'end' })
   }

@@ -21,6 +21,7 @@ export type LoadMessage =
   | { kind: 'end' }
 
 const defaultLimitMs = 20_000
+const maxHeapMb = 1_024
 /** For the start of the process, on a busy machine and with processes that are yet to be compiled. */
 const startMs = 120_000
 
@@ -53,7 +54,12 @@ function loadSome(
   limitMs: number,
   onMessage: (message: LoadMessage) => void,
 ): Promise<{ stoppedAt?: string; issue: string }> {
-  const child = fork(launcher, ['cli/sync/load-child.ts'], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  const child = fork(launcher, ['cli/sync/load-child.ts'], {
+    execArgv: [`--max-old-space-size=${maxHeapMb}`],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
+  let starved = false
+  child.stderr?.on('data', (text: Buffer) => (starved ||= text.includes('out of memory')))
   return new Promise((resolve, reject) => {
     let [first = ''] = job.files
     let ended = false
@@ -71,10 +77,12 @@ function loadSome(
       onMessage(message)
     })
     child.once('error', reject)
-    child.once('exit', (code, signal) => {
+    child.once('close', (code, signal) => {
       clearTimeout(timer)
       const hangs = `it was not loaded within ${limitMs / 1_000} s: an endless loop, or an \`await\` that never ends, outside of \`train\``
-      const exits = `it ended the process that loaded it (${signal ?? `exit code ${code}`}): remove \`process.exit\``
+      const exits = starved
+        ? `it used more than ${maxHeapMb} MB of memory while it was loaded: read data with csv(…) or parquet(…)`
+        : `it ended the process that loaded it (${signal ?? `exit code ${code}`})`
       resolve({ stoppedAt: ended ? undefined : first, issue: late ? hangs : exits })
     })
     child.send(job, (error) => error && child.kill('SIGKILL'))

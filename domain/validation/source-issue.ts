@@ -35,6 +35,10 @@ export function valueIssue(kind: DeclaredKind, value: string): string {
   }
 }
 
+/** Whether a text is read as true or false. */
+export const isFlag = (value: string): boolean =>
+  /^(t|true|y|yes|f|false|n|no)$/i.test(value) || [0, 1].includes(Number(value))
+
 /** Squares of larger numbers overflow. */
 export const maxNumber = 1e150
 

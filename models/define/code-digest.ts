@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { dirname, extname, relative, resolve } from 'node:path'
+import { basename, dirname, extname, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { DomainError } from '../../domain/errors.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g
@@ -20,19 +21,41 @@ const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
  * `sha256:…` over the paths and the code of the entries and their relative imports, at any depth. Throws when a file cannot be
  * read or parsed.
  */
-export async function codeDigest(...entries: string[]): Promise<string> {
+export const codeDigest = async (...entries: string[]): Promise<string> => (await readCode(...entries)).digest
+
+/** The same with the first circle of imports: its files, the first one again at the end. */
+export async function readCode(...entries: string[]): Promise<{ digest: string; circle?: string[] }> {
   const digests = new Map<string, string>()
-  const visit = async (path: string): Promise<void> => {
+  let circle: string[] | undefined
+  const visit = async (path: string, above: readonly string[]): Promise<void> => {
+    if (above.includes(path)) circle ??= [...above.slice(above.indexOf(path)), path]
     if (digests.has(path)) return
     digests.set(path, '')
     const { digest, imported } = await readSource(path)
     digests.set(path, digest)
-    for (const each of imported) await visit(each)
+    for (const each of imported)
+      await visit(each, [...above, path]).catch((error: unknown) => {
+        throw isAbsent(error, each) ? invalid(noImport(path, each)) : error
+      })
   }
-  for (const entry of entries) await visit(resolve(entry))
+  for (const entry of entries) await visit(resolve(entry), [])
   const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(root, path)}\n`).sort()
-  return `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
+  return { digest: `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`, circle }
 }
+
+const isAbsent = (error: unknown, path: string): boolean =>
+  error instanceof Error &&
+  'code' in error &&
+  error.code === 'ENOENT' &&
+  'path' in error &&
+  error.path === path
+
+const noImport = (path: string, imported: string): string =>
+  `${basename(path)} imports "${relative(dirname(path), imported)}", and there is no such file: correct the path`
+
+/** The error of a model file with one issue. */
+export const invalid = (issue: string): DomainError =>
+  new DomainError('invalid_model_file', issue, { issues: [issue] })
 
 interface Source {
   text: string

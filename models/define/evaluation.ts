@@ -9,6 +9,7 @@ import {
   type Margin,
   type Task,
 } from '../../domain/evaluation/policy.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface EvaluationSpec {
@@ -44,6 +45,23 @@ export interface EvaluationSpec {
    */
   baseline?: string
 }
+
+const fields = fieldNames<EvaluationSpec>({
+  primary: 0,
+  floors: 0,
+  margin: 0,
+  guards: 0,
+  margins: 0,
+  evidence: 0,
+  calibration: 0,
+  fairness: 0,
+  leakage: 0,
+  slices: 0,
+  sliceLimits: 0,
+  groups: 0,
+  entity: 0,
+  baseline: 0,
+})
 
 const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   probability: 'binary',
@@ -85,7 +103,11 @@ export function compileEvaluation(
   for (const metric of policy.guards) known('evaluation.guards', metric)
   for (const metric of Object.keys(policy.floors)) known('evaluation.floors', metric)
   for (const metric of Object.keys(spec.margins ?? {})) known('evaluation.margins', metric)
-  reportUnknownFields(report, spec, base)
+  reportUnknown(report, 'evaluation', spec, fields)
+  reportUnknown(report, 'evaluation.evidence', spec.evidence, Object.keys(base.evidence))
+  reportUnknown(report, 'evaluation.sliceLimits', spec.sliceLimits, Object.keys(base.slices))
+  reportUnknown(report, 'evaluation.fairness', spec.fairness, Object.keys(base.fairness))
+  reportUnknown(report, 'evaluation.leakage', spec.leakage, Object.keys(base.leakage))
   // `margin` is that of the primary metric.
   const isOwnMargin = (issue: string) => spec.margin !== undefined && issue.startsWith(`margins.${primary}:`)
   for (const issue of issuesOfGate(policy)) {
@@ -105,18 +127,4 @@ export function compileEvaluation(
     report('evaluation.slices', 'a name is listed twice')
   const { groups = [], entity, baseline } = spec
   return { policy, slices, groups: [...groups], entity, baseline }
-}
-
-/** A misspelled limit would leave the default in force without a word. */
-function reportUnknownFields(report: IssueCollector, spec: EvaluationSpec, base: GatePolicy): void {
-  const parts = {
-    evidence: [spec.evidence, base.evidence],
-    sliceLimits: [spec.sliceLimits, base.slices],
-    fairness: [spec.fairness, base.fairness],
-    leakage: [spec.leakage, base.leakage],
-  }
-  for (const [part, [given = {}, allowed = {}]] of Object.entries(parts))
-    for (const field of Object.keys(given))
-      if (!(field in allowed))
-        report(`evaluation.${part}`, `has the fields ${Object.keys(allowed).join(', ')}, not ${field}`)
 }

@@ -4,6 +4,7 @@
  */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Fallback } from '../../domain/serving/kill-switch.ts'
+import { reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface FallbackOptions {
@@ -35,6 +36,9 @@ export function compileFallback(
   const { automatic } = spec
   if (automatic !== undefined && typeof automatic !== 'boolean')
     report('fallback.automatic', `true or false is required, not ${JSON.stringify(automatic)}`)
+  const { kind, ...given } = spec
+  if (kind === 'always' || kind === 'previous')
+    reportUnknown(report, 'fallback', given, [kind === 'always' ? 'answer' : 'otherwise', 'automatic'])
   const more = automatic === true ? { automatic } : {}
   if (spec.kind === 'previous') {
     const { otherwise } = spec

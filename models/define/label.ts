@@ -1,6 +1,7 @@
 /** Defines labels: what the model learns to predict, the column of the value, and the time at which it became known. */
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Features } from '../../domain/model/features.ts'
+import { reportUnknown } from './fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from './issues.ts'
 
 interface LabelOptions {
@@ -36,8 +37,15 @@ export function quantity(
   return { column: 'label', ...rest, output: { kind: 'number', unit, min, max } }
 }
 
+const optionsOf = {
+  classes: [],
+  probability: ['positive', 'threshold'],
+  number: ['unit', 'min', 'max'],
+} as const
+
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {
-  const { output, column } = label
+  const { output, column, knownAt: _knownAt, ...more } = label
+  reportUnknown(report, 'label', more, ['column', 'knownAt', ...optionsOf[output.kind]])
   if (typeof column !== 'string' || column === '') report('label.column', 'the name of a column is required')
   if (column in features) report('label.column', `${column} is also a feature: the model would see its label`)
   if (label.knownAt !== undefined && label.knownAt in features)

@@ -5,6 +5,7 @@ import type { LabelDefinition, ModelDefinition } from '../../domain/model-defini
 import { DomainError } from '../../domain/errors.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
 import { compileExpectations, type ExpectSpec } from './data/expect.ts'
 import { compileFallback, type FallbackSpec } from './fallback.ts'
 import { checkFeatures, issuesOfRow, type RowOf } from './data/features.ts'
@@ -98,6 +99,12 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   file: ModelFile<F, H>,
 ): Model {
   const { report, issues } = collectIssues()
+  if (!isObject(file))
+    throw new DomainError('invalid_model_file', 'defineModel takes one object', {
+      issues: [
+        `defineModel: one object is required, with name, features, label and more, not ${String(file)}`,
+      ],
+    })
   const definition = compileModel(report, file as unknown as ModelFile<Features, Hyperparameters>)
   if (issues.length > 0)
     throw new DomainError(
@@ -108,15 +115,54 @@ export function defineModel<const F extends Features, const H extends Hyperparam
   return { kind: 'tenure-model', definition, train: file.train as unknown as Model['train'] }
 }
 
-const wantedParts = ['features', 'label', 'source', 'split', 'evaluation', 'release'] as const
-type Part = (typeof wantedParts)[number]
+/** The required parts with how they are made. */
+const wantedParts = {
+  features: 'names with number(…) and category(…)',
+  label: 'yesNo(…), oneOf(…) or quantity(…)',
+  source: 'csv(…), parquet(…) or postgres(…)',
+  split: 'byTime(…), random(…) or stratified(…)',
+  evaluation: 'an object such as { floors: { auc: 0.8 } }',
+  release: 'canary(…), direct() or another strategy',
+} as const
+type Part = keyof typeof wantedParts
+
+const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
+  name: 0,
+  about: 0,
+  features: 0,
+  label: 0,
+  source: 0,
+  expect: 0,
+  split: 0,
+  hyperparameters: 0,
+  seed: 0,
+  train: 0,
+  evaluation: 0,
+  release: 0,
+  retrain: 0,
+  subject: 0,
+  monitor: 0,
+  fallback: 0,
+  golden: 0,
+})
 
 function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
   if (typeof file.train !== 'function') report('train', 'a function is required')
-  const missing = new Set<Part>(wantedParts.filter((name) => !isObject(file[name])))
-  for (const name of missing) report(name, 'is missing')
+  reportUnknown(report, file.name, file, fields)
+  const missing = new Set<Part>()
+  for (const [name, made] of Object.entries(wantedParts) as [Part, string][]) {
+    const given: unknown = file[name]
+    if (isObject(given)) continue
+    missing.add(name)
+    report(
+      name,
+      given === undefined || given === null
+        ? 'is missing'
+        : `${made} is required, not ${JSON.stringify(given)}`,
+    )
+  }
   // Model files run without type checks, so a part of the wrong shape must not hide the issues of the rest.
   const part = <T>(place: string, needs: readonly Part[], lower: () => T): T => {
     if (needs.some((name) => missing.has(name))) return undefined as T

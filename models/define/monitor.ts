@@ -7,6 +7,7 @@ import {
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
 import { durationsIn, type Duration } from './duration.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
 export interface MonitorSpec {
@@ -82,11 +83,36 @@ export interface MonitorSpec {
   }
 }
 
+const fields = fieldNames<MonitorSpec>({
+  every: 0,
+  span: 0,
+  count: 0,
+  settle: 0,
+  outcomesWithin: 0,
+  silent: 0,
+  outcomesStopped: 0,
+  errors: 0,
+  latencyP95: 0,
+  quality: 0,
+  outside: 0,
+  resources: 0,
+  business: 0,
+  cost: 0,
+  retrain: 0,
+  cooldown: 0,
+})
+
 export function compileMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
   const defaults = defaultMonitorPolicy
   const at = durationsIn(report, 'monitor')
   const { errors, cooldown = {}, resources = {} } = spec
   const { after = {} } = cooldown
+  reportUnknown(report, 'monitor', spec, fields)
+  reportUnknown(report, 'monitor.errors', errors, ['warn', 'alarm'])
+  reportUnknown(report, 'monitor.quality', spec.quality, ['warn', 'alarm'])
+  reportUnknown(report, 'monitor.resources', resources, ['rssMb', 'cpuShare', 'loopDelay'])
+  reportUnknown(report, 'monitor.cooldown', cooldown, ['after', 'max', 'maxPerWeek', 'week', 'newRows'])
+  reportUnknown(report, 'monitor.cooldown.after', after, ['drift', 'quality', 'labels'])
   const { service, cooldown: usual } = defaults
   const policy: MonitorPolicy = {
     everyMs: at('every', spec.every, defaults.everyMs),

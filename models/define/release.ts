@@ -3,6 +3,7 @@ import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary/poli
 import type { AbMetric } from '../../domain/canary/ab-test.ts'
 import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import {
+  defaultQualification,
   defaultWatch,
   issuesOfPolicy,
   type QualificationLimits,
@@ -11,6 +12,7 @@ import {
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
 interface StageOptions {
@@ -150,7 +152,56 @@ export const ab = (spec: AbSpec): ReleaseSpec => ({ strategy: 'ab', spec })
 /** Floors and an approval, then 100 % at once. */
 export const direct = (spec: DirectSpec = {}): ReleaseSpec => ({ strategy: 'direct', spec })
 
+const common: Record<keyof Required<CommonSpec>, 0> = {
+  approval: 0,
+  watch: 0,
+  limits: 0,
+  whenInconclusive: 0,
+  whenBusy: 0,
+  hotfix: 0,
+  qualification: 0,
+  drill: 0,
+  requireDrill: 0,
+}
+const staged = { ...common, soak: 0, requests: 0, deadline: 0, shadow: 0, probation: 0 } as const
+const canaryFields = fieldNames<CanarySpec>({ ...staged, stages: 0 })
+const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
+  canary: canaryFields,
+  rolling: canaryFields,
+  blue_green: fieldNames<BlueGreenSpec>(staged),
+  shadow: fieldNames<ShadowSpec>({ ...staged, whenPassed: 0 }),
+  ab: fieldNames<AbSpec>({ ...staged, split: 0, metric: 0, alpha: 0 }),
+  direct: fieldNames<DirectSpec>(common),
+}
+const stageFields = fieldNames<StageSpec>({ percent: 0, soak: 0, requests: 0, deadline: 0 })
+const drillFields = fieldNames<DrillSpec>({
+  every: 0,
+  cron: 0,
+  kinds: 0,
+  traffic: 0,
+  percent: 0,
+  harmBudget: 0,
+  within: 0,
+})
+
+function reportUnknownFields(report: IssueCollector, { strategy, spec }: ReleaseSpec): void {
+  const inPart = (part: string, given: object | undefined, known: readonly string[]) =>
+    reportUnknown(report, part === '' ? 'release' : `release.${part}`, given, known)
+  inPart('', spec, fields[strategy])
+  inPart('approval', spec.approval, ['by', 'within'])
+  inPart('watch', spec.watch, ['tick', 'every', 'exposure', 'acknowledge', 'decision'])
+  inPart('limits', spec.limits, [...Object.keys(defaultCanaryPolicy), 'nonInferiority', 'ramp'])
+  inPart('hotfix', spec.hotfix, ['stages', 'soak', 'requests', 'deadline'])
+  inPart('qualification', spec.qualification, Object.keys(defaultQualification))
+  inPart('requireDrill', spec.requireDrill, ['within'])
+  if (spec.drill !== 'off') inPart('drill', spec.drill, drillFields)
+  if ('stages' in spec) spec.stages.forEach((each, index) => inPart(`stages[${index}]`, each, stageFields))
+  if ('probation' in spec && spec.probation !== 'off')
+    inPart('probation', spec.probation, ['holdback', 'soak', 'requests', 'deadline'])
+}
+
 export function compileRelease(report: IssueCollector, { strategy, spec }: ReleaseSpec): ReleasePolicy {
+  reportUnknownFields(report, { strategy, spec } as ReleaseSpec)
   const at = durationsIn(report, 'release')
   const { by = 1, within } = spec.approval ?? {}
   const shared = {

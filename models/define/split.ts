@@ -1,5 +1,6 @@
 /** Defines splits into training and test rows. They are frozen into the snapshot, so that both models see the same test rows. */
 import type { SplitDefinition } from '../../domain/model-definition.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
 import { durationAt, durationsIn, type Duration } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
 
@@ -14,14 +15,18 @@ export type SplitSpec =
     }
 
 /** The same share of each class, chosen by a hash of the row. */
-export const stratified = ({ test }: { test: number }): SplitSpec => ({
+export const stratified = (options: { test: number }): SplitSpec => ({
+  ...options,
   kind: 'hash',
-  test,
   stratified: true,
 })
 
 /** A share of the rows, chosen by a hash of the row; a row stays on its side as more rows come. */
-export const random = ({ test }: { test: number }): SplitSpec => ({ kind: 'hash', test, stratified: false })
+export const random = (options: { test: number }): SplitSpec => ({
+  ...options,
+  kind: 'hash',
+  stratified: false,
+})
 
 /** The latest known rows test, the rows before them train. */
 export const byTime = (options: {
@@ -35,12 +40,23 @@ export const byTime = (options: {
   maxRows?: { train?: number; test?: number }
 }): SplitSpec => ({ kind: 'time', ...options })
 
+const timeFields = fieldNames<Omit<Extract<SplitSpec, { kind: 'time' }>, 'kind'>>({
+  train: 0,
+  test: 0,
+  matured: 0,
+  maxRows: 0,
+})
+
 export function compileSplit(report: IssueCollector, spec: SplitSpec, timed: boolean): SplitDefinition {
   if (spec.kind === 'hash') {
+    const { kind, test, stratified: byClass, ...more } = spec
+    reportUnknown(report, 'split', more, ['test'])
     if (!(spec.test > 0 && spec.test < 1))
       report('split.test', `a share between 0 and 1 is required, not ${spec.test}`)
-    return spec
+    return { kind, test, stratified: byClass }
   }
+  const { kind: _, ...options } = spec
+  reportUnknown(report, 'split', options, timeFields)
   if (!timed) report('split', 'byTime needs the eventTime of the source')
   const { train, test } = spec.maxRows ?? {}
   for (const [part, rows] of Object.entries({ train, test }))

@@ -260,7 +260,7 @@ describe('a model file', () => {
         [
           'misspelled evidence',
           { evidence: { row: 5 } },
-          'evaluation.evidence: has the fields rows, positives',
+          'evaluation.evidence: has no field row: did you mean rows?',
         ],
         [
           'slice metric',

@@ -37,7 +37,12 @@ describe('the model files', () => {
     expect(models).toMatchObject([{ name: 'peas', definition: { name: 'peas', seed: 1 } }])
     expect(broken).toEqual([
       { file: 'half.ts', issues: [expect.stringMatching(/./)] },
-      { file: 'nothing.ts', issues: ['exports: one model made with defineModel is required, not 0'] },
+      {
+        file: 'nothing.ts',
+        issues: [
+          'exports: one model made with defineModel is required, not 0: write `export const nothing = defineModel({ … })`',
+        ],
+      },
       { file: 'other.ts', issues: ['name: "peas" must be in peas.ts, not in other.ts'] },
       {
         file: 'wrong.ts',

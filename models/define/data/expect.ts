@@ -6,6 +6,7 @@ import { snapshotColumns, type LabelDefinition } from '../../../domain/model-def
 import type { Expectation } from '../../../domain/validation/expectations.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
+import { reportUnknown } from '../fields.ts'
 import { reportRange, type IssueCollector } from '../issues.ts'
 
 interface Range {
@@ -124,6 +125,12 @@ export const labelAfterEvent = (options: Mostly = {}): ExpectSpec =>
     ...options,
   })
 
+/** Fields of an expectation that are arguments or results of its builder; the rest are options. */
+const madeByBuilders =
+  'check severity columns column when is values pattern low high q classes withinMs minRatio maxRatio'.split(
+    ' ',
+  )
+
 export function compileExpectations(specs: readonly ExpectSpec[], place: Place): Expectation[] {
   return specs.map((spec, index) => {
     if (typeof spec !== 'function') {
@@ -133,6 +140,12 @@ export function compileExpectations(specs: readonly ExpectSpec[], place: Place):
     const expectation = spec(place)
     const where = `expect[${index}] (${expectation.check})`
     if ('min' in expectation || 'max' in expectation) reportRange(place.report, where, expectation as Range)
+    reportUnknown(
+      place.report,
+      where,
+      Object.fromEntries(Object.entries(expectation).filter(([field]) => !madeByBuilders.includes(field))),
+      ['min', 'max', 'mostly'],
+    )
     const { mostly } = expectation
     if (mostly !== undefined && !(mostly > 0 && mostly <= 1))
       place.report(where, `mostly is a share above 0 and up to 1, not ${mostly}`)

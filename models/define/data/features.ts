@@ -1,5 +1,6 @@
 /** Defines the features of a model, which requests send; the builders give the types of rows. */
 import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
+import { fieldNames, reportUnknown } from '../fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 
 type NumberOptions = Omit<NumberFeature, 'kind'>
@@ -33,12 +34,30 @@ export type RowOf<F extends Features> = {
       : Filled<F[K], string>
 }
 
+const shared = { kind: 0, missing: 0, about: 0, from: 0 } as const
+const fields = {
+  number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0 }),
+  category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
+}
+/** `kind` and `from` are set by the builders. */
+const options = (kind: 'number' | 'category') =>
+  fields[kind].filter((field) => !['kind', 'from'].includes(field))
+
+function reportOptions(report: IssueCollector, place: string, feature: Features[string]): void {
+  const example = { number: 'number({ min: 0 })', category: "category(['red', 'white'])" }[feature.kind]
+  // The letters of a text that was given in place of options.
+  if ('0' in feature) return report(place, `options are required, as in ${example}, not a text`)
+  const { kind: _kind, from: _from, ...given } = feature
+  reportUnknown(report, place, given, options(feature.kind))
+}
+
 export function checkFeatures(report: IssueCollector, features: Features): void {
   if (Object.keys(features).length === 0) report('features', 'at least one is required')
   for (const [name, feature] of Object.entries(features)) {
     const place = `features.${name}`
     if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name))
       report(place, 'a name begins with a letter and has letters, digits and _ only')
+    if (feature?.kind === 'number' || feature?.kind === 'category') reportOptions(report, place, feature)
     if (feature?.kind === 'number') reportRange(report, place, feature)
     else if (feature?.kind === 'category') {
       if (feature.values !== undefined) {

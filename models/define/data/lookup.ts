@@ -3,6 +3,7 @@ import type { FeatureOrigin, FeatureView } from '../../../domain/model/feature-v
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
+import { fieldNames, reportUnknown } from '../fields.ts'
 import { identifier } from './source.ts'
 import { listOf, type FeatureViewHandle } from './view.ts'
 
@@ -16,6 +17,8 @@ export interface LookupOptions {
   /** How long a request waits for a value that is not cached: 20 ms. */
   within?: Duration
 }
+
+const optionNames = fieldNames<LookupOptions>({ by: 0, otherwise: 0, fresh: 0, within: 0 })
 
 type Looked<F, O> = O extends { otherwise: number | string }
   ? Omit<F, 'missing'> & { from: FeatureOrigin }
@@ -34,6 +37,7 @@ export function lookup<
 >(of: FeatureViewHandle<V>, value: K, options: O = {} as O): Looked<V[K], O> {
   const { report, issues } = collectIssues()
   const { definition, features, timeToLiveMs } = of
+  reportUnknown(report, 'lookup', options, optionNames)
   const feature = features[value]
   const names = Object.keys(features).join(', ')
   if (feature === undefined)

@@ -3,6 +3,7 @@
  * this project's own, which names column, kind and value.
  */
 import { maxNumber, type DeclaredKind } from '../../../domain/validation/source-issue.ts'
+import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { quotedIdentifier, textLiteral } from './sql-text.ts'
 
@@ -59,6 +60,28 @@ export function declaredKinds(definition: ModelDefinition): Record<string, Decla
   kinds[label.column] = labelKind(label.output)
   for (const column of [source.eventTime, label.knownAt]) if (column !== undefined) kinds[column] = 'time'
   return kinds
+}
+
+/** The same for a feature view, and what its columns are for. An entity is read as a text: `007` is another one than `7`. */
+export function columnsOfView({ entity, eventTime, knownAt, values, declaredTypes }: FeatureView): {
+  declared: Record<string, DeclaredKind>
+  needed: Record<string, string>
+} {
+  const columns: [string, DeclaredKind, string][] = [
+    ...Object.entries(values).map(([name, kind]): [string, DeclaredKind, string] => [
+      name,
+      kind === 'number' ? 'number' : 'text',
+      'a value',
+    ]),
+    ...entity.map((name): [string, DeclaredKind, string] => [name, 'text', 'which entity names']),
+    [eventTime, 'time', 'which eventTime names'],
+    [knownAt, 'time', 'which knownAt names'],
+  ]
+  return {
+    // Values of a definition without the mark were stored by the types that their files share.
+    declared: declaredTypes ? Object.fromEntries(columns.map(([name, kind]) => [name, kind])) : {},
+    needed: Object.fromEntries(columns.map(([name, , use]) => [name, use])),
+  }
 }
 
 const labelKind = ({ kind }: ModelDefinition['label']['output']): DeclaredKind =>

@@ -1,6 +1,7 @@
 /** Defines the source of a model's rows, and which of its columns hold times. */
 import type { SourceDefinition } from '../../../domain/model-definition.ts'
 import { durationAt, type Duration } from '../duration.ts'
+import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 
 export interface SourceOptions {
@@ -42,11 +43,20 @@ export function postgres(options: SourceOptions & { rows: string }): SourceSpec 
   return { kind: 'postgres', files: {}, options }
 }
 
+const optionNames = fieldNames<SourceOptions>({
+  rows: 0,
+  derive: 0,
+  eventTime: 0,
+  lookback: 0,
+  key: 0,
+})
+
 /** The name of a column or a view. */
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
 export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
   const { kind, files, options } = spec
+  reportUnknown(report, 'source', options, optionNames)
   for (const [name, path] of Object.entries(files)) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
     if (typeof path !== 'string' || path === '' || /^\/|^[a-z]+:|(^|\/)\.\.(\/|$)|\\/.test(path))

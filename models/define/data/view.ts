@@ -5,6 +5,7 @@ import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
+import { fieldNames, reportUnknown } from '../fields.ts'
 import { collectIssues, type IssueCollector } from '../issues.ts'
 import { compileSource, identifier, type SourceSpec } from './source.ts'
 
@@ -37,6 +38,18 @@ export interface FeatureViewHandle<V extends Features> {
   issues: readonly string[]
 }
 
+const fields = fieldNames<ViewFile<Features>>({
+  about: 0,
+  entity: 0,
+  source: 0,
+  knownAt: 0,
+  values: 0,
+  timeToLive: 0,
+  every: 0,
+  late: 0,
+  keep: 0,
+})
+
 export const listOf = (given: string | readonly string[]): string[] =>
   typeof given === 'string' ? [given] : [...given]
 
@@ -46,6 +59,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
   const place: IssueCollector = (field, message) => report(`views.${String(name)}.${field}`, message)
   if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(name))
     place('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
+  reportUnknown(report, `views.${String(name)}`, file, fields)
   const lower = <T>(field: string, otherwise: T, work: () => T): T => {
     try {
       return work()
@@ -78,6 +92,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     eventTime: String(file.source?.options?.eventTime),
     knownAt: String(file.knownAt),
     values: Object.fromEntries(Object.entries(features).map(([value, { kind }]) => [value, kind])),
+    ...(source.kind === 'csv' ? { declaredTypes: true as const } : {}),
   }
   const digest = createHash('sha256')
     .update(canonicalJson({ name, ...definition }))

@@ -264,6 +264,12 @@ describe('a training', () => {
       'training_failed',
       'no rain',
     ],
+    [
+      'ends its process',
+      'train: () => process.exit(0),',
+      'invalid_model_file',
+      'process.exit(0) ends the process',
+    ],
     ['forgets to return', `train: (() => {}) as never,`, 'artifact_invalid', 'must return a network'],
     [
       'answers with another width',
@@ -291,6 +297,31 @@ describe('a training', () => {
     })
     expect(await getTraining(deps.store, `trn_${name}`)).toMatchObject({ status: 'failed' })
     await sync(models)
+  })
+
+  it('fails without a retry, with the issue and its line, when the model file is broken', async () => {
+    await writeFile(join(models, 'roses.ts'), `const soil = 1\nexport const model = {`)
+    await expect(run('trn_broken')).rejects.toMatchObject({
+      code: 'invalid_model_file',
+      message: expect.stringMatching(/^roses\.ts: line 2: the code cannot be parsed: /) as unknown,
+    })
+    expect(await getTraining(deps.store, 'trn_broken')).toMatchObject({ status: 'failed' })
+    await sync(models)
+  })
+
+  it('fails without another retry when it gives no sign of life in three attempts', async () => {
+    const silent = () =>
+      activity().run(train(deps, { models, silentMs: 20 }), {
+        trainingId: 'trn_silent',
+        model: 'roses',
+        snapshotDigest,
+      })
+    for (const code of ['training_interrupted', 'training_interrupted', 'training_failed'])
+      await expect(silent()).rejects.toMatchObject({ code })
+    expect(await getTraining(deps.store, 'trn_silent')).toMatchObject({
+      status: 'failed',
+      message: expect.stringContaining('look for an endless loop in the model file') as unknown,
+    })
   })
 
   it('is refused when the bytes of its snapshot have changed', async () => {

@@ -1,0 +1,51 @@
+/** Compares a model with the first lines of its CSV: a column that the file lacks would only be told at the next retraining. */
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
+import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
+import { isFlag, otherFormat, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
+import { checkout } from '../../temporal.config.ts'
+
+const headBytes = 65_536
+
+/** Undefined for a file that is not there yet, and where a query makes the columns. */
+export async function issueOfColumns(definition: ModelDefinition): Promise<string | undefined> {
+  const { source, label } = definition
+  const { source: file } = source.files
+  if (source.kind !== 'csv' || file === undefined || source.rows !== 'select * from source') return undefined
+  if (source.derive !== undefined) return undefined
+  const head = await readHead(file)
+  if (head === undefined || head.length === 0 || otherFormat(head) !== undefined) return undefined
+  const text = new TextDecoder().decode(head)
+  const layout = layoutOf(text)
+  const names = layout.names.map((name) => name.toLowerCase())
+  for (const [column, use] of Object.entries(neededColumns(definition).rows))
+    if (!names.includes(column.toLowerCase())) return noColumn({ file, layout }, column, use)
+  if (label.output.kind !== 'probability') return undefined
+  // The last line may be cut off. Quoted values may have line breaks, and are left to the retraining.
+  const lines = text.split(String.fromCharCode(layout.newline)).slice(layout.skippedLines, -1)
+  for (const [row, line] of lines.entries()) {
+    if (line.includes('"')) return undefined
+    const value = valuesOfLine(line.replace(/\r$/, ''), String.fromCharCode(layout.delimiter))[
+      names.indexOf(label.column.toLowerCase())
+    ]?.trim()
+    if (row > 0 && value && !isFlag(value))
+      return `${placeText({ file, line: layout.skippedLines + row + 1, column: label.column })}: ${valueIssue('flag', value)}`
+  }
+  return undefined
+}
+
+async function readHead(file: string): Promise<Uint8Array | undefined> {
+  try {
+    const handle = await open(join(checkout, file))
+    try {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0)
+      return buffer.subarray(0, bytesRead)
+    } finally {
+      await handle.close()
+    }
+  } catch {
+    return undefined
+  }
+}

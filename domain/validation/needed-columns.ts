@@ -1,0 +1,32 @@
+/** Names the columns that a model needs of its source, and what a file without one is told. */
+import type { ModelDefinition } from '../model-definition.ts'
+import { shown } from '../postgres-text.ts'
+import type { CsvLayout } from './csv-scan.ts'
+import { looksLikeValues, missingColumn, placeText } from './source-issue.ts'
+
+/** The columns with what for: of the events, before `derive`, and of the rows. */
+export function neededColumns({ features, label, source }: ModelDefinition): {
+  events: Record<string, string>
+  rows: Record<string, string>
+} {
+  const events: Record<string, string> = {}
+  if (source.eventTime !== undefined) events[source.eventTime] = 'which eventTime names'
+  if (label.knownAt !== undefined) events[label.knownAt] = 'which knownAt names'
+  if (source.derive === undefined) events[label.column] = 'the label'
+  const rows: Record<string, string> = { ...events, [label.column]: 'the label' }
+  for (const [name, { from }] of Object.entries(features)) if (from === undefined) rows[name] = 'a feature'
+  for (const name of source.key) rows[name] ??= 'which key names'
+  return { events, rows }
+}
+
+/** The header of a CSV lacks a column. */
+export function noColumn(
+  { file, layout }: { file: string; layout: CsvLayout },
+  column: string,
+  use: string,
+): string {
+  const place = placeText({ file, line: layout.skippedLines + 1 })
+  if (!looksLikeValues(layout.names)) return `${place}: ${missingColumn(column, use, layout.names)}`
+  const values = layout.names.slice(0, 5).map((name) => `\`${shown(name)}\``)
+  return `${place}: the first line holds values (${values.join(', ')}) and no names: write the names of the columns above it, "${column}" among them`
+}

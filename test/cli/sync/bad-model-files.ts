@@ -1,0 +1,314 @@
+/** Bad model files with the issues that answer each; docs/reference/bad-model-files.md is written from this table. */
+import { modelsDirectory } from '../../../models/index.ts'
+
+export interface BadModelFile {
+  title: string
+  /** Without its ending. */
+  name: string
+  /** The whole file. */
+  text: string | Buffer
+  issues: string[]
+  /** Files beside it, by their path. */
+  more?: Record<string, string>
+}
+
+const words = `import { canary, category, csv, defineModel, direct, number, oneOf, percent, quantity, random, rowCount, yesNo } from '${modelsDirectory}define.ts'\n`
+const parts: Record<string, string> = {
+  features: `{ sepalLength: number({ unit: 'cm' }), petalLength: number() }`,
+  label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' })`,
+  source: `csv('models/data/iris.csv')`,
+  split: `random({ test: 0.3 })`,
+  train: `async ({ tf }) => tf.sequential()`,
+  evaluation: `{ floors: { accuracy: 0.6 } }`,
+  release: `direct()`,
+}
+/** A good model, with some parts changed. */
+export const modelFile = (name: string, change: Record<string, string | undefined> = {}): string =>
+  `${words}export const model = defineModel({\n  name: '${name}',\n${Object.entries({ ...parts, ...change })
+    .filter(([, part]) => part !== undefined)
+    .map(([part, text]) => `  ${part}: ${text},\n`)
+    .join('')}})\n`
+
+const changed = (
+  title: string,
+  name: string,
+  change: Record<string, string | undefined>,
+  issues: string[],
+): BadModelFile => ({ title, name, text: modelFile(name, change), issues })
+
+const noModel = (advice: string) => [`exports: one model made with defineModel is required, not 0: ${advice}`]
+const irisColumns = 'sepalLength, sepalWidth, petalLength, petalWidth, species'
+
+export const badModelFiles: BadModelFile[] = [
+  {
+    title: 'an empty file',
+    name: 'empty',
+    text: '',
+    issues: noModel('write `export const empty = defineModel({ … })`'),
+  },
+  {
+    title: 'a syntax error',
+    name: 'syntax',
+    text: modelFile('syntax').replace("'syntax',", "'syntax'"),
+    issues: ['line 4: the code cannot be parsed: Expected "}" but found "features"'],
+  },
+  {
+    title: 'a file that is cut off',
+    name: 'cut-off',
+    text: modelFile('cut-off').slice(0, -30),
+    issues: ['line 9: the code cannot be parsed: Expected "}" but found end of file'],
+  },
+  {
+    title: 'a model that is not exported',
+    name: 'unexported',
+    text: modelFile('unexported').replace('export const', 'const'),
+    issues: noModel('write `export const unexported = defineModel({ … })`'),
+  },
+  {
+    title: 'a function in place of the model',
+    name: 'function',
+    text: modelFile('function').replace('export const model =', 'export default () =>'),
+    issues: noModel('default is a function: export what defineModel returns'),
+  },
+  {
+    title: 'an async function as the default export',
+    name: 'async',
+    text: modelFile('async').replace('export const model =', 'export default async () =>'),
+    issues: noModel('default is a function: export what defineModel returns'),
+  },
+  {
+    title: 'a promise of the model',
+    name: 'promise',
+    text: modelFile('promise')
+      .replace('export const model =', 'export default Promise.resolve(')
+      .replace(/\n$/, ')\n'),
+    issues: noModel('default is a promise: export its result, with await'),
+  },
+  {
+    title: 'two models in one file',
+    name: 'two',
+    text: `${modelFile('two')}${modelFile('two').replace(words, '').replace('model =', 'other =')}`,
+    issues: [
+      'exports: one model made with defineModel is required, not 2: move all but one of model, other into files of their own',
+    ],
+  },
+  {
+    title: 'the name of another file',
+    name: 'other-name',
+    text: modelFile('iris'),
+    issues: ['name: "iris" must be in iris.ts, not in other-name.ts'],
+  },
+  {
+    title: 'a file name with capitals',
+    name: 'Capitals',
+    text: modelFile('Capitals'),
+    issues: ['name: up to 63 lower-case letters, digits and hyphens, beginning with a letter'],
+  },
+  {
+    title: 'defineModel without an object',
+    name: 'nothing',
+    text: `${words}export const model = defineModel(undefined)\n`,
+    issues: ['defineModel: one object is required, with name, features, label and more, not undefined'],
+  },
+  changed(
+    'wrong types',
+    'types',
+    {
+      features: `{ sepalLength: 'number', petalLength: number('cm'), species: category('red') }`,
+      label: `'species'`,
+      source: `'models/data/iris.csv'`,
+      split: '0.3',
+      train: `'train.ts'`,
+      evaluation: '0.9',
+      release: `'direct'`,
+      retrain: `'weekly'`,
+    },
+    [
+      'train: a function is required',
+      'label: yesNo(…), oneOf(…) or quantity(…) is required, not "species"',
+      'source: csv(…), parquet(…) or postgres(…) is required, not "models/data/iris.csv"',
+      'split: byTime(…), random(…) or stratified(…) is required, not 0.3',
+      'evaluation: an object such as { floors: { auc: 0.8 } } is required, not 0.9',
+      'release: canary(…), direct() or another strategy is required, not "direct"',
+      'features.sepalLength: made with number() or category()',
+      'features.petalLength: options are required, as in number({ min: 0 }), not a text',
+      `features.species: options are required, as in category(['red', 'white']), not a text`,
+      `retrain: has the wrong shape: { every: '1 week' } or { cron: '0 3 * * 1' } is required, not "weekly"`,
+    ],
+  ),
+  changed('parts that are missing', 'missing', { label: undefined, release: undefined }, [
+    'label: is missing',
+    'release: is missing',
+  ]),
+  changed('a misspelled part', 'part', { evaluation: undefined, evalution: '{}' }, [
+    'part: has no field evalution: did you mean evaluation?',
+    'evaluation: is missing',
+  ]),
+  changed(
+    'unknown options',
+    'options',
+    {
+      features: `{ sepalLength: number({ minimum: 0 }), petalLength: number() }`,
+      label: `oneOf(['setosa', 'versicolor', 'virginica'], { colum: 'species' })`,
+      source: `csv('models/data/iris.csv', { keys: ['id'] })`,
+      split: `random({ test: 0.3, seed: 3 })`,
+      expect: `[rowCount({ minimum: 5 })]`,
+      evaluation: `{ floors: { accuracy: 0.6 }, evidence: { row: 5 } }`,
+      release: `canary({ stages: [percent(5, { soack: '1 min' })], aproval: { by: 2, within: '1 d' } })`,
+      retrain: `{ every: '1 d', evry: '2 d' }`,
+      monitor: `{ outcomeWithin: '1 d', quality: { warn: 0.9, alarm: 0.8, warning: 0.9 } }`,
+    },
+    [
+      'features.sepalLength: has the fields missing, about, unit, min, max, not minimum',
+      'label: has no field colum: did you mean column?',
+      'source: has no field keys: did you mean key?',
+      'expect[0] (rows): has the fields min, max, mostly, not minimum',
+      'split: has the fields test, not seed',
+      'evaluation.evidence: has no field row: did you mean rows?',
+      'release: has no field aproval: did you mean approval?',
+      'release.stages[0]: has no field soack: did you mean soak?',
+      'retrain: has no field evry: did you mean every?',
+      'monitor: has no field outcomeWithin: did you mean outcomesWithin?',
+      'monitor.quality: has the fields warn, alarm, not warning',
+    ],
+  ),
+  changed('no features', 'no-features', { features: '{}' }, ['features: at least one is required']),
+  changed(
+    'a label that the file lacks',
+    'no-label',
+    { label: `yesNo({ column: 'blooms', positive: 'blooms' })`, evaluation: '{ floors: { auc: 0.6 } }' },
+    [
+      `models/data/iris.csv, line 1: there is no column "blooms", the label, among ${irisColumns}: rename the column, or correct the name in the model file`,
+    ],
+  ),
+  changed(
+    'a feature that the file lacks',
+    'no-column',
+    { features: '{ sepalLength: number(), petal_length: number() }' },
+    [
+      `models/data/iris.csv, line 1: there is no column "petal_length", a feature, among ${irisColumns}: rename "petalLength", or correct the name in the model file`,
+    ],
+  ),
+  changed(
+    'yesNo on a text',
+    'text-label',
+    { label: `yesNo({ column: 'species', positive: 'setosa' })`, evaluation: '{ floors: { auc: 0.6 } }' },
+    [
+      'models/data/iris.csv, line 2, column "species": `setosa` is neither true nor false: write true or false, yes or no, 1 or 0; oneOf([…]) declares a label of several classes',
+    ],
+  ),
+  changed(
+    'the label among the features',
+    'own-label',
+    { features: `{ sepalLength: number(), species: category() }` },
+    ['label.column: species is also a feature: the model would see its label'],
+  ),
+  {
+    title: 'an error while it is loaded',
+    name: 'throws',
+    text: `${words}\ninterface Soil { depth: number }\nconst soil = undefined as unknown as Soil\n${modelFile('throws', { seed: 'soil.depth' }).split('\n').slice(1).join('\n')}`,
+    issues: [`line 14: it throws while it is loaded: Cannot read properties of undefined (reading 'depth')`],
+  },
+  {
+    title: 'an error that nothing catches',
+    name: 'rejects',
+    text: `${modelFile('rejects')}void Promise.reject(new Error('no soil'))\n`,
+    issues: ['line 12: it throws while it is loaded: no soil'],
+  },
+  {
+    title: 'a file of its own that is missing',
+    name: 'no-data',
+    text: `import { readFileSync } from 'node:fs'\nreadFileSync('/nowhere/roses.json')\n${modelFile('no-data')}`,
+    issues: [
+      `line 2: it throws while it is loaded: ENOENT: no such file or directory, open '/nowhere/roses.json'`,
+    ],
+  },
+  {
+    title: 'a word that is not imported',
+    name: 'no-import',
+    text: modelFile('no-import', { expect: '[complete("all")]' }),
+    issues: ['line 11: complete is not defined: import it, or correct the name'],
+  },
+  {
+    title: 'a word that does not exist',
+    name: 'no-word',
+    text: modelFile('no-word').replace('yesNo }', 'yesno }').replace('oneOf([', 'yesno(['),
+    issues: ['line 1: define.ts exports no yesno: did you mean yesNo?'],
+  },
+  {
+    title: 'an import of a package that is not installed',
+    name: 'no-package',
+    text: `import { chunk } from 'lodash-es'\n${modelFile('no-package', { seed: 'chunk([1]).length' })}`,
+    issues: [
+      'line 1: the package "lodash-es" is not installed: run `npm install lodash-es`, or remove the import',
+    ],
+  },
+  {
+    title: 'an import of a file that is not there',
+    name: 'no-file',
+    text: `import { seed } from './shared/seed.ts'\n${modelFile('no-file', { seed: 'seed' })}`,
+    issues: ['no-file.ts imports "shared/seed.ts", and there is no such file: correct the path'],
+  },
+  {
+    title: 'files that import each other',
+    name: 'circle',
+    text: `import { features } from './shared/features.ts'\nexport const seed = 7\n${modelFile('circle', { features: 'features', seed: 'seed' })}`,
+    more: {
+      'shared/features.ts': `import { seed } from '../circle.ts'\nexport const features = { seed }\n`,
+    },
+    issues: [
+      'circle.ts imports shared/features.ts imports circle.ts: move what these files share into another file',
+    ],
+  },
+  {
+    title: 'a CommonJS file',
+    name: 'commonjs',
+    text: `const { defineModel } = require('${modelsDirectory}define.ts')\nmodule.exports = defineModel({})\n`,
+    issues: ['line 2: module belongs to CommonJS: write `import … from …` and `export const …`'],
+  },
+  {
+    title: 'Latin-1',
+    name: 'latin',
+    text: Buffer.from(modelFile('latin', { label: `oneOf(['weiß', 'rot'])` }), 'latin1'),
+    issues: ['line 5: the text is not encoded as UTF-8: save the file as UTF-8'],
+  },
+  {
+    title: 'ten megabytes',
+    name: 'large',
+    text: `${modelFile('large')}export const rows = [${'0.123456789, '.repeat(770_000)}]\n`,
+    issues: [
+      'the file has 10.0 MB, at most 1 MB is allowed: keep rows in a file below models/data, and read them with csv(…) or parquet(…)',
+    ],
+  },
+  changed('NUL in a text', 'nul', { about: `'rose\\0'` }, [
+    'model: a text has NUL or an incomplete character, which cannot be stored',
+  ]),
+  {
+    title: 'process.exit',
+    name: 'exits',
+    text: `${modelFile('exits')}process.exit(3)\n`,
+    issues: ['line 12: process.exit(3) ends the process that runs the file: remove the call'],
+  },
+  {
+    title: 'the end of its process by other means',
+    name: 'kills',
+    text: `${modelFile('kills')}process.kill(process.pid, 'SIGKILL')\nawait new Promise(() => {})\n`,
+    issues: ['it ended the process that loaded it (SIGKILL)'],
+  },
+  {
+    title: 'an endless loop',
+    name: 'loops',
+    text: `${modelFile('loops')}for (;;) {}\n`,
+    issues: [
+      'it was not loaded within 4 s: an endless loop, or an `await` that never ends, outside of `train`',
+    ],
+  },
+  {
+    title: 'a promise that never ends',
+    name: 'waits',
+    text: `${modelFile('waits')}await new Promise(() => {})\n`,
+    issues: [
+      'it was not loaded within 4 s: an endless loop, or an `await` that never ends, outside of `train`',
+    ],
+  },
+]
