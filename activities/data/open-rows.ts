@@ -1,8 +1,10 @@
-/** Loads and shapes the rows of a model; every failure says what is wrong with which row. */
-import type { ModelDefinition } from '../../domain/model-definition.ts'
+/** Loads and shapes the rows of a source; every failure says what is wrong with which row. */
+import type { ModelDefinition, SourceDefinition } from '../../domain/model-definition.ts'
+import { neededColumns } from '../../domain/validation/needed-columns.ts'
+import type { DeclaredKind } from '../../domain/validation/source-issue.ts'
 import { declaredKinds } from '../../models/define/data/read-values.ts'
 import type { Duck } from './duckdb.ts'
-import { explainRows, neededColumns, requireColumns } from './explain-rows.ts'
+import { explainRows, requireColumns } from './explain-rows.ts'
 import { loadRows } from './known-rows.ts'
 import { openSourceFiles, reopenSourceFiles, unreadable } from './source-files.ts'
 
@@ -16,30 +18,18 @@ export interface OpenRows {
 /** Opens the files of the source, where it has any. */
 export async function openRows(duck: Duck, definition: ModelDefinition): Promise<OpenRows> {
   const { source } = definition
-  const declared = declaredKinds(definition)
-  const files = await openSourceFiles(duck, source, declared)
-  if (files.length === 1 && files[0]?.rows === 0)
-    throw unreadable(
-      `${files[0].file}: the file has a line with the names of its columns and no rows: export it again`,
-    )
-  const rows = { duck, source, files }
   const needed = neededColumns(definition)
-  const explaining = <T>(work: Promise<T>): Promise<T> =>
-    work.catch(async (error: unknown) => {
-      throw await explainRows(rows, error)
-    })
+  const { load, explaining, rows } = await openFiles(duck, source, {
+    declared: declaredKinds(definition),
+    needed: needed.events,
+  })
+  const [file, ...others] = rows.files
+  if (file?.rows === 0 && others.length === 0)
+    throw unreadable(
+      `${file.file}: the file has a line with the names of its columns and no rows: export it again`,
+    )
   return {
-    load: (query) =>
-      explaining(
-        (async () => {
-          await requireColumns(rows, `(${source.rows})`, needed.events)
-          await loadRows(duck, query).catch(async (error: unknown) => {
-            if (!String(error).includes('CSV Error on Line')) throw error
-            await reopenSourceFiles(duck, files, source, declared)
-            await loadRows(duck, query)
-          })
-        })(),
-      ),
+    load,
     shape: (query) =>
       explaining(
         (async () => {
@@ -48,4 +38,33 @@ export async function openRows(duck: Duck, definition: ModelDefinition): Promise
         })(),
       ),
   }
+}
+
+/** The same for files of a model or of a feature view, with the columns that its rows must have. */
+export async function openFiles(
+  duck: Duck,
+  source: Pick<SourceDefinition, 'kind' | 'files' | 'rows'>,
+  {
+    declared,
+    needed,
+  }: { declared: Readonly<Record<string, DeclaredKind>>; needed: Readonly<Record<string, string>> },
+) {
+  const files = await openSourceFiles(duck, source, declared)
+  const rows = { duck, source, files }
+  const explaining = <T>(work: Promise<T>): Promise<T> =>
+    work.catch(async (error: unknown) => {
+      throw await explainRows(rows, error)
+    })
+  const load = (query: string): Promise<void> =>
+    explaining(
+      (async () => {
+        await requireColumns(rows, `(${source.rows})`, needed)
+        await loadRows(duck, query).catch(async (error: unknown) => {
+          if (!String(error).includes('CSV Error on Line')) throw error
+          await reopenSourceFiles(duck, files, source, declared)
+          await loadRows(duck, query)
+        })
+      })(),
+    )
+  return { load, explaining, rows }
 }

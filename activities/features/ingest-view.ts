@@ -3,6 +3,7 @@
  * watermark passes a row only after it is stored.
  */
 import type { FeatureValue, FeatureView } from '../../domain/model/feature-view.ts'
+import { columnsOfView } from '../../models/define/data/read-values.ts'
 import { planView } from '../../models/define/data/view-rows.ts'
 import { insertValues, type ViewRow } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
@@ -10,8 +11,8 @@ import { findView, upsertView, type StoredView } from '../../store/features/feat
 import type { Store } from '../../store/postgres.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { asRefused } from '../data/source-errors.ts'
-import { loadFromPostgres, loadRows } from '../data/known-rows.ts'
-import { openSourceFiles } from '../data/source-files.ts'
+import { loadFromPostgres } from '../data/known-rows.ts'
+import { openFiles } from '../data/open-rows.ts'
 
 /** Rows per transaction. */
 const batchRows = 5_000
@@ -56,9 +57,8 @@ export async function ingestView(
       const { source } = definition
       if (source.kind === 'postgres') await loadFromPostgres(duck, plan.known, store)
       else {
-        // Values have the types that a file shares, as those stored before have.
-        await openSourceFiles(duck, source, {})
-        await loadRows(duck, plan.known)
+        const { load } = await openFiles(duck, source, columnsOfView(definition))
+        await load(plan.known)
       }
       await duck.run(
         `create temp table usable as select row_number() over () - 1 as place, * from (${plan.rows})`,

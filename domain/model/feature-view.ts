@@ -16,6 +16,8 @@ export interface FeatureView {
   eventTime: string
   knownAt: string
   values: Record<string, 'number' | 'category'>
+  /** The columns of a CSV are read as declared; a definition without it was stored by the types that its files share. */
+  declaredTypes?: true
   /** The period of the ingestion. */
   everyMs: number
   /** How far back each ingestion searches for late rows. */

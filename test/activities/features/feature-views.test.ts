@@ -1,5 +1,5 @@
 /** Tests the feature store on a real Postgres and DuckDB: training rows and requests see only the values known at their time. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
@@ -11,6 +11,7 @@ import { entityKey, valueAt } from '../../../domain/model/feature-view.ts'
 import {
   byTime,
   category,
+  csv,
   defineModel,
   direct,
   lookup,
@@ -25,6 +26,7 @@ import { listValues } from '../../../store/features/feature-history.ts'
 import { findLatestValues, deleteOldValues } from '../../../store/features/feature-values.ts'
 import { findView, upsertView } from '../../../store/features/feature-views.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { checkout } from '../../../temporal.config.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 let root: string
@@ -343,6 +345,36 @@ describe('a feature view over Postgres', () => {
     await expect(ingestViewUntil(store, [broken.definition], Date.parse(at('12:10:00')))).rejects.toThrow(
       /the feature view broken cannot be read: .*sightings_of_nobody/,
     )
+  })
+})
+
+describe('a feature view over a CSV', () => {
+  const path = `node_modules/.cache/tenure-view-${process.pid}.csv`
+  afterAll(() => rm(join(checkout, path), { force: true }))
+  const sizes = view('sizes', {
+    entity: 'shop',
+    source: csv(path, { eventTime: 'at' }),
+    knownAt: 'known',
+    values: { size: number(), grade: category() },
+    timeToLive: '7 d',
+  })
+  const ingest = async (...lines: string[]) => {
+    await writeFile(join(checkout, path), ['shop,at,known,size,grade', ...lines, ''].join('\n'))
+    await ingestViewUntil(store, [sizes.definition], Date.parse('2024-05-02T00:00:00Z'))
+  }
+  const latest = async (entity: string) =>
+    (await findLatestValues(store, [{ digest: sizes.definition.digest, entity }]))[0]?.values
+
+  it('names the line, the column and the value that cannot be read', async () =>
+    expect(ingest('007,2024-05-01,2024-05-01,1,yes', '8,2024-05-01,2024-05-01,2 m,no')).rejects.toThrow(
+      `${path}, line 3, column "size": \`2 m\` is no number: write 2 without a unit or a sign`,
+    ))
+
+  it('reads its columns as declared', async () => {
+    await ingest('007,2024-05-01,2024-05-01,1,yes', '8,2024-05-01,2024-05-01,true,1.10')
+    expect(await latest('007')).toEqual({ size: 1, grade: 'yes' })
+    expect(await latest('8')).toEqual({ size: 1, grade: '1.10' })
+    expect(await latest('7')).toBeUndefined()
   })
 })
 

@@ -1,0 +1,65 @@
+/** Tests that a batch reads the CSV of its input as the version declares it. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { freezeBatch } from '../../../activities/batch/freeze-input.ts'
+import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import type { Deps } from '../../../activities/deps.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import type { Batch } from '../../../store/serving/batches.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tenure-batch-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+/** The columns of a frozen input, for a version with this vocabulary of `member`. */
+async function frozen(text: string, vocabulary: string[]): Promise<Record<string, unknown>> {
+  await writeFile(join(folder, 'input.csv'), text)
+  const deps = {
+    store: { query: () => Promise.resolve({ rows: [] }) },
+    artifacts: openArtifacts(folder),
+    config: { batchDir: folder },
+  } as unknown as Deps
+  const manifest = {
+    features: { size: { kind: 'number' }, member: { kind: 'category' }, release: { kind: 'category' } },
+    preprocessing: [
+      { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
+      { name: 'member', kind: 'category', vocabulary },
+      { name: 'release', kind: 'category', vocabulary: ['1.10'] },
+    ],
+  } as unknown as Manifest
+  const batch = {
+    id: 'b',
+    input: { kind: 'file', path: 'input.csv' },
+    output: { key: ['id'] },
+  } as unknown as Batch
+  return withDuck(async (duck) => {
+    const { path } = await freezeBatch(deps, duck, { batch, manifest })
+    return {
+      ...(await duck.table(`select member, release, size from read_parquet(${literal(path)})`)).columns,
+    }
+  })
+}
+
+const text = 'id,size,member,release\n1,2,yes,1.10\n2,3.5,no,2.0\n'
+
+it('a batch reads the categories of a CSV as they are written', async () =>
+  expect(await frozen(text, ['no', 'yes'])).toMatchObject({
+    member: ['yes', 'no'],
+    release: ['1.10', '2.0'],
+  }))
+
+it('a batch reads yes and no as true and false for a version that was trained on those', async () =>
+  expect(await frozen(text, ['false', 'true'])).toMatchObject({
+    member: [true, false],
+    release: ['1.10', '2.0'],
+  }))
+
+it('a batch names the column of a CSV whose numbers are texts', async () =>
+  expect(frozen(text.replace('3.5', '3.5 cm'), ['no', 'yes'])).rejects.toThrow(
+    'the input does not fit: the column "size" has the type VARCHAR, expected a number',
+  ))
