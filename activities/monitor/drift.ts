@@ -3,7 +3,12 @@
  * model's confidence does not change.
  */
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
-import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
+import {
+  countedPsi,
+  judgeDrift as judge,
+  defaultDriftPolicy,
+  type DriftLevel,
+} from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
   countBins,
@@ -16,7 +21,7 @@ import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { insertDriftJudgement, type DriftJudgement } from '../../store/monitoring/drift-judgements.ts'
-import { findWindow } from '../../store/serving/feature-counts.ts'
+import { findWindow, listHours } from '../../store/serving/feature-counts.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
@@ -63,7 +68,15 @@ export const checkDrift =
     if (current === undefined) return { ...nothing(`${version} served no requests`), version }
     const previous = (await findWindow(store, { model, version, fromMs: beforeMs, toMs: fromMs })) ?? null
     const span = { model, version, subject: 'served', fromMs, toMs } as const
-    return judgeWindow(deps, span, profile, { current, previous })
+    const newestMs = toMs - everyMs
+    const hours = await listHours(store, { model, version, fromMs: beforeMs, toMs })
+    const newest = hours.find(({ hourMs }) => hourMs === newestMs)?.counts
+    const before = hours.flatMap(({ hourMs, counts }) => (hourMs < newestMs ? [counts] : []))
+    return judgeWindow(deps, span, profile, {
+      current,
+      previous,
+      newest: newest && { counts: newest, before: countedPsi(profile, before) },
+    })
   }
 
 /** Checks whether the label distribution of matured outcomes still matches training, and compares it with the previous window. */

@@ -1,6 +1,7 @@
 /**
  * Judges drift: whether served rows still look like the training rows. A feature has drifted when the difference is certain
- * (chi-square with Benjamini–Hochberg over the features) and large (PSI); an alarm needs two consecutive windows.
+ * (chi-square with Benjamini–Hochberg over the features) and large (PSI); an alarm needs two consecutive windows, or a sudden change that no
+ * count of the two windows before it shows.
  */
 import { benjaminiHochberg } from '../statistics/multiple-testing.ts'
 import { chiSquareHomogeneity } from '../statistics/chi-square.ts'
@@ -8,7 +9,7 @@ import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
 import { populationStability } from '../statistics/psi.ts'
 import type { Reason } from '../verdict.ts'
 
-export const driftJudge = 'drift@1'
+export const driftJudge = 'drift@2'
 
 export interface DriftPolicy {
   /** A difference is certain below this adjusted p. */
@@ -23,6 +24,8 @@ export interface DriftPolicy {
   newCategoryShare: number
   /** The summed importance of drifted features from which the input as a whole has drifted, 0..1. */
   datasetShare: number
+  /** When the newest count alone alarms: from this PSI, with so many earlier counts, none of which would alarm by itself. */
+  sudden: { psi: number; counts: number }
 }
 
 export const defaultDriftPolicy: DriftPolicy = {
@@ -33,6 +36,8 @@ export const defaultDriftPolicy: DriftPolicy = {
   rowsPerBin: 30,
   newCategoryShare: 0.005,
   datasetShare: 0.2,
+  // Most of a day: a feature that follows the time of day has earlier counts like the newest one.
+  sudden: { psi: 0.5, counts: 20 },
 }
 
 /** The counts of one window of serving, in the bins of the reference (domain/model/reference-profile.ts). */
@@ -50,12 +55,17 @@ export interface DriftEvidence {
   previous: DriftWindow | null
   /** The importance of each feature, on any scale; equal when absent. */
   importance?: Record<string, number>
+  /** The newest count alone, and the PSI of each count before it in both windows, oldest first. Absent for labels. */
+  newest?: { counts: DriftWindow; before: CountedPsi }
 }
+
+/** By name of the feature, and of the score. Counts with too few rows are left out. */
+export type CountedPsi = Record<string, number[]>
 
 /**
  * - `stable`: no difference that is certain and large.
  * - `warn`: certain and large; or large enough to alarm, in this window only.
- * - `alarm`: certain and large enough in two consecutive windows.
+ * - `alarm`: certain and large enough in two consecutive windows, or suddenly.
  * - `insufficient`: too few rows.
  * - `unreadable`: the counts do not match the bins of the reference.
  */
@@ -72,6 +82,8 @@ export interface DriftRow {
   adjustedP: number | null
   /** The share of values unknown in training; null when it cannot be determined. */
   newShare: number | null
+  /** Whether the newest count alone alarms; the figures are its own. */
+  sudden?: true
 }
 
 export interface DriftReport {
@@ -88,12 +100,14 @@ export interface DriftReport {
 }
 
 export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaultDriftPolicy): DriftReport {
-  const { reference, current, previous, importance } = evidence
+  const { reference, current, previous, importance, newest } = evidence
   const judge = (profiles: Profile[], now: Counts, before: Counts) => {
     const [rows, old] = [judgeWindow(profiles, now, policy), judgeWindow(profiles, before, policy)]
     return rows.map((row, i): DriftRow => {
-      if (row.level !== 'alarm' || old[i]!.level === 'alarm') return row
-      return { ...row, level: 'warn' } // an alarm needs two consecutive windows
+      if (row.level === 'alarm' && old[i]!.level === 'alarm') return row
+      const sudden = newest && suddenRow(profiles[i]!, newest, policy)
+      if (sudden !== undefined) return sudden
+      return row.level === 'alarm' ? { ...row, level: 'warn' } : row
     })
   }
   const single = (what: 'score' | 'label') => {
@@ -123,6 +137,42 @@ export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaul
 
 /** By name of the profile. */
 type Counts = Readonly<Record<string, number[] | undefined>>
+
+/** The row of the newest count where it alone alarms. */
+function suddenRow(
+  profile: Profile,
+  { counts, before }: NonNullable<DriftEvidence['newest']>,
+  policy: DriftPolicy,
+): DriftRow | undefined {
+  const { psi, counts: least } = policy.sudden
+  const now = counts.features[profile.name] ?? (profile.name === 'score' ? counts.score : undefined)
+  const [row] = judgeWindow([profile], { [profile.name]: now }, policy)
+  if (row?.level !== 'alarm' || (row.psi ?? 0) < psi) return undefined
+  const earlier = [...(before[profile.name] ?? [])]
+  // The change itself may have begun some counts ago.
+  while ((earlier.at(-1) ?? 0) >= policy.alarm) earlier.pop()
+  const isNew = earlier.length >= least && earlier.every((each) => each < policy.alarm)
+  return isNew ? { ...row, sudden: true } : undefined
+}
+
+/** The PSI of each count, for `DriftEvidence.newest`. */
+export function countedPsi(
+  { features, score }: ReferenceProfile,
+  counts: readonly DriftWindow[],
+  policy: DriftPolicy = defaultDriftPolicy,
+): CountedPsi {
+  const of = (profile: Profile, each: (window: DriftWindow) => number[] | undefined) =>
+    counts.flatMap((window) => {
+      const { level, psi } = compare(profile, each(window), policy)
+      return level === 'stable' && psi !== null ? [psi] : []
+    })
+  return Object.fromEntries([
+    ...features.map(
+      (profile) => [profile.name, of(profile, (window) => window.features[profile.name])] as const,
+    ),
+    ...(score === undefined ? [] : [[score.name, of(score, (window) => window.score)] as const]),
+  ])
+}
 
 /** One window alone; here `alarm` means "large enough to alarm". */
 function judgeWindow(profiles: readonly Profile[], counts: Counts, policy: DriftPolicy): DriftRow[] {
@@ -209,14 +259,18 @@ function worst(levels: readonly DriftLevel[]): DriftLevel {
 const figure = (value: number | null): string => (value === null ? '?' : String(Number(value.toPrecision(3))))
 
 function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: DriftPolicy): Reason[] {
-  const { name, level, rows, psi, adjustedP, newShare } = row
+  const { name, level, rows, psi, adjustedP, newShare, sudden } = row
   const reasons: Reason[] = []
   const add = (code: string, message: string, values: Reason['values']) =>
     reasons.push({ code, message, values })
   if (level === 'warn' || level === 'alarm') {
     const message =
       `${what} "${name}" has drifted: PSI ${figure(psi)} on ${rows} rows, adjusted p ${figure(adjustedP)}` +
-      (level === 'alarm' ? ', in two consecutive windows' : '')
+      (sudden
+        ? ', suddenly: no count before was like it'
+        : level === 'alarm'
+          ? ', in two consecutive windows'
+          : '')
     add(`${what}_drift_${level}`, message, { name, psi, adjustedP, rows })
   }
   if (level === 'unreadable')

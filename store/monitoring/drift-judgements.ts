@@ -1,6 +1,6 @@
 /** Stores the drift verdict of each window of a version, with its counts. */
 import sql from 'sql-template-tag'
-import type { DriftLevel, DriftPolicy, DriftReport, DriftWindow } from '../../domain/monitoring/drift.ts'
+import type { DriftEvidence, DriftLevel, DriftPolicy, DriftReport } from '../../domain/monitoring/drift.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Maturity } from '../../domain/monitoring/label-maturity.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -11,7 +11,7 @@ export interface NewDriftJudgement extends VersionSpan {
   /** What was asked and answered, or what became true of it. */
   subject: 'served' | 'label'
   report: DriftReport
-  inputs: { current: DriftWindow; previous: DriftWindow | null; maturity?: Maturity }
+  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest'> & { maturity?: Maturity }
   policy: DriftPolicy
 }
 

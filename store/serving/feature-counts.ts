@@ -53,11 +53,35 @@ export async function findWindow(
   database: Database,
   { model, version, fromMs, toMs }: VersionSpan,
 ): Promise<DriftWindow | undefined> {
-  const rows = await database.query<{ kind: FeatureCounts['kind']; name: string; counts: string[] }>(sql`
+  const rows = await database.query<CountRow>(sql`
     select kind, name, counts from feature_counts
     where model = ${model} and version = ${version} and kind <> 'range'
       and hour >= ${iso(fromMs)} and hour < ${iso(toMs)}`)
-  if (rows.length === 0) return undefined
+  return rows.length === 0 ? undefined : windowOf(rows)
+}
+
+/** The same for each hour by itself, oldest first; hours without a count are left out. */
+export async function listHours(
+  database: Database,
+  { model, version, fromMs, toMs }: VersionSpan,
+): Promise<{ hourMs: number; counts: DriftWindow }[]> {
+  const rows = await database.query<CountRow & { hour_ms: number }>(sql`
+    select (extract(epoch from hour) * 1000)::float8 as hour_ms, kind, name, counts from feature_counts
+    where model = ${model} and version = ${version} and kind <> 'range'
+      and hour >= ${iso(fromMs)} and hour < ${iso(toMs)}
+    order by hour`)
+  const hours = new Map<number, CountRow[]>()
+  for (const row of rows) hours.set(row.hour_ms, [...(hours.get(row.hour_ms) ?? []), row])
+  return [...hours].map(([hourMs, counted]) => ({ hourMs, counts: windowOf(counted) }))
+}
+
+interface CountRow {
+  kind: FeatureCounts['kind']
+  name: string
+  counts: string[]
+}
+
+function windowOf(rows: readonly CountRow[]): DriftWindow {
   const groups = new Map<string, { kind: FeatureCounts['kind']; name: string; all: number[][] }>()
   for (const { kind, name, counts } of rows) {
     const key = `${kind} ${name}`

@@ -123,12 +123,23 @@ describe('feature drift of a version', () => {
     expect(stored).toMatchObject({
       id: result.judgementId,
       level: 'stable',
-      report: { judge: 'drift@1', features: [{ name: 'size', rows: 600 }, { name: 'colour' }] },
+      report: { judge: 'drift@2', features: [{ name: 'size', rows: 600 }, { name: 'colour' }] },
       policy: { warn: 0.1, alarm: 0.2 },
     })
     expect(stored?.inputs.current.score?.reduce((sum, n) => sum + n, 0)).toBe(600)
     expect(stored?.inputs.previous).not.toBeNull()
     expect(await openAlerts()).toEqual([])
+  })
+
+  it('alarms after the first hour of a sudden change of a model that has served for a day', async () => {
+    for (let before = 22; before > 0; before--) await serve(noon - before * hour, rows(350))
+    await serve(noon, rows(350, 1.2))
+    const day = 24 * hour
+    expect(await judged(noon, day)).toMatchObject({ level: 'stable' })
+    const sudden = await judged(noon + hour, day)
+    expect(sudden).toMatchObject({ level: 'alarm', drifted: ['size', 'score'] })
+    expect(sudden.reasons.join()).toContain('suddenly: no count before was like it')
+    expect(await openAlerts()).toMatchObject([{ kind: 'drift_alarm', severity: 'critical' }])
   })
 
   it('warns in the first drifted window, alarms in the second, and resolves when the drift ends', async () => {

@@ -61,7 +61,7 @@ describe('label drift', () => {
     expect(row).toMatchObject({
       subject: 'label',
       level: 'stable',
-      judge: 'drift@1',
+      judge: 'drift@2',
       inputs: { maturity: { horizonMs: 2 * hour } },
       report: { label: { name: 'label', rows: 960 }, features: [] },
     })

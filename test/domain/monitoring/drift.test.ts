@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { judgeDrift, mergeCounts, type DriftWindow } from '../../../domain/monitoring/drift.ts'
+import { countedPsi, judgeDrift, mergeCounts, type DriftWindow } from '../../../domain/monitoring/drift.ts'
 import {
   binner,
   binNames,
@@ -74,6 +74,58 @@ describe('a profile of categories', () => {
     )
     expect(endless.rare).toBeNull()
     expect(countBins(endless, ['c1999', 'new']).slice(-3)).toEqual([2, 0, 0])
+  })
+})
+
+describe('a sudden drift', () => {
+  const hours = (count: number, shift: (hour: number) => number) =>
+    Array.from({ length: count }, (_, hour) => window(reference, numbers(600, shift(hour))))
+  /** A day of 24 hours before, and the newest hour. */
+  const level = (before: DriftWindow[], newest: DriftWindow, current: DriftWindow = newest) => {
+    const profiles = { rows: 5_000, features: [reference] }
+    const evidence = { counts: newest, before: countedPsi(profiles, before) }
+    const report = judgeDrift({ reference: profiles, current, previous: null, newest: evidence })
+    return [report.level, report.features[0]!.rows, report.reasons.map(({ message }) => message).join()]
+  }
+  const shifted = window(reference, numbers(600, 1.2))
+  const diluted = window(reference, [...numbers(14_000), ...numbers(600, 1.2)])
+
+  it('alarms within its first hour, although the day hides it', () => {
+    const before = hours(24, () => 0)
+    expect(level(before, shifted, diluted)).toEqual([
+      'alarm',
+      600,
+      expect.stringMatching(/^feature "x" has drifted: PSI 1\.\d+ on 600 rows, .* suddenly: no count before/),
+    ])
+    const begun = hours(24, (hour) => (hour < 21 ? 0 : 1.2))
+    expect(level(begun, shifted, diluted)[0]).toBe('alarm')
+  })
+
+  it('is not found in the first day, in a daily pattern, or where the change is moderate', () => {
+    expect(
+      level(
+        hours(12, () => 0),
+        shifted,
+        diluted,
+      )[0],
+    ).toBe('stable')
+    const daily = hours(48, (hour) => (hour % 24 === 0 ? 1.2 : 0))
+    expect(level(daily, shifted, diluted)[0]).toBe('stable')
+    const moderate = window(reference, numbers(600, 0.6))
+    expect(
+      level(
+        hours(24, () => 0),
+        moderate,
+        diluted,
+      )[0],
+    ).toBe('stable')
+    expect(
+      level(
+        hours(24, () => 0),
+        window(reference, numbers(100, 1.2)),
+        diluted,
+      )[0],
+    ).toBe('stable')
   })
 })
 

@@ -90,7 +90,7 @@ export async function seedHalfYear(
     await store.query(sql`
       insert into drift_judgements (model, version, subject, from_at, to_at, level, report, inputs, policy, judge)
       values (${model}, ${champion}, 'served', ${from}, ${to}, ${report.level}, ${JSON.stringify({ ...report, features })}, '{}',
-        ${JSON.stringify(defaultDriftPolicy)}, 'drift@1')`)
+        ${JSON.stringify(defaultDriftPolicy)}, 'drift@2')`)
   }
   await writeDrills(store, { model, nowMs, hostile })
   await writeRecords(store, { model, champion, hostile })

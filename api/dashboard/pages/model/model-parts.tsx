@@ -83,8 +83,9 @@ export const DriftSection = ({ drift, windows, path }: DriftParts): PageElement 
     <h2>Drift</h2>
     {drift === undefined ? (
       <p class="empty">
-        Not enough traffic yet (a few hundred requests in whole hours). An alarm needs two periods in a row:
-        two days, unless <code>monitor.span</code> is shorter than 24 h
+        Not enough traffic yet (a few hundred requests in whole hours). After a day of traffic a sudden change
+        alarms within an hour or two. A gradual one needs two periods in a row: two days, unless{' '}
+        <code>monitor.span</code> is shorter than 24 h
       </p>
     ) : (
       <>
