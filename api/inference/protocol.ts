@@ -2,6 +2,7 @@
  * Implements the Open Inference Protocol (version 2). The arm, the generation and the prediction id are parameters of the response.
  */
 import { writeText, writeId, writeInteger, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
+import { unknownCategories } from '../serving/codec/unknown-categories.ts'
 import type { Answered, Protocol } from '../serving/request/protocol.ts'
 import type { LiveArm } from '../serving/routing/route-table.ts'
 import { chosenOutputs, outputTensors, type ChosenOutput } from './output-tensors.ts'
@@ -58,6 +59,7 @@ function compileFrame(arm: LiveArm) {
 const piece = {
   id: Buffer.from(',"id":'),
   stale: Buffer.from('","stale":true},"outputs":['),
+  unknown: '","unknown_categories":',
   outputs: Buffer.from('"},"outputs":['),
   comma: Buffer.from(','),
   values: Buffer.from(',"data":['),
@@ -67,7 +69,8 @@ const piece = {
   end: Buffer.from(']}'),
 }
 
-function write(writer: ByteWriter, { arm, input, outputs, id, stale }: Answered): void {
+function write(writer: ByteWriter, answered: Answered): void {
+  const { arm, input, outputs, id, stale } = answered
   const frame = frameOf(arm)
   const chosen = input.wanted === undefined ? frame.all : chosenOutputs(frame.tensors, input.wanted)
   reserve(writer, frame.bytes)
@@ -75,7 +78,8 @@ function write(writer: ByteWriter, { arm, input, outputs, id, stale }: Answered)
   if (input.callerId !== undefined) putCallerId(writer, input.callerId, frame.bytes)
   writeText(writer, frame.parameters)
   writeId(writer, id, 0)
-  writeText(writer, stale ? piece.stale : piece.outputs)
+  if (input.unknownTexts > 0) putUnknown(writer, answered, frame.bytes)
+  else writeText(writer, stale ? piece.stale : piece.outputs)
   let binary = false
   for (let i = 0; i < chosen.length; i++) {
     reserve(writer, frame.bytes)
@@ -112,6 +116,14 @@ function putTensor(
   tensor.writeJson(writer, outputs, rows)
   reserve(writer, piece.valuesEnd.byteLength)
   writeText(writer, piece.valuesEnd)
+}
+
+/** Parameters of the protocol are texts, numbers or booleans: the categories are JSON in a text. */
+function putUnknown(writer: ByteWriter, { arm, input, stale }: Answered, following: number): void {
+  const categories = JSON.stringify(unknownCategories(arm.loaded.columns, input))
+  const text = Buffer.from(`${piece.unknown}${categories}${stale ? ',"stale":true' : ''}},"outputs":[`)
+  reserve(writer, text.byteLength + following)
+  writeText(writer, text)
 }
 
 /** Room for what follows it is asked for anew. */

@@ -53,6 +53,10 @@ export const inferredSchema = object(['model_name', 'model_version', 'parameters
     prediction_id: { type: 'string', format: 'uuid' },
     fallback: { const: true },
     stale: { const: true },
+    unknown_categories: {
+      type: 'string',
+      description: 'JSON: texts that training has not seen, by feature.',
+    },
   }),
   outputs: {
     type: 'array',

@@ -52,6 +52,12 @@ const predictedSchema = {
       },
     },
     stale: { const: true, description: 'The replica cannot confirm that its route is current.' },
+    unknown_categories: {
+      type: 'object',
+      description:
+        'Texts that the version has not seen in training and reads as "other", by feature: at most 20 of each.',
+      additionalProperties: { type: 'array', items: { type: 'string' } },
+    },
     defaulted: { type: 'array', description: 'Looked-up features that were replaced by their defaults.' },
   },
 }

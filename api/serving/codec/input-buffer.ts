@@ -21,6 +21,8 @@ export interface InputBuffer {
   /** The texts as sent, row by row: four bytes of length, little-endian, then UTF-8; length all ones for null. */
   texts: Buffer
   textBytes: number
+  /** Texts that the version has not seen in training. */
+  unknownTexts: number
 }
 
 export interface WantedOutput {
@@ -43,6 +45,7 @@ export function createInputBuffer(): InputBuffer {
     numberBytes: new Uint8Array(numbers.buffer),
     texts: Buffer.allocUnsafeSlow(4_096),
     textBytes: 0,
+    unknownTexts: 0,
   }
 }
 
@@ -50,7 +53,7 @@ export function createInputBuffer(): InputBuffer {
 export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: number): void {
   input.rows = rows
   input.routingKey = input.callerId = input.wanted = undefined
-  input.textBytes = 0
+  input.textBytes = input.unknownTexts = 0
   if (input.input.length < rows * columns.width) input.input = new Float32Array(rows * columns.width)
   if (input.numbers.length < rows * columns.numbers) {
     input.numbers = new Float32Array(rows * columns.numbers)
@@ -68,8 +71,10 @@ export function writeRow(
   for (let i = 0; i < all.length; i++) {
     const column = all[i]!
     const value = row[column.name]
-    if (column.kind === 'category') writeTextValue(input, typeof value === 'string' ? value : undefined)
-    else input.numbers[index * numbers + column.slot] = typeof value === 'number' ? value : NaN
+    if (column.kind === 'category') {
+      writeTextValue(input, typeof value === 'string' ? value : undefined)
+      if (typeof value === 'string' && !column.places.has(value)) input.unknownTexts++
+    } else input.numbers[index * numbers + column.slot] = typeof value === 'number' ? value : NaN
   }
 }
 

@@ -161,6 +161,8 @@ function scanCategory(
   if (values !== undefined && !values.has(value)) return false
   texts.starts[slot] = from
   texts.ends[slot] = cursor.at - 1
-  input.input[offset + start + (places.get(value) ?? other)] = 1
+  const place = places.get(value)
+  if (place === undefined) input.unknownTexts++
+  input.input[offset + start + (place ?? other)] = 1
   return true
 }

@@ -5,11 +5,13 @@ import { writeText, reserve } from '../codec/byte-writer.ts'
 import type { Protocol } from './protocol.ts'
 import { parsePredict } from '../codec/request-parser.ts'
 import { resetInput, type InputBuffer } from '../codec/input-buffer.ts'
+import { unknownCategories } from '../codec/unknown-categories.ts'
 import { readRow, type LoadedVersion } from '../version/loaded-version.ts'
 
 const comma = Buffer.from(',')
 const end = Buffer.from(']}')
 const staleEnd = Buffer.from('],"stale":true}')
+const unknownKey = '],"unknown_categories":'
 
 export const createPredictProtocol = (maxInstances: number): Protocol => ({
   read(loaded, body, input) {
@@ -23,6 +25,12 @@ export const createPredictProtocol = (maxInstances: number): Protocol => ({
       reserve(writer, 1)
       if (row > 0) writeText(writer, comma)
       format.write(writer, outputs, row, id)
+    }
+    if (input.unknownTexts > 0) {
+      const categories = unknownCategories(arm.loaded.columns, input)
+      const text = Buffer.from(`${unknownKey}${categories}${stale ? ',"stale":true' : ''}}`)
+      reserve(writer, text.byteLength)
+      return writeText(writer, text)
     }
     reserve(writer, staleEnd.byteLength)
     writeText(writer, stale ? staleEnd : end)

@@ -75,6 +75,48 @@ describe('a response', () => {
     })
   })
 
+  const known = { distance: 700, hour: 3, origin: 'ATL', day: 'weekend' }
+  it.each([
+    ['in the usual form', (rows: unknown[]) => JSON.stringify({ instances: rows })],
+    [
+      'in another form',
+      (rows: unknown[]) => JSON.stringify({ instances: rows }).replaceAll('ZZZ', '\\u005aZZ'),
+    ],
+  ])('names the categories that training has not seen, of a request %s', async (_form, text) => {
+    const ask = async (...rows: unknown[]) =>
+      (await api.request('POST', '/v1/models/flight/predict', { key, body: text(rows) })).json
+    const long = 'x'.repeat(200)
+    const rows = [known, { ...known, origin: 'ZZZ' }, { ...known, origin: long }, { ...known, origin: 'ZZZ' }]
+    expect(await ask(...rows)).toMatchObject({
+      predictions: { length: 4 },
+      unknown_categories: { origin: ['ZZZ', `${'x'.repeat(100)}…`] },
+    })
+    expect(await ask(known, { ...known, day: null })).not.toHaveProperty('unknown_categories')
+  })
+
+  it('names the categories that training has not seen in the Open Inference Protocol', async () => {
+    const input = (name: string, datatype: string, value: unknown) => ({
+      name,
+      datatype,
+      shape: [1],
+      data: [value],
+    })
+    const ask = async (origin: string) => {
+      const inputs = [
+        input('distance', 'FP64', 700),
+        input('hour', 'FP64', 3),
+        input('origin', 'BYTES', origin),
+        input('day', 'BYTES', 'weekend'),
+      ]
+      return (await api.request('POST', '/v2/models/flight/infer', { key, body: { inputs } })).json
+    }
+    expect(await ask('ZZZ')).toMatchObject({
+      outputs: [{ name: 'probability' }, { name: 'label' }],
+      parameters: { unknown_categories: '{"origin":["ZZZ"]}' },
+    })
+    expect((await ask('ATL'))['parameters']).not.toHaveProperty('unknown_categories')
+  })
+
   it('is equal for one row alone and in a batch', () => {
     const row = { ...irisRow, petalLength: 4.4 }
     const alone = api.ask('iris', { instances: [row] }).predictions[0]?.probabilities

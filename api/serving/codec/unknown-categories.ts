@@ -1,0 +1,30 @@
+/**
+ * Lists the texts of a request that the version has not seen in training and encodes as "other". Built only for a request that has one, so
+ * that other requests pay for a count alone.
+ */
+import type { FeatureColumns } from './feature-columns.ts'
+import { noText, type InputBuffer } from './input-buffer.ts'
+
+/** Of one feature; more would let a caller multiply the bytes of its request. */
+const maxValues = 20
+const maxValueLength = 100
+
+/** JSON: feature → its unknown values. */
+export function unknownCategories({ all }: FeatureColumns, { texts, textBytes }: InputBuffer): string {
+  const categories = all.filter((column) => column.kind === 'category')
+  const found = new Map<string, Set<string>>()
+  for (let at = 0, text = 0; at < textBytes; text++) {
+    const length = texts.readUInt32LE(at)
+    at += 4
+    if (length === noText) continue
+    const { name, places } = categories[text % categories.length]!
+    const value = texts.toString('utf8', at, at + length)
+    at += length
+    if (places.has(value)) continue
+    const values = found.get(name) ?? new Set()
+    found.set(name, values)
+    if (values.size < maxValues)
+      values.add(value.length > maxValueLength ? `${value.slice(0, maxValueLength)}…` : value)
+  }
+  return JSON.stringify(Object.fromEntries([...found].map(([name, values]) => [name, [...values]])))
+}
