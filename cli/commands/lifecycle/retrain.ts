@@ -88,18 +88,23 @@ async function followRetraining(
   id: string,
 ): Promise<{ ended: RetrainingAnswer; seen: Observed }> {
   const seen: Observed = { began: new Map(), curve: [] }
-  const show = (now: RetrainingAnswer) => {
-    const { stage = 'opening', epoch, loss, training_id: trainingId, evaluation_id: evaluationId } = now
-    if (!terminal.interactive && !seen.began.has(stage)) terminal.say(`${stage} …`)
-    if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
+  const note = ({ training_id: trainingId, evaluation_id: evaluationId }: RetrainingAnswer) => {
     if (trainingId !== undefined) seen.trainingId = trainingId
     if (evaluationId !== undefined) seen.evaluationId = evaluationId
+  }
+  const show = (now: RetrainingAnswer) => {
+    const { stage = 'opening', epoch, loss } = now
+    note(now)
+    if (!terminal.interactive && !seen.began.has(stage)) terminal.say(`${stage} …`)
+    if (!seen.began.has(stage)) seen.began.set(stage, performance.now())
     if (epoch !== undefined && typeof loss === 'number' && seen.curve.at(-1)?.epoch !== epoch)
       seen.curve.push({ epoch, loss })
     terminal.live(linesOf(terminal, now, seen))
   }
   const read = () => api().get<RetrainingAnswer>(path`/v1/retrainings/${id}`)
   const ended = await follow(read, ({ outcome }) => outcome !== undefined, show)
+  // A short one has ended before the first poll.
+  note(ended)
   terminal.live([])
   return { ended, seen }
 }

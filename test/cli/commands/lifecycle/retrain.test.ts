@@ -1,0 +1,96 @@
+/** `tenure retrain` against a stub of the API: cancelling, and the metrics of a refused retraining. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { retrainCommand } from '../../../../cli/commands/lifecycle/retrain.ts'
+import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { runCommand } from '../../../support/command-line.ts'
+
+let server: Server
+let url: string
+let asked: { method: string | undefined; url: string; body: string }[]
+let running: object[]
+const id = 'retrain/iris/1'
+const metric = {
+  metric: 'accuracy',
+  champion: null,
+  challenger: 0.91,
+  baseline: 0.33,
+  delta: 0.58,
+  low: 0.4,
+  high: null,
+}
+const answers: Record<string, object> = {
+  [`/v1/retrainings/${encodeURIComponent(id)}`]: {
+    id,
+    stage: 'evaluate',
+    outcome: 'insufficient',
+    message: '171 rows, at least 1000 are needed',
+    training_id: 'trn_1',
+  },
+  '/v1/trainings/trn_1': { curve: [] },
+  '/v1/evaluations/evl_1': {
+    id: 'evl_1',
+    verdict: 'insufficient',
+    report: { metrics: [{ ...metric, verdict: 'insufficient' }] },
+  },
+}
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      const asking = { method: request.method, url: request.url ?? '', body }
+      asked.push(asking)
+      const isCancelled = asked.some((each) => each.url.endsWith('/cancel'))
+      const answer = asking.url.startsWith('/v1/retrainings?')
+        ? { retrainings: running }
+        : request.method === 'POST'
+          ? { id, workflow_id: 'retrain/iris' }
+          : {
+              ...answers[asking.url],
+              ...(isCancelled ? { outcome: 'cancelled', message: 'cancelled by ada' } : {}),
+            }
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+    })
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+beforeEach(() => {
+  asked = []
+  running = []
+})
+afterAll(() => void server.close())
+
+const retrain = (...words: string[]) =>
+  runCommand([retrainCommand], ['retrain', 'iris', ...words, '--url', url])
+
+it('retrain --cancel cancels the running retraining with its reason, and waits for its end', async () => {
+  running = [{ id: 'retrain/iris/0', outcome: 'released' }, { id }]
+  const { code, out } = await retrain('--cancel', '--reason', 'the file was wrong')
+  expect([code, out]).toEqual([exitCodes.done, expect.stringContaining('cancelled: cancelled by ada')])
+  const { method, url: path, body } = asked[1]!
+  expect([method, path, JSON.parse(body)]).toEqual([
+    'POST',
+    `/v1/retrainings/${encodeURIComponent(id)}/cancel`,
+    { reason: 'the file was wrong' },
+  ])
+})
+
+it('retrain --cancel is refused when no retraining runs', async () => {
+  running = [{ id, outcome: 'released' }]
+  const { code, err } = await retrain('--cancel')
+  expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('No retraining of iris is running')])
+  expect(asked).toHaveLength(1)
+})
+
+it('retrain --watch prints the metrics and the id of the evaluation of a refused retraining', async () => {
+  const { code, out } = await retrain('--watch', '--reason', 'a try')
+  expect(code).toBe(exitCodes.otherwise)
+  expect(out).toContain('insufficient: 171 rows, at least 1000 are needed')
+  expect(out).toContain('Offline gates: insufficient (against floors, evl_1)')
+  expect(out).toMatch(/accuracy.*0\.91/)
+  expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
+})
