@@ -280,6 +280,7 @@ export const faults: readonly FaultCase[] = [
     asked: 'all refused, quarantined, or trained and never promoted; column and rule named',
     shownBy: [
       { file: 'test/faults/long/data/bad-data.test.ts' },
+      { file: 'test/activities/data/bad-files.test.ts', tests: 'is answered with one sentence' },
       { file: 'test/domain/validation/champion-expectations.test.ts' },
       { file: 'test/domain/evaluation/inverted-labels.test.ts' },
       { file: 'test/domain/evaluation/anchor.test.ts' },
@@ -503,6 +504,16 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/cli/commands/admin/up.test.ts', tests: 'the supervisor is killed|stops everything' },
       { file: 'test/cli/supervisor/supervisor.test.ts', tests: 'the end of the supervisor' },
       { file: 'test/api/transport/shared-port.test.ts' },
+    ],
+  },
+  {
+    number: 'F48',
+    fault: 'model files that hang, end their process, use up memory or are broken in another way',
+    asked:
+      'each named with its place and what to write; the others are applied; no training is retried without end',
+    shownBy: [
+      { file: 'test/cli/sync/load-models.test.ts' },
+      { file: 'test/activities/retrain/train.test.ts', tests: 'fails without a retry|without another retry' },
     ],
   },
 ]

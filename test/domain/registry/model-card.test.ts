@@ -65,6 +65,12 @@ describe('a card', () => {
       'Rolled back at',
     ))
 
+  it('has the reason that the requester of its retraining gave', () => {
+    const created = modelCard({ ...bare, lineage: { reason: 'manual', note: 'new sensor' } })
+    expect(created.created).toMatchObject({ reason: 'manual', note: 'new sensor' })
+    expect(cardMarkdown(created)).toContain('manual: new sensor')
+  })
+
   it('escapes names that contain a cell, a tag or a link', () => {
     const name = 'a|b<img src=x>[c](javascript:d)`e'
     const page = cardMarkdown(
