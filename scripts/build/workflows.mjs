@@ -30,10 +30,20 @@ export const workflowCode = (root, { logger, interceptors = [] } = {}) =>
         workflowInterceptorModules: interceptors,
         logger,
       }
-      return (await bundleWorkflowCode(options)).code
+      return withoutSources((await bundleWorkflowCode(options)).code)
     },
     interceptors,
   )
+
+/** Removes the text of the sources from the source map, half of the code, which every worker parses. @param {string} code */
+function withoutSources(code) {
+  const mark = '//# sourceMappingURL=data:application/json;charset=utf-8;base64,'
+  const start = code.lastIndexOf(mark)
+  if (start === -1) return code
+  const map = JSON.parse(Buffer.from(code.slice(start + mark.length), 'base64').toString())
+  delete map.sourcesContent
+  return `${code.slice(0, start + mark.length)}${Buffer.from(JSON.stringify(map)).toString('base64')}\n`
+}
 
 /**
  * The kept code, or that of `compile`, which is kept from then on.
