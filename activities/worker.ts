@@ -13,6 +13,7 @@ import { migrate } from '../store/database/migrate.ts'
 import { keepHeartbeat, type Repeated } from '../store/maintenance/worker-heartbeats.ts'
 import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
+import { rowSigner, rowVerifier } from '../store/audit/row-signatures.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
 import { logOutput } from '../store/log-output.ts'
 import { openStore } from '../store/postgres.ts'
@@ -43,7 +44,12 @@ if (kind !== 'control' && kind !== 'train') {
   process.exit(2)
 }
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
+const signer = await openSigner(config.signingKey).catch((error: unknown) => {
+  log.fatal({ error: reasonOf(error) }, 'worker failed')
+  process.exit(1)
+})
 const store = openStore(config.databaseUrl, {
+  signAudit: rowSigner(signer),
   name: nameOfProcess(kind, randomBytes(6).toString('hex')),
   max: poolSizes[kind],
   onError: (error) => log.warn({ error: error.message }, 'Postgres connection lost'),
@@ -55,7 +61,7 @@ let heartbeat: Repeated | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
   await untilDone('Postgres', () => expectRoomFor(store, kind))
-  if (kind === 'control') keeper = await keepAuditHeads()
+  if (kind === 'control') keeper = keepAuditHeads()
   const connection = await untilDone('Temporal', () => connect(config))
   const worker =
     kind === 'control'
@@ -93,10 +99,10 @@ async function endAll(): Promise<void> {
   await store.close()
 }
 
-async function keepAuditHeads(): Promise<HeadKeeper> {
-  const heads = openHeads(headFiles(config), await openSigner(config.signingKey))
+function keepAuditHeads(): HeadKeeper {
+  const heads = openHeads(headFiles(config), signer)
   const onError = (what: string, error?: unknown) => log.error({ error: String(error ?? '') }, what)
-  return keepHeads({ store, heads, onError })
+  return keepHeads({ store, heads, isSigned: rowVerifier(signer), onError })
 }
 
 async function run(worker: Worker): Promise<void> {

@@ -12,6 +12,7 @@ import { pino, type Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
+import { rowSigner, rowVerifier } from '../store/audit/row-signatures.ts'
 import { headFiles, keepHeads, openHeads, type HeadList } from '../store/audit/signed-heads.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { logOutput } from '../store/log-output.ts'
@@ -77,8 +78,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const onError = createThrottledLog(logger)
   const mark = randomBytes(6).toString('hex')
   const id = `api-${mark}`
+  const signer = await openSigner(config.signingKey)
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
+    signAudit: rowSigner(signer),
     max: poolSizes.api,
     name: nameOfProcess('api', mark),
     onError: (error) => onError('a connection to Postgres broke', error),
@@ -94,8 +97,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 
   let ending: string | undefined
   const stopping = () => ending
-  const replica = await openReplica(config, logger, { store, id, url, onError })
-  const { authentication, serving, temporal, signer } = replica
+  const replica = await openReplica(config, logger, { store, signer, id, url, onError })
+  const { authentication, serving, temporal } = replica
   const refusals = new Map<string, number>()
   const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, log: logger }
   const fastPath = servePredictions(parts, config.api.fastPath)
@@ -143,7 +146,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 }
 
 interface Replica {
-  signer: Signer
   heads: HeadList
   authentication: Authentication
   serving: Serving
@@ -152,19 +154,26 @@ interface Replica {
   stopHeads(): Promise<void>
 }
 
+interface ReplicaParts {
+  store: Store
+  signer: Signer
+  id: string
+  url: string
+  onError: ServingEvents['trouble']
+}
+
 /** Opens what serves predictions, from the disk of this replica when Postgres is away. */
 async function openReplica(
   config: Config,
   logger: Logger,
-  { store, id, url, onError }: { store: Store; id: string; url: string; onError: ServingEvents['trouble'] },
+  { store, signer, id, url, onError }: ReplicaParts,
 ): Promise<Replica> {
   const publicPredictions = predictionsAreOpen(config.api)
   if (config.api.publicPredictions && !publicPredictions)
     logger.warn({ host: config.api.host }, 'predictions need a key, because this host is not loopback')
   if (config.api.drills) logger.warn('drills are on: versions with injected faults fail on purpose')
-  const signer = await openSigner(config.signingKey)
   const heads = openHeads(headFiles(config), signer)
-  const keeper = keepHeads({ store, heads, onError })
+  const keeper = keepHeads({ store, heads, isSigned: rowVerifier(signer), onError })
   const clock = createClock()
   const authentication = await openAuthentication({
     store,
@@ -192,7 +201,6 @@ async function openReplica(
     events: loggedEvents(logger, onError, warmUpLater),
   })
   return {
-    signer,
     heads,
     authentication,
     serving,

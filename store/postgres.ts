@@ -6,6 +6,7 @@ import pg from 'pg'
 import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
+import type { SignRow } from './audit/row-signatures.ts'
 import { isFull, createOutageTracker, type Outage } from './outage.ts'
 
 export type Rows<T> = Promise<T[]>
@@ -13,6 +14,8 @@ export type Rows<T> = Promise<T[]>
 /** Runs statements: the pool itself, or one connection inside a transaction. */
 export interface Database {
   query<T extends object = Record<string, unknown>>(statement: Sql): Rows<T>
+  /** Signs the audit rows of this process; absent in tools that hold no key. */
+  signAudit?: SignRow
 }
 
 export interface Store extends Database {
@@ -41,6 +44,7 @@ export interface StoreOptions {
   /** Told of broken idle connections; they are replaced by themselves. */
   onError?: (error: Error) => void
   name?: string
+  signAudit?: SignRow
 }
 
 // bigint columns here are counters and generations far below 2^53.
@@ -48,6 +52,7 @@ pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text))
 
 /** Opens a pool; nothing is sent before the first query. */
 export function openStore(url: string, options: StoreOptions = {}): Store {
+  const { signAudit } = options
   const onError = options.onError ?? (() => {})
   const queryMs = options.queryMs ?? 10_000
   const connectMs = options.connectMs ?? 2_000
@@ -79,6 +84,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   return {
     pool,
     saw,
+    signAudit,
     outage: outages.outage,
     async query(statement) {
       const { client, leftMs } = await connect()
@@ -97,7 +103,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
       let broken: Error | undefined
       try {
         await run(client, beginOf(options.idleMs ?? 10_000), { saw, withinMs: leftMs() })
-        const result = await work({ query: (statement) => run(client, statement, { saw }) })
+        const result = await work({ query: (statement) => run(client, statement, { saw }), signAudit })
         await run(client, commit, { saw })
         return result
       } catch (error) {

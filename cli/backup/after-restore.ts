@@ -3,6 +3,7 @@
  * archives newer audit heads.
  */
 import { appendAudit, findLinks, verifyAudit } from '../../store/audit/audit-log.ts'
+import { rowSigner, rowVerifier } from '../../store/audit/row-signatures.ts'
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
 import { endInterruptedWork, raiseEpoch, renewKillSwitches } from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
@@ -63,12 +64,23 @@ export async function completePointInTimeRestore(
   { config, databaseUrl }: Pick<Installation, 'config' | 'databaseUrl'>,
   actor: string,
 ): Promise<RestoredState & { set_aside: string[] }> {
-  const store = openStore(databaseUrl, { name: 'tenure restore', max: 2, queryMs, idleMs: queryMs })
+  const signer = await openSigner(config.signingKey)
+  const signAudit = rowSigner(signer)
+  const store = openStore(databaseUrl, {
+    name: 'tenure restore',
+    max: 2,
+    queryMs,
+    idleMs: queryMs,
+    signAudit,
+  })
   const files = headFiles(config)
   try {
-    const { heads } = await openHeads(files, await openSigner(config.signingKey)).read()
+    const { heads } = await openHeads(files, signer).read()
     const lastSeq = (await findLinks(store, 0)).newest?.seq ?? 0
-    const { breach } = await verifyAudit(store, { heads: heads.filter(({ seq }) => seq <= lastSeq) })
+    const { breach } = await verifyAudit(store, {
+      heads: heads.filter(({ seq }) => seq <= lastSeq),
+      isSigned: rowVerifier(signer),
+    })
     if (breach !== undefined)
       throw failure({
         code: 'otherwise',

@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
+import { rowSigner, rowVerifier } from '../../store/audit/row-signatures.ts'
 import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { loadDump } from '../../store/maintenance/load.ts'
@@ -68,15 +69,18 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
       onTable: (table) => onProgress?.(`table ${table}`),
       async finish(database) {
         onProgress?.('verifying the audit log')
-        await requireAudit(database, manifest, { file, files, signer })
+        await requireAudit(database, manifest, { file, files, signer, isOurs })
         if (!isOurs) await resignArtifacts(database, signer)
-        settled = await completeRestore(database, {
-          actor: options.actor,
-          action: 'database.restored',
-          given,
-          why: `the database was restored from a backup of ${manifest.takenAt}`,
-          detail: { takenAt: manifest.takenAt, from: manifest.auditHead ?? null, reSigned: !isOurs },
-        })
+        settled = await completeRestore(
+          { ...database, signAudit: rowSigner(signer) },
+          {
+            actor: options.actor,
+            action: 'database.restored',
+            given,
+            why: `the database was restored from a backup of ${manifest.takenAt}`,
+            detail: { takenAt: manifest.takenAt, from: manifest.auditHead ?? null, reSigned: !isOurs },
+          },
+        )
         await aside?.undo()
         aside = await archiveHeads(files, {
           lastSeq: manifest.auditHead?.seq ?? 0,
@@ -118,11 +122,19 @@ async function findReplaced(databaseUrl: string): Promise<GivenNumbers | undefin
 async function requireAudit(
   database: Database,
   { auditHead }: BackupManifest,
-  { file, files, signer }: { file: string; files: readonly string[]; signer: Signer },
+  {
+    file,
+    files,
+    signer,
+    isOurs,
+  }: { file: string; files: readonly string[]; signer: Signer; isOurs: boolean },
 ): Promise<void> {
   const { heads } = await openHeads(files, signer).read()
   const known = heads.filter(({ seq }) => seq <= (auditHead?.seq ?? 0))
-  const { breach, head } = await verifyAudit(database, { heads: known })
+  const { breach, head } = await verifyAudit(database, {
+    heads: known,
+    isSigned: isOurs ? rowVerifier(signer) : undefined,
+  })
   if (breach !== undefined)
     throw failure({
       code: 'otherwise',

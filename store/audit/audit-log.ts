@@ -10,6 +10,7 @@ import { redacted } from '../../domain/redact.ts'
 import type { ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { IsSigned } from './row-signatures.ts'
 
 export interface AuditEntry {
   /** Who: the name of a key, or of the part of the system that acted by itself. */
@@ -28,6 +29,8 @@ export interface AuditRow extends AuditEntry {
   at: string
   previousHash: string
   hash: string
+  /** Of the process that has written it, in hexadecimal digits. */
+  signature?: string
 }
 
 /** The last row of a chain; kept outside of the table, it also gives away a cut tail. */
@@ -51,41 +54,37 @@ export async function appendAudit(database: Database, entry: AuditEntry): Promis
     previousHash: last?.hash ?? genesis,
   }
   const hash = hashOf(row)
+  const signature = database.signAudit?.(hash)
   await database.query(sql`
     with written as (
-      insert into audit (seq, at, actor, action, subject, model, detail, previous_hash, hash)
+      insert into audit (seq, at, actor, action, subject, model, detail, previous_hash, hash, signature)
       values (${row.seq}, ${row.at}, ${row.actor}, ${row.action}, ${row.subject}, ${row.model ?? null},
-        ${JSON.stringify(row.detail)}, decode(${row.previousHash}, 'hex'), decode(${hash}, 'hex'))
+        ${JSON.stringify(row.detail)}, decode(${row.previousHash}, 'hex'), decode(${hash}, 'hex'),
+        ${signature ?? null})
       returning seq
     )
-    select pg_notify(${auditChannel}, ${noticeOf({ seq: row.seq, hash, previousHash: row.previousHash })}) from written`)
-  return { ...row, hash }
+    select pg_notify(${auditChannel}, '') from written`)
+  return { ...row, hash, signature: signature && Buffer.from(signature).toString('hex') }
 }
 
-/** The channel that reports each committed row, so that its hash can be stored outside the database at once. */
+/** The channel that wakes the readers after each committed row. A notice carries nothing: any role with CONNECT may send one. */
 export const auditChannel = 'tenure_audit'
 
-type Link = Pick<AuditRow, 'seq' | 'hash' | 'previousHash'>
-const noticeOf = ({ seq, hash, previousHash }: Link): string => `${seq} ${hash} ${previousHash}`
+type Link = Pick<AuditRow, 'seq' | 'hash' | 'signature'>
 
-export function readNotice(payload: string | undefined): Link | undefined {
-  const found = /^(\d+) ([0-9a-f]{64}) ([0-9a-f]{64})$/.exec(payload ?? '')
-  if (found === null) return undefined
-  const [, seq, hash = '', previousHash = ''] = found
-  return { seq: Number(seq), hash, previousHash }
-}
-
-/** The newest row, and the hash of an earlier one; absent when the log has no such row. */
+/** The newest row and an earlier one; absent when the log has no such row. */
 export async function findLinks(
   database: Database,
   seq: number,
-): Promise<{ newest?: AuditHead; earlier?: string }> {
-  const rows = await database.query<AuditHead>(sql`
-    (select seq, encode(hash, 'hex') as hash from audit order by seq desc limit 1)
-    union (select seq, encode(hash, 'hex') as hash from audit where seq = ${seq})`)
-  const newest = rows.toSorted((one, other) => other.seq - one.seq)[0]
-  const earlier = rows.find((each) => each.seq === seq)?.hash
-  return { newest, earlier }
+): Promise<{ newest?: AuditHead; earlier?: Link }> {
+  const links = await rowsFrom(database).list<Link>(sql`
+    (select seq, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature from audit order by seq desc limit 1)
+    union (select seq, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature from audit where seq = ${seq})`)
+  const last = links.toSorted((one, other) => other.seq - one.seq)[0]
+  return {
+    newest: last && { seq: last.seq, hash: last.hash },
+    earlier: links.find((each) => each.seq === seq),
+  }
 }
 
 export function hashOf(row: Omit<AuditRow, 'hash'>): string {
@@ -121,7 +120,7 @@ export function listAudit(database: Database, filter: AuditFilter = {}): Promise
   if (before !== undefined) filters.push(sql`seq < ${before}`)
   return rowsFrom(database).list<AuditRow>(sql`
     select seq, at, actor, action, subject, model, detail,
-      encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash
+      encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature
     from audit where ${join(filters, ' and ')} order by seq desc limit ${limit}`)
 }
 
@@ -141,45 +140,87 @@ export interface KnownHead extends AuditHead {
 
 export interface Verification {
   heads?: readonly KnownHead[]
+  /** Requires that every row from the first signed one on is signed. */
+  isSigned?: IsSigned
   /** Rows fetched at once; other work of the process goes on between two pages. */
   page?: number
+}
+
+/** The rows behind this one, in their order. */
+export const readRows = (database: Database, after: number, limit: number) =>
+  rowsFrom(database).list<AuditRow>(sql`
+    select seq, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, actor, action, subject, model,
+      detail, encode(previous_hash, 'hex') as previous_hash, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature
+    from audit where seq > ${after} order by seq limit ${limit}`)
+
+/** What a chain is followed with, from row to row. */
+export interface ChainWalk {
+  head?: AuditHead
+  /** Whether a signed row was met: from then on, all must be. */
+  isSigned: boolean
+}
+
+/** What is wrong with the next row; otherwise moves the walk onto it. */
+export function followRow(
+  walk: ChainWalk,
+  row: AuditRow,
+  isSigned: IsSigned | undefined,
+): string | undefined {
+  const { seq, hash, previousHash } = row
+  const expected = (walk.head?.seq ?? 0) + 1
+  if (seq !== expected) return `row ${expected} is missing, row ${seq} follows`
+  if (previousHash !== (walk.head?.hash ?? genesis))
+    return `row ${seq} does not follow from the row before it`
+  if (hash !== hashOf(row)) return `row ${seq} has been changed`
+  if (isSigned !== undefined && (walk.isSigned || row.signature !== undefined) && !isSigned(row))
+    return unsignedRow(seq)
+  walk.head = { seq, hash }
+  walk.isSigned ||= row.signature !== undefined
+  return undefined
+}
+
+export const unsignedRow = (seq: number): string =>
+  `row ${seq} is not signed by a process of this installation: it was added with the password of the database, or by a process with another signing key`
+
+/**
+ * The row with which this installation has taken over a database that another one has signed; rows up to it are not asked for a signature
+ * of this one. 0 without one.
+ */
+export async function findTakeover(database: Database, isSigned: IsSigned): Promise<number> {
+  const row = await rowsFrom(database).find<Pick<AuditRow, 'seq' | 'hash' | 'signature'>>(sql`
+    select seq, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature from audit
+    where action = 'database.restored' and detail ->> 'reSigned' = 'true' order by seq desc limit 1`)
+  return row !== undefined && isSigned(row) ? row.seq : 0
 }
 
 /** Follows the whole chain, and compares it with the heads that were kept elsewhere. */
 export async function verifyAudit(
   database: Database,
-  { heads = [], page = 2_000 }: Verification = {},
+  { heads = [], isSigned, page = 2_000 }: Verification = {},
 ): Promise<AuditReport> {
   const known = new Map<number, KnownHead[]>()
   for (const each of heads) known.set(each.seq, [...(known.get(each.seq) ?? []), each])
-  let head: AuditHead | undefined
+  const takeover = isSigned === undefined ? 0 : await findTakeover(database, isSigned)
+  const walk: ChainWalk = { isSigned: false }
   let rows = 0
-  const broken = (breach: string): AuditReport => ({ rows, ...(head ? { head } : {}), breach })
-  const fetch = (after: number) =>
-    database.query<AuditRow>(sql`
-      select seq, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, actor, action, subject, model,
-        detail, encode(previous_hash, 'hex') as "previousHash", encode(hash, 'hex') as hash
-      from audit where seq > ${after} order by seq limit ${page}`)
-  let next = fetch(0)
+  const broken = (breach: string): AuditReport => ({ rows, head: walk.head, breach })
+  let next = readRows(database, 0, page)
   for (;;) {
     const found = await next
     // The database reads on while this process computes.
-    if (found.length === page) next = fetch(found.at(-1)!.seq)
+    if (found.length === page) next = readRows(database, found.at(-1)!.seq, page)
     next.catch(() => {})
     for (const row of found) {
-      const expected = (head?.seq ?? 0) + 1
-      if (row.seq !== expected) return broken(`row ${expected} is missing, row ${row.seq} follows`)
-      if (row.previousHash !== (head?.hash ?? genesis))
-        return broken(`row ${row.seq} does not follow from the row before it`)
-      if (row.hash !== hashOf(row)) return broken(`row ${row.seq} has been changed`)
+      const issue = followRow(walk, row, row.seq < takeover ? undefined : isSigned)
+      if (issue !== undefined) return broken(issue)
       const other = known.get(row.seq)?.find(({ hash }) => hash !== row.hash)
       if (other) return broken(unmatchedHead(other, `row ${row.seq} is not the one whose hash was kept`))
-      head = { seq: row.seq, hash: row.hash }
       rows++
     }
     if (found.length < page) break
     await breathe()
   }
+  const { head } = walk
   const last = heads.reduce<KnownHead | undefined>(
     (latest, each) => (latest === undefined || each.seq > latest.seq ? each : latest),
     undefined,
@@ -191,7 +232,7 @@ export async function verifyAudit(
     sql`select count(*)::int as count from audit where seq < 1`,
   )
   if (odd && odd.count > 0) return broken(`${odd.count} row(s) stand before the first`)
-  return { rows, ...(head ? { head } : {}) }
+  return { rows, head }
 }
 
 /** A head that does not fit tells of the rows when this installation has signed it, and of itself when not. */

@@ -7,7 +7,17 @@ import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { absentFile } from '../absent-file.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
-import { auditChannel, findLinks, readNotice, type AuditHead, type KnownHead } from './audit-log.ts'
+import {
+  auditChannel,
+  findLinks,
+  findTakeover,
+  followRow,
+  readRows,
+  type AuditHead,
+  type ChainWalk,
+  type KnownHead,
+} from './audit-log.ts'
+import type { IsSigned } from './row-signatures.ts'
 import type { Store } from '../postgres.ts'
 import type { Signer } from '../signing/signing-key.ts'
 
@@ -113,18 +123,30 @@ export interface HeadKeeper {
 
 /** What was missed is looked for so often. */
 const lookMs = 5_000
+const rowsAtOnce = 1_000
+
+interface Look {
+  /** The first breach, and the last row before it. */
+  why?: string
+  next?: AuditHead
+  /** Whether there are rows behind it. */
+  more?: boolean
+}
 
 /**
- * Signs each head as it is committed. A row that does not follow from the last signed one is not signed, and told of: from
- * then on every verification fails until a person has found out why.
+ * Signs the head of the rows that stand in the table: a notice only wakes it, because any role with CONNECT can send one. A row that does not
+ * follow from the last signed one, or that no process of this installation has signed, is told of, and no later head is signed: from then
+ * on every verification fails until the cause is found.
  */
 export function keepHeads({
   store,
   heads,
+  isSigned,
   onError,
 }: {
   store: Store
   heads: HeadList
+  isSigned: IsSigned
   onError: (what: string, error?: unknown) => void
 }): HeadKeeper {
   let broken = false
@@ -138,32 +160,40 @@ export function keepHeads({
       message: `The audit is broken: ${why}. Compare the database with a backup; \`tenure audit verify\` says where.`,
     })
   }
-  const look = async (): Promise<{ why?: string; next?: AuditHead }> => {
+  const look = async (): Promise<Look> => {
     const last = await heads.last()
     const { newest, earlier } = await findLinks(store, last?.seq ?? 0)
     if (last && (newest === undefined || newest.seq < last.seq))
       return { why: `the rows after ${newest?.seq ?? 0} are missing, there were ${last.seq}` }
-    if (last && earlier !== last.hash) return { why: `row ${last.seq} is not the one whose hash was kept` }
-    return newest && newest.seq > (last?.seq ?? 0) ? { next: newest } : {}
+    if (last && earlier?.hash !== last.hash)
+      return { why: `row ${last.seq} is not the one whose hash was kept` }
+    if (newest === undefined || newest.seq === last?.seq) return {}
+    const walk: ChainWalk = { head: last, isSigned: earlier?.signature !== undefined }
+    const takeover = await findTakeover(store, isSigned)
+    let why: string | undefined
+    for (const row of await readRows(store, last?.seq ?? 0, rowsAtOnce))
+      if ((why ??= followRow(walk, row, row.seq < takeover ? undefined : isSigned)) !== undefined) break
+    return { why, next: walk.head === last ? undefined : walk.head, more: newest.seq > (walk.head?.seq ?? 0) }
   }
   const catchUp = async () => {
     let found = await look()
     // A backup that is put back has the lists cut in the same moment: what was read before it says nothing of what is there now.
     if (found.why !== undefined) found = await look()
-    if (found.why !== undefined) return tell(found.why)
     if (found.next !== undefined) await heads.append(found.next)
-  }
-  const hear = async (payload: string | undefined) => {
-    const told = readNotice(payload)
-    const last = told && (await heads.last())
-    // Only the direct successor can be believed without a look into the table.
-    if (told === undefined || last?.seq !== told.seq - 1 || last.hash !== told.previousHash) return catchUp()
-    await heads.append(told)
+    if (found.why !== undefined) return tell(found.why)
+    if (found.more) await catchUp()
   }
   let queue = Promise.resolve()
   const inTurn = (work: () => Promise<void>): Promise<void> =>
     (queue = queue.then(work).catch((error: unknown) => onError('a head of the audit was not kept', error)))
-  const unlisten = store.listen(auditChannel, (payload) => void inTurn(() => hear(payload)))
+  let isWaiting = false
+  const hear = () => {
+    // The look that waits already will see what this notice is about.
+    if (isWaiting) return
+    isWaiting = true
+    void inTurn(() => ((isWaiting = false), catchUp()))
+  }
+  const unlisten = store.listen(auditChannel, hear)
   const timer = setInterval(() => void inTurn(catchUp), lookMs)
   timer.unref()
   return {

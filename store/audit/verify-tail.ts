@@ -1,6 +1,7 @@
 /** Verifies the newest audit rows link by link within the time budget of a page. `verifyAudit` follows the complete chain. */
-import { hashOf, listAudit, type AuditRow, type KnownHead } from './audit-log.ts'
+import { findTakeover, hashOf, listAudit, unsignedRow, type AuditRow, type KnownHead } from './audit-log.ts'
 import type { Database } from '../postgres.ts'
+import type { IsSigned } from './row-signatures.ts'
 
 export interface TailReport {
   /** How many rows were followed, from the newest back. */
@@ -15,17 +16,28 @@ export interface TailReport {
   breach?: string
 }
 
+interface TailOptions {
+  heads: readonly KnownHead[]
+  /** Requires signatures as `verifyAudit` does. */
+  isSigned?: IsSigned
+  withinMs: number
+  now: () => number
+}
+
 const page = 1_000
 
 /** Follows the chain from the newest row back until it ends, breaks, or `withinMs` have passed. */
 export async function verifyTail(
   database: Database,
-  { heads, withinMs, now }: { heads: readonly KnownHead[]; withinMs: number; now: () => number },
+  { heads, isSigned, withinMs, now }: TailOptions,
 ): Promise<TailReport> {
   const known = new Map(heads.map((head) => [head.seq, head]))
   const furthest = heads.reduce((most, { seq }) => Math.max(most, seq), 0)
   const untilMs = now() + withinMs
   const report: TailReport = { rows: 0, heads: 0, stopped: false }
+  const takeover = isSigned === undefined ? 0 : await findTakeover(database, isSigned)
+  /** The oldest row so far without a signature: a breach as soon as a signed one stands before it. */
+  let unsigned: number | undefined
   let later: AuditRow | undefined
   for (;;) {
     const rows: AuditRow[] = await listAudit(database, {
@@ -41,6 +53,11 @@ export async function verifyTail(
     for (const row of rows) {
       const breach = breachOf(row, later, known.get(row.seq))
       if (breach !== undefined) return { ...report, breach }
+      if (isSigned !== undefined && row.seq >= takeover) {
+        if (row.signature === undefined) unsigned = row.seq
+        else if (unsigned !== undefined) return { ...report, breach: unsignedRow(unsigned) }
+        else if (!isSigned(row)) return { ...report, breach: unsignedRow(row.seq) }
+      }
       if (known.has(row.seq)) report.heads++
       report.rows++
       report.oldest = row.seq

@@ -2,12 +2,13 @@
 import { z } from 'zod'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
+import { rowVerifier } from '../../../store/audit/row-signatures.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { modelFilter } from '../../auth/authorization.ts'
 import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
-export const auditRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
+export const auditRoutes = ({ store, heads, signer }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/audit', viewers, {
     summary: 'List the audit log, newest first.',
     answers: { 200: 'The rows of the audit log' },
@@ -26,7 +27,7 @@ export const auditRoutes = ({ store, heads }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The number of valid rows, and the first breach' },
     async handle() {
       const { heads: known, issues } = await heads.read()
-      const report = await verifyAudit(store, { heads: known })
+      const report = await verifyAudit(store, { heads: known, isSigned: rowVerifier(signer) })
       const last = await heads.last()
       const signedHead = last && { seq: last.seq, hash: last.hash, at: last.at }
       return { json: toWire({ ...report, breach: report.breach ?? issues[0], signedHead }) }

@@ -20,6 +20,7 @@ import { openArchive } from '../../../cli/backup/read-archive.ts'
 import { backupCommand, restoreCommand } from '../../../cli/commands/admin/backup.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
+import { rowVerifier } from '../../../store/audit/row-signatures.ts'
 import { appendAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store/audit/signed-heads.ts'
 import { findTransientTables } from '../../../store/maintenance/dump.ts'
@@ -68,6 +69,7 @@ beforeAll(async () => {
   keeper = keepHeads({
     store: fixture.store,
     heads: await headsOf(fixture),
+    isSigned: rowVerifier(await openSigner(signingKeyOf(fixture.artifactRoot))),
     onError: (what) => void troubles.push(what),
   })
   await promote(made.old)

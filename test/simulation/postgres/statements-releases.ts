@@ -350,16 +350,16 @@ export const releaseStatements: Statements = {
       return [{ seq: last?.['seq'] ?? null, hash: last?.['hash'] ?? null, at: date(query.clockMs) }]
     },
   ],
-  c94830b3: [
+  b2c9c91c: [
     'appendAudit',
-    (query, [seq, at, actor, action, subject, model, detail, previous_hash, hash, channel, payload]) => {
+    (query, [seq, at, actor, action, subject, model, detail, previous_hash, hash, , channel]) => {
       const row = { seq, at, actor, action, subject, model, detail: parse(detail), previous_hash, hash }
       if (!insertOnce(query, 'audit', String(seq), row))
         throw Object.assign(new Error('duplicate key value violates unique constraint "audit_pkey"'), {
           code: '23505',
         })
       query.put('audit', 'last', row)
-      query.notify(channel as string, String(payload))
+      query.notify(channel as string, '')
       return [{ pg_notify: '' }]
     },
   ],

@@ -13,9 +13,11 @@ import {
   verifyAudit,
   type AuditHead,
 } from '../../../store/audit/audit-log.ts'
+import { rowSigner, rowVerifier } from '../../../store/audit/row-signatures.ts'
+import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
-import { applicationUrl, migratedDatabase } from '../../support/servers/servers.ts'
+import { applicationUrl, migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const stores: Store[] = []
 let store: Store
@@ -215,20 +217,24 @@ describe('the external heads', () => {
     places.push(place)
     const files = headFiles({ stateDir: join(place, 'state'), artifactRoot: join(place, 'artifacts') })
     const signer = await openSigner(join(place, 'signing.pem'))
+    const isSigned = rowVerifier(signer)
     const heads = openHeads(files, signer)
     const troubles: string[] = []
     const keeper = keepHeads({
       store,
       heads,
+      isSigned,
       onError: (what, error) => troubles.push(`${what} ${String(error ?? '')}`),
     })
     if (options.catchUp !== false) await keeper.catchUp()
     const verify = async () => {
       const { heads: known, issues } = await heads.read()
-      return issues[0] ?? (await verifyAudit(store, { heads: known })).breach
+      return issues[0] ?? (await verifyAudit(store, { heads: known, isSigned })).breach
     }
     const reaches = (seq: number) => expect.poll(async () => (await heads.last())?.seq).toBe(seq)
-    return { files, heads, keeper, troubles, verify, reaches, place }
+    const signed = openStore(url, { max: 2, signAudit: rowSigner(signer) })
+    stores.push(signed)
+    return { files, heads, keeper, troubles, verify, reaches, isSigned, signed }
   }
 
   it('follow every commit, in both places, and nothing that was rolled back', async () => {
@@ -307,13 +313,84 @@ describe('the external heads', () => {
   })
 
   it('are completed at the next start when no process received the notification of a row', async () => {
-    const { keeper, reaches, heads } = await keep()
+    const { keeper, reaches, heads, isSigned } = await keep()
     await keeper.stop()
     await append('anna')
     expect((await heads.last())?.seq).toBe(5)
-    const later = keepHeads({ store, heads, onError: () => {} })
+    const later = keepHeads({ store, heads, isSigned, onError: () => {} })
     await reaches(6)
     await later.stop()
+  })
+
+  it('are not signed from a notice, which every role with CONNECT can send', async () => {
+    const { heads, keeper, verify, reaches, troubles } = await keep()
+    const role = `connects_${uniqueName('').slice(1)}`
+    await store.query(sql`${raw(`create role ${role} login`)}`)
+    const address = new URL(url)
+    address.username = role
+    address.password = ''
+    const stranger = openStore(address.toString(), { max: 1 })
+    await expect(stranger.query(sql`select from audit`)).rejects.toThrow('permission denied')
+    await stranger.query(
+      sql`select pg_notify('tenure_audit', ${`6 ${'ab'.repeat(32)} ${head.hash}`}), pg_notify('tenure_audit', '6')`,
+    )
+    await stranger.close()
+    await store.query(sql`${raw(`drop role ${role}`)}`)
+    const row = await append('anna')
+    await reaches(6)
+    expect((await heads.last())?.hash).toBe(row.hash)
+    expect(await verify()).toBeUndefined()
+    expect(troubles).toEqual([])
+    await keeper.stop()
+  })
+
+  it.each([
+    ['no signature', undefined],
+    ['a signature of another key', () => Buffer.alloc(64)],
+  ])(
+    'are not signed over a row with %s, added with the password of the database',
+    async (_name, signAudit) => {
+      const { heads, keeper, verify, reaches, troubles, signed, isSigned } = await keep()
+      const entry = { action: 'champion.promoted', subject: 's', detail: {} }
+      await signed.transaction((database) => appendAudit(database, { ...entry, actor: 'anna' }))
+      await reaches(6)
+      expect(await verify()).toBeUndefined()
+      const thief = openStore(applicationUrl(url), { max: 1, signAudit })
+      stores.push(thief)
+      await thief.transaction((database) => appendAudit(database, { ...entry, actor: 'ben' }))
+      await signed.transaction((database) => appendAudit(database, { ...entry, actor: 'anna' }))
+      await expect
+        .poll(() => troubles.join())
+        .toMatch(/row 7 is not signed by a process of this installation/)
+      expect((await heads.last())?.seq).toBe(6)
+      expect(await verify()).toMatch(/^row 7 is not signed by a process of this installation: it was added/)
+      const tail = await verifyTail(store, { heads: [], isSigned, withinMs: 60_000, now: () => 0 })
+      expect(tail.breach).toMatch(/^row 7 is not signed/)
+      expect(await listAlerts(store, {})).toMatchObject([{ kind: 'audit_broken', severity: 'critical' }])
+      await keeper.stop()
+    },
+  )
+
+  it('of an installation that has taken over the database of another one', async () => {
+    const former = await keep()
+    await former.keeper.stop()
+    await former.signed.transaction((database) =>
+      appendAudit(database, { actor: 'anna', action: 'a', subject: 's', detail: {} }),
+    )
+    const { keeper, reaches, signed, verify } = await keep({ catchUp: false })
+    expect(await verify()).toMatch(/^row 6 is not signed/)
+    await signed.transaction((database) =>
+      appendAudit(database, {
+        actor: 'ben',
+        action: 'database.restored',
+        subject: 'database',
+        detail: { reSigned: true },
+      }),
+    )
+    await keeper.catchUp()
+    await reaches(7)
+    expect(await verify()).toBeUndefined()
+    await keeper.stop()
   })
 })
 

@@ -21,6 +21,7 @@ const pinned: Record<string, string> = {
   '0009_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0010_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
   '0011_unchanged_retrainings.sql': '5b0ff89d73ea4eb5f6da68899f59e0359420daf9cdca39c69e5b68117b7b869a',
+  '0012_audit_signatures.sql': '6a99f7a24f1831fb27ba50fb7175bc99ea1fda9af18a83d947fe68c916b17183',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

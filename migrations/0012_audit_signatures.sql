@@ -1,0 +1,2 @@
+-- The signature of the process that has written the row (Ed25519 over its hash); null in rows of before.
+alter table audit add column signature bytea;
