@@ -8,7 +8,7 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
-import { roles, type Role } from './domain/roles.ts'
+import { programRoles, roles, type Role } from './domain/roles.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 
@@ -258,7 +258,7 @@ function readOidc(environment: Environment, issues: string[]): OidcConfig | unde
   if (!safe(redirect) || !redirect.endsWith('/sign-in/callback'))
     issues.push('TENURE_OIDC_REDIRECT is the https:// address of /sign-in/callback')
   const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
-  if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && role !== 'predictor'))
+  if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
     issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
   return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs }
 }

@@ -10,7 +10,7 @@ import { checkInput, requireStorable } from './http/schemas.ts'
 import {
   assertDeclared,
   commandLimits,
-  predictors,
+  rolesOf,
   type RouteResponse,
   type RouteDefinition,
 } from './http/route.ts'
@@ -123,7 +123,7 @@ async function failure(problem: Problem, context: Context): Promise<Response> {
 /** The parameter `name` after `/models/` is a model; other routes check the scope of the key themselves. */
 function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<string, string>): void {
   const model = /^\/v[12]\/models\/:name/.test(path) ? params['name'] : undefined
-  if (allow !== 'public') requireRole(actor, allow === 'callers' ? predictors : allow, model)
+  if (allow !== 'public') requireRole(actor, rolesOf(allow), model)
 }
 
 function respond(reply: RouteResponse, requestId: string): Response {

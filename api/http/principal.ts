@@ -25,7 +25,8 @@ export async function principalOf(
 ): Promise<Principal> {
   const { authentication } = deps
   const authorization = header('authorization')
-  if (route.allow === 'callers') return { actor: authentication.callerOf(authorization) }
+  if (route.allow === 'callers' || route.allow === 'labellers')
+    return { actor: authentication.callerOf(authorization) }
   try {
     const isForm = route.page === true && !safe
     if (authorization !== undefined) return { actor: authentication.actorOf(authorization, safe) }

@@ -11,16 +11,28 @@ import type { Session } from '../auth/session.ts'
 
 /**
  * - `public`: no key.
- * - `callers`: predictions and outcomes; a predictor's key, or none where public predictions are on.
+ * - `callers`: predictions; a predictor's key, or none where public predictions are on.
+ * - `labellers`: outcomes; the same, and a labeller's key. A predictor's key reaches the predictions that were made with it.
  * - otherwise the permitted roles.
  */
-export type Access = 'public' | 'callers' | readonly Role[]
+export type Access = 'public' | 'callers' | 'labellers' | readonly Role[]
 
 /** Roles that may read. */
 export const viewers: readonly Role[] = ['viewer', 'operator', 'approver', 'admin']
 export const operators: readonly Role[] = ['operator', 'admin']
 export const admins: readonly Role[] = ['admin']
 export const predictors: readonly Role[] = ['predictor', 'admin']
+/** Roles that may send outcomes of any prediction. */
+export const labellers: readonly Role[] = ['labeller', 'admin']
+const namedAccess: Partial<Record<string, readonly Role[]>> = {
+  public: roles,
+  callers: predictors,
+  labellers: ['predictor', ...labellers],
+}
+
+/** The roles that a route admits. */
+export const rolesOf = (allow: Access): readonly Role[] =>
+  typeof allow === 'string' ? (namedAccess[allow] ?? []) : allow
 
 /** Limit of the body of predictions and outcomes. */
 export const predictBytes = 8_388_608
@@ -140,8 +152,7 @@ export function assertDeclared(mounted: readonly Mounted[], routes: readonly Rou
     if (declared.has(name)) issues.push(`${name} is declared twice`)
     declared.add(name)
     if (typeof allow === 'string') {
-      if (allow !== 'public' && allow !== 'callers')
-        issues.push(`${name} has the unknown access "${String(allow)}"`)
+      if (namedAccess[allow] === undefined) issues.push(`${name} has the unknown access "${String(allow)}"`)
     } else if (allow.length === 0 || allow.some((role) => !roles.includes(role)))
       issues.push(`${name} declares no valid roles`)
   }

@@ -19,7 +19,7 @@ const maxIssues = 20
 
 export function openIntake(deps: {
   store: Store
-  actor: Actor | undefined
+  actor: Actor
   /** The database's time. */
   nowMs: () => number
 }) {

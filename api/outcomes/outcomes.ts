@@ -15,6 +15,7 @@ import { findErased } from '../../store/privacy/erased-subjects.ts'
 import { findAnswered, findOutputs, insertOutcomes } from '../../store/monitoring/outcomes.ts'
 import type { Store } from '../../store/postgres.ts'
 import { canAccessModel, type Actor } from '../auth/authentication.ts'
+import { labellers } from '../http/route.ts'
 import { pastTime } from '../http/schemas.ts'
 
 export const outcomeSchema = (nowMs: () => number) =>
@@ -49,46 +50,48 @@ export interface OutcomeResult {
 }
 
 /**
- * Takes at most one outcome per prediction. Outcomes of unknown predictions are stored, because the log may be a moment behind; but not from
- * a key of some models, and not of erased requests. With `atomic`, one refused outcome prevents all.
+ * Takes at most one outcome per prediction. A predictor may send those of its own predictions only: one service's key must not write what the
+ * judge reads of another's. Outcomes of unknown predictions are stored, because the log may be a moment behind; but only where the
+ * key may send those of all models, and not of erased requests. With `atomic`, one refused outcome prevents all.
  */
 export async function storeOutcomes(
-  { store, actor }: { store: Store; actor: Actor | undefined },
+  { store, actor }: { store: Store; actor: Actor },
   sent: readonly SentOutcome[],
   { atomic }: { atomic: boolean },
 ): Promise<OutcomeResult> {
-  const models = await findAnswered(store, sent.map(idOf))
-  const unlogged = sent.filter(({ predictionId }) => !models.has(predictionId.toLowerCase()))
+  const answered = await findAnswered(store, sent.map(idOf))
+  const unlogged = sent.filter(({ predictionId }) => !answered.has(predictionId.toLowerCase()))
   const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged.map(idOf))
-  const outputs = await findOutputs(store, [...new Set(models.values())])
+  const models = new Set([...answered.values()].map(({ model }) => model))
+  const outputs = await findOutputs(store, [...models])
+  const mayLabelAll = labellers.includes(actor.role)
   const refused: OutcomeResult['refused'] = []
   const kept: SentOutcome[] = []
   let unknown = 0
   for (const each of sent) {
     const { place, predictionId } = each
-    const model = models.get(predictionId.toLowerCase())
-    const output = model === undefined ? undefined : outputs.get(model)
+    const found = answered.get(predictionId.toLowerCase())
+    const output = found && outputs.get(found.model)
     const given = each.asText === true ? outcomeOfText(output, String(each.value)) : each.value
     const value = canonicalOutcome(output, given)
-    if (model === undefined) {
+    if (found === undefined) {
       unknown++
-      if (actor?.models === undefined && !erased.has(predictionId)) kept.push({ ...each, value })
+      if (mayLabelAll && actor.models === undefined && !erased.has(predictionId))
+        kept.push({ ...each, value })
       continue
     }
     const issue = output === undefined ? undefined : issueOfOutcome(output, value)
-    if (actor !== undefined && !canAccessModel(actor, model))
-      refused.push({
-        place,
-        code: 'forbidden',
-        message: `the key ${actor.name} has no access to the model ${model}`,
-      })
+    const forbidden = !canAccessModel(actor, found.model)
+      ? `the key ${actor.name} has no access to the model ${found.model}`
+      : !mayLabelAll && found.keyId !== actor.id
+        ? `the prediction was not made with the key ${actor.name}; use a key with the role labeller`
+        : undefined
+    if (forbidden !== undefined) refused.push({ place, code: 'forbidden', message: forbidden })
     else if (issue !== undefined) refused.push({ place, code: 'invalid_request', message: `value: ${issue}` })
     else kept.push({ ...each, value })
   }
   const nothing = kept.length === 0 || (atomic && refused.length > 0)
-  const stored = nothing
-    ? 0
-    : await insertOutcomes(store, { source: actor?.name ?? 'public', outcomes: kept })
+  const stored = nothing ? 0 : await insertOutcomes(store, { source: actor.name, outcomes: kept })
   return { received: sent.length, accepted: kept.length, stored, unknown, refused }
 }
 

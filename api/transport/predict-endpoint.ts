@@ -79,19 +79,23 @@ export function createPredictEndpoint(
     if (waitedMs <= limits.maxWaitMs) return undefined
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
-  const requirePermission = ({ model }: Target, { headers }: Exchange): void =>
-    requireRole(authentication.callerOf(headers.authorization), predictors, model)
+  /** The id of the key, which must be one of a caller of this model. */
+  const permittedKey = ({ model }: Target, { headers }: Exchange): string => {
+    const actor = authentication.callerOf(headers.authorization)
+    requireRole(actor, predictors, model)
+    return actor.id
+  }
   const answer = (
     target: Target,
     exchange: Exchange,
     body: Buffer,
-    { waitedMs, isPermitted }: Queued,
+    { waitedMs, permitted }: Queued,
   ): void => {
     if (exchange.closed) return
     const { model, version } = target
     const { caller, headers } = exchange
     try {
-      if (!isPermitted) requirePermission(target, exchange)
+      const keyId = permitted ?? permittedKey(target, exchange)
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(exchange, late)
@@ -100,7 +104,8 @@ export function createPredictEndpoint(
       const type = headers['content-type']
       if (type !== json && type !== undefined)
         requireMediaType(type, target.protocol === 'infer' ? inferMedia : undefined)
-      const request = { model, version, body: plain, withinMs, requestId: headers[requestIdHeader], caller }
+      const requestId = headers[requestIdHeader]
+      const request = { model, version, body: plain, withinMs, requestId, keyId, caller }
       const result =
         target.protocol === 'predict'
           ? serving.answer(serving.native, request)
@@ -118,8 +123,8 @@ export function createPredictEndpoint(
       (error: unknown) => void (exchange.closed || refuse(exchange, error)),
     )
   }
-  const enqueue = (target: Target, exchange: Exchange, body: Buffer, isPermitted = false): void => {
-    const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, isPermitted })
+  const enqueue = (target: Target, exchange: Exchange, body: Buffer, permitted?: string): void => {
+    const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, permitted })
     if (queue.enqueue(body.byteLength, work)) return
     const refusal = `more than ${limits.maxHeldBytes} bytes of requests are queued`
     refuseLate(exchange, new DomainError('overloaded', refusal))
@@ -128,16 +133,17 @@ export function createPredictEndpoint(
     answer: enqueue,
     collect(target, request, response) {
       const exchange = exchangeOf(request, response)
+      let keyId: string
       try {
         // Before the body is read, so that a stranger cannot fill the memory with bodies.
-        requirePermission(target, exchange)
+        keyId = permittedKey(target, exchange)
         requireOwnSender((name) => request.headers[name] as string | undefined)
       } catch (error) {
         return refuse(exchange, error)
       }
       bodies.collect(
         request,
-        (body) => enqueue(target, exchange, body, true),
+        (body) => enqueue(target, exchange, body, keyId),
         (refusal) => {
           exchange.shouldKeepAlive = false
           refuse(exchange, refusal)
@@ -149,8 +155,8 @@ export function createPredictEndpoint(
 
 interface Queued {
   waitedMs: number
-  /** Whether the key was checked before the body was read. */
-  isPermitted: boolean
+  /** The id of the key, where it was checked before the body was read. */
+  permitted: string | undefined
 }
 
 const keyMark = Buffer.from('tnr_')

@@ -162,6 +162,7 @@ function batchOf({ width, outputs, instances }: Shape, bytes: number): Batch {
     outputs: Float32Array.from({ length: outputs * instances }, Math.random),
     outputCount: outputs * instances,
     latencyUs: 40,
+    keyId: '0123456789ab',
   })
   const size = sizeOf(origin, record())
   const records = Array.from({ length: Math.max(1, Math.floor(bytes / size)) }, record)

@@ -77,6 +77,8 @@ function sectionOf(route: RouteDefinition, operation: Operation | undefined): st
 function whoOf(allow: Access): string {
   if (allow === 'public') return 'all callers, without a key'
   if (allow === 'callers') return 'predictor and admin, or public if `TENURE_PUBLIC_PREDICTIONS` is `on`'
+  if (allow === 'labellers')
+    return 'labeller, admin and predictor, or public if `TENURE_PUBLIC_PREDICTIONS` is `on`'
   return allow.join(', ')
 }
 

@@ -42,26 +42,32 @@ export async function insertOutcomes(
   return rows.length
 }
 
+export interface AnsweredPrediction {
+  model: string
+  /** Of the request; absent for rows of before keys were stored. */
+  keyId?: string
+}
+
 /**
- * Which model has answered each of these predictions, of those that stand in the log; a place that its request does not have is
+ * Which model has answered each of these predictions, and which key has asked, of those that stand in the log; a place that its request does not have is
  * not there either. The time in the id says which day to look in; an answer in durable mode may stand a little later. The id
  * of a request that its caller has named tells no time: every day's index is asked for it, and only then.
  */
 export async function findAnswered(
   database: Database,
   predictionIds: readonly string[],
-): Promise<Map<string, string>> {
-  const rows = await database.query<{ id: string; model: string }>(sql`
-    select sent.id, known.model from unnest(${predictionIds}::uuid[]) as sent (id)
+): Promise<Map<string, AnsweredPrediction>> {
+  const rows = await database.query<{ id: string; model: string; key: string | null }>(sql`
+    select sent.id, known.model, known.key_id as key from unnest(${predictionIds}::uuid[]) as sent (id)
     join lateral (
-      select model, instances from predictions
+      select model, instances, key_id from predictions
       where predictions.id = request_of(sent.id)
         and at >= prediction_time(sent.id) - interval '1 minute' and at < prediction_time(sent.id) + interval '10 minutes'
       union all
-      select model, instances from predictions
+      select model, instances, key_id from predictions
       where prediction_time(sent.id) is null and predictions.id = request_of(sent.id)
     ) as known on instance_index(sent.id) < known.instances`)
-  return new Map(rows.map(({ id, model }) => [id, model]))
+  return new Map(rows.map(({ id, model, key }) => [id, { model, keyId: key ?? undefined }]))
 }
 
 /** What the models answer with, by their names. */

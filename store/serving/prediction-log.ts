@@ -33,11 +33,13 @@ export interface PredictionRecord {
   /** How many of the outputs belong to this request. */
   outputCount: number
   latencyUs: number
+  /** Id of the key that asked, in ASCII. */
+  keyId: string | undefined
 }
 
 const columns =
-  'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us'
-const columnCount = 12
+  'model, version, arm, release_id, generation, id, at, routing_key, instances, features, outputs, latency_us, key_id'
+const columnCount = 13
 /** The columns of an encoded row, in their order. */
 export const predictionColumns = columns
 const float4Oid = 700
@@ -62,7 +64,10 @@ export function encodeOrigin(origin: PredictionOrigin): Uint8Array {
 /** The most bytes a record can take. */
 export function sizeOf(origin: Uint8Array, record: PredictionRecord): number {
   const key = record.routingKey === undefined ? 0 : record.routingKey.length * 3
-  return origin.byteLength + key + record.numberBytes + record.textBytes + record.outputCount * 8 + 104
+  const keyId = record.keyId?.length ?? 0
+  return (
+    origin.byteLength + key + keyId + record.numberBytes + record.textBytes + record.outputCount * 8 + 108
+  )
 }
 
 /** Writes a row from `at` on, where `sizeOf` bytes are free; answers where it ends. */
@@ -92,7 +97,12 @@ export function encodePrediction(
   at = copyBytes(into, at, record.texts, record.textBytes)
   at = encodeFloats(into, at, record.outputs, record.outputCount)
   at = into.writeInt32BE(4, at)
-  return into.writeInt32BE(record.latencyUs, at)
+  at = into.writeInt32BE(record.latencyUs, at)
+  const { keyId } = record
+  if (keyId === undefined) return into.writeInt32BE(-1, at)
+  at = into.writeInt32BE(keyId.length, at)
+  for (let i = 0; i < keyId.length; i++) into[at + i] = keyId.charCodeAt(i)
+  return at + keyId.length
 }
 
 /** A few bytes are copied faster by hand than by a call that first looks at both arrays. */

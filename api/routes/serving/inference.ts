@@ -30,10 +30,13 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
       answerSchema: inferredSchema,
       headers: predictionHeaders,
       contentTypes: inferMedia,
-      handle({ params, bytes, header }) {
+      handle({ params, bytes, header, actor }) {
         const { name: model = '', version } = params
         const requestId = header(requestIdHeader)
-        const given = infer({ model, version, body: bytes, requestId }, header(lengthHeader))
+        const given = infer(
+          { model, version, body: bytes, requestId, keyId: actor?.id },
+          header(lengthHeader),
+        )
         return withWriter(given, (writer) => {
           const { 'content-type': type = '', ...headers } = headersOfWriter(writer)
           return { text: Uint8Array.from(writer.bytes.subarray(0, writer.at)), type, headers }

@@ -25,11 +25,11 @@ const media = {
 const allMedia = Object.values(media).flat()
 
 export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
-  defineRoute('post', '/v1/outcomes', 'callers', {
+  defineRoute('post', '/v1/outcomes', 'labellers', {
     summary:
-      'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction.',
+      'Store outcomes of predictions, all or none. Repeating an outcome changes nothing; another value is a correction. A predictor may send those of predictions that were made with its own key.',
     answers: {
-      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions; the last are stored unless the key is limited to some models',
+      200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions; the last are stored for a labeller or admin of all models only',
     },
     body: outcomes(serving.wall),
     rawBytes: predictBytes,
@@ -43,13 +43,13 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
         seen.add(id.toLowerCase())
       }
       const sent = body.outcomes.map((each, index) => sentOutcome(each, `outcomes.${index}`))
-      const taken = await storeOutcomes({ store, actor }, sent, { atomic: true })
+      const taken = await storeOutcomes({ store, actor: actor! }, sent, { atomic: true })
       requireNoneRefused(taken)
       const { refused: _refused, ...counts } = taken
       return { json: counts }
     },
   }),
-  defineRoute('post', '/v1/outcomes/bulk', 'callers', {
+  defineRoute('post', '/v1/outcomes/bulk', 'labellers', {
     summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${parquetLimits.rows} rows; or, for an admin, the first ${maxTableRows} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
     answers: { 200: 'The counts, and the first refused outcomes; next_since when a table has more rows' },
     contentTypes: allMedia,
@@ -63,7 +63,7 @@ async function takeMany(
   { store, nowMs }: Pick<ApiDeps, 'store'> & { nowMs: () => number },
 ) {
   const type = requireMediaType(header('content-type'), allMedia) ?? media.ndjson[0]!
-  const intake = openIntake({ store, actor, nowMs })
+  const intake = openIntake({ store, actor: actor!, nowMs })
   let next: object = {}
   if (media.parquet.includes(type)) await ingestParquet(stream(), intake)
   else if (media.csv.includes(type)) await ingestLines(stream(), 'csv', intake)

@@ -71,8 +71,9 @@ export const predictionRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
     rawSchema: predictSchema,
     answerSchema: predictedSchema,
     headers: predictionHeaders,
-    handle({ params, bytes, header }) {
-      const request = { model: params['name']!, body: bytes, requestId: header(requestIdHeader) }
+    handle({ params, bytes, header, actor }) {
+      const requestId = header(requestIdHeader)
+      const request = { model: params['name']!, body: bytes, requestId, keyId: actor?.id }
       return withWriter(serving.answer(serving.native, request), (writer) => ({
         text: writer.bytes.toString('utf8', 0, writer.at),
         type: 'application/json',

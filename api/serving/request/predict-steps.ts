@@ -68,6 +68,7 @@ export function createSteps(deps: StepDeps) {
     record.outputCount = input.rows * loaded.format.width
     record.atMs = Math.floor(clock.wall())
     record.latencyUs = latencyUs
+    record.keyId = slot.keyId
     return record
   }
   /** Writes the response, valid until the next call. */
@@ -152,4 +153,5 @@ const emptyRecord = (ids: Ids): PredictionRecord => ({
   outputs: new Float32Array(0),
   outputCount: 0,
   latencyUs: 0,
+  keyId: undefined,
 })

@@ -64,16 +64,17 @@ export function createPredict(deps: PredictDeps): { answer: PredictFunction; cou
     counts: () => ({ waiting: slots.taken(), abandoned: waiting.abandoned() }),
     answer(protocol, request) {
       const began = clock.now()
-      const { model, requestId } = request
+      const { model, requestId, keyId } = request
       const live = liveOf(routing, model)
       const table = routing.tableOf(live, began)
       if (requestId === undefined) ids.next()
-      else ids.use(idOfRequest(requestId, model, durable !== undefined))
+      else ids.use(idOfRequest({ requestId, model, keyId }, durable !== undefined))
       const arm = chooseArm(protocol, table, live, request, slot.input, ids)
       // Made only where a release or a shadow needs it: the text of an id costs more than the id.
       const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
       slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')
       slot.began = request.sinceMs ?? began
+      slot.keyId = keyId
       const running = steps.run(arm, slot)
       if (running === undefined && durable === undefined)
         return steps.finish(protocol, request, table, arm, slot, false)

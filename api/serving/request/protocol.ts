@@ -18,6 +18,8 @@ export interface Request {
   sinceMs?: number | undefined
   /** The caller's id of the request: a repetition gets the stored response. Only with a durable prediction log. */
   requestId?: string | undefined
+  /** Id of the key that asks. */
+  keyId?: string | undefined
   /** Used only when the request waits. */
   caller?: Caller | undefined
 }

@@ -13,15 +13,24 @@ export const requestIdHeader = 'idempotency-key'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** The sixteen bytes of the id, the last two zero: a UUID of version 8 (RFC 9562, custom format). */
-export function idOfRequest(requestId: string, model: string, isDurable: boolean): Uint8Array {
+/**
+ * The sixteen bytes of the id, the last two zero: a UUID of version 8 (RFC 9562, custom format). The key is a part of it, so that another
+ * caller who knows the UUID neither reads the answer nor spoils it.
+ */
+export function idOfRequest(
+  { requestId, model, keyId = '' }: { requestId: string; model: string; keyId?: string | undefined },
+  isDurable: boolean,
+): Uint8Array {
   if (!uuid.test(requestId)) throw new DomainError('invalid_request', `${requestIdHeader} is not a UUID`)
   if (!isDurable)
     throw new DomainError(
       'invalid_request',
       `${requestIdHeader} needs TENURE_PREDICTION_LOG=durable: with best-effort a repetition would be stored twice`,
     )
-  const bytes = createHash('sha256').update(`${model}\n${requestId.toLowerCase()}`).digest().subarray(0, 16)
+  const bytes = createHash('sha256')
+    .update(`${model}\n${keyId}\n${requestId.toLowerCase()}`)
+    .digest()
+    .subarray(0, 16)
   bytes[6] = 0x80 | (bytes[6]! & 0x0f)
   bytes[8] = 0x80 | (bytes[8]! & 0x3f)
   bytes[14] = bytes[15] = 0

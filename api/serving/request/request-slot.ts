@@ -11,6 +11,8 @@ export interface RequestSlot {
   outputs: Float32Array
   /** The routing key, or a substitute; empty where it is not needed. */
   key: string
+  /** Id of the key that asks. */
+  keyId: string | undefined
   /** When the request arrived, on the monotonic clock. */
   began: number
   /** The id of a waiting request, and the bytes that it holds. */
@@ -30,6 +32,7 @@ export function createRequestSlot(): RequestSlot {
     input: createInputBuffer(),
     outputs: new Float32Array(1_024),
     key: '',
+    keyId: undefined,
     began: 0,
     id: new Uint8Array(16),
     heldBytes: 0,

@@ -3,7 +3,7 @@ import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { predictionsAreOpen } from '../../../api/auth/authentication.ts'
 import {
-  predictors,
+  rolesOf,
   assertDeclared,
   defineRoute as declare,
   type RouteDefinition,
@@ -50,7 +50,7 @@ describe('every route', () => {
     const mounted = api.mounted.map(({ method, path }) => `${method} ${path}`)
     expect(new Set(mounted)).toEqual(new Set(declared))
     for (const { allow, path } of api.routes)
-      expect(allow === 'public' || allow === 'callers' || allow.length > 0, path).toBe(true)
+      expect(allow === 'public' || rolesOf(allow).length > 0, path).toBe(true)
   })
 
   it('requires a key, except the health routes', async () => {
@@ -78,7 +78,7 @@ describe('every route', () => {
   it('admits exactly its roles', async () => {
     for (const route of api.routes) {
       if (route.allow === 'public') continue
-      const allowed: readonly Role[] = route.allow === 'callers' ? predictors : route.allow
+      const allowed: readonly Role[] = rolesOf(route.allow)
       for (const role of roles) {
         const { json } = await api.request(route.method.toUpperCase(), pathOf(route), { key: keys[role] })
         const refused = json['code'] === 'forbidden'
@@ -153,14 +153,15 @@ describe('every route', () => {
     )
   })
 
-  it('limits a predictor key to predictions and outcomes', () => {
-    const predictor = api.routes.filter(({ allow }) => allow === 'callers').map(({ path }) => path)
-    expect(predictor.filter((path) => !path.startsWith('/v2/models/:name'))).toEqual([
-      '/v1/models/:name/predict',
-      '/v1/outcomes',
-      '/v1/outcomes/bulk',
-    ])
-    for (const { allow } of api.routes) if (Array.isArray(allow)) expect(allow).not.toContain('predictor')
+  it('limits a predictor key to predictions and outcomes, and a labeller key to outcomes', () => {
+    const pathsOf = (role: Role) =>
+      api.routes
+        .filter(
+          ({ allow, path }) => allow !== 'public' && rolesOf(allow).includes(role) && !path.startsWith('/v2'),
+        )
+        .map(({ path }) => path)
+    expect(pathsOf('predictor')).toEqual(['/v1/models/:name/predict', '/v1/outcomes', '/v1/outcomes/bulk'])
+    expect(pathsOf('labeller')).toEqual(['/v1/outcomes', '/v1/outcomes/bulk'])
   })
 })
 

@@ -38,7 +38,7 @@ beforeAll(async () => {
       [JSON.stringify(output), model],
     )
   key = await fixture.key()
-  scoped = await fixture.key({ role: 'predictor', models: ['iris'] })
+  scoped = await fixture.key({ role: 'labeller', models: ['iris'] })
   api = await startApi(fixture)
   for (const model of ['iris', 'tulip', 'late'])
     await until(() => api.serving.routing.find(model) !== undefined, `${model}: ${api.troubles.join('; ')}`)
@@ -51,9 +51,12 @@ afterAll(async () => {
 /** Ids of predictions in the log. */
 async function answered(model: string, count = 1): Promise<string[]> {
   const ids = Array.from({ length: count }, () => api.ask(model, request()).predictions[0]!.id)
+  await stored()
+  return ids
+}
+async function stored(): Promise<void> {
   await api.serving.log.flush()
   await until(() => api.serving.log.counts().waiting === 0, 'the log')
-  return ids
 }
 const send = (outcomes: object[], as = key) =>
   api.request('POST', '/v1/outcomes', { key: as, body: { outcomes } })
@@ -180,6 +183,38 @@ describe('an outcome', () => {
       unknown: 1,
     })
     expect(await revisions(unknown)).toEqual([])
+  })
+
+  it('is taken from a predictor for predictions that were made with its key, and from a labeller for all', async () => {
+    const [one, other, labeller] = await Promise.all(
+      (['predictor', 'predictor', 'labeller'] as const).map((role) => fixture.key({ role })),
+    )
+    await api.deps.authentication.refresh()
+    const predict = async (as = one) =>
+      (await api.request('POST', '/v1/models/iris/predict', { key: as, body: request() }))
+        .json as unknown as {
+        predictions: { id: string }[]
+      }
+    const [mine, late] = [await predict(), await predict()].map(({ predictions }) => predictions[0]!.id)
+    await stored()
+    const outcome = (id = mine!) => [{ prediction_id: id, value: 'setosa', observed_at }]
+    expect((await send(outcome(), other)).json).toMatchObject({
+      status: 403,
+      code: 'forbidden',
+      detail: expect.stringMatching(
+        /^outcomes\.0: the prediction was not made with the key .*; use a key with the role labeller/,
+      ),
+    })
+    expect(await revisions(mine!)).toEqual([])
+    expect((await send(outcome(), one)).json).toMatchObject({ stored: 1 })
+    expect((await send(outcome(late), labeller)).json).toMatchObject({ stored: 1 })
+    expect((await send(outcome(randomUUID()), one)).json).toMatchObject({ accepted: 0, unknown: 1 })
+    expect((await send(outcome(randomUUID()), labeller)).json).toMatchObject({ accepted: 1, unknown: 1 })
+    const mixed = [mine, (await answered('iris'))[0]].map((id) => `${id},setosa,${observed_at}`)
+    const csv = ['prediction_id,value,observed_at', ...mixed].join('\n')
+    expect((await file(csv, 'text/csv', one)).json).toMatchObject({ accepted: 1, refused: 1 })
+    // A labeller predicts nothing.
+    expect((await predict(labeller)) as object).toMatchObject({ status: 403, code: 'forbidden' })
   })
 
   it('that is corrected becomes a new revision, and sent again changes nothing', async () => {

@@ -52,6 +52,7 @@ function record(change: Partial<PredictionRecord> = {}): PredictionRecord {
     outputs: Float32Array.of(0.25, 0.75, 99),
     outputCount: 2,
     latencyUs: 17,
+    keyId: '0123456789ab',
     ...change,
   }
 }
@@ -93,15 +94,16 @@ describe('a row', () => {
         features: Buffer.concat([record().numbers, record().texts]),
         outputs: [0.25, 0.75],
         latency_us: 17,
+        key_id: '0123456789ab',
       },
     ])
   })
 
-  it('may have no release and no routing key, and a date before 2000', async () => {
-    const odd = record({ routingKey: undefined, atMs: Date.UTC(1999, 0, 1) })
+  it('may have no release, no routing key and no key, and a date before 2000', async () => {
+    const odd = record({ routingKey: undefined, keyId: undefined, atMs: Date.UTC(1999, 0, 1) })
     await withClient(store, (client) => copyPredictions(client, [block([odd], bare)]))
     expect(await rows()).toMatchObject([
-      { release_id: null, routing_key: null, at: new Date('1999-01-01T00:00:00Z') },
+      { release_id: null, routing_key: null, key_id: null, at: new Date('1999-01-01T00:00:00Z') },
     ])
   })
 

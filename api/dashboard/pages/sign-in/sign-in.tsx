@@ -2,6 +2,7 @@
  * Signs users in and out of the dashboard. The browser keeps a session cookie instead of the key, and failed attempts are limited per
  * client address, so that one client cannot lock others out.
  */
+import { programRoles } from '../../../../domain/roles.ts'
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { revokeSession } from '../../../../store/access/revoked-sessions.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
@@ -39,7 +40,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     })
   try {
     const { actor, session, expiresAtMs } = deps.authentication.identify((form.get('key') ?? '').trim())
-    if (actor.role === 'predictor') throw new DomainError('forbidden', 'a predictor')
+    if (programRoles.includes(actor.role)) throw new DomainError('forbidden', `a ${actor.role}`)
     const untilMs = Math.min(deps.serving.wall() + sessionMs, expiresAtMs)
     const cookie = setCookie(sealSession(deps.signer, session, untilMs), isSecure(ask.header))
     deps.log.info({ by: actor.name, key: actor.id }, 'signed in')

@@ -77,6 +77,7 @@ function recordOf(change: Partial<PredictionRecord> = {}): PredictionRecord {
     outputs: Float32Array.of(0.5),
     outputCount: 1,
     latencyUs: 5,
+    keyId: '0123456789ab',
     ...change,
   }
 }
@@ -306,6 +307,19 @@ describe('a replica with a durable log', () => {
       /another request had the same/,
     )
     await expect(askLater(two, spec.model, body, { requestId: 'x' })).rejects.toThrow(/is not a UUID/)
+  })
+
+  it('repeats no response for another key that sends the same id', async () => {
+    const spec = irisSpec(uniqueName('iris'))
+    const replica = await replicaOf()
+    await replica.follows(await fixture.route(spec.model, { proven: await fixture.register(spec) }))
+    const requestId = randomUUID()
+    const first = await askLater(replica, spec.model, body, { requestId, keyId: 'one' })
+    const other = { instances: [{ ...irisRow, petalWidth: 9 }] }
+    const second = await askLater(replica, spec.model, other, { requestId, keyId: 'two' })
+    expect(second.predictions[0]!.id).not.toBe(first.predictions[0]!.id)
+    expect(await askLater(replica, spec.model, body, { requestId, keyId: 'one' })).toEqual(first)
+    expect(await rowsOf(second.predictions[0]!.id)).toMatchObject([{ key_id: 'two' }])
   })
 
   it('that is disabled is reported to clients that require it', async () => {

@@ -49,6 +49,7 @@ function serve(log: PredictionLog, count: number): void {
       outputs: Float32Array.of(0.5),
       outputCount: 1,
       latencyUs: 5,
+      keyId: '0123456789ab',
     })
   }
 }

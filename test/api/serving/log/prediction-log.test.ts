@@ -90,6 +90,7 @@ const nextRecord = (key: string): PredictionRecord => {
     outputs: Float32Array.of(0.5),
     outputCount: 1,
     latencyUs: 5,
+    keyId: '0123456789ab',
   }
 }
 

@@ -12,12 +12,14 @@ import {
 let fixture: ServingFixture
 let api: TestApi
 let key: string
+let labels: string
 const iris = irisSpec()
 const flight = flightSpec()
 
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key({ role: 'predictor' })
+  labels = await fixture.key({ role: 'labeller' })
   const irisVersion = await fixture.register(iris)
   const flightVersion = await fixture.register(flight)
   await fixture.register(irisSpec('idle'))
@@ -332,7 +334,7 @@ it('outcomes are stored once, corrections are new revisions, and both are joined
   const id = predictions[1]!.id
   const send = (value: unknown) =>
     api.request('POST', '/v1/outcomes', {
-      key,
+      key: labels,
       body: { outcomes: [{ prediction_id: id, value, observed_at: '2026-01-01T00:00:00Z' }] },
     })
   expect((await send(true)).json).toMatchObject({ received: 1, accepted: 1, stored: 1 })
