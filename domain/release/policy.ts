@@ -4,6 +4,7 @@
  */
 import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
+import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 
@@ -252,10 +253,12 @@ function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): voi
 
 /**
  * The issues of a policy that a request brings instead of the model's own; empty when it is allowed. Its shares and times are
- * approved with it, but the requester must not lower the number of approvals or the drills that the model requires.
+ * approved with it, but the requester must not lower the number of approvals or the drills that the model requires. Where it asks for no
+ * approver, the requester alone would decide, so it must observe at least as much as the model's own.
  */
 export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
-  const { issues, need } = policyIssues()
+  const check = policyIssues()
+  const { issues, need } = check
   const { approvers } = policy.approval
   const minApprovers = own.approval?.approvers ?? 0
   need(
@@ -267,8 +270,50 @@ export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleaseP
     !((policy.requireDrill?.withinMs ?? Infinity) > maxMs),
     `requireDrill.withinMs must be at most ${maxMs}, as in the model file`,
   )
+  if (approvers === 0) checkUnapproved(check, policy, own)
   return issues
 }
+
+/** A policy that no approver sees keeps each observation and each limit of the model's own. */
+function checkUnapproved(
+  { issues, need }: PolicyIssues,
+  policy: ReleasePolicy,
+  own: Partial<ReleasePolicy>,
+): void {
+  const unapproved = 'without an approver; ask for approval.approvers of at least 1'
+  const keep = (place: string, given: readonly Observation[], wanted: readonly Observation[]): void => {
+    if (wanted.length > 0 && given.length === 0) issues.push(`${place} cannot be left out ${unapproved}`)
+    else
+      for (const field of ['minMs', 'minRequests'] as const) {
+        const least = sumOf(wanted, field)
+        need(
+          !(sumOf(given, field) < least),
+          `${place}: ${field} must add up to at least ${least} ${unapproved}`,
+        )
+      }
+  }
+  need(
+    policy.strategy !== 'direct' || (own.strategy ?? 'direct') === 'direct',
+    `strategy cannot become direct ${unapproved}`,
+  )
+  keep('stages', policy.stages, own.stages ?? [])
+  keep('shadow', policy.shadow ? [policy.shadow] : [], own.shadow ? [own.shadow] : [])
+  keep('probation', policy.probation ? [policy.probation] : [], own.probation ? [own.probation] : [])
+  const least = { ...defaultQualification, ...own.qualification }
+  for (const [name, value] of Object.entries({ ...defaultQualification, ...policy.qualification })) {
+    const max = least[name as keyof QualificationLimits]
+    need(!(value > max), `qualification.${name} must be at most ${max} ${unapproved}`)
+  }
+  need(
+    own.limits === undefined || canonicalJson(policy.limits) === canonicalJson(own.limits),
+    `limits must be those of the model file ${unapproved}`,
+  )
+}
+
+type Observation = Pick<StagePolicy, 'minMs' | 'minRequests'>
+
+const sumOf = (parts: readonly Observation[], field: keyof Observation): number =>
+  parts.reduce((sum, part) => sum + part[field], 0)
 
 /** The policy of a hotfix: its shorter stages, no shadow, and the rest of the model's policy. */
 export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {

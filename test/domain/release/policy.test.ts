@@ -157,6 +157,43 @@ describe('a policy in a request', () => {
     for (const older of [asks(2), asks(2, 5_001)])
       expect(issuesOfReplacement(older, own).join()).toMatch(/^requireDrill.withinMs must be at most 5000/)
   })
+
+  const free = { ...good, approval: { approvers: 0, withinMs: 1_000 }, qualification: { p99Us: 5_000 } }
+  it.each<[string, Partial<ReleasePolicy>, RegExp]>([
+    [
+      'the canary',
+      { strategy: 'direct', stages: [] },
+      /^strategy cannot become direct .*,stages cannot be left out/,
+    ],
+    [
+      'a part of its requests',
+      { stages: [stage] },
+      /^stages: minMs must add up to at least 2000 .*,stages: minRequests/,
+    ],
+    ['the shadow', { shadow: undefined }, /^shadow cannot be left out without an approver/],
+    ['the probation', { probation: undefined }, /^probation cannot be left out without an approver/],
+    ['the qualification', { qualification: { p99Us: 10_000 } }, /^qualification.p99Us must be at most 5000/],
+    ['its own qualification', { qualification: undefined }, /^qualification.p99Us must be at most 5000/],
+    [
+      'memory of the qualification',
+      { qualification: { p99Us: 1, rssBytes: 2 ** 40 } },
+      /^qualification.rssBytes/,
+    ],
+    [
+      'the limits of the judge',
+      { limits: { ...good.limits, minClusters: 1 } as never },
+      /^limits must be those/,
+    ],
+  ])('that asks for no approver cannot drop %s', (_name, change, issue) => {
+    expect(issuesOfReplacement(free, free)).toEqual([])
+    const replaced = { ...free, ...change }
+    expect(issuesOfReplacement(replaced, free).join()).toMatch(issue)
+    expect(issuesOfReplacement(replaced, free).join()).toContain('ask for approval.approvers of at least 1')
+    // An approver sees what is replaced.
+    expect(issuesOfReplacement({ ...replaced, approval: { ...free.approval, approvers: 1 } }, free)).toEqual(
+      [],
+    )
+  })
 })
 
 describe('a hotfix', () => {
