@@ -61,12 +61,17 @@ export function readConfig(environment: Environment = process.env) {
   const databaseUrl = text('DATABASE_URL')
   if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
     issues.push('DATABASE_URL is a postgres:// address')
+  const readerUrl = given('TENURE_READER_DATABASE_URL')
+  if (readerUrl !== undefined && !/^postgres(ql)?:\/\//.test(readerUrl))
+    issues.push('TENURE_READER_DATABASE_URL is a postgres:// address')
   const stateDir = resolve(text('TENURE_STATE', join(checkout, '.tenure')))
   const temporal = readTemporal(environment, issues)
   if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config = {
     databaseUrl,
+    /** Connects as the role that reads queries of batches, sources and outcome tables. Default: `tenure_reader` of DATABASE_URL. */
+    readerUrl,
     temporal,
     taskQueues: {
       control: text('TENURE_CONTROL_QUEUE', taskQueues.control),

@@ -50,6 +50,7 @@ const signer = await openSigner(config.signingKey).catch((error: unknown) => {
 })
 const store = openStore(config.databaseUrl, {
   signAudit: rowSigner(signer),
+  readerUrl: config.readerUrl,
   name: nameOfProcess(kind, randomBytes(6).toString('hex')),
   max: poolSizes[kind],
   onError: (error) => log.warn({ error: error.message }, 'Postgres connection lost'),

@@ -82,6 +82,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
     signAudit: rowSigner(signer),
+    readerUrl: config.readerUrl,
     max: poolSizes.api,
     name: nameOfProcess('api', mark),
     onError: (error) => onError('a connection to Postgres broke', error),

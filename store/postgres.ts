@@ -27,6 +27,8 @@ export interface Store extends Database {
   outage(): Outage | undefined
   /** Takes note of what `pool` has thrown, where it was used by itself. */
   saw(error: unknown): void
+  /** Connects as the role that reads queries from outside. */
+  readerUrl: string
   /** For COPY and whatever needs the driver itself. */
   pool: pg.Pool
   close(): Promise<void>
@@ -45,6 +47,20 @@ export interface StoreOptions {
   onError?: (error: Error) => void
   name?: string
   signAudit?: SignRow
+  /** Default: the same server, as `tenure_reader` without a password. */
+  readerUrl?: string
+}
+
+/** The role that reads what was granted to it. */
+export const readerRole = 'tenure_reader'
+
+/** Where the server asks for a password, it refuses this: a query from outside never runs as the role of the processes. */
+export function defaultReaderUrl(url: string): string {
+  if (!URL.canParse(url)) return url
+  const reader = new URL(url)
+  reader.username = readerRole
+  reader.password = ''
+  return reader.toString()
 }
 
 // bigint columns here are counters and generations far below 2^53.
@@ -85,6 +101,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     pool,
     saw,
     signAudit,
+    readerUrl: options.readerUrl ?? defaultReaderUrl(url),
     outage: outages.outage,
     async query(statement) {
       const { client, leftMs } = await connect()

@@ -5,6 +5,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
+import { foreignReader } from '../../store/database/cursor.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
 import { asRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
@@ -28,7 +29,7 @@ export async function freezeBatch(
       .catch(refuseInput(what))
   }
   if (input.kind === 'sql') {
-    await loadFromPostgres(duck, input.query, store)
+    await loadFromPostgres(duck, input.query, foreignReader(store))
     await write('select * from known')
   } else if (input.path.endsWith('.csv'))
     await write(await readCsv(duck, join(config.batchDir, input.path), manifest).catch(refuseInput(what)))

@@ -1,7 +1,6 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
-import { readBatches } from '../../store/database/cursor.ts'
-import type { Store } from '../../store/postgres.ts'
+import type { ReadBatches } from '../../store/database/cursor.ts'
 import type { Duck } from './duckdb.ts'
 
 /** DuckDB types of these Postgres types (ids of pg_type.dat); all others stay texts. */
@@ -23,9 +22,9 @@ export const loadRows = (duck: Duck, query: string): Promise<void> =>
   duck.run(`create or replace temp table known as ${query}`)
 
 /** DuckDB's Postgres extension would need a download, so rows are copied as texts and cast here. */
-export async function loadFromPostgres(duck: Duck, query: string, store: Store): Promise<void> {
+export async function loadFromPostgres(duck: Duck, query: string, read: ReadBatches): Promise<void> {
   let casts: string[] = []
-  await readBatches(store, query, async ({ columns, rows }) => {
+  await read(query, async ({ columns, rows }) => {
     if (casts.length === 0) {
       const names = columns.map(({ name }) => quotedIdentifier(name))
       await duck.run(`create temp table texts (${names.map((name) => `${name} varchar`).join(', ')})`)

@@ -1,8 +1,8 @@
 /** Counts the rows of a source that are in no snapshot, by reason. */
-import sql, { raw } from 'sql-template-tag'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { leftOutQuery } from '../../models/define/data/query.ts'
+import { foreignReader } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from './duckdb.ts'
 
@@ -16,10 +16,10 @@ export async function countLeftOut(
 ): Promise<LeftOut> {
   const query = leftOutQuery(definition, asOfMs)
   if (query === undefined) return none
-  const [row] =
+  const row =
     definition.source.kind === 'postgres'
-      ? await store.query<Record<string, unknown>>(sql`${raw(query)}`)
-      : await duck.rows<Record<string, unknown>>(query)
+      ? await countInPostgres(store, query)
+      : (await duck.rows<Record<string, unknown>>(query))[0]
   return {
     rows: Number(row?.['rows']),
     noEventTime: Number(row?.['no_event']),
@@ -27,4 +27,12 @@ export async function countLeftOut(
     pending: Number(row?.['pending']),
     later: Number(row?.['later']),
   }
+}
+
+async function countInPostgres(store: Store, query: string): Promise<Record<string, unknown>> {
+  const counts: Record<string, unknown> = {}
+  await foreignReader(store)(query, async ({ columns, rows }) => {
+    columns.forEach(({ name }, place) => (counts[name] = rows[0]?.[place]))
+  })
+  return counts
 }

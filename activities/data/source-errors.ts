@@ -6,8 +6,8 @@ import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 
 /** DuckDB has no error codes; errors not listed here, such as a slow disk, may be temporary. */
 const ofDuck = /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i
-/** Postgres: mismatched names and types (42), invalid values (22). */
-const ofPostgres = /^(42|22)/
+/** Postgres: mismatched names and types, missing privileges (42), invalid values (22), a query beyond its deadline (57014). */
+const ofPostgres = /^(42|22|57014)/
 
 const longestLine = 200
 const mostLines = 12

@@ -2,6 +2,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { bestKnown, historyTable, lookedUp } from '../../models/define/data/as-of-join.ts'
 import { historyQuery } from '../../store/features/feature-history.ts'
+import { ownReader } from '../../store/database/cursor.ts'
 import { findView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Duck } from '../data/duckdb.ts'
@@ -29,7 +30,7 @@ export async function loadHistory(
       sinceIso: sinceMs === undefined ? undefined : new Date(sinceMs - oldestMs).toISOString(),
       untilIso: new Date(asOfMs).toISOString(),
     })
-    await loadFromPostgres(duck, known, store)
+    await loadFromPostgres(duck, known, ownReader(store))
     await duck.run(`create temp table ${historyTable(digest)} as ${bestKnown('known')}`)
     await duck.run('drop table known')
   }

@@ -9,6 +9,7 @@ import { insertValues, type ViewRow } from '../../store/features/feature-values.
 import { readNow } from '../../store/database/clock.ts'
 import { findView, upsertView, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import { foreignReader } from '../../store/database/cursor.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { asRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
@@ -55,7 +56,7 @@ export async function ingestView(
     }
     try {
       const { source } = definition
-      if (source.kind === 'postgres') await loadFromPostgres(duck, plan.known, store)
+      if (source.kind === 'postgres') await loadFromPostgres(duck, plan.known, foreignReader(store))
       else {
         const { load } = await openFiles(duck, source, columnsOfView(definition))
         await load(plan.known)

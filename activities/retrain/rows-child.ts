@@ -20,6 +20,7 @@ export type RowsJob =
       /** ISO 8601. */
       asOf: string
       databaseUrl: string
+      readerUrl?: string
       artifactRoot: string
       /** The file of the key. */
       signingKey: string
@@ -32,10 +33,11 @@ async function takeRows({
   definition,
   asOf,
   databaseUrl,
+  readerUrl,
   artifactRoot,
   signingKey,
 }: Extract<RowsJob, { kind: 'snapshot' }>): Promise<WrittenSnapshot & { source: Record<string, unknown> }> {
-  const store = openStore(databaseUrl)
+  const store = openStore(databaseUrl, { readerUrl })
   try {
     const source = await digestOfSource(definition.source)
     const subjectKey =

@@ -28,8 +28,16 @@ export const takeSnapshot =
   async ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> => {
     const { definition } = await getModel(store, name)
     const { split, views } = definition
-    const { databaseUrl, artifactRoot, signingKey } = config
-    const job: RowsJob = { kind: 'snapshot', definition, asOf, databaseUrl, artifactRoot, signingKey }
+    const { databaseUrl, readerUrl, artifactRoot, signingKey } = config
+    const job: RowsJob = {
+      kind: 'snapshot',
+      definition,
+      asOf,
+      databaseUrl,
+      readerUrl,
+      artifactRoot,
+      signingKey,
+    }
     const written = await runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
       what: `the snapshot of ${name}`,
       file: 'activities/retrain/rows-child.ts',

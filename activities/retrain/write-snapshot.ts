@@ -7,6 +7,7 @@ import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data
 import type { Artifacts } from '../../store/artifacts.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
+import { foreignReader } from '../../store/database/cursor.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
@@ -40,7 +41,7 @@ export async function writeSnapshot(options: {
     const plan = planRows(definition, { asOfMs, sinceMs })
     await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     const rows = await openRows(duck, definition)
-    if (definition.source.kind === 'postgres') await loadFromPostgres(duck, plan.known, store)
+    if (definition.source.kind === 'postgres') await loadFromPostgres(duck, plan.known, foreignReader(store))
     else await rows.load(plan.known)
     const subjects = await settleSubjects(duck, { store, artifacts }, definition, subjectKey)
     await rows.shape(plan.rows)

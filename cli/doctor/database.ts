@@ -16,15 +16,15 @@ export function findingsOfDatabase(
   { running }: { running: boolean },
 ): Finding[] {
   if ('code' in diagnosis) return [findingOfUnreached(url, diagnosis)]
-  const { server, migrations, replicas, auditWeakness } = diagnosis
+  const { server, migrations, replicas, roleWeaknesses = [] } = diagnosis
   return [
     ...findingsOfServer(url, server, migrations),
     ...findingsOfMigrations(migrations),
     findingOfClock(server),
     ...(replicas === undefined ? [] : findingsOfReplicas(replicas, running)),
-    ...(auditWeakness === undefined
-      ? []
-      : [warning('audit', auditWeakness, 'Follow the advice, or accept the weaker audit log.')]),
+    ...roleWeaknesses.map((each) =>
+      warning('roles', each, 'Follow the advice, or accept the weaker protection.'),
+    ),
   ]
 }
 

@@ -38,6 +38,8 @@ export interface PostgresServer extends ProcessSpec {
   url: string
   /** Password of the role of the processes; absent without authentication. */
   applicationPassword?: string
+  /** The same of the role that reads queries from outside. */
+  readerPassword?: string
   port: number
 }
 
@@ -100,7 +102,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresSe
     graceMs: 20_000,
     prepare: () => clearLeftovers(dataDir),
     isReady: async (pid) => statusOf(dataDir, pid) === 'ready',
-    applicationPassword: password === undefined ? undefined : applicationPassword(dataDir, user),
+    applicationPassword: password === undefined ? undefined : rolePassword(dataDir, 'app', user),
+    readerPassword: password === undefined ? undefined : rolePassword(dataDir, 'reader', user),
     url: `postgres://${NAME}${password === undefined ? '' : `:${password}`}@127.0.0.1:${port}/${NAME}`,
     port,
   }
@@ -185,9 +188,9 @@ export function embeddedOwnerUrl(dataDir: string, port: number): string | undefi
   return password && `postgres://${NAME}:${password}@127.0.0.1:${port}/${NAME}`
 }
 
-/** Reads the password of the processes' role; the first start creates it. */
-function applicationPassword(dataDir: string, user: number | undefined): string {
-  const secret = join(dataDir, 'tenure.app.password')
+/** Reads the password of a role; the first start creates it. */
+function rolePassword(dataDir: string, role: 'app' | 'reader', user: number | undefined): string {
+  const secret = join(dataDir, `tenure.${role}.password`)
   if (!existsSync(secret)) writeOwned(secret, randomBytes(24).toString('hex'), user)
   return readFileSync(secret, 'utf8')
 }

@@ -1,7 +1,7 @@
 /** Prepares the database before any process starts: schema, models, and a key for this machine. */
 import type { Role } from '../../domain/roles.ts'
 import type { BrokenModel } from '../../models/index.ts'
-import { findAuditWeakness, openApplicationRole } from '../../store/database/application-role.ts'
+import { findRoleWeaknesses, openRoles } from '../../store/database/application-role.ts'
 import {
   ensureAdminKey,
   findActiveKeys,
@@ -23,8 +23,8 @@ export interface Prepared {
   /** The key of the commands on this machine. */
   localKey: string
   broken: BrokenModel[]
-  /** A way in which the audit log could be rewritten. */
-  warning?: string
+  /** How the audit log could be rewritten, and what queries from outside could do. */
+  warnings: string[]
 }
 
 const localName = 'local'
@@ -45,6 +45,7 @@ export async function prepareCore(core: {
   /** Connects as the owner of the tables, if that is another role than that of the processes. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
+  readerPassword?: string
   replicas?: number
 }): Promise<Prepared> {
   const { config } = core
@@ -55,24 +56,28 @@ export async function prepareCore(core: {
   try {
     await checkConnectionBudget(store, { api: core.replicas ?? 1, control: 1, train: 1, commands: 1 })
     await noteMigrations(store)
-    const warning = await findAuditWeakness(store)
+    const warnings = await findRoleWeaknesses(store)
     const { broken } = await syncModels({ config, store })
     const adminKey = await ensureAdminKey(store)
     const localKey = await ensureKey(store, { name: localName, role: 'admin', known: core.localKey })
-    return { broken, localKey, adminKey, warning }
+    return { broken, localKey, adminKey, warnings }
   } finally {
     await store.close()
   }
 }
 
-/** Migrates as the owner of the tables, and grants access to the role of the processes. */
+/** Migrates as the owner of the tables, and grants access to the roles of the processes and of queries from outside. */
 export async function migrateAsOwner(
   databaseUrl: string,
-  { ownerDatabaseUrl, applicationPassword }: { ownerDatabaseUrl?: string; applicationPassword?: string },
+  {
+    ownerDatabaseUrl,
+    applicationPassword: application,
+    readerPassword: reader,
+  }: { ownerDatabaseUrl?: string; applicationPassword?: string; readerPassword?: string },
 ): Promise<void> {
   await migrate(ownerDatabaseUrl ?? databaseUrl)
-  if (ownerDatabaseUrl !== undefined && applicationPassword !== undefined)
-    await openApplicationRole(ownerDatabaseUrl, applicationPassword)
+  if (ownerDatabaseUrl !== undefined && application !== undefined)
+    await openRoles(ownerDatabaseUrl, { application, reader })
 }
 
 /** Returns the known key if it is still valid; otherwise creates a key of this name and revokes the old one. */

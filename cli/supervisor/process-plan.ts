@@ -5,6 +5,7 @@
 import { Connection } from '@temporalio/client'
 import { join } from 'node:path'
 import { applicationRole } from '../../store/database/application-role.ts'
+import { readerRole } from '../../store/postgres.ts'
 import { checkout, launcher, searchAttributes, type Config } from '../../temporal.config.ts'
 import { planPostgres } from '../embedded/postgres.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
@@ -19,6 +20,9 @@ export interface CorePlan {
   /** Of the owner, who migrates; absent when there is one role for all. */
   ownerDatabaseUrl?: string
   applicationPassword?: string
+  /** Of queries from outside; absent where the variable of the processes says it. */
+  readerUrl?: string
+  readerPassword?: string
   temporalAddress: string
   temporalUi?: string
   servers: ChildSpec[]
@@ -55,6 +59,8 @@ export async function planCore(options: CoreOptions): Promise<CorePlan> {
       : String(databaseUrl),
     ownerDatabaseUrl: postgres?.url ?? options.ownerDatabaseUrl,
     applicationPassword: postgres?.applicationPassword,
+    readerUrl: postgres && urlAs(postgres.url, readerRole, postgres.readerPassword),
+    readerPassword: postgres?.readerPassword,
     temporalAddress: temporal?.address ?? String(temporalAddress),
     temporalUi: temporal?.uiUrl,
     servers: [postgres, temporal].filter((each) => each !== undefined),

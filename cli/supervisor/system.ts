@@ -58,6 +58,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const environment = {
     ...options.environment,
     DATABASE_URL: core.databaseUrl,
+    ...(core.readerUrl && { TENURE_READER_DATABASE_URL: core.readerUrl }),
     TEMPORAL_ADDRESS: core.temporalAddress,
     TENURE_STATE: stateDir,
   }
@@ -72,7 +73,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       replicas: ports.api.length,
       localKey: findConnection(stateDir)?.key,
     })
-    if (prepared.warning !== undefined) options.say(`Warning: ${prepared.warning}`)
+    for (const warning of prepared.warnings) options.say(`Warning: ${warning}`)
   }
   const { host } = config.api
   const sharedPort = inherited ?? bindSharedPort({ host, port: ports.shared })

@@ -10,6 +10,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'The database. The processes need a role that cannot change the audit log.',
       'an embedded Postgres 18',
     ],
+    TENURE_READER_DATABASE_URL: [
+      'Postgres as the role that reads queries of batches, sources and outcome tables. It needs `select` on those tables only.',
+      '`tenure_reader` at `DATABASE_URL`, without a password',
+    ],
     TENURE_OWNER_DATABASE_URL: ['The owner of the tables, for migrations.', 'the role of `DATABASE_URL`'],
     TEMPORAL_ADDRESS: ['Host and port of the Temporal frontend.', 'an embedded development server'],
     TEMPORAL_NAMESPACE: ['The namespace of the workflows.', '`default`'],

@@ -1,15 +1,18 @@
 /**
- * Opens the role of the processes. The owner of the tables can change any row, so it only migrates; this role may append to and read the
+ * Opens the roles of the processes and of queries from outside. The owner of the tables can change any row, so it only migrates; this role may append to and read the
  * audit log, but not change it.
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'
-import type { Database } from '../postgres.ts'
+import { readerRole, type Database } from '../postgres.ts'
 
 export const applicationRole = 'tenure_app'
 
-/** Lets the role in, with a password where one is asked for. Answers whether there is such a role. */
-export async function openApplicationRole(ownerUrl: string, password?: string): Promise<boolean> {
+/** Gives the roles their passwords. Answers whether there are such roles. */
+export async function openRoles(
+  ownerUrl: string,
+  passwords: { application?: string; reader?: string } = {},
+): Promise<boolean> {
   const client = new pg.Client({
     connectionString: ownerUrl,
     connectionTimeoutMillis: 10_000,
@@ -17,18 +20,43 @@ export async function openApplicationRole(ownerUrl: string, password?: string): 
   })
   await client.connect()
   try {
-    const { rowCount } = await client.query('select from pg_roles where rolname = $1', [applicationRole])
-    if (rowCount === 0) return false
-    const secret = password === undefined ? '' : ` password ${pg.escapeLiteral(password)}`
-    await client.query(`alter role ${applicationRole} login${secret}`)
+    const roles = { [applicationRole]: passwords.application, [readerRole]: passwords.reader }
+    const { rowCount } = await client.query('select from pg_roles where rolname = any ($1)', [
+      Object.keys(roles),
+    ])
+    if (rowCount !== 2) return false
+    for (const [role, password] of Object.entries(roles)) {
+      const secret = password === undefined ? '' : ` password ${pg.escapeLiteral(password)}`
+      await client.query(`alter role ${role} login${secret}`)
+    }
     return true
   } finally {
     await client.end()
   }
 }
 
+/** How this connection could rewrite the audit, and what a query from outside could do, in words; empty when Postgres refuses both. */
+export async function findRoleWeaknesses(database: Database): Promise<string[]> {
+  const found = [await findAuditWeakness(database), await findReaderWeakness(database)]
+  return found.filter((each) => each !== undefined)
+}
+
+async function findReaderWeakness(database: Database): Promise<string | undefined> {
+  const [role] = await database.query<{ super: boolean; locks: boolean; keys: boolean }>(sql`
+    select rolsuper as super, has_function_privilege(oid, 'pg_advisory_lock(bigint)', 'execute') as locks,
+      has_table_privilege(oid, 'api_keys', 'select') as keys
+    from pg_roles where rolname = ${readerRole}`)
+  if (role === undefined)
+    return `the role ${readerRole} does not exist, so that no batch and no source can run a query; create it, or name another role in TENURE_READER_DATABASE_URL`
+  if (role.super || role.keys)
+    return `the role ${readerRole} reads more than was granted to it: it can read api_keys`
+  return role.locks
+    ? `queries of batches and sources may take locks that Tenure waits for; let a superuser run deploy/postgres/include/reader.sql in this database`
+    : undefined
+}
+
 /** How this connection could rewrite the audit, in words; nothing when Postgres would refuse it. */
-export async function findAuditWeakness(database: Database): Promise<string | undefined> {
+async function findAuditWeakness(database: Database): Promise<string | undefined> {
   const [found] = await database.query<{ role: string; may: boolean; guarded: boolean }>(sql`
     select current_user as role,
       has_table_privilege('audit', 'update') or has_table_privilege('audit', 'delete')

@@ -1,5 +1,6 @@
 /** Reads a query of any size in batches through a cursor. One transaction holds all batches, so that they show one moment. */
-import type pg from 'pg'
+import pg from 'pg'
+import { DomainError } from '../../domain/errors.ts'
 import { rethrow, type Store } from '../postgres.ts'
 
 export interface RowBatch {
@@ -9,30 +10,76 @@ export interface RowBatch {
   rows: (string | null)[][]
 }
 
+/** Reads a query and hands over batch after batch, the first also when there are no rows. */
+export type ReadBatches = (query: string, take: (batch: RowBatch) => Promise<void>) => Promise<void>
+
 const batchRows = 20_000
 
-/** Hands over batch after batch, the first also when there are no rows. The query text is the project's own, never a caller's. */
-export async function readBatches(
-  store: Store,
+/** Reads a query of the project's own as the role of the processes. */
+export const ownReader =
+  ({ pool }: Pick<Store, 'pool'>): ReadBatches =>
+  async (query, take) => {
+    const client = await pool.connect().catch(rethrow)
+    let broken: Error | undefined
+    try {
+      await readBatches(client, query, take)
+    } catch (error) {
+      rethrow(error)
+    } finally {
+      await client.query('rollback').catch((failure: Error) => (broken = failure))
+      client.release(broken)
+    }
+  }
+
+/** Deadline of each batch of a foreign query, and of its connection. */
+const batchMs = 60_000
+const connectMs = 10_000
+
+/**
+ * Reads a query that comes from outside: of a batch, a source or a table of outcomes. It runs as a role that may read only what was granted to
+ * it, in a connection that is closed afterwards: in a pooled one, a lock of the session or a changed setting would outlive the query.
+ */
+export const foreignReader =
+  ({ readerUrl }: Pick<Store, 'readerUrl'>): ReadBatches =>
+  async (query, take) => {
+    const client = new pg.Client({
+      connectionString: readerUrl,
+      connectionTimeoutMillis: connectMs,
+      statement_timeout: batchMs,
+      // Behind the server's own, which says what was too slow.
+      query_timeout: batchMs + connectMs,
+      idle_in_transaction_session_timeout: 10 * batchMs,
+      application_name: 'tenure reader',
+    })
+    const role = client.user ?? 'the reader'
+    // The error of a connection that breaks between two batches is that of the next batch.
+    client.on('error', () => {})
+    try {
+      await client.connect().catch((error: unknown) => refuseLogin(role, error))
+      await readBatches(client, query, take)
+    } catch (error) {
+      rethrow(withGrant(role, error))
+    } finally {
+      await client.end().catch(() => {})
+    }
+  }
+
+async function readBatches(
+  client: pg.ClientBase,
   query: string,
   take: (batch: RowBatch) => Promise<void>,
 ): Promise<void> {
-  const client = await store.pool.connect().catch(rethrow)
-  let broken: Error | undefined
-  try {
-    await client.query('begin isolation level repeatable read read only')
-    await client.query(`set local timezone = 'UTC'; set local datestyle = 'ISO'`)
-    await client.query(`declare batches no scroll cursor for ${query}`)
-    while ((await readBatch(client, take)) === batchRows);
-  } catch (error) {
-    rethrow(error)
-  } finally {
-    await client.query('rollback').catch((failure: Error) => (broken = failure))
-    client.release(broken)
-  }
+  await client.query('begin isolation level repeatable read read only')
+  await client.query(`set local timezone = 'UTC'; set local datestyle = 'ISO'`)
+  // The extended protocol takes one statement, so that nothing can follow the query.
+  await client.query({
+    text: `declare batches no scroll cursor for ${query}`,
+    queryMode: 'extended',
+  } as pg.QueryConfig)
+  while ((await readBatch(client, take)) === batchRows);
 }
 
-async function readBatch(client: pg.PoolClient, take: (batch: RowBatch) => Promise<void>): Promise<number> {
+async function readBatch(client: pg.ClientBase, take: (batch: RowBatch) => Promise<void>): Promise<number> {
   const { fields, rows } = await client.query<(string | null)[]>({
     text: `fetch ${batchRows} from batches`,
     rowMode: 'array',
@@ -40,4 +87,23 @@ async function readBatch(client: pg.PoolClient, take: (batch: RowBatch) => Promi
   })
   await take({ columns: fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID })), rows })
   return rows.length
+}
+
+/** SQLSTATE class 28: invalid authorization; 42501: no CONNECT. */
+function refuseLogin(role: string, error: unknown): never {
+  const { code, message } = error as { code?: string; message: string }
+  if (code === undefined || !/^(28|42501)/.test(code)) throw error
+  throw new DomainError(
+    'configuration_invalid',
+    `queries of batches and sources run as the role ${role}, which cannot connect: ${message}; set TENURE_READER_DATABASE_URL`,
+  )
+}
+
+/** Adds what the role may do to a refusal of Postgres (SQLSTATE insufficient_privilege). */
+function withGrant(role: string, error: unknown): unknown {
+  if (!(error instanceof Error) || (error as { code?: unknown }).code !== '42501') return error
+  error.message += error.message.includes('function')
+    ? `: queries of batches and sources run as ${role}, which takes no locks, sends no notices and reads no files`
+    : `: queries of batches and sources run as ${role}; if it may read this, run "grant select on <table> to ${role}"`
+  return error
 }

@@ -3,7 +3,7 @@
  */
 import pg from 'pg'
 import sql from 'sql-template-tag'
-import { findAuditWeakness } from '../database/application-role.ts'
+import { findRoleWeaknesses } from '../database/application-role.ts'
 import { readNow } from '../database/clock.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { databaseOf, ownTables } from './dump.ts'
@@ -49,7 +49,7 @@ export interface Diagnosis {
   replicas?: ReplicaFacts[]
   champions?: ChampionFacts[]
   versions?: number
-  auditWeakness?: string
+  roleWeaknesses?: string[]
 }
 
 export interface Unreached {
@@ -85,8 +85,8 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
     const versions = await ask(
       rowsFrom(database).value<number>(sql`select count(*)::int as count from versions`),
     )
-    const auditWeakness = await ask(findAuditWeakness(database))
-    return { server, migrations, replicas, champions, versions, auditWeakness }
+    const roleWeaknesses = await ask(findRoleWeaknesses(database))
+    return { server, migrations, replicas, champions, versions, roleWeaknesses }
   } catch (error) {
     return unreached(error)
   } finally {

@@ -5,7 +5,7 @@
 import pg from 'pg'
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
-import { readBatches } from '../database/cursor.ts'
+import { foreignReader } from '../database/cursor.ts'
 import type { Store } from '../postgres.ts'
 
 export interface OutcomeTable {
@@ -23,6 +23,9 @@ export interface TableOutcome {
   /** ISO 8601, or the text as it stands. */
   observedAt: string | null
 }
+
+/** SQLSTATE. */
+const insufficientPrivilege = '42501'
 
 /** What a column may be, by the names of pg_type. */
 const kinds = {
@@ -46,7 +49,7 @@ export async function readOutcomeTable(
       : ` where ${name(observedAt)}::timestamptz >= ${pg.escapeLiteral(asked.since)}::timestamptz`
   const query = `select ${name(predictionId)}, ${name(value)}, ${name(observedAt)}
     from ${name(asked.schema)}.${name(asked.table)}${since} order by ${name(observedAt)}, ${name(predictionId)} limit ${asked.limit}`
-  await readBatches(store, query, ({ rows }) =>
+  await foreignReader(store)(query, ({ rows }) =>
     take(
       rows.map(([id = null, text = null, at = null]) => ({
         predictionId: id,
@@ -54,7 +57,10 @@ export async function readOutcomeTable(
         observedAt: at === null ? null : timeOf(types.observedAt, at),
       })),
     ),
-  )
+  ).catch((error: unknown) => {
+    if ((error as { code?: unknown }).code !== insufficientPrivilege) throw error
+    throw new DomainError('invalid_request', `table: ${(error as Error).message}`)
+  })
 }
 
 async function typesOf(

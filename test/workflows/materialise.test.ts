@@ -81,6 +81,7 @@ beforeAll(async () => {
   await core.store.query(
     sql`create table said (room text, floor integer, at timestamptz, told_at timestamptz, warmth float8)`,
   )
+  await core.store.query(sql`grant select on said to tenure_reader`)
   await core.store.query(sql`
     insert into said select 'r' || i % 100, i % 3, now() - make_interval(mins => i / 100), now() - make_interval(mins => i / 100), i
     from generate_series(1, 12000) as i`)

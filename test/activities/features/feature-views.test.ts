@@ -40,6 +40,7 @@ beforeAll(async () => {
     sql`create table sightings (place text, seen_at timestamptz, told_at timestamptz, height float8, colour text)`,
   )
   await store.query(sql`create table asked (id integer, place text, at timestamptz, found boolean)`)
+  await store.query(sql`grant select on sightings, asked to tenure_reader`)
 })
 afterAll(async () => {
   await store.close()

@@ -147,6 +147,7 @@ describe('an evaluation', () => {
     } finally {
       await deps.store.query(sql`drop table roses`)
       await deps.store.query(sql`alter table kept rename to roses`)
+      await deps.store.query(sql`grant select on roses to tenure_reader`)
     }
   })
 

@@ -232,6 +232,9 @@ describe('a table', () => {
        from unnest($1::uuid[]) with ordinality as t (id, n)`,
       [ids],
     )
+    await fixture.store.pool.query(
+      `grant usage on schema crm to tenure_reader; grant select on crm."the ""labels""" to tenure_reader`,
+    )
     const asked = {
       schema: 'crm',
       table: 'the "labels"',
@@ -263,6 +266,11 @@ describe('a table', () => {
     await fixture.store.pool.query(
       `create view labels as select '${id}'::text as prediction_id, 'setosa'::varchar as value, timestamp '2026-01-01 12:00' as observed_at`,
     )
+    expect((await copy({ table: 'labels' })).json).toMatchObject({
+      status: 400,
+      detail: expect.stringMatching(/permission denied for view labels.* run "grant select on/),
+    })
+    await fixture.store.pool.query('grant select on labels to tenure_reader')
     expect((await copy({ table: 'labels' })).json).toMatchObject({ stored: 1 })
     expect((await copy({ table: 'labels' })).json).toMatchObject({ accepted: 1, stored: 0 })
   })

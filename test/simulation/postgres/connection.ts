@@ -156,6 +156,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
     get pool(): never {
       throw new Error('the database in memory has no pool')
     },
+    readerUrl: '',
     close: () => Promise.resolve(),
   }
 }

@@ -331,9 +331,8 @@ describe('the external heads', () => {
     address.password = ''
     const stranger = openStore(address.toString(), { max: 1 })
     await expect(stranger.query(sql`select from audit`)).rejects.toThrow('permission denied')
-    await stranger.query(
-      sql`select pg_notify('tenure_audit', ${`6 ${'ab'.repeat(32)} ${head.hash}`}), pg_notify('tenure_audit', '6')`,
-    )
+    for (const notice of [`6 ${'ab'.repeat(32)} ${head.hash}`, '6'])
+      await stranger.query(sql`${raw(`notify tenure_audit, '${notice}'`)}`)
     await stranger.close()
     await store.query(sql`${raw(`drop role ${role}`)}`)
     const row = await append('anna')

@@ -23,6 +23,7 @@ const pinned: Record<string, string> = {
   '0011_unchanged_retrainings.sql': '5b0ff89d73ea4eb5f6da68899f59e0359420daf9cdca39c69e5b68117b7b869a',
   '0012_audit_signatures.sql': '6a99f7a24f1831fb27ba50fb7175bc99ea1fda9af18a83d947fe68c916b17183',
   '0013_callers.sql': '67a45c36a3375c26dbcc2556e1d0a0d98ba2c74b3d7230f1002915e83dd91318',
+  '0014_reader.sql': '91a5bd14718ddfa350e4cafb636b82becd8455b9ac23f24d73344e3ae1bc303f',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

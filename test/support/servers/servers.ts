@@ -7,7 +7,7 @@ import { msToTs } from '@temporalio/common/lib/time.js'
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, expect, inject } from 'vitest'
-import { applicationRole, openApplicationRole } from '../../../store/database/application-role.ts'
+import { applicationRole, openRoles } from '../../../store/database/application-role.ts'
 import { migrate } from '../../../store/database/migrate.ts'
 import { searchAttributes } from '../../../temporal.config.ts'
 import '../global-setup.ts'
@@ -41,7 +41,7 @@ export async function migratedDatabase(): Promise<string> {
     if (rowCount !== 0) return
     await client.query(`create database ${MIGRATED}_draft`)
     await migrate(urlOf(`${MIGRATED}_draft`))
-    await openApplicationRole(urlOf(`${MIGRATED}_draft`))
+    await openRoles(urlOf(`${MIGRATED}_draft`))
     await client.query(`alter database ${MIGRATED}_draft rename to ${MIGRATED}`)
   })
   return createDatabase(MIGRATED)

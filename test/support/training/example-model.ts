@@ -99,6 +99,7 @@ export async function insertExampleRows(
     create table if not exists roses (
       id bigint primary key, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean
     )`)
+  await store.query(sql`grant select on roses to tenure_reader`)
   const rows = []
   for (let each = from * perDay; each < to * perDay; each++) {
     const chance = seededRandom(each)

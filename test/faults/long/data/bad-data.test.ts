@@ -76,6 +76,7 @@ async function corrupt(...statements: string[]): Promise<void> {
   const { store } = pipeline
   await store.query(sql`drop table roses`)
   await store.query(sql`create table roses as table good`)
+  await store.query(sql`grant select on roses to tenure_reader`)
   for (const statement of statements) await store.query(sql`${raw(statement)}`)
 }
 

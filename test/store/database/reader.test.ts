@@ -1,0 +1,95 @@
+/** Queries from outside run as a role of their own: what it may read, and what neither it nor its connection leaves behind. */
+import sql, { raw } from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { findRoleWeaknesses } from '../../../store/database/application-role.ts'
+import { foreignReader, type RowBatch } from '../../../store/database/cursor.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { applicationUrl, migratedDatabase } from '../../support/servers/servers.ts'
+
+let owner: Store
+let application: Store
+beforeAll(async () => {
+  const url = await migratedDatabase()
+  owner = openStore(url, { max: 1 })
+  application = openStore(applicationUrl(url), { max: 2 })
+  await owner.query(sql`create table granted as select generate_series(1, 3) as id`)
+  await owner.query(sql`create table hidden as table granted`)
+  await owner.query(sql`grant select on granted to tenure_reader`)
+})
+afterAll(async () => {
+  await application?.close()
+  await owner?.close()
+})
+
+const rowsOf = async (query: string, store: Pick<Store, 'readerUrl'> = application) => {
+  const batches: RowBatch[] = []
+  await foreignReader(store)(query, async (batch) => void batches.push(batch))
+  return batches.flatMap(({ rows }) => rows)
+}
+const openReaders = async () =>
+  owner.query(sql`
+    select from pg_stat_activity where usename = 'tenure_reader' and datname = current_database()`)
+
+describe('a query from outside', () => {
+  it('reads what was granted, with a deadline, and leaves no connection', async () => {
+    expect(await rowsOf('select id from granted order by id')).toEqual([['1'], ['2'], ['3']])
+    const settings = ['statement_timeout', 'transaction_read_only', 'idle_in_transaction_session_timeout']
+    expect(
+      await rowsOf(`select name, setting from pg_settings where name in ('${settings.join(`','`)}')`),
+    ).toEqual([
+      ['idle_in_transaction_session_timeout', '600000'],
+      ['statement_timeout', '60000'],
+      ['transaction_read_only', 'on'],
+    ])
+    await expect.poll(openReaders).toEqual([])
+  })
+
+  it.each([
+    [`select pg_advisory_lock(hashtext('tenure.audit'))`, 'function pg_advisory_lock'],
+    [`select pg_try_advisory_lock_shared(1, 2)`, 'function pg_try_advisory_lock_shared'],
+    [`select pg_read_file('/etc/passwd')`, 'function pg_read_file'],
+    [`select pg_notify('tenure_routing', 'iris')`, 'function pg_notify'],
+    [`select pg_terminate_backend(pid) from pg_stat_activity`, 'function pg_terminate_backend'],
+    [`select set_config('statement_timeout', '0', false)`, 'function set_config'],
+    [`select hash from api_keys`, 'table api_keys'],
+    [`select outputs from predictions`, 'table predictions'],
+    [`select id from hidden`, 'table hidden'],
+  ])('%s is refused', async (query, what) => {
+    await expect(rowsOf(query)).rejects.toThrow(
+      new RegExp(`^permission denied for ${what}: queries of batches and sources run as tenure_reader[,;] `),
+    )
+    // An audited change does not wait.
+    await application.transaction((database) =>
+      appendAudit(database, { actor: 'anna', action: 'a', subject: 's', detail: {} }),
+    )
+  })
+
+  it('is one statement', () =>
+    expect(rowsOf('select 1; select pg_sleep(0)')).rejects.toThrow(/multiple commands/))
+
+  it('never runs as another role when the reader cannot log in', async () => {
+    const readerUrl = application.readerUrl.replace('tenure_reader', 'not_there')
+    await expect(rowsOf('select 1', { readerUrl })).rejects.toMatchObject({
+      code: 'configuration_invalid',
+      message: expect.stringMatching(
+        /run as the role not_there, which cannot connect.*TENURE_READER_DATABASE_URL/,
+      ),
+    })
+  })
+})
+
+it('the reader has no privilege on any table of Tenure, and a start names what it has too much', async () => {
+  const readable = await owner.query<{ name: string }>(sql`
+    select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'S')
+      and has_table_privilege('tenure_reader', oid, 'select, insert, update, delete, truncate')`)
+  expect(readable).toEqual([{ name: 'granted' }])
+  expect(await findRoleWeaknesses(application)).toEqual([])
+  await owner.query(sql`grant select on api_keys to tenure_reader`)
+  expect(await findRoleWeaknesses(application)).toEqual([expect.stringContaining('it can read api_keys')])
+  await owner.query(sql`revoke select on api_keys from tenure_reader`)
+  await owner.query(sql`${raw('grant execute on function pg_advisory_lock(bigint) to tenure_reader')}`)
+  expect(await findRoleWeaknesses(application)).toEqual([
+    expect.stringContaining('deploy/postgres/include/reader.sql'),
+  ])
+})
