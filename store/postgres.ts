@@ -28,7 +28,7 @@ export interface Store extends Database {
   /** Takes note of what `pool` has thrown, where it was used by itself. */
   saw(error: unknown): void
   /** Connects as the role that reads queries from outside. */
-  readerUrl: string
+  readerUrl: string | undefined
   /** For COPY and whatever needs the driver itself. */
   pool: pg.Pool
   close(): Promise<void>
@@ -55,11 +55,13 @@ export interface StoreOptions {
 export const readerRole = 'tenure_reader'
 
 /** Where the server asks for a password, it refuses this: a query from outside never runs as the role of the processes. */
-export function defaultReaderUrl(url: string): string {
-  if (!URL.canParse(url)) return url
+function defaultReaderUrl(url: string): string | undefined {
+  if (!URL.canParse(url)) return undefined
   const reader = new URL(url)
-  reader.username = readerRole
-  reader.password = ''
+  reader.username = reader.password = ''
+  // Also where an address without a host takes no name.
+  reader.searchParams.set('user', readerRole)
+  reader.searchParams.delete('password')
   return reader.toString()
 }
 

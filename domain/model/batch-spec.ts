@@ -4,7 +4,7 @@ import type { FeatureFit, Features, Output } from './features.ts'
 export type BatchInput =
   /** A file below the directory for batches; its name ends in .parquet or .csv. */
   | { kind: 'file'; path: string }
-  /** A query of Tenure's database, in a read-only transaction. */
+  /** A query of Tenure's database, run as `tenure_reader` in a read-only transaction. */
   | { kind: 'sql'; query: string }
 
 export type BatchOutput =

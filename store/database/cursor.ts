@@ -42,6 +42,11 @@ const connectMs = 10_000
 export const foreignReader =
   ({ readerUrl }: Pick<Store, 'readerUrl'>): ReadBatches =>
   async (query, take) => {
+    if (readerUrl === undefined)
+      throw new DomainError(
+        'configuration_invalid',
+        'no role reads queries from outside; set TENURE_READER_DATABASE_URL',
+      )
     const client = new pg.Client({
       connectionString: readerUrl,
       connectionTimeoutMillis: connectMs,

@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { literal, withDuck } from '../../activities/data/duckdb.ts'
 import type { BatchSpec } from '../../domain/model/batch-spec.ts'
+import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findBatch, listBatches, listShards } from '../../store/serving/batches.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
 import { batchWorkflowId, type BatchOutcome, type BatchRequest } from '../../workflows/messages.ts'
@@ -145,6 +146,26 @@ describe('a batch prediction', () => {
     })
     expect(await findBatch(pipeline.store, id)).toMatchObject({ status: 'failed', scored: 0 })
     expect(readdirSync(directory)).not.toContain('never.parquet')
+  })
+
+  it.each([
+    [
+      'takes the lock of the audit',
+      `select 1 as id, pg_advisory_lock(hashtext('tenure.audit'))::text as x, 1 as y`,
+    ],
+    ['reads a file of the server', `select 1 as id, pg_read_file('/etc/hosts') as x, 1 as y`],
+  ])('of a query that %s fails, and an audited change does not wait', async (_name, sqlText) => {
+    const { result } = begin({
+      input: { kind: 'sql', query: sqlText },
+      output: { kind: 'table' },
+      key: ['id'],
+    })
+    expect(await result()).toMatchObject({
+      status: 'failed',
+      message: expect.stringMatching(/permission denied for function pg_\w+: queries of batches/) as unknown,
+    })
+    const entry = { actor: 'anna', action: 'a', subject: 's', detail: {} }
+    await pipeline.store.transaction((database) => appendAudit(database, entry))
   })
 
   it('is listed for a version that was rolled back', async () => {

@@ -30,7 +30,7 @@ export const batchGroup: CommandGroup = {
       summary: 'Score the rows of a file or a query',
       options: [
         ['--input <path>', 'A .parquet or .csv file in the batch directory (TENURE_BATCHES)'],
-        ['--query <sql>', 'Or a SELECT on the database of Tenure (admins)'],
+        ['--query <sql>', 'Or a SELECT on tables that tenure_reader may read (admins)'],
         ['--output <path>', 'A .parquet file in the batch directory (default: the table batch_predictions)'],
         ['--key <columns>', 'Columns to copy to the output, separated by commas'],
         ['--watch', 'Wait for the end; exit code 6 if it fails'],

@@ -38,7 +38,7 @@ export function parquet(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'parquet', files: named(files), options }
 }
 
-/** A query on the project's own Postgres. */
+/** A query on the project's own Postgres, run as `tenure_reader`: `grant select on <table> to tenure_reader`. */
 export function postgres(options: SourceOptions & { rows: string }): SourceSpec {
   return { kind: 'postgres', files: {}, options }
 }

@@ -156,7 +156,7 @@ export function connect(world: World, server: Server, machine: Machine): Store {
     get pool(): never {
       throw new Error('the database in memory has no pool')
     },
-    readerUrl: '',
+    readerUrl: undefined,
     close: () => Promise.resolve(),
   }
 }

@@ -69,7 +69,7 @@ describe('a query from outside', () => {
     expect(rowsOf('select 1; select pg_sleep(0)')).rejects.toThrow(/multiple commands/))
 
   it('never runs as another role when the reader cannot log in', async () => {
-    const readerUrl = application.readerUrl.replace('tenure_reader', 'not_there')
+    const readerUrl = application.readerUrl!.replace('tenure_reader', 'not_there')
     await expect(rowsOf('select 1', { readerUrl })).rejects.toMatchObject({
       code: 'configuration_invalid',
       message: expect.stringMatching(

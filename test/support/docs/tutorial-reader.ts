@@ -49,7 +49,14 @@ export function openReader({ compiled = false } = {}): Reader {
   // What is compiled from the same sources is not compiled again.
   if (compiled) cpSync(join(checkout, 'dist'), join(directory, 'dist'), { recursive: true })
   const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT']
-  const unset = ['DATABASE_URL', 'TENURE_OWNER_DATABASE_URL', 'TEMPORAL_ADDRESS', 'TENURE_URL', 'TENURE_KEY']
+  const unset = [
+    'DATABASE_URL',
+    'TENURE_OWNER_DATABASE_URL',
+    'TENURE_READER_DATABASE_URL',
+    'TEMPORAL_ADDRESS',
+    'TENURE_URL',
+    'TENURE_KEY',
+  ]
   const environment = environmentWith({
     ...Object.fromEntries(ports.map((name) => [name, '0'])),
     ...Object.fromEntries(unset.map((name) => [name, undefined])),
