@@ -35,7 +35,11 @@ export const keysGroup: CommandGroup = {
         ['--rate <n>', 'Requests per second at each replica (default: unlimited)'],
         ['--burst <n>', 'Maximum burst of requests (default: the rate)'],
       ],
-      examples: ['keys create ada --role approver', 'keys create shop --role predictor --models iris'],
+      examples: [
+        'keys create ada --role approver',
+        'keys create shop --role predictor --models iris',
+        'keys create warehouse --role labeller',
+      ],
       async run({ terminal, api }, { args, options }) {
         const { role, models, expires, rate, burst } = options
         if (!roles.some((each) => each === role))

@@ -13,12 +13,13 @@ import {
 
 let servers: ServingFixture
 let api: TestApi
-let keys: Record<'viewer' | 'predictor', string>
+let keys: Record<'viewer' | 'predictor' | 'labeller', string>
 beforeAll(async () => {
   servers = await openServingFixture()
   keys = {
     viewer: await servers.key({ role: 'viewer', name: 'vera' }),
     predictor: await servers.key({ role: 'predictor' }),
+    labeller: await servers.key({ role: 'labeller' }),
   }
   api = await startApi(servers)
 })
@@ -70,12 +71,13 @@ describe('sign-in', () => {
     expect(forwarded.headers.get('set-cookie')).toMatch(/; Secure$/)
   })
 
-  it('refuses an invalid key and a predictor key with their reasons', async () => {
+  it('refuses an invalid key and keys of programs with their reasons', async () => {
     const wrong = await send('/sign-in', { key: `${keys.viewer.slice(0, -1)}x` })
     expect(wrong.status).toBe(403)
     expect(wrong.text).toContain('Invalid or expired key')
     expect(wrong.headers.get('set-cookie')).toBeNull()
-    expect((await send('/sign-in', { key: keys.predictor })).text).toContain('for predictions only')
+    for (const key of [keys.predictor, keys.labeller])
+      expect((await send('/sign-in', { key })).text).toContain('for predictions and outcomes only')
     expect((await send('/sign-in', {})).status).toBe(403)
   })
 
