@@ -66,7 +66,7 @@ export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promi
 /** Undefined for errors that another key does not fix. */
 function messageOf({ code }: DomainError): string | undefined {
   if (code === 'unauthenticated') return 'Invalid or expired key'
-  if (code === 'forbidden') return 'This key (role predictor) is for predictions and outcomes only'
+  if (code === 'forbidden') return 'This key is for predictions and outcomes only'
   return undefined
 }
 
