@@ -94,10 +94,10 @@ async function readBatch(client: pg.ClientBase, take: (batch: RowBatch) => Promi
   return rows.length
 }
 
-/** SQLSTATE class 28: invalid authorization; 42501: no CONNECT. */
+/** SQLSTATE class 28: invalid authorization; 42501: no CONNECT. The driver itself refuses to answer without a password. */
 function refuseLogin(role: string, error: unknown): never {
-  const { code, message } = error as { code?: string; message: string }
-  if (code === undefined || !/^(28|42501)/.test(code)) throw error
+  const { code = '', message } = error as { code?: string; message: string }
+  if (!/^(28|42501)/.test(code) && !message.startsWith('SASL')) throw error
   throw new DomainError(
     'configuration_invalid',
     `queries of batches and sources run as the role ${role}, which cannot connect: ${message}; set TENURE_READER_DATABASE_URL`,
