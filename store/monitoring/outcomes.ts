@@ -44,7 +44,7 @@ export async function insertOutcomes(
 
 export interface AnsweredPrediction {
   model: string
-  /** Of the request; absent for rows of before keys were stored. */
+  /** Of the request; absent where no key was stored. */
   keyId?: string
 }
 

@@ -1,4 +1,4 @@
--- Run as a superuser in the database of Tenure, where its owner is none: takes back what Postgres grants to every role, so that a query of a
+-- Run as a superuser in the database of Tenure, where its owner has no such rights: revokes what Postgres grants to every role, so that a query of a
 -- batch or a source can neither hold a lock that Tenure waits for nor lift its own deadline. Only a superuser can do this.
 do $$
 declare

@@ -21,8 +21,8 @@ const pinned: Record<string, string> = {
   '0009_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0010_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
   '0011_unchanged_retrainings.sql': '5b0ff89d73ea4eb5f6da68899f59e0359420daf9cdca39c69e5b68117b7b869a',
-  '0012_audit_signatures.sql': '6a99f7a24f1831fb27ba50fb7175bc99ea1fda9af18a83d947fe68c916b17183',
-  '0013_callers.sql': '67a45c36a3375c26dbcc2556e1d0a0d98ba2c74b3d7230f1002915e83dd91318',
+  '0012_audit_signatures.sql': '5789baf184a786e95af5254ae6bb51abf53243f524badef8186192ec74150361',
+  '0013_callers.sql': '249948afb83e7c497049f2243fba2ac44f0b1ed55d2680f60485b419b7d150b5',
   '0014_reader.sql': '91a5bd14718ddfa350e4cafb636b82becd8455b9ac23f24d73344e3ae1bc303f',
 }
 
