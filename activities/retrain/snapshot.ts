@@ -6,6 +6,7 @@ import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertSnapshot } from '../../store/training/snapshots.ts'
 import type { Deps } from '../deps.ts'
+import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { RowsJob } from './rows-child.ts'
 import type { WrittenSnapshot } from './write-snapshot.ts'
@@ -42,7 +43,7 @@ export const takeSnapshot =
       what: `the snapshot of ${name}`,
       file: 'activities/retrain/rows-child.ts',
       job,
-      limitMb: config.trainingMemoryMb,
+      limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
       plainErrors: true,
     })
     const { digest, bytes, parts: rows, columns, subjects, leftOut, source } = written

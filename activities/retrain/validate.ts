@@ -9,6 +9,7 @@ import { listEarlierRows } from '../../store/training/snapshots.ts'
 import { insertValidation } from '../../store/training/validations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
+import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { JudgedSnapshot } from './judge-snapshot.ts'
 import type { RowsJob } from './rows-child.ts'
@@ -49,7 +50,7 @@ export const validate =
       what: `the validation of ${name}`,
       file: 'activities/retrain/rows-child.ts',
       job,
-      limitMb: config.trainingMemoryMb,
+      limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
       plainErrors: true,
     })
     const report = { verdict, ...judged }

@@ -3,6 +3,7 @@
  * code.
  */
 import { readFile } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 
 /** The messages of V8, the C++ library, TensorFlow and the C library. */
 const words =
@@ -17,6 +18,14 @@ export async function countKernelKills(): Promise<number | undefined> {
   const text = await readFile('/proc/vmstat', 'utf8').catch(() => '')
   const [, count] = /^oom_kill (\d+)$/m.exec(text) ?? []
   return count === undefined ? undefined : Number(count)
+}
+
+const shareOfMachine = 0.75
+
+/** For a job whose memory follows from its rows, where no limit is set: the machine must keep some for predictions. */
+export function memoryOfJobMb(): number {
+  const bytes = Math.min(totalmem(), process.constrainedMemory() || Infinity)
+  return Math.floor((bytes * shareOfMachine) / 1_048_576)
 }
 
 const everyMs = 50

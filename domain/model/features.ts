@@ -19,7 +19,7 @@ export interface NumberFeature {
 
 export interface CategoryFeature {
   kind: 'category'
-  /** The values that may be sent; any text when absent. A value not seen in training is encoded as "other". */
+  /** The values that may be sent; any text when absent. A value not seen in training is encoded as "other", and named in the response. */
   values?: readonly string[]
   /** Whether null may be sent. It is encoded as "other". */
   missing?: 'fill'

@@ -114,8 +114,8 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_MAX_WORKFLOWS: ['Maximum concurrency of each control worker.'],
     TENURE_MAX_ACTIVITIES: ['Maximum concurrency of each control worker.'],
     TENURE_TRAINING_MEMORY_MB: [
-      'How many MiB the process of a training or an evaluation may take; an attempt above it fails, is retried three times, and raises an alert.',
-      'as much as there is',
+      'How many MiB the process of a training or an evaluation may take; an attempt above it fails, is retried three times, and raises an alert. The processes that read and check rows have the same limit.',
+      'as much as there is; 75 % of the machine for the processes that read and check rows',
     ],
     WORKER_VERSIONING: ["`on`: Temporal's worker versioning; a release ends on the build it began with."],
     TENURE_BUILD_ID: ['The name of this build.', 'the git revision'],

@@ -1,7 +1,12 @@
 /** A shortage of memory is detected, whether V8, the kernel or a library ended the process. */
+import { totalmem } from 'node:os'
 import { expect, it } from 'vitest'
 import { runChild } from '../../../activities/runtime/child-process.ts'
-import { countKernelKills, detectOutOfMemory } from '../../../activities/runtime/memory-limit.ts'
+import {
+  countKernelKills,
+  detectOutOfMemory,
+  memoryOfJobMb,
+} from '../../../activities/runtime/memory-limit.ts'
 
 it.each([
   ['V8', 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory'],
@@ -33,3 +38,8 @@ it('a child process beyond its memory limit ends, with the line that reports it'
 
 it('out-of-memory kills are counted by the kernel, or not reported', async () =>
   expect([undefined, expect.any(Number)]).toContainEqual(await countKernelKills()))
+
+it('a job without a limit of its own leaves a quarter of the machine', () => {
+  expect(memoryOfJobMb()).toBeGreaterThan(0)
+  expect(memoryOfJobMb() * 1_048_576).toBeLessThanOrEqual(totalmem() * 0.75)
+})
