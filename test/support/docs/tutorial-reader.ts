@@ -4,7 +4,8 @@
  *
  * What is not as for a reader, and cannot be in a test: the copy's packages are links to those of this checkout, its state is a directory
  * of its own, and its ports are free ones (TENURE_PORT=0 …), so that tests beside this one are not met. A page therefore asks
- * `tenure status` where the API is, and does not write a port down. The comments above a block say what it is:
+ * `tenure status` where the API is, and does not write a port down. npm takes a second of a core for each `npx tenure`: only what stays
+ * in a terminal calls it; the shell calls what it would start. The comments above a block say what it is:
  *
  * - `<!-- shows: text -->`: it is typed once, ends well, and has shown this.
  * - `<!-- until: text -->`: it is typed again and again, as a reader would, until it ends well and shows this.
@@ -142,6 +143,10 @@ function openShell(place: Place) {
   child.stdout.setEncoding('utf8').on('data', take)
   child.stderr.setEncoding('utf8').on('data', take)
   let typed = 0
+  const command = `node ${quoted(join(place.cwd, 'cli', 'tenure.mjs'))}`
+  child.stdin.write(
+    `npx() { if [ "$1" = tenure ]; then shift; ${command} "$@"; else command npx "$@"; fi; }\n`,
+  )
   return {
     async type(block: string): Promise<{ out: string; code: number }> {
       const mark = `--- typed ${++typed}`
