@@ -3,6 +3,7 @@
  * which Temporal rejects.
  */
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
+import { isFull } from '../../store/outage.ts'
 
 /** DuckDB has no error codes; errors not listed here, such as a slow disk, may be temporary. */
 const ofDuck = /^(binder|catalog|conversion|invalid input|mismatch type|out of range|parser) error/i
@@ -20,9 +21,9 @@ export function asUnreadable(model: string, error: unknown): unknown {
   return new DomainError('source_unreadable', message, { model })
 }
 
-/** An error in SQL or in a file that a request or a view names. */
+/** An error in SQL or in a file that a request or a view names; a full disk is neither. */
 export function asRefused(what: string, error: unknown): unknown {
-  if (isError(error)) return error
+  if (isError(error) || isFull(error)) return error
   const said = firstLineOf(error).slice(0, 300)
   return new DomainError('invalid_request', `${what} cannot be read: ${said}`)
 }

@@ -14,6 +14,7 @@ import { withoutExit } from '../../models/define/load-error.ts'
 import type { Training } from '../../models/define/model.ts'
 import { loadModel, type LoadedModel } from '../../models/index.ts'
 import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { isFull } from '../../store/outage.ts'
 import { checkout } from '../../temporal.config.ts'
 import { storeArtifact } from './write-artifact.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
@@ -116,7 +117,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   }
 }
 
-/** An error in the model file is reported with its place and is not retried. */
+/** An error in the model file is reported with its place and is not retried. A full disk, met by a checkpoint, is no such error. */
 async function trainNetwork(
   { train, name, file }: LoadedModel,
   training: Parameters<LoadedModel['train']>[0],
@@ -124,7 +125,7 @@ async function trainNetwork(
   try {
     return await withoutExit(file, () => train(training))
   } catch (error) {
-    if (isError(error) || isOutOfMemory(error)) throw error
+    if (isError(error) || isFull(error) || isOutOfMemory(error)) throw error
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
     throw new DomainError('training_failed', `train of ${name} threw: ${stack}`)
   }

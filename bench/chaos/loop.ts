@@ -46,6 +46,7 @@ export async function runChaos({ seed, runMs, rate, say = () => {} }: ChaosOptio
     const options = {
       random: seededRandom(seed + 1),
       until: over.signal,
+      say: log,
       forbid(version: string, why: string) {
         log(`${version}: ${why}`)
         forbidden.set(version, { why, fromMs: performance.now() })

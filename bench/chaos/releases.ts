@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { listOpenRuns } from '../../store/maintenance/duties.ts'
 import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
 import { writeFaults } from '../../store/serving/replicas.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
@@ -37,13 +38,15 @@ export interface DriveOptions {
   until: AbortSignal
   /** No request sent from now on may be answered by this version. */
   forbid: (version: string, why: string) => void
+  say: (line: string) => void
 }
 
 export async function driveReleases(stage: ChaosStage, options: DriveOptions): Promise<Driven> {
   const driven: Driven = { ended: new Map(), retrained: new Map(), issues: [] }
+  const first = Math.floor(options.random() * courses.length)
   await release(stage, options, driven, 'good')
   for (let turn = 0; !options.until.aborted; turn++) {
-    const course = courses[(turn + Math.floor(options.random() * 2)) % courses.length]!
+    const course = courses[(turn + first) % courses.length]!
     await release(stage, options, driven, course).catch((error: Error) =>
       driven.issues.push(`${course}: ${error.message}`),
     )
@@ -53,7 +56,7 @@ export async function driveReleases(stage: ChaosStage, options: DriveOptions): P
 
 async function release(
   stage: ChaosStage,
-  { random, forbid }: DriveOptions,
+  { random, forbid, say }: DriveOptions,
   driven: Driven,
   course: Course,
 ): Promise<void> {
@@ -95,7 +98,7 @@ async function release(
   if (course === 'abort') {
     const found = await at('canary', 'probation')
     if (!isEnded(found)) await ask(stage, keys.operator, `/v1/releases/${id}/abort`, { reason: 'chaos' })
-  } else if (course.startsWith('rollback in')) await rollBack(stage, version, forbid)
+  } else if (course.startsWith('rollback in')) await rollBack(stage, version, { forbid, say })
   const ended = await awaitOf(`${version} is ended`, async () => {
     const found = await find()
     return found !== undefined && isEnded(found) ? found : undefined
@@ -104,13 +107,17 @@ async function release(
   count(driven.ended, `${course}: ${outcome}`)
   if (outcome !== 'promoted') forbid(version, `its release has ended as ${outcome}`)
   else if (course === 'bad') driven.issues.push(`${version}, a bad version, was promoted`)
-  else if (course === 'rollback as champion') await rollBack(stage, version, forbid)
+  else if (course === 'rollback as champion') await rollBack(stage, version, { forbid, say })
 }
 
 const isEnded = ({ endedAt }: Release): boolean => endedAt !== undefined
 
 /** Once every live replica has said that it follows, the version is not served any more. */
-async function rollBack(stage: ChaosStage, version: string, forbid: DriveOptions['forbid']): Promise<void> {
+async function rollBack(
+  stage: ChaosStage,
+  version: string,
+  { forbid, say }: Pick<DriveOptions, 'forbid' | 'say'>,
+): Promise<void> {
   const untilMs = performance.now() + 60_000
   const path = `/v1/models/${chaosModel}/rollback`
   for (;;) {
@@ -118,7 +125,9 @@ async function rollBack(stage: ChaosStage, version: string, forbid: DriveOptions
     const replicas = (answer?.json['replicas'] ?? []) as { state: string }[]
     const reached = replicas.every(({ state }) => state === 'follows' || state === 'fenced')
     if (answer?.json['from'] === version && reached) return forbid(version, 'its rollback was acknowledged')
-    // Refused, or done with a replica that was not reached.
+    if (answer !== undefined)
+      say(`${version}: ${answer.status} ${String(answer.json['message'] ?? answer.json['detail'])}`)
+    // Refused, because it has ended meanwhile, or done with a replica that was not reached.
     if (answer !== undefined && answer.status < 500) return
     if (performance.now() > untilMs)
       throw new Error(`the rollback of ${version} was not answered within 60 s`)
@@ -139,11 +148,13 @@ export async function driveRetrainings(
       const open = await again(() => findOpenRelease(store, trainedModel))
       if (open !== undefined)
         await ask(stage, keys.operator, `/v1/releases/${open.state.id}/abort`, { reason: 'chaos' })
-      const running = await again(() => listRetrainings(store, { model: trainedModel, limit: 1 }))
-      return open === undefined && running.every(({ endedAt }) => endedAt !== undefined) ? true : undefined
+      const running = await again(() => listOpenRuns(store))
+      return open === undefined && running.length === 0 ? true : undefined
     }).catch((error: Error) => driven.issues.push(error.message))
   }
-  for (const { outcome, message } of await again(() => listRetrainings(store, { model: trainedModel }))) {
+  for (const { outcome, message } of await again(() =>
+    listRetrainings(store, { model: trainedModel, limit: 1_000 }),
+  )) {
     count(driven.retrained, outcome ?? 'open')
     if (outcome === 'failed') driven.issues.push(`a retraining failed: ${message}`)
   }

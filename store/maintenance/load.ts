@@ -215,13 +215,13 @@ async function loadOrder(database: Database, { tables }: DumpFacts): Promise<str
   return order
 }
 
-/** Identities go on behind the rows that are there. */
+/** Identities go on behind the rows that are there. Postgres may ask for the sequence before it looks at the schema, so each name has one. */
 async function raiseSequences(client: pg.Client, database: Database): Promise<void> {
   const columns = await database.query<{ table: string; column: string; sequence: string }>(sql`
-    select table_name::text as table, column_name::text as column,
-      pg_get_serial_sequence(quote_ident(table_name), column_name) as sequence
-    from information_schema.columns
-    where table_schema = 'public' and pg_get_serial_sequence(quote_ident(table_name), column_name) is not null`)
+    select table_name::text as table, column_name::text as column, sequence
+    from information_schema.columns,
+      pg_get_serial_sequence(format('%I.%I', table_schema, table_name), column_name) as sequence
+    where table_schema = 'public' and sequence is not null`)
   for (const { table, column, sequence } of columns)
     await client.query(
       `select setval('${sequence}', greatest((select max(${quote(column)}) from ${quote(table)}), 1),

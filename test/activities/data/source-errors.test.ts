@@ -1,7 +1,7 @@
 /** Tests that an error about unreadable rows is reported once, truncated, and with its column. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
-import { asUnreadable } from '../../../activities/data/source-errors.ts'
+import { asRefused, asUnreadable } from '../../../activities/data/source-errors.ts'
 import { DomainError } from '../../../domain/errors.ts'
 
 const thrownBy = (statement: string): Promise<unknown> =>
@@ -36,3 +36,9 @@ it.each([
   ['what is told already', new DomainError('snapshot_empty', 'no train rows')],
   ['no error', 'odd'],
 ])('an error of %s is rethrown unchanged', (_what, error) => expect(asUnreadable('roses', error)).toBe(error))
+
+it('a full disk is not reported as a file that cannot be read', () => {
+  const error = new Error('IO Error: Could not write file: No space left on device')
+  expect(asRefused('the input', error)).toBe(error)
+  expect(asRefused('the input', new Error('odd'))).toMatchObject({ code: 'invalid_request' })
+})

@@ -256,6 +256,13 @@ describe('a training', () => {
     await rm(other, { recursive: true })
   })
 
+  it('finds no room on the disk in the middle: the training is not the cause, and its attempt is repeated', async () => {
+    const full = `Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })`
+    await syncExampleModel(deps.store, models, { more: `train: () => Promise.reject(${full}),` })
+    await expect(run('trn_full')).rejects.toMatchObject({ code: 'no_room' })
+    await syncExampleModel(deps.store, models)
+  })
+
   it.each([
     ['throws', `train: () => Promise.reject(new Error('no soil')),`, 'training_failed', 'no soil'],
     [
