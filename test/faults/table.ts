@@ -215,7 +215,7 @@ export const faults: readonly FaultCase[] = [
   },
   {
     number: 'F19',
-    fault: 'clock skew ±5 min, ±1 h, step back',
+    fault: 'clock skew ±5 min, ±1 h, ±1 day, step back',
     asked: '0 violations',
     shownBy: [
       { file: 'test/faults/long/network/clock-skew.test.ts' },
@@ -515,5 +515,20 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/cli/sync/load-models.test.ts' },
       { file: 'test/activities/retrain/train.test.ts', tests: 'fails without a retry|without another retry' },
     ],
+  },
+  {
+    number: 'F49',
+    fault: 'the control worker cut off while it promotes and while it rolls back',
+    asked: 'the release ends as without the cut, once; 0 failed requests',
+    shownBy: [{ file: 'test/faults/long/network/late-cuts.test.ts' }],
+    reached: 'either server, both directions and each alone',
+  },
+  {
+    number: 'F50',
+    fault: 'the folder of artifacts is read-only',
+    asked: 'predictions and releases go on; a retraining ends well when it can be written again',
+    shownBy: [{ file: 'test/faults/long/resources/read-only-artifacts.test.ts' }],
+    weaker:
+      'read-only for a release long; a retraining whose attempts are used up before ends as failed and names the file',
   },
 ]

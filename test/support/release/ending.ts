@@ -126,7 +126,9 @@ async function issuesOfWindows(store: Store, releaseId: string): Promise<string[
   const clocks = await store.query<{ stage: string; stage_index: number; watched_ms: number }>(
     sql`select stage, stage_index, watched_ms from stage_clocks where release_id = ${releaseId}`,
   )
-  const passed = state.outcome === 'promoted' ? state.routings : state.routings.slice(0, -1)
+  const routed = state.outcome === 'promoted' ? state.routings : state.routings.slice(0, -1)
+  // A promotion without a canary is routed to load the candidate, and watches nothing.
+  const passed = routed.filter(({ stage }) => stage !== 'promoting')
   return passed.flatMap(({ stage, stageIndex }) => {
     const asked =
       stage === 'canary'
