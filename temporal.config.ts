@@ -81,9 +81,6 @@ export function readConfig(environment: Environment = process.env) {
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
     /** State of this machine alone: data of embedded servers, routing cache, spool. */
     stateDir,
-    /** Whether workflows accept unsigned commands. Default: only where no other machine reaches Temporal. */
-    unsignedSignals:
-      oneOf('TENURE_UNSIGNED_SIGNALS', isLoopback(temporal.address) ? 'on' : 'off', ['on', 'off']) === 'on',
     /** The private key that signs manifests, cached routes and audit heads; created at the first start. */
     signingKey: resolve(text('TENURE_SIGNING_KEY', join(stateDir, 'keys', 'signing.pem'))),
     api: {
@@ -143,7 +140,7 @@ export function readConfig(environment: Environment = process.env) {
 
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
 export function readCommandConfig(environment: Environment = process.env) {
-  const { issues, given, text, whole } = readerOf(environment)
+  const { issues, given, text, whole, oneOf } = readerOf(environment)
   const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
@@ -167,6 +164,8 @@ export function readCommandConfig(environment: Environment = process.env) {
       temporal: whole('TENURE_TEMPORAL_PORT', 7233, 0, 65_535),
       temporalUi: whole('TENURE_TEMPORAL_UI_PORT', 8233, 0, 65_535),
     },
+    /** Whether `tenure up` starts Temporal's own pages, which ask for no key. */
+    temporalUi: oneOf('TENURE_TEMPORAL_UI', 'off', ['on', 'off']) === 'on',
   }
   refuse(issues)
   return config
@@ -227,8 +226,6 @@ function refuse(issues: string[]): void {
 }
 
 const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(address).hostname : '')
-
-const isLoopback = (address: string): boolean => /^(127\.|localhost:|localhost$|\[::1\])/.test(address)
 
 /** Reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client does. */
 function readTemporal(

@@ -15,7 +15,7 @@ import { simulateWorkerLoss, simulateReplicaLoss } from './drill/drill-outages.t
 import { endDrill, openDrill, planDrills, recordDrillRelease } from './drill/drill.ts'
 import { closeReleaseRow, openRelease, recordRelease } from './release/open-release.ts'
 import { deleteExpired, createLogPartitions } from './retention/prediction-log.ts'
-import { rollBackModel, rollBackCandidate } from './release/rollback.ts'
+import { rollBackCandidate } from './release/rollback.ts'
 import { route } from './release/route.ts'
 import { dispatchAlerts } from './alerts/dispatch.ts'
 import { watch } from './release/watch-stage.ts'
@@ -51,7 +51,6 @@ export const controlActivities = (deps: Deps) => ({
     eraseStage: eraseStage(deps),
     promote: promote(deps),
     rollBackCandidate: rollBackCandidate(deps),
-    rollBackModel: rollBackModel(deps),
   }),
 })
 

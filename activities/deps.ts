@@ -1,6 +1,7 @@
 /** Declares the dependencies that activities close over; workflows know only the types of activities. */
 import type { Artifacts } from '../store/artifacts.ts'
 import type { Store } from '../store/postgres.ts'
+import type { Verifier } from '../store/signing/signing-key.ts'
 import type { Config } from '../temporal.config.ts'
 
 /** One line per decision, with its ids. Never payloads, never keys. */
@@ -14,4 +15,6 @@ export interface Deps {
   artifacts: Artifacts
   config: Config
   log: ActivityLog
+  /** Verifies what users have signed. Default: with the signing key of the installation. */
+  verifier?: Verifier
 }

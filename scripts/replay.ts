@@ -14,15 +14,14 @@ import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../store/release/release-queue.ts'
 import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
+import { signalOpenRelease } from '../test/support/commands/signed.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
-  commandSignals,
   drillWorkflowId,
   monitorWorkflowId,
   queueWorkflowId,
   releaseWorkflowId,
   retrainWorkflowId,
-  rollbackWorkflowId,
 } from '../workflows/messages.ts'
 import type * as workflows from '../workflows/index.ts'
 import {
@@ -100,7 +99,6 @@ function record(): Promise<void> {
       if (isChosen('drill')) await playDrill(fixture)
       if (isChosen('monitor')) await playMonitor(fixture)
       if (isChosen('retrain')) await playRetraining(fixture)
-      if (isChosen('model-rollback')) await playRollback(fixture)
     } finally {
       await fixture.close()
     }
@@ -164,9 +162,7 @@ async function playTurn({ client, config, model, store }: ReleaseFixture): Promi
   await keep('superseded', open.handle, `${outcome}, ${reason}`)
   await queue.result()
   await keep('queue', queue, 'its turn has come')
-  await client.workflow
-    .getHandle(releaseWorkflowId(fixtureModel.name))
-    .signal(commandSignals.abort, { by: 'olga' })
+  await signalOpenRelease({ client, config, store }, fixtureModel.name, 'abort', { by: 'olga' })
 }
 
 async function playDrill({ client, config, model }: ReleaseFixture): Promise<void> {
@@ -224,19 +220,4 @@ async function playRetraining({ client, config, deps, store }: ReleaseFixture): 
     await native.close()
     rmSync(models, { recursive: true })
   }
-}
-
-async function playRollback({ client, config, model }: ReleaseFixture): Promise<void> {
-  const fixtureModel = await model()
-  const next = await fixtureModel.register(await fixtureModel.champion())
-  const release = await fixtureModel.start(next, { strategy: 'direct', probation: false })
-  await release.reaches('awaiting_approval')
-  await release.say('approve', 'anna')
-  await release.result()
-  const rollback = await client.workflow.start<typeof workflows.rollback>('rollback', {
-    workflowId: rollbackWorkflowId(fixtureModel.name),
-    taskQueue: config.taskQueues.control,
-    args: [{ model: fixtureModel.name, by: 'olga', reason: 'callers complain' }],
-  })
-  await keep('model-rollback', rollback, (await rollback.result()).message)
 }

@@ -48,23 +48,6 @@ describe('the configuration', () => {
     expect(config.temporal).toMatchObject({ address: 'temporal.example:7233', namespace: 'ml' })
   })
 
-  it.each([
-    ['127.0.0.1:7233', undefined, true],
-    ['localhost:7233', undefined, true],
-    ['[::1]:7233', undefined, true],
-    ['temporal.example:7233', undefined, false],
-    ['localhost.example:7233', undefined, false],
-    ['temporal.example:7233', 'on', true],
-    ['127.0.0.1:7233', 'off', false],
-  ])('with Temporal at %s and unsigned signals %s believes a bare name: %s', (address, said, believed) => {
-    const config = readConfig({
-      ...good,
-      TEMPORAL_ADDRESS: address,
-      ...(said === undefined ? {} : { TENURE_UNSIGNED_SIGNALS: said }),
-    })
-    expect(config.unsignedSignals).toBe(believed)
-  })
-
   it('keeps what is fetched once outside the checkout', () => {
     expect(cacheDir({ HOME: '/home/ada' })).toBe('/home/ada/.cache/tenure')
     expect(cacheDir({ HOME: '/home/ada', TENURE_CACHE: '/var/cache/tenure' })).toBe('/var/cache/tenure')

@@ -186,7 +186,7 @@ export interface Command {
   policyDigest?: string
   /** ISO 8601: the command is refused when it arrives later, because the wait it ends is over. */
   until?: string
-  /** Proves that the bearer of the key sent it; required where unsigned signals are off. */
+  /** Proves that the bearer of the key sent it. */
   signature?: string
 }
 
@@ -257,38 +257,4 @@ export interface RetentionOutcome {
   rows: Record<string, number>
   /** Artifacts and snapshots selected for deletion, and the files removed with them or without a row. */
   artifacts: { givenUp: number; removed: number; freedBytes: number }
-}
-
-// rollback outside of a release
-
-/** One id per model, so that at most one rollback of a model runs at a time. */
-export const rollbackWorkflowId = (model: string): string => `rollback/${model}`
-
-/** Returns a model to its last proven version. An open release receives the rollback command instead. */
-export interface RollbackRequest {
-  model: string
-  /** The name of an active key that may roll back. */
-  by: string
-  reason: string
-  /** The signed command id and its signature: see `Command`. */
-  id?: string
-  signature?: string
-  /** ISO 8601: when the order was given, if not now. A version promoted since then is not rolled back. */
-  recordedAt?: string
-}
-
-export interface RollbackOutcome {
-  outcome: 'rolled_back' | 'forwarded' | 'refused'
-  message: string
-  model: string
-  /** Why it was refused. */
-  code?: 'forbidden' | 'no_champion' | 'no_rollback_target' | 'command_refused'
-  /** The version rolled back. */
-  from?: string
-  /** The version that serves now. */
-  to?: string
-  /** The open release that received the command instead. */
-  releaseId?: string
-  /** From the order to the last live replica's acknowledgement, in milliseconds. */
-  tookMs?: number
 }

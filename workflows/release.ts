@@ -25,6 +25,7 @@ import type { CarriedCommands } from './release/inbox.ts'
 import {
   releaseIdOf,
   releaseStatus,
+  releaseWorkflowId,
   supersedeSignal,
   type ReleaseOutcome,
   type ReleaseRequest,
@@ -47,7 +48,11 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   const info = workflowInfo()
   const id = releaseIdOf(info.firstExecutionRunId)
   const request = parseRequest(given)
-  const steps = createSteps(carried?.state)
+  // The second argument of a start is a caller's; only a run that Temporal has continued has a memory.
+  const isContinued =
+    info.continuedFromExecutionRunId !== undefined && info.workflowId === releaseWorkflowId(request.model)
+  const memory = isContinued ? carried : undefined
+  const steps = createSteps(memory?.state)
   let cancelled = false
   let ending = false
 
@@ -55,7 +60,7 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
   const commands = receiveCommands({
     state: steps.find,
     dispatch: steps.dispatch,
-    carried: carried?.commands,
+    carried: memory?.commands,
   })
   const { turning } = commands
   // A stage may be watched for weeks; the next run resumes the watch.
@@ -91,7 +96,10 @@ export async function release(given: ReleaseRequest, carried?: Carried): Promise
     for (;;) {
       publish(steps.current())
       if (nextEffect(steps.current()).kind === 'none') break
-      await steps.save()
+      do {
+        await steps.save()
+        await commands.recorded()
+      } while (!steps.isSaved())
       const effect = nextEffect(steps.current())
       if (turning()) await handOver()
       const event = await steps.attempt(effect, turning)

@@ -4,13 +4,13 @@
  */
 import type { CommandName, ReleaseBasis } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
-import { findActiveKeys, type ActiveKey } from '../../store/access/api-keys.ts'
+import { findActiveKeys } from '../../store/access/api-keys.ts'
 import { findReleaseBasis } from '../../store/release/basis.ts'
 import { findAnswers } from '../../store/release/releases.ts'
-import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
 import { verifyCommand, type SignedCommand } from '../../store/signing/command-signatures.ts'
 import type { CommandResult } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
+import { openVerifier } from '../runtime/open-verifier.ts'
 import { databaseTime } from './await-replicas.ts'
 
 export interface CommandIdentity {
@@ -43,15 +43,10 @@ export interface AuthorizationRequest {
 }
 
 /** Returns one identity per command, in order. */
-export const authorize = ({ store, config }: Deps) => {
-  let opened: Promise<Signer> | undefined
-  const signer = () => {
-    opened ??= openSigner(config.signingKey)
-    // Retries after a failure, so that a repaired key file takes effect at once.
-    opened.catch(() => (opened = undefined))
-    return opened
-  }
-  return async ({ model, release, version, commands }: AuthorizationRequest): Promise<CommandIdentity[]> => {
+export const authorize =
+  (deps: Deps) =>
+  async ({ model, release, version, commands }: AuthorizationRequest): Promise<CommandIdentity[]> => {
+    const { store } = deps
     const keys = await findActiveKeys(store)
     const standing = version === undefined ? undefined : await findReleaseBasis(store, { model, version })
     const ids = commands.map(({ id }) => id)
@@ -62,34 +57,34 @@ export const authorize = ({ store, config }: Deps) => {
       const known = { id, name, standing, answered: answers?.get(id) }
       const reject = (rejectedBecause?: string) =>
         identities.push({ ...known, inScope: false, rejectedBecause })
-      const accept = ({ id: key, role, models }: ActiveKey) =>
-        identities.push({ ...known, key, role, inScope: models === undefined || models.includes(model) })
       if (signature === undefined) {
-        const key = keys.find((each) => each.name === name)
-        if (key === undefined) reject()
-        else if (config.unsignedSignals) accept(key)
-        else reject(unsigned(name))
+        reject(keys.some((each) => each.name === name) ? unsigned(name) : undefined)
         continue
       }
-      // A rollback may be signed for the model alone, whichever release is open.
-      const claims: SignedCommand[] = [{ ...command, model, release }]
-      if (command.command === 'rollback') claims.push({ ...command, model })
-      const trust = await signer()
       const nowMs = await databaseTime({ store })
-      const keyId = claims
-        .map((claim) => verifyCommand(trust, claim, { signature, nowMs }))
-        .find((each) => each !== undefined)
+      const keyId = verifyCommand(
+        await openVerifier(deps),
+        { ...command, model, release },
+        { signature, nowMs },
+      )
       const key = keys.find((each) => each.id === keyId && each.name === name)
-      if (key !== undefined) accept(key)
-      else reject(keyId === undefined ? invalidSignature(name) : undefined)
+      if (key === undefined) reject(keyId === undefined ? invalidSignature(name) : undefined)
+      else {
+        const { id: keyOf, role, models } = key
+        identities.push({
+          ...known,
+          key: keyOf,
+          role,
+          inScope: models === undefined || models.includes(model),
+        })
+      }
     }
     return identities
   }
-}
 
 const unsigned = (name: string): string =>
-  `the command of ${name} has no signature, and this namespace accepts signed commands only ` +
-  '(use the API or the `tenure` command, or set TENURE_UNSIGNED_SIGNALS=on where only trusted users reach Temporal)'
+  `the command of ${name} has no signature, and releases accept signed commands only ` +
+  '(use the API or the `tenure` command; `tenure sign` prints a signed payload for `temporal workflow signal`)'
 
 const invalidSignature = (name: string): string =>
   `the signature does not match this command of ${name}, is older than 24 h, or was made with a signing key that the workers do not have`

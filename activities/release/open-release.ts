@@ -1,6 +1,7 @@
 /** Opens, records and closes the rows of a release. */
 import { isError, reasonOf } from '../../domain/errors.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
+import { issueOfEnd } from '../../domain/release/permission.ts'
 import { hotfixPolicy, issuesOfPolicy, issuesOfReplacement } from '../../domain/release/policy.ts'
 import {
   issuesOfOpening,
@@ -36,6 +37,7 @@ import type { Deps } from '../deps.ts'
 import { close, endInterrupted } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { supportedState } from './supported-state.ts'
 
 export interface Opening extends ReleaseRequest {
   id: ReleaseId
@@ -185,7 +187,8 @@ export const recordRelease =
       for (const command of commands) {
         if (!(await insertCommand(database, command))) continue
         // An unsigned command proves only a name.
-        const { id, releaseId, actor, reason = null, accepted, message, stage, signed = null } = command
+        const { id, releaseId, actor, reason = null, accepted, message, stage, sent } = command
+        const signed = sent !== undefined
         await appendAudit(database, {
           actor,
           action: `release.${command.command}`,
@@ -228,8 +231,9 @@ async function alertBreakGlass(
 /** Closes the release: marks a promoted version as proven and detaches the routing. */
 export const closeReleaseRow =
   (deps: Deps) =>
-  async (state: ReleaseState): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> =>
+  async (given: ReleaseState): Promise<Pick<ReleaseState, 'outcome' | 'reason'>> =>
     withHeartbeat(async (beat) => {
+      const state = await endingState(deps, given)
       const { id, version, model, policy } = state
       const end = await deps.store.transaction((database) => close(database, state))
       const now = await findRouting(deps.store, model)
@@ -238,3 +242,12 @@ export const closeReleaseRow =
       deps.log.info({ release: id, version, outcome: end.outcome }, `release ended: ${end.reason ?? ''}`)
       return end
     })
+
+/** An end as promoted needs its rows; without them the release has failed, and its candidate is rolled back. */
+async function endingState(deps: Deps, given: ReleaseState): Promise<ReleaseState> {
+  const found = await supportedState(deps, deps.store, given)
+  const state = found?.state ?? given
+  const issue = found && state.outcome === 'promoted' ? issueOfEnd(state, found.record) : undefined
+  if (issue === undefined) return state
+  return { ...state, outcome: 'failed', reason: `it cannot end as promoted: ${issue}`, shareBp: 0 }
+}

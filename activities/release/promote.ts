@@ -16,15 +16,16 @@ import type { Deps } from '../deps.ts'
 import { databaseTime } from './await-replicas.ts'
 import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
-import { exposureOf, outdatedReason, routeOf, type Untimed } from './route.ts'
+import { exposureOf, recordedState, routeOf, type Untimed } from './route.ts'
 
 export type PromoteReport = Untimed<'promoted'> | Untimed<'stale'> | Untimed<'refused'>
 
 export const promote =
-  ({ store, log }: Deps) =>
+  (deps: Deps) =>
   async (state: ReleaseState): Promise<PromoteReport> => {
+    const { store, log } = deps
     try {
-      const report = await store.transaction((database) => promoteIn(database, state))
+      const report = await store.transaction((database) => promoteIn(deps, database, state))
       log.info({ release: state.id, version: state.version, report: report.kind }, 'promotion')
       return report.kind === 'stale' ? await staleReport({ store }, state, report.reason) : report
     } catch (error) {
@@ -34,16 +35,20 @@ export const promote =
     }
   }
 
-async function promoteIn(database: Database, state: ReleaseState): Promise<PromoteReport> {
-  const { id, model, version, baseline, epoch, generation, approvals, breakGlass } = state
-  if (await findPromotion(database, id)) {
-    const now = await findRouting(database, model)
+async function promoteIn(deps: Deps, database: Database, given: ReleaseState): Promise<PromoteReport> {
+  if (await findPromotion(database, given.id)) {
+    const now = await findRouting(database, given.model)
     return { kind: 'promoted', epoch: now?.route.epoch ?? 0, generation: now?.route.generation ?? 0 }
   }
-  const outdated = (await outdatedReason(database, state)) ?? pinReason(await findKillSwitch(database, model))
-  if (outdated !== undefined) return { kind: 'stale', reason: outdated }
+  const recorded = await recordedState(deps, database, { ...given, stage: 'promoting', stageIndex: 0 })
+  if ('reason' in recorded) return { kind: 'stale', ...recorded }
+  const { state, issue } = recorded
+  const { id, model, version, baseline, epoch, generation, approvals, breakGlass } = state
+  const pinned = pinReason(await findKillSwitch(database, model))
+  if (pinned !== undefined) return { kind: 'stale', reason: pinned }
   const refused = await refusalOfPromotion(database, state)
   if (refused !== undefined) return { kind: 'refused', reason: refused }
+  if (issue !== undefined) return { kind: 'stale', reason: issue }
   const route = routeOf(state)
   if (route === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
   const approvedBy = approvals.map(({ by }) => by)

@@ -4,6 +4,7 @@
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { isError } from '../../domain/errors.ts'
+import { issueOfRoute } from '../../domain/release/permission.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
 import { routePlan } from '../../domain/release/next-effect.ts'
 import type { StepEvent } from '../../domain/release/events.ts'
@@ -21,6 +22,7 @@ import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { failureOf } from './decide.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
+import { supportedState } from './supported-state.ts'
 
 const pinPollMs = 250
 
@@ -30,8 +32,9 @@ export type RouteReport =
 
 export const route =
   (deps: Deps) =>
-  async (state: ReleaseState): Promise<RouteReport> =>
+  async (given: ReleaseState): Promise<RouteReport> =>
     withHeartbeat(async (beat) => {
+      const state = (await supportedState(deps, deps.store, given))?.state ?? given
       const { acknowledgeMs } = state.policy.watch
       const unwritten = (problem: string): RouteReport => {
         const { epoch, generation } = state
@@ -68,16 +71,18 @@ async function pinnedFor({ store }: Deps, beat: Beat, state: ReleaseState): Prom
 
 /** Writes the route of the stage, or finds it written by an earlier attempt. */
 async function writeStage(
-  { store }: Deps,
-  state: ReleaseState,
+  deps: Deps,
+  given: ReleaseState,
 ): Promise<Routing | Untimed<'stale'> | Untimed<'refused'> | { problem: string }> {
   try {
-    return await store.transaction(async (database) => {
-      const reason = await outdatedReason(database, state)
-      if (reason !== undefined) return { kind: 'stale', reason }
+    return await deps.store.transaction(async (database) => {
+      const recorded = await recordedState(deps, database, given)
+      if ('reason' in recorded) return { kind: 'stale', ...recorded }
+      const { state, issue } = recorded
       const failed = await failureOf(database, state)
       if (failed !== undefined)
         return { kind: 'refused', reason: `a verdict is against the candidate: ${failed}` }
+      if (issue !== undefined) return { kind: 'stale', reason: issue }
       const plan = routeOf(state)
       if (plan === undefined) return { kind: 'stale', reason: 'the release has no baseline to route beside' }
       const now = await findRouting(database, state.model)
@@ -104,7 +109,7 @@ async function writeStage(
     })
   } catch (error) {
     if (!isError(error, 'stale_generation')) throw error
-    await auditStaleWrite({ store }, state, 'routing', error.message)
+    await auditStaleWrite(deps, given, 'routing', error.message)
     return { kind: 'stale', reason: error.message }
   }
 }
@@ -132,10 +137,25 @@ async function givenReplicas(
   return { ...plan, replicas }
 }
 
-/** Why this release may no longer route or promote; undefined while its basis stands. Locks the row of the release. */
-export async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
-  const standing = await lockRelease(database, state.id)
-  if (standing !== 'open') return `the release is ${standing}`
+/**
+ * The state that the rows of the release support, with what they lack for its step; or why the release may take no further step. Locks the
+ * row of the release.
+ */
+export async function recordedState(
+  deps: Deps,
+  database: Database,
+  given: ReleaseState,
+): Promise<{ state: ReleaseState; issue?: string } | { reason: string }> {
+  const standing = await lockRelease(database, given.id)
+  const found = standing === 'open' ? await supportedState(deps, database, given) : undefined
+  if (found === undefined) return { reason: `the release is ${standing === 'open' ? 'absent' : standing}` }
+  const { state, record } = found
+  const reason = await outdatedReason(database, state)
+  return reason === undefined ? { state, issue: issueOfRoute(state, record) } : { reason }
+}
+
+/** Why the basis of the release no longer stands; undefined while it does. */
+async function outdatedReason(database: Database, state: ReleaseState): Promise<string | undefined> {
   const { model, version, digests } = state
   const champion = state.promoted ? version : state.baseline
   const found = await findReleaseBasis(database, { model, version })
@@ -163,6 +183,13 @@ export function routeOf(state: ReleaseState): PlannedRoute | undefined {
 /** How long a route may expose its candidate without a fresh verdict; undefined for a route without one. */
 export const exposureOf = (route: PlannedRoute, { policy }: ReleaseState): number | undefined =>
   hasCandidate(route) ? policy.watch.exposureMs : undefined
+
+/** Whether this is the route that the state has written; the replicas of a rolling release were chosen then. */
+export function isRouteOf(now: Route, state: ReleaseState): boolean {
+  const plan = routeOf(state)
+  const isAt = now.epoch === state.epoch && now.generation === state.generation
+  return plan !== undefined && isAt && isSame(now, { ...plan, replicas: now.replicas })
+}
 
 function isSame(now: Route, wanted: PlannedRoute): boolean {
   const { epoch: _epoch, generation: _generation, ...rest } = now

@@ -8,7 +8,12 @@ import type { Verdict, VerdictKind } from '../../domain/verdict.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
-import { laggingReplicas, listReplicaProgress, renewExposure } from '../../store/serving/routing.ts'
+import {
+  findRouting,
+  laggingReplicas,
+  listReplicaProgress,
+  renewExposure,
+} from '../../store/serving/routing.ts'
 import {
   failureOf,
   judge,
@@ -23,7 +28,8 @@ import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { createTemporalReachability } from './temporal-reachable.ts'
 import { createObserver } from './observe.ts'
-import type { Untimed } from './route.ts'
+import { isRouteOf, type Untimed } from './route.ts'
+import { supportedState } from './supported-state.ts'
 
 export interface WatchRequest {
   state: ReleaseState
@@ -37,11 +43,17 @@ export type WatchReport =
 
 export const watch =
   (deps: Deps) =>
-  async ({ state, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
+  async ({ state: given, hold, deadlineMs }: WatchRequest): Promise<WatchReport> =>
     withHeartbeat(async (beat) => {
       // The watch before this one may have been cancelled with its verdict on the way.
-      const failed = await failureOf(deps.store, state)
+      const failed = await failureOf(deps.store, given)
       if (failed !== undefined) return { kind: 'judged', verdict: 'fail', reason: failed, due: false }
+      const state = await routedState(deps, given)
+      if (state === undefined) {
+        const reason = 'another writer has changed the routing'
+        await auditStaleWrite(deps, given, 'exposure', reason)
+        return staleReport(deps, given, reason)
+      }
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
       const observe = createObserver(deps, state)
@@ -86,6 +98,18 @@ export const watch =
         await beat.sleep(everyMs)
       }
     })
+
+/** The state that the rows support; undefined when the present route is not that of its stage. */
+async function routedState(deps: Deps, given: ReleaseState): Promise<ReleaseState | undefined> {
+  const state = (await supportedState(deps, deps.store, given))?.state
+  const now = state && (await findRouting(deps.store, state.model))
+  if (state === undefined || now === undefined || !isRouteOf(now.route, state)) return undefined
+  // Evidence from before the route was written belongs to another stage.
+  const routings = state.routings.map((each, i) =>
+    i < state.routings.length - 1 ? each : { ...each, startedMs: Math.max(each.startedMs, now.writtenMs) },
+  )
+  return { ...state, routings }
+}
 
 /** Longer than the heartbeat timeout, so that another watcher takes over and this one is cancelled. */
 const deadMs = 60_000

@@ -38,6 +38,28 @@ export const pastTime = (nowMs: () => number) =>
 /** A policy in a body, which the use case validates. */
 export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null)
 
+// oxlint-disable-next-line no-control-regex -- exactly the characters that are refused
+const controls = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/
+
+/**
+ * What a user says for a command, as it is signed and stored. Browsers send CRLF for a line break, and a terminal obeys other control
+ * characters of a reason that it lists.
+ */
+export const reasonText = z
+  .string()
+  .transform((text) => text.replaceAll('\r\n', '\n'))
+  .pipe(
+    z
+      .string()
+      .max(2_000, 'must have at most 2,000 characters')
+      .refine((text) => !controls.test(text), {
+        error: 'must not contain control characters; line breaks and tabs are allowed',
+      }),
+  )
+
+/** The same, and not blank. */
+export const writtenReason = reasonText.pipe(z.string().trim().min(1, 'must not be empty'))
+
 export const modelName = z.string().min(1).max(100)
 
 /** The number of a row, before or after which a list continues. */

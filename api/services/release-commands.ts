@@ -49,36 +49,18 @@ export async function sendReleaseCommand(
   input: ReleaseCommandInput,
   keep?: KeepDeferred,
 ): Promise<{ result: ReleaseCommandResult } | { deferred: DeferredCommand }> {
-  const { command, reason, seen = {}, once } = input
+  const { command } = input
   if (command === 'rollback') return { result: await rollBackRelease(deps, actor, input) }
   const { state, workflowId, runId } = await getReleaseInScope(deps.store, actor, input.release)
-  const { id: release, stage, digests, model } = state
+  const { id: release, stage, model } = state
   if (stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, stage)
-  const message = {
-    // Two keys may choose the same idempotency key.
-    id: once === undefined ? randomUUID() : `${actor.id}/${once}`,
-    by: actor.name,
-    reason,
-    artifactDigest: seen.artifact ?? digests.artifact,
-    evaluationDigest: seen.evaluation ?? digests.evaluation,
-    policyDigest: seen.policy ?? digests.policy,
-  }
-  const signed = (until?: string): OutboxMessage => {
-    const complete = { ...message, until }
-    const nowMs = deps.serving.wall()
-    const signature = signCommand(
-      deps.signer,
-      { ...complete, command, model, release },
-      { keyId: actor.id, nowMs },
-    )
-    return { ...complete, signature }
-  }
+  const { id, signed } = signerOf(deps, actor, state, input)
   try {
     const result = await deps.temporal.command(commandMs, (client) =>
       client.workflow
         // Without a run id, so that the update reaches the run that is open now.
         .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
-        .executeUpdate(commandUpdates[command], { args: [signed()], updateId: message.id }),
+        .executeUpdate(commandUpdates[command], { args: [signed()], updateId: id }),
     )
     deps.log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted) throw refused(result.message, result.stage)
@@ -92,6 +74,49 @@ export async function sendReleaseCommand(
     const recording = { releaseId: release, model, command, message: signed(untilOf(command, state)) }
     return { deferred: await defer(deps, recording, keep) }
   }
+}
+
+/** Signs a command to this release for the bearer of the key. */
+function signerOf(
+  { signer, serving }: Pick<CommandDeps, 'signer' | 'serving'>,
+  actor: Actor,
+  { id: release, model, digests }: ReleaseState,
+  { command, reason, seen = {}, once }: Omit<ReleaseCommandInput, 'release'>,
+) {
+  const message = {
+    // Two keys may choose the same idempotency key.
+    id: once === undefined ? randomUUID() : `${actor.id}/${once}`,
+    by: actor.name,
+    reason,
+    artifactDigest: seen.artifact ?? digests.artifact,
+    evaluationDigest: seen.evaluation ?? digests.evaluation,
+    policyDigest: seen.policy ?? digests.policy,
+  }
+  const signed = (until?: string): OutboxMessage => {
+    const complete = { ...message, until }
+    const claim = { ...complete, command, model, release }
+    return { ...complete, signature: signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() }) }
+  }
+  return { id: message.id, signed }
+}
+
+export interface SignedSignal {
+  workflowId: string
+  /** The name of the signal. */
+  signal: CommandName
+  /** Its input. The release accepts it within 24 h, and once. */
+  payload: OutboxMessage
+}
+
+/** Signs a command that the bearer of the key sends as a signal. Throws `command_refused` for a release that has ended. */
+export async function signReleaseCommand(
+  deps: Pick<CommandDeps, 'store' | 'signer' | 'serving'>,
+  actor: Actor,
+  { release, ...input }: ReleaseCommandInput,
+): Promise<SignedSignal> {
+  const { state, workflowId } = await getReleaseInScope(deps.store, actor, release)
+  if (state.stage === 'ended') throw refused(`the release has ended: ${state.outcome}`, state.stage)
+  return { workflowId, signal: input.command, payload: signerOf(deps, actor, state, input).signed() }
 }
 
 /** Written at once; the release receives the command for its records. */

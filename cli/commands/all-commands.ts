@@ -3,7 +3,7 @@ import type { CommandGroup, CommandSpec } from '../program.ts'
 import { auditGroup } from './admin/audit.ts'
 import { backupCommand, restoreCommand } from './admin/backup.ts'
 import { batchGroup } from './registry/batch.ts'
-import { releaseCommands, rollbackCommand } from './release-verbs.ts'
+import { releaseCommands, rollbackCommand, signalCommand } from './release-verbs.ts'
 import { doctorCommand } from './admin/doctor.ts'
 import { drillsGroup } from './lifecycle/drills.ts'
 import { featuresGroup } from './registry/features.ts'
@@ -27,6 +27,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   releasesGroup,
   ...releaseCommands,
   rollbackCommand,
+  signalCommand,
   commandsGroup,
   drillsGroup,
   modelsGroup,

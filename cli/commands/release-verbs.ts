@@ -3,7 +3,7 @@
  * given for, so that the API refuses it if the release has changed.
  */
 import { randomUUID } from 'node:crypto'
-import { path } from '../client/client.ts'
+import { path, usageError } from '../client/client.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { CommandSpec } from '../program.ts'
 import { deferredText, type CommandReply } from './deferred.ts'
@@ -64,5 +64,41 @@ export const rollbackCommand: CommandSpec = {
     const target = named.startsWith('rel_') ? path`/v1/releases/${named}` : path`/v1/models/${named}`
     const answer = await api().post<CommandReply>(`${target}/rollback`, body, headers)
     terminal.answer(answer, deferredText(named, answer) ?? answer.message)
+  },
+}
+
+interface SignedAnswer {
+  workflow_id: string
+  signal: string
+  payload: object
+}
+
+/** Commands by their names on the command line, and as signals. */
+const signals: Readonly<Record<string, string>> = {
+  ...Object.fromEntries([...Object.keys(verbs), 'rollback'].map((name) => [name, name])),
+  'promote-now': 'promoteNow',
+}
+
+export const signalCommand: CommandSpec = {
+  name: 'sign <command> <release>',
+  summary: 'Sign a command to a release and print its signal for `temporal workflow signal`',
+  options: [['--reason <text>', 'Reason, stored in the audit log']],
+  examples: ['sign approve flight-delay', 'sign abort rel_01h… --reason "wrong data" --json'],
+  async run({ terminal, api }, { args, options }) {
+    const [name, named] = args.map(String) as [string, string]
+    const command = signals[name]
+    if (command === undefined)
+      throw usageError(`"${name}" is no command to a release; use ${Object.keys(signals).join(', ')}`)
+    const id = await findReleaseId(api(), named)
+    const { artifact_digest, evaluation_digest, policy_digest } = await api().get<ReleaseAnswer>(
+      path`/v1/releases/${id}`,
+    )
+    const body = { command, reason: options['reason'], artifact_digest, evaluation_digest, policy_digest }
+    const answer = await api().post<SignedAnswer>(path`/v1/releases/${id}/sign`, body)
+    const input = JSON.stringify(answer.payload).replaceAll("'", String.raw`\u0027`)
+    terminal.answer(
+      answer,
+      `temporal workflow signal --workflow-id ${answer.workflow_id} --name ${answer.signal} --input '${input}'`,
+    )
   },
 }

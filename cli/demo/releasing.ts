@@ -5,7 +5,7 @@ import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/
 import { findTicks } from '../../store/release/tick-counters.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findOpenRelease, findRelease, type Release } from '../../store/release/releases.ts'
-import { commandSignals, releaseWorkflowId } from '../../workflows/messages.ts'
+import { commandSignals, type Command } from '../../workflows/messages.ts'
 import { lapseText, whole } from './narrator.ts'
 import { demoModel, people, type DemoWorld } from './world.ts'
 
@@ -38,16 +38,26 @@ export async function approveByApi(world: DemoWorld, { state }: Release): Promis
   world.narrator.done(`${message} (POST /v1/releases/${state.id}/approve)`)
 }
 
-/** Approves by a Temporal signal, as `temporal workflow signal` sends it. */
+/** Approves by a signed Temporal signal, as `tenure sign` prints it and `temporal workflow signal` sends it. */
 export async function approveBySignal(world: DemoWorld, { state }: Release): Promise<void> {
-  const handle = world.temporal.workflow.getHandle(releaseWorkflowId(demoModel))
-  await handle.signal(commandSignals.approve, { by: people.approver, reason: 'better on the same rows' })
+  const { artifact, evaluation, policy } = state.digests
+  const signed = await world.approver.post<{ workflow_id: string; payload: Command }>(
+    `/v1/releases/${state.id}/sign`,
+    {
+      command: 'approve',
+      reason: 'better on the same rows',
+      artifact_digest: artifact,
+      evaluation_digest: evaluation,
+      policy_digest: policy,
+    },
+  )
+  await world.temporal.workflow.getHandle(signed.workflow_id).signal(commandSignals.approve, signed.payload)
   await until(async () => {
     const release = await findRelease(world.store, state.id)
     return release !== undefined && release.state.stage !== 'awaiting_approval' ? release : undefined
   })
   world.narrator.done(
-    `Approved by ${people.approver} (temporal workflow signal --name approve --workflow-id ${releaseWorkflowId(demoModel)})`,
+    `Approved by ${people.approver} (tenure sign approve ${demoModel}; temporal workflow signal --name approve --workflow-id ${signed.workflow_id})`,
   )
 }
 

@@ -161,14 +161,17 @@ function embeddedMajor(): number {
 }
 
 /** The ports of what `tenure up` would start here. */
-function defaultPorts({ ports, databaseUrl, temporalAddress }: CommandConfig): WantedPort[] {
+function defaultPorts({ ports, databaseUrl, temporalAddress, temporalUi }: CommandConfig): WantedPort[] {
   const planned: WantedPort[] = [{ what: 'the API', port: ports.api, variable: 'TENURE_PORT' }]
   if (databaseUrl === undefined)
     planned.push({ what: 'Postgres', port: ports.postgres, variable: 'TENURE_POSTGRES_PORT' })
   if (temporalAddress === undefined)
-    planned.push(
-      { what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' },
-      { what: "Temporal's pages", port: ports.temporalUi, variable: 'TENURE_TEMPORAL_UI_PORT' },
-    )
+    planned.push({ what: 'Temporal', port: ports.temporal, variable: 'TENURE_TEMPORAL_PORT' })
+  if (temporalAddress === undefined && temporalUi)
+    planned.push({
+      what: "Temporal's pages",
+      port: ports.temporalUi,
+      variable: 'TENURE_TEMPORAL_UI_PORT',
+    })
   return planned
 }

@@ -34,7 +34,8 @@ export interface CoreOptions {
   databaseUrl?: string
   ownerDatabaseUrl?: string
   temporalAddress?: string
-  ports: { postgres: number; temporal: number; temporalUi: number }
+  /** Without a port, Temporal's own pages are off. */
+  ports: { postgres: number; temporal: number; temporalUi?: number }
 }
 
 /** The two servers, unless the caller has some of their own. */
@@ -49,7 +50,7 @@ export async function planCore(options: CoreOptions): Promise<CorePlan> {
       ? await planTemporal({
           dbFile: join(stateDir, 'temporal.db'),
           port: ports.temporal,
-          uiPort: ports.temporalUi,
+          uiPort: ports.temporalUi ?? false,
           searchAttributes,
         })
       : undefined

@@ -174,7 +174,9 @@ async function choosePorts(command: CommandConfig, { replicas, say }: SystemOpti
   const servers = {
     postgres: await choose(ownPostgres, 'Postgres', postgres, 'TENURE_POSTGRES_PORT'),
     temporal: await choose(ownTemporal, 'Temporal', temporal, 'TENURE_TEMPORAL_PORT'),
-    temporalUi: await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT'),
+    temporalUi: command.temporalUi
+      ? await choose(ownTemporal, "Temporal's user interface", temporalUi, 'TENURE_TEMPORAL_UI_PORT')
+      : undefined,
   }
   const shared = inherited ?? (await choose(true, 'the API', firstApi, 'TENURE_PORT'))
   const api: number[] = []

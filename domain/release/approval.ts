@@ -12,6 +12,10 @@ type Person = Pick<Statement, 'by' | 'key'>
 export const isRequester = (state: ReleaseState, { by, key }: Person): boolean =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)
 
+/** Whether the policy requires no further approval. */
+export const isApproved = ({ approvals, policy }: Pick<ReleaseState, 'approvals' | 'policy'>): boolean =>
+  approvals.length >= policy.approval.approvers
+
 /** Whether two statements come from the same user, by name or key. */
 export const isSamePerson = (one: Person, other: Person): boolean =>
   one.by === other.by || (one.key !== undefined && one.key === other.key)

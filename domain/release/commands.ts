@@ -2,7 +2,7 @@
  * Applies the commands of users to a release. Each command gets an answer that states what happened or why nothing did, and an
  * invalid or late command changes nothing, so that a late approval cannot revive a release that was rolled back.
  */
-import { isRequester, isSamePerson, recheckBasis, withdrawn } from './approval.ts'
+import { isApproved, isRequester, isSamePerson, recheckBasis, withdrawn } from './approval.ts'
 import { applyBreakGlass } from './break-glass.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
@@ -131,8 +131,7 @@ function approve(state: ReleaseState, given: Statement): Advance {
   if (state.approvals.some((each) => isSamePerson(each, said)))
     return ignored(state, `already approved by ${said.by}`)
   const { approvers } = state.policy.approval
-  if (approvals.length < approvers)
-    return applied(next, `approved by ${said.by}, ${approvals.length} of ${approvers}`)
+  if (!isApproved(next)) return applied(next, `approved by ${said.by}, ${approvals.length} of ${approvers}`)
   return applied(nextStage(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 

@@ -267,6 +267,10 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
 export const isBreakGlass = (state: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean =>
   state.breakGlass !== undefined && !state.promoted
 
+/** Whether a shadow release is promoted by its verdict, without an approver. */
+export const promotesByProof = ({ policy }: Pick<ReleaseState, 'policy'>): boolean =>
+  (policy.whenPassed ?? 'promote') === 'promote' && policy.limits.nonInferiority !== undefined
+
 /** The minimum time, minimum requests and deadline of the observed stage; undefined in other stages. */
 export function watchedPolicy(
   state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted'>,

@@ -5,6 +5,7 @@
 import type { Advance } from './events.ts'
 import {
   isBreakGlass,
+  promotesByProof,
   stepsOf,
   type ReleaseOutcomeKind,
   type ReleaseStage,
@@ -84,10 +85,6 @@ export function nextStage(state: ReleaseState, atMs: number): ReleaseState {
   if (needsDecision && !decided && stage === 'shadow')
     return enterStage(state, 'awaiting_decision', atMs, { routed: true, undecidedStage: 'shadow' })
   return enterStage(state, 'promoting', atMs)
-}
-
-function promotesByProof({ policy }: ReleaseState): boolean {
-  return (policy.whenPassed ?? 'promote') === 'promote' && policy.limits.nonInferiority !== undefined
 }
 
 type RollbackOrder = NonNullable<ReleaseState['rollbackOrder']>

@@ -45,10 +45,6 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Signs versions, remembered routes, commands and the head of the audit; the same file on every machine.',
       '`$TENURE_STATE/keys/signing.pem`',
     ],
-    TENURE_UNSIGNED_SIGNALS: [
-      'Whether signals without a signature are accepted.',
-      '`on` where Temporal is on loopback, else `off`',
-    ],
     TENURE_BATCHES: ['Directory of batch files.', '`$TENURE_STATE/batches`'],
     TENURE_ALERT_CHANNELS: [
       'Recipients of alerts; read for every alert.',
@@ -131,6 +127,9 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_KEY: ['Who asks.', 'the key of this machine'],
     TENURE_POSTGRES_PORT: ['Port of the embedded Postgres; a free port is used if it is taken.'],
     TENURE_TEMPORAL_PORT: ['Port of the embedded Temporal.'],
+    TENURE_TEMPORAL_UI: [
+      "`on`: starts Temporal's own pages. They ask for no key: a caller that reaches them can start, signal and end workflows.",
+    ],
     TENURE_TEMPORAL_UI_PORT: ['Port of the Temporal user interface.'],
   },
   'Set by `tenure up`': {

@@ -4,6 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import { factNames, factsOf } from '../../domain/release/facts.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type {
   CommandName,
@@ -14,6 +15,7 @@ import type {
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
+import type { SignedCommand } from '../signing/command-signatures.ts'
 
 export interface Release {
   state: ReleaseState
@@ -63,10 +65,10 @@ export async function insertRelease(
   const { id, model, version, baseline, strategy, policy, digests, requestedBy, stage } = state
   const [open] = await database.query<{ id: string }>(sql`
     insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest,
-      artifact_digest, requested_by, workflow_id, run_id, stage, state)
+      artifact_digest, requested_by, workflow_id, run_id, stage, state, facts)
     values (${id}, ${model}, ${version}, ${baseline ?? null}, ${strategy}, ${JSON.stringify(policy)},
       ${digests.policy}, ${digests.evaluation}, ${digests.artifact}, ${requestedBy}, ${workflowId}, ${runId}, ${stage},
-      ${JSON.stringify(state)})
+      ${JSON.stringify(state)}, ${JSON.stringify(factsOf(state))})
     on conflict do nothing returning id`)
   if (open) return
   const [other] = await database.query<{ id: string }>(
@@ -75,6 +77,10 @@ export async function insertRelease(
   if (other?.id !== id)
     throw new DomainError('release_in_progress', `${other?.id ?? id} of ${model} has not ended`, { model })
 }
+
+/** A state as a workflow reports it, with the facts of the opening in the place of its own. */
+const stored = (state: ReleaseState) =>
+  sql`(${JSON.stringify(state)}::jsonb - ${factNames}::text[]) || coalesce(facts, '{}')`
 
 /** The stages of a release that neither routes nor promotes any more. */
 const endingStages = sql`('rolling_back', 'ended')`
@@ -87,7 +93,7 @@ export async function saveRelease(database: Database, state: ReleaseState): Prom
   const { id, stage, stageIndex, shareBp, paused, revision, digests } = state
   await database.query(sql`
     update releases set stage = ${stage}, stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = ${paused},
-      evaluation_digest = ${digests.evaluation}, state = ${JSON.stringify(state)}, updated_at = clock_timestamp()
+      evaluation_digest = ${digests.evaluation}, state = ${stored(state)}, updated_at = clock_timestamp()
     where id = ${id} and ended_at is null
       and (stage in ${endingStages}, (state ->> 'revision')::bigint) < (${stage} in ${endingStages}, ${revision}::bigint)`)
 }
@@ -97,7 +103,7 @@ export async function closeRelease(database: Database, state: ReleaseState): Pro
   const { id, stageIndex, shareBp, outcome, reason } = state
   return rowsFrom(database).any(sql`
     update releases set stage = 'ended', stage_index = ${stageIndex}, share_bp = ${shareBp}, paused = false,
-      state = ${JSON.stringify({ ...state, closed: true })}, outcome = ${outcome ?? null}, reason = ${reason ?? null},
+      state = ${stored({ ...state, closed: true })}, outcome = ${outcome ?? null}, reason = ${reason ?? null},
       updated_at = clock_timestamp(), ended_at = clock_timestamp()
     where id = ${id} and ended_at is null returning id`)
 }
@@ -155,17 +161,17 @@ export interface ReleaseCommand {
   accepted: boolean
   message: string
   stage: ReleaseStage
-  /** Whether the command carried a signature. */
-  signed?: boolean
+  /** The command as its sender has signed it; absent without a signature. */
+  sent?: Omit<SignedCommand, 'command' | 'model' | 'release'> & { signature: string }
 }
 
 /** Records a command once. False when this id is recorded already. */
 export async function insertCommand(database: Database, command: ReleaseCommand): Promise<boolean> {
-  const { id, releaseId, actor, reason, accepted, message, stage } = command
+  const { id, releaseId, actor, reason, accepted, message, stage, sent } = command
   return rowsFrom(database).any(sql`
-    insert into release_commands (id, release_id, command, actor, reason, accepted, message, stage, at)
+    insert into release_commands (id, release_id, command, actor, reason, accepted, message, stage, sent, at)
     values (${id}, ${releaseId}, ${command.command}, ${actor}, ${reason ?? null}, ${accepted}, ${message}, ${stage},
-      clock_timestamp())
+      ${sent === undefined ? null : JSON.stringify(sent)}, clock_timestamp())
     on conflict (id) do nothing returning id`)
 }
 

@@ -55,8 +55,8 @@ export interface ServingRollbackOrder extends RollbackOrder {
   release?: string
   /** The version that is meant; absent for the one that serves now. */
   version?: string
-  /** What the workflow of the release receives. */
-  command: OutboxMessage
+  /** The signed command that the workflow of this release receives. */
+  commandTo: (release: string) => OutboxMessage
 }
 
 export interface ServingRollback {
@@ -136,7 +136,7 @@ async function rollBackOpenCandidate(
   if (to === version)
     throw new DomainError('no_rollback_target', `${version} is champion and the model has no earlier version`)
   if (rolledBackAt === undefined)
-    await recordCommand(database, { releaseId: id, model, command: 'rollback', message: order.command })
+    await recordCommand(database, { releaseId: id, model, command: 'rollback', message: order.commandTo(id) })
   const route = (await findRouting(database, model))?.route
   const repeated = rolledBackAt !== undefined
   return { outcome: 'rolled_back', from: version, to, release: id, route, passedOver: [], repeated }

@@ -4,13 +4,13 @@
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { CommandName } from '../../domain/release/state.ts'
-import type { Signer } from './signing-key.ts'
+import type { Signer, Verifier } from './signing-key.ts'
 
 /** Everything that a signature covers; a command that differs in any of it is refused. */
 export interface SignedCommand {
   command: CommandName
   model: string
-  /** The release it is said to; absent for a rollback of the model, whatever release is open. */
+  /** The release it is said to; absent for a rollback that a replica keeps. */
   release?: string
   by: string
   /** The id of the command, which makes a repetition harmless. */
@@ -41,14 +41,14 @@ export function signCommand(
 
 /** The id of the key that said it; absent when it did not, or too long ago. */
 export function verifyCommand(
-  signer: Signer,
+  verifier: Verifier,
   said: SignedCommand,
   { signature, nowMs }: { signature: string; nowMs: number },
 ): string | undefined {
   const [keyId = '', until = '', bytes = ''] = signature.split('.')
   const untilMs = Number(until)
   if (!(untilMs > nowMs)) return undefined
-  return signer.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url')) ? keyId : undefined
+  return verifier.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url')) ? keyId : undefined
 }
 
 const bytesOf = (said: SignedCommand, keyId: string, untilMs: number): Buffer =>

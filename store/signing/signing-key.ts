@@ -14,6 +14,8 @@ export interface Signer {
   publicPem: string
 }
 
+export type Verifier = Pick<Signer, 'verify'>
+
 /**
  * Opens the key in this file, or makes one. Of processes that start at once all get the same key. Throws
  * `configuration_invalid` for a file that holds no Ed25519 key.

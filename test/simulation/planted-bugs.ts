@@ -102,9 +102,9 @@ export const plants: readonly Plant[] = [
   plant(
     'one-approval-too-few',
     'the last approval is not waited for',
-    'domain/release/commands.ts',
-    'if (approvals.length < approvers)',
-    'if (approvals.length < approvers - 1)',
+    'domain/release/approval.ts',
+    'approvals.length >= policy.approval.approvers',
+    'approvals.length >= policy.approval.approvers - 1',
   ),
   scripted(
     'evidence-changes-before-the-promotion',
@@ -304,9 +304,9 @@ export const plants: readonly Plant[] = [
     plant(
       'silent-replicas-overlooked',
       'the rollback of a proven version says nothing of replicas that are cut off',
-      'activities/release/rollback.ts',
-      'of await listSilentReplicas(deps.store, route)',
-      'of [] as { id: string; host: string; silentMs: number }[]',
+      'api/services/rollback/await-replicas.ts',
+      'wasProven ? await listSilentReplicas(store, route).catch(() => []) : []',
+      '[] as { id: string; host: string }[]',
     ),
   ),
   scripted(

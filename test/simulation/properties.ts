@@ -444,8 +444,6 @@ export function createProperties(
         retired.set(version, world.now())
         for (const replica of replicas) this.checkReplica(replica)
       }
-      if (type === 'rollBackModel' && report?.outcome === 'rolled_back' && report.problems?.length === 0)
-        this.rolledBack(report.from!)
     },
     /** Every live replica has acknowledged the rollback of this version. */
     rolledBack(version: string) {

@@ -5,12 +5,11 @@ import type { Deps } from '../../activities/deps.ts'
 import { reportingFailures } from '../../activities/runtime/failures.ts'
 import { promote } from '../../activities/release/promote.ts'
 import { closeReleaseRow, openRelease, recordRelease } from '../../activities/release/open-release.ts'
-import { rollBackModel, rollBackCandidate } from '../../activities/release/rollback.ts'
+import { rollBackCandidate } from '../../activities/release/rollback.ts'
 import { route } from '../../activities/release/route.ts'
 import { watch, type WatchReport, type WatchRequest } from '../../activities/release/watch-stage.ts'
-import type { ReleaseState } from '../../domain/release/state.ts'
+import type { CommandName, ReleaseState } from '../../domain/release/state.ts'
 import { release } from '../../workflows/release.ts'
-import { rollback } from '../../workflows/rollback.ts'
 import { disagreementsOf } from './agreement.ts'
 import { createFaults } from './faults/faults.ts'
 import { createMoments } from './faults/moments.ts'
@@ -22,11 +21,13 @@ import { startProcess, type SimulatedReplica, type ReplicaEnvironment } from './
 import { drawScenario, type Mode, type PlannedCommand, type Scenario } from './scenario.ts'
 import type { Script } from './scripts.ts'
 import { dictionary } from './postgres/statement.ts'
+import { authorityStatements } from './postgres/statements-authority.ts'
 import { outboxStatements } from './postgres/statements-outbox.ts'
 import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
 import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
 import { fill, longestOf, simulatedModel } from './initial-state.ts'
+import { signedAs, simulatedSigner } from './signing.ts'
 import { createWorld, enter, epochMs, type Machine } from './world.ts'
 
 export interface RunResult {
@@ -42,9 +43,9 @@ export interface RunResult {
 
 /** How long after the last fault, and the end of every release, until all replicas agree with the database. */
 const convergeMs = 4_500
-const workflows = { release, rollback }
+const workflows = { release }
 const workflowId = `release/${simulatedModel}`
-const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements)
+const meaningOf = dictionary(releaseStatements, routingStatements, outboxStatements, authorityStatements)
 /** The activity whose event is being carried out. */
 const stepNow = (): string | undefined =>
   (carried.context as { info?: { activityType: string } } | undefined)?.info?.activityType
@@ -108,7 +109,8 @@ export async function simulate(
   const equip = (worker: Worker): void => {
     const deps = {
       store: connect(world, server, worker.machine),
-      config: { unsignedSignals: true, signingKey: '' },
+      config: { signingKey: '' },
+      verifier: simulatedSigner,
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     } as unknown as Deps
     worker.host = freshHost(workflows, (info, batches) =>
@@ -124,7 +126,6 @@ export async function simulate(
       watch: watch(deps),
       promote: promote(deps),
       rollBackCandidate: rollBackCandidate(deps),
-      rollBackModel: rollBackModel(deps, { qualify: () => Promise.resolve({ ok: true } as never) }),
     }) as unknown as Worker['activities']
   }
   for (let i = 1; i <= scenario.workers; i++) {
@@ -262,7 +263,12 @@ export async function simulate(
       atMs: world.now(),
     })
     world.tell(`${by} says ${command} (${isSignal ? 'signal' : 'update'} ${id})`)
-    const body = { by, id: `${id}-${firstRunId}`, reason, ...digests }
+    const unsigned = { by, id: `${id}-${firstRunId}`, reason, ...digests }
+    const isKnown = memory.row('api_keys', by) !== undefined
+    const nowMs = epochMs + world.now() + database.wallOffMs
+    const body = isKnown
+      ? signedAs(command as CommandName, releaseIdOf(firstRunId), unsigned, nowMs)
+      : unsigned
     if (isSignal) temporal.signal(workflowId, command, body)
     else temporal.update(workflowId, command, body.id, body, () => {})
   }

@@ -180,11 +180,11 @@ export const scripts: readonly Script[] = [
       {
         faults: [
           { atMs: 2_000, kind: 'cut replica', forMs: 6_000, which: 0 },
-          { atMs: 2_300, kind: 'roll back model', forMs: 0, which: 0 },
+          { atMs: 6_500, kind: 'roll back model', forMs: 0, which: 0 },
         ],
       },
     ),
-    outcomes: ['promoted', 'rolled_back'],
+    outcomes: ['promoted'],
     play() {},
   },
   {

@@ -32,7 +32,10 @@ export const first: readonly PlantedChange[] = [
     releases,
     machine,
     ['publish(steps.current())\n      if', 'await steps.save()\n      if'],
-    ['await steps.save()\n      const', 'publish(steps.current())\n      const'],
+    [
+      '        await steps.save()\n        await commands',
+      '        publish(steps.current())\n        await commands',
+    ],
   ),
   planted('an added timer', opened, machine, [
     'return qualifying.qualify(state)',
@@ -61,7 +64,8 @@ export const further: readonly PlantedChange[] = [
     'a state saved after its step, not ahead of it',
     releases,
     machine,
-    ['      await steps.save()\n      const effect', '      const effect'],
+    ['        await steps.save()\n        await commands', '        await commands'],
+    ['while (!steps.isSaved())\n      const', 'while (false)\n      const'],
     [
       'const event = await steps.attempt(effect, turning)\n',
       'const event = await steps.attempt(effect, turning)\n      await steps.save()\n',

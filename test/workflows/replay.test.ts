@@ -19,9 +19,9 @@ it('no step of a recorded history has failed', () => {
   expect(failed.map(({ name }) => name)).toEqual([])
 })
 
-it('planted bugs break every recorded kind of workflow except one', () => {
+it('planted bugs break every recorded kind of workflow', () => {
   const broken = new Set([...first, ...further].flatMap(({ breaks }) => breaks))
-  expect(recorded.map(({ name }) => name).filter((name) => !broken.has(name))).toEqual(['model-rollback'])
+  expect(recorded.map(({ name }) => name).filter((name) => !broken.has(name))).toEqual([])
   expect(unnoticed.flatMap(({ breaks }) => breaks)).toEqual([])
 })
 

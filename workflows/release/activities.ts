@@ -50,12 +50,6 @@ export const watching = proxyActivities<Pick<ControlActivities, 'watch'>>({
   retry: { ...retry, maximumInterval: '2 s' },
 })
 
-export const rollingBack = proxyActivities<Pick<ControlActivities, 'rollBackModel'>>({
-  startToCloseTimeout: '90 s',
-  heartbeatTimeout,
-  retry,
-})
-
 /** The message of the innermost cause, which names the actual failure. */
 export function messageOf(error: unknown): string {
   if (error instanceof ActivityFailure && error.cause) return messageOf(error.cause)

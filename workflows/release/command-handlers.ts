@@ -30,6 +30,8 @@ interface ReleaseHandle {
 export interface Commands {
   /** Whether the run is about to continue as new; commands without a waiting sender are then left to the next run. */
   turning(): boolean
+  /** Waits until the commands that were applied are recorded: a step decides from their rows. */
+  recorded(): Promise<void>
   /** False during a batch, while a sender waits for a result, and while more is pending than a run can carry. */
   canHandOver(): boolean
   handOver(): CarriedCommands
@@ -46,6 +48,7 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
   const inbox = createInbox(carried)
   // Results of this run; the store holds those of earlier runs.
   const answers = new Map<string, CommandResult>()
+  let recording: Promise<void> = Promise.resolve()
   let busy = false
   let closing = false
   let closed = false
@@ -79,7 +82,8 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
     const senders = typeof sendersOrProblem === 'string' ? [] : sendersOrProblem
     const { replies, records } = answerBatch(messages, { releaseId: before.id, senders, answers, apply })
     try {
-      await control.recordRelease({ state: state() ?? before, commands: records })
+      recording = control.recordRelease({ state: state() ?? before, commands: records })
+      await recording
     } catch (error) {
       // The commands are applied. Without results, their senders and the end of the release would wait without limit.
       logError(error)
@@ -118,6 +122,7 @@ export function receiveCommands({ state, dispatch, carried }: ReleaseHandle): Co
   return {
     turning,
     canHandOver: () => !busy && inbox.canBeCarried(),
+    recorded: () => recording.catch(() => {}),
     handOver: () => ({ pending: inbox.pending() }),
     close(why) {
       refusal = why
@@ -173,8 +178,8 @@ function answerBatch(
     const result = apply(message, sender)
     answers.set(id, result)
     replies.push({ message, result })
-    const signed = signature !== undefined
-    records.push({ id: `${releaseId}/${id}`, releaseId, command: name, actor, signed, reason, ...result })
+    const sent = signature === undefined ? undefined : { ...command, signature }
+    records.push({ id: `${releaseId}/${id}`, releaseId, command: name, actor, sent, reason, ...result })
   }
   return { replies, records }
 }

@@ -16,7 +16,10 @@ const maxLengths = {
 }
 const fieldNames = Object.keys(maxLengths) as (keyof typeof maxLengths)[]
 
-/** Drops invalid fields and cuts long ones. Postgres stores neither NUL nor lone surrogates, so they are replaced. */
+/**
+ * Drops invalid fields and cuts long ones. Postgres stores neither NUL nor lone surrogates, so they are replaced; everything else
+ * stays as it was signed.
+ */
 export function parseCommand(sent: unknown, id: string): Command & { id: string } {
   const { unreadable, ...fields } = recordOf(sent)
   fields['reason'] ??= unreadable
@@ -24,7 +27,7 @@ export function parseCommand(sent: unknown, id: string): Command & { id: string 
     fieldNames.flatMap((name) => {
       const value = fields[name]
       if (typeof value !== 'string' || value === '') return []
-      return [[name, value.slice(0, maxLengths[name]).replace(/[^\P{Cc}\n\t]|\p{Surrogate}/gu, '\ufffd')]]
+      return [[name, value.slice(0, maxLengths[name]).replace(/\0|\p{Surrogate}/gu, '\ufffd')]]
     }),
   ) as Partial<Command>
   return { id, by: '(no name)', ...clean }

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { toWire } from '../../http/schemas.ts'
+import { reasonText, toWire } from '../../http/schemas.ts'
 import { alertActions, updateAlert, type AlertAction } from '../../services/alerts.ts'
 
 const summaries: Readonly<Record<AlertAction, string>> = {
@@ -15,7 +15,7 @@ export const alertRoutes = (deps: ApiDeps): RouteDefinition[] =>
     defineRoute('post', `/v1/alerts/:id/${action}`, ['operator', 'approver', 'admin'], {
       summary: summaries[action],
       answers: { 200: 'The alert' },
-      body: z.strictObject({ reason: z.string().max(2_000).optional() }),
+      body: z.strictObject({ reason: reasonText.optional() }),
       async handle({ actor, params, body }) {
         return {
           json: toWire(await updateAlert(deps, actor!, { id: params['id']!, action, reason: body.reason })),

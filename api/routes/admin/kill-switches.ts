@@ -5,7 +5,7 @@ import { issuesOfKillSwitch, listKillSwitches } from '../../../store/serving/kil
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { filterVisible } from '../../auth/authorization.ts'
-import { toWire } from '../../http/schemas.ts'
+import { toWire, writtenReason } from '../../http/schemas.ts'
 import { setKillSwitch } from '../../services/kill-switch.ts'
 
 export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -25,7 +25,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route.',
     answers: { 200: 'The switch, with the live replicas that lag behind' },
-    body: z.strictObject({ serve: z.enum(flagNames), reason: z.string().min(1).max(2_000) }),
+    body: z.strictObject({ serve: z.enum(flagNames), reason: writtenReason }),
     async handle({ actor, params, body }) {
       const { flag, problems } = await setKillSwitch(deps, actor!, { model: params['model']!, ...body })
       return { json: { ...wireOf(flag), problems } }

@@ -14,12 +14,21 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { idempotencyHeader } from '../../http/idempotency.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
-import { getReleaseInScope, sendReleaseCommand } from '../../services/release-commands.ts'
+import { getReleaseInScope, sendReleaseCommand, signReleaseCommand } from '../../services/release-commands.ts'
+import { requireRole } from '../../auth/authentication.ts'
 import { modelFilter } from '../../auth/authorization.ts'
 import { cancelQueued, isQueueId, queuedSummary } from '../../services/release-queue.ts'
 import { startRelease } from '../../services/start-release.ts'
 import { isDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
-import { booleanFlag, limit, modelName, policyBody, toWire } from '../../http/schemas.ts'
+import {
+  booleanFlag,
+  limit,
+  modelName,
+  policyBody,
+  reasonText,
+  toWire,
+  writtenReason,
+} from '../../http/schemas.ts'
 
 const digest = z
   .string()
@@ -35,7 +44,7 @@ const commandSummaries: Readonly<Record<CommandName, string>> = {
 }
 
 const command = z.strictObject({
-  reason: z.string().max(2_000).optional(),
+  reason: reasonText.optional(),
   artifact_digest: digest.optional(),
   evaluation_digest: digest.optional(),
   policy_digest: digest.optional(),
@@ -45,7 +54,7 @@ const start = z.strictObject({
   model: modelName,
   version: z.string().min(1).max(200),
   policy: policyBody.optional(),
-  hotfix: z.strictObject({ reason: z.string().trim().min(1).max(2_000) }).optional(),
+  hotfix: z.strictObject({ reason: writtenReason }).optional(),
 })
 
 export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -105,6 +114,20 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     body: start,
     handle: (request) => respondToStart(deps, startRelease, request, request.body),
   }),
+  defineRoute('post', '/v1/releases/:id/sign', commandRoles.abort, {
+    summary:
+      'Sign a command to a release, to be sent as a signal to its workflow. The caller needs the role of the command.',
+    answers: {
+      200: 'The workflow, the name of the signal and its input, which the release accepts once within 24 h',
+    },
+    body: command.extend({ command: z.enum(commandNames as [CommandName, ...CommandName[]]) }),
+    async handle({ actor, params, body }) {
+      const { command: name, ...given } = body
+      requireRole(actor!, commandRoles[name])
+      const input = { command: name, release: params['id']!, ...commandInput(given) }
+      return { json: toWire(await signReleaseCommand(deps, actor!, input)) }
+    },
+  }),
   ...commandNames.map((name) => {
     const path = `/v1/releases/:id/${name === 'promoteNow' ? 'promote-now' : name}`
     return defineRoute('post', path, commandRoles[name], {
@@ -112,22 +135,21 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       answers: { 200: 'The release has accepted the command', 202: `The command ${isDeferred}` },
       body: command,
       async handle({ actor, params, body, header, keep }) {
-        const {
-          reason,
-          artifact_digest: artifact,
-          evaluation_digest: evaluation,
-          policy_digest: policy,
-        } = body
         const id = params['id']!
         if (name === 'abort' && isQueueId(id))
-          return { json: toWire(await cancelQueued(deps, actor!, { id, reason })) }
-        const seen = { artifact, evaluation, policy }
-        const input = { command: name, release: id, reason, seen, once: header(idempotencyHeader) }
+          return { json: toWire(await cancelQueued(deps, actor!, { id, reason: body.reason })) }
+        const once = header(idempotencyHeader)
+        const input = { command: name, release: id, ...commandInput(body), once }
         return respondToCommand(await sendReleaseCommand(deps, actor!, input, keepDeferred(keep)))
       },
     })
   }),
 ]
+
+function commandInput({ reason, ...digests }: z.infer<typeof command>) {
+  const { artifact_digest: artifact, evaluation_digest: evaluation, policy_digest: policy } = digests
+  return { reason, seen: { artifact, evaluation, policy } }
+}
 
 function briefOf(
   { state, outcome, reason, startedAt, updatedAt, endedAt }: Release,

@@ -9,7 +9,7 @@ import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
-import { limit, modelName, pastTime, policyBody, toWire } from '../../http/schemas.ts'
+import { limit, modelName, pastTime, policyBody, reasonText, toWire } from '../../http/schemas.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -18,7 +18,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 202: `The retraining has started, or ${isDeferred}` },
     body: z.strictObject({
       as_of: pastTime(deps.serving.wall).optional(),
-      reason: z.string().max(2_000).optional(),
+      reason: reasonText.optional(),
       policy: policyBody.optional(),
     }),
     async handle(request) {
@@ -57,7 +57,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Cancel a running retraining. It ends as `cancelled` when its process has exited. Encode slashes of the id as %2F.',
     answers: { 202: 'The retraining is being cancelled' },
-    body: z.strictObject({ reason: z.string().max(2_000).optional() }),
+    body: z.strictObject({ reason: reasonText.optional() }),
     async handle({ actor, params, body }) {
       return { status: 202, json: await cancelRetraining(deps, actor!, { id: params['id']!, ...body }) }
     },

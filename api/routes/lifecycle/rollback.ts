@@ -4,7 +4,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
 import { requireRole } from '../../auth/authentication.ts'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
-import { toWire } from '../../http/schemas.ts'
+import { toWire, writtenReason } from '../../http/schemas.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { orderRollback } from '../../services/rollback/rollback-model.ts'
 
@@ -27,7 +27,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       202: 'Postgres does not answer. The replicas that heard the order serve the known good version, keep it, and carry it out when Postgres is back',
     },
     body: z.strictObject({
-      reason: text.default('no reason given'),
+      reason: writtenReason.default('no reason given'),
       version: text.optional(),
     }),
     withoutPostgres: true,

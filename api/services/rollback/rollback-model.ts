@@ -2,19 +2,12 @@
  * Rolls back what serves callers: writes the route itself, waits for the replicas, and lets the delivery tell the workflow. While Postgres
  * is away, this replica and those that it reaches keep the order and serve the proven version at once.
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../../domain/errors.ts'
-import type { Route } from '../../../domain/serving/route.ts'
 import type { ServingRollback } from '../../../store/release/rollback.ts'
-import {
-  follows,
-  listReplicaProgress,
-  listSilentReplicas,
-  type ReplicaProgress,
-} from '../../../store/serving/routing.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import type { Actor } from '../../auth/authentication.ts'
+import { awaitReplicas } from './await-replicas.ts'
 import { keepRollback } from './kept-rollbacks.ts'
 import {
   writeRollback,
@@ -35,7 +28,14 @@ export async function orderRollback(
   const sinceStart = () => Math.round(performance.now() - startedAt)
   try {
     const { from, to, release: releaseId, route, ...done } = await writeRollback(deps, actor, input)
-    const replicas = route === undefined ? [] : await awaitReplicas(deps, route, releaseId === undefined)
+    const replicas =
+      route === undefined
+        ? []
+        : await awaitReplicas(
+            { store: deps.store, leaseMs: deps.serving.leaseMs },
+            route,
+            releaseId === undefined,
+          )
     const told = { from, to, releaseId, replicas, tookMs: sinceStart() }
     deps.log.info({ model, by: actor.name, ...told, ...done }, 'rolled back')
     return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }
@@ -43,47 +43,6 @@ export async function orderRollback(
     if (!isError(error, 'postgres_unavailable')) throw error
     const kept = await keepRollback(deps, actor, input, error)
     return { ...kept, tookMs: sinceStart() }
-  }
-}
-
-const pollMs = { first: 10, longest: 100 }
-/** Beyond the lease, after which a replica that was not reached serves known good versions only. */
-const graceMs = 500
-
-/** Waits until each live replica follows, refuses, or has lost its lease. */
-async function awaitReplicas(
-  { store, serving }: Pick<CommandDeps, 'store' | 'serving'>,
-  route: Route,
-  wasProven: boolean,
-): Promise<RollbackReplica[]> {
-  const untilMs = performance.now() + serving.leaseMs + graceMs
-  const seen = new Map<string, ReplicaProgress>()
-  for (let pauseMs = pollMs.first; ; pauseMs = Math.min(2 * pauseMs, pollMs.longest)) {
-    // The order is written; a database that goes away now only keeps the replicas from being seen.
-    const live = await listReplicaProgress(store, route.model).catch(() => undefined)
-    for (const each of live ?? []) seen.set(each.id, each)
-    const waiting = live?.some((each) => !follows(each, route)) ?? true
-    if (waiting && performance.now() < untilMs) {
-      await pause(pauseMs)
-      continue
-    }
-    const silent = wasProven ? await listSilentReplicas(store, route).catch(() => []) : []
-    const ended =
-      live === undefined ? [] : [...seen.values()].filter(({ id }) => !live.some((each) => each.id === id))
-    const stateOf = (each: ReplicaProgress): RollbackReplica['state'] => {
-      if (follows(each, route)) return each.problem === undefined ? 'follows' : 'refuses'
-      return !ended.includes(each) ? 'silent' : wasProven ? 'cut_off' : 'fenced'
-    }
-    const others = silent.filter(({ id }) => !seen.has(id))
-    return [
-      ...[...seen.values()].map((each) => ({
-        id: each.id,
-        host: each.host,
-        state: stateOf(each),
-        reason: each.problem,
-      })),
-      ...others.map(({ id, host }) => ({ id, host, state: 'cut_off' as const })),
-    ]
   }
 }
 

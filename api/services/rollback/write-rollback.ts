@@ -1,6 +1,7 @@
 /** Writes a rollback into Postgres, with the signed command for the workflow of an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { getModel } from '../../../store/registry/models.ts'
+import type { OutboxMessage } from '../../../store/release/command-outbox.ts'
 import { findUnfit, rollBackServing, type ServingRollback } from '../../../store/release/rollback.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -54,15 +55,13 @@ export async function writeRollback(
   const { name: model } = await getModel(store, input.model)
   const { name: by } = actor
   const { reason } = input
-  const claim = { command: 'rollback' as const, model, by, id, reason }
-  const command = {
-    id,
-    by,
-    reason,
-    signature: signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() }),
+  const commandTo = (release: string): OutboxMessage => {
+    const claim = { command: 'rollback' as const, model, release, by, id, reason }
+    const signature = signCommand(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
+    return { id, by, reason, signature }
   }
   const unfit = await findUnfit(store, model, ({ version }) => serving.routing.issueOf(version))
-  const order = { ...input, model, by, command }
+  const order = { ...input, model, by, commandTo }
   for (let tries = 1; ; tries++) {
     try {
       const done = await store.transaction((database) => rollBackServing(database, order, unfit))

@@ -174,7 +174,13 @@ interface Said {
   policyDigest?: string
   reason?: string
   signature?:
-    'right' | 'of another command' | 'of another release' | 'of another person' | 'forged' | 'too old'
+    | 'right'
+    | 'none'
+    | 'of another command'
+    | 'of another release'
+    | 'of another person'
+    | 'forged'
+    | 'too old'
 }
 
 let count = 0
@@ -184,15 +190,15 @@ async function speak(
   state: ReleaseState,
   command: CommandName,
   by: string,
-  { signature: kind, ...more }: Said = {},
-  config = deps.config,
+  { signature: kind = 'right', ...more }: Said = {},
 ) {
   const id = `command-${count++}`
   const said = { id, by, ...more }
-  const signature = kind && signatureOf(kind, { state, command, said })
-  const asked = { ...said, command, ...(signature === undefined ? {} : { signature }) }
+  const signature =
+    kind === 'none' || ids[by] === undefined ? undefined : signatureOf(kind, { state, command, said })
+  const asked = { ...said, command, signature }
   const { model: name, version, id: release } = state
-  const found = await authorize({ ...deps, config })({
+  const found = await authorize(deps)({
     model: name,
     release,
     version,
@@ -223,6 +229,7 @@ async function speak(
     command,
     actor: by,
     reason,
+    sent: signature === undefined ? undefined : { ...said, signature },
     ...result,
   }
   await recordRelease(deps)({ state: after, commands: [record] })
@@ -238,7 +245,7 @@ async function speak(
 }
 
 function signatureOf(
-  kind: NonNullable<Said['signature']>,
+  kind: Exclude<NonNullable<Said['signature']>, 'none'>,
   { state, command, said }: { state: ReleaseState; command: CommandName; said: { id: string; by: string } },
 ): string {
   const claim = { ...said, command, model, release: state.id }
@@ -892,28 +899,26 @@ describe('break-glass', () => {
   })
 })
 
-describe('with verified approver signatures required', () => {
-  const strict = () => ({ ...deps.config, unsignedSignals: false })
+describe('the signature of a command', () => {
   it.each([
-    [undefined, /^the command of anna has no signature, and this namespace accepts signed commands only/],
+    ['none', /^the command of anna has no signature, and releases accept signed commands only/],
     ['of another command', /^the signature does not match this command of anna/],
     ['of another release', /^the signature does not match this command of anna/],
     ['forged', /^the signature does not match this command of anna/],
     ['too old', /^the signature does not match this command of anna/],
     ['of another person', /^no active key is named "anna"/],
   ] as const)('a signature %s is refused', async (signature, message) => {
-    const said = signature === undefined ? {} : { signature }
-    const result = await speak(situations.waiting(), 'approve', 'anna', said, strict())
+    const result = await speak(situations.waiting(), 'approve', 'anna', { signature })
     expect(result).toMatchObject({ accepted: false, message: expect.stringMatching(message) as string })
     expect(result.after.approvals).toEqual([])
   })
 
-  it('a valid signature counts, and an invalid one is refused even where signatures are optional', async () => {
-    const right = await speak(situations.waiting(), 'approve', 'anna', { signature: 'right' }, strict())
+  it('a valid signature counts, and an invalid one or that of a revoked key is refused', async () => {
+    const right = await speak(situations.waiting(), 'approve', 'anna', { signature: 'right' })
     expect(right).toMatchObject({ accepted: true, message: 'approved by anna, 1 of 2' })
     const wrong = await speak(situations.waiting(), 'approve', 'anna', { signature: 'forged' })
     expect(wrong.accepted).toBe(false)
-    const revoked = await speak(situations.waiting(), 'approve', 'rita', { signature: 'right' }, strict())
+    const revoked = await speak(situations.waiting(), 'approve', 'rita', { signature: 'right' })
     expect(revoked).toMatchObject({ accepted: false, message: 'no active key is named "rita"' })
   })
 })

@@ -1,47 +1,51 @@
-/** Rolls a version back as the API does it: writes the route itself, tells the workflow later, and waits for the replicas. */
-import { rollBackServing } from '../../../store/release/rollback.ts'
-import { follows, listReplicaProgress } from '../../../store/serving/routing.ts'
+/** Rolls a version back by the code of the API: it writes the route itself, tells the workflow later, and waits for the replicas. */
+import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
+import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
 import { simulatedModel } from '../initial-state.ts'
 import { connect, type Server } from '../postgres/connection.ts'
 import type { createProperties } from '../properties.ts'
+import { simulatedSigner } from '../signing.ts'
 import type { Temporal } from '../temporal/temporal.ts'
-import type { Machine, World } from '../world.ts'
+import { epochMs, type Machine, type World } from '../world.ts'
 
 interface Stage {
   world: World
   server: Server
   temporal: Temporal
   workflowId: string
+  leaseMs: number
   properties: ReturnType<typeof createProperties>
 }
 
 export async function rollBackDirectly(
-  { world, server, temporal, workflowId, properties }: Stage,
+  { world, server, temporal, workflowId, leaseMs, properties }: Stage,
   machine: Machine,
   { by, reason }: { by: string; reason: string },
 ): Promise<void> {
   const store = connect(world, server, machine)
-  const command = { id: `direct-${Math.round(world.now())}`, by, reason, signature: '' }
-  const order = { model: simulatedModel, by, reason, command }
-  const done = await store
-    .transaction((transaction) => rollBackServing(transaction, order, new Map()))
-    .catch((error: Error) => world.tell(`   the order fails: ${error.message}`))
+  const serving = {
+    routing: { issueOf: () => Promise.resolve(undefined) },
+    wall: () => epochMs + world.now() + server.machine.wallOffMs,
+  }
+  const deps = { store, signer: simulatedSigner, serving } as unknown as Parameters<typeof writeRollback>[0]
+  const id = `direct-${Math.round(world.now())}`
+  const actor = { id: by, name: by }
+  const done = await writeRollback(deps, actor, { id, model: simulatedModel, reason }).catch((error: Error) =>
+    world.tell(`   the order fails: ${error.message}`),
+  )
   if (done?.outcome !== 'rolled_back') return
   const { from, to, release, route, repeated } = done
   world.tell(`${by} rolls ${from} back, ${to} serves${repeated ? ', as before' : ''}`)
   if (release !== undefined && !repeated) {
     properties.rolledBackByUser(release)
+    const [recorded] = server.memory.rows('command_outbox').filter((row) => row['release_id'] === release)
     world.after(temporal.machine, 1_000, () => {
-      if (temporal.running(workflowId))
-        temporal.signal(workflowId, 'rollback', { id: command.id, by, reason })
+      if (temporal.running(workflowId)) temporal.signal(workflowId, 'rollback', recorded?.['message'])
     })
   }
-  for (let tries = 0; route !== undefined && tries < 100; tries++) {
-    const live = await listReplicaProgress(store, simulatedModel).catch(() => undefined)
-    const now = server.memory.row('champions', simulatedModel)?.['version']
-    // A champion that was proven is the known good version of a replica that is cut off.
-    if (release !== undefined && live?.every((each) => follows(each, route)) === true && now !== from)
-      return properties.rolledBack(from)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
+  if (route === undefined) return
+  const replicas = await awaitReplicas({ store, leaseMs }, route, release === undefined)
+  const now = server.memory.row('champions', simulatedModel)?.['version']
+  const isAcknowledged = replicas.every(({ state }) => state === 'follows' || state === 'fenced')
+  if (isAcknowledged && now !== from) properties.rolledBack(from)
 }

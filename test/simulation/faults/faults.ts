@@ -186,15 +186,12 @@ export function createFaults(stage: FaultStage): Faults {
       case 'cancel':
         return temporal.cancel(workflowId)
       case 'roll back model': {
-        const order = {
-          model: simulatedModel,
-          by: which % 3 === 2 ? 'vera' : 'olga',
-          reason: 'callers complain',
-        }
         const give = () => {
-          if (isOver) return
-          if (which % 2 === 0) temporal.start('rollback', `rollback/${simulatedModel}`, [order])
-          else void rollBackDirectly(stage, replica.machine, { ...order, by: 'olga' })
+          if (!isOver)
+            void rollBackDirectly({ ...stage, leaseMs: scenario.leaseMs }, replica.machine, {
+              by: 'olga',
+              reason: 'callers complain',
+            })
         }
         world.after(temporal.machine, world.between(500, 3_000), give)
         give()

@@ -55,6 +55,9 @@ import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { createMemory, type Memory } from './database.ts'
 import { dictionary } from './statement.ts'
+import { findReleaseRecord } from '../../../store/release/authority.ts'
+import { simulatedSigner } from '../signing.ts'
+import { authorityStatements } from './statements-authority.ts'
 import { releaseStatements } from './statements-releases.ts'
 import { routingStatements } from './statements-routing.ts'
 
@@ -66,7 +69,16 @@ afterAll(async () => {
   await store?.close()
 })
 
-const meaningOf = dictionary(releaseStatements, routingStatements)
+const meaningOf = dictionary(releaseStatements, routingStatements, authorityStatements)
+
+/** Without the times and numbers, which the two databases give differently. */
+async function recordOf(database: Database, id: string) {
+  const { verdicts = [], ...record } = (await findReleaseRecord(database, simulatedSigner, id)) ?? {}
+  return {
+    ...record,
+    verdicts: verdicts.map(({ stage, stageIndex, passed }) => ({ stage, stageIndex, passed })),
+  }
+}
 
 /** The database in memory with one client. */
 function databaseOf(memory: Memory): Database {
@@ -241,6 +253,7 @@ describe('the database in memory', () => {
               policyDigest: 'p',
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
+          (on) => recordOf(on, id),
           (on) => findFailVerdict(on, id),
           (on) =>
             recordObservation(on, {

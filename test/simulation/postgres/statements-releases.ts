@@ -18,6 +18,11 @@ const change = (
 }
 const always = () => true
 
+const stored = (row: Row, state: unknown, names: unknown): Row => ({
+  ...Object.fromEntries(Object.entries(parse(state)).filter(([name]) => !(names as string[]).includes(name))),
+  ...(row['facts'] as Row),
+})
+
 const releaseColumns = (row: Row): Row => ({
   state: row['state'],
   workflow_id: row['workflow_id'],
@@ -185,7 +190,7 @@ export const releaseStatements: Statements = {
       ]
     },
   ],
-  '2048dbd5': [
+  f6ebf484: [
     'insertRelease',
     (query, values) => {
       const [
@@ -199,7 +204,7 @@ export const releaseStatements: Statements = {
         evaluation_digest,
         artifact_digest,
       ] = values
-      const [requested_by, workflow_id, run_id, stage, state] = values.slice(9)
+      const [requested_by, workflow_id, run_id, stage, state, facts] = values.slice(9)
       query.lock('releases', id as string)
       query.lock('releases_one_open', model as string)
       if (query.find('releases', id as string) !== undefined || openOf(query, model).length > 0) return []
@@ -221,6 +226,7 @@ export const releaseStatements: Statements = {
         share_bp: 0,
         paused: false,
         state: parse(state),
+        facts: parse(facts),
         outcome: null,
         reason: null,
         started_at: query.nowMs,
@@ -232,9 +238,12 @@ export const releaseStatements: Statements = {
     },
   ],
   '112912fc': ['insertRelease, other', (query, [model]) => openOf(query, model).map(({ id }) => ({ id }))],
-  ca4ad599: [
+  '5293bae8': [
     'saveRelease',
-    (query, [stage, stage_index, share_bp, paused, evaluation_digest, state, id, _stage, revision]) => {
+    (
+      query,
+      [stage, stage_index, share_bp, paused, evaluation_digest, state, names, id, _stage, revision],
+    ) => {
       change(
         query,
         'releases',
@@ -244,33 +253,33 @@ export const releaseStatements: Statements = {
           (isEnding(row['stage']) === isEnding(stage)
             ? ((row['state'] as Row)['revision'] as number) < (revision as number)
             : isEnding(stage)),
-        () => ({
+        (row) => ({
           stage,
           stage_index,
           share_bp,
           paused,
           evaluation_digest,
-          state: parse(state),
+          state: stored(row, state, names),
           updated_at: query.clockMs,
         }),
       )
       return []
     },
   ],
-  '3bb0adca': [
+  '7c7fd864': [
     'closeRelease',
-    (query, [stage_index, share_bp, state, outcome, reason, id]) =>
+    (query, [stage_index, share_bp, state, names, outcome, reason, id]) =>
       change(
         query,
         'releases',
         id as string,
         (row) => row['ended_at'] === null,
-        () => ({
+        (row) => ({
           stage: 'ended',
           stage_index,
           share_bp,
           paused: false,
-          state: parse(state),
+          state: stored(row, state, names),
           outcome,
           reason,
           updated_at: query.clockMs,
@@ -308,9 +317,9 @@ export const releaseStatements: Statements = {
     },
   ],
   '72911a80': ['findOpenRelease', (query, [model]) => openOf(query, model).map(releaseColumns)],
-  '8bc9dc76': [
+  b3f1868c: [
     'insertCommand',
-    (query, [id, release_id, command, actor, reason, accepted, message, stage]) => {
+    (query, [id, release_id, command, actor, reason, accepted, message, stage, sent]) => {
       query.lock('release_commands', id as string)
       if (query.find('release_commands', id as string) !== undefined) return []
       demand(query, 'releases', release_id)
@@ -323,6 +332,7 @@ export const releaseStatements: Statements = {
         accepted,
         message,
         stage,
+        sent: sent === null ? null : parse(sent),
         at: query.clockMs,
       })
       return [{ id }]
@@ -427,28 +437,6 @@ export const releaseStatements: Statements = {
       const row = query.find('stage_clocks', `${release as string} ${stage as string} ${index as number}`)
       return row ? [{ watched_ms: row['watched_ms'], observed_ms: row['observed_at'] }] : []
     },
-  ],
-  e61c3c89: [
-    'findActiveKeys',
-    (query) =>
-      query
-        .all('api_keys')
-        .filter(
-          (row) =>
-            row['revoked_at'] === null &&
-            (row['expires_at'] === null || (row['expires_at'] as number) > query.nowMs),
-        )
-        .sort((a, b) => ((a['id'] as string) < (b['id'] as string) ? -1 : 1))
-        .map(({ id, name, role, models, expires_at }) => ({
-          id,
-          name,
-          role,
-          models,
-          hash: '',
-          expires_at_ms: expires_at,
-          previous: null,
-          rate: null,
-        })),
   ],
   '89de4f34': [
     'upsertAlert',

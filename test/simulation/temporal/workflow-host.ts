@@ -63,6 +63,7 @@ export function createHost(
       info: {
         ...info,
         firstExecutionRunId: info.firstRunId,
+        continuedFromExecutionRunId: info.runId === info.firstRunId ? undefined : info.firstRunId,
         attempt: 1,
         namespace: 'default',
         taskQueue: 'control',

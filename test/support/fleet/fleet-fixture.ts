@@ -67,7 +67,7 @@ async function prepare(
       taskQueue: config.taskQueues.control,
       args: [{ model, version, requestedBy: 'olga', policy: changed }],
     })
-    return fixtureRelease(store, handle)
+    return fixtureRelease(system, handle)
   }
   const approve = async (release: FixtureRelease): Promise<void> => {
     await release.reaches('awaiting_approval')

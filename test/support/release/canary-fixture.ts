@@ -66,7 +66,7 @@ async function start(version: string): Promise<FixtureRelease> {
     taskQueue: system.config.taskQueues.control,
     args: [{ model: canaryModel, version, requestedBy: 'olga' }],
   })
-  const release = fixtureRelease(system.store, handle)
+  const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   return release

@@ -16,6 +16,8 @@ import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { commandUpdates, releaseIdOf, releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { signed } from '../commands/signed.ts'
 import { insertModel, insertPeople } from './candidates.ts'
 import { endingOf, issuesOfInvariants, type Ending } from './ending.ts'
 import { startFleet } from '../serving/replica-rows.ts'
@@ -113,14 +115,15 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
   let closing = false
   let models = 0
 
+  const environment = {
+    DATABASE_URL: servers.databaseUrl,
+    TEMPORAL_ADDRESS: servers.temporalAddress,
+    TENURE_STATE: stateDir,
+    TENURE_BUILD_ID: 'test',
+  }
+  const signing = { store, config: readConfig(environment) }
   const startWorker = (slot: number) =>
-    startInstrumentedWorker(code, {
-      DATABASE_URL: servers.databaseUrl,
-      TEMPORAL_ADDRESS: servers.temporalAddress,
-      TENURE_STATE: stateDir,
-      TENURE_CONTROL_QUEUE: queueOf(slot),
-      TENURE_BUILD_ID: 'test',
-    })
+    startInstrumentedWorker(code, { ...environment, TENURE_CONTROL_QUEUE: queueOf(slot) })
   /** Keeps one worker on the queue of a slot, as a supervisor would. */
   const workerOf = async (slot: number): Promise<InstrumentedWorker> => {
     const known = workers.get(slot)
@@ -174,10 +177,10 @@ export async function openCrashFixture(servers: Servers): Promise<CrashFixture> 
           return state?.stage === stage && (state.routed || stage === 'awaiting_approval')
         })
         const by = command === 'approve' ? 'anna' : 'olga'
-        const options = { args: [{ by, reason: 'told' }], updateId: command } as const
+        const said = await signed(signing, handle, command, { by, reason: 'told', id: command })
         for (;;) {
           const answered = await handle
-            .executeUpdate(commandUpdates[command], { ...options, args: [{ by, reason: 'told' }] })
+            .executeUpdate(commandUpdates[command], { args: [said], updateId: command })
             .then(() => true)
             .catch(() => false)
           if (answered || (await findRelease(store, id))?.endedAt !== undefined) break

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { checkout } from '../../../temporal.config.ts'
+import { checkout, readConfig } from '../../../temporal.config.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from './candidates.ts'
@@ -62,6 +62,7 @@ export async function openInstrumentedFixture(
     TENURE_CONTROL_QUEUE: queue,
     TENURE_BUILD_ID: 'test',
   }
+  const signing = { store, config: readConfig(environment) }
   const workers: InstrumentedWorker[] = []
   let codes = 0
   await insertPeople(store, { anna: 'approver', olga: 'operator' })
@@ -101,7 +102,7 @@ export async function openInstrumentedFixture(
             workflowTaskTimeout: '3 s',
             args: [{ model: name, version, requestedBy: 'olga' }],
           })
-          const release = fixtureRelease(store, handle)
+          const release = fixtureRelease(signing, handle)
           await release.reaches('awaiting_approval')
           await release.say('approve', 'anna')
           return { version, release }

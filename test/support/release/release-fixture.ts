@@ -7,7 +7,6 @@ import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import type { CommandName, ReleaseStage, ReleaseState } from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
-import type { Store } from '../../../store/postgres.ts'
 import {
   commandSignals,
   commandUpdates,
@@ -21,6 +20,7 @@ import {
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
+import { signed, type Signing } from '../commands/signed.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 
 const timeoutMs = 20_000
@@ -123,7 +123,7 @@ function fixtureModel(
       taskQueue: core.config.taskQueues.control,
       args: [{ model: name, version, requestedBy: 'olga', policy: changed }],
     })
-    return fixtureRelease(core.store, handle)
+    return fixtureRelease(core, handle)
   }
   return {
     ...registry,
@@ -143,9 +143,10 @@ function fixtureModel(
 }
 
 export function fixtureRelease(
-  store: Store,
+  signing: Signing,
   handle: WorkflowHandleWithFirstExecutionRunId<typeof releaseWorkflow>,
 ): FixtureRelease {
+  const { store } = signing
   const id = releaseIdOf(handle.firstExecutionRunId)
   const state = async () => (await findRelease(store, id))?.state ?? handle.query(releaseStatus)
   return {
@@ -162,8 +163,13 @@ export function fixtureRelease(
         await pause(15)
       }
     },
-    say: (name, by, more = {}) => handle.executeUpdate(commandUpdates[name], { args: [{ by, ...more }] }),
-    signal: (name, command) => handle.signal(commandSignals[name], command),
+    async say(name, by, more = {}) {
+      const command = await signed(signing, handle, name, { by, ...more })
+      return handle.executeUpdate(commandUpdates[name], { args: [command] })
+    },
+    async signal(name, command) {
+      await handle.signal(commandSignals[name], await signed(signing, handle, name, command))
+    },
     result: () => handle.result(),
   }
 }

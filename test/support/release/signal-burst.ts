@@ -4,6 +4,7 @@ import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { CommandName } from '../../../domain/release/state.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { commandSignals, type Command } from '../../../workflows/messages.ts'
+import { signed } from '../commands/signed.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { quickPolicy, type ReleaseFixture } from './release-fixture.ts'
 
@@ -59,7 +60,10 @@ export async function sendBurst(
   const handle = fixture.client.workflow.getHandle(release.handle.workflowId)
   const send = async () => {
     for (let each = signals.shift(); each !== undefined; each = signals.shift())
-      await handle.signal(commandSignals[each.name], each.command)
+      await handle.signal(
+        commandSignals[each.name],
+        await signed(fixture, release.handle, each.name, each.command),
+      )
   }
   await Promise.all(Array.from({ length: 40 }, send))
 
@@ -87,7 +91,7 @@ export async function sendBurst(
     issues.push(`the burst has ended it: ${after.state.outcome}, ${after.state.reason}`)
 
   if (issues.length > 0) throw new Error(issues.join('; '))
-  await handle.signal(commandSignals.abort, { by: 'olga', reason: 'enough' })
+  await release.signal('abort', { by: 'olga', reason: 'enough' })
   const { outcome } = await release.handle.result()
   return {
     sent: count,

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { markDequeued } from '../../../activities/release/release-queue.ts'
 import { openRelease } from '../../../activities/release/open-release.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { CommandName } from '../../../domain/release/state.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findOpenRelease, findRelease, listReleases } from '../../../store/release/releases.ts'
 import {
@@ -11,9 +12,15 @@ import {
   listQueued,
   type NewQueuedRelease,
 } from '../../../store/release/release-queue.ts'
-import { queueWorkflowId, releaseWorkflowId, queueChangedSignal } from '../../../workflows/messages.ts'
+import {
+  queueWorkflowId,
+  releaseWorkflowId,
+  queueChangedSignal,
+  type Command,
+} from '../../../workflows/messages.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
+import { signalOpenRelease } from '../../support/commands/signed.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -79,8 +86,8 @@ const openFor = async (fixtureModel: FixtureModel, version: string) => {
   )
   return (await findOpenRelease(fixture.store, fixtureModel.name))!.state
 }
-const handleOf = ({ fixtureModel }: Pick<OpenRelease, 'fixtureModel'>) =>
-  fixture.client.workflow.getHandle(releaseWorkflowId(fixtureModel.name))
+const signal = ({ fixtureModel }: Pick<OpenRelease, 'fixtureModel'>, name: CommandName, command: Command) =>
+  signalOpenRelease(fixture, fixtureModel.name, name, command)
 
 describe('a release requested while another is open', () => {
   it('waits for the end of the open release, and the newest replaces an older waiting release', async () => {
@@ -100,7 +107,7 @@ describe('a release requested while another is open', () => {
       [second, 'superseded'],
       [third, 'started'],
     ])
-    await handleOf(opened).signal('abort', { by: 'olga' })
+    await signal(opened, 'abort', { by: 'olga' })
     const [started] = await listQueued(fixture.store, { model: fixtureModel.name })
     expect(
       (await listReleases(fixture.store, { model: fixtureModel.name })).map(({ state }) => state.id),
@@ -122,7 +129,7 @@ describe('a release requested while another is open', () => {
       reason: `superseded by ${opened.second}, requested by olga`,
     })
     await openFor(opened.fixtureModel, opened.second)
-    await handleOf(opened).signal('abort', { by: 'olga' })
+    await signal(opened, 'abort', { by: 'olga' })
   })
 
   it('by a user does not supersede a release that serves requests', async () => {
@@ -181,7 +188,7 @@ describe('a release requested while another is open', () => {
       'awaiting_approval',
       20_000,
     )
-    await handleOf(opened).signal('promoteNow', { by: 'root', reason: 'it must be' })
+    await signal(opened, 'promoteNow', { by: 'root', reason: 'it must be' })
     await until(
       async () => (await findRelease(fixture.store, next.id))?.state.stage === 'probation',
       'probation',
@@ -240,8 +247,8 @@ describe('a hotfix release', () => {
       'awaiting_approval',
       20_000,
     )
-    await handleOf(opened).signal('approve', { by: 'anna' })
-    await handleOf(opened).signal('approve', { by: 'ben' })
+    await signal(opened, 'approve', { by: 'anna' })
+    await signal(opened, 'approve', { by: 'ben' })
     await until(
       async () => (await findRelease(fixture.store, state.id))?.outcome === 'rolled_back',
       'rolled_back',

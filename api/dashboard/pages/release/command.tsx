@@ -20,12 +20,13 @@ import { getReleaseInScope, sendReleaseCommand } from '../../../services/release
 import { pageText } from '../../render-page.tsx'
 import type { PageElement } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
+import { writtenReason } from '../../../http/schemas.ts'
 import { plain, shortDigest } from '../../labels.ts'
 
 const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
-  reason: z.string().trim().min(1, 'must not be empty').max(2_000, 'must have at most 2,000 characters'),
+  reason: writtenReason,
   once: z.string().regex(/^[\w-]{1,100}$/),
   artifact: digest,
   evaluation: digest,

@@ -1,12 +1,20 @@
 /** Checks the commands of approvers and operators through the API, on a real Temporal with the real workflows and a real replica. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { readParts } from '../../../../cli/embedded/binaries.ts'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { insertQueued } from '../../../../store/release/release-queue.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
-import { commandUpdates, retrainWorkflowId } from '../../../../workflows/messages.ts'
+import {
+  commandUpdates,
+  retrainWorkflowId,
+  type Command,
+  type CommandName,
+} from '../../../../workflows/messages.ts'
 import { createTemporalClient } from '../../../../api/temporal/client.ts'
 import { insertModel, type Registry } from '../../../support/release/candidates.ts'
 import { startCore, type Core } from '../../../support/release/core.ts'
@@ -286,6 +294,55 @@ it('a retraining starts once, and can be cancelled', async () => {
   expect(await listAudit(fixture.store, { model })).toContainEqual(
     expect.objectContaining({ action: 'retraining.cancelled', actor: 'olga', subject: id }),
   )
+})
+
+it('a signed payload approves by `temporal workflow signal` and by a plain client, once, and for its command alone', async () => {
+  const { address, namespace } = core.config.temporal
+  const sign = async (id: string, command = 'approve') =>
+    (await say('anna', `/v1/releases/${id}/sign`, { command, reason: 'looked at it\r\ntwice' })).json as {
+      workflow_id: string
+      signal: CommandName
+      payload: Command
+    }
+  for (const by of ['the command line', 'a client']) {
+    const id = await start(await registry.register(champion))
+    await reaches(id, 'awaiting_approval')
+    expect((await say('vera', `/v1/releases/${id}/sign`, { command: 'abort' })).status).toBe(403)
+    expect((await say('olga', `/v1/releases/${id}/sign`, { command: 'approve' })).status).toBe(403)
+    const { workflow_id: workflowId, signal, payload } = await sign(id)
+    const handle = core.client.workflow.getHandle(workflowId)
+    await handle.signal('reject', payload)
+    if (by === 'a client') await handle.signal(signal, payload)
+    else {
+      const words = ['workflow', 'signal', '--workflow-id', workflowId, '--name', signal]
+      const more = ['--input', JSON.stringify(payload), '--address', address, '--namespace', namespace]
+      await promisify(execFile)(readParts().temporal, [...words, ...more])
+    }
+    const answers = async () => (await show(id))['commands'] as { command: string; accepted: boolean }[]
+    await until(async () => (await answers()).length === 2, `the answers to ${by}`, 20_000)
+    expect(await answers()).toMatchObject([
+      { command: 'reject', accepted: false, message: expect.stringMatching(/does not match/) as string },
+      { command: 'approve', actor: 'anna', accepted: true, reason: 'looked at it\ntwice' },
+    ])
+    await say('olga', `/v1/releases/${id}/abort`)
+    await reaches(id, 'ended')
+    expect((await say('anna', `/v1/releases/${id}/sign`, { command: 'approve' })).status).toBe(409)
+  }
+})
+
+it('a reason keeps its line breaks, and one with other control characters is refused in words', async () => {
+  const id = await start(await registry.register(champion))
+  await reaches(id, 'awaiting_approval')
+  for (const path of [`/v1/releases/${id}/abort`, `/v1/models/${model}/rollback`]) {
+    const refused = await say('olga', path, { reason: 'red \u001b[31m alert' })
+    expect(refused).toMatchObject({
+      status: 400,
+      json: { detail: expect.stringMatching(/must not contain control characters/) as string },
+    })
+  }
+  const answer = await say('olga', `/v1/releases/${id}/abort`, { reason: 'one line\r\nanother' })
+  expect(answer).toMatchObject({ status: 200, json: { message: 'aborted by olga: one line\nanother' } })
+  await reaches(id, 'ended')
 })
 
 it('a command that no worker handles times out, and reports that it may still run', async () => {

@@ -15,7 +15,8 @@ import { startAlerts } from '../../../../temporal/standing-workflows.ts'
 import { upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
-import { commandSignals, releaseWorkflowId } from '../../../../workflows/messages.ts'
+import { fixtureRelease } from '../../../support/release/release-fixture.ts'
+import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { flightSpec } from '../../../support/serving/artifact.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
@@ -327,7 +328,8 @@ describe('planted secrets', () => {
       taskQueue: config.taskQueues.control,
       args: [{ model: 'spoken', version: await registry.register(), requestedBy: 'root' }],
     })
-    await handle.signal(commandSignals.reject, { by: 'root', reason: `no, with ${key}` })
+    const release = fixtureRelease(system, handle)
+    await release.signal('reject', { by: 'root', reason: `no, with ${key}` })
     await until(
       async () =>
         (await store.query(sql`select from release_commands where reason like 'no, with tnr%'`)).length > 0,
@@ -335,7 +337,7 @@ describe('planted secrets', () => {
       60_000,
     )
     // Should the first word not have been enough.
-    await handle.signal(commandSignals.abort, { by: 'root', reason: 'enough' }).catch(() => {})
+    await release.signal('abort', { by: 'root', reason: 'enough' }).catch(() => {})
     await handle.result()
     const toldOf = () =>
       store.query(sql`select from integration_outbox where target = 'openlineage' and problem is not null`)

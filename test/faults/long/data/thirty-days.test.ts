@@ -14,6 +14,7 @@ import type { CommandName } from '../../../../domain/release/state.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
+import { signed } from '../../../support/commands/signed.ts'
 import { commandSignals, monitorWorkflowId } from '../../../../workflows/messages.ts'
 import { lengthsOf } from '../../../support/release/signal-burst.ts'
 import { reached } from '../../figures.ts'
@@ -114,8 +115,9 @@ it('a signal sent to a release during continue-as-new counts once and is answere
         const { message } = await release.say(name, by, command)
         answers.set(command.id, message)
       } else {
-        await handle.signal(commandSignals[name], command)
-        if (chance() < 0.2) await handle.signal(commandSignals[name], command)
+        const said = await signed(fixture, release.handle, name, command)
+        await handle.signal(commandSignals[name], said)
+        if (chance() < 0.2) await handle.signal(commandSignals[name], said)
       }
       await pause(20)
     }

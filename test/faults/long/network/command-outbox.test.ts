@@ -5,6 +5,7 @@ import { deliverDue, deliveryPolicy } from '../../../../api/services/command-del
 import { claimDue } from '../../../../store/release/command-outbox.ts'
 import type { Store } from '../../../../store/postgres.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
+import { signed } from '../../../support/commands/signed.ts'
 import { openOutboxFixture, type OutboxFixture } from '../../../support/release/outbox-fixture.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 
@@ -150,9 +151,9 @@ it('a release after continue-as-new receives commands and remembers earlier ones
   const { core, say, show, count } = office
   const handle = core.client.workflow.getHandle(releaseWorkflowId(model))
   const { runId } = await handle.describe()
-  expect(await handle.executeUpdate('approve', { args: [{ by: 'anna', id: 'the first' }] })).toMatchObject({
-    accepted: true,
-  })
+  const run = { workflowId: handle.workflowId, firstExecutionRunId: runId }
+  const first = await signed(core, run, 'approve', { by: 'anna', id: 'the first' })
+  expect(await handle.executeUpdate('approve', { args: [first] })).toMatchObject({ accepted: true })
   // More than one run takes.
   const others = Array.from({ length: 260 }, (_, each) =>
     handle.signal('approve', { by: 'mallory', id: `other ${each}` }),
@@ -163,7 +164,7 @@ it('a release after continue-as-new receives commands and remembers earlier ones
   const answer = await say('olga', `/v1/releases/${id}/pause`)
   expect(answer).toMatchObject({ status: 409, json: { detail: expect.stringMatching(/no clock/) as string } })
   // A repeated command id with other content; applied, it would count as ben's approval.
-  await handle.signal('approve', { by: 'ben', id: 'the first' })
+  await handle.signal('approve', await signed(core, run, 'approve', { by: 'ben', id: 'the first' }))
   expect((await say('ben', `/v1/releases/${id}/approve`)).status).toBe(200)
   await ends('promoted')
   expect(await count(id, 'release.approve')).toBe(2 + others.length)

@@ -89,7 +89,7 @@ async function start(version: string, changed: ReleasePolicy = policy): Promise<
     taskQueue: system.config.taskQueues.control,
     args: [{ model, version, requestedBy: 'olga', policy: changed }],
   })
-  const release = fixtureRelease(system.store, handle)
+  const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval').catch(async (error: Error) => {
     const { reason } = await release.result()
     throw new Error(`${error.message}: ${reason}`)

@@ -8,7 +8,7 @@ import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { findRelease, listReleases } from '../../../../store/release/releases.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
-import { commandUpdates, releaseWorkflowId } from '../../../../workflows/messages.ts'
+import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { temporalAnswers } from '../../../support/servers/temporal-outage.ts'
 import { insertModel, insertPeople } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
@@ -88,7 +88,7 @@ async function start(index: number): Promise<Started> {
     taskQueue: system.config.taskQueues.control,
     args: [{ model, version: await registry.register(champion), requestedBy: 'olga' }],
   })
-  const release = fixtureRelease(system.store, handle)
+  const release = fixtureRelease(system, handle)
   const isIn = (stage: string) =>
     expect
       .poll(async () => (await findRelease(system.store, release.id))?.state.stage, pollOptions)
@@ -141,10 +141,8 @@ it(
     await Promise.all([
       ...started
         .filter(({ where }) => where === 'waiting')
-        .map(async ({ model, where }) => {
-          const handle = system.client.workflow.getHandle(releaseWorkflowId(model))
-          const args: [{ by: string }] = [{ by: 'olga' }]
-          const ask = () => handle.executeUpdate(commandUpdates.resume, { args }).catch(() => undefined)
+        .map(async ({ release, where }) => {
+          const ask = () => release.say('resume', 'olga').catch(() => undefined)
           await expect.poll(ask, pollOptions).toMatchObject({ accepted: false, stage: 'awaiting_approval' })
           resumed(where)
         }),
@@ -157,12 +155,9 @@ it(
     expect(await listReleases(system.store, { open: true, limit: 1_000 })).toHaveLength(releases)
 
     // Each release can be ended by a command.
-    const { client } = system
-    const say = (model: string) =>
-      client.workflow
-        .getHandle(releaseWorkflowId(model))
-        .executeUpdate(commandUpdates.abort, { args: [{ by: 'olga', reason: 'enough' }] })
-    const said = await Promise.all(started.map(({ model }) => say(model)))
+    const said = await Promise.all(
+      started.map(({ release }) => release.say('abort', 'olga', { reason: 'enough' })),
+    )
     expect(said.filter(({ accepted }) => accepted)).toHaveLength(releases)
     const ended = async () =>
       (await listReleases(system.store, { open: false, limit: 1_000 })).filter(

@@ -1,0 +1,51 @@
+/** Waits for the replicas after a rollback, and tells which of them may still serve the version. */
+import type { Route } from '../../../domain/serving/route.ts'
+import type { Store } from '../../../store/postgres.ts'
+import {
+  follows,
+  listReplicaProgress,
+  listSilentReplicas,
+  type ReplicaProgress,
+} from '../../../store/serving/routing.ts'
+import type { RollbackReplica } from './write-rollback.ts'
+
+const pollMs = { first: 10, longest: 100 }
+/** Beyond the lease, after which a replica that was not reached serves known good versions only. */
+const graceMs = 500
+
+/** Waits until each live replica follows, refuses, or has lost its lease. */
+export async function awaitReplicas(
+  { store, leaseMs }: { store: Store; leaseMs: number },
+  route: Route,
+  wasProven: boolean,
+): Promise<RollbackReplica[]> {
+  const untilMs = performance.now() + leaseMs + graceMs
+  const seen = new Map<string, ReplicaProgress>()
+  for (let pauseMs = pollMs.first; ; pauseMs = Math.min(2 * pauseMs, pollMs.longest)) {
+    // The order is written; a database that goes away now only keeps the replicas from being seen.
+    const live = await listReplicaProgress(store, route.model).catch(() => undefined)
+    for (const each of live ?? []) seen.set(each.id, each)
+    const waiting = live?.some((each) => !follows(each, route)) ?? true
+    if (waiting && performance.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      continue
+    }
+    const silent = wasProven ? await listSilentReplicas(store, route).catch(() => []) : []
+    const ended =
+      live === undefined ? [] : [...seen.values()].filter(({ id }) => !live.some((each) => each.id === id))
+    const stateOf = (each: ReplicaProgress): RollbackReplica['state'] => {
+      if (follows(each, route)) return each.problem === undefined ? 'follows' : 'refuses'
+      return !ended.includes(each) ? 'silent' : wasProven ? 'cut_off' : 'fenced'
+    }
+    const others = silent.filter(({ id }) => !seen.has(id))
+    return [
+      ...[...seen.values()].map((each) => ({
+        id: each.id,
+        host: each.host,
+        state: stateOf(each),
+        reason: each.problem,
+      })),
+      ...others.map(({ id, host }) => ({ id, host, state: 'cut_off' as const })),
+    ]
+  }
+}

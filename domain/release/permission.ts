@@ -1,0 +1,172 @@
+/**
+ * Decides from recorded rows whether a release may route or promote its candidate: from how it was opened, what users have signed, and
+ * what judges have found. The state of its workflow is no proof, because a client of Temporal can write any state.
+ */
+import { breakGlassMs } from './break-glass.ts'
+import { isApproved, isRequester, isSamePerson } from './approval.ts'
+import { withFacts, type OpenedFacts } from './facts.ts'
+import {
+  commandRoles,
+  isBreakGlass,
+  promotesByProof,
+  stepsOf,
+  type CommandName,
+  type ReleaseDigests,
+  type ReleaseStage,
+  type ReleaseState,
+  type Statement,
+  type Step,
+} from './state.ts'
+import type { Role } from '../roles.ts'
+
+/** A recorded command whose signature was verified. Times are milliseconds on the database's clock. */
+export interface SignedStatement extends Statement {
+  command: CommandName
+  role: Role
+  /** Whether the key covers the model, and was active when the command was recorded. */
+  isValid: boolean
+  /** Digests that the command names. */
+  seen: Partial<ReleaseDigests>
+  untilMs?: number
+}
+
+/** The verdicts on a stage. */
+export interface StageVerdicts {
+  stage: ReleaseStage
+  stageIndex: number
+  passed: boolean
+  firstMs: number
+  /** The number of the last verdict; a later one is higher. */
+  last: number
+}
+
+export interface ReleaseRecord {
+  facts: OpenedFacts
+  /** The artifact and the policy of the opening. */
+  digests: Pick<ReleaseDigests, 'artifact' | 'policy'>
+  /** In the order in which they came. */
+  statements: readonly SignedStatement[]
+  verdicts: readonly StageVerdicts[]
+  /** Whether the candidate has become champion by this release. */
+  promoted: boolean
+  /** Whether a rollback of it has begun. */
+  rolledBack: boolean
+}
+
+/** The state as far as the record supports it: its facts, approvals, break-glass order and share. */
+export function supported(given: ReleaseState, record: ReleaseRecord): ReleaseState {
+  const { facts, promoted } = record
+  const digests = { ...given.digests, ...record.digests }
+  const state: ReleaseState = { ...withFacts(given, facts), digests, promoted: given.promoted && promoted }
+  const step = stepsOf(state).find((each) => isAt(each, state))
+  const approvals = approvalsOf(state, record)
+  const breakGlass = given.breakGlass && glassOf(state, record)
+  return { ...state, shareBp: step?.policy.shareBp ?? state.shareBp, approvals, breakGlass }
+}
+
+const stageOf = ({ stage, undecidedStage }: ReleaseState): ReleaseStage =>
+  stage === 'awaiting_decision' ? (undecidedStage ?? stage) : stage
+
+const isAt = (step: Step, state: ReleaseState): boolean =>
+  step.stage === stageOf(state) && step.stageIndex === state.stageIndex
+
+/** Signed by an approver, for these digests, in time. */
+function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: SignedStatement): boolean {
+  const { artifact, evaluation, policy } = state.digests
+  const isFor =
+    (seen.artifact ?? artifact) === artifact &&
+    (seen.evaluation ?? evaluation) === evaluation &&
+    (seen.policy ?? policy) === policy
+  const isInTime = said.untilMs === undefined || said.atMs <= said.untilMs
+  return isValid && isFor && isInTime && commandRoles[command].includes(role)
+}
+
+/** One approval a person; the requester's own does not count. */
+function approvalsOf(state: ReleaseState, { statements }: ReleaseRecord): Statement[] {
+  const approvals: Statement[] = []
+  for (const said of statements) {
+    if (said.command !== 'approve' || !counts(state, said) || isRequester(state, said)) continue
+    if (approvals.some((each) => isSamePerson(each, said))) continue
+    approvals.push(statementOf(state, said))
+  }
+  return approvals
+}
+
+const statementOf = ({ digests }: ReleaseState, { by, key, atMs, reason }: SignedStatement): Statement => ({
+  by,
+  key,
+  atMs,
+  reason,
+  digests,
+})
+
+function glassOf(state: ReleaseState, { statements }: ReleaseRecord): ReleaseState['breakGlass'] {
+  if (state.drill !== undefined || state.baseline === undefined) return undefined
+  const said = statements.find(
+    (each) => each.command === 'promoteNow' && counts(state, each) && (each.reason ?? '').trim() !== '',
+  )
+  const untilMs = Math.min(state.breakGlass?.untilMs ?? Infinity, (said?.atMs ?? 0) + breakGlassMs)
+  return said && { ...statementOf(state, said), untilMs }
+}
+
+/** Why the recorded rows do not allow the routing of this stage, or the promotion; undefined when they do. */
+export function issueOfRoute(state: ReleaseState, record: ReleaseRecord): string | undefined {
+  const stage = stageOf(state)
+  if (stage === 'probation') return record.promoted ? undefined : 'the promotion is not recorded'
+  const steps = stepsOf(state)
+  const at = stage === 'promoting' ? steps.length : steps.findIndex((each) => isAt(each, state))
+  if (at < 0) return `no routing belongs to the stage ${stage}/${state.stageIndex}`
+  if (isBreakGlass(state)) return issueUnderGlass(state, record, { steps, at })
+  if (!isApproved(state))
+    return `${state.approvals.length} of ${state.policy.approval.approvers} signed approvals are recorded`
+  return issueOfSteps(state, record, steps.slice(0, at))
+}
+
+function issueOfSteps(state: ReleaseState, record: ReleaseRecord, steps: readonly Step[]) {
+  const missing = steps.find((step) => !hasPassed(state, record, step))
+  return missing && `no verdict or decision that ${nameOf(missing)} was passed is recorded`
+}
+
+/** One watched stage must have passed: the one that was judged last. */
+function issueUnderGlass(
+  state: ReleaseState,
+  record: ReleaseRecord,
+  { steps, at }: { steps: readonly Step[]; at: number },
+): string | undefined {
+  const first = steps.find(({ stage }) => stage === 'canary') ?? steps[0]
+  if (first === undefined || steps[at] === first) return undefined
+  if (at < steps.length) return issueOfSteps(state, record, steps.slice(0, at))
+  const judged = record.verdicts
+    .filter(({ stage }) => stage === first.stage)
+    .sort((a, b) => b.last - a.last)[0]
+  const last = steps.find((each) => each.stage === judged?.stage && each.stageIndex === judged.stageIndex)
+  return issueOfSteps(state, record, [last ?? first])
+}
+
+/** Passed by a verdict, or by an approver who has seen the verdicts so far. */
+function hasPassed(
+  state: ReleaseState,
+  { verdicts, statements }: ReleaseRecord,
+  { stage, stageIndex }: Pick<Step, 'stageIndex'> & { stage: ReleaseStage },
+): boolean {
+  const seen = verdicts.find((each) => each.stage === stage && each.stageIndex === stageIndex)
+  if (seen === undefined) return false
+  const isDecided = () =>
+    statements.some((said) => said.command === 'approve' && said.atMs >= seen.firstMs && counts(state, said))
+  const needsDecision = stage === 'shadow' && state.strategy === 'shadow' && !isBreakGlass(state)
+  const isProven = !needsDecision || promotesByProof(state)
+  return (seen.passed && isProven) || isDecided()
+}
+
+const nameOf = ({ stage, stageIndex }: Step): string =>
+  stage === 'canary' ? `canary stage ${stageIndex}` : stage
+
+/** Why the recorded rows do not allow the end as promoted; undefined when they do. */
+export function issueOfEnd(state: ReleaseState, record: ReleaseRecord): string | undefined {
+  if (!record.promoted) return 'the promotion is not recorded'
+  // A rollback that has found no version to return to leaves the candidate champion.
+  if (state.policy.probation === undefined || state.baseline === undefined || record.rolledBack)
+    return undefined
+  const isOver = hasPassed(state, record, { stage: 'probation', stageIndex: 0 })
+  return isOver ? undefined : 'no verdict or decision that the probation was passed is recorded'
+}

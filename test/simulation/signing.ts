@@ -1,0 +1,23 @@
+/** Signs commands for simulated users, cheaply and always alike. The id of a key is its name. */
+import { createHmac } from 'node:crypto'
+import type { CommandName } from '../../domain/release/state.ts'
+import { signCommand } from '../../store/signing/command-signatures.ts'
+import type { Signer } from '../../store/signing/signing-key.ts'
+import { simulatedModel } from './initial-state.ts'
+
+const sign = (bytes: Uint8Array) => createHmac('sha256', 'simulated').update(bytes).digest()
+export const simulatedSigner: Signer = {
+  sign,
+  verify: (bytes, signature) => sign(bytes).equals(signature),
+  publicPem: '',
+}
+
+export function signedAs<Said extends { by: string; id: string }>(
+  command: CommandName,
+  release: string,
+  said: Said,
+  nowMs: number,
+): Said & { signature: string } {
+  const claim = { ...said, command, release, model: simulatedModel }
+  return { ...said, signature: signCommand(simulatedSigner, claim, { keyId: said.by, nowMs }) }
+}

@@ -1,0 +1,35 @@
+/** Rolls a model back by the code of the API, without an API process. */
+import { randomUUID } from 'node:crypto'
+import { qualifyVersion } from '../../../activities/release/qualify.ts'
+import { awaitReplicas } from '../../../api/services/rollback/await-replicas.ts'
+import { writeRollback } from '../../../api/services/rollback/write-rollback.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import { findReleasable } from '../../../store/release/releases.ts'
+import type { ServingRollback } from '../../../store/release/rollback.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import type { Store } from '../../../store/postgres.ts'
+import type { Deps } from '../../../activities/deps.ts'
+
+/** Throws as the API answers. */
+export async function rollBackModel(
+  { deps, store }: { deps: Deps; store: Store },
+  model: string,
+  by = 'olga',
+): Promise<ServingRollback> {
+  const key = (await findActiveKeys(store)).find(({ name }) => name === by)!
+  const issueOf = async (version: string) => {
+    const { artifactDigest: digest } = (await findReleasable(store, version))!
+    const found = await qualifyVersion(deps, { version, digest })
+    return found.ok ? undefined : found.message
+  }
+  const parts = {
+    store,
+    signer: await openSigner(deps.config.signingKey),
+    serving: { routing: { issueOf }, wall: Date.now },
+  }
+  const order = { id: randomUUID(), model, reason: 'callers complain' }
+  const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
+  if (done.route !== undefined)
+    await awaitReplicas({ store, leaseMs: 5_000 }, done.route, done.release === undefined)
+  return done
+}

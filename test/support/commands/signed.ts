@@ -1,0 +1,66 @@
+/** Signs what tests send to Temporal, as the API does: commands of users, and starts. */
+import type { Client } from '@temporalio/client'
+import { randomUUID } from 'node:crypto'
+import type { CommandName } from '../../../domain/release/state.ts'
+import { findActiveKeys } from '../../../store/access/api-keys.ts'
+import type { Store } from '../../../store/postgres.ts'
+import { findOpenRelease } from '../../../store/release/releases.ts'
+import { signCommand } from '../../../store/signing/command-signatures.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import type { Config } from '../../../temporal.config.ts'
+import { commandSignals, releaseIdOf, type Command } from '../../../workflows/messages.ts'
+
+/** What a signature needs: the keys of the users, and the key of the installation. */
+export interface Signing {
+  store: Store
+  config: Pick<Config, 'signingKey'>
+}
+
+/** The first run of a release. */
+export interface ReleaseRun {
+  workflowId: string
+  firstExecutionRunId: string
+}
+
+/** Look-ups under way. A burst of commands shares one, or it would take every connection. */
+const lookups = new WeakMap<Store, ReturnType<typeof findActiveKeys>>()
+
+function findKeys(store: Store): ReturnType<typeof findActiveKeys> {
+  const under = lookups.get(store)
+  if (under !== undefined) return under
+  const lookup = findActiveKeys(store).finally(() => lookups.delete(store))
+  lookups.set(store, lookup)
+  return lookup
+}
+
+/** Unsigned when the command carries a signature, or no active key has the name. */
+export async function signed(
+  { store, config }: Signing,
+  { workflowId, firstExecutionRunId }: ReleaseRun,
+  command: CommandName,
+  given: Command,
+): Promise<Command & { id: string }> {
+  const said = { ...given, id: given.id ?? randomUUID() }
+  const key = (await findKeys(store)).find(({ name }) => name === said.by)
+  if (said.signature !== undefined || key === undefined) return said
+  const claim = {
+    ...said,
+    command,
+    model: workflowId.slice('release/'.length),
+    release: releaseIdOf(firstExecutionRunId),
+  }
+  const signer = await openSigner(config.signingKey)
+  return { ...said, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
+}
+
+/** Signals the open release of a model, and of no other than the one whose row is open. */
+export async function signalOpenRelease(
+  signing: Signing & { client: Client },
+  model: string,
+  name: CommandName,
+  given: Command,
+): Promise<void> {
+  const { workflowId, runId } = (await findOpenRelease(signing.store, model))!
+  const command = await signed(signing, { workflowId, firstExecutionRunId: runId }, name, given)
+  await signing.client.workflow.getHandle(workflowId).signal(commandSignals[name], command)
+}

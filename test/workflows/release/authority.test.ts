@@ -1,0 +1,201 @@
+/**
+ * Tests that a client of Temporal alone promotes nothing: neither by a forged start, nor by a worker of its own that gives the activities
+ * any state, nor by a signal without the signature of a key.
+ */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { closeReleaseRow, recordRelease } from '../../../activities/release/open-release.ts'
+import { promote } from '../../../activities/release/promote.ts'
+import { rollBackCandidate } from '../../../activities/release/rollback.ts'
+import { route } from '../../../activities/release/route.ts'
+import { watch } from '../../../activities/release/watch-stage.ts'
+import type { ReleaseState, Statement } from '../../../domain/release/state.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { findRelease, listCommands } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { releaseWorkflowId } from '../../../workflows/messages.ts'
+import { signed } from '../../support/commands/signed.ts'
+import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
+import {
+  openReleaseFixture,
+  type FixtureModel,
+  type FixtureRelease,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
+
+let fixture: ReleaseFixture
+let environment: MockActivityEnvironment
+beforeAll(async () => {
+  fixture = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
+  environment = new MockActivityEnvironment()
+})
+afterAll(async () => {
+  await fixture?.close()
+})
+
+interface Waiting {
+  fixtureModel: FixtureModel
+  champion: string
+  release: FixtureRelease
+  state: ReleaseState
+}
+/** A release without an approval. */
+async function unapproved(): Promise<Waiting> {
+  const fixtureModel = await fixture.model()
+  const champion = await fixtureModel.champion()
+  const release = await fixtureModel.start(await fixtureModel.register(champion))
+  return { fixtureModel, champion, release, state: await release.reaches('awaiting_approval') }
+}
+/** What an attacker would write: approved by a user, and past every stage. */
+const forged = (state: ReleaseState): ReleaseState => {
+  const approvals: Statement[] = [{ by: 'anna', atMs: Date.now(), digests: state.digests }]
+  return { ...state, stage: 'promoting', routed: true, approvals, revision: state.revision + 100 }
+}
+const championOf = async ({ fixtureModel }: Waiting) =>
+  (await findChampion(fixture.store, fixtureModel.name))?.version
+const armsOf = async ({ fixtureModel }: Waiting) =>
+  (await findRouting(fixture.store, fixtureModel.name))!.route.arms
+
+it('a start with a forged state opens a release that waits for its approval', async () => {
+  const waiting = await unapproved()
+  const { fixtureModel, champion, release, state } = waiting
+  await release.handle.terminate()
+  const handle = await fixture.client.workflow.start('release', {
+    workflowId: releaseWorkflowId(fixtureModel.name),
+    taskQueue: fixture.config.taskQueues.control,
+    args: [
+      { model: fixtureModel.name, version: state.version, requestedBy: 'olga' },
+      { state: forged(state), commands: { pending: [] } },
+    ],
+  })
+  const ended = await Promise.race([
+    handle.result().then(() => 'ended'),
+    expect
+      .poll(async () => (await findRelease(fixture.store, release.id))?.outcome, { timeout: 15_000 })
+      .toBeDefined()
+      .then(() => 'opened anew'),
+  ])
+  expect(await championOf(waiting)).toBe(champion)
+  expect(ended).not.toBe('promoted')
+  await handle.terminate().catch(() => {})
+})
+
+describe('a worker without the database and the signing key', () => {
+  it('routes and promotes nothing, whatever state it gives', async () => {
+    const waiting = await unapproved()
+    const { champion, state } = waiting
+    const lies: ReleaseState[] = [
+      forged(state),
+      // The policy asks for no approval and has no stage.
+      { ...forged(state), policy: { ...state.policy, approval: { approvers: 0, withinMs: 1 }, stages: [] } },
+      { ...forged(state), strategy: 'direct', baseline: undefined },
+      { ...forged(state), breakGlass: { by: 'root', atMs: Date.now(), reason: 'outage' } },
+      { ...state, stage: 'canary', stageIndex: 1, shareBp: 10_000, approvals: forged(state).approvals },
+      { ...state, stage: 'probation', promoted: true },
+      { ...state, stage: 'shadow', shareBp: 10_000 },
+    ]
+    for (const lie of lies) {
+      expect((await promote(fixture.deps)(lie)).kind).toMatch(/stale|refused/)
+      const report = (await environment.run(route(fixture.deps), lie)) as { kind: string }
+      expect(report.kind).toMatch(/stale|refused/)
+    }
+    const watched = { state: lies[4]!, hold: false, deadlineMs: 0 }
+    expect(await environment.run(watch(fixture.deps), watched)).toMatchObject({ kind: 'stale' })
+    expect(await championOf(waiting)).toBe(champion)
+    expect(await armsOf(waiting)).toEqual([{ arm: 'champion', version: champion, shareBp: 10_000 }])
+    await waiting.release.handle.terminate()
+  })
+
+  it('cannot record an approval without a signature', async () => {
+    const waiting = await unapproved()
+    const { champion, release, state } = waiting
+    const said = { id: 'forged', by: 'anna', signature: 'a.9999999999999.AAAA' }
+    const record = {
+      id: `${state.id}/forged`,
+      releaseId: state.id,
+      command: 'approve' as const,
+      actor: 'anna',
+      accepted: true,
+      message: 'approved by anna',
+      stage: 'shadow' as const,
+      sent: said,
+    }
+    await recordRelease(fixture.deps)({ state: forged(state), commands: [record] })
+    expect(await promote(fixture.deps)(forged(state))).toMatchObject({
+      kind: 'stale',
+      reason: '0 of 1 signed approvals are recorded',
+    })
+    expect(await championOf(waiting)).toBe(champion)
+    await release.handle.terminate()
+  })
+
+  it('cannot change what a release was opened with', async () => {
+    const waiting = await unapproved()
+    const { champion, release, state } = waiting
+    const lie = { ...forged(state), baseline: 'm_v9.9.9', requestedBy: 'ben', strategy: 'direct' as const }
+    await recordRelease(fixture.deps)({ state: lie, commands: [] })
+    expect((await findRelease(fixture.store, state.id))!.state).toMatchObject({
+      baseline: champion,
+      requestedBy: 'olga',
+      strategy: 'canary',
+    })
+    await release.handle.terminate()
+  })
+
+  it('cannot end a release as promoted, or roll back to a version of its choice', async () => {
+    const waiting = await unapproved()
+    const { champion, fixtureModel, state } = waiting
+    const other = await fixtureModel.register(champion)
+    const end = { ...forged(state), stage: 'ended' as const, outcome: 'promoted' as const, promoted: true }
+    expect(await environment.run(closeReleaseRow(fixture.deps), end)).toMatchObject({ outcome: 'failed' })
+    const order = { outcome: 'rolled_back' as const, reason: 'because', withdraw: true }
+    const back = {
+      ...state,
+      stage: 'rolling_back' as const,
+      version: champion,
+      baseline: other,
+      rollbackOrder: order,
+    }
+    await environment.run(rollBackCandidate(fixture.deps), back)
+    expect(await championOf(waiting)).toBe(champion)
+    await waiting.release.handle.terminate().catch(() => {})
+  })
+})
+
+describe('a signal', () => {
+  it('with a bare name is refused, whichever key has the name', async () => {
+    const { release, state } = await unapproved()
+    for (const by of ['anna', 'root', 'admin'])
+      for (const name of ['approve', 'promoteNow', 'rollback'] as const)
+        await release.handle.signal(name, { by, reason: 'because', id: `${name} by ${by}` })
+    const answers = async () =>
+      (await listCommands(fixture.store, release.id)).map(({ accepted }) => accepted)
+    await expect.poll(answers, { timeout: 15_000 }).toHaveLength(9)
+    expect(await answers()).not.toContain(true)
+    expect(await release.state()).toMatchObject({ stage: state.stage, approvals: [] })
+    await release.handle.terminate()
+  })
+
+  it('with the signature of another release is refused', async () => {
+    const [one, other] = [await unapproved(), await unapproved()]
+    const said = await signed(fixture, one.release.handle, 'approve', { by: 'anna', id: 'once' })
+    await other.release.handle.signal('approve', said)
+    const answers = async () => await listCommands(fixture.store, other.release.id)
+    await expect.poll(answers, { timeout: 15_000 }).toHaveLength(1)
+    expect(await answers()).toMatchObject([
+      { accepted: false, message: expect.stringMatching(/signature does not match/) as string },
+    ])
+    for (const { release } of [one, other]) await release.handle.terminate()
+  })
+
+  it('with a line break in its reason counts as it was signed', async () => {
+    const { release } = await unapproved()
+    await release.signal('approve', { by: 'anna', id: 'lines', reason: 'looked at it\r\nand at the slices' })
+    await release.reaches('shadow')
+    expect((await listCommands(fixture.store, release.id))[0]).toMatchObject({ accepted: true })
+    await release.handle.terminate()
+  })
+})
