@@ -18,6 +18,8 @@ import { startCallers, startRealSystem, type Callers, type RealSystem } from '..
 export const canaryModel = 'pulse'
 const stage = { minMs: 3_000, minRequests: 20, deadlineMs: 60_000 }
 const leaseMs = 2_000
+/** For each replica: a candidate with 20 % gets twice what its stage requires. More would only cost cores. */
+const callEveryMs = 30
 export const exposureMs = 3_000
 export const canaryFixturePolicy: ReleasePolicy = {
   strategy: 'canary',
@@ -52,7 +54,7 @@ export function setUpCanaryFixture(): void {
     await system?.stop()
   }, 60_000)
   beforeEach(() => {
-    traffic = startCallers(system.urls, canaryModel)
+    traffic = startCallers(system.urls, canaryModel, callEveryMs)
   })
   afterEach(async (context) => {
     await traffic.stop()

@@ -47,6 +47,8 @@ export function startFleet(
   /** Replica and model → the route it follows. */
   const following = new Map<string, Route>()
   const dead = new Set<string>()
+  /** Each lease is renewed ten times in its length. */
+  const renewAtMs = new Map<string, number>()
   let tick = 0
 
   const trafficOf = (model: string): Traffic => {
@@ -109,14 +111,18 @@ export function startFleet(
     ]
   }
 
+  const renew = async (id: string) => {
+    if (performance.now() < (renewAtMs.get(id) ?? 0)) return
+    renewAtMs.set(id, performance.now() + leaseMs / 10)
+    const replica = { id, host: 'test', pid: 1, url: 'http://test', buildId: 'test' }
+    await renewLease(store, { replica, leaseMs })
+  }
+
   const step = async () => {
     const { databaseMs, rows } = await readRouting(store)
     const at = Math.floor(databaseMs / tickMs)
     for (const id of replicas.filter((each) => !dead.has(each))) {
-      await renewLease(store, {
-        replica: { id, host: 'test', pid: 1, url: 'http://test', buildId: 'test' },
-        leaseMs,
-      })
+      await renew(id)
       for (const row of rows) await follow(id, row)
       const ticks = tick === 0 || at === tick ? [] : rows.flatMap((row) => countsOf(id, row, tick * tickMs))
       if (ticks.length > 0) await writeTicks(store, { replica: id, ticks })
