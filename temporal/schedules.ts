@@ -107,11 +107,12 @@ export const drillScheduleId = (model: string): string => `drill/${model}`
 
 /** Missed drills are not caught up. */
 const drillSchedule = (
-  { name, release: { drill } }: Pick<ModelDefinition, 'name' | 'release'>,
+  { name, release }: Pick<ModelDefinition, 'name'> & Partial<Pick<ModelDefinition, 'release'>>,
   taskQueue: string,
 ): WorkflowSchedule => ({
   scheduleId: drillScheduleId(name),
-  times: { cron: drill?.cron, everyMs: drill?.everyMs },
+  // A definition that another build has stored may lack it, and must not keep the other schedules from being checked.
+  times: { cron: release?.drill?.cron, everyMs: release?.drill?.everyMs },
   workflowType: 'drill',
   workflowId: drillWorkflowId(name),
   taskQueue,

@@ -8,21 +8,21 @@ import { reasonOf } from '../../domain/errors.ts'
 import { listOpenRuns, readDuties, type OpenRun } from '../../store/maintenance/duties.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { closeAbandonedDrills } from '../../store/release/drills.ts'
+import { inParallel } from '../../temporal/in-parallel.ts'
 import {
   findBlocked,
   findMissingWorkflows,
   inspectSchedules,
   listOpenWorkflows,
 } from '../../temporal/inspect.ts'
-import { schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
+import { callMs, schedulesOf, upsertSchedule } from '../../temporal/schedules.ts'
 import { standingWorkflows, startStanding } from '../../temporal/standing-workflows.ts'
 import { failBatch } from '../batch/batch.ts'
 import type { Deps } from '../deps.ts'
 import { alertRetraining, endRetraining } from '../retrain/record.ts'
 
 /** Workflows described in one round; the next round continues where this one has ended. */
-const maxDescribed = 200
-const roundMs = 30_000
+const defaultMaxDescribed = 200
 
 export interface Round {
   /** Started or created again: workflow ids and schedule ids. */
@@ -43,7 +43,11 @@ interface Problem {
 }
 
 /** Runs one round per call. What was started or begun a moment ago may not be seen yet, so only a second round acts on an absence. */
-export function createKeeper(deps: Deps, client: Client): () => Promise<Round> {
+export function createKeeper(
+  deps: Deps,
+  client: Client,
+  { maxDescribed = defaultMaxDescribed } = {},
+): () => Promise<Round> {
   const { store, config, log } = deps
   const taskQueue = config.taskQueues.control
   let suspected = new Set<string>()
@@ -74,7 +78,7 @@ export function createKeeper(deps: Deps, client: Client): () => Promise<Round> {
     const done: Round = { restored: [], paused: [], blocked: [], closed: [] }
     const restore = async (what: string, id: string, again: () => Promise<void>): Promise<void> => {
       if (!isCertain(`${what} ${id}`)) return
-      const failed = await again().then(
+      const failed = await client.withDeadline(Date.now() + callMs, again).then(
         () => undefined,
         (error: unknown) => reasonOf(error),
       )
@@ -91,10 +95,12 @@ export function createKeeper(deps: Deps, client: Client): () => Promise<Round> {
       })
       done.restored.push(id)
     }
-    for (const each of workflows)
-      await restore('workflow', each.workflowId, () => startStanding(client, each, taskQueue))
-    for (const each of schedules.missing)
-      await restore('schedule', each.scheduleId, () => upsertSchedule(client, each))
+    await inParallel(workflows, (each) =>
+      restore('workflow', each.workflowId, () => startStanding(client, each, taskQueue)),
+    )
+    await inParallel(schedules.missing, (each) =>
+      restore('schedule', each.scheduleId, () => upsertSchedule(client, each)),
+    )
     for (const { scheduleId, note } of schedules.paused) {
       problems.push({
         kind: 'schedule_paused',
@@ -143,7 +149,7 @@ export function createKeeper(deps: Deps, client: Client): () => Promise<Round> {
     for (const key of earlier) if (!raised.has(key)) await resolveAlert(store, key)
     return done
   }
-  return () => client.withDeadline(Date.now() + roundMs, round)
+  return round
 }
 
 const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`

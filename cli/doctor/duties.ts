@@ -1,7 +1,7 @@
 /** Checks that what must run does: standing workflows, schedules, workflow tasks, and the worker processes themselves. */
 import { Client, Connection } from '@temporalio/client'
 import { readDuties } from '../../store/maintenance/duties.ts'
-import { listHeartbeats, silentKinds, silentMs } from '../../store/maintenance/worker-heartbeats.ts'
+import { listHeartbeats, silentWorkers, silentMs } from '../../store/maintenance/worker-heartbeats.ts'
 import { openStore } from '../../store/postgres.ts'
 import {
   findBlocked,
@@ -31,17 +31,14 @@ export async function checkDuties(
     const client = new Client({ connection, namespace: temporal.namespace })
     const scheduled = models.filter(({ name }) => !removed.includes(name))
     const queue = taskQueues.control
-    const found = await connection.withDeadline(Date.now() + askMs, async () => {
-      const open = await listOpenWorkflows(client, queue)
-      const standing = standingWorkflows({ ...duties, models: models.map(({ name }) => name) })
-      const schedules = await inspectSchedules(client, schedulesOf({ ...duties, models: scheduled }, queue))
-      return {
-        open: open.length,
-        workflows: await findMissingWorkflows(client, standing, open),
-        schedules,
-        blocked: await findBlocked(client, open),
-      }
-    })
+    const open = await listOpenWorkflows(client, queue)
+    const standing = standingWorkflows({ ...duties, models: models.map(({ name }) => name) })
+    const found = {
+      open: open.length,
+      workflows: await findMissingWorkflows(client, standing, open),
+      schedules: await inspectSchedules(client, schedulesOf({ ...duties, models: scheduled }, queue)),
+      blocked: await findBlocked(client, open),
+    }
     return findingsOfDuties({ ...found, heartbeats })
   } finally {
     await connection.close()
@@ -55,7 +52,7 @@ interface Found {
   workflows: { workflowId: string }[]
   schedules: { missing: { scheduleId: string }[]; paused: { scheduleId: string; note: string }[] }
   blocked: { workflowId: string; attempts: number; cause: string }[]
-  heartbeats: Parameters<typeof silentKinds>[0]
+  heartbeats: Parameters<typeof silentWorkers>[0]
 }
 
 export function findingsOfDuties({ open, workflows, schedules, blocked, heartbeats }: Found): Finding[] {
@@ -88,14 +85,18 @@ export function findingsOfDuties({ open, workflows, schedules, blocked, heartbea
         `Start a worker of the build that it began with, or end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…". See docs/runbooks/workflow-blocked.md.`,
       ),
     )
-  for (const { kind, process, ageMs } of silentKinds(heartbeats))
+  for (const { kind, process, ageMs, isLast } of silentWorkers(heartbeats)) {
+    const silence = `given a sign of life for ${Math.round(ageMs / 1_000)} s (limit ${silentMs / 1_000} s)`
     findings.push(
-      broken(
+      (isLast ? broken : warning)(
         'workers',
-        `no ${kind} worker has given a sign of life for ${Math.round(ageMs / 1_000)} s (limit ${silentMs / 1_000} s); the last one was ${process}`,
+        isLast
+          ? `no ${kind} worker has ${silence}; the last one was ${process}`
+          : `the ${kind} worker ${process} has not ${silence}, others have`,
         'End that process, if it still exists; `tenure up` starts another one.',
       ),
     )
+  }
   return findings.length > 0 ? findings : [ok('what must run', `all of it runs (open workflows: ${open})`)]
 }
 

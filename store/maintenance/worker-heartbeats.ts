@@ -1,11 +1,11 @@
 /**
- * Stores a sign of life of each worker process, and raises an alert while none of a kind gives one. Temporal cannot tell: it lists a
- * frozen worker as polling for minutes.
+ * Stores a sign of life of each worker process, and raises an alert while none of a kind gives one, or one of several does not. Temporal cannot
+ * tell: it lists a frozen worker as polling for minutes.
  */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import { writeServiceState } from '../database/key-value.ts'
-import { resolveAlert, upsertAlert } from '../monitoring/alerts.ts'
+import { listOpenAlertKeys, resolveAlert, upsertAlert, type NewAlert } from '../monitoring/alerts.ts'
 import type { Database, Store } from '../postgres.ts'
 
 export type WorkerKind = 'control' | 'train'
@@ -15,80 +15,122 @@ export interface WorkerHeartbeat {
   /** `host/pid` */
   process: string
   ageMs: number
+  /** Whether it has ended as asked. */
+  ended: boolean
 }
 
 const beatMs = 5_000
 /** A worker without a sign for this long is silent. */
 export const silentMs = 30_000
+/** A process that is silent for longer than this beside others is gone with its machine. */
+const goneMs = 600_000
 const prefix = 'worker/'
 
 /** The newest sign of each worker process of the last day. */
 export const listHeartbeats = (database: Database) =>
   rowsFrom(database).list<WorkerHeartbeat>(sql`
-    select value ->> 'kind' as kind, value ->> 'process' as process,
+    select value ->> 'kind' as kind, value ->> 'process' as process, coalesce((value ->> 'ended')::boolean, false) as ended,
       extract(epoch from clock_timestamp() - at)::float8 * 1000 as age_ms
     from service_state where name like ${`${prefix}%`} and at > now() - interval '1 day' order by at desc`)
 
-/** The kinds of which workers have run and none gives a sign, with the age of the last one. */
-export function silentKinds(
-  heartbeats: readonly WorkerHeartbeat[],
-  afterMs = silentMs,
-): { kind: WorkerKind; process: string; ageMs: number }[] {
+export interface SilentWorker extends Pick<WorkerHeartbeat, 'kind' | 'process' | 'ageMs'> {
+  /** Whether no other worker of its kind gives a sign. */
+  isLast: boolean
+}
+
+/** The last worker of each kind of which none gives a sign, and the single ones that give none beside others. */
+export function silentWorkers(heartbeats: readonly WorkerHeartbeat[], afterMs = silentMs): SilentWorker[] {
   const newest = new Map<WorkerKind, WorkerHeartbeat>()
   for (const each of heartbeats.toSorted((a, b) => b.ageMs - a.ageMs)) newest.set(each.kind, each)
-  return [...newest.values()].filter(({ ageMs }) => ageMs > afterMs)
+  return heartbeats.flatMap((each): SilentWorker[] => {
+    if (each.ageMs <= afterMs) return []
+    const last = newest.get(each.kind)
+    if (last === each) return [{ ...each, isLast: true }]
+    const isBesideOthers = last !== undefined && last.ageMs <= afterMs
+    return isBesideOthers && !each.ended && each.ageMs <= goneMs ? [{ ...each, isLast: false }] : []
+  })
 }
 
 export interface Repeated {
   stop(): Promise<void>
 }
 
-/** Gives a sign of life at once and again and again. */
+/** Gives a sign of life at once and again and again, and says so when it ends. */
 export function keepHeartbeat(
   store: Store,
   { kind, process }: Pick<WorkerHeartbeat, 'kind' | 'process'>,
   onError: (error: unknown) => void,
 ): Repeated {
   const beat = async () => {
-    await writeServiceState(store, `${prefix}${kind}/${process}`, { kind, process })
+    await writeServiceState(store, nameOf({ kind, process }), { kind, process })
     await store.query(
       sql`delete from service_state where name like ${`${prefix}%`} and at < now() - interval '1 day'`,
     )
   }
-  return repeat(beat, { everyMs: beatMs, atOnce: true, onError })
+  const forgotten = forgetKilled(store, process).catch(onError)
+  const beats = repeat(beat, { everyMs: beatMs, atOnce: true, onError })
+  return {
+    async stop() {
+      await forgotten
+      await beats.stop()
+      await writeServiceState(store, nameOf({ kind, process }), { kind, process, ended: true }).catch(onError)
+    },
+  }
 }
 
-/** Looks for silent kinds of workers. Runs in the API, because a silent worker cannot tell of itself. */
+const nameOf = ({ kind, process }: Pick<WorkerHeartbeat, 'kind' | 'process'>): string =>
+  `${prefix}${kind}/${process}`
+
+/** Deletes the signs of processes of this host that no longer exist: they were killed, and are not silent. */
+async function forgetKilled(store: Store, own: string): Promise<void> {
+  const host = own.slice(0, own.lastIndexOf('/') + 1)
+  const killed = (await listHeartbeats(store)).filter(
+    ({ process }) =>
+      process !== own && process.startsWith(host) && !exists(Number(process.slice(host.length))),
+  )
+  if (killed.length > 0)
+    await store.query(sql`delete from service_state where name = any(${killed.map(nameOf)})`)
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    // A process of another user.
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/** Looks for silent workers. Runs in the API, because a silent worker cannot tell of itself. */
 export function watchWorkers(
   store: Store,
   onError: (error: unknown) => void,
   { everyMs = 15_000, afterMs = silentMs }: { everyMs?: number; afterMs?: number } = {},
 ): Repeated {
-  let told = new Set<WorkerKind>(['control', 'train'])
   const look = async () => {
-    const silent = silentKinds(await listHeartbeats(store), afterMs)
-    for (const each of silent) await upsertAlert(store, alertOf(each))
-    const kinds = new Set(silent.map(({ kind }) => kind))
-    for (const kind of told) if (!kinds.has(kind)) await resolveAlert(store, keyOf(kind))
-    told = kinds
+    const alerts = silentWorkers(await listHeartbeats(store), afterMs).map(alertOf)
+    for (const alert of alerts) await upsertAlert(store, alert)
+    const raised = new Set(alerts.map(({ dedupeKey }) => dedupeKey))
+    for (const key of await listOpenAlertKeys(store, ['worker_silent']))
+      if (!raised.has(key)) await resolveAlert(store, key)
   }
   return repeat(look, { everyMs, atOnce: false, onError })
 }
-
-const keyOf = (kind: WorkerKind): string => `worker_silent/${kind}`
 
 const consequence: Record<WorkerKind, string> = {
   control: 'No release, monitor, rollback of a workflow or alert delivery goes on.',
   train: 'No training or batch prediction goes on.',
 }
 
-function alertOf({ kind, process, ageMs }: WorkerHeartbeat) {
-  const seconds = Math.round(ageMs / 1_000)
+function alertOf({ kind, process, ageMs, isLast }: SilentWorker): NewAlert {
+  const silence = `given a sign of life for ${Math.round(ageMs / 1_000)} s`
   return {
-    dedupeKey: keyOf(kind),
-    kind: 'worker_silent' as const,
-    severity: 'critical' as const,
-    message: `No ${kind} worker has given a sign of life for ${seconds} s; the last one was ${process}. ${consequence[kind]} Restart it.`,
+    dedupeKey: isLast ? `worker_silent/${kind}` : `worker_silent/${kind}/${process}`,
+    kind: 'worker_silent',
+    severity: isLast ? 'critical' : 'warning',
+    message: isLast
+      ? `No ${kind} worker has ${silence}; the last one was ${process}. ${consequence[kind]} Restart it.`
+      : `The ${kind} worker ${process} has not ${silence}, others have. What it works on waits until a timeout passes it on. End it, if it still exists.`,
     evidence: { worker: kind, process },
   }
 }

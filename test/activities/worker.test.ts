@@ -7,6 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, it } from 'vitest'
 import { freePort } from '../../cli/embedded/process.ts'
+import { listHeartbeats, watchWorkers } from '../../store/maintenance/worker-heartbeats.ts'
+import { listAlerts } from '../../store/monitoring/alerts.ts'
+import { openStore } from '../../store/postgres.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import { freshDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
 
@@ -102,4 +105,24 @@ it('a worker waits for missing servers, and still ends on SIGTERM', async () => 
   await other.says('waiting for Postgres')
   other.signal('SIGINT')
   expect(await other.exit).toBe(0)
+})
+
+it('a frozen worker is told until it goes on', async () => {
+  const databaseUrl = await freshDatabase()
+  const worker = start(['train'], { DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress() })
+  await worker.says('the worker takes tasks')
+  const store = openStore(databaseUrl, { max: 2 })
+  // Longer than the pause between two signs.
+  const watch = watchWorkers(store, () => {}, { everyMs: 100, afterMs: 7_000 })
+  const alerts = async () => (await listAlerts(store, { open: true })).map(({ dedupeKey }) => dedupeKey)
+  await expect.poll(() => listHeartbeats(store)).toHaveLength(1)
+  worker.signal('SIGSTOP')
+  await expect.poll(alerts).toEqual(['worker_silent/train'])
+  worker.signal('SIGCONT')
+  await expect.poll(alerts).toEqual([])
+  await watch.stop()
+  worker.signal('SIGTERM')
+  expect(await worker.exit).toBe(0)
+  expect(await listHeartbeats(store)).toMatchObject([{ kind: 'train', ended: true }])
+  await store.close()
 })

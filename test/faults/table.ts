@@ -482,7 +482,10 @@ export const faults: readonly FaultCase[] = [
     fault:
       'standing workflows, schedules and drills ended, deleted, paused or blocked from outside; silent workers',
     asked: 'an alert with the remedy ≤ 60 s; what should run is started again',
-    shownBy: [{ file: 'test/activities/worker/keep-running.test.ts' }],
+    shownBy: [
+      { file: 'test/activities/worker/keep-running.test.ts' },
+      { file: 'test/activities/worker.test.ts', tests: 'a frozen worker is told' },
+    ],
   },
   {
     number: 'F46',

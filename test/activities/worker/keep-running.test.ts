@@ -1,12 +1,20 @@
 /** Tests that what was ended, deleted, paused or blocked from outside is started again or told, and by `tenure doctor` too. */
 import { Client, Connection } from '@temporalio/client'
+import { spawnSync } from 'node:child_process'
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createKeeper, type Round } from '../../../activities/worker/keep-running.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { checkDuties } from '../../../cli/doctor/duties.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { iris } from '../../../models/iris.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { keepHeartbeat, listHeartbeats, watchWorkers } from '../../../store/maintenance/worker-heartbeats.ts'
+import {
+  keepHeartbeat,
+  listHeartbeats,
+  silentWorkers,
+  watchWorkers,
+} from '../../../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
@@ -19,6 +27,7 @@ import {
 } from '../../support/servers/servers.ts'
 
 const model = uniqueName('model')
+const other = uniqueName('other')
 let store: Store
 let client: Client
 let connection: Connection
@@ -65,14 +74,26 @@ it('starts what never ran, and is quiet from then on', async () => {
   })
   client = new Client({ connection, namespace: config.temporal.namespace })
   const definition = { ...iris.definition, name: model, retrain: { everyMs: 7 * 86_400_000, catchUpMs: 0 } }
-  await upsertModels(store, [{ name: model, definition, codeDigest: 'sha256:x' }])
+  const fromAnotherBuild = { name: other } as ModelDefinition
+  await upsertModels(store, [
+    { name: model, definition, codeDigest: 'sha256:x' },
+    { name: other, definition: fromAnotherBuild, codeDigest: 'sha256:y' },
+  ])
   const log = { debug() {}, info() {}, warn() {}, error() {} }
-  round = createKeeper({ store, config, log } as unknown as Deps, client)
+  // Several rounds look at all workflows.
+  round = createKeeper({ store, config, log } as unknown as Deps, client, { maxDescribed: 1 })
   expect(await problems()).toEqual([expect.stringContaining('missing: workflow alerts')])
   // One look alone may have come between two steps of a start.
   expect((await round()).restored).toEqual([])
   expect((await round()).restored.toSorted()).toEqual(
-    ['alerts', `drill/${model}`, `monitor/${model}`, 'retention', `retrain/${model}`].toSorted(),
+    [
+      'alerts',
+      `drill/${model}`,
+      `monitor/${model}`,
+      `monitor/${other}`,
+      'retention',
+      `retrain/${model}`,
+    ].toSorted(),
   )
   await isQuiet()
   expect(await problems()).toEqual([])
@@ -157,10 +178,43 @@ it('tells of workers that give no sign of life until they do', async () => {
   const beat = () => keepHeartbeat(store, { kind: 'control', process: 'here/1' }, () => {})
   const watch = watchWorkers(store, () => {}, { everyMs: 50, afterMs: 300 })
   await beat().stop()
-  expect(await listHeartbeats(store)).toMatchObject([{ kind: 'control', process: 'here/1' }])
+  expect(await listHeartbeats(store)).toMatchObject([{ kind: 'control', process: 'here/1', ended: true }])
   await expect.poll(openAlerts).toContain('worker_silent/control')
   const again = beat()
   await expect.poll(openAlerts).not.toContain('worker_silent/control')
   await again.stop()
+  await watch.stop()
+})
+
+it('tells of one silent worker beside others, but not of one that has ended or was killed', async () => {
+  const sign = (process: string, ageMs: number, ended = false) => ({
+    kind: 'train' as const,
+    process,
+    ageMs,
+    ended,
+  })
+  const live = sign('a/1', 1_000)
+  expect(silentWorkers([live, sign('b/1', 40_000), sign('c/1', 40_000, true), sign('d/1', 700_000)])).toEqual(
+    [{ ...sign('b/1', 40_000), isLast: false }],
+  )
+  expect(silentWorkers([sign('a/1', 50_000), sign('b/1', 40_000, true)])).toEqual([
+    { ...sign('b/1', 40_000, true), isLast: true },
+  ])
+  // The process of the second sign does not exist.
+  const gone = spawnSync(process.execPath, ['-e', '']).pid
+  for (const pid of [process.pid, gone])
+    await store.query(sql`
+      insert into service_state (name, value, at)
+      values (${`worker/train/here/${pid}`}, ${JSON.stringify({ kind: 'train', process: `here/${pid}` })}, now() - interval '1 minute')`)
+  const beats = keepHeartbeat(store, { kind: 'train', process: 'here/1' }, () => {})
+  const watch = watchWorkers(store, () => {}, { everyMs: 50 })
+  await expect.poll(openAlerts).toContain(`worker_silent/train/here/${process.pid}`)
+  expect((await listHeartbeats(store)).map((each) => each.process)).not.toContain(`here/${gone}`)
+  expect(await problems()).toEqual(
+    expect.arrayContaining([expect.stringContaining(`here/${process.pid} has not given a sign of life`)]),
+  )
+  await store.query(sql`delete from service_state where name = ${`worker/train/here/${process.pid}`}`)
+  await expect.poll(openAlerts).not.toContain(`worker_silent/train/here/${process.pid}`)
+  await beats.stop()
   await watch.stop()
 })
