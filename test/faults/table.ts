@@ -534,4 +534,13 @@ export const faults: readonly FaultCase[] = [
     weaker:
       'read-only for a release long; a retraining whose attempts are used up before ends as failed and names the file',
   },
+  {
+    number: 'F51',
+    fault: 'Postgres at a round trip of 300 ms; a database without a schema',
+    asked: 'a replica connects, keeps its lease and answers control routes; without a schema it is not ready',
+    shownBy: [
+      { file: 'test/api/databases.test.ts' },
+      { file: 'test/store/postgres.test.ts', tests: 'a round trip of 300 ms' },
+    ],
+  },
 ]
