@@ -121,10 +121,8 @@ describe('signals to a release', () => {
       ({ subject, action }) => subject === release.id && action === 'release.approve',
     )
     // That nothing but a name says who it was stands in the audit: of mallory, and of what is no command.
-    expect(said.map(({ detail }) => detail['signed']).sort()).toEqual([
-      ...Array<boolean>(3).fill(false),
-      ...Array<boolean>(4).fill(true),
-    ])
+    expect(said.filter(({ detail }) => detail['signed'] === false)).toHaveLength(3)
+    expect(said.filter(({ detail }) => detail['signed'] === true)).toHaveLength(4)
     await release.signal('approve', { by: 'ben' })
     await release.reaches('shadow')
     await release.signal('rollback', { by: 'olga', reason: 'enough' })
