@@ -311,7 +311,7 @@ it('a signed payload approves by `temporal workflow signal` and by a plain clien
     expect((await say('olga', `/v1/releases/${id}/sign`, { command: 'approve' })).status).toBe(403)
     const { workflow_id: workflowId, signal, payload } = await sign(id)
     const handle = core.client.workflow.getHandle(workflowId)
-    await handle.signal('reject', payload)
+    await handle.signal('reject', (await sign(id)).payload)
     if (by === 'a client') await handle.signal(signal, payload)
     else {
       const words = ['workflow', 'signal', '--workflow-id', workflowId, '--name', signal]
