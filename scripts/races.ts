@@ -9,6 +9,7 @@ import {
   raceCommands,
   raceEvents,
   raceOpenings,
+  raceStep,
   racePromotion,
   runRaces,
   type CommandRace,
@@ -40,6 +41,11 @@ await withServers(async (servers) => {
         await runRaces(count, () => raceCommands(fixture, kind), { abreast: 6, withinMs }),
       )
     }
+    for (const kind of ['abort against a promotion', 'pause against the verdict'] as const)
+      tell(
+        `${kind}, in real releases`,
+        await runRaces(Math.min(count, 100), () => raceStep(fixture, kind), { abreast: 6 }),
+      )
     tellReducer()
     const { breach, rows } = await verifyAudit(fixture.store)
     if (breach !== undefined) failed++

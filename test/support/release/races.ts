@@ -2,6 +2,8 @@
  * Races two commands on one release.
  * Activities race in their own transactions where Postgres decides; updates race to a real release where the workflow decides.
  */
+import { randomInt } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { openRelease, type Opening } from '../../../activities/release/open-release.ts'
 import { promote } from '../../../activities/release/promote.ts'
@@ -10,6 +12,7 @@ import { advance } from '../../../domain/release/reducer.ts'
 import type { ReleaseEvent } from '../../../domain/release/events.ts'
 import type { CommandName, ReleaseState } from '../../../domain/release/state.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
+import { findFailVerdict } from '../../../store/release/decisions.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
 import { insertModel, type Registry } from './candidates.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
@@ -193,6 +196,58 @@ async function both(
   const say = ([name, by]: [CommandName, string]) => release.say(name, by, { reason: 'a race' })
   const [a, b] = await Promise.all([say(one), say(two)])
   return [a.accepted, b.accepted]
+}
+
+export type StepRace = 'abort against a promotion' | 'pause against the verdict'
+
+/** A user's command meets a step of a real release at a random moment of that step. */
+export async function raceStep(fixture: ReleaseFixture, kind: StepRace): ReturnType<Race> {
+  const { store } = fixture
+  const { name, register, start, traffic } = await fixture.model()
+  const first = await register()
+  await seatChampion(store, name, first)
+  const version = await register(first)
+  const isAbort = kind === 'abort against a promotion'
+  const long = { minMs: 100_000, minRequests: 20, deadlineMs: 200_000, shareBp: 5_000 }
+  const release = await start(version, {
+    shadow: false,
+    ...(isAbort ? { strategy: 'direct', probation: false } : { stages: [long] }),
+  })
+  const promotions = async () =>
+    (await listChampionHistory(store, name)).filter((each) => each.version === version).length
+  /** One verdict is all that there is against the candidate: a pause must not lose it. */
+  const clearWhenJudged = async () => {
+    while (!(await findFailVerdict(store, release.id))) await pause(5)
+    traffic.invalid.clear()
+  }
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  let judged: Promise<void> | undefined
+  if (!isAbort) {
+    await release.reaches('canary')
+    traffic.invalid.set(version, 0.9)
+    judged = clearWhenJudged()
+  }
+  await pause(randomInt(isAbort ? 1_500 : 500))
+  // A release that has ended accepts no command.
+  const answer = await release
+    .say(isAbort ? 'abort' : 'pause', 'olga', { reason: 'a race' })
+    .catch(() => undefined)
+  const accepted = answer?.accepted === true
+  const promoted = await promotions()
+  await judged
+  const { outcome } = await release.result()
+  const now = (await findChampion(store, name))?.version
+  // An abort that comes after the promotion was written takes a champion back.
+  const expected = isAbort ? (accepted ? ['aborted', 'rolled_back'] : ['promoted']) : ['rolled_back']
+  const issues = [
+    ...(expected.includes(outcome) ? [] : [`it ended as ${outcome}, and not as ${expected.join(' or ')}`]),
+    ...(now === (outcome === 'promoted' ? version : first) ? [] : [`${now} is champion`]),
+    ...(accepted && (await promotions()) > promoted
+      ? ['it was promoted after the command was accepted']
+      : []),
+  ]
+  return { winner: accepted ? 'the command' : 'the step', issues }
 }
 
 /** The same two words in both orders at the reducer, which alone decides them: one of them, or the later one, changes nothing. */
