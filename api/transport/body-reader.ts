@@ -25,6 +25,7 @@ export function createBodyReader({ maxBytes, maxHeldBytes }: BodyLimits): BodyRe
   return {
     collect(request, onBody, onRefusal) {
       const totalBytes = Number(request.headers['content-length'])
+      if (totalBytes > maxBytes) return onRefusal(tooLarge(maxBytes))
       let pieces: Buffer[] = []
       let bytes = 0
       let held = 0

@@ -112,7 +112,7 @@ const seenBy = ({ taken, output, destroyed }: Wire): Seen => ({
 })
 
 /** Connections that are open at a time. */
-const batchSize = 200
+const batchSize = 100
 /** Turns in which a server finishes what it has read. */
 const turns = 3
 
