@@ -19,11 +19,19 @@ export function createHostCheck(names: readonly string[]): HostCheck {
     ...names.map((name) => name.toLowerCase()).filter((name) => name !== ''),
   ])
   const suffixes = [...exact].filter((name) => name.startsWith('.'))
-  return (host) => {
+  const isOwn = (host: string): boolean => {
     const [, address, name = ''] = hostPattern.exec(host) ?? []
     if (address !== undefined) return isIP(address) === 6
     const plain = name.toLowerCase()
     return exact.has(plain) || isIP(plain) === 4 || suffixes.some((suffix) => plain.endsWith(suffix))
+  }
+  // Nearly all requests have the same host.
+  let known: string | undefined
+  return (host) => {
+    if (host === known) return true
+    const accepted = isOwn(host)
+    if (accepted) known = host
+    return accepted
   }
 }
 
