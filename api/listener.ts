@@ -1,9 +1,11 @@
 /** Builds the request listener of every route except predictions. */
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import type { RequestListener } from 'node:http'
+import { DomainError } from '../domain/errors.ts'
 import { createApp } from './app.ts'
+import { headersOf, problemOf, requestIdFrom, textOfProblem } from './http/problem.ts'
 import type { RouteDefinition } from './http/route.ts'
-import type { ApiDeps } from './deps.ts'
+import type { ApiDeps, ApiLog } from './deps.ts'
 import { createMetrics } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
@@ -22,6 +24,19 @@ export function createApplication({ refusals, ...deps }: ApplicationOptions): {
     overrideGlobalObjects: false,
     // HTTP/1.0 needs no `Host`, and the health checks of load balancers send none.
     hostname: 'localhost',
+    errorHandler: (error) => refusalOf(error, deps.log),
   })
   return { listener: (request, response) => void listener(request, response), routes }
+}
+
+/** For requests that cannot be translated for the application, such as those with a backslash in their path. */
+function refusalOf(error: unknown, log: ApiLog): Response {
+  const refusal =
+    error instanceof RequestError
+      ? new DomainError('malformed_request', `the request is not valid HTTP: ${error.message}`)
+      : error
+  const problem = problemOf(refusal, requestIdFrom(undefined), (err, requestId) =>
+    log.error({ requestId, err }, 'defect'),
+  )
+  return new Response(textOfProblem(problem, ''), { status: problem.status, headers: headersOf(problem, '') })
 }

@@ -182,6 +182,13 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       'expectation_failed',
       /200-ok/,
     ],
+    [
+      'with a backslash in its path',
+      'GET /\\a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+      400,
+      'malformed_request',
+      /Backslash/,
+    ],
   ])('%s is refused with a problem document', async (_, bytes, status, code, detail) => {
     const { head, json, ...answer } = await ask(mode, bytes)
     expect(answer.status).toBe(status)
