@@ -543,4 +543,12 @@ export const faults: readonly FaultCase[] = [
       { file: 'test/store/postgres.test.ts', tests: 'a round trip of 300 ms' },
     ],
   },
+  {
+    number: 'F52',
+    fault:
+      'random kills, freezes, cuts, clock steps, garbage and a full disk under load, releases good and bad',
+    asked: 'every invariant holds; ≤ 0.05 % failed outside planted faults; nothing stuck or mended by hand',
+    shownBy: [{ file: 'test/faults/long/processes/chaos.test.ts' }],
+    weaker: '75 s of one seed at 100 requests a second; more by npm run test:chaos (bench/fleet.md)',
+  },
 ]
