@@ -1,6 +1,7 @@
 // @ts-check
-// The Temporal server. One that is already on the machine is used as it is; otherwise it is built from source by Go,
-// because the module proxy is reachable from more places than the vendor's download server, which is the last resort.
+// The Temporal server. One that is already on the machine is used if its version has the known security fixes; otherwise it is built
+// from source by Go from modules that are pinned by hash. The vendor's download, whose hash is not known here, is the last resort.
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,18 +10,24 @@ import { faultOf, makePart } from './part.mjs'
 import { megabytes } from './progress.mjs'
 import { findOnPath, isExecutable, run } from './run.mjs'
 
-/** The newest release that `go install` can build: later ones replace a module by a local folder. */
+/** Of the command line and of the server in it, as `temporal/go.mod` pins them. Later command lines replace a module by a local folder. */
 const VERSION = '1.5.1'
-const MODULE = `github.com/temporalio/cli/cmd/temporal@v${VERSION}`
+const SERVER_VERSION = '1.29.7'
+const PROGRAM = 'github.com/temporalio/cli/cmd/temporal'
+const MODULES = fileURLToPath(new URL('./temporal', import.meta.url))
+/** The first server with the fixes of CVE-2025-14986 and CVE-2025-14987. */
+const SERVER_AT_LEAST = [1, 29, 2]
+/** A release of the vendor whose server has those fixes. */
+const DOWNLOAD_VERSION = '1.9.1'
 /** How many Go packages one full build compiles; only for the progress line. */
 const PACKAGES_TO_COMPILE = 1_310
 
 /**
- * @param {import('./step.mjs').Context & { ready?: Promise<unknown>, module?: string }} context `ready` settles when the
- *   npm packages are there; `module` stands in for the real one in tests
+ * @param {import('./step.mjs').Context & { ready?: Promise<unknown> }} context `ready` settles when the
+ *   npm packages are there
  * @returns {import('./step.mjs').SetupStep}
  */
-export function temporal({ root, cache, env, arch, ready = Promise.resolve(), module = MODULE }) {
+export function temporal({ root, cache, env, arch, ready = Promise.resolve() }) {
   const directory = temporalPart({ cache, arch })
   return {
     name: 'temporal',
@@ -30,24 +37,27 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve(), mo
       const named = env['TEMPORAL_CLI']
       if (named && !isExecutable(named))
         throw new Error(`TEMPORAL_CLI names ${named}, which is not a program.`)
-      if (named || findOnPath('temporal', env)) return undefined
+      if (named && !isPatched(named, env))
+        throw new Error(
+          `TEMPORAL_CLI names ${named}, whose server is not ${SERVER_AT_LEAST.join('.')} or newer.`,
+        )
+      if (named || patchedOnPath(env)) return undefined
       return faultOf(directory, { deep })
     },
     async make(update) {
-      let how = 'built'
+      let how = `${VERSION} with server ${SERVER_VERSION} built`
       const size = await makePart(directory, async (draft) => {
         const lacks = await lacking(['go'], env)
-        const trouble =
-          lacks.length > 0 ? remedy(lacks) : await troubleOf(build({ module, draft, env, update }))
+        const trouble = lacks.length > 0 ? remedy(lacks) : await troubleOf(build({ draft, env, update }))
         if (trouble === undefined) return
-        how = 'downloaded'
+        how = `${DOWNLOAD_VERSION} downloaded`
         update('cannot be built here, waiting for the npm packages to download it')
         await ready
         update('cannot be built here, downloading')
         const second = await troubleOf(download({ root, draft, env }))
         if (second !== undefined) throw new Error(`${trouble}\n  The vendor's download failed too: ${second}`)
       })
-      return `Temporal CLI ${VERSION} ${how}, ${megabytes(size)}`
+      return `Temporal CLI ${how}, ${megabytes(size)}`
     },
   }
 }
@@ -57,29 +67,51 @@ export function temporal({ root, cache, env, arch, ready = Promise.resolve(), mo
  * @param {import('./step.mjs').Context} context
  */
 export function temporalPath({ cache, env, arch }) {
-  return env['TEMPORAL_CLI'] || findOnPath('temporal', env) || join(temporalPart({ cache, arch }), 'temporal')
+  return env['TEMPORAL_CLI'] || patchedOnPath(env) || join(temporalPart({ cache, arch }), 'temporal')
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+function patchedOnPath(env) {
+  const found = findOnPath('temporal', env)
+  return found !== undefined && isPatched(found, env) ? found : undefined
+}
+
+/** @param {string} program @param {NodeJS.ProcessEnv} env */
+function isPatched(program, env) {
+  try {
+    const told = execFileSync(program, ['--version'], {
+      env,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const version = /Server (\d+)\.(\d+)\.(\d+)/.exec(told)?.slice(1).map(Number) ?? []
+    const place = SERVER_AT_LEAST.findIndex((least, index) => version[index] !== least)
+    return version.length > 0 && (place < 0 || (version[place] ?? 0) > (SERVER_AT_LEAST[place] ?? 0))
+  } catch {
+    return false
+  }
 }
 
 /**
  * Go keeps its own two caches of about 3 GB. They live beside the draft until the build is through, so that an
  * interrupted build goes on where it stopped, and are removed then: nothing else in the house needs them.
- * @param {{ module: string, draft: string, env: NodeJS.ProcessEnv, update: (text: string) => void }} options
+ * @param {{ draft: string, env: NodeJS.ProcessEnv, update: (text: string) => void }} options
  */
-async function build({ module, draft, env, update }) {
+async function build({ draft, env, update }) {
   const own = join(draft, '..', '..', 'go')
   const caches = { GOCACHE: join(own, 'build'), GOMODCACHE: join(own, 'modules'), GOTMPDIR: join(own, 'tmp') }
   mkdirSync(caches.GOTMPDIR, { recursive: true })
   let fetched = 0
   let compiled = 0
-  await run('go', ['install', '-v', '-trimpath', '-ldflags=-s -w', module], {
-    cwd: draft,
+  await run('go', ['install', '-v', '-trimpath', '-ldflags=-s -w', PROGRAM], {
+    cwd: MODULES,
     env: {
       GOTOOLCHAIN: 'auto',
       ...env,
       ...caches,
       CGO_ENABLED: '0',
       GOBIN: draft,
-      GOFLAGS: `${env['GOFLAGS'] ?? ''} -modcacherw`.trim(),
+      GOFLAGS: `${env['GOFLAGS'] ?? ''} -mod=readonly -modcacherw`.trim(),
     },
     onLine(line) {
       if (line.startsWith('go: downloading')) fetched += 1
@@ -99,7 +131,7 @@ async function download({ root, draft, env }) {
   const script = fileURLToPath(new URL('./download-temporal.mjs', import.meta.url))
   const spare = join(draft, 'download')
   mkdirSync(spare)
-  await run(process.execPath, [script, spare, `v${VERSION}`], { cwd: root, env })
+  await run(process.execPath, [script, spare, `v${DOWNLOAD_VERSION}`], { cwd: root, env })
   const [name] = readdirSync(spare)
   if (name === undefined) throw new Error('it left no file')
   renameSync(join(spare, name), join(draft, 'temporal'))
@@ -122,5 +154,5 @@ async function troubleOf(work) {
 
 /** @param {{ cache: string, arch: string }} places */
 function temporalPart({ cache, arch }) {
-  return join(cache, `temporal-${VERSION}-${arch}`)
+  return join(cache, `temporal-${VERSION}-server-${SERVER_VERSION}-${arch}`)
 }

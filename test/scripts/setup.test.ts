@@ -29,7 +29,7 @@ import { startProgress } from '../../scripts/setup/progress.mjs'
 import { findOnPath } from '../../scripts/setup/run.mjs'
 import { cacheOf } from '../../scripts/setup/step.mjs'
 import { MEMBERS, tensorflow } from '../../scripts/setup/tensorflow.mjs'
-import { temporal } from '../../scripts/setup/temporal.mjs'
+import { temporal, temporalPath } from '../../scripts/setup/temporal.mjs'
 import { checkout } from '../../temporal.config.ts'
 
 let home: string
@@ -191,14 +191,34 @@ describe('the Temporal server', () => {
   const context = () => ({ root: home, cache: join(home, 'cache'), env: { PATH: bin }, arch: 'x64' })
 
   it('is taken from TEMPORAL_CLI or PATH, and a wrong TEMPORAL_CLI is refused', async () => {
-    program('other', '')
+    program('other', 'echo temporal version 1.5.1 \\(Server 1.29.2, UI 2.42.1\\)')
     const wrong = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(home, 'nothing') } }
     await expect(temporal(wrong).missing({ deep: false })).rejects.toThrow('TEMPORAL_CLI names')
     expect(await temporal(context()).missing({ deep: false })).toBe('not there yet')
     const named = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(bin, 'other') } }
     expect(await temporal(named).missing({ deep: false })).toBeUndefined()
-    program('temporal', '')
+    program('temporal', 'echo temporal version 1.9.1 \\(Server 1.32.0, UI 2.50.0\\)')
     expect(await temporal(context()).missing({ deep: false })).toBeUndefined()
+    expect(temporalPath(context())).toBe(join(bin, 'temporal'))
+  })
+
+  it.each(['temporal version 1.5.1 \\(Server 1.29.1, UI 2.42.1\\)', 'temporal version 0.13.2', ''])(
+    'is not taken from PATH without the known security fixes: %s',
+    async (version) => {
+      program('temporal', `echo ${version}`)
+      expect(await temporal(context()).missing({ deep: false })).toBe('not there yet')
+      expect(temporalPath(context())).not.toBe(join(bin, 'temporal'))
+      const named = { ...context(), env: { PATH: bin, TEMPORAL_CLI: join(bin, 'temporal') } }
+      await expect(temporal(named).missing({ deep: false })).rejects.toThrow('is not 1.29.2 or newer')
+    },
+  )
+
+  it('is built from modules that are pinned by version and hash', () => {
+    const pinned = readFileSync(join(checkout, 'scripts/setup/temporal/go.mod'), 'utf8')
+    expect(pinned).toMatch(/go.temporal.io\/server v1\.29\.7 /)
+    expect(readFileSync(join(checkout, 'scripts/setup/temporal/go.sum'), 'utf8')).toMatch(
+      /^go\.temporal\.io\/server v1\.29\.7 h1:/m,
+    )
   })
 
   it('reports both failures if it can neither be built nor downloaded', async () => {
