@@ -1,8 +1,9 @@
 /**
- * Writes the output of commands. With `--json`, standard output is one JSON document; colours appear on a TTY only, because
+ * Writes the output of commands, with control characters made visible, because texts of other users are in it. With `--json`, standard output is one JSON document; colours appear on a TTY only, because
  * escape codes in a pipe break the next program.
  */
 import { stripVTControlCharacters, styleText } from 'node:util'
+import { visibleText } from '../domain/visible-text.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -31,6 +32,15 @@ export interface Streams {
 export function openTerminal({ out, err }: Streams, { json = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
+  /** The escape codes of this terminal's own colours. */
+  const ownCodes = new Set(['\u001b[0m'])
+  const shown = (text: string): string =>
+    coloured
+      ? text
+          .split(styleCode)
+          .map((part) => (ownCodes.has(part) ? part : visibleText(part)))
+          .join('')
+      : visibleText(text)
   /** Number of lines that the next output replaces. */
   let overwritable = 0
   const clear = () => {
@@ -43,7 +53,7 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     clear()
     if (lines.length === 0) return
     // Cut to the width, because a wrapped line would leave a remainder when it is erased.
-    out.write(lines.map((line) => cut(line, columns - 1)).join('\n'))
+    out.write(lines.map((line) => shown(cut(line, columns - 1))).join('\n'))
     overwritable = lines.length
   }
   return {
@@ -53,21 +63,30 @@ export function openTerminal({ out, err }: Streams, { json = false } = {}): Term
     say(...lines) {
       if (json) return
       clear()
-      for (const line of lines) out.write(`${line}\n`)
+      for (const line of lines) out.write(`${shown(line)}\n`)
     },
     answer(value, text) {
       clear()
-      out.write(`${json ? JSON.stringify(value, null, 2) : text}\n`)
+      out.write(`${json ? visibleText(JSON.stringify(value, null, 2)) : shown(text)}\n`)
     },
     complain(text) {
       clear()
-      err.write(`${text}\n`)
+      err.write(`${shown(text)}\n`)
     },
     progress: (line) => overwrite(line === undefined ? [] : [line]),
     live: overwrite,
-    paint: (style, text) => (coloured ? styleText(style, text, { validateStream: false }) : text),
+    paint(style, text) {
+      if (!coloured) return text
+      const painted = styleText(style, shown(text), { validateStream: false })
+      for (const [code] of painted.matchAll(styleCode)) ownCodes.add(code)
+      return painted
+    },
   }
 }
+
+/** Colours and weights, which change no other text; captured, so that a split keeps them. */
+// oxlint-disable-next-line no-control-regex -- the escape character begins the code
+const styleCode = /(\u001b\[[\d;]+m)/g
 
 /** Cuts a line to the given columns; a cut line loses its colours. */
 function cut(line: string, columns: number): string {

@@ -58,7 +58,7 @@ function cut(line: string, width: number): string {
     if (line[index] !== escape) shown += 1
     index = end
   }
-  return `${kept}…${escape}[0m`
+  return kept.includes(escape) ? `${kept}…${escape}[0m` : `${kept}…`
 }
 
 const escape = '\u001b'

@@ -4,6 +4,7 @@ import { appendFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseJson } from '../../domain/parse-json.ts'
 import { redacted } from '../../domain/redact.ts'
+import { visibleText } from '../../domain/visible-text.ts'
 
 const maxBytes = 20_000_000
 /** Lines beyond this wait for a disk that does not keep up, and are dropped. */
@@ -30,7 +31,7 @@ export interface MergedLog {
 
 /** Appends to `tenure.log` and rotates a large one. `echo` gets every line too. */
 export function openMergedLog(stateDir: string, echo?: (line: string) => void): MergedLog {
-  mkdirSync(stateDir, { recursive: true })
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const path = join(stateDir, 'tenure.log')
   const file = openRotatedFile(path)
   const tails = new Map<string, string[]>()
@@ -68,7 +69,7 @@ function openRotatedFile(path: string) {
       const note = `\n${readableLine('tenure', `${dropped} lines were dropped: ${why}`)}\n`
       const text = `${dropped > 0 ? note : ''}${lines.join('\n')}\n`
       try {
-        await appendFile(path, text, { mode: 0o640 })
+        await appendFile(path, text, { mode: 0o600 })
         size += Buffer.byteLength(text)
         dropped = 0
       } catch (error) {
@@ -96,7 +97,7 @@ export function readableLine(process: string, line: string, now = new Date()): s
   const entry = line.startsWith('{') ? parseJson<Record<string, unknown>>(line) : undefined
   const at = typeof entry?.['time'] === 'number' ? new Date(entry['time']) : now
   const head = `${at.toISOString().slice(11, 23)} ${process.padEnd(8)}`
-  if (entry === undefined) return `${head} ${line}`
+  if (entry === undefined) return `${head} ${visibleText(line)}`
   const level = levels[Number(entry['level'])] ?? 'info'
   const rest = Object.entries(entry)
     .filter(([name, value]) => !omitted.has(name) && value !== undefined)
@@ -108,4 +109,4 @@ export function readableLine(process: string, line: string, now = new Date()): s
 }
 
 /** One line per entry, so that a search finds the whole of a stack trace. */
-const oneLine = (text: string): string => text.split(/\s*\n\s*/).join(' | ')
+const oneLine = (text: string): string => visibleText(text.split(/\s*\n\s*/).join(' | '))

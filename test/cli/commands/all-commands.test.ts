@@ -1,12 +1,13 @@
 /** Tests what all commands share: help with valid examples, errors with a remedy, one JSON document. */
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram, type CommandSpec } from '../../../cli/program.ts'
-import { openTerminal } from '../../../cli/terminal.ts'
+import { openTerminal, tableOf } from '../../../cli/terminal.ts'
 
 interface Listed {
   /** The words of the command: `releases show`. */
@@ -216,6 +217,26 @@ describe('the terminal', () => {
     expect(opened({ hasColors: true }).terminal.paint('red', 'x')).toContain('\u001b[')
     expect(opened({ hasColors: false }).terminal.paint('red', 'x')).toBe('x')
     expect(opened(undefined).terminal.paint('red', 'x')).toBe('x')
+  })
+
+  it.each([true, false])('obeys no control character of a text that it shows (colours: %s)', (hasColors) => {
+    const reason = 'all well\u001b[2J\u001b[8mhidden\r\nnext\rline\u009b31m\u202ebackwards\u0007'
+    const seen = String.raw`all well\u001b[2J\u001b[8mhidden
+next\u000dline\u009b31m\u202ebackwards\u0007`
+    const { terminal, out } = opened({ hasColors, columns: 400 })
+    terminal.say(`${terminal.paint('red', terminal.paint('bold', reason))} ${reason}`)
+    terminal.answer({}, tableOf(['reason'], [[reason]]))
+    expect(stripVTControlCharacters(out()).split(seen)).toHaveLength(4)
+    // oxlint-disable-next-line no-control-regex -- colours of the terminal itself are allowed
+    expect(out().replaceAll(/\u001b\[(1|22|31|39)m/g, '')).not.toMatch(/[^\P{Cc}\n]/u)
+    const piped = openTerminal(
+      { out: { write: (text) => pipe.push(text) }, err: { write: () => {} } },
+      { json: true },
+    )
+    const pipe: string[] = []
+    piped.answer({ reason }, '')
+    expect(pipe.join('')).not.toMatch(/[^\P{Cc}\n]/u)
+    expect(JSON.parse(pipe.join(''))).toEqual({ reason })
   })
 
   it('replaces live lines and leaves none behind', () => {

@@ -35,6 +35,14 @@ describe('the merged log', () => {
     expect(readableLine('api', line)).toBe('00:00:00.000 api      error failed error=Error: no | at a | at b')
   })
 
+  it('shows control characters instead of writing them', () => {
+    const line = JSON.stringify({ level: 30, time: 0, msg: 'said', reason: '\u001b[2Jgone\u009b' })
+    expect(readableLine('api', line)).toBe(
+      String.raw`00:00:00.000 api      info  said reason=\u001b[2Jgone\u009b`,
+    )
+    expect(readableLine('postgres', '\u001b]0;title\u0007')).toContain(String.raw`\u001b]0;title\u0007`)
+  })
+
   it('keeps the last lines of each process', async () => {
     const log = openMergedLog(dir)
     for (let n = 0; n < 20; n++) log.write('api', `line ${n}`)
