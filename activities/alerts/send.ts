@@ -2,10 +2,13 @@
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
 import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
+import { boundedText } from '../runtime/bounded-text.ts'
 import { alertText, titleOf, type Message } from './message.ts'
 
 /** Timeout, so that one channel does not delay the others. */
 const sendMs = 10_000
+/** Read from a response, for the message of a failure. */
+const maxResponseBytes = 1_000
 
 export async function send(target: ChannelTarget, message: Message): Promise<void> {
   switch (target.kind) {
@@ -56,10 +59,15 @@ async function post(url: string, body: object | string, headers: Record<string, 
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
+    // Another address than the configured one gets no alert and no signature.
+    redirect: 'manual',
     signal: AbortSignal.timeout(sendMs),
   })
-  // An unread body keeps the connection open.
-  const said = await answer.text()
+  const said = await boundedText(answer, maxResponseBytes)
+  if (answer.status >= 300 && answer.status < 400)
+    throw new Error(
+      `the channel responded ${answer.status} and names another address, which is not followed: enter the final address`,
+    )
   if (!answer.ok) throw new Error(`the channel responded ${answer.status}: ${said}`)
 }
 

@@ -4,6 +4,7 @@
  */
 import { redactedOf } from '../../domain/redact.ts'
 import type { Mirror } from '../../temporal.config.ts'
+import { boundedText } from '../runtime/bounded-text.ts'
 
 /** The system rejected the request. */
 export interface Refusal {
@@ -15,7 +16,7 @@ export interface Refusal {
 }
 
 const timeoutMs = 10_000
-const mostBytes = 4_194_304
+const maxBytes = 4_194_304
 
 /** Returns the parsed response. Throws a `Refusal` for a rejected request, and any other error when the system is unreachable. */
 export async function sendRequest<T>(
@@ -34,8 +35,7 @@ export async function sendRequest<T>(
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(timeoutMs),
   })
-  // An unread body keeps the connection open.
-  const text = (await answer.text()).slice(0, mostBytes)
+  const text = await boundedText(answer, maxBytes)
   if (answer.ok) return parsed(text) as T
   const { error_code: code, message } = (parsed(text) ?? {}) as { error_code?: unknown; message?: unknown }
   const secrets = [token, authorization?.split(' ')[1], decodeURIComponent(new URL(url).password)]

@@ -56,10 +56,12 @@ async function sendTo(
   try {
     const answer = await fetch(new URL('/v1/rollback-orders', url), {
       method: 'POST',
+      redirect: 'error',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(order),
       signal: AbortSignal.timeout(peerMs),
     })
+    await answer.body?.cancel()
     if (answer.ok) return { id, host, state: 'follows' }
     return { id, host, state: 'refuses', reason: `it answered ${answer.status}` }
   } catch {
