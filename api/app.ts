@@ -16,6 +16,7 @@ import {
 } from './http/route.ts'
 import type { ApiDeps } from './deps.ts'
 import { requireMediaType } from './http/content-type.ts'
+import { everywhere, useMiddleware } from './middleware.ts'
 import { executeIdempotent } from './http/idempotency.ts'
 import { requireOwnForm, principalOf } from './http/principal.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem, type Problem } from './http/problem.ts'
@@ -31,10 +32,14 @@ export interface Api {
 export function createApp(deps: ApiDeps): Api {
   const routes = routesOf(deps)
   const app = new Hono()
+  useMiddleware(app, deps.oidc?.redirect)
   for (const route of routes) {
     app.on(route.method.toUpperCase(), route.path, (context) => answer(deps, route, context))
   }
-  assertDeclared(app.routes, routes)
+  assertDeclared(
+    app.routes.filter(({ path }) => path !== everywhere),
+    routes,
+  )
   app.notFound((context) => {
     throw unknownPath(routes, context.req.method, context.req.path)
   })
@@ -44,10 +49,8 @@ export function createApp(deps: ApiDeps): Api {
     )
     const { path } = context.req
     if (wantsPage(routes, context)) return failure(problem, context)
-    return new Response(textOfProblem(problem, path), {
-      status: problem.status,
-      headers: headersOf(problem, path, isSafe(context.req.method)),
-    })
+    const headers = headersOf(problem, path, isSafe(context.req.method))
+    return withLength(textOfProblem(problem, path), { status: problem.status, headers })
   })
   return { app, routes }
 }
@@ -131,11 +134,22 @@ function respond(reply: RouteResponse, requestId: string): Response {
   const { status = 200, json, text, type } = reply
   const headers = { ...reply.headers, 'x-request-id': requestId }
   if (text !== undefined)
-    return new Response(text, { status, headers: { ...headers, 'content-type': type ?? 'text/plain' } })
+    return withLength(text, { status, headers: { ...headers, 'content-type': type ?? 'text/plain' } })
   if (json === undefined) return new Response(null, { status, headers })
-  return new Response(JSON.stringify(json), {
+  return withLength(JSON.stringify(json), {
     status,
     headers: { ...headers, 'content-type': 'application/json' },
+  })
+}
+
+/** States the length, by which short responses are not compressed. */
+function withLength(
+  body: string | Uint8Array<ArrayBuffer>,
+  { status, headers }: { status: number; headers: Record<string, string> },
+): Response {
+  return new Response(body, {
+    status,
+    headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
   })
 }
 

@@ -6,18 +6,19 @@ import { createApp } from './app.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from './http/problem.ts'
 import type { RouteDefinition } from './http/route.ts'
 import type { ApiDeps, ApiLog } from './deps.ts'
-import { createMetrics } from './metrics/registry.ts'
+import { createMetrics, type BuildInfo } from './metrics/registry.ts'
 
 export interface ApplicationOptions extends Omit<ApiDeps, 'metrics'> {
   /** Refused predictions by problem code, counted by the predict endpoint. */
   refusals: ReadonlyMap<string, number>
+  build?: BuildInfo
 }
 
-export function createApplication({ refusals, ...deps }: ApplicationOptions): {
+export function createApplication({ refusals, build, ...deps }: ApplicationOptions): {
   listener: RequestListener
   routes: readonly RouteDefinition[]
 } {
-  const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals) })
+  const { app, routes } = createApp({ ...deps, metrics: createMetrics(deps.serving, refusals, build) })
   // The first request builds the router and compiles the handlers, so send it before a caller waits.
   void app.request('/livez')
   const listener = getRequestListener(app.fetch, {

@@ -29,7 +29,7 @@ type Kept =
   | { shown: true }
 
 /** Commands only; not predictions, forms and reads. */
-const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
+export const mayRepeat = ({ method, allow, page }: RouteDefinition): boolean =>
   method !== 'get' && typeof allow !== 'string' && page !== true
 
 /** Runs a command, or replays its response. Throws `idempotency_conflict` for a key of another command, or of a secret response. */

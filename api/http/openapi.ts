@@ -1,7 +1,8 @@
 /** Generates an OpenAPI 3.1 document from the declared routes. */
 import { z } from 'zod'
 import { errorTable } from '../../domain/errors.ts'
-import type { RouteDefinition } from './route.ts'
+import { idempotencyHeader, mayRepeat } from './idempotency.ts'
+import type { HeaderSpec, RouteDefinition } from './route.ts'
 
 export function describe(routes: readonly RouteDefinition[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
@@ -23,51 +24,113 @@ export function describe(routes: readonly RouteDefinition[]): Record<string, unk
 }
 
 function operationOf(route: RouteDefinition) {
-  const { method, path, allow, summary, answers, body, query, rawBytes, rawSchema, streaming } = route
-  const { contentTypes = ['application/json'], answerSchema, headers = {} } = route
+  const { method, path, allow, summary, answers, query, answerSchema, headers = {} } = route
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
-  const takesBody = body !== undefined || rawBytes !== undefined || streaming === true
+  const sent = { ...headers, ...(mayRepeat(route) ? commandHeaders : {}) }
   return {
     summary,
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '_').replace(/_$/, ''),
     security: allow === 'public' ? [] : undefined,
     description: typeof allow === 'string' ? undefined : `Roles: ${allow.join(', ')}.`,
     parameters: [
-      ...names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } })),
-      ...queryParameters(query),
-      ...Object.entries(headers).map(([header, description]) => ({
-        name: header,
-        in: 'header',
-        description,
-        schema: { type: 'string' },
+      ...names.map((name) => ({
+        name,
+        in: 'path',
+        required: true,
+        schema: { type: 'string', minLength: 1 },
       })),
+      ...queryParameters(query),
+      ...Object.entries(sent).map(([name, described]) => ({ name, in: 'header', ...described })),
     ],
-    requestBody: takesBody
-      ? {
-          required: rawBytes !== undefined,
-          content: Object.fromEntries(
-            contentTypes.map((media) => [
-              media,
-              media === 'application/json' ? { schema: body ? schemaOf(body) : rawSchema } : {},
-            ]),
-          ),
-        }
-      : undefined,
+    requestBody: requestBodyOf(route),
     responses: {
       ...Object.fromEntries(
-        Object.entries(answers).map(([status, description]) => [
+        statusesOfErrors(route).map((status) => [
           status,
-          status === '200' && answerSchema !== undefined
-            ? answerOf(description, 'application/json', answerSchema)
-            : { description },
+          errorResponse(path, answers[status] ?? errorText(status)),
         ]),
       ),
-      default: path.startsWith('/v2')
-        ? answerOf('An error', 'application/json', { $ref: '#/components/schemas/Error' })
-        : answerOf('A problem', 'application/problem+json', { $ref: '#/components/schemas/Problem' }),
+      ...Object.fromEntries(
+        Object.entries(answers)
+          .filter(([status]) => Number(status) < 400)
+          .map(([status, description]) => [
+            status,
+            status === '200' && answerSchema !== undefined
+              ? answerOf(description, 'application/json', answerSchema)
+              : { description },
+          ]),
+      ),
     },
   }
 }
+
+/** Of commands: `executeIdempotent` accepts it wherever `mayRepeat` says so. */
+const commandHeaders: Readonly<Record<string, HeaderSpec>> = {
+  [idempotencyHeader]: {
+    description: 'A repetition under the same key gets the first response again, and the command runs once.',
+    schema: { type: 'string', pattern: '^[\\x21-\\x7e]{1,150}$' },
+  },
+}
+
+function requestBodyOf({
+  body,
+  rawBytes,
+  rawSchema,
+  streaming,
+  contentTypes = ['application/json'],
+}: RouteDefinition) {
+  if (body === undefined && rawBytes === undefined && streaming !== true) return undefined
+  const schema = body === undefined ? rawSchema : schemaOf(body)
+  return {
+    // A command without a body has no fields.
+    required: body === undefined || !body.safeParse({}).success,
+    content: Object.fromEntries(
+      contentTypes.map((media) => [
+        media,
+        {
+          schema:
+            media === 'application/json'
+              ? (schema ?? {})
+              : isText(media)
+                ? text
+                : { ...text, format: 'binary' },
+        },
+      ]),
+    ),
+  }
+}
+
+const text = { type: 'string' }
+const isText = (media: string): boolean => /^text\/|json/.test(media)
+
+/** The statuses of `errorTable` that this route can have. */
+function statusesOfErrors(route: RouteDefinition): number[] {
+  const { method, path, allow, query, body, rawBytes, streaming, answers } = route
+  const isHealth = allow === 'public' && query === undefined && method === 'get'
+  const takesBody = body !== undefined || rawBytes !== undefined || streaming === true
+  const takesInput = takesBody || query !== undefined || path.includes(':')
+  const declared = Object.keys(answers).map(Number)
+  const found = [
+    ...declared.filter((status) => status >= 400),
+    ...(takesInput ? [400, 404] : []),
+    ...(allow === 'public' ? [] : [401, 403, 429]),
+    ...(takesBody ? [413, 415, 422] : []),
+    ...(method === 'get' ? [] : [409, 504]),
+    421,
+    ...(isHealth && !path.includes('ready') ? [] : [500, 503]),
+  ]
+  return [...new Set(found)].sort((one, other) => one - other)
+}
+
+const errorText = (status: number): string =>
+  `A problem: ${Object.entries(errorTable)
+    .flatMap(([code, facts]) => (facts.status === status ? [code] : []))
+    .join(', ')}`
+
+const errorResponse = (path: string, description: string) =>
+  path.startsWith('/v2')
+    ? answerOf(description, 'application/json', { $ref: '#/components/schemas/Error' })
+    : answerOf(description, 'application/problem+json', { $ref: '#/components/schemas/Problem' })
 
 const answerOf = (description: string, media: string, schema: object) => ({
   description,

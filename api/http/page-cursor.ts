@@ -2,7 +2,10 @@
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 
-export const cursorText = z.string().max(1_000)
+export const cursorText = z
+  .string()
+  .max(1_000)
+  .meta({ pattern: '^[A-Za-z0-9_-]*$', description: '`next` of the page before.' })
 
 /** A row by its time, as Postgres writes it, and its name. */
 export const timeKey = z.tuple([

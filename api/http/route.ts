@@ -41,11 +41,22 @@ export const predictBytes = 8_388_608
 export const commandLimits = { bytes: 1_048_576, values: 20_000 }
 
 /** Request headers of predictions. */
-export const predictionHeaders: Readonly<Record<string, string>> = {
-  'x-deadline-ms':
-    'Milliseconds that the caller waits. A request that cannot be answered in time is not computed.',
-  'idempotency-key':
-    'A UUID. Where the prediction log is durable, a repetition gets the first response again.',
+export const predictionHeaders: Readonly<Record<string, HeaderSpec>> = {
+  'x-deadline-ms': {
+    description:
+      'Milliseconds that the caller waits. A request that cannot be answered in time is not computed.',
+    schema: { type: 'number', exclusiveMinimum: 0 },
+  },
+  'idempotency-key': {
+    description: 'Where the prediction log is durable, a repetition gets the first response again.',
+    schema: { type: 'string', format: 'uuid' },
+  },
+}
+
+export interface HeaderSpec {
+  description: string
+  /** JSON schema. */
+  schema: object
 }
 
 /** A request whose key, parameters and body are validated. */
@@ -97,12 +108,12 @@ export interface RouteSpec<Body, Query> {
   rawBytes?: number
   /** Limit of the values of a JSON body, where it is not `commandLimits.values`. */
   maxValues?: number
-  /** JSON schema of a raw body. */
+  /** JSON schema of a raw or streamed body, where it is JSON. */
   rawSchema?: object
   /** JSON schema of the body of status 200. */
   answerSchema?: object
-  /** Request headers with their descriptions. */
-  headers?: Readonly<Record<string, string>>
+  /** Request headers that change the response. */
+  headers?: Readonly<Record<string, HeaderSpec>>
   /** Accepted media types of the body; JSON by default. */
   contentTypes?: readonly string[]
   /** `handle` reads the body as a stream; it is never buffered. */

@@ -36,7 +36,9 @@ export const pastTime = (nowMs: () => number) =>
   zonedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
 /** A policy in a body, which the use case validates. */
-export const policyBody = z.custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null)
+export const policyBody = z
+  .custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null, 'is a policy as an object')
+  .meta({ type: 'object', additionalProperties: true, description: 'A complete release policy.' })
 
 // oxlint-disable-next-line no-control-regex -- exactly the characters that are refused
 const controls = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/
@@ -87,12 +89,16 @@ export const boundedList = <T extends z.ZodType>(entry: T, bounds: { min?: numbe
 
 const isPast = (nowMs: () => number) => (text: string) => !(Date.parse(text) > nowMs() + skewMs)
 
-/** A text with its own grammar; the caller gets the issue of the parser. */
-export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
+/** A text with its own grammar, which the description of the API gives; the caller gets the issue of the parser. */
+export const parsedBy = <T>(
+  parse: (text: string) => Parsed<T>,
+  grammar: { pattern: string; description: string },
+) =>
   z
     .string()
     .min(1)
     .max(500)
+    .meta(grammar)
     .transform((text, context): T => {
       const parsed = parse(text)
       if ('value' in parsed) return parsed.value
@@ -101,7 +107,10 @@ export const parsedBy = <T>(parse: (text: string) => Parsed<T>) =>
     })
 
 /** A time with its zone, or a day. */
-export const searchedTime = parsedBy(parseMoment)
+export const searchedTime = parsedBy(parseMoment, {
+  pattern: String.raw`^\d{4}-\d{2}-\d{2}([Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+ -]\d{2}:\d{2}))?$`,
+  description: 'An ISO 8601 time with its zone, or a day, which begins at midnight UTC.',
+})
 
 /** The same, not in the future. */
 export const pastSearchedTime = (nowMs: () => number) =>

@@ -1,6 +1,7 @@
 /** Defines the query of a version search, shared by the route and the page. */
 import { z } from 'zod'
 import {
+  metricNames,
   parseConditions,
   parseDigest,
   parseOrder,
@@ -12,14 +13,25 @@ import { modelName, parsedBy, searchedTime } from './schemas.ts'
 
 export const versionStatusNames = Object.keys(versionStatuses) as VersionStatus[]
 
+export const searchedDigest = parsedBy(parseDigest, {
+  pattern: '^(sha256:)?[0-9a-fA-F]{6,64}$',
+  description: 'The first digits of a digest.',
+})
+
 export const versionSearchFields = {
   model: modelName.optional(),
   status: z.enum(versionStatusNames, { error: `is one of ${versionStatusNames.join(', ')}` }).optional(),
-  metric: parsedBy(parseConditions).optional(),
+  metric: parsedBy(parseConditions, {
+    pattern: String.raw`^\s*\w+\s*(>=|<=|>|<|=)\s*[+-]?[\d.]+(e[+-]?\d{1,3})?\s*(,\s*\w+\s*(>=|<=|>|<|=)\s*[+-]?[\d.]+(e[+-]?\d{1,3})?\s*)*$`,
+    description: `Conditions that all hold, such as auc>0.8,brier<=0.2; metrics: ${metricNames.join(', ')}.`,
+  }).optional(),
   since: searchedTime.optional(),
   until: searchedTime.optional(),
-  data: parsedBy(parseDigest).optional(),
+  data: searchedDigest.optional(),
   text: z.string().min(1).max(200).optional(),
-  order: parsedBy(parseOrder).optional(),
+  order: parsedBy(parseOrder, {
+    pattern: `^(version|newest|oldest|-?(${metricNames.join('|')}))$`,
+    description: 'A metric: the best first; with - before it, the worst first.',
+  }).optional(),
   cursor: cursorText.optional(),
 }

@@ -4,7 +4,9 @@ import { datatypeNames } from './tensors.ts'
 const text = { type: 'string' }
 const texts = { type: 'array', items: text }
 const shape = { type: 'array', items: { type: 'integer', minimum: 0 } }
-const anyObject = { type: 'object' }
+const anyObject = { type: 'object', additionalProperties: true }
+/** Numbers, truth values or texts; lists in lists where the shape has more dimensions. */
+const elements = { items: {} }
 
 const object = (required: string[], properties: Record<string, object>) => ({
   type: 'object',
@@ -26,7 +28,7 @@ const inputTensor = object(['name', 'shape', 'datatype'], {
   name: { type: 'string', minLength: 1 },
   shape,
   datatype: { enum: datatypeNames },
-  data: { type: ['array', 'null'], description: 'Row by row, or as lists in lists.' },
+  data: { type: ['array', 'null'], ...elements, description: 'Row by row, or as lists in lists.' },
   parameters: objectOrNull({ binary_data_size: { type: 'integer', minimum: 0 } }),
 })
 
@@ -51,8 +53,8 @@ export const inferredSchema = object(['model_name', 'model_version', 'parameters
     arm: text,
     generation: { type: 'integer' },
     prediction_id: { type: 'string', format: 'uuid' },
-    fallback: { const: true },
-    stale: { const: true },
+    fallback: { type: 'boolean' },
+    stale: { type: 'boolean' },
     unknown_categories: {
       type: 'string',
       description: 'JSON: texts that training has not seen, by feature.',
@@ -63,7 +65,7 @@ export const inferredSchema = object(['model_name', 'model_version', 'parameters
     items: object(tensorKeys, {
       ...tensorFields,
       shape,
-      data: { type: 'array' },
+      data: { type: 'array', ...elements },
       parameters: anyObject,
     }),
   },

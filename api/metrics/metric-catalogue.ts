@@ -25,6 +25,15 @@ export const metricTable = {
     'Seconds from the last byte of a request to its computed response',
     arm,
   ),
+  tenure_build_info: gauge('1, with the version of Tenure and the build that runs', ['version', 'build']),
+  tenure_http_requests_total: counter(
+    'HTTP requests by method, declared route and status; the route of an unknown path is other',
+    ['method', 'route', 'status'],
+  ),
+  tenure_http_request_seconds: histogram(
+    'Seconds from the head of a request to its response, by method, route and status; those of predictions are tenure_prediction_seconds',
+    ['method', 'route', 'status'],
+  ),
   tenure_refusals_total: counter(
     'Refused predictions by problem code; overloaded and deadline_exceeded indicate too much load',
     ['code'],

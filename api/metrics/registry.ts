@@ -1,6 +1,7 @@
 /** Exposes the counters of the process to Prometheus. The hot path counts in plain arrays; a scrape converts them. */
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { levelRank } from '../../domain/serving/fallback-level.ts'
+import { durationBounds, httpRequests, type RouteCount } from './http-requests.ts'
 import { metricTable, type MetricName } from './metric-catalogue.ts'
 import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
@@ -17,9 +18,26 @@ const maxArms = 100
 type Labels = Record<string, string>
 type Add = (labels: Labels, value: number) => void
 
-export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, number>): Registry {
+/** Gauges whose names end as those of counters; `nodejs_active_resources` and others have the same by type. */
+const misnamed = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+]
+
+export interface BuildInfo {
+  version: string
+  buildId: string
+}
+
+export function createMetrics(
+  serving: Serving,
+  refusals: ReadonlyMap<string, number>,
+  build?: BuildInfo,
+): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 20 })
+  for (const name of misnamed) registry.removeSingleMetric(name)
   const { counters, log, shadow, routing, durable, predictionCache, switches } = serving
 
   const expose = (name: MetricName, fill: (add: Add) => void): void => {
@@ -46,7 +64,28 @@ export function createMetrics(serving: Serving, refusals: ReadonlyMap<string, nu
     for (const { model, version, arm, answered, errors, invalid } of armsOf(counters.totals()))
       each(add, 'result', { answered, error: errors, invalid }, { model, version, arm })
   })
-  exposeLatency(registry, (add) => armsOf(counters.totals()).forEach(add))
+  exposeHistogram(registry, 'tenure_prediction_seconds', () =>
+    armsOf(counters.totals()).map(({ model, version, arm, latency, latencyUs }) => ({
+      labels: { model, version, arm },
+      counts: [...bounds, Infinity].map((bound) => [bound, countUpTo(latency, bound * 1e6)]),
+      sum: latencyUs / 1e6,
+    })),
+  )
+  expose('tenure_build_info', (add) => {
+    if (build !== undefined) add({ version: build.version, build: build.buildId }, 1)
+  })
+  expose('tenure_http_requests_total', (add) => {
+    for (const { requests, ...count } of httpRequests.list()) add(labelsOf(count), requests)
+  })
+  exposeHistogram(registry, 'tenure_http_request_seconds', () =>
+    [...httpRequests.list()]
+      .filter(({ buckets }) => buckets.at(-1)! > 0)
+      .map(({ buckets, seconds, ...count }) => ({
+        labels: labelsOf(count),
+        counts: [...durationBounds, Infinity].map((bound, index) => [bound, buckets[index]!]),
+        sum: seconds,
+      })),
+  )
   expose('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
   expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
   expose('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))
@@ -115,10 +154,22 @@ function armsOf(totals: Iterable<ArmTotals>): ArmTotals[] {
   return [other, ...newer]
 }
 
+const labelsOf = ({ method, route, status }: Pick<RouteCount, 'method' | 'route' | 'status'>): Labels => ({
+  method,
+  route,
+  status: String(status),
+})
+
+interface HistogramSeries {
+  labels: Labels
+  /** Upper bound → how many are not above it; the last bound is infinite. */
+  counts: (readonly [bound: number, count: number])[]
+  sum: number
+}
+
 /** A histogram from existing bucket counts, which prom-client's own histogram cannot take. */
-function exposeLatency(registry: Registry, forEach: (take: (arm: ArmTotals) => void) => void): void {
-  const name: MetricName = 'tenure_prediction_seconds'
-  const { help, labels } = metricTable[name]
+function exposeHistogram(registry: Registry, name: MetricName, list: () => HistogramSeries[]): void {
+  const { help, labels: labelNames } = metricTable[name]
   registry.registerMetric({
     name,
     help,
@@ -126,21 +177,18 @@ function exposeLatency(registry: Registry, forEach: (take: (arm: ArmTotals) => v
     aggregator: 'sum',
     reset: () => {},
     get() {
-      const values: { metricName: string; labels: Labels; value: number }[] = []
-      forEach(({ model, version, arm, latency, latencyUs }) => {
-        const own = { model, version, arm }
-        for (const bound of [...bounds, Infinity])
-          values.push({
-            metricName: `${name}_bucket`,
-            labels: { ...own, le: bound === Infinity ? '+Inf' : String(bound) },
-            value: countUpTo(latency, bound * 1e6),
-          })
-        values.push({ metricName: `${name}_sum`, labels: own, value: latencyUs / 1e6 })
-        values.push({ metricName: `${name}_count`, labels: own, value: countUpTo(latency, Infinity) })
-      })
+      const values = list().flatMap(({ labels, counts, sum }) => [
+        ...counts.map(([bound, value]) => ({
+          metricName: `${name}_bucket`,
+          labels: { ...labels, le: bound === Infinity ? '+Inf' : String(bound) },
+          value,
+        })),
+        { metricName: `${name}_sum`, labels, value: sum },
+        { metricName: `${name}_count`, labels, value: counts.at(-1)![1] },
+      ])
       return Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values })
     },
-    labelNames: labels,
+    labelNames,
   } as unknown as Counter)
 }
 

@@ -29,6 +29,10 @@ const asked = z.strictObject({
   since: zonedTime.optional(),
 })
 
+const { $schema: _$schema, ...described } = z.toJSONSchema(asked, { io: 'input' })
+/** JSON schema of the body. */
+export const tableSchema: object = described
+
 /** Returns `next_since` when the table has more rows. */
 export async function ingestTable(
   body: AsyncIterable<Uint8Array>,

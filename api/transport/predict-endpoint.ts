@@ -14,6 +14,7 @@ import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/prob
 import { requireOwnSender } from '../auth/sender.ts'
 import { createReadThrottle } from './read-throttle.ts'
 import { requireMediaType, json } from '../http/content-type.ts'
+import { httpRequests } from '../metrics/http-requests.ts'
 import type { ByteWriter } from '../serving/codec/byte-writer.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
 import type { Target } from './prediction-path.ts'
@@ -41,6 +42,12 @@ export const defaultLimits: EndpointLimits = {
 /** A longer deadline of a client is shortened to this. */
 const maxDeadlineMs = 60_000
 
+/** The declared routes of the paths. */
+const routeOf = ({ protocol, version }: Target): string => {
+  if (protocol === 'predict') return '/v1/models/:name/predict'
+  return version === undefined ? '/v2/models/:name/infer' : '/v2/models/:name/versions/:version/infer'
+}
+
 export function createPredictEndpoint(
   deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log'>,
   refusals: Map<string, number>,
@@ -52,19 +59,20 @@ export function createPredictEndpoint(
   const throttle = createReadThrottle(queue.isIdle)
   const bodies = createBodyReader(limits)
 
-  const refuse = (exchange: Exchange, thrown: unknown): void => {
+  const refuse = (target: Target, exchange: Exchange, thrown: unknown): void => {
     const { headers, path } = exchange
     const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
     )
     refusals.set(problem.code, (refusals.get(problem.code) ?? 0) + 1)
+    httpRequests.of('POST', routeOf(target), problem.status).requests++
     const text = Buffer.from(textOfProblem(problem, path)).toString('latin1')
     exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
   }
   /** Also stops reading from the connection for a while. */
-  const refuseLate = (exchange: Exchange, refusal: DomainError): void => {
+  const refuseLate = (target: Target, exchange: Exchange, refusal: DomainError): void => {
     if (exchange.shouldKeepAlive) exchange.onSent(() => throttle.pause(exchange.socket))
-    refuse(exchange, refusal)
+    refuse(target, exchange, refusal)
   }
   /** The milliseconds that the caller still waits; absent when it sent no deadline. */
   const remainingMs = (deadline: string | undefined, waitedMs: number): number | undefined => {
@@ -98,7 +106,7 @@ export function createPredictEndpoint(
       const keyId = permitted ?? permittedKey(target, exchange)
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
-      if (late !== undefined) return refuseLate(exchange, late)
+      if (late !== undefined) return refuseLate(target, exchange, late)
       const plain = decompressed(body, headers['content-encoding'], limits.maxBytes)
       requireNoKey(plain)
       const type = headers['content-type']
@@ -110,24 +118,24 @@ export function createPredictEndpoint(
         target.protocol === 'predict'
           ? serving.answer(serving.native, request)
           : infer(request, headers[lengthHeader])
-      if (result instanceof Promise) sendLater(exchange, result)
-      else send(exchange, result)
+      if (result instanceof Promise) sendLater(target, exchange, result)
+      else send(exchange, result, target)
     } catch (error) {
-      refuse(exchange, error)
+      refuse(target, exchange, error)
     }
   }
-  const sendLater = (exchange: Exchange, result: Promise<ByteWriter>): void => {
+  const sendLater = (target: Target, exchange: Exchange, result: Promise<ByteWriter>): void => {
     result.then(
-      (writer) => send(exchange, writer),
+      (writer) => send(exchange, writer, target),
       // A client that has disconnected is not counted as refused.
-      (error: unknown) => void (exchange.closed || refuse(exchange, error)),
+      (error: unknown) => void (exchange.closed || refuse(target, exchange, error)),
     )
   }
   const enqueue = (target: Target, exchange: Exchange, body: Buffer, permitted?: string): void => {
     const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, permitted })
     if (queue.enqueue(body.byteLength, work)) return
     const refusal = `more than ${limits.maxHeldBytes} bytes of requests are queued`
-    refuseLate(exchange, new DomainError('overloaded', refusal))
+    refuseLate(target, exchange, new DomainError('overloaded', refusal))
   }
   return {
     answer: enqueue,
@@ -139,14 +147,14 @@ export function createPredictEndpoint(
         keyId = permittedKey(target, exchange)
         requireOwnSender((name) => request.headers[name] as string | undefined)
       } catch (error) {
-        return refuse(exchange, error)
+        return refuse(target, exchange, error)
       }
       bodies.collect(
         request,
         (body) => enqueue(target, exchange, body, keyId),
         (refusal) => {
           exchange.shouldKeepAlive = false
-          refuse(exchange, refusal)
+          refuse(target, exchange, refusal)
         },
       )
     },
@@ -173,7 +181,9 @@ function requireNoKey(body: Buffer): void {
 const jsonHeaders = ['content-type', 'application/json']
 
 /** Sends a text whose characters are bytes, so that head and body leave in one write without another encoding. */
-function send(exchange: Exchange, writer: ByteWriter): void {
+function send(exchange: Exchange, writer: ByteWriter, target: Target): void {
+  target.answered ??= httpRequests.of('POST', routeOf(target), 200)
+  target.answered.requests++
   const headers =
     writer.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfWriter(writer)).flat()
   exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at))

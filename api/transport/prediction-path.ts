@@ -1,9 +1,13 @@
 /** Parses the path of a prediction request. Clients request few paths many times, so each is parsed once. */
+import type { RouteCount } from '../metrics/http-requests.ts'
+
 export interface Target {
   protocol: 'predict' | 'infer'
   model: string
   /** The only version that may serve the request. */
   version?: string
+  /** Counts its responses; set by the first. */
+  answered?: RouteCount
 }
 
 /** Bounds the memory of a client that sends a new path each time. */

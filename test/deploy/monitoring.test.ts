@@ -52,7 +52,7 @@ interface Rule {
   severity: string
   summary: string
   description: string
-  runbook: string
+  runbook_url: string
 }
 
 /** The rules file has one form, which is held to here: `key: value` lines, each value plain or in single quotes. */
@@ -65,7 +65,7 @@ function readRules(text: string): Rule[] {
     )
       continue
     const found =
-      /^(?: {6}- (alert)| {8}(expr|for)| {10}(severity|summary|description|runbook)): (?:'((?:[^']|'')*)'|([\w]+))$/.exec(
+      /^(?: {6}- (alert)| {8}(expr|for)| {10}(severity|summary|description|runbook_url)): (?:'((?:[^']|'')*)'|([\w]+))$/.exec(
         line,
       )
     if (found === null) throw new Error(`the rules have a line of another form: ${line}`)
@@ -95,15 +95,16 @@ describe('the alert rules', () => {
           readPromql(rule.expr).flatMap(({ metric }) => [...(labelsOf(metric) ?? []), ...ofScrapes])
         expect(left, `${name}: ${label}`).toContain(label)
       }
-      const page = join(checkout, rule.runbook)
-      expect(existsSync(page), rule.runbook).toBe(true)
-      if (rule.runbook.includes('/prometheus/')) expect(readFileSync(page, 'utf8')).toContain(`\`${name}\``)
+      const page = join(checkout, rule.runbook_url)
+      expect(existsSync(page), rule.runbook_url).toBe(true)
+      if (rule.runbook_url.includes('/prometheus/'))
+        expect(readFileSync(page, 'utf8')).toContain(`\`${name}\``)
     },
   )
 
   it('have a runbook each, and every runbook is listed', () => {
     const directory = join(checkout, 'docs', 'runbooks', 'prometheus')
-    const used = new Set(rules.map(({ runbook }) => runbook.split('/').pop()))
+    const used = new Set(rules.map(({ runbook_url }) => runbook_url.split('/').pop()))
     const list = readFileSync(join(checkout, 'docs', 'runbooks', 'README.md'), 'utf8')
     for (const page of readdirSync(directory)) {
       expect(used).toContain(page)

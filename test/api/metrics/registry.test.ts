@@ -58,6 +58,66 @@ describe('the metrics', () => {
       expect(shown).toMatch(new RegExp(`^${name} [\\d.e-]+$`, 'm'))
   })
 
+  // The rules of `promtool check metrics` (client_golang, promlint), which is not at hand where the tests run.
+  it('are named as Prometheus asks', async () => {
+    const shown = await text()
+    const families = [...shown.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type = '']) => ({
+      name,
+      type,
+    }))
+    expect(families.length).toBeGreaterThan(50)
+    const issues = families.flatMap(({ name, type }) => {
+      const words = name.split('_')
+      const samples = [...shown.matchAll(new RegExp(`^${name}(?:_bucket|_sum|_count)?\\{([^\n]*)\\} `, 'gm'))]
+      const labels = samples.flatMap(([, text = '']) =>
+        [...text.matchAll(/(\w+)="/g)].map(([, label = '']) => label),
+      )
+      return [
+        [!new RegExp(`^# HELP ${name} \\S`, 'm').test(shown), 'has no help'],
+        [type === 'counter' && !name.endsWith('_total'), 'is a counter without _total'],
+        [type !== 'counter' && name.endsWith('_total'), 'is no counter and ends in _total'],
+        [type !== 'histogram' && /_(bucket|sum|count)$/.test(name), 'ends as a part of a histogram'],
+        [type !== 'histogram' && labels.includes('le'), 'has the label le'],
+        [type !== 'summary' && labels.includes('quantile'), 'has the label quantile'],
+        [
+          /^(gauge|counter|histogram|summary)$/.test(words.find((word) => word === type) ?? ''),
+          'has its type in its name',
+        ],
+        [/:/.test(name) || [name, ...labels].some((each) => /[a-z][A-Z]/.test(each)), 'is not in snake case'],
+        [
+          words.some(
+            (word) =>
+              /^(milli|micro|nano|kilo|mega|giga)?(seconds|bytes|ms|us|ns|s|kb|mb|gb|minutes|hours|days|percent)$/.test(
+                word,
+              ) && !['seconds', 'bytes'].includes(word),
+          ),
+          'has a unit that is no base unit',
+        ],
+      ].flatMap(([is, issue]) => (is === true ? [`${name} ${String(issue)}`] : []))
+    })
+    expect(issues).toEqual([])
+  })
+
+  it('count requests by their declared route and status, with their durations', async () => {
+    const ask = (method: string, path: string) => api.request(method, path, { key })
+    const count = async (labels: string) => {
+      const line = (await lines('tenure_http_requests_total')).find((each) => each.includes(labels))
+      return Number(line?.split(' ').at(-1) ?? 0)
+    }
+    const found = 'method="GET",route="/v1/models",status="403"'
+    const missing = 'method="GET",route="other",status="404"'
+    const before = [await count(found), await count(missing)]
+    await ask('GET', '/v1/models')
+    await ask('GET', `/v1/${'a'.repeat(40)}`)
+    await ask('GET', `/v1/${'b'.repeat(40)}`)
+    expect([await count(found), await count(missing)]).toEqual([before[0]! + 1, before[1]! + 2])
+    expect(await text()).not.toContain('aaaa')
+    const [sum] = (await lines('tenure_http_request_seconds_sum')).filter((line) => line.includes(found))
+    expect(Number(sum?.split(' ').at(-1))).toBeGreaterThan(0)
+    const shown = await createMetrics(api.serving, new Map(), { version: '1.2.3', buildId: 'abc' }).metrics()
+    expect(shown).toContain('tenure_build_info{version="1.2.3",build="abc"} 1')
+  })
+
   it('count responses in buckets that add up', async () => {
     for (let i = 0; i < 5; i++) api.ask('iris', request())
     const [count = ''] = (await lines('tenure_prediction_seconds_count')).filter((line) =>

@@ -1,0 +1,38 @@
+/** What each response of the web framework gets: its count, compression on request, and over HTTPS the demand for HTTPS. */
+import type { Hono } from 'hono'
+import { compress } from 'hono/compress'
+import { routePath } from 'hono/route'
+import { isSecure } from './auth/cookie.ts'
+import { httpRequests } from './metrics/http-requests.ts'
+
+/** Where Hono mounts a middleware. */
+export const everywhere = '/*'
+
+/** A year; other hosts of the domain decide for themselves. */
+const strictTransport = 'max-age=31536000'
+
+/**
+ * Not HTML: a page holds the token of its forms beside texts that a caller chose, and the compressed length would betray the token
+ * (BREACH).
+ */
+const compressible =
+  /^(application\/(problem\+)?(json|javascript)|image\/svg\+xml|text\/(plain|css|javascript|markdown))\b/
+const minCompressedBytes = 1_024
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE'])
+
+/** `redirect` is the address of this host as the identity provider knows it. */
+export function useMiddleware(app: Hono, redirect?: string): void {
+  app.use(everywhere, async (context, next) => {
+    const startedMs = performance.now()
+    await next()
+    const { method } = context.req
+    const path = routePath(context, -1)
+    const seconds = (performance.now() - startedMs) / 1_000
+    const route = path === everywhere ? 'other' : path
+    httpRequests.add(methods.has(method) ? method : 'other', route, context.res.status, seconds)
+    if (isSecure((name) => context.req.header(name), redirect))
+      context.header('strict-transport-security', strictTransport)
+  })
+  app.use(everywhere, compress({ contentTypeFilter: compressible, threshold: minCompressedBytes }))
+}

@@ -1,0 +1,84 @@
+/** The description of the API is complete enough for generators of clients. No handler runs, so the routes need no servers. */
+import { expect, it } from 'vitest'
+import type { ApiDeps } from '../../../api/deps.ts'
+import { describe } from '../../../api/http/openapi.ts'
+import { routesOf } from '../../../api/routes/all-routes.ts'
+
+interface Operation {
+  responses: object
+  requestBody?: { required: boolean }
+  parameters: { name: string; in: string; schema: object }[]
+}
+
+/** What a generator of clients cannot use: arrays without items, media types without a schema, objects that allow nothing, constants. */
+function issuesOfSchemas(value: unknown, place = ''): string[] {
+  if (typeof value !== 'object' || value === null) return []
+  const own = value as Record<string, unknown>
+  const types = [own['type']].flat()
+  const issues = [
+    types.includes('array') && !('items' in own) && !('prefixItems' in own) && 'is an array without items',
+    types.includes('object') &&
+      !('properties' in own) &&
+      own['additionalProperties'] === undefined &&
+      'is an object without properties',
+    /\/content\/[^/]+\/[^/]+$/.test(place) && own['schema'] === undefined && 'has no schema',
+    own['const'] === true && 'is a constant',
+  ].filter((issue) => issue !== false)
+  return [
+    ...issues.map((issue) => `${place} ${issue}`),
+    ...Object.entries(own).flatMap(([name, each]) => issuesOfSchemas(each, `${place}/${name}`)),
+  ]
+}
+
+const nothing: unknown = new Proxy(() => {}, {
+  get: (_target, name) => (name === Symbol.toPrimitive ? () => '' : nothing),
+  apply: () => nothing,
+})
+const routes = routesOf(nothing as ApiDeps)
+const described = describe(routes) as { paths: Record<string, Record<string, Operation>> }
+const { paths } = described
+
+it('names the statuses, the required body, the headers and the formats of each route', () => {
+  for (const route of routes.filter(({ page }) => page !== true)) {
+    const { method, path, allow, answers, body } = route
+    const name = `${method} ${path}`
+    const operation = paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method]
+    expect(Object.keys(operation?.responses ?? {}), name).toEqual(
+      expect.arrayContaining([
+        ...Object.keys(answers),
+        ...(allow === 'public' ? [] : ['401', '403', '500', '503']),
+      ]),
+    )
+    expect(operation?.responses, name).not.toHaveProperty('default')
+    const needsBody = body === undefined ? true : !body.safeParse({}).success
+    if (operation?.requestBody !== undefined) expect(operation.requestBody.required, name).toBe(needsBody)
+    const isCommand = method !== 'get' && typeof allow !== 'string'
+    const parameters = operation?.parameters ?? []
+    if (isCommand)
+      expect(
+        parameters.map((each) => each.name),
+        name,
+      ).toContain('idempotency-key')
+    for (const parameter of parameters.filter(({ in: place }) => place === 'header'))
+      expect(Object.keys(parameter.schema).length, `${name} ${parameter.name}`).toBeGreaterThan(1)
+    for (const parameter of parameters.filter((each) =>
+      /^(since|until|at|cursor|data|metric|order|one|other)$/.test(each.name),
+    ))
+      expect('pattern' in parameter.schema || 'enum' in parameter.schema, `${name} ${parameter.name}`).toBe(
+        true,
+      )
+  }
+})
+
+it('requires a body exactly where a command without fields is refused', () => {
+  for (const [name, required] of [
+    ['post /v1/drills', true],
+    ['post /v1/keys', true],
+    ['post /v1/models/{name}/retrainings', false],
+  ] as const) {
+    const [method = '', path = ''] = name.split(' ')
+    expect(paths[path]?.[method]?.requestBody?.required, name).toBe(required)
+  }
+})
+
+it('leaves no schema open', () => expect(issuesOfSchemas(described)).toEqual([]))
