@@ -1,6 +1,6 @@
 /** Restricts lists and commands to the models of a key. Rows without a model are for keys of all models. */
 import type { Actor } from './authentication.ts'
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import { canAccessModel } from './authentication.ts'
 
 /** Filter for a query, so that the database filters before it limits: otherwise a page could be empty with more rows behind it. */
@@ -29,7 +29,27 @@ export function requireUnscoped(actor: Actor | undefined, what: string): void {
     )
 }
 
-/** Throws `forbidden` unless the key has access to the model. */
+/**
+ * Awaits what an id names; the lookup may find nothing. For a key of some models, what belongs to another model is absent, in the same
+ * words: otherwise the key could try out which releases and versions exist. Throws `code`.
+ */
+export async function findInScope<T extends { model?: string }>(
+  actor: Actor | undefined,
+  { what, id, code = 'not_found' }: { what: string; id: string; code?: ErrorCode },
+  lookup: Promise<T | undefined>,
+): Promise<T> {
+  const absent = () => new DomainError(code, `there is no ${what} ${JSON.stringify(id.slice(0, 200))}`)
+  const found = await lookup.catch((error: unknown) => {
+    throw actor?.models !== undefined && isError(error, code) ? absent() : error
+  })
+  if (found === undefined) throw absent()
+  const isVisible =
+    actor?.models === undefined || (found.model !== undefined && actor.models.has(found.model))
+  if (!isVisible) throw absent()
+  return found
+}
+
+/** Throws `forbidden` unless the key has access to the model that the request names. */
 export function requireModelAccess(actor: Actor | undefined, model: string): void {
   if (actor !== undefined && !canAccessModel(actor, model))
     throw new DomainError('forbidden', `the key ${actor.name} has no access to the model ${model}`)

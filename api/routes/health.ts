@@ -1,6 +1,7 @@
 /** `/livez`, `/readyz`, `/metrics`: reports liveness, readiness and metrics to supervisors, load balancers and Prometheus. */
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import type { Actor } from '../auth/authentication.ts'
+import { filterVisible, requireUnscoped } from '../auth/authorization.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -21,15 +22,19 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
       if (issues.length > 0)
         throw new DomainError(
           'not_ready',
-          actor === undefined ? `this replica is not ready${coldStartIssue(deps)}` : issues.join('; '),
+          isUnscoped(actor) ? issues.join('; ') : `this replica is not ready${coldStartIssue(deps)}`,
         )
       return { json: readyState(deps, actor) }
     },
   }),
   defineRoute('get', '/metrics', viewers, {
-    summary: 'Get the metrics of this process for Prometheus.',
+    summary:
+      'Get the metrics of this process for Prometheus. They are of all models, so the key must not be limited to some.',
     answers: { 200: 'The metrics as text' },
-    handle: async () => ({ text: await deps.metrics.metrics(), type: deps.metrics.contentType }),
+    async handle({ actor }) {
+      requireUnscoped(actor, 'the metrics of a process')
+      return { text: await deps.metrics.metrics(), type: deps.metrics.contentType }
+    },
   }),
 ]
 
@@ -43,10 +48,13 @@ export const alive = { status: 'alive' }
 
 export type HealthDeps = Pick<ApiDeps, 'serving' | 'authentication' | 'stopping'>
 
+/** Whether the details of all models are for this key. */
+const isUnscoped = (actor: Actor | undefined): boolean => actor !== undefined && actor.models === undefined
+
 /** The public state of a ready replica, with details for a key. */
 export const readyState = (deps: HealthDeps, actor: Actor | undefined): Record<string, unknown> => ({
   status: 'ready',
-  ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps) }),
+  ...(actor === undefined ? {} : { ...databaseOf(deps), ...stateOf(deps, actor) }),
 })
 
 /** Every reason to send no requests now, including temporary ones. */
@@ -85,19 +93,23 @@ function databaseOf({ serving }: HealthDeps) {
   return { database: { trouble: kind, detail: redacted(`Postgres ${what}: ${why}`), for_ms: forMs } }
 }
 
-function stateOf({ serving }: HealthDeps) {
-  const models = [...serving.routing.live()].map(({ route: { model, epoch, generation, proven, arms } }) => ({
-    model,
-    epoch,
-    generation,
-    proven,
-    arms,
-    problem: serving.routing.problems().get(model)?.text,
-  }))
+function stateOf({ serving }: HealthDeps, actor: Actor) {
+  const visible = <T extends { model: string }>(rows: Iterable<T>) =>
+    filterVisible(actor, [...rows], ({ model }) => model)
+  const models = visible([...serving.routing.live()].map(({ route }) => route)).map(
+    ({ model, epoch, generation, proven, arms }) => ({
+      model,
+      epoch,
+      generation,
+      proven,
+      arms,
+      problem: serving.routing.problems().get(model)?.text,
+    }),
+  )
   return {
     stale: serving.now() >= serving.lease.until,
-    pinned: serving.switches.pinned(),
-    unavailable: [...serving.routing.loaded()].flatMap(({ version, predictor }) => {
+    pinned: visible(serving.switches.pinned()),
+    unavailable: visible(serving.routing.loaded()).flatMap(({ version, predictor }) => {
       const trouble = predictor.trouble?.()
       return trouble === undefined ? [] : [{ version, trouble }]
     }),

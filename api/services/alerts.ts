@@ -4,7 +4,7 @@ import { appendAudit } from '../../store/audit/audit-log.ts'
 import { acknowledgeAlert, findAlert, resolveAlertById, type Alert } from '../../store/monitoring/alerts.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { requireModelAccess, requireUnscoped } from '../auth/authorization.ts'
+import { findInScope } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 
 export const alertActions = ['acknowledge', 'resolve'] as const
@@ -34,10 +34,7 @@ export async function updateAlert(
   { id: text, action, reason }: UpdateAlertInput,
 ): Promise<Alert> {
   const id = /^\d{1,15}$/.test(text) ? Number(text) : 0
-  const found = await findAlert(store, id)
-  if (found === undefined) throw new DomainError('not_found', `there is no alert ${text.slice(0, 40)}`)
-  if (found.model === undefined) requireUnscoped(actor, 'an alert of no model')
-  else requireModelAccess(actor, found.model)
+  const found = await findInScope(actor, { what: 'alert', id: text }, findAlert(store, id))
   const { audited, update } = updates[action]
   const alert = await store.transaction(async (database) => {
     const updated = await update(database, { id, by: actor.name })

@@ -22,8 +22,8 @@ export async function setKillSwitch(
   actor: Actor,
   input: Pick<Flag, 'model' | 'serve' | 'reason'>,
 ): Promise<{ flag: Flag; problems: string[] }> {
+  requireModelAccess(actor, input.model)
   const { name: model, definition } = await getModel(store, input.model)
-  requireModelAccess(actor, model)
   const { serve, reason } = input
   if (serve === 'fallback') {
     const { fallback } = definition

@@ -13,7 +13,7 @@ import { findRelease, type Release } from '../../store/release/releases.ts'
 import { signCommand } from '../../store/signing/command-signatures.ts'
 import { commandUpdates, type CommandName } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { requireModelAccess } from '../auth/authorization.ts'
+import { findInScope } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { isNotFound } from '../temporal/errors.ts'
 import { orderRollback } from './rollback/rollback-model.ts'
@@ -147,11 +147,8 @@ export async function getReleaseInScope(
   actor: Actor | undefined,
   id: string,
 ): Promise<Release> {
-  const release = await findRelease(database, id)
-  if (release === undefined)
-    throw new DomainError('release_not_found', `there is no release ${JSON.stringify(id.slice(0, 100))}`)
-  requireModelAccess(actor, release.state.model)
-  return release
+  const lookup = findRelease(database, id).then((found) => found && { model: found.state.model, found })
+  return (await findInScope(actor, { what: 'release', id, code: 'release_not_found' }, lookup)).found
 }
 
 const refused = (message: string, stage: string): DomainError =>

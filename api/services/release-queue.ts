@@ -4,7 +4,7 @@ import { appendAudit } from '../../store/audit/audit-log.ts'
 import { endQueued, findQueueEntry, type QueuedRelease } from '../../store/release/release-queue.ts'
 import { queueChangedSignal, queueWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { requireModelAccess } from '../auth/authorization.ts'
+import { findInScope } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
 
@@ -51,14 +51,9 @@ export async function cancelQueued(
   actor: Actor,
   { id, reason }: CancelQueuedInput,
 ): Promise<{ release: string; accepted: true; stage: 'ended'; message: string }> {
-  const queued = await findQueueEntry(store, id)
-  if (queued === undefined)
-    throw new DomainError(
-      'release_not_found',
-      `there is no queued release ${JSON.stringify(id.slice(0, 100))}`,
-    )
+  const named = { what: 'queued release', id, code: 'release_not_found' } as const
+  const queued = await findInScope(actor, named, findQueueEntry(store, id))
   const { model, version } = queued
-  requireModelAccess(actor, model)
   const message = `aborted by ${actor.name}${reason === undefined ? '' : `: ${reason}`}`
   const isCancelled = await store.transaction(async (database) => {
     const isMine = await endQueued(database, { id, state: 'refused', message })

@@ -2,7 +2,13 @@
 import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import type { Database } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { findInScope } from '../auth/authorization.ts'
 import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
+
+/** A version that the key has access to. Throws like `resolveVersion`. */
+export const versionInScope = (store: Database, actor: Actor | undefined, name: string): Promise<Version> =>
+  findInScope(actor, { what: 'version', id: name, code: 'version_not_found' }, resolveVersion(store, name))
 
 /** Throws `invalid_request` for an invalid name, `version_not_found` for an unknown version. */
 export async function resolveVersion(store: Database, name: string): Promise<Version> {

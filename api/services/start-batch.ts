@@ -12,8 +12,8 @@ export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> 
   kind: 'batch',
   roles: ['operator', 'admin'],
   async run({ store, temporal, log }, actor, input, { id: requestId }) {
+    requireModelAccess(actor, input.model)
     const { name: model } = await getModel(store, input.model)
-    requireModelAccess(actor, model)
     // A query reads every table, and its result goes to the caller.
     if (input.input.kind === 'sql') {
       if (actor.role !== 'admin')

@@ -17,7 +17,7 @@ import { issueOfDrills } from '../../store/release/drills.ts'
 import { findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
 import { findOpenRelease, findReleasable } from '../../store/release/releases.ts'
 import { releaseIdOf, releaseWorkflowId, type ReleaseRequest } from '../../workflows/messages.ts'
-import { requireModelAccess } from '../auth/authorization.ts'
+import { findInScope, requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
@@ -101,7 +101,8 @@ async function requestOf(
       'forbidden',
       `only ${hotfixRoles.join(' or ')} may mark a hotfix; the key ${actor.name} is ${actor.role}`,
     )
-  const found = await getVersion(store, version)
+  const named = { what: 'version', id: version, code: 'version_not_found' } as const
+  const found = await findInScope(actor, named, getVersion(store, version))
   if (found.model !== model)
     throw new DomainError('version_not_found', `${version} is a version of ${found.model}, not of ${model}`)
   if (policy !== undefined) requireSoundPolicy(policy, (await getModel(store, model)).definition.release)

@@ -34,8 +34,8 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
   kind: 'retrain',
   roles: ['operator', 'admin'],
   async run({ store, temporal, log }, actor, { asOf, reason, policy, ...input }, { id: requestId }) {
+    requireModelAccess(actor, input.model)
     const { name: model, definition } = await getModel(store, input.model)
-    requireModelAccess(actor, model)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
     const request: RetrainRequest = {
       model,

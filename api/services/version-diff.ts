@@ -9,10 +9,9 @@ import { findTrainingRun } from '../../store/training/training-search.ts'
 import { findStatus } from '../../store/registry/version-search.ts'
 import type { Version } from '../../store/registry/versions.ts'
 import type { Actor } from '../auth/authentication.ts'
-import { requireModelAccess } from '../auth/authorization.ts'
-import { resolveVersion } from './resolve-version.ts'
+import { versionInScope } from './resolve-version.ts'
 
-/** Throws like `resolveVersion`, and `forbidden` when the key may not access one of the models. */
+/** Throws like `resolveVersion`; a version of a model that the key may not access is unknown. */
 export async function compareNamed(
   store: Database,
   actor: Actor | undefined,
@@ -20,9 +19,7 @@ export async function compareNamed(
 ): Promise<{ comparison: VersionComparison; models: [string, string] }> {
   const [one, other] = await Promise.all(
     [names.one, names.other].map(async (name) => {
-      const version = await resolveVersion(store, name)
-      requireModelAccess(actor, version.model)
-      return comparedOf(store, version)
+      return comparedOf(store, await versionInScope(store, actor, name))
     }),
   )
   return { comparison: compareVersions(one!, other!), models: [one!.model, other!.model] }

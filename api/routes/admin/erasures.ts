@@ -4,7 +4,7 @@ import { getErasure, listErasures, type Erasure } from '../../../store/privacy/e
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
 import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { requestErasure } from '../../services/request-erasure.ts'
 import { boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 
@@ -51,8 +51,8 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted.',
     answers: { 200: 'The receipt' },
     async handle({ actor, params }) {
-      const found = await getErasure(deps.store, params['id']!)
-      requireModelAccess(actor, found.model)
+      const id = params['id']!
+      const found = await findInScope(actor, { what: 'erasure', id }, getErasure(deps.store, id))
       return { json: receiptOf(found) }
     },
   }),

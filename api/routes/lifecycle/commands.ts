@@ -1,10 +1,9 @@
 /** `/v1/commands/:id`: shows the result of a deferred command. */
-import { DomainError } from '../../../domain/errors.ts'
 import { findRecorded } from '../../../store/release/command-outbox.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { deferredMessage } from '../../services/deferred-commands.ts'
-import { requireModelAccess } from '../../auth/authorization.ts'
+import { findInScope } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
 export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
@@ -14,10 +13,7 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The command' },
     async handle({ actor, params }) {
       const id = params['id']!
-      const found = await findRecorded(store, id)
-      if (found === undefined)
-        throw new DomainError('not_found', `there is no recorded command ${JSON.stringify(id.slice(0, 100))}`)
-      requireModelAccess(actor, found.model)
+      const found = await findInScope(actor, { what: 'recorded command', id }, findRecorded(store, id))
       const message = found.message ?? (found.state === 'waiting' ? deferredMessage : unanswered)
       return { json: toWire({ ...found, message }) }
     },

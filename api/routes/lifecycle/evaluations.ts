@@ -2,7 +2,7 @@
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { requireModelAccess } from '../../auth/authorization.ts'
+import { findInScope } from '../../auth/authorization.ts'
 import { toWire } from '../../http/schemas.ts'
 
 export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
@@ -11,8 +11,9 @@ export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       'Show the evaluation of a challenger with its inputs; as Markdown when text/markdown is accepted.',
     answers: { 200: 'The evaluation' },
     async handle({ actor, params, header }) {
-      const { page, ...evaluation } = await getEvaluation(store, params['id']!)
-      requireModelAccess(actor, evaluation.model)
+      const id = params['id']!
+      const found = await findInScope(actor, { what: 'evaluation', id }, getEvaluation(store, id))
+      const { page, ...evaluation } = found
       if (wantsMarkdown(header('accept'))) return { text: page, type: 'text/markdown; charset=utf-8' }
       return { json: toWire(evaluation) }
     },

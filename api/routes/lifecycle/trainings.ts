@@ -1,13 +1,13 @@
 /** `/v1/trainings`: lists and shows training runs, also those without a registered version. */
 import { z } from 'zod'
-import { DomainError } from '../../../domain/errors.ts'
-import { parseDigest, trainingStatuses } from '../../../domain/registry/version-query.ts'
+import { trainingStatuses } from '../../../domain/registry/version-query.ts'
 import { findTrainingRun, findTrainings } from '../../../store/training/training-search.ts'
 import { cursorText, decodeCursor, encodeCursor, timeKey } from '../../http/page-cursor.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { requireInOrder, limit, modelName, parsedBy, searchedTime, toWire } from '../../http/schemas.ts'
+import { findInScope, modelFilter } from '../../auth/authorization.ts'
+import { searchedDigest } from '../../http/version-search.ts'
+import { requireInOrder, limit, modelName, searchedTime, toWire } from '../../http/schemas.ts'
 
 export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trainings', viewers, {
@@ -19,7 +19,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
       status: z.enum(trainingStatuses, { error: `is one of ${trainingStatuses.join(', ')}` }).optional(),
       since: searchedTime.optional(),
       until: searchedTime.optional(),
-      data: parsedBy(parseDigest).optional(),
+      data: searchedDigest.optional(),
       order: z.enum(['newest', 'oldest'], { error: 'is newest or oldest' }).default('newest'),
       cursor: cursorText.optional(),
       limit,
@@ -47,10 +47,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The training run' },
     async handle({ actor, params }) {
       const id = params['id']!
-      const training = await findTrainingRun(store, id)
-      if (training === undefined)
-        throw new DomainError('not_found', `there is no training ${JSON.stringify(id.slice(0, 80))}`)
-      requireModelAccess(actor, training.model)
+      const training = await findInScope(actor, { what: 'training', id }, findTrainingRun(store, id))
       return { json: toWire(training) }
     },
   }),

@@ -5,7 +5,7 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { readCard } from '../../services/model-card.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { requireModelAccess } from '../../auth/authorization.ts'
+import { findInScope } from '../../auth/authorization.ts'
 
 export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions/:version/card', viewers, {
@@ -14,8 +14,9 @@ export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The model card' },
     query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
     async handle({ actor, params, query }) {
-      const version = await getVersion(store, params['version']!)
-      requireModelAccess(actor, version.model)
+      const id = params['version']!
+      const named = { what: 'version', id, code: 'version_not_found' } as const
+      const version = await findInScope(actor, named, getVersion(store, id))
       const { card } = await readCard(store, version)
       return query.format === 'json'
         ? { json: card }

@@ -5,12 +5,19 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
 import { versionSearchFields } from '../../http/version-search.ts'
 import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 
-const versionText = z.string().min(1).max(200)
+const versionText = z
+  .string()
+  .min(1)
+  .max(200)
+  .meta({
+    pattern: String.raw`^.+(_v\d+\.\d+\.\d+|@(champion|latest|v?\d+\.\d+\.\d+))$`,
+    description: 'model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
+  })
 
 export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions', viewers, {
@@ -49,8 +56,9 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary: 'Show a version with its manifest, lineage and status.',
     answers: { 200: 'The version' },
     async handle({ actor, params }) {
-      const version = await getVersion(store, params['version']!)
-      requireModelAccess(actor, version.model)
+      const id = params['version']!
+      const named = { what: 'version', id, code: 'version_not_found' } as const
+      const version = await findInScope(actor, named, getVersion(store, id))
       const { signature, ...shown } = version
       const status = await findStatus(store, version.version)
       return { json: { ...toWire(shown), status, signature: signature?.toString('base64') } }

@@ -1,12 +1,11 @@
 /** `/v1/batches`: starts, lists and shows batch predictions. */
 import { z } from 'zod'
-import { DomainError } from '../../../domain/errors.ts'
 import { findBatch, listBatches } from '../../../store/serving/batches.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { startBatch } from '../../services/start-batch.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
-import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
+import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { booleanFlag, boundedList, limit, modelName, toWire } from '../../http/schemas.ts'
 
 const input = z.discriminatedUnion('kind', [
@@ -43,10 +42,8 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Show a batch and its progress.',
     answers: { 200: 'The batch' },
     async handle({ actor, params }) {
-      const found = await findBatch(deps.store, params['id']!)
-      if (found === undefined)
-        throw new DomainError('not_found', `there is no batch ${JSON.stringify(params['id']!.slice(0, 80))}`)
-      requireModelAccess(actor, found.model)
+      const id = params['id']!
+      const found = await findInScope(actor, { what: 'batch', id }, findBatch(deps.store, id))
       return { json: toWire(found) }
     },
   }),

@@ -8,7 +8,7 @@ import { boundedList } from '../../http/schemas.ts'
 import { openIntake } from '../../outcomes/intake.ts'
 import { ingestLines } from '../../outcomes/text-files.ts'
 import { ingestParquet } from '../../outcomes/parquet-files.ts'
-import { maxTableRows, ingestTable } from '../../outcomes/database-table.ts'
+import { maxTableRows, ingestTable, tableSchema } from '../../outcomes/database-table.ts'
 import { parquetLimits } from '../../outcomes/parquet-limits.ts'
 import { requireNoneRefused, outcomeSchema, sentOutcome, storeOutcomes } from '../../outcomes/outcomes.ts'
 
@@ -53,6 +53,7 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
     summary: `Store many outcomes with the columns prediction_id, value, observed_at: streamed NDJSON or CSV; a Parquet file of at most ${parquetLimits.fileBytes / 1_048_576} MiB and ${parquetLimits.rows} rows; or, for an admin, the first ${maxTableRows} rows of a table or view of this database, named as JSON {"schema"?, "table", "columns"?, "since"?}. Refused outcomes are reported and do not affect the others. The request can be repeated.`,
     answers: { 200: 'The counts, and the first refused outcomes; next_since when a table has more rows' },
     contentTypes: allMedia,
+    rawSchema: tableSchema,
     streaming: true,
     handle: (ask) => takeMany(ask, { store, nowMs: serving.wall }),
   }),

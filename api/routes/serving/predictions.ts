@@ -14,6 +14,7 @@ const predictSchema = {
       minItems: 1,
       items: {
         type: 'object',
+        additionalProperties: true,
         description: 'One value per feature; GET /v1/models/{name} lists the features.',
       },
     },
@@ -34,7 +35,7 @@ const predictedSchema = {
     version: { type: 'string' },
     arm: { enum: ['champion', 'canary', 'control'] },
     generation: { type: 'integer' },
-    fallback: { const: true, description: 'The response is the declared fallback of the model.' },
+    fallback: { type: 'boolean', description: 'The response is the declared fallback of the model.' },
     predictions: {
       type: 'array',
       description: 'One per instance, in the same order. Send its outcome by its id later.',
@@ -51,14 +52,18 @@ const predictedSchema = {
         },
       },
     },
-    stale: { const: true, description: 'The replica cannot confirm that its route is current.' },
+    stale: { type: 'boolean', description: 'The replica cannot confirm that its route is current.' },
     unknown_categories: {
       type: 'object',
       description:
         'Texts that the version has not seen in training and reads as "other", by feature: at most 20 of each.',
       additionalProperties: { type: 'array', items: { type: 'string' } },
     },
-    defaulted: { type: 'array', description: 'Looked-up features that were replaced by their defaults.' },
+    defaulted: {
+      type: 'array',
+      items: { type: 'object', additionalProperties: true },
+      description: 'Looked-up features that were replaced by their defaults.',
+    },
   },
 }
 

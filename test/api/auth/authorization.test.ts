@@ -108,6 +108,106 @@ it.each([
   expect(foreign.json[list]).toEqual([])
 })
 
+it.each([
+  ['/v1/versions/:', 'version_not_found', (model: string) => `${model}_v1.0.0`],
+  ['/v1/versions/:/card', 'version_not_found', (model: string) => `${model}_v1.0.0`],
+  [`/v1/versions/diff?one=${own}_v1.0.0&other=:`, 'version_not_found', (model: string) => `${model}_v1.0.0`],
+  ['/v1/releases/:', 'release_not_found', (model: string) => `rel_${model}`],
+  ['/v1/batches/:', 'not_found', (model: string) => `bat_${model}`],
+])('%s answers alike for a model of others and for none', async (path, code, idOf) => {
+  const ask = async (model: string) => {
+    const { status, json } = await api.request('GET', path.replace(':', idOf(model)), { key })
+    return { status, code: json['code'], detail: String(json['detail']).replaceAll(idOf(model), 'ID') }
+  }
+  const foreign = await ask(other)
+  expect(foreign).toEqual(await ask('nothing'))
+  expect(foreign).toMatchObject({ status: 404, code })
+  const { status, json } = await api.request('GET', path.replace(':', idOf(own)), { key })
+  if (!path.endsWith('/card')) expect(status, JSON.stringify(json)).toBe(200)
+})
+
+it('commands answer alike for a model of others and for none', async () => {
+  const operator = await fixture.key({ role: 'admin', models: [own] })
+  const [alert] = await fixture.store.query<{ id: number }>(
+    sql`select id::int from alerts where model = ${other}`,
+  )
+  const [global] = await fixture.store.query<{ id: number }>(
+    sql`select id::int from alerts where model is null`,
+  )
+  const say = async (method: string, path: string, body: object = {}) => {
+    const { status, json } = await api.request(method, path, { key: operator, body: JSON.stringify(body) })
+    return {
+      status,
+      code: json['code'],
+      detail: String(json['detail']).replaceAll(/"[^"]*"|model \w+/g, 'ID'),
+    }
+  }
+  const alike = async (method: string, path: (model: string) => string, body?: (model: string) => object) => {
+    const foreign = await say(method, path(other), body?.(other))
+    expect(foreign).toEqual(await say(method, path('nothing'), body?.('nothing')))
+    expect([403, 404]).toContain(foreign.status)
+  }
+  await alike('POST', (model) => `/v1/releases/rel_${model}/approve`)
+  await alike('POST', (model) => `/v1/models/${model}/retrainings`)
+  await alike('POST', (model) => `/v1/models/${model}/rollback`)
+  await alike(
+    'PUT',
+    (model) => `/v1/flags/${model}`,
+    () => ({ serve: 'normal', reason: 'r' }),
+  )
+  await alike(
+    'POST',
+    () => '/v1/releases',
+    (model) => ({ model: own, version: `${model}_v1.0.0` }),
+  )
+  await alike(
+    'POST',
+    () => '/v1/erasures',
+    (model) => ({ model, subject: 's' }),
+  )
+  await alike(
+    'POST',
+    () => '/v1/batches',
+    (model) => ({ model, input: { kind: 'file', path: 'a.parquet' } }),
+  )
+  for (const id of [alert!.id, global!.id])
+    expect(await say('POST', `/v1/alerts/${id}/acknowledge`)).toEqual(
+      await say('POST', '/v1/alerts/999999999/acknowledge'),
+    )
+})
+
+it('/readyz names the models of the key only, and /metrics and the audit of all models need a key of all', async () => {
+  for (const model of [own, other]) await fixture.route(model, { proven: `${model}_v1.0.0` })
+  const everything = await fixture.key({ role: 'viewer' })
+  const models = async (with_: string) =>
+    ((await api.request('GET', '/readyz', { key: with_ })).json['models'] as { model: string }[])
+      .map(({ model }) => model)
+      .sort()
+  await expect.poll(() => models(everything)).toEqual([other, own])
+  expect((await api.request('GET', '/readyz', { key })).text).not.toContain(other)
+  expect(await models(key)).toEqual([own])
+  for (const path of ['/metrics', '/v1/audit/verify']) {
+    const { status, text } = await api.request('GET', path, { key })
+    expect([status, text]).toEqual([403, expect.stringContaining('needs a key of all models')])
+    expect((await api.request('GET', path, { key: everything })).status).toBe(200)
+  }
+})
+
+it('the audit is followed once for many keys, and again for an admin', async () => {
+  const viewer = await fixture.key({ role: 'viewer' })
+  const admin = await fixture.key({ role: 'admin' })
+  await api.deps.authentication.refresh()
+  const verify = async (with_: string) =>
+    (await api.request('GET', '/v1/audit/verify', { key: with_ })).json['verified_at']
+  expect(await verify(viewer)).toEqual(expect.any(String))
+  const [first, ...others] = await Promise.all(Array.from({ length: 8 }, () => verify(viewer)))
+  expect(new Set(others)).toEqual(new Set([first]))
+  expect(await verify(viewer)).toBe(first)
+  const fresh = await verify(admin)
+  expect(fresh).not.toBe(first)
+  expect(await verify(viewer)).toBe(fresh)
+})
+
 it('the overview shows the models of the key with their open items, and nothing of other models', async () => {
   const browser = { accept: 'text/html', host: 'localhost' }
   const signed = await api.request('POST', '/sign-in', {

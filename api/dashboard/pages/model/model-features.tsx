@@ -28,8 +28,8 @@ interface FeaturePart {
 
 export const featuresPage = definePage({
   async load({ store, serving }, { actor, params }) {
+    requireModelAccess(actor, params['name']!)
     const { name: model } = await getModel(store, params['name']!)
-    requireModelAccess(actor, model)
     const champion = await findChampion(store, model)
     const version = champion?.version
     const none: FeaturePart[] = []

@@ -7,7 +7,7 @@ import { findTrainingRun } from '../../../../store/training/training-search.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 import { readCard } from '../../../services/model-card.ts'
-import { requireModelAccess } from '../../../auth/authorization.ts'
+import { findInScope, requireModelAccess } from '../../../auth/authorization.ts'
 import { durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -18,13 +18,17 @@ import { Markdown } from '../../components/markdown.tsx'
 /** Throws `version_not_found` when the version belongs to another model than the path. */
 async function versionOf({ store }: ApiDeps, { actor, params }: PageRequest) {
   const { name, version } = params
-  const found = await getVersion(store, version!)
+  requireModelAccess(actor, name!)
+  const found = await findInScope(
+    actor,
+    { what: 'version', id: version!, code: 'version_not_found' },
+    getVersion(store, version!),
+  )
   if (found.model !== name)
     throw new DomainError(
       'version_not_found',
       `${JSON.stringify(version)} is no version of ${JSON.stringify(name)}`,
     )
-  requireModelAccess(actor, found.model)
   return found
 }
 

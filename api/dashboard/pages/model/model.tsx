@@ -47,8 +47,8 @@ const outcomesDueAt = (since: string, monitor?: MonitorPolicy): string =>
 export const modelPage = definePage({
   query: z.strictObject({ at: searchedTime.optional(), cursor: cursorText.optional() }),
   async load({ store }, { actor, params, query: { at, cursor } }) {
+    requireModelAccess(actor, params['name']!)
     const { name, definition } = await getModel(store, params['name']!)
-    requireModelAccess(actor, name)
     const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live] =
       await Promise.all([
         findChampion(store, name),

@@ -1,10 +1,9 @@
 /** Shows one retraining live: its progress, its loss and its result. */
 import { countText } from '../../../../charts/figures.ts'
 import { lossSvg, type Epoch } from '../../../../charts/loss.ts'
-import { DomainError } from '../../../../domain/errors.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/retraining-detail.ts'
-import { requireModelAccess } from '../../../auth/authorization.ts'
+import { findInScope } from '../../../auth/authorization.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
@@ -17,10 +16,7 @@ import { RetrainingOutcome } from './retrainings.tsx'
 export const retrainingPage = definePage({
   async load({ store }, { actor, params }) {
     const id = params['id']!
-    const retraining = await findRetraining(store, id)
-    if (retraining === undefined)
-      throw new DomainError('not_found', `there is no retraining ${JSON.stringify(id.slice(0, 200))}`)
-    requireModelAccess(actor, retraining.model)
+    const retraining = await findInScope(actor, { what: 'retraining', id }, findRetraining(store, id))
     const training = await findTrainingOf(store, retraining)
     if (training === undefined) return { retraining }
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>

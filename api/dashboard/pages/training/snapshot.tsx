@@ -2,7 +2,7 @@
 import { listValidations, listVersionsOf } from '../../../../store/dashboard/data-lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
 import { bytesText, countText } from '../../../../charts/figures.ts'
-import { requireModelAccess } from '../../../auth/authorization.ts'
+import { findInScope } from '../../../auth/authorization.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
 import { Crumbs, ModelLink, versionHref } from '../../components/links.tsx'
@@ -13,8 +13,8 @@ import { ValidationSection, verdictToneOf } from './data-validation.tsx'
 
 export const snapshotPage = definePage({
   async load({ store }, { actor, params }) {
-    const snapshot = await getSnapshot(store, params['digest']!)
-    requireModelAccess(actor, snapshot.model)
+    const id = params['digest']!
+    const snapshot = await findInScope(actor, { what: 'snapshot', id }, getSnapshot(store, id))
     const [validations, versions] = await Promise.all([
       listValidations(store, { snapshotDigest: snapshot.digest, limit: 5 }),
       listVersionsOf(store, { snapshotDigest: snapshot.digest, limit: 20 }),

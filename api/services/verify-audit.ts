@@ -1,0 +1,40 @@
+/**
+ * Verifies the audit log for requests. The chain is followed once at a time, however many keys ask, because every row is read and hashed;
+ * only an admin gets a fresh report at once.
+ */
+import { verifyAudit, type AuditReport } from '../../store/audit/audit-log.ts'
+import type { HeadReader } from '../../store/audit/signed-heads.ts'
+import type { Database } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+
+export interface AuditVerification extends AuditReport {
+  /** The last head that is kept outside the database. */
+  signedHead?: { seq: number; hash: string; at: string }
+  verifiedAt: string
+}
+
+/** How long the report of one request answers others. */
+const reportMs = 60_000
+
+export function createAuditVerification(
+  { store, heads }: { store: Database; heads: HeadReader },
+  now: () => number = () => performance.now(),
+): (actor: Actor | undefined) => Promise<AuditVerification> {
+  let running: Promise<AuditVerification> | undefined
+  let last: { report: AuditVerification; atMs: number } | undefined
+  const verify = async (): Promise<AuditVerification> => {
+    const { heads: known, issues } = await heads.read()
+    const report = await verifyAudit(store, { heads: known })
+    const head = await heads.last()
+    const signedHead = head && { seq: head.seq, hash: head.hash, at: head.at }
+    const verifiedAt = new Date().toISOString()
+    const verification = { ...report, breach: report.breach ?? issues[0], signedHead, verifiedAt }
+    last = { report: verification, atMs: now() }
+    return verification
+  }
+  return async (actor) => {
+    if (actor?.role !== 'admin' && last !== undefined && now() - last.atMs < reportMs) return last.report
+    running ??= verify().finally(() => (running = undefined))
+    return running
+  }
+}
