@@ -4,7 +4,7 @@
  */
 import type { Configuration, IDToken } from 'openid-client'
 import { DomainError } from '../../domain/errors.ts'
-import type { Role } from '../../domain/roles.ts'
+import type { SsoIdentity } from '../../store/access/sso-keys.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
 import type { OidcConfig } from '../../temporal.config.ts'
 
@@ -15,11 +15,6 @@ export interface Attempt {
   verifier: string
   next: string
   untilMs: number
-}
-
-export interface SsoIdentity {
-  name: string
-  role: Role
 }
 
 export const attemptCookie = 'tenure_sign_in'
@@ -118,13 +113,15 @@ function identityOf({ nameClaim, roleClaim, roles }: OidcConfig, claims: IDToken
   const name = claims[nameClaim]
   if (typeof name !== 'string' || !/^[\w.@+-]{1,90}$/.test(name))
     throw refused(`the identity has no ${nameClaim} that could be a name`)
-  if (nameClaim === 'email' && claims['email_verified'] === false)
-    throw refused('the email address of the identity is not verified')
+  if (nameClaim === 'email' && claims['email_verified'] !== true)
+    throw refused(
+      'the email address of the identity is not verified: the claim email_verified is not true, so name users by another claim in TENURE_OIDC_NAME_CLAIM',
+    )
   const claimed = claims[roleClaim]
   const groups = new Set((Array.isArray(claimed) ? claimed : [claimed]).map(String))
   const role = roles.find(([group]) => groups.has(group))?.[1]
   if (role === undefined) throw new DomainError('forbidden', `${name} has no role by the claim ${roleClaim}`)
-  return { name, role }
+  return { issuer: claims.iss, subject: claims.sub, name, role }
 }
 
 /** What a failure of the library means to the user. Its classes are matched by code, because it is loaded late. */

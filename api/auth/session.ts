@@ -4,7 +4,6 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Signer } from '../../store/signing/signing-key.ts'
-import { cookieIn, sessionCookie } from './cookie.ts'
 
 export interface SessionKey {
   /** Id of the key. */
@@ -34,9 +33,8 @@ export function sealSession(signer: Signer, subject: SessionKey, untilMs: number
   return `${payload}.${signer.sign(Buffer.from(purpose + payload)).toString('base64url')}`
 }
 
-/** Undefined when the header has no valid session. `nowMs` is the database's time, so that a replica's own clock cannot shift the end. */
-export function readSession(signer: Signer, header: string | undefined, nowMs: number): Session | undefined {
-  const value = cookieIn(header, sessionCookie)
+/** The session of a cookie's value; undefined when it is not valid. `nowMs` is the database's time, so that a replica's own clock cannot shift the end. */
+export function readSession(signer: Signer, value: string | undefined, nowMs: number): Session | undefined {
   if (value === undefined || value.length > maxBytes) return undefined
   const [payload = '', signature = ''] = value.split('.')
   if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined

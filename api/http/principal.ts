@@ -4,6 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import { isSessionRevoked } from '../../store/access/revoked-sessions.ts'
+import { isSecure, sessionIn } from '../auth/cookie.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteDefinition } from './route.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -39,7 +40,8 @@ export async function principalOf(
 }
 
 async function fromSession(deps: ApiDeps, header: Header): Promise<Principal | undefined> {
-  const session = readSession(deps.signer, header('cookie'), deps.serving.wall())
+  const cookie = sessionIn(header('cookie'), isSecure(header, deps.oidc?.redirect))
+  const session = readSession(deps.signer, cookie, deps.serving.wall())
   const actor = session && deps.authentication.sessionOf(session)
   if (session === undefined || actor === undefined || (await isSessionRevoked(deps.store, session.id)))
     return undefined

@@ -3,34 +3,75 @@
  * of such a key is never shown: it opens sessions only.
  */
 import sql from 'sql-template-tag'
+import { DomainError } from '../../domain/errors.ts'
 import type { Role } from '../../domain/roles.ts'
 import { appendAudit } from '../audit/audit-log.ts'
 import { insertKey, revokeKey } from './api-keys.ts'
-import type { Store } from '../postgres.ts'
+import type { Database, Store } from '../postgres.ts'
 
 /** Prefix of the names of such keys, so that an SSO user cannot take the name of another key. */
 export const ssoPrefix = 'sso.'
 
-/** The id of the person's key; made, or made anew when the role is another than before. */
+/** A user as the identity provider asserts it. The subject identifies; the name may change, or pass to another user. */
+export interface SsoIdentity {
+  issuer: string
+  subject: string
+  name: string
+  role: Role
+}
+
+interface HeldKey {
+  id: string
+  name: string
+  role: Role
+  isOwn: boolean
+  isExpired: boolean
+}
+
+/**
+ * Returns the id of the user's key, which ends `keepDays` after the last sign-in. A key of another role or of a former name is replaced.
+ * Throws `forbidden` while the name belongs to another user.
+ */
 export async function ensureSsoKey(
   store: Store,
-  { name, role }: { name: string; role: Role },
+  { issuer, subject, name, role }: SsoIdentity,
+  { keepDays }: { keepDays: number },
 ): Promise<string> {
   const full = `${ssoPrefix}${name}`
   return store.transaction(async (database) => {
-    await database.query(sql`select pg_advisory_xact_lock(hashtext('person keys'), hashtext(${full}))`)
-    const [held] = await database.query<{ id: string; role: Role }>(
-      sql`select id, role from api_keys where name = ${full} and revoked_at is null`,
-    )
-    if (held?.role === role) return held.id
-    const audit = (action: string, subject: string, was: Role) =>
-      appendAudit(database, { actor: full, action, subject, detail: { name: full, role: was } })
-    if (held !== undefined) {
+    await database.query(sql`select pg_advisory_xact_lock(hashtext('person keys'))`)
+    const rows = await database.query<HeldKey>(sql`
+      select id, name, role, coalesce(sso_issuer = ${issuer} and sso_subject = ${subject}, false) as "isOwn",
+        coalesce(expires_at <= now(), false) as "isExpired"
+      from api_keys where revoked_at is null and (name = ${full} or (sso_issuer = ${issuer} and sso_subject = ${subject}))`)
+    const usable = rows.find((each) => each.isOwn && each.name === full && each.role === role)
+    for (const held of rows) {
+      if (held === usable) continue
+      if (!held.isOwn && !held.isExpired)
+        throw new DomainError(
+          'forbidden',
+          `the name ${full} belongs to another user of the identity provider; an admin can revoke its key ${held.id}`,
+        )
       await revokeKey(database, held.id)
-      await audit('key.revoked', held.id, held.role)
+      await audit(database, 'key.revoked', held)
+    }
+    const end = sql`now() + ${keepDays} * interval '1 day'`
+    if (usable !== undefined) {
+      await database.query(sql`
+        with extended as (update api_keys set expires_at = ${end} where id = ${usable.id} returning id)
+        select pg_notify('tenure_keys', id) from extended`)
+      return usable.id
     }
     const { facts } = await insertKey(database, { name: full, role })
-    await audit('key.created', facts.id, role)
+    await database.query(sql`
+      update api_keys set sso_issuer = ${issuer}, sso_subject = ${subject}, expires_at = ${end} where id = ${facts.id}`)
+    await audit(database, 'key.created', facts)
     return facts.id
   })
 }
+
+const audit = (
+  database: Database,
+  action: string,
+  { id, name, role }: Pick<HeldKey, 'id' | 'name' | 'role'>,
+) => appendAudit(database, { actor: name, action, subject: id, detail: { name, role } })

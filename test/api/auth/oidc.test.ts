@@ -1,4 +1,5 @@
 /** Signing in with an identity provider: a real one on a socket, with real signatures, and everything it could be wrong about. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createApp } from '../../../api/app.ts'
 import { createMetrics } from '../../../api/metrics/registry.ts'
@@ -35,7 +36,7 @@ afterAll(async () => {
   await provider.close()
 })
 beforeEach(() => {
-  provider.claims = { email: 'ada@example.org', groups: ['employees', 'ml-approvers'] }
+  provider.claims = { email: 'ada@example.org', email_verified: true, groups: ['employees', 'ml-approvers'] }
   provider.cheat = {}
 })
 
@@ -94,6 +95,102 @@ it('sign-in keeps one key per user and role, and a revoked key has no access', a
   expect((await get('/', cookieOf(lesser))).status).toBe(303)
 })
 
+it('a user is an issuer and a subject: an email address that passes to another user brings no key along', async () => {
+  const keysNow = async () =>
+    (await listKeys(fixture.store)).filter(({ name, revokedAt }) => /eve|mallory/.test(name) && !revokedAt)
+  const as = async (sub: string, email: string) => {
+    Object.assign(provider.claims, { sub, email })
+    return signIn()
+  }
+  const first = await as('eve', 'eve@example.org')
+  const refused = await as('mallory', 'eve@example.org')
+  expect(refused.status).toBe(403)
+  expect(await refused.text()).toContain('belongs to another user of the identity provider')
+  expect((await get('/', cookieOf(first))).status).toBe(200)
+  const renamed = await as('eve', 'eve.new@example.org')
+  expect((await keysNow()).map(({ name }) => name)).toEqual(['sso.eve.new@example.org'])
+  expect((await get('/', cookieOf(first))).status).toBe(303)
+  expect((await get('/', cookieOf(renamed))).status).toBe(200)
+  expect((await as('mallory', 'eve@example.org')).status).toBe(303)
+})
+
+it('the key of a user ends after a time without a sign-in, and its name is free then', async () => {
+  const keyOf = async () =>
+    (await listKeys(fixture.store)).find(
+      ({ name, revokedAt }) => name === 'sso.ida@example.org' && !revokedAt,
+    )
+  const { store } = fixture
+  Object.assign(provider.claims, { sub: 'ida', email: 'ida@example.org' })
+  const session = await signIn()
+  const created = (await keyOf())!
+  const days = (Date.parse(created.expiresAt!) - Date.now()) / 86_400_000
+  expect(days).toBeGreaterThan(29.9)
+  expect(days).toBeLessThan(30.1)
+  await store.query(sql`update api_keys set expires_at = now() + interval '1 hour' where id = ${created.id}`)
+  await signIn()
+  expect((await keyOf())!.id).toBe(created.id)
+  expect(Date.parse((await keyOf())!.expiresAt!)).toBeGreaterThan(Date.now() + 29 * 86_400_000)
+  await store.query(sql`update api_keys set expires_at = now() - interval '1 s' where id = ${created.id}`)
+  await api.deps.authentication.refresh()
+  expect((await get('/', cookieOf(session))).status).toBe(303)
+  provider.claims['sub'] = 'ida the second'
+  expect((await signIn()).status).toBe(303)
+  expect((await keyOf())!.id).not.toBe(created.id)
+})
+
+it('over HTTPS the session is in a cookie that no other host can set, and HTTPS is demanded for a year', async () => {
+  const https = { 'x-forwarded-proto': 'https' }
+  const key = await fixture.key({ role: 'viewer' })
+  await api.deps.authentication.refresh()
+  const signed = await app.request('/sign-in', {
+    method: 'POST',
+    headers: { ...https, host: 'localhost', 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({ key }).toString(),
+  })
+  const cookie = cookieOf(signed)
+  expect(signed.headers.get('set-cookie')).toMatch(/^__Host-tenure_session=[^;]+; Path=\/; .*; Secure$/)
+  expect(signed.headers.get('strict-transport-security')).toBe('max-age=31536000')
+  const open = (cookies: string, headers: object) =>
+    app.request('/', { headers: { accept: 'text/html', host: 'localhost', cookie: cookies, ...headers } })
+  expect((await open(cookie, https)).status).toBe(200)
+  expect((await open(cookie.replace('__Host-', ''), https)).status).toBe(303)
+  expect((await get('/sign-in')).headers.get('strict-transport-security')).toBeNull()
+  const { oidc } = readConfig({
+    ...environment(provider.issuer),
+    TENURE_OIDC_REDIRECT: 'https://tenure.example/sign-in/callback',
+  })
+  const known = createApp({ ...api.deps, metrics: createMetrics(api.serving, new Map()), oidc: oidc! }).app
+  const refused = await known.request('/v1/nothing')
+  expect([refused.status, refused.headers.get('strict-transport-security')]).toEqual([
+    404,
+    'max-age=31536000',
+  ])
+  expect(
+    (await known.request('/', { headers: { cookie: cookie.replace('__Host-', ''), accept: 'text/html' } }))
+      .status,
+  ).toBe(303)
+})
+
+it('wrong keys are slowed down, and the right one signs in all the same, although all come from one address', async () => {
+  const [key, other] = [await fixture.key({ role: 'viewer' }), await fixture.key({ role: 'viewer' })]
+  await api.deps.authentication.refresh()
+  const attempt = async (sent: string) =>
+    (
+      await app.request('/sign-in', {
+        method: 'POST',
+        headers: { host: 'localhost', 'content-type': 'application/x-www-form-urlencoded' },
+        body: new URLSearchParams({ key: sent }).toString(),
+      })
+    ).status
+  const wrong = key.replace(/.{8}$/, '00000000')
+  const statuses = []
+  for (let tries = 0; tries < 12; tries++) statuses.push(await attempt(wrong))
+  expect(statuses).toEqual([...Array<number>(10).fill(403), 429, 429])
+  expect(await attempt(other.replace(/.{8}$/, '00000000'))).toBe(403)
+  expect(await attempt(other)).toBe(303)
+  expect(await attempt(key)).toBe(303)
+})
+
 it.each<[string, () => void, RegExp]>([
   ['of another issuer', () => (provider.cheat.issuer = 'https://evil.example'), /does not verify: .*iss/],
   ['for another client', () => (provider.cheat.audience = 'other'), /does not verify: .*aud/],
@@ -103,6 +200,12 @@ it.each<[string, () => void, RegExp]>([
   ['without a name', () => (provider.claims = { groups: ['employees'] }), /no email that could be a name/],
   ['with markup for a name', () => (provider.claims['email'] = '<b>'), /no email that could be a name/],
   ['with an unverified email address', () => (provider.claims['email_verified'] = false), /not verified/],
+  ['that says nothing of its email address', () => delete provider.claims['email_verified'], /not verified/],
+  [
+    'whose email address is verified in words',
+    () => (provider.claims['email_verified'] = 'true'),
+    /not verified/,
+  ],
   ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role by the claim/],
 ])('an identity %s is refused', async (_what, alter, why) => {
   alter()
@@ -141,6 +244,7 @@ it.each([
   ['TENURE_OIDC_ROLES', 'employees=king'],
   ['TENURE_OIDC_ROLES', ''],
   ['TENURE_OIDC_ROLES', 'employees=predictor'],
+  ['TENURE_OIDC_KEY_DAYS', '0'],
 ])('is refused when %s is %j', (name, value) => {
   expect(() => readConfig({ ...environment('https://id.example'), [name]: value })).toThrow(name)
 })

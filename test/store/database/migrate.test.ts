@@ -25,6 +25,7 @@ const pinned: Record<string, string> = {
   '0013_callers.sql': '249948afb83e7c497049f2243fba2ac44f0b1ed55d2680f60485b419b7d150b5',
   '0014_reader.sql': '91a5bd14718ddfa350e4cafb636b82becd8455b9ac23f24d73344e3ae1bc303f',
   '0015_authority.sql': '5824b0d3070eabe130fc0be4a053757aeee031bd871d1f6f95f8b5e9867f2170',
+  '0016_sso_identities.sql': 'e0221a0419555a137c84e31d7a93d7e4d4c1ddb3643d98d4d3fd7c73f031e1ef',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

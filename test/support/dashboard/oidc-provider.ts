@@ -67,7 +67,7 @@ export async function startProvider(): Promise<TestProvider> {
       .setProtectedHeader({ alg: 'ES256', kid: 'one' })
       .setIssuer(cheat.issuer ?? issuer)
       .setAudience(cheat.audience ?? clientId)
-      .setSubject('subject')
+      .setSubject(String(claims['sub'] ?? 'subject'))
       .setIssuedAt()
       .setExpirationTime(cheat.expired ? '-1 hour' : '5 minutes')
       .sign(cheat.unknownKey ? foreign.privateKey : own.privateKey)

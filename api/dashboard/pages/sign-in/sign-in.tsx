@@ -1,9 +1,10 @@
 /**
- * Signs users in and out of the dashboard. The browser keeps a session cookie instead of the key, and failed attempts are limited per
- * client address, so that one client cannot lock others out.
+ * Signs users in and out of the dashboard. The browser keeps a session cookie instead of the key. Failed attempts are limited per key;
+ * the right key is never refused, so that no client can lock others out.
  */
 import { programRoles } from '../../../../domain/roles.ts'
 import { DomainError, isError } from '../../../../domain/errors.ts'
+import { idOfKey } from '../../../../store/access/api-keys.ts'
 import { revokeSession } from '../../../../store/access/revoked-sessions.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -29,37 +30,48 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
   const hasSso = deps.oidc !== undefined
-  const waitS = attempts.waitS(ask.address)
-  if (waitS > 0)
-    return signInPage({
-      next,
-      hasSso,
-      status: 429,
-      message: `Too many attempts. Try again in ${waitS} s.`,
-      headers: { 'retry-after': String(waitS) },
-    })
+  const key = (form.get('key') ?? '').trim()
   try {
-    const { actor, session, expiresAtMs } = deps.authentication.identify((form.get('key') ?? '').trim())
+    const { actor, session, expiresAtMs } = deps.authentication.identify(key)
     if (programRoles.includes(actor.role)) throw new DomainError('forbidden', `a ${actor.role}`)
     const untilMs = Math.min(deps.serving.wall() + sessionMs, expiresAtMs)
-    const cookie = setCookie(sealSession(deps.signer, session, untilMs), isSecure(ask.header))
+    const cookie = setCookie(
+      sealSession(deps.signer, session, untilMs),
+      isSecure(ask.header, deps.oidc?.redirect),
+    )
     deps.log.info({ by: actor.name, key: actor.id }, 'signed in')
     return { status: 303, headers: { ...pageHeaders, location: next, 'set-cookie': cookie } }
   } catch (error) {
     if (!isError(error)) throw error
     const message = messageOf(error)
     if (message === undefined) throw error
-    attempts.failed(ask.address)
-    deps.log.warn({ address: ask.address }, 'sign-in refused')
+    // Behind a proxy all clients have one address, so it only counts for what names no key.
+    const tried = idOfKey(key) ?? ask.address
+    const waitS = attempts.waitS(tried)
+    if (waitS > 0) return tooMany(waitS, { next, hasSso })
+    attempts.failed(tried)
+    deps.log.warn({ address: ask.address, key: idOfKey(key) }, 'sign-in refused')
     return signInPage({ next, hasSso, status: 403, message })
   }
 }
+
+const tooMany = (waitS: number, asked: Pick<SignIn, 'next' | 'hasSso'>): Promise<RouteResponse> =>
+  signInPage({
+    ...asked,
+    status: 429,
+    message: `Too many failed attempts. Try again in ${waitS} s.`,
+    headers: { 'retry-after': String(waitS) },
+  })
 
 export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promise<RouteResponse> {
   if (session !== undefined) await revokeSession(deps.store, session)
   return {
     status: 303,
-    headers: { ...pageHeaders, location: '/sign-in', 'set-cookie': setCookie(undefined, isSecure(header)) },
+    headers: {
+      ...pageHeaders,
+      location: '/sign-in',
+      'set-cookie': setCookie(undefined, isSecure(header, deps.oidc?.redirect)),
+    },
   }
 }
 

@@ -15,16 +15,21 @@ type AnyAsk = RouteRequest<unknown, unknown>
 const queryOf = ({ target }: AnyAsk): URLSearchParams => new URLSearchParams(target.split('?')[1] ?? '')
 
 /** SameSite=Lax, because the redirect back starts at the provider's site. The cookie opens no page and lasts minutes. */
-const keep = (value: string, { header }: AnyAsk, ageS: number): string =>
-  `${attemptCookie}=${value}; Path=/sign-in; Max-Age=${ageS}; HttpOnly; SameSite=Lax${isSecure(header) ? '; Secure' : ''}`
+const keep = (
+  value: string,
+  { header }: AnyAsk,
+  { ageS, redirect }: { ageS: number; redirect: string },
+): string =>
+  `${attemptCookie}=${value}; Path=/sign-in; Max-Age=${ageS}; HttpOnly; SameSite=Lax${isSecure(header, redirect) ? '; Secure' : ''}`
 
 /** Throws `not_found` where no provider is configured. */
 export async function startSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
-  const { location, kept } = await beginSignIn(configOf(deps), deps.signer, {
+  const config = configOf(deps)
+  const { location, kept } = await beginSignIn(config, deps.signer, {
     next: nextOf(queryOf(ask).get('next')),
     nowMs: deps.serving.wall(),
   })
-  const cookie = keep(kept, ask, attemptMs / 1_000)
+  const cookie = keep(kept, ask, { ageS: attemptMs / 1_000, redirect: config.redirect })
   return { status: 303, headers: { ...pageHeaders, location, 'set-cookie': cookie } }
 }
 
@@ -34,7 +39,7 @@ export async function completeSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResp
   const attempt = readAttempt(deps.signer, cookieIn(ask.header('cookie'), attemptCookie), nowMs)
   try {
     const identity = await finishSignIn(config, { attempt, nowMs }, queryOf(ask))
-    const id = await ensureSsoKey(deps.store, identity)
+    const id = await ensureSsoKey(deps.store, identity, { keepDays: config.keyDays })
     await deps.authentication.refresh()
     const found = deps.authentication.sessionFor(id)
     if (found === undefined) throw new DomainError('not_ready', 'the key of this user is not loaded yet')
@@ -43,7 +48,11 @@ export async function completeSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResp
     const location = attempt?.next ?? '/'
     return {
       status: 303,
-      headers: { ...pageHeaders, location, 'set-cookie': setCookie(sealed, isSecure(ask.header)) },
+      headers: {
+        ...pageHeaders,
+        location,
+        'set-cookie': setCookie(sealed, isSecure(ask.header, config.redirect)),
+      },
     }
   } catch (error) {
     if (!isError(error, 'unauthenticated') && !isError(error, 'forbidden')) throw error
