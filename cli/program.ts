@@ -1,9 +1,7 @@
 /** Runs the command line: builds the commands with their options and help, and prints every error in one format. */
 import { Command, CommanderError, Option } from 'commander'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { errorTable, isError } from '../domain/errors.ts'
-import { checkout } from '../temporal.config.ts'
+import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
@@ -54,7 +52,7 @@ export async function runProgram(
   const program = configure(new Command('tenure'), streams)
     .description('Retrain models, release them in stages, roll back automatically.')
     .usage('<command> [options]')
-    .version(versionOfTenure(), '--version', 'Show version')
+    .version(readVersion(), '--version', 'Show version')
     .addHelpText('after', `${examplesOf(['up', 'status --json', 'retrain iris --watch'])}\n\n${exitCodeHelp}`)
   const add = (parent: Command, spec: CommandSpec) => {
     const command = configure(parent.command(spec.name), streams)
@@ -91,11 +89,6 @@ export async function runProgram(
     printProblem(terminal, problem)
     return exitCodeOf(problem)
   }
-}
-
-function versionOfTenure(): string {
-  const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }
-  return version
 }
 
 /** Makes commander throw errors and write its help to the given stream. */

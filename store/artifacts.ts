@@ -41,6 +41,10 @@ export interface Artifacts {
 
 const pattern = /^sha256:[0-9a-f]{64}$/
 
+/** Snapshots hold training rows, so other users of the machine read nothing here. */
+const ownFileMode = 0o600
+const ownDirectory = { recursive: true, mode: 0o700 }
+
 export function digestOf(content: Uint8Array | string): string {
   return `sha256:${createHash('sha256').update(content).digest('hex')}`
 }
@@ -60,14 +64,18 @@ export function openArtifacts(root: string): Artifacts {
     return join(root, area === 'artifacts' ? 'sha256' : area, hex.slice(0, 2), hex)
   }
   const draft = async (extension: string): Promise<string> => {
-    await mkdir(join(root, 'drafts'), { recursive: true })
+    await mkdir(join(root, 'drafts'), ownDirectory)
     return join(root, 'drafts', `${randomUUID()}${extension}`)
   }
   const take = async (area: Area, path: string): Promise<FileDigest> => {
     const found = { digest: await digestOfFile(path), bytes: (await stat(path)).size }
     const target = place(area, found.digest)
-    await mkdir(dirname(target), { recursive: true })
-    await withFile(path, (file) => file.sync())
+    await mkdir(dirname(target), ownDirectory)
+    // The writer may be another program, which creates files that all users can read.
+    await withFile(path, async (file) => {
+      await file.chmod(ownFileMode)
+      await file.sync()
+    })
     await rename(path, target)
     return found
   }
@@ -78,7 +86,7 @@ export function openArtifacts(root: string): Artifacts {
       const digest = digestOf(bytes)
       const path = await draft('')
       const target = place(area, digest)
-      await mkdir(dirname(target), { recursive: true })
+      await mkdir(dirname(target), ownDirectory)
       await withFile(
         path,
         async (file) => {
@@ -188,7 +196,7 @@ async function withFile(
   work: (file: FileHandle) => Promise<void>,
   flags = 'r+',
 ): Promise<void> {
-  const file = await open(path, flags)
+  const file = await open(path, flags, ownFileMode)
   try {
     await work(file)
   } finally {

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { cacheDir, environmentWith, readCommandConfig, readConfig } from '../temporal.config.ts'
+import {
+  cacheDir,
+  environmentWith,
+  plainTextIssue,
+  processEnvironment,
+  readCommandConfig,
+  readConfig,
+  systemEnvironment,
+} from '../temporal.config.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
 
@@ -8,6 +16,48 @@ describe('the configuration', () => {
     const config = readConfig(good)
     expect(config.temporal).toMatchObject({ address: '127.0.0.1:7233', namespace: 'default' })
     expect(config.api).toMatchObject({ host: '127.0.0.1', port: 7400, publicPredictions: false })
+  })
+
+  it('says what a host without TLS does, unless a proxy with TLS is known', () => {
+    const issueAt = (more: object) => plainTextIssue(readConfig({ ...good, ...more }))
+    for (const host of ['127.0.0.1', 'localhost', '::1'])
+      expect(issueAt({ TENURE_HOST: host })).toBeUndefined()
+    for (const host of ['0.0.0.0', '::', '10.0.0.7'])
+      expect(issueAt({ TENURE_HOST: host })).toBe(
+        `TENURE_HOST is ${host}, and the API speaks plain HTTP: other machines send keys and rows unencrypted unless a proxy with TLS stands before it. Let only that proxy reach the port`,
+      )
+    const oidc = {
+      TENURE_OIDC_ISSUER: 'https://id.example',
+      TENURE_OIDC_CLIENT_ID: 'tenure',
+      TENURE_OIDC_REDIRECT: 'https://tenure.example/sign-in/callback',
+      TENURE_OIDC_ROLES: 'staff=viewer',
+    }
+    expect(issueAt({ TENURE_HOST: '0.0.0.0', ...oidc })).toBeUndefined()
+  })
+
+  it('gives no secret to a process that does not use it', () => {
+    const environment = {
+      PATH: '/bin',
+      TENURE_KEY: 'k',
+      TENURE_OWNER_DATABASE_URL: 'o',
+      TENURE_OIDC_CLIENT_SECRET: 'c',
+      TENURE_MLFLOW_TOKEN: 'm',
+      AWS_SECRET_ACCESS_KEY: 'a',
+    }
+    const held = (of: Record<string, string | undefined>) =>
+      Object.keys(of).filter((name) => of[name] !== undefined)
+    expect(held(systemEnvironment(environment))).toEqual(['PATH'])
+    expect(held(processEnvironment('api', { TENURE_PORT: '1' }, environment))).toEqual([
+      'PATH',
+      'TENURE_OIDC_CLIENT_SECRET',
+      'AWS_SECRET_ACCESS_KEY',
+      'TENURE_PORT',
+    ])
+    expect(held(processEnvironment('worker', {}, environment))).toEqual([
+      'PATH',
+      'TENURE_MLFLOW_TOKEN',
+      'AWS_SECRET_ACCESS_KEY',
+    ])
   })
 
   it('reports all missing and wrong variables together', () => {

@@ -1,6 +1,6 @@
 /** Runs serving code in a separate process, because activities may not import it and a bad artifact must not crash a worker. */
 import { spawn, type SpawnOptions } from 'node:child_process'
-import { checkout, launcher } from '../../temporal.config.ts'
+import { checkout, launcher, systemEnvironment } from '../../temporal.config.ts'
 
 export interface NotServed {
   ok: false
@@ -13,6 +13,7 @@ export function spawnServing(argv: readonly string[], heapMb: number, options: O
   const child = spawn(process.execPath, [`--max-old-space-size=${heapMb}`, launcher, ...argv], {
     ...options,
     cwd: checkout,
+    env: systemEnvironment(),
     killSignal: 'SIGKILL',
     stdio: ['pipe', 'pipe', 'pipe'],
   })

@@ -14,7 +14,7 @@ export async function restoreArtifacts(
   { root, onProgress }: { root: string; onProgress: ((what: string) => void) | undefined },
 ): Promise<number> {
   const artifacts = openArtifacts(root)
-  await mkdir(root, { recursive: true })
+  await mkdir(root, { recursive: true, mode: 0o700 })
   const names = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\/[0-9a-f]{64}$/.test(name))
   for (const [index, name] of names.entries()) {
     onProgress?.(`artifact ${index + 1} of ${names.length}`)
@@ -32,7 +32,7 @@ async function restoreArtifact(
   const there = await artifacts.locate(area, digest).catch(() => undefined)
   if (there !== undefined) return
   const draft = await artifacts.draft(area === 'snapshots' ? '.parquet' : '')
-  await pipeline(Readable.from(archive.read(name)), createWriteStream(draft))
+  await pipeline(Readable.from(archive.read(name)), createWriteStream(draft, { mode: 0o600 }))
   const taken = await artifacts.take(area, draft)
   if (taken.digest !== digest) throw new Error(`${name} has the digest ${taken.digest}`)
 }

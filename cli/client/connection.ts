@@ -23,7 +23,7 @@ export interface Connection {
 const fileOf = (stateDir: string) => join(stateDir, 'connection.json')
 
 export function writeConnection(stateDir: string, connection: Connection): void {
-  mkdirSync(stateDir, { recursive: true })
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const partial = `${fileOf(stateDir)}.${process.pid}`
   writeFileSync(partial, `${JSON.stringify(connection, null, 2)}\n`, { mode: 0o600 })
   renameSync(partial, fileOf(stateDir))

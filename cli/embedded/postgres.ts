@@ -120,7 +120,8 @@ function readableBinaries(native: string, user: number | undefined): string {
   const copy = join(COPY_ROOT, `postgres-${digest}`)
   if (runs(copy, user)) return copy
   const draft = `${copy}.${process.pid}`
-  mkdirSync(COPY_ROOT, { recursive: true, mode: 0o755 })
+  mkdirSync(COPY_ROOT, { recursive: true })
+  chmodSync(COPY_ROOT, 0o711)
   cpSync(native, draft, { recursive: true, verbatimSymlinks: true })
   openToAll(draft)
   rmSync(copy, { recursive: true, force: true })

@@ -9,15 +9,15 @@ import { createInterface } from 'node:readline'
 import type { Stream } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
-import { environmentWith } from '../../temporal.config.ts'
+import { systemEnvironment } from '../../temporal.config.ts'
 import { readText } from '../read-text.ts'
 
 export interface ProcessSpec {
   name: string
   command: string
   args: string[]
-  /** Added to the environment of the parent. */
-  env?: Record<string, string>
+  /** The whole environment; without it, the process gets no setting and no secret of its parent. */
+  env?: Readonly<Record<string, string | undefined>>
   cwd?: string
   /** Open sockets to inherit, as file descriptors from 3 on. */
   inherits?: readonly object[]
@@ -72,7 +72,7 @@ export async function spawnProcess(
       : own
   const child = spawn(tied[0] ?? spec.command, tied.slice(1), {
     cwd: spec.cwd,
-    env: environmentWith(spec.env ?? {}),
+    env: spec.env ?? systemEnvironment(),
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', ...((spec.inherits ?? []) as Stream[])],
     uid: spec.userId,

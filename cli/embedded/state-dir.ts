@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, chmodSync, constants, mkdirSync, statSync } from 'node:fs'
+import { accessSync, chmodSync, chownSync, constants, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
 import { checkout } from '../../temporal.config.ts'
@@ -42,10 +42,11 @@ export function reachable(directory: string, userId: number | undefined): boolea
   return spawnSync('/usr/bin/test', ['-x', directory], { cwd: '/', uid: userId, gid: userId }).status === 0
 }
 
-/** Other users may enter the directory but not list it. Throws `configuration_invalid` if it is not writable. */
+/** Creates the directory for this user alone. Throws `configuration_invalid` if it is not writable. */
 function makeDir(path: string): string {
   try {
-    mkdirSync(path, { recursive: true })
+    // Directories above may be entered by the user of Postgres.
+    mkdirSync(path, { recursive: true, mode: 0o711 })
     accessSync(path, constants.W_OK)
   } catch (error) {
     throw new DomainError(
@@ -54,7 +55,24 @@ function makeDir(path: string): string {
       { path },
     )
   }
-  const mode = statSync(path).mode & 0o777
-  if (process.getuid?.() === 0 && (mode & 0o011) !== 0o011) chmodSync(path, mode | 0o011)
+  if (isOwn(path)) restrict(path)
   return path
+}
+
+/** A directory that other programs use keeps its permissions; what lies in it is created for one user all the same. */
+function isOwn(path: string): boolean {
+  const entries = readdirSync(path)
+  return (
+    entries.length === 0 || ['postgres', 'keys', 'supervisor.json'].some((name) => entries.includes(name))
+  )
+}
+
+/** Lets in the current user and, for root, the group of Postgres, which enters without listing. */
+function restrict(path: string): void {
+  const user = serverUser()
+  const { uid, gid, mode } = statSync(path)
+  if (uid !== process.getuid?.()) return
+  if (user !== undefined && gid !== user) chownSync(path, uid, user)
+  const wanted = user === undefined ? 0o700 : 0o710
+  if ((mode & 0o777) !== wanted) chmodSync(path, wanted)
 }

@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import type { SimulatedRelease } from '../../domain/simulation/simulate.ts'
-import { launcher } from '../../temporal.config.ts'
+import { launcher, systemEnvironment } from '../../temporal.config.ts'
 import type { WorkerMessage, Share } from './worker.ts'
 
 export interface SimulationPlan extends Omit<Share, 'from' | 'to' | 'rule'> {
@@ -31,7 +31,7 @@ export async function simulateReleases(
 function runShare(share: Share, onOne: () => void): Promise<SimulatedRelease[]> {
   return new Promise((resolve, reject) => {
     let answer: SimulatedRelease[] | undefined
-    const child = fork(launcher, ['cli/simulate/worker.ts'], { execArgv: [] })
+    const child = fork(launcher, ['cli/simulate/worker.ts'], { env: systemEnvironment(), execArgv: [] })
     child.on('message', (message: WorkerMessage) => {
       if ('done' in message) onOne()
       else answer = message.releases

@@ -6,7 +6,13 @@ import { Connection } from '@temporalio/client'
 import { join } from 'node:path'
 import { applicationRole } from '../../store/database/application-role.ts'
 import { readerRole } from '../../store/postgres.ts'
-import { checkout, launcher, searchAttributes, type Config } from '../../temporal.config.ts'
+import {
+  checkout,
+  launcher,
+  processEnvironment,
+  searchAttributes,
+  type Config,
+} from '../../temporal.config.ts'
 import { planPostgres } from '../embedded/postgres.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { planTemporal } from '../embedded/temporal.ts'
@@ -102,14 +108,14 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
   const worker = (kind: 'control' | 'train', queue: string): ChildSpec => ({
     ...script(launcher, 'activities/worker.ts', kind),
     name: kind,
-    env: environment,
+    env: processEnvironment('worker', environment),
     graceMs: 15_000,
     isReady: (pid) => isPolled(config.temporal, queue, pid),
   })
   const replica = (port: number, index: number): ChildSpec => ({
     ...script('--max-semi-space-size=2', 'api/start.mjs'),
     name: replicaName(index),
-    env: {
+    env: processEnvironment('api', {
       ...environment,
       TENURE_PORT: String(port),
       TENURE_REPLICA: String(index + 1),
@@ -117,7 +123,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
       ...(apiPorts.length > 1 && sharing),
       ...(supervisor !== undefined && { TENURE_SUPERVISOR: supervisor }),
       ...options.replicaEnvironments?.[index],
-    },
+    }),
     inherits: sharedPort && [sharedPort.handle],
     outlives: supervisor !== undefined,
     isReady: () => isAlive(`http://${config.api.host}:${port}/livez`),

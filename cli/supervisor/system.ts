@@ -2,6 +2,7 @@
 import { dirname, join } from 'node:path'
 import {
   environmentWith,
+  plainTextIssue,
   readCommandConfig,
   readConfig,
   type CommandConfig,
@@ -50,6 +51,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   // Checked before the ports, because a running system holds the default ones.
   const supervisor = join(stateDir, 'supervisor.json')
   expectUnclaimed(supervisor)
+  // The servers and the log create their files for this user alone.
+  process.umask(0o077)
   const inherited = await takePort(supervisor, command)
   if (inherited !== undefined)
     options.say('The API replicas of a killed `tenure up` serve until those of this one are ready')
@@ -63,6 +66,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     TENURE_STATE: stateDir,
   }
   const config = readConfig(environmentWith(environment))
+  const plainText = plainTextIssue(config)
+  if (plainText !== undefined) options.say(`Warning: ${plainText}`)
   const urls = ports.api.map((port) => `http://${config.api.host}:${port}`)
   const log = openMergedLog(stateDir, options.echo)
   let prepared: Prepared | undefined

@@ -4,7 +4,7 @@
  */
 import { fork } from 'node:child_process'
 import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } from '../../models/index.ts'
-import { launcher } from '../../temporal.config.ts'
+import { launcher, systemEnvironment } from '../../temporal.config.ts'
 
 /** A model without its function `train`, which only the training process runs. */
 export type DeclaredModel = Omit<LoadedModel, 'train'>
@@ -55,6 +55,7 @@ function loadSome(
   onMessage: (message: LoadMessage) => void,
 ): Promise<{ stoppedAt?: string; issue: string }> {
   const child = fork(launcher, ['cli/sync/load-child.ts'], {
+    env: systemEnvironment(),
     execArgv: [`--max-old-space-size=${maxHeapMb}`],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })

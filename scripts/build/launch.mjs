@@ -3,6 +3,7 @@
 import nodeModule from 'node:module'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
 import { findCompiled, outputOf } from './manifest.mjs'
 import { showSources } from './source-maps.mjs'
 
@@ -27,6 +28,8 @@ export async function launch(source, args) {
     const { register } = await import('tsx/esm/api')
     register()
   } else showSources(new URL('.', pathToFileURL(compiled)).href)
+  // Only the command line writes files for other readers. A thread has the mask of its process.
+  if (entry !== 'cli/tenure.ts' && isMainThread) process.umask(0o077)
   await import(pathToFileURL(compiled ?? join(root, entry)).href)
 }
 

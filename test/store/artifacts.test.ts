@@ -1,6 +1,6 @@
-import { access, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { access, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import {
@@ -37,6 +37,20 @@ describe('the artifact store', () => {
     expect(await artifacts.take('snapshots', draft)).toEqual({ digest, bytes: 6 })
     expect(await artifacts.locate('snapshots', digest)).toBe(join(root, 'snapshots', `${hex}.parquet`))
     await expect(access(draft)).rejects.toThrow('ENOENT')
+  })
+
+  it('creates files and directories that other users cannot read', async () => {
+    const draft = await artifacts.draft('.parquet')
+    await writeFile(draft, 'rows', { mode: 0o644 })
+    await artifacts.take('snapshots', draft)
+    const taken = await artifacts.put('artifacts', Buffer.from('private'))
+    const modeOf = async (path: string) => (await stat(path)).mode & 0o777
+    const file = await artifacts.locate('artifacts', taken.digest)
+    expect(await modeOf(file)).toBe(0o600)
+    expect(await modeOf(dirname(file))).toBe(0o700)
+    for (const name of await readdir(join(root, 'snapshots')))
+      expect(await modeOf(join(root, 'snapshots', name))).toBe(0o600)
+    for (const name of ['drafts', 'snapshots', 'sha256']) expect(await modeOf(join(root, name))).toBe(0o700)
   })
 
   it('refuses changed and missing bytes', async () => {

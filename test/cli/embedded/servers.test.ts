@@ -163,6 +163,23 @@ describe('paths', () => {
     expect(openStateDir(join(home, 'asked'), home)).toBe(join(home, 'asked'))
   })
 
+  it('of state let in no other user than that of Postgres', () => {
+    const asked = join(home, 'private')
+    mkdirSync(asked, { mode: 0o755 })
+    openStateDir(asked)
+    expect(statSync(asked).mode & 0o777).toBe(serverUser() === undefined ? 0o700 : 0o710)
+    expect(reachable(asked, serverUser())).toBe(true)
+    if (serverUser() !== undefined) expect(reachable(asked, 12_345)).toBe(false)
+  })
+
+  it('of state keep the permissions of a directory that other programs use', () => {
+    const shared = join(home, 'shared')
+    mkdirSync(shared, { mode: 0o755 })
+    writeFileSync(join(shared, 'of-another-program'), '')
+    openStateDir(shared)
+    expect(statSync(shared).mode & 0o777).toBe(0o755)
+  })
+
   it('are refused if they are not writable', () => {
     const file = join(home, 'file')
     writeFileSync(file, '')

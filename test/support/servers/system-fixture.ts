@@ -13,7 +13,7 @@ import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { environmentWith, readConfig, type Config } from '../../../temporal.config.ts'
+import { environmentWith, readConfig, systemEnvironment, type Config } from '../../../temporal.config.ts'
 
 export interface RealSystem {
   config: Config
@@ -54,7 +54,7 @@ export interface RealSystemOptions {
 /** The same process with variables of its own. */
 export const withEnvironment = (spec: ChildSpec, variables: Record<string, string>): ChildSpec => ({
   ...spec,
-  env: { ...spec.env, ...variables },
+  env: { ...(spec.env ?? systemEnvironment()), ...variables },
 })
 
 export async function startRealSystem(options: RealSystemOptions): Promise<RealSystem> {

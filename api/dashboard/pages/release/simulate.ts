@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { DomainError } from '../../../../domain/errors.ts'
 import type { SimulationSummary } from '../../../../domain/simulation/summary.ts'
-import { checkout, launcher } from '../../../../temporal.config.ts'
+import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
 import type { SimulationOrder } from '../../../processes/simulator.ts'
 import { createPromiseCache } from '../../promise-cache.ts'
 
@@ -31,6 +31,7 @@ function play(order: SimulationOrder): Promise<SimulationSummary[]> {
   return new Promise((resolve, reject) => {
     const child = fork(launcher, ['api/processes/simulator.ts'], {
       cwd: checkout,
+      env: systemEnvironment(),
       execArgv: [],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })

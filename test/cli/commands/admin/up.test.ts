@@ -1,6 +1,6 @@
 /** Tests `tenure up` end to end on a fresh state: training, approval, predictions, restore and stop. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -25,7 +25,7 @@ let interrupted: Promise<Ended>
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'tenure-up-'))
-  system = start('up')
+  system = startWith(secrets, 'up')
   await system.says(/Ctrl-C stops everything/)
   interrupted = interruptFreshStart()
   interrupted.catch(() => {})
@@ -36,6 +36,13 @@ afterAll(async () => {
   await system.ended
   rmSync(dir, { recursive: true, force: true })
 }, 60_000)
+
+/** Each is for some processes only, or for none. */
+const secrets = {
+  TENURE_OIDC_CLIENT_SECRET: 'of-the-replicas',
+  TENURE_MLFLOW_TOKEN: 'of-the-workers',
+  TENURE_OWNER_DATABASE_URL: 'of-the-command',
+}
 
 interface Running {
   child: ChildProcess
@@ -129,7 +136,9 @@ const parentOf = (pid: string): number =>
   Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
 
 /** Running processes of this state directory. */
-function leftOver(): string[] {
+const leftOver = (): string[] => processesHere().map(({ pid, command }) => `${pid} ${command}`)
+
+function processesHere(): { pid: string; command: string; environment: string }[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap((pid) => {
@@ -139,7 +148,7 @@ function leftOver(): string[] {
         // The compiler of this test's own process, started by a command that read model files in it.
         if (command.includes('/esbuild --service') && parentOf(pid) === process.pid) return []
         return command.includes(dir) || environment.includes(`TENURE_STATE=${dir}\0`)
-          ? [`${pid} ${command}`]
+          ? [{ pid, command, environment }]
           : []
       } catch {
         return []
@@ -225,6 +234,30 @@ describe('tenure up', () => {
       arm: 'champion',
       predictions: [{ label: 'setosa' }],
     })
+  })
+
+  it('keeps its state from other users of the machine', () => {
+    const open = readdirSync(dir, { recursive: true, encoding: 'utf8' })
+      .map((name) => ({ name, mode: statSync(join(dir, name), { throwIfNoEntry: false })?.mode ?? 0 }))
+      .filter(({ mode }) => (mode & 0o077) !== 0)
+    expect(open.map(({ name, mode }) => `${(mode & 0o777).toString(8)} ${name}`)).toEqual([])
+    expect(statSync(dir).mode & 0o007).toBe(0)
+  })
+
+  it('gives each process only the secrets that it uses', () => {
+    const holders = (secret: string) =>
+      processesHere()
+        .filter(({ environment }) => environment.includes(secret))
+        .flatMap(
+          ({ command }) =>
+            /activities\/worker.ts|api\/start.mjs|tenure.mjs up|postgres|temporal/.exec(command) ?? command,
+        )
+    expect(new Set(holders('of-the-replicas'))).toEqual(new Set(['tenure.mjs up', 'api/start.mjs']))
+    expect(new Set(holders('of-the-workers'))).toEqual(new Set(['tenure.mjs up', 'activities/worker.ts']))
+    expect(new Set(holders('of-the-command'))).toEqual(new Set(['tenure.mjs up']))
+    const servers = processesHere().filter(({ command }) => /bin\/postgres |server start-dev/.test(command))
+    expect(servers).toHaveLength(2)
+    for (const { environment } of servers) expect(environment).not.toMatch(/TENURE_|DATABASE_URL/)
   })
 
   it('shows the history in status, champion, audit and releases', async () => {
