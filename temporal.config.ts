@@ -4,6 +4,7 @@
  */
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -29,6 +30,8 @@ export interface OidcConfig {
   roleClaim: string
   /** Claim value → role; the first match counts. */
   roles: [string, Role][]
+  /** Days without a sign-in after which the key of a user ends. */
+  keyDays: number
 }
 
 export interface Mirror {
@@ -130,7 +133,7 @@ export function readConfig(environment: Environment = process.env) {
     /** Systems that receive trainings, versions and releases; absent when not configured. */
     mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
     /** The single sign-on provider; absent when not configured. */
-    oidc: readOidc(environment, issues),
+    oidc: readOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
@@ -169,6 +172,18 @@ export function readCommandConfig(environment: Environment = process.env) {
   }
   refuse(issues)
   return config
+}
+
+/** Why keys may be read on their way to the API; undefined when they cannot, or a proxy with TLS is known. */
+export function plainTextIssue({ api: { host }, oidc }: Pick<Config, 'api' | 'oidc'>): string | undefined {
+  if (/^(127\.|localhost$|::1$)/.test(host) || oidc?.redirect.startsWith('https:') === true) return undefined
+  return `TENURE_HOST is ${host}, and the API speaks plain HTTP: other machines send keys and rows unencrypted unless a proxy with TLS stands before it. Let only that proxy reach the port`
+}
+
+/** The version in package.json. */
+export function readVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }
+  return version
 }
 
 /** The environment of a child process: its own, with some variables set. */
@@ -245,7 +260,7 @@ function readTemporal(
 }
 
 /** Requires all variables or none, because a partial provider would let in no user or every user. */
-function readOidc(environment: Environment, issues: string[]): OidcConfig | undefined {
+function readOidc(environment: Environment, issues: string[], keyDays: number): OidcConfig | undefined {
   const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
   const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
   const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] || undefined
@@ -262,18 +277,39 @@ function readOidc(environment: Environment, issues: string[]): OidcConfig | unde
   const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
   if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
     issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
-  return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs }
+  return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs, keyDays }
 }
 
-/**
- * The environment of a training process: no addresses, no keys, and one thread per operation, because thread order changes the last
- * digits of a sum.
- */
+/** The environment of a process that needs no setting: no addresses, no keys. */
+export function systemEnvironment(environment: Environment = process.env): Environment {
+  const { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH } = environment
+  return { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH }
+}
+
+/** Secrets that only some processes use. */
+const secretsOf = {
+  api: ['TENURE_OIDC_CLIENT_SECRET'],
+  worker: ['TENURE_MLFLOW_TOKEN', 'TENURE_OPENLINEAGE_TOKEN'],
+  command: ['TENURE_OWNER_DATABASE_URL', 'TENURE_KEY'],
+} as const
+
+/** The environment of a worker or a replica: that of the command that starts it, without the secrets of other processes. */
+export function processEnvironment(
+  kind: 'api' | 'worker',
+  changes: Environment,
+  environment: Environment = process.env,
+): Environment {
+  const others = Object.entries(secretsOf).flatMap(([owner, names]) => (owner === kind ? [] : [...names]))
+  return environmentWith(
+    { ...Object.fromEntries(others.map((name) => [name, undefined])), ...changes },
+    environment,
+  )
+}
+
+/** The environment of a training process has one thread per operation, because thread order changes the last digits of a sum. */
 export function trainerEnvironment(environment: Environment = process.env): Environment {
-  const { PATH, HOME, TMPDIR, LANG, LC_ALL, LD_LIBRARY_PATH } = environment
-  const kept = { PATH, HOME, TMPDIR, LANG, LC_ALL, LD_LIBRARY_PATH }
   return {
-    ...kept,
+    ...systemEnvironment(environment),
     TF_NUM_INTRAOP_THREADS: '1',
     TF_NUM_INTEROP_THREADS: '1',
     TF_ENABLE_ONEDNN_OPTS: '0',

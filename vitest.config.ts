@@ -9,6 +9,11 @@ import { LongestFirst } from './test/support/longest-first.ts'
 const withoutServers = [
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
+  'test/api/http/openapi.test.ts',
+  'test/store/{artifacts,signing/*}.test.ts',
+  'test/activities/alerts/send.test.ts',
+  'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
+  'test/deploy/{containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',
   'test/tidy.test.ts',
   'test/api/transport/http-fuzz.test.ts',

@@ -20,7 +20,7 @@ import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { openSigner, type Signer } from '../store/signing/signing-key.ts'
-import { readConfig, type Config } from '../temporal.config.ts'
+import { plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
@@ -110,9 +110,9 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./services/command-delivery.ts'),
   ])
   const deps = { store, authentication, serving, temporal, signer, log: logger }
-  gate.mount(
-    createApplication({ ...deps, heads: replica.heads, refusals, oidc: config.oidc, stopping }).listener,
-  )
+  const { oidc, buildId } = config
+  const build = { version: readVersion(), buildId }
+  gate.mount(createApplication({ ...deps, heads: replica.heads, refusals, oidc, stopping, build }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const { sharedFd: fd } = config.api
@@ -172,6 +172,8 @@ async function openReplica(
   const publicPredictions = predictionsAreOpen(config.api)
   if (config.api.publicPredictions && !publicPredictions)
     logger.warn({ host: config.api.host }, 'predictions need a key, because this host is not loopback')
+  const plainText = plainTextIssue(config)
+  if (plainText !== undefined) logger.warn({ host: config.api.host }, plainText)
   if (config.api.drills) logger.warn('drills are on: versions with injected faults fail on purpose')
   const heads = openHeads(headFiles(config), signer)
   const keeper = keepHeads({ store, heads, isSigned: rowVerifier(signer), onError })

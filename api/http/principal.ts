@@ -40,7 +40,10 @@ export async function principalOf(
 }
 
 async function fromSession(deps: ApiDeps, header: Header): Promise<Principal | undefined> {
-  const cookie = sessionIn(header('cookie'), isSecure(header, deps.oidc?.redirect))
+  const cookie = sessionIn(
+    header('cookie'),
+    isSecure((name) => (name === 'origin' ? undefined : header(name)), deps.oidc?.redirect),
+  )
   const session = readSession(deps.signer, cookie, deps.serving.wall())
   const actor = session && deps.authentication.sessionOf(session)
   if (session === undefined || actor === undefined || (await isSessionRevoked(deps.store, session.id)))

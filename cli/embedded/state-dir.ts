@@ -56,6 +56,7 @@ function makeDir(path: string): string {
     )
   }
   if (isOwn(path)) restrict(path)
+  else letServerEnter(path)
   return path
 }
 
@@ -65,6 +66,12 @@ function isOwn(path: string): boolean {
   return (
     entries.length === 0 || ['postgres', 'keys', 'supervisor.json'].some((name) => entries.includes(name))
   )
+}
+
+/** For root, whose Postgres runs as another user: it may enter the directory, and not list it. */
+function letServerEnter(path: string): void {
+  const mode = statSync(path).mode & 0o777
+  if (serverUser() !== undefined && (mode & 0o011) !== 0o011) chmodSync(path, mode | 0o011)
 }
 
 /** Lets in the current user and, for root, the group of Postgres, which enters without listing. */

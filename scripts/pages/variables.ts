@@ -103,6 +103,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_OIDC_ROLES: [
       'Mapping from claim values to roles, such as `ml-approvers=approver,staff=viewer`; the first match counts.',
     ],
+    TENURE_OIDC_KEY_DAYS: ['Days without a sign-in after which the key of a user ends.'],
   },
   Workers: {
     TENURE_CONTROL_QUEUE: ['The task queue of workflows and short activities.', '`tenure-control`'],

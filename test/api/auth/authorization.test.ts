@@ -111,7 +111,11 @@ it.each([
 it.each([
   ['/v1/versions/:', 'version_not_found', (model: string) => `${model}_v1.0.0`],
   ['/v1/versions/:/card', 'version_not_found', (model: string) => `${model}_v1.0.0`],
-  [`/v1/versions/diff?one=${own}_v1.0.0&other=:`, 'version_not_found', (model: string) => `${model}_v1.0.0`],
+  [
+    `/v1/versions/compare?one=${own}_v1.0.0&other=:`,
+    'version_not_found',
+    (model: string) => `${model}_v1.0.0`,
+  ],
   ['/v1/releases/:', 'release_not_found', (model: string) => `rel_${model}`],
   ['/v1/batches/:', 'not_found', (model: string) => `bat_${model}`],
 ])('%s answers alike for a model of others and for none', async (path, code, idOf) => {
@@ -152,7 +156,7 @@ it('commands answer alike for a model of others and for none', async () => {
   await alike('POST', (model) => `/v1/models/${model}/rollback`)
   await alike(
     'PUT',
-    (model) => `/v1/flags/${model}`,
+    (model) => `/v1/kill-switches/${model}`,
     () => ({ serve: 'normal', reason: 'r' }),
   )
   await alike(

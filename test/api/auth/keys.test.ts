@@ -48,7 +48,7 @@ describe('every route', () => {
   it('declares its roles', () => {
     const declared = api.routes.map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     const mounted = api.mounted.map(({ method, path }) => `${method} ${path}`)
-    expect(new Set(mounted)).toEqual(new Set(declared))
+    expect(new Set(mounted)).toEqual(new Set([...declared, 'ALL /*']))
     for (const { allow, path } of api.routes)
       expect(allow === 'public' || rolesOf(allow).length > 0, path).toBe(true)
   })
@@ -225,7 +225,7 @@ describe('a key', () => {
     expect((json['models'] as { name: string }[]).map(({ name }) => name)).toEqual(['other'])
     const versions = await api.request('GET', '/v1/versions', { key: viewer })
     expect((versions.json['versions'] as { model: string }[]).map(({ model }) => model)).toEqual(['other'])
-    expect((await api.request('GET', '/v1/versions/iris_v1.0.0', { key: viewer })).status).toBe(403)
+    expect((await api.request('GET', '/v1/versions/iris_v1.0.0', { key: viewer })).status).toBe(404)
     const row = { actor: 'anna', action: 'release.opened', subject: 's', detail: {} }
     for (const model of ['other', 'iris', undefined])
       await fixture.store.transaction((database) =>
@@ -245,6 +245,8 @@ describe('a key', () => {
       kind: 'audit_broken',
       message: 'm',
     })
+    const acknowledged = await api.request('POST', `/v1/alerts/${alert}/acknowledge`, { key, body: {} })
+    expect(acknowledged).toMatchObject({ status: 404, json: { detail: `there is no alert "${alert}"` } })
     const batch = { model: 'other', input: { kind: 'sql', query: 'select 1' }, output: { kind: 'table' } }
     for (const [method, path, body] of [
       ['GET', '/v1/keys', undefined],
@@ -252,7 +254,6 @@ describe('a key', () => {
       ['POST', `/v1/keys/${id}/rotate`, {}],
       ['DELETE', `/v1/keys/${id}`, undefined],
       ['POST', '/v1/batches', batch],
-      ['POST', `/v1/alerts/${alert}/acknowledge`, {}],
     ] as const) {
       const { status, json } = await api.request(method, path, { key, ...(body ? { body } : {}) })
       expect([path, status, json['detail']]).toEqual([

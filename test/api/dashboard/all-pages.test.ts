@@ -189,13 +189,15 @@ it('a skipped drill is listed as skipped and has no bar in the chart', async () 
 })
 
 describe('a key for another model', () => {
+  it.each([at(''), at('/features'), at(`/versions/${champion}`)])('gets 403 for %s', async (path) =>
+    expect((await get(path, 'elsewhere')).status).toBe(403),
+  )
   it.each([
-    at(''),
-    at('/features'),
-    at(`/versions/${champion}`),
     `/data/${encodeURIComponent(`snapshot ${champion}`)}`,
     `/compare?one=${champion}&other=${champion}`,
-  ])('gets 403 for %s', async (path) => expect((await get(path, 'elsewhere')).status).toBe(403))
+  ])('gets 404 for %s, as for what does not exist', async (path) =>
+    expect((await get(path, 'elsewhere')).status).toBe(404),
+  )
   it.each(['/models', '/versions', '/data', '/alerts', '/drills', '/audit'])(
     'finds no row of this model in %s',
     async (path) => {
@@ -265,7 +267,7 @@ describe('an alert', () => {
     expect((await get('/alerts')).text).not.toContain(`action="/alerts/${id}"`)
     expect((await get('/alerts', 'operator')).text).toContain(`action="/alerts/${id}"`)
     expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'viewer')).status).toBe(403)
-    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'elsewhere')).status).toBe(403)
+    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'elsewhere')).status).toBe(404)
     expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'operator', 'x'.repeat(43))).status).toBe(
       403,
     )

@@ -113,7 +113,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
   ).toEqual([{ transactions: 1 }])
   expect(await office.deliver()).toBe(false)
   expect(await fate(id)).toMatchObject({ state: 'waiting', actor: 'olga', model })
-  expect(await show(`/v1/commands/${id}`, 'otto')).toMatchObject({ code: 'forbidden' })
+  expect(await show(`/v1/commands/${id}`, 'otto')).toMatchObject({ code: 'not_found' })
   await office.back()
   await dieOver()
   expect(await fate(id)).toMatchObject({ state: 'waiting', problem: 'killed' })

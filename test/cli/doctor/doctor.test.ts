@@ -418,7 +418,7 @@ describe('the machine checks', () => {
 
   it('find a damaged cached file by size, or by hash with --verify', async () => {
     const cache = mkdtempSync(join(dir, 'cache-'))
-    const part = join(cache, `temporal-1.5.1-${process.arch}`)
+    const part = join(cache, `temporal-1.5.1-server-1.29.7-${process.arch}`)
     mkdirSync(part)
     const file = join(part, 'temporal')
     writeFileSync(file, 'a program')

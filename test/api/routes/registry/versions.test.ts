@@ -179,8 +179,10 @@ describe('a search', () => {
     const trainings = await api.request('GET', '/v1/trainings', { key: held })
     expect(trainings.json['trainings']).toHaveLength(10)
     const compared = '/v1/versions/compare?one=small_v1.1.0&other=big_v1.77.0'
-    expect((await api.request('GET', compared, { key: held })).json).toMatchObject({ code: 'forbidden' })
-    expect((await api.request('GET', '/v1/trainings/t77', { key: held })).status).toBe(403)
+    expect((await api.request('GET', compared, { key: held })).json).toMatchObject({
+      code: 'version_not_found',
+    })
+    expect((await api.request('GET', '/v1/trainings/t77', { key: held })).status).toBe(404)
   })
 
   it.each([
