@@ -11,7 +11,7 @@ import { hotfixRoles } from '../../domain/release/state.ts'
 import type { Role } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { getVersion } from '../../store/registry/versions.ts'
+import { getVersion, listTwins } from '../../store/registry/versions.ts'
 import { releaseBasisOf } from '../../store/release/basis.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
 import { findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
@@ -36,6 +36,8 @@ export interface StartedRelease {
   version: string
   workflowId: string
   runId: string
+  /** What its requester should know of it. */
+  message?: string
 }
 
 /** Operators start releases. Approvers may too, because only they and admins mark a hotfix. */
@@ -60,7 +62,11 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
     const started = await startUnlessBusy(deps, request, command.id)
-    if (started !== undefined) return started
+    const twin = await noteOfTwin(deps, request)
+    if (started !== undefined)
+      return twin === undefined
+        ? started
+        : { ...started, message: `Releasing ${version} as ${started.id}: ${twin}` }
     const preemption = queuePolicy({ policy, byPerson: true, hotfix: request.hotfix !== undefined })
     const open = await findOpenRelease(store, model)
     const busy = `${model} is being released already${open ? ` as ${open.state.id}` : ''}`
@@ -86,8 +92,25 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     )
     await wakeQueue(deps, model)
     log.info({ queued: waiting.id, model, version, by: requestedBy, preemption }, 'release queued')
-    return { ...queuedSummary(waiting), message: `${busy}; ${version} is queued` }
+    return {
+      ...queuedSummary(waiting),
+      message: [`${busy}; ${version} is queued`, ...(twin === undefined ? [] : [twin])].join('; '),
+    }
   },
+}
+
+/** That the same artifact serves already, or was rolled back: the release would change nothing, or repeat a known harm. */
+async function noteOfTwin(
+  { store }: CommandDeps,
+  { model, version }: ReleaseRequest,
+): Promise<string | undefined> {
+  const { artifactDigest } = await getVersion(store, version)
+  const [twin] = await listTwins(store, { model, artifactDigest })
+  if (twin === undefined) return undefined
+  const whose = twin.version === version ? 'this version' : `its artifact is that of ${twin.version}, which`
+  return twin.rolledBackAt === undefined
+    ? `${whose} is the champion`
+    : `${whose} was rolled back at ${twin.rolledBackAt}`
 }
 
 async function requestOf(

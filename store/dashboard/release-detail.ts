@@ -50,6 +50,8 @@ export const listReleaseLines = (
 /** What a version was made of and what was said of it before its release. */
 export interface Candidate {
   artifactDigest: string
+  /** The last version with this artifact that was rolled back, which may be this one. */
+  rolledBackTwin?: { version: string; at: string }
   evaluationDigest: string
   evaluationId: string
   /** Absent when this build cannot read it. */
@@ -65,7 +67,7 @@ export interface Candidate {
 
 export async function findCandidate(database: Database, version: string): Promise<Candidate | undefined> {
   const found = await rowsFrom(database).find<Candidate & { report: Partial<GateReport> }>(sql`
-    select versions.artifact_digest, evaluations.report_digest as evaluation_digest, evaluations.id as evaluation_id,
+    select versions.artifact_digest, twin.version as "rolled_back_twin.version", twin.rolled_back_at as "rolled_back_twin.at", evaluations.report_digest as evaluation_digest, evaluations.id as evaluation_id,
       evaluations.report, versions.lineage, versions.created_by, versions.created_at, trainings.epoch as "training.epochs",
       trainings.attempts as "training.attempts",
       (extract(epoch from trainings.ended_at - trainings.started_at) * 1000)::float8 as "training.ms",
@@ -77,6 +79,12 @@ export async function findCandidate(database: Database, version: string): Promis
       join trainings on trainings.id = versions.training_id
       join snapshots on snapshots.digest = trainings.snapshot_digest
       left join validations on validations.id = versions.lineage ->> 'validationId'
+      left join lateral (
+        select others.version, others.rolled_back_at from versions as others
+        where others.model = versions.model and others.artifact_digest = versions.artifact_digest
+          and others.rolled_back_at is not null and not others.drill
+        order by others.rolled_back_at desc limit 1
+      ) as twin on true
     where versions.version = ${version}`)
   return found && { ...found, report: isWhole(found.report) ? found.report : undefined }
 }

@@ -165,6 +165,14 @@ it('a retraining sent again under its idempotency key after a crash is the one t
   expect(await ask()).toEqual(begun)
 })
 
+it('the start of a version whose artifact was rolled back says so', async () => {
+  const { model, register } = await office.model()
+  const version = await register()
+  await office.fixture.store.query(sql`update versions set rolled_back_at = now() where version = ${version}`)
+  const { json } = await office.say('olga', '/v1/releases', { model, version })
+  expect(json['message']).toMatch(/as rel_\S+: this version was rolled back at 20/)
+})
+
 it('a deferred release that was queued and then started is not started again', async () => {
   const { model, register } = await office.model()
   const [first, second] = [await register(), await register()]

@@ -74,7 +74,7 @@ const LevelBadge = ({ level }: { level: string }): PageElement => (
 
 export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject): PageElement => {
   if (candidate === undefined) return <></>
-  const { lineage, training, snapshot } = candidate
+  const { lineage, training, snapshot, rolledBackTwin } = candidate
   const author =
     state.requestedBy === candidate.createdBy ? '' : `; version created by ${candidate.createdBy}`
   const reason = lineage.reason === undefined ? '' : ` (${lineage.reason} retraining)`
@@ -83,6 +83,16 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
   )
   const facts: Fact[] = [
     ['Replaces', state.baseline ?? '— (first version)'],
+    ...(rolledBackTwin === undefined
+      ? []
+      : [
+          [
+            'Same artifact as',
+            <>
+              {rolledBackTwin.version}, which was rolled back at <Time at={rolledBackTwin.at} /> UTC
+            </>,
+          ] as Fact,
+        ]),
     ['Requested by', `${state.requestedBy}${author}${reason}`],
     ...(lineage.note === undefined ? [] : [['Reason', lineage.note] as Fact]),
     [

@@ -63,6 +63,7 @@ beforeAll(async () => {
     select model || '_v1.' || seed || '.0', model, 1, seed, 0, 'a',
       '{"files":{"model.json":{"digest":"a","bytes":10},"weights.bin":{"digest":"b","bytes":400}}}', 'e' || id, id,
       jsonb_build_object('snapshot', snapshot_digest, 'hyperparameters', hyperparameters, 'reason', case when seed = 77 then '100%_drift' else 'schedule' end,
+        'note', case when seed = 78 then 'new sensor in hall 3' end,
         'metrics', case when seed % 7 = 0 then '{"auc":null}' else jsonb_build_object('auc', (seed % 1000) / 1000.0, 'brier', 0.1) end),
       'anna', started_at, seed = 5000
     from trainings`)
@@ -134,6 +135,7 @@ describe('a search', () => {
     })
     // What means something to the database is looked for as it stands.
     expect(namesOf(await search({ text: '100%_D' }))).toEqual(['big_v1.77.0'])
+    expect(namesOf(await search({ text: 'SENSOR in hall' }))).toEqual(['big_v1.78.0'])
     expect(namesOf(await search({ text: `'; drop table versions; --` }))).toEqual([])
     expect(namesOf(await search({ text: '"units": 1234}' }))).toEqual(['big_v1.1234.0'])
   })
