@@ -95,7 +95,6 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { host, port } = await listenOn(server, config.api)
   server.on('error', (error) => onError('a connection could not be accepted', error))
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
-
   let ending: string | undefined
   const stopping = () => ending
   const replica = await openReplica(config, logger, { store, signer, id, url, onError })
