@@ -133,9 +133,9 @@ export const plants: readonly Plant[] = [
   plant(
     'pass-on-no-data',
     'a stage without data is passed at its deadline',
-    'domain/release/reducer.ts',
-    "if (verdict === 'pass') return",
-    "if (verdict === 'pass' || verdict === 'no_data') return",
+    'domain/canary/incremental-judge.ts',
+    "if (missing !== null) return verdict('no_data', [missing])",
+    "if (missing !== null) return verdict('pass', [missing])",
   ),
   plant(
     'pass-without-time',

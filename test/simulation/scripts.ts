@@ -180,7 +180,7 @@ export const scripts: readonly Script[] = [
       {
         faults: [
           { atMs: 2_000, kind: 'cut replica', forMs: 6_000, which: 0 },
-          { atMs: 6_500, kind: 'roll back model', forMs: 0, which: 0 },
+          { atMs: 4_000, kind: 'roll back model', forMs: 0, which: 1 },
         ],
       },
     ),
