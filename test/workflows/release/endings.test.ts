@@ -30,6 +30,11 @@ afterAll(async () => {
 const arms = async (fixtureModel: FixtureModel) =>
   (await findRouting(fixture.store, fixtureModel.name))!.route.arms
 const rollBack = (fixtureModel: FixtureModel) => rollBackModel(fixture, fixtureModel.name)
+/** Waits until the candidate serves callers. */
+const serves = (fixtureModel: FixtureModel, version: string) =>
+  expect
+    .poll(async () => (await arms(fixtureModel)).map((arm) => arm.version), { timeout: 15_000 })
+    .toContain(version)
 /** A champion and another one after it, both proven. */
 async function twoChampions(): Promise<{ fixtureModel: FixtureModel; first: string; second: string }> {
   const fixtureModel = await fixture.model()
@@ -227,10 +232,11 @@ describe('the rollback of a model', () => {
 
   it('rolls the candidate of an open release back, which ends by the command', async () => {
     const { fixtureModel, second } = await twoChampions()
-    const release = await fixtureModel.start(await fixtureModel.register(second), { shadow: false })
+    const candidate = await fixtureModel.register(second)
+    const release = await fixtureModel.start(candidate, { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
-    await release.reaches('canary')
+    await serves(fixtureModel, candidate)
     expect(await rollBack(fixtureModel)).toMatchObject({ outcome: 'rolled_back', release: release.id })
     const [row] = await fixture.store.query<{ message: Command }>(
       sql`select message from command_outbox where release_id = ${release.id}`,
@@ -253,7 +259,7 @@ describe('the rollback of a model', () => {
     const release = await fixtureModel.start(candidate, { shadow: false })
     await release.reaches('awaiting_approval')
     await release.say('approve', 'anna')
-    await release.reaches('canary')
+    await serves(fixtureModel, candidate)
     await release.handle.terminate()
     expect(await rollBack(fixtureModel)).toMatchObject({
       outcome: 'rolled_back',
