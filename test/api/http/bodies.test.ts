@@ -93,7 +93,7 @@ it('a form and a path with percent-encoded bytes that are not UTF-8 are refused'
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
     body: 'key=x&next=%2F%FC',
   })
-  expect(await page.json()).toMatchObject({ detail: 'the form has %FC, which is not UTF-8' })
+  expect(await page.json()).toMatchObject({ detail: 'the form has %2F%FC, which is not UTF-8' })
   expect((await api.request('GET', '/v1/alerts?model=M%FCller', { key })).json).toMatchObject({
     status: 400,
     detail: 'the path has %FC, which is not UTF-8',
