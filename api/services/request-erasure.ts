@@ -24,8 +24,8 @@ export async function requestErasure(
   actor: Actor,
   { subject, predictionIds, ...input }: RequestErasureInput,
 ): Promise<{ id: string; model: string; isNew: boolean }> {
+  requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
-  requireModelAccess(actor, model)
   const { hashOf, digest: keyDigest } = subjectKeyOf(signer)
   const subjectHash = hashOf(subject)
   const { id, isNew } = await store.transaction(async (database) => {

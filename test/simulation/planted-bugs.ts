@@ -176,8 +176,8 @@ export const plants: readonly Plant[] = [
     'promote-after-abort',
     'a rollback order is overlooked by late steps',
     'activities/release/route.ts',
-    "if (standing !== 'open') return",
-    "if (standing === 'absent') return",
+    "const found = standing === 'open' ?",
+    "const found = standing !== 'absent' ?",
   ),
   plant(
     'ignored-epoch',

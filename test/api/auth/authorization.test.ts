@@ -172,7 +172,7 @@ it('commands answer alike for a model of others and for none', async () => {
   await alike(
     'POST',
     () => '/v1/batches',
-    (model) => ({ model, input: { kind: 'file', path: 'a.parquet' } }),
+    (model) => ({ model, input: { kind: 'file', path: 'a.parquet' }, output: { kind: 'table' } }),
   )
   for (const id of [alert!.id, global!.id])
     expect(await say('POST', `/v1/alerts/${id}/acknowledge`)).toEqual(

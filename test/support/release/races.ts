@@ -55,10 +55,11 @@ const stamp = Date.now().toString(36)
 
 async function seated(
   fixture: ReleaseFixture,
+  policy = quickPolicy,
 ): Promise<{ model: string; champion: string; registry: Registry }> {
   const model = `race-${stamp}-${models++}`
   const { artifactRoot } = fixture.config
-  const registry = await insertModel(fixture.store, { model, policy: quickPolicy, artifactRoot })
+  const registry = await insertModel(fixture.store, { model, policy, artifactRoot })
   // No race here looks into an artifact.
   const champion = await registry.register(undefined, `sha256:${'1'.repeat(64)}`)
   await seatChampion(fixture.store, model, champion)
@@ -102,9 +103,19 @@ export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
   return { winner: won === 0 ? 'the first' : 'the second', issues }
 }
 
+/** Needs neither an approval nor a verdict to be promoted. */
+const ready = {
+  ...quickPolicy,
+  strategy: 'direct' as const,
+  approval: { ...quickPolicy.approval, approvers: 0 },
+  shadow: undefined,
+  stages: [],
+  probation: undefined,
+}
+
 /** Promotes and rolls back a candidate at once. */
 export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
-  const { model, champion, registry } = await seated(fixture)
+  const { model, champion, registry } = await seated(fixture, ready)
   const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
   const opened = await openRelease(fixture.deps)(opening(model, version, 'race'))
   if (!('state' in opened)) return { winner: 'neither', issues: [opened.refused] }

@@ -45,7 +45,7 @@ afterAll(() => pipeline?.close())
 describe('a retraining', () => {
   let first: RetrainOutcome
   it('trains and registers a version from rows, and starts its release', async () => {
-    first = await retrain(35, { requestedBy: 'olga' })
+    first = await retrain(35, { requestedBy: 'olga', evidence: { reason: 'new roses' } })
     expect(first).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
     const run = runOf(first)
     const version = await getVersion(pipeline.store, first.version ?? '')
@@ -66,6 +66,7 @@ describe('a retraining', () => {
         retrainingId: first.retrainingId,
         requestedBy: 'olga',
         reason: 'manual',
+        note: 'new roses',
       },
     })
     expect(evaluation).toMatchObject({

@@ -345,6 +345,29 @@ it('a reason keeps its line breaks, and one with other control characters is ref
   await reaches(id, 'ended')
 })
 
+it('the page of a running retraining has a button that cancels it', async () => {
+  const started = await say('olga', `/v1/models/${model}/retrainings`)
+  const { id } = started.json as { id: string }
+  await until(async () => (await findRetraining(fixture.store, id)) !== undefined, 'the retraining')
+  const browser = { accept: 'text/html', host: 'localhost' }
+  const send = (path: string, form: Record<string, string>, headers: Record<string, string> = {}) =>
+    api.request('POST', path, {
+      body: new URLSearchParams(form).toString(),
+      headers: { ...browser, 'content-type': 'application/x-www-form-urlencoded', ...headers },
+    })
+  const signedIn = await send('/sign-in', { key: keys['olga']! })
+  const cookie = signedIn.headers.get('set-cookie')!.split(';')[0]!
+  const path = `/retrainings/${encodeURIComponent(id)}`
+  const page = async () => (await api.request('GET', path, { headers: { ...browser, cookie } })).text
+  const shown = await page()
+  expect(shown).toContain('Cancel the retraining')
+  const [, token = ''] = /name="token" value="([^"]+)"/.exec(shown) ?? []
+  const sent = await send(`${path}/cancel`, { token }, { cookie })
+  expect([sent.status, sent.headers.get('location')]).toEqual([303, path])
+  await until(async () => (await findRetraining(fixture.store, id))?.outcome === 'cancelled', 'the end')
+  expect(await page()).not.toContain('Cancel the retraining')
+})
+
 it('a command that no worker handles times out, and reports that it may still run', async () => {
   const { address, namespace } = core.config.temporal
   const queue = uniqueName('unserved')
