@@ -132,6 +132,7 @@ it.each([
 
 it('commands answer alike for a model of others and for none', async () => {
   const operator = await fixture.key({ role: 'admin', models: [own] })
+  await api.deps.authentication.refresh()
   const [alert] = await fixture.store.query<{ id: number }>(
     sql`select id::int from alerts where model = ${other}`,
   )
