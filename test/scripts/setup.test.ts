@@ -252,6 +252,17 @@ describe('the npm packages', () => {
     rmSync(join(home, 'node_modules', 'a'), { recursive: true })
     expect(await reason()).toBe('node_modules/a is not installed')
   })
+
+  it('keep the ONNX Runtime of this processor alone', async () => {
+    const places = ['linux/x64', 'linux/arm64', 'darwin/arm64', 'win32/x64']
+    const binaries = join(home, 'node_modules', 'onnxruntime-node', 'bin', 'napi-v6')
+    program('npm', places.map((place) => `mkdir -p ${join(binaries, place)}`).join('; '))
+    link('node', 'sh', 'mkdir', 'setpriv')
+    const env = { PATH: bin }
+    await packages({ root: home, env, arch: 'x64' }).make(() => {})
+    expect(readdirSync(binaries)).toEqual(['linux'])
+    expect(readdirSync(join(binaries, 'linux'))).toEqual(['x64'])
+  })
 })
 
 describe('the lock', () => {
