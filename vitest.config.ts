@@ -15,6 +15,7 @@ const withoutServers = [
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
   'test/deploy/{containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',
+  'test/models/trainer.test.ts',
   'test/tidy.test.ts',
   'test/api/transport/http-fuzz.test.ts',
   'test/config.test.ts',

@@ -9,6 +9,7 @@ import type { GatePolicy } from './evaluation/policy.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
 import type { ReleasePolicy } from './release/policy.ts'
+import type { Trainer } from './training/trainer.ts'
 
 export interface ModelDefinition {
   name: string
@@ -21,6 +22,8 @@ export interface ModelDefinition {
   split: SplitDefinition
   hyperparameters: Record<string, number | string | boolean>
   seed: number
+  /** The program that trains it; the function of the model file when absent. */
+  trainer?: Trainer
   evaluation: EvaluationDefinition
   release: ReleasePolicy
   retrain?: RetrainSchedule

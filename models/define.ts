@@ -27,6 +27,7 @@ export {
   warn,
 } from './define/data/expect.ts'
 export { byTime, random, stratified } from './define/split.ts'
+export { command, python, queue } from './define/trainer.ts'
 export { ab, blueGreen, canary, direct, percent, rolling, shadow } from './define/release.ts'
 export { lookup } from './define/data/lookup.ts'
 export { view } from './define/data/view.ts'

@@ -11,13 +11,14 @@ import { importSource } from '../scripts/build/import-source.mjs'
 import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
+import { digestWithProgram } from './define/program-files.ts'
 
 export const modelsDirectory = fileURLToPath(new URL('.', import.meta.url))
 
 export interface LoadedModel {
   name: string
   file: string
-  /** The digest of the file and its imports. */
+  /** The digest of the file and its imports, and of the program that trains it. */
   codeDigest: string
   definition: ModelDefinition
   train: Model['train']
@@ -98,7 +99,9 @@ async function loadFile(path: string, name: string): Promise<LoadedModel> {
     const issue = `"${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`
     throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
   }
-  return { name, file: path, codeDigest: digest, definition, train }
+  const { trainer } = definition
+  const codeDigest = trainer === undefined ? digest : await digestWithProgram(digest, dirname(path), trainer)
+  return { name, file: path, codeDigest, definition, train }
 }
 
 function isModel(value: unknown): value is Model {

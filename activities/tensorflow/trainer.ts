@@ -118,10 +118,9 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
 }
 
 /** An error in the model file is reported with its place and is not retried. A full disk, met by a checkpoint, is no such error. */
-async function trainNetwork(
-  { train, name, file }: LoadedModel,
-  training: Parameters<LoadedModel['train']>[0],
-) {
+async function trainNetwork({ train, name, file }: LoadedModel, training: Training) {
+  if (train === undefined)
+    throw new DomainError('internal', `the model file ${file} has no training function`)
   try {
     return await withoutExit(file, () => train(training))
   } catch (error) {

@@ -40,7 +40,7 @@ const nothingToDo: Readonly<Record<CommandName, string>> = {
   promoteNow: 'nothing to skip',
 }
 
-export function command(given: ReleaseState, event: CommandEvent): Advance {
+export function advanceByCommand(given: ReleaseState, event: CommandEvent): Advance {
   const refusal = unauthorised(given, event)
   if (refusal !== undefined) return ignored(given, refusal)
   const rested =

@@ -3,7 +3,7 @@
  * approval that comes late, twice or together with an abort, follows the same rules.
  */
 import { breakGlassExpired } from './break-glass.ts'
-import { command, rollbackReason } from './commands.ts'
+import { advanceByCommand, rollbackReason } from './commands.ts'
 import { DomainError } from '../errors.ts'
 import type { Advance, ReleaseEvent, StepEvent } from './events.ts'
 import { noDataPrefix } from '../verdict.ts'
@@ -34,7 +34,7 @@ export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
  * that is impossible in its stage.
  */
 export function advance(state: ReleaseState, event: ReleaseEvent): Advance {
-  return event.kind === 'command' ? command(state, event) : step(state, event)
+  return event.kind === 'command' ? advanceByCommand(state, event) : step(state, event)
 }
 
 function step(state: ReleaseState, event: StepEvent): Advance {

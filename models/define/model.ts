@@ -18,6 +18,7 @@ import { collectIssues, type IssueCollector } from './issues.ts'
 import { compileRetrain, type RetrainSpec } from './retrain.ts'
 import { compileSource, type SourceSpec } from './data/source.ts'
 import { compileSplit, type SplitSpec } from './split.ts'
+import { compileTrainer, type TrainerSpec } from './trainer.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
 
@@ -70,8 +71,11 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   hyperparameters?: H
   /** The seed of every random choice; 1 when absent. */
   seed?: number
-  /** Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. */
-  train: (training: Training<F, H>) => LayersModel | Promise<LayersModel>
+  /**
+   * Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. Or the program that trains:
+   * `python('train.py')`, `command([…])` or `queue('gpu')`.
+   */
+  train: ((training: Training<F, H>) => LayersModel | Promise<LayersModel>) | TrainerSpec
   /** The requirements of the gate. */
   evaluation: EvaluationSpec
   /** The release of a version that has passed the gate: `canary(…)` or another strategy. */
@@ -91,7 +95,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
 export interface Model {
   kind: 'tenure-model'
   definition: ModelDefinition
-  train: (training: Training) => LayersModel | Promise<LayersModel>
+  /** Absent where a program trains. */
+  train?: (training: Training) => LayersModel | Promise<LayersModel>
 }
 
 /** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`, each beginning with its place. */
@@ -112,7 +117,8 @@ export function defineModel<const F extends Features, const H extends Hyperparam
       `the model ${file.name} has ${issues.length} issue(s): ${issues.join('; ')}`,
       { model: file.name, issues },
     )
-  return { kind: 'tenure-model', definition, train: file.train as unknown as Model['train'] }
+  const train = typeof file.train === 'function' ? (file.train as unknown as Model['train']) : undefined
+  return { kind: 'tenure-model', definition, train }
 }
 
 /** The required parts with how they are made. */
@@ -149,7 +155,7 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
 function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
-  if (typeof file.train !== 'function') report('train', 'a function is required')
+  const trainer = compileTrainer(report, file.train)
   reportUnknown(report, file.name, file, fields)
   const missing = new Set<Part>()
   for (const [name, made] of Object.entries(wantedParts) as [Part, string][]) {
@@ -209,6 +215,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     ),
     hyperparameters,
     seed,
+    trainer,
     evaluation: part('evaluation', ['evaluation', 'label'], () =>
       compileEvaluation(report, file.evaluation, label),
     ),

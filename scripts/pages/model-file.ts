@@ -74,6 +74,17 @@ const parts: readonly Part[] = [
       ['FitOptions', '`fit` takes:'],
     ],
   },
+  {
+    title: 'Training programs',
+    about:
+      'In place of a function, `train` may name a program that trains. Paths are relative to the folder of the model file.',
+    file: define('trainer'),
+    calls: ['python', 'command', 'queue'],
+    types: [
+      ['ProgramOptions', 'Each takes as its last argument:'],
+      ['PythonOptions', '`python` also:'],
+    ],
+  },
   { title: 'Evaluation', file: define('evaluation'), types: [['EvaluationSpec', '']] },
   {
     title: 'Release',

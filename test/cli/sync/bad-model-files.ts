@@ -124,7 +124,7 @@ export const badModelFiles: BadModelFile[] = [
       retrain: `'weekly'`,
     },
     [
-      'train: a function is required',
+      "train: a function is required, or python('train.py'), command(['Rscript', 'train.R']) or queue('gpu')",
       'label: yesNo(…), oneOf(…) or quantity(…) is required, not "species"',
       'source: csv(…), parquet(…) or postgres(…) is required, not "models/data/iris.csv"',
       'split: byTime(…), random(…) or stratified(…) is required, not 0.3',

@@ -1,0 +1,78 @@
+/**
+ * Defines the contract with a program that trains a model: a job as JSON on standard input, progress as JSON lines on standard output,
+ * a result folder, and the exit code.
+ */
+import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+
+/** Exit codes of a program: 0 is success, this one is a fault of the script, which is not tried again; all others are. */
+export const scriptFaultCode = 2
+
+/** The version of the contract, which the job states. */
+export const contractVersion = 1
+
+/** What a program reads from its standard input. */
+export interface ProgramJob {
+  contract: typeof contractVersion
+  training: string
+  model: string
+  /** From 1. */
+  attempt: number
+  /** A Parquet file with the training and the test rows. */
+  snapshot: { path: string; digest: string }
+  /** The features, in the order in which the model file declares them. */
+  columns: JobColumn[]
+  /** Numbers 0 and 1 for a probability, texts for classes. */
+  label: {
+    column: string
+    kind: ModelDefinition['label']['output']['kind']
+    classes?: readonly string[]
+    positive?: string
+  }
+  /** The column that separates the rows, and its value for training rows. */
+  part: { column: string; train: string }
+  seed: number
+  hyperparameters: ModelDefinition['hyperparameters']
+  /** Files in this folder survive a death of the program or of its machine. */
+  checkpoints: string
+  /** The empty folder for the result. */
+  output: string
+  limits: { memoryMb: number | null; seconds: number | null }
+}
+
+export interface JobColumn {
+  name: string
+  kind: 'number' | 'category'
+  /** The values that requests may send; absent when any text may be sent. */
+  values?: readonly string[]
+  nullable: boolean
+}
+
+/** The parts of a job that follow from the definition of the model. */
+export function jobOfDefinition({
+  name: model,
+  features,
+  label: { output },
+  hyperparameters,
+}: ModelDefinition): Pick<
+  ProgramJob,
+  'contract' | 'model' | 'columns' | 'label' | 'part' | 'hyperparameters'
+> {
+  return {
+    contract: contractVersion,
+    model,
+    columns: Object.entries(features).map(([name, feature]) => ({
+      name,
+      kind: feature.kind,
+      values: feature.kind === 'category' ? feature.values : undefined,
+      nullable: feature.missing === 'fill',
+    })),
+    label: {
+      column: snapshotColumns.label,
+      kind: output.kind,
+      classes: output.kind === 'classes' ? output.classes : undefined,
+      positive: output.kind === 'probability' ? output.positive : undefined,
+    },
+    part: { column: snapshotColumns.part, train: 'train' },
+    hyperparameters,
+  }
+}

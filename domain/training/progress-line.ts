@@ -1,0 +1,49 @@
+/** Parses the lines that a training program writes to its standard output. */
+import { visibleText } from '../visible-text.ts'
+
+export interface TrainingProgress {
+  /** From 1. */
+  epoch: number
+  epochs: number
+  /** Absent where the program computes none. */
+  loss?: number
+  metrics?: Record<string, number>
+  note?: string
+}
+
+const maxNoteLength = 500
+const maxMetrics = 50
+
+/** The progress of a line, or why it has none. */
+export function parseProgressLine(line: string): TrainingProgress | { issue: string } {
+  const bad = (issue: string) => ({ issue: `${issue}: ${visibleText(line.slice(0, 200))}` })
+  let given: Record<string, unknown>
+  try {
+    given = JSON.parse(line) as Record<string, unknown>
+  } catch {
+    return bad('no JSON')
+  }
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) return bad('no JSON object')
+  const { epoch, epochs, loss, metrics, note } = given
+  if (!isCount(epoch) || !isCount(epochs)) return bad('"epoch" and "epochs" must be whole numbers from 1')
+  if (loss !== undefined && loss !== null && !Number.isFinite(loss)) return bad('"loss" must be a number')
+  if (note !== undefined && typeof note !== 'string') return bad('"note" must be a text')
+  return {
+    epoch,
+    epochs,
+    loss: typeof loss === 'number' ? loss : undefined,
+    metrics: numbersOf(metrics),
+    note: note === undefined ? undefined : visibleText(note.slice(0, maxNoteLength)),
+  }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 1
+
+/** The finite numbers of an object. */
+function numbersOf(given: unknown): Record<string, number> | undefined {
+  if (typeof given !== 'object' || given === null) return undefined
+  const numbers = Object.entries(given).filter((entry): entry is [string, number] =>
+    Number.isFinite(entry[1]),
+  )
+  return numbers.length === 0 ? undefined : Object.fromEntries(numbers.slice(0, maxMetrics))
+}

@@ -1,0 +1,123 @@
+/** Defines the programs that train a model in place of a function: `python(…)`, `command([…])` and `queue(…)`. */
+import type { Trainer } from '../../domain/training/trainer.ts'
+import { durationAt, type Duration } from './duration.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
+import type { IssueCollector } from './issues.ts'
+
+export interface ProgramOptions {
+  /** Memory of each process of the program: `'8 GB'`; TENURE_TRAINING_MEMORY_MB when absent. */
+  memory?: `${number} ${'MB' | 'GB'}`
+  /** An attempt that takes longer fails the training; 24 hours when absent. */
+  limit?: Duration
+  /** An attempt without any output for this long is ended and tried again; 30 minutes when absent. */
+  silence?: Duration
+}
+
+export interface PythonOptions extends ProgramOptions {
+  /** The packages of the script, as a pip requirements file beside it; without it the script runs with `python3` as it is. */
+  requirements?: string
+}
+
+export type TrainerSpec =
+  | { kind: 'python'; file: string; options: PythonOptions }
+  | { kind: 'command'; command: readonly string[]; options: ProgramOptions }
+  | { kind: 'queue'; queue: string; options: ProgramOptions }
+
+/** A Python script in the folder of the model file: `python('train.py', { requirements: 'requirements.txt' })`. */
+export function python(file: string, options: PythonOptions = {}): TrainerSpec {
+  return { kind: 'python', file, options }
+}
+
+/** Any other program, run in the folder of the model file: `command(['Rscript', 'train.R'])`. */
+export function command(argv: readonly string[], options: ProgramOptions = {}): TrainerSpec {
+  return { kind: 'command', command: argv, options }
+}
+
+/** Workers of one's own, which run the activity `train` on this task queue of Temporal: `queue('gpu')`. */
+export function queue(name: string, options: ProgramOptions = {}): TrainerSpec {
+  return { kind: 'queue', queue: name, options }
+}
+
+const limitNames = { memory: 0, limit: 0, silence: 0 } as const
+const optionsOf = {
+  python: fieldNames<PythonOptions>({ requirements: 0, ...limitNames }),
+  command: fieldNames<ProgramOptions>(limitNames),
+  queue: fieldNames<ProgramOptions>(limitNames),
+}
+
+const maxArguments = 100
+
+/** The trainer of a model file as data; undefined for a training function. */
+export function compileTrainer(report: IssueCollector, train: unknown): Trainer | undefined {
+  if (typeof train === 'function') return undefined
+  const spec = train as TrainerSpec | undefined
+  if (typeof spec !== 'object' || spec === null || !(spec.kind in optionsOf)) {
+    report(
+      'train',
+      "a function is required, or python('train.py'), command(['Rscript', 'train.R']) or queue('gpu')",
+    )
+    return undefined
+  }
+  const { options } = spec
+  if (typeof options !== 'object' || options === null) {
+    report(
+      'train',
+      `options are required, as in ${spec.kind}(…, { limit: '2 h' }), not ${JSON.stringify(options)}`,
+    )
+    return undefined
+  }
+  reportUnknown(report, 'train', options, optionsOf[spec.kind])
+  const duration = (name: 'limit' | 'silence') =>
+    options[name] === undefined ? undefined : durationAt(report, `train.${name}`, options[name])
+  const limits = {
+    memoryMb: options.memory === undefined ? undefined : memoryAt(report, options.memory),
+    limitMs: duration('limit'),
+    silenceMs: duration('silence'),
+  }
+  if (spec.kind === 'queue') {
+    if (typeof spec.queue !== 'string' || !/^[\w.-]{1,100}$/.test(spec.queue))
+      report(
+        'train',
+        `the name of a task queue has up to 100 letters, digits, -, _ and ., not ${JSON.stringify(spec.queue)}`,
+      )
+    return { kind: spec.kind, queue: spec.queue, ...limits }
+  }
+  if (spec.kind === 'command') {
+    const argv: readonly unknown[] = Array.isArray(spec.command) ? spec.command : []
+    if (argv.length === 0 || argv.length > maxArguments || !argv.every(isArgument))
+      report(
+        'train',
+        `a program and its arguments are required, as in command(['Rscript', 'train.R']), not ${JSON.stringify(spec.command)}`,
+      )
+    return { kind: spec.kind, command: argv.map(String), ...limits }
+  }
+  const { requirements } = spec.options
+  checkPath(report, 'train', spec.file, 'train.py')
+  if (requirements !== undefined) checkPath(report, 'train.requirements', requirements, 'requirements.txt')
+  return { kind: spec.kind, file: spec.file, requirements, ...limits }
+}
+
+const isArgument = (value: unknown): boolean =>
+  typeof value === 'string' && value !== '' && value.length <= 4_096 && !value.includes('\0')
+
+function checkPath(report: IssueCollector, place: string, path: unknown, example: string): void {
+  if (
+    typeof path !== 'string' ||
+    path === '' ||
+    path.length > 500 ||
+    /^\/|^[a-z]+:|(^|\/)\.\.(\/|$)|[\\\0]/i.test(path)
+  )
+    report(
+      place,
+      `a path inside the folder of the model file is required, such as '${example}', not ${JSON.stringify(path)}`,
+    )
+}
+
+/** The MiB of a text such as '8 GB'; 0 stands in for another text. */
+function memoryAt(report: IssueCollector, text: unknown): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?) ?(MB|GB)$/.exec(String(text).trim()) ?? []
+  const mb = Math.round(Number(amount ?? 0) * (unit === 'GB' ? 1_024 : 1))
+  if (mb < 64)
+    report('train.memory', `at least '64 MB' is required, as in '8 GB', not ${JSON.stringify(text)}`)
+  return mb
+}

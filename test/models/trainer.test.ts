@@ -1,0 +1,144 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import { command, python, queue } from '../../models/define.ts'
+import { compileTrainer } from '../../models/define/trainer.ts'
+import { loadModel, modelsDirectory } from '../../models/index.ts'
+
+function compiled(train: unknown) {
+  const issues: string[] = []
+  const trainer = compileTrainer((place, message) => issues.push(`${place}: ${message}`), train)
+  return { trainer, issues }
+}
+
+describe('the words of a training program', () => {
+  it('become data of the definition', () => {
+    const options = { memory: '2 GB', limit: '2 h', silence: '90 s' } as const
+    const limits = { memoryMb: 2_048, limitMs: 7_200_000, silenceMs: 90_000 }
+    expect(compiled(python('a/train.py', { requirements: 'a/requirements.txt', ...options }))).toEqual({
+      trainer: { kind: 'python', file: 'a/train.py', requirements: 'a/requirements.txt', ...limits },
+      issues: [],
+    })
+    expect(compiled(command(['Rscript', 'train.R'], options)).trainer).toEqual({
+      kind: 'command',
+      command: ['Rscript', 'train.R'],
+      ...limits,
+    })
+    expect(compiled(queue('gpu')).trainer).toEqual({ kind: 'queue', queue: 'gpu' })
+    expect(compiled(() => {})).toEqual({ trainer: undefined, issues: [] })
+  })
+
+  it.each([
+    ['no trainer', 'train.py', /^train: a function is required, or python/],
+    ['an absolute path', python('/srv/train.py'), /^train: a path inside the folder of the model file/],
+    ['a path that leads out', python('../train.py'), /^train: a path inside the folder of the model file/],
+    [
+      'requirements that lead out',
+      python('train.py', { requirements: 'a/../../r.txt' }),
+      /^train\.requirements: /,
+    ],
+    ['a command without a program', command([]), /^train: a program and its arguments are required/],
+    ['a command as one text', command('Rscript train.R' as never), /^train: a program and its arguments/],
+    ['an argument that is a number', command(['R', 1 as never]), /^train: a program and its arguments/],
+    ['a queue with a blank', queue('my gpu'), /^train: the name of a task queue has/],
+    [
+      'an unknown option',
+      python('train.py', { memroy: '2 GB' } as never),
+      /^train: has no field memroy: did you mean memory\?$/,
+    ],
+    ['memory without a unit', python('train.py', { memory: 2 as never }), /^train\.memory: at least '64 MB'/],
+    [
+      'a limit that is no duration',
+      python('train.py', { limit: 'long' as never }),
+      /^train\.limit: a duration/,
+    ],
+    [
+      'options that are a text',
+      python('train.py', 'requirements.txt' as never),
+      /^train: options are required/,
+    ],
+  ])('are refused with %s', (_what, train, issue) => {
+    expect(compiled(train).issues).toEqual([expect.stringMatching(issue)])
+  })
+})
+
+describe('a model file with a training program', () => {
+  let root: string
+  let models: string
+  const write = async (path: string, text: string) => {
+    await mkdir(dirname(join(models, path)), { recursive: true })
+    await writeFile(join(models, path), text)
+  }
+  const modelFile = (train: string) => `
+import { command, csv, defineModel, direct, number, python, quantity, random } from '${modelsDirectory}define.ts'
+export const price = defineModel({
+  name: 'price', features: { size: number() }, label: quantity(), source: csv('models/data/iris.csv'),
+  split: random({ test: 0.25 }), train: ${train}, evaluation: { primary: 'mae', floors: { mae: 5 } }, release: direct(),
+})`
+  const digestWith = async (train: string) => {
+    await write('price.ts', modelFile(train))
+    return (await loadModel('price', models)).codeDigest
+  }
+  const issuesWith = (train: string) =>
+    digestWith(train).then(
+      () => [],
+      (error: unknown) => (isError(error, 'invalid_model_file') ? error.context['issues'] : error),
+    )
+
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'tenure-trainer-'))
+    models = join(root, 'models')
+    await write('package.json', '{"type": "module"}')
+    await write('price/train.py', 'print(1)')
+    await write('price/requirements.txt', 'lightgbm==4.7.0')
+    await write('price/parts/shape.py', 'x = 1')
+    await write('train.py', 'print(1)')
+    await write('other.py', 'print(1)')
+    await writeFile(join(root, 'outside.py'), 'print(1)')
+    await symlink(join(root, 'outside.py'), join(models, 'linked.py'))
+  })
+  afterAll(() => rm(root, { recursive: true }))
+
+  it('has a code digest that covers the script, its requirements and the files beside it', async () => {
+    const train = `python('price/train.py', { requirements: 'price/requirements.txt' })`
+    const first = await digestWith(train)
+    expect(await digestWith(train)).toBe(first)
+    const changes = [
+      ['price/train.py', 'print(2)'],
+      ['price/requirements.txt', 'lightgbm==4.6.0'],
+      ['price/parts/shape.py', 'x = 2'],
+    ] as const
+    const digests = new Set([first])
+    for (const [path, text] of changes) {
+      await write(path, text)
+      digests.add(await digestWith(train))
+    }
+    expect(digests.size).toBe(4)
+    const last = await digestWith(train)
+    await write('price/__pycache__/shape.cpython-311.pyc', 'made by Python')
+    await write('other.py', 'print(2)')
+    expect(await digestWith(train)).toBe(last)
+  })
+
+  it('covers of the folder of the model files only files of the same kind', async () => {
+    const first = await digestWith(`command(['python3', 'train.py'])`)
+    await write('notes.txt', 'changed')
+    expect(await digestWith(`command(['python3', 'train.py'])`)).toBe(first)
+    await write('other.py', 'print(3)')
+    expect(await digestWith(`command(['python3', 'train.py'])`)).not.toBe(first)
+  })
+
+  it('is refused when the script is missing or lies outside of its folder', async () => {
+    expect(await issuesWith(`python('absent.py')`)).toEqual([
+      'train: there is no file absent.py in the folder of the model file: correct the path',
+    ])
+    expect(await issuesWith(`python('train.py', { requirements: 'absent.txt' })`)).toEqual([
+      'train: there is no file absent.txt in the folder of the model file: correct the path',
+    ])
+    expect(await issuesWith(`python('linked.py')`)).toEqual([
+      'train: linked.py leads out of the folder of the model file: move it there',
+    ])
+  })
+})
