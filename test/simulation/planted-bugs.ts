@@ -127,8 +127,8 @@ export const plants: readonly Plant[] = [
     'return-not-awaited',
     'a rollback counts as acknowledged at once',
     'activities/release/rollback.ts',
-    "return { kind: 'rolled_back', problems, rollbackResult }",
-    "return { kind: 'rolled_back', problems: [], rollbackResult }",
+    '? await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)',
+    '? { problems: [], atMs: Date.now() }',
   ),
   plant(
     'pass-on-no-data',
