@@ -10,6 +10,7 @@ const withoutServers = [
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
   'test/api/http/openapi.test.ts',
+  'test/api/serving/formats/**/*.test.ts',
   'test/store/{artifacts,signing/*}.test.ts',
   'test/activities/alerts/send.test.ts',
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',

@@ -154,7 +154,7 @@ async function* filesBelow(directory: string): AsyncGenerator<string> {
 const manifestBytes = 4_194_304
 
 /** The manifest of this digest, checked and parsed; its files are not read. */
-export async function getManifest(artifacts: Artifacts, digest: string): Promise<Manifest> {
+export async function getManifest(artifacts: Pick<Artifacts, 'get'>, digest: string): Promise<Manifest> {
   const bytes = await artifacts.get('artifacts', digest, manifestBytes)
   const manifest = JSON.parse(bytes.toString('utf8')) as Manifest
   if (manifest.format !== 'tenure-artifact@1')
@@ -162,17 +162,20 @@ export async function getManifest(artifacts: Artifacts, digest: string): Promise
   return manifest
 }
 
-/** A whole artifact, each file checked. Throws as `get` does. */
+/** A whole artifact, each file checked. `maxBytesOf` limits a file by its name. Throws as `get` does. */
 export async function getArtifact(
-  artifacts: Artifacts,
+  artifacts: Pick<Artifacts, 'get'>,
   digest: string,
-): Promise<{ manifest: Manifest; topology: Buffer; weights: Buffer }> {
+  maxBytesOf?: (manifest: Manifest, name: string) => number,
+): Promise<{ manifest: Manifest; files: Record<string, Buffer> }> {
   const manifest = await getManifest(artifacts, digest)
-  const [topology, weights] = await Promise.all([
-    artifacts.get('artifacts', manifest.files['model.json'].digest),
-    artifacts.get('artifacts', manifest.files['weights.bin'].digest),
-  ])
-  return { manifest, topology, weights }
+  const files = await Promise.all(
+    Object.entries(manifest.files).map(
+      async ([name, file]) =>
+        [name, await artifacts.get('artifacts', file.digest, maxBytesOf?.(manifest, name))] as const,
+    ),
+  )
+  return { manifest, files: Object.fromEntries(files) }
 }
 
 /** Stores a manifest as canonical JSON; its digest names the whole artifact. */

@@ -52,7 +52,7 @@ export const register =
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signingKey)
     const { report, artifactDigest } = evaluation
-    const { code, dependencies, hyperparameters, seed } = manifest.training
+    const { code, dependencies, hyperparameters, seed, origin, trainedOn } = manifest.training
     const lineage: VersionLineage = {
       ...ids,
       snapshot: training.snapshotDigest,
@@ -61,6 +61,8 @@ export const register =
       dependencies,
       hyperparameters,
       seed,
+      origin,
+      trainedOn,
       metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
       rows: { train: manifest.training.rows, test: report.rows },
       baseline: evaluation.baselineVersion,

@@ -9,6 +9,7 @@ import { naiveAnswers, type GateInput } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { inputWidthOf } from '../../domain/model/features.ts'
+import { fileOf } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
@@ -110,8 +111,8 @@ async function ask(
 ): Promise<number[][]> {
   const manifest = await getManifest(artifacts, digest)
   const network = await openNetwork(tf, {
-    'model.json': await artifacts.get('artifacts', manifest.files['model.json'].digest),
-    'weights.bin': await artifacts.get('artifacts', manifest.files['weights.bin'].digest),
+    'model.json': await artifacts.get('artifacts', fileOf(manifest, 'model.json').digest),
+    'weights.bin': await artifacts.get('artifacts', fileOf(manifest, 'weights.bin').digest),
   })
   const rows = rowsOf(test.table, Object.keys(manifest.features))
   const encoder = compileEncoder(manifest.features, manifest.preprocessing)

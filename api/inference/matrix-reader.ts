@@ -29,16 +29,17 @@ function fillFloats(
   { width, means, stds }: FeatureColumns,
   { input, numbers }: InputBuffer,
 ): boolean {
-  // A number less itself is zero, unless it is not finite: as the network reads it and the log keeps it, in 32 bits.
+  // A number less itself is zero, unless it is not finite: as a network reads it and the log keeps it, in 32 bits.
   let odd = 0
   for (let i = 0; i < width; i++) {
     const [mean, std] = [means[i]!, stds[i]!]
     for (let at = i; at < count; at += width) {
+      const fed = scaled(values[at]!, mean, std)
       const kept = Math.fround(values[at]!)
-      const fed = Math.fround(scaled(values[at]!, mean, std))
+      const sum = kept + Math.fround(fed)
       numbers[at] = kept
       input[at] = fed
-      odd += kept + fed - (kept + fed)
+      odd += sum - sum
     }
   }
   return odd === 0

@@ -10,10 +10,12 @@ import { isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import type { ColumnBlock } from '../serving/columnar/column-source.ts'
 import { compileColumns } from '../serving/columnar/column-predictor.ts'
-import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
-import { isDense, networkOf, readModel } from '../serving/network/layers-model.ts'
+import { maxBytesOf } from '../serving/formats/all-formats.ts'
+import { createRuntimes } from '../serving/formats/runtimes.ts'
+import { denseNetworkOf } from '../serving/formats/tfjs-layers/format.ts'
 import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 type Piece =
@@ -25,22 +27,21 @@ interface Reply {
   bytes?: readonly Uint8Array[]
 }
 
-const tensors = createTensors({
+const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
   // The sender chooses the size of a piece, and no other request waits in this process.
   batches: { maxPending: Infinity },
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
-  const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
-  const loaded = await openVersion(version, manifest, files, tensors)
-  const read = readModel(files.topology, files.weights)
+  const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
+  const loaded = await openVersion(version, manifest, files, runtimes)
   const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
   const score = compileScorer(loaded)
   const scoreColumns = compileColumnScorer(
     loaded,
     layout,
-    compileColumns(loaded, layout, isDense(read) ? networkOf(read) : undefined),
+    compileColumns(loaded, layout, denseNetworkOf(manifest, files)),
   )
   const frames = createFrames()
   for await (const chunk of process.stdin)
@@ -52,7 +53,7 @@ try {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
-await tensors.stop()
+await runtimes.stop()
 
 async function say({ line, bytes = [] }: Reply): Promise<void> {
   let isTaken = process.stdout.write(`${JSON.stringify(line)}\n`)
@@ -94,12 +95,14 @@ function blockOf(layout: BatchLayout, rows: number, bytes: Uint8Array<ArrayBuffe
   }
 }
 
-function compileScorer({ manifest, predictor, read, format }: LoadedVersion) {
+function compileScorer(loaded: LoadedVersion) {
+  const { manifest, predictor, columns: all, read, format } = loaded
   const names = Object.keys(manifest.features)
-  let input = new Float32Array(0)
+  const buffer = createInputBuffer()
   let outputs = new Float32Array(0)
   return async ({ rows, columns }: Extract<Piece, { columns: unknown }>) => {
-    if (input.length < rows * predictor.inputs) input = new Float32Array(rows * predictor.inputs)
+    resetInput(buffer, all, rows)
+    const { input } = buffer
     if (outputs.length < rows * predictor.outputs) outputs = new Float32Array(rows * predictor.outputs)
     const problems: Record<number, string> = {}
     const cells = names.map((name) => columns[name] ?? [])
@@ -112,8 +115,9 @@ function compileScorer({ manifest, predictor, read, format }: LoadedVersion) {
         problems[i] = (error as Error).message.replace(/^instance \d+:? ?/, '')
         input.fill(0, i * predictor.inputs, (i + 1) * predictor.inputs)
       }
+      writeRow(buffer, all, row, i)
     }
-    await predictor.run(input, rows, outputs)
+    await predictor.run(input, rows, outputs, undefined, buffer)
     for (let i = 0; i < rows; i++) {
       const issue = problems[i] === undefined ? format.issueOf(outputs, i) : undefined
       if (issue !== undefined) problems[i] = issue

@@ -6,9 +6,11 @@
  */
 import { isError } from '../../domain/errors.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
 import { resetWriter, createByteWriter } from '../serving/codec/byte-writer.ts'
-import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
-import { openVersion, type LoadedVersion } from '../serving/version/loaded-version.ts'
+import { maxBytesOf } from '../serving/formats/all-formats.ts'
+import { createRuntimes } from '../serving/formats/runtimes.ts'
+import { openVersion, readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const measuredRows = 2_000
 const measuredMs = 2_000
@@ -18,7 +20,7 @@ const measuredMs = 2_000
  */
 const maxMeasurements = 5
 
-const tensors = createTensors({
+const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
 })
 const [root = '', digest = '', version = '', p99Limit = ''] = process.argv.slice(2)
@@ -28,12 +30,12 @@ try {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
-await tensors.stop()
+await runtimes.stop()
 
 async function qualify() {
   const began = performance.now()
-  const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
-  const loaded = await openVersion(version, manifest, files, tensors)
+  const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
+  const loaded = await openVersion(version, manifest, files, runtimes)
   const loadMs = performance.now() - began
   return {
     model: loaded.model,
@@ -62,14 +64,10 @@ async function measureBest(loaded: LoadedVersion, limitUs: number): Promise<Meas
 }
 
 /** Quantiles of the time of one row, from its features to its response. */
-async function measure({
-  manifest,
-  predictor,
-  read,
-  format,
-}: LoadedVersion): Promise<Omit<Measured, 'measurements'>> {
+async function measure(loaded: LoadedVersion): Promise<Omit<Measured, 'measurements'>> {
+  const { manifest, predictor, columns, format } = loaded
   const { instances } = manifest.golden
-  const input = new Float32Array(predictor.inputs)
+  const input = createInputBuffer()
   const output = new Float32Array(predictor.outputs)
   const writer = createByteWriter()
   const id = new Uint8Array(16)
@@ -77,8 +75,9 @@ async function measure({
   const until = performance.now() + measuredMs
   for (let i = 0; i < measuredRows && performance.now() < until; i++) {
     const from = performance.now()
-    read(instances[i % instances.length], 0, input, 0)
-    const running = predictor.run(input, 1, output)
+    resetInput(input, columns, 1)
+    readRow(loaded, instances[i % instances.length]!, 0, input)
+    const running = predictor.run(input.input, 1, output, undefined, input)
     if (running !== undefined) await running
     format.issueOf(output, 0)
     resetWriter(writer)

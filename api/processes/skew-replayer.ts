@@ -6,12 +6,13 @@
  */
 import { text } from 'node:stream/consumers'
 import { isError } from '../../domain/errors.ts'
-import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
+import { widthOfFit, type FeatureFit, type FeatureRow } from '../../domain/model/features.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { findSkew, type ReplayedRow, type SkewValue } from '../../domain/monitoring/training-serving-skew.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
-import { createInputBuffer } from '../serving/codec/input-buffer.ts'
-import { createTensors } from '../serving/tensorflow/tfjs-models.ts'
+import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
+import { maxBytesOf } from '../serving/formats/all-formats.ts'
+import { createRuntimes } from '../serving/formats/runtimes.ts'
 import { openVersion } from '../serving/version/loaded-version.ts'
 
 interface LoggedRow {
@@ -24,7 +25,7 @@ interface LoggedRow {
 /** The log stores 32-bit floats; the relative rounding error of a logged input. */
 const rounding = 2 ** -24
 
-const tensors = createTensors({
+const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
@@ -35,19 +36,21 @@ try {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
-await tensors.stop()
+await runtimes.stop()
 
 async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
-  const { manifest, ...files } = await getArtifact(openArtifacts(root), digest)
-  const { predictor, read, scan } = await openVersion(version, manifest, files, tensors)
+  const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
+  const { predictor, columns, read, scan } = await openVersion(version, manifest, files, runtimes)
   const { preprocessing: fits } = manifest
   const encode = compileEncoder(manifest.features, fits)
-  const buffer = createInputBuffer()
-  const [served, trained] = [new Float32Array(predictor.inputs), new Float32Array(predictor.inputs)]
+  const [buffer, texts] = [createInputBuffer(), createInputBuffer()]
+  const [served, trained] = [new Float64Array(predictor.inputs), new Float64Array(predictor.inputs)]
   const answer = async (row: FeatureRow): Promise<Float32Array> => {
     encode(row, trained, 0)
+    resetInput(texts, columns, 1)
+    writeRow(texts, columns, row, 0)
     const outputs = new Float32Array(predictor.outputs)
-    await predictor.run(trained, 1, outputs)
+    await predictor.run(trained, 1, outputs, undefined, texts)
     return outputs
   }
   const replayed: ReplayedRow[] = []
@@ -69,9 +72,9 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
     const within = (place: number) => Math.abs(given[place]! - again[place]!) <= slack[place]!
     return {
       predictionId,
-      served: { ...columnsOf(fits, served), ...scoresOf(given) },
+      served: { ...inputsByFeature(fits, served), ...scoresOf(given) },
       replayed: {
-        ...columnsOf(fits, trained),
+        ...inputsByFeature(fits, trained),
         ...scoresOf(Array.from(again, (value, place) => (within(place) ? given[place]! : value))),
       },
     }
@@ -94,12 +97,12 @@ async function slackOf(
   return slack
 }
 
-/** Network inputs by feature: a number, or the non-zero positions of a category. */
-function columnsOf(fits: readonly FeatureFit[], input: Float32Array): Record<string, SkewValue> {
+/** The inputs by feature: a number, or the non-zero positions of a category. */
+function inputsByFeature(fits: readonly FeatureFit[], input: Float64Array): Record<string, SkewValue> {
   let start = 0
   return Object.fromEntries(
     fits.map((fit): [string, SkewValue] => {
-      const width = fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+      const width = widthOfFit(fit)
       const values = Array.from(input.subarray(start, (start += width)))
       if (fit.kind === 'number') return [fit.name, values[0] ?? null]
       return [fit.name, values.flatMap((value, place) => (value === 0 ? [] : [`${place}: ${value}`])).join()]

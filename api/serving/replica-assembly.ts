@@ -35,8 +35,9 @@ import { openSpool } from './log/spool.ts'
 import { openKeptRollbacks, type KeptRollback, type KeptRollbacks } from './routing/kept-rollbacks.ts'
 import { createKillSwitches, type KillSwitches } from './routing/kill-switches.ts'
 import { createCounterRegistry, type CounterRegistry } from './counters/arm-counters.ts'
-import { createTensors, type Tensors } from './tensorflow/tfjs-models.ts'
-import { openVersion } from './version/loaded-version.ts'
+import { createRuntimes } from './formats/runtimes.ts'
+import type { Tensors } from './tensorflow/tfjs-models.ts'
+import { openVersion, takesTexts } from './version/loaded-version.ts'
 
 export interface Serving {
   answer: PredictFunction
@@ -123,7 +124,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const lease: Lease = { until: 0 }
   const counters = createCounterRegistry(clock)
   const shadow = createShadow(counters)
-  const tensors = createTensors({ onError: events.trouble })
+  const runtimes = createRuntimes({ onError: events.trouble })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
   const { remembered, refusals } = await cache.recall()
@@ -144,10 +145,10 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
     verifyArtifact(signer, { ...origin, version, signature })
-    const { manifest, topology, weights } = await cache.fetch(origin.artifactDigest)
-    const loaded = await openVersion(version, manifest, { topology, weights }, tensors)
-    // Only a model in the worker thread can be unavailable, and is slow enough for a cache.
-    if (predictionCache !== undefined && loaded.predictor.trouble !== undefined)
+    const { manifest, files } = await cache.fetch(origin.artifactDigest)
+    const loaded = await openVersion(version, manifest, files, runtimes)
+    // Only a model in a worker thread can be unavailable, and is slow enough for a cache, whose keys hold no texts.
+    if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
     known.set(version, origin)
     lookups.knows(loaded)
@@ -208,7 +209,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     maxInstances,
     log,
     durable,
-    tensors,
+    tensors: runtimes.tensors,
     predictionCache,
     lookups,
     features,
@@ -225,7 +226,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     rollbacks: createRollbacks(kept, routing, events.trouble),
     async stop() {
       // In parallel, so that a wait for an unavailable database delays no write to the disk.
-      await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), tensors.stop()])
+      await Promise.all([running.stop(), erasures.stop(), log.close(), durable?.close(), runtimes.stop()])
     },
   }
 }

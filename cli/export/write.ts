@@ -57,8 +57,7 @@ export async function exportVersion({
     golden,
   }
   const files: Record<string, string | Buffer> = {
-    'model.json': artifact.topology,
-    'weights.bin': artifact.weights,
+    ...artifact.files,
     'manifest.json': `${JSON.stringify(manifest, null, 1)}\n`,
     // Node loads .js as a module only where a package.json says so.
     'package.json': `${JSON.stringify({ name: `${model}-edge`, private: true, type: 'module' }, null, 1)}\n`,

@@ -44,13 +44,48 @@ export type Output =
 /** A row as it is sent and stored: one value a feature. */
 export type FeatureRow = Record<string, number | string | null>
 
-/** The preprocessing fitted in training, in input order; serving uses the same numbers. */
-export type FeatureFit =
-  | { name: string; kind: 'number'; mean: number; std: number; fill: number }
-  /** One column a vocabulary entry, then one for every other value. */
-  | { name: string; kind: 'category'; vocabulary: string[] }
+/** The preprocessing of a version, in input order; training and serving use the same numbers. */
+export type FeatureFit = NumberFit | CategoryFit
 
-/** The number of input columns that a fit produces. */
-export function inputWidthOf(fits: readonly FeatureFit[]): number {
-  return fits.reduce((sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1), 0)
+export interface NumberFit {
+  name: string
+  kind: 'number'
+  /** With mean 0 and std 1 a number reaches the model exactly as it was sent. */
+  mean: number
+  std: number
+  /** The value in place of a missing one; null where the model takes missing values, as NaN. */
+  fill: number | null
 }
+
+export interface CategoryFit {
+  name: string
+  kind: 'category'
+  vocabulary: string[]
+  /** One-hot when absent. */
+  encoding?: CategoryEncoding
+}
+
+export type CategoryEncoding =
+  /** One input a vocabulary entry, then one for every other value and for null. */
+  | 'one-hot'
+  /** One input: the index in the vocabulary, NaN for every other value and for null. */
+  | 'code'
+  /** No input: the model takes the text itself. */
+  | 'text'
+
+/** The number of inputs that a fit produces. */
+export function widthOfFit(fit: FeatureFit): number {
+  if (fit.kind === 'number') return 1
+  switch (fit.encoding ?? 'one-hot') {
+    case 'one-hot':
+      return fit.vocabulary.length + 1
+    case 'code':
+      return 1
+    case 'text':
+      return 0
+  }
+}
+
+/** The number of inputs that all fits produce. */
+export const inputWidthOf = (fits: readonly FeatureFit[]): number =>
+  fits.reduce((sum, fit) => sum + widthOfFit(fit), 0)

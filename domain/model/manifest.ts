@@ -1,5 +1,6 @@
 /** Defines the manifest of an artifact. The artifact is this manifest plus its files, each stored by SHA-256; the digest of the manifest names the artifact. */
 import type { DrillFault } from '../drill.ts'
+import { DomainError } from '../errors.ts'
 import type { FeatureFit, Features, Output, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
 
@@ -9,28 +10,53 @@ export interface FileDigest {
   bytes: number
 }
 
+/** Who reads the files of an artifact; one folder of `api/serving/formats/` each. */
+export type ArtifactFormatName = 'tfjs-layers' | 'trees' | 'onnx'
+
 export interface Manifest {
   format: 'tenure-artifact@1'
   model: string
+  /** TensorFlow.js layers when absent. */
+  artifact?: ArtifactFormatName
+  /** The library that wrote the files, with its version where they name it. */
+  library?: string
   features: Features
   output: Output
-  /** In the order of the network's inputs. */
+  /** In the order of the model's inputs. */
   preprocessing: FeatureFit[]
-  /** tfjs LayersModel files. */
-  files: { 'model.json': FileDigest; 'weights.bin': FileDigest }
-  /** Rows with the outputs of tfjs-node, which every predictor must reproduce to 1e-5. */
+  /** By name; the format says which there are. */
+  files: Record<string, FileDigest>
+  /** Rows with the outputs of training, which every predictor must reproduce to 1e-5. */
   golden: { instances: FeatureRow[]; outputs: number[][] }
   /** The profile of the training rows; absent for artifacts made elsewhere. */
   profile?: ReferenceProfile
   /** The injected fault of a drill's version. */
   drill?: DrillFault
-  training: {
-    snapshot: string
-    seed: number
-    code: string
-    dependencies: string
-    hyperparameters: Record<string, number | string | boolean>
-    /** Training rows used. */
-    rows: number
-  }
+  training: TrainingFacts
 }
+
+export interface TrainingFacts {
+  /** Trained here when absent. What is not known of a brought artifact is absent or `unknown`. */
+  origin?: 'brought'
+  /** `unknown` for a brought artifact: the rows that it was trained on, not those that it was evaluated on. */
+  snapshot: string
+  seed?: number
+  code: string
+  dependencies: string
+  hyperparameters: Record<string, number | string | boolean>
+  /** Training rows used. */
+  rows?: number
+  /** What the one who brought the artifact says about its data. */
+  trainedOn?: string
+}
+
+/** The digest of a file. Throws `artifact_invalid` for an artifact without it. */
+export function fileOf({ files }: Pick<Manifest, 'files'>, name: string): FileDigest {
+  const found = Object.hasOwn(files, name) ? files[name] : undefined
+  if (found === undefined) throw new DomainError('artifact_invalid', `the artifact has no file ${name}`)
+  return found
+}
+
+/** The bytes of all files; undefined for an artifact without any. */
+export const totalBytesOf = (files: Manifest['files'] | undefined): number | undefined =>
+  files && Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0)

@@ -1,9 +1,19 @@
 /** Encodes rows into network inputs, with one implementation for training and serving so that they cannot diverge. */
 import { DomainError } from '../errors.ts'
-import type { FeatureFit, Features, FeatureRow } from './features.ts'
+import {
+  widthOfFit,
+  type CategoryFit,
+  type FeatureFit,
+  type Features,
+  type FeatureRow,
+  type NumberFit,
+} from './features.ts'
 
-/** Writes one row's input columns into `into`, from `offset` on. Allocates nothing. */
-export type Encoder = (row: FeatureRow, into: Float32Array, offset: number) => void
+/** Inputs: doubles where a model is served, 32 bits where TensorFlow trains, which rounds them anyway. */
+export type InputNumbers = Float64Array | Float32Array
+
+/** Writes one row's inputs into `into`, from `offset` on. Allocates nothing. */
+export type Encoder = (row: FeatureRow, into: InputNumbers, offset: number) => void
 
 /** Values of a category beyond this many, the rarest first, count as "other". */
 export const maxVocabulary = 1_000
@@ -38,9 +48,8 @@ export function byFrequency(values: readonly unknown[]): string[] {
 }
 
 /**
- * The encoder of a fit, in the order of the fits. A number is (value − mean) / std; null is the fill. A category is
- * one column a vocabulary entry and a last one for every other value and for null. Throws `artifact_invalid` when
- * the fit is not one of these features.
+ * The encoder of a fit, in the order of the fits. A number is (value − mean) / std; null is the fill, or NaN without
+ * one. A category is encoded as its fit says. Throws `artifact_invalid` when the fit is not one of these features.
  */
 export function compileEncoder(features: Features, fits: readonly FeatureFit[]): Encoder {
   const names = Object.keys(features)
@@ -57,7 +66,7 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
   let width = 0
   const writers = fits.map((fit) => {
     const start = width
-    width += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+    width += widthOfFit(fit)
     return fit.kind === 'number' ? numberWriter(fit, start) : categoryWriter(fit, start)
   })
   return (row, into, offset) => {
@@ -69,18 +78,24 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
 /** The scaled number; also for callers with a value instead of a row. */
 export const scaled = (value: number, mean: number, std: number): number => (value - mean) / std
 
-function numberWriter(fit: Extract<FeatureFit, { kind: 'number' }>, start: number): Encoder {
+function numberWriter(fit: NumberFit, start: number): Encoder {
   const { name, mean, std, fill } = fit
   return (row, into, offset) => {
     const value = row[name]
-    into[offset + start] = scaled(typeof value === 'number' ? value : fill, mean, std)
+    into[offset + start] = scaled(typeof value === 'number' ? value : (fill ?? NaN), mean, std)
   }
 }
 
-function categoryWriter(fit: Extract<FeatureFit, { kind: 'category' }>, start: number): Encoder {
-  const { name, vocabulary } = fit
+function categoryWriter(fit: CategoryFit, start: number): Encoder {
+  const { name, vocabulary, encoding } = fit
   const other = vocabulary.length
   const column = new Map(vocabulary.map((value, index) => [value, index]))
+  if (encoding === 'text') return () => {}
+  if (encoding === 'code')
+    return (row, into, offset) => {
+      const value = row[name]
+      into[offset + start] = (typeof value === 'string' ? column.get(value) : undefined) ?? NaN
+    }
   return (row, into, offset) => {
     const value = row[name]
     const found = typeof value === 'string' ? column.get(value) : undefined

@@ -4,7 +4,7 @@ import type { ModelCard } from './model-card.ts'
 
 export function cardMarkdown(card: ModelCard): string {
   const { evaluation, data, training, artifact } = card
-  const { bytes, parameters } = artifact
+  const { bytes } = artifact
   const parts = [
     `# ${escapedText(card.version)}`,
     card.about === null ? '' : escapedText(card.about),
@@ -33,6 +33,8 @@ export function cardMarkdown(card: ModelCard): string {
     ...(evaluation === null ? [] : evaluationParts(evaluation)),
     '## Provenance',
     list([
+      ['Origin', data.origin === 'trained' ? null : 'trained elsewhere and brought'],
+      ['Trained on', data.trainedOn === null ? null : escapedText(data.trainedOn)],
       ['Snapshot', code(data.snapshot)],
       ['Data as of', data.asOf],
       ['Training rows', whole(data.trainRows)],
@@ -44,7 +46,8 @@ export function cardMarkdown(card: ModelCard): string {
         ([name, value]) => [escapedText(name), escapedText(String(value))] as const,
       ),
       ['Artifact', code(artifact.digest)],
-      ['Size', bytes === null ? null : `${whole(bytes)} bytes, ${whole(parameters)} parameters`],
+      ['Library', artifact.library === null ? null : escapedText(artifact.library)],
+      ['Size', bytes === null ? null : sizeOf(artifact)],
     ]),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
@@ -108,6 +111,9 @@ function list(facts: readonly (readonly [string, string | null])[]): string {
 function table(title: string, head: string[], rows: string[][]): string {
   return rows.length === 0 ? '' : titledTable(`### ${title}`, head, rows)
 }
+
+const sizeOf = ({ bytes, parameters }: ModelCard['artifact']): string =>
+  `${whole(bytes)} bytes${parameters === null ? '' : `, ${whole(parameters)} parameters`}`
 
 const whole = (value: number | null): string | null => (value === null ? null : groupedDigits(value))
 const code = (value: string | null): string | null =>

@@ -4,7 +4,7 @@
  */
 import type { Features, Output } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
-import type { Manifest } from '../model/manifest.ts'
+import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import type { VersionLineage } from './version.ts'
 
 export interface CardSource {
@@ -30,6 +30,7 @@ export type ModelCard = ReturnType<typeof modelCard>
 export function modelCard(source: CardSource) {
   const { manifest, lineage, evaluation } = source
   const { files, output } = manifest
+  const weights = files?.['weights.bin']
   return {
     format: 'tenure-card@1' as const,
     version: source.version,
@@ -47,13 +48,17 @@ export function modelCard(source: CardSource) {
     rolledBackAt: source.rolledBackAt ?? null,
     artifact: {
       digest: source.artifactDigest,
-      bytes: files === undefined ? null : files['model.json'].bytes + files['weights.bin'].bytes,
+      format: manifest.artifact ?? 'tfjs-layers',
+      library: manifest.library ?? null,
+      bytes: totalBytesOf(files) ?? null,
       // Four bytes each.
-      parameters: files === undefined ? null : Math.floor(files['weights.bin'].bytes / 4),
+      parameters: weights === undefined ? null : Math.floor(weights.bytes / 4),
     },
     asks: asksOf(manifest.features ?? {}),
     answers: output === undefined ? 'unknown' : answersOf(output),
     data: {
+      origin: lineage.origin ?? 'trained',
+      trainedOn: lineage.trainedOn ?? null,
       snapshot: lineage.snapshot ?? null,
       asOf: lineage.asOf ?? null,
       trainRows: lineage.rows?.train ?? manifest.training?.rows ?? null,
@@ -133,6 +138,8 @@ const fieldsOf = <T, K extends keyof T>(row: T, fields: readonly K[]) =>
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSource): string[] {
   const limits: string[] = []
   if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
+  if (lineage.origin === 'brought')
+    limits.push('Trained elsewhere: its training rows and its code are not known here.')
   if (about === undefined) limits.push('The model file has no description.')
   if (evaluation === undefined) limits.push('No evaluation is stored.')
   const thin = (evaluation?.report.slices ?? []).filter(
@@ -146,6 +153,7 @@ function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSo
     limits.push('Calibration was not measured.')
   if (manifest.profile === undefined)
     limits.push('No profile of the training data is stored, so drift cannot be measured.')
-  if (lineage.asOf !== undefined) limits.push(`Trained on data up to ${lineage.asOf}.`)
+  if (lineage.asOf !== undefined && lineage.origin === undefined)
+    limits.push(`Trained on data up to ${lineage.asOf}.`)
   return limits
 }

@@ -1,7 +1,7 @@
 /** Compares two versions field by field: differences first, with the difference of numbers. */
 import { canonicalJson } from '../canonical-json.ts'
 import { higherIsBetter } from '../evaluation/metrics.ts'
-import type { Manifest } from '../model/manifest.ts'
+import { totalBytesOf, type Manifest } from '../model/manifest.ts'
 import { metricNames } from './version-query.ts'
 import type { VersionLineage } from './version.ts'
 
@@ -94,7 +94,8 @@ type Facts = Record<Section, Record<string, Value | undefined>>
 /** The compared fields by section, in the order in which they are shown. */
 function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
   const { output, preprocessing = [], files } = manifest
-  const fileBytes = files && { network: files['model.json'].bytes, weights: files['weights.bin'].bytes }
+  const [network, weights] = [files?.['model.json']?.bytes, files?.['weights.bin']?.bytes]
+  const isNetwork = manifest.artifact === undefined
   return {
     metrics: { ...lineage.metrics },
     hyperparameters: { ...lineage.hyperparameters, seed: lineage.seed },
@@ -120,13 +121,16 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
     },
     training: { epochs: training.epochs, loss: training.loss, duration_ms: training.durationMs },
     size: {
-      network_bytes: fileBytes?.network,
-      weights_bytes: fileBytes?.weights,
+      ...(isNetwork
+        ? { network_bytes: network, weights_bytes: weights }
+        : { artifact_bytes: totalBytesOf(files) }),
       // Four bytes each.
-      parameters: fileBytes && fileBytes.weights / 4,
+      parameters: isNetwork && weights !== undefined ? weights / 4 : undefined,
       inputs: preprocessing.length === 0 ? undefined : preprocessing.length,
     },
     origin: {
+      ...(isNetwork ? {} : { format: manifest.artifact, library: manifest.library }),
+      ...(lineage.origin === undefined ? {} : { brought: true, trained_on: lineage.trainedOn }),
       status: version.status,
       created_at: version.createdAt,
       created_by: version.createdBy,

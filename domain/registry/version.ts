@@ -17,10 +17,11 @@ export interface VersionLineage {
   code: string
   dependencies: string
   hyperparameters: Record<string, number | string | boolean>
-  seed: number
+  /** Unknown for a brought artifact. */
+  seed?: number
   /** Metric → value on the frozen test rows. */
   metrics: Record<string, number | null>
-  rows: { train: number; test: number }
+  rows: { train?: number; test: number }
   validationId: string
   trainingId: string
   evaluationId: string
@@ -30,6 +31,10 @@ export interface VersionLineage {
   requestedBy: string
   /** What started the training: schedule, manual, drift, quality or labels. */
   reason: string
+  /** Trained here when absent. Of a brought artifact data and code are not known; `snapshot` holds the rows of its evaluation. */
+  origin?: 'brought'
+  /** What the one who brought the artifact says about its data. */
+  trainedOn?: string
   /** The reason that the requester gave, in words. */
   note?: string
 }

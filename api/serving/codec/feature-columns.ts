@@ -1,12 +1,18 @@
 /**
- * Lays out the features of a version in the order of the network's inputs. All readers share this order, because the network reads its
- * inputs by position.
+ * Lays out the features of a version in the order of its inputs. All readers share this order, because a model reads its inputs by
+ * position.
  */
-import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
+import {
+  widthOfFit,
+  type CategoryEncoding,
+  type Feature,
+  type FeatureFit,
+  type Features,
+} from '../../../domain/model/features.ts'
 
 interface Column {
   name: string
-  /** The index of its first input of the network. */
+  /** The index of its first input. */
   start: number
   /** Its index among the features of its kind. */
   slot: number
@@ -18,14 +24,18 @@ export interface NumberColumn extends Column {
   kind: 'number'
   mean: number
   std: number
+  /** NaN where the model takes missing values. */
   fill: number
 }
 
 export interface CategoryColumn extends Column {
   kind: 'category'
-  /** Value → index after `start`; every other value has the index `other`. */
+  encoding: CategoryEncoding
+  /** The index of each value in the vocabulary; every other value has the index `other`. */
   places: ReadonlyMap<string, number>
   other: number
+  /** Whether a value outside of the vocabulary is named in the response: a model that takes texts may know them without one. */
+  reportsUnknown: boolean
   /** The values that may be sent; any when absent. */
   values: ReadonlySet<string> | undefined
 }
@@ -34,7 +44,7 @@ export type FeatureColumn = NumberColumn | CategoryColumn
 
 export interface FeatureColumns {
   all: readonly FeatureColumn[]
-  /** Inputs of the network. */
+  /** Inputs of the model. */
   width: number
   /** The number of number features. */
   numbers: number
@@ -54,17 +64,20 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Feat
   const all = fits.map((fit): FeatureColumn => {
     const feature = features[fit.name]!
     const start = width
-    width += fit.kind === 'number' ? 1 : fit.vocabulary.length + 1
+    width += widthOfFit(fit)
     const fillable = feature.missing === 'fill'
-    if (fit.kind === 'number') return { ...fit, start, slot: numbers++, fillable }
+    if (fit.kind === 'number') return { ...fit, fill: fit.fill ?? NaN, start, slot: numbers++, fillable }
+    const encoding = fit.encoding ?? 'one-hot'
     return {
       kind: 'category',
       name: fit.name,
+      encoding,
       start,
       slot: texts++,
       fillable,
       places: new Map(fit.vocabulary.map((value, place) => [value, place])),
       other: fit.vocabulary.length,
+      reportsUnknown: encoding !== 'text' || fit.vocabulary.length > 0,
       values: valuesOf(feature),
     }
   })

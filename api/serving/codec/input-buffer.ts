@@ -3,6 +3,7 @@
  * prediction, and garbage collection would pause responses.
  */
 import type { FeatureRow } from '../../../domain/model/features.ts'
+import { noText } from '../predictor.ts'
 import type { FeatureColumns } from './feature-columns.ts'
 
 export interface InputBuffer {
@@ -12,9 +13,9 @@ export interface InputBuffer {
   callerId: string | undefined
   /** The requested outputs, in protocols that select them; all when absent. */
   wanted: readonly WantedOutput[] | undefined
-  /** The inputs of the network, row by row. */
-  input: Float32Array
-  /** The numbers as sent, row by row; NaN for null. */
+  /** The inputs of the model, row by row. Doubles: trees compare with thresholds that 32 bits do not hold. */
+  input: Float64Array
+  /** The numbers as sent, in the 32 bits of the log, row by row; NaN for null. */
   numbers: Float32Array
   /** The same memory, byte by byte. */
   numberBytes: Uint8Array
@@ -30,9 +31,6 @@ export interface WantedOutput {
   binary: boolean
 }
 
-/** The length that stands for null. */
-export const noText = 0xffff_ffff
-
 export function createInputBuffer(): InputBuffer {
   const numbers = new Float32Array(4_096)
   return {
@@ -40,7 +38,7 @@ export function createInputBuffer(): InputBuffer {
     routingKey: undefined,
     callerId: undefined,
     wanted: undefined,
-    input: new Float32Array(4_096),
+    input: new Float64Array(4_096),
     numbers,
     numberBytes: new Uint8Array(numbers.buffer),
     texts: Buffer.allocUnsafeSlow(4_096),
@@ -54,7 +52,7 @@ export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: nu
   input.rows = rows
   input.routingKey = input.callerId = input.wanted = undefined
   input.textBytes = input.unknownTexts = 0
-  if (input.input.length < rows * columns.width) input.input = new Float32Array(rows * columns.width)
+  if (input.input.length < rows * columns.width) input.input = new Float64Array(rows * columns.width)
   if (input.numbers.length < rows * columns.numbers) {
     input.numbers = new Float32Array(rows * columns.numbers)
     input.numberBytes = new Uint8Array(input.numbers.buffer)
@@ -73,7 +71,8 @@ export function writeRow(
     const value = row[column.name]
     if (column.kind === 'category') {
       writeTextValue(input, typeof value === 'string' ? value : undefined)
-      if (typeof value === 'string' && !column.places.has(value)) input.unknownTexts++
+      if (typeof value === 'string' && column.reportsUnknown && !column.places.has(value))
+        input.unknownTexts++
     } else input.numbers[index * numbers + column.slot] = typeof value === 'number' ? value : NaN
   }
 }

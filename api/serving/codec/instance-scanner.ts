@@ -137,22 +137,25 @@ function scanValue(
     return true
   }
   const value = scanNumber(cursor)
+  const fed = scaled(value, column.mean, column.std)
   input.numbers[to] = value
-  input.input[offset + column.start] = scaled(value, column.mean, column.std)
-  return Number.isFinite(input.input[offset + column.start]!) && Number.isFinite(input.numbers[to]!)
+  input.input[offset + column.start] = fed
+  // Also in 32 bits, which a network and the log hold.
+  return Number.isFinite(Math.fround(fed)) && Number.isFinite(input.numbers[to]!)
 }
 
 function scanCategory(
   cursor: Cursor,
-  { start, slot, places, other, values, fillable }: CategoryColumn,
+  column: CategoryColumn,
   input: InputBuffer,
   offset: number,
   texts: TextPlaces,
 ): boolean {
+  const { slot, places, values, fillable } = column
   if (peek(cursor) === code.n) {
     if (!fillable || !takeBytes(cursor, nullBytes)) return false
     texts.starts[slot] = -1
-    input.input[offset + start + other] = 1
+    encodeCategory(column, undefined, input.input, offset)
     return true
   }
   const from = scanText(cursor)
@@ -162,7 +165,18 @@ function scanCategory(
   texts.starts[slot] = from
   texts.ends[slot] = cursor.at - 1
   const place = places.get(value)
-  if (place === undefined) input.unknownTexts++
-  input.input[offset + start + (place ?? other)] = 1
+  if (place === undefined && column.reportsUnknown) input.unknownTexts++
+  encodeCategory(column, place, input.input, offset)
   return true
+}
+
+/** As `compileEncoder` does. The inputs of the row are zeros. */
+function encodeCategory(
+  { encoding, start, other }: CategoryColumn,
+  place: number | undefined,
+  into: Float64Array,
+  offset: number,
+): void {
+  if (encoding === 'one-hot') into[offset + start + (place ?? other)] = 1
+  else if (encoding === 'code') into[offset + start] = place ?? NaN
 }

@@ -4,10 +4,10 @@
  */
 import { DomainError, type ErrorCode } from '../../../domain/errors.ts'
 import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
-import { compileEncoder, scaled } from '../../../domain/model/preprocessing.ts'
+import { compileEncoder, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
 /** Checks one row and writes its columns into `into` from `offset` on. */
-export type InstanceReader = (instance: unknown, index: number, into: Float32Array, offset: number) => void
+export type InstanceReader = (instance: unknown, index: number, into: InputNumbers, offset: number) => void
 
 /** The reader of a version's rows; it throws the error of the first wrong value. */
 export function compileReader(features: Features, fits: readonly FeatureFit[]): InstanceReader {
@@ -47,7 +47,7 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   if (feature.kind === 'number')
     return (value, index) => {
       if (typeof value !== 'number') return checkMissing(value, index)
-      // The network and the prediction log hold 32 bits, so an overflow there is refused as a wrong request.
+      // A network and the prediction log hold 32 bits, so an overflow there is refused as a wrong request.
       const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
       if (!Number.isFinite(Math.fround(read)) || !Number.isFinite(Math.fround(value)))
         refuse('not_finite', index, 'is not finite, or too large')

@@ -3,7 +3,8 @@
  * that other requests pay for a count alone.
  */
 import type { FeatureColumns } from './feature-columns.ts'
-import { noText, type InputBuffer } from './input-buffer.ts'
+import { noText } from '../predictor.ts'
+import type { InputBuffer } from './input-buffer.ts'
 
 /** Of one feature; more would let a caller multiply the bytes of its request. */
 const maxValues = 20
@@ -17,10 +18,10 @@ export function unknownCategories({ all }: FeatureColumns, { texts, textBytes }:
     const length = texts.readUInt32LE(at)
     at += 4
     if (length === noText) continue
-    const { name, places } = categories[text % categories.length]!
+    const { name, places, reportsUnknown } = categories[text % categories.length]!
     const value = texts.toString('utf8', at, at + length)
     at += length
-    if (places.has(value)) continue
+    if (!reportsUnknown || places.has(value)) continue
     const values = found.get(name) ?? new Set()
     found.set(name, values)
     if (values.size < maxValues)

@@ -56,7 +56,7 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
   weights.set(kernel)
   const addNumbers = ({ scale, start }: NumberSource, values: Float64Array, refused: Uint8Array) => {
     for (let row = 0; row < values.length; row++) {
-      const value = scale(values[row]!)
+      const value = Math.fround(scale(values[row]!))
       if (!Number.isFinite(value)) {
         refused[row] = 1
         continue
@@ -76,7 +76,7 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
       for (let j = 0; j < units; j++) sums[at + j]! += weights[weight + j]!
     }
   }
-  return async ({ rows, numbers, texts }, outputs, refused) => {
+  return ({ rows, numbers, texts }, outputs, refused) => {
     for (let from = 0; from < rows; from += blockRows) {
       const to = Math.min(rows, from + blockRows)
       for (let at = 0; at < blockRows * units; at += units) sums.set(bias, at)
@@ -87,17 +87,18 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
       if (activate !== undefined) for (let row = 0; row < to - from; row++) activate(sums, row * units, units)
       if (rest === undefined) outputs.set(sums.subarray(0, (to - from) * width), from * width)
       else {
-        await rest.run(sums, to - from, answers)
+        rest.run(sums, to - from, answers)
         outputs.set(answers.subarray(0, (to - from) * width), from * width)
       }
     }
+    return Promise.resolve()
   }
 }
 
 /** Every row, through the loops of a replica. */
 function answerWhole({ predictor }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
   const { inputs, outputs: width } = predictor
-  const input = new Float32Array(blockRows * inputs)
+  const input = new Float64Array(blockRows * inputs)
   const answers = new Float32Array(blockRows * width)
   return async ({ rows, numbers, texts }, outputs, refused) => {
     for (let from = 0; from < rows; from += blockRows) {
@@ -107,13 +108,14 @@ function answerWhole({ predictor }: LoadedVersion, sources: readonly ColumnSourc
         for (let row = 0; row < count; row++) {
           if (source.kind === 'number') {
             const value = source.scale(numbers[source.slot]![from + row]!)
-            if (Number.isFinite(value)) input[row * inputs + source.start] = value
-            else refused[from + row] = 1
+            if (Math.abs(value) === Infinity) refused[from + row] = 1
+            else input[row * inputs + source.start] = value
             continue
           }
-          const place = source.places[codesBefore + texts[source.slot]![from + row]!]!
+          const code = codesBefore + texts[source.slot]![from + row]!
+          const place = source.places[code]!
           if (place < 0) refused[from + row] = 1
-          else input[row * inputs + place] = 1
+          else input[row * inputs + place] = source.values[code]!
         }
       await predictor.run(input, count, answers)
       outputs.set(answers.subarray(0, count * width), from * width)

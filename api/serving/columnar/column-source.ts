@@ -1,7 +1,8 @@
-/** Defines rows as columns, and how each value of a column enters the network of a version. */
+/** Defines rows as columns, and how each value of a column enters the model of a version. */
+import { DomainError } from '../../../domain/errors.ts'
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { scaled } from '../../../domain/model/preprocessing.ts'
-import type { FeatureColumn } from '../codec/feature-columns.ts'
+import type { CategoryColumn } from '../codec/feature-columns.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 /** The columns of some rows, in the layout of a batch. */
@@ -14,54 +15,61 @@ export interface ColumnBlock {
 /** Answers rows into `outputs`, and marks in `refused` with 1 those that the version cannot read. */
 export type AnswerColumns = (block: ColumnBlock, outputs: Float32Array, refused: Uint8Array) => Promise<void>
 
-/** Where a column is in the block, and what its values are to the network. */
+/** Where a column is in the block, and what its values are to the model. */
 export type ColumnSource = NumberSource | TextSource
 
 export interface NumberSource {
   kind: 'number'
   slot: number
   start: number
+  /** The input of a value: infinite where the row is refused, NaN where the model takes a missing value. */
   scale: (value: number) => number
 }
 
 export interface TextSource {
   kind: 'text'
   slot: number
-  /** By code, from the lowest on: the input that is 1, or -1 where the row is refused. */
+  /** By code, from the lowest on: the input that is set, or -1 where the row is refused. */
   places: Int32Array
+  /** What it is set to. */
+  values: Float64Array
 }
 
 export const codesBefore = -textCodes.unstorable
-/** In the order of the inputs of the network. */
+/** In the order of the inputs of the model. Throws `artifact_invalid` for one that takes texts, of which a block holds only codes. */
 export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): ColumnSource[] {
   return columns.all.map((column): ColumnSource => {
     if (column.kind === 'number') {
       const { name, start, mean, std, fill, fillable } = column
-      const filled = fillable ? Math.fround(scaled(fill, mean, std)) : NaN
+      const filled = fillable ? scaled(fill, mean, std) : Infinity
       const scale = (value: number) => {
         if (value !== value) return filled
+        const fed = scaled(value, mean, std)
         // What 32 bits do not hold is refused whatever it is scaled to, as in a request.
-        const held = Math.fround(value)
-        return Number.isFinite(held) ? Math.fround(scaled(value, mean, std)) : held
+        return Number.isFinite(Math.fround(value)) && Number.isFinite(Math.fround(fed)) ? fed : Infinity
       }
       return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
     }
     const slot = layout.texts.findIndex(({ name }) => name === column.name)
-    return { kind: 'text', slot, places: placesOf(column, layout.texts[slot]!.codes) }
+    return { kind: 'text', slot, ...inputsOf(column, layout.texts[slot]!.codes) }
   })
 }
 
-function placesOf(
-  column: Extract<FeatureColumn, { kind: 'category' }>,
+function inputsOf(
+  { name, encoding, start, places, other, values, fillable }: CategoryColumn,
   codes: readonly string[],
-): Int32Array {
-  const { start, places, other, values, fillable } = column
-  const known = Int32Array.from(codes, (text) =>
-    values !== undefined && !values.has(text) ? -1 : start + (places.get(text) ?? other),
-  )
-  const all = new Int32Array(codesBefore + known.length).fill(-1)
-  if (fillable) all[codesBefore + textCodes.missing] = start + other
-  if (values === undefined) all[codesBefore + textCodes.other] = start + other
-  all.set(known, codesBefore)
+): Pick<TextSource, 'places' | 'values'> {
+  if (encoding === 'text')
+    throw new DomainError('artifact_invalid', `the model takes the texts of ${name}, not their codes`)
+  const count = codesBefore + codes.length
+  const all = { places: new Int32Array(count).fill(-1), values: new Float64Array(count).fill(1) }
+  const set = (at: number, place: number | undefined): void => {
+    all.places[at] = encoding === 'code' ? start : start + (place ?? other)
+    if (encoding === 'code') all.values[at] = place ?? NaN
+  }
+  if (fillable) set(codesBefore + textCodes.missing, undefined)
+  if (values === undefined) set(codesBefore + textCodes.other, undefined)
+  for (const [code, text] of codes.entries())
+    if (values === undefined || values.has(text)) set(codesBefore + code, places.get(text))
   return all
 }

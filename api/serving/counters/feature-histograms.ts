@@ -5,7 +5,8 @@
 import type { Output } from '../../../domain/model/features.ts'
 import { binNames, binner, defaultCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
-import { noText, type InputBuffer } from '../codec/input-buffer.ts'
+import { noText } from '../predictor.ts'
+import type { InputBuffer } from '../codec/input-buffer.ts'
 import { likeliest } from '../codec/output-format.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 

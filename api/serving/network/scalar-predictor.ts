@@ -3,32 +3,14 @@
  * less than one, and a replica does not load TensorFlow.
  */
 import { activationOf, type Activation } from './activations.ts'
+import type { InputNumbers } from '../../../domain/model/preprocessing.ts'
 import type { Network } from './layers-model.ts'
 
-export interface Predictor {
-  /** Inputs of a row. */
+/** A dense network: done on return, allocates nothing, and computes 32-bit inputs as TensorFlow does. */
+export interface DensePredictor {
   inputs: number
-  /** Outputs of a row. */
   outputs: number
-  /**
-   * Computes the first `rows` rows of `input` into `output`. A compiled network is done on return and allocates nothing; another one is
-   * done when the promise resolves, and owns both arrays until then.
-   */
-  run(input: Float32Array, rows: number, output: Float32Array, order?: RunTicket): Promise<void> | undefined
-  /** Why the network is unavailable; only for networks in the worker thread. */
-  trouble?(): string | undefined
-  /** Releases the network in the worker thread; waiting rows are refused. */
-  close?(): void
-}
-
-/** The state of a run of a network. */
-export interface RunTicket {
-  /** Rows of a shadow request, which come after all others. */
-  background: boolean
-  /** Set when the request ends: rows that have not started are left out. */
-  cancelled: boolean
-  /** When the computation started, by performance.now; 0 before. */
-  begunMs: number
+  run(input: InputNumbers, rows: number, output: Float32Array): undefined
 }
 
 interface Step {
@@ -41,7 +23,7 @@ interface Step {
 }
 
 /** Throws `artifact_invalid` for an activation that is not known. */
-export function compilePredictor(network: Network): Predictor {
+export function compilePredictor(network: Network): DensePredictor {
   const steps = network.layers.map((layer, index): Step => {
     const { inputs, units } = layer
     // Doubles, so that the loops need no conversion from 32 bits at each weight.
@@ -57,7 +39,7 @@ export function compilePredictor(network: Network): Predictor {
     run(input, rows, output) {
       for (let row = 0; row < rows; row++) {
         const from = row * network.inputs
-        for (let i = 0; i < network.inputs; i++) front[i] = input[from + i]!
+        for (let i = 0; i < network.inputs; i++) front[i] = Math.fround(input[from + i]!)
         for (let s = 0; s < steps.length; s++) {
           const step = steps[s]!
           multiply(step, front, back)

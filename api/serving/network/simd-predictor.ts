@@ -3,7 +3,7 @@
  * order of each sum does not depend on the batch, so that a row gets the same bits alone and in a batch.
  */
 import { activationOf } from './activations.ts'
-import type { Predictor } from './scalar-predictor.ts'
+import type { DensePredictor } from './scalar-predictor.ts'
 import type { Network } from './layers-model.ts'
 import * as wasm from './wasm-encoder.ts'
 import type { Code } from './wasm-encoder.ts'
@@ -101,7 +101,7 @@ const cachedFloats = 32_768
 const pageBytes = 65_536
 
 /** Throws `artifact_invalid` for an activation that is not known. */
-export function compileDense(network: Network): Predictor {
+export function compileDense(network: Network): DensePredictor {
   const widest = Math.max(network.inputs, ...network.layers.map(({ units }) => padded(units)))
   const blockRows = Math.max(4, Math.min(256, Math.floor(cachedFloats / widest) & ~3))
   let bytes = 0

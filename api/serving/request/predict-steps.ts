@@ -105,7 +105,7 @@ export function createSteps(deps: StepDeps) {
       if (slot.outputs.length < rows * predictor.outputs)
         slot.outputs = new Float32Array(rows * predictor.outputs)
       try {
-        const running = predictor.run(input, rows, slot.outputs, slot.order)
+        const running = predictor.run(input, rows, slot.outputs, slot.order, slot.input)
         if (running === undefined && loaded.invalidShare > 0) injectFault(loaded, slot.outputs)
         return running
       } catch (error) {

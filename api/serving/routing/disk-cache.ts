@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { isError } from '../../../domain/errors.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { isNewer, type Route } from '../../../domain/serving/route.ts'
-import { getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { getArtifact, getManifest, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import type { FallbackRow, SwitchRow } from '../../../store/serving/replicas.ts'
 import type { Signer } from '../../../store/signing/signing-key.ts'
-import { networkLimits } from '../network/layers-model.ts'
+import { maxBytesOf } from '../formats/all-formats.ts'
 
 /** The artifact of a version and its signature, as read from the database. */
 export interface VersionOrigin {
@@ -34,7 +34,7 @@ export interface Cache {
   recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
   /** The files of an artifact, from this disk or the artifact store; each checked against its digest. */
-  fetch(digest: string): Promise<{ manifest: Manifest; topology: Buffer; weights: Buffer }>
+  fetch(digest: string): Promise<{ manifest: Manifest; files: Record<string, Buffer> }>
 }
 
 export interface CacheOptions {
@@ -113,13 +113,8 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       // Repeated after the next change of a route.
       await forgetFiles().catch(() => {})
     },
-    async fetch(digest) {
-      const manifest = await getManifest({ ...own, get: (_area, each, most) => bytesOf(each, most) }, digest)
-      const [topology, weights] = await Promise.all([
-        bytesOf(manifest.files['model.json'].digest, networkLimits.topologyBytes),
-        bytesOf(manifest.files['weights.bin'].digest, networkLimits.weightBytes),
-      ])
-      return { manifest, topology, weights }
+    fetch(digest) {
+      return getArtifact({ get: (_area, each, most) => bytesOf(each, most) }, digest, maxBytesOf)
     },
   }
 }

@@ -5,7 +5,7 @@
 import { isError } from '../../../domain/errors.ts'
 import type { Pair } from '../../../store/release/shadow-pairs.ts'
 import { instanceSuffix } from '../prediction-ids.ts'
-import type { RunTicket } from '../network/scalar-predictor.ts'
+import type { RunTicket } from '../predictor.ts'
 import { createInputBuffer } from '../codec/input-buffer.ts'
 import { injectFault, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
 import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
@@ -81,7 +81,7 @@ export function createShadow(counters: CounterRegistry) {
     const outputs = new Float32Array(rows * predictor.outputs)
     try {
       const order = { ...background }
-      const running = predictor.run(input.input, rows, outputs, order)
+      const running = predictor.run(input.input, rows, outputs, order, input)
       if (running === undefined) return judge(request, began, outputs, rows)
       // The worker still reads this input buffer.
       input = createInputBuffer()

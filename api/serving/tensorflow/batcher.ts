@@ -4,7 +4,7 @@
  * next, so that a slow model delays others by at most one batch. Shadow rows come last.
  */
 import { DomainError } from '../../../domain/errors.ts'
-import type { RunTicket } from '../network/scalar-predictor.ts'
+import type { RunTicket } from '../predictor.ts'
 
 /** Computes consecutive rows and takes ownership of the input. */
 export type Compute = (input: Float32Array, rows: number) => Promise<Float32Array>
@@ -12,7 +12,7 @@ export type Compute = (input: Float32Array, rows: number) => Promise<Float32Arra
 /** The queue of one model. */
 export interface Lane {
   /** Resolves when `output` holds the outputs, or when the run was cancelled before it started. Throws `overloaded`. */
-  run(input: Float32Array, rows: number, output: Float32Array, order: RunTicket): Promise<void>
+  run(input: Float64Array, rows: number, output: Float32Array, order: RunTicket): Promise<void>
   /** Refuses waiting rows. */
   close(why: DomainError): void
 }
@@ -38,7 +38,7 @@ export interface BatcherOptions {
 }
 
 interface Wait {
-  input: Float32Array
+  input: Float64Array
   rows: number
   output: Float32Array
   order: RunTicket

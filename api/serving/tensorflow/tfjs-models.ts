@@ -5,7 +5,7 @@
 import { DomainError } from '../../../domain/errors.ts'
 import { createBatcher, type BatcherOptions, type Lane } from './batcher.ts'
 import type { LayeredModel } from '../network/layer-limits.ts'
-import type { RunTicket, Predictor } from '../network/scalar-predictor.ts'
+import type { RunTicket, Predictor } from '../predictor.ts'
 import { startThread, type TensorThread, type ThreadOptions } from './tfjs-thread.ts'
 
 export type Tensors = ReturnType<typeof createTensors>

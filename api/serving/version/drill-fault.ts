@@ -3,7 +3,7 @@
  * that version alone, which can never become champion.
  */
 import type { DrillFault } from '../../../domain/drill.ts'
-import type { Predictor } from '../network/scalar-predictor.ts'
+import type { Predictor } from '../predictor.ts'
 import type { LoadedVersion } from './loaded-version.ts'
 
 /** The version with its fault; unchanged unless it was made for a drill. */
@@ -22,14 +22,14 @@ function broken(predictor: Predictor, { kind, share, slowMs = 0 }: DrillFault): 
     ...predictor,
     // Its golden rows must stay correct, so that the replica does not count as broken.
     trouble: predictor.trouble ?? (() => undefined),
-    run(input, rows, output, order) {
-      if (Math.random() >= share) return predictor.run(input, rows, output, order)
+    run(input, rows, output, order, texts) {
+      if (Math.random() >= share) return predictor.run(input, rows, output, order, texts)
       if (kind === 'bad') throw new Error('it was made to fail, for a drill')
       if (kind === 'slow') {
         const until = performance.now() + slowMs
         while (performance.now() < until);
       }
-      const running = predictor.run(input, rows, output, order)
+      const running = predictor.run(input, rows, output, order, texts)
       if (kind !== 'nan') return running
       if (running !== undefined) return running.then(() => void (output[0] = NaN))
       output[0] = NaN

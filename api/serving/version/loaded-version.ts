@@ -5,21 +5,23 @@
 import { inputWidthOf, type FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
-import { compileDense } from '../network/simd-predictor.ts'
-import { layeredModelOf, type LayeredModel } from '../network/layer-limits.ts'
-import { compilePredictor, type Predictor } from '../network/scalar-predictor.ts'
+import { formatOf } from '../formats/all-formats.ts'
+import type { ArtifactFiles, OpenedArtifact } from '../formats/format.ts'
+import type { Runtimes } from '../formats/runtimes.ts'
+import type { Predictor } from '../predictor.ts'
 import { compileReader, type InstanceReader } from '../codec/row-reader.ts'
 import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileScanner, type InstanceScanner } from '../codec/instance-scanner.ts'
-import { writeRow, type InputBuffer } from '../codec/input-buffer.ts'
-import type { Tensors } from '../tensorflow/tfjs-models.ts'
-import { isDense, networkOf, readModel, refuse, type Network } from '../network/layers-model.ts'
+import { createInputBuffer, resetInput, writeRow, type InputBuffer } from '../codec/input-buffer.ts'
+import { refuse } from '../network/layers-model.ts'
 
 export interface LoadedVersion {
   model: string
   version: string
   manifest: Manifest
   predictor: Predictor
+  /** What the model holds in memory. */
+  memoryBytes: number
   columns: FeatureColumns
   read: InstanceReader
   scan: InstanceScanner
@@ -28,11 +30,15 @@ export interface LoadedVersion {
   invalidShare: number
 }
 
-/** Checks a row and writes it into the input buffer, as sent and as the network reads it. */
+/** Checks a row and writes it into the input buffer, as sent and as the model reads it. */
 export function readRow(loaded: LoadedVersion, row: FeatureRow, index: number, input: InputBuffer): void {
   loaded.read(row, index, input.input, index * loaded.columns.width)
   writeRow(input, loaded.columns, row, index)
 }
+
+/** Whether the model takes texts, which are not among its inputs. */
+export const takesTexts = ({ columns }: Pick<LoadedVersion, 'columns'>): boolean =>
+  columns.all.some((column) => column.kind === 'category' && column.encoding === 'text')
 
 /** Reads a body into the input buffer. Throws the DomainError of the response. */
 export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuffer) => void
@@ -47,36 +53,32 @@ export const goldenTolerance = 1e-5
 const warmUpRows = 2_000
 const warmUpMs = 8
 
-/** Limits of golden rows and their multiplications, so that a manifest cannot block a replica. */
+/** So many golden rows at most, so that a manifest cannot block a replica. */
 const maxGoldenRows = 1_000
-const maxGoldenWork = 500_000_000
 
-export interface VersionFiles {
-  topology: Uint8Array
-  weights: Uint8Array
-}
-
-/** Loads a dense network synchronously. Throws `artifact_invalid` with the reason. */
-export function loadVersion(version: string, manifest: Manifest, files: VersionFiles): LoadedVersion {
+/** Loads a compiled model synchronously. Throws `artifact_invalid` with the reason. */
+export function loadVersion(version: string, manifest: Manifest, files: ArtifactFiles): LoadedVersion {
   checkManifest(manifest)
-  return atOnce(loadDense(version, manifest, networkOf(readModel(files.topology, files.weights))))
+  const opening = formatOf(manifest).open(manifest, files)
+  if (opening instanceof Promise) refuse('the model is not compiled')
+  return atOnce(loadCompiled(version, manifest, opening))
 }
 
 /**
- * Loads any network, in stages that yield to the event loop. TensorFlow.js computes networks that cannot be compiled. Throws
+ * Loads any model, in stages that yield to the event loop. A model that is not compiled runs in a worker thread. Throws
  * `artifact_invalid` with the reason.
  */
 export async function openVersion(
   version: string,
   manifest: Manifest,
-  files: VersionFiles,
-  tensors: Tensors,
+  files: ArtifactFiles,
+  runtimes: Runtimes,
 ): Promise<LoadedVersion> {
   checkManifest(manifest)
-  const read = readModel(files.topology, files.weights)
   await turn()
-  if (!isDense(read)) return openLayered(version, manifest, layeredModelOf(read), tensors)
-  const stages = loadDense(version, manifest, networkOf(read))
+  const opening = formatOf(manifest).open(manifest, files, { version, runtimes })
+  if (opening instanceof Promise) return loadElsewhere(version, manifest, await opening)
+  const stages = loadCompiled(version, manifest, opening)
   for (;;) {
     await turn()
     const { done, value } = stages.next()
@@ -95,18 +97,17 @@ function atOnce<T>(stages: Generator<void, T>): T {
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Yields where it may be interrupted. */
-function* loadDense(version: string, manifest: Manifest, network: Network): Generator<void, LoadedVersion> {
-  const parts = partsOf(version, manifest, network)
-  const work = network.layers.reduce((sum, { inputs, units }) => sum + inputs * units, 0)
-  if (work * manifest.golden.instances.length > maxGoldenWork)
-    refuse(`${manifest.golden.instances.length} golden rows of so large a network take too long to compute`)
-  yield
-  let loaded: LoadedVersion = { ...parts, predictor: compileDense(network) }
+function* loadCompiled(
+  version: string,
+  manifest: Manifest,
+  opening: Generator<void, OpenedArtifact>,
+): Generator<void, LoadedVersion> {
+  const opened = yield* opening
+  let loaded = loadedOf(version, manifest, opened)
   yield
   let issue = yield* goldenIssue(loaded)
-  if (issue !== undefined) {
-    // Sums of very many terms may need more than 32 bits for the tolerance.
-    loaded = { ...parts, predictor: compilePredictor(network) }
+  if (issue !== undefined && opened.exact !== undefined) {
+    loaded = { ...loaded, predictor: opened.exact() }
     yield
     issue = yield* goldenIssue(loaded)
   }
@@ -115,45 +116,40 @@ function* loadDense(version: string, manifest: Manifest, network: Network): Gene
   return loaded
 }
 
-async function openLayered(
+async function loadElsewhere(
   version: string,
   manifest: Manifest,
-  layered: LayeredModel,
-  tensors: Tensors,
+  opened: OpenedArtifact,
 ): Promise<LoadedVersion> {
-  const { width } = compileFormat(manifest.output)
-  const parts = partsOf(version, manifest, { inputs: layered.inputs, outputs: width })
-  const predictor = await tensors.open(version, layered, width)
-  const loaded = { ...parts, predictor }
   try {
+    const loaded = loadedOf(version, manifest, opened)
     const issue = await goldenIssueElsewhere(loaded)
     if (issue !== undefined) refuse(issue)
+    return loaded
   } catch (error) {
-    predictor.close?.()
+    opened.predictor.close?.()
     throw error
   }
-  return loaded
 }
 
-/** Everything but the network. */
-function partsOf(
+function loadedOf(
   version: string,
   manifest: Manifest,
-  network: Pick<Network, 'inputs' | 'outputs'>,
-): Omit<LoadedVersion, 'predictor'> {
+  { predictor, memoryBytes }: OpenedArtifact,
+): LoadedVersion {
   const format = compileFormat(manifest.output)
   const width = inputWidthOf(manifest.preprocessing)
-  if (network.inputs !== width)
-    refuse(`the network takes ${network.inputs} columns, the preprocessing gives ${width}`)
-  if (network.outputs !== format.width)
+  if (predictor.inputs !== width)
+    refuse(`the model takes ${predictor.inputs} columns, the preprocessing gives ${width}`)
+  if (predictor.outputs !== format.width)
     refuse(
-      `the network gives ${network.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
+      `the model gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const { model, features, preprocessing } = manifest
   const read = compileReader(features, preprocessing)
   const columns = columnsOf(features, preprocessing)
   const scan = compileScanner(columns)
-  return { model, version, manifest, columns, format, read, scan, invalidShare: 0 }
+  return { model, version, manifest, predictor, memoryBytes, columns, format, read, scan, invalidShare: 0 }
 }
 
 /**
@@ -169,9 +165,9 @@ export function goldenIssueOf(loaded: LoadedVersion): string | undefined {
 const sliceMs = 10
 
 function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined> {
-  const { manifest, predictor, read } = loaded
+  const { manifest, predictor, columns } = loaded
   const { instances } = manifest.golden
-  const input = new Float32Array(predictor.inputs)
+  const input = createInputBuffer()
   const output = new Float32Array(predictor.outputs)
   let until = performance.now() + sliceMs
   for (let row = 0; row < instances.length; row++) {
@@ -179,12 +175,10 @@ function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined
       yield
       until = performance.now() + sliceMs
     }
-    try {
-      read(instances[row], row, input, 0)
-    } catch (error) {
-      return `golden row ${row} is refused: ${(error as Error).message}`
-    }
-    void predictor.run(input, 1, output)
+    resetInput(input, columns, 1)
+    const refusal = goldenRefusal(loaded, row, input, 0)
+    if (refusal !== undefined) return refusal
+    void predictor.run(input.input, 1, output, undefined, input)
     const issue = rowIssue(loaded, row, output, 0)
     if (issue !== undefined) return issue
   }
@@ -192,22 +186,36 @@ function* goldenIssue(loaded: LoadedVersion): Generator<void, string | undefined
 }
 
 async function goldenIssueElsewhere(loaded: LoadedVersion): Promise<string | undefined> {
-  const { manifest, predictor, read } = loaded
+  const { manifest, predictor, columns } = loaded
   const { instances } = manifest.golden
-  const input = new Float32Array(instances.length * predictor.inputs)
+  const input = createInputBuffer()
+  resetInput(input, columns, instances.length)
   const output = new Float32Array(instances.length * predictor.outputs)
-  for (let row = 0; row < instances.length; row++)
-    try {
-      read(instances[row], row, input, row * predictor.inputs)
-    } catch (error) {
-      return `golden row ${row} is refused: ${(error as Error).message}`
-    }
-  await predictor.run(input, instances.length, output)
+  for (let row = 0; row < instances.length; row++) {
+    const refusal = goldenRefusal(loaded, row, input, row)
+    if (refusal !== undefined) return refusal
+  }
+  await predictor.run(input.input, instances.length, output, undefined, input)
   for (let row = 0; row < instances.length; row++) {
     const issue = rowIssue(loaded, row, output, row)
     if (issue !== undefined) return issue
   }
   return undefined
+}
+
+/** Writes a golden row to a place of the input buffer, or returns why it is refused. */
+function goldenRefusal(
+  loaded: LoadedVersion,
+  row: number,
+  input: InputBuffer,
+  place: number,
+): string | undefined {
+  try {
+    readRow(loaded, loaded.manifest.golden.instances[row]!, place, input)
+    return undefined
+  } catch (error) {
+    return `golden row ${row} is refused: ${(error as Error).message}`
+  }
 }
 
 /** How the outputs of a row differ from those of training; absent when they agree. */
@@ -235,7 +243,7 @@ export function injectFault({ invalidShare }: LoadedVersion, outputs: Float32Arr
 
 function warmUp({ manifest, predictor, read }: LoadedVersion): void {
   const { instances } = manifest.golden
-  const input = new Float32Array(predictor.inputs)
+  const input = new Float64Array(predictor.inputs)
   const output = new Float32Array(predictor.outputs)
   const until = performance.now() + warmUpMs
   for (let i = 0; i < warmUpRows && performance.now() < until; i++) {
@@ -250,7 +258,9 @@ function checkManifest(manifest: Manifest): void {
   if (!Array.isArray(preprocessing)) refuse('the manifest has no preprocessing')
   if (!['probability', 'classes', 'number'].includes(manifest.output?.kind))
     refuse('the manifest has no output')
-  const numbers = preprocessing.flatMap((fit) => (fit.kind === 'number' ? [fit.mean, fit.std, fit.fill] : []))
+  const numbers = preprocessing.flatMap((fit) =>
+    fit.kind === 'number' ? [fit.mean, fit.std, fit.fill ?? 0] : [],
+  )
   if (!numbers.every(Number.isFinite)) refuse('the preprocessing holds a number that is not finite')
   if (!Array.isArray(golden?.instances) || golden.instances.length === 0)
     refuse('the manifest has no golden rows')

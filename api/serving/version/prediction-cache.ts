@@ -3,7 +3,7 @@
  * (4-16-16-3) to 11 µs (32-128-64-1) and a lookup 5 to 9 µs, so a cache pays from about 80,000 weights on. Cached outputs are assigned, counted
  * and logged as others; the cache belongs to one loaded version.
  */
-import type { Predictor } from '../network/scalar-predictor.ts'
+import type { Predictor } from '../predictor.ts'
 
 export type PredictionCache = ReturnType<typeof createPredictionCache>
 
@@ -53,8 +53,8 @@ export function createPredictionCache(limits: { entries: number; bytes?: number 
       const owner = `${owners++} `
       const { inputs, outputs: width } = predictor
       let isClosed = false
-      const keysOf = (input: Float32Array, rows: number): string[] => {
-        const rowBytes = inputs * 4
+      const keysOf = (input: Float64Array, rows: number): string[] => {
+        const rowBytes = inputs * 8
         const all = Buffer.from(input.buffer, input.byteOffset, rows * rowBytes)
         return Array.from(
           { length: rows },
@@ -68,7 +68,7 @@ export function createPredictionCache(limits: { entries: number; bytes?: number 
       ) => {
         const [input, rows, output, order] = ask
         const isWhole = missing.length === rows
-        const some = isWhole ? input : new Float32Array(missing.length * inputs)
+        const some = isWhole ? input : new Float64Array(missing.length * inputs)
         const given = isWhole ? output : new Float32Array(missing.length * width)
         if (!isWhole)
           missing.forEach((row, place) =>

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'
-import { inputWidthOf, type Features, type FeatureRow } from '../../../domain/model/features.ts'
+import {
+  inputWidthOf,
+  type CategoryEncoding,
+  type FeatureFit,
+  type FeatureRow,
+  type Features,
+} from '../../../domain/model/features.ts'
 import { compileEncoder, fitFeatures, maxVocabulary } from '../../../domain/model/preprocessing.ts'
 
 const features: Features = {
@@ -62,6 +68,30 @@ describe('encoding', () => {
     expect(encode({ size: null, colour: 'blue' })).toEqual([9, 0, 1, 0, 0, 9]))
   it('ignores property names of Object.prototype', () =>
     expect(encode({ size: 3, colour: 'constructor' })).toEqual([9, 0, 0, 0, 1, 9]))
+
+  it('passes a number through exactly, and leaves it missing, for a model that takes missing values', () => {
+    const number: Features = { size: { kind: 'number', missing: 'fill' } }
+    const write = compileEncoder(number, [{ name: 'size', kind: 'number', mean: 0, std: 1, fill: null }])
+    const into = new Float64Array(3)
+    for (const [at, size] of [0.1, -1e-300, null].entries()) write({ size }, into, at)
+    expect([...into]).toEqual([0.1, -1e-300, NaN])
+  })
+
+  it('writes the code of a category, or nothing for a model that takes texts', () => {
+    const colour: Features = { colour: { kind: 'category', missing: 'fill' } }
+    const vocabulary = ['blue', 'red']
+    const fitOf = (encoding: CategoryEncoding): FeatureFit[] => [
+      { name: 'colour', kind: 'category', vocabulary, encoding },
+    ]
+    const into = new Float64Array(4).fill(9)
+    const write = compileEncoder(colour, fitOf('code'))
+    for (const [at, value] of ['red', 'green', null].entries()) write({ colour: value }, into, at)
+    expect([...into]).toEqual([1, NaN, NaN, 9])
+    into.fill(9)
+    compileEncoder(colour, fitOf('text'))({ colour: 'red' }, into, 1)
+    expect([...into]).toEqual([9, 9, 9, 9])
+    expect((['one-hot', 'code', 'text'] as const).map((each) => inputWidthOf(fitOf(each)))).toEqual([3, 1, 0])
+  })
 
   it.each([
     ['a fit is missing', fits.slice(1)],

@@ -51,7 +51,7 @@ export async function stockReleases(
       format: 'tenure-artifact@1',
       model,
       files: { 'model.json': topology, 'weights.bin': weights },
-    } as Manifest
+    } as Partial<Manifest> as Manifest
     return { digest: await putManifest(artifacts, manifest), manifest }
   }
   const stock: Stock = { versions: [], candidates: [] }

@@ -116,7 +116,8 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
 export function answerOf({ preprocessing, layers }: ArtifactSpec, row: FeatureRow): number[] {
   let values = preprocessing.flatMap((fit) => {
     const value = row[fit.name]
-    if (fit.kind === 'number') return [((typeof value === 'number' ? value : fit.fill) - fit.mean) / fit.std]
+    if (fit.kind === 'number')
+      return [((typeof value === 'number' ? value : (fit.fill ?? NaN)) - fit.mean) / fit.std]
     const place = typeof value === 'string' ? fit.vocabulary.indexOf(value) : -1
     const wanted = place < 0 ? fit.vocabulary.length : place
     return Array.from({ length: fit.vocabulary.length + 1 }, (_, index) => (index === wanted ? 1 : 0))

@@ -16,7 +16,7 @@ const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
 export function loadedOf(spec: ArtifactSpec): LoadedVersion {
   const manifest = artifactManifest(spec, { 'model.json': none, 'weights.bin': none })
   const topology = Buffer.from(JSON.stringify(topologyOf(spec)))
-  return loadVersion('v', manifest, { topology, weights: weightsOf(spec.layers) })
+  return loadVersion('v', manifest, { 'model.json': topology, 'weights.bin': weightsOf(spec.layers) })
 }
 
 /** An input buffer with these rows, without the inputs of the network. */

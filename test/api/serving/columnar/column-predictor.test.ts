@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ColumnBlock } from '../../../../api/serving/columnar/column-source.ts'
 import { compileColumns } from '../../../../api/serving/columnar/column-predictor.ts'
-import { networkOf, readModel, type Network } from '../../../../api/serving/network/layers-model.ts'
+import { denseNetworkOf } from '../../../../api/serving/formats/tfjs-layers/format.ts'
+import type { Network } from '../../../../api/serving/network/layers-model.ts'
 import { loadVersion, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes, type BatchLayout } from '../../../../domain/model/batch-spec.ts'
 import type { FeatureRow } from '../../../../domain/model/features.ts'
@@ -25,11 +26,11 @@ afterAll(() => rmSync(root, { recursive: true }))
 const load = async (
   spec: ArtifactSpec,
 ): Promise<{ loaded: LoadedVersion; network: Network; layout: BatchLayout }> => {
-  const { manifest, ...files } = await getArtifact(openArtifacts(root), await putArtifact(root, spec))
+  const { manifest, files } = await getArtifact(openArtifacts(root), await putArtifact(root, spec))
   const loaded = loadVersion('v', manifest, files)
   return {
     loaded,
-    network: networkOf(readModel(files.topology, files.weights)),
+    network: denseNetworkOf(manifest, files)!,
     layout: batchLayoutOf(manifest.features, manifest.preprocessing),
   }
 }
@@ -60,7 +61,7 @@ const drawn = (count: number): FeatureRow[] =>
 
 /** The result of a replica: bits, or an unreadable row. */
 function served({ read, predictor }: LoadedVersion, rows: readonly FeatureRow[]): (number | undefined)[] {
-  const [input, output] = [new Float32Array(predictor.inputs), new Float32Array(predictor.outputs)]
+  const [input, output] = [new Float64Array(predictor.inputs), new Float32Array(predictor.outputs)]
   return rows.map((row, index) => {
     try {
       read(row, index, input, 0)

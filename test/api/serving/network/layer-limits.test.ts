@@ -2,7 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
-import { createTensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
+import { createRuntimes } from '../../../../api/serving/formats/runtimes.ts'
 import { readModel } from '../../../../api/serving/network/layers-model.ts'
 import { goldenIssueOf, openVersion } from '../../../../api/serving/version/loaded-version.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
@@ -15,8 +15,8 @@ import {
 } from '../../../support/serving/artifact.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
-const tensors = createTensors({ onError: () => {} })
-afterAll(() => tensors.stop())
+const runtimes = createRuntimes({ onError: () => {} })
+afterAll(() => runtimes.stop())
 
 interface Parts {
   manifest: Manifest
@@ -35,7 +35,7 @@ const load = (change: (parts: Parts) => void = () => {}) => {
   }
   change(parts)
   const topology = Buffer.from(parts.text ?? JSON.stringify(parts.topology))
-  return openVersion('v', parts.manifest, { topology, weights: parts.weights }, tensors)
+  return openVersion('v', parts.manifest, { 'model.json': topology, 'weights.bin': parts.weights }, runtimes)
 }
 const layersOf = ({ topology }: Parts) =>
   topology.modelTopology.config.layers as unknown as { class_name: string; config: Record<string, unknown> }[]

@@ -47,7 +47,7 @@ function predict(layers: LayerSpec[], rows: number[][]): number[][] {
   )
   const predictor = compilePredictor(network)
   const output = new Float32Array(rows.length * predictor.outputs)
-  void predictor.run(Float32Array.from(rows.flat()), rows.length, output)
+  predictor.run(Float32Array.from(rows.flat()), rows.length, output)
   return rows.map((_, index) => [
     ...output.subarray(index * predictor.outputs, (index + 1) * predictor.outputs),
   ])
@@ -129,7 +129,7 @@ describe('a version', () => {
     }
     change(parts)
     const topology = parts.bytes ?? bytesOf(parts.topology)
-    return loadVersion('v', parts.manifest, { topology, weights: parts.weights })
+    return loadVersion('v', parts.manifest, { 'model.json': topology, 'weights.bin': parts.weights })
   }
   interface Parts {
     manifest: Manifest
@@ -371,7 +371,7 @@ describe('the bytes of an artifact', () => {
     const artifacts = openArtifacts(root)
     const warm = openCache(join(root, 'warm'), artifacts, cacheOptions)
     const { manifest } = await warm.fetch(digest)
-    writeFileSync(pathOf(manifest.files['weights.bin'].digest), 'other bytes')
+    writeFileSync(pathOf(manifest.files['weights.bin']!.digest), 'other bytes')
     await expect(warm.fetch(digest)).resolves.toMatchObject({ manifest: { model: 'iris' } })
     const cold = openCache(join(root, 'cold'), artifacts, cacheOptions)
     await expect(cold.fetch(digest)).rejects.toMatchObject({ code: 'artifact_corrupt' })
@@ -389,7 +389,7 @@ describe('the bytes of an artifact', () => {
     const digest = await putArtifact(root, irisSpec('sparse', 77))
     const cache = openCache(join(root, 'sparse'), openArtifacts(root), cacheOptions)
     const { manifest } = await openCache(join(root, 'sized'), openArtifacts(root), cacheOptions).fetch(digest)
-    const path = pathOf(manifest.files['weights.bin'].digest)
+    const path = pathOf(manifest.files['weights.bin']!.digest)
     rmSync(path)
     // A file of 64 GB that takes no room.
     writeFileSync(path, '')

@@ -59,8 +59,8 @@ describe('an arm', () => {
   const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
   const load = (version: string): LoadedVersion =>
     loadVersion(version, artifactManifest(spec, { 'model.json': none, 'weights.bin': none }), {
-      topology: Buffer.from(JSON.stringify(topologyOf(spec))),
-      weights: weightsOf(spec.layers),
+      'model.json': Buffer.from(JSON.stringify(topologyOf(spec))),
+      'weights.bin': weightsOf(spec.layers),
     })
   const versions = new Map(['a', 'b', 'c'].map((version) => [version, load(version)]))
   const route = (arms: RouteArm[], salt = 'release 7'): Route => ({

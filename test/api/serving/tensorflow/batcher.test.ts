@@ -1,7 +1,7 @@
 /** Batches: who is put together, who waits how long, and who is next. */
 import { describe, expect, it } from 'vitest'
 import { createBatcher, type BatcherOptions } from '../../../../api/serving/tensorflow/batcher.ts'
-import type { RunTicket } from '../../../../api/serving/network/scalar-predictor.ts'
+import type { RunTicket } from '../../../../api/serving/predictor.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 
 const shape = { inputs: 2, outputs: 1 }
@@ -30,7 +30,7 @@ function stage(options: BatcherOptions = {}, now?: () => number) {
       ...made,
       async ask(values: number[], order = orderOf()): Promise<number[]> {
         const output = new Float32Array(values.length / 2)
-        await made.run(Float32Array.from(values), values.length / 2, output, order)
+        await made.run(Float64Array.from(values), values.length / 2, output, order)
         return [...output]
       },
     }
@@ -131,8 +131,8 @@ describe('rows', () => {
 
   it('are refused above the queue limit', () => {
     const lane = stage({ maxPending: 2 }).laneOf('a')
-    void lane.run(new Float32Array(4), 2, new Float32Array(2), orderOf())
-    expect(() => void lane.run(new Float32Array(2), 1, new Float32Array(1), orderOf())).toThrow(
+    void lane.run(new Float64Array(4), 2, new Float32Array(2), orderOf())
+    expect(() => void lane.run(new Float64Array(2), 1, new Float32Array(1), orderOf())).toThrow(
       expect.objectContaining({ code: 'overloaded' }),
     )
   })

@@ -1,7 +1,7 @@
 /** Models that TensorFlow.js computes, in a real thread: through the same arms, counts and log, in batches, and after its death. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
-import type { RunTicket } from '../../../../api/serving/network/scalar-predictor.ts'
+import type { RunTicket } from '../../../../api/serving/predictor.ts'
 import { createTensors, type Tensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
 import { readModel } from '../../../../api/serving/network/layers-model.ts'
 import { irisRow, irisSpec, notCompiled, topologyOf, weightsOf } from '../../../support/serving/artifact.ts'
@@ -204,7 +204,7 @@ describe('the TensorFlow.js thread', () => {
     const slow = await tensors.open('slow', endless(65_000), 1)
     const fine = await tensors.open('fine', quick(), 3)
     const ask = (predictor: typeof fine) =>
-      predictor.run(Float32Array.of(1, 2, 3, 4), 1, new Float32Array(3), order())!
+      predictor.run(Float64Array.of(1, 2, 3, 4), 1, new Float32Array(3), order())!
     await ask(fine)
     for (let death = 1; death <= 3; death++) {
       await expect(ask(slow)).rejects.toMatchObject({ code: 'model_unavailable' })
@@ -228,7 +228,7 @@ describe('the TensorFlow.js thread', () => {
     expect(tensors.counts().models).toBe(0)
     const second = await tensors.open('second', quick(), 3)
     const output = new Float32Array(3)
-    await second.run(Float32Array.of(1, 2, 3, 4), 1, output, order())
+    await second.run(Float64Array.of(1, 2, 3, 4), 1, output, order())
     expect(output.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 5)
     expect(tensors.counts().deaths).toBe(0)
   })

@@ -1,7 +1,7 @@
 /** Checks the prediction cache: exact rows, of one model, within its limits. */
 import { describe, expect, it } from 'vitest'
 import { createPredictionCache } from '../../../../api/serving/version/prediction-cache.ts'
-import type { Predictor } from '../../../../api/serving/network/scalar-predictor.ts'
+import type { Predictor } from '../../../../api/serving/predictor.ts'
 
 /** Adds a number to the one value of each row, later; records the computed rows. */
 function adder(number: number) {
@@ -22,7 +22,7 @@ function adder(number: number) {
 
 async function ask({ run }: Predictor, ...values: number[]): Promise<number[]> {
   const output = new Float32Array(values.length)
-  await run(Float32Array.from(values), values.length, output)
+  await run(Float64Array.from(values), values.length, output)
   return [...output]
 }
 
@@ -35,7 +35,7 @@ describe('the prediction cache', () => {
     expect(await ask(cached, 2, 3, 1)).toEqual([3, 4, 2])
     expect(asked).toEqual([1, 2, 3])
     expect(cache.counts()).toMatchObject({ hits: 2, misses: 3, entries: 3 })
-    expect(cached.run(Float32Array.of(3), 1, new Float32Array(1))).toBeUndefined()
+    expect(cached.run(Float64Array.of(3), 1, new Float32Array(1))).toBeUndefined()
   })
 
   it('separates the rows of models, and deletes those of a closed model', async () => {
@@ -71,7 +71,7 @@ describe('the prediction cache', () => {
     const { predictor, asked } = adder(1)
     const cached = createPredictionCache({ entries: 10 }).cached(predictor)
     const order = { background: true, cancelled: false, begunMs: 0 }
-    for (let i = 0; i < 2; i++) await cached.run(Float32Array.of(1), 1, new Float32Array(1), order)
+    for (let i = 0; i < 2; i++) await cached.run(Float64Array.of(1), 1, new Float32Array(1), order)
     expect(asked).toEqual([1, 1])
   })
 })

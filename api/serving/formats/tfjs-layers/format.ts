@@ -1,0 +1,83 @@
+/** Opens a LayersModel of TensorFlow.js: dense layers are compiled, all others run in a worker thread with TensorFlow.js. */
+import type { Manifest } from '../../../../domain/model/manifest.ts'
+import { compileFormat } from '../../codec/output-format.ts'
+import { layeredModelOf } from '../../network/layer-limits.ts'
+import {
+  isDense,
+  networkLimits,
+  networkOf,
+  readModel,
+  refuse,
+  type Network,
+  type ReadModel,
+} from '../../network/layers-model.ts'
+import { compilePredictor } from '../../network/scalar-predictor.ts'
+import { compileDense } from '../../network/simd-predictor.ts'
+import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
+
+/** Most multiplications of the golden rows, so that a manifest cannot block a replica. */
+const maxGoldenWork = 500_000_000
+
+export const layersFormat: ArtifactFormat = {
+  name: 'tfjs-layers',
+  fileSets: [['model.json', 'weights.bin']],
+  limits: { 'model.json': networkLimits.topologyBytes, 'weights.bin': networkLimits.weightBytes },
+  inspect(files) {
+    const network = networkOf(readFiles(files))
+    return {
+      library: 'TensorFlow.js',
+      columns: Array.from({ length: network.inputs }, (_, at) => ({ name: `f${at}` })),
+      outputs: network.outputs,
+    }
+  },
+  open(manifest, files, deps) {
+    const read = readFiles(files)
+    return deps === undefined || isDense(read) ? openDense(read, manifest) : openLayered(read, manifest, deps)
+  },
+}
+
+/** The layers of a dense network; undefined for any other artifact. */
+export function denseNetworkOf(
+  manifest: Pick<Manifest, 'artifact'>,
+  files: ArtifactFiles,
+): Network | undefined {
+  if (manifest.artifact !== undefined && manifest.artifact !== 'tfjs-layers') return undefined
+  const read = readFiles(files)
+  return isDense(read) ? networkOf(read) : undefined
+}
+
+function readFiles(files: ArtifactFiles): ReadModel {
+  const [topology, weights] = [files['model.json'], files['weights.bin']]
+  if (topology === undefined || weights === undefined) refuse('the artifact lacks model.json or weights.bin')
+  return readModel(topology, weights)
+}
+
+function* openDense(read: ReadModel, { golden }: Manifest): Generator<void, OpenedArtifact> {
+  yield
+  const network = networkOf(read)
+  const work = network.layers.reduce((sum, { inputs, units }) => sum + inputs * units, 0)
+  if (work * golden.instances.length > maxGoldenWork)
+    refuse(`${golden.instances.length} golden rows of so large a network take too long to compute`)
+  yield
+  return {
+    predictor: compileDense(network),
+    memoryBytes: bytesOf(network),
+    // Sums of very many terms may need more than 32 bits for the tolerance.
+    exact: () => compilePredictor(network),
+  }
+}
+
+async function openLayered(
+  read: ReadModel,
+  { output }: Manifest,
+  { version, runtimes }: OpenDeps,
+): Promise<OpenedArtifact> {
+  await new Promise((resolve) => setImmediate(resolve))
+  const layered = layeredModelOf(read)
+  const { width } = compileFormat(output)
+  const predictor = await runtimes.tensors.open(version, layered, width)
+  return { predictor, memoryBytes: layered.weights.byteLength }
+}
+
+const bytesOf = ({ layers }: Network): number =>
+  layers.reduce((sum, { kernel, bias }) => sum + kernel.byteLength + bias.byteLength, 0)

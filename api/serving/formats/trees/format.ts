@@ -1,0 +1,54 @@
+/** Opens the trees of LightGBM, XGBoost and CatBoost. They answer in the turn of the request. */
+import type { Manifest } from '../../../../domain/model/manifest.ts'
+import { inputWidthOf } from '../../../../domain/model/features.ts'
+import { refuse } from '../../network/layers-model.ts'
+import type { ArtifactFiles, ArtifactFormat, OpenedArtifact } from '../format.ts'
+import { readForest } from '../model-file.ts'
+import { forestLimits, type Forest } from './forest.ts'
+import { predictorOf } from './predictor.ts'
+
+const { fileBytes } = forestLimits
+
+export const treesFormat: ArtifactFormat = {
+  name: 'trees',
+  fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
+  limits: { 'model.txt': fileBytes, 'model.json': fileBytes, 'model.ubj': fileBytes },
+  inspect(files) {
+    const { library, columns, starts } = forestOf(files)
+    return { library, columns, outputs: starts.length }
+  },
+  *open(manifest, files) {
+    const forest = forestOf(files)
+    yield
+    return openForest(forest, manifest)
+  },
+}
+
+function forestOf(files: ArtifactFiles): Forest {
+  const [bytes] = Object.values(files)
+  const forest = bytes && readForest(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  return forest ?? refuse('the file holds no trees')
+}
+
+function openForest(forest: Forest, { preprocessing }: Manifest): OpenedArtifact {
+  const inputs = inputWidthOf(preprocessing)
+  const count = forest.columns.length
+  if (count > inputs) refuse(`the trees take ${count} columns, the preprocessing gives ${inputs}`)
+  const { outputs, memoryBytes, predictOne } = predictorOf(forest)
+  const answer = new Float64Array(outputs)
+  return {
+    memoryBytes,
+    predictor: {
+      inputs,
+      outputs,
+      run(input, rows, output) {
+        for (let row = 0; row < rows; row++) {
+          predictOne(input, row * inputs, answer, 0)
+          const at = row * outputs
+          for (let k = 0; k < outputs; k++) output[at + k] = answer[k]!
+        }
+        return undefined
+      },
+    },
+  }
+}
