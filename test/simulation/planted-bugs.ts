@@ -242,12 +242,15 @@ export const plants: readonly Plant[] = [
     'untilMs: state.enteredMs + state.policy.approval.withinMs',
     'untilMs: state.enteredMs + 1e9',
   ),
-  plant(
-    'lease-before-routes',
-    'a replica that comes back believes its lease before it has read the routes',
-    'api/serving/routing/replica-sync.ts',
-    'if (newLease.at < lease.until) lease.until',
-    'if (newLease.at < Infinity) lease.until',
+  scripted(
+    'late-renewal-of-an-ended-lease',
+    plant(
+      'lease-before-routes',
+      'a replica that comes back believes its lease before it has read the routes',
+      'api/serving/routing/replica-sync.ts',
+      'if (newLease.at < lease.until) lease.until',
+      'if (newLease.at < Infinity) lease.until',
+    ),
   ),
   scripted(
     'abort-while-promoting',

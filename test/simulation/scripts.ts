@@ -239,4 +239,26 @@ export const scripts: readonly Script[] = [
     outcomes: ['superseded'],
     play() {},
   },
+  {
+    name: 'late-renewal-of-an-ended-lease',
+    says: 'A replica sends the renewal of its lease and is not heard for a second. Its lease ends, the release is aborted without it, and its next read of the routes is late. The renewal arrives.',
+    scenario: scenario({ strategy: 'canary' }, { callers: 40 }),
+    outcomes: ['aborted'],
+    play(stage) {
+      const [replica] = stage.replicas
+      const sends = (statement: string) => (moment: Moment) =>
+        moment.kind === 'asks' && moment.machine === replica?.machine && moment.statement === statement
+      at(stage, begins('watch'), () =>
+        at(
+          stage,
+          sends('renewLease'),
+          () => {
+            orders(stage, 'abort')
+            at(stage, sends('readRouting'), () => {}, 1_400)
+          },
+          1_000,
+        ),
+      )
+    },
+  },
 ]
