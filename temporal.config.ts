@@ -118,6 +118,8 @@ export function readConfig(environment: Environment = process.env) {
       erasedSnapshotDays: whole('TENURE_KEEP_ERASED_SNAPSHOTS_DAYS', 30, 0, 36_500),
       artifactsMb: whole('TENURE_KEEP_ARTIFACTS_MB', 51_200, 1, 1_000_000_000),
     },
+    /** Downloads and Python environments, kept by this machine. */
+    cacheDir: cacheDir(environment),
     /** Memory limit of a training process in MiB. Default: unlimited. */
     trainingMemoryMb: whole('TENURE_TRAINING_MEMORY_MB', undefined, 256, 100_000_000),
     worker: {
@@ -317,7 +319,7 @@ export function trainerEnvironment(environment: Environment = process.env): Envi
   }
 }
 
-/** The cache directory of downloads: libtensorflow, the Temporal binary. */
+/** The cache directory of downloads and of Python environments. */
 export function cacheDir(environment: Environment = process.env): string {
   return environment['TENURE_CACHE'] ?? join(environment['HOME'] ?? homedir(), '.cache', 'tenure')
 }

@@ -12,7 +12,7 @@ const withoutServers = [
   'test/api/http/openapi.test.ts',
   'test/api/serving/formats/**/*.test.ts',
   'test/store/{artifacts,signing/*}.test.ts',
-  'test/activities/alerts/send.test.ts',
+  'test/activities/{alerts/send,trainers/{program,python-environment,result-folder}}.test.ts',
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
   'test/deploy/{containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',

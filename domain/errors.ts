@@ -210,6 +210,11 @@ export const errorTable = {
     503,
     'Set TENURE_TRAINING_MEMORY_MB higher or use a larger machine, or train on fewer rows, then retrain.',
   ),
+  /** The Python environment of a training script cannot be made. */
+  environment_failed: transient(
+    503,
+    'Install python3 with venv and pip on the training worker, or correct the requirements or the package index, then retrain.',
+  ),
   /** An environment variable is missing or invalid; the message names all of them. */
   configuration_invalid: permanent(500, 'Set the variables that the message names.'),
   /** An unexpected error occurred. */

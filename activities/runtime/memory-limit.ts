@@ -5,9 +5,9 @@
 import { readFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 
-/** The messages of V8, the C++ library, TensorFlow and the C library. */
+/** The messages of V8, the C++ library, TensorFlow, the C library, Python with NumPy, and R. */
 const words =
-  /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate memory/i
+  /out of memory|array buffer allocation failed|bad_alloc|OOM when allocating|cannot allocate (?:memory|vector of size)|\bMemoryError\b|Unable to allocate [\d.]+ [KMGT]iB/i
 
 /** The line that reports a shortage of memory; undefined without one. */
 export const detectOutOfMemory = (lines: readonly string[]): string | undefined =>

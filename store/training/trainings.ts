@@ -94,17 +94,21 @@ export async function endTraining(
         dependenciesDigest: string
         /** Package → version. */
         dependencies?: Record<string, string>
+        /** Replaces what was recorded epoch by epoch, unless it is empty. */
+        curve?: EpochRecord[]
       }
     | { status: 'failed'; message: string }
   ),
 ): Promise<boolean> {
+  const curve = end.status === 'done' && end.curve?.length ? JSON.stringify(end.curve) : null
   const written =
     end.status === 'done'
       ? // Its files lie there again, also when an artifact of the same bytes was given up before.
         await database.query(sql`
           with back as (delete from deleted_artifacts where digest = ${end.artifactDigest})
           update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
-            dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})}, ended_at = now()
+            dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})},
+            curve = coalesce(${curve}::jsonb, curve), ended_at = now()
           where id = ${end.id} and attempts = ${end.attempt} returning id`)
       : await database.query(sql`
           update trainings set status = 'failed', message = ${end.message}, ended_at = now()

@@ -43,7 +43,15 @@ export const layers: Readonly<Record<string, Layer>> = {
   // What the processes share that run no workflow.
   'workflows/messages': { values: ['domain'], packages: [], typePackages: ['@temporalio/workflow'] },
   activities: {
-    values: ['domain', 'store', 'models', 'temporal', 'temporal.config.ts', 'scripts/build'],
+    values: [
+      'domain',
+      'store',
+      'models',
+      'temporal',
+      'temporal.config.ts',
+      'scripts/build',
+      'scripts/setup/lock.mjs',
+    ],
     types: ['workflows'],
     packages: [
       'node:*',

@@ -1,0 +1,55 @@
+/**
+ * Keeps the folders of a training program: its checkpoints, its result and its temporary files. Each attempt has folders of its own
+ * with a copy of the checkpoints, because an attempt that was believed dead may still write.
+ */
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { absentFile } from '../../store/absent-file.ts'
+
+export interface AttemptFolder {
+  checkpoints: string
+  output: string
+  scratch: string
+}
+
+/** Shared by the workers, with the drafts that `collectArtifacts` clears after a day. */
+const folderOf = (artifactRoot: string, trainingId: string): string =>
+  join(artifactRoot, 'drafts', 'trainings', trainingId.replaceAll(/[^\w-]/g, '_'))
+
+const ownDirectory = { recursive: true, mode: 0o700 }
+
+/**
+ * Makes the folders of an attempt. The checkpoints of the last attempt with the same `of` are copied, and the folders of all earlier
+ * attempts are removed.
+ */
+export async function openAttempt(
+  artifactRoot: string,
+  { trainingId, attempt, of }: { trainingId: string; attempt: number; of: string },
+): Promise<AttemptFolder> {
+  const training = folderOf(artifactRoot, trainingId)
+  const own = join(training, String(attempt))
+  const folder = {
+    checkpoints: join(own, 'checkpoints'),
+    output: join(own, 'output'),
+    scratch: join(own, 'tmp'),
+  }
+  // This attempt may have begun before on a worker that died at once.
+  await rm(own, { recursive: true, force: true })
+  const earlier = ((await readdir(training).catch(absentFile)) ?? [])
+    .map(Number)
+    .filter((each) => each < attempt)
+    .sort((a, b) => b - a)
+  for (const path of Object.values(folder)) await mkdir(path, ownDirectory)
+  for (const each of earlier) {
+    const before = join(training, String(each))
+    if ((await readFile(join(before, 'of'), 'utf8').catch(() => undefined)) !== of) continue
+    await cp(join(before, 'checkpoints'), folder.checkpoints, { recursive: true })
+    break
+  }
+  await writeFile(join(own, 'of'), of)
+  for (const each of earlier) await rm(join(training, String(each)), { recursive: true, force: true })
+  return folder
+}
+
+export const removeAttempts = (artifactRoot: string, trainingId: string): Promise<void> =>
+  rm(folderOf(artifactRoot, trainingId), { recursive: true, force: true })

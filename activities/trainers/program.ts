@@ -1,0 +1,198 @@
+/**
+ * Runs a training program in a process group of its own. The group ends with its program, with a cancellation, and with this process,
+ * because an orphaned program would hold memory and write checkpoints beside its successor.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { finished } from 'node:stream/promises'
+import type { Duplex, Readable } from 'node:stream'
+import { DomainError } from '../../domain/errors.ts'
+import { scriptFaultCode } from '../../domain/training/program-job.ts'
+import { visibleText } from '../../domain/visible-text.ts'
+import { countKernelKills, detectOutOfMemory, watchMemory } from '../runtime/memory-limit.ts'
+
+export interface ProgramRun {
+  argv: readonly string[]
+  cwd: string
+  env: Record<string, string | undefined>
+  /** The standard input. */
+  input: string
+  /** Aborting kills the group. */
+  signal: AbortSignal
+  /** A program without output for this long is killed. */
+  silentMs: number
+  /** A program that runs longer is killed. */
+  limitMs: number
+  /** The memory limit of each process. */
+  limitMb?: number
+  /** Receives each line of the standard output, without control characters that a terminal obeys. */
+  onLine: (line: string) => void
+  /** Receives the process id, for logs. */
+  onStart?: (pid: number) => void
+}
+
+const keptLines = 20
+const maxLineLength = 65_536
+const maxErrorLineLength = 500
+
+/**
+ * `$0` is the limit in KiB. The guard in the background reads a pipe that this process holds and never writes: it ends with this
+ * process, however it dies, and then the guard kills the group. The kernel prefers the program when memory runs out.
+ */
+const groupScript = `(cat <&3; kill -KILL -$$) >/dev/null 2>&1 &
+exec 3<&-
+[ "$0" = 0 ] || ulimit -d "$0" || exit 126
+echo 1000 2>/dev/null >/proc/self/oom_score_adj
+exec nice -n 10 "$@"`
+
+/**
+ * Resolves when the program has ended with exit code 0 and its group is gone. Throws `training_failed` for exit code 2, for a program
+ * that cannot be started and for one that exceeds its time limit, `out_of_memory`, and `training_interrupted` for any other end.
+ */
+export async function runTrainingProgram(run: ProgramRun): Promise<void> {
+  const { argv, cwd, env, input, signal, limitMb, limitMs, silentMs } = run
+  const killedBefore = await countKernelKills()
+  const child = spawn('/bin/sh', ['-c', groupScript, String((limitMb ?? 0) * 1_024), ...argv], {
+    cwd,
+    env,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+  })
+  const { pid } = child
+  const memory = limitMb === undefined || pid === undefined ? undefined : watchMemory(pid, limitMb)
+  if (pid !== undefined) run.onStart?.(pid)
+  let stopped: Error | undefined
+  const stop = (why: Error) => {
+    stopped ??= why
+    killGroup(child)
+  }
+  const cancel = () => stop(new Error('cancelled'))
+  signal.addEventListener('abort', cancel)
+  if (signal.aborted) cancel()
+  const alive = silenceTimer(silentMs, () =>
+    stop(interrupted(argv, `no output for ${silentMs} ms`, [], true)),
+  )
+  const limit = setTimeout(
+    () =>
+      stop(
+        new DomainError(
+          'training_failed',
+          `${shown(argv)} took longer than its limit of ${limitMs / 1_000} s`,
+        ),
+      ),
+    limitMs,
+  )
+  const errors = lastLines()
+  readLines(child.stdout!, maxLineLength, alive.heard, run.onLine)
+  readLines(child.stderr!, maxErrorLineLength, alive.heard, errors.add)
+  // The guard's pipe and the input of a program that reads none may break.
+  for (const stream of [child.stdin!, child.stdio[3] as Duplex]) stream.on('error', () => {})
+  child.stdin!.end(input)
+  try {
+    const { code, killedBy, error } = await ended(child)
+    if (stopped !== undefined) throw withLines(stopped, errors.last)
+    const kills =
+      killedBy === 'SIGKILL' ? ((await countKernelKills()) ?? 0) > (killedBefore ?? Infinity) : false
+    const failed = code !== 0
+    const crashed = killedBy !== undefined && killedBy !== 'SIGKILL' && killedBy !== 'SIGTERM'
+    const starved = kills
+      ? 'the kernel killed it for lack of memory'
+      : failed
+        ? (errors.starved() ?? (crashed ? memory?.nearLimit() : undefined))
+        : undefined
+    const how = error ?? killedBy ?? `exit code ${code}`
+    if (starved !== undefined)
+      throw new DomainError('out_of_memory', `${shown(argv)} ran out of memory (${how}): ${starved}`)
+    if (code === scriptFaultCode || code === 126 || code === 127 || error !== undefined)
+      throw withLines(new DomainError('training_failed', `${shown(argv)} failed: ${how}`), errors.last)
+    if (failed) throw interrupted(argv, how, errors.last, false, code ?? undefined)
+  } finally {
+    signal.removeEventListener('abort', cancel)
+    clearTimeout(limit)
+    alive.stop()
+    memory?.stop()
+    killGroup(child)
+  }
+}
+
+const shown = (argv: readonly string[]): string => visibleText(argv.join(' ')).slice(0, 200)
+
+function interrupted(
+  argv: readonly string[],
+  how: string,
+  lines: readonly string[],
+  isSilent: boolean,
+  exitCode?: number,
+): DomainError {
+  const message = `${shown(argv)} was interrupted: ${how}`
+  return withLines(
+    new DomainError('training_interrupted', message, { isSilent, exitCode }),
+    lines,
+  ) as DomainError
+}
+
+const withLines = (error: Error, lines: readonly string[]): Error =>
+  Object.assign(error, { message: [error.message, ...lines].join('\n') })
+
+/** Also what the program has left running; its guard keeps the id of the group from being given to another one. */
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // The group is gone.
+  }
+}
+
+/** Resolves when the program has exited and its output is read. What it has left running is killed at once, or it would hold the output open. */
+async function ended(
+  child: ChildProcess,
+): Promise<{ code: number | null; killedBy?: NodeJS.Signals; error?: string }> {
+  return new Promise((resolve) => {
+    child.once('error', ({ message }) => resolve({ code: null, error: message }))
+    child.once('exit', () => killGroup(child))
+    child.once('close', (code, killedBy) => resolve({ code, killedBy: killedBy ?? undefined }))
+  })
+}
+
+function silenceTimer(silentMs: number, onSilence: () => void): { heard: () => void; stop: () => void } {
+  const timer = setTimeout(onSilence, silentMs)
+  return { heard: () => void timer.refresh(), stop: () => clearTimeout(timer) }
+}
+
+/** Passes on whole lines, each cut at a length, so that output without a line feed fills no memory. */
+function readLines(
+  stream: Readable,
+  maxLength: number,
+  onOutput: () => void,
+  onLine: (line: string) => void,
+): void {
+  let rest = ''
+  const pass = (line: string) => {
+    if (line.trim() !== '') onLine(visibleText(line.trimEnd().slice(0, maxLength)))
+  }
+  stream.setEncoding('utf8').on('data', (text: string) => {
+    onOutput()
+    const lines = (rest + text).split('\n')
+    rest = (lines.pop() ?? '').slice(0, maxLength)
+    for (const line of lines) pass(line)
+  })
+  void finished(stream).then(
+    () => pass(rest),
+    () => {},
+  )
+}
+
+/** The last lines, and the first one that reports a shortage of memory. */
+function lastLines(): { add: (line: string) => void; last: string[]; starved: () => string | undefined } {
+  const last: string[] = []
+  let starved: string | undefined
+  return {
+    last,
+    starved: () => starved,
+    add(line) {
+      starved ??= detectOutOfMemory([line])
+      last.push(line)
+      if (last.length > keptLines) last.shift()
+    },
+  }
+}

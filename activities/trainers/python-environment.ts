@@ -1,0 +1,169 @@
+/**
+ * Makes the Python environment of a requirements file once, in the cache of this machine. It is named by the digest of the file and of
+ * the interpreter, so that a changed file makes another one and no training changes that of another.
+ */
+import { execFile } from 'node:child_process'
+import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { DomainError } from '../../domain/errors.ts'
+import { visibleText } from '../../domain/visible-text.ts'
+import { takeLock } from '../../scripts/setup/lock.mjs'
+import { digestOfJson } from '../../store/artifacts.ts'
+
+export interface PythonEnvironment {
+  /** The path of the interpreter. */
+  python: string
+  /** Of the interpreter and of every installed package, for the lineage. */
+  digest: string
+  /** Package → version, `python` among them. */
+  packages: Record<string, string>
+}
+
+export interface EnvironmentOptions {
+  /** The requirements file; the packages of `python3` when absent. */
+  requirements?: string
+  /** The cache of this machine. */
+  cache: string
+  /** The environment variables of the installer: proxies and package indexes. */
+  env: Record<string, string | undefined>
+  signal: AbortSignal
+}
+
+const run = promisify(execFile)
+const maxOutputBytes = 16 * 1_048_576
+const makeMs = 3_600_000
+const askMs = 60_000
+
+/** Prints the interpreter, its version and its packages. */
+const describe = `
+import importlib.metadata as m, json, platform, sys
+packages = {str(d.metadata["Name"]).lower(): d.version for d in m.distributions() if d.metadata["Name"]}
+print(json.dumps({"python": sys.executable, "base": sys._base_executable, "version": platform.python_version(), "platform": platform.platform(), "packages": packages}))
+`
+
+interface Described {
+  python: string
+  base: string
+  version: string
+  platform: string
+  packages: Record<string, string>
+}
+
+/** Throws `environment_failed`, naming what is missing or the last lines of the installer. */
+export async function preparePython(options: EnvironmentOptions): Promise<PythonEnvironment> {
+  const { requirements, cache } = options
+  const system = await describePython('python3', options)
+  if (requirements === undefined) return environmentOf(system)
+  const text = await readFile(requirements, 'utf8')
+  const { base, version, platform } = system
+  const name = digestOfJson({ requirements: text, base, version, platform }).slice('sha256:'.length)
+  const folder = join(cache, 'python', name)
+  const interpreter = join(folder, 'bin', 'python')
+  if (!(await isComplete(folder))) {
+    await mkdir(join(cache, 'python'), { recursive: true, mode: 0o700 })
+    // Two at a time would install into one folder.
+    const release = await takeLock(`${folder}.lock`, () => {})
+    try {
+      if (!(await isComplete(folder))) await makeEnvironment(folder, { ...options, requirements })
+    } finally {
+      release()
+    }
+  }
+  return environmentOf(await describePython(interpreter, options))
+}
+
+function environmentOf({ python, version, packages }: Described): PythonEnvironment {
+  const all = { ...packages, python: version }
+  return { python, packages: all, digest: digestOfJson(all) }
+}
+
+/** Written last. */
+const marker = 'tenure-complete'
+const isComplete = (folder: string): Promise<boolean> =>
+  access(join(folder, marker)).then(
+    () => true,
+    () => false,
+  )
+
+/** What an earlier try has left is removed first. */
+async function makeEnvironment(
+  folder: string,
+  options: EnvironmentOptions & { requirements: string },
+): Promise<void> {
+  const { requirements } = options
+  const python = join(folder, 'bin', 'python')
+  await rm(folder, { recursive: true, force: true })
+  try {
+    if (await hasUv(options)) {
+      await call('uv', ['venv', '--quiet', '--python', 'python3', folder], options)
+      await call('uv', ['pip', 'install', '--quiet', '--python', python, '-r', requirements], options)
+    } else {
+      await call('python3', ['-m', 'venv', folder], options)
+      const pip = [
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--disable-pip-version-check',
+        '--no-input',
+        '-r',
+        requirements,
+      ]
+      await call(python, pip, options)
+    }
+    await writeFile(join(folder, marker), '')
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+}
+
+const hasUv = (options: EnvironmentOptions): Promise<boolean> =>
+  call('uv', ['--version'], options).then(
+    () => true,
+    () => false,
+  )
+
+async function describePython(python: string, options: EnvironmentOptions): Promise<Described> {
+  return JSON.parse(await call(python, ['-c', describe], options, askMs)) as Described
+}
+
+/** The standard output. */
+async function call(
+  file: string,
+  argv: readonly string[],
+  { env, signal }: EnvironmentOptions,
+  timeout = makeMs,
+): Promise<string> {
+  try {
+    const { stdout } = await run(file, argv, {
+      env,
+      signal,
+      timeout,
+      maxBuffer: maxOutputBytes,
+      killSignal: 'SIGKILL',
+    })
+    return stdout
+  } catch (error) {
+    signal.throwIfAborted()
+    const { code, stderr = '', message } = error as { code?: unknown; stderr?: string; message: string }
+    throw new DomainError('environment_failed', reasonFor(file, argv, code === 'ENOENT', stderr || message))
+  }
+}
+
+const keptLines = 12
+
+function reasonFor(file: string, argv: readonly string[], isAbsent: boolean, output: string): string {
+  const lines = visibleText(output)
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .slice(-keptLines)
+  if (isAbsent) return `there is no ${file} on this machine`
+  if (/No module named '?(venv|ensurepip)|ensurepip is not available/.test(output))
+    return `${file} has no venv: install the package python3-venv\n${lines.join('\n')}`
+  if (/No module named '?pip/.test(output)) return `${file} has no pip: install the package python3-pip`
+  if (argv.includes('install'))
+    return `the packages of the requirements cannot be installed:\n${lines.join('\n')}`
+  return `${file} ${argv.slice(0, 2).join(' ').slice(0, 100)} failed:\n${lines.join('\n')}`
+}

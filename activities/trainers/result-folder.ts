@@ -1,0 +1,172 @@
+/**
+ * Reads the folder that a training program has written: one artifact file, and what is needed to bind and to check it. The program may
+ * have been cut off or be wrong, so everything is bounded and checked, and no link is followed.
+ */
+import { constants } from 'node:fs'
+import { open, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DomainError } from '../../domain/errors.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import type { EpochRecord } from '../../store/training/trainings.ts'
+
+/** The artifact file, one of these. */
+export const artifactNames = ['model.txt', 'model.json', 'model.ubj', 'model.onnx'] as const
+export type ArtifactName = (typeof artifactNames)[number]
+
+/** A column of the artifact, in its order; the vocabulary of a category in the order of its codes. */
+export interface ResultColumn {
+  name: string
+  vocabulary?: string[]
+}
+
+export interface ProgramResult {
+  artifact: { name: ArtifactName; path: string }
+  /** Absent where the artifact itself names its columns and categories. */
+  columns?: ResultColumn[]
+  /** Rows with the answers of the library that made the artifact. */
+  replay: { rows: FeatureRow[]; outputs: number[][] }
+  curve: EpochRecord[]
+  /** Package → version, as the program saw them. */
+  environment: Record<string, string>
+}
+
+/** MiB. An artifact is bounded by its format. */
+const maxMb = { 'columns.json': 16, 'replay.json': 64, 'curve.json': 16, 'environment.json': 1 } as const
+const maxEpochs = 1_000
+const maxPackages = 1_000
+export const minReplayRows = 200
+
+/** Throws `training_failed` for a missing or unreadable file, which names what it must hold. */
+export async function readResultFolder(folder: string): Promise<ProgramResult> {
+  const names = await readdir(folder)
+  const [name, ...others] = artifactNames.filter((each) => names.includes(each))
+  if (name === undefined || others.length > 0)
+    throw failed(
+      name === undefined
+        ? `has no artifact: one of ${artifactNames.join(', ')} is required, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
+        : `has several artifacts, ${[name, ...others].join(', ')}: one is required`,
+    )
+  const path = join(folder, name)
+  await (await openFile(path)).close()
+  const columns = names.includes('columns.json')
+    ? columnsOf(await readJson(folder, 'columns.json'))
+    : undefined
+  if (!names.includes('replay.json'))
+    throw failed('has no replay.json: write rows and the answers of the library to them')
+  return {
+    artifact: { name, path },
+    columns,
+    replay: replayOf(await readJson(folder, 'replay.json'), columns),
+    curve: names.includes('curve.json') ? curveOf(await readJson(folder, 'curve.json')) : [],
+    environment: names.includes('environment.json')
+      ? packagesOf(await readJson(folder, 'environment.json'))
+      : {},
+  }
+}
+
+const failed = (what: string) =>
+  new DomainError('training_failed', `the result of the training program ${what}`)
+
+/** Opens a plain file for reading. */
+async function openFile(path: string) {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (error: Error) => Promise.reject(failed(`cannot be read: ${error.message}`)),
+  )
+  if ((await file.stat()).isFile()) return file
+  await file.close()
+  throw failed(`cannot be read: ${path} is no file`)
+}
+
+async function readJson(folder: string, name: keyof typeof maxMb): Promise<unknown> {
+  const file = await openFile(join(folder, name))
+  try {
+    const { size } = await file.stat()
+    if (size > maxMb[name] * 1_048_576)
+      throw failed(`has a ${name} of ${size} bytes, more than ${maxMb[name]} MiB`)
+    return JSON.parse(await file.readFile('utf8'))
+  } catch (error) {
+    throw error instanceof SyntaxError ? failed(`has a ${name} that is no JSON: ${error.message}`) : error
+  } finally {
+    await file.close()
+  }
+}
+
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((each) => typeof each === 'string')
+
+function columnsOf(given: unknown): ResultColumn[] {
+  const wrong = (what: string) =>
+    failed(
+      `has a columns.json ${what}, expected [{"name": "size"}, {"name": "colour", "vocabulary": ["red"]}]`,
+    )
+  if (!Array.isArray(given)) throw wrong('without a list')
+  return given.map((each: unknown, index) => {
+    const { name, vocabulary } = (each ?? {}) as { name?: unknown; vocabulary?: unknown }
+    if (typeof name !== 'string') throw wrong(`whose column ${index} has no name`)
+    if (vocabulary !== undefined && vocabulary !== null && !isTexts(vocabulary))
+      throw wrong(`where the vocabulary of ${name} is no list of texts`)
+    return vocabulary === undefined || vocabulary === null ? { name } : { name, vocabulary }
+  })
+}
+
+/** A cell: a number or `"inf"`, `"-inf"` and `"nan"`, which JSON has not; a text of a category; null for a missing value. */
+const nonFinite: Readonly<Record<string, number | null>> = { inf: Infinity, '-inf': -Infinity, nan: null }
+
+function replayOf(given: unknown, columns: readonly ResultColumn[] | undefined): ProgramResult['replay'] {
+  const {
+    rows,
+    outputs,
+    columns: named,
+  } = (given ?? {}) as { rows?: unknown; outputs?: unknown; columns?: unknown }
+  if (!Array.isArray(rows) || !Array.isArray(outputs) || rows.length !== outputs.length)
+    throw failed('has a replay.json without "rows" and "outputs" of one length')
+  if (rows.length < minReplayRows) {
+    throw failed(`has a replay.json with ${rows.length} rows, fewer than ${minReplayRows}`)
+  }
+  const names = isTexts(named) ? named : columns?.map(({ name }) => name)
+  const texts = new Set(columns?.filter(({ vocabulary }) => vocabulary !== undefined).map(({ name }) => name))
+  const cellOf = (name: string, cell: unknown, row: number): number | string | null => {
+    if (cell === null || typeof cell === 'number') return cell
+    if (typeof cell === 'boolean') return Number(cell)
+    if (typeof cell !== 'string') throw failed(`has a replay.json whose row ${row} has no value for ${name}`)
+    return !texts.has(name) && Object.hasOwn(nonFinite, cell) ? nonFinite[cell]! : cell
+  }
+  return {
+    rows: rows.map((row: unknown, index) => {
+      if (Array.isArray(row)) {
+        if (names === undefined || row.length !== names.length)
+          throw failed(
+            `has a replay.json whose row ${index} has ${row.length} values, expected ${names?.length ?? 'an object with names'}`,
+          )
+        return Object.fromEntries(names.map((name, place) => [name, cellOf(name, row[place], index)]))
+      }
+      if (typeof row !== 'object' || row === null)
+        throw failed(`has a replay.json whose row ${index} is no row`)
+      return Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, cellOf(name, cell, index)]))
+    }),
+    outputs: outputs.map((output: unknown, row) => {
+      const numbers: unknown[] = Array.isArray(output) ? output : [output]
+      if (numbers.length === 0 || !numbers.every((each) => Number.isFinite(each)))
+        throw failed(`has a replay.json whose output ${row} is no finite number`)
+      return numbers as number[]
+    }),
+  }
+}
+
+/** At most `maxEpochs`, evenly chosen, with the last one. */
+function curveOf(given: unknown): EpochRecord[] {
+  if (!Array.isArray(given)) throw failed('has a curve.json without a list')
+  const step = Math.max(1, Math.ceil(given.length / maxEpochs))
+  return given
+    .filter((_each, index) => (given.length - 1 - index) % step === 0)
+    .map((each: unknown) => (each ?? {}) as EpochRecord)
+    .filter(({ epoch, loss }) => Number.isSafeInteger(epoch) && Number.isFinite(loss))
+    .map(({ epoch, loss }) => ({ epoch, loss }))
+}
+
+function packagesOf(given: unknown): Record<string, string> {
+  const entries = Object.entries((given ?? {}) as object).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string' && entry[1].length <= 200,
+  )
+  return Object.fromEntries(entries.slice(0, maxPackages))
+}

@@ -1,0 +1,181 @@
+/**
+ * Trains a model by the program that its model file names, up to the checked result folder. Its checkpoints alone decide where an
+ * attempt resumes, because what is reported elsewhere may lag behind them.
+ */
+import { dirname, join } from 'node:path'
+import { DomainError } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { parseProgressLine, type TrainingProgress } from '../../domain/training/progress-line.ts'
+import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
+import type { ProgramLimits, Trainer } from '../../domain/training/trainer.ts'
+import { readCode } from '../../models/define/code-digest.ts'
+import { digestWithProgram } from '../../models/define/program-files.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
+import type { TrainingRecord } from '../../store/training/trainings.ts'
+import type { Deps } from '../deps.ts'
+import { openAttempt, type AttemptFolder } from './attempt-folder.ts'
+import { installerEnvironment, programEnvironment } from './program-environment.ts'
+import { runTrainingProgram } from './program.ts'
+import { preparePython } from './python-environment.ts'
+import { readResultFolder, type ProgramResult } from './result-folder.ts'
+
+export interface ProgramTraining {
+  definition: ModelDefinition
+  trainer: Exclude<Trainer, { kind: 'queue' }>
+  training: TrainingRecord
+  /** The folder of the model file. */
+  models: string
+  signal: AbortSignal
+  /** Receives the newest progress, at most a few times a second; an exception ends the program and is rethrown. */
+  onProgress: (progress: TrainingProgress) => Promise<void>
+}
+
+export interface ProgramOutcome {
+  result: ProgramResult
+  codeDigest: string
+  dependenciesDigest: string
+  dependencies: Record<string, string>
+}
+
+const defaultLimitMs = 86_400_000
+const defaultSilenceMs = 1_800_000
+
+/** Throws as `runTrainingProgram` and `readResultFolder` do, and `environment_failed`. */
+export async function trainByProgram(
+  { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
+  { definition, trainer, training, models, signal, onProgress }: ProgramTraining,
+): Promise<ProgramOutcome> {
+  const { name: model } = definition
+  const { id, attempts: attempt } = training
+  const codeDigest = await codeOf(models, model, trainer)
+  const {
+    argv,
+    digest: dependenciesDigest,
+    packages,
+  } = await commandOf(trainer, models, config.cacheDir, signal)
+  const path = await artifacts.locate('snapshots', training.snapshotDigest)
+  const { seed, snapshotDigest } = training
+  const { hyperparameters } = definition
+  const of = digestOfJson({ codeDigest, dependenciesDigest, snapshotDigest, seed, hyperparameters })
+  const folder = await openAttempt(config.artifactRoot, { trainingId: id, attempt, of })
+  const limits = { memoryMb: trainer.memoryMb ?? config.trainingMemoryMb, limitMs: trainer.limitMs }
+  const badLines: string[] = []
+  const progress = newest(onProgress)
+  const stopping = AbortSignal.any([signal, progress.failed])
+  const script = trainer.kind === 'python' ? join(models, trainer.file) : undefined
+  try {
+    await runTrainingProgram({
+      argv,
+      cwd: script === undefined ? models : dirname(script),
+      env: programEnvironment({ TMPDIR: folder.scratch, PYTHONHASHSEED: String(seed % 4_294_967_296) }),
+      input: `${JSON.stringify(jobOf(definition, training, { path, folder, limits }))}\n`,
+      signal: stopping,
+      silentMs: trainer.silenceMs ?? defaultSilenceMs,
+      limitMs: limits.limitMs ?? defaultLimitMs,
+      limitMb: limits.memoryMb,
+      onLine(line) {
+        const parsed = parseProgressLine(line)
+        if ('issue' in parsed) badLines.push(parsed.issue)
+        else progress.push(parsed)
+        if (badLines.length > maxBadLines) badLines.length = maxBadLines
+      },
+      onStart: (pid) => log.debug({ training: id, pid }, 'training program started'),
+    })
+    await progress.flush()
+  } catch (error) {
+    throw progress.error() ?? error
+  } finally {
+    if (badLines.length > 0) log.warn({ training: id, model, lines: badLines }, 'output that is not progress')
+  }
+  if ((await codeOf(models, model, trainer)) !== codeDigest)
+    throw new DomainError(
+      'training_failed',
+      `the files of the training program changed while it ran: retrain ${model}`,
+    )
+  const result = await readResultFolder(folder.output).catch((error: Error) => {
+    throw withBadLines(error, badLines)
+  })
+  return { result, codeDigest, dependenciesDigest, dependencies: { ...packages, ...result.environment } }
+}
+
+const maxBadLines = 5
+
+const withBadLines = (error: Error, lines: readonly string[]): Error =>
+  lines.length === 0
+    ? error
+    : Object.assign(error, {
+        message: `${error.message}; its output has lines that are not progress: ${lines.join('; ')}`,
+      })
+
+/** The digest of the model file and of the program. */
+async function codeOf(models: string, model: string, trainer: Trainer): Promise<string> {
+  const { digest } = await readCode(join(models, `${model}.ts`))
+  return digestWithProgram(digest, models, trainer)
+}
+
+async function commandOf(
+  trainer: ProgramTraining['trainer'],
+  models: string,
+  cache: string,
+  signal: AbortSignal,
+): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
+  if (trainer.kind === 'command')
+    return { argv: trainer.command, digest: digestOfJson(trainer.command), packages: {} }
+  const requirements = trainer.requirements === undefined ? undefined : join(models, trainer.requirements)
+  const environment = await preparePython({ requirements, cache, env: installerEnvironment(), signal })
+  const { python, digest, packages } = environment
+  return { argv: [python, join(models, trainer.file)], digest, packages }
+}
+
+function jobOf(
+  definition: ModelDefinition,
+  { id, attempts, snapshotDigest, seed }: TrainingRecord,
+  { path, folder, limits }: { path: string; folder: AttemptFolder; limits: ProgramLimits },
+): ProgramJob {
+  const { memoryMb, limitMs } = limits
+  return {
+    ...jobOfDefinition(definition),
+    training: id,
+    attempt: attempts,
+    snapshot: { path, digest: snapshotDigest },
+    seed,
+    checkpoints: folder.checkpoints,
+    output: folder.output,
+    limits: { memoryMb: memoryMb ?? null, seconds: limitMs === undefined ? null : limitMs / 1_000 },
+  }
+}
+
+const everyMs = 250
+
+/** Writes the newest progress, one at a time and at most every `everyMs`, because a program may report a thousand epochs a second. */
+function newest(write: (progress: TrainingProgress) => Promise<void>) {
+  const failing = new AbortController()
+  let waiting: TrainingProgress | undefined
+  let writing: Promise<void> | undefined
+  let failure: unknown
+  const writeAll = async (): Promise<void> => {
+    while (waiting !== undefined && failure === undefined) {
+      const progress = waiting
+      waiting = undefined
+      await write(progress).catch((error: unknown) => {
+        failure = error
+        failing.abort()
+      })
+      await new Promise((resolve) => setTimeout(resolve, everyMs))
+    }
+    writing = undefined
+  }
+  return {
+    failed: failing.signal,
+    error: () => failure,
+    push(progress: TrainingProgress) {
+      waiting = progress
+      writing ??= writeAll()
+    },
+    /** Resolves when the last one is written. Throws what writing threw. */
+    async flush() {
+      await writing
+      if (failure !== undefined) throw failure as Error
+    },
+  }
+}

@@ -1,0 +1,394 @@
+"""The job of a training: what Tenure asks for, and how the result is handed over."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Callable, Mapping, NoReturn, Optional, Sequence
+
+from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
+from ._replay import cell_of, odd_rows, spread
+from ._rows import codes_of, has, read_columns, vocabulary_of
+
+#: The version of the contract that this package knows.
+CONTRACT = 1
+#: The exit code of a fault of the script, which is not tried again.
+SCRIPT_FAULT = 2
+
+Answers = Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A feature of the model."""
+
+    name: str
+    #: "number" or "category".
+    kind: str
+    #: The texts that requests may send; None when any text may be sent.
+    values: Optional[Sequence[str]]
+    nullable: bool
+
+
+class Job:
+    """A training that Tenure has asked for. :func:`job` reads it."""
+
+    def __init__(self, given: Mapping[str, Any], out: IO[str]) -> None:
+        if given.get("contract") != CONTRACT:
+            raise ValueError(f"the job follows the contract {given.get('contract')}, this package knows {CONTRACT}")
+        self._given = given
+        self._out = out
+        self._categories: dict[str, list[str]] = {}
+        self._rows: Optional[dict[str, Any]] = None
+        #: The epochs that were reported.
+        self.curve: list[dict[str, Any]] = []
+        self.id: str = given["training"]
+        self.model: str = given["model"]
+        #: From 1.
+        self.attempt: int = given["attempt"]
+        self.seed: int = given["seed"]
+        self.hyperparameters: dict[str, Any] = dict(given["hyperparameters"])
+        self.columns: list[Column] = [
+            Column(each["name"], each["kind"], each.get("values"), bool(each.get("nullable")))
+            for each in given["columns"]
+        ]
+        #: "probability", "classes" or "number".
+        self.kind: str = given["label"]["kind"]
+        #: The classes in the order of their codes; empty for other labels.
+        self.classes: list[str] = list(given["label"].get("classes") or [])
+        #: A Parquet file with the training and the test rows.
+        self.snapshot: str = given["snapshot"]["path"]
+        self._label: str = given["label"]["column"]
+        self.checkpoints = Path(given["checkpoints"])
+        self.output = Path(given["output"])
+        self.limits: dict[str, Any] = dict(given.get("limits") or {})
+
+    # Rows.
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The texts of each category in the order of their codes: the declared ones, else those of the training rows."""
+        self._read()
+        return self._categories
+
+    def _read(self) -> dict[str, Any]:
+        if self._rows is None:
+            part = self._given["part"]
+            kinds = {column.name: column.kind for column in self.columns}
+            kinds[self._label] = "category" if self.kind == "classes" else "number"
+            self._rows = read_columns(self.snapshot, kinds, (part["column"], part["train"]))
+            for column in self.columns:
+                if column.kind == "category":
+                    seen = vocabulary_of(self._rows[column.name])
+                    self._categories[column.name] = list(column.values or seen)
+        return self._rows
+
+    def train(self) -> tuple[Any, Any]:
+        """
+        The training rows and their labels.
+
+        With pandas a data frame, categories as its categorical type; else a NumPy matrix, categories as codes. A missing value is NaN.
+        """
+        rows = self._read()
+        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows[self._label])
+
+    def frame(self, rows: Sequence[Sequence[Any]]) -> Any:
+        """Rows with texts and numbers, None for a missing value, in the form in which :meth:`train` gives them."""
+        import numpy
+
+        cells = list(zip(*rows)) if rows else [() for _ in self.columns]
+        return self._matrix(
+            [
+                numpy.array([math.nan if cell is None else float(cell) for cell in values], dtype="float64")
+                if column.kind == "number"
+                else numpy.array(list(values), dtype=object)
+                for column, values in zip(self.columns, cells)
+            ]
+        )
+
+    def _matrix(self, cells: Sequence[Any]) -> Any:
+        if has("pandas"):
+            import pandas
+
+            return pandas.DataFrame(
+                {
+                    column.name: values
+                    if column.kind == "number"
+                    else pandas.Categorical(values, categories=self.categories[column.name])
+                    for column, values in zip(self.columns, cells)
+                }
+            )
+        import numpy
+
+        return numpy.column_stack(
+            [
+                values if column.kind == "number" else numpy.array(codes_of(values, self.categories[column.name]))
+                for column, values in zip(self.columns, cells)
+            ]
+        )
+
+    def _labels(self, values: Any) -> Any:
+        import numpy
+
+        if self.kind == "classes":
+            index = {text: code for code, text in enumerate(self.classes)}
+            return numpy.array([index[str(value)] for value in values], dtype="int64")
+        return values.astype("int64") if self.kind == "probability" else values
+
+    # Progress and checkpoints.
+
+    def progress(
+        self,
+        epoch: int,
+        epochs: int,
+        loss: Optional[float] = None,
+        metrics: Optional[Mapping[str, float]] = None,
+        note: Optional[str] = None,
+    ) -> None:
+        """Reports an epoch, from 1. A loss that is not finite is left out."""
+        line: dict[str, Any] = {"epoch": int(epoch), "epochs": int(epochs)}
+        if loss is not None and math.isfinite(loss):
+            line["loss"] = float(loss)
+        if metrics:
+            line["metrics"] = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if note is not None:
+            line["note"] = str(note)
+        self.curve = [each for each in self.curve if each["epoch"] < line["epoch"]] + [line]
+        self._out.write(json.dumps(line) + "\n")
+        self._out.flush()
+
+    def checkpoint(self, epoch: int, data: bytes) -> None:
+        """Keeps the state after an epoch. It survives a kill of the script and of its machine."""
+        write_checkpoint(self.checkpoints, epoch, data, self.curve)
+
+    def resume(self) -> Optional[Checkpoint]:
+        """The newest whole checkpoint of an earlier attempt; None for a new training."""
+        found = newest_checkpoint(self.checkpoints)
+        if found is not None:
+            self.curve = [each for each in found.curve if each["epoch"] <= found.epoch]
+        return found
+
+    # Results.
+
+    def save_lightgbm(self, model: Any) -> None:
+        """Saves a booster of LightGBM, or an estimator of its scikit-learn interface."""
+        booster = getattr(model, "booster_", model)
+        booster.save_model(str(self.output / "model.txt"))
+        self.write_result(lambda X: booster.predict(X), names=booster.feature_name(), infinite=True)
+
+    def save_xgboost(self, model: Any) -> None:
+        """Saves a booster of XGBoost, or an estimator of its scikit-learn interface, up to its best round."""
+        import xgboost
+
+        booster = model.get_booster() if hasattr(model, "get_booster") else model
+        best = booster.attr("best_iteration")
+        if best is not None:
+            booster = booster[: int(best) + 1]
+        booster.save_model(str(self.output / "model.ubj"))
+
+        def answer(X: Any) -> Any:
+            return booster.predict(xgboost.DMatrix(X, enable_categorical=True))
+
+        self.write_result(answer, names=booster.feature_names)
+
+    def save_catboost(self, model: Any) -> None:
+        """Saves a model of CatBoost without categorical columns."""
+        model.save_model(str(self.output / "model.json"), format="json")
+        answer = model.predict if self.kind == "number" else model.predict_proba
+        self.write_result(answer, names=model.feature_names_)
+
+    def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
+        """
+        Saves an ONNX model as bytes, path or ``ModelProto``, or converts an estimator or pipeline of scikit-learn.
+
+        ``answer`` gives the answers of the source for rows as :meth:`frame` makes them. The pipeline itself answers when it is
+        converted here, and ONNX Runtime where there is no source.
+        """
+        converted = not isinstance(model, (bytes, str, os.PathLike)) and not hasattr(model, "SerializeToString")
+        data = self._convert(model) if converted else _bytes_of(model)
+        (self.output / "model.onnx").write_bytes(data)
+        if answer is None:
+            answer = self._source(model) if converted else self._runtime(data)
+        self.write_result(answer)
+
+    def _source(self, pipeline: Any) -> Callable[[Any], Any]:
+        source: Callable[[Any], Any] = pipeline.predict if self.kind == "number" else pipeline.predict_proba
+        return source
+
+    def _texts(self, X: Any) -> Any:
+        """The categories of a data frame as texts, which an ONNX model with named inputs takes."""
+        frame = X.copy()
+        for column in self.columns:
+            if column.kind == "category":
+                frame[column.name] = frame[column.name].astype(object).where(frame[column.name].notna(), "")
+        return frame
+
+    def _convert(self, pipeline: Any) -> bytes:
+        from skl2onnx import convert_sklearn
+        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+        options: dict[int, Any] = {}
+        final = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
+        if self.kind != "number":
+            options[id(final)] = {"zipmap": False}
+        failure: Optional[Exception] = None
+        for numbers in (DoubleTensorType, FloatTensorType):
+            if has("pandas"):
+                types = [
+                    (column.name, numbers([None, 1]) if column.kind == "number" else StringTensorType([None, 1]))
+                    for column in self.columns
+                ]
+            else:
+                types = [("rows", numbers([None, len(self.columns)]))]
+            try:
+                proto = convert_sklearn(pipeline, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
+            except Exception as error:  # The converters raise errors of many kinds.
+                failure = failure or error
+                continue
+            if self.kind != "number":
+                _keep_outputs(proto, ["probabilities"])
+            return bytes(proto.SerializeToString())
+        raise ValueError(f"the pipeline cannot be converted to ONNX: {failure}") from failure
+
+    def _runtime(self, data: bytes) -> Callable[[Any], Any]:
+        import numpy
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        inputs = session.get_inputs()
+        output = [each.name for each in session.get_outputs() if "tensor(" in each.type and "int" not in each.type][-1]
+        types: dict[str, Any] = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64", "tensor(string)": object}
+
+        def answer(X: Any) -> Any:
+            if len(inputs) == 1:
+                values = X.to_numpy(dtype="float64") if hasattr(X, "to_numpy") else X
+                feed = {inputs[0].name: numpy.asarray(values, dtype=types[inputs[0].type])}
+            else:
+                texts = self._texts(X)
+                feed = {each.name: texts[each.name].to_numpy().reshape(-1, 1).astype(types[each.type]) for each in inputs}
+            return session.run([output], feed)[0]
+
+        return answer
+
+    def write_result(
+        self,
+        answer: Callable[[Any], Any],
+        names: Optional[Sequence[str]] = None,
+        infinite: bool = False,
+    ) -> None:
+        """
+        Writes everything beside the artifact: columns, rows with the answers of the library, curve and packages.
+
+        ``answer`` takes rows as :meth:`frame` makes them. ``names`` are the columns of the artifact in its order, where it has names;
+        ``infinite`` says that the library takes infinite values.
+        """
+        order = self._order(names)
+        rows = self._read()
+        count = len(rows[self._label])
+        chosen = [[_plain(rows[column.name][place]) for column in self.columns] for place in spread(count)]
+        chosen += odd_rows(chosen, self.columns, self._categories, infinite)
+        outputs = self._answers(answer(self.frame(chosen)), len(chosen))
+        listed = [column.name for column in self.columns]
+        self._write("replay.json", {"columns": listed, "rows": [[cell_of(cell) for cell in row] for row in chosen], "outputs": outputs})
+        self._write(
+            "columns.json",
+            [
+                {"name": column.name, "vocabulary": self._categories[column.name]}
+                if column.kind == "category"
+                else {"name": column.name}
+                for column in order
+            ],
+        )
+        self._write("curve.json", self.curve)
+        self._write("environment.json", {"python": platform.python_version(), **_packages()})
+
+    def _order(self, names: Optional[Sequence[str]]) -> list[Column]:
+        by_name = {column.name: column for column in self.columns}
+        if names is None or set(names) != set(by_name):
+            return self.columns
+        return [by_name[name] for name in names]
+
+    def _answers(self, given: Any, count: int) -> list[list[float]]:
+        """One list a row: the probability of the positive class, one of each class, or the number."""
+        values = given.tolist() if hasattr(given, "tolist") else list(given)
+        rows = [[float(cell) for cell in each] if isinstance(each, (list, tuple)) else [float(each)] for each in values]
+        if self.kind == "probability":
+            rows = [row[-1:] if len(row) == 2 else row for row in rows]
+        width = len(self.classes) if self.kind == "classes" else 1
+        if len(rows) != count or any(len(row) != width for row in rows):
+            found = len(rows[0]) if rows else 0
+            raise ValueError(f"the model answers {len(rows)} rows with {found} numbers each, expected {count} with {width}")
+        if any(not math.isfinite(cell) for row in rows for cell in row):
+            raise ValueError("the model answers a training row, or one with a changed value, with a number that is not finite")
+        return rows
+
+    def _write(self, name: str, value: Any) -> None:
+        (self.output / name).write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Texts stay; everything else is a double, None for a missing value."""
+    if value is None or isinstance(value, str):
+        return value
+    return None if math.isnan(value) else float(value)
+
+
+def _bytes_of(model: Any) -> bytes:
+    if isinstance(model, bytes):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return Path(model).read_bytes()
+    return bytes(model.SerializeToString())
+
+
+def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
+    """Removes the labels, which are no number that Tenure asks for."""
+    kept = [output for output in proto.graph.output if output.name in names]
+    if kept:
+        del proto.graph.output[:]
+        proto.graph.output.extend(kept)
+
+
+def _packages() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        name = each.metadata["Name"]
+        if name:
+            found[str(name).lower()] = each.version
+    return found
+
+
+_current: Optional[Job] = None
+
+
+def job() -> Job:
+    """
+    The job of this script, from standard input.
+
+    From then on ``print`` and what libraries print go to standard error, since standard output carries progress. An exception ends the
+    script with exit code 2, which is not tried again.
+    """
+    global _current
+    if _current is None:
+        given = json.load(sys.stdin)
+        out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        sys.stdout.flush()
+        os.dup2(2, 1)
+        sys.excepthook = _fail
+        _current = Job(given, out)
+    return _current
+
+
+def _fail(kind: type[BaseException], error: BaseException, trace: Any) -> NoReturn:
+    traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    # A lack of memory or of a server may pass; the same script fails again on anything else.
+    passing = (MemoryError, ConnectionError, TimeoutError, KeyboardInterrupt)
+    os._exit(1 if issubclass(kind, passing) else SCRIPT_FAULT)

@@ -1,0 +1,61 @@
+"""Reads the training rows of a snapshot with pyarrow or DuckDB, whichever is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, Mapping, Sequence
+
+
+def has(module: str) -> bool:
+    """Whether a package is installed."""
+    return importlib.util.find_spec(module) is not None
+
+
+def read_columns(path: str, kinds: Mapping[str, str], part: tuple[str, str]) -> dict[str, Any]:
+    """
+    NumPy arrays of columns, in the rows whose part column has the value.
+
+    A column of the kind ``number`` becomes doubles, NaN for a missing value; another one objects, None for a missing value.
+    """
+    column, value = part
+    if has("pyarrow"):
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        table = parquet.read_table(path, columns=list(kinds), filters=[(column, "==", value)])
+        return {
+            name: (table.column(name).cast(pyarrow.float64()) if kind == "number" else table.column(name)).to_numpy()
+            for name, kind in kinds.items()
+        }
+    if has("duckdb"):
+        import duckdb
+        import numpy
+
+        listed = ", ".join(
+            f"cast({_quoted(name)} as double) as {_quoted(name)}" if kind == "number" else _quoted(name)
+            for name, kind in kinds.items()
+        )
+        query = f"select {listed} from read_parquet(?) where {_quoted(column)} = ?"
+        found = duckdb.execute(query, [path, value]).fetchnumpy()
+        return {
+            name: numpy.ma.filled(found[name], numpy.nan)
+            if kind == "number"
+            else numpy.ma.filled(numpy.ma.asarray(found[name], dtype=object), None)
+            for name, kind in kinds.items()
+        }
+    raise ModuleNotFoundError("the rows need pyarrow or duckdb: add one of them to the requirements")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def codes_of(values: Sequence[Any], vocabulary: Sequence[str]) -> list[float]:
+    """The index of each text in the vocabulary; NaN for a missing value and for a text that it lacks."""
+    index = {text: float(code) for code, text in enumerate(vocabulary)}
+    return [index.get(value, float("nan")) for value in values]
+
+
+def vocabulary_of(values: Sequence[Any]) -> list[str]:
+    """The texts that occur, in order."""
+    return sorted({value for value in values if value is not None})

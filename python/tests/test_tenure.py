@@ -1,0 +1,205 @@
+"""Tests of the package without any other package, but for those that are skipped without it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+sys.path.insert(0, str(SOURCE))
+
+from tenure import Job  # noqa: E402
+from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
+from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
+
+
+def given_job(folder: Path, **changes: Any) -> dict[str, Any]:
+    for name in ("checkpoints", "output"):
+        (folder / name).mkdir(exist_ok=True)
+    return {
+        "contract": 1,
+        "training": "trn_1",
+        "model": "price",
+        "attempt": 1,
+        "snapshot": {"path": str(folder / "rows.parquet"), "digest": "sha256:0"},
+        "columns": [
+            {"name": "size", "kind": "number", "nullable": False},
+            {"name": "colour", "kind": "category", "values": ["red", "white"], "nullable": True},
+        ],
+        "label": {"column": "_label", "kind": "probability", "positive": "blooms"},
+        "part": {"column": "_part", "train": "train"},
+        "seed": 7,
+        "hyperparameters": {"rounds": 3},
+        "checkpoints": str(folder / "checkpoints"),
+        "output": str(folder / "output"),
+        "limits": {"memoryMb": None, "seconds": None},
+        **changes,
+    }
+
+
+class PlainJob(Job):
+    """Has rows of its own and gives lists, so that it needs neither NumPy nor pyarrow."""
+
+    def _read(self) -> dict[str, Any]:
+        self._categories = {"colour": ["red", "white"]}
+        return {"size": [1.0, 2.5, 9.0], "colour": ["red", None, "white"], "_label": [0.0, 1.0, 1.0]}
+
+    def frame(self, rows: Any) -> Any:
+        return rows
+
+
+class Folder(unittest.TestCase):
+    def setUp(self) -> None:
+        kept = tempfile.TemporaryDirectory()
+        self.addCleanup(kept.cleanup)
+        self.folder = Path(kept.name)
+
+
+class Checkpoints(Folder):
+    def test_resumes_from_the_newest_whole_checkpoint(self) -> None:
+        out = io.StringIO()
+        job = PlainJob(given_job(self.folder), out)
+        self.assertIsNone(job.resume())
+        for epoch in (1, 2, 3):
+            job.progress(epoch, 5, 1 / epoch)
+            job.checkpoint(epoch, f"state {epoch}\n".encode() * 100)
+        self.assertEqual(len(list(job.checkpoints.iterdir())), 2)
+        newest = sorted(job.checkpoints.iterdir())[-1]
+        newest.write_bytes(newest.read_bytes()[:-1])
+        resumed = PlainJob(given_job(self.folder), io.StringIO())
+        found = resumed.resume()
+        assert found is not None
+        self.assertEqual((found.epoch, found.data), (2, b"state 2\n" * 100))
+        self.assertEqual([each["epoch"] for each in resumed.curve], [1, 2])
+
+    def test_skips_files_that_are_no_checkpoint(self) -> None:
+        (self.folder / "0000000009.checkpoint").write_text("{}")
+        (self.folder / "0000000008.checkpoint").write_bytes(b"\x00\xff")
+        self.assertIsNone(newest_checkpoint(self.folder))
+        write_checkpoint(self.folder, 3, b"", [])
+        found = newest_checkpoint(self.folder)
+        self.assertEqual(found and found.epoch, 3)
+
+
+class Progress(Folder):
+    def test_writes_a_line_of_json_for_each_epoch(self) -> None:
+        out = io.StringIO()
+        job = PlainJob(given_job(self.folder), out)
+        job.progress(1, 2, 0.5, {"auc": 0.75, "odd": float("nan")}, note="one")
+        job.progress(2, 2, float("nan"))
+        self.assertEqual(
+            [json.loads(line) for line in out.getvalue().splitlines()],
+            [
+                {"epoch": 1, "epochs": 2, "loss": 0.5, "metrics": {"auc": 0.75}, "note": "one"},
+                {"epoch": 2, "epochs": 2},
+            ],
+        )
+
+
+class Results(Folder):
+    def result(self, job: Job, name: str) -> Any:
+        return json.loads((job.output / name).read_text())
+
+    def test_writes_columns_answers_curve_and_packages(self) -> None:
+        job = PlainJob(given_job(self.folder), io.StringIO())
+        job.progress(1, 1, 0.25)
+        job.write_result(lambda rows: [0.5 for _ in rows], names=["colour", "size"], infinite=True)
+        self.assertEqual(
+            self.result(job, "columns.json"),
+            [{"name": "colour", "vocabulary": ["red", "white"]}, {"name": "size"}],
+        )
+        replay = self.result(job, "replay.json")
+        self.assertEqual(replay["columns"], ["size", "colour"])
+        self.assertGreaterEqual(len(replay["rows"]), 200)
+        self.assertEqual(len(replay["rows"]), len(replay["outputs"]))
+        self.assertIn(["inf", "red"], replay["rows"])
+        self.assertIn([1.0, None], replay["rows"])
+        self.assertEqual(self.result(job, "curve.json"), [{"epoch": 1, "epochs": 1, "loss": 0.25}])
+        self.assertIn("python", self.result(job, "environment.json"))
+
+    def test_takes_the_second_of_two_probabilities(self) -> None:
+        job = PlainJob(given_job(self.folder), io.StringIO())
+        job.write_result(lambda rows: [[0.75, 0.25] for _ in rows])
+        self.assertEqual(self.result(job, "replay.json")["outputs"][0], [0.25])
+
+    def test_refuses_answers_of_another_form(self) -> None:
+        job = PlainJob(given_job(self.folder), io.StringIO())
+        with self.assertRaisesRegex(ValueError, "with 3 numbers each, expected"):
+            job.write_result(lambda rows: [[0.1, 0.2, 0.7] for _ in rows])
+        with self.assertRaisesRegex(ValueError, "not finite"):
+            job.write_result(lambda rows: [float("nan") for _ in rows])
+
+    def test_refuses_a_job_of_another_contract(self) -> None:
+        with self.assertRaisesRegex(ValueError, "contract 2"):
+            PlainJob(given_job(self.folder, contract=2), io.StringIO())
+
+
+class Replay(unittest.TestCase):
+    def test_spreads_rows_over_all_and_repeats_few(self) -> None:
+        self.assertEqual(spread(1_000, 4), [0, 250, 500, 750])
+        self.assertEqual(spread(3, 5), [0, 1, 2, 0, 1])
+
+    def test_has_no_odd_rows_without_rows(self) -> None:
+        self.assertEqual(odd_rows([], [], {}, True), [])
+
+    def test_writes_what_json_lacks(self) -> None:
+        cells = [cell_of(value) for value in (None, float("nan"), float("inf"), float("-inf"), 1.5, "inf")]
+        self.assertEqual(cells, [None, None, "inf", "-inf", 1.5, "inf"])
+
+
+class Scripts(Folder):
+    def run_script(self, text: str) -> subprocess.CompletedProcess[str]:
+        script = self.folder / "train.py"
+        script.write_text("import tenure\njob = tenure.job()\n" + text)
+        return subprocess.run(
+            [sys.executable, str(script)],
+            input=json.dumps(given_job(self.folder)),
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin"},
+        )
+
+    def test_keeps_what_libraries_print_out_of_progress(self) -> None:
+        done = self.run_script("import os\nprint('hello')\nos.system('echo from C')\njob.progress(1, 1)\n")
+        self.assertEqual((done.returncode, done.stdout), (0, '{"epoch": 1, "epochs": 1}\n'))
+        self.assertIn("hello", done.stderr)
+        self.assertIn("from C", done.stderr)
+
+    def test_ends_with_2_for_its_own_fault_and_with_1_for_a_lack_of_memory(self) -> None:
+        fault = self.run_script("raise KeyError('colour')\n")
+        self.assertEqual(fault.returncode, 2)
+        self.assertIn("KeyError: 'colour'", fault.stderr)
+        self.assertEqual(self.run_script("raise MemoryError()\n").returncode, 1)
+
+
+@unittest.skipUnless(importlib.util.find_spec("pyarrow") and importlib.util.find_spec("numpy"), "needs pyarrow")
+class Rows(Folder):
+    def test_gives_the_training_rows_alone(self) -> None:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        table = pyarrow.table(
+            {
+                "size": [1, None, 3],
+                "colour": ["red", "green", "white"],
+                "_label": [1, 0, 1],
+                "_part": ["train", "train", "test"],
+            }
+        )
+        parquet.write_table(table, self.folder / "rows.parquet")
+        X, y = Job(given_job(self.folder), io.StringIO()).train()
+        values = X.to_numpy(dtype=object).tolist() if hasattr(X, "to_numpy") else X.tolist()
+        self.assertEqual(len(values), 2)
+        self.assertEqual(str(values[1]), "[nan, nan]")
+        self.assertEqual(y.tolist(), [1, 0])
+
+
+if __name__ == "__main__":
+    unittest.main()

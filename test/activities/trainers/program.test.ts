@@ -1,0 +1,143 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { runTrainingProgram, type ProgramRun } from '../../../activities/trainers/program.ts'
+import { programEnvironment } from '../../../activities/trainers/program-environment.ts'
+import { checkout } from '../../../temporal.config.ts'
+
+let root: string
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-program-'))
+})
+afterAll(() => rm(root, { recursive: true }))
+
+/** Runs a text as a program of the shell. */
+async function shell(script: string, given: Partial<ProgramRun> = {}): Promise<string[]> {
+  const lines: string[] = []
+  await runTrainingProgram({
+    argv: ['sh', '-c', script],
+    cwd: root,
+    env: programEnvironment({ TMPDIR: root }),
+    input: '{"model": "price"}\n',
+    signal: new AbortController().signal,
+    silentMs: 20_000,
+    limitMs: 20_000,
+    onLine: (line) => lines.push(line),
+    ...given,
+  })
+  return lines
+}
+
+const failureOf = (script: string, given: Partial<ProgramRun> = {}) =>
+  shell(script, given).then(
+    (lines) => ({ code: 'none', message: lines.join() }),
+    (error: Error & { code?: string }) => error,
+  )
+
+const isRunning = (pid: number) =>
+  readFile(`/proc/${pid}/stat`, 'utf8').then(
+    (stat) => !stat.includes(') Z '),
+    () => false,
+  )
+const pidIn = async (file: string) => Number(await readFile(join(root, file), 'utf8').catch(() => '0'))
+
+describe('a training program', () => {
+  it('reads its job, writes lines, and runs in its folder with a bare environment', async () => {
+    vi.stubEnv('TENURE_KEY', 'secret')
+    const lines = await shell('cat; pwd; echo "${TENURE_KEY:-bare}"; printf "no line feed"')
+    expect(lines).toEqual(['{"model": "price"}', root, 'bare', 'no line feed'])
+  })
+
+  it('may read no input at all', async () => {
+    expect(await shell('exec <&-; echo 1', { input: 'x'.repeat(1_000_000) })).toEqual(['1'])
+  })
+
+  it('writes lines of bounded length that no terminal obeys', async () => {
+    const lines = await shell(
+      String.raw`printf '\033[2Jx\n'; head -c 200000 /dev/zero | tr '\0' a; printf '\n\377\376\n'`,
+    )
+    expect(lines[0]).toBe(String.raw`\u001b[2Jx`)
+    expect(lines[1]).toHaveLength(65_536)
+    expect(lines).toHaveLength(3)
+  })
+
+  it('fails without another try on exit code 2, with the last lines of its error output', async () => {
+    const failure = await failureOf('for i in $(seq 30); do echo "line $i" >&2; done; exit 2')
+    expect(failure).toMatchObject({ code: 'training_failed' })
+    expect(failure.message).toMatch(/failed: exit code 2\nline 11\n/)
+    expect(failure.message.endsWith('line 30')).toBe(true)
+  })
+
+  it('fails without another try when it cannot be started', async () => {
+    const failure = await failureOf('', { argv: ['no-such-program'] })
+    expect(failure).toMatchObject({ code: 'training_failed' })
+    expect(failure.message).toMatch(/^no-such-program failed: exit code 127\n/)
+  })
+
+  it('is tried again after any other exit and after a kill', async () => {
+    expect(await failureOf('echo why >&2; exit 3')).toMatchObject({
+      code: 'training_interrupted',
+      message: expect.stringMatching(/was interrupted: exit code 3\nwhy$/),
+      context: { exitCode: 3 },
+    })
+    expect(await failureOf('kill -9 $$')).toMatchObject({
+      code: 'training_interrupted',
+      message: expect.stringContaining('SIGKILL'),
+    })
+  })
+
+  it('is ended when it is silent, and when it exceeds its time limit', async () => {
+    expect(await failureOf('sleep 60', { silentMs: 300 })).toMatchObject({
+      code: 'training_interrupted',
+      context: { isSilent: true },
+    })
+    const busy = 'while :; do echo x; sleep 0.05; done'
+    expect(await failureOf(busy, { silentMs: 2_000, limitMs: 600 })).toMatchObject({
+      code: 'training_failed',
+      message: expect.stringContaining('took longer than its limit of 0.6 s'),
+    })
+  })
+
+  it('ends with all that it has started, on cancellation and on its own end', async () => {
+    const stopping = new AbortController()
+    const running = failureOf('sleep 60 & echo $! > cancelled; wait', { signal: stopping.signal })
+    await expect.poll(() => pidIn('cancelled')).toBeGreaterThan(0)
+    const cancelled = await pidIn('cancelled')
+    expect(await isRunning(cancelled)).toBe(true)
+    stopping.abort()
+    expect((await running).message).toBe('cancelled')
+    await expect.poll(() => isRunning(cancelled)).toBe(false)
+    // It holds the standard output open.
+    expect(await shell('sleep 60 & echo $! > left; echo done')).toEqual(['done'])
+    const left = await pidIn('left')
+    await expect.poll(() => isRunning(left)).toBe(false)
+  })
+
+  it('ends with its worker, also when that is killed', async () => {
+    const worker = join(root, 'worker.mts')
+    await writeFile(
+      worker,
+      `import { runTrainingProgram } from '${pathToFileURL(join(checkout, 'activities/trainers/program.ts')).href}'
+await runTrainingProgram({ argv: ['sh', '-c', 'echo $$ > orphan; sleep 60; echo too late'], cwd: '${root}', env: process.env, input: '',
+  signal: new AbortController().signal, silentMs: 60000, limitMs: 60000, onLine() {} })`,
+    )
+    const child = spawn(process.execPath, ['--import', 'tsx', worker], { cwd: checkout, stdio: 'inherit' })
+    await expect.poll(() => pidIn('orphan')).toBeGreaterThan(0)
+    const orphan = await pidIn('orphan')
+    expect(await isRunning(orphan)).toBe(true)
+    child.kill('SIGKILL')
+    await expect.poll(() => isRunning(orphan)).toBe(false)
+  })
+
+  it('reports a shortage of memory as such', async () => {
+    const greedy = `python3 -c "print(len(bytearray(400 * 1024 * 1024)))"`
+    expect(await failureOf(greedy, { limitMb: 128 })).toMatchObject({
+      code: 'out_of_memory',
+      message: expect.stringMatching(/ran out of memory \(exit code 1\): MemoryError/),
+    })
+    expect(await shell(greedy)).toEqual(['419430400'])
+  })
+})

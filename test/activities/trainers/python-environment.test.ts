@@ -1,0 +1,122 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { preparePython } from '../../../activities/trainers/python-environment.ts'
+
+/**
+ * A `python3` of the shell in place of the real one, so that no package is downloaded: `-m venv` makes a folder with a copy of itself,
+ * `-m pip` appends to a log, and `-c` describes itself.
+ */
+const fakePython = (root: string) => `#!/bin/sh
+case "$1 $2" in
+  "-m venv") [ -e "${root}/no-venv" ] && { echo "No module named venv" >&2; exit 1; }
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip") echo "$0" >> "${root}/installs"; sleep 0.3
+    [ -e "${root}/no-network" ] && { echo "ERROR: No matching distribution found for lightgbm" >&2; exit 1; }
+    exit 0 ;;
+  "-c "*) echo '{"python": "'"$0"'", "base": "/usr/bin/python3", "version": "3.11.7", "platform": "Linux", "packages": {"lightgbm": "4.7.0"}}' ;;
+esac
+`
+
+let root: string
+let bin: string
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-python-'))
+  bin = join(root, 'bin')
+  await mkdir(bin)
+  await writeFile(join(bin, 'python3'), fakePython(root))
+  await chmod(join(bin, 'python3'), 0o755)
+})
+afterAll(() => rm(root, { recursive: true }))
+
+let requirements = ''
+const prepare = (path = `${bin}:/usr/bin:/bin`) =>
+  preparePython({
+    requirements: requirements === '' ? undefined : requirements,
+    cache: join(root, 'cache'),
+    env: { PATH: path, HOME: root },
+    signal: new AbortController().signal,
+  })
+const write = async (text: string) => {
+  requirements = join(root, 'requirements.txt')
+  await writeFile(requirements, text)
+}
+const installs = async () =>
+  (await readFile(join(root, 'installs'), 'utf8').catch(() => '')).split('\n').length - 1
+const failing = async (name: string, work: () => Promise<void>) => {
+  await writeFile(join(root, name), '')
+  await work()
+  await rm(join(root, name))
+}
+
+describe('the Python environment of a training', () => {
+  it('is that of python3 without requirements', async () => {
+    requirements = ''
+    expect(await prepare()).toEqual({
+      python: join(bin, 'python3'),
+      packages: { lightgbm: '4.7.0', python: '3.11.7' },
+      digest: expect.stringMatching(/^sha256:/),
+    })
+    expect(await installs()).toBe(0)
+  })
+
+  it('is made once for its requirements, also when two trainings ask at the same time', async () => {
+    await write('lightgbm==4.7.0\n')
+    const [first, second] = await Promise.all([prepare(), prepare()])
+    expect(first).toEqual(second)
+    expect(first.python).toMatch(/\/cache\/python\/[0-9a-f]{64}\/bin\/python$/)
+    expect(await installs()).toBe(1)
+    expect(await prepare()).toEqual(first)
+    expect(await installs()).toBe(1)
+    await write('lightgbm==4.6.0\n')
+    expect((await prepare()).python).not.toBe(first.python)
+    expect(await installs()).toBe(2)
+  })
+
+  it('is removed when it cannot be made, and made anew when it can', async () => {
+    await write('lightgbm==4.5.0\n')
+    const before = await readdir(join(root, 'cache', 'python'))
+    await failing('no-network', () =>
+      expect(prepare()).rejects.toMatchObject({
+        code: 'environment_failed',
+        message:
+          'the packages of the requirements cannot be installed:\nERROR: No matching distribution found for lightgbm',
+      }),
+    )
+    expect(await readdir(join(root, 'cache', 'python'))).toEqual(before)
+    const { python } = await prepare()
+    // As a worker leaves it that is killed before the end.
+    await rm(join(python, '..', '..', 'tenure-complete'))
+    await writeFile(join(python, '..', 'half-made'), '')
+    expect((await prepare()).python).toBe(python)
+    expect(await readdir(join(python, '..'))).toEqual(['python'])
+  })
+
+  it('names what the machine lacks', async () => {
+    await write('lightgbm==4.4.0\n')
+    await failing('no-venv', () =>
+      expect(prepare()).rejects.toMatchObject({
+        code: 'environment_failed',
+        message: expect.stringMatching(/^python3 has no venv: install the package python3-venv/),
+      }),
+    )
+    const empty = join(root, 'empty')
+    await mkdir(empty)
+    await expect(prepare(empty)).rejects.toMatchObject({
+      code: 'environment_failed',
+      message: 'there is no python3 on this machine',
+    })
+  })
+})
+
+describe('the Python package', () => {
+  it('passes its own tests', async () => {
+    const { execFile } = await import('node:child_process')
+    const { promisify } = await import('node:util')
+    const { checkout } = await import('../../../temporal.config.ts')
+    const argv = ['-B', '-m', 'unittest', 'discover', '-s', 'python/tests']
+    const { stderr } = await promisify(execFile)('python3', argv, { cwd: checkout })
+    expect(stderr).toMatch(/\nOK/)
+  })
+})
