@@ -11,6 +11,7 @@ const withoutServers = [
   'test/activities/data/**/*.test.ts',
   'test/api/http/openapi.test.ts',
   'test/api/serving/formats/**/*.test.ts',
+  'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,signing/*}.test.ts',
   'test/activities/{alerts/send,trainers/{program,python-environment,result-folder}}.test.ts',
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',

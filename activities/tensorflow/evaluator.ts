@@ -8,10 +8,11 @@ import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
-import { inputWidthOf } from '../../domain/model/features.ts'
-import { fileOf } from '../../domain/model/manifest.ts'
+import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
+import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { openArtifactReader } from '../artifact/reader.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { findLeaks } from './leakage-queries.ts'
@@ -42,14 +43,18 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
   const test = await readPart(path, 'test', Object.keys(definition.features))
   await parent.yieldToEventLoop()
-  const tf = await loadTensorflow()
-  const challenger = await ask(tf, artifacts, job.challenger, test)
-  const champion = job.champion === undefined ? null : await askKnown(tf, artifacts, job.champion, test)
+  const asking: Asking = {
+    artifacts,
+    artifactRoot: job.artifactRoot,
+    yieldToEventLoop: parent.yieldToEventLoop,
+  }
+  const challenger = await ask(asking, job.challenger, test)
+  const champion = job.champion === undefined ? null : await askKnown(asking, job.champion, test)
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
-    const answers = await askKnown(tf, artifacts, artifactDigest, test)
+    const answers = await askKnown(asking, artifactDigest, test)
     // A release that cannot score these rows is skipped; for the champion that is an error.
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
@@ -102,14 +107,21 @@ function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]):
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
+interface Asking {
+  artifacts: Artifacts
+  artifactRoot: string
+  yieldToEventLoop: () => Promise<void>
+  /** Loaded with the first network. */
+  tf?: Tensorflow
+}
+
 /** The predictions of an artifact for the test rows. */
-async function ask(
-  tf: Tensorflow,
-  artifacts: Artifacts,
-  digest: string,
-  test: LabelledRows,
-): Promise<number[][]> {
+async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<number[][]> {
+  const { artifacts } = asking
   const manifest = await getManifest(artifacts, digest)
+  const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
+  if (!isNetwork) return askReader(asking, manifest, rowsOf(test.table, Object.keys(manifest.features)))
+  const tf = (asking.tf ??= await loadTensorflow())
   const network = await openNetwork(tf, {
     'model.json': await artifacts.get('artifacts', fileOf(manifest, 'model.json').digest),
     'weights.bin': await artifacts.get('artifacts', fileOf(manifest, 'weights.bin').digest),
@@ -123,15 +135,26 @@ async function ask(
   })
 }
 
-/** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
-async function askKnown(
-  tf: Tensorflow,
-  artifacts: Artifacts,
-  digest: string,
-  test: LabelledRows,
-): Promise<number[][] | string> {
+/** By the code of a replica, in a process of its own. */
+async function askReader(
+  { artifactRoot, yieldToEventLoop }: Asking,
+  manifest: Manifest,
+  rows: readonly FeatureRow[],
+): Promise<number[][]> {
+  const reader = openArtifactReader(artifactRoot)
+  const alive = setInterval(() => void yieldToEventLoop(), 1_000)
   try {
-    return await ask(tf, artifacts, digest, test)
+    return await reader.answer(manifest, rows)
+  } finally {
+    clearInterval(alive)
+    await reader.close()
+  }
+}
+
+/** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
+async function askKnown(asking: Asking, digest: string, test: LabelledRows): Promise<number[][] | string> {
+  try {
+    return await ask(asking, digest, test)
   } catch (error) {
     if (error instanceof RangeError) return error.message
     throw error

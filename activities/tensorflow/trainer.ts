@@ -16,7 +16,7 @@ import { loadModel, type LoadedModel } from '../../models/index.ts'
 import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { isFull } from '../../store/outage.ts'
 import { checkout } from '../../temporal.config.ts'
-import { storeArtifact } from './write-artifact.ts'
+import { storeNetwork } from './store-network.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { makeFit, type FitStep } from './training-loop.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
@@ -107,7 +107,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     hyperparameters: definition.hyperparameters,
     rows: data.rows.length,
   }
-  const artifactDigest = await storeArtifact(tf, artifacts, { definition, network, fits, data, training })
+  const artifactDigest = await storeNetwork(tf, artifacts, { definition, network, fits, data, training })
   return {
     artifactDigest,
     codeDigest: code,

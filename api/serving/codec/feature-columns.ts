@@ -34,7 +34,7 @@ export interface CategoryColumn extends Column {
   /** The index of each value in the vocabulary; every other value has the index `other`. */
   places: ReadonlyMap<string, number>
   other: number
-  /** Whether a value outside of the vocabulary is named in the response: a model that takes texts may know them without one. */
+  /** Whether a value outside of the vocabulary is named in the response: a model that takes texts, or not this feature, has none. */
   reportsUnknown: boolean
   /** The values that may be sent; any when absent. */
   values: ReadonlySet<string> | undefined
@@ -77,7 +77,7 @@ export function columnsOf(features: Features, fits: readonly FeatureFit[]): Feat
       fillable,
       places: new Map(fit.vocabulary.map((value, place) => [value, place])),
       other: fit.vocabulary.length,
-      reportsUnknown: encoding !== 'text' || fit.vocabulary.length > 0,
+      reportsUnknown: encoding === 'one-hot' || fit.vocabulary.length > 0,
       values: valuesOf(feature),
     }
   })

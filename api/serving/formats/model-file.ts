@@ -74,7 +74,8 @@ const foreign: readonly [heads: string[], what: string][] = [
   [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
 ]
 
-function refuseForeign(bytes: Buffer, head: string): void {
+/** Throws `artifact_invalid` for a format that is not read, by its name. */
+export function refuseForeign(bytes: Buffer, head: string): void {
   if (bytes.byteLength === 0) refuse('the file is empty')
   const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
   if (found !== undefined) refuse(`the file is ${found[1]}`)
@@ -109,7 +110,7 @@ function openLayers(path: string, topology: Buffer): OpenedModel {
     ),
     predictOne(rows, at, into, to) {
       for (let i = 0; i < inputs; i++) input[i] = rows[at + i]!
-      void run(input, 1, output)
+      run(input, 1, output)
       for (let i = 0; i < outputs; i++) into[to + i] = output[i]!
     },
   }

@@ -1,80 +1,54 @@
-/** Writes the artifact of a trained network: its files, and the manifest with its inputs, outputs and golden rows. */
-import type { LayersModel } from '@tensorflow/tfjs'
+/** Writes the manifest of a model, whatever it was made with: its inputs, outputs, golden rows and profile. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { inputWidthOf, type FeatureFit, type FeatureRow, type Output } from '../../domain/model/features.ts'
-import type { Manifest } from '../../domain/model/manifest.ts'
-import { compileEncoder } from '../../domain/model/preprocessing.ts'
+import type { FeatureFit, FeatureRow, Output } from '../../domain/model/features.ts'
+import type { ArtifactFormatName, Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
   numberProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
-import { outputsOf, type LabelledRows } from '../data/rows.ts'
-import { answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
+import type { LabelledRows } from '../data/rows.ts'
 
 const goldenRows = 8
 /** Rows for the score profile; enough for its deciles. */
 const scoredRows = 20_000
 
-export interface Trained {
+/** A model that was trained here or brought, before it has a manifest. */
+export interface MadeArtifact {
   definition: ModelDefinition
-  network: LayersModel
+  /** TensorFlow.js layers when absent. */
+  artifact?: ArtifactFormatName
+  library?: string
+  /** In the artifact store. */
+  files: Manifest['files']
   fits: FeatureFit[]
   data: LabelledRows
-  training: Manifest['training']
+  training: TrainingFacts
+  /** The answers of the model itself, one list of outputs a row. */
+  answer: (rows: readonly FeatureRow[]) => number[][] | Promise<number[][]>
 }
 
-/** Stores the files and the manifest and returns the manifest's digest. Throws `artifact_invalid` for a network that cannot serve. */
-export async function storeArtifact(tf: Tensorflow, artifacts: Artifacts, trained: Trained): Promise<string> {
-  const { definition, network, fits, data, training } = trained
-  const encoder = compileEncoder(definition.features, fits)
-  const inputs = inputWidthOf(fits)
-  checkShape(network, { inputs, outputs: outputsOf(definition.label.output) })
-  const answer = (rows: readonly FeatureRow[]) =>
-    answersOf(tf, network, {
-      rows: rows.length,
-      inputs,
-      encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
-    })
-  const files = await saveNetwork(tf, network)
+/** Stores the manifest, with golden rows and profile, and returns its digest. Throws `artifact_invalid` for a model that cannot serve. */
+export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): Promise<string> {
+  const { definition, artifact, library, files, fits, data, training, answer } = made
   const instances = definition.golden.length > 0 ? definition.golden : chooseGolden(definition, data.rows)
-  const outputs = answer(instances)
+  const outputs = await answer(instances)
   checkAnswers(definition, outputs)
   return putManifest(artifacts, {
     format: 'tenure-artifact@1',
     model: definition.name,
+    artifact,
+    library,
     features: definition.features,
     output: definition.label.output,
     preprocessing: fits,
-    files: {
-      'model.json': await artifacts.put('artifacts', files['model.json']),
-      'weights.bin': await artifacts.put('artifacts', files['weights.bin']),
-    },
+    files,
     golden: { instances, outputs },
-    profile: profileOf(definition, data, answer(spread(data.rows, scoredRows))),
+    profile: profileOf(definition, data, await answer(spread(data.rows, scoredRows))),
     training,
   })
-}
-
-function checkShape(network: LayersModel, wanted: { inputs: number; outputs: number }): void {
-  // Model files are not type-checked when loaded, so a missing `return` shows here.
-  if (!Array.isArray((network as LayersModel | undefined)?.inputs))
-    throw new DomainError('artifact_invalid', '`train` must return a network')
-  const [input, output] = [network.inputs[0]?.shape ?? [], network.outputs[0]?.shape ?? []]
-  const found = { inputs: Number(input[1]), outputs: Number(output[1]) }
-  const ranks = [input.length, output.length]
-  if (network.inputs.length !== 1 || network.outputs.length !== 1 || ranks.some((rank) => rank !== 2))
-    throw new DomainError(
-      'artifact_invalid',
-      'the network must have one input and one output, each a list of numbers per row',
-    )
-  if (found.inputs !== wanted.inputs || found.outputs !== wanted.outputs)
-    throw new DomainError(
-      'artifact_invalid',
-      `the network is ${found.inputs} → ${found.outputs} numbers wide, its features and label are ${wanted.inputs} → ${wanted.outputs}`,
-    )
 }
 
 /** Checks that outputs are valid; otherwise only requests in production would show it. */
@@ -88,7 +62,7 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
     if (!isAnswer(output, answer))
       throw new DomainError(
         'artifact_invalid',
-        `the network returns [${answer.join(', ')}], expected a ${expected[output.kind]}`,
+        `the model returns [${answer.join(', ')}], expected a ${expected[output.kind]}`,
       )
 }
 

@@ -1,0 +1,118 @@
+/** Asks the process that reads artifacts of other libraries. Activities may not import serving code, and a bad file must not end a worker. */
+import { DomainError, isError } from '../../domain/errors.ts'
+import { createFrames } from '../../domain/message-framing.ts'
+import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
+import type { FeatureFit, FeatureRow, Features, Output } from '../../domain/model/features.ts'
+import type { ArtifactFormatName, Manifest } from '../../domain/model/manifest.ts'
+import { spawnServing } from '../runtime/serving-child.ts'
+
+export type AnswerableManifest = Pick<
+  Manifest,
+  'artifact' | 'files' | 'features' | 'output' | 'preprocessing'
+>
+
+export interface BoundArtifact {
+  artifact: ArtifactFormatName
+  /** The library that wrote it. */
+  library: string
+  fits: FeatureFit[]
+  /** Features that it does not take. */
+  unused: string[]
+}
+
+export interface ArtifactReader {
+  /** Reads stored files and binds their columns to the features. Throws `artifact_invalid` with the reason. */
+  bind(request: {
+    files: Manifest['files']
+    features: Features
+    output: Output
+    declared?: DeclaredColumn[]
+  }): Promise<BoundArtifact>
+  /** One list of outputs a row; NaN for one that is not finite. */
+  answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>
+  close(): Promise<void>
+}
+
+type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact
+type Refusal = { ok: false; code: string; message: string }
+
+const heapMb = 512
+/** A hostile file must not hold an activity. */
+const bindMs = 5_000
+/** Rows of a piece, and how long one may take. */
+const pieceRows = 2_000
+const pieceMs = 120_000
+
+export function openArtifactReader(artifactRoot: string, signal?: AbortSignal): ArtifactReader {
+  const { child, last } = spawnServing(['api/processes/artifact-reader.ts', artifactRoot], heapMb, { signal })
+  const waiting: { resolve: (line: string) => void; reject: (error: Error) => void }[] = []
+  let broken: Error | undefined
+  const fail = (error: Error) => {
+    broken ??= error
+    for (const each of waiting.splice(0)) each.reject(broken)
+  }
+  const nextLine = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      if (broken === undefined) waiting.push({ resolve, reject })
+      else reject(broken)
+    })
+  // The first line says that the process is ready: its start is no part of a time limit.
+  const ready = nextLine()
+  ready.catch(() => {})
+  const frames = createFrames()
+  child.on('error', fail)
+  child.stdout.on('data', (chunk: Buffer) => {
+    for (const { line } of frames(chunk)) waiting.shift()?.resolve(line)
+  })
+  const ended = new Promise<void>((resolve) => {
+    child.on('close', (code, how) => {
+      const why = `reading the artifact ended its process with ${how ?? code} (${heapMb} MB are its limit) ${last()}`
+      fail(new DomainError('artifact_invalid', why.trim()))
+      resolve()
+    })
+  })
+  const ask = async (request: object, limitMs: number): Promise<Reply> => {
+    await ready
+    const timer = setTimeout(() => {
+      fail(new DomainError('artifact_invalid', `reading the artifact took longer than ${limitMs} ms`))
+      child.kill('SIGKILL')
+    }, limitMs)
+    try {
+      const line = nextLine()
+      child.stdin.write(`${JSON.stringify(request)}\n`)
+      const reply = JSON.parse(await line) as Reply | Refusal
+      if (reply.ok) return reply
+      throw new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  return {
+    async bind(request) {
+      const { artifact, library, fits, unused } = await ask({ kind: 'bind', ...request }, bindMs)
+      return { artifact, library, fits, unused }
+    },
+    async answer({ artifact, files, features, output, preprocessing }, rows) {
+      const manifest = { artifact, files, features, output, preprocessing }
+      const answers: number[][] = []
+      for (let from = 0; from < rows.length; from += pieceRows) {
+        const some = rows.slice(from, from + pieceRows)
+        const columns = Object.fromEntries(
+          Object.keys(features).map((name) => [name, some.map((row) => row[name] ?? null)]),
+        )
+        const { width, outputs } = await ask(
+          { kind: 'answer', manifest, rows: some.length, columns },
+          pieceMs,
+        )
+        const numbers = outputs.map((value) => value ?? NaN)
+        for (let row = 0; row < some.length; row++)
+          answers.push(numbers.slice(row * width, (row + 1) * width))
+      }
+      return answers
+    },
+    async close() {
+      child.stdin.end()
+      await ended
+    },
+  }
+}

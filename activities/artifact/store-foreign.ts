@@ -1,0 +1,73 @@
+/** Stores a model of another library as an artifact: brought, or written by a training program. Its own answers are replayed first. */
+import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import type { LabelledRows } from '../data/rows.ts'
+import type { ArtifactReader } from './reader.ts'
+import { storeArtifact } from './write-artifact.ts'
+
+/** Rows with the answers that the library gave before the model was saved. */
+export interface ReplayedAnswers {
+  rows: readonly FeatureRow[]
+  /** One list of outputs a row. */
+  outputs: readonly (readonly number[])[]
+}
+
+export interface ForeignArtifact {
+  definition: ModelDefinition
+  /** In the artifact store: `model.txt`, `model.json`, `model.ubj` or `model.onnx`. */
+  files: Manifest['files']
+  /** Of `columns.json`. */
+  declared?: DeclaredColumn[]
+  replay?: ReplayedAnswers
+  /** The training rows of the snapshot, for the profile and the golden rows. */
+  data: LabelledRows
+  training: TrainingFacts
+}
+
+export interface StoredForeign {
+  artifactDigest: string
+  library: string
+  /** Features that the model does not take. */
+  unused: string[]
+}
+
+/** How far a replayed answer may be off, absolute, and relative above 1: 32 bits, in another order of summation. */
+const replayTolerance = 1e-5
+
+/** Throws `artifact_invalid`, naming the column, the row or the answer that does not fit. */
+export async function storeForeign(
+  artifacts: Artifacts,
+  reader: ArtifactReader,
+  { definition, files, declared, replay, data, training }: ForeignArtifact,
+): Promise<StoredForeign> {
+  const { features, label } = definition
+  const { output } = label
+  const { artifact, library, fits, unused } = await reader.bind({ files, features, output, declared })
+  const manifest = { artifact, files, features, output, preprocessing: fits }
+  const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
+  if (replay !== undefined) await checkReplay(replay, answer)
+  const made = { definition, artifact, library, files, fits, data, training, answer }
+  return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
+}
+
+async function checkReplay(
+  { rows, outputs }: ReplayedAnswers,
+  answer: (rows: readonly FeatureRow[]) => Promise<number[][]>,
+): Promise<void> {
+  if (rows.length !== outputs.length)
+    throw new DomainError('artifact_invalid', `${rows.length} rows to replay have ${outputs.length} answers`)
+  const given = await answer(rows)
+  for (const [row, wanted] of outputs.entries())
+    for (const [k, value] of wanted.entries()) {
+      const found = given[row]?.[k] ?? NaN
+      if (!(Math.abs(found - value) <= replayTolerance * Math.max(1, Math.abs(value))))
+        throw new DomainError(
+          'artifact_invalid',
+          `row ${row} of the replayed answers gives ${found} at output ${k}, its library gave ${value}: ${JSON.stringify(rows[row]).slice(0, 500)}`,
+        )
+    }
+}

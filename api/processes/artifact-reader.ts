@@ -1,0 +1,142 @@
+/**
+ * Reads artifacts that were not made here, in a child process: binds their columns to the features of a model, and answers rows. The code is
+ * that of a replica, so that goldens, gate and serving compute alike.
+ *
+ * `artifact-reader.ts <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
+ */
+import { DomainError, isError } from '../../domain/errors.ts'
+import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
+import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { compileEncoder } from '../../domain/model/preprocessing.ts'
+import { createFrames } from '../../domain/message-framing.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { columnsOf } from '../serving/codec/feature-columns.ts'
+import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
+import { compileFormat } from '../serving/codec/output-format.ts'
+import { formatOf, maxBytesOf } from '../serving/formats/all-formats.ts'
+import { bindColumns } from '../serving/formats/bind-columns.ts'
+import type { ArtifactFiles, ArtifactStages, OpenedArtifact } from '../serving/formats/format.ts'
+import { formatOfFiles } from '../serving/formats/recognise.ts'
+import { createRuntimes } from '../serving/formats/runtimes.ts'
+
+/** What is needed of a manifest to answer rows. */
+export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
+
+type ReaderRequest =
+  | {
+      kind: 'bind'
+      files: Manifest['files']
+      features: Features
+      output: Output
+      declared?: DeclaredColumn[]
+    }
+  | {
+      kind: 'answer'
+      manifest: AnsweringManifest
+      rows: number
+      /** Feature → its values. */
+      columns: Record<string, (number | string | null)[]>
+    }
+
+const [root = ''] = process.argv.slice(2)
+const artifacts = openArtifacts(root)
+const runtimes = createRuntimes({
+  onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
+  // The sender chooses the size of a piece, and no other request waits in this process.
+  batches: { maxPending: Infinity },
+})
+/** The artifact of the last request. */
+let last: { key: string; answer: Answer } | undefined
+
+process.stdout.write('{}\n')
+const frames = createFrames()
+for await (const chunk of process.stdin)
+  for (const { line } of frames(chunk as Buffer))
+    process.stdout.write(`${JSON.stringify(await replyTo(line))}\n`)
+await runtimes.stop()
+
+async function replyTo(line: string): Promise<object> {
+  try {
+    const request = JSON.parse(line) as ReaderRequest
+    return { ok: true, ...(request.kind === 'bind' ? await bind(request) : await answerRows(request)) }
+  } catch (error) {
+    const code = isError(error) ? error.code : 'artifact_invalid'
+    return { ok: false, code, message: (error as Error).message }
+  }
+}
+
+async function filesOf(manifest: Pick<Manifest, 'artifact' | 'files'>): Promise<ArtifactFiles> {
+  const read = Object.entries(manifest.files).map(
+    async ([name, { digest }]) =>
+      [name, await artifacts.get('artifacts', digest, maxBytesOf(manifest, name))] as const,
+  )
+  return Object.fromEntries(await Promise.all(read))
+}
+
+async function bind({ files, features, output, declared }: Extract<ReaderRequest, { kind: 'bind' }>) {
+  const artifact = formatOfFiles(files)
+  const { library, columns, outputs } = await formatOf({ artifact }).inspect(
+    await filesOf({ artifact, files }),
+  )
+  const { width } = compileFormat(output)
+  if (outputs !== width)
+    throw new DomainError(
+      'artifact_invalid',
+      `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}`,
+    )
+  return { artifact, library, ...bindColumns({ columns, features, declared }) }
+}
+
+interface Answer {
+  (rows: number, columns: Record<string, (number | string | null)[]>): Promise<object>
+  close(): void
+}
+
+async function answerRows({ manifest, rows, columns }: Extract<ReaderRequest, { kind: 'answer' }>) {
+  const key = JSON.stringify(manifest)
+  if (last?.key !== key) {
+    last?.answer.close()
+    last = undefined
+    last = { key, answer: await compileAnswer(manifest) }
+  }
+  return last.answer(rows, columns)
+}
+
+async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
+  const { features, preprocessing } = manifest
+  const opening = formatOf(manifest).open(
+    { ...manifest, golden: { instances: [], outputs: [] } } as unknown as Manifest,
+    await filesOf(manifest),
+    { version: 'artifact', runtimes },
+  )
+  const { predictor } = await opened(opening)
+  const encode = compileEncoder(features, preprocessing)
+  const layout = columnsOf(features, preprocessing)
+  const names = Object.keys(features)
+  const buffer = createInputBuffer()
+  const answer = async (rows: number, columns: Record<string, (number | string | null)[]>) => {
+    resetInput(buffer, layout, rows)
+    const outputs = new Float32Array(rows * predictor.outputs)
+    for (let row = 0; row < rows; row++) {
+      const values: FeatureRow = {}
+      for (const name of names) values[name] = columns[name]?.[row] ?? null
+      encode(values, buffer.input, row * layout.width)
+      writeRow(buffer, layout, values, row)
+    }
+    await predictor.run(buffer.input, rows, outputs, undefined, buffer)
+    return {
+      width: predictor.outputs,
+      outputs: Array.from(outputs, (value) => (Number.isFinite(value) ? value : null)),
+    }
+  }
+  return Object.assign(answer, { close: () => predictor.close?.() })
+}
+
+async function opened(opening: ArtifactStages): Promise<OpenedArtifact> {
+  if (opening instanceof Promise) return opening
+  for (;;) {
+    const { done, value } = opening.next()
+    if (done === true) return value
+  }
+}

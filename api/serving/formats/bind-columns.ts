@@ -1,0 +1,94 @@
+/**
+ * Binds the columns of an artifact to the features of a model: by name where the artifact names its columns, by the declared order
+ * where it does not. A column that no feature fills, and a category without a vocabulary, is refused with both lists.
+ */
+import type { DeclaredColumn } from '../../../domain/model/declared-columns.ts'
+import type { Feature, FeatureFit, Features } from '../../../domain/model/features.ts'
+import { refuse } from '../network/layers-model.ts'
+import type { ArtifactColumn } from './format.ts'
+
+export interface BoundColumns {
+  /** The columns of the artifact in their order, then the features that it does not take. */
+  fits: FeatureFit[]
+  /** Features that the artifact does not take. */
+  unused: string[]
+}
+
+export interface ColumnsToBind {
+  columns: readonly ArtifactColumn[]
+  features: Features
+  /** The names and vocabularies that came with the artifact, in the order of its columns. */
+  declared?: readonly DeclaredColumn[]
+}
+
+/** Throws `artifact_invalid`. */
+export function bindColumns({ columns, features, declared }: ColumnsToBind): BoundColumns {
+  const names = namesOf({ columns, features, declared })
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice !== undefined) refuse(`two columns have the name ${quoted(twice)}`)
+  const fits = columns.map((column, index) => {
+    const name = names[index]!
+    return fitOf(name, features[name]!, { ...column, ...vocabularyOf(declared?.[index]) })
+  })
+  const unused = Object.keys(features).filter((name) => !names.includes(name))
+  return { fits: [...fits, ...unused.map((name) => unusedFit(name, features[name]!))], unused }
+}
+
+/** The feature of each column. */
+function namesOf({ columns, features, declared }: ColumnsToBind): string[] {
+  const known = Object.keys(features)
+  const given = (declared ?? columns).map(({ name }) => name)
+  const lists = `columns ${listed(given)}; features ${listed(known)}`
+  if (declared !== undefined && declared.length !== columns.length)
+    refuse(`columns.json names ${declared.length} columns, the model has ${columns.length}: ${lists}`)
+  if (given.every((name) => Object.hasOwn(features, name))) return given
+  if (declared === undefined && columns.every(isUnnamed)) {
+    if (columns.length === known.length) return known
+    refuse(
+      `the file does not name its ${columns.length} columns, and the model has ${known.length} features: name them in columns.json (${lists})`,
+    )
+  }
+  const strangers = given.filter((name) => !Object.hasOwn(features, name))
+  return refuse(`no feature is called ${listed(strangers)}: ${lists}`)
+}
+
+/** What LightGBM, XGBoost, CatBoost and scikit-learn call the columns of a plain matrix. */
+const isUnnamed = ({ name }: ArtifactColumn, index: number): boolean =>
+  [`Column_${index}`, `f${index}`, `x${index}`, `feature_${index}`, String(index)].includes(name)
+
+function fitOf(
+  name: string,
+  feature: Feature,
+  { categories, isText, fill }: Pick<ArtifactColumn, 'categories' | 'isText'> & { fill?: number },
+): FeatureFit {
+  if (feature.kind === 'number') {
+    if (isText === true) refuse(`the column ${quoted(name)} takes texts, the feature is a number`)
+    if (categories !== undefined && !categories.every((value, code) => Number(value) === code))
+      refuse(`the column ${quoted(name)} is a category, the feature is a number: declare it as a category`)
+    return { name, kind: 'number', mean: 0, std: 1, fill: fill ?? null }
+  }
+  const vocabulary = (categories ?? []).map(String)
+  if (isText === true) return { name, kind: 'category', vocabulary, encoding: 'text' }
+  if (categories === undefined)
+    refuse(
+      `the file holds no categories of the column ${quoted(name)}: give them in columns.json, in the order of their codes`,
+    )
+  if (new Set(vocabulary).size < vocabulary.length)
+    refuse(`a category of the column ${quoted(name)} stands twice`)
+  return { name, kind: 'category', vocabulary, encoding: 'code' }
+}
+
+const unusedFit = (name: string, { kind }: Feature): FeatureFit =>
+  kind === 'number'
+    ? { name, kind, mean: 0, std: 1, fill: null }
+    : { name, kind, vocabulary: [], encoding: 'code' }
+
+const vocabularyOf = (declared: DeclaredColumn | undefined) => ({
+  ...(declared?.vocabulary === undefined ? {} : { categories: declared.vocabulary }),
+  ...(declared?.fill === undefined ? {} : { fill: declared.fill }),
+})
+
+const mostNames = 40
+const quoted = (name: string): string => JSON.stringify(name.slice(0, 80))
+const listed = (names: readonly string[]): string =>
+  `${names.slice(0, mostNames).map(quoted).join(', ') || 'none'}${names.length > mostNames ? ` and ${names.length - mostNames} more` : ''}`

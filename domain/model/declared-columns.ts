@@ -1,0 +1,43 @@
+/** Parses `columns.json`, which names the columns of an artifact and the codes of their categories where its file does not. */
+import { DomainError } from '../errors.ts'
+
+export interface DeclaredColumn {
+  name: string
+  /** The values of a category in the order of their codes. */
+  vocabulary?: string[]
+  /** The value in place of a missing number; it stays missing when absent. */
+  fill?: number
+}
+
+const maxColumns = 10_000
+const maxValues = 1_000_000
+
+/** In the order of the artifact's columns. Throws `artifact_invalid`, naming the entry. */
+export function parseDeclaredColumns(given: unknown): DeclaredColumn[] {
+  if (!Array.isArray(given) || given.length === 0 || given.length > maxColumns)
+    return refuse(`columns.json is no list of 1 to ${maxColumns} columns`)
+  return given.map((each: unknown, index) => {
+    const where = `column ${index} of columns.json`
+    if (typeof each === 'string') return { name: each }
+    if (typeof each !== 'object' || each === null || Array.isArray(each))
+      return refuse(`${where} is no object`)
+    const { name, vocabulary, fill, ...more } = each as Record<string, unknown>
+    const [unknown] = Object.keys(more)
+    if (unknown !== undefined) refuse(`${where} has an unknown field ${JSON.stringify(unknown.slice(0, 60))}`)
+    if (typeof name !== 'string' || name === '') return refuse(`${where} has no "name"`)
+    if (vocabulary !== undefined && !isVocabulary(vocabulary))
+      return refuse(`"vocabulary" of ${where} is no list of at most ${maxValues} texts or numbers`)
+    if (fill !== undefined && (typeof fill !== 'number' || !Number.isFinite(fill)))
+      return refuse(`"fill" of ${where} is no number`)
+    return { name, vocabulary: vocabulary?.map(String), fill }
+  })
+}
+
+const isVocabulary = (given: unknown): given is (string | number)[] =>
+  Array.isArray(given) &&
+  given.length <= maxValues &&
+  given.every((value) => typeof value === 'string' || typeof value === 'number')
+
+function refuse(why: string): never {
+  throw new DomainError('artifact_invalid', why)
+}

@@ -1,0 +1,107 @@
+/** Tests that models of other libraries become artifacts: in a process of their own, with the answers of their library. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openArtifactReader, type ArtifactReader } from '../../../activities/artifact/reader.ts'
+import { storeForeign, type ForeignArtifact } from '../../../activities/artifact/store-foreign.ts'
+import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { treeVersion, type TreeVersion } from '../../support/formats/tree-version.ts'
+
+let root: string
+let artifacts: Artifacts
+let reader: ArtifactReader
+let trees: TreeVersion
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'tenure-foreign-'))
+  artifacts = openArtifacts(root)
+  reader = openArtifactReader(root)
+  trees = await treeVersion('lightgbm-binary-0')
+})
+afterAll(async () => {
+  await reader.close()
+  rmSync(root, { recursive: true })
+})
+
+const foreign = async (change: Partial<ForeignArtifact> = {}, bytes = trees.files['model.txt']!) => {
+  const definition = {
+    name: 'trees',
+    features: trees.manifest.features,
+    label: { column: 'late', output: { kind: 'probability', positive: 'late', threshold: 0.5 } },
+    golden: [],
+  } as Partial<ModelDefinition> as ModelDefinition
+  const { rows } = trees
+  const data = { rows, labels: rows.map((_, index) => index % 2), table: { rows: rows.length, columns: {} } }
+  return storeForeign(artifacts, reader, {
+    definition,
+    files: { 'model.txt': await artifacts.put('artifacts', bytes) },
+    data,
+    training: trees.manifest.training,
+    ...change,
+  } as ForeignArtifact)
+}
+
+describe('a model of another library', () => {
+  it('becomes an artifact that a replica loads, with golden rows, profile and its library', async () => {
+    const replay = { rows: trees.rows, outputs: trees.answers }
+    const { artifactDigest, library, unused } = await foreign({ replay })
+    expect({ library, unused }).toEqual({ library: 'LightGBM', unused: [] })
+    const { manifest, files } = await getArtifact(artifacts, artifactDigest)
+    expect(manifest).toMatchObject({
+      artifact: 'trees',
+      library: 'LightGBM',
+      training: { origin: 'brought' },
+    })
+    expect(manifest.golden.instances.length).toBeGreaterThan(8)
+    expect(manifest.profile!.features).toHaveLength(8)
+    expect(loadVersion('trees_v1.0.0', manifest, files).predictor.outputs).toBe(1)
+  })
+
+  it('answers the rows of an evaluation, missing values as such', async () => {
+    const { artifactDigest } = await foreign()
+    const { manifest } = await getArtifact(artifacts, artifactDigest)
+    const given = await reader.answer(manifest, trees.rows)
+    for (const [row, [value = NaN]] of trees.answers.entries()) expect(given[row]![0]).toBeCloseTo(value, 6)
+  })
+
+  it('is refused when it answers otherwise than its library did', async () => {
+    const outputs = trees.answers.map(([p = 0], row) => [row === 3 ? p + 1e-4 : p])
+    await expect(foreign({ replay: { rows: trees.rows, outputs } })).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringMatching(/^row 3 of the replayed answers gives .*, its library gave/) as string,
+    })
+  })
+
+  it('is refused when its columns, its outputs or its bytes do not fit', async () => {
+    await expect(foreign({ declared: [{ name: 'x' }] })).rejects.toThrow(
+      /columns.json names 1 columns, the model has 8/,
+    )
+    const classes = await treeVersion('lightgbm-classes-0')
+    await expect(foreign({}, classes.files['model.txt'])).rejects.toThrow(
+      /gives 3 numbers, the output probability/,
+    )
+    await expect(foreign({}, Buffer.from('tree\nversion=v9\n'))).rejects.toMatchObject({
+      code: 'artifact_invalid',
+    })
+    const raw = await treeVersion('lightgbm-absolute-0')
+    await expect(foreign({}, raw.files['model.txt'])).rejects.toThrow(
+      /returns \[.*\], expected a probability/,
+    )
+  })
+})
+
+it('a file that ends its reader is refused, and names the limit', async () => {
+  const other = openArtifactReader(root)
+  const bytes = await artifacts.put('artifacts', Buffer.alloc(67_108_865, 0x20))
+  await expect(
+    other.bind({
+      files: { 'model.txt': bytes },
+      features: trees.manifest.features,
+      output: { kind: 'number' },
+    }),
+  ).rejects.toThrow(/has 67108865 bytes, more than 67108864/)
+  await other.close()
+  await expect(other.answer(trees.manifest, trees.rows)).rejects.toMatchObject({ code: 'artifact_invalid' })
+})

@@ -1,0 +1,162 @@
+/** Tests how the columns of an artifact meet the features of a model, and what refuses them. */
+import { describe, expect, it } from 'vitest'
+import { bindColumns } from '../../../../api/serving/formats/bind-columns.ts'
+import { fileNameOf, formatOfFiles } from '../../../../api/serving/formats/recognise.ts'
+import { parseDeclaredColumns } from '../../../../domain/model/declared-columns.ts'
+import type { Features } from '../../../../domain/model/features.ts'
+import { readCases } from '../../../support/formats/parity.ts'
+
+const features: Features = {
+  age: { kind: 'number', missing: 'fill' },
+  city: { kind: 'category' },
+  size: { kind: 'number' },
+}
+const numbers: Features = { age: { kind: 'number' }, size: { kind: 'number' } }
+const number = (name: string) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })
+const cities = ['Bern', 'Oslo']
+
+describe('columns', () => {
+  it('are bound by their names, in the order of the artifact', () =>
+    expect(
+      bindColumns({
+        columns: [{ name: 'size' }, { name: 'city', categories: cities }, { name: 'age' }],
+        features,
+      }),
+    ).toEqual({
+      fits: [
+        number('size'),
+        { name: 'city', kind: 'category', vocabulary: cities, encoding: 'code' },
+        number('age'),
+      ],
+      unused: [],
+    }))
+
+  it.each(['Column_', 'f', 'x', 'feature_', ''])('called %s0 are bound by the declared order', (stem) =>
+    expect(
+      bindColumns({ columns: [{ name: `${stem}0` }, { name: `${stem}1` }], features: numbers }).fits,
+    ).toEqual([number('age'), number('size')]),
+  )
+
+  it('are bound by name where features have the names of a plain matrix', () => {
+    const plain: Features = { f1: { kind: 'number' }, f0: { kind: 'number' } }
+    const { fits } = bindColumns({ columns: [{ name: 'f0' }, { name: 'f1' }], features: plain })
+    expect(fits.map(({ name }) => name)).toEqual(['f0', 'f1'])
+  })
+
+  it('leave the features out that the artifact does not take', () => {
+    const { fits, unused } = bindColumns({ columns: [{ name: 'size' }], features })
+    expect(unused).toEqual(['age', 'city'])
+    expect(fits).toEqual([
+      number('size'),
+      number('age'),
+      { name: 'city', kind: 'category', vocabulary: [], encoding: 'code' },
+    ])
+  })
+
+  it('get their names, categories and fills from columns.json', () => {
+    const columns = [{ name: 'Column_0' }, { name: 'Column_1' }]
+    const declared = parseDeclaredColumns([
+      { name: 'city', vocabulary: [10, 'Oslo'] },
+      { name: 'age', fill: 3 },
+    ])
+    expect(bindColumns({ columns, features, declared }).fits.slice(0, 2)).toEqual([
+      { name: 'city', kind: 'category', vocabulary: ['10', 'Oslo'], encoding: 'code' },
+      { ...number('age'), fill: 3 },
+    ])
+  })
+
+  it('take whole numbers that are their own codes', () =>
+    expect(bindColumns({ columns: [{ name: 'age', categories: [0, 1, 2] }], features }).fits[0]).toEqual(
+      number('age'),
+    ))
+
+  it('that take texts get the text itself', () =>
+    expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({
+      name: 'city',
+      kind: 'category',
+      vocabulary: [],
+      encoding: 'text',
+    }))
+
+  it.each([
+    [
+      'an unknown name',
+      [{ name: 'age' }, { name: 'height' }],
+      undefined,
+      /no feature is called "height": columns "age", "height"; features "age", "city", "size"/,
+    ],
+    [
+      'another number of unnamed columns',
+      [{ name: 'f0' }],
+      undefined,
+      /does not name its 1 columns, and the model has 3 features: name them in columns.json/,
+    ],
+    ['a name twice', [{ name: 'age' }, { name: 'age' }], undefined, /two columns have the name "age"/],
+    [
+      'a category for a number',
+      [{ name: 'age', categories: ['young'] }],
+      undefined,
+      /"age" is a category, the feature is a number/,
+    ],
+    [
+      'a text for a number',
+      [{ name: 'age', isText: true }],
+      undefined,
+      /"age" takes texts, the feature is a number/,
+    ],
+    [
+      'a category without codes',
+      [{ name: 'city' }],
+      undefined,
+      /holds no categories of the column "city": give them in columns.json/,
+    ],
+    [
+      'a category twice',
+      [{ name: 'city', categories: ['Bern', 'Bern'] }],
+      undefined,
+      /category of the column "city" stands twice/,
+    ],
+    [
+      'too few declared columns',
+      [{ name: 'a' }, { name: 'b' }],
+      [{ name: 'age' }],
+      /columns.json names 1 columns, the model has 2/,
+    ],
+  ])('with %s are refused', (_what, columns, declared, why) =>
+    expect(() => bindColumns({ columns, features, declared })).toThrow(why),
+  )
+})
+
+describe('columns.json', () => {
+  it('may be a list of names', () =>
+    expect(parseDeclaredColumns(['a', 'b'])).toEqual([{ name: 'a' }, { name: 'b' }]))
+
+  it.each([
+    [{}, /no list of 1 to/],
+    [[], /no list of 1 to/],
+    [[1], /column 0 of columns.json is no object/],
+    [['a', {}], /column 1 of columns.json has no "name"/],
+    [[{ name: 'a', codes: [] }], /unknown field "codes"/],
+    [[{ name: 'a', vocabulary: [null] }], /"vocabulary" of column 0/],
+    [[{ name: 'a', fill: 'x' }], /"fill" of column 0/],
+  ])('%j is refused', (given, why) => expect(() => parseDeclaredColumns(given)).toThrow(why))
+})
+
+describe('a file', () => {
+  const bytesOf = (name: string) => readCases().find((each) => each.name === name)!.bytes
+  it.each([
+    ['lightgbm-binary-0', 'model.txt'],
+    ['xgboost-binary-0', 'model.json'],
+    ['xgboost-binary-ubj-0', 'model.ubj'],
+    ['catboost-binary-0', 'model.json'],
+  ])('of %s is known by its first bytes', (name, file) => {
+    expect(fileNameOf(bytesOf(name))).toBe(file)
+    expect(formatOfFiles({ [file]: { digest: 'd', bytes: 1 } })).toBe('trees')
+  })
+
+  it.each([
+    [Buffer.from('\x80\x04\x95', 'latin1'), /is a pickle/],
+    [Buffer.from('a,b\n1,2'), /no model of LightGBM \(model.txt\), XGBoost/],
+    [Buffer.alloc(0), /is empty/],
+  ])('%j is refused', (bytes, why) => expect(() => fileNameOf(bytes)).toThrow(why))
+})
