@@ -32,11 +32,17 @@ ENV NODE_ENV=production \
     TENURE_STATE=/var/lib/tenure/state \
     TENURE_ARTIFACTS=/var/lib/tenure/artifacts \
     TENURE_BATCHES=/var/lib/tenure/batches \
-    TENURE_SIGNING_KEY=/var/lib/tenure/keys/signing.pem
+    TENURE_KEYS=/var/lib/tenure/keys \
+    TENURE_TRUST=/var/lib/tenure/trust \
+    TENURE_SUBJECT_KEY=/var/lib/tenure/subjects/subjects.key
 COPY --from=build /opt/tenure-cache /opt/tenure-cache
 COPY --from=build /opt/tenure /opt/tenure
 WORKDIR /opt/tenure
-RUN install -d -o node -g node /var/lib/tenure/state /var/lib/tenure/artifacts /var/lib/tenure/batches /var/lib/tenure/keys
+RUN install -d -o node -g node /var/lib/tenure/state /var/lib/tenure/artifacts /var/lib/tenure/batches /var/lib/tenure/subjects \
+ && for purpose in artifacts commands heads; do \
+      install -d -o node -g node -m 700 /var/lib/tenure/keys /var/lib/tenure/keys/$purpose; \
+      install -d -o node -g node /var/lib/tenure/trust /var/lib/tenure/trust/$purpose; \
+    done
 USER node
 EXPOSE 7400
 # Node itself is process 1 and hears SIGTERM; `npm start` would stand between.

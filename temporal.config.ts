@@ -69,6 +69,12 @@ export function readConfig(environment: Environment = process.env) {
     issues.push('TENURE_READER_DATABASE_URL is a postgres:// address')
   const stateDir = resolve(text('TENURE_STATE', join(checkout, '.tenure')))
   const temporal = readTemporal(environment, issues)
+  // Ignored, the processes would make new keys, and load no version.
+  if ('TENURE_SIGNING_KEY' in environment)
+    issues.push(
+      'TENURE_SIGNING_KEY is replaced by TENURE_KEYS: put the file there as signing.pem (docs/how-to/rotate-keys.md)',
+    )
+  const keys = resolve(text('TENURE_KEYS', join(stateDir, 'keys')))
   if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config = {
@@ -84,8 +90,13 @@ export function readConfig(environment: Environment = process.env) {
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
     /** State of this machine alone: data of embedded servers, routing cache, spool. */
     stateDir,
-    /** The private key that signs manifests, cached routes and audit heads; created at the first start. */
-    signingKey: resolve(text('TENURE_SIGNING_KEY', join(stateDir, 'keys', 'signing.pem'))),
+    /** Where the signing keys are; each is created at the first start of the process that signs with it. */
+    signing: {
+      keys,
+      trust: resolve(text('TENURE_TRUST', join(keys, 'public'))),
+      /** The secret that hashes erased subjects, for workers and replicas. */
+      subjectKey: resolve(text('TENURE_SUBJECT_KEY', join(keys, 'subjects.key'))),
+    },
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
       port: whole('TENURE_PORT', 7400, 0, 65_535),

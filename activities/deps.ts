@@ -15,6 +15,6 @@ export interface Deps {
   artifacts: Artifacts
   config: Config
   log: ActivityLog
-  /** Verifies what users have signed. Default: with the signing key of the installation. */
+  /** Verifies what users have signed. Default: with the keys of the replicas. */
   verifier?: Verifier
 }

@@ -13,11 +13,13 @@ import { migrate } from '../store/database/migrate.ts'
 import { keepHeartbeat, type Repeated } from '../store/maintenance/worker-heartbeats.ts'
 import { isError, reasonOf } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
-import { rowSigner, rowVerifier } from '../store/audit/row-signatures.ts'
+import { openRowVerifier, rowSigner } from '../store/audit/row-signatures.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../store/audit/signed-heads.ts'
 import { logOutput } from '../store/log-output.ts'
 import { openStore } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
+import { splitFormerKey } from '../store/signing/former-key.ts'
+import { purposesOf } from '../store/signing/key-files.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../temporal.config.ts'
 import { bundleWorkflows, createControlWorker, createTrainWorker } from './worker/create-worker.ts'
@@ -34,20 +36,19 @@ const [kind = ''] = process.argv.slice(2)
 const stopping = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stopping.abort())
 
-const config = readConfig()
+const read = readConfig()
 const log = pino(
-  { level: config.logLevel, base: { worker: kind }, hooks: { streamWrite: redacted } },
+  { level: read.logLevel, base: { worker: kind }, hooks: { streamWrite: redacted } },
   logOutput,
 )
 if (kind !== 'control' && kind !== 'train') {
   log.fatal(`unknown worker kind "${kind}": use control or train`)
   process.exit(2)
 }
+const config = { ...read, signing: { ...read.signing, purposes: purposesOf[kind] } }
 Runtime.install({ logger: runtimeLogger(log), shutdownSignals: [] })
-const signer = await openSigner(config.signingKey).catch((error: unknown) => {
-  log.fatal({ error: reasonOf(error) }, 'worker failed')
-  process.exit(1)
-})
+await splitFormerKey(config.signing).catch(endWith)
+const signer = await openSigner(config.signing, 'artifacts').catch(endWith)
 const store = openStore(config.databaseUrl, {
   signAudit: rowSigner(signer),
   readerUrl: config.readerUrl,
@@ -62,7 +63,7 @@ let heartbeat: Repeated | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
   await untilDone('Postgres', () => expectRoomFor(store, kind))
-  if (kind === 'control') keeper = keepAuditHeads()
+  if (kind === 'control') keeper = await keepAuditHeads()
   const connection = await untilDone('Temporal', () => connect(config))
   const worker =
     kind === 'control'
@@ -94,16 +95,21 @@ try {
   await endAll()
 }
 
+function endWith(error: unknown): never {
+  log.fatal({ error: reasonOf(error) }, 'worker failed')
+  process.exit(1)
+}
+
 async function endAll(): Promise<void> {
   await heartbeat?.stop()
   await keeper?.stop()
   await store.close()
 }
 
-function keepAuditHeads(): HeadKeeper {
-  const heads = openHeads(headFiles(config), signer)
+async function keepAuditHeads(): Promise<HeadKeeper> {
+  const heads = openHeads(headFiles(config), await openSigner(config.signing, 'heads'))
   const onError = (what: string, error?: unknown) => log.error({ error: String(error ?? '') }, what)
-  return keepHeads({ store, heads, isSigned: rowVerifier(signer), onError })
+  return keepHeads({ store, heads, isSigned: openRowVerifier(config.signing), onError })
 }
 
 async function run(worker: Worker): Promise<void> {

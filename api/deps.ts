@@ -1,8 +1,10 @@
 /** Declares what the routes and use cases depend on, so that a test can replace any of it. */
 import type { Registry } from 'prom-client'
-import type { HeadList } from '../store/audit/signed-heads.ts'
+import type { IsSigned } from '../store/audit/row-signatures.ts'
+import type { HeadReader } from '../store/audit/signed-heads.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Signer } from '../store/signing/signing-key.ts'
+import type { SubjectKey } from '../store/signing/subject-hash.ts'
 import type { OidcConfig } from '../temporal.config.ts'
 import type { Authentication } from './auth/authentication.ts'
 import type { Serving } from './serving/replica-assembly.ts'
@@ -24,9 +26,12 @@ export interface ApiDeps {
   metrics: Registry
   log: ApiLog
   /** Signed heads of the audit log, stored outside the database. */
-  heads: HeadList
-  /** Signs commands on their way to the workflows. */
+  heads: HeadReader
+  /** Signs commands on their way to the workflows, and sessions. */
   signer: Signer
+  subjects: SubjectKey
+  /** Whether a process of this installation has written a row of the audit log. */
+  isSigned: IsSigned
   /** Identity provider; absent when users sign in by key only. */
   oidc?: OidcConfig
   /** Why this process accepts no more requests; undefined while it does. */
@@ -34,4 +39,4 @@ export interface ApiDeps {
 }
 
 /** What the use cases in `services` need. */
-export type CommandDeps = Pick<ApiDeps, 'store' | 'temporal' | 'log' | 'signer' | 'serving'>
+export type CommandDeps = Pick<ApiDeps, 'store' | 'temporal' | 'log' | 'signer' | 'subjects' | 'serving'>

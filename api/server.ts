@@ -12,16 +12,15 @@ import { pino, type Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openArtifacts } from '../store/artifacts.ts'
-import { rowSigner, rowVerifier } from '../store/audit/row-signatures.ts'
-import { headFiles, keepHeads, openHeads, type HeadList } from '../store/audit/signed-heads.ts'
+import { rowSigner } from '../store/audit/row-signatures.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { logOutput } from '../store/log-output.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
 import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
-import { openSigner, type Signer } from '../store/signing/signing-key.ts'
 import { plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
+import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
@@ -78,10 +77,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const onError = createThrottledLog(logger)
   const mark = randomBytes(6).toString('hex')
   const id = `api-${mark}`
-  const signer = await openSigner(config.signingKey)
+  const keys = await openReplicaKeys(config)
   const store = openStore(config.databaseUrl, {
     ...databaseMs,
-    signAudit: rowSigner(signer),
+    signAudit: rowSigner(keys.signer),
     readerUrl: config.readerUrl,
     max: poolSizes.api,
     name: nameOfProcess('api', mark),
@@ -97,8 +96,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   let ending: string | undefined
   const stopping = () => ending
-  const replica = await openReplica(config, logger, { store, signer, id, url, onError })
-  const { authentication, serving, temporal } = replica
+  const replica = await openReplica(config, logger, { store, keys, id, url, onError })
+  const { authentication, serving, temporal, signer, subjects, isSigned } = replica
   const refusals = new Map<string, number>()
   const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, log: logger }
   const fastPath = servePredictions(parts, config.api.fastPath)
@@ -108,7 +107,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./listener.ts'),
     import('./services/command-delivery.ts'),
   ])
-  const deps = { store, authentication, serving, temporal, signer, log: logger }
+  const deps = { store, authentication, serving, temporal, signer, subjects, isSigned, log: logger }
   const { oidc, buildId } = config
   const build = { version: readVersion(), buildId }
   gate.mount(createApplication({ ...deps, heads: replica.heads, refusals, oidc, stopping, build }).listener)
@@ -129,9 +128,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       replica.cancelWarmUp()
       logger.info({ reason }, 'ending')
       await drain(server, fastPath, shared)
-      const { stopHeads } = replica
       for (const end of [
-        stopHeads,
         authentication.stop,
         serving.stop,
         stopDelivery,
@@ -145,18 +142,16 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   }
 }
 
-interface Replica {
-  heads: HeadList
+interface Replica extends Omit<ReplicaKeys, 'artifactKeys'> {
   authentication: Authentication
   serving: Serving
   temporal: TemporalClient
   cancelWarmUp(): void
-  stopHeads(): Promise<void>
 }
 
 interface ReplicaParts {
   store: Store
-  signer: Signer
+  keys: ReplicaKeys
   id: string
   url: string
   onError: ServingEvents['trouble']
@@ -166,7 +161,7 @@ interface ReplicaParts {
 async function openReplica(
   config: Config,
   logger: Logger,
-  { store, signer, id, url, onError }: ReplicaParts,
+  { store, keys, id, url, onError }: ReplicaParts,
 ): Promise<Replica> {
   const publicPredictions = predictionsAreOpen(config.api)
   if (config.api.publicPredictions && !publicPredictions)
@@ -174,8 +169,7 @@ async function openReplica(
   const plainText = plainTextIssue(config)
   if (plainText !== undefined) logger.warn({ host: config.api.host }, plainText)
   if (config.api.drills) logger.warn('drills are on: versions with injected faults fail on purpose')
-  const heads = openHeads(headFiles(config), signer)
-  const keeper = keepHeads({ store, heads, isSigned: rowVerifier(signer), onError })
+  const { signer, artifactKeys, subjects } = keys
   const clock = createClock()
   const authentication = await openAuthentication({
     store,
@@ -195,6 +189,8 @@ async function openReplica(
     stateDir: config.stateDir,
     slot: config.api.slot,
     signer,
+    artifactKeys,
+    subjects,
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
     drills: config.api.drills,
@@ -203,12 +199,11 @@ async function openReplica(
     events: loggedEvents(logger, onError, warmUpLater),
   })
   return {
-    heads,
+    ...keys,
     authentication,
     serving,
     temporal,
     cancelWarmUp: () => clearTimeout(warmUp),
-    stopHeads: keeper.stop,
   }
 }
 

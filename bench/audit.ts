@@ -2,7 +2,6 @@
  * Measures how long a verification of the whole audit log takes, from the first row to the signed head:
  * `npm run bench:audit -- --rows 1000000 --runs 5`.
  */
-import { join } from 'node:path'
 import { headFiles, openHeads } from '../store/audit/signed-heads.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
 import { openSigner } from '../store/signing/signing-key.ts'
@@ -16,7 +15,7 @@ const { root, store, stop } = await openDatabase({ durable: false, max: 2, query
 try {
   const heads = openHeads(
     headFiles({ stateDir: root, artifactRoot: root }),
-    await openSigner(join(root, 'k.pem')),
+    await openSigner({ keys: root, trust: root }, 'heads'),
   )
   const from = performance.now()
   await heads.append(

@@ -181,7 +181,7 @@ export const errorTable = {
   /** The version was not signed by this installation. */
   artifact_untrusted: permanent(
     500,
-    'Set TENURE_SIGNING_KEY to the signing key of the installation, or register the version again.',
+    'Set TENURE_TRUST to the public keys of the installation, or register the version again.',
   ),
   /** The model returned a value that is not finite or does not match its schema. */
   output_invalid: permanent(

@@ -85,6 +85,11 @@ describe('the configuration', () => {
       expect(() => readConfig({ ...good, ...wrong })).toThrow(/TENURE_PREDICTION/)
   })
 
+  it('refuses the former variable of one signing key, which would otherwise be ignored', () => {
+    const read = () => readConfig({ DATABASE_URL: good.DATABASE_URL, TENURE_SIGNING_KEY: '/keys/signing.pem' })
+    expect(read).toThrow('TENURE_SIGNING_KEY is replaced by TENURE_KEYS')
+  })
+
   it('refuses a database address of another kind', () => {
     expect(() => readConfig({ ...good, DATABASE_URL: 'mysql://x' })).toThrow(/DATABASE_URL is a postgres/)
   })

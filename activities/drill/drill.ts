@@ -110,7 +110,7 @@ async function makeVersion(
   const original = await getVersion(store, champion)
   const manifest = { ...(await getManifest(artifacts, original.artifactDigest)), drill: fault }
   const artifactDigest = await putManifest(artifacts, manifest)
-  const signer = await openSigner(config.signingKey)
+  const signer = await openSigner(config.signing, 'artifacts')
   const { model } = original
   return store.transaction(async (database) => {
     const version = await insertDrillVersion(database, {

@@ -8,7 +8,7 @@ import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
+import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Deps } from '../deps.ts'
@@ -53,7 +53,7 @@ export const checkServingSkew =
       const version = input.version ?? (await findChampion(store, model))?.version
       if (version === undefined) return nothing('no_champion')
       const registered = await getVersion(store, version)
-      verifyArtifact(await openSigner(config.signingKey), registered)
+      verifyArtifact(openPublicKeys(config.signing, 'artifacts'), registered)
       const { manifest, artifactDigest } = registered
       const span = { model, version, fromMs: toMs - windowMs, toMs }
       const { preprocessing: fits, output } = manifest

@@ -16,8 +16,7 @@ import { eraseNamed, eraseRest, eraseSpan, findLogSpan } from '../../store/priva
 import { keepErasedSnapshots, listFileBatches } from '../../store/privacy/erased-snapshots.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { openStore, type Store } from '../../store/postgres.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
-import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import type { EraseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
@@ -56,11 +55,11 @@ export const eraseStage =
       const { store, config, log } = deps
       const erasure = await getErasure(store, id)
       if (erasure.stage === 'done') return 'done'
-      const { key, digest } = subjectKeyOf(await openSigner(config.signingKey))
+      const { key, digest } = await openSubjectKey(config.signing.subjectKey)
       if (erasure.keyDigest !== digest)
         throw new DomainError(
           'configuration_invalid',
-          `${id} was requested under another signing key: restore it in TENURE_SIGNING_KEY, or create the erasure again`,
+          `${id} was requested under another secret: restore it in TENURE_SUBJECT_KEY, or create the erasure again`,
         )
       const slow = openStore(config.databaseUrl, { name: 'tenure-erase', max: 1, queryMs: statementMs })
       const { next, work } = works[erasure.stage]

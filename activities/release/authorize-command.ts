@@ -62,11 +62,7 @@ export const authorize =
         continue
       }
       const nowMs = await databaseTime({ store })
-      const keyId = verifyCommand(
-        await openVerifier(deps),
-        { ...command, model, release },
-        { signature, nowMs },
-      )
+      const keyId = verifyCommand(openVerifier(deps), { ...command, model, release }, { signature, nowMs })
       const key = keys.find((each) => each.id === keyId && each.name === name)
       if (key === undefined) reject(keyId === undefined ? invalidSignature(name) : undefined)
       else {

@@ -3,7 +3,7 @@ import { isError } from '../../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
+import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Deps } from '../deps.ts'
@@ -48,7 +48,12 @@ export async function qualifyVersion(
 ): Promise<Found> {
   const { model, signature } = await getVersion(store, version)
   try {
-    verifyArtifact(await openSigner(config.signingKey), { version, model, artifactDigest: digest, signature })
+    verifyArtifact(openPublicKeys(config.signing, 'artifacts'), {
+      version,
+      model,
+      artifactDigest: digest,
+      signature,
+    })
   } catch (error) {
     if (!isError(error, 'artifact_untrusted')) throw error
     return { ok: false, code: error.code, message: error.message }

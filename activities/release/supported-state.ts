@@ -20,6 +20,6 @@ export async function supportedState(
   database: Database,
   given: ReleaseState,
 ): Promise<SupportedState | undefined> {
-  const record = await findReleaseRecord(database, await openVerifier(deps), given.id)
+  const record = await findReleaseRecord(database, openVerifier(deps), given.id)
   return record && { state: supported(given, record), record }
 }

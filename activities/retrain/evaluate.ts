@@ -14,7 +14,7 @@ import {
   type Evaluation,
 } from '../../store/training/evaluations.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
+import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
@@ -67,7 +67,7 @@ export const evaluate =
       champion === undefined
         ? []
         : await listReleased(store, { model, days: anchorDays, except: champion.version, limit: mostAnchors })
-    const signer = await openSigner(config.signingKey)
+    const signer = openPublicKeys(config.signing, 'artifacts')
     for (const each of baseline === undefined ? anchors : [baseline, ...anchors]) verifyArtifact(signer, each)
     const job: EvaluatorJob = {
       definition,

@@ -50,7 +50,7 @@ export const register =
     const manifest = await getManifest(artifacts, evaluation.artifactDigest)
     // Signing requires the bytes to be read and verified once more.
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
-    const signer = await openSigner(config.signingKey)
+    const signer = await openSigner(config.signing, 'artifacts')
     const { report, artifactDigest } = evaluation
     const { code, dependencies, hyperparameters, seed, origin, trainedOn } = manifest.training
     const lineage: VersionLineage = {

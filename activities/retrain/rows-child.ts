@@ -5,8 +5,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore } from '../../store/postgres.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
-import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import { digestOfSource } from '../data/source-digest.ts'
 import { asUnreadable } from '../data/source-errors.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
@@ -23,7 +22,7 @@ export type RowsJob =
       readerUrl?: string
       artifactRoot: string
       /** The file of the key. */
-      signingKey: string
+      subjectKey: string
     }
   | ({ kind: 'validate' } & SnapshotToJudge)
 
@@ -35,13 +34,12 @@ async function takeRows({
   databaseUrl,
   readerUrl,
   artifactRoot,
-  signingKey,
+  subjectKey: subjectFile,
 }: Extract<RowsJob, { kind: 'snapshot' }>): Promise<WrittenSnapshot & { source: Record<string, unknown> }> {
   const store = openStore(databaseUrl, { readerUrl })
   try {
     const source = await digestOfSource(definition.source)
-    const subjectKey =
-      definition.subject === undefined ? undefined : subjectKeyOf(await openSigner(signingKey))
+    const subjectKey = definition.subject === undefined ? undefined : await openSubjectKey(subjectFile)
     const artifacts = openArtifacts(artifactRoot)
     const written = await writeSnapshot({ definition, asOf, store, artifacts, subjectKey })
     return { ...written, source }

@@ -29,7 +29,8 @@ export const takeSnapshot =
   async ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> => {
     const { definition } = await getModel(store, name)
     const { split, views } = definition
-    const { databaseUrl, readerUrl, artifactRoot, signingKey } = config
+    const { databaseUrl, readerUrl, artifactRoot, signing } = config
+    const { subjectKey } = signing
     const job: RowsJob = {
       kind: 'snapshot',
       definition,
@@ -37,7 +38,7 @@ export const takeSnapshot =
       databaseUrl,
       readerUrl,
       artifactRoot,
-      signingKey,
+      subjectKey,
     }
     const written = await runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
       what: `the snapshot of ${name}`,

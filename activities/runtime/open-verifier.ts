@@ -1,19 +1,14 @@
-/** Opens the key that verifies what users have signed. It is read again after a failure, so that a repaired key file takes effect at once. */
-import { openSigner, type Verifier } from '../../store/signing/signing-key.ts'
+/** Opens the keys that verify what users have signed. */
+import { openPublicKeys, type Verifier } from '../../store/signing/signing-key.ts'
 import type { Deps } from '../deps.ts'
 
-const opened = new Map<string, Promise<Verifier>>()
+const opened = new Map<string, Verifier>()
 
-export async function openVerifier({
-  verifier,
-  config,
-}: Pick<Deps, 'verifier' | 'config'>): Promise<Verifier> {
+/** The keys are read when they verify, so that a repaired or rotated one takes effect at once. */
+export function openVerifier({ verifier, config }: Pick<Deps, 'verifier' | 'config'>): Verifier {
   if (verifier !== undefined) return verifier
-  const file = config.signingKey
-  const known = opened.get(file)
-  if (known !== undefined) return known
-  const opening = openSigner(file)
-  opened.set(file, opening)
-  opening.catch(() => opened.delete(file))
-  return opening
+  const { trust } = config.signing
+  const known = opened.get(trust) ?? openPublicKeys(config.signing, 'commands')
+  opened.set(trust, known)
+  return known
 }

@@ -4,7 +4,6 @@ import { DomainError } from '../../domain/errors.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { insertErasure } from '../../store/privacy/erasures.ts'
 import { getModel } from '../../store/registry/models.ts'
-import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
 import { eraseWorkflowId, type EraseRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
@@ -20,13 +19,13 @@ export interface RequestErasureInput {
 
 /** Returns the open erasure of the same subject when there is one. */
 export async function requestErasure(
-  { store, signer, temporal, log }: CommandDeps,
+  { store, subjects, temporal, log }: CommandDeps,
   actor: Actor,
   { subject, predictionIds, ...input }: RequestErasureInput,
 ): Promise<{ id: string; model: string; isNew: boolean }> {
   requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
-  const { hashOf, digest: keyDigest } = subjectKeyOf(signer)
+  const { hashOf, digest: keyDigest } = subjects
   const subjectHash = hashOf(subject)
   const { id, isNew } = await store.transaction(async (database) => {
     const erasure = await insertErasure(database, {

@@ -3,9 +3,8 @@
  * only an admin gets a fresh report at once.
  */
 import { verifyAudit, type AuditReport } from '../../store/audit/audit-log.ts'
-import { rowVerifier } from '../../store/audit/row-signatures.ts'
-import type { Signer } from '../../store/signing/signing-key.ts'
-import type { HeadList } from '../../store/audit/signed-heads.ts'
+import type { IsSigned } from '../../store/audit/row-signatures.ts'
+import type { HeadReader } from '../../store/audit/signed-heads.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Actor } from '../auth/authentication.ts'
 
@@ -19,14 +18,14 @@ export interface AuditVerification extends AuditReport {
 const reportMs = 60_000
 
 export function createAuditVerification(
-  { store, heads, signer }: { store: Database; heads: HeadList; signer: Signer },
+  { store, heads, isSigned }: { store: Database; heads: HeadReader; isSigned: IsSigned },
   now: () => number = () => performance.now(),
 ): (actor: Actor | undefined) => Promise<AuditVerification> {
   let running: Promise<AuditVerification> | undefined
   let last: { report: AuditVerification; atMs: number } | undefined
   const verify = async (): Promise<AuditVerification> => {
     const { heads: known, issues } = await heads.read()
-    const report = await verifyAudit(store, { heads: known, isSigned: rowVerifier(signer) })
+    const report = await verifyAudit(store, { heads: known, isSigned })
     const head = await heads.last()
     const signedHead = head && { seq: head.seq, hash: head.hash, at: head.at }
     const verifiedAt = new Date().toISOString()

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { findErasureFilter } from '../../store/privacy/erasure-filter.ts'
 import { findArtifact, type Replica } from '../../store/serving/replicas.ts'
-import type { Signer } from '../../store/signing/signing-key.ts'
-import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import type { Signer, Verifier } from '../../store/signing/signing-key.ts'
+import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -89,8 +89,11 @@ export interface ServingDeps {
   stateDir: string
   /** Which of the processes on this machine it is; the first when absent. */
   slot?: string
-  /** Signs the stored routes, and verifies the signatures of versions. */
+  /** Signs the stored routes and rollback orders. */
   signer: Signer
+  /** Verifies the signatures of versions. */
+  artifactKeys: Verifier
+  subjects: SubjectKey
   replica: Replica
   leaseMs: number
   drills: boolean
@@ -144,13 +147,18 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const load = async (version: string, recalled: boolean): Promise<Held> => {
     const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
-    verifyArtifact(signer, { ...origin, version, signature })
+    verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await cache.fetch(origin.artifactDigest)
     const loaded = await openVersion(version, manifest, files, runtimes)
     // Only a model in a worker thread can be unavailable, and is slow enough for a cache, whose keys hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
     known.set(version, origin)
+    // The kept signature may be of a key that is rotated since.
+    if (recalled)
+      void originOf(version)
+        .then((fresh) => known.set(version, fresh))
+        .catch(() => {})
     lookups.knows(loaded)
     return { origin, loaded: withInjectedFault(loaded) }
   }
@@ -181,7 +189,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const log = openPredictionLog({
     store,
     spool: await openSpool(join(deps.stateDir, 'spool'), deps.maxSpoolBytes ?? defaultMaxSpoolBytes),
-    findErasureFilter: () => findErasureFilter(store, subjectKeyOf(signer)),
+    findErasureFilter: () => findErasureFilter(store, deps.subjects),
     onError: events.trouble,
   })
   const onError = events.trouble

@@ -112,7 +112,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
           return {
             TENURE_STATE: join(stateDir, `replica-${place}`),
             TENURE_ARTIFACTS: artifactsOf(stateDir, place),
-            TENURE_SIGNING_KEY: join(stateDir, 'keys', 'signing.pem'),
+            TENURE_KEYS: join(stateDir, 'keys'),
           }
         }),
       )

@@ -7,7 +7,7 @@ import { migrate } from '../../store/database/migrate.ts'
 import { openStore, type StoreOptions } from '../../store/postgres.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { nextRoute, registerFixtureVersion } from '../../test/support/serving/registration.ts'
-import { signingKeyOf } from '../../test/support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../test/support/serving/sign-versions.ts'
 
 export type BenchDatabase = Awaited<ReturnType<typeof openDatabase>>
 
@@ -47,7 +47,7 @@ export async function prepareServing(
     DATABASE_URL: url,
     TENURE_STATE: join(root, 'state'),
     TENURE_ARTIFACTS: artifacts,
-    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+    TENURE_KEYS: keyPlacesOf(artifacts).keys,
     TENURE_PUBLIC_PREDICTIONS: 'on',
   }
 }

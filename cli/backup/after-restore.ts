@@ -2,14 +2,15 @@
  * Completes the restore of a database to an earlier time: raises the epoch, closes interrupted work, writes an audit row and
  * archives newer audit heads.
  */
-import { appendAudit, findLinks, verifyAudit } from '../../store/audit/audit-log.ts'
-import { rowSigner, rowVerifier } from '../../store/audit/row-signatures.ts'
-import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
+import { appendAudit, listAudit, verifyAudit } from '../../store/audit/audit-log.ts'
+import { openRowVerifier, rowSigner } from '../../store/audit/row-signatures.ts'
+import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
 import { endInterruptedWork, raiseEpoch, renewKillSwitches } from '../../store/maintenance/routing-epoch.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
+import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
+import { openSigner, openPublicKeys } from '../../store/signing/signing-key.ts'
 import { failure } from '../client/client.ts'
 import type { Installation } from './installation.ts'
 
@@ -64,7 +65,7 @@ export async function completePointInTimeRestore(
   { config, databaseUrl }: Pick<Installation, 'config' | 'databaseUrl'>,
   actor: string,
 ): Promise<RestoredState & { set_aside: string[] }> {
-  const signer = await openSigner(config.signingKey)
+  const signer = await openSigner(config.signing, 'artifacts')
   const signAudit = rowSigner(signer)
   const store = openStore(databaseUrl, {
     name: 'tenure restore',
@@ -75,11 +76,12 @@ export async function completePointInTimeRestore(
   })
   const files = headFiles(config)
   try {
-    const { heads } = await openHeads(files, signer).read()
-    const lastSeq = (await findLinks(store, 0)).newest?.seq ?? 0
+    const { heads } = await readHeads(files, openPublicKeys(config.signing, 'heads')).read()
+    const [newest] = await listAudit(store, { limit: 1 })
+    const lastSeq = newest?.seq ?? 0
     const { breach } = await verifyAudit(store, {
       heads: heads.filter(({ seq }) => seq <= lastSeq),
-      isSigned: rowVerifier(signer),
+      isSigned: openRowVerifier(config.signing),
     })
     if (breach !== undefined)
       throw failure({
@@ -92,6 +94,11 @@ export async function completePointInTimeRestore(
     let aside: ArchivedHeads | undefined
     try {
       return await store.transaction(async (database) => {
+        // Versions of that time may be signed with a key that is rotated since.
+        await resignArtifacts(database, signer, {
+          keys: openPublicKeys(config.signing, 'artifacts'),
+          signedMs: newest && Date.parse(newest.at),
+        })
         const settled = await completeRestore(database, { actor, action: 'database.restored', why, detail })
         aside = await archiveHeads(files, { lastSeq, stamp: `epoch-${settled.epoch}` })
         return { ...settled, set_aside: aside.files }

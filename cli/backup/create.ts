@@ -42,7 +42,7 @@ export interface BackupMade {
 
 export async function makeBackup(place: Installation, options: BackupOptions): Promise<BackupMade> {
   const { config } = place
-  const signer = await openSigner(config.signingKey)
+  const signer = await openSigner(config.signing, 'artifacts')
   const archive = await createArchive(options.file)
   const dump = await openDump(place.databaseUrl).catch(async (error: unknown) => {
     await archive.discard()

@@ -8,6 +8,7 @@ import { environmentWith, readCommandConfig, readConfig, type Config } from '../
 import { findConnection } from '../client/connection.ts'
 import { embeddedOwnerUrl, startPostgres } from '../embedded/postgres.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
+import { splitFormerKey } from '../../store/signing/former-key.ts'
 import { claim, isClaimed } from '../supervisor/pidfile.ts'
 import { failure, usageError } from '../client/client.ts'
 
@@ -21,7 +22,16 @@ export interface Installation {
 }
 
 /** Throws `usage` if there is no database and `make` is false. */
-export async function openInstallation({ make }: { make: boolean }): Promise<Installation> {
+export async function openInstallation(options: { make: boolean }): Promise<Installation> {
+  const place = await findInstallation(options)
+  await splitFormerKey(place.config.signing).catch(async (error: unknown) => {
+    await place.close()
+    throw error
+  })
+  return place
+}
+
+async function findInstallation({ make }: { make: boolean }): Promise<Installation> {
   const command = readCommandConfig()
   const stateDir = openStateDir(command.stateDir)
   const installationOn = (databaseUrl: string, running: boolean, close = async () => {}): Installation => {

@@ -5,13 +5,13 @@
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
-import { rowSigner, rowVerifier } from '../../store/audit/row-signatures.ts'
-import { headFiles, openHeads } from '../../store/audit/signed-heads.ts'
+import { openRowVerifier, rowSigner, type IsSigned } from '../../store/audit/row-signatures.ts'
+import { headFiles, readHeads } from '../../store/audit/signed-heads.ts'
 import { archiveHeads, type ArchivedHeads } from '../../store/maintenance/archive-audit-heads.ts'
 import { loadDump } from '../../store/maintenance/load.ts'
 import { openStore, type Database } from '../../store/postgres.ts'
 import { findGivenNumbers, type GivenNumbers } from '../../store/registry/given-numbers.ts'
-import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
+import { openPublicKeys, openSigner, trustIn, type Verifier } from '../../store/signing/signing-key.ts'
 import { resignArtifacts } from '../../store/signing/artifact-signatures.ts'
 import { failure } from '../client/client.ts'
 import { requireIntact, readManifest } from './verify.ts'
@@ -46,15 +46,12 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   const archive = await openArchive(file)
   const manifest = await readManifest(archive, file)
   await requireIntact(archive, manifest, options)
-  const signer = await openSigner(config.signingKey)
-  const isOurs = signer.publicPem === manifest.publicKey
-  if (!isOurs && !options.reSign)
-    throw failure({
-      code: 'refused',
-      detail: `the versions of this backup are signed with another key than ${config.signingKey}`,
-      remedy:
-        'Provide the key of that installation (TENURE_SIGNING_KEY), or add --re-sign to sign its versions with the key of this one.',
-    })
+  const signer = await openSigner(config.signing, 'artifacts')
+  const headKeys = openPublicKeys(config.signing, 'heads')
+  const isSigned = openRowVerifier(config.signing)
+  const trust = trustIn(config.signing, 'artifacts', manifest.publicKey)
+  const isOurs = trust !== undefined
+  if (trust !== 'in use' && !options.reSign) throw untrusted(trust, config.signing.trust)
   const artifacts = await restoreArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
   const files = headFiles(config)
   const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
@@ -69,8 +66,21 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
       onTable: (table) => onProgress?.(`table ${table}`),
       async finish(database) {
         onProgress?.('verifying the audit log')
-        await requireAudit(database, manifest, { file, files, signer, isOurs })
-        if (!isOurs) await resignArtifacts(database, signer)
+        await requireAudit(database, manifest, {
+          file,
+          files,
+          headKeys,
+          isSigned: isOurs ? isSigned : undefined,
+        })
+        // The key of the backup may be rotated since.
+        if (manifest.publicKey !== signer.publicPem)
+          await resignArtifacts(
+            database,
+            signer,
+            isOurs
+              ? { keys: openPublicKeys(config.signing, 'artifacts'), signedMs: Date.parse(manifest.takenAt) }
+              : undefined,
+          )
         settled = await completeRestore(
           { ...database, signAudit: rowSigner(signer) },
           {
@@ -104,6 +114,19 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   }
 }
 
+const untrusted = (trust: 'retired' | undefined, list: string): Error =>
+  failure({
+    code: 'refused',
+    detail:
+      trust === 'retired'
+        ? 'the versions of this backup are signed with a key that was rotated since, and whose overlap has ended'
+        : `the versions of this backup are signed with another key than those of ${list}`,
+    remedy:
+      trust === 'retired'
+        ? 'Add --re-sign to sign them with the key in use, unless the former key was stolen before the backup was taken.'
+        : 'Provide the key of that installation (TENURE_KEYS, TENURE_TRUST), or add --re-sign to sign its versions with the key of this one.',
+  })
+
 /** The version numbers in the database that is replaced; none when it has no tables of Tenure. */
 async function findReplaced(databaseUrl: string): Promise<GivenNumbers | undefined> {
   const store = openStore(databaseUrl, { name: 'tenure restore', max: 1 })
@@ -125,15 +148,15 @@ async function requireAudit(
   {
     file,
     files,
-    signer,
-    isOurs,
-  }: { file: string; files: readonly string[]; signer: Signer; isOurs: boolean },
+    headKeys,
+    isSigned,
+  }: { file: string; files: readonly string[]; headKeys: Verifier; isSigned: IsSigned | undefined },
 ): Promise<void> {
-  const { heads } = await openHeads(files, signer).read()
+  const { heads } = await readHeads(files, headKeys).read()
   const known = heads.filter(({ seq }) => seq <= (auditHead?.seq ?? 0))
   const { breach, head } = await verifyAudit(database, {
     heads: known,
-    isSigned: isOurs ? rowVerifier(signer) : undefined,
+    isSigned,
   })
   if (breach !== undefined)
     throw failure({

@@ -19,7 +19,7 @@ import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer } from './api.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkDuties } from './duties.ts'
-import { checkChampions, checkDataDirectory, checkKey, checkModels, checkRoot } from './files.ts'
+import { checkChampions, checkDataDirectory, checkKeys, checkModels, checkRoot } from './files.ts'
 import { broken, ok, skipped, type Finding } from './finding.ts'
 import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
 import { checkParts } from './set-up.ts'
@@ -145,14 +145,14 @@ async function examineDatabase(target: Target, { deep, note }: { deep: boolean; 
 }
 
 async function checkDatabase(target: Target, databaseUrl: string, note: Note): Promise<void> {
-  const { artifactRoot, signingKey } = target.config
+  const { artifactRoot, signing } = target.config
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
   note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
   if ('code' in diagnosis) return
-  const { finding, signer } = await checkKey(signingKey, { versions: diagnosis.versions ?? 0 })
+  const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
   note(finding)
   if (diagnosis.champions !== undefined)
-    note(...(await checkChampions(diagnosis.champions, { root: artifactRoot, signer })))
+    note(...(await checkChampions(diagnosis.champions, { root: artifactRoot, verifier })))
 }
 
 function embeddedMajor(): number {

@@ -5,7 +5,14 @@ import { isError } from '../../domain/errors.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
-import { openSigner, type Signer } from '../../store/signing/signing-key.ts'
+import {
+  keyPurposes,
+  parseKey,
+  privateFile,
+  trustedFile,
+  type KeyPlaces,
+} from '../../store/signing/key-files.ts'
+import { openPublicKeys, type Verifier } from '../../store/signing/signing-key.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
@@ -23,35 +30,50 @@ export function checkRoot(root: string): Finding {
   }
 }
 
-/** Checks an existing key. A missing key must not be created by a check. */
-export async function checkKey(
-  file: string,
+/** Checks the keys of this machine. A missing key must not be created by a check. */
+export function checkKeys(
+  places: KeyPlaces,
   { versions }: { versions: number },
-): Promise<{ finding: Finding; signer?: Signer }> {
-  if (!existsSync(file))
+): { finding: Finding; verifier?: Verifier } {
+  const trusted = trustedFile(places, 'artifacts')
+  if (existsSync(join(places.keys, 'signing.pem')) && !existsSync(trusted))
+    return {
+      finding: ok('signing keys', 'one key signs everything; the next start makes a key for each purpose'),
+    }
+  if (!existsSync(trusted))
     return {
       finding:
         versions === 0
-          ? ok('signing key', `none yet; the first start creates ${file}`)
+          ? ok('signing keys', `none yet; the first start creates them in ${places.keys}`)
           : broken(
-              'signing key',
-              `${file} is missing, but ${versions} versions are signed with it`,
-              'Restore it from its copy. If it is lost, restore a backup with --re-sign.',
+              'signing keys',
+              `${trusted} is missing, but ${versions} versions are signed`,
+              'Restore it and the keys from their copy. If they are lost, restore a backup with --re-sign.',
             ),
     }
   try {
-    const signer = await openSigner(file)
-    const open = (statSync(file).mode & 0o077) !== 0
+    const files = keyPurposes
+      .map((purpose) => privateFile(places, purpose))
+      .filter((file) => existsSync(file))
+    for (const file of files) parseKey(file, readFileSync(file, 'utf8'))
+    const verifier = openPublicKeys(places, 'artifacts')
+    verifier.verify(Buffer.alloc(0), Buffer.alloc(0))
+    const open = files.filter((file) => (statSync(file).mode & 0o077) !== 0)
     return {
-      signer,
-      finding: open
-        ? warning('signing key', `${file} is readable by other users`, `Run: chmod 600 ${file}`)
-        : ok('signing key', file),
+      verifier,
+      finding:
+        open.length > 0
+          ? warning(
+              'signing keys',
+              `${open.join(' and ')} can be read by other users`,
+              `Run: chmod 600 ${open.join(' ')}`,
+            )
+          : ok('signing keys', places.keys),
     }
   } catch (error) {
     return {
       finding: broken(
-        'signing key',
+        'signing keys',
         (error as Error).message,
         'Replace it with the key of this installation, in PEM.',
       ),
@@ -62,7 +84,7 @@ export async function checkKey(
 /** Reads and verifies every byte of each champion. */
 export async function checkChampions(
   champions: readonly ChampionFacts[],
-  { root, signer }: { root: string; signer: Signer | undefined },
+  { root, verifier }: { root: string; verifier: Verifier | undefined },
 ): Promise<Finding[]> {
   if (champions.length === 0) return [skipped('champions', 'no champion yet')]
   const artifacts = openArtifacts(root)
@@ -70,7 +92,7 @@ export async function checkChampions(
   for (const { model, version, artifactDigest, signature } of champions) {
     try {
       await getArtifact(artifacts, artifactDigest)
-      if (signer !== undefined) verifyArtifact(signer, { version, model, artifactDigest, signature })
+      if (verifier !== undefined) verifyArtifact(verifier, { version, model, artifactDigest, signature })
     } catch (error) {
       const untrusted = isError(error, 'artifact_untrusted')
       findings.push(
@@ -78,7 +100,7 @@ export async function checkChampions(
           'champions',
           `${version} cannot be loaded: ${(error as Error).message}`,
           untrusted
-            ? 'Set TENURE_SIGNING_KEY to the key of the installation that registered it.'
+            ? 'Set TENURE_TRUST to the key of the installation that registered it.'
             : `Restore the file from a backup, or run \`tenure rollback ${model}\`; check TENURE_ARTIFACTS.`,
         ),
       )

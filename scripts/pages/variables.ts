@@ -41,9 +41,17 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Artifacts, snapshots and checkpoints; shared by workers and replicas.',
       '`$TENURE_STATE/artifacts`',
     ],
-    TENURE_SIGNING_KEY: [
-      'Signs versions, remembered routes, commands and the head of the audit; the same file on every machine.',
-      '`$TENURE_STATE/keys/signing.pem`',
+    TENURE_KEYS: [
+      'The private signing keys of this machine, as `<purpose>/private.pem`: `artifacts` of workers, `heads` of the control worker, `commands` of replicas. Each is created by the process that signs with it.',
+      '`$TENURE_STATE/keys`',
+    ],
+    TENURE_TRUST: [
+      'The public keys that this machine trusts, one list for each purpose; the same on every machine.',
+      '`$TENURE_KEYS/public`',
+    ],
+    TENURE_SUBJECT_KEY: [
+      'The secret that hashes erased subjects; the same file on every machine.',
+      '`$TENURE_KEYS/subjects.key`',
     ],
     TENURE_BATCHES: ['Directory of batch files.', '`$TENURE_STATE/batches`'],
     TENURE_ALERT_CHANNELS: [
@@ -98,7 +106,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_OIDC_CLIENT_ID: ['Client id of Tenure at the provider.'],
     TENURE_OIDC_CLIENT_SECRET: ['Client secret; absent for a public client.'],
     TENURE_OIDC_REDIRECT: ['The address of `/sign-in/callback` as browsers reach it.'],
-    TENURE_OIDC_NAME_CLAIM: ['Claim with the user name; prefixed with `sso.` in the audit log.', '`email`'],
+    TENURE_OIDC_NAME_CLAIM: [
+      'Claim with the user name; prefixed with `sso.` in the audit log. An email address counts only where `email_verified` is true. The user is identified by issuer and subject.',
+      '`email`',
+    ],
     TENURE_OIDC_ROLE_CLAIM: ['Claim that determines the roles.', '`groups`'],
     TENURE_OIDC_ROLES: [
       'Mapping from claim values to roles, such as `ml-approvers=approver,staff=viewer`; the first match counts.',

@@ -187,8 +187,8 @@ export const unsignedRow = (seq: number): string =>
  * of this one. 0 without one.
  */
 export async function findTakeover(database: Database, isSigned: IsSigned): Promise<number> {
-  const row = await rowsFrom(database).find<Pick<AuditRow, 'seq' | 'hash' | 'signature'>>(sql`
-    select seq, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature from audit
+  const row = await rowsFrom(database).find<Pick<AuditRow, 'seq' | 'at' | 'hash' | 'signature'>>(sql`
+    select seq, at, encode(hash, 'hex') as hash, encode(signature, 'hex') as signature from audit
     where action = 'database.restored' and detail ->> 'reSigned' = 'true' order by seq desc limit 1`)
   return row !== undefined && isSigned(row) ? row.seq : 0
 }

@@ -19,7 +19,7 @@ import {
 } from './audit-log.ts'
 import type { IsSigned } from './row-signatures.ts'
 import type { Store } from '../postgres.ts'
-import type { Signer } from '../signing/signing-key.ts'
+import type { Signer, Verifier } from '../signing/signing-key.ts'
 
 export interface SignedHead extends AuditHead {
   /** When it was signed; ISO 8601. */
@@ -28,13 +28,16 @@ export interface SignedHead extends AuditHead {
   signature: string
 }
 
-export interface HeadList {
-  /** Appends to every list that does not reach so far yet. */
-  append(head: AuditHead): Promise<void>
+export interface HeadReader {
   /** The furthest head that any list ends with. */
   last(): Promise<SignedHead | undefined>
   /** All of them, and what in the lists cannot be read. */
   read(): Promise<{ heads: KnownHead[]; issues: string[] }>
+}
+
+export interface HeadList extends HeadReader {
+  /** Appends to every list that does not reach so far yet. */
+  append(head: AuditHead): Promise<void>
 }
 
 /** One list in the state directory of this machine, one beside the artifacts. */
@@ -44,9 +47,8 @@ export const headFiles = (places: { stateDir: string; artifactRoot: string }): s
 ]
 
 export function openHeads(files: readonly string[], signer: Signer): HeadList {
-  const isGenuine = ({ signature, ...head }: SignedHead) =>
-    signer.verify(bytesOf(head), Buffer.from(signature, 'base64url'))
   return {
+    ...readHeads(files, signer),
     async append({ seq, hash }) {
       const at = new Date().toISOString()
       const signature = signer.sign(bytesOf({ seq, hash, at })).toString('base64url')
@@ -56,6 +58,14 @@ export function openHeads(files: readonly string[], signer: Signer): HeadList {
         await appendFile(file, `${JSON.stringify({ seq, hash, at, signature })}\n`)
       }
     },
+  }
+}
+
+/** The lists for a process that verifies heads and signs none. */
+export function readHeads(files: readonly string[], verifier: Verifier): HeadReader {
+  const isGenuine = ({ signature, ...head }: SignedHead) =>
+    verifier.verify(bytesOf(head), Buffer.from(signature, 'base64url'), Date.parse(head.at))
+  return {
     async last() {
       const found = (await Promise.all(files.map(lastOf))).filter((each) => each !== undefined)
       return found.toSorted((one, other) => other.seq - one.seq)[0]

@@ -26,7 +26,7 @@ export async function listErasedSubjects(
   if (rows.some(({ key_digest: digest }) => digest !== subjectKey.digest))
     throw new DomainError(
       'configuration_invalid',
-      `persons were erased from ${model} under another signing key (TENURE_SIGNING_KEY) and could not be told from others: set that key again, or erase them anew`,
+      `persons were erased from ${model} under another secret (TENURE_SUBJECT_KEY) and could not be told from others: set that key again, or erase them anew`,
     )
   return rows.map(({ subject_hash: hash }) => hash)
 }

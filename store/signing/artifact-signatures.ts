@@ -5,7 +5,7 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
-import type { Signer } from './signing-key.ts'
+import type { Signer, Verifier } from './signing-key.ts'
 
 export interface ArtifactIdentity {
   version: string
@@ -19,9 +19,9 @@ export function signArtifact(signer: Signer, artifact: ArtifactIdentity): Buffer
   return signer.sign(bytesOf(artifact))
 }
 
-/** Throws `artifact_untrusted` unless the key of this installation has signed exactly this. */
+/** Throws `artifact_untrusted` unless a key of this installation has signed exactly this. */
 export function verifyArtifact(
-  signer: Signer,
+  signer: Verifier,
   artifact: ArtifactIdentity & { signature?: Uint8Array | undefined },
 ): void {
   const { version, signature } = artifact
@@ -30,18 +30,26 @@ export function verifyArtifact(
   if (!signer.verify(bytesOf(artifact), signature))
     throw new DomainError(
       'artifact_untrusted',
-      `the signature of ${version} is not one of this installation's key over its manifest`,
+      `the signature of ${version} is not one of this installation's keys over its manifest`,
       { version },
     )
 }
 
 /**
- * Signs every signed version again with another key, because the previous one is lost or belongs to another installation. The caller
- * must have checked the artifacts. Returns how many.
+ * Signs every signed version again with another key, because the previous one is rotated, lost, or belongs to another installation.
+ * With `trusted`, only versions whose signature it accepts, at `signedMs` where that is given; without, the caller must have checked the
+ * artifacts. Returns how many.
  */
-export async function resignArtifacts(database: Database, signer: Signer): Promise<number> {
-  const versions = await database.query<ArtifactIdentity>(sql`
-    select version, model, artifact_digest as "artifactDigest" from versions where signature is not null`)
+export async function resignArtifacts(
+  database: Database,
+  signer: Signer,
+  trusted?: { keys: Verifier; signedMs?: number },
+): Promise<number> {
+  const signed = await database.query<ArtifactIdentity & { signature: Buffer }>(sql`
+    select version, model, artifact_digest as "artifactDigest", signature from versions where signature is not null`)
+  const versions = signed.filter(
+    (each) => trusted === undefined || trusted.keys.verify(bytesOf(each), each.signature, trusted.signedMs),
+  )
   for (const each of versions)
     await database.query(
       sql`update versions set signature = ${signArtifact(signer, each)} where version = ${each.version}`,

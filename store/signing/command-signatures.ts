@@ -39,7 +39,10 @@ export function signCommand(
   return `${keyId}.${untilMs}.${signer.sign(bytesOf(said, keyId, untilMs)).toString('base64url')}`
 }
 
-/** The id of the key that said it; absent when it did not, or too long ago. */
+/**
+ * The id of the key that said it; absent when it did not, or too long ago. `nowMs` is when the command arrived: for a recorded one, the time
+ * of its row, so that it outlives the rotation of the signing key.
+ */
 export function verifyCommand(
   verifier: Verifier,
   said: SignedCommand,
@@ -48,7 +51,8 @@ export function verifyCommand(
   const [keyId = '', until = '', bytes = ''] = signature.split('.')
   const untilMs = Number(until)
   if (!(untilMs > nowMs)) return undefined
-  return verifier.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url')) ? keyId : undefined
+  const isSigned = verifier.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url'), nowMs)
+  return isSigned ? keyId : undefined
 }
 
 const bytesOf = (said: SignedCommand, keyId: string, untilMs: number): Buffer =>

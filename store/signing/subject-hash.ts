@@ -1,9 +1,10 @@
 /**
- * Hashes a data subject with a key derived from the signing key. The key never leaves the processes, so that a hash cannot be guessed by
- * trying all customer numbers.
+ * Hashes a data subject with a secret of the installation. The secret never leaves the processes, so that a hash cannot be guessed by
+ * trying all customer numbers. It is not rotated: the hashes of erased subjects depend on it.
  */
-import { createHash } from 'node:crypto'
-import type { Signer } from './signing-key.ts'
+import { createHash, randomBytes } from 'node:crypto'
+import { DomainError } from '../../domain/errors.ts'
+import { readKeyFile, writeOnce } from './key-files.ts'
 
 export interface SubjectKey {
   /** Stands before the text that is hashed; a secret. */
@@ -15,8 +16,20 @@ export interface SubjectKey {
 
 const sha256 = (text: string | Uint8Array): string => createHash('sha256').update(text).digest('hex')
 
-/** Ed25519 gives the same signature to the same bytes, so the key is the same in every process. */
-export function subjectKeyOf(signer: Pick<Signer, 'sign'>): SubjectKey {
-  const key = sha256(signer.sign(Buffer.from('tenure: the key of erased subjects')))
-  return { key, digest: sha256(`digest of ${key}`).slice(0, 16), hashOf: (subject) => sha256(key + subject) }
+const subjectKeyOf = (key: string): SubjectKey => ({
+  key,
+  digest: sha256(`digest of ${key}`).slice(0, 16),
+  hashOf: (subject) => sha256(key + subject),
+})
+
+/** The secret of an installation from the time of one signing key. Ed25519 gives the same signature to the same bytes. */
+export const derivedSecret = (signBytes: (bytes: Uint8Array) => Uint8Array): string =>
+  sha256(signBytes(Buffer.from('tenure: the key of erased subjects')))
+
+/** Opens the secret in this file, or makes one; of processes that start at once all get the same. Throws `configuration_invalid`. */
+export async function openSubjectKey(file: string): Promise<SubjectKey> {
+  if (readKeyFile(file) === undefined) await writeOnce(file, `${randomBytes(32).toString('hex')}\n`)
+  const secret = readKeyFile(file)?.trim() ?? ''
+  if (/^[0-9a-f]{64}$/.test(secret)) return subjectKeyOf(secret)
+  throw new DomainError('configuration_invalid', `${file} holds no secret of 64 hexadecimal digits`)
 }

@@ -13,7 +13,7 @@ import { checkout, environmentWith } from '../../temporal.config.ts'
 import { irisRow, irisSpec } from '../support/serving/artifact.ts'
 import { freeze } from '../support/servers/freeze.ts'
 import { servingFixtureOn, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
-import { signingKeyOf } from '../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-server-'))
 chmodSync(root, 0o711)
@@ -64,7 +64,7 @@ async function startProcess(
       DATABASE_URL: postgres.url,
       TENURE_STATE: options.stateDir ?? mkdtempSync(join(root, 'state-')),
       TENURE_ARTIFACTS: fixture.artifactRoot,
-      TENURE_SIGNING_KEY: signingKeyOf(fixture.artifactRoot),
+      TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
       TENURE_PORT: '0',
       TENURE_BUILD_ID: 'test',
       ...options.environment,

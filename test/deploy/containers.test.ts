@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { keyPurposes, purposesOf } from '../../store/signing/key-files.ts'
 import { checkout, searchAttributes } from '../../temporal.config.ts'
 
 const read = (name: string): string => readFileSync(join(checkout, name), 'utf8')
@@ -40,11 +41,53 @@ it('the containers run npm scripts that exist', () => {
 
 it('the processes of compose.yaml share artifacts and keys', () => {
   const shared = files['compose.yaml']
-  for (const variable of ['TENURE_ARTIFACTS', 'TENURE_BATCHES', 'TENURE_SIGNING_KEY']) {
+  for (const variable of [
+    'TENURE_ARTIFACTS',
+    'TENURE_BATCHES',
+    'TENURE_KEYS',
+    'TENURE_TRUST',
+    'TENURE_SUBJECT_KEY',
+  ]) {
     const [, place = ''] = new RegExp(`${variable}: (\\S+)`).exec(shared) ?? []
     const [, directory = ''] = /^(\/var\/lib\/tenure\/\w+)/.exec(place) ?? []
-    expect(shared, variable).toContain(`:${directory}\n`)
-    expect(files.Dockerfile, variable).toMatch(new RegExp(`install -d .*${directory}`))
+    expect(shared, variable).toMatch(new RegExp(`:${directory}(/commands)?\n`))
+    expect(files.Dockerfile, variable).toMatch(new RegExp(`install -d [^&]*${directory}`))
   }
   for (const name of searchAttributes) expect(shared).toMatch(new RegExp(`for name in.*\\b${name}\\b`))
+})
+
+describe('each container of compose.yaml', () => {
+  const text = withoutComments(files['compose.yaml'])
+  const shared = text.slice(text.indexOf('x-tenure:'), text.indexOf('services:'))
+  const partOf = (name: string) => new RegExp(`\n  ${name}:\n((?:    .*\n|\n)*)`).exec(text)?.[1] ?? ''
+  const mounts = (name: string) => {
+    const part = partOf(name)
+    const own = part.includes('volumes:') ? part : shared
+    return [...own.matchAll(/- ([\w-]+):\/var\/lib\/tenure\/(keys|trust)\/(\w+)(:ro)?\n/g)].map(
+      ([, volume, kind, purpose, readOnly]) => ({ volume, kind, purpose, readOnly: readOnly === ':ro' }),
+    )
+  }
+
+  it.each([
+    ['api', purposesOf.api],
+    ['control', purposesOf.control],
+    ['train', purposesOf.train],
+  ] as const)('%s has its own private keys, and the public keys of the others to read', (name, purposes) => {
+    const found = mounts(name)
+    expect(found.filter(({ kind }) => kind === 'keys')).toEqual(
+      purposes.map((purpose) => ({ volume: `key-${purpose}`, kind: 'keys', purpose, readOnly: false })),
+    )
+    const trusted = keyPurposes.map((purpose) => ({
+      volume: `trust-${purpose}`,
+      kind: 'trust',
+      purpose,
+      readOnly: !(purposes as readonly string[]).includes(purpose),
+    }))
+    expect(new Set(found.filter(({ kind }) => kind === 'trust'))).toEqual(new Set(trusted))
+  })
+
+  it('models, which signs nothing, has no key', () => {
+    expect(partOf('models')).toContain('volumes:')
+    expect(mounts('models')).toEqual([])
+  })
 })

@@ -114,6 +114,7 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       replica: { id, host: machine.name, pid: machine.life, url: '', buildId: 'b' },
       cache: {
         recall: () => Promise.resolve({ refusals: [] }),
+        signedBy: () => 'the key',
         fetch: () => Promise.reject(new Error('nothing is fetched')),
         remember(what) {
           disk.remembered = JSON.parse(JSON.stringify(what)) as RoutingSnapshot

@@ -109,7 +109,7 @@ export async function simulate(
   const equip = (worker: Worker): void => {
     const deps = {
       store: connect(world, server, worker.machine),
-      config: { signingKey: '' },
+      config: { signing: { keys: '', trust: '', subjectKey: '' } },
       verifier: simulatedSigner,
       log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     } as unknown as Deps

@@ -11,8 +11,7 @@ import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
 import { dropErasedSnapshots } from '../../activities/privacy/data-subjects.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
-import { openSigner } from '../../store/signing/signing-key.ts'
-import { subjectKeyOf } from '../../store/signing/subject-hash.ts'
+import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import { eraseWorkflowId } from '../../workflows/messages.ts'
 import { irisSpec } from '../support/serving/artifact.ts'
 import { startCore, type Core } from '../support/release/core.ts'
@@ -216,13 +215,11 @@ describe('the erasure of a subject', { timeout: 180_000 }, () => {
       action.startsWith('erasure'),
     )
     expect(rows.map(({ action }) => action)).toEqual(['erasure.done', 'erasure.requested'])
-    const { hashOf } = subjectKeyOf(await openSigner(core.config.signingKey))
+    const { hashOf } = await openSubjectKey(core.config.signing.subjectKey)
     for (const { detail } of rows) expect(detail).toMatchObject({ subjectHash: hashOf(anna) })
     expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
     // Another installation gives another name to the same person.
-    expect(subjectKeyOf(await openSigner(`${core.config.stateDir}/other.pem`)).hashOf(anna)).not.toBe(
-      hashOf(anna),
-    )
+    expect((await openSubjectKey(`${core.config.stateDir}/other.key`)).hashOf(anna)).not.toBe(hashOf(anna))
     const id = await firstErasure()
     const { events } = await core.client.workflow.getHandle(eraseWorkflowId(id)).fetchHistory()
     const input = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads ?? []
@@ -335,14 +332,20 @@ describe('snapshots after an erasure', { timeout: 180_000 }, () => {
 
   it('are refused under a key that cannot identify erased subjects', async () => {
     const { deps } = core
-    const other = { ...deps, config: { ...deps.config, signingKey: `${deps.config.stateDir}/other.pem` } }
+    const other = {
+      ...deps,
+      config: {
+        ...deps.config,
+        signing: { ...deps.config.signing, subjectKey: `${deps.config.stateDir}/other.key` },
+      },
+    }
     const take = new MockActivityEnvironment().run(takeSnapshot(other), {
       model: 'roses',
       asOf: exampleDay(35),
     })
     await expect(take).rejects.toMatchObject({
       code: 'configuration_invalid',
-      message: expect.stringMatching(/signing key/),
+      message: expect.stringMatching(/another secret \(TENURE_SUBJECT_KEY\)/),
     })
   })
 

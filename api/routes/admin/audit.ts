@@ -8,8 +8,8 @@ import { modelFilter, requireUnscoped } from '../../auth/authorization.ts'
 import { createAuditVerification } from '../../services/verify-audit.ts'
 import { booleanFlag, limit, modelName, toWire } from '../../http/schemas.ts'
 
-export function auditRoutes({ store, heads, signer }: ApiDeps): RouteDefinition[] {
-  const verify = createAuditVerification({ store, heads, signer })
+export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinition[] {
+  const verify = createAuditVerification({ store, heads, isSigned })
   return [
     defineRoute('get', '/v1/audit', viewers, {
       summary: 'List the audit log, newest first.',

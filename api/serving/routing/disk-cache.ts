@@ -33,6 +33,8 @@ export interface Cache {
   /** The newest routes of each model that processes on this disk have stored, and why snapshots were rejected. */
   recall(): Promise<{ remembered?: RoutingSnapshot; refusals: string[] }>
   remember(what: RoutingSnapshot): Promise<void>
+  /** The key that signs now; after its rotation the routes are to be written again. */
+  signedBy(): string
   /** The files of an artifact, from this disk or the artifact store; each checked against its digest. */
   fetch(digest: string): Promise<{ manifest: Manifest; files: Record<string, Buffer> }>
 }
@@ -103,6 +105,7 @@ export function openCache(directory: string, artifacts: Artifacts, { signer, slo
       if (names.length === 0) refusals.push(`there is no snapshot in ${directory}`)
       return { refusals, ...(found.length === 0 ? {} : { remembered: found.reduce(newestOf) }) }
     },
+    signedBy: () => signer.publicPem,
     async remember(what) {
       const text = JSON.stringify(what)
       const partial = `${path}.${process.pid}`

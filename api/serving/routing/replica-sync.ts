@@ -114,7 +114,7 @@ export function startReplicaSync(deps: ReplicaDeps) {
     }
     if (deps.drills) await injectFaults(deps)
     if (registered) await acknowledger.write()
-    const now = JSON.stringify(routing.remembered())
+    const now = JSON.stringify([routing.remembered(), deps.cache.signedBy()])
     if (now === storedRoutes) return
     await deps.cache.remember(routing.remembered())
     storedRoutes = now

@@ -33,7 +33,7 @@ export const backupCommand: CommandSpec = {
           `${made.file}: ${megabytes(made.bytes)}, as of ${time(made.taken_at)} (UTC)`,
           `${made.rows} rows of ${made.tables} tables, ${made.artifacts} files of artifacts and snapshots`,
           ...made.missing.map((each) => terminal.paint('yellow', `left out: ${each}`)),
-          `The signing key is not included: back up ${place.config.signingKey} separately.`,
+          `The signing keys are not included: back up ${place.config.signing.keys} separately.`,
         ].join('\n'),
       )
     } finally {

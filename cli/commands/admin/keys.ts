@@ -5,6 +5,7 @@ import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
+import { rotateSigningCommand } from './rotate-signing.ts'
 
 export const keysGroup: CommandGroup = {
   name: 'keys',
@@ -86,6 +87,7 @@ export const keysGroup: CommandGroup = {
         terminal.answer(answer ?? { id }, `Revoked ${named}.`)
       },
     },
+    rotateSigningCommand,
   ],
 }
 

@@ -19,7 +19,7 @@ import {
   type ServingFixture,
   type TestReplica,
 } from '../../support/serving/serving-fixture.ts'
-import { signatureOf, signingKeyOf } from '../../support/serving/sign-versions.ts'
+import { keyPlacesOf, signatureOf } from '../../support/serving/sign-versions.ts'
 
 const hour = 3_600_000
 const spec = flightSpec()
@@ -59,7 +59,7 @@ beforeAll(async () => {
   const config = {
     ...readConfig({ DATABASE_URL: fixture.databaseUrl, TENURE_BUILD_ID: 'test' }),
     artifactRoot: fixture.artifactRoot,
-    signingKey: signingKeyOf(fixture.artifactRoot),
+    signing: keyPlacesOf(fixture.artifactRoot),
   }
   deps = { store: fixture.store, artifacts: openArtifacts(fixture.artifactRoot), config, log: quiet }
   const chance = seededRandom(5)

@@ -59,7 +59,7 @@ beforeAll(async () => {
   const databaseUrl = await migratedDatabase()
   store = openStore(databaseUrl)
   const config = readConfig({ DATABASE_URL: databaseUrl, TENURE_STATE: place })
-  signer = await openSigner(config.signingKey)
+  signer = await openSigner(config.signing, 'commands')
   const log = { debug() {}, info() {}, warn() {}, error() {} }
   deps = { ...({} as Deps), store, artifacts: openArtifacts(config.artifactRoot), config, log }
   await insertPeople(store, people)

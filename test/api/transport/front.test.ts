@@ -5,7 +5,7 @@ import { startServer, type RunningServer } from '../../../api/server.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
-import { signingKeyOf } from '../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 import { connectSocket, type RawConnection } from '../../support/servers/sockets.ts'
 
 type Mode = 'on' | 'off'
@@ -23,7 +23,7 @@ beforeAll(async () => {
       DATABASE_URL: fixture.databaseUrl,
       TENURE_STATE: fixture.directory(),
       TENURE_ARTIFACTS: fixture.artifactRoot,
-      TENURE_SIGNING_KEY: signingKeyOf(fixture.artifactRoot),
+      TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
       TENURE_PORT: '0',
       TENURE_BUILD_ID: 'test',
       TENURE_PUBLIC_PREDICTIONS: 'on',
@@ -200,6 +200,19 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       detail: expect.stringMatching(detail),
       remedy: expect.any(String),
     })
+  })
+
+  it('that accepts gzip gets a large response compressed, and a short one plain', async () => {
+    const { url } = servers.get(mode)!
+    const headers = { 'accept-encoding': 'gzip' }
+    const large = await fetch(`${url}/openapi.json`, { headers })
+    expect(Object.fromEntries(large.headers)).toMatchObject({
+      'content-encoding': 'gzip',
+      vary: expect.stringContaining('Accept-Encoding') as string,
+    })
+    expect(await large.json()).toHaveProperty('paths')
+    const small = await fetch(`${url}/livez`, { headers })
+    expect(small.headers.get('content-encoding')).toBeNull()
   })
 
   it('that announces 50 MB gets 413 before it sends them', async () => {

@@ -20,7 +20,7 @@ import { openArchive } from '../../../cli/backup/read-archive.ts'
 import { backupCommand, restoreCommand } from '../../../cli/commands/admin/backup.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
-import { rowVerifier } from '../../../store/audit/row-signatures.ts'
+import { openRowVerifier } from '../../../store/audit/row-signatures.ts'
 import { appendAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store/audit/signed-heads.ts'
 import { findTransientTables } from '../../../store/maintenance/dump.ts'
@@ -44,7 +44,7 @@ import {
 } from '../../support/serving/serving-fixture.ts'
 import { irisSpec, putArtifact } from '../../support/serving/artifact.ts'
 import { registerFixtureVersion } from '../../support/serving/registration.ts'
-import { signingKeyOf } from '../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
 
 let fixture: ServingFixture
 let replica: TestReplica
@@ -69,7 +69,7 @@ beforeAll(async () => {
   keeper = keepHeads({
     store: fixture.store,
     heads: await headsOf(fixture),
-    isSigned: rowVerifier(await openSigner(signingKeyOf(fixture.artifactRoot))),
+    isSigned: openRowVerifier(keyPlacesOf(fixture.artifactRoot)),
     onError: (what) => void troubles.push(what),
   })
   await promote(made.old)
@@ -99,7 +99,7 @@ afterAll(async () => {
 afterEach(() => vi.unstubAllEnvs())
 
 const headsOf = async ({ artifactRoot }: Pick<ServingFixture, 'artifactRoot'>) =>
-  openHeads(headFiles({ stateDir: dir, artifactRoot }), await openSigner(signingKeyOf(artifactRoot)))
+  openHeads(headFiles({ stateDir: dir, artifactRoot }), await openSigner(keyPlacesOf(artifactRoot), 'heads'))
 
 /** Champion as after a release, with the row of the audit and the route. */
 async function promote(version: string): Promise<void> {
@@ -126,7 +126,7 @@ async function tenure(
 ) {
   vi.stubEnv('TENURE_STATE', state)
   vi.stubEnv('TENURE_ARTIFACTS', artifactRoot)
-  vi.stubEnv('TENURE_SIGNING_KEY', signingKeyOf(artifactRoot))
+  vi.stubEnv('TENURE_KEYS', keyPlacesOf(artifactRoot).keys)
   vi.stubEnv('DATABASE_URL', databaseUrl)
   let out = ''
   let err = ''
@@ -361,7 +361,7 @@ describe('tenure restore', () => {
     const deps = {
       store,
       artifacts: openArtifacts(artifactRoot),
-      config: { signingKey: signingKeyOf(artifactRoot) },
+      config: { signing: keyPlacesOf(artifactRoot) },
       log: { info() {} },
     } as unknown as Deps
     expect((await register(deps)({ model: 'iris', ...ids })).version).toBe('iris_v1.42.0')
@@ -373,7 +373,7 @@ describe('tenure restore', () => {
     // A signed head of this installation for a row that differs in the backup.
     const other = { stateDir: dir, artifactRoot: fixture.artifactRoot }
     const saved = headFiles(other).map((path) => readFileSync(path, 'utf8'))
-    const list = openHeads(headFiles(other), await openSigner(signingKeyOf(fixture.artifactRoot)))
+    const list = openHeads(headFiles(other), await openSigner(keyPlacesOf(fixture.artifactRoot), 'heads'))
     for (const path of headFiles(other)) writeFileSync(path, '')
     await list.append({ seq: 1, hash: 'f'.repeat(64) })
     const { code, err } = await tenure(['restore', file, '--replace'])

@@ -19,7 +19,7 @@ import {
 import {
   checkChampions,
   checkDataDirectory,
-  checkKey,
+  checkKeys,
   checkModels,
   checkRoot,
 } from '../../../cli/doctor/files.ts'
@@ -33,14 +33,15 @@ import { exitCodes } from '../../../cli/exit-codes.ts'
 import { runProgram } from '../../../cli/program.ts'
 import { diagnose, type Diagnosis } from '../../../store/maintenance/diagnostics.ts'
 import { noteMigrations } from '../../../store/database/migration-status.ts'
-import { openSigner } from '../../../store/signing/signing-key.ts'
+import { privateFile, trustedFile } from '../../../store/signing/key-files.ts'
+import { openPublicKeys, openSigner } from '../../../store/signing/signing-key.ts'
 import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
 import {
   openServingFixture,
   threeVersions,
   type ServingFixture,
 } from '../../support/serving/serving-fixture.ts'
-import { signingKeyOf } from '../../support/serving/sign-versions.ts'
+import { keyPlacesIn, keyPlacesOf } from '../../support/serving/sign-versions.ts'
 
 let fixture: ServingFixture
 let dir: string
@@ -69,7 +70,7 @@ async function doctor(variables: Record<string, string>, ...words: string[]) {
   const all = {
     TENURE_STATE: join(dir, 'state'),
     TENURE_ARTIFACTS: fixture.artifactRoot,
-    TENURE_SIGNING_KEY: signingKeyOf(fixture.artifactRoot),
+    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
     DATABASE_URL: fixture.databaseUrl,
     TEMPORAL_ADDRESS: temporalAddress(),
     TENURE_URL: '',
@@ -322,15 +323,15 @@ describe('the Temporal check', () => {
 describe('the file checks', () => {
   it('report champions that are damaged or signed by another key', async () => {
     const { champions = [] } = await diagnosisOf(fixture.databaseUrl)
-    const signer = await openSigner(signingKeyOf(fixture.artifactRoot))
-    const place = { root: fixture.artifactRoot, signer }
+    const verifier = openPublicKeys(keyPlacesOf(fixture.artifactRoot), 'artifacts')
+    const place = { root: fixture.artifactRoot, verifier }
     expect(await checkChampions(champions, place)).toMatchObject([{ state: 'ok' }])
-    const stranger = await openSigner(join(dir, 'other.pem'))
-    expect(await checkChampions(champions, { ...place, signer: stranger })).toMatchObject([
+    const stranger = await openSigner(keyPlacesIn(join(dir, 'other')), 'artifacts')
+    expect(await checkChampions(champions, { ...place, verifier: stranger })).toMatchObject([
       {
         state: 'broken',
         found: expect.stringContaining(champion),
-        next: expect.stringContaining('TENURE_SIGNING_KEY'),
+        next: expect.stringContaining('TENURE_TRUST'),
       },
     ])
     const hex = champions[0]!.artifactDigest.slice('sha256:'.length)
@@ -344,19 +345,28 @@ describe('the file checks', () => {
   })
 
   it('report a signing key that is missing, readable by others, or invalid', async () => {
-    const state = async (file: string, versions = 3) => (await checkKey(file, { versions })).finding
-    expect(await state(join(dir, 'none.pem'))).toMatchObject({
+    const state = (keys: string, versions = 3) =>
+      checkKeys(keyPlacesIn(join(dir, keys)), { versions }).finding
+    expect(state('none')).toMatchObject({
       state: 'broken',
       next: expect.stringContaining('--re-sign'),
     })
-    expect(await state(join(dir, 'none.pem'), 0)).toMatchObject({ state: 'ok' })
-    const file = join(dir, 'key.pem')
-    await openSigner(file)
-    expect(await state(file)).toMatchObject({ state: 'ok' })
+    expect(state('none', 0)).toMatchObject({ state: 'ok' })
+    // Of the version with one key, which the next start takes over.
+    mkdirSync(join(dir, 'one-key'))
+    writeFileSync(join(dir, 'one-key', 'signing.pem'), 'a key')
+    expect(state('one-key')).toMatchObject({ state: 'ok', found: expect.stringContaining('next start') })
+    const places = keyPlacesIn(join(dir, 'present'))
+    await openSigner(places, 'artifacts')
+    expect(state('present')).toMatchObject({ state: 'ok' })
+    const file = privateFile(places, 'artifacts')
     chmodSync(file, 0o644)
-    expect(await state(file)).toMatchObject({ state: 'warning' })
-    writeFileSync(join(dir, 'not.pem'), 'not a key', { mode: 0o600 })
-    expect(await state(join(dir, 'not.pem'))).toMatchObject({ state: 'broken' })
+    expect(state('present')).toMatchObject({ state: 'warning' })
+    writeFileSync(file, 'not a key', { mode: 0o600 })
+    expect(state('present')).toMatchObject({ state: 'broken' })
+    await openSigner(keyPlacesIn(join(dir, 'listed')), 'artifacts')
+    writeFileSync(trustedFile(keyPlacesIn(join(dir, 'listed')), 'artifacts'), 'no list')
+    expect(state('listed')).toMatchObject({ state: 'broken' })
   })
 
   it('report problems of artifacts, model files and embedded data', async () => {

@@ -1,4 +1,5 @@
 /** The audit log: the application cannot change it, and a change that bypasses the application is found. */
+import { createPrivateKey, sign } from 'node:crypto'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,9 +14,11 @@ import {
   verifyAudit,
   type AuditHead,
 } from '../../../store/audit/audit-log.ts'
-import { rowSigner, rowVerifier } from '../../../store/audit/row-signatures.ts'
+import { openRowVerifier, rowSigner, rowVerifier } from '../../../store/audit/row-signatures.ts'
 import { verifyTail } from '../../../store/audit/verify-tail.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { privateFile } from '../../../store/signing/key-files.ts'
+import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { applicationUrl, migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
@@ -216,7 +219,7 @@ describe('the external heads', () => {
     const place = mkdtempSync(join(tmpdir(), 'tenure-heads-'))
     places.push(place)
     const files = headFiles({ stateDir: join(place, 'state'), artifactRoot: join(place, 'artifacts') })
-    const signer = await openSigner(join(place, 'signing.pem'))
+    const signer = await openSigner({ keys: place, trust: place }, 'heads')
     const isSigned = rowVerifier(signer)
     const heads = openHeads(files, signer)
     const troubles: string[] = []
@@ -234,7 +237,7 @@ describe('the external heads', () => {
     const reaches = (seq: number) => expect.poll(async () => (await heads.last())?.seq).toBe(seq)
     const signed = openStore(url, { max: 2, signAudit: rowSigner(signer) })
     stores.push(signed)
-    return { files, heads, keeper, troubles, verify, reaches, isSigned, signed }
+    return { files, heads, keeper, troubles, verify, reaches, isSigned, signed, signer, place }
   }
 
   it('follow every commit, in both places, and nothing that was rolled back', async () => {
@@ -369,6 +372,53 @@ describe('the external heads', () => {
       await keeper.stop()
     },
   )
+
+  it('continue after the rotation of their key, and a retired key signs no later head', async () => {
+    const { place, files, keeper, reaches, verify, signed, signer, troubles } = await keep()
+    const places = { keys: place, trust: place }
+    const write = () =>
+      signed.transaction((database) =>
+        appendAudit(database, { actor: 'anna', action: 'a', subject: 's', detail: {} }),
+      )
+    await write()
+    await reaches(6)
+    const retired = createPrivateKey(readFileSync(privateFile(places, 'heads')))
+    const former = signer.publicPem
+    const { formerUntil } = await rotateSigningKey(places, 'heads', { overlapMs: 0 })
+    await expect.poll(() => signer.publicPem).not.toBe(former)
+    await write()
+    await reaches(7)
+    expect(await verify()).toBeUndefined()
+    expect(troubles).toEqual([])
+    await keeper.stop()
+    const { hash } = await append('anna')
+    const forge = (at: string) => {
+      const signature = sign(null, Buffer.from(`tenure-audit-head@1\n8\n${hash}\n${at}`), retired)
+      appendFileSync(
+        files[0]!,
+        `${JSON.stringify({ seq: 8, hash, at, signature: signature.toString('base64url') })}\n`,
+      )
+    }
+    forge(new Date(Date.parse(formerUntil) + 1).toISOString())
+    expect(await verify()).toBe('the head of row 8 is not signed with this key')
+  })
+
+  it('count rows that a retired key signed in its time, and none later', async () => {
+    const place = mkdtempSync(join(tmpdir(), 'tenure-rows-'))
+    places.push(place)
+    const keys = { keys: place, trust: place }
+    const signer = await openSigner(keys, 'commands')
+    const [signRow, former] = [rowSigner(signer), signer.publicPem]
+    const row = { hash: 'a'.repeat(64), signature: Buffer.from(signRow('a'.repeat(64))).toString('hex') }
+    const { formerUntil } = await rotateSigningKey(keys, 'commands', { overlapMs: 0 })
+    const isSigned = openRowVerifier(keys)
+    const at = (afterMs: number) => new Date(Date.parse(formerUntil) + afterMs).toISOString()
+    expect(isSigned({ ...row, at: at(-86_400_000) })).toBe(true)
+    expect(isSigned({ ...row, at: at(120_000) })).toBe(false)
+    await expect.poll(() => signer.publicPem).not.toBe(former)
+    const fresh = Buffer.from(signRow(row.hash)).toString('hex')
+    expect(isSigned({ ...row, signature: fresh, at: at(120_000) })).toBe(true)
+  })
 
   it('of an installation that has taken over the database of another one', async () => {
     const former = await keep()

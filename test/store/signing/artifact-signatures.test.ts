@@ -12,7 +12,7 @@ const signed = { version: 'iris_v1.0.0', model: 'iris', artifactDigest: `sha256:
 let signer: Signer
 let signature: Buffer
 beforeAll(async () => {
-  signer = await openSigner(join(root, 'signing.pem'))
+  signer = await openSigner({ keys: root, trust: root }, 'artifacts')
   signature = signArtifact(signer, signed)
 })
 
@@ -34,7 +34,7 @@ it.each([
 })
 
 it('refuses an artifact signed by another key', async () => {
-  const other = await openSigner(join(root, 'other.pem'))
+  const other = await openSigner({ keys: join(root, 'other'), trust: join(root, 'other') }, 'artifacts')
   expect(() => verifyArtifact(signer, { ...signed, signature: signArtifact(other, signed) })).toThrow(
     expect.objectContaining({ code: 'artifact_untrusted' }),
   )

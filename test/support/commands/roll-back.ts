@@ -24,7 +24,7 @@ export async function rollBackModel(
   }
   const parts = {
     store,
-    signer: await openSigner(deps.config.signingKey),
+    signer: await openSigner(deps.config.signing, 'commands'),
     serving: { routing: { issueOf }, wall: Date.now },
   }
   const order = { id: randomUUID(), model, reason: 'callers complain' }

@@ -13,7 +13,7 @@ import { commandSignals, releaseIdOf, type Command } from '../../../workflows/me
 /** What a signature needs: the keys of the users, and the key of the installation. */
 export interface Signing {
   store: Store
-  config: Pick<Config, 'signingKey'>
+  config: Pick<Config, 'signing'>
 }
 
 /** The first run of a release. */
@@ -49,7 +49,7 @@ export async function signed(
     model: workflowId.slice('release/'.length),
     release: releaseIdOf(firstExecutionRunId),
   }
-  const signer = await openSigner(config.signingKey)
+  const signer = await openSigner(config.signing, 'commands')
   return { ...said, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
 }
 

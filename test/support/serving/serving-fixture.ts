@@ -13,15 +13,17 @@ import { openServing, type Serving } from '../../../api/serving/replica-assembly
 import { createTemporalClient } from '../../../api/temporal/client.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
-import { headFiles, openHeads } from '../../../store/audit/signed-heads.ts'
+import { headFiles, readHeads } from '../../../store/audit/signed-heads.ts'
 import { insertKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { openSigner } from '../../../store/signing/signing-key.ts'
+import { openSigner, openPublicKeys } from '../../../store/signing/signing-key.ts'
+import { openRowVerifier } from '../../../store/audit/row-signatures.ts'
+import { openSubjectKey } from '../../../store/signing/subject-hash.ts'
 import { waitUntil } from './api-process.ts'
 import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
 import { nextRoute, registerFixtureVersion } from './registration.ts'
 import { migratedDatabase, uniqueName } from '../servers/servers.ts'
-import { signingKeyOf } from './sign-versions.ts'
+import { keyPlacesOf } from './sign-versions.ts'
 
 export interface ServingFixture {
   store: Store
@@ -98,7 +100,7 @@ export interface ReplicaOptions {
   durableLog?: boolean
   /** Maximum cached predictions of models that are not compiled. */
   remembered?: number
-  signingKey?: string
+  keys?: ReturnType<typeof keyPlacesOf>
   slot?: string
 }
 
@@ -147,11 +149,14 @@ export async function startReplica(
   })
   const troubles: string[] = []
   const faults: string[] = []
+  const keys = options.keys ?? keyPlacesOf(fixture.artifactRoot)
   const serving = await openServing({
     store,
     stateDir,
     artifacts: openArtifacts(fixture.artifactRoot),
-    signer: await openSigner(options.signingKey ?? signingKeyOf(fixture.artifactRoot)),
+    signer: await openSigner(keys, 'commands'),
+    artifactKeys: openPublicKeys(keys, 'artifacts'),
+    subjects: await openSubjectKey(keys.subjectKey),
     ...(options.slot === undefined ? {} : { slot: options.slot }),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 5_000,
@@ -250,10 +255,11 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     publicPredictions: options.publicPredictions ?? false,
     onError: (what, error) => replica.troubles.push(`${what}: ${String(error)}`),
   })
-  const signer = await openSigner(options.signingKey ?? signingKeyOf(fixture.artifactRoot))
-  const heads = openHeads(
+  const keys = options.keys ?? keyPlacesOf(fixture.artifactRoot)
+  const signer = await openSigner(keys, 'commands')
+  const heads = readHeads(
     headFiles({ stateDir: replica.stateDir, artifactRoot: fixture.artifactRoot }),
-    signer,
+    openPublicKeys(keys, 'heads'),
   )
   const temporal = createTemporalClient({
     temporal: options.temporal ?? { address: '127.0.0.1:1', namespace: 'default' },
@@ -273,6 +279,8 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     temporal,
     heads,
     signer,
+    subjects: await openSubjectKey(keys.subjectKey),
+    isSigned: openRowVerifier(keys),
     log,
     metrics: new Registry(),
     stopping: options.stopping ?? (() => undefined),

@@ -57,7 +57,7 @@ export async function spawnTrainWorker({ config, models }: Pipeline): Promise<Ch
       DATABASE_URL: config.databaseUrl,
       TEMPORAL_ADDRESS: config.temporal.address,
       TENURE_TRAIN_QUEUE: config.taskQueues.train,
-      TENURE_SIGNING_KEY: config.signingKey,
+      TENURE_KEYS: config.signing.keys,
       TENURE_ARTIFACTS: config.artifactRoot,
       TENURE_BATCHES: config.batchDir,
       TENURE_BUILD_ID: 'test',

@@ -3,6 +3,7 @@
  * any state, nor by a signal without the signature of a key.
  */
 import { MockActivityEnvironment } from '@temporalio/testing'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { closeReleaseRow, recordRelease } from '../../../activities/release/open-release.ts'
 import { promote } from '../../../activities/release/promote.ts'
@@ -13,6 +14,8 @@ import type { ReleaseState, Statement } from '../../../domain/release/state.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findRelease, listCommands } from '../../../store/release/releases.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
+import { changeTrusted } from '../../../store/signing/key-files.ts'
+import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { signed } from '../../support/commands/signed.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
@@ -197,6 +200,59 @@ describe('a signal', () => {
     await release.reaches('shadow')
     const answers = async () => await listCommands(fixture.store, release.id)
     await expect.poll(answers, { timeout: 15_000 }).toMatchObject([{ accepted: true }])
+    await release.handle.terminate()
+  })
+})
+
+describe('after the rotation of the key that signs commands', () => {
+  it('a command on its way counts during the overlap, and a recorded approval until the release ends', async () => {
+    const { release } = await unapproved()
+    const underWay = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'under way' })
+    const late = await signed(fixture, release.handle, 'abort', { by: 'olga', id: 'late', reason: 'r' })
+    await rotateSigningKey(fixture.config.signing, 'commands', { overlapMs: 60_000 })
+    await release.handle.signal('approve', underWay)
+    await release.reaches('shadow')
+    // The key of both signatures ends now.
+    await changeTrusted(fixture.config.signing, 'commands', (keys) =>
+      keys.map((key) => ({ ...key, until: key.until && new Date().toISOString() })),
+    )
+    // The workers read a changed list within a quarter of a second.
+    await pause(500)
+    await release.handle.signal('abort', late)
+    const answers = () => listCommands(fixture.store, release.id)
+    await expect.poll(answers, { timeout: 15_000 }).toHaveLength(2)
+    expect(await answers()).toMatchObject([
+      { command: 'approve', accepted: true },
+      {
+        command: 'abort',
+        accepted: false,
+        message: expect.stringMatching(/signature does not match/) as string,
+      },
+    ])
+    // Each stage and the promotion verify the recorded approval again.
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  })
+
+  it('a recorded command with a signature from after its end is no approval', async () => {
+    const waiting = await unapproved()
+    const { release, state } = waiting
+    const said = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'stolen' })
+    await rotateSigningKey(fixture.config.signing, 'commands', { overlapMs: 0 })
+    const record = {
+      id: `${state.id}/stolen`,
+      releaseId: state.id,
+      command: 'approve' as const,
+      actor: 'anna',
+      accepted: true,
+      message: 'approved by anna',
+      stage: 'shadow' as const,
+      sent: said as { id: string; by: string; signature: string },
+    }
+    await recordRelease(fixture.deps)({ state: forged(state), commands: [record] })
+    expect(await promote(fixture.deps)(forged(state))).toMatchObject({
+      kind: 'stale',
+      reason: '0 of 1 signed approvals are recorded',
+    })
     await release.handle.terminate()
   })
 })

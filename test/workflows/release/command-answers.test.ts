@@ -1,4 +1,6 @@
 /** Tests that every command gets a result, also when its sender cannot be verified. */
+import { trustedFile } from '../../../store/signing/key-files.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -28,9 +30,10 @@ it('commands to a release are refused with the reason while senders cannot be ve
   const fixtureModel = await fixture.model()
   const release = await fixtureModel.start(await fixtureModel.register())
   await release.reaches('awaiting_approval')
-  const { signingKey } = fixture.config
+  const signingKey = trustedFile(fixture.config.signing, 'commands')
+  await openSigner(fixture.config.signing, 'commands')
   const key = await readFile(signingKey)
-  await writeFile(signingKey, 'no key at all')
+  await writeFile(signingKey, 'no list at all')
   try {
     // Whose signature it is cannot be found out without the key, also not at another attempt.
     const said = { by: 'anna', reason: 'r', signature: 'key.9999999999999.c2lnbmF0dXJl' }

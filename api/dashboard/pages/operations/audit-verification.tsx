@@ -1,6 +1,5 @@
 /** Verifies the newest entries of the audit log and shows the result. */
 import { countText } from '../../../../charts/figures.ts'
-import { rowVerifier } from '../../../../store/audit/row-signatures.ts'
 import { verifyTail } from '../../../../store/audit/verify-tail.ts'
 import { definePage } from '../../page.ts'
 import { Facts, numberText } from '../../components/elements.tsx'
@@ -10,12 +9,12 @@ import { Crumbs } from '../../components/links.tsx'
 const withinMs = 5_000
 
 export const verificationPage = definePage({
-  async load({ store, heads, signer }) {
+  async load({ store, heads, isSigned }) {
     const fromMs = performance.now()
     const [{ heads: known, issues }, last] = await Promise.all([heads.read(), heads.last()])
     const report = await verifyTail(store, {
       heads: known,
-      isSigned: rowVerifier(signer),
+      isSigned,
       withinMs,
       now: () => performance.now(),
     })

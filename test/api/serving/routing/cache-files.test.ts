@@ -14,7 +14,7 @@ afterEach(() => rmSync(root, { recursive: true }))
 
 const cacheOf = async (slot: string): Promise<Cache> =>
   openCache(join(root, 'cache'), openArtifacts(join(root, 'artifacts')), {
-    signer: await openSigner(join(root, 'keys', 'signing.pem')),
+    signer: await openSigner({ keys: join(root, 'keys'), trust: join(root, 'keys') }, 'commands'),
     slot,
   })
 const artifactOf = (seed: number): Promise<string> =>

@@ -1,6 +1,7 @@
 /** Checks the disk cache of a replica: starts without Postgres, and refusals after each kind of damage. */
 import {
   appendFileSync,
+  cpSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -22,6 +23,8 @@ import {
   threeVersions,
   until,
 } from '../../../support/serving/serving-fixture.ts'
+import { rotateSigningKey } from '../../../../store/signing/rotate-signing-key.ts'
+import { keyPlacesIn, keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 import type { ServingFixture, ReplicaOptions, TestReplica } from '../../../support/serving/serving-fixture.ts'
 
 const nowhere = 'postgres://unknown@127.0.0.1:1/nothing'
@@ -102,8 +105,33 @@ describe('the disk cache of routes', () => {
 
   it('is refused with a signature of another key', async () => {
     const { model, stateDir } = await remembered()
-    const replica = await cold(stateDir, { signingKey: join(root, 'another.pem') })
+    const replica = await cold(stateDir, { keys: keyPlacesIn(join(root, 'another')) })
     await expectNothingBelieved(replica, model, /does not have this installation's signature/)
+  })
+
+  it('outlives the rotation of the key that signs it where a replica runs, and ends with the overlap elsewhere', async () => {
+    const keys = keyPlacesIn(join(root, 'rotated'))
+    // The same keys of versions.
+    cpSync(keyPlacesOf(fixture.artifactRoot).trust, keys.trust, { recursive: true })
+    const ended = await remembered({ keys })
+    const running = await replicaOf({ keys })
+    const { model, champion } = ended
+    await running.follows(await fixture.route(model, { proven: champion }))
+    await running.serving.refresh()
+    const file = join(running.stateDir, 'cache', 'routing-1.signed')
+    const before = readFileSync(file, 'utf8')
+    await rotateSigningKey(keys, 'commands', { overlapMs: 0 })
+    await until(async () => {
+      await running.serving.refresh()
+      return readFileSync(file, 'utf8') !== before
+    }, 'the routes to be signed again')
+    const replica = await cold(running.stateDir, { keys })
+    expect(replica.ask(model, request())).toMatchObject({ version: champion, stale: true })
+    await expectNothingBelieved(
+      await cold(ended.stateDir, { keys }),
+      model,
+      /does not have this installation's signature/,
+    )
   })
 
   it('is missing on a wiped disk, and /readyz reports it', async () => {
@@ -120,7 +148,7 @@ describe('the disk cache of routes', () => {
     const replica = await startReplica(elsewhere, {
       stateDir,
       databaseUrl: nowhere,
-      signingKey: join(fixture.artifactRoot, '..', 'keys', 'signing.pem'),
+      keys: keyPlacesOf(fixture.artifactRoot),
     })
     running.push(replica)
     expect(() => replica.ask(model, request())).toThrow(expect.objectContaining({ code: 'not_ready' }))

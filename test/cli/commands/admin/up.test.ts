@@ -332,7 +332,7 @@ describe('tenure up', () => {
     const { findings } = JSON.parse((await here('doctor', '--json')).out) as {
       findings: { check: string; state: string }[]
     }
-    for (const check of ['API', 'database', 'migrations', 'replicas', 'workers', 'champions', 'signing key'])
+    for (const check of ['API', 'database', 'migrations', 'replicas', 'workers', 'champions', 'signing keys'])
       expect(findings, check).toContainEqual(expect.objectContaining({ check, state: 'ok' }))
   })
 
@@ -450,7 +450,7 @@ describe('tenure up', () => {
     await system.ended
     const stopped = await here('doctor', '--deep', '--json')
     expect(stopped.code).toBe(exitCodes.done)
-    for (const check of ['database', 'migrations', 'champions', 'signing key'])
+    for (const check of ['database', 'migrations', 'champions', 'signing keys'])
       expect(stopped.out).toMatch(new RegExp(`"check": "${check}",\\s*"state": "ok"`))
     expect((await here('restore', join(dir, 'running.tar'), '--replace')).code).toBe(exitCodes.done)
     expect((await tenure('reset', '--yes')).code).toBe(exitCodes.done)

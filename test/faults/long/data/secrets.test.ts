@@ -109,7 +109,9 @@ beforeAll(async () => {
     join(system.config.stateDir, 'postgres', 'tenure.password'),
     'utf8',
   )
-  planted['the signing key'] = readFileSync(system.config.signingKey, 'utf8').split('\n')[1]!
+  planted['the signing key'] = readFileSync(join(system.config.signing.keys, 'commands.pem'), 'utf8').split(
+    '\n',
+  )[1]!
   const spec = flightSpec(model)
   const version = await registerFixtureVersion(system.store, system.config.artifactRoot, spec)
   await nextRoute(system.store, model, { proven: version })
@@ -197,7 +199,7 @@ describe('planted secrets', () => {
       `with my key ${key}`,
       `see ${address}`,
       `with Bearer ${planted['a foreign bearer']}`,
-      readFileSync(system.config.signingKey, 'utf8'),
+      readFileSync(join(system.config.signing.keys, 'commands.pem'), 'utf8'),
     ]
 
     // What is asked, rightly and wrongly; and with keys where they do not belong.

@@ -24,7 +24,7 @@ import {
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
-import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-migration-'))
 chmodSync(root, 0o711)
@@ -81,7 +81,7 @@ async function startApi(name: string): Promise<ApiProcess> {
     DATABASE_URL: postgres.url,
     TENURE_STATE: join(root, name),
     TENURE_ARTIFACTS: artifacts,
-    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+    TENURE_KEYS: keyPlacesOf(artifacts).keys,
     TENURE_PUBLIC_PREDICTIONS: 'on',
   })
   processes.push(api)

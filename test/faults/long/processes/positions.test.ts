@@ -59,7 +59,7 @@ beforeAll(async () => {
         const variables = {
           TENURE_STATE: join(home, 'state'),
           TENURE_ARTIFACTS: join(home, 'artifacts'),
-          TENURE_SIGNING_KEY: join(stateDir, 'keys', 'signing.pem'),
+          TENURE_KEYS: join(stateDir, 'keys'),
         }
         return (spec) =>
           spec.name === lame ? { ...spec, cwd: join(home, 'code'), env: { ...spec.env, ...variables } } : spec

@@ -27,7 +27,7 @@ import {
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
-import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
 const alertMs = 10_000
 const healMs = 30_000
@@ -98,7 +98,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
       DATABASE_URL: owner,
       TENURE_STATE: join(root, 'state'),
       TENURE_ARTIFACTS: artifacts,
-      TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+      TENURE_KEYS: keyPlacesOf(artifacts).keys,
       TENURE_PUBLIC_PREDICTIONS: 'on',
     })
     load = startLoad(api.url, {

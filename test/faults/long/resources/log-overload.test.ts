@@ -24,7 +24,7 @@ import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
-import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
 const frozenS = Number(environmentWith({})['TENURE_TEST_FROZEN_S'] ?? 20)
 const peakS = 3
@@ -49,7 +49,7 @@ async function open(mode: 'best-effort' | 'durable', { spool }: { spool?: string
     DATABASE_URL: postgres.url,
     TENURE_STATE: stateDir,
     TENURE_ARTIFACTS: artifacts,
-    TENURE_SIGNING_KEY: signingKeyOf(artifacts),
+    TENURE_KEYS: keyPlacesOf(artifacts).keys,
     TENURE_PUBLIC_PREDICTIONS: 'on',
     TENURE_PREDICTION_LOG: mode,
   })

@@ -16,7 +16,7 @@ import { openPipeline, type Pipeline } from '../../../support/training/pipeline.
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../../support/training/example-model.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
-import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
 let pipeline: Pipeline
 let api: ApiProcess
@@ -38,7 +38,7 @@ beforeAll(async () => {
     TEMPORAL_ADDRESS: config.temporal.address,
     TENURE_STATE: join(config.stateDir, 'api'),
     TENURE_ARTIFACTS: config.artifactRoot,
-    TENURE_SIGNING_KEY: signingKeyOf(config.artifactRoot),
+    TENURE_KEYS: keyPlacesOf(config.artifactRoot).keys,
     TENURE_PUBLIC_PREDICTIONS: 'on',
   })
   asking = Promise.all(Array.from({ length: 4 }, ask))

@@ -15,7 +15,7 @@ import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import { startLoad, waitUntil, type ClosedLoad } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { nextRoute, registerFixtureVersion, writeChampion } from '../../../support/serving/registration.ts'
-import { signingKeyOf } from '../../../support/serving/sign-versions.ts'
+import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 import { reached } from '../../figures.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-state-disk-'))
@@ -62,7 +62,7 @@ describe.skipIf(!isMounted)('a full disk under all of the state', () => {
         DATABASE_URL: '',
         TEMPORAL_ADDRESS: '',
         TENURE_STATE: stateDir,
-        TENURE_SIGNING_KEY: signingKeyOf(join(stateDir, 'artifacts')),
+        TENURE_KEYS: keyPlacesOf(join(stateDir, 'artifacts')).keys,
         TENURE_PUBLIC_PREDICTIONS: 'on',
       }),
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,31 @@
+/** Opens the keys of a replica. It signs commands, sessions and its own cache; of versions and audit heads it holds public keys only. */
+import { openRowVerifier, type IsSigned } from '../../store/audit/row-signatures.ts'
+import { headFiles, readHeads, type HeadReader } from '../../store/audit/signed-heads.ts'
+import { splitFormerKey } from '../../store/signing/former-key.ts'
+import { purposesOf } from '../../store/signing/key-files.ts'
+import { openPublicKeys, openSigner, type Signer, type Verifier } from '../../store/signing/signing-key.ts'
+import { openSubjectKey, type SubjectKey } from '../../store/signing/subject-hash.ts'
+import type { Config } from '../../temporal.config.ts'
+
+export interface ReplicaKeys {
+  signer: Signer
+  artifactKeys: Verifier
+  heads: HeadReader
+  subjects: SubjectKey
+  /** Whether a process of this installation has written a row of the audit log. */
+  isSigned: IsSigned
+}
+
+export async function openReplicaKeys(
+  config: Pick<Config, 'signing' | 'stateDir' | 'artifactRoot'>,
+): Promise<ReplicaKeys> {
+  const signing = { ...config.signing, purposes: purposesOf.api }
+  await splitFormerKey(signing)
+  return {
+    signer: await openSigner(signing, 'commands'),
+    artifactKeys: openPublicKeys(signing, 'artifacts'),
+    heads: readHeads(headFiles(config), openPublicKeys(signing, 'heads')),
+    subjects: await openSubjectKey(signing.subjectKey),
+    isSigned: openRowVerifier(signing),
+  }
+}

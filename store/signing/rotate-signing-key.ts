@@ -1,0 +1,60 @@
+/** Replaces a signing key while processes sign and verify with it. Signatures of the former key count for an overlap. */
+import { rename } from 'node:fs/promises'
+import {
+  changeTrusted,
+  keepOwner,
+  makeKey,
+  nextFile,
+  parseKey,
+  privateFile,
+  publicPemOf,
+  readKeyFile,
+  trustKey,
+  type KeyPlaces,
+  type KeyPurpose,
+} from './key-files.ts'
+import { openSigner } from './signing-key.ts'
+
+/** Longer than a session, and as long as a signed command may be on its way. */
+export const defaultOverlapMs = 24 * 3_600_000
+/** A process may sign a head with the former key for a moment. Heads are judged by when they were signed, so that an overlap is not needed. */
+export const headGraceMs = 60_000
+
+export interface Rotation {
+  publicPem: string
+  /** Until when signatures of the former key count. For audit heads: those made until then count for ever. */
+  formerUntil: string
+}
+
+/** Publishes the next key of this purpose, so that it can be copied to machines that verify before anything is signed with it. */
+export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): Promise<string> {
+  await openSigner(places, purpose)
+  const file = nextFile(places, purpose)
+  await makeKey(file)
+  await keepOwner(file, privateFile(places, purpose))
+  const publicPem = publicPemOf(parseKey(file, readKeyFile(file) ?? ''))
+  await trustKey(places, purpose, { publicPem })
+  return publicPem
+}
+
+/**
+ * Signs with a new key from now on: the prepared one, or a fresh one. The former key is deleted, and its signatures count for
+ * `overlapMs`. The list is written first, because a signature of the new key may be verified at once.
+ */
+export async function rotateSigningKey(
+  places: KeyPlaces,
+  purpose: KeyPurpose,
+  { overlapMs, nowMs = Date.now() }: { overlapMs: number; nowMs?: number },
+): Promise<Rotation> {
+  const former = (await openSigner(places, purpose)).publicPem
+  const publicPem = await prepareRotation(places, purpose)
+  const formerUntil = new Date(nowMs + (purpose === 'heads' ? headGraceMs : overlapMs)).toISOString()
+  // Retired keys stay in the list: rows and heads of the audit log are judged by when they were signed.
+  await changeTrusted(places, purpose, (keys) => [
+    { publicPem },
+    ...keys.filter((each) => each.publicPem !== former && each.publicPem !== publicPem),
+    { publicPem: former, until: formerUntil },
+  ])
+  await rename(nextFile(places, purpose), privateFile(places, purpose))
+  return { publicPem, formerUntil }
+}
