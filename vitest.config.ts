@@ -9,7 +9,8 @@ import { LongestFirst } from './test/support/longest-first.ts'
 const withoutServers = [
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
-  'test/api/http/openapi.test.ts',
+  'test/api/http/{openapi,compression}.test.ts',
+  'test/api/metrics/promlint.test.ts',
   'test/api/serving/formats/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,signing/*}.test.ts',
