@@ -34,6 +34,8 @@ export default defineConfig({
   test: {
     pool: 'forks',
     isolate: false,
+    // The compiled sources of the run before: most of them are still valid.
+    experimental: { fsModuleCache: true },
     unstubEnvs: true,
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
