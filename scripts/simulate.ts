@@ -8,7 +8,7 @@
  *   npm run test:sim -- --list                            the bugs that can be planted
  *   npm run test:sim -- --plant wall-clock-lease          with one of them
  *   npm run test:sim -- --plants [--seconds 60]           which of them are found, and how fast
- *   npm run test:sim -- --script abort-while-promoting    one written scenario
+ *   npm run test:sim -- --script abort-while-promoting    written scenarios, by their names or `all`
  *   npm run test:sim -- --runs 20000 --seed random        seeds that were never used, printed first
  */
 import { spawn } from 'node:child_process'
@@ -54,20 +54,24 @@ async function run(plant?: Plant): Promise<number> {
   try {
     const options = optionsOf(values.runs, values.seconds)
     const told = await inParts(file, options)
-    const { found, runs, events, virtualMs, cpuSeconds, seconds } = told
+    const { found, runs, events, virtualMs, cpuSeconds, seconds, scripts: played } = told
     if (found) {
-      const { seed, mode, property, message } = found
+      const { seed, mode, property, message, script } = found
       if (!values.trace) {
-        const once: Options = { seed, runs: 1, mode: mode as 'safety', trace: true, script: values.script }
+        const only = script === undefined ? undefined : [script]
+        const once: Options = { seed, runs: 1, mode: mode as 'safety', trace: true, scripts: only }
         const again = await startPart(file, { ...once, mine: 0, parts: 1 }).told
         console.log(again.lines.slice(-60).join('\n'))
       }
       const planted = plant === undefined ? '' : ` --plant ${plant.name}`
+      const written = script === undefined ? '' : ` --script ${script}`
       console.log(
         `\n${property}: ${message}\n` +
-          `again: npm run test:sim -- --seed ${seed} --runs 1 --mode ${mode} --trace${planted}`,
+          `again: npm run test:sim -- --seed ${seed} --runs 1 --mode ${mode} --trace${written}${planted}`,
       )
     }
+    for (const [name, times] of Object.entries(played))
+      console.log(`${name}: ${times} runs, ${found?.script === name ? 'a' : 'no'} property broken`)
     console.log(
       `${runs} runs, ${events} events, ${Math.round(virtualMs / 60_000)} virtual minutes: ${found ? 'a' : 'no'} property broken\n` +
         `${seconds.toFixed(1)} s: ${perMinute(runs, seconds)} runs a minute; ` +
@@ -88,7 +92,8 @@ async function tellPlants(seconds: string): Promise<number> {
   for (const plant of chosen) {
     const { file, remove } = await bundle(plant)
     const { script } = plant
-    const options = script === undefined ? optionsOf('1000000', seconds) : { ...optionsOf('20'), script }
+    const options =
+      script === undefined ? optionsOf('1000000', seconds) : { ...optionsOf('20'), scripts: [script] }
     const { found, runs } = await inParts(file, options)
     remove()
     if (found === undefined) missed++
@@ -109,7 +114,7 @@ async function inParts(file: string, options: Options): Promise<WorkerReport & {
   const parts = Math.max(1, Math.min(Number(values.cores), Math.ceil(options.runs / 20)))
   const from = performance.now()
   const running = Array.from({ length: parts }, (_, mine) => startPart(file, { ...options, mine, parts }))
-  const sum: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
+  const sum: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {}, scripts: {} }
   await Promise.all(
     running.map(async ({ told }) => {
       const { last, lines } = await told
@@ -125,6 +130,8 @@ async function inParts(file: string, options: Options): Promise<WorkerReport & {
       sum.cpuSeconds += last.cpuSeconds
       for (const [outcome, times] of Object.entries(last.outcomes))
         sum.outcomes[outcome] = (sum.outcomes[outcome] ?? 0) + times
+      for (const [name, times] of Object.entries(last.scripts))
+        sum.scripts[name] = (sum.scripts[name] ?? 0) + times
       if (last.found === undefined) return
       if (sum.found === undefined || last.found.seed < sum.found.seed) sum.found = last.found
       for (const each of running) each.stop()
@@ -153,7 +160,7 @@ function optionsOf(runs: string, seconds?: string): Options {
     runs: Number(runs),
     trace,
     seconds: seconds === undefined ? undefined : Number(seconds),
-    script: values.script,
+    scripts: values.script === 'all' ? scripts.map(({ name }) => name) : values.script?.split(','),
     ...(mode === 'safety' || mode === 'liveness' ? { mode } : {}),
   }
 }

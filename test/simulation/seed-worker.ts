@@ -8,6 +8,7 @@ import type { Mode } from './scenario.ts'
 export interface Found {
   seed: number
   mode: string
+  script?: string
   property: string
   message: string
   seconds: number
@@ -19,6 +20,8 @@ export interface WorkerReport {
   virtualMs: number
   cpuSeconds: number
   outcomes: Record<string, number>
+  /** Runs of each written scenario. */
+  scripts: Record<string, number>
   found?: Found
 }
 
@@ -28,8 +31,8 @@ export interface PartOptions {
   seconds?: number
   mode?: Mode
   trace: boolean
-  /** The name of a written scenario, which then runs in every run. */
-  script?: string
+  /** The names of written scenarios. Each runs with every seed, in place of scenarios that are drawn. */
+  scripts?: string[]
   /** Which part this is, and of how many. */
   mine: number
   parts: number
@@ -45,15 +48,18 @@ async function runPart({
   seconds,
   mode,
   trace,
-  script: name,
+  scripts: names = [],
   mine,
   parts,
 }: PartOptions): Promise<WorkerReport> {
   await import('./temporal/sandbox.ts')
   const { simulate } = await import('./run.ts')
   const { scripts } = await import('./scripts.ts')
-  const script = scripts.find((each) => each.name === name)
-  if (name !== undefined && script === undefined) throw new Error(`there is no script ${name}`)
+  const chosen = names.map((name) => {
+    const script = scripts.find((each) => each.name === name)
+    if (script === undefined) throw new Error(`there is no script ${name}`)
+    return script
+  })
   const { replaceGlobals } = await import('./world.ts')
   const { workflowTime } = await import('./temporal/workflow-host.ts')
   const modes: readonly Mode[] = mode === undefined ? ['safety', 'liveness'] : [mode]
@@ -62,23 +68,25 @@ async function runPart({
   const elapsed = () => Number(now() - from) / 1e9
   const firstCpu = process.cpuUsage()
   replaceGlobals(workflowTime)
-  const told: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {} }
-  for (let seed = first; seed < first + runs; seed++) {
-    if (seconds !== undefined && elapsed() >= seconds) break
-    // In pairs, because the modes take turns and one is longer than the other.
-    if (Math.floor((seed - first) / 2) % parts !== mine) continue
-    const at = modes[seed % modes.length]!
-    const result = await simulate(seed, at, { traced: trace, script })
-    told.runs++
-    told.events += result.events
-    told.virtualMs += result.virtualMs
-    for (const outcome of result.outcomes) told.outcomes[outcome] = (told.outcomes[outcome] ?? 0) + 1
-    if (trace) for (const line of result.trace) process.stdout.write(`${line}\n`)
-    const [broken] = result.violations
-    if (broken === undefined) continue
-    told.found = { seed, mode: at, ...broken, seconds: elapsed() }
-    break
-  }
+  const told: WorkerReport = { runs: 0, events: 0, virtualMs: 0, cpuSeconds: 0, outcomes: {}, scripts: {} }
+  each: for (const script of chosen.length === 0 ? [undefined] : chosen)
+    for (let seed = first; seed < first + runs; seed++) {
+      if (seconds !== undefined && elapsed() >= seconds) break each
+      // In pairs, because the modes take turns and one is longer than the other.
+      if (Math.floor((seed - first) / 2) % parts !== mine) continue
+      const at = modes[seed % modes.length]!
+      const result = await simulate(seed, at, { traced: trace, script })
+      told.runs++
+      if (script) told.scripts[script.name] = (told.scripts[script.name] ?? 0) + 1
+      told.events += result.events
+      told.virtualMs += result.virtualMs
+      for (const outcome of result.outcomes) told.outcomes[outcome] = (told.outcomes[outcome] ?? 0) + 1
+      if (trace) for (const line of result.trace) process.stdout.write(`${line}\n`)
+      const [broken] = result.violations
+      if (broken === undefined) continue
+      told.found = { seed, mode: at, script: script?.name, ...broken, seconds: elapsed() }
+      break each
+    }
   const cpu = process.cpuUsage(firstCpu)
   return { ...told, cpuSeconds: (cpu.user + cpu.system) / 1e6 }
 }
