@@ -1,8 +1,8 @@
 /** Stores the predictions of a batch part by part, so that a crash repeats at most one part. */
-import { DuckDBDataChunk, FLOAT, INTEGER, VARCHAR, type DuckDBType, type DuckDBValue } from '@duckdb/node-api'
+import type { DuckDBType, DuckDBValue } from '@duckdb/node-api'
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
-import { literal, type Duck } from '../data/duckdb.ts'
+import { literal, loadDuckDb, type Duck } from '../data/duckdb.ts'
 
 /** The predictions of one part, by row position. */
 export interface Answers {
@@ -28,6 +28,7 @@ export async function keepAnswers(
   const names = Array.from({ length: width }, (_, output) => `o${output}`)
   await duck.run(`create or replace temp table answered (${names.map((name) => `${name} float`).join(', ')})`)
   await duck.run('create or replace temp table refused (place integer, problem varchar)')
+  const { FLOAT, INTEGER, VARCHAR } = loadDuckDb()
   const floats = names.map(() => FLOAT)
   await append(duck, 'answered', floats, rows, (at, count) =>
     names.map((_, output) =>
@@ -59,7 +60,7 @@ async function append(
   const appender = await duck.connection.createAppender(table)
   for (let at = 0; at < rows; at += chunkRows) {
     const count = Math.min(chunkRows, rows - at)
-    const chunk = DuckDBDataChunk.create(types, count)
+    const chunk = loadDuckDb().DuckDBDataChunk.create(types, count)
     columnsOf(at, count).forEach((values, column) => chunk.setColumnValues(column, values))
     appender.appendDataChunk(chunk)
   }
