@@ -158,6 +158,7 @@ export function createProperties(
     if (
       said === 'rollback' &&
       outcome === 'superseded' &&
+      isOrderStored(id) &&
       /another writer|is rolled back|no longer that of/.test(reason ?? '')
     )
       fail('abort and rollback win', `${id} was rolled back by a user and ended as ${outcome}: ${reason}`)
@@ -183,6 +184,12 @@ export function createProperties(
           id === `${release_id as string}/${each['command_id'] as string}` &&
           release_id !== each['release_id'],
       )
+  /** A restored backup may be older than the order. */
+  const isOrderStored = (release: string): boolean =>
+    memory.rows('command_outbox').some((each) => each['release_id'] === release) ||
+    memory
+      .rows('release_commands')
+      .some((each) => each['release_id'] === release && each['command'] === 'rollback')
   const onlyProven = (version: string): boolean =>
     memory
       .rows('champion_history')
