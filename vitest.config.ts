@@ -23,7 +23,7 @@ const withoutServers = [
   'test/api/transport/http-fuzz.test.ts',
   'test/config.test.ts',
   'test/scripts/{setup,build/*,reference/**/*}.test.ts',
-  'test/docs/{deploy,links,reference,states}.test.ts',
+  'test/docs/{deploy,links,reference,security,states}.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',
 ]

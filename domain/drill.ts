@@ -77,6 +77,12 @@ export const defaultDrill: DrillPolicy = {
   withinMs: 600_000,
 }
 
+/** What the schedule of a model starts. The first activity of the drill knows it by the model file. */
+export const scheduledDrill = (model: string): { model: string; requestedBy: string } => ({
+  model,
+  requestedBy: `schedule/${model}`,
+})
+
 /** The facts of a drill, from the rows of its release. */
 export interface DrillFacts {
   kind: DrillKind

@@ -14,7 +14,7 @@ import { listMonitorWindows } from '../store/monitoring/monitor-windows.ts'
 import { insertQueued } from '../store/release/release-queue.ts'
 import { bundleForReplay, readHistories, replay, writeHistory } from '../test/support/release/histories.ts'
 import { withServers } from '../test/support/servers/own-servers.ts'
-import { signalOpenRelease } from '../test/support/commands/signed.ts'
+import { signalOpenRelease, signedStart } from '../test/support/commands/signed.ts'
 import { quietRuntime } from '../test/support/servers/silence-temporal.ts'
 import {
   drillWorkflowId,
@@ -22,6 +22,7 @@ import {
   queueWorkflowId,
   releaseWorkflowId,
   retrainWorkflowId,
+  type DrillRequest,
 } from '../workflows/messages.ts'
 import type * as workflows from '../workflows/index.ts'
 import {
@@ -165,15 +166,22 @@ async function playTurn({ client, config, model, store }: ReleaseFixture): Promi
   await signalOpenRelease({ client, config, store }, fixtureModel.name, 'abort', { by: 'olga' })
 }
 
-async function playDrill({ client, config, model }: ReleaseFixture): Promise<void> {
+async function playDrill(fixture: ReleaseFixture): Promise<void> {
+  const { client, config, model } = fixture
   const fixtureModel = await model()
   await fixtureModel.champion()
   // The faulty version of the drill: the simulated replicas do not read the fault in its manifest.
   fixtureModel.traffic.invalid.set(`${fixtureModel.name}_v0.0.1`, 0.5)
+  const order: DrillRequest = {
+    model: fixtureModel.name,
+    requestedBy: 'olga',
+    kinds: ['nan'],
+    changes: { withinMs: 8_000 },
+  }
   const drill = await client.workflow.start<typeof workflows.drill>('drill', {
     workflowId: drillWorkflowId(fixtureModel.name),
     taskQueue: config.taskQueues.control,
-    args: [{ model: fixtureModel.name, requestedBy: 'olga', kinds: ['nan'], changes: { withinMs: 8_000 } }],
+    args: [await signedStart(fixture, 'drill', order)],
   })
   const { message } = await drill.result()
   await keep('drill', drill, message)
@@ -198,7 +206,8 @@ async function playMonitor({ client, config, model, store }: ReleaseFixture): Pr
 }
 
 /** A retraining from rows to a release, with its own training worker. */
-async function playRetraining({ client, config, deps, store }: ReleaseFixture): Promise<void> {
+async function playRetraining(fixture: ReleaseFixture): Promise<void> {
+  const { client, config, deps, store } = fixture
   const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: config.temporal.address })
   const worker = await createTrainWorker(deps, native, { models })
@@ -209,7 +218,9 @@ async function playRetraining({ client, config, deps, store }: ReleaseFixture): 
     const retraining = await client.workflow.start<typeof workflows.retrain>('retrain', {
       workflowId: retrainWorkflowId('roses'),
       taskQueue: config.taskQueues.control,
-      args: [{ model: 'roses', asOf: exampleDay(35) }],
+      args: [
+        await signedStart(fixture, 'retrain', { model: 'roses', asOf: exampleDay(35), requestedBy: 'olga' }),
+      ],
     })
     const { outcome, message } = await retraining.result()
     await keep('retrain', retraining, `${outcome}, ${message}`)

@@ -11,6 +11,8 @@ import {
 } from '@temporalio/client'
 import type { FeatureView } from '../domain/model/feature-view.ts'
 import type { ModelDefinition } from '../domain/model-definition.ts'
+import { scheduledDrill } from '../domain/drill.ts'
+import { scheduledRetraining } from '../domain/monitoring/retraining-triggers.ts'
 import { DomainError } from '../domain/errors.ts'
 import { parseJson } from '../domain/parse-json.ts'
 import {
@@ -18,9 +20,7 @@ import {
   materialiseWorkflowId,
   retentionWorkflowId,
   retrainWorkflowId,
-  type DrillRequest,
   type MaterialiseRequest,
-  type RetrainRequest,
 } from '../workflows/messages.ts'
 
 type Duration = IntervalSpec['every']
@@ -99,7 +99,7 @@ const retrainSchedule = (
   workflowType: 'retrain',
   workflowId: retrainWorkflowId(name),
   taskQueue,
-  request: { model: name, reason: 'schedule', requestedBy: `schedule/${name}` } satisfies RetrainRequest,
+  request: scheduledRetraining(name),
   catchupWindow: retrain?.catchUpMs ?? 0,
 })
 
@@ -116,7 +116,7 @@ const drillSchedule = (
   workflowType: 'drill',
   workflowId: drillWorkflowId(name),
   taskQueue,
-  request: { model: name, requestedBy: `schedule/${name}` } satisfies DrillRequest,
+  request: scheduledDrill(name),
   catchupWindow: '1 minute',
 })
 

@@ -86,7 +86,8 @@ describe('the configuration', () => {
   })
 
   it('refuses the former variable of one signing key, which would otherwise be ignored', () => {
-    const read = () => readConfig({ DATABASE_URL: good.DATABASE_URL, TENURE_SIGNING_KEY: '/keys/signing.pem' })
+    const read = () =>
+      readConfig({ DATABASE_URL: good.DATABASE_URL, TENURE_SIGNING_KEY: '/keys/signing.pem' })
     expect(read).toThrow('TENURE_SIGNING_KEY is replaced by TENURE_KEYS')
   })
 
@@ -114,6 +115,11 @@ describe('the configuration of the command', () => {
     const config = readCommandConfig({})
     expect(config).toMatchObject({ host: '127.0.0.1', ports: { api: 7400, temporal: 7233 } })
     expect(config).not.toMatchObject({ databaseUrl: expect.anything() })
+  })
+
+  it("keeps Temporal's own pages off unless they are asked for", () => {
+    expect(readCommandConfig({}).temporalUi).toBe(false)
+    expect(readCommandConfig({ TENURE_TEMPORAL_UI: 'on' }).temporalUi).toBe(true)
   })
 
   it('takes an empty variable for an absent one', () => {

@@ -8,7 +8,7 @@ import {
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
-import { field, type FieldCheck, parseInput, recordOf } from './input/parse-input.ts'
+import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
 import { messageOf } from './release/activities.ts'
 import { training } from './retrain/activities.ts'
 
@@ -37,6 +37,7 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
     input,
     output,
     key: field.names,
+    authorisation: optional(field.object),
   })
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })

@@ -43,8 +43,9 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
     requestedBy: field.name,
     kinds: optional(field.names),
     changes: optional(changes),
+    authorisation: optional(field.object),
   })
-  const { model, requestedBy } = request
+  const { model } = request
   upsertSearchAttributes({ Model: [model] })
   const drills: DrillOutcome['drills'] = []
   const plan = await recording.planDrills(request)
@@ -53,7 +54,7 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
   for (const [index, kind] of plan.kinds.entries()) {
     setCurrentDetails(`${kind}, ${index + 1} of ${plan.kinds.length}`)
     const id = `drl_${run}${index.toString(16).padStart(2, '0')}`
-    drills.push({ id, kind, ...(await runDrill({ id, model, kind, requestedBy, changes: request.changes })) })
+    drills.push({ id, kind, ...(await runDrill({ id, kind, order: request })) })
   }
   const failed = drills.filter(({ passed }) => !passed).map(({ kind }) => kind)
   const message =
@@ -65,19 +66,18 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
 
 interface DrillRun {
   id: string
-  model: string
   kind: DrillKind
-  requestedBy: string
-  changes: DrillRequest['changes'] | undefined
+  /** What was asked for, with its authorisation. */
+  order: DrillRequest
 }
 
-async function runDrill({ changes, ...drill }: DrillRun): Promise<{ passed: boolean; message: string }> {
-  const { id, model, kind, requestedBy } = drill
-  const opened = await recording.openDrill({ ...drill, changes })
+async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolean; message: string }> {
+  const { model, requestedBy } = order
+  const opened = await recording.openDrill({ id, kind, order })
   if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
   const { version, policy } = opened
-  const order: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }
-  const refused = await CancellationScope.cancellable(() => runRelease(order, id, kind)).catch(
+  const release: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }
+  const refused = await CancellationScope.cancellable(() => runRelease(release, id, kind)).catch(
     (error: unknown) => messageOf(error),
   )
   // A cancelled drill records how far it came.

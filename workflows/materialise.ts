@@ -17,12 +17,14 @@ const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
 })
 
 export async function materialise(given: MaterialiseRequest): Promise<MaterialiseOutcome> {
-  const { view, from } = parseInput<MaterialiseRequest>(given, {
+  const request = parseInput<MaterialiseRequest>(given, {
     view: field.name,
     from: optional(field.time),
+    authorisation: optional(field.object),
   })
+  const { view } = request
   try {
-    const done = await materialiseView({ view, from })
+    const done = await materialiseView(request)
     const { read, added, late } = done
     const message = `${read} rows read, ${added} of them new, ${late} late`
     setCurrentDetails(message)

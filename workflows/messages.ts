@@ -6,6 +6,7 @@ import type * as sdk from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
 import type { BatchSpec } from '../domain/model/batch-spec.ts'
 import type { ReleasePolicy } from '../domain/release/policy.ts'
+import type { Authorisation } from '../domain/roles.ts'
 import {
   commandNames,
   type CommandName,
@@ -38,12 +39,14 @@ export interface RetrainRequest {
   /** ISO 8601; uses the rows known by then. Default: the start time. */
   asOf?: string
   reason?: RetrainReason
-  /** The name of the requesting key; `schedule/<model>` for schedules; `temporal` when started by hand. */
+  /** The name of the requesting key; `schedule/<model>` for schedules, `monitor/<model>` for monitors. */
   requestedBy?: string
   evidence?: Record<string, unknown>
   dedupeKey?: string
   /** Passed to the release; replaces the policy of the model file for this challenger. */
   policy?: ReleasePolicy
+  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  authorisation?: Authorisation
 }
 
 export interface RetrainOutcome {
@@ -83,8 +86,6 @@ export const retrainProgress = defineQuery<RetrainProgress>('progress')
 
 /** One monitor per model. */
 export const monitorWorkflowId = (model: string): string => `monitor/${model}`
-/** The requester of a retraining that a monitor triggers. */
-export const monitorRequester = (model: string): string => `monitor/${model}`
 
 export interface MonitorRequest {
   model: string
@@ -101,6 +102,8 @@ export interface BatchRequest extends BatchSpec {
   id: string
   /** The name of the requesting key. */
   requestedBy: string
+  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  authorisation?: Authorisation
 }
 
 export interface BatchOutcome {
@@ -129,6 +132,8 @@ export interface MaterialiseRequest {
   view: string
   /** ISO 8601: reads everything from then on again, for rows later than the lateness bound of the view. */
   from?: string
+  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  authorisation?: Authorisation
 }
 
 export interface MaterialiseOutcome {
@@ -160,8 +165,12 @@ export interface ReleaseRequest {
   hotfix?: { reason: string }
   /** The drill it belongs to; such a release is never promoted. */
   drill?: { id: string; kind: DrillKind }
+  /** The retraining that has made the version, when it releases it too. */
+  retraining?: string
   /** The id of its queue entry, which is rejected when the release cannot open. */
   turn?: string
+  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  authorisation?: Authorisation
 }
 
 export interface ReleaseOutcome {
@@ -236,6 +245,8 @@ export interface DrillRequest {
   kinds?: DrillKind[]
   /** Override the model's drill policy. */
   changes?: Partial<Pick<DrillPolicy, 'traffic' | 'harmBudget' | 'withinMs' | 'shareBp'>>
+  /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
+  authorisation?: Authorisation
 }
 
 export interface DrillOutcome {

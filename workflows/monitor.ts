@@ -13,8 +13,8 @@ import {
   setWorkflowOptions,
 } from '@temporalio/workflow'
 import type { ControlActivities } from '../activities/control-activities.ts'
-import type { Trigger } from '../domain/monitoring/retraining-triggers.ts'
-import { monitorRequester, retrainWorkflowId, type MonitorRequest, type RetrainRequest } from './messages.ts'
+import { triggeredRetraining, type Trigger } from '../domain/monitoring/retraining-triggers.ts'
+import { retrainWorkflowId, type MonitorRequest } from './messages.ts'
 import type { retrain } from './retrain.ts'
 import { field, optional, parseInput } from './input/parse-input.ts'
 import { startUnlessRunning } from './start-child.ts'
@@ -54,17 +54,10 @@ export async function monitor(given: MonitorRequest): Promise<void> {
 }
 
 /** Does not wait for the result. When one runs already, the next window raises the trigger again if it still holds. */
-async function startRetraining({ model, reason, dedupeKey, message, evidence }: Trigger): Promise<void> {
-  const request: RetrainRequest = {
-    model,
-    reason,
-    dedupeKey,
-    requestedBy: monitorRequester(model),
-    evidence: { ...evidence, message },
-  }
+async function startRetraining(trigger: Trigger): Promise<void> {
   await startUnlessRunning<typeof retrain>('retrain', {
-    workflowId: retrainWorkflowId(model),
+    workflowId: retrainWorkflowId(trigger.model),
     parentClosePolicy: ParentClosePolicy.ABANDON,
-    args: [request],
+    args: [triggeredRetraining(trigger)],
   })
 }

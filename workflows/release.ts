@@ -155,6 +155,8 @@ function parseRequest(given: unknown): ReleaseRequest {
     hotfix: optional(field.object),
     drill: optional(field.object),
     turn: optional(field.name),
+    retraining: optional(field.name),
+    authorisation: optional(field.object),
   })
   return {
     ...parsed,

@@ -37,15 +37,13 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const info = workflowInfo()
   const request = parseRetrainRequest(given, info.startTime)
   upsertSearchAttributes({ Model: [request.model] })
-  if (info.workflowId !== retrainWorkflowId(request.model)) return delegateToModelWorkflow(request)
+  if (info.workflowId !== retrainWorkflowId(request.model)) return delegateToModelWorkflow(request, given)
 
   const retrainingId = `${info.workflowId}/${info.firstExecutionRunId}`
   const progress: RetrainProgress = { stage: 'opening', retrainingId }
   setHandler(retrainProgress, () => progress)
-  const { model, asOf, reason, requestedBy, evidence = {}, dedupeKey } = request
-  const opened = await recording
-    .openRetraining({ retrainingId, model, asOf, reason, requestedBy, evidence, dedupeKey })
-    .catch(refuse)
+  const { model, asOf } = request
+  const opened = await recording.openRetraining({ retrainingId, asOf, order: given }).catch(refuse)
   if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
@@ -147,7 +145,8 @@ async function releaseOrQueue(
   version: string,
   progress: RetrainProgress,
 ): Promise<Ending> {
-  const order: ReleaseRequest = { model, version, requestedBy, policy }
+  const retraining = progress.retrainingId
+  const order: ReleaseRequest = { model, version, requestedBy, policy, retraining }
   const started = await startReleaseChild(order)
   if (started !== undefined) {
     progress.releaseId = started.releaseId
@@ -172,12 +171,15 @@ async function startQueue(model: string): Promise<void> {
 }
 
 /** Schedules and terminals choose their own workflow ids; the work runs under the id of the model, which is unique. */
-async function delegateToModelWorkflow(request: CheckedRequest): Promise<RetrainOutcome> {
-  const { model } = request
+async function delegateToModelWorkflow(
+  { model }: CheckedRequest,
+  given: RetrainRequest,
+): Promise<RetrainOutcome> {
   const child = await startUnlessRunning<typeof retrain>('retrain', {
     workflowId: retrainWorkflowId(model),
     parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
-    args: [request],
+    // As it was signed.
+    args: [given],
   })
   if (child === undefined)
     throw ApplicationFailure.nonRetryable(`a retraining of ${model} is running`, 'retraining_in_progress')

@@ -29,7 +29,9 @@ import { mergeAnswers } from './merge-answers.ts'
 import { keepAnswers, type Answers } from './write-answers.ts'
 import { explainRefused } from './explain-refusals.ts'
 import { insertAnswers } from './insert-answers.ts'
+import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
@@ -37,13 +39,16 @@ import { startScorer, type ScoredColumns } from '../runtime/scoring-child.ts'
 export interface OpenBatchInput extends BatchSpec {
   id: string
   requestedBy: string
+  authorisation?: Authorisation
 }
 
 /** Binds the batch to the present champion. Throws `no_champion`, or `invalid_request` with every issue. */
 export const openBatch =
-  ({ store, log, config }: Deps) =>
+  (deps: Deps) =>
   async (request: OpenBatchInput): Promise<{ version: string; trainQueue: string }> => {
+    const { store, log, config } = deps
     const { id, model, requestedBy, key, input, output } = request
+    await requireAuthorised(deps, store, { type: 'batchPredict', order: request })
     const issues = issuesOfBatch({ input, output, key })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)

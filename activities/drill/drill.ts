@@ -7,9 +7,11 @@ import {
   drillFaultOf,
   issuesOfDrill,
   judgeDrill,
+  scheduledDrill,
   type DrillKind,
   type DrillPolicy,
 } from '../../domain/drill.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
 import { drillReleasePolicy } from '../../domain/release/drill-policy.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -38,6 +40,7 @@ import { getVersion } from '../../store/registry/versions.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { DrillRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
 
 /** The period of the champion's latency, as in a release. */
 const latencyWindowMs = 24 * 3_600_000
@@ -47,8 +50,11 @@ const slowness = { times: 3, leastMs: 2, mostMs: 20 }
 
 /** Lists the drills to run, in order. Drills left open by an ended workflow are closed first. */
 export const planDrills =
-  ({ store, log }: Deps) =>
-  async ({ model, kinds, changes }: DrillRequest): Promise<{ kinds: DrillKind[] } | { refused: string }> => {
+  (deps: Deps) =>
+  async (order: DrillRequest): Promise<{ kinds: DrillKind[] } | { refused: string }> => {
+    const { store, log } = deps
+    const { model, kinds, changes } = order
+    await requireOrdered(deps, order)
     const abandoned = await closeAbandonedDrills(store, model)
     if (abandoned.length > 0)
       log.warn({ model, abandoned }, 'closed drills that an ended workflow had left open')
@@ -60,20 +66,33 @@ export const planDrills =
     return { kinds: wanted }
   }
 
+/** The schedule of the model file sends no kinds and no changes; everything else is a user's, and signed. */
+async function requireOrdered(deps: Deps, order: DrillRequest): Promise<void> {
+  const { model } = order
+  const { cron, everyMs } = (await getModel(deps.store, model)).definition.release.drill ?? {}
+  const isScheduled =
+    (cron ?? everyMs) !== undefined && canonicalJson(order) === canonicalJson(scheduledDrill(model))
+  if (!isScheduled) await requireAuthorised(deps, deps.store, { type: 'drill', order })
+}
+
 export interface OpenDrill {
   id: string
-  model: string
   kind: DrillKind
-  requestedBy: string
-  changes?: DrillRequest['changes']
+  /** The input of the workflow as it was sent. */
+  order: DrillRequest
 }
 
 /** Registers the candidate and returns what to release, or why the drill is refused. */
 export const openDrill =
   (deps: Deps) =>
-  async (order: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
+  async ({
+    id,
+    kind,
+    order,
+  }: OpenDrill): Promise<{ version: string; policy: ReleasePolicy } | { refused: string }> => {
     const { store, log } = deps
-    const { id, model, kind, requestedBy, changes } = order
+    const { model, requestedBy, changes } = order
+    await requireOrdered(deps, order)
     const base = (await getModel(store, model)).definition.release
     const drill: DrillPolicy = { ...defaultDrill, ...base.drill, ...changes }
     const { traffic, harmBudget } = drill
@@ -94,12 +113,13 @@ export const openDrill =
     const latency = await findLatency(store, { model, version: champion, windowMs: latencyWindowMs })
     if (kind === 'slow' && (latency?.requests ?? 0) < latencyRequests)
       return refuse(`${champion} has served too few requests within a day to measure its latency`)
-    await insertDrill(store, wanted)
+    const policy = drillReleasePolicy(base, drill)
+    await insertDrill(store, { ...wanted, policy })
     const slowMs = (slowness.times * (latency?.p99 ?? 0)) / 1_000
     const fault = drillFaultOf(kind, Math.min(slowness.mostMs, Math.max(slowness.leastMs, slowMs)))
     const version = earlier?.version ?? (await makeVersion(deps, { id, champion, fault }))
     log.info({ drill: id, kind, version, traffic }, 'drill opened')
-    return { version, policy: drillReleasePolicy(base, drill) }
+    return { version, policy }
   }
 
 /** A copy of the champion with the fault in its manifest. */

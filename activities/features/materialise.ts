@@ -8,7 +8,9 @@ import { deleteOldValues } from '../../store/features/feature-values.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { isUsed, listViews, recordRun, type StoredView } from '../../store/features/feature-views.ts'
 import type { Store } from '../../store/postgres.ts'
+import type { Authorisation } from '../../domain/roles.ts'
 import type { Deps } from '../deps.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { ingestView } from './ingest-view.ts'
 
@@ -16,6 +18,7 @@ export interface MaterialiseInput {
   view: string
   /** ISO 8601: reads everything from then on again, for rows later than the lateness bound of the view. */
   from?: string
+  authorisation?: Authorisation
 }
 
 export interface MaterialiseResult {
@@ -34,9 +37,13 @@ const mostForgotten = 100_000
 
 /** Throws `not_found` for a view without a definition, and `invalid_request` for an error in its SQL. */
 export const materialiseView =
-  ({ store, log }: Deps) =>
-  ({ view: name, from }: MaterialiseInput): Promise<MaterialiseResult> =>
+  (deps: Deps) =>
+  (order: MaterialiseInput): Promise<MaterialiseResult> =>
     withHeartbeat(async (beat) => {
+      const { store, log } = deps
+      const { view: name, from } = order
+      // A run without `from` is what the schedule of the view does anyway.
+      if (from !== undefined) await requireAuthorised(deps, store, { type: 'materialise', order })
       const found = await listViews(store, { name })
       if (found.length === 0)
         throw new DomainError('not_found', `no feature view is named ${JSON.stringify(name)}`)

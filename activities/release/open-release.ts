@@ -1,5 +1,6 @@
 /** Opens, records and closes the rows of a release. */
-import { isError, reasonOf } from '../../domain/errors.ts'
+import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { issueOfEnd } from '../../domain/release/permission.ts'
 import { hotfixPolicy, issuesOfPolicy, issuesOfReplacement } from '../../domain/release/policy.ts'
@@ -18,7 +19,7 @@ import { appendAudit } from '../../store/audit/audit-log.ts'
 import { releaseBasisOf } from '../../store/release/basis.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { findLatency } from '../../store/release/tick-counters.ts'
-import { issueOfDrills } from '../../store/release/drills.ts'
+import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
 import type { Database } from '../../store/postgres.ts'
 import {
@@ -31,12 +32,14 @@ import {
   type ReleaseCommand,
 } from '../../store/release/releases.ts'
 import { findRouting } from '../../store/serving/routing.ts'
-import { rejectQueued } from '../../store/release/release-queue.ts'
+import { findQueueEntry, rejectQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { close, endInterrupted } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { findRetrained } from '../../store/training/retrainings.ts'
 import { supportedState } from './supported-state.ts'
 
 export interface Opening extends ReleaseRequest {
@@ -55,22 +58,26 @@ const noticeableUs = 1_000
 
 /** Freezes the facts of a release into its first state, or returns why it cannot open. */
 export const openRelease =
-  ({ store, log }: Deps) =>
+  (deps: Deps) =>
   async (opening: Opening): Promise<{ state: ReleaseState } | { refused: string }> => {
-    const opened = await store
-      .transaction((database) => open(database, opening))
+    const { store, log } = deps
+    // Outside of the transaction: a start that is refused there is used all the same.
+    const opened = await requireOrdered(deps, opening)
+      .then(() => store.transaction((database) => open(database, opening)))
       .catch((error: unknown) => {
         if (isError(error, 'release_in_progress')) return { refused: error.message }
+        if (isError(error, 'forbidden')) return { refused: error.message, forbidden: true }
         // A request of a shape that no check has foreseen fails again at every retry.
         if (error instanceof TypeError || error instanceof RangeError)
           return { refused: `the request is malformed: ${error.message}` }
         throw error
       })
-    if ('refused' in opened)
+    // A forged release must not end the queue entry that it names.
+    if ('refused' in opened && !('forbidden' in opened))
       await rejectQueued(store, { releaseId: opening.id, turn: opening.turn, message: opened.refused })
     const { id: release, version } = opening
     log.info({ release, version, refused: 'refused' in opened }, 'release opened')
-    return opened
+    return 'refused' in opened ? { refused: opened.refused } : opened
   }
 
 async function open(
@@ -97,6 +104,55 @@ async function open(
   })
   return { state }
 }
+
+/** A release is ordered by a row of the queue, of a drill or of a retraining, or by a signed start. Throws `forbidden`. */
+async function requireOrdered(deps: Deps, opening: Opening): Promise<void> {
+  const database = deps.store
+  const { id, workflowId: _workflow, runId: _run, atMs: _at, ...order } = opening
+  const { turn, drill, retraining } = order
+  if ((await findRelease(database, id)) !== undefined) return
+  if (turn === undefined && drill === undefined && retraining === undefined)
+    return requireAuthorised(deps, database, { type: 'release', order })
+  const asked = { id, order }
+  const rows = [
+    turn === undefined || isQueued(await findQueueEntry(database, turn), asked),
+    drill === undefined || isDrilled(await findDrillOrder(database, drill), asked),
+    retraining === undefined ||
+      (order.hotfix === undefined && (await findRetrained(database, { ...order, retraining })) === false),
+  ]
+  if (rows.includes(false))
+    throw new DomainError('forbidden', 'the release cannot open: no stored row asks for it as it stands')
+}
+
+interface Asked {
+  /** Of the release that is to be opened. */
+  id: string
+  order: Ordered
+}
+
+type Ordered = Pick<ReleaseRequest, 'model' | 'version' | 'requestedBy' | 'policy' | 'hotfix'>
+
+const isOrder = (row: Ordered | undefined, order: Ordered): boolean =>
+  row !== undefined && canonicalJson(orderedBy(row)) === canonicalJson(orderedBy(order))
+
+const orderedBy = ({ model, version, requestedBy, policy, hotfix }: Ordered): Ordered => ({
+  model,
+  version,
+  requestedBy,
+  policy,
+  hotfix,
+})
+
+/** The workflow of the queue may have recorded that the turn has come. */
+function isQueued(row: QueuedRelease | undefined, { id, order }: Asked): boolean {
+  const isDue = row?.state === 'waiting' || (row?.state === 'started' && row.releaseId === id)
+  const hotfix = row?.hotfixReason === undefined ? undefined : { reason: row.hotfixReason }
+  return isDue && isOrder({ ...row, hotfix }, order)
+}
+
+/** One release for each drill. */
+const isDrilled = (row: DrillOrder | undefined, { id, order }: Asked): boolean =>
+  isOrder(row, order) && (row?.releaseId === undefined || row.releaseId === id)
 
 /** A policy given by hand may have any shape. */
 function issuesOf(facts: ReleaseFacts): string[] {

@@ -3,6 +3,7 @@ import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { endQueued, findQueued, insertQueued, type QueuedRelease } from '../../store/release/release-queue.ts'
+import { findRetrained } from '../../store/training/retrainings.ts'
 import type { ReleaseRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 
@@ -10,7 +11,9 @@ import type { Deps } from '../deps.ts'
 export const enqueueRelease =
   ({ store, log }: Deps) =>
   async (request: ReleaseRequest): Promise<{ id: string } | { refused: string }> => {
-    const { model, version, requestedBy, policy } = request
+    const { model, version, requestedBy, policy, retraining = '' } = request
+    if ((await findRetrained(store, { model, version, requestedBy, policy, retraining })) === undefined)
+      return { refused: 'no retraining has asked for it' }
     const used = policy ?? (await getModel(store, model)).definition.release
     const over = queuePolicy({ policy: used, byPerson: false, hotfix: false })
     if (over === 'refuse') return { refused: 'its policy does not queue releases' }

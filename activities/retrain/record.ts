@@ -1,12 +1,17 @@
 /** Opens and closes the row of a retraining, so that every run records how it ended. */
 import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import {
   judgeTrigger,
+  scheduledRetraining,
+  triggeredRetraining,
   type TriggerPolicy,
   type TriggerReason,
 } from '../../domain/monitoring/retraining-triggers.ts'
+import { findTrigger } from '../../store/monitoring/monitor-windows.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -17,21 +22,21 @@ import {
   insertThrottled,
   insertRetraining,
   listPastTrainings,
+  type NewRetraining,
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
+import type { RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
 
 export interface OpenInput {
   /** `retrain/<model>/<run>` */
   retrainingId: string
-  model: string
-  /** ISO 8601. */
+  /** ISO 8601: the time of the order, or the start. */
   asOf: string
-  reason: TriggerReason
-  requestedBy: string
-  evidence: Record<string, unknown>
-  dedupeKey?: string
+  /** The input of the workflow as it was sent. */
+  order: RetrainRequest
 }
 
 /** Failed retrainings of a model share one alert, resolved by the next success. */
@@ -51,10 +56,14 @@ export interface OpenResult {
  * of another run is orphaned and closed first.
  */
 export const openRetraining =
-  ({ store, log, config }: Deps) =>
-  async ({ retrainingId, ...input }: OpenInput): Promise<OpenResult> => {
-    const { model } = input
+  (deps: Deps) =>
+  async ({ retrainingId, asOf, order }: OpenInput): Promise<OpenResult> => {
+    const { store, log, config } = deps
+    const { model, reason = 'manual', requestedBy = 'temporal', evidence = {}, dedupeKey, policy } = order
+    const input = { model, asOf, reason, requestedBy, evidence, dedupeKey, policy }
     const { definition } = await getModel(store, model)
+    if (!isScheduled(order, definition) && !(await isTriggered(store, order)))
+      await requireAuthorised(deps, store, { type: 'retrain', order })
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
     if (abandoned.length > 0) {
       await endAbandonedTrainings(store, { model, message: 'the retraining workflow was terminated' })
@@ -63,21 +72,36 @@ export const openRetraining =
     const { approvers } = definition.release.approval
     const opened = { trainQueue: config.taskQueues.train, approvers }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
-    const throttled = await brakeOf(store, { retrainingId, ...input }, cooldown)
+    const throttled = await brakeOf(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {
       log.info({ retraining: retrainingId, model, reason: input.reason, throttled }, 'retraining throttled')
       return { ...opened, throttled }
     }
     if ((await insertRetraining(store, { id: retrainingId, ...input })) === undefined)
       throw new DomainError('retraining_in_progress', `another retraining of ${model} is open`)
-    log.info({ retraining: retrainingId, model, asOf: input.asOf, reason: input.reason }, 'retraining opened')
+    log.info({ retraining: retrainingId, model, asOf, reason }, 'retraining opened')
     return opened
   }
+
+/** What the schedule of the model file sends. */
+function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinition, 'name' | 'retrain'>) {
+  return (
+    (retrain?.cron ?? retrain?.everyMs) !== undefined &&
+    canonicalJson(order) === canonicalJson(scheduledRetraining(name))
+  )
+}
+
+/** What the monitor asks for after a window that it has stored. */
+async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
+  const { model, dedupeKey } = order
+  const trigger = dedupeKey === undefined ? undefined : await findTrigger(store, { model, dedupeKey })
+  return trigger !== undefined && canonicalJson(order) === canonicalJson(triggeredRetraining(trigger))
+}
 
 /** Why the request is throttled, recorded with its evidence; undefined when it may start. */
 async function brakeOf(
   store: Deps['store'],
-  { retrainingId: id, ...input }: OpenInput,
+  { id, ...input }: NewRetraining & { reason: TriggerReason },
   policy: TriggerPolicy,
 ): Promise<string | undefined> {
   const before = await findRetraining(store, id)

@@ -2,15 +2,18 @@
 import { materialiseWorkflowId, type MaterialiseRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
+import { authorised } from '../temporal/authorise-start.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 
 /** `begun` is false when a run is open already. */
 export async function startIngestion(
-  { temporal, log }: Pick<CommandDeps, 'temporal' | 'log'>,
+  deps: Pick<CommandDeps, 'store' | 'temporal' | 'log' | 'signer' | 'serving'>,
   actor: Actor,
-  request: MaterialiseRequest,
+  order: MaterialiseRequest,
 ): Promise<{ view: string; workflowId: string; begun: boolean }> {
-  const { view } = request
+  const { temporal, log } = deps
+  const { view } = order
+  const request = await authorised(deps, actor, 'materialise', order)
   const workflowId = materialiseWorkflowId(view)
   const runId = await startUnlessOpen(temporal, { type: 'materialise', workflowId, request })
   const begun = runId !== undefined

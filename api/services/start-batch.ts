@@ -1,17 +1,20 @@
 /** Starts a batch prediction by the champion of a model. */
 import { DomainError } from '../../domain/errors.ts'
 import { issuesOfBatch, type BatchSpec } from '../../domain/model/batch-spec.ts'
+import { startRoles } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { batchWorkflowId, type BatchRequest } from '../../workflows/messages.ts'
 import { requireModelAccess, requireUnscoped } from '../auth/authorization.ts'
+import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
 
 export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> = {
   kind: 'batch',
-  roles: ['operator', 'admin'],
-  async run({ store, temporal, log }, actor, input, { id: requestId }) {
+  roles: startRoles.batchPredict,
+  async run(deps, actor, input, { id: requestId }) {
+    const { store, temporal, log } = deps
     requireModelAccess(actor, input.model)
     const { name: model } = await getModel(store, input.model)
     // A query reads every table, and its result goes to the caller.
@@ -29,7 +32,7 @@ export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> 
     await startWorkflow(temporal, {
       type: 'batchPredict',
       workflowId: batchWorkflowId(id),
-      request,
+      request: await authorised(deps, actor, 'batchPredict', request),
       requestId,
       conflict: () => new DomainError('internal', `the batch ${id} was started under another request`),
     })

@@ -8,16 +8,18 @@ import { drillWorkflowId, type DrillRequest } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
+import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 
 export type StartDrillInput = Pick<DrillRequest, 'model' | 'changes'> & { kinds?: DrillKind[] }
 
 /** Throws `no_champion`, `release_in_progress` and `drill_in_progress`. */
 export async function startDrill(
-  { store, temporal, log }: CommandDeps,
+  deps: CommandDeps,
   actor: Actor,
   { kinds, changes, ...input }: StartDrillInput,
 ): Promise<{ model: string; workflowId: string; kinds?: DrillKind[] }> {
+  const { store, temporal, log } = deps
   requireModelAccess(actor, input.model)
   const { name: model } = await getModel(store, input.model)
   if ((await findChampion(store, model)) === undefined)
@@ -30,7 +32,8 @@ export async function startDrill(
       `release ${open.state.id} of ${model} is open`,
       { release: open.state.id },
     )
-  const request: DrillRequest = { model, requestedBy: actor.name, kinds, changes }
+  const order: DrillRequest = { model, requestedBy: actor.name, kinds, changes }
+  const request = await authorised(deps, actor, 'drill', order)
   const workflowId = drillWorkflowId(model)
   const conflict = () => new DomainError('drill_in_progress', `a drill of ${model} is running already`)
   await startWorkflow(temporal, { type: 'drill', workflowId, request, conflict })

@@ -8,7 +8,7 @@ import { basisIssues } from '../../domain/release/basis.ts'
 import { issuesOfPolicy, issuesOfReplacement, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { hotfixRoles } from '../../domain/release/state.ts'
-import type { Role } from '../../domain/roles.ts'
+import { startRoles } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { getVersion, listTwins } from '../../store/registry/versions.ts'
@@ -19,6 +19,8 @@ import { findOpenRelease, findReleasable } from '../../store/release/releases.ts
 import { releaseIdOf, releaseWorkflowId, type ReleaseRequest } from '../../workflows/messages.ts'
 import { findInScope, requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { authorised } from '../temporal/authorise-start.ts'
 import { startUnlessOpen } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
 import { queuedSummary, wakeQueue, type QueuedSummary } from './release-queue.ts'
@@ -40,13 +42,10 @@ export interface StartedRelease {
   message?: string
 }
 
-/** Operators start releases. Approvers may too, because only they and admins mark a hotfix. */
-const roles: readonly Role[] = ['operator', 'admin', 'approver']
-
 /** Throws `drill_stale`, and `release_in_progress` when a release is open and the version may not queue. */
 export const startRelease: StartCommand<StartReleaseInput, StartedRelease | QueuedSummary> = {
   kind: 'release',
-  roles,
+  roles: startRoles.release,
   async run(deps, actor, input, command) {
     const { store, log } = deps
     const request = await requestOf(deps, actor, input)
@@ -61,7 +60,7 @@ export const startRelease: StartCommand<StartReleaseInput, StartedRelease | Queu
     const policy = input.policy ?? (await getModel(store, model)).definition.release
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
-    const started = await startUnlessBusy(deps, request, command.id)
+    const started = await startUnlessBusy(deps, actor, request, command.id)
     const twin = await noteOfTwin(deps, request)
     if (started !== undefined)
       return twin === undefined
@@ -149,13 +148,17 @@ const closing = { tries: 60, pauseMs: 50 }
 
 /** Returns undefined while another release of the model is open. */
 async function startUnlessBusy(
-  { temporal, store, log }: CommandDeps,
-  request: ReleaseRequest,
+  deps: CommandDeps,
+  actor: Pick<Actor, 'id'>,
+  order: ReleaseRequest,
   requestId: string,
 ): Promise<StartedRelease | undefined> {
-  const { model, version, requestedBy } = request
+  const { temporal, store, log } = deps
+  const { model, version, requestedBy } = order
   const workflowId = releaseWorkflowId(model)
   for (let tries = 1; ; tries++) {
+    // Signed for each try, because the release that closes may change the champion.
+    const request = await authorised(deps, actor, 'release', order)
     const runId = await startUnlessOpen(temporal, { type: 'release', workflowId, request, requestId })
     if (runId !== undefined) {
       const id = releaseIdOf(runId)

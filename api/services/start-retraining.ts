@@ -1,6 +1,7 @@
 /** Starts and cancels retrainings, for the API and the dashboard alike. */
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { startRoles } from '../../domain/roles.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
@@ -10,6 +11,7 @@ import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
 import { callTimeoutMs } from '../temporal/client.ts'
 import { isNotFound } from '../temporal/errors.ts'
+import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
 import { requireSoundPolicy } from './start-release.ts'
@@ -32,12 +34,13 @@ export interface StartedRetraining {
 /** Throws `retraining_in_progress` while another retraining of the model runs. */
 export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraining> = {
   kind: 'retrain',
-  roles: ['operator', 'admin'],
-  async run({ store, temporal, log }, actor, { asOf, reason, policy, ...input }, { id: requestId }) {
+  roles: startRoles.retrain,
+  async run(deps, actor, { asOf, reason, policy, ...input }, { id: requestId }) {
+    const { store, temporal, log } = deps
     requireModelAccess(actor, input.model)
     const { name: model, definition } = await getModel(store, input.model)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
-    const request: RetrainRequest = {
+    const order: RetrainRequest = {
       model,
       reason: 'manual',
       requestedBy: actor.name,
@@ -45,6 +48,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
       evidence: reason === undefined ? undefined : { reason },
       policy,
     }
+    const request = await authorised(deps, actor, 'retrain', order)
     const workflowId = retrainWorkflowId(model)
     const conflict = () =>
       new DomainError('retraining_in_progress', `${model} is being retrained already`, {

@@ -4,6 +4,8 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { findBatch, listShards } from '../../store/serving/batches.ts'
 import { checkout, launcher, environmentWith } from '../../temporal.config.ts'
+import { signedStart } from '../../test/support/commands/signed.ts'
+import { insertPeople } from '../../test/support/release/candidates.ts'
 import { registerFixtureVersion } from '../../test/support/serving/registration.ts'
 import type { ArtifactSpec } from '../../test/support/serving/artifact.ts'
 import { startRealSystem, type RealSystem } from '../../test/support/servers/system-fixture.ts'
@@ -17,6 +19,7 @@ export async function openBatchStage(spec: ArtifactSpec): Promise<BatchStage> {
   const system = await startRealSystem({ replicas: 1, leaseMs: 5_000 })
   const { store, config } = system
   const version = await registerFixtureVersion(store, config.artifactRoot, spec)
+  await insertPeople(store, { bench: 'operator' })
   await store.query(sql`update versions set known_good_at = clock_timestamp() where version = ${version}`)
   await store.query(sql`insert into champions (model, version) values (${spec.model}, ${version})`)
   return { ...system, model: spec.model }
@@ -42,7 +45,8 @@ export async function startTrainWorker({ config }: BatchStage): Promise<ChildPro
   return worker
 }
 
-export async function beginBatch({ client, config, model }: BatchStage, output: string) {
+export async function beginBatch(stage: BatchStage, output: string) {
+  const { client, config, model } = stage
   const request: BatchRequest = {
     id: `bat_${randomUUID()}`,
     model,
@@ -56,7 +60,7 @@ export async function beginBatch({ client, config, model }: BatchStage, output: 
     {
       workflowId: batchWorkflowId(request.id),
       taskQueue: config.taskQueues.control,
-      args: [request],
+      args: [await signedStart(stage, 'batchPredict', request)],
     },
   )
   return { id: request.id, ended: handle.result() }

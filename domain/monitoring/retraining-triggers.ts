@@ -17,6 +17,28 @@ export interface Trigger {
   evidence: Record<string, number | string | null>
 }
 
+/** A retraining that a part of the system starts. Its first activity knows it by the model file or by the stored window. */
+export interface OwnRetraining {
+  model: string
+  reason: TriggerReason
+  requestedBy: string
+  dedupeKey?: string
+  evidence?: Record<string, number | string | null>
+}
+
+/** The retraining that the schedule of a model starts. */
+export const scheduledRetraining = (model: string): OwnRetraining => ({
+  model,
+  reason: 'schedule',
+  requestedBy: `schedule/${model}`,
+})
+
+/** The retraining that a monitor starts. */
+export const triggeredRetraining = (trigger: Trigger): OwnRetraining => {
+  const { model, reason, dedupeKey, message, evidence } = trigger
+  return { model, reason, dedupeKey, requestedBy: `monitor/${model}`, evidence: { ...evidence, message } }
+}
+
 export interface TriggerPolicy {
   /** The time after a training before another starts automatically. */
   afterMs: {

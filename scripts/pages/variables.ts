@@ -140,7 +140,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_POSTGRES_PORT: ['Port of the embedded Postgres; a free port is used if it is taken.'],
     TENURE_TEMPORAL_PORT: ['Port of the embedded Temporal.'],
     TENURE_TEMPORAL_UI: [
-      "`on`: starts Temporal's own pages. They ask for no key: a caller that reaches them can start, signal and end workflows.",
+      "`on`: starts Temporal's own pages. They ask for no key: a caller that reaches them can read, pause and end workflows.",
     ],
     TENURE_TEMPORAL_UI_PORT: ['Port of the Temporal user interface.'],
   },

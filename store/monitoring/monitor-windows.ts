@@ -1,6 +1,7 @@
 /** Reads the service counts of a monitoring window and stores the windows of each model. */
 import sql from 'sql-template-tag'
 import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
+import type { Trigger } from '../../domain/monitoring/retraining-triggers.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type Span } from './span.ts'
@@ -104,3 +105,10 @@ export const listMonitorWindows = (
   rowsFrom(database).list<MonitorWindow>(
     sql`select ${windowColumns} from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
   )
+
+/** What the monitor has asked for with this key, in a window that is stored. */
+export const findTrigger = (database: Database, { model, dedupeKey }: { model: string; dedupeKey: string }) =>
+  rowsFrom(database).value<Trigger>(sql`
+    select trigger -> 'trigger' from monitor_windows
+    where model = ${model} and trigger ->> 'action' = 'start' and trigger -> 'trigger' ->> 'dedupeKey' = ${dedupeKey}
+    order by to_at desc limit 1`)

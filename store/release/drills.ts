@@ -42,12 +42,19 @@ export interface Drill {
 
 export type NewDrill = Pick<Drill, 'id' | 'model' | 'kind' | 'traffic' | 'requestedBy' | 'harmBudget'>
 
-/** Opens a drill. The same one may be opened again; another open one of the model throws `drill_in_progress`. */
-export async function insertDrill(database: Database, drill: NewDrill): Promise<void> {
-  const { id, model, kind, traffic, requestedBy, harmBudget } = drill
+/**
+ * Opens a drill, with the policy of its release. The same one may be opened again; another open one of the model throws
+ * `drill_in_progress`.
+ */
+export async function insertDrill(
+  database: Database,
+  drill: NewDrill & { policy?: ReleasePolicy },
+): Promise<void> {
+  const { id, model, kind, traffic, requestedBy, harmBudget, policy } = drill
   const [row] = await database.query(sql`
-    insert into drills (id, model, kind, traffic, requested_by, harm_budget)
-    values (${id}, ${model}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget})
+    insert into drills (id, model, kind, traffic, requested_by, harm_budget, policy)
+    values (${id}, ${model}, ${kind}, ${traffic}, ${requestedBy}, ${harmBudget},
+      ${policy === undefined ? null : JSON.stringify(policy)})
     on conflict do nothing returning id`)
   if (row !== undefined || (await findDrill(database, id)) !== undefined) return
   throw new DomainError('drill_in_progress', `another drill of ${model} has not ended`, { model })
@@ -65,6 +72,18 @@ export async function setDrillVersion(
 ): Promise<void> {
   await database.query(sql`update drills set version = ${version} where id = ${id}`)
 }
+
+/** The release that an open drill asks for. */
+export interface DrillOrder extends Pick<Drill, 'model' | 'requestedBy' | 'releaseId'> {
+  version: string
+  policy?: ReleasePolicy
+}
+
+/** Undefined without an open drill of this kind, and before it has a candidate. */
+export const findDrillOrder = (database: Database, { id, kind }: Pick<Drill, 'id' | 'kind'>) =>
+  rowsFrom(database).find<DrillOrder>(sql`
+    select model, version, policy, requested_by, release_id from drills
+    where id = ${id} and kind = ${kind} and ended_at is null and version is not null`)
 
 export async function setDrillRelease(
   database: Database,

@@ -2,8 +2,8 @@
  * Signs commands to a release. A client of Temporal can write any name into a message; the signature proves which API key sent which
  * command to which release, and nothing else.
  */
-import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { CommandName } from '../../domain/release/state.ts'
+import { signClaim, verifyClaim } from './signed-claim.ts'
 import type { Signer, Verifier } from './signing-key.ts'
 
 /** Everything that a signature covers; a command that differs in any of it is refused. */
@@ -28,16 +28,14 @@ export interface SignedCommand {
 /** How long a command may be on its way, for instance to a worker that is away. */
 const validMs = 24 * 3_600_000
 
+const kind = 'tenure-command@1'
+
 /** `keyId` is the key that said it. */
-export function signCommand(
-  signer: Signer,
+export const signCommand = (
+  signer: Pick<Signer, 'sign'>,
   said: SignedCommand,
   { keyId, nowMs }: { keyId: string; nowMs: number },
-): string {
-  // A point would end it where it is read.
-  const untilMs = Math.floor(nowMs) + validMs
-  return `${keyId}.${untilMs}.${signer.sign(bytesOf(said, keyId, untilMs)).toString('base64url')}`
-}
+): string => signClaim(signer, kind, said, { keyId, nowMs, validMs })
 
 /**
  * The id of the key that said it; absent when it did not, or too long ago. `nowMs` is when the command arrived: for a recorded one, the time
@@ -48,12 +46,6 @@ export function verifyCommand(
   said: SignedCommand,
   { signature, nowMs }: { signature: string; nowMs: number },
 ): string | undefined {
-  const [keyId = '', until = '', bytes = ''] = signature.split('.')
-  const untilMs = Number(until)
-  if (!(untilMs > nowMs)) return undefined
-  const isSigned = verifier.verify(bytesOf(said, keyId, untilMs), Buffer.from(bytes, 'base64url'), nowMs)
-  return isSigned ? keyId : undefined
+  const claim = verifyClaim(verifier, kind, said, { signature, signedMs: nowMs })
+  return claim !== undefined && claim.untilMs > nowMs ? claim.keyId : undefined
 }
-
-const bytesOf = (said: SignedCommand, keyId: string, untilMs: number): Buffer =>
-  Buffer.from(`tenure-command@1\n${canonicalJson({ ...said, keyId, untilMs })}`)

@@ -1,6 +1,7 @@
 /** Stores retrainings from trigger to outcome. An index allows one running retraining per model. */
 import sql from 'sql-template-tag'
 import type { PastTraining } from '../../domain/monitoring/retraining-triggers.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { readNow } from '../database/clock.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -15,6 +16,8 @@ export interface NewRetraining {
   asOf: string
   evidence: Record<string, unknown>
   dedupeKey?: string
+  /** Replaces the policy of the model file for the release of its version. */
+  policy?: ReleasePolicy
 }
 
 export interface Retraining extends NewRetraining {
@@ -32,9 +35,9 @@ export async function insertRetraining(
   each: NewRetraining,
 ): Promise<Retraining | undefined> {
   await database.query(sql`
-    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of)
+    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, policy)
     values (${each.id}, ${each.model}, ${each.reason}, ${JSON.stringify(each.evidence)}, ${each.dedupeKey ?? null},
-      ${each.requestedBy}, ${each.asOf})
+      ${each.requestedBy}, ${each.asOf}, ${each.policy === undefined ? null : JSON.stringify(each.policy)})
     on conflict do nothing`)
   return findRetraining(database, each.id)
 }
@@ -123,3 +126,30 @@ export const listRetrainings = (
 ) =>
   rowsFrom(database).list<Retraining>(sql`
     select * from retrainings where ${ofModels(filter)} order by started_at desc limit ${limit}`)
+
+/**
+ * Whether a release of the version has been opened; undefined unless this retraining has made the version, for this requester and with
+ * this policy, and may release it without an operator.
+ */
+export const findRetrained = (
+  database: Database,
+  release: {
+    retraining: string
+    model: string
+    version: string
+    requestedBy: string
+    policy?: ReleasePolicy
+  },
+) =>
+  rowsFrom(database).value<boolean>(sql`
+    select exists (select from releases where releases.version = versions.version)
+    from retrainings join versions on versions.lineage ->> 'retrainingId' = retrainings.id
+      join evaluations on evaluations.id = versions.evaluation_id
+      join models on models.name = retrainings.model
+    where retrainings.id = ${release.retraining} and retrainings.model = ${release.model}
+      and versions.version = ${release.version} and retrainings.requested_by = ${release.requestedBy}
+      and retrainings.policy is not distinct from
+        ${release.policy === undefined ? null : JSON.stringify(release.policy)}::jsonb
+      and (retrainings.ended_at is null or retrainings.ended_at > now() - interval '1 hour')
+      and (not coalesce((evaluations.report ->> 'needsPerson')::boolean, false) or
+        (coalesce(retrainings.policy, models.definition -> 'release') -> 'approval' ->> 'approvers')::int > 0)`)

@@ -27,7 +27,7 @@ import { releaseStatements } from './postgres/statements-releases.ts'
 import { routingStatements } from './postgres/statements-routing.ts'
 import { createTemporal, freshHost, type Worker } from './temporal/temporal.ts'
 import { fill, longestOf, simulatedModel } from './initial-state.ts'
-import { signedAs, simulatedSigner } from './signing.ts'
+import { signedAs, signedRelease, simulatedSigner } from './signing.ts'
 import { createWorld, enter, epochMs, type Machine } from './world.ts'
 
 export interface RunResult {
@@ -286,7 +286,10 @@ export async function simulate(
     if (evaluation && world.chance(0.95))
       memory.load('evaluations', `eval-${version}`, { ...evaluation, baseline_version: champion })
     world.tell(`${by} starts the release of ${version}`)
-    temporal.start('release', workflowId, [{ model: simulatedModel, version, requestedBy: by }])
+    const artifact = memory.row('versions', version)?.['artifact_digest'] as string | undefined
+    const nowMs = epochMs + world.now() + database.wallOffMs
+    const request = signedRelease({ version, by, id: `start-${waiting}` }, { champion, artifact }, nowMs)
+    temporal.start('release', workflowId, [request])
   }
 
   const housekeeping = () => {

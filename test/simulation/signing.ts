@@ -1,8 +1,11 @@
-/** Signs commands for simulated users, cheaply and always alike. The id of a key is its name. */
+/** Signs commands and starts for simulated users, cheaply and always alike. The id of a key is its name. */
 import { createHmac } from 'node:crypto'
 import type { CommandName } from '../../domain/release/state.ts'
+import type { StartBasis } from '../../domain/roles.ts'
 import { signCommand } from '../../store/signing/command-signatures.ts'
+import { signStart } from '../../store/signing/start-signatures.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
+import type { ReleaseRequest } from '../../workflows/messages.ts'
 import { simulatedModel } from './initial-state.ts'
 
 const sign = (bytes: Uint8Array) => createHmac('sha256', 'simulated').update(bytes).digest()
@@ -20,4 +23,18 @@ export function signedAs<Said extends { by: string; id: string }>(
 ): Said & { signature: string } {
   const claim = { ...said, command, release, model: simulatedModel }
   return { ...said, signature: signCommand(simulatedSigner, claim, { keyId: said.by, nowMs }) }
+}
+
+/** A release as its requester starts it. `id` is that of its authorisation. */
+export function signedRelease(
+  { version, by, id }: { version: string; by: string; id: string },
+  basis: StartBasis,
+  nowMs: number,
+): ReleaseRequest {
+  const request = { model: simulatedModel, version, requestedBy: by }
+  const signedBy = { keyId: by, nowMs, id }
+  return {
+    ...request,
+    authorisation: signStart(simulatedSigner, { type: 'release', request, basis }, signedBy),
+  }
 }

@@ -4,11 +4,12 @@ import type { Source } from './source.ts'
 
 export const maxFiles = 16
 
-/** Folders that may hold more: pictures, generated pages, and pages that are found by the name of an alert. */
+/** Folders that may hold more: pictures, generated pages, pages that are found by the name of an alert, and migrations. */
 export const largeFolders: Readonly<Record<string, string>> = {
   '.': 'tools and readers look for these files at the top',
   'docs/images': 'screenshots, made by npm run docs:images',
   'docs/runbooks': 'one page for each kind of alert, named after it',
+  migrations: 'a released migration is never edited, so each change adds a file',
 }
 
 /** Folders with more than `maxFiles` files and without a reason, and reasons that are no longer needed. */

@@ -15,6 +15,7 @@ import { openPipeline, spawnTrainWorker, type Pipeline } from '../support/traini
 import { releasePolicy } from '../support/release/releases.ts'
 import { uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
+import { signedStart } from '../support/commands/signed.ts'
 
 const model = uniqueName('many')
 let pipeline: Pipeline
@@ -54,14 +55,13 @@ async function startWorker(): Promise<ChildProcess> {
 
 const begin = (spec: Omit<BatchSpec, 'model'> & { model?: string }) => {
   const request: BatchRequest = { model, ...spec, id: uniqueName('bat'), requestedBy: 'olga' }
-  const handle = pipeline.client.workflow.start<(request: BatchRequest) => Promise<BatchOutcome>>(
-    'batchPredict',
-    {
+  const start = async () =>
+    pipeline.client.workflow.start<(request: BatchRequest) => Promise<BatchOutcome>>('batchPredict', {
       workflowId: batchWorkflowId(request.id),
       taskQueue: pipeline.config.taskQueues.control,
-      args: [request],
-    },
-  )
+      args: [await signedStart(pipeline, 'batchPredict', request)],
+    })
+  const handle = start()
   return { id: request.id, result: () => handle.then((started) => started.result()) }
 }
 const file = (path: string) => ({ kind: 'file', path }) as const

@@ -23,6 +23,7 @@ export function parseRetrainRequest(given: unknown, startedAt: Date): CheckedReq
   expect('model', field.name)
   expect('requestedBy', optional(field.name))
   expect('dedupeKey', optional(field.name))
+  expect('authorisation', optional(field.object))
   if (expect('asOf', optional(field.time)) && Date.parse(request.asOf ?? '') > startedAt.getTime() + skewMs)
     issues.push('"asOf" is in the future')
   if (request.reason !== undefined && !reasons.includes(request.reason))

@@ -1,28 +1,41 @@
 /** Tests the latency of the champion that a release stores when it opens. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
-import { openRelease } from '../../../activities/release/open-release.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { insertModel } from '../../support/release/candidates.ts'
+import { openSigned } from '../../support/commands/open-signed.ts'
+import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 let deps: Deps
+let stateDir: string
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  stateDir = mkdtempSync(join(tmpdir(), 'tenure-opening-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: stateDir,
+    TENURE_BUILD_ID: 'test',
+  })
   deps = {
     store: openStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: quiet,
   }
+  await insertPeople(deps.store, { olga: 'operator' })
 })
-afterAll(() => deps.store.close())
+afterAll(async () => {
+  await deps.store.close()
+  rmSync(stateDir, { recursive: true, force: true })
+})
 
 it.each([
   ['as it was', { 4_000: 200, 9_000: 100 }, { p95: 9_000, p99: 9_000 }],
@@ -54,7 +67,7 @@ it.each([
     latency,
   } as const
   await writeTicks(store, { replica: 'r1', ticks: [tick] })
-  const opened = await openRelease(deps)({
+  const opened = await openSigned(deps, {
     id: `rel_${model}`,
     model,
     version: await registry.register(version),

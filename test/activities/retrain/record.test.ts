@@ -1,35 +1,58 @@
 /** Tests the limits of automatic retraining on the real database: the checks of a request, and the rows that it stores. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import sql from 'sql-template-tag'
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Deps } from '../../../activities/deps.ts'
-import { openRetraining, type OpenInput } from '../../../activities/retrain/record.ts'
-import type { TriggerReason } from '../../../domain/monitoring/retraining-triggers.ts'
+import { openRetraining, type OpenInput, type OpenResult } from '../../../activities/retrain/record.ts'
+import {
+  scheduledRetraining,
+  triggeredRetraining,
+  type TriggerReason,
+} from '../../../domain/monitoring/retraining-triggers.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
+import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { insertModel } from '../../support/release/candidates.ts'
+import type { RetrainRequest } from '../../../workflows/messages.ts'
+import { signedStart } from '../../support/commands/signed.ts'
+import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
 let deps: Deps
 let model: string
+let stateDir: string
 const quiet = { debug() {}, info() {}, warn() {}, error() {} }
 beforeAll(async () => {
-  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  stateDir = mkdtempSync(join(tmpdir(), 'tenure-record-'))
+  const config = readConfig({
+    DATABASE_URL: await migratedDatabase(),
+    TENURE_STATE: stateDir,
+    TENURE_BUILD_ID: 'test',
+  })
   deps = {
     store: openStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
     config,
     log: quiet,
   }
+  await insertPeople(deps.store, { olga: 'operator' })
 })
-afterAll(() => deps?.store.close())
+afterAll(async () => {
+  await deps?.store.close()
+  rmSync(stateDir, { recursive: true, force: true })
+})
 beforeEach(async () => {
   model = uniqueName('roses')
   await insertModel(deps.store, { model, policy: releasePolicy, artifactRoot: deps.config.artifactRoot })
+  await deps.store.query(sql`
+    update models set definition = definition || '{"retrain": {"everyMs": 3600000}}' where name = ${model}`)
 })
 
 /** A training that began so many hours ago and is over. */
@@ -44,13 +67,34 @@ async function past(
     values (${`retrain/${model}/${randomUUID()}`}, ${model}, ${reason}, ${dedupeKey ?? null}, 'test', now(), ${outcome}, '',
       ${`snapshot-${model}`}, now() - make_interval(mins => ${Math.round(hoursAgo * 60)}), now())`)
 }
-async function ask(reason: TriggerReason, more: Partial<OpenInput> = {}) {
-  const retrainingId = `retrain/${model}/${randomUUID()}`
-  const request = { model, asOf: '2026-01-01T00:00:00Z', requestedBy: 'monitor', evidence: { psi: 0.3 } }
-  const input: OpenInput = { retrainingId, reason, ...request, ...more }
-  const { throttled } = await openRetraining(deps)(input)
-  return { throttled, input, row: await findRetraining(deps.store, input.retrainingId) }
+interface Asked {
+  dedupeKey?: string
+  /** What is asked again. */
+  input?: OpenInput
 }
+/** Asks as the part of the system that asks for this reason. */
+async function ask(reason: TriggerReason, { dedupeKey, input }: Asked = {}) {
+  const asked = input ?? {
+    retrainingId: `retrain/${model}/${randomUUID()}`,
+    asOf: '2026-01-01T00:00:00Z',
+    order: await orderOf(reason, dedupeKey),
+  }
+  const { throttled } = (await new MockActivityEnvironment().run(openRetraining(deps), asked)) as OpenResult
+  return { throttled, input: asked, row: await findRetraining(deps.store, asked.retrainingId) }
+}
+
+async function orderOf(reason: TriggerReason, dedupeKey?: string): Promise<RetrainRequest> {
+  const evidence = { psi: 0.3 }
+  if (reason === 'schedule') return scheduledRetraining(model)
+  if (reason === 'manual')
+    return signedStart(deps, 'retrain', { model, reason, requestedBy: 'olga', evidence, dedupeKey })
+  const trigger = { model, reason, dedupeKey: dedupeKey ?? randomUUID(), message: 'it drifts', evidence }
+  const toMs = windowEndMs++
+  const window = { model, fromMs: toMs - 1, toMs, facts: {}, findings: {}, judge: 'test' }
+  await insertMonitorWindow(deps.store, { ...window, trigger: { action: 'start', trigger, said: '' } })
+  return triggeredRetraining(trigger)
+}
+let windowEndMs = Date.parse('2026-01-01T00:00:00Z')
 
 describe('an automatic retraining request', () => {
   it('is held back during the cool-down, and reports its end', async () => {
@@ -137,7 +181,7 @@ describe('an automatic retraining request', () => {
     await past(20, 'released')
     const { throttled, input } = await ask('drift')
     await deps.store.query(sql`delete from retrainings where model = ${model} and outcome = 'released'`)
-    expect((await openRetraining(deps)(input)).throttled).toBe(throttled)
+    expect((await ask('drift', { input })).throttled).toBe(throttled)
   })
 
   it('is not counted when it was held back', async () => {

@@ -1,9 +1,14 @@
 /** Starts that are requested while Temporal is unreachable: recorded at once, then started once or refused. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../api/services/command-delivery.ts'
+import { settleKeptRollbacks } from '../../../api/services/rollback/kept-rollbacks.ts'
+import { openKeptRollbacks, signOrder } from '../../../api/serving/routing/kept-rollbacks.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
-import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
+import { findActiveKeys, insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { listReleases } from '../../../store/release/releases.ts'
 import { batchWorkflowId, retrainWorkflowId } from '../../../workflows/messages.ts'
@@ -251,6 +256,28 @@ it('a rollback of a model needs no Temporal and is not deferred', async () => {
   expect(await findChampion(office.fixture.store, model)).toMatchObject({ version: first })
   const kept = await office.fixture.store.query(sql`select from command_outbox where model = ${model}`)
   expect(kept).toEqual([])
+})
+
+it('a signed rollback that a replica keeps takes one champion back, however often it is sent', async () => {
+  const registry = await twoChampions()
+  const { model, second } = registry
+  const third = await registry.register(second)
+  await promote(registry, third)
+  const { api, fixture } = office
+  const key = (await findActiveKeys(fixture.store)).find(({ name }) => name === 'olga')!
+  const claim = { id: uniqueName('order'), model, version: third, by: 'olga', reason: 'it is wrong' }
+  const order = signOrder(api.deps.signer, claim, { keyId: key.id, nowMs: Date.now() })
+  const directory = mkdtempSync(join(tmpdir(), 'tenure-kept-'))
+  const kept = await openKeptRollbacks(directory, { signer: api.deps.signer, slot: '0', nowMs: Date.now })
+  const rollbacks = { ...kept, keep: () => Promise.reject(new Error('not asked for here')) }
+  const deps = { ...api.deps, serving: { ...api.deps.serving, rollbacks } }
+  for (let times = 1; times <= 3; times++) {
+    await kept.keep(order)
+    await settleKeptRollbacks(deps)
+    expect(await findChampion(fixture.store, model)).toMatchObject({ version: second })
+    expect(kept.list()).toEqual([])
+  }
+  rmSync(directory, { recursive: true })
 })
 
 it('a deferred batch starts under the id of its command', async () => {

@@ -10,6 +10,7 @@ import { readParts } from '../../../cli/embedded/binaries.ts'
 import { planPostgres, startPostgres } from '../../../cli/embedded/postgres.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
 import { openStateDir, reachable, serverUser } from '../../../cli/embedded/state-dir.ts'
+import { welcome } from '../../../cli/supervisor/welcome.ts'
 import { planTemporal, startTemporal } from '../../../cli/embedded/temporal.ts'
 import { supervise } from '../../../cli/supervisor/supervisor.ts'
 
@@ -111,6 +112,24 @@ describe('Temporal', () => {
     expect((await fetch(again.uiUrl as string)).status).toBe(200)
     expect(statSync(dbFile).mode & 0o077).toBe(0)
     await again.stop()
+  })
+
+  it('has no pages of its own unless a port is given for them, and the banner says so', async () => {
+    const bannerOf = (temporalUi?: string) =>
+      welcome({
+        url: 'http://localhost',
+        urls: ['http://localhost'],
+        temporalUi,
+        log: { path: 'tenure.log' },
+        stateDir: '.tenure',
+        prepared: { broken: [] },
+      } as unknown as Parameters<typeof welcome>[0]).join('\n')
+    const off = await planTemporal({ uiPort: false })
+    expect(off).toMatchObject({ args: expect.arrayContaining(['--headless']) as unknown, uiUrl: undefined })
+    expect(bannerOf(off.uiUrl)).toContain('off (TENURE_TEMPORAL_UI=on starts it)')
+    const on = await planTemporal({})
+    expect(on.args).not.toContain('--headless')
+    expect(bannerOf(on.uiUrl)).toContain(`${on.uiUrl}, which asks for no key`)
   })
 
   it('recreates an incomplete state file', async () => {

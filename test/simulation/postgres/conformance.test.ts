@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import type { Route } from '../../../domain/serving/route.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { findUsedStart, readStartBasis, useStart } from '../../../store/access/used-starts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
@@ -254,6 +255,9 @@ describe('the database in memory', () => {
             }).then(() => 'written'),
           (on) => listDecisions(on, id, 3),
           (on) => recordOf(on, id),
+          (on) => useStart(on, { id: command, type: 'release', runId: replica, keyId: 'k' }),
+          (on) => findUsedStart(on, command).then((used) => used?.runId),
+          (on) => readStartBasis(on, { model, version }),
           (on) => findFailVerdict(on, id),
           (on) =>
             recordObservation(on, {

@@ -2,11 +2,14 @@
 import type { Client } from '@temporalio/client'
 import { randomUUID } from 'node:crypto'
 import type { CommandName } from '../../../domain/release/state.ts'
+import type { Authorisation, StartType } from '../../../domain/roles.ts'
 import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
+import { readStartBasis } from '../../../store/access/used-starts.ts'
 import { signCommand } from '../../../store/signing/command-signatures.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
+import { signStart } from '../../../store/signing/start-signatures.ts'
 import type { Config } from '../../../temporal.config.ts'
 import { commandSignals, releaseIdOf, type Command } from '../../../workflows/messages.ts'
 
@@ -51,6 +54,20 @@ export async function signed(
   }
   const signer = await openSigner(config.signing, 'commands')
   return { ...said, signature: signCommand(signer, claim, { keyId: key.id, nowMs: Date.now() }) }
+}
+
+/** The request as the API would send it for its requester. Unsigned when no active key has the name. */
+export async function signedStart<Request extends { model?: string; version?: string; requestedBy?: string }>(
+  { store, config }: Signing,
+  type: StartType,
+  request: Request,
+): Promise<Request & { authorisation?: Authorisation }> {
+  const key = (await findKeys(store)).find(({ name }) => name === request.requestedBy)
+  if (key === undefined) return request
+  const basis = await readStartBasis(store, request)
+  const signer = await openSigner(config.signing, 'commands')
+  const signedBy = { keyId: key.id, nowMs: Date.now() }
+  return { ...request, authorisation: signStart(signer, { type, request, basis }, signedBy) }
 }
 
 /** Signals the open release of a model, and of no other than the one whose row is open. */

@@ -24,6 +24,7 @@ import { insertModel, type Registry } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { seedHalfYear } from './half-year-rows.ts'
+import { signedStart } from '../commands/signed.ts'
 
 /** Sets `window.hurt` when a page runs it as markup. */
 export const hostileMarkup = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script><svg onload=window.hurt=1>`
@@ -103,7 +104,7 @@ export async function openDashboard(
       const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
         workflowId: releaseWorkflowId(model),
         taskQueue: config.taskQueues.control,
-        args: [{ model, version, requestedBy: 'olga', policy }],
+        args: [await signedStart(core, 'release', { model, version, requestedBy: 'olga', policy })],
       })
       const id = releaseIdOf(handle.firstExecutionRunId)
       const asks = async () => (await findRelease(store, id))?.state.stage === 'awaiting_approval'

@@ -16,6 +16,7 @@ import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts
 import { seatChampion } from '../serving/seed-champion.ts'
 import { fixtureRelease, type FixtureRelease } from './release-fixture.ts'
 import { startInstrumentedWorker, writeBundle, type InstrumentedWorker } from './instrumented-workers.ts'
+import { signedStart } from '../commands/signed.ts'
 
 export interface InstrumentedModel {
   name: string
@@ -100,7 +101,7 @@ export async function openInstrumentedFixture(
             workflowId: releaseWorkflowId(name),
             taskQueue: queue,
             workflowTaskTimeout: '3 s',
-            args: [{ model: name, version, requestedBy: 'olga' }],
+            args: [await signedStart(signing, 'release', { model: name, version, requestedBy: 'olga' })],
           })
           const release = fixtureRelease(signing, handle)
           await release.reaches('awaiting_approval')

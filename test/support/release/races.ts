@@ -5,7 +5,8 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
-import { openRelease, type Opening } from '../../../activities/release/open-release.ts'
+import type { Opening } from '../../../activities/release/open-release.ts'
+import { openSigned } from '../commands/open-signed.ts'
 import { promote } from '../../../activities/release/promote.ts'
 import { returnToBaseline } from '../../../store/release/close-release.ts'
 import { advance } from '../../../domain/release/reducer.ts'
@@ -88,8 +89,9 @@ export async function raceOpenings(fixture: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(fixture)
   const digest = `sha256:${'2'.repeat(64)}`
   const versions = [await registry.register(champion, digest), await registry.register(champion, digest)]
-  const open = openRelease(fixture.deps)
-  const answers = await Promise.all(versions.map((version, i) => open(opening(model, version, String(i)))))
+  const answers = await Promise.all(
+    versions.map((version, i) => openSigned(fixture.deps, opening(model, version, String(i)))),
+  )
   const won = answers.findIndex((answer) => 'state' in answer)
   const open_ = await fixture.store.query(sql`select id from releases where model = ${model}`)
   const audited = (await auditOf(fixture, model)).filter(({ action }) => action === 'release.opened')
@@ -117,7 +119,7 @@ const ready = {
 export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
   const { model, champion, registry } = await seated(fixture, ready)
   const version = await registry.register(champion, `sha256:${'2'.repeat(64)}`)
-  const opened = await openRelease(fixture.deps)(opening(model, version, 'race'))
+  const opened = await openSigned(fixture.deps, opening(model, version, 'race'))
   if (!('state' in opened)) return { winner: 'neither', issues: [opened.refused] }
   const state: ReleaseState = { ...opened.state, stage: 'promoting' }
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }

@@ -20,7 +20,7 @@ import {
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
-import { signed, type Signing } from '../commands/signed.ts'
+import { signed, type Signing, signedStart } from '../commands/signed.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 
 const timeoutMs = 20_000
@@ -121,7 +121,9 @@ function fixtureModel(
     const handle = await core.client.workflow.start<typeof releaseWorkflow>('release', {
       workflowId: releaseWorkflowId(name),
       taskQueue: core.config.taskQueues.control,
-      args: [{ model: name, version, requestedBy: 'olga', policy: changed }],
+      args: [
+        await signedStart(core, 'release', { model: name, version, requestedBy: 'olga', policy: changed }),
+      ],
     })
     return fixtureRelease(core, handle)
   }

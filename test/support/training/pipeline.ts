@@ -7,10 +7,12 @@ import { rm } from 'node:fs/promises'
 import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../../workflows/messages.ts'
 import type { retrain as retrainWorkflow } from '../../../workflows/retrain.ts'
+import { insertPeople } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { exampleModelDirectory } from './example-model.ts'
 import { launcher } from '../../../temporal.config.ts'
 import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
+import { signedStart } from '../commands/signed.ts'
 
 export interface Pipeline extends Core {
   /** The directory of the model files. */
@@ -24,6 +26,7 @@ export interface Pipeline extends Core {
 
 export async function openPipeline(options: { trainer?: false } = {}): Promise<Pipeline> {
   const core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+  await insertPeople(core.store, { olga: 'operator' })
   const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: core.config.temporal.address })
   let worker: Worker | undefined
@@ -32,11 +35,11 @@ export async function openPipeline(options: { trainer?: false } = {}): Promise<P
   return {
     ...core,
     models,
-    start: (request, workflowId = retrainWorkflowId(request.model)) =>
+    start: async (request, workflowId = retrainWorkflowId(request.model)) =>
       core.client.workflow.start<typeof retrainWorkflow>('retrain', {
         workflowId,
         taskQueue: core.config.taskQueues.control,
-        args: [request],
+        args: [await signedStart(core, 'retrain', { requestedBy: 'olga', ...request })],
       }),
     async close() {
       worker?.shutdown()

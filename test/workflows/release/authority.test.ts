@@ -17,7 +17,7 @@ import { findRouting } from '../../../store/serving/routing.ts'
 import { changeTrusted } from '../../../store/signing/key-files.ts'
 import { rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
-import { signed } from '../../support/commands/signed.ts'
+import { signed, signedStart } from '../../support/commands/signed.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
   openReleaseFixture,
@@ -70,7 +70,11 @@ it('a start with a forged state opens a release that waits for its approval', as
     workflowId: releaseWorkflowId(fixtureModel.name),
     taskQueue: fixture.config.taskQueues.control,
     args: [
-      { model: fixtureModel.name, version: state.version, requestedBy: 'olga' },
+      await signedStart(fixture, 'release', {
+        model: fixtureModel.name,
+        version: state.version,
+        requestedBy: 'olga',
+      }),
       { state: forged(state), commands: { pending: [] } },
     ],
   })

@@ -16,6 +16,7 @@ import {
   type FixtureModel,
   type ReleaseFixture,
 } from '../../support/release/release-fixture.ts'
+import { signedStart } from '../../support/commands/signed.ts'
 
 let fixture: ReleaseFixture
 beforeAll(async () => {
@@ -85,7 +86,13 @@ describe('a release is refused', () => {
     const other = await fixture.client.workflow.execute('release', {
       workflowId: `by-hand/${fixtureModel.name}`,
       taskQueue: fixture.config.taskQueues.control,
-      args: [{ model: fixtureModel.name, version: two }],
+      args: [
+        await signedStart(fixture, 'release', {
+          model: fixtureModel.name,
+          version: two,
+          requestedBy: 'olga',
+        }),
+      ],
     })
     expect(other).toMatchObject({
       outcome: 'failed',
@@ -104,7 +111,7 @@ describe('a release is refused', () => {
     })
     expect(outcome).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('has no version') as string,
+      reason: expect.stringContaining('is not signed') as string,
     })
   })
 

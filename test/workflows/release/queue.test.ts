@@ -20,7 +20,7 @@ import {
 } from '../../../workflows/messages.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
-import { signalOpenRelease } from '../../support/commands/signed.ts'
+import { signalOpenRelease, signedStart } from '../../support/commands/signed.ts'
 import {
   openReleaseFixture,
   quickPolicy,
@@ -259,7 +259,7 @@ describe('a hotfix release', () => {
   it.each([
     ['without a reason', 'anna', ' ', /needs a reason/],
     ['by an operator', 'olga', 'it is down', /cannot start a hotfix/],
-    ['by an unknown key', 'mallory', 'it is down', /cannot start a hotfix/],
+    ['by an unknown key', 'mallory', 'it is down', /is not signed/],
   ])('%s is refused', async (_name, requestedBy, reason, why) => {
     const fixtureModel = await fixture.model(policy)
     const version = await fixtureModel.register(await fixtureModel.champion())
@@ -270,7 +270,14 @@ describe('a hotfix release', () => {
     const outcome = await fixture.client.workflow.execute('release', {
       workflowId: `hotfix/${fixtureModel.name}`,
       taskQueue: fixture.config.taskQueues.control,
-      args: [{ model: fixtureModel.name, version, requestedBy, hotfix: { reason } }],
+      args: [
+        await signedStart(fixture, 'release', {
+          model: fixtureModel.name,
+          version,
+          requestedBy,
+          hotfix: { reason },
+        }),
+      ],
     })
     expect(outcome).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(why) as string })
   })

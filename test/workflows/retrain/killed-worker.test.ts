@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { insertKey } from '../../../store/access/api-keys.ts'
 import { findTraining, getTraining } from '../../../store/training/trainings.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
@@ -21,7 +20,6 @@ beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 32 })
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
-  await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
 })
 afterAll(async () => {
   for (const worker of workers) worker.kill('SIGKILL')

@@ -2,11 +2,12 @@
 import { WorkflowFailedError } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import sql from 'sql-template-tag'
+import { triggeredRetraining } from '../../../domain/monitoring/retraining-triggers.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import { register } from '../../../activities/retrain/register.ts'
+import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
-import { insertKey } from '../../../store/access/api-keys.ts'
 import { findRetraining, insertRetraining } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
 import { findValidation } from '../../../store/training/validations.ts'
@@ -38,7 +39,6 @@ beforeAll(async () => {
   pipeline = await openPipeline()
   await syncExampleModel(pipeline.store, pipeline.models, { name: model })
   await insertExampleRows(pipeline.store, { from: 0, to: 60 })
-  await insertKey(pipeline.store, { name: 'olga', role: 'operator' })
 })
 afterAll(() => pipeline?.close())
 
@@ -322,7 +322,16 @@ describe('a retraining request', () => {
   it('held back by its limits ends as throttled, and reads no data', async () => {
     const trainings = () => pipeline.store.query(sql`select id from trainings where model = ${model}`)
     const before = (await trainings()).length
-    const held = await retrain(37, { reason: 'drift', requestedBy: 'monitor', dedupeKey: 'drift/1' })
+    const trigger = {
+      model,
+      reason: 'drift',
+      dedupeKey: 'drift/1',
+      message: 'it drifts',
+      evidence: {},
+    } as const
+    const window = { model, fromMs: 0, toMs: 1, facts: {}, findings: {}, judge: 'test' }
+    await insertMonitorWindow(pipeline.store, { ...window, trigger: { action: 'start', trigger } })
+    const held = await (await pipeline.start(triggeredRetraining(trigger))).result()
     expect(held).toMatchObject({
       outcome: 'throttled',
       message: expect.stringContaining('the last training') as unknown,

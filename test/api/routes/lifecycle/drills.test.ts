@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openDrill } from '../../../../activities/drill/drill.ts'
 import { promote } from '../../../../activities/release/promote.ts'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
-import { defaultDrill, type DrillKind } from '../../../../domain/drill.ts'
+import { defaultDrill, scheduledDrill, type DrillKind } from '../../../../domain/drill.ts'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
@@ -22,6 +22,7 @@ import {
   type ServingFixture,
   type TestApi,
 } from '../../../support/serving/serving-fixture.ts'
+import { signedStart } from '../../../support/commands/signed.ts'
 
 const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
 const policy: ReleasePolicy = {
@@ -217,7 +218,7 @@ describe('the version of a drill', () => {
     const outcome = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,
-      args: [{ model, version, requestedBy: 'olga' }],
+      args: [await signedStart(core, 'release', { model, version, requestedBy: 'olga' })],
     })
     expect(outcome).toMatchObject({
       outcome: 'failed',
@@ -296,12 +297,17 @@ it('drills yield to a rollback of the model, which takes one command', { timeout
 })
 
 describe('drills of the schedule', () => {
-  const bySchedule = (of: string) =>
-    core.client.workflow.execute<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
+  /** One drill, as the schedule of the model file starts it. */
+  const bySchedule = async (of: string) => {
+    const drill = { ...policy.drill, kinds: ['bad'], cron: '0 3 1 * *' }
+    await core.store.query(sql`
+      update models set definition = jsonb_set(definition, '{release,drill}', ${JSON.stringify(drill)}::jsonb) where name = ${of}`)
+    return core.client.workflow.execute<(request: DrillRequest) => Promise<DrillOutcome>>('drill', {
       workflowId: drillWorkflowId(of),
       taskQueue: core.config.taskQueues.control,
-      args: [{ model: of, requestedBy: `schedule/${of}`, kinds: ['bad'] }],
+      args: [scheduledDrill(of)],
     })
+  }
   const notHeldOf = async (of: string) =>
     (await listAlerts(core.store, { model: of, open: true })).filter(({ kind }) => kind === 'drill_not_held')
 
@@ -324,7 +330,7 @@ describe('drills of the schedule', () => {
       await say('anna', `/v1/releases/${id}/reject`)
       await until(async () => (await stageOf()) === 'ended', 'its end', 20_000)
       // A retry after a lost response does not change it.
-      const again = { id: drills[0]!.id, model, kind: 'bad', requestedBy: `schedule/${model}` } as const
+      const again = { id: drills[0]!.id, kind: 'bad', order: scheduledDrill(model) } as const
       expect(await openDrill(core.deps)(again)).toEqual({ refused: why })
       await until(async () => (await bySchedule(model)).drills[0]!.passed, 'one that is held', 40_000)
       expect(await notHeldOf(model)).toEqual([])
@@ -420,7 +426,7 @@ describe('a policy that requires drills', () => {
     const byHand = await core.client.workflow.execute('release', {
       workflowId: uniqueName('by-hand'),
       taskQueue: core.config.taskQueues.control,
-      args: [{ model: name, version, requestedBy: 'olga' }],
+      args: [await signedStart(core, 'release', { model: name, version, requestedBy: 'olga' })],
     })
     expect(byHand).toMatchObject({
       outcome: 'failed',

@@ -14,15 +14,11 @@ import { binNames } from '../../../../domain/model/reference-profile.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { writeFeatureCounts } from '../../../../store/serving/feature-counts.ts'
-import { listMonitorWindows } from '../../../../store/monitoring/monitor-windows.ts'
+import { insertMonitorWindow, listMonitorWindows } from '../../../../store/monitoring/monitor-windows.ts'
+import { triggeredRetraining } from '../../../../domain/monitoring/retraining-triggers.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
-import {
-  monitorRequester,
-  monitorWorkflowId,
-  releaseWorkflowId,
-  retrainWorkflowId,
-} from '../../../../workflows/messages.ts'
+import { monitorWorkflowId, releaseWorkflowId, retrainWorkflowId } from '../../../../workflows/messages.ts'
 import { reached } from '../../figures.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../../support/training/pipeline.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../../support/training/example-model.ts'
@@ -87,14 +83,22 @@ async function drift(model: string, version: string): Promise<void> {
 const trainingsOf = async (model: string) =>
   (await pipeline.store.query(sql`select id from trainings where model = ${model}`)).length
 /** Requests a retraining as a monitor does. Returns whether a run has begun; a running one prevents it. */
-const ask = (model: string, dedupeKey: string): Promise<boolean> =>
-  pipeline
-    .start({ model, reason: 'drift', dedupeKey, requestedBy: monitorRequester(model) })
+async function ask(model: string, dedupeKey: string): Promise<boolean> {
+  const trigger = { model, reason: 'drift', dedupeKey, message: 'it drifts', evidence: {} } as const
+  // Not at a whole second, where a window of the monitor ends.
+  toMs = Math.max(toMs, Date.now()) + 1
+  if (toMs % 1_000 === 0) toMs++
+  const window = { model, fromMs: toMs - 1, toMs, facts: {}, findings: {}, judge: 'test' }
+  await insertMonitorWindow(pipeline.store, { ...window, trigger: { action: 'start', trigger } })
+  return pipeline
+    .start(triggeredRetraining(trigger))
     .then(() => true)
     .catch((error: Error) => {
       if (error.name === 'WorkflowExecutionAlreadyStartedError') return false
       throw error
     })
+}
+let toMs = 0
 const outcomesOf = (model: string) =>
   pipeline.store.query<{ outcome: string | null; reason: string; message: string | null }>(sql`
     select outcome, reason, message from retrainings where model = ${model} and reason <> 'manual' order by started_at`)

@@ -8,7 +8,6 @@ import { join } from 'node:path'
 import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findChampion } from '../../../../store/registry/champions.ts'
-import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findRetraining } from '../../../../store/training/retrainings.ts'
 import { findTraining } from '../../../../store/training/trainings.ts'
 import { findValidation } from '../../../../store/training/validations.ts'
@@ -50,7 +49,6 @@ beforeAll(async () => {
   await store.query(sql`alter table roses add column plot text`)
   await store.query(sql`update roses set plot = (array['north', 'south', 'east'])[id % 3 + 1]`)
   await store.query(sql`create table good as table roses`)
-  await insertKey(store, { name: 'olga', role: 'operator' })
   await syncExampleModel(store, pipeline.models, { name: model, more })
   await takeChampion(model)
   mkdirSync(join(checkout, folder), { recursive: true })

@@ -24,6 +24,7 @@ import { nextRoute, registerFixtureVersion } from '../../../support/serving/regi
 import { until } from '../../../support/serving/serving-fixture.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
 import { startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
+import { signedStart } from '../../../support/commands/signed.ts'
 
 const model = 'secretive'
 const person = 'ada.7f3a9c@example.org'
@@ -328,7 +329,13 @@ describe('planted secrets', () => {
     const handle = await client.workflow.start('release', {
       workflowId,
       taskQueue: config.taskQueues.control,
-      args: [{ model: 'spoken', version: await registry.register(), requestedBy: 'root' }],
+      args: [
+        await signedStart(system, 'release', {
+          model: 'spoken',
+          version: await registry.register(),
+          requestedBy: 'root',
+        }),
+      ],
     })
     const release = fixtureRelease(system, handle)
     await release.signal('reject', { by: 'root', reason: `no, with ${key}` })

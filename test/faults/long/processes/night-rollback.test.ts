@@ -22,6 +22,7 @@ import {
   type RealSystem,
 } from '../../../support/servers/system-fixture.ts'
 import { reached } from '../../figures.ts'
+import { signedStart } from '../../../support/commands/signed.ts'
 
 const model = 'night'
 /** Longer than a test: neither a verdict nor a lapsed lease takes the candidate back. */
@@ -87,7 +88,7 @@ async function start(version: string, changed: ReleasePolicy = policy): Promise<
   const handle = await system.client.workflow.start('release', {
     workflowId: releaseWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
-    args: [{ model, version, requestedBy: 'olga', policy: changed }],
+    args: [await signedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
   })
   const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval').catch(async (error: Error) => {

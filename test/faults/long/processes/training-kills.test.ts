@@ -9,7 +9,6 @@ import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { seededRandom } from '../../../../domain/statistics/random.ts'
-import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findTraining } from '../../../../store/training/trainings.ts'
 import { listVersions } from '../../../../store/registry/versions.ts'
 import { environmentWith } from '../../../../temporal.config.ts'
@@ -48,7 +47,6 @@ beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
   const { store } = pipeline
   await insertExampleRows(store, { from: 0, to: 40 })
-  await insertKey(store, { name: 'olga', role: 'operator' })
   // Every epoch that is written down, and by which attempt: what a resumption repeats shows here and nowhere else.
   await store.query(sql`create table seen (training text, attempt integer, epoch integer)`)
   await store.query(sql`

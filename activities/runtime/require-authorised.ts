@@ -1,0 +1,76 @@
+/**
+ * Checks in the first activity of a workflow that a user's key has authorised its start: once, for this request, a short time ago, and
+ * with the champion and the artifact that the user meant.
+ */
+import { Context } from '@temporalio/activity'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { startRoles, type Authorisation, type Role, type StartType } from '../../domain/roles.ts'
+import { findActiveKeys } from '../../store/access/api-keys.ts'
+import { findUsedStart, readStartBasis, useStart } from '../../store/access/used-starts.ts'
+import { readNow } from '../../store/database/clock.ts'
+import type { Database } from '../../store/postgres.ts'
+import { verifyStart } from '../../store/signing/start-signatures.ts'
+import type { Deps } from '../deps.ts'
+import { openVerifier } from './open-verifier.ts'
+
+export interface SignedStart {
+  authorisation?: Authorisation | null
+  model?: string
+  version?: string
+  requestedBy?: string
+}
+
+/**
+ * `order` is the input of the workflow as it was sent. A run that was accepted stays accepted, because a drill checks its start again
+ * for each kind. Throws `forbidden`.
+ */
+export async function requireAuthorised(
+  deps: Pick<Deps, 'verifier' | 'config'>,
+  database: Database,
+  { type, order }: { type: StartType; order: SignedStart },
+): Promise<void> {
+  const { authorisation, ...request } = order
+  const refuse = (why: string): never => {
+    throw new DomainError('forbidden', `the start of "${type}" ${why}`)
+  }
+  // Other SDKs send null for an absent field.
+  if (authorisation === undefined || authorisation === null)
+    return refuse('is not signed; use the API or the `tenure` command, which sign it')
+  const { basis } = authorisation
+  const [id, signature] = [String(authorisation.id), String(authorisation.signature)]
+  const runId = Context.current().info.workflowExecution!.runId
+  const used = await findUsedStart(database, id)
+  const nowMs = await readNow(database)
+  const signed = { id, basis, signature }
+  const claim = verifyStart(openVerifier(deps), { type, request }, signed, used?.atMs ?? nowMs)
+  if (claim === undefined) return refuse('was signed for another request, or with another signing key')
+  const { keyId, untilMs } = claim
+  if (used === undefined) {
+    if (nowMs > untilMs) return refuse('was signed more than 15 minutes ago; start it again')
+    if (!(await isAllowed(database, keyId, { type, order })))
+      return refuse(
+        `is not allowed to the key ${keyId}: it has ended, or lacks the role, the model or the name`,
+      )
+    const now = await readStartBasis(database, order)
+    if (canonicalJson(basis) !== canonicalJson(now))
+      return refuse(`meant ${canonicalJson(basis)}, and it is ${canonicalJson(now)} now; start it again`)
+  }
+  const opened = used?.runId ?? (await useStart(database, { id, type, runId, keyId }))
+  if (opened !== runId) return refuse('has opened another run already; start it again')
+}
+
+async function isAllowed(
+  database: Database,
+  keyId: string,
+  { type, order: { model, requestedBy } }: { type: StartType; order: SignedStart },
+): Promise<boolean> {
+  const key = (await findActiveKeys(database)).find(({ id }) => id === keyId)
+  const roles: readonly Role[] = startRoles[type]
+  return (
+    key !== undefined &&
+    roles.includes(key.role) &&
+    (requestedBy === undefined || requestedBy === key.name) &&
+    (model === undefined || key.models === undefined || key.models.includes(model))
+  )
+}

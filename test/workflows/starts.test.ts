@@ -1,0 +1,246 @@
+/**
+ * Tests that a client of Temporal alone starts no work in the name of a user: the first activity of each workflow refuses a start that
+ * no key has signed, and records nothing of it.
+ */
+import sql, { raw } from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { scheduledDrill } from '../../domain/drill.ts'
+import { scheduledRetraining } from '../../domain/monitoring/retraining-triggers.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { findOpenRelease, findRelease } from '../../store/release/releases.ts'
+import { insertDrill } from '../../store/release/drills.ts'
+import { endQueued, findQueueEntry, insertQueued } from '../../store/release/release-queue.ts'
+import { insertRetraining } from '../../store/training/retrainings.ts'
+import {
+  type BatchRequest,
+  type DrillRequest,
+  type ReleaseRequest,
+  type RetrainRequest,
+} from '../../workflows/messages.ts'
+import { signedStart } from '../support/commands/signed.ts'
+import {
+  fixtureRelease,
+  openReleaseFixture,
+  quickPolicy,
+  type FixtureModel,
+  type ReleaseFixture,
+} from '../support/release/release-fixture.ts'
+import { migratedDatabase, temporalAddress, uniqueName } from '../support/servers/servers.ts'
+
+let fixture: ReleaseFixture
+let fixtureModel: FixtureModel
+let champion: string
+let version: string
+beforeAll(async () => {
+  fixture = await openReleaseFixture({
+    databaseUrl: await migratedDatabase(),
+    temporalAddress: temporalAddress(),
+  })
+  fixtureModel = await fixture.model()
+  champion = await fixtureModel.champion()
+  version = await fixtureModel.register(champion)
+})
+afterAll(async () => {
+  await fixture?.close()
+})
+
+/** What a client of Temporal does. */
+const start = (type: string, request: object) =>
+  fixture.client.workflow.start(type, {
+    workflowId: uniqueName(type),
+    taskQueue: fixture.config.taskQueues.control,
+    args: [request],
+  })
+/** The reason of a run that was refused: its own failure, or its outcome. */
+async function refusal(type: string, request: object): Promise<string> {
+  const handle = await start(type, request)
+  const ended: unknown = await handle.result().catch((error: Error) => messagesOf(error))
+  return typeof ended === 'string' ? ended : JSON.stringify(ended)
+}
+function messagesOf(error: unknown): string {
+  return error instanceof Error ? `${error.message}; ${messagesOf(error.cause)}` : ''
+}
+/** Every row that the start of a workflow may write. */
+async function recorded(): Promise<string> {
+  const tables = ['releases', 'retrainings', 'drills', 'batches', 'release_commands', 'used_starts', 'audit']
+  const counts = tables.map(async (table) => {
+    const [row] = await fixture.store.query<{ n: string }>(sql`select count(*) as n from ${raw(table)}`)
+    return [table, row!.n]
+  })
+  return canonicalJson(Object.fromEntries(await Promise.all(counts)))
+}
+
+const requests = (requestedBy: string): Record<string, object> => {
+  const model = fixtureModel.name
+  return {
+    release: { model, version, requestedBy } satisfies ReleaseRequest,
+    'release with a policy': {
+      model,
+      version,
+      requestedBy,
+      policy: { strategy: 'direct', approval: { approvers: 0, withinMs: 1 }, stages: [] },
+    },
+    'release as a hotfix': { model, version, requestedBy, hotfix: { reason: 'it is down' } },
+    retrain: { model, requestedBy, reason: 'manual', asOf: '2026-01-01T00:00:00Z' } satisfies RetrainRequest,
+    drill: { model, requestedBy, kinds: ['bad'], changes: { shareBp: 10_000 } } satisfies DrillRequest,
+    batchPredict: {
+      id: uniqueName('bat'),
+      model,
+      requestedBy,
+      input: { kind: 'sql', query: 'select * from api_keys' },
+      output: { kind: 'file', path: 'loot.parquet' },
+      key: ['id'],
+    } satisfies BatchRequest,
+    materialise: { view: 'any', from: '2001-01-01T00:00:00Z', requestedBy },
+  }
+}
+const typeOf = (name: string): string => name.split(' ')[0]!
+
+describe('a start by a client of Temporal alone', () => {
+  it.each(['olga', 'anna', 'root', 'mallory', 'temporal', 'schedule/any', 'monitor/any'])(
+    'in the name of %s is refused by the opening activity, and nothing is recorded',
+    async (requestedBy) => {
+      const by = requestedBy.replace('any', fixtureModel.name)
+      const before = await recorded()
+      const refusals = Object.entries(requests(by)).map(async ([name, request]) => [
+        name,
+        await refusal(typeOf(name), request),
+      ])
+      for (const [name, reason] of await Promise.all(refusals)) expect(reason, name).toMatch(/is not signed/)
+      expect(await recorded()).toBe(before)
+    },
+  )
+
+  it('with the authorisation of another start is refused', async () => {
+    const model = fixtureModel.name
+    const order = { model, version, requestedBy: 'olga' }
+    const { authorisation } = await signedStart(fixture, 'release', order)
+    const before = await recorded()
+    const others: Record<string, object> = { ...requests('olga'), release: { ...order, version: champion } }
+    for (const [name, request] of Object.entries(others))
+      expect(await refusal(typeOf(name), { ...request, authorisation }), name).toMatch(
+        /signed for another request/,
+      )
+    expect(await recorded()).toBe(before)
+  })
+
+  it('as the release of a queue entry, a drill or a retraining that no row asks for is refused', async () => {
+    const model = fixtureModel.name
+    const [drill, retraining] = [uniqueName('drl'), uniqueName(`retrain/${model}/`)]
+    await insertDrill(fixture.store, {
+      id: drill,
+      model,
+      kind: 'bad',
+      traffic: 'mirrored',
+      requestedBy: 'olga',
+      harmBudget: 1,
+    })
+    // It has made no version.
+    await insertRetraining(fixture.store, {
+      id: retraining,
+      model,
+      reason: 'manual',
+      requestedBy: 'olga',
+      asOf: '2026-01-01T00:00:00Z',
+      evidence: {},
+    })
+    const waiting = await fixture.store.transaction((database) =>
+      insertQueued(database, { model, version: champion, requestedBy: 'olga', preemption: 'none' }),
+    )
+    const order = { model, version, requestedBy: 'olga' }
+    const before = await recorded()
+    const forged: object[] = [
+      { ...order, turn: 'que_none' },
+      { ...order, drill: { id: 'drl_none', kind: 'bad' } },
+      { ...order, retraining: 'retrain/none' },
+      // Each of these rows asks for another release.
+      { ...order, turn: waiting.id },
+      { ...order, drill: { id: drill, kind: 'bad' } },
+      { ...order, retraining },
+    ]
+    for (const request of forged)
+      expect(await refusal('release', request), JSON.stringify(request)).toMatch(/no stored row asks for it/)
+    expect(await recorded()).toBe(before)
+    expect(await findQueueEntry(fixture.store, waiting.id)).toMatchObject({ state: 'waiting' })
+    await fixture.store.query(
+      sql`update drills set passed = false, message = '', ended_at = now() where id = ${drill}`,
+    )
+    await fixture.store.query(
+      sql`update retrainings set outcome = 'failed', message = '', ended_at = now() where id = ${retraining}`,
+    )
+    await endQueued(fixture.store, { id: waiting.id, state: 'expired', message: '' })
+  })
+
+  it('in the name of a schedule is refused where it asks for more than the schedule', async () => {
+    const { name } = await fixture.model()
+    await fixture.store.query(sql`
+      update models set definition = jsonb_set(definition || '{"retrain": {"everyMs": 3600000}}',
+        '{release,drill}', '{"cron": "0 3 1 * *"}') where name = ${name}`)
+    const before = await recorded()
+    const asked: [string, object][] = [
+      ['retrain', { ...scheduledRetraining(name), asOf: '2026-01-01T00:00:00Z' }],
+      ['retrain', { ...scheduledRetraining(name), policy: quickPolicy }],
+      ['retrain', { ...scheduledRetraining(name), evidence: { reason: 'because' } }],
+      ['retrain', { ...scheduledRetraining(name), requestedBy: 'olga' }],
+      ['drill', { ...scheduledDrill(name), kinds: ['bad'] }],
+      ['drill', { ...scheduledDrill(name), changes: { shareBp: 10_000 } }],
+    ]
+    for (const [type, request] of asked)
+      expect(await refusal(type, request), JSON.stringify(request)).toMatch(/is not signed/)
+    expect(await recorded()).toBe(before)
+  })
+})
+
+describe('the release of a retraining', () => {
+  /** A retraining that has made this version, and the release that it starts. */
+  async function retrained(needsPerson: boolean, policy?: ReleasePolicy) {
+    const { name: model, register } = await fixture.model()
+    const made = await register()
+    const retraining = `retrain/${model}/${uniqueName('run')}`
+    const asOf = '2026-01-01T00:00:00Z'
+    const requestedBy = 'olga'
+    const row = { id: retraining, model, reason: 'manual', requestedBy, asOf, evidence: {}, policy }
+    await insertRetraining(fixture.store, row)
+    await fixture.store.query(sql`
+      with made as (update versions set lineage = lineage || ${JSON.stringify({ retrainingId: retraining })}::jsonb
+        where version = ${made} returning evaluation_id)
+      update evaluations set report = report || ${JSON.stringify({ needsPerson })}::jsonb
+      where id = (select evaluation_id from made)`)
+    return { model, version: made, requestedBy, policy, retraining }
+  }
+
+  it('opens once, for its requester and its policy', async () => {
+    const order = await retrained(true)
+    for (const other of [{ requestedBy: 'root' }, { policy: quickPolicy }, { hotfix: { reason: 'now' } }])
+      expect(await refusal('release', { ...order, ...other })).toMatch(/no stored row asks for it/)
+    const handle = await start('release', order)
+    const release = fixtureRelease(fixture, handle as never)
+    await release.reaches('awaiting_approval')
+    await handle.terminate()
+    expect(await refusal('release', order)).toMatch(/no stored row asks for it/)
+  })
+
+  it('does not open without an approver where the gate asks for an operator', async () => {
+    const order = await retrained(true, { ...quickPolicy, approval: { approvers: 0, withinMs: 1 } })
+    expect(await refusal('release', order)).toMatch(/no stored row asks for it/)
+  })
+})
+
+it('a signed start opens one release, and its repetition none', async () => {
+  const model = fixtureModel.name
+  const order = await signedStart(fixture, 'release', { model, version, requestedBy: 'olga' })
+  const handle = await start('release', order)
+  const release = fixtureRelease(fixture, handle as never)
+  const state = await release.reaches('awaiting_approval')
+  expect(state).toMatchObject({ requestedBy: 'olga', version })
+  await handle.terminate()
+  const other = { model, version: await fixtureModel.register(champion), requestedBy: 'olga' }
+  const busy = await signedStart(fixture, 'release', other)
+  expect(await refusal('release', busy)).toMatch(/has not ended/)
+  expect(await refusal('release', busy)).toMatch(/has opened another run/)
+  // Nothing is open any more for Temporal, and a client of it starts the same again.
+  expect(await refusal('release', order)).toMatch(/has opened another run/)
+  expect((await findRelease(fixture.store, state.id))?.state.stage).toBe('awaiting_approval')
+  expect((await findOpenRelease(fixture.store, model))?.state.id).toBe(state.id)
+})
