@@ -99,8 +99,8 @@ async function fill(client: pg.Client, load: Load): Promise<void> {
   for (const { table, trigger } of triggers)
     await client.query(`alter table ${quote(table)} enable trigger ${quote(trigger)}`)
   await raiseSequences(client, database)
-  await carryOver(database, kept)
   await runLaterMigrations(client, facts)
+  await carryOver(database, kept)
   await finish(database)
 }
 
@@ -118,6 +118,7 @@ const quote = (name: string): string => pg.escapeIdentifier(name)
 interface Kept {
   keys: { id: string; revoked_at: Date }[]
   sessions: { id: string; until: Date }[]
+  starts: { id: string; workflow_type: string; run_id: string; key_id: string; at: Date }[]
 }
 
 /** Empties the schema, or finds it empty. Answers what must not be forgotten with the rest. */
@@ -153,14 +154,19 @@ async function clear(client: pg.Client, replace: boolean): Promise<Kept> {
   const sessions = there.has('revoked_sessions')
     ? await database.query<Kept['sessions'][number]>(sql`select id, until from revoked_sessions`)
     : []
+  // An older one is refused by its own time.
+  const starts = there.has('used_starts')
+    ? await database.query<Kept['starts'][number]>(sql`
+        select id, workflow_type, run_id, key_id, at from used_starts where at > now() - interval '1 hour'`)
+    : []
   await client.query(
     'drop schema public cascade; create schema public; grant usage on schema public to public',
   )
-  return { keys, sessions }
+  return { keys, sessions, starts }
 }
 
-/** A key that was revoked, or a session that was ended, after the backup stays so. */
-async function carryOver(database: Database, { keys, sessions }: Kept): Promise<void> {
+/** A key that was revoked, a session that was ended, or a signed start that was used after the backup stays so. */
+async function carryOver(database: Database, { keys, sessions, starts }: Kept): Promise<void> {
   await database.query(sql`
     update api_keys set revoked_at = kept.revoked_at
     from jsonb_to_recordset(${JSON.stringify(keys)}::jsonb) as kept (id text, revoked_at timestamptz)
@@ -169,6 +175,12 @@ async function carryOver(database: Database, { keys, sessions }: Kept): Promise<
     await database.query(sql`
       insert into revoked_sessions (id, until)
       select id, until from jsonb_to_recordset(${JSON.stringify(sessions)}::jsonb) as kept (id text, until timestamptz)
+      on conflict do nothing`)
+  if (starts.length > 0)
+    await database.query(sql`
+      insert into used_starts (id, workflow_type, run_id, key_id, at)
+      select id, workflow_type, run_id, key_id, at from jsonb_to_recordset(${JSON.stringify(starts)}::jsonb)
+        as kept (id text, workflow_type text, run_id text, key_id text, at timestamptz)
       on conflict do nothing`)
 }
 

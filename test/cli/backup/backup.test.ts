@@ -25,6 +25,7 @@ import { appendAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { headFiles, keepHeads, openHeads, type HeadKeeper } from '../../../store/audit/signed-heads.ts'
 import { findTransientTables } from '../../../store/maintenance/dump.ts'
 import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
+import { useStart } from '../../../store/access/used-starts.ts'
 import { insertKey, revokeKey } from '../../../store/access/api-keys.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
@@ -259,6 +260,8 @@ describe('tenure restore', () => {
     await promote(versions.champion)
     await promote(versions.candidate)
     await revokeKey(fixture.store, keyId)
+    const start = { id: 'used-since', type: 'release', runId: 'run', keyId }
+    await useStart(fixture.store, start)
     const after = (await findRouting(fixture.store, model))!.route
     await replica.follows(after)
     expect(replica.ask(model, request()).version).toBe(versions.candidate)
@@ -298,6 +301,8 @@ describe('tenure restore', () => {
       sql`select revoked_at is not null as revoked from api_keys where id = ${keyId}`,
     )
     expect(key?.revoked).toBe(true)
+    // A signed start that was used opens no other run.
+    expect(await useStart(fixture.store, { ...start, runId: 'another' })).toBe('run')
   })
 
   it('leaves an intact audit log with an entry of the restore, signed further', async () => {
