@@ -8,6 +8,7 @@ import { register } from './retrain/register.ts'
 import { alertRetraining, endRetraining, openRetraining } from './retrain/record.ts'
 import { takeSnapshot } from './retrain/snapshot.ts'
 import { train } from './retrain/train.ts'
+import { finishTraining, prepareTraining } from './trainers/queue-training.ts'
 import { validate } from './retrain/validate.ts'
 
 export const pipelineActivities = (deps: Deps) =>
@@ -40,6 +41,8 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
       ({ model, trainingId: training, evaluationId: evaluation }) => ({ model, training, evaluation }),
       evaluate(deps),
     ),
+    prepareTraining: prepareTraining(deps),
+    finishTraining: finishTraining(deps),
     scoreBatch: scoreBatch(deps),
   })
 

@@ -25,6 +25,7 @@ import {
 import { messageOf, control } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
+import { trainOnQueue } from './retrain/train-on-queue.ts'
 import { notifyQueue, startReleaseChild, startUnlessRunning } from './start-child.ts'
 import type { releaseQueue } from './release-queue.ts'
 
@@ -73,7 +74,7 @@ function throttled({ model }: CheckedRequest, progress: RetrainProgress, message
 async function runStages(
   request: CheckedRequest,
   progress: RetrainProgress,
-  opened: { trainQueue: string; approvers: number },
+  opened: { trainQueue: string; trainerQueue?: string; approvers: number },
 ): Promise<Ending> {
   const { model, asOf } = request
   const retrainingId = progress.retrainingId ?? ''
@@ -105,7 +106,9 @@ async function runStages(
 
   const trainingId = `trn_${run}`
   reach('train', { trainingId })
-  await train({ trainingId, model, snapshotDigest: snapshot.digest })
+  const order = { trainingId, model, snapshotDigest: snapshot.digest }
+  if (opened.trainerQueue === undefined) await train(order)
+  else await trainOnQueue(order, { trainQueue: opened.trainQueue, trainerQueue: opened.trainerQueue })
 
   const evaluationId = `evl_${run}`
   reach('evaluate', { evaluationId })

@@ -47,6 +47,8 @@ export interface OpenResult {
   throttled?: string
   /** The task queue of the training workers. */
   trainQueue: string
+  /** The task queue of one's own, for a model that is trained there. */
+  trainerQueue?: string
   /** Approvals that the model's own policy requires. */
   approvers: number
 }
@@ -70,7 +72,9 @@ export const openRetraining =
       log.warn({ model, abandoned }, 'closed orphaned retraining')
     }
     const { approvers } = definition.release.approval
-    const opened = { trainQueue: config.taskQueues.train, approvers }
+    const { trainer } = definition
+    const trainerQueue = trainer?.kind === 'queue' ? trainer.queue : undefined
+    const opened = { trainQueue: config.taskQueues.train, trainerQueue, approvers }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await brakeOf(store, { id: retrainingId, ...input }, cooldown)
     if (throttled !== undefined) {

@@ -1,9 +1,10 @@
 /**
- * Trains a challenger in a child process. The last checkpoint is recorded in Postgres and in the heartbeat, so that the next worker
- * loses at most one epoch.
+ * Trains a challenger in a child process: by the function of the model file, or by the program that it names. The last checkpoint of a
+ * function is recorded in Postgres and in the heartbeat, so that the next worker loses at most one epoch.
  */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -13,12 +14,15 @@ import {
   getTraining,
   recordEpoch,
   recordMemoryFailure,
+  type EpochRecord,
   type TrainingRecord,
 } from '../../store/training/trainings.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../tensorflow/trainer.ts'
+import { removeAttempts } from '../trainers/attempt-folder.ts'
+import { trainByProgram } from '../trainers/train-by-program.ts'
 
 export interface TrainInput {
   /** Trains an id once. */
@@ -49,9 +53,11 @@ const silentMs = 120_000
 const mostMemoryFailures = 3
 /** An endless loop is silent in every attempt; a machine without time for a training is so in few. */
 const mostSilentAttempts = 3
+/** A program that ends with an error of its own, or whose packages cannot be installed, may do better on another machine or later. */
+const mostFailedAttempts = 3
 
 export const train =
-  (deps: Deps, options: { models?: string; silentMs?: number } = {}) =>
+  (deps: Deps, options: TrainOptions = {}) =>
   async ({ trainingId, model, snapshotDigest }: TrainInput): Promise<TrainResult> => {
     const { store, log, config } = deps
     const context = Context.current()
@@ -70,36 +76,23 @@ export const train =
     if (training.status === 'done') return resultOf(training)
     const { id, attempts: attempt } = training
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
-    const job: TrainerJob = {
-      model,
-      modelsDirectory: options.models ?? modelsDirectory,
-      definitionDigest: digestOfJson(definition),
-      snapshotDigest,
-      artifactRoot: config.artifactRoot,
-      seed: training.seed,
-      checkpoint: last?.checkpoint,
-    }
     log.info({ training: trainingId, model, attempt, from: last?.epoch ?? 0 }, 'training')
     const keeper = keepSteps(deps, training, last)
+    const keep = async (step: TrainerStep) => {
+      await keeper.keep(step)
+      context.heartbeat(keeper.beat())
+    }
     try {
       const result = await withHeartbeat(
         () =>
-          runChild<TrainerStep, TrainerResult>({
-            file: 'activities/tensorflow/trainer.ts',
-            job,
-            signal: context.cancellationSignal,
-            silentMs: options.silentMs ?? silentMs,
-            limitMb: config.trainingMemoryMb,
-            onStart: (pid) => log.debug({ training: trainingId, pid }, 'trainer started'),
-            onStep: async (step) => {
-              await keeper.keep(step)
-              context.heartbeat(keeper.beat())
-            },
-          }),
+          definition.trainer === undefined
+            ? runFunction(deps, { definition, training, checkpoint: last?.checkpoint }, keep, options)
+            : runProgram(deps, { definition, training }, keep, options),
         keeper.beat,
       )
       if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
       await keeper.forget()
+      await removeAttempts(config.artifactRoot, id)
       log.info({ training: trainingId, model, artifact: result.artifactDigest }, 'trained')
       return resultOf(await getTraining(store, id))
     } catch (error) {
@@ -110,6 +103,71 @@ export const train =
       throw failure
     }
   }
+
+interface TrainOptions {
+  models?: string
+  silentMs?: number
+}
+
+/** How a training ends well. */
+type Trained = Omit<TrainerResult, 'rows'> & { curve?: EpochRecord[] }
+
+interface Work {
+  definition: ModelDefinition
+  training: TrainingRecord
+}
+
+/** Trains by the function of the model file. */
+const runFunction = (
+  { config, log }: Deps,
+  { definition, training, checkpoint }: Work & { checkpoint?: string },
+  onStep: (step: TrainerStep) => Promise<void>,
+  options: TrainOptions,
+): Promise<Trained> => {
+  const job: TrainerJob = {
+    model: definition.name,
+    modelsDirectory: options.models ?? modelsDirectory,
+    definitionDigest: digestOfJson(definition),
+    snapshotDigest: training.snapshotDigest,
+    artifactRoot: config.artifactRoot,
+    seed: training.seed,
+    checkpoint,
+  }
+  return runChild<TrainerStep, TrainerResult>({
+    file: 'activities/tensorflow/trainer.ts',
+    job,
+    signal: Context.current().cancellationSignal,
+    silentMs: options.silentMs ?? silentMs,
+    limitMb: config.trainingMemoryMb,
+    onStart: (pid) => log.debug({ training: training.id, pid }, 'trainer started'),
+    onStep,
+  })
+}
+
+/** Trains by the program that the model file names. */
+function runProgram(
+  deps: Deps,
+  { definition, training }: Work,
+  onStep: (step: TrainerStep) => Promise<void>,
+  options: TrainOptions,
+): Promise<Trained> {
+  const { trainer } = definition
+  if (trainer === undefined || trainer.kind === 'queue')
+    throw new DomainError(
+      'internal',
+      `the model ${definition.name} is trained by ${trainer?.kind ?? 'a function'}`,
+    )
+  return trainByProgram(deps, {
+    definition,
+    trainer: { silenceMs: options.silentMs, ...trainer },
+    training,
+    models: options.models ?? modelsDirectory,
+    signal: Context.current().cancellationSignal,
+    onProgress: async ({ epoch, epochs, loss }) => {
+      if (loss !== undefined) await onStep({ epoch, epochs, loss })
+    },
+  })
+}
 
 const final: readonly ErrorCode[] = ['training_failed', 'artifact_invalid', 'invalid_model_file']
 
@@ -126,7 +184,16 @@ async function judgeFailure(
   )
     return new DomainError(
       'training_failed',
-      `the training gave no sign of life in attempt ${attempts} and is not retried: look for an endless loop in the model file, or call fit or progress more often; last: ${error.message}`,
+      `the training gave no sign of life in attempt ${attempts} and is not retried: look for an endless loop in the training code, or call fit or report progress more often; last: ${error.message}`,
+    )
+  if (
+    (isError(error, 'environment_failed') ||
+      (isError(error, 'training_interrupted') && error.context['exitCode'] !== undefined)) &&
+    attempts >= mostFailedAttempts
+  )
+    return new DomainError(
+      'training_failed',
+      `attempt ${attempts} failed and is not retried; last: ${error.message}`,
     )
   if (!isError(error, 'out_of_memory')) return error
   const times = await recordMemoryFailure(store, { id, attempt: attempts })

@@ -18,6 +18,14 @@ const folderOf = (artifactRoot: string, trainingId: string): string =>
 
 const ownDirectory = { recursive: true, mode: 0o700 }
 
+export function attemptFolder(
+  artifactRoot: string,
+  { trainingId, attempt }: { trainingId: string; attempt: number },
+): AttemptFolder {
+  const own = join(folderOf(artifactRoot, trainingId), String(attempt))
+  return { checkpoints: join(own, 'checkpoints'), output: join(own, 'output'), scratch: join(own, 'tmp') }
+}
+
 /**
  * Makes the folders of an attempt. The checkpoints of the last attempt with the same `of` are copied, and the folders of all earlier
  * attempts are removed.
@@ -28,11 +36,7 @@ export async function openAttempt(
 ): Promise<AttemptFolder> {
   const training = folderOf(artifactRoot, trainingId)
   const own = join(training, String(attempt))
-  const folder = {
-    checkpoints: join(own, 'checkpoints'),
-    output: join(own, 'output'),
-    scratch: join(own, 'tmp'),
-  }
+  const folder = attemptFolder(artifactRoot, { trainingId, attempt })
   // This attempt may have begun before on a worker that died at once.
   await rm(own, { recursive: true, force: true })
   const earlier = ((await readdir(training).catch(absentFile)) ?? [])

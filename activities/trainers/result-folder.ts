@@ -6,6 +6,7 @@ import { constants } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
+import { parseDeclaredColumns, type DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { EpochRecord } from '../../store/training/trainings.ts'
 
@@ -13,16 +14,10 @@ import type { EpochRecord } from '../../store/training/trainings.ts'
 export const artifactNames = ['model.txt', 'model.json', 'model.ubj', 'model.onnx'] as const
 export type ArtifactName = (typeof artifactNames)[number]
 
-/** A column of the artifact, in its order; the vocabulary of a category in the order of its codes. */
-export interface ResultColumn {
-  name: string
-  vocabulary?: string[]
-}
-
 export interface ProgramResult {
   artifact: { name: ArtifactName; path: string }
   /** Absent where the artifact itself names its columns and categories. */
-  columns?: ResultColumn[]
+  columns?: DeclaredColumn[]
   /** Rows with the answers of the library that made the artifact. */
   replay: { rows: FeatureRow[]; outputs: number[][] }
   curve: EpochRecord[]
@@ -36,7 +31,7 @@ const maxEpochs = 1_000
 const maxPackages = 1_000
 export const minReplayRows = 200
 
-/** Throws `training_failed` for a missing or unreadable file, which names what it must hold. */
+/** Throws `training_failed` for a missing or unreadable file, which names what it must hold, and `artifact_invalid` for wrong columns. */
 export async function readResultFolder(folder: string): Promise<ProgramResult> {
   const names = await readdir(folder)
   const [name, ...others] = artifactNames.filter((each) => names.includes(each))
@@ -49,7 +44,7 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
   const path = join(folder, name)
   await (await openFile(path)).close()
   const columns = names.includes('columns.json')
-    ? columnsOf(await readJson(folder, 'columns.json'))
+    ? parseDeclaredColumns(await readJson(folder, 'columns.json'))
     : undefined
   if (!names.includes('replay.json'))
     throw failed('has no replay.json: write rows and the answers of the library to them')
@@ -94,25 +89,10 @@ async function readJson(folder: string, name: keyof typeof maxMb): Promise<unkno
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string')
 
-function columnsOf(given: unknown): ResultColumn[] {
-  const wrong = (what: string) =>
-    failed(
-      `has a columns.json ${what}, expected [{"name": "size"}, {"name": "colour", "vocabulary": ["red"]}]`,
-    )
-  if (!Array.isArray(given)) throw wrong('without a list')
-  return given.map((each: unknown, index) => {
-    const { name, vocabulary } = (each ?? {}) as { name?: unknown; vocabulary?: unknown }
-    if (typeof name !== 'string') throw wrong(`whose column ${index} has no name`)
-    if (vocabulary !== undefined && vocabulary !== null && !isTexts(vocabulary))
-      throw wrong(`where the vocabulary of ${name} is no list of texts`)
-    return vocabulary === undefined || vocabulary === null ? { name } : { name, vocabulary }
-  })
-}
-
 /** A cell: a number or `"inf"`, `"-inf"` and `"nan"`, which JSON has not; a text of a category; null for a missing value. */
 const nonFinite: Readonly<Record<string, number | null>> = { inf: Infinity, '-inf': -Infinity, nan: null }
 
-function replayOf(given: unknown, columns: readonly ResultColumn[] | undefined): ProgramResult['replay'] {
+function replayOf(given: unknown, columns: readonly DeclaredColumn[] | undefined): ProgramResult['replay'] {
   const {
     rows,
     outputs,

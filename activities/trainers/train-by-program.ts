@@ -17,7 +17,7 @@ import { openAttempt, type AttemptFolder } from './attempt-folder.ts'
 import { installerEnvironment, programEnvironment } from './program-environment.ts'
 import { runTrainingProgram } from './program.ts'
 import { preparePython } from './python-environment.ts'
-import { readResultFolder, type ProgramResult } from './result-folder.ts'
+import { storeResult, type StoredResult } from './store-result.ts'
 
 export interface ProgramTraining {
   definition: ModelDefinition
@@ -30,21 +30,14 @@ export interface ProgramTraining {
   onProgress: (progress: TrainingProgress) => Promise<void>
 }
 
-export interface ProgramOutcome {
-  result: ProgramResult
-  codeDigest: string
-  dependenciesDigest: string
-  dependencies: Record<string, string>
-}
-
 const defaultLimitMs = 86_400_000
 const defaultSilenceMs = 1_800_000
 
-/** Throws as `runTrainingProgram` and `readResultFolder` do, and `environment_failed`. */
+/** Throws as `runTrainingProgram` and `storeResult` do, and `environment_failed`. */
 export async function trainByProgram(
   { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
   { definition, trainer, training, models, signal, onProgress }: ProgramTraining,
-): Promise<ProgramOutcome> {
+): Promise<StoredResult> {
   const { name: model } = definition
   const { id, attempts: attempt } = training
   const codeDigest = await codeOf(models, model, trainer)
@@ -92,10 +85,12 @@ export async function trainByProgram(
       'training_failed',
       `the files of the training program changed while it ran: retrain ${model}`,
     )
-  const result = await readResultFolder(folder.output).catch((error: Error) => {
-    throw withBadLines(error, badLines)
-  })
-  return { result, codeDigest, dependenciesDigest, dependencies: { ...packages, ...result.environment } }
+  const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest }
+  return storeResult(
+    { artifactRoot: config.artifactRoot, definition, output: folder.output, ...facts },
+    signal,
+    config,
+  ).catch((error: Error) => Promise.reject(withBadLines(error, badLines)))
 }
 
 const maxBadLines = 5

@@ -38,6 +38,7 @@ export const groups = [
       'activities/worker.ts',
       'activities/retrain/rows-child.ts',
       'activities/tensorflow/trainer.ts',
+      'activities/trainers/result-child.ts',
       'activities/tensorflow/evaluator.ts',
     ],
   },

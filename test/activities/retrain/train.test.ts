@@ -327,7 +327,7 @@ describe('a training', () => {
       await expect(silent()).rejects.toMatchObject({ code })
     expect(await getTraining(deps.store, 'trn_silent')).toMatchObject({
       status: 'failed',
-      message: expect.stringContaining('look for an endless loop in the model file') as unknown,
+      message: expect.stringContaining('look for an endless loop in the training code') as unknown,
     })
   })
 

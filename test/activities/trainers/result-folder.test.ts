@@ -88,17 +88,21 @@ describe('the result of a training program', () => {
       { 'replay.json': { rows: rows([[], 'a']), outputs: rows(1) } },
       /row 0 has no value for colour/,
     ],
-    ['columns that are no list', { 'columns.json': {} }, /columns\.json without a list/],
-    ['a column without a name', { 'columns.json': [{ vocabulary: [] }] }, /column 0 has no name/],
-    [
-      'a vocabulary of numbers',
-      { 'columns.json': [{ name: 'a', vocabulary: [1] }] },
-      /vocabulary of a is no list of texts/,
-    ],
   ])('is refused with %s', async (_what, change, message) => {
     await expect(read({ ...complete, ...change })).rejects.toMatchObject({
       code: 'training_failed',
       message: expect.stringMatching(message),
+    })
+  })
+
+  it.each([
+    ['columns that are no list', {}, 'columns.json is no list of 1 to 10000 columns'],
+    ['a column without a name', [{ vocabulary: [] }], 'column 0 of columns.json has no "name"'],
+    ['a vocabulary of lists', [{ name: 'a', vocabulary: [[]] }], /^"vocabulary" of column 0/],
+  ])('is refused with %s', async (_what, columns, message) => {
+    await expect(read({ ...complete, 'columns.json': columns })).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: typeof message === 'string' ? message : expect.stringMatching(message),
     })
   })
 

@@ -1,0 +1,96 @@
+/**
+ * Prepares and ends a training on a task queue of one's own. Its workers share no database with this installation: they get the job of
+ * the contract, and write checkpoints and result into the artifact store, which they must share.
+ */
+import { Context } from '@temporalio/activity'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { beginTraining, endTraining, getTraining } from '../../store/training/trainings.ts'
+import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { attemptFolder, openAttempt, removeAttempts } from './attempt-folder.ts'
+import { storeResult } from './store-result.ts'
+
+export interface QueueTrainingInput {
+  trainingId: string
+  model: string
+  snapshotDigest: string
+}
+
+/** What the activity `train` of the queue gets. */
+export interface QueueJob extends ProgramJob {
+  /** The root of the artifact store, which the paths of the job begin with: a worker may have it elsewhere. */
+  artifactRoot: string
+}
+
+export interface PreparedTraining {
+  /** Absent when the training has ended before. */
+  job?: QueueJob
+  /** The time limit of an attempt. */
+  limitMs: number
+}
+
+const defaultLimitMs = 86_400_000
+
+/** Begins the next attempt, with folders of its own. */
+export const prepareTraining =
+  ({ store, artifacts, config, log }: Deps) =>
+  async ({ trainingId, model, snapshotDigest }: QueueTrainingInput): Promise<PreparedTraining> => {
+    const { definition, codeDigest } = await getModel(store, model)
+    const { trainer, hyperparameters } = definition
+    const training = await beginTraining(store, {
+      id: trainingId,
+      model,
+      snapshotDigest,
+      seed: definition.seed,
+      hyperparameters,
+      codeDigest,
+      dependenciesDigest: '',
+      buildId: config.buildId,
+    })
+    const { attempts: attempt, seed } = training
+    const limitMs = trainer?.limitMs ?? defaultLimitMs
+    if (training.status === 'done') return { limitMs }
+    const path = await withHeartbeat(() => artifacts.locate('snapshots', snapshotDigest))
+    const of = digestOfJson({ codeDigest, snapshotDigest, seed, hyperparameters })
+    const { checkpoints, output } = await openAttempt(config.artifactRoot, { trainingId, attempt, of })
+    log.info({ training: trainingId, model, attempt }, 'training on a queue')
+    const job: QueueJob = {
+      ...jobOfDefinition(definition),
+      training: trainingId,
+      attempt,
+      artifactRoot: config.artifactRoot,
+      snapshot: { path, digest: snapshotDigest },
+      seed,
+      checkpoints,
+      output,
+      limits: { memoryMb: trainer?.memoryMb ?? null, seconds: limitMs / 1_000 },
+    }
+    return { job, limitMs }
+  }
+
+/** Turns the result of an attempt into the artifact of the training. Throws as `storeResult` does. */
+export const finishTraining =
+  ({ store, config, log }: Deps) =>
+  async ({ trainingId, model, snapshotDigest }: QueueTrainingInput): Promise<void> => {
+    const { definition, codeDigest } = await getModel(store, model)
+    const { status, attempts: attempt, seed } = await getTraining(store, trainingId)
+    if (status === 'done') return
+    const { artifactRoot } = config
+    const { output } = attemptFolder(artifactRoot, { trainingId, attempt })
+    const job = { definition, output, artifactRoot, snapshotDigest, seed, codeDigest, packages: {} }
+    const { cancellationSignal } = Context.current()
+    try {
+      const result = await withHeartbeat(() => storeResult(job, cancellationSignal, config))
+      if (!(await endTraining(store, { id: trainingId, attempt, status: 'done', ...result })))
+        throw new DomainError('training_interrupted', `attempt ${attempt} of ${trainingId} was taken over`)
+      await removeAttempts(artifactRoot, trainingId)
+      log.info({ training: trainingId, model, artifact: result.artifactDigest }, 'trained')
+    } catch (error) {
+      if (isError(error, 'training_failed') || isError(error, 'artifact_invalid'))
+        await endTraining(store, { id: trainingId, attempt, status: 'failed', message: error.message })
+      throw error
+    }
+  }

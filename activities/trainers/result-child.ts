@@ -1,0 +1,63 @@
+/** Reads a result folder, checks that the model answers as its library did, and stores it as an artifact. */
+import { openArtifacts, digestOfJson } from '../../store/artifacts.ts'
+import { openArtifactReader } from '../artifact/reader.ts'
+import { storeForeign } from '../artifact/store-foreign.ts'
+import { readPart } from '../data/rows.ts'
+import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { readResultFolder, type ProgramResult } from './result-folder.ts'
+import type { ResultJob, StoredResult } from './store-result.ts'
+
+const aliveEveryMs = 1_000
+
+async function store(job: ResultJob): Promise<StoredResult> {
+  const { definition, artifactRoot, snapshotDigest, seed, codeDigest } = job
+  const result = await readResultFolder(job.output)
+  const artifacts = openArtifacts(artifactRoot)
+  const snapshot = await artifacts.locate('snapshots', snapshotDigest)
+  const data = await readPart(snapshot, 'train', Object.keys(definition.features))
+  const dependencies = { ...job.packages, ...result.environment }
+  const dependenciesDigest = job.dependenciesDigest ?? digestOfJson(dependencies)
+  const { name, path } = result.artifact
+  const reader = openArtifactReader(artifactRoot)
+  try {
+    const { artifactDigest } = await storeForeign(artifacts, reader, {
+      definition,
+      files: { [name]: await artifacts.take('artifacts', path) },
+      declared: result.columns,
+      replay: askable(result.replay),
+      data,
+      training: {
+        snapshot: snapshotDigest,
+        seed,
+        code: codeDigest,
+        dependencies: dependenciesDigest,
+        hyperparameters: definition.hyperparameters,
+        rows: data.rows.length,
+      },
+    })
+    return { artifactDigest, codeDigest, dependenciesDigest, dependencies, curve: result.curve }
+  } finally {
+    await reader.close()
+  }
+}
+
+/** The rows that a request may hold: JSON has no infinite number. */
+function askable({ rows, outputs }: ProgramResult['replay']): ProgramResult['replay'] {
+  const isAskable = rows.map((row) =>
+    Object.values(row).every((cell) => typeof cell !== 'number' || Number.isFinite(cell)),
+  )
+  return {
+    rows: rows.filter((_row, at) => isAskable[at]),
+    outputs: outputs.filter((_output, at) => isAskable[at]),
+  }
+}
+
+takeJob(async (job: ResultJob, parent: Parent<never>): Promise<StoredResult> => {
+  // The reader works in a process of its own for a while.
+  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
+  try {
+    return await store(job)
+  } finally {
+    clearInterval(alive)
+  }
+})

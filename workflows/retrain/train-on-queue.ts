@@ -1,0 +1,54 @@
+/**
+ * Trains on a task queue of one's own. Each attempt is prepared anew, because an attempt that was believed dead may still write into its
+ * folders.
+ */
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  ApplicationFailure,
+  isCancellation,
+  proxyActivities,
+  sleep,
+} from '@temporalio/workflow'
+import type { QueueJob, QueueTrainingInput } from '../../activities/trainers/queue-training.ts'
+import { training } from './activities.ts'
+
+const maxAttempts = 10
+/** A worker in Python sends heartbeats while it imports its libraries, and on a busy machine late. */
+const heartbeatTimeout = '1 min'
+const maxPauseMs = 60_000
+
+/** The contract with the workers of the queue. */
+interface QueueActivities {
+  train(job: QueueJob): Promise<unknown>
+}
+
+export async function trainOnQueue(
+  order: QueueTrainingInput,
+  { trainQueue, trainerQueue }: { trainQueue: string; trainerQueue: string },
+): Promise<void> {
+  const { prepareTraining, finishTraining } = training(trainQueue)
+  for (let attempt = 1; ; attempt++) {
+    const { job, limitMs } = await prepareTraining(order)
+    if (job === undefined) return
+    const { train } = proxyActivities<QueueActivities>({
+      taskQueue: trainerQueue,
+      startToCloseTimeout: limitMs,
+      heartbeatTimeout,
+      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+      retry: { maximumAttempts: 1 },
+    })
+    try {
+      await train(job)
+      return await finishTraining(order)
+    } catch (error) {
+      if (isCancellation(error) || isFinal(error) || attempt >= maxAttempts) throw error
+      await sleep(Math.min(maxPauseMs, 1_000 * 2 ** (attempt - 1)))
+    }
+  }
+}
+
+const isFinal = (error: unknown): boolean =>
+  error instanceof ActivityFailure &&
+  error.cause instanceof ApplicationFailure &&
+  error.cause.nonRetryable === true
