@@ -28,7 +28,7 @@ const withoutServers = [
   'test/cli/supervisor/supervisor.test.ts',
 ]
 
-const atLength = ['test/faults/long/**/*.test.ts']
+const atLength = ['test/faults/long/**/*.test.ts', 'test/examples/*.test.ts']
 
 export default defineConfig({
   test: {

@@ -35,6 +35,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'models', 'models/define', 'scripts/build'],
     packages: ['node:*'],
   },
+  examples: { values: ['models/define'], packages: [] },
   workflows: {
     values: ['domain', 'workflows/messages'],
     types: ['activities'],

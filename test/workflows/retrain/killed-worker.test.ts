@@ -2,11 +2,13 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { copyFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findTraining, getTraining } from '../../../store/training/trainings.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
+import { checkout } from '../../../temporal.config.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../support/training/pipeline.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -89,6 +91,30 @@ it('a training whose worker is killed is finished by another worker, once and wi
   // Trained without an interruption, it is the same artifact.
   expect(versions[0]?.artifactDigest).toBe(versions[1]?.artifactDigest)
 }, 240_000)
+
+it('a training program whose worker is killed ends with it, and another worker resumes it: one version, no epoch twice', async () => {
+  const name = uniqueName('roses')
+  const trained = join(pipeline.models, 'trained.log')
+  await copyFile(join(checkout, 'test/support/training/stumps.py'), join(pipeline.models, 'stumps.py'))
+  const argv = JSON.stringify(['python3', 'stumps.py', 'hang', trained])
+  await syncExampleModel(pipeline.store, pipeline.models, { name, more: `train: command(${argv}),` })
+  for (const worker of workers.splice(0)) worker.kill('SIGKILL')
+  const first = await startWorker()
+  const handle = await pipeline.start({ model: name, asOf: exampleDay(35), requestedBy: 'olga' })
+  const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
+  // Its program sleeps after its second epoch.
+  const epoch = async () => (await findTraining(pipeline.store, trainingId))?.epoch ?? 0
+  await expect.poll(epoch, { timeout: 50_000 }).toBe(2)
+  const programs = childrenOf(first.pid)
+  expect(programs.length).toBeGreaterThan(0)
+  first.kill('SIGKILL')
+  await expect.poll(() => programs.filter(isAlive)).toEqual([])
+  await startWorker()
+  expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${name}_v1.0.0` })
+  expect((await readFile(trained, 'utf8')).trim().split('\n')).toEqual(['1 1', '1 2', '2 3', '2 4'])
+  expect(await getTraining(pipeline.store, trainingId)).toMatchObject({ status: 'done', attempts: 2 })
+  expect(await listVersions(pipeline.store, { model: name })).toHaveLength(1)
+}, 120_000)
 
 it('a training whose worker is stopped is handed back at once', async () => {
   const other = uniqueName('roses')

@@ -1,0 +1,277 @@
+/**
+ * Trains, releases and rolls back the examples on the whole real system, with the packages that they name from PyPI; the environments are
+ * kept in the cache.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, copyFile, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { installerEnvironment } from '../../activities/trainers/program-environment.ts'
+import { preparePython } from '../../activities/trainers/python-environment.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { loadModel, modelsDirectory } from '../../models/index.ts'
+import { getManifest, openArtifacts } from '../../store/artifacts.ts'
+import { insertKey } from '../../store/access/api-keys.ts'
+import { upsertModels } from '../../store/registry/models.ts'
+import { findVersion } from '../../store/registry/versions.ts'
+import { listRetrainings } from '../../store/training/retrainings.ts'
+import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
+import { releaseWorkflowId, retrainWorkflowId } from '../../workflows/messages.ts'
+import type { release as releaseWorkflow } from '../../workflows/release.ts'
+import type { retrain as retrainWorkflow } from '../../workflows/retrain.ts'
+import { showPolicy } from '../support/fleet/fleet-fixture.ts'
+import { insertPeople } from '../support/release/candidates.ts'
+import { fixtureRelease } from '../support/release/release-fixture.ts'
+import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
+import { exampleModelDirectory } from '../support/training/example-model.ts'
+import { syncFlights } from '../support/training/flights.ts'
+
+let system: RealSystem
+let models: string
+let key: string
+const children: ChildProcess[] = []
+
+const step = { minMs: 1_000, minRequests: 10, deadlineMs: 60_000 }
+const policy: ReleasePolicy = {
+  ...showPolicy,
+  stages: [{ ...step, shareBp: 5_000 }],
+  probation: { ...step, holdbackBp: 1_000 },
+}
+
+/** Starts a process of this test and resolves when it has written its first line. */
+async function start(argv: string[], env: Record<string, string> = {}): Promise<ChildProcess> {
+  const [file = '', ...more] = argv
+  const child = spawn(file, more, {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: environmentWith(env),
+  })
+  children.push(child)
+  await once(child.stdout, 'data')
+  return child
+}
+
+beforeAll(async () => {
+  system = await startRealSystem({ replicas: 1, leaseMs: 2_000 })
+  models = await exampleModelDirectory()
+  await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
+  key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
+  const { config } = system
+  await start([process.execPath, launcher, 'test/support/training/train-worker.ts', models], {
+    DATABASE_URL: config.databaseUrl,
+    TEMPORAL_ADDRESS: config.temporal.address,
+    TENURE_STATE: config.stateDir,
+  })
+}, 120_000)
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  await system?.stop()
+  if (models !== undefined) await rm(models, { recursive: true })
+}, 60_000)
+
+const post = async (path: string, body: object) => {
+  const response = await fetch(`${system.urls[0]}${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  return (await response.json()) as Record<string, unknown>
+}
+const predict = (model: string, row: object, routingKey: string) =>
+  post(`/v1/models/${model}/predict`, { instances: [row], routing_key: routingKey })
+
+/** Takes the model of a folder of examples in, with some texts of its file replaced. */
+async function sync(folder: string, edits: Record<string, string> = {}): Promise<void> {
+  const from = join(checkout, 'examples', folder)
+  await cp(from, join(models, folder), { recursive: true })
+  let text = await readFile(join(from, `${folder}.ts`), 'utf8')
+  const paths = {
+    '../../models/define.ts': `${modelsDirectory}define.ts`,
+    "'train.py'": `'${folder}/train.py'`,
+    "'requirements.txt'": `'${folder}/requirements.txt'`,
+  }
+  for (const [before, after] of Object.entries({ ...paths, ...edits })) {
+    expect(text).toContain(before)
+    text = text.replaceAll(before, after)
+  }
+  await rm(join(models, folder, `${folder}.ts`))
+  await writeFile(join(models, `${folder}.ts`), text)
+  await upsertModels(system.store, [await loadModel(folder, models)])
+}
+
+/** Retrains and releases under traffic with this row. Returns the promoted version. */
+async function release(model: string, row: object, asOf = '2026-01-01T00:00:00Z'): Promise<string> {
+  const retraining = await system.client.workflow.start<typeof retrainWorkflow>('retrain', {
+    workflowId: retrainWorkflowId(model),
+    taskQueue: system.config.taskQueues.control,
+    args: [{ model, asOf, requestedBy: 'olga', policy }],
+  })
+  const { outcome, message, version = '' } = await retraining.result()
+  expect({ outcome, message }).toMatchObject({ outcome: 'released' })
+  const handle = system.client.workflow.getHandle<typeof releaseWorkflow>(releaseWorkflowId(model))
+  const running = fixtureRelease(system, handle as never)
+  await running.reaches('awaiting_approval')
+  await running.say('approve', 'anna')
+  const calling = new AbortController()
+  const calls = (async () => {
+    for (let caller = 0; !calling.signal.aborted; caller++) {
+      await predict(model, row, `caller ${caller}`)
+      await pause(20)
+    }
+  })()
+  expect(await handle.result()).toMatchObject({ outcome: 'promoted' })
+  calling.abort()
+  await calls
+  return version
+}
+
+async function manifestOf(version: string) {
+  const found = await findVersion(system.store, version)
+  return getManifest(openArtifacts(system.config.artifactRoot), found!.artifactDigest)
+}
+
+/** Rolls back from one version to the one before it, whose answers are then served again. */
+async function rollBack(model: string, row: object, from: string, to: string): Promise<void> {
+  expect(await predict(model, row, 'a')).toMatchObject({ version: from })
+  await post(`/v1/models/${model}/rollback`, { reason: 'the test ends' })
+  await expect.poll(async () => (await predict(model, row, 'a'))['version']).toBe(to)
+}
+
+describe('the examples in Python', () => {
+  const day = { location: 'Seattle', month: 7, lowest: 13, precipitation: 0, wind: 3 }
+
+  it('temperature: a regression of XGBoost is trained, released and rolled back', async () => {
+    await sync('temperature')
+    const first = await release('temperature', day)
+    const manifest = await manifestOf(first)
+    expect(manifest).toMatchObject({
+      artifact: 'trees',
+      library: expect.stringMatching(/^XGBoost/) as unknown,
+    })
+    expect(manifest.training.dependencies).toMatch(/^sha256:/)
+    const answer = await predict('temperature', day, 'a')
+    expect(answer).toMatchObject({ version: first })
+    await sync('temperature', { 'rounds: 200': 'rounds: 240' })
+    const second = await release('temperature', day)
+    await rollBack('temperature', day, second, first)
+    expect((await predict('temperature', day, 'a'))['predictions']).toEqual(answer['predictions'])
+  }, 580_000)
+
+  it('sky: a pipeline of scikit-learn is trained, released and rolled back as ONNX', async () => {
+    const row = { ...day, highest: 24 }
+    await sync('sky')
+    const first = await release('sky', row)
+    expect(await manifestOf(first)).toMatchObject({ artifact: 'onnx' })
+    await sync('sky', { 'smoothing: 1': 'smoothing: 2' })
+    const second = await release('sky', row)
+    await rollBack('sky', row, second, first)
+  }, 580_000)
+
+  it('flights: trees of LightGBM replace the network as the gate finds, and are rolled back to it with one schema', async () => {
+    const name = 'flights'
+    const row = {
+      origin: 'SEA',
+      destination: 'JFK',
+      distance: 2_422,
+      hour: '18',
+      weekday: 'fri',
+      recentLateShare: 0.3,
+    }
+    const asOf = '2001-03-01T00:00:00Z'
+    const schema = async () => {
+      const response = await fetch(`${system.urls[0]}/v1/models/${name}`, {
+        headers: { authorization: `Bearer ${key}` },
+      })
+      return ((await response.json()) as { features: unknown }).features
+    }
+    await syncFlights(system.store, models, { name })
+    const network = await release(name, row, asOf)
+    const before = await schema()
+    await cp(join(checkout, 'examples/flights'), join(models, 'flights'), { recursive: true })
+    const text = await readFile(join(models, `${name}.ts`), 'utf8')
+    const trained = text.replace(
+      /train: async [^]*?\n {2}},\n/,
+      "train: python('flights/train.py', { requirements: 'flights/requirements.txt' }),\n",
+    )
+    await writeFile(join(models, `${name}.ts`), trained.replace('defineModel,', 'defineModel,\n  python,'))
+    await upsertModels(system.store, [await loadModel(name, models)])
+    const trees = await release(name, row, asOf)
+    expect(await manifestOf(trees)).toMatchObject({
+      artifact: 'trees',
+      library: expect.stringMatching(/^LightGBM/) as unknown,
+    })
+    const metrics = await Promise.all(
+      [network, trees].map(async (version) => (await findVersion(system.store, version))!.lineage.metrics),
+    )
+    process.stdout.write(`network and trees: ${JSON.stringify(metrics)}\n`)
+    expect(metrics[1]!['auc']).toBeGreaterThan(metrics[0]!['auc']! - 0.01)
+    expect(await schema()).toEqual(before)
+    await rollBack(name, row, trees, network)
+  }, 580_000)
+
+  it('python-worker: a job of a task queue is trained by a worker in Python, also after it was killed', async () => {
+    const folder = join(checkout, 'examples/python-worker')
+    const { python } = await preparePython({
+      requirements: join(folder, 'requirements.txt'),
+      cache: system.config.cacheDir,
+      env: installerEnvironment(),
+      signal: new AbortController().signal,
+    })
+    const script = join(models, 'stumps.py')
+    const log = join(models, 'queue.log')
+    await copyFile(join(checkout, 'test/support/training/stumps.py'), script)
+    await writeFile(
+      join(models, 'bloom.ts'),
+      `
+import { category, csv, defineModel, direct, number, queue, random, yesNo } from '${modelsDirectory}define.ts'
+export const bloom = defineModel({
+  name: 'bloom',
+  features: { size: number(), colour: category(['red', 'white']), age: number({ missing: 'fill' }) },
+  label: yesNo({ column: 'blooms', positive: 'blooms' }),
+  source: csv('node_modules/vega-datasets/data/weather.csv', {
+    rows: \`select *, temp_min + 5 as size, case when location = 'Seattle' then 'red' else 'white' end as colour,
+      wind as age, temp_max > 16 as blooms from source\`,
+    key: ['location', 'date'],
+  }),
+  split: random({ test: 0.25 }),
+  hyperparameters: { epochs: 4 },
+  train: queue('gpu'),
+  evaluation: { floors: { auc: 0.6 }, calibration: 'off' },
+  release: direct(),
+})`,
+    )
+    await upsertModels(system.store, [await loadModel('bloom', models)])
+    const work = () =>
+      start([
+        python,
+        join(folder, 'worker.py'),
+        '--address',
+        system.config.temporal.address,
+        '--queue',
+        'gpu',
+        '--package',
+        join(checkout, 'python/src'),
+        '--',
+        'python3',
+        script,
+        'hang',
+        log,
+      ])
+    const first = await work()
+    const retraining = await system.client.workflow.start<typeof retrainWorkflow>('retrain', {
+      workflowId: retrainWorkflowId('bloom'),
+      taskQueue: system.config.taskQueues.control,
+      args: [{ model: 'bloom', requestedBy: 'olga', policy }],
+    })
+    const trained = async () => (await readFile(log, 'utf8').catch(() => '')).trim().split('\n')
+    await expect.poll(trained, { timeout: 60_000 }).toEqual(['1 1', '1 2'])
+    first.kill('SIGKILL')
+    await work()
+    expect(await retraining.result()).toMatchObject({ outcome: 'released', version: 'bloom_v1.0.0' })
+    expect(await trained()).toEqual(['1 1', '1 2', '2 3', '2 4'])
+    expect(await listRetrainings(system.store, { model: 'bloom' })).toHaveLength(1)
+    await system.client.workflow.getHandle(releaseWorkflowId('bloom')).terminate()
+  }, 300_000)
+})
