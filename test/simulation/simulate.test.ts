@@ -46,7 +46,13 @@ describe('the fault simulator', () => {
     ]
     // From the first of a few seeds that find all of them.
     const { code, output } = await simulate(
-      ...['--plants', '--only', chosen.join(), '--seconds', '60', '--seed', '251'],
+      '--plants',
+      '--only',
+      chosen.join(),
+      '--seconds',
+      '60',
+      '--seed',
+      '251',
     )
     expect(code, output).toBe(0)
     expect(output).toContain('6 of 6 found')
