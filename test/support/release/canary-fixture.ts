@@ -17,7 +17,7 @@ import { startCallers, startRealSystem, type Callers, type RealSystem } from '..
 import { signedStart } from '../commands/signed.ts'
 
 export const canaryModel = 'pulse'
-const stage = { minMs: 3_000, minRequests: 20, deadlineMs: 60_000 }
+const stage = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
 const leaseMs = 2_000
 /** For each replica: a candidate with 20 % gets twice what its stage requires. More would only cost cores. */
 const callEveryMs = 30

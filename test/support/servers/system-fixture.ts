@@ -4,8 +4,10 @@
  */
 import { Client, Connection } from '@temporalio/client'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { planCore, planProcesses, type CorePlan } from '../../../cli/supervisor/process-plan.ts'
 import { freePort } from '../../../cli/embedded/process.ts'
@@ -161,24 +163,23 @@ export function startCallers(urls: readonly string[], model: string, everyMs = 1
     stop: async () => {
       stopping.abort()
       await Promise.all(running)
+      agent.destroy()
     },
   }
   let caller = 0
+  const agent = new Agent({ keepAlive: true })
   const ask = async (url: string) => {
     try {
-      const response = await fetch(`${url}/v1/models/${model}/predict`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ instances: [{ x: Math.random(), y: 1 }], routing_key: `caller ${caller++}` }),
-        signal: AbortSignal.timeout(2_000),
-      })
-      const body = (await response.json()) as { version?: string; code?: string }
-      if (body.version === undefined) throw new Error(`${response.status} ${body.code ?? ''}`)
+      const { status, body } = await post(
+        `${url}/v1/models/${model}/predict`,
+        { instances: [{ x: Math.random(), y: 1 }], routing_key: `caller ${caller++}` },
+        agent,
+      )
+      if (body.version === undefined) throw new Error(`${status} ${body.code ?? ''}`)
       callers.answered.set(body.version, (callers.answered.get(body.version) ?? 0) + 1)
       callers.lastMs.set(body.version, performance.now())
     } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error)
-      callers.failures.push({ url, why: cause.message, atMs: Date.now() })
+      callers.failures.push({ url, why: (error as Error).message, atMs: Date.now() })
     }
   }
   const running = urls.map(async (url) => {
@@ -188,4 +189,31 @@ export function startCallers(urls: readonly string[], model: string, everyMs = 1
     }
   })
   return callers
+}
+
+/** `fetch` would take three times the CPU of the request. */
+function post(
+  url: string,
+  what: object,
+  agent: Agent,
+): Promise<{ status: number | undefined; body: { version?: string; code?: string } }> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      url,
+      {
+        method: 'POST',
+        agent,
+        headers: { 'content-type': 'application/json' },
+        signal: AbortSignal.timeout(2_000),
+      },
+      (response) => {
+        json(response).then(
+          (body) => resolve({ status: response.statusCode, body: body as { version?: string } }),
+          reject,
+        )
+      },
+    )
+    asked.once('error', reject)
+    asked.end(JSON.stringify(what))
+  })
 }
