@@ -57,7 +57,8 @@ it(
         failures.push(...tried.issues.map((issue) => `${story}, ${killPointName(point)}: ${issue}`))
       }
     }
-    await Promise.all([1, 2, 3, 4, 5, 6].map(work))
+    // Each has a worker of its own; the first one's has run the references.
+    await Promise.all([0, 1, 2, 3].map(work))
     expect(failures).toEqual([])
     expect(died).toBe(sample.length)
     expect(await verifyAudit(fixture.store)).not.toMatchObject({ breach: expect.anything() })
