@@ -15,7 +15,7 @@ import { uniqueName } from '../../support/servers/servers.ts'
 
 let pipeline: Pipeline
 const model = uniqueName('roses')
-const epochs = 16
+const epochs = 10
 const workers: ChildProcess[] = []
 
 beforeAll(async () => {
