@@ -285,7 +285,9 @@ describe('the external heads', () => {
     await expect.poll(() => troubles.join()).toMatch(/row 5 is not the one whose hash was kept/)
     expect((await heads.last())?.seq).toBe(5)
     expect(await verify()).toBe('row 5 is not the one whose hash was kept')
-    expect(await listAlerts(store, {})).toMatchObject([{ kind: 'audit_broken', severity: 'critical' }])
+    await expect
+      .poll(() => listAlerts(store, {}))
+      .toMatchObject([{ kind: 'audit_broken', severity: 'critical' }])
     await keeper.stop()
   })
 

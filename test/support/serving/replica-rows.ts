@@ -36,7 +36,7 @@ export interface Fleet {
   stop(): Promise<void>
 }
 
-const stepMs = 15
+const stepMs = 25
 
 export function startFleet(
   store: Store,
