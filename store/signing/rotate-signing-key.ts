@@ -1,5 +1,6 @@
 /** Replaces a signing key while processes sign and verify with it. Signatures of the former key count for an overlap. */
 import { rename } from 'node:fs/promises'
+import { DomainError } from '../../domain/errors.ts'
 import {
   changeTrusted,
   keepOwner,
@@ -26,8 +27,16 @@ export interface Rotation {
   formerUntil: string
 }
 
-/** Publishes the next key of this purpose, so that it can be copied to machines that verify before anything is signed with it. */
+/**
+ * Publishes the next key of this purpose, so that it can be copied to machines that verify before anything is signed with it. Throws
+ * `configuration_invalid` on a machine without the key in use, where a rotation would retire no key.
+ */
 export async function prepareRotation(places: KeyPlaces, purpose: KeyPurpose): Promise<string> {
+  if (readKeyFile(privateFile(places, purpose)) === undefined)
+    throw new DomainError(
+      'configuration_invalid',
+      `${privateFile(places, purpose)} is missing: rotate the key of ${purpose} on a machine that signs with it`,
+    )
   await openSigner(places, purpose)
   const file = nextFile(places, purpose)
   await makeKey(file)
@@ -46,8 +55,8 @@ export async function rotateSigningKey(
   purpose: KeyPurpose,
   { overlapMs, nowMs = Date.now() }: { overlapMs: number; nowMs?: number },
 ): Promise<Rotation> {
-  const former = (await openSigner(places, purpose)).publicPem
   const publicPem = await prepareRotation(places, purpose)
+  const former = (await openSigner(places, purpose)).publicPem
   const formerUntil = new Date(nowMs + (purpose === 'heads' ? headGraceMs : overlapMs)).toISOString()
   // Retired keys stay in the list: rows and heads of the audit log are judged by when they were signed.
   await changeTrusted(places, purpose, (keys) => [

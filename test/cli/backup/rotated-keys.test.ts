@@ -42,6 +42,7 @@ beforeAll(async () => {
   await fixture.store.query(
     sql`insert into champions (model, version) values (${made.model}, ${made.champion})`,
   )
+  for (const purpose of keyPurposes) await openSigner(places(), purpose)
   await note('the first row')
 })
 afterAll(async () => {

@@ -185,6 +185,17 @@ describe('a rotation', () => {
     expect(files.map((file) => statSync(file).mode & 0o777)).toEqual([0o600, 0o640])
   })
 
+  it('is refused on a machine that does not sign, where it would retire no key', async () => {
+    const at = places('signs-elsewhere')
+    await openSigner({ keys: join(directory, 'signs'), trust: at.trust }, 'commands')
+    await expect(rotateSigningKey(at, 'commands', { overlapMs: 0 })).rejects.toMatchObject({
+      code: 'configuration_invalid',
+      message: expect.stringContaining('on a machine that signs with it') as string,
+    })
+    expect(existsSync(privateFile(at, 'commands'))).toBe(false)
+    expect(listTrusted(at, 'commands')).toHaveLength(1)
+  })
+
   it('uses the prepared key, which other machines trust already', async () => {
     const at = places('prepared')
     const signer = await openSigner(at, 'artifacts')
