@@ -111,7 +111,8 @@ describe('the disk cache of routes', () => {
 
   it('outlives the rotation of the key that signs it where a replica runs, and ends with the overlap elsewhere', async () => {
     const keys = keyPlacesIn(join(root, 'rotated'))
-    // The same keys of versions.
+    // The same keys of versions, which the first version makes.
+    await threeVersions(fixture)
     cpSync(keyPlacesOf(fixture.artifactRoot).trust, keys.trust, { recursive: true })
     const ended = await remembered({ keys })
     const running = await replicaOf({ keys })
