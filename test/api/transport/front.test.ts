@@ -12,11 +12,13 @@ type Mode = 'on' | 'off'
 const modes = ['on', 'off'] as const
 let fixture: ServingFixture
 let key: string
+let viewerKey: string
 const servers = new Map<Mode, RunningServer>()
 
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key({ role: 'predictor' })
+  viewerKey = await fixture.key({ role: 'viewer' })
   await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
   for (const mode of modes) {
     const config = readConfig({
@@ -204,8 +206,7 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
 
   it('that accepts gzip gets a large response compressed, and a short one plain', async () => {
     const { url } = servers.get(mode)!
-    const viewer = await fixture.key({ role: 'viewer' })
-    const headers = { 'accept-encoding': 'gzip', authorization: `Bearer ${viewer}` }
+    const headers = { 'accept-encoding': 'gzip', authorization: `Bearer ${viewerKey}` }
     const large = await fetch(`${url}/openapi.json`, { headers })
     expect(large.status).toBe(200)
     expect(Object.fromEntries(large.headers)).toMatchObject({

@@ -15,6 +15,7 @@ import { startAlerts } from '../../../../temporal/standing-workflows.ts'
 import { upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
+import { privateFile } from '../../../../store/signing/key-files.ts'
 import { fixtureRelease } from '../../../support/release/release-fixture.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { flightSpec } from '../../../support/serving/artifact.ts'
@@ -110,7 +111,7 @@ beforeAll(async () => {
     join(system.config.stateDir, 'postgres', 'tenure.password'),
     'utf8',
   )
-  planted['the signing key'] = readFileSync(join(system.config.signing.keys, 'commands.pem'), 'utf8').split(
+  planted['the signing key'] = readFileSync(privateFile(system.config.signing, 'commands'), 'utf8').split(
     '\n',
   )[1]!
   const spec = flightSpec(model)
@@ -200,7 +201,7 @@ describe('planted secrets', () => {
       `with my key ${key}`,
       `see ${address}`,
       `with Bearer ${planted['a foreign bearer']}`,
-      readFileSync(join(system.config.signing.keys, 'commands.pem'), 'utf8'),
+      readFileSync(privateFile(system.config.signing, 'commands'), 'utf8'),
     ]
 
     // What is asked, rightly and wrongly; and with keys where they do not belong.
