@@ -61,7 +61,9 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
   const folder = join(cache, 'python', name)
   const interpreter = join(folder, 'bin', 'python')
   if (!(await isComplete(folder))) {
-    await mkdir(join(cache, 'python'), { recursive: true, mode: 0o700 })
+    await mkdir(join(cache, 'python'), { recursive: true, mode: 0o700 }).catch(({ message }: Error) => {
+      throw new DomainError('environment_failed', `no environment can be made in the cache: ${message}`)
+    })
     // Two at a time would install into one folder.
     const release = await takeLock(`${folder}.lock`, () => {})
     try {

@@ -31,10 +31,10 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true }))
 
 let requirements = ''
-const prepare = (path = `${bin}:/usr/bin:/bin`) =>
+const prepare = (path = `${bin}:/usr/bin:/bin`, cache = 'cache') =>
   preparePython({
     requirements: requirements === '' ? undefined : requirements,
-    cache: join(root, 'cache'),
+    cache: join(root, cache),
     env: { PATH: path, HOME: root },
     signal: new AbortController().signal,
   })
@@ -101,6 +101,11 @@ describe('the Python environment of a training', () => {
         message: expect.stringMatching(/^python3 has no venv: install the package python3-venv/),
       }),
     )
+    // A file in place of a folder.
+    await expect(prepare(undefined, 'requirements.txt')).rejects.toMatchObject({
+      code: 'environment_failed',
+      message: expect.stringMatching(/^no environment can be made in the cache: ENOTDIR/),
+    })
     const empty = join(root, 'empty')
     await mkdir(empty)
     await expect(prepare(empty)).rejects.toMatchObject({

@@ -32,7 +32,7 @@ const activity = (heartbeatDetails?: unknown) => new MockActivityEnvironment({ h
 async function run(id: string, mode: string, environment = activity()): Promise<TrainResult> {
   const argv = JSON.stringify(['python3', 'stumps.py', mode, join(root, `${id}.log`)])
   await syncExampleModel(deps.store, models, { more: `train: command(${argv}, { memory: '256 MB' }),` })
-  return environment.run(train(deps, { models, silentMs: 1_500 }), {
+  return environment.run(train(deps, { models, silentMs: mode === 'silent' ? 300 : 20_000 }), {
     trainingId: id,
     model: 'roses',
     snapshotDigest,
