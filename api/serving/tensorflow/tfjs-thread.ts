@@ -1,74 +1,47 @@
-/** Runs the worker thread of TensorFlow.js and the calls to it. A call that exceeds its time ends the thread, because nothing else stops it. */
+/** Runs the worker thread of TensorFlow.js and the calls to it. */
 import { Worker } from 'node:worker_threads'
-import { DomainError } from '../../../domain/errors.ts'
 import { launcher } from '../../../temporal.config.ts'
+import type { LayeredModel } from '../network/layer-limits.ts'
+import { createCalls } from '../runtime/pending-calls.ts'
+import type { HostOptions, ModelHost } from '../runtime/runtime.ts'
 import type { TensorCall, TensorCommand, TensorReply } from './tfjs-worker.ts'
 
-export interface TensorThread {
-  /** Throws `model_unavailable` when the thread dies meanwhile. */
-  call(call: TensorCall, limitMs: number, transfer?: ArrayBuffer[]): Promise<TensorReply>
-  end(): Promise<void>
-}
-
-export interface ThreadOptions {
-  onError: (message: string) => void
-  /** Called before the calls under way reject, with their models. */
-  onDeath: (thread: TensorThread, error: DomainError, keys: ReadonlySet<string>, cause: Error) => void
-}
-
-interface PendingCall {
-  key: string
-  resolve: (reply: TensorReply) => void
-  reject: (error: Error) => void
-  timer: NodeJS.Timeout
+/** A checked network and the outputs that it must have. */
+export interface TensorModel {
+  layered: LayeredModel
+  outputs: number
 }
 
 /** In megabytes; tensors lie outside of it and are bounded by the checks of the layers. */
 const heapMb = 256
 
-export function startThread({ onError, onDeath }: ThreadOptions): TensorThread {
+export function startThread({ onError, onDeath }: HostOptions<TensorModel>): ModelHost<TensorModel> {
   const worker = new Worker(launcher, {
     argv: ['api/serving/tensorflow/tfjs-worker.ts'],
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: heapMb },
   })
-  const calls = new Map<number, PendingCall>()
-  let nextId = 0
-  let cause = new Error('it has ended')
-  const thread: TensorThread = {
-    call: (call, limitMs, transfer = []) =>
-      new Promise((resolve, reject) => {
-        const id = nextId++
-        const timer = setTimeout(() => {
-          onError(`${call.key} has taken more than ${limitMs} ms: its thread is ended`)
-          void worker.terminate()
-        }, limitMs)
-        calls.set(id, { key: call.key, resolve, reject, timer })
-        worker.postMessage({ id, ...call } satisfies TensorCommand, transfer)
-      }),
+  const calls = createCalls<TensorReply>('thread', { onError, end: () => void worker.terminate() })
+  const call = (message: TensorCall, limitMs: number, transfer: ArrayBuffer[] = []): Promise<TensorReply> =>
+    calls.call(message.key, limitMs, (id) =>
+      worker.postMessage({ id, ...message } satisfies TensorCommand, transfer),
+    )
+  const thread: ModelHost<TensorModel> = {
+    load: (key, { layered, outputs }, limitMs) =>
+      call({ kind: 'load', key, model: layered, outputs }, limitMs),
+    run(key, { input, rows }, limitMs) {
+      const singles = Float32Array.from(input)
+      return call({ kind: 'run', key, input: singles, rows }, limitMs, [singles.buffer])
+    },
+    drop: (key, limitMs) => call({ kind: 'drop', key }, limitMs),
     async end() {
       await worker.terminate()
     },
   }
+  let cause = new Error('it has ended')
   worker.on('error', (error) => (cause = error as Error))
-  worker.on('message', (reply: TensorReply) => {
-    const call = calls.get(reply.id)
-    if (call === undefined) return
-    calls.delete(reply.id)
-    clearTimeout(call.timer)
-    call.resolve(reply)
-  })
-  worker.on('exit', () => {
-    const pending = [...calls.values()]
-    calls.clear()
-    for (const { timer } of pending) clearTimeout(timer)
-    const error = new DomainError(
-      'model_unavailable',
-      `the thread that computes the model has died: ${cause.message}`,
-    )
-    onDeath(thread, error, new Set(pending.map(({ key }) => key)), cause)
-    for (const { reject } of pending) reject(error)
-  })
+  worker.on('message', (reply: TensorReply) => calls.settle(reply.id, reply))
+  worker.on('exit', () => calls.fail(cause, (error, keys) => onDeath(thread, error, keys, cause)))
   // A replica ends when its sockets are closed, also during a computation.
   worker.unref()
   return thread

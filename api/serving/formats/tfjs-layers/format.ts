@@ -75,7 +75,8 @@ async function openLayered(
   await new Promise((resolve) => setImmediate(resolve))
   const layered = layeredModelOf(read)
   const { width } = compileFormat(output)
-  const predictor = await runtimes.tensors.open(version, layered, width)
+  const shape = { inputs: layered.inputs, outputs: width }
+  const predictor = await runtimes.tensors.open(version, { layered, outputs: width }, shape)
   return { predictor, memoryBytes: layered.weights.byteLength }
 }
 

@@ -1,6 +1,6 @@
 /** Models that TensorFlow.js computes, in a real thread: through the same arms, counts and log, in batches, and after its death. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { layeredModelOf } from '../../../../api/serving/network/layer-limits.ts'
+import { layeredModelOf, type LayeredModel } from '../../../../api/serving/network/layer-limits.ts'
 import type { RunTicket } from '../../../../api/serving/predictor.ts'
 import { createTensors, type Tensors } from '../../../../api/serving/tensorflow/tfjs-models.ts'
 import { readModel } from '../../../../api/serving/network/layers-model.ts'
@@ -195,14 +195,16 @@ describe('the TensorFlow.js thread', () => {
     const spec = notCompiled(irisSpec())
     return layeredModelOf(readModel(Buffer.from(JSON.stringify(topologyOf(spec))), weightsOf(spec.layers)))
   }
+  const open = (tensors: Tensors, name: string, layered: LayeredModel, outputs: number) =>
+    tensors.open(name, { layered, outputs }, { inputs: layered.inputs, outputs })
   const order = (): RunTicket => ({ background: false, cancelled: false, begunMs: 0 })
 
   it('that a model blocks is ended: clients get an error, and other models return, in the end without that model', async () => {
     const troubles: string[] = []
     const tensors = createTensors({ onError: (what) => troubles.push(what), runMs: 700 })
     started.push(tensors)
-    const slow = await tensors.open('slow', endless(65_000), 1)
-    const fine = await tensors.open('fine', quick(), 3)
+    const slow = await open(tensors, 'slow', endless(65_000), 1)
+    const fine = await open(tensors, 'fine', quick(), 3)
     const ask = (predictor: typeof fine) =>
       predictor.run(Float64Array.of(1, 2, 3, 4), 1, new Float32Array(3), order())!
     await ask(fine)
@@ -223,10 +225,10 @@ describe('the TensorFlow.js thread', () => {
   it('is started by the first model and ended with the last', async () => {
     const tensors = createTensors({ onError: () => {} })
     started.push(tensors)
-    const first = await tensors.open('first', quick(), 3)
+    const first = await open(tensors, 'first', quick(), 3)
     first.close!()
     expect(tensors.counts().models).toBe(0)
-    const second = await tensors.open('second', quick(), 3)
+    const second = await open(tensors, 'second', quick(), 3)
     const output = new Float32Array(3)
     await second.run(Float64Array.of(1, 2, 3, 4), 1, output, order())
     expect(output.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 5)

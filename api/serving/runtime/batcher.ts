@@ -6,13 +6,33 @@
 import { DomainError } from '../../../domain/errors.ts'
 import type { RunTicket } from '../predictor.ts'
 
-/** Computes consecutive rows and takes ownership of the input. */
-export type Compute = (input: Float32Array, rows: number) => Promise<Float32Array>
+/** Consecutive rows, of which the receiver becomes the owner. */
+export interface ModelBatch {
+  input: Float64Array
+  rows: number
+  /** Of a model that takes texts: those of each row, one row after the other. */
+  texts: Buffer
+}
+
+export type Compute = (batch: ModelBatch) => Promise<Float32Array>
+
+/** The texts of rows. */
+export interface TextRows {
+  bytes: Buffer
+  /** Where the texts of each row begin, and where those of the last one end. */
+  starts: Uint32Array
+}
 
 /** The queue of one model. */
 export interface Lane {
   /** Resolves when `output` holds the outputs, or when the run was cancelled before it started. Throws `overloaded`. */
-  run(input: Float64Array, rows: number, output: Float32Array, order: RunTicket): Promise<void>
+  run(
+    input: Float64Array,
+    rows: number,
+    output: Float32Array,
+    order: RunTicket,
+    texts?: TextRows,
+  ): Promise<void>
   /** Refuses waiting rows. */
   close(why: DomainError): void
 }
@@ -42,6 +62,7 @@ interface Wait {
   rows: number
   output: Float32Array
   order: RunTicket
+  texts: TextRows | undefined
   /** Rows in batches so far, and computed rows. */
   sent: number
   done: number
@@ -161,14 +182,25 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
       const queue: Queue = { shape, compute, ...idle }
       queues.add(queue)
       return {
-        run(input, rows, output, order) {
+        run(input, rows, output, order, texts) {
           if (queue.rows + rows > maxPending)
             throw new DomainError('overloaded', `${queue.rows} rows wait for this model already`)
           if (queue.rows === 0) queue.usedMs = Math.max(queue.usedMs, floorMs)
           queue.rows += rows
           schedule()
           return new Promise((resolve, reject) => {
-            const wait = { input, rows, output, order, sent: 0, done: 0, sinceMs: now(), resolve, reject }
+            const wait = {
+              input,
+              rows,
+              output,
+              order,
+              texts,
+              sent: 0,
+              done: 0,
+              sinceMs: now(),
+              resolve,
+              reject,
+            }
             ;(order.background ? queue.later : queue.waits).push(wait)
           })
         },
@@ -217,17 +249,24 @@ function takeParts(queue: Queue, room: number): Part[] {
   return parts
 }
 
+const noTexts = Buffer.alloc(0)
+
 const rowsOf = (parts: readonly Part[]): number => parts.reduce((sum, { rows }) => sum + rows, 0)
 
 async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): Promise<void> {
   const rows = rowsOf(parts)
-  const input = new Float32Array(rows * shape.inputs)
+  const input = new Float64Array(rows * shape.inputs)
+  const texts: Buffer[] = []
   let at = 0
   for (const { wait, from, rows: count } of parts) {
     input.set(wait.input.subarray(from * shape.inputs, (from + count) * shape.inputs), at * shape.inputs)
+    if (wait.texts !== undefined) {
+      const { bytes, starts } = wait.texts
+      texts.push(bytes.subarray(starts[from], starts[from + count]))
+    }
     at += count
   }
-  const output = await compute(input, rows)
+  const output = await compute({ input, rows, texts: texts.length === 0 ? noTexts : Buffer.concat(texts) })
   at = 0
   for (const { wait, from, rows: count } of parts) {
     wait.output.set(output.subarray(at * shape.outputs, (at + count) * shape.outputs), from * shape.outputs)

@@ -1,6 +1,6 @@
 /** Batches: who is put together, who waits how long, and who is next. */
 import { describe, expect, it } from 'vitest'
-import { createBatcher, type BatcherOptions } from '../../../../api/serving/tensorflow/batcher.ts'
+import { createBatcher, type BatcherOptions } from '../../../../api/serving/runtime/batcher.ts'
 import type { RunTicket } from '../../../../api/serving/predictor.ts'
 import { DomainError } from '../../../../domain/errors.ts'
 
@@ -19,7 +19,7 @@ function stage(options: BatcherOptions = {}, now?: () => number) {
   const log: { lane: string; rows: number }[] = []
   let release: (() => void)[] = []
   const laneOf = (lane: string, refuses: (row: number[]) => boolean = () => false) => {
-    const made = batcher.lane(shape, async (input, rows) => {
+    const made = batcher.lane(shape, async ({ input, rows }) => {
       log.push({ lane, rows })
       await new Promise<void>((resolve) => release.push(resolve))
       const all = Array.from({ length: rows }, (_, row) => [...input.subarray(row * 2, row * 2 + 2)])

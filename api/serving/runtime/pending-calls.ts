@@ -1,0 +1,56 @@
+/** Holds the calls to a thread or process under way. One that exceeds its time ends it, because nothing else stops a computation. */
+import { DomainError } from '../../../domain/errors.ts'
+
+export interface PendingCalls<Reply> {
+  /** Sends a call with an id of its own. Rejects with `model_unavailable` when the other side dies meanwhile. */
+  call(key: string, limitMs: number, send: (id: number) => void): Promise<Reply>
+  settle(id: number, reply: Reply): void
+  /** The other side has died: rejects all calls, after `told` with their models. */
+  fail(cause: Error, told: (error: DomainError, keys: ReadonlySet<string>) => void): void
+}
+
+interface PendingCall<Reply> {
+  key: string
+  resolve: (reply: Reply) => void
+  reject: (error: Error) => void
+  timer: NodeJS.Timeout
+}
+
+/** `where` names the thread or process; `end` ends it at once. */
+export function createCalls<Reply>(
+  where: string,
+  { onError, end }: { onError: (message: string) => void; end: () => void },
+): PendingCalls<Reply> {
+  const calls = new Map<number, PendingCall<Reply>>()
+  let nextId = 0
+  return {
+    call: (key, limitMs, send) =>
+      new Promise((resolve, reject) => {
+        const id = nextId++
+        const timer = setTimeout(() => {
+          onError(`${key} has taken more than ${limitMs} ms: its ${where} is ended`)
+          end()
+        }, limitMs)
+        calls.set(id, { key, resolve, reject, timer })
+        send(id)
+      }),
+    settle(id, reply) {
+      const call = calls.get(id)
+      if (call === undefined) return
+      calls.delete(id)
+      clearTimeout(call.timer)
+      call.resolve(reply)
+    },
+    fail(cause, told) {
+      const pending = [...calls.values()]
+      calls.clear()
+      for (const { timer } of pending) clearTimeout(timer)
+      const error = new DomainError(
+        'model_unavailable',
+        `the ${where} that computes the model has died: ${cause.message}`,
+      )
+      told(error, new Set(pending.map(({ key }) => key)))
+      for (const { reject } of pending) reject(error)
+    },
+  }
+}

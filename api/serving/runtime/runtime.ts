@@ -1,0 +1,196 @@
+/**
+ * Runs the models of a format outside of the event loop, in one thread or process that starts with the first model and ends with the last.
+ * When it dies, waiting requests fail, and it restarts with all models but those that have ended it several times.
+ */
+import { DomainError } from '../../../domain/errors.ts'
+import type { Predictor, RowTexts, RunTicket } from '../predictor.ts'
+import { createBatcher, type ModelBatch, type BatcherOptions, type Lane, type TextRows } from './batcher.ts'
+
+/** A thread or process in which models are computed. Calls reject with `model_unavailable` when it dies meanwhile. */
+export interface ModelHost<Model> {
+  /** Loads a model; a second time in place of the first. */
+  load(key: string, model: Model, limitMs: number): Promise<LoadReply>
+  run(key: string, batch: ModelBatch, limitMs: number): Promise<RunReply>
+  drop(key: string, limitMs: number): Promise<unknown>
+  end(): Promise<void>
+}
+
+export interface LoadReply {
+  /** Why the model is not loaded. */
+  error?: string
+  /** Outputs of a row. */
+  outputs?: number
+}
+
+export interface RunReply {
+  output?: Float32Array
+  error?: string
+}
+
+export interface HostOptions<Model> {
+  onError: (message: string) => void
+  /** Called before the calls under way reject, with their models. */
+  onDeath: (host: ModelHost<Model>, error: DomainError, keys: ReadonlySet<string>, cause: Error) => void
+}
+
+export interface RuntimeOptions {
+  onError: (message: string, error?: unknown) => void
+  batches?: BatcherOptions
+  /** How long loading a model and computing a batch may take before the thread or process is ended. */
+  loadMs?: number
+  runMs?: number
+}
+
+/** `name` is that of the library, `where` the kind of its host: thread or process. */
+export interface RuntimeKind<Model> {
+  name: string
+  where: 'thread' | 'process'
+  start: (options: HostOptions<Model>) => ModelHost<Model>
+}
+
+export type Runtime<Model> = ReturnType<typeof createRuntime<Model>>
+
+interface HostedModel<Model> {
+  key: string
+  model: Model
+  lane: Lane | undefined
+  outputs: number | undefined
+  /** Why it is unavailable. */
+  trouble: string | undefined
+  /** How often the host has died during its calls. */
+  strikes: number
+}
+
+const maxStrikes = 3
+const firstPauseMs = 100
+const maxPauseMs = 5_000
+
+const noOrder: RunTicket = { background: false, cancelled: false, begunMs: 0 }
+
+export function createRuntime<Model>(
+  { name: library, where, start }: RuntimeKind<Model>,
+  options: RuntimeOptions,
+) {
+  const { onError, loadMs = 30_000, runMs = 10_000 } = options
+  const batcher = createBatcher(options.batches)
+  const models = new Set<HostedModel<Model>>()
+  let host: ModelHost<Model> | undefined
+  let opened = 0
+  let deaths = 0
+  let pauseMs = firstPauseMs
+  let again: NodeJS.Timeout | undefined
+  let stopped = false
+
+  const running = (): ModelHost<Model> => (host ??= start({ onError, onDeath }))
+  const onDeath: HostOptions<Model>['onDeath'] = (dead, error, keys, cause) => {
+    if (host !== dead) return
+    host = undefined
+    if (stopped || models.size === 0) return
+    deaths++
+    for (const model of models) {
+      model.trouble = error.message
+      if (keys.has(model.key)) model.strikes++
+    }
+    onError(`the ${where} of ${library} has died and is started again`, cause)
+    again ??= setTimeout(revive, pauseMs)
+    pauseMs = Math.min(pauseMs * 2, maxPauseMs)
+  }
+  const revive = (): void => {
+    again = undefined
+    for (const model of models) {
+      if (model.strikes >= maxStrikes) {
+        model.trouble = `the ${where} has died ${model.strikes} times with it; release another version`
+        onError(`${model.key} is not loaded again: ${model.trouble}`)
+        continue
+      }
+      load(model).then(
+        () => {
+          model.trouble = undefined
+          pauseMs = firstPauseMs
+        },
+        (error: unknown) => onError(`${model.key} could not be loaded again`, error),
+      )
+    }
+  }
+  /** Returns the outputs of a row. */
+  const load = async ({ key, model, outputs: expected }: HostedModel<Model>): Promise<number> => {
+    const { error, outputs = expected ?? 0 } = await running().load(key, model, loadMs)
+    if (error !== undefined)
+      throw new DomainError('artifact_invalid', `${library} does not load the model: ${error}`)
+    return outputs
+  }
+  const compute = async (model: HostedModel<Model>, batch: ModelBatch): Promise<Float32Array> => {
+    if (!models.has(model)) throw new DomainError('model_unavailable', `${model.key} is no longer loaded`)
+    if (model.trouble !== undefined) throw new DomainError('model_unavailable', model.trouble)
+    const { output, error } = await running().run(model.key, batch, runMs)
+    if (output === undefined) throw new Error(error)
+    model.strikes = 0
+    return output
+  }
+  const drop = (model: HostedModel<Model>): void => {
+    if (!models.delete(model)) return
+    model.lane?.close(new DomainError('model_unavailable', `${model.key} is no longer loaded`))
+    if (models.size === 0) void end()
+    else host?.drop(model.key, runMs).catch(() => {})
+  }
+  const end = async (): Promise<void> => {
+    clearTimeout(again)
+    again = undefined
+    const ending = host
+    host = undefined
+    await ending?.end()
+  }
+
+  return {
+    /**
+     * Opens a model whose rows have so many inputs; the host says how many outputs unless they are given. `textsOf` gives the texts of the
+     * rows that a predictor is asked for. Throws `artifact_invalid` when the library does not load it.
+     */
+    async open(
+      name: string,
+      model: Model,
+      shape: { inputs: number; outputs?: number; textsOf?: TextsOf },
+    ): Promise<Predictor> {
+      // The same version may be loaded again while the old one still serves.
+      const key = `${name} ${opened++}`
+      const { inputs, textsOf } = shape
+      const hosted: HostedModel<Model> = {
+        key,
+        model,
+        lane: undefined,
+        outputs: shape.outputs,
+        trouble: undefined,
+        strikes: 0,
+      }
+      models.add(hosted)
+      try {
+        hosted.outputs = await load(hosted)
+      } catch (error) {
+        drop(hosted)
+        throw error
+      }
+      const { outputs } = hosted
+      const lane = batcher.lane({ inputs, outputs }, (batch) => compute(hosted, batch))
+      hosted.lane = lane
+      return {
+        inputs,
+        outputs,
+        run(input, rows, output, order = { ...noOrder }, texts) {
+          if (hosted.trouble !== undefined) throw new DomainError('model_unavailable', hosted.trouble)
+          return lane.run(input, rows, output, order, texts && textsOf?.(texts, rows))
+        },
+        trouble: () => hosted.trouble,
+        close: () => drop(hosted),
+      }
+    },
+    counts: () => ({ ...batcher.counts(), models: models.size, deaths }),
+    async stop(): Promise<void> {
+      stopped = true
+      for (const model of models) drop(model)
+      await end()
+    },
+  }
+}
+
+/** Takes what a model needs of the texts of rows. */
+export type TextsOf = (texts: RowTexts, rows: number) => TextRows
