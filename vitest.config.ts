@@ -21,6 +21,8 @@ const withoutServers = [
   'test/models/trainer.test.ts',
   'test/tidy.test.ts',
   'test/api/transport/http-fuzz.test.ts',
+  'test/api/serving/formats/*.test.ts',
+  'test/api/serving/runtime/*.test.ts',
   'test/config.test.ts',
   'test/scripts/{setup,build/*,reference/**/*}.test.ts',
   'test/docs/{deploy,links,reference,security,states}.test.ts',

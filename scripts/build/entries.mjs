@@ -42,6 +42,8 @@ export const groups = [
       'activities/tensorflow/evaluator.ts',
     ],
   },
+  // ONNX Runtime too; its process starts faster without the packages of the workers.
+  { name: 'onnx', packages: 'outside', entries: ['api/serving/formats/onnx/session-process.ts'] },
 ]
 
 /** The group of an entry. An entry that no group lists, such as a test's process, is a group by itself. @param {string} entry */

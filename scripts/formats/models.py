@@ -1,8 +1,9 @@
-"""Trains small models of LightGBM, XGBoost and CatBoost from seeds, with odd rows and their own answers, into a folder.
+"""Trains small models of LightGBM, XGBoost, CatBoost and scikit-learn from seeds, with odd rows and their own answers, into a folder.
 
-Usage: python models.py FOLDER [--rows N] [--rounds N] [--seeds N]. Needs lightgbm, xgboost, catboost, numpy.
-For each model: NAME.txt/.json/.ubj, NAME.rows (JSON lists; null is missing, "inf" and "-inf") and NAME.answers (JSON).
-Half of the rows are odd: missing, infinite, zero, boundary values, unseen and impossible categories.
+Usage: python models.py FOLDER [--rows N] [--rounds N] [--seeds N] [--only trees|onnx]. Needs lightgbm, xgboost, catboost, scikit-learn,
+skl2onnx, onnxruntime. For each model: NAME.txt/.json/.ubj/.onnx, NAME.rows (JSON lists; null is missing, "inf" and "-inf") and NAME.answers
+(JSON). Half of the rows are odd: missing, infinite, zero, boundary values, unseen and impossible categories. Answers to scikit-learn's models
+are those of onnxruntime on the converted file.
 """
 
 import argparse
@@ -21,6 +22,7 @@ parser.add_argument("folder")
 parser.add_argument("--rows", type=int, default=500)
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--seeds", type=int, default=1)
+parser.add_argument("--only", choices=["trees", "onnx"])
 options = parser.parse_args()
 os.makedirs(options.folder, exist_ok=True)
 COLUMNS, CATEGORIES = 8, 40
@@ -116,7 +118,7 @@ def catboost_model(name, seed, params, kind="binary"):
     write(name, path, rows, answers[:, 1] if kind == "binary" else answers)
 
 
-for seed in range(options.seeds):
+def tree_models(seed):
     name = lambda text: f"{text}-{seed}"
     forest = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.7}
     three = {"objective": "multiclass", "num_class": 3}
@@ -176,6 +178,191 @@ for seed in range(options.seeds):
         ("two-outputs", {"loss_function": "MultiRMSE"}, {"kind": "two"}),
     ]:
         catboost_model(name(f"catboost-{text}"), seed, params, **more)
+
+
+import onnx
+import onnxruntime
+import skl2onnx.common._container as container
+from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
+from sklearn import ensemble, tree
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+
+def plain_numbers(value):
+    """onnx refuses the numbers of numpy that skl2onnx 1.20 gives for histogram gradient boosting."""
+    if isinstance(value, list):
+        return [plain_numbers(each) for each in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, bool) else value
+
+
+make_node = container.make_node
+container.make_node = lambda *given, **named: make_node(*given, **{k: plain_numbers(v) for k, v in named.items()})
+
+
+def answers_of(path, feeds):
+    """The output of numbers: probabilities, or the values of a regression."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    name = next(each.name for each in session.get_outputs() if "float" in each.type or "double" in each.type)
+    answers = session.run([name], feeds)[0]
+    return answers[:, 0] if answers.shape[1] == 1 else answers
+
+
+def save_onnx(name, made, rows, double):
+    path = f"{options.folder}/{name}.onnx"
+    onnx.save(made, path)
+    write(name, path, rows, answers_of(path, {"x": rows if double else rows.astype(np.float32)}))
+
+
+def bounds_of(model):
+    """Thresholds of some of its trees, on which rows are put."""
+    trees = [each.tree_ for each in np.ravel(getattr(model, "estimators_", [])) if hasattr(each, "tree_")]
+    return [float(np.float32(bound)) for each in trees[:5] for bound in each.threshold if bound != -2][:50]
+
+
+def sklearn_model(name, seed, model, kind="binary", double=False, missing=False, texts=False):
+    rng = np.random.default_rng(seed)
+    rows = data(rng, (), missing)
+    wanted = targets(rows, kind)
+    model.fit(rows, np.array(["low", "mid", "high"])[wanted] if texts else wanted)
+    settings = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+    kinds = [("x", (DoubleTensorType if double else FloatTensorType)([None, COLUMNS]))]
+    odd_values = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, 1e9, -1e9, 0.5, -0.5, *bounds_of(model)]
+    opsets = {"": 18, "ai.onnx.ml": 3}
+    made = convert_sklearn(model, initial_types=kinds, options=settings, target_opset=opsets)
+    # onnxruntime answers trees with 32 bits and refuses the 64 that skl2onnx announces.
+    if double and made.graph.node[0].op_type.startswith("TreeEnsemble"):
+        made.graph.output[-1].type.tensor_type.elem_type = TensorProto.FLOAT
+    save_onnx(name, made, odd(rng, rows.round(3), odd_values), double)
+
+
+def random_tree(rng, depth, place):
+    """Nodes of a tree as (node, column, mode, threshold, true, false, tracks missing), and its leaves as (node, weight)."""
+    if depth == 0 or (depth < 3 and rng.random() < 0.2):
+        return [(place, 0, "LEAF", 0.0, 0, 0, 0)], [(place, float(np.float32(rng.normal())))]
+    mode = rng.choice(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT"])
+    threshold = float(np.float32(rng.choice([0.0, -0.5, 0.5, 1e9, *rng.normal(size=8)])))
+    first, first_leaves = random_tree(rng, depth - 1, place + 1)
+    other = place + 1 + len(first)
+    second, second_leaves = random_tree(rng, depth - 1, other)
+    node = (place, int(rng.integers(COLUMNS)), str(mode), threshold, place + 1, other, int(rng.integers(2)))
+    return [node, *first, *second], first_leaves + second_leaves
+
+
+def random_trees(name, seed, newest, double=False):
+    """Every comparison, with and without missing values on its true side: in the older operators or in that of version 5."""
+    rng = np.random.default_rng(seed)
+    grown = [random_tree(rng, 4, 0) for _ in range(options.rounds)]
+    number, dtype = (TensorProto.DOUBLE, np.float64) if double else (TensorProto.FLOAT, np.float32)
+    if newest:
+        modes = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT"]
+        roots, nodes, leaves = [], [], []
+        for own, weights in grown:
+            inner = {node[0]: len(nodes) + at for at, node in enumerate(each for each in own if each[2] != "LEAF")}
+            ends = {node: len(leaves) + at for at, (node, _) in enumerate(weights)}
+            roots.append(len(nodes))
+            place = lambda node: (ends[node], 1) if node in ends else (inner[node], 0)
+            nodes += [(c, modes.index(m), t, *place(yes), *place(no), lost) for _, c, m, t, yes, no, lost in own if m != "LEAF"]
+            leaves += [weight for _, weight in weights]
+        columns, kinds, bounds, yes, yes_ends, no, no_ends, lost = map(list, zip(*nodes))
+        node = helper.make_node(
+            "TreeEnsemble", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, tree_roots=roots, nodes_featureids=columns,
+            nodes_modes=numpy_helper.from_array(np.array(kinds, np.uint8)), nodes_splits=numpy_helper.from_array(np.array(bounds, dtype)),
+            nodes_truenodeids=yes, nodes_trueleafs=yes_ends, nodes_falsenodeids=no, nodes_falseleafs=no_ends,
+            nodes_missing_value_tracks_true=lost, leaf_targetids=[0] * len(leaves),
+            leaf_weights=numpy_helper.from_array(np.array(leaves, dtype)), aggregate_function=1, post_transform=0,
+        )
+    else:
+        flat = [(index, *node) for index, (own, _) in enumerate(grown) for node in own]
+        ids, nodes, columns, kinds, bounds, yes, no, lost = map(list, zip(*flat))
+        weights = [(index, *leaf) for index, (_, own) in enumerate(grown) for leaf in own]
+        node = helper.make_node(
+            "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, nodes_treeids=ids, nodes_nodeids=nodes,
+            nodes_featureids=columns, nodes_modes=kinds, nodes_values=bounds, nodes_truenodeids=yes, nodes_falsenodeids=no,
+            nodes_missing_value_tracks_true=lost, target_treeids=[each[0] for each in weights], aggregate_function="AVERAGE",
+            target_nodeids=[each[1] for each in weights], target_weights=[each[2] for each in weights],
+            target_ids=[0] * len(weights), base_values=[0.25],
+        )
+    x = helper.make_tensor_value_info("x", number, [None, COLUMNS])
+    y = helper.make_tensor_value_info("y", number if newest else TensorProto.FLOAT, [None, 1])
+    sets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5 if newest else 3)]
+    made = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=sets, ir_version=10)
+    rows = odd(rng, data(rng, ()).round(3), [np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1e9, -1e9])
+    save_onnx(name, made, rows, double)
+
+
+def pipeline_model(name, seed, last):
+    """Named columns: numbers, of which some are missing, whole numbers and texts."""
+    rng = np.random.default_rng(seed)
+    count = max(1500, options.rows)
+    age, income = rng.normal(40, 12, count).round(1), rng.lognormal(8, 1, count).round()
+    visits, city = rng.integers(0, 9, count), rng.choice(["Bern", "Oslo", "Rome", "Ulm"], count)
+    age[rng.random(count) < 0.1] = np.nan
+    table = np.array(list(zip(age.tolist(), income.tolist(), visits.tolist(), city.tolist())), object)
+    wanted = (np.nan_to_num(age, nan=40) / 40 + (city == "Oslo") + visits / 9 + rng.normal(0, 0.3, count) > 1.8).astype(int)
+    numbers = Pipeline([("fill", SimpleImputer()), ("scale", StandardScaler())])
+    encode = ColumnTransformer([("n", numbers, [0, 1, 2]), ("c", OneHotEncoder(handle_unknown="ignore"), [3])])
+    model = Pipeline([("encode", encode), ("last", last)]).fit(table, wanted)
+    kinds = [("age", FloatTensorType([None, 1])), ("income", FloatTensorType([None, 1]))]
+    kinds += [("visits", Int64TensorType([None, 1])), ("city", StringTensorType([None, 1]))]
+    path = f"{options.folder}/{name}.onnx"
+    onnx.save(convert_sklearn(model, initial_types=kinds, options={id(model): {"zipmap": False}}), path)
+    rows = table[: options.rows].copy()
+    rows[::5, 3], rows[1::7, 1], rows[2::9, 0] = "Zug", 1e12, -1e9
+    column = lambda at, dtype: rows[:, at : at + 1].astype(dtype)
+    feeds = {"age": column(0, np.float32), "income": column(1, np.float32), "visits": column(2, np.int64), "city": column(3, str).astype(object)}
+    answers = answers_of(path, feeds)
+    plain = lambda v: v if isinstance(v, str) else None if np.isnan(v) else float(v)
+    with open(f"{options.folder}/{name}.rows", "w") as file:
+        json.dump([[plain(v) for v in row] for row in rows], file)
+    with open(f"{options.folder}/{name}.answers", "w") as file:
+        json.dump(answers.tolist(), file)
+    index.append({"name": name, "file": f"{name}.onnx"})
+
+
+def onnx_models(seed):
+    grown = {"n_estimators": options.rounds, "max_depth": 4, "random_state": seed}
+    boosted = {"max_iter": options.rounds, "max_leaf_nodes": 15, "random_state": seed}
+    for text, model, more in [
+        ("forest", ensemble.RandomForestClassifier(**grown), {}),
+        ("forest-double", ensemble.RandomForestClassifier(**grown), {"double": True}),
+        ("forest-missing", ensemble.RandomForestClassifier(**grown), {"missing": True}),
+        ("forest-classes", ensemble.RandomForestClassifier(**grown), {"kind": "classes", "texts": True}),
+        ("forest-number", ensemble.RandomForestRegressor(**grown), {"kind": "number"}),
+        ("extra-trees", ensemble.ExtraTreesRegressor(**grown), {"kind": "number", "double": True}),
+        ("two-outputs", ensemble.RandomForestRegressor(**grown), {"kind": "two"}),
+        ("tree", tree.DecisionTreeClassifier(max_depth=5), {"kind": "classes"}),
+        ("boosting", ensemble.GradientBoostingClassifier(**grown), {}),
+        ("boosting-classes", ensemble.GradientBoostingClassifier(**grown), {"kind": "classes"}),
+        ("boosting-number", ensemble.GradientBoostingRegressor(**grown), {"kind": "number", "double": True}),
+        ("histogram", ensemble.HistGradientBoostingClassifier(**boosted), {"missing": True}),
+        ("histogram-double", ensemble.HistGradientBoostingClassifier(**boosted), {"missing": True, "double": True}),
+        ("histogram-classes", ensemble.HistGradientBoostingClassifier(**boosted), {"kind": "classes", "missing": True}),
+        ("histogram-number", ensemble.HistGradientBoostingRegressor(**boosted), {"kind": "number", "missing": True}),
+    ]:
+        sklearn_model(f"sklearn-{text}-{seed}", seed, model, **more)
+    for text, newest, double in [("older", False, False), ("older-double", False, True), ("newest", True, False), ("newest-double", True, True)]:
+        random_trees(f"trees-{text}-{seed}", seed, newest, double)
+    network = MLPClassifier((16, 8), max_iter=30, random_state=seed)
+    sklearn_model(f"session-network-{seed}", seed, network, kind="classes")
+    pipeline_model(f"session-pipeline-{seed}", seed, LogisticRegression())
+    pipeline_model(f"session-pipeline-forest-{seed}", seed, ensemble.RandomForestClassifier(**grown))
+
+
+for seed in range(options.seeds):
+    if options.only != "onnx":
+        tree_models(seed)
+    if options.only != "trees":
+        onnx_models(seed)
 
 with open(f"{options.folder}/index.json", "w") as file:
     json.dump(index, file)

@@ -1,7 +1,7 @@
 /**
- * Compares the answers of tree models with those of LightGBM, XGBoost and CatBoost: `npm run test:parity -- [--rows 22000] [--rounds 40]
- * [--seeds 1]`. The models are trained from seeds by the libraries themselves, in a virtual environment in the cache. `--pack FILE` writes them
- * for the tests instead.
+ * Compares the answers of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity --
+ * [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|onnx]`. The models are trained from seeds by the libraries themselves, in a virtual
+ * environment in the cache. `--pack FILE` also writes them for the tests.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,15 @@ import { gzipSync } from 'node:zlib'
 import { cacheOf } from '../setup/step.mjs'
 import { compareAnswers } from '../../test/support/formats/parity.ts'
 
-const libraries = ['lightgbm==4.7.0', 'xgboost==3.2.0', 'catboost==1.2.10', 'scikit-learn==1.9.1']
+const libraries = [
+  'lightgbm==4.7.0',
+  'xgboost==3.2.0',
+  'catboost==1.2.10',
+  'scikit-learn==1.9.1',
+  'onnx==1.23.2',
+  'skl2onnx==1.20.0',
+  'onnxruntime==1.31.1',
+]
 const limit = 1e-6
 
 const { values } = parseArgs({
@@ -21,6 +29,7 @@ const { values } = parseArgs({
     rows: { type: 'string', default: '22000' },
     rounds: { type: 'string', default: '40' },
     seeds: { type: 'string', default: '1' },
+    only: { type: 'string' },
     pack: { type: 'string' },
   },
 })
@@ -40,10 +49,10 @@ function preparePython(): string {
 const folder = mkdtempSync(join(tmpdir(), 'tenure-parity-'))
 try {
   const script = fileURLToPath(new URL('models.py', import.meta.url))
-  const { rows, rounds, seeds } = values
-  execFileSync(preparePython(), [script, folder, '--rows', rows, '--rounds', rounds, '--seeds', seeds], {
-    stdio: 'inherit',
-  })
+  const { rows, rounds, seeds, only } = values
+  const size = ['--rows', rows, '--rounds', rounds, '--seeds', seeds]
+  const part = only === undefined ? [] : ['--only', only]
+  execFileSync(preparePython(), [script, folder, ...size, ...part], { stdio: 'inherit' })
   const read = (file: string): string => readFileSync(join(folder, file), 'utf8')
   const cases = (JSON.parse(read('index.json')) as { name: string; file: string }[]).map(
     ({ name, file }) => ({

@@ -5,7 +5,14 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { columnValue, openModelFile, type OpenedModel } from '../../api/serving/formats/model-file.ts'
+import type { ArtifactColumn } from '../../api/serving/formats/format.ts'
+import { columnValue, openModelFile, readBounded } from '../../api/serving/formats/model-file.ts'
+import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
+import type { OnnxLayout } from '../../api/serving/formats/onnx/layout.ts'
+import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
+import { noText } from '../../api/serving/predictor.ts'
 import { DomainError } from '../../domain/errors.ts'
 
 const usage = 'usage: npm run score -- --artifact FILE --rows ROWS.json'
@@ -16,7 +23,10 @@ function rowsOf(path: string): unknown[] {
   return rows
 }
 
-function readInto(input: Float64Array, row: unknown, index: number, { columns }: OpenedModel): void {
+type Cell = number | string | null
+
+/** The values of a row by column: numbers, NaN where they are missing, and texts. */
+function cellsOf(row: unknown, index: number, columns: readonly ArtifactColumn[]): Cell[] {
   const where = `row ${index}`
   if (typeof row !== 'object' || row === null)
     throw new DomainError('invalid_request', `${where} is neither a list nor an object`)
@@ -29,30 +39,89 @@ function readInto(input: Float64Array, row: unknown, index: number, { columns }:
   const unknown = Array.isArray(row) ? undefined : Object.keys(row).find((name) => !named.has(name))
   if (unknown !== undefined)
     throw new DomainError('invalid_request', `${where}: the model has no column ${JSON.stringify(unknown)}`)
-  for (const [at, column] of columns.entries()) {
+  return columns.map((column, at) => {
     const given: unknown = Array.isArray(row) ? row[at] : (row as Record<string, unknown>)[column.name]
-    const value = columnValue(column, given)
+    if (column.isText === true && (typeof given === 'string' || (given ?? null) === null))
+      return (given as string | undefined) ?? null
+    const value = column.isText === true ? undefined : columnValue(column, given)
     if (value === undefined)
       throw new DomainError(
         'invalid_request',
-        `${where}: ${JSON.stringify(given)} is no number for ${column.name}`,
+        `${where}: ${JSON.stringify(given)} is no ${column.isText === true ? 'text' : 'number'} for ${column.name}`,
       )
-    input[at] = value
+    return value
+  })
+}
+
+interface Answering {
+  columns: readonly ArtifactColumn[]
+  answer(cells: readonly Cell[]): Promise<ArrayLike<number>> | ArrayLike<number>
+  stop(): Promise<void>
+}
+
+/** Throws `artifact_invalid`, naming what is wrong with the file. */
+async function openArtifact(path: string): Promise<Answering> {
+  const bytes = readBounded(path, onnxLimits.fileBytes)
+  const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
+  if (file !== undefined && file.forest === undefined) return openSession(bytes, file.layout)
+  const { columns, outputs, predictOne } = openModelFile(path)
+  const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
+  return {
+    columns,
+    answer(cells) {
+      input.set(cells as number[])
+      predictOne(input, 0, output, 0)
+      return output
+    },
+    stop: async () => {},
   }
 }
 
+async function openSession(bytes: Buffer, layout: OnnxLayout): Promise<Answering> {
+  const { columns } = layout
+  const sessions = createSessions({ onError: (message) => process.stderr.write(`${message}\n`) })
+  try {
+    const predictor = await openSessionOf(sessions, { name: 'the artifact', bytes, layout })
+    const output = new Float32Array(predictor.outputs)
+    return {
+      columns,
+      async answer(cells) {
+        const numbers = cells.filter((_, at) => columns[at]!.isText !== true) as number[]
+        const texts = Buffer.concat(
+          cells.flatMap((cell, at) => (columns[at]!.isText === true ? textBytes(cell as string | null) : [])),
+        )
+        const rowTexts = { texts, textBytes: texts.byteLength }
+        await predictor.run(Float64Array.from(numbers), 1, output, undefined, rowTexts)
+        return output
+      },
+      stop: () => sessions.stop(),
+    }
+  } catch (error) {
+    await sessions.stop()
+    throw error
+  }
+}
+
+/** A text as an input buffer holds it. */
+function textBytes(text: string | null): Buffer[] {
+  const bytes = Buffer.from(text ?? '')
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(text === null ? noText : bytes.byteLength)
+  return [length, bytes]
+}
+
+let opened: Answering | undefined
 try {
   const { values } = parseArgs({ options: { artifact: { type: 'string' }, rows: { type: 'string' } } })
   if (values.artifact === undefined || values.rows === undefined) throw new Error(usage)
-  const model = openModelFile(values.artifact)
-  const input = new Float64Array(model.columns.length)
-  const output = new Float64Array(model.outputs)
+  opened = await openArtifact(values.artifact)
   for (const [index, row] of rowsOf(values.rows).entries()) {
-    readInto(input, row, index, model)
-    model.predictOne(input, 0, output, 0)
-    process.stdout.write(`${JSON.stringify(model.outputs === 1 ? output[0] : [...output])}\n`)
+    const answer = await opened.answer(cellsOf(row, index, opened.columns))
+    process.stdout.write(`${JSON.stringify(answer.length === 1 ? answer[0] : Array.from(answer))}\n`)
   }
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exitCode = 1
+} finally {
+  await opened?.stop()
 }

@@ -2,12 +2,14 @@
 import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
 import { refuse } from '../network/layers-model.ts'
 import type { ArtifactFormat } from './format.ts'
+import { onnxFormat } from './onnx/format.ts'
 import { layersFormat } from './tfjs-layers/format.ts'
 import { treesFormat } from './trees/format.ts'
 
 const formats: Readonly<Partial<Record<ArtifactFormatName, ArtifactFormat>>> = {
   'tfjs-layers': layersFormat,
   trees: treesFormat,
+  onnx: onnxFormat,
 }
 
 /** Throws `artifact_invalid` for a format that this release does not know. */

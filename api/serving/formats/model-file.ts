@@ -3,6 +3,8 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { compileDense } from '../network/simd-predictor.ts'
 import { networkLimits, networkOf, readModel, refuse, type JsonObject } from '../network/layers-model.ts'
+import { isOnnx } from './onnx/graph.ts'
+import { openOnnx } from './onnx/open-onnx.ts'
 import { isCatboost, readCatboost } from './trees/catboost.ts'
 import { forestLimits, type Column, type Forest } from './trees/forest.ts'
 import { isLightgbm, readLightgbm } from './trees/lightgbm.ts'
@@ -11,7 +13,7 @@ import { readUbjson } from './trees/ubjson.ts'
 import { isXgboost, readXgboost } from './trees/xgboost.ts'
 
 export interface OpenedModel {
-  format: 'tfjs-layers' | 'trees'
+  format: 'tfjs-layers' | 'trees' | 'onnx'
   /** The library that wrote it. */
   library: string
   /** The raw columns, in order. */
@@ -25,14 +27,24 @@ export interface OpenedModel {
 /** Throws `artifact_invalid`, naming what is wrong with the file. */
 export function openModelFile(path: string): OpenedModel {
   const bytes = readBounded(path, forestLimits.fileBytes)
+  if (isOnnx(bytes)) {
+    const { forest } = openOnnx(bytes)
+    if (forest === undefined) refuse('the ONNX graph holds more than trees: it is computed by ONNX Runtime')
+    return openForest('onnx', forest)
+  }
   const forest = readForest(bytes)
-  if (forest === undefined) return openLayers(path, bytes)
-  const { library, columns } = forest
-  return { format: 'trees', library, columns, ...predictorOf(forest) }
+  return forest === undefined ? openLayers(path, bytes) : openForest('trees', forest)
 }
 
+const openForest = (format: 'trees' | 'onnx', forest: Forest): OpenedModel => ({
+  format,
+  library: forest.library,
+  columns: forest.columns,
+  ...predictorOf(forest),
+})
+
 const unknownFile =
-  'the file is no model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json) or TensorFlow.js (model.json)'
+  'the file is no model of LightGBM (model.txt), XGBoost (.json, .ubj), CatBoost (.json), TensorFlow.js (model.json) or ONNX'
 
 /** The trees of a file; undefined when it is the topology of a network. Throws `artifact_invalid`. */
 export function readForest(bytes: Buffer): Forest | undefined {
@@ -81,7 +93,7 @@ export function refuseForeign(bytes: Buffer, head: string): void {
   if (found !== undefined) refuse(`the file is ${found[1]}`)
 }
 
-function readBounded(path: string, most: number): Buffer {
+export function readBounded(path: string, most: number): Buffer {
   const file = openSync(path, 'r')
   try {
     const { size } = fstatSync(file)

@@ -1,12 +1,21 @@
-/** The worker threads of formats that do not answer in the turn of the request. Each starts with its first model and ends with its last. */
-import { createTensors, type Tensors, type TensorsOptions } from '../tensorflow/tfjs-models.ts'
+/** The threads and processes of formats that do not answer in the turn of the request. Each starts with its first model and ends with its last. */
+import type { RuntimeOptions } from '../runtime/runtime.ts'
+import { createTensors, type Tensors } from '../tensorflow/tfjs-models.ts'
+import { createSessions, type Sessions } from './onnx/session-host.ts'
 
 export interface Runtimes {
   tensors: Tensors
+  sessions: Sessions
   stop(): Promise<void>
 }
 
-export function createRuntimes(options: TensorsOptions): Runtimes {
-  const tensors = createTensors(options)
-  return { tensors, stop: tensors.stop }
+export function createRuntimes(options: RuntimeOptions): Runtimes {
+  const [tensors, sessions] = [createTensors(options), createSessions(options)]
+  return {
+    tensors,
+    sessions,
+    async stop() {
+      await Promise.all([tensors.stop(), sessions.stop()])
+    },
+  }
 }

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { columnValue, readForest } from '../../../api/serving/formats/model-file.ts'
+import { isOnnx } from '../../../api/serving/formats/onnx/graph.ts'
+import { openOnnx } from '../../../api/serving/formats/onnx/open-onnx.ts'
 import { predictorOf } from '../../../api/serving/formats/trees/predictor.ts'
 import { walkerOf } from '../../../api/serving/formats/trees/walk.ts'
 
@@ -13,9 +15,14 @@ export interface ParityCase {
   answers: (number | number[])[]
 }
 
-/** 46 models of the three libraries, as `npm run test:parity -- --pack` wrote them. */
-export function readCases(): ParityCase[] {
-  const packed = readFileSync(new URL('tree-models.json.gz', import.meta.url))
+/** 46 models of the three libraries, as `npm run test:parity -- --only trees --pack` wrote them. */
+export const readCases = (): ParityCase[] => readPack('tree-models.json.gz')
+
+/** Models of scikit-learn and others as ONNX, as `npm run test:parity -- --only onnx --pack` wrote them, with the answers of ONNX Runtime. */
+export const readOnnxCases = (): ParityCase[] => readPack('onnx-models.json.gz')
+
+function readPack(name: string): ParityCase[] {
+  const packed = readFileSync(new URL(name, import.meta.url))
   const cases = JSON.parse(gunzipSync(packed).toString('utf8')) as (Omit<ParityCase, 'bytes'> & {
     bytes: string
   })[]
@@ -33,7 +40,7 @@ export interface Parity {
 
 /** Throws for a file that is refused. */
 export function compareAnswers({ bytes, rows, answers }: Omit<ParityCase, 'name'>): Parity {
-  const forest = readForest(bytes)!
+  const forest = (isOnnx(bytes) ? openOnnx(bytes).forest : readForest(bytes))!
   const predictor = predictorOf(forest)
   const walk = walkerOf(forest)
   const input = new Float64Array(predictor.inputs)

@@ -30,7 +30,7 @@ function forestOf(files: ArtifactFiles): Forest {
   return forest ?? refuse('the file holds no trees')
 }
 
-function openForest(forest: Forest, { preprocessing }: Manifest): OpenedArtifact {
+export function openForest(forest: Forest, { preprocessing }: Manifest): OpenedArtifact {
   const inputs = inputWidthOf(preprocessing)
   const count = forest.columns.length
   if (count > inputs) refuse(`the trees take ${count} columns, the preprocessing gives ${inputs}`)

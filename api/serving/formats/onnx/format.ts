@@ -1,0 +1,216 @@
+/**
+ * Opens ONNX files: graphs of trees answer in the turn of the request, all others run in a process with ONNX Runtime. The model takes one
+ * matrix of numbers, or named columns of numbers and texts.
+ */
+import { DomainError } from '../../../../domain/errors.ts'
+import { inputWidthOf } from '../../../../domain/model/features.ts'
+import type { Manifest } from '../../../../domain/model/manifest.ts'
+import { refuse } from '../../network/layers-model.ts'
+import { noText, type Predictor } from '../../predictor.ts'
+import type { TextsOf } from '../../runtime/runtime.ts'
+import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
+import { openForest } from '../trees/format.ts'
+import { onnxLimits } from './graph.ts'
+import type { OnnxColumn, OnnxLayout } from './layout.ts'
+import { openOnnx, type OnnxFile } from './open-onnx.ts'
+import { createSessions, type Sessions } from './session-host.ts'
+
+const fileName = 'model.onnx'
+
+export const onnxFormat: ArtifactFormat = {
+  name: 'onnx',
+  fileSets: [[fileName]],
+  limits: { [fileName]: onnxLimits.fileBytes },
+  async inspect(files) {
+    const bytes = bytesOf(files)
+    const file = openOnnx(bytes)
+    const { library, layout, forest } = file
+    return {
+      library,
+      columns: columnsOf(layout),
+      outputs: forest?.starts.length ?? (await countOutputs(bytes, file)),
+    }
+  },
+  open(manifest, files, deps) {
+    const bytes = bytesOf(files)
+    const file = openOnnx(bytes)
+    expectClasses(manifest, file)
+    if (file.forest !== undefined) return openTrees(manifest, file)
+    if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
+    return openSession(manifest, bytes, file, deps)
+  },
+}
+
+const bytesOf = (files: ArtifactFiles): Uint8Array =>
+  files[fileName] ?? refuse(`the artifact lacks ${fileName}`)
+
+const columnsOf = ({ columns }: OnnxLayout): ArtifactColumn[] =>
+  columns.map(({ name, isText }) => ({ name, isText }))
+
+async function countOutputs(bytes: Uint8Array, file: OnnxFile): Promise<number> {
+  const sessions = createSessions({ onError: () => {} })
+  try {
+    return (await openSessionOf(sessions, { name: 'inspected', bytes, layout: file.layout })).outputs
+  } finally {
+    await sessions.stop()
+  }
+}
+
+/** The second output of two classes is the probability of the positive one. */
+const wantedColumn = ({ output }: Manifest, outputs: number): number | undefined =>
+  output.kind === 'probability' && outputs === 2 ? 1 : undefined
+
+function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, OpenedArtifact> {
+  yield
+  const opened = openForest(forest!, manifest)
+  const column = wantedColumn(manifest, forest!.starts.length)
+  return column === undefined ? opened : { ...opened, predictor: oneOf(opened.predictor, column) }
+}
+
+function oneOf({ inputs, outputs, run }: Predictor, column: number): Predictor {
+  let all = new Float32Array(outputs)
+  return {
+    inputs,
+    outputs: 1,
+    run(input, rows, output) {
+      if (all.length < rows * outputs) all = new Float32Array(rows * outputs)
+      void run(input, rows, all)
+      for (let row = 0; row < rows; row++) output[row] = all[row * outputs + column]!
+      return undefined
+    },
+  }
+}
+
+async function openSession(
+  manifest: Manifest,
+  bytes: Uint8Array,
+  { layout }: OnnxFile,
+  { version, runtimes }: OpenDeps,
+): Promise<OpenedArtifact> {
+  const { preprocessing } = manifest
+  const isText = preprocessing.map((fit) => fit.kind === 'category' && fit.encoding === 'text')
+  const shape = shapeOf(layout)
+  const inputs = inputWidthOf(preprocessing)
+  const texts = isText.filter(Boolean).length
+  const wanted = layout.columns.length - shape.inputs
+  if (inputs !== shape.inputs || texts !== wanted)
+    refuse(
+      `the graph takes ${shape.inputs} numbers and ${wanted} texts, the preprocessing gives ${inputs} and ${texts}`,
+    )
+  if (layout.isNamed) {
+    const names = preprocessing.map(({ name }) => name)
+    if (layout.columns.some(({ name }, at) => name !== names[at]))
+      refuse(
+        `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
+      )
+  }
+  const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [isText[at]!] : []))
+  const open = (column?: number) =>
+    openSessionOf(runtimes.sessions, { name: version, bytes, layout, column, takesText })
+  let predictor = await open()
+  // Whether there are two outputs is known when the graph is loaded.
+  const column = wantedColumn(manifest, predictor.outputs)
+  if (column !== undefined) {
+    predictor.close?.()
+    predictor = await open(column)
+  }
+  return { predictor, memoryBytes: bytes.byteLength }
+}
+
+/**
+ * Opens a graph in a process of ONNX Runtime. `column` is the output that is wanted, all of them when absent, and `takesText` says of each
+ * category column of the rows whether the graph takes its text; without it, the rows have no other texts.
+ */
+export async function openSessionOf(
+  sessions: Sessions,
+  {
+    name,
+    bytes,
+    layout,
+    column,
+    takesText,
+  }: {
+    name: string
+    bytes: Uint8Array
+    layout: OnnxLayout
+    column?: number
+    takesText?: readonly boolean[]
+  },
+): Promise<Predictor> {
+  const { inputs, output } = layout
+  const ownTexts = inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
+  const shape = { ...shapeOf(layout), textsOf: textsOfCategories(takesText ?? ownTexts) }
+  return withWholes(await sessions.open(name, { bytes, plan: { inputs, output, column } }, shape), layout)
+}
+
+const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
+  inputs: inputs.reduce((sum, { type, width }) => sum + (type === 'string' ? 0 : width), 0),
+})
+
+/** Takes the texts that a model wants out of those of all category columns. */
+export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefined {
+  if (!wanted.includes(true)) return undefined
+  return ({ texts }, rows) => {
+    const starts = new Uint32Array(rows + 1)
+    const parts: Buffer[] = []
+    let [at, held] = [0, 0]
+    for (let row = 0; row < rows; row++) {
+      starts[row] = held
+      for (const isWanted of wanted) {
+        const length = texts.readUInt32LE(at)
+        const to = at + 4 + (length === noText ? 0 : length)
+        if (isWanted) {
+          parts.push(texts.subarray(at, to))
+          held += to - at
+        }
+        at = to
+      }
+    }
+    starts[rows] = held
+    return { bytes: Buffer.concat(parts, held), starts }
+  }
+}
+
+/** Refuses rows whose whole columns hold something else, which ONNX Runtime would not take. */
+function withWholes(predictor: Predictor, layout: OnnxLayout): Predictor {
+  const columns: { at: number; isShort: boolean; column: OnnxColumn | undefined }[] = []
+  let at = 0
+  for (const [place, { type, width }] of layout.inputs.entries()) {
+    if (type === 'int32' || type === 'int64')
+      for (let k = 0; k < width; k++)
+        columns.push({
+          at: at + k,
+          isShort: type === 'int32',
+          column: layout.columns[layout.isNamed ? place : k],
+        })
+    if (type !== 'string') at += width
+  }
+  if (columns.length === 0) return predictor
+  const { inputs } = predictor
+  return {
+    ...predictor,
+    run(input, rows, output, order, texts) {
+      for (let row = 0; row < rows; row++)
+        for (const { at: place, isShort, column } of columns) {
+          const value = input[row * inputs + place]!
+          if (!Number.isSafeInteger(value) || (isShort && (value | 0) !== value))
+            throw new DomainError(
+              'wrong_type',
+              `instance ${row}: the model takes whole numbers as ${column?.name}, not ${Number.isNaN(value) ? 'null' : value}`,
+            )
+        }
+      return predictor.run(input, rows, output, order, texts)
+    },
+  }
+}
+
+/** Outputs in another order than the classes of the manifest would be taken for each other. */
+function expectClasses({ output }: Manifest, { classes }: OnnxFile): void {
+  if (output.kind !== 'classes' || classes === undefined) return
+  const isSame =
+    classes.length === output.classes.length && classes.every((each) => output.classes.includes(each))
+  if (isSame && classes.some((each, at) => each !== output.classes[at]))
+    refuse(
+      `the file has the classes ${classes.join(', ')} in this order, the model ${output.classes.join(', ')}`,
+    )
+}

@@ -1,0 +1,275 @@
+/**
+ * Reads an ONNX file as data: its graph, inputs and outputs, by the field numbers of onnx.proto. A file that names other files, has operators
+ * of its own or exceeds a limit is refused here, before ONNX Runtime sees a byte of it.
+ */
+import { refuse } from '../../network/layers-model.ts'
+import { countNumbers, eachField, numbersOf, spanOf, wireText, type WireSpan } from './wire.ts'
+
+/** Limits of a file, so that none fills the memory or blocks its reader. */
+export const onnxLimits = {
+  fileBytes: 67_108_864,
+  /** Also of nested graphs. */
+  nodes: 10_000,
+  tensors: 10_000,
+  attributes: 100_000,
+  columns: 10_000,
+  outputs: 1_000,
+  depth: 8,
+} as const
+
+/** The versions of the operators that ONNX Runtime 1.30 knows. */
+const opsets: Readonly<Record<string, readonly [oldest: number, newest: number]>> = {
+  'ai.onnx': [7, 26],
+  'ai.onnx.ml': [1, 5],
+}
+
+/** Operators that are refused although ONNX Runtime has them. */
+const refusedOperators: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    [
+      'RandomNormal',
+      'RandomNormalLike',
+      'RandomUniform',
+      'RandomUniformLike',
+      'Multinomial',
+      'Bernoulli',
+    ].map((name) => [name, 'its answers are random']),
+  ),
+  Loop: 'it may never end',
+  ZipMap: 'it gives dictionaries: convert the model with zipmap=False',
+}
+
+export interface OnnxNode {
+  op: string
+  domain: string
+  inputs: string[]
+  outputs: string[]
+  attributes: ReadonlyMap<string, WireSpan>
+}
+
+export interface OnnxValue {
+  name: string
+  /** The type of its elements, as in TensorProto; undefined when it is no tensor. */
+  type: number | undefined
+  /** A dimension without a number is undefined; all of them are when the file does not say. */
+  dims: readonly (number | undefined)[] | undefined
+}
+
+export interface OnnxGraph {
+  /** The program that wrote it, with its version. */
+  producer: string
+  nodes: readonly OnnxNode[]
+  /** Without the initializers. */
+  inputs: readonly OnnxValue[]
+  outputs: readonly OnnxValue[]
+}
+
+export const isOnnx = (bytes: Uint8Array): boolean =>
+  // The version of the format comes first, as every library writes it.
+  bytes[0] === 8 && bytes[1]! > 0 && bytes[1]! < 32
+
+/** Throws `artifact_invalid` with what is wrong. */
+export function readGraph(bytes: Uint8Array): OnnxGraph {
+  if (bytes.byteLength > onnxLimits.fileBytes)
+    refuse(`the ONNX file has ${bytes.byteLength} bytes, more than ${onnxLimits.fileBytes}`)
+  const file: WireSpan = { bytes, from: 0, to: bytes.byteLength }
+  let graph: WireSpan | undefined
+  let [producer, version] = ['', '']
+  eachField(file, (field) => {
+    const content = spanOf(bytes, field)
+    if (field.number === 2) producer = wireText(content)
+    else if (field.number === 3) version = wireText(content)
+    else if (field.number === 7) graph = only(graph, content, 'graph')
+    else if (field.number === 8) expectOpset(content)
+    else if (field.number === 20) refuse('the ONNX file holds a training loop: save it for inference')
+    else if (field.number === 25)
+      refuse('the ONNX file defines functions of its own: save it with its functions inlined')
+  })
+  if (graph === undefined) refuse('the ONNX file has no graph')
+  const found = graphOf(graph, { nodes: 0, tensors: 0, attributes: 0 }, 0)
+  return { producer: `${producer} ${version}`.trim(), ...found }
+}
+
+interface Counts {
+  nodes: number
+  tensors: number
+  attributes: number
+}
+
+function count(counts: Counts, what: keyof Counts): void {
+  if (++counts[what] > onnxLimits[what])
+    refuse(`the ONNX file has more than ${onnxLimits[what]} ${what} (initializers are tensors)`)
+}
+
+/** Readers differ in what they make of a message that is there twice. */
+const only = (before: WireSpan | undefined, content: WireSpan, what: string): WireSpan =>
+  before === undefined ? content : refuse(`the ONNX file has a second ${what} in one place`)
+
+function expectOpset(set: WireSpan): void {
+  let [domain, version] = ['', 0]
+  eachField(set, (field) => {
+    if (field.number === 1) domain = wireText(spanOf(set.bytes, field))
+    else if (field.number === 2) version = field.value
+  })
+  const known = opsets[domain === '' ? 'ai.onnx' : domain]
+  // Converters name domains that no operator of the graph uses; those that are used are refused with their operator.
+  if (known === undefined) return
+  const [oldest, newest] = known
+  if (!(version >= oldest && version <= newest))
+    refuse(
+      `the ONNX file uses operators of version ${version} of ${domain || 'ai.onnx'}; ${oldest} to ${newest} are read: convert with target_opset`,
+    )
+}
+
+function graphOf(graph: WireSpan, counts: Counts, depth: number): Omit<OnnxGraph, 'producer'> {
+  if (depth > onnxLimits.depth) refuse(`the ONNX file nests graphs more than ${onnxLimits.depth} deep`)
+  const nodes: OnnxNode[] = []
+  const inputs: OnnxValue[] = []
+  const outputs: OnnxValue[] = []
+  const initializers = new Set<string>()
+  eachField(graph, (field) => {
+    const content = spanOf(graph.bytes, field)
+    if (field.number === 1) nodes.push(nodeOf(content, counts, depth))
+    else if (field.number === 5) initializers.add(checkTensor(content, counts))
+    else if (field.number === 11) inputs.push(valueOf(content))
+    else if (field.number === 12) outputs.push(valueOf(content))
+    else if (field.number === 15) refuseSparse()
+    if (inputs.length > onnxLimits.columns || outputs.length > onnxLimits.outputs)
+      refuse(
+        `the ONNX file has more than ${onnxLimits.columns} inputs or more than ${onnxLimits.outputs} outputs`,
+      )
+  })
+  return { nodes, inputs: inputs.filter(({ name }) => !initializers.has(name)), outputs }
+}
+
+const refuseSparse = () => refuse('the ONNX file has sparse tensors: save them as dense ones')
+
+function nodeOf(node: WireSpan, counts: Counts, depth: number): OnnxNode {
+  count(counts, 'nodes')
+  const found = { op: '', domain: '', inputs: [] as string[], outputs: [] as string[] }
+  const attributes = new Map<string, WireSpan>()
+  eachField(node, (field) => {
+    const content = spanOf(node.bytes, field)
+    if (field.number === 1) found.inputs.push(wireText(content))
+    else if (field.number === 2) found.outputs.push(wireText(content))
+    else if (field.number === 4) found.op = wireText(content)
+    else if (field.number === 7) found.domain = wireText(content)
+    else if (field.number === 5) {
+      const name = checkAttribute(content, counts, depth)
+      attributes.set(name, only(attributes.get(name), content, `attribute ${name}`))
+    }
+  })
+  if (found.domain === '') found.domain = 'ai.onnx'
+  const { op, domain } = found
+  if (opsets[domain] === undefined)
+    refuse(`the operator ${op} belongs to ${domain}; those of ai.onnx and ai.onnx.ml are read`)
+  const why = refusedOperators[op]
+  if (why !== undefined) refuse(`the operator ${op} is refused: ${why}`)
+  return { ...found, attributes }
+}
+
+/** Checks the tensors and graphs of an attribute; returns its name. */
+function checkAttribute(attribute: WireSpan, counts: Counts, depth: number): string {
+  count(counts, 'attributes')
+  let name = ''
+  let [tensor, graph]: (WireSpan | undefined)[] = []
+  eachField(attribute, (field) => {
+    const content = spanOf(attribute.bytes, field)
+    if (field.number === 1) name = wireText(content)
+    else if (field.number === 5) tensor = only(tensor, content, 'tensor')
+    else if (field.number === 6) graph = only(graph, content, 'graph')
+    else if (field.number === 10) checkTensor(content, counts)
+    else if (field.number === 11) graphOf(content, counts, depth + 1)
+    else if (field.number === 22 || field.number === 23) refuseSparse()
+  })
+  if (tensor !== undefined) checkTensor(tensor, counts)
+  if (graph !== undefined) graphOf(graph, counts, depth + 1)
+  return name
+}
+
+/** Types of elements: bytes of one, the field of numbers that holds them, and its wire type. */
+const elements: Readonly<Record<number, readonly [bytes: number, field: number, wire: 0 | 1 | 5]>> = {
+  1: [4, 4, 5],
+  2: [1, 5, 0],
+  3: [1, 5, 0],
+  4: [2, 5, 0],
+  5: [2, 5, 0],
+  6: [4, 5, 0],
+  7: [8, 7, 0],
+  9: [1, 5, 0],
+  10: [2, 5, 0],
+  11: [8, 10, 1],
+  12: [4, 11, 0],
+  13: [8, 11, 0],
+  16: [2, 5, 0],
+}
+const stringType = 8
+const maxDims = 32
+
+/** Checks that a tensor is whole and lies in this file; returns its name. */
+function checkTensor(tensor: WireSpan, counts: Counts): string {
+  count(counts, 'tensors')
+  let [name, type, raw, strings, isExternal] = ['', 0, -1, 0, false]
+  eachField(tensor, (field) => {
+    const content = spanOf(tensor.bytes, field)
+    if (field.number === 2) type = field.value
+    else if (field.number === 3) refuse('the ONNX file has a tensor in parts')
+    else if (field.number === 6) strings++
+    else if (field.number === 8) name = wireText(content)
+    else if (field.number === 9) raw = content.to - content.from
+    else if (field.number === 13) isExternal = true
+    else if (field.number === 14 && field.value !== 0) isExternal = true
+  })
+  if (isExternal)
+    refuse(
+      `the tensor ${JSON.stringify(name)} lies in another file, which is not read: save the model in one file (save_as_external_data=False)`,
+    )
+  if (countNumbers(tensor, 1, 0) > maxDims)
+    refuse(`the tensor ${JSON.stringify(name)} has more than ${maxDims} dimensions`)
+  const dims = numbersOf(tensor, 1, 0)
+  const size = dims.reduce((product, dim) => product * dim, 1)
+  if (!dims.every((dim) => dim >= 0) || size > onnxLimits.fileBytes)
+    refuse(`the tensor ${JSON.stringify(name)} has the shape [${dims.join(', ')}]`)
+  const [bytes = 0, list = 0, wire = 0] = elements[type] ?? []
+  if (bytes === 0 && type !== stringType)
+    refuse(`the tensor ${JSON.stringify(name)} is of the type ${type}, which is not read`)
+  let held = strings
+  if (type !== stringType) held = raw >= 0 ? raw / bytes : countNumbers(tensor, list, wire)
+  if (held !== size)
+    refuse(`the tensor ${JSON.stringify(name)} holds ${held} values for the shape [${dims.join(', ')}]`)
+  return name
+}
+
+/** Tensors are given by the type of their elements and their shape. */
+function valueOf(value: WireSpan): OnnxValue {
+  let name = ''
+  let type: number | undefined
+  let dims: (number | undefined)[] | undefined
+  eachField(value, (field) => {
+    const content = spanOf(value.bytes, field)
+    if (field.number === 1) name = wireText(content)
+    else if (field.number === 2)
+      eachField(content, (kind) => {
+        if (kind.number !== 1) return
+        eachField(spanOf(value.bytes, kind), (part) => {
+          if (part.number === 1) type = part.value
+          else if (part.number === 2) dims = shapeOf(spanOf(value.bytes, part))
+        })
+      })
+  })
+  return { name, type, dims }
+}
+
+function shapeOf(shape: WireSpan): (number | undefined)[] {
+  const dims: (number | undefined)[] = []
+  eachField(shape, (field) => {
+    let size: number | undefined
+    eachField(spanOf(shape.bytes, field), (part) => {
+      // Converters write 0 for a dimension that is not known.
+      if (part.number === 1 && part.value > 0) size = part.value
+    })
+    if (field.number === 1 && dims.push(size) > maxDims)
+      refuse(`the ONNX file has a value of more than ${maxDims} dimensions`)
+  })
+  return dims
+}

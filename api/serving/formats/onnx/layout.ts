@@ -1,0 +1,99 @@
+/** Finds what a graph takes and gives: one matrix of numbers, or named columns of numbers and texts; and one matrix of numbers. */
+import { refuse } from '../../network/layers-model.ts'
+import { onnxLimits, type OnnxGraph, type OnnxValue } from './graph.ts'
+
+/** Types of inputs, by the number of their type in TensorProto. */
+const inputTypes = {
+  1: 'float32',
+  6: 'int32',
+  7: 'int64',
+  8: 'string',
+  9: 'bool',
+  11: 'float64',
+} as const
+export type OnnxType = (typeof inputTypes)[keyof typeof inputTypes]
+
+export interface OnnxInput {
+  name: string
+  type: OnnxType
+  width: number
+}
+
+export interface OnnxColumn {
+  name: string
+  isText?: boolean
+}
+
+export interface OnnxLayout {
+  inputs: readonly OnnxInput[]
+  /** The columns of all inputs, in order. Those of a matrix have no names of their own. */
+  columns: readonly OnnxColumn[]
+  isNamed: boolean
+  /** The output that is asked for. */
+  output: string
+}
+
+/** Throws `artifact_invalid`, naming the input or output and what to change. */
+export function onnxLayoutOf({ inputs, outputs }: Pick<OnnxGraph, 'inputs' | 'outputs'>): OnnxLayout {
+  const taken = inputs.map(inputOf)
+  const [first] = taken
+  if (first === undefined) refuse('the ONNX graph has no inputs')
+  if (new Set(taken.map(({ name }) => name)).size < taken.length)
+    refuse('two inputs of the ONNX graph have the same name')
+  const wide = taken.find(({ width }) => width > 1)
+  if (wide !== undefined && taken.length > 1)
+    refuse(
+      `the input ${wide.name} has ${wide.width} columns beside other inputs: make one input of all columns, or one of shape [None, 1] for each`,
+    )
+  if (wide?.type === 'string')
+    refuse(`the input ${wide.name} is a matrix of texts: make an input of shape [None, 1] for each column`)
+  const columns =
+    wide === undefined
+      ? taken.map(({ name, type }) => (type === 'string' ? { name, isText: true } : { name }))
+      : Array.from({ length: wide.width }, (_, at) => ({ name: `f${at}` }))
+  return { inputs: taken, columns, isNamed: wide === undefined, output: outputOf(outputs) }
+}
+
+function inputOf({ name, type, dims }: OnnxValue): OnnxInput {
+  const found = inputTypes[type as keyof typeof inputTypes] as OnnxType | undefined
+  if (found === undefined)
+    refuse(
+      `the input ${name} is of the type ${type ?? 'that is no tensor'}; float, double, int32, int64, bool and string are read`,
+    )
+  if (dims?.length !== 2)
+    refuse(`the input ${name} has the shape ${shapeText(dims)}; one of rows and columns is read`)
+  const [rows, width] = dims
+  if (rows !== undefined)
+    refuse(
+      `the input ${name} takes ${rows} rows at a time: export the model with a first dimension of any size (dynamic_axes)`,
+    )
+  if (width === undefined) refuse(`the input ${name} does not say how many columns it has`)
+  if (width > onnxLimits.columns)
+    refuse(`the input ${name} has ${width} columns, more than ${onnxLimits.columns}`)
+  return { name, type: found, width }
+}
+
+const shapeText = (dims: OnnxValue['dims']): string =>
+  dims === undefined ? 'of any kind' : `[${dims.map((dim) => dim ?? 'any').join(', ')}]`
+
+const [single, double] = [1, 11]
+
+function outputOf(outputs: readonly OnnxValue[]): string {
+  const map = outputs.find(({ type }) => type === undefined)
+  if (map !== undefined)
+    refuse(`the output ${map.name} holds dictionaries and no tensor: convert the model with zipmap=False`)
+  const numbers = outputs.filter(({ type }) => type === single || type === double)
+  const [first, second] = numbers
+  if (first === undefined)
+    refuse(
+      `the outputs (${outputs.map(({ name }) => name).join(', ')}) hold labels alone: export probabilities or numbers`,
+    )
+  if (second !== undefined)
+    refuse(
+      `the graph has ${numbers.length} outputs of numbers (${numbers.map(({ name }) => name).join(', ')}): export one`,
+    )
+  const { name, dims } = first
+  if (dims !== undefined && (dims.length === 0 || dims.length > 2))
+    refuse(`the output ${name} has the shape ${shapeText(dims)}; one of rows and columns is read`)
+  return name
+}

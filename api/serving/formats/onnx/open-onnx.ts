@@ -1,0 +1,159 @@
+/**
+ * Opens an ONNX file. A graph of trees and nothing else of weight becomes a forest, which is answered in the turn of the request; every other
+ * graph is for ONNX Runtime.
+ */
+import { refuse } from '../../network/layers-model.ts'
+import { buildForest, type Forest, type TreeInput } from '../trees/forest.ts'
+import type { LinkFunction } from '../trees/links.ts'
+import { attributesOf } from './attributes.ts'
+import { readGraph, type OnnxGraph, type OnnxNode } from './graph.ts'
+import { onnxLayoutOf, type OnnxLayout } from './layout.ts'
+import { readEnsemble } from './tree-ensemble.ts'
+
+export interface OnnxFile {
+  /** ONNX, and the program that wrote the file. */
+  library: string
+  layout: OnnxLayout
+  /** Of a graph of trees. */
+  forest?: Forest
+  /** The classes of the outputs, where a graph of trees names them. */
+  classes?: readonly string[]
+}
+
+/** Throws `artifact_invalid` with what is wrong, before ONNX Runtime sees the file. */
+export function openOnnx(bytes: Uint8Array): OnnxFile {
+  const graph = readGraph(bytes)
+  const layout = onnxLayoutOf(graph)
+  const library = `ONNX${graph.producer === '' ? '' : ` of ${graph.producer.slice(0, 100)}`}`
+  return { library, layout, ...treesOf(graph, layout, library) }
+}
+
+/** What a value of the graph is made of: columns of the inputs as they are. */
+interface Source {
+  columns: number[]
+  isDouble: boolean
+}
+
+const [single, double] = [1, 11]
+
+function treesOf(
+  graph: OnnxGraph,
+  layout: OnnxLayout,
+  library: string,
+): Pick<OnnxFile, 'forest' | 'classes'> | undefined {
+  const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
+  const tail = tailOf(layout.output, makers)
+  if (tail === undefined) return undefined
+  const { node, normalizes } = tail
+  const source = sourceOf(node.inputs[0] ?? '', { makers, layout, depth: 0 })
+  if (source === undefined) return undefined
+  const ensemble = readEnsemble(node, source.isDouble)
+  if (ensemble === undefined) return undefined
+  const { width, outputs, scale, offsets, link, classes } = ensemble
+  const isWhole =
+    source.columns.every((column, at) => column === at) && source.columns.length === layout.columns.length
+  const trees = isWhole ? ensemble.trees : ensemble.trees.map((tree) => withColumns(tree, source.columns))
+  const forest = buildForest({
+    library,
+    columns: layout.columns.map(({ name }) => ({ name })),
+    trees,
+    width,
+    starts: new Float64Array(outputs),
+    scale,
+    offsets,
+    single: !source.isDouble,
+    link: normalizes ? normalized(link) : link,
+  })
+  return { forest, classes }
+}
+
+const treeOperators = new Set(['TreeEnsembleClassifier', 'TreeEnsembleRegressor', 'TreeEnsemble'])
+
+type Makers = ReadonlyMap<string, OnnxNode>
+
+/** The trees whose scores an output gives, as they are or normalized. */
+function tailOf(output: string, makers: Makers): { node: OnnxNode; normalizes: boolean } | undefined {
+  let name = output
+  let normalizes = false
+  for (let step = 0; step < 10; step++) {
+    const node = makers.get(name)
+    if (node === undefined) return undefined
+    if (treeOperators.has(node.op)) {
+      // A classifier gives labels first.
+      const place = node.op === 'TreeEnsembleClassifier' ? 1 : 0
+      return node.outputs[place] === name ? { node, normalizes } : undefined
+    }
+    const attributes = attributesOf(node)
+    if (node.op === 'Normalizer' && attributes.text('norm') === 'L1') normalizes = true
+    else if (!(node.op === 'Identity' || (node.op === 'Cast' && isFloat(attributes.whole('to')))))
+      return undefined
+    name = node.inputs[0] ?? ''
+  }
+  return undefined
+}
+
+const isFloat = (type: number | undefined): boolean => type === single || type === double
+
+/** Undefined when a value is computed. */
+function sourceOf(
+  name: string,
+  context: { makers: Makers; layout: OnnxLayout; depth: number },
+): Source | undefined {
+  const { makers, layout, depth } = context
+  let from = 0
+  for (const input of layout.inputs) {
+    if (input.name === name) {
+      if (input.type !== 'float32' && input.type !== 'float64') return undefined
+      const first = from
+      return {
+        columns: Array.from({ length: input.width }, (_, at) => first + at),
+        isDouble: input.type === 'float64',
+      }
+    }
+    from += input.width
+  }
+  const node = makers.get(name)
+  if (node === undefined || depth > 10) return undefined
+  const attributes = attributesOf(node)
+  const inner = (input = ''): Source | undefined => sourceOf(input, { ...context, depth: depth + 1 })
+  if (node.op === 'Identity') return inner(node.inputs[0])
+  if (node.op === 'Cast') {
+    const found = inner(node.inputs[0])
+    const to = attributes.whole('to')
+    if (found === undefined || !isFloat(to)) return undefined
+    // Doubles that were rounded before are no doubles.
+    if (to === double && !found.isDouble) return undefined
+    return { ...found, isDouble: to === double }
+  }
+  if (node.op !== 'Concat' || ![1, -1].includes(attributes.whole('axis') ?? 0)) return undefined
+  const columns: number[] = []
+  let isDouble: boolean | undefined
+  for (const input of node.inputs) {
+    const part = inner(input)
+    isDouble ??= part?.isDouble
+    if (part === undefined || part.isDouble !== isDouble) return undefined
+    columns.push(...part.columns)
+    // One part after the other, so that parts of parts end here.
+    if (columns.length > layout.columns.length) return undefined
+  }
+  return isDouble === undefined ? undefined : { columns, isDouble }
+}
+
+function withColumns(tree: TreeInput, columns: readonly number[]): TreeInput {
+  const nodes = tree.nodes.map((node) => {
+    if (!('slot' in node.test)) return node
+    const { slot, threshold } = node.test
+    const column = columns[slot.column] ?? refuse(`the trees read column ${slot.column} of ${columns.length}`)
+    return { ...node, test: { slot: { ...slot, column }, threshold } }
+  })
+  return { ...tree, nodes }
+}
+
+const normalized =
+  (link: LinkFunction): LinkFunction =>
+  (sums, at, count) => {
+    link(sums, at, count)
+    let total = 0
+    for (let i = at; i < at + count; i++) total += Math.abs(sums[i]!)
+    if (total > 0) for (let i = at; i < at + count; i++) sums[i] = sums[i]! / total
+  }

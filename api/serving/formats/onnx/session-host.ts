@@ -1,0 +1,114 @@
+/**
+ * Starts the process of ONNX Runtime and carries calls to it. A process and no thread: only a process can be ended while a run is under way,
+ * crash alone, and have a limit of memory.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { checkout, launcher, systemEnvironment, withMemoryLimit } from '../../../../temporal.config.ts'
+import { createCalls } from '../../runtime/pending-calls.ts'
+import {
+  createRuntime,
+  type HostOptions,
+  type ModelHost,
+  type Runtime,
+  type RuntimeOptions,
+} from '../../runtime/runtime.ts'
+import { bytesOf, frameOf, frameReader, singlesOf } from './frames.ts'
+import type { SessionCall, SessionPlan, SessionReply } from './session-process.ts'
+
+/** A checked file and what is asked of it. */
+export interface SessionModel {
+  bytes: Uint8Array
+  plan: SessionPlan
+}
+
+export type Sessions = Runtime<SessionModel>
+
+export interface SessionsOptions extends RuntimeOptions {
+  /** Of the process with all its models. */
+  memoryMb?: number
+}
+
+export const createSessions = ({ memoryMb = 2_048, ...options }: SessionsOptions): Sessions =>
+  createRuntime<SessionModel>(
+    { name: 'ONNX Runtime', where: 'process', start: (host) => startProcess(host, memoryMb) },
+    options,
+  )
+
+/** Ends the process with the replica, even while it computes. */
+const tie = '/usr/bin/setpriv'
+
+interface Answer {
+  head: SessionReply
+  body: Buffer
+}
+
+function startProcess(
+  { onError, onDeath }: HostOptions<SessionModel>,
+  memoryMb: number,
+): ModelHost<SessionModel> {
+  const { execPath = process.execPath, execArgv } = withMemoryLimit(memoryMb)
+  const command = [execPath, ...execArgv, launcher, 'api/serving/formats/onnx/session-process.ts']
+  const [file = '', ...args] = existsSync(tie) ? [tie, '--pdeathsig', 'KILL', '--', ...command] : command
+  const child = spawn(file, args, {
+    cwd: checkout,
+    env: systemEnvironment(),
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  })
+  let cause = new Error('it has ended')
+  let complaint = ''
+  child.stderr!.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
+  const socket = child.stdio[3] as Socket
+  const end = (): void => void child.kill('SIGKILL')
+  const calls = createCalls<Answer>('process', { onError, end })
+  const call = (message: SessionCall, limitMs: number, bodies: Uint8Array[] = []): Promise<Answer> =>
+    calls.call(message.key, limitMs, (id) => {
+      socket.cork()
+      for (const part of frameOf({ id, ...message }, bodies)) socket.write(part)
+      socket.uncork()
+    })
+  const read = frameReader<SessionReply>((frame) => calls.settle(frame.head.id, frame))
+  socket.on('data', (chunk: Buffer) => {
+    try {
+      read(chunk)
+    } catch (error) {
+      cause = error as Error
+      end()
+    }
+  })
+  // Its exit is told by `exit`.
+  socket.on('error', () => {})
+  child.on('error', (error) => (cause = error))
+  const ended = new Promise<void>((resolve) => {
+    child.once('close', (code, signal) => {
+      const how = signal === null ? `it ended with ${code}` : `it was ended by ${signal}`
+      if (cause.message === 'it has ended') cause = new Error(`${how} ${lastLine(complaint)}`.trim())
+      calls.fail(cause, (error, keys) => onDeath(host, error, keys, cause))
+      resolve()
+    })
+  })
+  const host: ModelHost<SessionModel> = {
+    async load(key, { bytes, plan }, limitMs) {
+      const { head } = await call({ kind: 'load', key, plan }, limitMs, [bytes])
+      return head
+    },
+    async run(key, { input, rows, texts }, limitMs) {
+      const inputs = input.length / rows
+      const { head, body } = await call({ kind: 'run', key, rows, inputs }, limitMs, [bytesOf(input), texts])
+      return head.answers === true ? { output: singlesOf(body) } : { error: head.error }
+    },
+    drop: (key, limitMs) => call({ kind: 'drop', key }, limitMs),
+    async end() {
+      end()
+      await ended
+    },
+  }
+  // A replica ends when its sockets are closed, also during a computation.
+  child.unref()
+  socket.unref()
+  ;(child.stderr as Socket).unref()
+  return host
+}
+
+const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? ''

@@ -1,0 +1,191 @@
+/**
+ * Computes ONNX graphs with ONNX Runtime in a process of its own: a run blocks the thread that it is called on, cannot be interrupted, and may
+ * crash or fill the memory of its process. Reads frames from the socket that it was started with, and answers each.
+ */
+import { Socket } from 'node:net'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { noText } from '../../predictor.ts'
+import { bytesOf, doublesOf, frameOf, frameReader, type Frame } from './frames.ts'
+import type { OnnxInput } from './layout.ts'
+
+export interface SessionPlan {
+  inputs: readonly OnnxInput[]
+  /** The output that is asked for. */
+  output: string
+  /** The one of its columns that is wanted; all of them when absent. */
+  column?: number
+}
+
+export type SessionCall =
+  | { kind: 'load'; key: string; plan: SessionPlan }
+  /** The body holds the inputs as doubles, row by row, then the texts. */
+  | { kind: 'run'; key: string; rows: number; inputs: number }
+  | { kind: 'drop'; key: string }
+export type SessionCommand = { id: number } & SessionCall
+export interface SessionReply {
+  id: number
+  error?: string
+  outputs?: number
+  /** Whether the body holds the outputs, in 32 bits. */
+  answers?: boolean
+}
+
+interface Loaded {
+  session: InferenceSession
+  plan: SessionPlan
+}
+
+/** Outputs that a model may have. */
+const maxOutputs = 1_000
+const socketFd = 3
+
+const sessions = new Map<string, Loaded>()
+
+async function load(key: string, plan: SessionPlan, bytes: Buffer): Promise<number> {
+  const session = await InferenceSession.create(bytes, {
+    executionProviders: ['cpu'],
+    executionMode: 'sequential',
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+    // Errors are told where they are thrown.
+    logSeverityLevel: 4,
+  })
+  // How many outputs there are is known from an answer alone: files do not say, or say something else.
+  const rows = 2
+  const numbers = plan.inputs
+    .filter(({ type }) => type !== 'string')
+    .reduce((sum, { width }) => sum + width, 0)
+  const texts = Array.from({ length: plan.inputs.length }, () => ['', ''])
+  const answers = await compute({ session, plan }, rows, new Float64Array(rows * numbers), texts)
+  if (answers.length === 0 || answers.length > rows * maxOutputs)
+    throw new Error(`it gives ${answers.length / rows} numbers a row`)
+  sessions.set(key, { session, plan })
+  return answers.length / rows
+}
+
+/** `texts` are those of each input of texts, in order. */
+async function compute(
+  { session, plan }: Loaded,
+  rows: number,
+  numbers: Float64Array,
+  texts: readonly string[][],
+): Promise<Float32Array> {
+  const feeds: Record<string, Tensor> = {}
+  const width = numbers.length / rows
+  let [column, text] = [0, 0]
+  for (const input of plan.inputs) {
+    const shape = [rows, input.width]
+    if (input.type === 'string') feeds[input.name] = new Tensor('string', texts[text++]!, shape)
+    else {
+      feeds[input.name] = tensorOf(
+        input,
+        partOf(numbers, { rows, width, from: column, count: input.width }),
+        shape,
+      )
+      column += input.width
+    }
+  }
+  const found = (await session.run(feeds, [plan.output]))[plan.output]!
+  if (found.dims[0] !== rows) throw new Error(`it gives ${found.dims[0]} rows for ${rows}`)
+  const all = found.data as Float32Array | Float64Array
+  const outputs = all.length / rows
+  if (plan.column === undefined) return all instanceof Float32Array ? all : Float32Array.from(all)
+  const { column: wanted } = plan
+  if (wanted >= outputs) throw new Error(`it gives ${outputs} numbers a row, not ${wanted + 1}`)
+  return Float32Array.from({ length: rows }, (_, row) => all[row * outputs + wanted]!)
+}
+
+/** The columns of an input, row by row. */
+function partOf(
+  numbers: Float64Array,
+  { rows, width, from, count }: { rows: number; width: number; from: number; count: number },
+): Float64Array {
+  if (count === width) return numbers
+  const part = new Float64Array(rows * count)
+  for (let row = 0; row < rows; row++)
+    for (let at = 0; at < count; at++) part[row * count + at] = numbers[row * width + from + at]!
+  return part
+}
+
+function tensorOf({ name, type }: OnnxInput, values: Float64Array, shape: number[]): Tensor {
+  switch (type) {
+    case 'float64':
+      return new Tensor('float64', values, shape)
+    case 'int64':
+      return new Tensor(
+        'int64',
+        BigInt64Array.from(values, (value) => BigInt(value)),
+        shape,
+      )
+    case 'int32':
+      return new Tensor('int32', Int32Array.from(values), shape)
+    case 'bool':
+      return new Tensor(
+        'bool',
+        Uint8Array.from(values, (value) => (value === 0 ? 0 : 1)),
+        shape,
+      )
+    case 'float32':
+      return new Tensor('float32', Float32Array.from(values), shape)
+    default:
+      throw new Error(`the input ${name} is no number`)
+  }
+}
+
+/** The texts of a batch, by input. Null is the empty text. */
+function textsOf(body: Buffer, rows: number, count: number): string[][] {
+  const texts: string[][] = Array.from({ length: count }, () => [])
+  let at = 0
+  for (let row = 0; row < rows; row++)
+    for (const column of texts) {
+      const length = body.readUInt32LE(at)
+      at += 4
+      const to = length === noText ? at : at + length
+      column.push(body.toString('utf8', at, to))
+      at = to
+    }
+  return texts
+}
+
+async function answer({ head, body }: Frame<SessionCommand>): Promise<[SessionReply, Uint8Array[]]> {
+  const { id } = head
+  try {
+    switch (head.kind) {
+      case 'load':
+        return [{ id, outputs: await load(head.key, head.plan, body) }, []]
+      case 'run': {
+        const loaded = sessions.get(head.key)
+        if (loaded === undefined) throw new Error(`${head.key} is not loaded`)
+        const numbersTo = head.rows * head.inputs * 8
+        const count = loaded.plan.inputs.filter(({ type }) => type === 'string').length
+        const texts = textsOf(body.subarray(numbersTo), head.rows, count)
+        const output = await compute(loaded, head.rows, doublesOf(body, 0, numbersTo), texts)
+        return [{ id, answers: true }, [bytesOf(output)]]
+      }
+      case 'drop':
+        await sessions.get(head.key)?.session.release()
+        sessions.delete(head.key)
+        return [{ id }, []]
+    }
+  } catch (error) {
+    return [{ id, error: (error as Error).message.slice(0, 1_000) }, []]
+  }
+}
+
+const socket = new Socket({ fd: socketFd })
+/** One after the other, as they come. */
+let last = Promise.resolve()
+socket.on(
+  'data',
+  frameReader<SessionCommand>((frame) => {
+    last = last.then(async () => {
+      const [reply, bodies] = await answer(frame)
+      socket.cork()
+      for (const part of frameOf(reply, bodies)) socket.write(part)
+      socket.uncork()
+    })
+  }),
+)
+// The replica has ended.
+socket.on('close', () => process.exit())
+socket.on('error', () => process.exit())

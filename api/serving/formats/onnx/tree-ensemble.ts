@@ -1,0 +1,177 @@
+/**
+ * Reads the tree operators of ai.onnx.ml: TreeEnsembleClassifier and TreeEnsembleRegressor, and TreeEnsemble of version 5. Damaged trees are
+ * refused; trees of a kind that a forest does not have (sets of values, minima, probit) are left to ONNX Runtime.
+ */
+import { refuse } from '../../network/layers-model.ts'
+import { expectAtMost, forestLimits, type TreeInput } from '../trees/forest.ts'
+import { identity, logistic, softmax, type LinkFunction } from '../trees/links.ts'
+import { attributesOf, type Attributes } from './attributes.ts'
+import { compare, expectLengths, expectSizes, flattenTrees, type FlatTrees } from './flat-trees.ts'
+import type { OnnxNode } from './graph.ts'
+import { lowerTrees } from './lower-trees.ts'
+
+export interface Ensemble {
+  trees: TreeInput[]
+  width: number
+  outputs: number
+  scale: number
+  offsets: Float64Array
+  link: LinkFunction
+  /** The classes of the outputs, where the operator names them. */
+  classes?: string[]
+}
+
+/** Undefined for trees that a forest cannot hold. Throws `artifact_invalid` for damaged ones. */
+export function readEnsemble(node: OnnxNode, isDouble: boolean): Ensemble | undefined {
+  const attributes = attributesOf(node)
+  switch (node.op) {
+    case 'TreeEnsembleClassifier':
+      return readClassifier(attributes, isDouble)
+    case 'TreeEnsembleRegressor':
+      return readRegressor(attributes, isDouble)
+    default:
+      return readTreeEnsemble(attributes, isDouble)
+  }
+}
+
+function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
+  const texts = attributes.texts('classlabels_strings')
+  const classes = texts.length > 0 ? texts : [...attributes.wholes('classlabels_int64s')].map(String)
+  expectAtMost(classes.length, forestLimits.outputs, 'classes')
+  const flat = flattenTrees(attributes, 'class', isDouble)
+  if (flat === undefined) return undefined
+  const { weights } = flat
+  const ids = new Set(weights.outputs)
+  const base = basesOf(attributes)
+  const post = attributes.text('post_transform') ?? 'NONE'
+  if (classes.length === 2 && ids.size === 1 && ids.has(0) && base.length <= 1) {
+    // One score for two classes. Whether it is a probability is told by its signs alone.
+    const isShare = weights.values.every((value) => value >= 0)
+    const link = isShare ? complement : twoSided[post]
+    if (link === undefined) return undefined
+    const trees = lowerTrees(flat, { outputs: 1, group: 1 })
+    return (
+      trees && { ...trees, outputs: 2, scale: 1, offsets: Float64Array.of(0, base[0] ?? 0), link, classes }
+    )
+  }
+  const link = links[post]
+  if (link === undefined || classes.length < 2) return undefined
+  if (base.length !== 0 && (base.length !== classes.length || classes.length === 2)) return undefined
+  const trees = lowerTrees(flat, { outputs: classes.length })
+  // Of two classes, ONNX Runtime leaves out the second in rows whose leaves have no weight for it.
+  if (trees === undefined || (classes.length === 2 && !isComplete(flat))) return undefined
+  return {
+    ...trees,
+    outputs: classes.length,
+    scale: 1,
+    offsets: offsetsOf(base, classes.length),
+    link,
+    classes,
+  }
+}
+
+function readRegressor(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
+  const outputs = attributes.whole('n_targets') ?? 1
+  expectOutputs(outputs)
+  const flat = flattenTrees(attributes, 'target', isDouble)
+  const base = basesOf(attributes)
+  const aggregate = attributes.text('aggregate_function') ?? 'SUM'
+  if (flat === undefined || (base.length !== 0 && base.length !== outputs)) return undefined
+  if ((attributes.text('post_transform') ?? 'NONE') !== 'NONE' || !/^(SUM|AVERAGE)$/.test(aggregate))
+    return undefined
+  const trees = lowerTrees(flat, { outputs })
+  if (trees === undefined) return undefined
+  const scale = aggregate === 'AVERAGE' ? 1 / trees.trees.length : 1
+  return { ...trees, outputs, scale, offsets: offsetsOf(base, outputs), link: identity }
+}
+
+/** Version 5: roots, nodes and leaves have numberings of their own, and a leaf has one weight. */
+function readTreeEnsemble(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
+  const outputs = attributes.whole('n_targets') ?? 1
+  expectOutputs(outputs)
+  const roots = attributes.wholes('tree_roots')
+  const count = attributes.count('nodes_featureids')
+  const leafCount = attributes.count('leaf_targetids')
+  expectSizes(attributes, { trees: roots.length, nodes: count, leaves: leafCount })
+  const codes = attributes.wholes('nodes_modes')
+  const [passed, failed] = [attributes.wholes('nodes_truenodeids'), attributes.wholes('nodes_falsenodeids')]
+  const [endsPassed, endsFailed] = [
+    attributes.wholes('nodes_trueleafs'),
+    attributes.wholes('nodes_falseleafs'),
+  ]
+  const thresholds = attributes.numbers('nodes_splits')
+  const values = attributes.numbers('leaf_weights')
+  expectLengths(count, { nodes_modes: codes, nodes_truenodeids: passed, nodes_falsenodeids: failed })
+  expectLengths(count, {
+    nodes_trueleafs: endsPassed,
+    nodes_falseleafs: endsFailed,
+    nodes_splits: thresholds,
+  })
+  expectLengths(leafCount, { leaf_weights: values })
+  const transform = attributes.whole('post_transform') ?? 0
+  const aggregate = attributes.whole('aggregate_function') ?? 1
+  if (codes.some((code) => code > compare.gt) || transform !== 0 || aggregate > 1) return undefined
+  if (isDouble !== thresholds instanceof Float64Array) return undefined
+  for (let node = 0; node < count; node++) {
+    if (passed[node]! < 0 || failed[node]! < 0) refuse(`node ${node} has a child that does not exist`)
+    if (endsPassed[node] === 1) passed[node] = ~passed[node]!
+    if (endsFailed[node] === 1) failed[node] = ~failed[node]!
+  }
+  const flat: FlatTrees = {
+    nodes: {
+      columns: attributes.wholes('nodes_featureids'),
+      modes: Int8Array.from(codes),
+      thresholds,
+      tracksMissing: attributes.wholes('nodes_missing_value_tracks_true'),
+      passed,
+      failed,
+      isDouble,
+    },
+    roots: [...roots],
+    leafCount,
+    weights: {
+      leaves: Int32Array.from({ length: leafCount }, (_, leaf) => leaf),
+      outputs: attributes.wholes('leaf_targetids'),
+      values,
+    },
+  }
+  const trees = lowerTrees(flat, { outputs })
+  if (trees === undefined) return undefined
+  const scale = aggregate === 0 ? 1 / roots.length : 1
+  return { ...trees, outputs, scale, offsets: new Float64Array(outputs), link: identity }
+}
+
+const expectOutputs = (outputs: number): void => {
+  if (!(outputs >= 1)) refuse(`the trees have ${outputs} outputs`)
+  expectAtMost(outputs, forestLimits.outputs, 'outputs')
+}
+
+const basesOf = (attributes: Attributes): Float32Array | Float64Array =>
+  attributes.numbers(attributes.count('base_values_as_tensor') > 0 ? 'base_values_as_tensor' : 'base_values')
+
+const offsetsOf = (base: ArrayLike<number>, outputs: number): Float64Array =>
+  base.length === 0 ? new Float64Array(outputs) : Float64Array.from(base)
+
+const complement: LinkFunction = (sums, at) => {
+  sums[at] = 1 - sums[at + 1]!
+}
+const opposite: LinkFunction = (sums, at) => {
+  sums[at] = -sums[at + 1]!
+}
+const links: Readonly<Record<string, LinkFunction>> = {
+  NONE: identity,
+  LOGISTIC: logistic(),
+  SOFTMAX: softmax,
+}
+/** From one score of two classes. */
+const twoSided: Readonly<Record<string, LinkFunction>> = {
+  NONE: opposite,
+  SOFTMAX: opposite,
+  LOGISTIC(sums, at, count) {
+    opposite(sums, at, count)
+    logistic()(sums, at, count)
+  },
+}
+
+/** Whether every leaf has a weight for both outputs. */
+const isComplete = ({ leafCount, weights }: FlatTrees): boolean => weights.leaves.length === 2 * leafCount

@@ -1,0 +1,114 @@
+/**
+ * Reads the wire format of Protocol Buffers: fields of bytes that are visited in place, so that a file of any size costs no memory before it
+ * is known to be within the limits. Groups and fields that run beyond their message are refused.
+ */
+import { refuse } from '../../network/layers-model.ts'
+
+/** A part of a file: one message, one text, or one list of packed numbers. */
+export interface WireSpan {
+  bytes: Uint8Array
+  from: number
+  to: number
+}
+
+export interface Field {
+  number: number
+  /** 0 varint, 1 eight bytes, 2 a span, 5 four bytes. */
+  wire: number
+  /** Of a varint, as a signed 64-bit number; exact to 2^53. */
+  value: number
+  /** Where the content of another kind lies. */
+  from: number
+  to: number
+}
+
+const truncated = 'the ONNX file is truncated or damaged'
+
+/** Visits the fields of a message in order. The field is valid during the visit alone. */
+export function eachField({ bytes, from, to }: WireSpan, visit: (field: Field) => void): void {
+  const cursor = { at: from }
+  const field: Field = { number: 0, wire: 0, value: 0, from: 0, to: 0 }
+  while (cursor.at < to) {
+    const tag = varint(bytes, cursor, to)
+    field.number = Math.floor(tag / 8)
+    field.wire = tag % 8
+    if (!(field.number > 0 && field.number < 2 ** 29)) refuse(truncated)
+    field.value = field.wire === 0 ? varint(bytes, cursor, to) : NaN
+    const size = field.wire === 2 ? varint(bytes, cursor, to) : (sizes[field.wire] ?? -1)
+    field.from = cursor.at
+    field.to = cursor.at + size
+    if (!(size >= 0 && field.to <= to)) refuse(truncated)
+    cursor.at = field.to
+    visit(field)
+  }
+}
+const sizes: Readonly<Record<number, number>> = { 0: 0, 1: 8, 5: 4 }
+
+function varint(bytes: Uint8Array, cursor: { at: number }, to: number): number {
+  let low = 0
+  let high = 0
+  for (let i = 0; i < 10; i++) {
+    if (cursor.at >= to) refuse(truncated)
+    const byte = bytes[cursor.at++]!
+    // Seven bits a byte: four bytes fill 28 bits of the lower half, the fifth is divided.
+    if (i < 4) low |= (byte & 127) << (7 * i)
+    else if (i === 4) {
+      low |= (byte & 15) << 28
+      high = (byte & 127) >>> 4
+    } else if (i < 9) high |= (byte & 127) << (7 * i - 32)
+    else high |= (byte & 1) << 31
+    if (byte < 128) return (high | 0) * 4_294_967_296 + (low >>> 0)
+  }
+  return refuse(truncated)
+}
+
+/** The content of a field that is a message, a text or a list; that of a number is empty. */
+export const spanOf = (bytes: Uint8Array, { wire, from, to }: Field): WireSpan =>
+  wire === 2 ? { bytes, from, to } : { bytes, from, to: from }
+
+const text = new TextDecoder()
+
+export const wireText = ({ bytes, from, to }: WireSpan): string => text.decode(bytes.subarray(from, to))
+
+/** How many numbers a repeated field holds, packed or one by one. `wire` is that of one number. */
+export function countNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5): number {
+  let count = 0
+  eachField(message, (field) => {
+    if (field.number !== number) return
+    if (field.wire === wire) count++
+    else if (field.wire !== 2) refuse(truncated)
+    else if (wire !== 0) count += (field.to - field.from) / (wire === 1 ? 8 : 4)
+    else for (let at = field.from; at < field.to; at++) if (message.bytes[at]! < 128) count++
+  })
+  return Number.isInteger(count) ? count : refuse(truncated)
+}
+
+/** The numbers of a repeated field. The caller has counted them when they may be too many. */
+export function numbersOf(message: WireSpan, number: number, wire: 0 | 1 | 5): Float64Array {
+  const numbers = new Float64Array(countNumbers(message, number, wire))
+  readNumbers(message, number, wire, numbers)
+  return numbers
+}
+
+/** Fills an array of the length that `countNumbers` gives. */
+export function readNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5, into: NumberArray): void {
+  const { bytes } = message
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const isShort = into instanceof Int32Array
+  let place = 0
+  const keep = (value: number): void => {
+    if (isShort && (value | 0) !== value) refuse(`the ONNX file has the number ${value} beyond 32 bits`)
+    into[place++] = value
+  }
+  eachField(message, (field) => {
+    if (field.number !== number) return
+    if (field.wire === 0) keep(field.value)
+    else if (wire === 0) {
+      const cursor = { at: field.from }
+      while (cursor.at < field.to) keep(varint(bytes, cursor, field.to))
+    } else
+      for (let at = field.from; at < field.to; at += wire === 1 ? 8 : 4)
+        into[place++] = wire === 1 ? view.getFloat64(at, true) : view.getFloat32(at, true)
+  })
+}
+type NumberArray = Int32Array | Float32Array | Float64Array

@@ -1,0 +1,246 @@
+/** Tests that graphs are computed by ONNX Runtime in a process of their own, whose end, delay or hunger harms no other model. */
+import { execFileSync } from 'node:child_process'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { openSessionOf } from '../../../../api/serving/formats/onnx/format.ts'
+import { openOnnx } from '../../../../api/serving/formats/onnx/open-onnx.ts'
+import {
+  createSessions,
+  type Sessions,
+  type SessionsOptions,
+} from '../../../../api/serving/formats/onnx/session-host.ts'
+import { createRuntimes, type Runtimes } from '../../../../api/serving/formats/runtimes.ts'
+import { noText, type Predictor } from '../../../../api/serving/predictor.ts'
+import { openVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { createInputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
+import type { Manifest } from '../../../../domain/model/manifest.ts'
+import { demandingModel, graph, model, node, value } from '../../../support/formats/onnx-writer.ts'
+import { treeModel } from '../../../support/formats/onnx-trees.ts'
+import { compareAnswers, readOnnxCases, type ParityCase } from '../../../support/formats/parity.ts'
+
+const cases = readOnnxCases()
+const caseOf = (name: string) => cases.find((each) => each.name === name)!
+
+let runtimes: Runtimes
+beforeAll(() => {
+  runtimes = createRuntimes({ onError: () => {} })
+})
+afterAll(() => runtimes.stop())
+
+const started: Sessions[] = []
+afterEach(async () => {
+  for (const sessions of started.splice(0)) await sessions.stop()
+})
+function sessionsOf(options: Partial<SessionsOptions> = {}): { sessions: Sessions; told: string[] } {
+  const told: string[] = []
+  const sessions = createSessions({ onError: (message) => told.push(message), ...options })
+  started.push(sessions)
+  return { sessions, told }
+}
+
+const open = (sessions: Sessions, bytes: Buffer, name = 'session'): Promise<Predictor> =>
+  openSessionOf(sessions, { name, bytes, layout: openOnnx(bytes).layout })
+const ask = async (predictor: Predictor, ...values: number[]): Promise<number[]> => {
+  const output = new Float32Array(values.length)
+  await predictor.run(Float64Array.from(values), values.length, output)
+  return [...output]
+}
+
+/** The texts of rows as an input buffer holds them. */
+function rowTexts(rows: readonly (readonly (string | null)[])[]) {
+  const texts = Buffer.concat(
+    rows.flat().map((text) => {
+      const bytes = Buffer.from(text ?? '')
+      const length = Buffer.alloc(4)
+      length.writeUInt32LE(text === null ? noText : bytes.byteLength)
+      return Buffer.concat([length, bytes])
+    }),
+  )
+  return { texts, textBytes: texts.byteLength }
+}
+
+const differences = (output: Float32Array, { answers }: ParityCase): number =>
+  answers.flat().reduce((worst, wanted, at) => Math.max(worst, Math.abs(wanted - output[at]!)), 0)
+
+describe('a graph that holds more than trees', () => {
+  it.each(['session-network-0', 'session-pipeline-0', 'session-pipeline-forest-0'])(
+    '%s answers as ONNX Runtime in Python, alone and in a batch, with its texts',
+    async (name) => {
+      const each = caseOf(name)
+      const { bytes, rows } = each
+      const { layout, forest } = openOnnx(bytes)
+      expect(forest).toBeUndefined()
+      const predictor = await open(runtimes.sessions, bytes)
+      const isText = layout.columns.map((column) => column.isText === true)
+      const numbers = rows.map((row) =>
+        row
+          .filter((_, at) => !isText[at])
+          .map((cell) => (cell === 'inf' ? Infinity : cell === '-inf' ? -Infinity : (cell ?? NaN))),
+      ) as number[][]
+      const texts = rows.map((row) => row.filter((_, at) => isText[at])) as string[][]
+      const { inputs, outputs } = predictor
+      expect(inputs).toBe(numbers[0]!.length)
+      const output = new Float32Array(rows.length * outputs)
+      await predictor.run(Float64Array.from(numbers.flat()), rows.length, output, undefined, rowTexts(texts))
+      expect(differences(output, each)).toBeLessThan(1e-6)
+      const alone = new Float32Array(rows.length * outputs)
+      const runs = rows.map(async (_, row) => {
+        const place = alone.subarray(row * outputs, (row + 1) * outputs)
+        await predictor.run(Float64Array.from(numbers[row]!), 1, place, undefined, rowTexts([texts[row]!]))
+      })
+      await Promise.all(runs)
+      expect(differences(alone, each)).toBeLessThan(1e-6)
+      predictor.close!()
+    },
+  )
+
+  it('takes named columns of every type, and refuses a part of a whole number', async () => {
+    const cast = (input: string) =>
+      node({ op: 'Cast', inputs: [input], outputs: [`${input}1`], attributes: { to: 1 } })
+    const types = { double: 11, short: 6, long: 7, yes: 9 }
+    const names = Object.keys(types)
+    const bytes = model(
+      graph({
+        inputs: Object.entries(types).map(([name, type]) => value(name, [0, 1], type)),
+        outputs: [value('y', [0, 4])],
+        nodes: [
+          ...names.map(cast),
+          node({
+            op: 'Concat',
+            inputs: names.map((name) => `${name}1`),
+            outputs: ['y'],
+            attributes: { axis: 1 },
+          }),
+        ],
+      }),
+    )
+    const predictor = await open(runtimes.sessions, bytes)
+    const output = new Float32Array(8)
+    await predictor.run(Float64Array.of(0.5, 3, 2 ** 24, 1, -1, -7, 9, 0), 2, output)
+    expect([...output]).toEqual([0.5, 3, 2 ** 24, 1, -1, -7, 9, 0])
+    for (const [wrong, message] of [
+      [[0.5, 1, 2.5, 1], 'whole numbers as long, not 2.5'],
+      [[0.5, 1, NaN, 1], 'whole numbers as long, not null'],
+      [[0.5, 2 ** 31, 1, 1], 'whole numbers as short, not 2147483648'],
+    ] as const)
+      expect(() => predictor.run(Float64Array.from(wrong), 1, output)).toThrow(message)
+    predictor.close!()
+  })
+
+  it('becomes a version with its golden rows, of which one that differs is refused', async () => {
+    const { bytes, rows, answers } = caseOf('session-pipeline-0')
+    const names = ['age', 'income', 'visits', 'city']
+    const instances = rows
+      .slice(0, 5)
+      .map((row) => Object.fromEntries(names.map((name, at) => [name, row[at]])))
+    const manifestWith = (outputs: number[][]) =>
+      ({
+        artifact: 'onnx',
+        model: 'm',
+        features: Object.fromEntries(
+          names.map((name) => [name, { kind: name === 'city' ? 'category' : 'number' }]),
+        ),
+        preprocessing: names.map((name) =>
+          name === 'city'
+            ? { name, kind: 'category', vocabulary: [], encoding: 'text' }
+            : { name, kind: 'number', mean: 0, std: 1, fill: null },
+        ),
+        output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+        golden: { instances, outputs },
+      }) as unknown as Manifest
+    const wanted = answers.slice(0, 5).map((answer) => [(answer as number[])[1]!])
+    const files = { 'model.onnx': bytes }
+    const loaded = await openVersion('m_v1.0.0', manifestWith(wanted), files, runtimes)
+    const input = createInputBuffer()
+    expect(loaded.scan(Buffer.from(JSON.stringify({ instances })), input, 100)).toBe(true)
+    const output = new Float32Array(5)
+    await loaded.predictor.run(input.input, 5, output, undefined, input)
+    for (const [row, [answer]] of wanted.entries()) expect(output[row]).toBeCloseTo(answer!, 6)
+    loaded.predictor.close!()
+    const wrong = wanted.map(([answer], row) => [row === 3 ? answer! + 0.01 : answer!])
+    await expect(openVersion('m_v1.0.0', manifestWith(wrong), files, runtimes)).rejects.toThrow(
+      'golden row 3 gives',
+    )
+  })
+
+  it('that ONNX Runtime does not know is refused with its reason', async () => {
+    const bytes = model(graph({ nodes: [node({ op: 'Magic', inputs: ['x'], outputs: ['y'] })] }))
+    await expect(open(runtimes.sessions, bytes)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringMatching(/ONNX Runtime does not load the model: .*Magic/),
+    })
+  })
+})
+
+describe('the process of ONNX Runtime', () => {
+  it('is ended when a run takes too long, while trees and other models answer, in the end without that graph', async () => {
+    const { sessions, told } = sessionsOf({ runMs: 1_000 })
+    const slow = await open(sessions, demandingModel(400), 'slow')
+    const fine = await open(sessions, demandingModel(1), 'fine')
+    expect(await ask(fine, 1, 2, 3)).toEqual([1, 2, 3])
+    for (let death = 1; death <= 3; death++) {
+      const running = ask(slow, 2_000)
+      const failed = expect(running).rejects.toMatchObject({ code: 'model_unavailable' })
+      // The event loop is free meanwhile.
+      const began = performance.now()
+      await pause(20)
+      expect(compareAnswers(caseOf('sklearn-forest-0')).worst).toBeLessThan(1e-6)
+      expect(performance.now() - began).toBeLessThan(1_000)
+      await failed
+      expect(sessions.counts().deaths).toBe(death)
+      await expect.poll(() => fine.trouble!()).toBeUndefined()
+      expect(await ask(fine, 4)).toEqual([4])
+      if (death < 3) await expect.poll(() => slow.trouble!()).toBeUndefined()
+    }
+    await expect(ask(slow, 1)).rejects.toThrow(/died 3 times/)
+    expect(told.join('\n')).toMatch(/slow \d+ has taken more than 1000 ms: its process is ended/)
+  })
+
+  it('that crashes fails its own requests and is started again', async () => {
+    const { sessions, told } = sessionsOf()
+    const predictor = await open(sessions, demandingModel(400))
+    const running = expect(ask(predictor, 2_000)).rejects.toThrow(/was ended by SIGSEGV/)
+    const find = () => {
+      try {
+        return execFileSync('pgrep', ['-P', String(process.pid), '-f', 'session-process'], {
+          encoding: 'utf8',
+        })
+          .trim()
+          .split('\n')
+          .map(Number)
+      } catch {
+        return []
+      }
+    }
+    await pause(50)
+    process.kill(find().at(-1)!, 'SIGSEGV')
+    await running
+    await expect.poll(() => predictor.trouble!()).toBeUndefined()
+    expect(await ask(predictor, 5)).toEqual([5])
+    expect(told).toContain('the process of ONNX Runtime has died and is started again')
+  })
+
+  it('has a limit of memory: a run beyond it fails alone', async () => {
+    const { sessions } = sessionsOf({ memoryMb: 1_024 })
+    const predictor = await open(sessions, demandingModel(1))
+    await expect(ask(predictor, 40_000)).rejects.toThrow()
+    await expect.poll(() => predictor.trouble!()).toBeUndefined()
+    expect(await ask(predictor, 7)).toEqual([7])
+  })
+
+  it('starts with the first graph and ends with the last', async () => {
+    const { sessions } = sessionsOf()
+    const first = await open(sessions, demandingModel(1))
+    expect(sessions.counts()).toMatchObject({ models: 1, deaths: 0 })
+    first.close!()
+    expect(sessions.counts().models).toBe(0)
+    const second = await open(sessions, demandingModel(1))
+    expect(await ask(second, 3)).toEqual([3])
+    expect(sessions.counts().deaths).toBe(0)
+  })
+
+  it('is not needed for trees', () => {
+    expect(openOnnx(treeModel()).forest).toBeDefined()
+    expect(runtimes.sessions.counts().deaths).toBe(0)
+  })
+})
