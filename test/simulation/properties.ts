@@ -503,6 +503,10 @@ export function createProperties(
       armsSeen.clear()
       onCanary.clear()
       retired.clear()
+      // Answers that the backup does not hold are given again.
+      const answered = memory.rows('release_commands').map(({ id }) => id as string)
+      for (const id of commandsApplied.keys())
+        if (!answered.some((each) => each.endsWith(`/${id}`))) commandsApplied.delete(id)
       failures.clear()
       for (const row of memory.rows('decisions'))
         if (row['kind'] === 'fail') failures.set(row['release_id'] as string, -Infinity)
