@@ -81,7 +81,21 @@ const foreign: readonly [heads: string[], what: string][] = [
   ],
   [['PK'], 'a zip archive of PyTorch, Keras or joblib: export the model as ONNX'],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
-  [['\x1f\x8b', 'BZh', '\x28\xb5\x2f\xfd'], 'compressed: unpack it'],
+  [
+    // gzip, bzip2, zstd, xz, LZ4, and zlib as joblib writes it.
+    [
+      '\x1f\x8b',
+      'BZh',
+      '\x28\xb5\x2f\xfd',
+      '\xfd7zXZ',
+      '\x04\x22\x4d\x18',
+      '\x78\x01',
+      '\x78\x5e',
+      '\x78\x9c',
+      '\x78\xda',
+    ],
+    'compressed: unpack it',
+  ],
   [['binf', 'bs64'], "in XGBoost's old binary format: save the model as .json or .ubj"],
   [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
 ]

@@ -1,7 +1,7 @@
 /** Reads the attributes of a node of an ONNX graph: numbers and texts, alone, in lists and in tensors. Lists are counted before memory is taken. */
 import { refuse } from '../../network/layers-model.ts'
 import type { OnnxNode } from './graph.ts'
-import { countNumbers, eachField, numbersOf, readNumbers, spanOf, wireText, type WireSpan } from './wire.ts'
+import { countIn, eachField, numbersOf, readNumbers, spanOf, wireText, type WireSpan } from './wire.ts'
 
 export interface Attributes {
   /** Undefined for an attribute that the node does not have, as the next. */
@@ -14,82 +14,126 @@ export interface Attributes {
   /** Of 32 bits, or of 64 in a tensor of them. */
   numbers(name: string): Float32Array | Float64Array
   texts(name: string): string[]
+  /** A list of texts by their places among the known ones; `known.length` for any other. */
+  codes(name: string, known: readonly string[]): Int8Array
 }
 
 /** Fields of an attribute. */
 const [wholeField, textField, tensorField, numberList, wholeList, textList] = [3, 4, 5, 7, 8, 9] as const
 
+/** What an attribute holds, found in one pass: its lists may have millions of parts. */
+interface Summary {
+  attribute: WireSpan
+  whole?: number
+  text?: WireSpan
+  tensor?: WireSpan
+  wholes: number
+  numbers: number
+  texts: number
+}
+
+function summaryOf(attribute: WireSpan): Summary {
+  const found: Summary = { attribute, wholes: 0, numbers: 0, texts: 0 }
+  eachField(attribute, (field) => {
+    switch (field.number) {
+      case wholeField:
+        found.whole = field.value
+        break
+      case textField:
+        found.text = spanOf(attribute.bytes, field)
+        break
+      case tensorField:
+        found.tensor = spanOf(attribute.bytes, field)
+        break
+      case textList:
+        found.texts++
+        break
+      case wholeList:
+        found.wholes += countIn(attribute.bytes, field, 0)
+        break
+      case numberList:
+        found.numbers += countIn(attribute.bytes, field, 5)
+        break
+    }
+  })
+  return found
+}
+
 export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | 'op'>): Attributes {
-  const find = (name: string, number: number): { value: number; content: WireSpan } | undefined => {
+  const summaries = new Map<string, Summary>()
+  const find = (name: string): Summary | undefined => {
     const attribute = attributes.get(name)
-    let found: { value: number; content: WireSpan } | undefined
-    if (attribute !== undefined)
-      eachField(attribute, (field) => {
-        if (field.number === number) found = { value: field.value, content: spanOf(attribute.bytes, field) }
-      })
+    if (attribute === undefined) return undefined
+    const found = summaries.get(name) ?? summaryOf(attribute)
+    summaries.set(name, found)
     return found
-  }
-  const tensorOf = (name: string): TensorNumbers | undefined => {
-    const found = find(name, tensorField)
-    return found && readTensor(found.content, `${name} of ${op}`)
   }
   return {
     text(name) {
-      const found = find(name, textField)
-      return found && wireText(found.content)
+      const text = find(name)?.text
+      return text && wireText(text)
     },
-    whole: (name) => find(name, wholeField)?.value,
+    whole: (name) => find(name)?.whole,
     count(name) {
-      const attribute = attributes.get(name)
-      if (attribute === undefined) return 0
-      const tensor = find(name, tensorField)
-      if (tensor !== undefined) return numbersOf(tensor.content, 1, 0).reduce((size, dim) => size * dim, 1)
-      let texts = 0
-      eachField(attribute, (field) => {
-        if (field.number === textList) texts++
-      })
-      return texts + countNumbers(attribute, wholeList, 0) + countNumbers(attribute, numberList, 5)
+      const found = find(name)
+      if (found === undefined) return 0
+      if (found.tensor !== undefined)
+        return numbersOf(found.tensor, 1, 0).reduce((size, dim) => size * dim, 1)
+      return found.texts + found.wholes + found.numbers
     },
     wholes(name) {
-      const attribute = attributes.get(name)
-      if (attribute === undefined) return new Int32Array(0)
-      const tensor = tensorOf(name)
-      if (tensor !== undefined) return Int32Array.from(tensor)
-      const found = new Int32Array(countNumbers(attribute, wholeList, 0))
-      readNumbers(attribute, wholeList, 0, found)
-      return found
+      const found = find(name)
+      if (found === undefined) return new Int32Array(0)
+      if (found.tensor !== undefined) return Int32Array.from(readTensor(found.tensor, `${name} of ${op}`))
+      const list = new Int32Array(found.wholes)
+      readNumbers(found.attribute, wholeList, 0, list)
+      return list
     },
     numbers(name) {
-      const attribute = attributes.get(name)
-      if (attribute === undefined) return new Float32Array(0)
-      const tensor = tensorOf(name)
-      if (tensor !== undefined)
+      const found = find(name)
+      if (found === undefined) return new Float32Array(0)
+      if (found.tensor !== undefined) {
+        const tensor = readTensor(found.tensor, `${name} of ${op}`)
         return tensor instanceof Uint8Array ? refuse(`${name} of ${op} is no list of numbers`) : tensor
-      const found = new Float32Array(countNumbers(attribute, numberList, 5))
-      readNumbers(attribute, numberList, 5, found)
-      return found
+      }
+      const list = new Float32Array(found.numbers)
+      readNumbers(found.attribute, numberList, 5, list)
+      return list
     },
     texts(name) {
-      const attribute = attributes.get(name)
       const found: string[] = []
-      if (attribute !== undefined)
-        eachField(attribute, (field) => {
-          if (field.number === textList) found.push(shared(wireText(spanOf(attribute.bytes, field))))
-        })
+      eachText(attributes.get(name), ({ bytes, from, to }) => found.push(wireText({ bytes, from, to })))
+      return found
+    },
+    codes(name, known) {
+      const texts = known.map((text) => Buffer.from(text))
+      const found = new Int8Array(find(name)?.texts ?? 0)
+      let place = 0
+      eachText(attributes.get(name), (text) => {
+        const code = texts.findIndex((each) => isText(text, each))
+        found[place++] = code < 0 ? known.length : code
+      })
       return found
     },
   }
 }
 
-/** The same text once: a list of modes repeats a few of them a million times. */
-function shared(text: string): string {
-  const found = texts.get(text)
-  if (found !== undefined || texts.size >= maxShared || text.length > 20) return found ?? text
-  texts.set(text, text)
-  return text
+function eachText(attribute: WireSpan | undefined, visit: (text: WireSpan) => void): void {
+  if (attribute === undefined) return
+  const text: WireSpan = { ...attribute }
+  eachField(attribute, (field) => {
+    if (field.number !== textList) return
+    text.from = field.from
+    text.to = field.wire === 2 ? field.to : field.from
+    visit(text)
+  })
 }
-const texts = new Map<string, string>()
-const maxShared = 100
+
+function isText({ bytes, from, to }: WireSpan, wanted: Uint8Array): boolean {
+  if (to - from !== wanted.byteLength) return false
+  for (let at = from; at < to; at++) if (bytes[at] !== wanted[at - from]) return false
+  return true
+}
 
 type TensorNumbers = Float32Array | Float64Array | Uint8Array
 

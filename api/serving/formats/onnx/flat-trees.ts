@@ -3,10 +3,10 @@ import { refuse } from '../../network/layers-model.ts'
 import { expectAtMost, forestLimits } from '../trees/forest.ts'
 import type { Attributes } from './attributes.ts'
 
-const modeNames = ['BRANCH_LEQ', 'BRANCH_LT', 'BRANCH_GTE', 'BRANCH_GT']
-/** The first four modes compare; a leaf has one of its own. */
+/** Modes by their code. */
+const modeNames = ['BRANCH_LEQ', 'BRANCH_LT', 'BRANCH_GTE', 'BRANCH_GT', 'LEAF']
 export const compare = { leq: 0, lt: 1, gte: 2, gt: 3 } as const
-const leafMode = -1
+const leafMode = 4
 
 /** The nodes of all trees; `passed` and `failed` are indices of nodes, and `~leaf` for leaves. */
 export interface TreeNodes {
@@ -48,11 +48,7 @@ export function flattenTrees(
   if (count === 0) refuse('the model has no trees')
   if (attributes.count('nodes_modes') !== count)
     refuse(`the trees have ${attributes.count('nodes_modes')} of ${count} values of nodes_modes`)
-  const modes = Int8Array.from(attributes.texts('nodes_modes'), (mode) => {
-    if (mode === 'LEAF') return leafMode
-    const found = modeNames.indexOf(mode)
-    return found < 0 ? modeNames.length : found
-  })
+  const modes = attributes.codes('nodes_modes', modeNames)
   const treeIds = attributes.wholes('nodes_treeids')
   const nodeIds = attributes.wholes('nodes_nodeids')
   const columns = attributes.wholes('nodes_featureids')
@@ -68,7 +64,7 @@ export function flattenTrees(
   ]
   expectLengths(weightCount, { [`${kind}_weights`]: values, [`${kind}_treeids`]: weightTrees })
   expectLengths(weightCount, { [`${kind}_nodeids`]: weightNodes })
-  if (modes.some((mode) => mode > compare.gt)) return undefined
+  if (modes.some((mode) => mode > leafMode)) return undefined
   if (!isDouble && thresholds instanceof Float64Array) return undefined
 
   const placed = new Map<number, PlacedTree>()

@@ -35,9 +35,10 @@ export function readEnsemble(node: OnnxNode, isDouble: boolean): Ensemble | unde
 }
 
 function readClassifier(attributes: Attributes, isDouble: boolean): Ensemble | undefined {
+  for (const list of ['classlabels_strings', 'classlabels_int64s'])
+    expectAtMost(attributes.count(list), forestLimits.outputs, 'classes')
   const texts = attributes.texts('classlabels_strings')
   const classes = texts.length > 0 ? texts : [...attributes.wholes('classlabels_int64s')].map(String)
-  expectAtMost(classes.length, forestLimits.outputs, 'classes')
   const flat = flattenTrees(attributes, 'class', isDouble)
   if (flat === undefined) return undefined
   const { weights } = flat

@@ -29,11 +29,14 @@ export function eachField({ bytes, from, to }: WireSpan, visit: (field: Field) =
   const cursor = { at: from }
   const field: Field = { number: 0, wire: 0, value: 0, from: 0, to: 0 }
   while (cursor.at < to) {
-    const tag = varint(bytes, cursor, to)
-    field.number = Math.floor(tag / 8)
-    field.wire = tag % 8
-    if (!(field.number > 0 && field.number < 2 ** 29)) refuse(truncated)
-    field.value = field.wire === 0 ? varint(bytes, cursor, to) : NaN
+    // Most tags and numbers are one byte.
+    const tag = bytes[cursor.at]! < 128 ? bytes[cursor.at++]! : varint(bytes, cursor, to)
+    if (!(tag >= 8 && tag < 2 ** 31)) refuse(truncated)
+    field.number = tag >>> 3
+    field.wire = tag & 7
+    if (field.wire !== 0) field.value = NaN
+    else if (cursor.at < to && bytes[cursor.at]! < 128) field.value = bytes[cursor.at++]!
+    else field.value = varint(bytes, cursor, to)
     const size = field.wire === 2 ? varint(bytes, cursor, to) : (sizes[field.wire] ?? -1)
     field.from = cursor.at
     field.to = cursor.at + size
@@ -74,12 +77,18 @@ export const wireText = ({ bytes, from, to }: WireSpan): string => text.decode(b
 export function countNumbers(message: WireSpan, number: number, wire: 0 | 1 | 5): number {
   let count = 0
   eachField(message, (field) => {
-    if (field.number !== number) return
-    if (field.wire === wire) count++
-    else if (field.wire !== 2) refuse(truncated)
-    else if (wire !== 0) count += (field.to - field.from) / (wire === 1 ? 8 : 4)
-    else for (let at = field.from; at < field.to; at++) if (message.bytes[at]! < 128) count++
+    if (field.number === number) count += countIn(message.bytes, field, wire)
   })
+  return count
+}
+
+/** How many numbers one field of a repeated field holds. */
+export function countIn(bytes: Uint8Array, field: Field, wire: 0 | 1 | 5): number {
+  if (field.wire === wire) return 1
+  if (field.wire !== 2) refuse(truncated)
+  let count = 0
+  if (wire === 0) for (let at = field.from; at < field.to; at++) if (bytes[at]! < 128) count++
+  if (wire !== 0) count = (field.to - field.from) / (wire === 1 ? 8 : 4)
   return Number.isInteger(count) ? count : refuse(truncated)
 }
 

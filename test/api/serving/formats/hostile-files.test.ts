@@ -1,0 +1,204 @@
+/** Tests that no file of any format harms the process that opens it: all of them in one process, each refused by name, in little time and memory. */
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { launcher } from '../../../../temporal.config.ts'
+import { readCases } from '../../../support/formats/parity.ts'
+import { treeModel } from '../../../support/formats/onnx-trees.ts'
+import { floats, graph, message, model, node, tensor, varint } from '../../../support/formats/onnx-writer.ts'
+
+const cases = readCases()
+const textOf = (name: string): string =>
+  cases.find((each) => each.name === `${name}-0`)!.bytes.toString('utf8')
+const changed = (name: string, from: string | RegExp, to: string): Buffer => {
+  const text = textOf(name)
+  const after = text.replace(from, to)
+  if (after === text) throw new Error(`nothing to replace in ${name}`)
+  return Buffer.from(after)
+}
+const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.byteLength >>> 1)
+
+const plain = node({ op: 'Identity', inputs: ['x'], outputs: ['y'] })
+const external = message({ 1: 4, 2: 1, 8: 'w', 13: message({ 1: 'location', 2: '../../etc/passwd' }), 14: 1 })
+/** A field of a message, without a copy of its content. */
+const field = (number: number, content: Buffer): Buffer =>
+  Buffer.concat([varint(number * 8 + 2), varint(content.byteLength), content])
+const million = 1_000_000
+const repeated = (part: Buffer, count: number): Buffer => Buffer.alloc(part.byteLength * count, part)
+const fileOf = (content: Buffer): Buffer => Buffer.concat([message({ 1: 10 }), field(7, content)])
+const nodes = (count: number): Buffer => repeated(field(1, plain), count)
+
+/** As many lists as trees have, of so many numbers in two bytes each. */
+const hugeTrees = (count: number): Buffer => {
+  const lists = ['treeids', 'nodeids', 'featureids', 'truenodeids', 'falsenodeids'].map((name) =>
+    field(5, Buffer.concat([message({ 1: `nodes_${name}` }), repeated(Buffer.from([0x40, 0]), count)])),
+  )
+  const modes = field(
+    5,
+    Buffer.concat([message({ 1: 'nodes_modes' }), repeated(field(9, Buffer.from('LEAF')), count)]),
+  )
+  const values = field(5, Buffer.concat([message({ 1: 'nodes_values' }), field(7, Buffer.alloc(count * 4))]))
+  const operator = message({ 1: 'x', 2: 'y', 4: 'TreeEnsembleRegressor', 7: 'ai.onnx.ml' })
+  const whole = field(1, Buffer.concat([operator, ...lists, modes, values]))
+  return fileOf(Buffer.concat([whole, graph({ nodes: [] })]))
+}
+
+const pickle = (protocol: number): Buffer =>
+  Buffer.concat([Buffer.from([0x80, protocol]), Buffer.from('csklearn\nRandomForest\n')])
+const deep = (open: string, close: string): Buffer =>
+  Buffer.from(`${open.repeat(100_000)}1${close.repeat(100_000)}`)
+
+const files: readonly [name: string, make: () => Buffer, message: RegExp][] = [
+  ['pickle-2.pkl', () => pickle(2), /is a pickle, which runs code/],
+  ['pickle-5.joblib', () => pickle(5), /is a pickle, which runs code/],
+  ['pickle-0.pkl', () => Buffer.from('cos\nsystem\n(S"true"\ntR.'), /no model of LightGBM/],
+  ['zlib.joblib', () => Buffer.from([0x78, 0x9c, 1, 2, 3]), /compressed: unpack it/],
+  ['gzip.joblib', () => Buffer.from([0x1f, 0x8b, 8, 0]), /compressed: unpack it/],
+  ['xz.joblib', () => Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), /compressed: unpack it/],
+  ['model.pt', () => Buffer.from('PK\x03\x04archive/data.pkl'), /export the model as ONNX/],
+  ['model.h5', () => Buffer.from('\x89HDF\r\n', 'latin1'), /HDF5/],
+  ['old.bst', () => Buffer.from('binf\x00\x00\x00\x3f', 'latin1'), /XGBoost's old binary format/],
+  ['unknown.bst', () => Buffer.from([0, 0, 0, 0x3f, 30, 0, 0, 0]), /no model of LightGBM/],
+  ['model.cbm', () => Buffer.from('CBM1\x10\x00'), /CatBoost's binary format/],
+  ['lightgbm-cycle.txt', () => changed('lightgbm-binary', /left_child=\S+/, 'left_child=0'), /has a cycle/],
+  [
+    'lightgbm-nan.txt',
+    () => changed('lightgbm-binary', /threshold=\S+/, 'threshold=nan'),
+    /threshold that is not a number/,
+  ],
+  [
+    'lightgbm-leaves.txt',
+    () => changed('lightgbm-binary', /num_leaves=\d+/, 'num_leaves=2147483648'),
+    /num_leaves/,
+  ],
+  ['lightgbm-cut.txt', () => half(Buffer.from(textOf('lightgbm-binary'))), /truncated/],
+  [
+    'xgboost-cycle.json',
+    () => changed('xgboost-binary', /"left_children":\[1,/, '"left_children":[0,'),
+    /has a cycle/,
+  ],
+  [
+    'xgboost-columns.json',
+    () => changed('xgboost-binary', /"num_feature":"8"/g, '"num_feature":"4000000000"'),
+    /columns, more than/,
+  ],
+  ['xgboost-cut.json', () => half(Buffer.from(textOf('xgboost-binary'))), /no complete JSON/],
+  ['xgboost-deep.json', () => deep('{"learner":', '}'), /gradient_booster|no complete JSON/],
+  ['xgboost-cut.ubj', () => half(cases.find(({ name }) => name === 'xgboost-binary-ubj-0')!.bytes), /UBJSON/],
+  [
+    'catboost-nan.json',
+    () => changed('catboost-binary', /"border":\s*[-\d.e]+/, '"border":"nan"'),
+    /threshold that is not a number/,
+  ],
+  [
+    'external.onnx',
+    () => model(graph({ nodes: [plain], initializers: [external] })),
+    /lies in another file, which is not read/,
+  ],
+  [
+    'custom.onnx',
+    () => model(graph({ nodes: [node({ op: 'Run', domain: 'acme', inputs: ['x'], outputs: ['y'] })] })),
+    /the operator Run belongs to acme/,
+  ],
+  ['million-nodes.onnx', () => fileOf(nodes(million)), /more than 10000 nodes/],
+  [
+    'million-empty.onnx',
+    () => fileOf(repeated(Buffer.from([0x0a, 0]), 30 * million)),
+    /belongs to|more than 10000 nodes/,
+  ],
+  [
+    'million-tensors.onnx',
+    () => fileOf(repeated(field(5, tensor('', [0], 1, floats([]))), million)),
+    /more than 10000 tensors/,
+  ],
+  [
+    'million-inputs.onnx',
+    () => fileOf(repeated(Buffer.from([0x5a, 0]), 30 * million)),
+    /more than 10000 inputs/,
+  ],
+  ['cycle.onnx', () => treeModel({ nodes_truenodeids: [0, 0, 0, 1, 0, 0] }), /has a cycle/],
+  [
+    'nan.onnx',
+    () => treeModel({ nodes_values: { floats: [NaN, 0, 0, 0, 0, 0] } }),
+    /threshold that is not a number/,
+  ],
+  ['outputs.onnx', () => treeModel({ n_targets: 2 ** 31 }), /2147483648 outputs/],
+  ['million-trees.onnx', () => hugeTrees(2 * million), /tree 0 has two nodes 0/],
+  ['cut.onnx', () => half(treeModel()), /truncated or damaged/],
+  [
+    'garbage.onnx',
+    () => Buffer.concat([Buffer.from([8, 10]), repeated(Buffer.from('garbage'), million)]),
+    /truncated or damaged/,
+  ],
+  [
+    'more.onnx',
+    () => model(graph({ nodes: [node({ op: 'Relu', inputs: ['x'], outputs: ['y'] })] })),
+    /it is computed by ONNX Runtime/,
+  ],
+]
+const sparse = ['sparse.onnx', 'sparse.txt', 'sparse.json', 'sparse.ubj', 'sparse.pkl']
+const sparseBytes = 4 * 2 ** 30
+
+describe('a hostile file', () => {
+  let folder: string
+  let told: Map<string, { error?: string; ms: number }>
+  let megabytes: number
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tenure-hostile-'))
+    // The other file is where the graph says, so that only a reader that follows it could find it.
+    mkdirSync(join(folder, 'etc'))
+    const paths = files.map(([name, make]) => {
+      const path = join(folder, name)
+      writeFileSync(path, make())
+      return path
+    })
+    for (const name of sparse) {
+      const path = join(folder, name)
+      const file = openSync(path, 'w')
+      writeSync(file, name === 'sparse.onnx' ? Buffer.from([8, 10]) : Buffer.from('tree\nversion=v4\n'))
+      ftruncateSync(file, sparseBytes)
+      closeSync(file)
+      paths.push(path)
+    }
+    const printed = execFileSync(
+      process.execPath,
+      ['--expose-gc', launcher, 'test/support/formats/open-child.ts', ...paths],
+      {
+        encoding: 'utf8',
+        timeout: 120_000,
+      },
+    )
+    const lines = printed
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { name: string; ms: number })
+    megabytes = (lines.pop() as unknown as { megabytes: number }).megabytes
+    told = new Map(lines.map((line) => [line.name, line]))
+  }, 120_000)
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  it.each(files)('%s is refused by name within 5 seconds', (name, _, wanted) => {
+    expect(told.get(name)!.error).toMatch(wanted)
+    expect(told.get(name)!.ms).toBeLessThan(5_000)
+  })
+
+  it.each(sparse)('%s, of 4 GiB, is refused before it is read', (name) => {
+    expect(told.get(name)!.error).toMatch(/has 4294967296 bytes, more than/)
+    expect(told.get(name)!.ms).toBeLessThan(100)
+  })
+
+  it('takes less than 200 MB, whichever it is', () => {
+    expect(megabytes).toBeLessThan(200)
+  })
+})
