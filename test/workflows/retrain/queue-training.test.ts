@@ -1,0 +1,101 @@
+/** Tests trainings on a task queue of one's own: a worker that knows the contract alone trains, and one version results. */
+import { ApplicationFailure, Context } from '@temporalio/activity'
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFile, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { programEnvironment } from '../../../activities/trainers/program-environment.ts'
+import type { QueueJob } from '../../../activities/trainers/queue-training.ts'
+import { listVersions } from '../../../store/registry/versions.ts'
+import { getTraining } from '../../../store/training/trainings.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
+import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+import { temporalAddress, uniqueName } from '../../support/servers/servers.ts'
+
+let pipeline: Pipeline
+let connection: NativeConnection
+let script: string
+
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  connection = await NativeConnection.connect({ address: temporalAddress() })
+  script = join(pipeline.models, 'stumps.py')
+  await copyFile(join(checkout, 'test/support/training/stumps.py'), script)
+  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
+})
+afterAll(async () => {
+  await connection?.close()
+  await pipeline?.close()
+})
+
+/** Runs the script by the contract: the job on its standard input, the exit code as the outcome. */
+async function runScript(job: QueueJob, mode: string): Promise<void> {
+  const child = spawn('python3', [script, mode, join(pipeline.models, `${job.training}.log`)], {
+    stdio: ['pipe', 'ignore', 'pipe'],
+    env: programEnvironment({}),
+  })
+  child.stdin.end(JSON.stringify(job))
+  child.stderr.resume()
+  const [code] = (await once(child, 'close')) as [number | null]
+  Context.current().heartbeat({ epoch: 1 })
+  if (code === 2) throw ApplicationFailure.nonRetryable('the script failed', 'training_failed')
+  if (code !== 0) throw ApplicationFailure.retryable(`the script ended with ${code}`, 'training_interrupted')
+}
+
+/** Retrains a model of its own on a queue whose worker runs the script in this mode. */
+async function retrain(mode: string) {
+  const [model, taskQueue] = [uniqueName('roses'), uniqueName('gpu')]
+  await syncExampleModel(pipeline.store, pipeline.models, {
+    name: model,
+    more: `train: queue('${taskQueue}'),`,
+  })
+  const attempts: number[] = []
+  const worker = await Worker.create({
+    connection,
+    taskQueue,
+    activities: {
+      train: (job: QueueJob) => {
+        attempts.push(job.attempt)
+        return runScript(job, mode)
+      },
+    },
+  })
+  const running = worker.run()
+  const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
+  const result = await handle.result()
+  worker.shutdown()
+  await running
+  const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
+  return {
+    result,
+    attempts,
+    training: await getTraining(pipeline.store, trainingId),
+    trained: (await readFile(join(pipeline.models, `${trainingId}.log`), 'utf8').catch(() => ''))
+      .trim()
+      .split('\n'),
+    versions: await listVersions(pipeline.store, { model }),
+  }
+}
+
+it('a training on a queue whose script is killed resumes in the next attempt: one version, no epoch twice', async () => {
+  const { result, attempts, training, trained, versions } = await retrain('die')
+  expect(result).toMatchObject({ outcome: 'released' })
+  expect(attempts).toEqual([1, 2])
+  expect(trained).toEqual(['1 1', '1 2', '2 3', '2 4'])
+  expect(training).toMatchObject({ status: 'done', attempts: 2 })
+  expect(training.curve.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4])
+  expect(versions).toHaveLength(1)
+})
+
+it.each([
+  ['a fault of the script', 'fault', 'the script failed'],
+  ['a result that answers unlike its library', 'wrong', /^row 7 of the replayed answers gives/],
+])('a training on a queue fails without another attempt after %s', async (_what, mode, message) => {
+  const { result, attempts, versions } = await retrain(mode)
+  expect(result).toMatchObject({ outcome: 'failed', message: expect.stringMatching(message) })
+  expect(attempts).toEqual([1])
+  expect(versions).toEqual([])
+})
