@@ -3,6 +3,7 @@
  * the interpreter, so that a changed file makes another one and no training changes that of another.
  */
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -65,7 +66,7 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
       throw new DomainError('environment_failed', `no environment can be made in the cache: ${message}`)
     })
     // Two at a time would install into one folder.
-    const release = await takeLock(`${folder}.lock`, () => {})
+    const release = await lockUnlessAborted(`${folder}.lock`, options.signal)
     try {
       if (!(await isComplete(folder))) await makeEnvironment(folder, { ...options, requirements })
     } finally {
@@ -78,6 +79,22 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
 function environmentOf({ python, version, packages }: Described): PythonEnvironment {
   const all = { ...packages, python: version }
   return { python, packages: all, digest: digestOfJson(all) }
+}
+
+/** Waits for a lock until the signal; a lock that is obtained afterwards is released at once. */
+async function lockUnlessAborted(path: string, signal: AbortSignal): Promise<() => void> {
+  signal.throwIfAborted()
+  const taking = takeLock(path, () => {})
+  const stopped = new AbortController()
+  const aborted = once(signal, 'abort', { signal: stopped.signal }).then(
+    () => undefined,
+    () => undefined,
+  )
+  const release = await Promise.race([taking, aborted])
+  stopped.abort()
+  if (release !== undefined) return release
+  void taking.then((late) => late())
+  throw new Error('cancelled')
 }
 
 /** Written last. */

@@ -1,6 +1,7 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { preparePython } from '../../../activities/trainers/python-environment.ts'
 
@@ -31,12 +32,12 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true }))
 
 let requirements = ''
-const prepare = (path = `${bin}:/usr/bin:/bin`, cache = 'cache') =>
+const prepare = (path = `${bin}:/usr/bin:/bin`, cache = 'cache', signal = new AbortController().signal) =>
   preparePython({
     requirements: requirements === '' ? undefined : requirements,
     cache: join(root, cache),
     env: { PATH: path, HOME: root },
-    signal: new AbortController().signal,
+    signal,
   })
 const write = async (text: string) => {
   requirements = join(root, 'requirements.txt')
@@ -72,6 +73,20 @@ describe('the Python environment of a training', () => {
     await write('lightgbm==4.6.0\n')
     expect((await prepare()).python).not.toBe(first.python)
     expect(await installs()).toBe(2)
+  })
+
+  it('is no longer waited for when the training is cancelled', async () => {
+    await write('lightgbm==4.3.0\n')
+    const first = prepare()
+    const stopping = new AbortController()
+    await pause(100)
+    const second = prepare(undefined, undefined, stopping.signal)
+    await pause(100)
+    stopping.abort()
+    await expect(second).rejects.toThrow(/abort|cancel/i)
+    // The one that waited takes the lock from no one.
+    await first
+    expect((await prepare()).python).toBe((await first).python)
   })
 
   it('is removed when it cannot be made, and made anew when it can', async () => {
