@@ -37,7 +37,8 @@ export function sealSession(signer: Signer, subject: SessionKey, untilMs: number
 export function readSession(signer: Signer, value: string | undefined, nowMs: number): Session | undefined {
   if (value === undefined || value.length > maxBytes) return undefined
   const [payload = '', signature = ''] = value.split('.')
-  if (!signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'))) return undefined
+  const isSigned = signer.verify(Buffer.from(purpose + payload), Buffer.from(signature, 'base64url'), nowMs)
+  if (!isSigned) return undefined
   const { id, key, mark, untilMs } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Session
   return untilMs <= nowMs ? undefined : { id, key, mark, untilMs, token: tokenOf(value) }
 }

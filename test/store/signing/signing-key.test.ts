@@ -27,6 +27,7 @@ import {
 } from '../../../store/signing/key-files.ts'
 import { prepareRotation, rotateSigningKey } from '../../../store/signing/rotate-signing-key.ts'
 import { openPublicKeys, openSigner, trustIn } from '../../../store/signing/signing-key.ts'
+import { readSession, sealSession } from '../../../api/auth/session.ts'
 import { openReplicaKeys } from '../../../api/auth/replica-keys.ts'
 import { keyPlacesIn } from '../../support/serving/sign-versions.ts'
 import { launcher } from '../../../temporal.config.ts'
@@ -160,6 +161,21 @@ describe('a rotation', () => {
     expect(trustIn(at, 'commands', second)).toBe('retired')
     expect(readFileSync(trustedFile(at, 'commands'), 'utf8')).not.toContain('PRIVATE')
     expect(statSync(privateFile(at, 'commands')).mode & 0o777).toBe(0o600)
+  })
+
+  it('of the key of commands keeps sessions until the end of the overlap, and ends them at once without one', async () => {
+    const at = places('sessions')
+    const signer = await openSigner(at, 'commands')
+    const nowMs = Date.now()
+    const cookie = sealSession(signer, { key: 'k', mark: 'm' }, nowMs + 8 * hourMs)
+    await rotateSigningKey(at, 'commands', { overlapMs: hourMs, nowMs })
+    const replica = await openSigner(at, 'commands')
+    expect(readSession(replica, cookie, nowMs)).toMatchObject({ key: 'k' })
+    expect(readSession(replica, cookie, nowMs + hourMs + 1)).toBeUndefined()
+    const fresh = sealSession(replica, { key: 'k', mark: 'm' }, nowMs + 8 * hourMs)
+    expect(readSession(replica, fresh, nowMs + 7 * hourMs)).toMatchObject({ key: 'k' })
+    await rotateSigningKey(at, 'commands', { overlapMs: 0, nowMs })
+    expect(readSession(await openSigner(at, 'commands'), fresh, nowMs + 1)).toBeUndefined()
   })
 
   it('of the key of audit heads keeps the heads that were signed before', async () => {
