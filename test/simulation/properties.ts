@@ -469,7 +469,8 @@ export function createProperties(
     },
     rolledBackByUser: (release: string) => void accepted.set(release, 'rollback'),
     workflowAsks(chain: string, type: string) {
-      if (condemned.has(chain) && ['route', 'watch', 'promote'].includes(type))
+      // A command of the same turn may still ask for a route; the database refuses it, which `checkRoute` holds.
+      if (condemned.has(chain) && ['watch', 'promote'].includes(type))
         fail('a verdict against it wins', `${chain} goes on with "${type}" after the verdict fail`)
     },
     workflowClosed(chain: string, kind: string, release: string) {
