@@ -80,7 +80,9 @@ async function bind({ files, features, output, declared }: Extract<ReaderRequest
     await filesOf({ artifact, files }),
   )
   const { width } = compileFormat(output)
-  if (outputs !== width)
+  // ONNX gives a probability for each of two classes; the format takes the second.
+  const isPair = artifact === 'onnx' && output.kind === 'probability' && outputs === 2
+  if (outputs !== width && !isPair)
     throw new DomainError(
       'artifact_invalid',
       `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}`,

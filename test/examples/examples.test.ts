@@ -112,7 +112,8 @@ async function release(model: string, row: object, asOf = '2026-01-01T00:00:00Z'
   const { outcome, message, version = '' } = await retraining.result()
   expect({ outcome, message }).toMatchObject({ outcome: 'released' })
   const handle = system.client.workflow.getHandle<typeof releaseWorkflow>(releaseWorkflowId(model))
-  const running = fixtureRelease(system, handle as never)
+  const { runId: firstExecutionRunId } = await handle.describe()
+  const running = fixtureRelease(system, Object.assign(handle, { firstExecutionRunId }) as never)
   await running.reaches('awaiting_approval')
   await running.say('approve', 'anna')
   const calling = new AbortController()
@@ -239,7 +240,7 @@ export const bloom = defineModel({
   split: random({ test: 0.25 }),
   hyperparameters: { epochs: 4 },
   train: queue('gpu'),
-  evaluation: { floors: { auc: 0.6 }, calibration: 'off' },
+  evaluation: { floors: { auc: 0.6 }, calibration: 'off', evidence: { rows: 300, positives: 30, negatives: 30 } },
   release: direct(),
 })`,
     )

@@ -8,6 +8,7 @@ import { storeForeign, type ForeignArtifact } from '../../../activities/artifact
 import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { readOnnxCases } from '../../support/formats/parity.ts'
 import { treeVersion, type TreeVersion } from '../../support/formats/tree-version.ts'
 
 let root: string
@@ -90,6 +91,28 @@ describe('a model of another library', () => {
       /returns \[.*\], expected a probability/,
     )
   })
+})
+
+it('an ONNX model of two classes gives the probability of the second one, as its library did', async () => {
+  const found = readOnnxCases().find(({ name }) => name === 'sklearn-forest-0')!
+  const names = found.rows[0]!.map((_, at) => `f${at}`)
+  const places = found.rows.flatMap((row, at) => (row.every((cell) => typeof cell === 'number') ? [at] : []))
+  const rows = places.map((at) =>
+    Object.fromEntries(names.map((name, column) => [name, found.rows[at]![column]!])),
+  )
+  const outputs = places.map((at) => [(found.answers[at] as number[])[1]!])
+  const { artifactDigest } = await foreign({
+    definition: {
+      name: 'forest',
+      features: Object.fromEntries(names.map((name) => [name, { kind: 'number' }])),
+      label: { column: 'late', output: { kind: 'probability', positive: 'late', threshold: 0.5 } },
+      golden: [],
+    } as Partial<ModelDefinition> as ModelDefinition,
+    files: { 'model.onnx': await artifacts.put('artifacts', found.bytes) },
+    data: { rows, labels: rows.map(() => 1), table: { rows: rows.length, columns: {} } },
+    replay: { rows, outputs },
+  })
+  expect((await getArtifact(artifacts, artifactDigest)).manifest).toMatchObject({ artifact: 'onnx' })
 })
 
 it('a file that ends its reader is refused, and names the limit', async () => {
