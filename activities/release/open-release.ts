@@ -242,15 +242,15 @@ export const recordRelease =
       await saveRelease(database, state)
       for (const command of commands) {
         if (!(await insertCommand(database, command))) continue
-        // An unsigned command proves only a name.
         const { id, releaseId, actor, reason = null, accepted, message, stage, sent } = command
-        const signed = sent !== undefined
+        // An unsigned command proves only a name; a signed one is kept as its sender has signed it.
+        const proof = { signed: sent !== undefined, sent: sent ?? null }
         await appendAudit(database, {
           actor,
           action: `release.${command.command}`,
           subject: releaseId,
           model: state.model,
-          detail: { id, accepted, message, stage, signed, reason, ...boundTo(state, command) },
+          detail: { id, accepted, message, stage, reason, ...proof, ...boundTo(state, command) },
         })
         if (command.command === 'promoteNow' && accepted) await alertBreakGlass(database, state, command)
       }

@@ -23,7 +23,7 @@ import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { openSigner, type Signer } from '../../../store/signing/signing-key.ts'
-import { signCommand } from '../../../store/signing/command-signatures.ts'
+import { signCommand, verifyCommand, type SignedCommand } from '../../../store/signing/command-signatures.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import {
@@ -755,6 +755,23 @@ describe('the subject of an approval', () => {
       { by: 'anna', key: ids['anna'], reason: 'fine', digests: opened.digests },
     ])
     expect(audit.detail).toMatchObject({ key: ids['anna'], digests: opened.digests })
+  })
+
+  it('the audit row of a command carries what its sender has signed, and verifies without another table', async () => {
+    const { audit } = await speak(situations.waiting(), 'approve', 'anna', { reason: 'fine' })
+    const { signature, ...said } = audit.detail['sent'] as Omit<
+      SignedCommand,
+      'model' | 'release' | 'command'
+    > & {
+      signature: string
+    }
+    const command = audit.action.slice('release.'.length) as CommandName
+    const claim = { ...said, command, model: audit.model!, release: audit.subject }
+    expect(verifyCommand(signer, claim, { signature, nowMs: Date.parse(audit.at) })).toBe(ids['anna'])
+    const other = { ...claim, command: 'reject' as const }
+    expect(verifyCommand(signer, other, { signature, nowMs: Date.parse(audit.at) })).toBeUndefined()
+    const unsigned = await speak(situations.waiting(), 'approve', 'ben', { signature: 'none' })
+    expect(unsigned.audit.detail).toMatchObject({ signed: false, sent: null })
   })
 
   it('a rejection is stored, voids the approval of the same user, and does not affect the next release', async () => {

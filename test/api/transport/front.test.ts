@@ -1,8 +1,13 @@
 /** Requests that are refused before any handler reads them, on sockets of a whole replica, with and without the fast path. */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startServer, type RunningServer } from '../../../api/server.ts'
 import { readConfig } from '../../../temporal.config.ts'
+import { startBrowser } from '../../support/dashboard/browser.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../../support/serving/serving-fixture.ts'
 import { keyPlacesOf } from '../../support/serving/sign-versions.ts'
@@ -243,4 +248,43 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       await until(() => /HTTP\/1\.1 [24]\d\d /.test(caller.got().slice(20)), 'the response')
     },
   )
+})
+
+describe('in Chromium, a page of another site', () => {
+  let browser: Browser
+  let elsewhere: Server
+  let page: Page
+  beforeAll(async () => {
+    browser = await startBrowser()
+    elsewhere = createServer((_request, response) =>
+      response.setHeader('content-type', 'text/html').end('<p>'),
+    )
+    await once(elsewhere.listen(0, '127.0.0.1'), 'listening')
+    page = await browser.newPage()
+    await page.goto(`http://localhost:${(elsewhere.address() as AddressInfo).port}/`)
+  }, 120_000)
+  afterAll(async () => {
+    await browser?.close()
+    elsewhere?.close()
+  })
+
+  it.each(modes)('with the fast path %s writes nothing, and reads nothing', async (mode) => {
+    const { url } = servers.get(mode)!
+    const statuses: number[] = []
+    page.on(
+      'response',
+      (response) => void (response.url().startsWith(url) && statuses.push(response.status())),
+    )
+    // A body without a content type needs no permission of the server.
+    const write = (path: string, text: string) =>
+      `fetch(${JSON.stringify(url + path)}, { method: 'POST', mode: 'no-cors', body: new Blob([${JSON.stringify(text)}]) })`
+    for (const [path, text] of [
+      [predict, body],
+      ['/v1/outcomes', outcomes],
+    ] as const)
+      expect(await page.evaluate(`${write(path, text)}.then(({ type }) => type)`)).toBe('opaque')
+    expect(statuses).toEqual([403, 403])
+    const read = `fetch(${JSON.stringify(`${url}/livez`)}).then(() => 'read', ({ name }) => name)`
+    expect(await page.evaluate(read)).toBe('TypeError')
+  })
 })
