@@ -11,7 +11,7 @@ import {
   type TriggerPolicy,
   type TriggerReason,
 } from '../../domain/monitoring/retraining-triggers.ts'
-import { findTrigger } from '../../store/monitoring/monitor-windows.ts'
+import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -98,8 +98,10 @@ function isScheduled(order: RetrainRequest, { name, retrain }: Pick<ModelDefinit
 /** What the monitor asks for after a window that it has stored. */
 async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
   const { model, dedupeKey } = order
-  const trigger = dedupeKey === undefined ? undefined : await findTrigger(store, { model, dedupeKey })
-  return trigger !== undefined && canonicalJson(order) === canonicalJson(triggeredRetraining(trigger))
+  if (dedupeKey === undefined) return false
+  const asked = canonicalJson(order)
+  const triggers = await listTriggers(store, { model, dedupeKey })
+  return triggers.some((trigger) => canonicalJson(triggeredRetraining(trigger)) === asked)
 }
 
 /** Why the request is throttled, recorded with its evidence; undefined when it may start. */

@@ -38,7 +38,7 @@ export async function requireAuthorised(
   if (authorisation === undefined || authorisation === null)
     return refuse('is not signed; use the API or the `tenure` command, which sign it')
   const { basis } = authorisation
-  const [id, signature] = [String(authorisation.id), String(authorisation.signature)]
+  const [id, signature] = [textOf(authorisation.id), textOf(authorisation.signature)]
   const runId = Context.current().info.workflowExecution!.runId
   const used = await findUsedStart(database, id)
   const nowMs = await readNow(database)
@@ -59,6 +59,9 @@ export async function requireAuthorised(
   const opened = used?.runId ?? (await useStart(database, { id, type, runId, keyId }))
   if (opened !== runId) return refuse('has opened another run already; start it again')
 }
+
+/** An input may come from a terminal, with a value of any shape. */
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 async function isAllowed(
   database: Database,

@@ -106,9 +106,12 @@ export const listMonitorWindows = (
     sql`select ${windowColumns} from monitor_windows where model = ${model} order by to_at desc limit ${limit}`,
   )
 
-/** What the monitor has asked for with this key, in a window that is stored. */
-export const findTrigger = (database: Database, { model, dedupeKey }: { model: string; dedupeKey: string }) =>
-  rowsFrom(database).value<Trigger>(sql`
+/** What the monitor has asked for with this key, in windows that are stored; the newest first. */
+export const listTriggers = (
+  database: Database,
+  { model, dedupeKey }: { model: string; dedupeKey: string },
+) =>
+  rowsFrom(database).column<Trigger>(sql`
     select trigger -> 'trigger' from monitor_windows
     where model = ${model} and trigger ->> 'action' = 'start' and trigger -> 'trigger' ->> 'dedupeKey' = ${dedupeKey}
-    order by to_at desc limit 1`)
+    order by to_at desc limit 100`)

@@ -127,6 +127,7 @@ describe('the start of a workflow', () => {
       { ...order, authorisation: { ...authorisation, id: randomUUID() } },
       { ...order, authorisation: { ...authorisation, basis: {} } },
       { ...order, authorisation: { ...authorisation, signature: `${keys['anna']!}.9999999999999.AAAA` } },
+      { ...order, authorisation: { id: { toString: 1 }, signature: [] } as unknown as typeof authorisation },
       { ...order, authorisation: {} as NonNullable<SignedStart['authorisation']> },
     ]
     for (const other of others) await expect(open(other)).rejects.toThrow(/was signed for another request/)
