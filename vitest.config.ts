@@ -1,5 +1,5 @@
 /**
- * How the tests run: in five processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
+ * How the tests run: in four processes that keep the modules they have loaded, because each load of Temporal's and TensorFlow's
  * native libraries costs a second. The files that need no server are a project of their own, so that running one of them
  * does not start Postgres and Temporal.
  */
@@ -39,7 +39,7 @@ export default defineConfig({
     // The compiled sources of the run before: most of them are still valid.
     experimental: { fsModuleCache: true },
     unstubEnvs: true,
-    maxWorkers: 5,
+    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
     reporters: ['default'],
     teardownTimeout: 30_000,
