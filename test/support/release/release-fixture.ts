@@ -22,6 +22,7 @@ import { insertModel, insertPeople, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
 import { signed, type Signing, signedStart } from '../commands/signed.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
+import { seatChampion } from '../serving/seed-champion.ts'
 
 const timeoutMs = 20_000
 const step = { minMs: 150, minRequests: 20, deadlineMs: 4_000 }
@@ -56,8 +57,10 @@ export interface FixtureRelease {
 export interface FixtureModel extends Registry {
   name: string
   traffic: Traffic
-  /** Releases a first version and returns its name. */
+  /** Seats a proven first version, without a release, and returns its name. */
   champion(): Promise<string>
+  /** The same by a release of its own. */
+  releasedChampion(): Promise<string>
   start(version: string, changes?: PolicyChanges): Promise<FixtureRelease>
 }
 
@@ -133,6 +136,11 @@ function fixtureModel(
     traffic,
     start,
     async champion() {
+      const version = await registry.register()
+      await seatChampion(core.store, name, version)
+      return version
+    },
+    async releasedChampion() {
       const version = await registry.register()
       const release = await start(version)
       await release.reaches('awaiting_approval')

@@ -21,7 +21,7 @@ afterAll(async () => {
 
 it('a release promotes a good candidate: approvals, shadow, shares, promotion, probation', async () => {
   const fixtureModel = await fixture.model()
-  const first = await fixtureModel.champion()
+  const first = await fixtureModel.releasedChampion()
   const candidate = await fixtureModel.register(first)
   const release = await fixtureModel.start(candidate)
   await release.reaches('awaiting_approval')
@@ -62,7 +62,7 @@ it('a release promotes a good candidate: approvals, shadow, shares, promotion, p
 
 it('a release rolls back a candidate with bad responses', async () => {
   const fixtureModel = await fixture.model()
-  const first = await fixtureModel.champion()
+  const first = await fixtureModel.releasedChampion()
   const candidate = await fixtureModel.register(first)
   fixtureModel.traffic.invalid.set(candidate, 0.5)
   const release = await fixtureModel.start(candidate, { shadow: false })
