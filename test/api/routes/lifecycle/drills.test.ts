@@ -79,7 +79,7 @@ async function ask(): Promise<void> {
     } catch {
       // Before the first champion no request can be served, and the candidate of a drill fails on purpose.
     }
-    await new Promise((resolve) => setTimeout(resolve, 2))
+    await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
 const say = (who: string, path: string, body: unknown = {}) =>

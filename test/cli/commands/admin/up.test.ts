@@ -403,7 +403,7 @@ describe('tenure up', () => {
           (error: Error & { cause?: { code?: string } }) => error.cause?.code ?? error.message,
         )
         counts[told] = (counts[told] ?? 0) + 1
-        await new Promise((resolve) => setTimeout(resolve, 5))
+        await new Promise((resolve) => setTimeout(resolve, 20))
       }
     }
     // A replica that has compiled itself has a compiler beside it.
