@@ -1,4 +1,5 @@
 /** Registers the activities of a retraining by the names that its workflow calls: the short ones, and those of the training workers. */
+import { adopt } from './retrain/adopt.ts'
 import { scoreBatch } from './batch/batch.ts'
 import type { Deps } from './deps.ts'
 import { evaluate } from './retrain/evaluate.ts'
@@ -34,6 +35,12 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
       'training',
       ({ model, snapshotDigest: snapshot, trainingId: training }) => ({ model, snapshot, training }),
       train(deps, options),
+    ),
+    adopt: withLineage(
+      deps,
+      'training',
+      ({ model, snapshotDigest: snapshot, trainingId: training }) => ({ model, snapshot, training }),
+      adopt(deps),
     ),
     evaluate: withLineage(
       deps,

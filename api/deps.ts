@@ -20,6 +20,8 @@ export interface ApiLog {
 
 export interface ApiDeps {
   store: Store
+  /** The store of artifacts. */
+  artifactRoot: string
   authentication: Authentication
   serving: Serving
   temporal: TemporalClient

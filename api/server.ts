@@ -108,9 +108,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./services/command-delivery.ts'),
   ])
   const deps = { store, authentication, serving, temporal, signer, subjects, isSigned, log: logger }
-  const { oidc, buildId } = config
+  const { oidc, buildId, artifactRoot } = config
   const build = { version: readVersion(), buildId }
-  gate.mount(createApplication({ ...deps, heads: replica.heads, refusals, oidc, stopping, build }).listener)
+  const more = { heads: replica.heads, refusals, oidc, stopping, build, artifactRoot }
+  gate.mount(createApplication({ ...deps, ...more }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
   const { sharedFd: fd } = config.api

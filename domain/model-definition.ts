@@ -24,6 +24,8 @@ export interface ModelDefinition {
   seed: number
   /** The program that trains it; the function of the model file when absent. */
   trainer?: Trainer
+  /** Nothing trains it here: its versions are brought. */
+  isBrought?: true
   evaluation: EvaluationDefinition
   release: ReleasePolicy
   retrain?: RetrainSchedule

@@ -5,6 +5,7 @@
 import type * as sdk from '@temporalio/workflow'
 import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
 import type { BatchSpec } from '../domain/model/batch-spec.ts'
+import type { BroughtArtifact } from '../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../domain/release/policy.ts'
 import type { Authorisation } from '../domain/roles.ts'
 import {
@@ -45,6 +46,8 @@ export interface RetrainRequest {
   dedupeKey?: string
   /** Passed to the release; replaces the policy of the model file for this challenger. */
   policy?: ReleasePolicy
+  /** Evaluated and released in place of a training. */
+  artifact?: BroughtArtifact
   /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
   authorisation?: Authorisation
 }
@@ -72,7 +75,8 @@ export interface RetrainOutcome {
 
 /** Progress of a running retraining, for `retrain --watch` and the API. */
 export interface RetrainProgress {
-  stage: 'opening' | 'snapshot' | 'validate' | 'train' | 'evaluate' | 'register' | 'release' | 'ended'
+  stage:
+    'opening' | 'snapshot' | 'validate' | 'train' | 'adopt' | 'evaluate' | 'register' | 'release' | 'ended'
   retrainingId?: string
   snapshotDigest?: string
   trainingId?: string

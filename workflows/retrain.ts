@@ -1,6 +1,6 @@
 /**
- * Retrains a model: snapshot, validate, train, evaluate, register, release. Every run records one outcome; a failure raises an alert
- * and changes nothing in production.
+ * Retrains a model: snapshot, validate, train, evaluate, register, release; a brought artifact is adopted in place of a training. Every
+ * run records one outcome; a failure raises an alert and changes nothing in production.
  */
 import {
   ActivityFailure,
@@ -83,7 +83,7 @@ async function runStages(
     Object.assign(progress, { stage }, more)
     setCurrentDetails(`${stage} of ${model} as of ${asOf}`)
   }
-  const { train, evaluate } = training(opened.trainQueue)
+  const { train, adopt, evaluate } = training(opened.trainQueue)
 
   reach('snapshot')
   const snapshot = await reading.takeSnapshot({ model, asOf })
@@ -105,10 +105,12 @@ async function runStages(
     }
 
   const trainingId = `trn_${run}`
-  reach('train', { trainingId })
-  const order = { trainingId, model, snapshotDigest: snapshot.digest }
-  if (opened.trainerQueue === undefined) await train(order)
-  else await trainOnQueue(order, { trainQueue: opened.trainQueue, trainerQueue: opened.trainerQueue })
+  const { artifact } = request
+  reach(artifact ? 'adopt' : 'train', { trainingId })
+  const rows = { trainingId, model, snapshotDigest: snapshot.digest }
+  if (artifact) await adopt({ ...rows, artifact })
+  else if (opened.trainerQueue === undefined) await train(rows)
+  else await trainOnQueue(rows, { trainQueue: opened.trainQueue, trainerQueue: opened.trainerQueue })
 
   const evaluationId = `evl_${run}`
   reach('evaluate', { evaluationId })

@@ -5,7 +5,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
 import { gateMarkdown } from '../../domain/evaluation/report-markdown.ts'
-import { digestOfJson } from '../../store/artifacts.ts'
+import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import {
   countTestSetUses,
@@ -48,7 +48,7 @@ const anchorDays = 90
 const mostAnchors = 8
 
 export const evaluate =
-  ({ store, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   async ({ evaluationId, model, trainingId }: EvaluateInput): Promise<EvaluateResult> => {
     const before = await findEvaluation(store, evaluationId)
     if (before !== undefined) return resultOf(before)
@@ -56,7 +56,10 @@ export const evaluate =
     const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
-    const unchanged = await findUnchanged(store, { model, artifactDigest })
+    const { files, training } = await getManifest(artifacts, artifactDigest)
+    // Of a brought artifact the rest of the manifest follows from the snapshot.
+    const brought = training.origin === 'brought' ? files : undefined
+    const unchanged = await findUnchanged(store, { model, artifactDigest, files: brought })
     if (unchanged !== undefined) {
       log.info({ model, training: trainingId, artifact: artifactDigest }, unchanged)
       return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
@@ -114,15 +117,18 @@ export const evaluate =
 /** Why the artifact is nothing new; undefined when it is. A release of the same bytes would change nothing, or repeat a known harm. */
 async function findUnchanged(
   store: Deps['store'],
-  { model, artifactDigest }: { model: string; artifactDigest: string },
+  { files, ...artifact }: Parameters<typeof listTwins>[1],
 ): Promise<string | undefined> {
-  const twins = await listTwins(store, { model, artifactDigest })
+  const twins = await listTwins(store, { ...artifact, files })
   const [twin] = twins.toSorted((a, b) => Number(b.champion) - Number(a.champion))
   if (twin === undefined) return undefined
-  const gave = `nothing new: rows, code and settings gave the artifact of`
+  const gave = files
+    ? 'nothing new: the brought files are those of'
+    : `nothing new: rows, code and settings gave the artifact of`
+  const again = files ? '' : ' again'
   return twin.champion
-    ? `${gave} the champion ${twin.version} again`
-    : `${gave} ${twin.version} again, which was rolled back at ${twin.rolledBackAt}`
+    ? `${gave} the champion ${twin.version}${again}`
+    : `${gave} ${twin.version}${again}, which was rolled back at ${twin.rolledBackAt}`
 }
 
 function resultOf({ id, verdict, report, reportDigest, baselineVersion }: Evaluation): EvaluateResult {

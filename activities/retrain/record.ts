@@ -3,6 +3,7 @@ import { isAlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import {
   judgeTrigger,
@@ -64,6 +65,7 @@ export const openRetraining =
     const { model, reason = 'manual', requestedBy = 'temporal', evidence = {}, dedupeKey, policy } = order
     const input = { model, asOf, reason, requestedBy, evidence, dedupeKey, policy }
     const { definition } = await getModel(store, model)
+    if (definition.isBrought === true && order.artifact === undefined) throw notTrainedHere(model)
     if (!isScheduled(order, definition) && !(await isTriggered(store, order)))
       await requireAuthorised(deps, store, { type: 'retrain', order })
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })

@@ -9,7 +9,7 @@ import {
   type VersionLineage,
   type Numbered,
 } from '../../domain/registry/version.ts'
-import { getManifest } from '../../store/artifacts.ts'
+import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
 import { getTraining } from '../../store/training/trainings.ts'
@@ -103,10 +103,11 @@ function noteOf(evidence: Record<string, unknown> | undefined): string | undefin
   return typeof note === 'string' && note !== '' ? note : undefined
 }
 
-const numberedBy = ({ features, output, training }: Manifest): Numbered => ({
+/** Without known code, the files of a brought artifact are what changes. */
+const numberedBy = ({ features, output, training, files }: Manifest): Numbered => ({
   features,
   output,
   snapshot: training.snapshot,
-  code: training.code,
+  code: training.origin === 'brought' ? digestOfJson(files) : training.code,
   hyperparameters: training.hyperparameters,
 })

@@ -1,5 +1,6 @@
 /** Starts and cancels retrainings, for the API and the dashboard alike. */
 import { DomainError } from '../../domain/errors.ts'
+import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -22,6 +23,8 @@ export interface StartRetrainingInput {
   asOf?: string
   reason?: string
   policy?: ReleasePolicy
+  /** Evaluated and released in place of a training; its file is checked already. */
+  artifact?: BroughtArtifact
 }
 
 export interface StartedRetraining {
@@ -35,10 +38,11 @@ export interface StartedRetraining {
 export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraining> = {
   kind: 'retrain',
   roles: startRoles.retrain,
-  async run(deps, actor, { asOf, reason, policy, ...input }, { id: requestId }) {
+  async run(deps, actor, { asOf, reason, policy, artifact, ...input }, { id: requestId }) {
     const { store, temporal, log } = deps
     requireModelAccess(actor, input.model)
     const { name: model, definition } = await getModel(store, input.model)
+    if (artifact === undefined && definition.isBrought === true) throw notTrainedHere(model)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
     const order: RetrainRequest = {
       model,
@@ -47,6 +51,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
       asOf,
       evidence: reason === undefined ? undefined : { reason },
       policy,
+      artifact,
     }
     const request = await authorised(deps, actor, 'retrain', order)
     const workflowId = retrainWorkflowId(model)

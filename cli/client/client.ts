@@ -8,6 +8,8 @@ export type QueryParameters = Readonly<Record<string, string | number | boolean 
 export interface Client {
   get<T>(path: string, query?: QueryParameters): Promise<T>
   post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
+  /** Sends files and texts. */
+  postForm<T>(path: string, form: FormData): Promise<T>
   put<T>(path: string, body: unknown): Promise<T>
   delete<T>(path: string): Promise<T>
   url: string
@@ -54,10 +56,10 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
       headers: {
         accept: 'application/json',
         ...(key !== undefined && { authorization: `Bearer ${key}` }),
-        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...(body !== undefined && !(body instanceof FormData) && { 'content-type': 'application/json' }),
         ...headers,
       },
-      body: JSON.stringify(body),
+      body: body instanceof FormData ? body : JSON.stringify(body),
     }).catch((error: unknown) => {
       throw isTimeout(error) ? unanswered(`${method} ${base}${path}`, timeoutMs) : unreachable(base, error)
     })
@@ -82,6 +84,7 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
       return call('GET', search.size === 0 ? path : `${path}?${search}`)
     },
     post: (path, body = {}, headers) => call('POST', path, body, headers),
+    postForm: (path, form) => call('POST', path, form),
     put: (path, body) => call('PUT', path, body),
     delete: (path) => call('DELETE', path),
   }

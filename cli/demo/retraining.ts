@@ -20,6 +20,7 @@ const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
   snapshot: 'Loading data as of that time',
   validate: 'Validating data',
   train: 'Training',
+  adopt: 'Reading the artifact',
   evaluate: 'Evaluating against champion',
   register: 'Registering the version',
   release: 'Starting the release',

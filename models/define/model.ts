@@ -73,9 +73,9 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   seed?: number
   /**
    * Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. Or the program that trains:
-   * `python('train.py')`, `command([…])` or `queue('gpu')`.
+   * `python('train.py')`, `command([…])` or `queue('gpu')`. When absent, versions are brought: `tenure versions register`.
    */
-  train: ((training: Training<F, H>) => LayersModel | Promise<LayersModel>) | TrainerSpec
+  train?: ((training: Training<F, H>) => LayersModel | Promise<LayersModel>) | TrainerSpec
   /** The requirements of the gate. */
   evaluation: EvaluationSpec
   /** The release of a version that has passed the gate: `canary(…)` or another strategy. */
@@ -95,7 +95,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
 export interface Model {
   kind: 'tenure-model'
   definition: ModelDefinition
-  /** Absent where a program trains. */
+  /** Absent where a program trains, and where versions are brought. */
   train?: (training: Training) => LayersModel | Promise<LayersModel>
 }
 
@@ -155,7 +155,10 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
 function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperparameters>): ModelDefinition {
   if (typeof file.name !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(file.name))
     report('name', 'up to 63 lower-case letters, digits and hyphens, beginning with a letter')
-  const trainer = compileTrainer(report, file.train)
+  const isBrought = !('train' in file)
+  const trainer = isBrought ? undefined : compileTrainer(report, file.train)
+  if (isBrought && file.retrain !== undefined)
+    report('retrain', 'a schedule needs train: without it, versions are brought')
   reportUnknown(report, file.name, file, fields)
   const missing = new Set<Part>()
   for (const [name, made] of Object.entries(wantedParts) as [Part, string][]) {
@@ -216,6 +219,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     hyperparameters,
     seed,
     trainer,
+    isBrought: isBrought || undefined,
     evaluation: part('evaluation', ['evaluation', 'label'], () =>
       compileEvaluation(report, file.evaluation, label),
     ),

@@ -22,6 +22,7 @@ export const groups = [
     packages: 'inside',
     entries: [
       'api/server.ts',
+      'api/processes/artifact-reader.ts',
       'api/processes/batch-scorer.ts',
       'api/processes/parquet-reader.ts',
       'api/processes/qualifier.ts',
@@ -39,6 +40,7 @@ export const groups = [
       'activities/retrain/rows-child.ts',
       'activities/tensorflow/trainer.ts',
       'activities/trainers/result-child.ts',
+      'activities/artifact/adopter.ts',
       'activities/tensorflow/evaluator.ts',
     ],
   },

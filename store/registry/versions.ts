@@ -98,11 +98,12 @@ export interface Twin {
 /** The versions of an artifact that are champion or were rolled back, the latest roll-back first. */
 export const listTwins = (
   database: Database,
-  { model, artifactDigest }: { model: string; artifactDigest: string },
+  { model, artifactDigest, files }: { model: string; artifactDigest: string; files?: Manifest['files'] },
 ) =>
   rowsFrom(database).list<Twin>(sql`
     select version, version in (select version from champions) as champion, rolled_back_at from versions
-    where model = ${model} and artifact_digest = ${artifactDigest} and not drill
+    where model = ${model} and not drill and (artifact_digest = ${artifactDigest} or
+        (manifest -> 'training' ->> 'origin' = 'brought' and manifest -> 'files' = ${files === undefined ? null : JSON.stringify(files)}::jsonb))
       and (rolled_back_at is not null or version in (select version from champions))
     order by rolled_back_at desc nulls last`)
 

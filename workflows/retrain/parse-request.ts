@@ -1,4 +1,5 @@
 /** Parses the input of a retraining, which may come from a terminal and have any shape. */
+import { issueOfBrought } from '../../domain/model/brought-artifact.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import type { RetrainReason, RetrainRequest } from '../messages.ts'
 import { field, type FieldCheck, optional, recordOf, refuseInput } from '../input/parse-input.ts'
@@ -30,6 +31,7 @@ export function parseRetrainRequest(given: unknown, startedAt: Date): CheckedReq
     issues.push(`"reason" must be one of ${reasons.join(', ')}`)
   if (request.evidence !== undefined && (typeof request.evidence !== 'object' || request.evidence === null))
     issues.push('"evidence" must be an object')
+  expect('artifact', optional(issueOfBrought))
   if (request.policy !== undefined) issues.push(...issuesOfGivenPolicy(request.policy))
   refuseInput(given, 'model', issues)
   const { asOf = startedAt.toISOString(), reason = 'manual', requestedBy = 'temporal' } = request

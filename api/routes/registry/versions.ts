@@ -9,6 +9,10 @@ import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import { cursorOfKey, keyOfCursor } from '../../http/version-cursor.ts'
 import { versionSearchFields } from '../../http/version-search.ts'
 import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
+import { checkArtifact, uploadLimits } from '../../services/registry/check-artifact.ts'
+import { startRetraining } from '../../services/start-retraining.ts'
+import { isDeferred, respondToStart } from '../command-response.ts'
+import { readUpload, uploadNotes, uploadTypes } from './artifact-upload.ts'
 
 const versionText = z
   .string()
@@ -19,7 +23,7 @@ const versionText = z
     description: 'model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
   })
 
-export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
+export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions', viewers, {
     summary:
       'Search registered versions. `metric`: conditions that all hold, such as auc>0.8,brier<0.2. `since` (inclusive) and `until` (exclusive): times or days. `data`: prefix of the snapshot digest. `text`: searched in name, requester, reason and hyperparameters. `order`: version, newest, oldest, or a metric (best first; worst first with a leading -). Versions of drills are found only with status=drill.',
@@ -28,7 +32,7 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     async handle({ actor, query }) {
       const { order = 'version', metric: conditions, cursor, ...filter } = query
       requireInOrder(filter.since, filter.until)
-      const { versions, next } = await findVersions(store, {
+      const { versions, next } = await findVersions(deps.store, {
         ...filter,
         ...modelFilter(actor),
         order,
@@ -49,7 +53,28 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
     query: z.strictObject({ one: versionText, other: versionText }),
     async handle({ actor, query }) {
-      return { json: (await compareNamed(store, actor, query)).comparison }
+      return { json: (await compareNamed(deps.store, actor, query)).comparison }
+    },
+  }),
+  defineRoute('post', '/v1/models/:name/versions', startRetraining.roles, {
+    summary: `Bring a version that was trained elsewhere: a file of LightGBM, XGBoost, CatBoost or ONNX of at most ${uploadLimits.artifactBytes / 1_048_576} MiB. It is evaluated on the frozen rows against the champion, registered and released as a retraining is. As multipart/form-data: artifact, and optionally columns (columns.json, with the names and vocabularies of its columns), trained_on and note; or the bytes alone.`,
+    answers: {
+      202: `The evaluation has started, or ${isDeferred}`,
+      422: 'The file is not read, or does not fit the features of the model; the detail says why',
+    },
+    rawBytes: uploadLimits.artifactBytes + uploadLimits.columnsBytes + 65_536,
+    contentTypes: uploadTypes,
+    query: uploadNotes,
+    async handle(request) {
+      const model = request.params['name']!
+      const { note, ...upload } = await readUpload(request)
+      const { brought, ...read } = await checkArtifact(deps, request.actor!, { model, ...upload })
+      const started = await respondToStart(deps, startRetraining, request, {
+        model,
+        artifact: brought,
+        reason: note,
+      })
+      return { ...started, json: { ...(started.json as object), artifact: toWire({ ...brought, ...read }) } }
     },
   }),
   defineRoute('get', '/v1/versions/:version', viewers, {
@@ -58,9 +83,9 @@ export const versionRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     async handle({ actor, params }) {
       const id = params['version']!
       const named = { what: 'version', id, code: 'version_not_found' } as const
-      const version = await findInScope(actor, named, getVersion(store, id))
+      const version = await findInScope(actor, named, getVersion(deps.store, id))
       const { signature, ...shown } = version
-      const status = await findStatus(store, version.version)
+      const status = await findStatus(deps.store, version.version)
       return { json: { ...toWire(shown), status, signature: signature?.toString('base64') } }
     },
   }),

@@ -2,7 +2,7 @@
 import { lossText } from '../../../charts/loss.ts'
 import type { EvaluationAnswer, RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
 import { path, usageError } from '../../client/client.ts'
-import { exitCodes } from '../../exit-codes.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
@@ -13,6 +13,8 @@ import { gateTable } from './releases.ts'
 /** Outcomes with a new version. */
 const good = ['released', 'registered']
 const stages = ['snapshot', 'validate', 'train', 'evaluate', 'register', 'release'] as const
+/** Those of a brought artifact. */
+const broughtStages = stages.map((stage) => (stage === 'train' ? 'adopt' : stage))
 
 export const retrainCommand: CommandSpec = {
   name: 'retrain <model>',
@@ -30,36 +32,52 @@ export const retrainCommand: CommandSpec = {
     'retrain flight-delay --as-of 2001-02-05T00:00:00Z --watch',
   ],
   async run(session, { args, options }) {
-    const { terminal, api } = session
+    const { api } = session
     const model = String(args[0])
     const asOf = options['asOf']
     if (asOf !== undefined && Number.isNaN(Date.parse(String(asOf))))
       throw usageError(`Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`)
     if (options['cancel'] === true) return cancel(session, model, options['reason'])
-    const started = await api().post<CommandReply & { id: string; workflow_id: string }>(
-      path`/v1/models/${model}/retrainings`,
-      {
-        as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
-        reason: options['reason'],
-      },
-    )
-    const deferred = deferredText(model, started)
-    if (deferred !== undefined || options['watch'] !== true)
-      return terminal.answer(
-        started,
-        deferred ??
-          `Retraining ${model}. Status: \`tenure releases list --model ${model}\`; add --watch to follow a retraining.`,
-      )
-    const { ended, seen } = await followRetraining(session, started.id)
-    const curve = await curveOf(session, seen)
-    const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
-    terminal.answer(
-      { ...ended, curve },
-      `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${await gateOf(session, seen)}`,
-    )
-    return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
+    const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
+      as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
+      reason: options['reason'],
+    })
+    return answerStarted(session, { model, started, watch: options['watch'] === true })
   },
 }
+
+/** Prints that a retraining has started, or follows it to its end. */
+export async function answerStarted(
+  session: CommandSession,
+  {
+    model,
+    started,
+    watch,
+    brings = false,
+  }: { model: string; started: StartedReply; watch: boolean; brings?: boolean },
+): Promise<ExitCode | void> {
+  const { terminal } = session
+  const deferred = deferredText(model, started)
+  const [doing, what] = brings
+    ? [`Evaluating the version of ${model}`, 'the evaluation']
+    : [`Retraining ${model}`, 'a retraining']
+  if (deferred !== undefined || !watch)
+    return terminal.answer(
+      started,
+      deferred ??
+        `${doing}. Status: \`tenure releases list --model ${model}\`; add --watch to follow ${what}.`,
+    )
+  const { ended, seen } = await followRetraining(session, started.id)
+  const curve = await curveOf(session, seen)
+  const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
+  terminal.answer(
+    { ...ended, curve },
+    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${await gateOf(session, seen)}`,
+  )
+  return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
+}
+
+export type StartedReply = CommandReply & { id: string; workflow_id: string }
 
 /** Cancels the running retraining and waits until its process has exited. */
 async function cancel(session: CommandSession, model: string, reason: unknown): Promise<void> {
@@ -111,10 +129,12 @@ async function followRetraining(
 
 /** One line per stage; the training stage also has a progress bar and the loss curve. */
 function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, curve }: Observed): string[] {
-  const current = stages.indexOf((now.stage ?? '') as (typeof stages)[number])
-  return stages.flatMap((stage, index) => {
+  const isBrought = began.has('adopt')
+  const shown: readonly string[] = isBrought ? broughtStages : stages
+  const current = shown.indexOf(now.stage ?? '')
+  return shown.flatMap((stage, index) => {
     if (index > current) return [paint('dim', `○ ${stage}`)]
-    const next = stages.slice(index + 1).find((each) => began.has(each))
+    const next = shown.slice(index + 1).find((each) => began.has(each))
     const since = began.get(stage)
     const until = next === undefined ? performance.now() : began.get(next)!
     const lasted = since === undefined ? '' : `  ${((until - since) / 1_000).toFixed(1)} s`

@@ -1,5 +1,5 @@
 /** `tenure versions`: lists, searches and compares registered versions, and prints model cards. */
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
 import type { ModelCard } from '../../../domain/registry/model-card.ts'
@@ -10,6 +10,9 @@ import { failure, path, usageError, type Client, type QueryParameters } from '..
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { orDash, digestPrefix, time } from '../format.ts'
+import { answerStarted, type StartedReply } from '../lifecycle/retrain.ts'
+
+type BroughtReply = StartedReply & { artifact: { library: string; unused: string[] } }
 
 interface VersionPage {
   versions: VersionAnswer[]
@@ -70,6 +73,41 @@ export const versionsGroup: CommandGroup = {
       },
     },
     {
+      name: 'register <model>',
+      summary: 'Bring a version that was trained elsewhere; it is evaluated and released as a retraining is',
+      options: [
+        ['--artifact <file>', 'model.txt of LightGBM, .json or .ubj of XGBoost, .json of CatBoost, or .onnx'],
+        [
+          '--columns <file>',
+          'columns.json: names and vocabularies of the columns, where the file holds none',
+        ],
+        ['--trained-on <text>', 'What it was trained on; stored with the version'],
+        ['--note <text>', 'Reason, stored with the version'],
+        ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
+      ],
+      examples: [
+        'versions register flight-delay --artifact model.txt --watch',
+        'versions register flight-delay --artifact model.txt --columns columns.json --trained-on "flights of 2001"',
+      ],
+      async run(session, { args, options }) {
+        const model = String(args[0])
+        if (options['artifact'] === undefined)
+          throw usageError('--artifact is missing', 'Name the file of the model with --artifact FILE.')
+        const form = new FormData()
+        form.set('artifact', await fileOf(String(options['artifact'])), 'artifact')
+        if (options['columns'] !== undefined)
+          form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
+        if (options['trainedOn'] !== undefined) form.set('trained_on', String(options['trainedOn']))
+        if (options['note'] !== undefined) form.set('note', String(options['note']))
+        const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
+        const { library, unused } = started.artifact
+        if (unused.length > 0)
+          session.terminal.say(`Features that the model does not take: ${unused.join(', ')}`)
+        session.terminal.say(`${library} model read`)
+        return answerStarted(session, { model, started, watch: options['watch'] === true, brings: true })
+      },
+    },
+    {
       name: 'card <version-or-model>',
       summary: 'Print the model card of a version, or of the champion of a model, in Markdown',
       options: [['--out <file>', 'Write to a file']],
@@ -94,6 +132,13 @@ export const versionsGroup: CommandGroup = {
       },
     },
   ],
+}
+
+async function fileOf(name: string): Promise<Blob> {
+  const bytes = await readFile(resolve(name)).catch((error: Error) => {
+    throw usageError(`${name} is not readable: ${error.message}`)
+  })
+  return new Blob([new Uint8Array(bytes)])
 }
 
 async function printPage({ terminal, api }: CommandSession, query: QueryParameters): Promise<void> {

@@ -246,6 +246,10 @@ export interface ApiOptions extends ReplicaOptions {
   awaitKeys?: boolean
 }
 
+/** A body that is sent as it is. */
+const isRaw = (body: unknown): body is FormData | Uint8Array<ArrayBuffer> =>
+  body instanceof FormData || body instanceof Uint8Array
+
 export async function startApi(fixture: ServingFixture, options: ApiOptions = {}): Promise<TestApi> {
   const replica = await startReplica(fixture, options)
   const authentication = await openAuthentication({
@@ -274,6 +278,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
   const { serving, store } = replica
   const deps: ApiDeps = {
     store,
+    artifactRoot: fixture.artifactRoot,
     authentication,
     serving,
     temporal,
@@ -297,11 +302,13 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
       const answer = await app.request(path, {
         method,
         headers: {
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(body === undefined || isRaw(body) ? {} : { 'content-type': 'application/json' }),
           ...headers,
           ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
         },
-        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+        ...(body === undefined
+          ? {}
+          : { body: typeof body === 'string' || isRaw(body) ? body : JSON.stringify(body) }),
       })
       const text = await answer.text()
       return { status: answer.status, headers: answer.headers, text, json: parsed(text) }

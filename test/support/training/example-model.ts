@@ -23,6 +23,8 @@ export interface ExampleModelFile {
   layers?: string
   /** More of the file, as text. */
   more?: string
+  /** Whether the file has a `train`; true by default. */
+  trains?: boolean
 }
 
 const plainLayers = `
@@ -52,7 +54,17 @@ export async function syncExampleModel(
     learningRate = 0.05,
     layers = plainLayers,
     more = '',
+    trains = true,
   } = file
+  const train = `train: async ({ tf, inputs, hyperparameters, fit }) => {
+    const { epochs, batchSize, learningRate } = hyperparameters
+    const network = tf.sequential({
+      layers: [${layers}],
+    })
+    network.compile({ optimizer: tf.train.adam(learningRate), loss: 'binaryCrossentropy' })
+    await fit(network, { epochs, batchSize })
+    return network
+  },`
   await writeFile(
     join(directory, `${name}.ts`),
     `
@@ -66,15 +78,7 @@ export const roses = defineModel({
   split: byTime({ train: '20 d', test: '10 d', matured: '1 d' }),
   seed: ${seed},
   hyperparameters: { epochs: ${epochs}, batchSize: ${batchSize}, learningRate: ${learningRate} },
-  train: async ({ tf, inputs, hyperparameters, fit }) => {
-    const { epochs, batchSize, learningRate } = hyperparameters
-    const network = tf.sequential({
-      layers: [${layers}],
-    })
-    network.compile({ optimizer: tf.train.adam(learningRate), loss: 'binaryCrossentropy' })
-    await fit(network, { epochs, batchSize })
-    return network
-  },
+  ${trains ? train : ''}
   evaluation: { primary: 'auc', floors: { auc: 0.7 }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', slices: [{ name: 'red', where: "colour = 'red'" }] },
   release: direct({ approval: { by: 1, within: '1 h' } }),
   ${more}
@@ -100,6 +104,14 @@ export async function insertExampleRows(
       id bigint primary key, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean
     )`)
   await store.query(sql`grant select on roses to tenure_reader`)
+  const rows = exampleRows({ from, to, perDay })
+  await store.query(sql`
+    insert into roses select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+      as rose (id bigint, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean)`)
+}
+
+/** The roses of some days. */
+export function exampleRows({ from, to, perDay = 60 }: { from: number; to: number; perDay?: number }) {
   const rows = []
   for (let each = from * perDay; each < to * perDay; each++) {
     const chance = seededRandom(each)
@@ -117,7 +129,5 @@ export async function insertExampleRows(
       blooms,
     })
   }
-  await store.query(sql`
-    insert into roses select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      as rose (id bigint, planted_at timestamptz, known_at timestamptz, size float8, colour text, age numeric, blooms boolean)`)
+  return rows
 }

@@ -1,0 +1,59 @@
+/** Makes an artifact of a file that was trained elsewhere, in a process of its own: the training rows give its profile and golden rows. */
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
+import { parseJson } from '../../domain/parse-json.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { readPart } from '../data/rows.ts'
+import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { openArtifactReader } from './reader.ts'
+import { storeForeign, type StoredForeign } from './store-foreign.ts'
+
+export interface AdopterJob {
+  definition: ModelDefinition
+  snapshotDigest: string
+  artifactRoot: string
+  brought: BroughtArtifact
+}
+
+const maxColumnsBytes = 16_777_216
+const aliveEveryMs = 1_000
+
+async function adopt(
+  { definition, snapshotDigest, artifactRoot, brought }: AdopterJob,
+  parent: Parent<never>,
+): Promise<StoredForeign> {
+  const artifacts = openArtifacts(artifactRoot)
+  const { file, digest, bytes, columns, trainedOn } = brought
+  const declared =
+    columns === undefined
+      ? undefined
+      : parseDeclaredColumns(
+          parseJson((await artifacts.get('artifacts', columns, maxColumnsBytes)).toString('utf8')),
+        )
+  const path = await artifacts.locate('snapshots', snapshotDigest)
+  const data = await readPart(path, 'train', Object.keys(definition.features))
+  const reader = openArtifactReader(artifactRoot)
+  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
+  try {
+    return await storeForeign(artifacts, reader, {
+      definition,
+      files: { [file]: { digest, bytes } },
+      declared,
+      data,
+      training: {
+        origin: 'brought',
+        snapshot: 'unknown',
+        code: 'unknown',
+        dependencies: 'unknown',
+        hyperparameters: {},
+        trainedOn,
+      },
+    })
+  } finally {
+    clearInterval(alive)
+    await reader.close()
+  }
+}
+
+takeJob<AdopterJob, never, StoredForeign>(adopt)

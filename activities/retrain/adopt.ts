@@ -1,0 +1,72 @@
+/** Takes a brought artifact in, in place of a training: it gets a manifest, and then the same evaluation and release. */
+import { isError, type ErrorCode } from '../../domain/errors.ts'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { getModel } from '../../store/registry/models.ts'
+import { beginTraining, endTraining, getTraining } from '../../store/training/trainings.ts'
+import type { AdopterJob } from '../artifact/adopter.ts'
+import type { StoredForeign } from '../artifact/store-foreign.ts'
+import type { Deps } from '../deps.ts'
+import { runJob } from '../runtime/run-job.ts'
+
+export interface AdoptInput {
+  /** Adopts an id once. */
+  trainingId: string
+  model: string
+  /** Its training rows give the profile and the golden rows of the version. */
+  snapshotDigest: string
+  artifact: BroughtArtifact
+}
+
+export interface AdoptResult {
+  trainingId: string
+  artifactDigest: string
+}
+
+const final: readonly ErrorCode[] = ['artifact_invalid', 'training_failed']
+
+/** Throws `artifact_invalid` for a file that does not fit the model, with the reason. */
+export const adopt =
+  ({ store, config, log }: Deps) =>
+  async ({ trainingId: id, model, snapshotDigest, artifact }: AdoptInput): Promise<AdoptResult> => {
+    const { definition } = await getModel(store, model)
+    const training = await beginTraining(store, {
+      id,
+      model,
+      snapshotDigest,
+      seed: 0,
+      hyperparameters: {},
+      codeDigest: 'unknown',
+      dependenciesDigest: 'unknown',
+      buildId: config.buildId,
+    })
+    const { attempts: attempt, status, artifactDigest: before } = training
+    if (status === 'done' && before !== undefined) return { trainingId: id, artifactDigest: before }
+    const job: AdopterJob = {
+      definition,
+      snapshotDigest,
+      artifactRoot: config.artifactRoot,
+      brought: artifact,
+    }
+    try {
+      const { artifactDigest, library, unused } = await runJob<StoredForeign>({
+        what: `reading the artifact of ${model}`,
+        file: 'activities/artifact/adopter.ts',
+        job,
+        limitMb: config.trainingMemoryMb,
+      })
+      const [name = library, version = 'unknown'] = library.split(' ')
+      const origin = {
+        codeDigest: 'unknown',
+        dependenciesDigest: 'unknown',
+        dependencies: { [name]: version },
+      }
+      await endTraining(store, { id, attempt, status: 'done', artifactDigest, ...origin })
+      log.info({ training: id, model, artifact: artifactDigest, library, unused }, 'adopted')
+      const ended = await getTraining(store, id)
+      return { trainingId: id, artifactDigest: ended.artifactDigest ?? artifactDigest }
+    } catch (error) {
+      if (isError(error) && final.includes(error.code))
+        await endTraining(store, { id, attempt, status: 'failed', message: error.message })
+      throw error
+    }
+  }

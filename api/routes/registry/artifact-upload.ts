@@ -1,0 +1,69 @@
+/** Reads an uploaded artifact: its bytes alone, or a form with its file, its columns and what is said about it. */
+import { z } from 'zod'
+import { DomainError } from '../../../domain/errors.ts'
+import { maxTrainedOnLength } from '../../../domain/model/brought-artifact.ts'
+import { redacted } from '../../../domain/redact.ts'
+import { requireMediaType } from '../../http/content-type.ts'
+import { tooLarge } from '../../http/read-body.ts'
+import type { RouteRequest } from '../../http/route.ts'
+import { checkInput, reasonText } from '../../http/schemas.ts'
+import { uploadLimits } from '../../services/registry/check-artifact.ts'
+
+const binary = 'application/octet-stream'
+const multipart = 'multipart/form-data'
+export const uploadTypes = [binary, multipart]
+
+/** What is said about an artifact: in the query, or in the form. */
+export const uploadNotes = z.strictObject({
+  trained_on: reasonText.pipe(z.string().max(maxTrainedOnLength)).optional(),
+  note: reasonText.optional(),
+})
+type Notes = z.infer<typeof uploadNotes>
+
+export interface Upload {
+  artifact: Buffer
+  /** `columns.json`. */
+  columns?: Buffer
+  trainedOn?: string
+  note?: string
+}
+
+/** Throws `invalid_request` for a form without an artifact, and for parts that are not known. */
+export async function readUpload({
+  bytes,
+  query,
+  header,
+}: Pick<RouteRequest<unknown, Notes>, 'bytes' | 'query' | 'header'>): Promise<Upload> {
+  const type = header('content-type')
+  if (requireMediaType(type, uploadTypes) !== multipart) return uploadWith({ artifact: bytes }, { ...query })
+  const form = await new Response(new Uint8Array(bytes), { headers: { 'content-type': type! } })
+    .formData()
+    .catch((error: Error) => {
+      throw new DomainError('invalid_request', `the form cannot be read: ${error.message}`)
+    })
+  const files: Record<string, Buffer> = {}
+  const texts: Record<string, string> = { ...query }
+  for (const [name, value] of form)
+    if (typeof value === 'string') texts[name] = redacted(value)
+    else files[name] = Buffer.from(await value.arrayBuffer())
+  const { artifact, columns, ...more } = files
+  const [unknown] = Object.keys(more)
+  if (unknown !== undefined)
+    throw new DomainError(
+      'invalid_request',
+      `the form has an unknown file ${JSON.stringify(unknown.slice(0, 60))}`,
+    )
+  if (artifact === undefined) throw new DomainError('invalid_request', 'the form has no file "artifact"')
+  return uploadWith({ artifact, columns }, checkInput(uploadNotes, texts, 'the form'))
+}
+
+function uploadWith(
+  { artifact, columns }: Pick<Upload, 'artifact' | 'columns'>,
+  { trained_on: trainedOn, note }: Notes,
+): Upload {
+  if (artifact.byteLength > uploadLimits.artifactBytes)
+    throw tooLarge(uploadLimits.artifactBytes, '', 'the artifact')
+  if (columns !== undefined && columns.byteLength > uploadLimits.columnsBytes)
+    throw tooLarge(uploadLimits.columnsBytes, '', 'columns.json')
+  return { artifact, columns, trainedOn, note }
+}

@@ -1,0 +1,127 @@
+/** Takes an artifact that was trained elsewhere: stores and checks its file, then the retrain workflow evaluates and releases it. */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { parseDeclaredColumns, type DeclaredColumn } from '../../../domain/model/declared-columns.ts'
+import type { FileDigest } from '../../../domain/model/manifest.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { checkout, launcher, trainerEnvironment, withMemoryLimit } from '../../../temporal.config.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { fileNameOf } from '../../serving/formats/recognise.ts'
+
+export interface UploadedArtifact {
+  model: string
+  artifact: Buffer
+  /** `columns.json`. */
+  columns?: Buffer
+  trainedOn?: string
+}
+
+/** What was read of the file. */
+export interface CheckedArtifact {
+  brought: BroughtArtifact
+  library: string
+  /** Features that it does not take. */
+  unused: string[]
+}
+
+export const uploadLimits = {
+  artifactBytes: 67_108_864,
+  columnsBytes: 16_777_216,
+  /** Files that one replica reads at a time. */
+  maxConcurrent: 2,
+  /** Of the process that reads a file, and how long it may take once it runs. */
+  processMb: 768,
+  readMs: 5_000,
+}
+
+let reading = 0
+
+/** Throws `artifact_invalid` for a file that is not read or does not fit the model, `overloaded` while others are read. */
+export async function checkArtifact(
+  { store, artifactRoot }: Pick<ApiDeps, 'store' | 'artifactRoot'>,
+  actor: Actor,
+  { model, artifact, columns, trainedOn }: UploadedArtifact,
+): Promise<CheckedArtifact> {
+  requireModelAccess(actor, model)
+  const { definition } = await getModel(store, model)
+  if (reading >= uploadLimits.maxConcurrent)
+    throw new DomainError('overloaded', `this replica is reading ${reading} artifacts already`)
+  reading++
+  try {
+    const file = fileNameOf(artifact)
+    const declared = columns === undefined ? undefined : parseDeclaredColumns(jsonOf(columns))
+    const artifacts = openArtifacts(artifactRoot)
+    const stored = await artifacts.put('artifacts', artifact)
+    const read = await bindInProcess(artifactRoot, {
+      files: { [file]: stored },
+      features: definition.features,
+      output: definition.label.output,
+      declared,
+    })
+    const named = columns === undefined ? undefined : await artifacts.put('artifacts', columns)
+    return { brought: { file, ...stored, columns: named?.digest, trainedOn }, ...read }
+  } finally {
+    reading--
+  }
+}
+
+function jsonOf(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (error) {
+    throw new DomainError('artifact_invalid', `columns.json is no JSON: ${(error as Error).message}`)
+  }
+}
+
+interface BindRequest {
+  files: Record<string, FileDigest>
+  features: object
+  output: object
+  declared?: DeclaredColumn[]
+}
+
+type Reply = { ok: true; library: string; unused: string[] } | { ok: false; code: string; message: string }
+
+/** A hostile file can only end the process that reads it. */
+async function bindInProcess(
+  artifactRoot: string,
+  request: BindRequest,
+): Promise<Pick<CheckedArtifact, 'library' | 'unused'>> {
+  const { processMb, readMs } = uploadLimits
+  const { execPath = process.execPath, execArgv } = withMemoryLimit(processMb)
+  const child = spawn(execPath, [...execArgv, launcher, 'api/processes/artifact-reader.ts', artifactRoot], {
+    cwd: checkout,
+    env: trainerEnvironment(),
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  child.stdin.on('error', () => {})
+  let late: NodeJS.Timeout | undefined
+  let reply: Reply | undefined
+  try {
+    for await (const line of createInterface(child.stdout)) {
+      if (late === undefined) {
+        // The first line says that the process runs.
+        late = setTimeout(() => child.kill('SIGKILL'), readMs)
+        child.stdin.end(`${JSON.stringify({ kind: 'bind', ...request })}\n`)
+      } else reply = JSON.parse(line) as Reply
+    }
+  } finally {
+    clearTimeout(late)
+    child.kill('SIGKILL')
+    await exited
+  }
+  if (reply === undefined)
+    throw new DomainError(
+      'artifact_invalid',
+      `reading the file takes more than ${processMb} MiB or ${readMs / 1_000} s`,
+    )
+  if (!reply.ok) throw new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message)
+  const { library, unused } = reply
+  return { library, unused }
+}

@@ -1,0 +1,152 @@
+/** Tests the upload of artifacts that were trained elsewhere: what is taken, and what is refused before anything runs. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { uploadLimits } from '../../../../api/services/registry/check-artifact.ts'
+import type { Role } from '../../../../domain/roles.ts'
+import { openArtifacts } from '../../../../store/artifacts.ts'
+import { readRosesModel } from '../../../support/formats/roses-lightgbm.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
+
+let fixture: ServingFixture
+let api: TestApi
+const keys: Partial<Record<Role, string>> = {}
+const { model } = readRosesModel()
+const path = '/v1/models/roses/versions'
+const definition = {
+  name: 'roses',
+  features: {
+    size: { kind: 'number' },
+    colour: { kind: 'category' },
+    age: { kind: 'number', missing: 'fill' },
+    scent: { kind: 'number' },
+  },
+  label: { column: 'blooms', output: { kind: 'probability', positive: 'blooms', threshold: 0.5 } },
+  release: { approval: { approvers: 0 } },
+}
+
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  for (const role of ['viewer', 'operator', 'predictor'] as const)
+    keys[role] = await fixture.key({ name: role, role })
+  keys.admin = await fixture.key({ name: 'other', role: 'operator', models: ['iris'] })
+  await fixture.store.query(
+    sql`insert into models (name, definition, code_digest) values ('roses', ${JSON.stringify(definition)}, 'c')`,
+  )
+  api = await startApi(fixture)
+})
+afterAll(async () => {
+  await api.stop()
+  await fixture.close()
+})
+
+const formOf = (parts: Record<string, string | Blob>) => {
+  const form = new FormData()
+  for (const [name, value] of Object.entries(parts))
+    if (typeof value === 'string') form.set(name, value)
+    else form.set(name, value, name)
+  return form
+}
+const send = (body: unknown, { query = '', key = keys.operator! } = {}) =>
+  api.request('POST', path + query, {
+    key,
+    body,
+    ...(body instanceof Uint8Array ? { headers: { 'content-type': 'application/octet-stream' } } : {}),
+  })
+const bytesOf = (text: string) => new Uint8Array(Buffer.from(text))
+
+describe('an artifact', () => {
+  it('is stored and checked, and its evaluation is started or recorded', async () => {
+    const columns = new Blob([
+      JSON.stringify(['size', { name: 'colour', vocabulary: ['red', 'white'] }, 'age']),
+    ])
+    const form = formOf({
+      artifact: new Blob([model]),
+      columns,
+      trained_on: 'roses of March',
+      note: 'first try',
+    })
+    const { status, json } = await send(form)
+    // Temporal is away in this fixture.
+    expect(status).toBe(202)
+    expect(json).toMatchObject({
+      command: 'retrain',
+      state: 'waiting',
+      artifact: { file: 'model.txt', library: 'LightGBM', unused: ['scent'], trained_on: 'roses of March' },
+    })
+    const { digest, columns: named } = json['artifact'] as { digest: string; columns: string }
+    const artifacts = openArtifacts(fixture.artifactRoot)
+    expect((await artifacts.get('artifacts', digest)).toString('utf8')).toBe(model)
+    expect(named).toMatch(/^sha256:/)
+    const [stored] = await fixture.store.query<{ message: { reason: string; input: object } }>(
+      sql`select message from command_outbox where command = 'retrain'`,
+    )
+    expect(stored!.message).toMatchObject({
+      reason: 'first try',
+      input: {
+        model: 'roses',
+        artifact: { file: 'model.txt', digest, columns: named, trainedOn: 'roses of March' },
+      },
+    })
+  })
+
+  it('may be sent as bytes alone', async () => {
+    const { status, json } = await send(bytesOf(model), { query: '?trained_on=roses%20of%20March' })
+    expect(status).toBe(202)
+    expect(json['artifact']).toMatchObject({ trained_on: 'roses of March' })
+  })
+
+  it.each([
+    ['a pickle', () => bytesOf('\x80\x04'), /pickle|no model of/],
+    ['a zip archive', () => bytesOf('PK\x03\x04'), /zip archive of PyTorch/],
+    ['a truncated file', () => bytesOf(model.slice(0, 5_000)), /truncated|trees/],
+    [
+      'a column that is no feature',
+      () => bytesOf(model.replaceAll('age', 'years')),
+      /no feature is called "years"/,
+    ],
+    ['an empty file', () => bytesOf(''), /is empty/],
+  ])('that is %s is refused by name', async (_what, bytes, why) => {
+    const { status, json } = await send(bytes())
+    expect(status).toBe(422)
+    expect(json).toMatchObject({ code: 'artifact_invalid', detail: expect.stringMatching(why) as unknown })
+  })
+
+  it.each([
+    ['without its file', formOf({ note: 'x' }), /no file "artifact"/],
+    [
+      'with another file',
+      formOf({ artifact: new Blob(['x']), weights: new Blob(['x']) }),
+      /unknown file "weights"/,
+    ],
+    ['with another field', formOf({ artifact: new Blob(['x']), about: 'x' }), /about/i],
+  ])('in a form %s is refused', async (_what, form, why) => {
+    const { status, json } = await send(form)
+    expect(status).toBe(400)
+    expect(json['detail']).toMatch(why)
+  })
+
+  it('whose columns.json is no list is refused', async () => {
+    const form = formOf({ artifact: new Blob([model]), columns: new Blob(['{']) })
+    expect((await send(form)).json).toMatchObject({
+      code: 'artifact_invalid',
+      detail: expect.stringMatching(/columns.json is no JSON/) as unknown,
+    })
+  })
+
+  it('that is too large is refused before it is read', async () => {
+    const { artifactBytes, columnsBytes } = uploadLimits
+    const { status } = await send(new Uint8Array(artifactBytes + 1))
+    expect(status).toBe(413)
+    expect((await send(new Uint8Array(artifactBytes + columnsBytes + 1_000_000))).status).toBe(413)
+  })
+
+  it('is taken from operators of the model only', async () => {
+    for (const role of ['viewer', 'predictor', 'admin'] as const)
+      expect((await send(bytesOf(model), { key: keys[role]! })).status).toBe(403)
+  })
+})

@@ -1,0 +1,117 @@
+/** Tests that a LightGBM model from elsewhere is evaluated and released as a trained one is, on the real Temporal and Postgres. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import sql from 'sql-template-tag'
+import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { markVersionRolledBack } from '../../../store/registry/champions.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
+import { getTraining } from '../../../store/training/trainings.ts'
+import { releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
+import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
+import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+
+let pipeline: Pipeline
+const model = uniqueName('roses')
+const trees = readRosesModel()
+const bring = async (bytes: string | Buffer, more: object = {}, days = 35): Promise<RetrainOutcome> => {
+  const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(bytes))
+  const artifact: BroughtArtifact = { file: 'model.txt', ...stored, trainedOn: 'roses of March', ...more }
+  return (await pipeline.start({ model, asOf: exampleDay(days), requestedBy: 'olga', artifact })).result()
+}
+const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-1)?.replaceAll('-', '') ?? ''
+
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false })
+  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
+})
+afterAll(() => pipeline?.close())
+
+describe('a model whose file has no train', () => {
+  it('is not trained, and says how it is fed', async () => {
+    const { definition } = (
+      await pipeline.store.query<{ definition: { isBrought: boolean } }>(
+        sql`select definition from models where name = ${model}`,
+      )
+    )[0]!
+    expect(definition.isBrought).toBe(true)
+    const started = await pipeline.start({ model, asOf: exampleDay(35) })
+    await expect(started.result()).rejects.toMatchObject({
+      cause: {
+        type: 'command_refused',
+        message: `the model file of ${model} has no train: bring a version with \`tenure versions register ${model} --artifact FILE\``,
+      },
+    })
+  })
+
+  it('is fed by a brought artifact, which passes the gate and is released', async () => {
+    const first = await bring(trees.model)
+    expect(first).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
+    const version = await getVersion(pipeline.store, first.version!)
+    expect(version.manifest).toMatchObject({
+      artifact: 'trees',
+      library: 'LightGBM',
+      files: { 'model.txt': { bytes: Buffer.byteLength(trees.model) } },
+      training: { origin: 'brought', trainedOn: 'roses of March', snapshot: 'unknown', code: 'unknown' },
+    })
+    expect(version.lineage).toMatchObject({
+      origin: 'brought',
+      trainedOn: 'roses of March',
+      snapshot: first.snapshotDigest,
+      metrics: { auc: expect.closeTo(0.93, 1) as unknown },
+    })
+    expect(version.lineage.seed).toBeUndefined()
+    expect(await getTraining(pipeline.store, `trn_${runOf(first)}`)).toMatchObject({
+      status: 'done',
+      artifactDigest: version.artifactDigest,
+    })
+    await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+  })
+
+  it('does not take files again that were rolled back, on whatever rows', async () => {
+    await markVersionRolledBack(pipeline.store, `${model}_v1.0.0`)
+    const again = await bring(trees.model, {}, 36)
+    expect(again).toMatchObject({
+      outcome: 'unchanged',
+      message: expect.stringMatching(
+        /^nothing new: the brought files are those of \S+_v1\.0\.0, which was rolled back at/,
+      ) as unknown,
+    })
+  })
+
+  it.each([
+    [
+      'a column that is no feature',
+      trees.model.replaceAll('size', 'height'),
+      {},
+      /no feature is called "height"/,
+    ],
+    [
+      'trees that answer no probability',
+      trees.model.replace('objective=binary sigmoid:1', 'objective=regression'),
+      {},
+      /expected a probability/,
+    ],
+    ['a file that is gone', trees.model, { digest: `sha256:${'0'.repeat(64)}` }, /cannot be used/],
+  ])('ends without a version for %s', async (_what, bytes, more, why) => {
+    const ended = await bring(bytes, more)
+    expect(ended.outcome).toBe('failed')
+    expect(ended.message).toMatch(why)
+    const [training] = await pipeline.store.query<{ status: string }>(
+      sql`select status from trainings where id = ${`trn_${runOf(ended)}`}`,
+    )
+    expect(training?.status).toBe('failed')
+  })
+
+  it.each([
+    [{ file: '../model.txt' }, /"artifact" must have a "file" of model.txt/],
+    [{ digest: 'sha256:1' }, /"artifact" must have a "digest"/],
+    [{ bytes: -1 }, /"artifact" must have its "bytes"/],
+    [{ columns: 'columns.json' }, /"artifact" must have a digest as "columns"/],
+  ])('refuses the input %j', async (more, why) => {
+    await expect(bring(trees.model, more)).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(why) as string },
+    })
+  })
+})
