@@ -377,6 +377,8 @@ export const releaseStatements: Statements = {
     'insertDecision',
     (query, [release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest]) => {
       demand(query, 'releases', release_id)
+      // The foreign key waits for a transaction that has locked the release for an update.
+      query.lock('releases', release_id as string)
       const id = query.number('decisions')
       query.put('decisions', String(id), {
         id,

@@ -1,6 +1,6 @@
 /** Recomputes the hash chain of the audit. */
-import { hashOf, type AuditRow } from '../../store/audit/audit-log.ts'
-import type { Memory, Row } from './postgres/database.ts'
+import { hashOf, type AuditRow } from '../../../store/audit/audit-log.ts'
+import type { Memory, Row } from '../postgres/database.ts'
 
 /** The rows that do not follow the row before them. */
 export function auditIssues(memory: Memory): string[] {

@@ -1,9 +1,9 @@
 /** In what the replicas and the database differ, when everything had the time to settle. */
-import type { Route } from '../../domain/serving/route.ts'
-import type { Memory } from './postgres/database.ts'
-import { tableNow, type SimulatedReplica } from './replicas.ts'
-import type { Fault } from './scenario.ts'
-import { simulatedModel } from './initial-state.ts'
+import type { Route } from '../../../domain/serving/route.ts'
+import type { Memory } from '../postgres/database.ts'
+import { tableNow, type SimulatedReplica } from '../replicas.ts'
+import type { Fault } from '../scenario.ts'
+import { simulatedModel } from '../initial-state.ts'
 
 export function disagreementsOf({
   memory,

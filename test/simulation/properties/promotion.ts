@@ -2,10 +2,10 @@
  * What must be true at the moment at which a release makes its candidate champion, told from what the simulator has seen
  * people say and replicas answer.
  */
-import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import type { Route } from '../../domain/serving/route.ts'
-import type { Memory, Row } from './postgres/database.ts'
-import type { World } from './world.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { Route } from '../../../domain/serving/route.ts'
+import type { Memory, Row } from '../postgres/database.ts'
+import type { World } from '../world.ts'
 
 /** A command as the server of the workflows received it. */
 export interface Received {

@@ -1,13 +1,14 @@
 /** States what must hold in every run, checked against what the simulator has seen and not against what the system reports. */
 import { auditKeyOf, auditIssues } from './audit-chain.ts'
-import type { WatchReport } from '../../activities/release/watch-stage.ts'
-import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import { watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
-import { championOf, isOnProbation, type Route } from '../../domain/serving/route.ts'
-import type { Change, Memory, Row } from './postgres/database.ts'
+import type { WatchReport } from '../../../activities/release/watch-stage.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import { watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
+import { championOf, isOnProbation, type Route } from '../../../domain/serving/route.ts'
+import type { Change, Memory, Row } from '../postgres/database.ts'
+import { isOfAnotherRelease, isOnlyProven, isOrderStored } from './orders.ts'
 import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
-import { tableNow, type SimulatedResponse, type SimulatedReplica } from './replicas.ts'
-import type { World } from './world.ts'
+import { tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
+import type { World } from '../world.ts'
 
 export interface Violation {
   property: string
@@ -148,7 +149,7 @@ export function createProperties(
       outcome === 'promoted' &&
       said !== undefined &&
       memory.row('champions', model)?.['release_id'] === id &&
-      !onlyProven(version)
+      !isOnlyProven(memory, version)
     )
       fail('abort and rollback win', `${id} ended as promoted after an accepted ${said}`)
     const champion = memory.row('champions', model)
@@ -158,7 +159,7 @@ export function createProperties(
     if (
       said === 'rollback' &&
       outcome === 'superseded' &&
-      isOrderStored(id) &&
+      isOrderStored(memory, id) &&
       /another writer|is rolled back|no longer that of/.test(reason ?? '')
     )
       fail('abort and rollback win', `${id} was rolled back by a user and ended as ${outcome}: ${reason}`)
@@ -175,30 +176,6 @@ export function createProperties(
         `${id} ended as promoted and ${String(champion?.['version'])} is champion`,
       )
   }
-  /** An order that was carried out, and told to the workflow of the model so late that the next release receives it. */
-  const isOfAnotherRelease = ({ id, release_id }: Row): boolean =>
-    memory
-      .rows('command_outbox')
-      .some(
-        (each) =>
-          id === `${release_id as string}/${each['command_id'] as string}` &&
-          release_id !== each['release_id'],
-      )
-  /** A restored backup may be older than the order. */
-  const isOrderStored = (release: string): boolean =>
-    memory.rows('command_outbox').some((each) => each['release_id'] === release) ||
-    memory
-      .rows('release_commands')
-      .some((each) => each['release_id'] === release && each['command'] === 'rollback')
-  const onlyProven = (version: string): boolean =>
-    memory
-      .rows('champion_history')
-      .every(
-        (each) =>
-          each['version'] === version ||
-          memory.row('versions', each['version'] as string)?.['rolled_back_at'] !== null,
-      )
-
   const checkReached = (row: Row, before: Row | undefined): void => {
     const now = (row['state'] as { routings: { generation: number }[]; epoch: number }).routings
     const old = (before?.['state'] as { routings: unknown[] } | undefined)?.routings.length ?? 0
@@ -345,7 +322,7 @@ export function createProperties(
               may &&
               stage !== 'rolling_back' &&
               stage !== 'ended' &&
-              !isOfAnotherRelease(after) &&
+              !isOfAnotherRelease(memory, after) &&
               !/active key|role|cover|names the/.test(message!)
             )
               fail('abort and rollback win', `${command} by ${actor} was refused in ${stage}: ${message}`)
