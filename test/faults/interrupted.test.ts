@@ -37,20 +37,22 @@ afterAll(async () => {
 const places = ['awaiting_approval', 'shadow', 'canary', 'probation'] as const
 type Place = (typeof places)[number]
 
-/** A release that stays in a stage until a command or a verdict. */
+/** A release that stays in a stage until a command or a verdict, or for `holdMs`; only then are all stages before it taken. */
 async function releaseAt(
   place: Place,
-  holdMs = 60_000,
+  holdMs?: number,
 ): Promise<{ fixtureModel: FixtureModel; first: string; version: string; release: FixtureRelease }> {
   const fixtureModel = await fixture.model()
   const first = await fixtureModel.register()
   await seatChampion(fixture.store, fixtureModel.name, first)
   const version = await fixtureModel.register(first)
-  const slow = { minMs: holdMs, minRequests: 20, deadlineMs: 2 * holdMs + 1_000 }
+  const minMs = holdMs ?? 60_000
+  const slow = { minMs, minRequests: 20, deadlineMs: 2 * minMs + 1_000 }
+  const all = holdMs !== undefined
   const { shadow, stages, probation } = quickPolicy
   const release = await fixtureModel.start(version, {
-    shadow: place === 'shadow' ? { ...shadow!, ...slow } : shadow,
-    stages: place === 'canary' ? [{ ...stages[0]!, ...slow }] : stages,
+    shadow: place === 'shadow' ? { ...shadow!, ...slow } : all && shadow,
+    stages: place === 'canary' ? [{ ...stages[0]!, ...slow }] : all ? stages : [stages[0]!],
     probation: place === 'probation' ? { ...probation!, ...slow } : probation,
   })
   await release.reaches('awaiting_approval')
