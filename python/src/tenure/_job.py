@@ -254,7 +254,10 @@ class Job:
                 continue
             if self.kind != "number":
                 _keep_outputs(proto, ["probabilities"])
-            return bytes(proto.SerializeToString())
+            failed = _settle_types(proto)
+            if failed is None:
+                return bytes(proto.SerializeToString())
+            failure = failure or failed
         raise ValueError(f"the pipeline cannot be converted to ONNX: {failure}") from failure
 
     def _runtime(self, data: bytes) -> Callable[[Any], Any]:
@@ -354,6 +357,23 @@ def _keep_outputs(proto: Any, names: Sequence[str]) -> None:
     if kept:
         del proto.graph.output[:]
         proto.graph.output.extend(kept)
+
+
+def _settle_types(proto: Any) -> Optional[Exception]:
+    """Declares the outputs as the doubles that the converter makes of doubles; what is wrong with the graph otherwise."""
+    import onnx
+
+    failure: Optional[Exception] = None
+    for kind in (None, onnx.TensorProto.DOUBLE):
+        for output in proto.graph.output:
+            if kind is not None:
+                output.type.tensor_type.elem_type = kind
+        try:
+            onnx.checker.check_model(proto, full_check=True)
+            return None
+        except Exception as error:  # Of the checker and of the inference of types.
+            failure = failure or error
+    return failure
 
 
 def _packages() -> dict[str, str]:
