@@ -53,6 +53,8 @@ describe('the fault simulator', () => {
       '60',
       '--seed',
       '251',
+      '--cores',
+      '1',
     )
     expect(code, output).toBe(0)
     expect(output).toContain('6 of 6 found')

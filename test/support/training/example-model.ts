@@ -49,7 +49,7 @@ export async function syncExampleModel(
   const {
     name = 'roses',
     epochs = 4,
-    batchSize = 128,
+    batchSize = 256,
     seed = 1,
     learningRate = 0.05,
     layers = plainLayers,
