@@ -49,7 +49,10 @@ export function withMemoryLimit(limitMb: number | undefined): { execPath?: strin
   // Private writable memory counts, inside V8's heap and outside. V8 crashes silently when a page is refused, so its heap limit is set
   // lower.
   const heap = `--max-old-space-size=${Math.floor(limitMb / 2)}`
-  const shell = ['-c', 'ulimit -d "$0" && exec "$@"', String(limitMb * 1_024), process.execPath]
+  // A process that has a lower limit cannot raise it for its child.
+  const lower = 'limit=$(ulimit -H -d); [ "$limit" != unlimited ] && [ "$limit" -le "$0" ]'
+  const script = `${lower} || ulimit -d "$0" || exit 1; exec "$@"`
+  const shell = ['-c', script, String(limitMb * 1_024), process.execPath]
   return { execPath: '/bin/sh', execArgv: [...shell, heap] }
 }
 

@@ -250,7 +250,7 @@ def random_tree(rng, depth, place):
     if depth == 0 or (depth < 3 and rng.random() < 0.2):
         return [(place, 0, "LEAF", 0.0, 0, 0, 0)], [(place, float(np.float32(rng.normal())))]
     mode = rng.choice(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT"])
-    threshold = float(np.float32(rng.choice([0.0, -0.5, 0.5, 1e9, *rng.normal(size=8)])))
+    threshold = float(np.float32(rng.choice([0.0, -0.5, 0.5, 1e9, np.inf, -np.inf, *rng.normal(size=8)])))
     first, first_leaves = random_tree(rng, depth - 1, place + 1)
     other = place + 1 + len(first)
     second, second_leaves = random_tree(rng, depth - 1, other)

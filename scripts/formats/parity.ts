@@ -68,7 +68,9 @@ try {
       gzipSync(JSON.stringify(cases.map((each) => ({ ...each, bytes: each.bytes.toString('base64') })))),
     )
   let [compared, failed] = [0, 0]
-  for (const { name, ...model } of cases) {
+  // Graphs for ONNX Runtime are answered in the tests alone.
+  const trees = cases.filter(({ name }) => !name.startsWith('session-'))
+  for (const { name, ...model } of trees) {
     const { rows: count, trees, worst, otherLeaves } = compareAnswers(model)
     compared += count
     const isRight = worst <= limit && otherLeaves === 0
@@ -78,7 +80,7 @@ try {
         `${otherLeaves} other leaves\n`,
     )
   }
-  process.stdout.write(`${cases.length} models, ${compared} rows, ${failed} models differ\n`)
+  process.stdout.write(`${trees.length} models, ${compared} rows, ${failed} models differ\n`)
   if (failed > 0) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true, force: true })

@@ -46,6 +46,21 @@ export const storeWord = (at: Code, offset: number, value: Code): Code => [
   ...leb(offset),
 ]
 
+export const storeByte = (at: Code, value: Code): Code => [...at, ...value, 0x3a, 0, 0]
+/** 1 unless the double at the first place is at most the one at the second; so also for NaN. */
+export const isDoubleBeyond = (at: Code, bound: Code): Code => [
+  ...at,
+  0x2b,
+  3,
+  0,
+  ...bound,
+  0x2b,
+  3,
+  0,
+  0x65,
+  0x45,
+]
+
 /** Four floats from a place in memory. */
 export const load = (at: Code, offset = 0): Code => [...at, ...vector(0), 0, ...leb(offset)]
 /** One float, four times. */

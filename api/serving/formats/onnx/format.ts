@@ -88,25 +88,30 @@ async function openSession(
   { version, runtimes }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const { preprocessing } = manifest
-  const isText = preprocessing.map((fit) => fit.kind === 'category' && fit.encoding === 'text')
-  const shape = shapeOf(layout)
-  const inputs = inputWidthOf(preprocessing)
-  const texts = isText.filter(Boolean).length
-  const wanted = layout.columns.length - shape.inputs
-  if (inputs !== shape.inputs || texts !== wanted)
+  // The features that the graph does not take come last.
+  const taken = preprocessing.slice(0, layout.columns.length)
+  const takes = preprocessing.map(
+    (fit, at) => at < taken.length && fit.kind === 'category' && fit.encoding === 'text',
+  )
+  const inputs = shapeOf(layout).inputs
+  const texts = takes.filter(Boolean).length
+  const wanted = layout.columns.length - inputs
+  if (
+    inputWidthOf(preprocessing) < inputs ||
+    texts !== wanted ||
+    (layout.isNamed && inputWidthOf(taken) !== inputs)
+  )
     refuse(
-      `the graph takes ${shape.inputs} numbers and ${wanted} texts, the preprocessing gives ${inputs} and ${texts}`,
+      `the graph takes ${inputs} numbers and ${wanted} texts, the preprocessing gives ${inputWidthOf(taken)} and ${texts}`,
     )
-  if (layout.isNamed) {
-    const names = preprocessing.map(({ name }) => name)
-    if (layout.columns.some(({ name }, at) => name !== names[at]))
-      refuse(
-        `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
-      )
-  }
-  const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [isText[at]!] : []))
+  if (layout.isNamed && layout.columns.some(({ name }, at) => name !== taken[at]?.name))
+    refuse(
+      `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
+    )
+  const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [takes[at]!] : []))
+  const width = inputWidthOf(preprocessing)
   const open = (column?: number) =>
-    openSessionOf(runtimes.sessions, { name: version, bytes, layout, column, takesText })
+    openSessionOf(runtimes.sessions, { name: version, bytes, layout, column, takesText, width })
   let predictor = await open()
   // Whether there are two outputs is known when the graph is loaded.
   const column = wantedColumn(manifest, predictor.outputs)
@@ -119,7 +124,8 @@ async function openSession(
 
 /**
  * Opens a graph in a process of ONNX Runtime. `column` is the output that is wanted, all of them when absent, and `takesText` says of each
- * category column of the rows whether the graph takes its text; without it, the rows have no other texts.
+ * category column of the rows whether the graph takes its text; without it, the rows have no other texts. Of rows of more inputs (`width`), the
+ * graph takes the first.
  */
 export async function openSessionOf(
   sessions: Sessions,
@@ -129,17 +135,19 @@ export async function openSessionOf(
     layout,
     column,
     takesText,
+    width,
   }: {
     name: string
     bytes: Uint8Array
     layout: OnnxLayout
     column?: number
     takesText?: readonly boolean[]
+    width?: number
   },
 ): Promise<Predictor> {
   const { inputs, output } = layout
   const ownTexts = inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
-  const shape = { ...shapeOf(layout), textsOf: textsOfCategories(takesText ?? ownTexts) }
+  const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf: textsOfCategories(takesText ?? ownTexts) }
   return withWholes(await sessions.open(name, { bytes, plan: { inputs, output, column } }, shape), layout)
 }
 

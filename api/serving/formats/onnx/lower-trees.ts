@@ -12,7 +12,7 @@ import { compare, type FlatTrees, type TreeNodes } from './flat-trees.ts'
 
 /**
  * The trees one by one. The leaves of a tree have one value where all of them weigh one output, and one for each output elsewhere. Undefined
- * when a leaf weighs an output twice, or for a comparison with an infinite bound.
+ * when a leaf weighs an output twice.
  */
 export function lowerTrees(
   { nodes, roots, leafCount, weights }: FlatTrees,
@@ -48,30 +48,33 @@ export function lowerTrees(
     values[place] = weights.values[k]!
   }
   const trees: TreeInput[] = []
-  for (const [index, { order, leaves }] of walked.entries()) {
+  for (const [index, { order, leaves, instead }] of walked.entries()) {
     const local = new Map(order.map((node, place) => [node, place]))
     const localLeaf = new Map(leaves.map((leaf, place) => [leaf, place]))
-    const placed = (child: number): number => (child < 0 ? ~localLeaf.get(~child)! : local.get(child)!)
-    const own: NodeInput[] = []
-    for (const node of order) {
-      const made = nodeOf(nodes, node, placed)
-      if (made === undefined) return undefined
-      own.push(made)
+    const placed = (child: number): number => {
+      let to = child
+      while (instead.has(to)) to = instead.get(to)!
+      return to < 0 ? ~localLeaf.get(~to)! : local.get(to)!
     }
+    const own = order.map((node) => nodeOf(nodes, node, placed))
     const sums = leaves.flatMap((leaf) => [...values.subarray(leaf * width, (leaf + 1) * width)])
     trees.push({ group: group ?? (width > 1 ? 0 : groups[index]!), nodes: own, leaves: sums })
   }
   return { trees, width }
 }
 
-/** The nodes of a tree, the root first, and its leaves. Refuses a node that is reached twice, and so every cycle. */
+/**
+ * The nodes of a tree, the root first, and its leaves. A node that leads every row to the same child is left out; `instead` says which. Refuses a
+ * node that is reached twice, and so every cycle.
+ */
 function walkTree(
-  { columns, passed, failed }: TreeNodes,
+  nodes: TreeNodes,
   root: number,
   { seen, leafCount, index }: { seen: Uint8Array; leafCount: number; index: number },
-): { order: number[]; leaves: number[] } {
+): { order: number[]; leaves: number[]; instead: ReadonlyMap<number, number> } {
   const order: number[] = []
   const leaves: number[] = []
+  const instead = new Map<number, number>()
   const open = [root]
   while (open.length > 0) {
     const at = open.pop()!
@@ -80,30 +83,52 @@ function walkTree(
       leaves.push(~at)
       continue
     }
-    if (at >= columns.length) refuse(`tree ${index} has a child that does not exist (${at})`)
+    if (at >= nodes.columns.length) refuse(`tree ${index} has a child that does not exist (${at})`)
     if (seen[at] === 1) refuse(`tree ${index} has a cycle: node ${at} is reached twice`)
     seen[at] = 1
-    order.push(at)
-    open.push(failed[at]!, passed[at]!)
+    const split = splitOf(nodes, at)
+    if (typeof split === 'string') {
+      const child = childOf(nodes, at, split)
+      instead.set(at, child)
+      open.push(child)
+    } else {
+      order.push(at)
+      open.push(nodes.failed[at]!, nodes.passed[at]!)
+    }
   }
-  return { order, leaves: [...new Set(leaves)] }
+  return { order, leaves: [...new Set(leaves)], instead }
 }
 
-/** Lowers a comparison to `value ≤ bound`, which a missing value fails; undefined when its bound is infinite. */
-function nodeOf(nodes: TreeNodes, node: number, placed: (child: number) => number): NodeInput | undefined {
-  const { columns, modes, thresholds, tracksMissing, isDouble } = nodes
+/** The side of the smaller values, and that of the others. */
+type Side = 'low' | 'high'
+
+const leadsLow = ({ modes }: TreeNodes, node: number): boolean =>
+  modes[node] === compare.leq || modes[node] === compare.lt
+
+function childOf(nodes: TreeNodes, node: number, side: Side): number {
+  return (side === 'low') === leadsLow(nodes, node) ? nodes.passed[node]! : nodes.failed[node]!
+}
+
+/**
+ * A comparison `value ≤ bound` that a missing value fails; negated where a missing value belongs to the smaller ones. Infinite thresholds, which
+ * libraries write for a split of the missing values alone, leave one side to them or to no value.
+ */
+function splitOf(nodes: TreeNodes, node: number): { bound: number; negated: boolean } | Side {
+  const { modes, thresholds, tracksMissing, isDouble } = nodes
   const below = isDouble ? nextDown : nextDownSingle
-  const mode = modes[node]!
   const threshold = thresholds[node]!
-  const bound = mode === compare.leq || mode === compare.gt ? threshold : below(threshold)
-  if (Math.abs(bound) === Infinity) return undefined
-  const leadsBelow = mode === compare.leq || mode === compare.lt
-  const [passed, failed] = [placed(nodes.passed[node]!), placed(nodes.failed[node]!)]
-  const [low, high] = leadsBelow ? [passed, failed] : [failed, passed]
-  // A missing value takes the side of `failed` unless it is tracked: the comparison is turned round where it would fail to the other side.
-  const negated = leadsBelow === (tracksMissing[node] === 1)
-  const slot = { column: columns[node]!, missing: 'nan' as const, negated, single: !isDouble }
-  return negated
-    ? { test: { slot, threshold: below(-bound) }, passed: high, failed: low }
-    : { test: { slot, threshold: bound }, passed: low, failed: high }
+  const includes = modes[node] === compare.leq || modes[node] === compare.gt
+  const negated = leadsLow(nodes, node) === (tracksMissing[node] === 1)
+  if (includes && threshold === Infinity && negated) return 'low'
+  if (!includes && threshold === -Infinity) return negated ? { bound: Infinity, negated } : 'high'
+  const bound = includes ? threshold : below(threshold)
+  return { bound: negated ? below(-bound) : bound, negated }
+}
+
+function nodeOf(nodes: TreeNodes, node: number, placed: (child: number) => number): NodeInput {
+  const { bound, negated } = splitOf(nodes, node) as { bound: number; negated: boolean }
+  const [low, high] = [placed(childOf(nodes, node, 'low')), placed(childOf(nodes, node, 'high'))]
+  const slot = { column: nodes.columns[node]!, missing: 'nan' as const, negated, single: !nodes.isDouble }
+  const test = { slot, threshold: bound }
+  return negated ? { test, passed: high, failed: low } : { test, passed: low, failed: high }
 }

@@ -41,6 +41,8 @@ function treesOf(
   layout: OnnxLayout,
   library: string,
 ): Pick<OnnxFile, 'forest' | 'classes'> | undefined {
+  // Texts are no inputs of trees, which number the columns by their inputs.
+  if (layout.columns.some(({ isText }) => isText === true)) return undefined
   const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
   const tail = tailOf(layout.output, makers)
   if (tail === undefined) return undefined

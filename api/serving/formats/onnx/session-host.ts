@@ -30,10 +30,11 @@ export interface SessionsOptions extends RuntimeOptions {
   memoryMb?: number
 }
 
-export const createSessions = ({ memoryMb = 2_048, ...options }: SessionsOptions): Sessions =>
+export const createSessions = ({ memoryMb = 2_048, batches, ...options }: SessionsOptions): Sessions =>
   createRuntime<SessionModel>(
     { name: 'ONNX Runtime', where: 'process', start: (host) => startProcess(host, memoryMb) },
-    options,
+    // A run is short, and a call to the process costs more than a row: no batch waits for requests, and those that arrive meanwhile are combined.
+    { ...options, batches: { waitMs: 0, maxRows: 2_048, ...batches } },
   )
 
 /** Ends the process with the replica, even while it computes. */

@@ -1,6 +1,6 @@
 /**
- * Walks eight trees side by side without branches, in one kilobyte of WebAssembly whatever the model. A row is binned once: of each slot only
- * the place among the thresholds of the model counts, which fits a byte. A node is four bytes: the place of its slot's byte, the threshold's
+ * Walks eight trees side by side without branches, in one kilobyte of WebAssembly whatever the model. A row is binned once, there too: of each
+ * slot only the place among the thresholds of the model counts, which fits a byte. A node is four bytes: the place of its slot's byte, the threshold's
  * place, and the pair of its children; a leaf leads to itself, so that trees of unequal depth end together.
  */
 import * as wasm from '../../network/wasm-encoder.ts'
@@ -22,6 +22,8 @@ const maxBytes = 65_536
 /** Bytes of the tables of categories. */
 const maxTables = 67_108_864
 const pageBytes = 65_536
+/** Of a slot that is binned in WebAssembly: half of its bounds, their place, that of its byte and that of its value. */
+const slotBytes = 16
 /** The byte that is always 1: with it a leaf chooses its own side. */
 const constantByte = 0
 
@@ -59,7 +61,11 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
   const packsAt = nodesAt + words.length * 4
   const packBytes = (lanes + 1) * 4
   const resultsAt = packsAt + packs * packBytes
-  const memoryBytes = resultsAt + packs * lanes * 4
+  const valuesAt = (resultsAt + packs * lanes * 4 + 7) & ~7
+  const boundsAt = valuesAt + bins.searched.length * 8
+  const slotsAt = boundsAt + bins.searched.reduce((sum, { size }) => sum + size, 0) * 8
+  const slotsEnd = slotsAt + bins.searched.length * slotBytes
+  const memoryBytes = slotsEnd
   const memory = new WebAssembly.Memory({ initial: Math.ceil(memoryBytes / pageBytes) })
   const cells = new Int32Array(memory.buffer)
   cells.set(words, nodesAt / 4)
@@ -69,9 +75,19 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
     const last = order[Math.min(order.length, (pack + 1) * lanes) - 1]!
     cells[at + lanes] = depths[last]!
   }
+  const doubles = new Float64Array(memory.buffer)
+  let bound = boundsAt / 8
+  for (const [index, { bounds, size, first }] of bins.searched.entries()) {
+    const at = (slotsAt + index * slotBytes) / 4
+    // The place of the bound before the first.
+    cells.set([(size + 1) >>> 1, bound * 8 - 8, first, valuesAt + index * 8], at)
+    doubles.fill(Infinity, bound, bound + size)
+    doubles.set(bounds, bound)
+    bound += size
+  }
   const bytes = new Uint8Array(memory.buffer)
   bytes[constantByte] = 1
-  const fill = bins.writer(bytes)
+  const fill = bins.writer(bytes, doubles.subarray(valuesAt / 8, boundsAt / 8))
   const run = new WebAssembly.Instance(kernelModule(), { host: { memory } }).exports['run'] as (
     ...places: number[]
   ) => void
@@ -82,7 +98,7 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
     memoryBytes: memory.buffer.byteLength + leafOf.byteLength + 8 * trees.length,
     find(row, at, leaves) {
       fill(row, at)
-      run(packsAt, resultsAt, resultsAt)
+      run(packsAt, resultsAt, resultsAt, slotsAt, slotsEnd)
       // A result is the address of the node where the walk ended.
       for (let p = 0; p < trees.length; p++) leaves[trees[p]!] = leafOf[(results[p]! - nodesAt) >>> 2]!
     },
@@ -123,6 +139,11 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
     end += Math.ceil(bounds.length / maxBins)
     return { slot, bounds, first }
   })
+  // Bounds of 1, 3, 7, … places, so that a search halves them without a rest.
+  const searched = numeric
+    .filter(({ bounds }) => bounds.length <= maxBins)
+    .map((each) => ({ ...each, size: 2 ** Math.ceil(Math.log2(each.bounds.length + 1)) - 1 }))
+  const others = numeric.filter(({ bounds }) => bounds.length > maxBins)
   const setByte = new Int32Array(sets.length)
   const columns = [...new Set(sets.map(({ column }) => column))].map((column) => {
     const own = [...sets.keys()].filter((index) => sets[index]!.column === column)
@@ -140,6 +161,7 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
   }
   return {
     end,
+    searched,
     placeOf(test: number, threshold: number): { byte: number; bin: number } {
       if (test < 0) return { byte: setByte[~test]!, bin: 0 }
       const { bounds, first } = numeric[test]!
@@ -147,7 +169,8 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
       const part = Math.floor(place / maxBins)
       return { byte: first + part, bin: place - part * maxBins }
     },
-    writer(bytes: Uint8Array): (row: Float64Array, at: number) => void {
+    /** Writes the bytes of a row, and the values of the slots that are searched. */
+    writer(bytes: Uint8Array, values: Float64Array): (row: Float64Array, at: number) => void {
       // Of each code, of codes in no set, and of a missing value: a byte a set, 0 where it is in.
       for (const { own, codes, at } of columns)
         for (let code = 0; code < codes + 2; code++)
@@ -156,14 +179,15 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
             bytes[at + code * own.length + index] = isIn(sets[set]!, value) ? 0 : 1
           }
       return (row, at) => {
-        for (let s = 0; s < numeric.length; s++) {
-          const { slot, bounds, first } = numeric[s]!
+        for (let s = 0; s < searched.length; s++) {
+          const { slot } = searched[s]!
+          values[s] = slotValue(slot, row[at + slot.column]!)
+        }
+        for (let s = 0; s < others.length; s++) {
+          const { slot, bounds, first } = others[s]!
           const bin = lowerBound(bounds, slotValue(slot, row[at + slot.column]!))
-          const { length } = bounds
-          if (length <= maxBins) bytes[first] = bin
-          else
-            for (let part = 0; part * maxBins < length; part++)
-              bytes[first + part] = Math.max(0, Math.min(maxBins, bin - part * maxBins))
+          for (let part = 0; part * maxBins < bounds.length; part++)
+            bytes[first + part] = Math.max(0, Math.min(maxBins, bin - part * maxBins))
         }
         for (let c = 0; c < columns.length; c++) {
           const { column, own, first, codes, truncates, at: table } = columns[c]!
@@ -193,14 +217,42 @@ function lowerBound(bounds: Float64Array, value: number): number {
 
 let compiled: WebAssembly.Module | undefined
 
-/** `run(pack, end, results)`: each pack holds the addresses of eight trees and their depth. */
+/**
+ * `run(pack, end, results, slot, slotsEnd)`: each pack holds the addresses of eight trees and their depth. Slots are binned first, each by
+ * halving its bounds.
+ */
 function kernelModule(): WebAssembly.Module {
   const { get, set, constant, add, subtract } = wasm
-  const [pack, end, results, left, word] = [0, 1, 2, 3, 4] as const
-  const base = (lane: number): number => 5 + lane
-  const node = (lane: number): number => 5 + lanes + lane
+  const [pack, end, results, slot, slotsEnd] = [0, 1, 2, 3, 4] as const
+  const [left, word, half, bounds, place, value] = [5, 6, 7, 8, 9, 10] as const
+  const base = (lane: number): number => 11 + lane
+  const node = (lane: number): number => 11 + lanes + lane
   const each = (of: (lane: number) => wasm.Code): wasm.Code =>
     Array.from({ length: lanes }, (_, lane) => of(lane)).flat()
+  const search = [
+    ...set(half, wasm.loadWord(get(slot))),
+    ...set(bounds, wasm.loadWord(get(slot), 4)),
+    ...set(value, wasm.loadWord(get(slot), 12)),
+    ...set(place, constant(0)),
+    ...wasm.loopWhile(get(half), [
+      ...set(
+        place,
+        add(
+          get(place),
+          wasm.multiply(
+            get(half),
+            wasm.isDoubleBeyond(
+              get(value),
+              add(get(bounds), wasm.shiftLeft(add(get(place), get(half)), constant(3))),
+            ),
+          ),
+        ),
+      ),
+      ...set(half, wasm.shiftRight(get(half), constant(1))),
+    ]),
+    ...wasm.storeByte(wasm.loadWord(get(slot), 8), get(place)),
+    ...set(slot, add(get(slot), constant(slotBytes))),
+  ]
   const step = (lane: number): wasm.Code => [
     ...set(word, wasm.loadWord(get(node(lane)))),
     ...set(
@@ -218,9 +270,9 @@ function kernelModule(): WebAssembly.Module {
     ),
   ]
   compiled ??= new WebAssembly.Module(
-    wasm.moduleOf(
-      { parameters: 3, numbers: 2 + 2 * lanes, vectors: 0 },
-      wasm.loopWhile(wasm.isMore(get(end), get(pack)), [
+    wasm.moduleOf({ parameters: 5, numbers: 6 + 2 * lanes, vectors: 0 }, [
+      ...wasm.loopWhile(wasm.isMore(get(slotsEnd), get(slot)), search),
+      ...wasm.loopWhile(wasm.isMore(get(end), get(pack)), [
         ...each((lane) => [
           ...set(base(lane), wasm.loadWord(get(pack), lane * 4)),
           ...set(node(lane), get(base(lane))),
@@ -231,7 +283,7 @@ function kernelModule(): WebAssembly.Module {
         ...set(results, add(get(results), constant(lanes * 4))),
         ...set(pack, add(get(pack), constant((lanes + 1) * 4))),
       ]),
-    ),
+    ]),
   )
   return compiled
 }

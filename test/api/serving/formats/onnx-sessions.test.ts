@@ -127,24 +127,33 @@ describe('a graph that holds more than trees', () => {
     predictor.close!()
   })
 
-  it('becomes a version with its golden rows, of which one that differs is refused', async () => {
+  it('becomes a version with its golden rows, beside features that it does not take; one that differs is refused', async () => {
     const { bytes, rows, answers } = caseOf('session-pipeline-0')
     const names = ['age', 'income', 'visits', 'city']
     const instances = rows
       .slice(0, 5)
-      .map((row) => Object.fromEntries(names.map((name, at) => [name, row[at]])))
+      .map((row) =>
+        Object.fromEntries([...names.map((name, at) => [name, row[at]]), ['colour', 'red'], ['size', 3]]),
+      )
     const manifestWith = (outputs: number[][]) =>
       ({
         artifact: 'onnx',
         model: 'm',
         features: Object.fromEntries(
-          names.map((name) => [name, { kind: name === 'city' ? 'category' : 'number' }]),
+          [...names, 'colour', 'size'].map((name) => [
+            name,
+            { kind: ['city', 'colour'].includes(name) ? 'category' : 'number' },
+          ]),
         ),
-        preprocessing: names.map((name) =>
-          name === 'city'
-            ? { name, kind: 'category', vocabulary: [], encoding: 'text' }
-            : { name, kind: 'number', mean: 0, std: 1, fill: null },
-        ),
+        preprocessing: [
+          ...names.map((name) =>
+            name === 'city'
+              ? { name, kind: 'category', vocabulary: [], encoding: 'text' }
+              : { name, kind: 'number', mean: 0, std: 1, fill: null },
+          ),
+          { name: 'colour', kind: 'category', vocabulary: [], encoding: 'code' },
+          { name: 'size', kind: 'number', mean: 0, std: 1, fill: null },
+        ],
         output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
         golden: { instances, outputs },
       }) as unknown as Manifest

@@ -50,6 +50,33 @@ describe('a graph of trees', () => {
     expect(answerOf(tracked, [NaN, NaN])).toEqual([21])
   })
 
+  it.each([
+    ['BRANCH_LEQ', Infinity, 0, [11, 11, 11, 12]],
+    ['BRANCH_LEQ', Infinity, 1, [11, 11, 11, 11]],
+    ['BRANCH_LEQ', -Infinity, 0, [11, 12, 12, 12]],
+    ['BRANCH_LEQ', -Infinity, 1, [11, 12, 12, 11]],
+    ['BRANCH_LT', -Infinity, 0, [12, 12, 12, 12]],
+    ['BRANCH_LT', -Infinity, 1, [12, 12, 12, 11]],
+    ['BRANCH_LT', Infinity, 0, [11, 11, 12, 12]],
+    ['BRANCH_LT', Infinity, 1, [11, 11, 12, 11]],
+    ['BRANCH_GT', Infinity, 0, [12, 12, 12, 12]],
+    ['BRANCH_GT', Infinity, 1, [12, 12, 12, 11]],
+    ['BRANCH_GT', -Infinity, 0, [12, 11, 11, 12]],
+    ['BRANCH_GTE', -Infinity, 0, [11, 11, 11, 12]],
+    ['BRANCH_GTE', -Infinity, 1, [11, 11, 11, 11]],
+    ['BRANCH_GTE', Infinity, 1, [12, 12, 11, 11]],
+  ] as const)(
+    'compares by %s with %d (missing values on its true side: %d)',
+    (mode, bound, tracked, wanted) => {
+      const bytes = treeModel({
+        nodes_modes: [mode, 'LEAF', 'LEAF', 'BRANCH_LEQ', 'LEAF', 'LEAF'],
+        nodes_values: { floats: [bound, 0, 0, -1, 0, 0] },
+        nodes_missing_value_tracks_true: [tracked, 0, 0, 0, 0, 0],
+      })
+      expect([-Infinity, 0, Infinity, NaN].map((each) => answerOf(bytes, [each, -1])[0])).toEqual(wanted)
+    },
+  )
+
   it('is read through casts, identities and concatenated columns, in the order of the trees', () => {
     const inner = (input: string, output: string) =>
       node({
@@ -83,12 +110,33 @@ describe('a graph of trees', () => {
       'a comparison of equality',
       { nodes_modes: ['BRANCH_EQ', 'LEAF', 'LEAF', 'BRANCH_LEQ', 'LEAF', 'LEAF'] },
     ],
-    ['an infinite bound', { nodes_values: { floats: [Infinity, 0, 0, -1, 0, 0] } }],
     ['a minimum over trees', { aggregate_function: 'MIN' }],
     ['a link of its own', { post_transform: 'PROBIT' }],
     ['two weights of a leaf for one output', { target_nodeids: [1, 1, 1, 2] }],
   ])('is left to ONNX Runtime with %s', (_, changes) => {
     expect(openOnnx(treeModel(changes)).forest).toBeUndefined()
+  })
+
+  it('is left to ONNX Runtime beside an input of texts', () => {
+    const whole = treeModel()
+    const texts = value('city', [0, 1], 8)
+    const bytes = model(
+      graph({
+        inputs: [value('age', [0, 1]), texts, value('income', [0, 1])],
+        nodes: [
+          node({ op: 'Concat', inputs: ['age', 'income'], outputs: ['x'], attributes: { axis: 1 } }),
+          node({
+            op: 'TreeEnsembleRegressor',
+            domain: 'ai.onnx.ml',
+            inputs: ['x'],
+            outputs: ['y'],
+            attributes: treeAttributes,
+          }),
+        ],
+      }),
+    )
+    expect(openOnnx(whole).forest).toBeDefined()
+    expect(openOnnx(bytes).forest).toBeUndefined()
   })
 
   it('gives the probability of the second class where that is the output', () => {

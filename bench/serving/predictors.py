@@ -1,0 +1,111 @@
+"""Makes the models of the bench of predictors, and calls LightGBM as a C program would, one row at a time.
+
+prepare FOLDER: for each size NAME.txt of LightGBM, NAME.onnx of the same trees, and rows.bin (doubles); network.onnx, a network of two layers.
+serve FOLDER: for each line "NAME ROWS" on standard input, predicts so many rows and prints the microseconds of the thread per row.
+"""
+
+import ctypes
+import os
+import sys
+import time
+
+import lightgbm
+import numpy as np
+
+COLUMNS, ROWS = 30, 2000
+SIZES = {"300x31": (300, 31), "1000x64": (1000, 64)}
+
+
+def rows_of(rng, count):
+    rows = rng.normal(size=(count, COLUMNS))
+    rows[rng.random(rows.shape) < 0.05] = np.nan
+    return rows
+
+
+def flat(tree, index, nodes, leaves):
+    """Lists the nodes of a tree as the operators of ONNX have them; returns the place of the root."""
+    place = len(nodes)
+    if "leaf_value" in tree:
+        nodes.append((index, place, 0, "LEAF", 0.0, 0, 0, 0))
+        leaves.append((index, place, tree["leaf_value"]))
+        return place
+    nodes.append(None)
+    yes, no = flat(tree["left_child"], index, nodes, leaves), flat(tree["right_child"], index, nodes, leaves)
+    nodes[place] = (index, place, tree["split_feature"], "BRANCH_LEQ", tree["threshold"], yes, no, int(tree["default_left"]))
+    return place
+
+
+def prepare(folder):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(7)
+    rows = rows_of(rng, 6000)
+    filled = np.nan_to_num(rows)
+    target = filled[:, 0] * filled[:, 1] + np.sin(filled[:, 2]) + filled[:, 3:].mean(1) + rng.normal(0, 0.3, len(rows))
+    rows_of(rng, ROWS).tofile(f"{folder}/rows.bin")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, COLUMNS])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
+    sets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    save = lambda name, nodes, values=(): onnx.save(
+        helper.make_model(helper.make_graph(nodes, "g", [x], [y], list(values)), opset_imports=sets, ir_version=10), f"{folder}/{name}.onnx"
+    )
+    for name, (trees, leaf_count) in SIZES.items():
+        params = {"objective": "regression", "num_leaves": leaf_count, "min_data_in_leaf": 5, "num_threads": 1, "verbose": -1, "seed": 7}
+        booster = lightgbm.train(params, lightgbm.Dataset(rows, target), trees)
+        booster.save_model(f"{folder}/{name}.txt")
+        nodes, leaves = [], []
+        for index, info in enumerate(booster.dump_model()["tree_info"]):
+            own = []
+            flat(info["tree_structure"], index, own, leaves)
+            nodes += own
+        ids, places, columns, modes, bounds, yes, no, lost = map(list, zip(*nodes))
+        save(name, [helper.make_node(
+            "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, nodes_treeids=ids, nodes_nodeids=places,
+            nodes_featureids=columns, nodes_modes=modes, nodes_values=bounds, nodes_truenodeids=yes, nodes_falsenodeids=no,
+            nodes_missing_value_tracks_true=lost, target_treeids=[leaf[0] for leaf in leaves], target_nodeids=[leaf[1] for leaf in leaves],
+            target_ids=[0] * len(leaves), target_weights=[leaf[2] for leaf in leaves],
+        )])
+    widths = [COLUMNS, 64, 64, 1]
+    values, nodes, last = [], [], "x"
+    for at, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+        values.append(numpy_helper.from_array(rng.normal(0, 0.1, (inputs, outputs)).astype(np.float32), f"w{at}"))
+        values.append(numpy_helper.from_array(np.zeros(outputs, np.float32), f"b{at}"))
+        nodes.append(helper.make_node("Gemm", [last, f"w{at}", f"b{at}"], [f"g{at}"]))
+        last = "y" if outputs == 1 else f"r{at}"
+        nodes.append(helper.make_node("Sigmoid" if outputs == 1 else "Relu", [f"g{at}"], [last]))
+    save("network", nodes, values)
+
+
+def fast_call(path, rows):
+    """LightGBM's single-row prediction with everything prepared, as its C API offers it to servers."""
+    library = ctypes.CDLL(os.path.join(os.path.dirname(lightgbm.__file__), "lib", "lib_lightgbm.so"))
+    handle, config, count, length = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int64()
+    assert library.LGBM_BoosterCreateFromModelfile(path.encode(), ctypes.byref(count), ctypes.byref(handle)) == 0
+    double, raw = 1, 1
+    assert library.LGBM_BoosterPredictForMatSingleRowFastInit(
+        handle, raw, 0, -1, double, COLUMNS, b"num_threads=1", ctypes.byref(config)) == 0
+    output = (ctypes.c_double * 1)()
+    call = library.LGBM_BoosterPredictForMatSingleRowFast
+    pointers = [ctypes.c_void_p(rows.ctypes.data + row * COLUMNS * 8) for row in range(len(rows))]
+    length_at = ctypes.byref(length)
+    return lambda row: call(config, pointers[row], length_at, output)
+
+
+def serve(folder):
+    rows = np.ascontiguousarray(np.fromfile(f"{folder}/rows.bin").reshape(-1, COLUMNS))
+    calls = {name: fast_call(f"{folder}/{name}.txt", rows) for name in SIZES}
+    nothing = lambda row: None
+    for line in sys.stdin:
+        name, count = line.split()
+        call, count = calls[name], int(count)
+        spent = []
+        for each in (call, nothing):
+            began = time.thread_time_ns()
+            for row in range(count):
+                each(row % ROWS)
+            spent.append(time.thread_time_ns() - began)
+        print((spent[0] - spent[1]) / count / 1000, flush=True)
+
+
+{"prepare": prepare, "serve": serve}[sys.argv[1]](sys.argv[2])

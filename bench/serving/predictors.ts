@@ -1,0 +1,202 @@
+/**
+ * Measures predictors alone, without sockets: our trees beside ONNX Runtime and LightGBM's own call for one row, and ONNX Runtime in its process
+ * beside the same library called bare. All contenders take turns in each round, so that other load affects them alike; what counts are the
+ * ratios within a round.
+ *
+ * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--models DIR] [--out FILE]`. PYTHON needs lightgbm and onnx.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { openModelFile } from '../../api/serving/formats/model-file.ts'
+import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
+import { openOnnx } from '../../api/serving/formats/onnx/open-onnx.ts'
+import { createSessions } from '../../api/serving/formats/onnx/session-host.ts'
+import { checkout } from '../../temporal.config.ts'
+import { processors } from '../harness/figures.ts'
+import { readOptions } from '../harness/options.ts'
+
+const options = readOptions({
+  python: 'python3',
+  rounds: 40,
+  only: '',
+  /** Directory of models that were prepared before; they are made when it is empty. */
+  models: '',
+  out: join(checkout, 'bench', 'serving', 'predictors.md'),
+})
+const script = fileURLToPath(new URL('predictors.py', import.meta.url))
+const columns = 30
+const single = { intraOpNumThreads: 1, interOpNumThreads: 1, executionMode: 'sequential' } as const
+
+const folder = options.models || mkdtempSync(join(tmpdir(), 'tenure-predictors-'))
+const lines: string[] = []
+try {
+  if (options.models === '')
+    execFileSync(options.python, [script, 'prepare', folder], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const file = (name: string): string => join(folder, name)
+  const bytes = readFileSync(file('rows.bin'))
+  const rows = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+  if (options.only !== 'sessions') await measureTrees(file, rows)
+  if (options.only !== 'trees') await measureSessions(file, rows)
+} finally {
+  if (options.models === '') rmSync(folder, { recursive: true, force: true })
+}
+const page = [
+  '# Predictors alone',
+  '',
+  `\`npm run bench:predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)} of others and this. ${options.rounds} rounds in which the contenders take turns; microseconds, and ratios within a round, as min / median / max.`,
+  '',
+  ...lines,
+].join('\n')
+writeFileSync(options.out, page)
+process.stdout.write(page)
+
+/** One row a call over rows that differ, in processor time of the thread. */
+async function measureTrees(file: (name: string) => string, rows: Float64Array): Promise<void> {
+  const peer = spawn(options.python, [script, 'serve', folder], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { OMP_NUM_THREADS: '1' },
+  })
+  const answers = createInterface({ input: peer.stdout })[Symbol.asyncIterator]()
+  const count = rows.length / columns
+  lines.push(
+    '## Trees, one row a call',
+    '',
+    'Processor time. LightGBM: `LGBM_BoosterPredictForMatSingleRowFast`, without the loop around it.',
+    '',
+  )
+  for (const name of ['300x31', '1000x64']) {
+    const began = performance.now()
+    const { predictOne, memoryBytes } = openModelFile(file(`${name}.txt`))
+    const loadMs = performance.now() - began
+    const session = await InferenceSession.create(file(`${name}.onnx`), single)
+    const answer = new Float64Array(1)
+    const singles = Float32Array.from(rows)
+    const ours = (times: number): number => {
+      const before = process.cpuUsage()
+      for (let i = 0; i < times; i++) predictOne(rows, (i % count) * columns, answer, 0)
+      return spent(before) / times
+    }
+    const runtime = async (times: number): Promise<number> => {
+      const before = process.cpuUsage()
+      for (let i = 0; i < times; i++) {
+        const at = (i % count) * columns
+        await session.run({ x: new Tensor('float32', singles.subarray(at, at + columns), [1, columns]) })
+      }
+      return spent(before) / times
+    }
+    const library = async (times: number): Promise<number> => {
+      peer.stdin.write(`${name} ${times}\n`)
+      return Number((await answers.next()).value)
+    }
+    ours(20_000)
+    await runtime(500)
+    await library(500)
+    const found: Record<'ours' | 'runtime' | 'library', number[]> = { ours: [], runtime: [], library: [] }
+    for (let round = 0; round < options.rounds; round++) {
+      found.ours.push(ours(2_000))
+      found.runtime.push(await runtime(300))
+      found.library.push(await library(300))
+    }
+    const { size } = statSync(file(`${name}.txt`))
+    table(`${name} leaves`, [
+      ['our trees', found.ours],
+      ['ONNX Runtime, bare', found.runtime, ratios(found.ours, found.runtime)],
+      ['LightGBM, its call for one row', found.library, ratios(found.ours, found.library)],
+    ])
+    lines.push(
+      `Loaded in ${loadMs.toFixed(0)} ms (wall); ${(memoryBytes / 1e6).toFixed(1)} MB in memory for a file of ${(size / 1e6).toFixed(1)} MB.`,
+      '',
+    )
+    await session.release()
+  }
+  peer.stdin.end()
+}
+
+/** Wall time: the work is done in another process. */
+async function measureSessions(file: (name: string) => string, rows: Float64Array): Promise<void> {
+  const sessions = createSessions({ onError: (message) => process.stderr.write(`${message}\n`) })
+  lines.push(
+    '## ONNX Runtime in its process',
+    '',
+    'Wall time of all requests of a cell, each of which is sent at once. Bare: one `run` a request, one after the other, on the thread of the caller.',
+    '',
+  )
+  try {
+    for (const name of ['network', '300x31', '1000x64']) {
+      const bytes = readFileSync(file(`${name}.onnx`))
+      const hosted = await openSessionOf(sessions, { name, bytes, layout: openOnnx(bytes).layout })
+      const bare = await InferenceSession.create(bytes, single)
+      // Requests at once, rows of each, and how often they are repeated in a round.
+      for (const [requests, each, times] of [
+        [1, 1, 100],
+        [64, 1, 5],
+        [1, 100, 20],
+        [16, 100, 2],
+      ] as const) {
+        const inputs = Array.from({ length: requests }, (_, at) =>
+          rows.slice(at * each * columns, (at + 1) * each * columns),
+        )
+        const timed = async (once: () => Promise<unknown>): Promise<number> => {
+          const began = performance.now()
+          for (let time = 0; time < times; time++) await once()
+          return ((performance.now() - began) * 1_000) / times
+        }
+        const throughProcess = (): Promise<number> =>
+          timed(() => {
+            const outputs = inputs.map(() => new Float32Array(each))
+            return Promise.all(inputs.map(async (input, at) => hosted.run(input, each, outputs[at]!)))
+          })
+        const direct = (): Promise<number> =>
+          timed(async () => {
+            for (const input of inputs)
+              await bare.run({ x: new Tensor('float32', Float32Array.from(input), [each, columns]) })
+          })
+        await throughProcess()
+        await direct()
+        const found: Record<'process' | 'bare', number[]> = { process: [], bare: [] }
+        for (let round = 0; round < options.rounds; round++) {
+          found.process.push(await throughProcess())
+          found.bare.push(await direct())
+        }
+        table(`${name}: ${requests} × ${each} rows`, [
+          ['in its process', found.process],
+          ['bare', found.bare, ratios(found.process, found.bare)],
+        ])
+      }
+      hosted.close!()
+      await bare.release()
+    }
+  } finally {
+    await sessions.stop()
+  }
+}
+
+function spent(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before)
+  return user + system
+}
+
+function ratios(ours: readonly number[], others: readonly number[]): number[] {
+  return ours.map((value, round) => value / others[round]!)
+}
+
+function table(
+  title: string,
+  contenders: readonly [name: string, values: number[], ratios?: number[]][],
+): void {
+  lines.push(`| ${title} | µs | ours ÷ theirs |`, '|---|---|---|')
+  for (const [name, values, given] of contenders)
+    lines.push(`| ${name} | ${threeOf(values, 1)} | ${given === undefined ? '' : threeOf(given, 2)} |`)
+  lines.push('')
+}
+
+function threeOf(values: readonly number[], digits: number): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (part: number): string => sorted[Math.floor((sorted.length - 1) * part)]!.toFixed(digits)
+  return `${at(0)} / ${at(0.5)} / ${at(1)}`
+}
