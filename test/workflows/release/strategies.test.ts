@@ -190,9 +190,9 @@ describe('strategy shadow', () => {
         difference: 0,
       })),
     )
-    for (const id of ids)
-      await fixture.store.query(sql`
-        insert into outcomes (prediction_id, value, observed_at) values (${id}, 'true', now() - interval '1 minute')`)
+    await fixture.store.query(sql`
+      insert into outcomes (prediction_id, value, observed_at)
+      select id::uuid, 'true', now() - interval '1 minute' from unnest(${ids}::text[]) as id`)
   }
   it('is promoted by a proof on paired predictions, and serves no prediction before', async () => {
     const started = await approved(way)
@@ -265,15 +265,15 @@ describe('strategy ab', () => {
     await started.release.reaches('canary')
     // Both are asked the same; the outcome is yes, and the candidate says no three times as often.
     const answer = async (version: string, count: number, wrong: number) => {
-      for (let i = 0; i < count; i++) {
-        const id = `${randomUUID().slice(0, 32)}0000`
-        await fixture.store.query(sql`
-          insert into predictions (id, at, model, version, arm, release_id, generation, instances, features, outputs, latency_us)
-          values (${id}, clock_timestamp(), ${started.fixtureModel.name}, ${version}, 'canary', ${started.release.id}, 1, 1, '',
-            ${[i < wrong ? 0.1 : 0.9]}::real[], 100)`)
-        await fixture.store.query(sql`
-          insert into outcomes (prediction_id, value, observed_at) values (${id}, 'true', clock_timestamp())`)
-      }
+      const ids = Array.from({ length: count }, () => `${randomUUID().slice(0, 32)}0000`)
+      await fixture.store.query(sql`
+        with asked as (select id::uuid, place from unnest(${ids}::text[]) with ordinality as asked (id, place)),
+          predicted as (
+            insert into predictions (id, at, model, version, arm, release_id, generation, instances, features, outputs, latency_us)
+            select id, clock_timestamp(), ${started.fixtureModel.name}, ${version}, 'canary', ${started.release.id}, 1, 1, '',
+              array[case when place <= ${wrong} then 0.1 else 0.9 end]::real[], 100
+            from asked)
+        insert into outcomes (prediction_id, value, observed_at) select id, 'true', clock_timestamp() from asked`)
     }
     for (let round = 0; round < 6; round++) {
       await Promise.all([answer(started.candidate, 50, 30), answer(started.champion, 50, 10)])
