@@ -46,8 +46,7 @@ export const launcher = join(checkout, 'scripts', 'launch.mjs')
 /** The command of a limited process and the arguments before its own. */
 export function withMemoryLimit(limitMb: number | undefined): { execPath?: string; execArgv: string[] } {
   if (limitMb === undefined) return { execArgv: [] }
-  // Private writable memory counts, inside V8's heap and outside. V8 crashes silently when a page is refused, so its heap limit is set
-  // lower.
+  // Private writable memory counts, in V8's heap and outside. V8 crashes silently when a page is refused: its limit is set lower.
   const heap = `--max-old-space-size=${Math.floor(limitMb / 2)}`
   // A process that has a lower limit cannot raise it for its child.
   const lower = 'limit=$(ulimit -H -d); [ "$limit" != unlimited ] && [ "$limit" -le "$0" ]'
