@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import {
   cacheDir,
@@ -7,6 +8,7 @@ import {
   readCommandConfig,
   readConfig,
   systemEnvironment,
+  withMemoryLimit,
 } from '../temporal.config.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
@@ -136,5 +138,20 @@ describe('the configuration of the command', () => {
 
   it('hands its environment on with changes', () => {
     expect(environmentWith({ B: '2' }, { A: '1', B: '1' })).toEqual({ A: '1', B: '2' })
+  })
+})
+
+describe('a process with a limit of memory', () => {
+  it('keeps the lower limit of the process that starts it', () => {
+    const { execPath = '', execArgv } = withMemoryLimit(2_048)
+    const print = `process.stdout.write(require('node:child_process').execFileSync('/bin/sh', ['-c', 'ulimit -H -d']))`
+    const limitBelow = (kib: string): string =>
+      execFileSync(
+        '/bin/sh',
+        ['-c', `ulimit -d ${kib}; exec "$@"`, 'sh', execPath, ...execArgv, '-e', print],
+        { encoding: 'utf8' },
+      ).trim()
+    expect(limitBelow('500000')).toBe('500000')
+    expect(limitBelow('unlimited')).toBe(String(2_048 * 1_024))
   })
 })
