@@ -179,7 +179,7 @@ function compileDouble(network: Network): Run {
   const predictor = compilePredictor(network)
   return (input) => {
     const output = new Float32Array(network.outputs)
-    void predictor.run(input, 1, output)
+    predictor.run(input, 1, output)
     return output
   }
 }
