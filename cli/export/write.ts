@@ -30,7 +30,7 @@ export interface Exported {
 
 const page = ['page.js', 'page.css', 'index.html']
 
-/** Throws `usage` for a folder that is not empty, `artifact_corrupt` for an unreadable or damaged artifact. */
+/** Throws `usage` for another library's model and for a folder that is not empty, `artifact_corrupt` for an unreadable or damaged artifact. */
 export async function exportVersion({
   version,
   digest,
@@ -44,6 +44,12 @@ export async function exportVersion({
       remedy: 'Run the command on the machine with the artifacts, or set TENURE_ARTIFACTS.',
     })
   })
+  const { artifact: format = 'tfjs-layers', library } = artifact.manifest
+  if (format !== 'tfjs-layers')
+    throw usageError(
+      `${version} is a model of ${library ?? format}; versions of TensorFlow.js are exported`,
+      `Its own library reads ${Object.keys(artifact.files).join(', ')} of the artifact.`,
+    )
   await openFolder(folder)
   const { model, features, output, preprocessing, golden } = artifact.manifest
   const manifest = {

@@ -6,7 +6,7 @@ import { redacted } from '../../../domain/redact.ts'
 import { requireMediaType } from '../../http/content-type.ts'
 import { tooLarge } from '../../http/read-body.ts'
 import type { RouteRequest } from '../../http/route.ts'
-import { checkInput, reasonText } from '../../http/schemas.ts'
+import { checkInput, pastTime, reasonText } from '../../http/schemas.ts'
 import { uploadLimits } from '../../services/registry/check-artifact.ts'
 
 const binary = 'application/octet-stream'
@@ -14,11 +14,14 @@ const multipart = 'multipart/form-data'
 export const uploadTypes = [binary, multipart]
 
 /** What is said about an artifact: in the query, or in the form. */
-export const uploadNotes = z.strictObject({
-  trained_on: reasonText.pipe(z.string().max(maxTrainedOnLength)).optional(),
-  note: reasonText.optional(),
-})
-type Notes = z.infer<typeof uploadNotes>
+export const uploadNotes = (nowMs: () => number) =>
+  z.strictObject({
+    trained_on: reasonText.pipe(z.string().max(maxTrainedOnLength)).optional(),
+    note: reasonText.optional(),
+    as_of: pastTime(nowMs).optional(),
+  })
+type NotesSchema = ReturnType<typeof uploadNotes>
+type Notes = z.infer<NotesSchema>
 
 export interface Upload {
   artifact: Buffer
@@ -26,14 +29,15 @@ export interface Upload {
   columns?: Buffer
   trainedOn?: string
   note?: string
+  /** The rows known then are those of the evaluation. */
+  asOf?: string
 }
 
 /** Throws `invalid_request` for a form without an artifact, and for parts that are not known. */
-export async function readUpload({
-  bytes,
-  query,
-  header,
-}: Pick<RouteRequest<unknown, Notes>, 'bytes' | 'query' | 'header'>): Promise<Upload> {
+export async function readUpload(
+  { bytes, query, header }: Pick<RouteRequest<unknown, Notes>, 'bytes' | 'query' | 'header'>,
+  notes: NotesSchema,
+): Promise<Upload> {
   const type = header('content-type')
   if (requireMediaType(type, uploadTypes) !== multipart) return uploadWith({ artifact: bytes }, { ...query })
   const form = await new Response(new Uint8Array(bytes), { headers: { 'content-type': type! } })
@@ -54,16 +58,17 @@ export async function readUpload({
       `the form has an unknown file ${JSON.stringify(unknown.slice(0, 60))}`,
     )
   if (artifact === undefined) throw new DomainError('invalid_request', 'the form has no file "artifact"')
-  return uploadWith({ artifact, columns }, checkInput(uploadNotes, texts, 'the form'))
+  return uploadWith({ artifact, columns }, checkInput(notes, texts, 'the form'))
 }
 
 function uploadWith(
   { artifact, columns }: Pick<Upload, 'artifact' | 'columns'>,
-  { trained_on: trainedOn, note }: Notes,
+  { trained_on: trainedOn, note, as_of: sent }: Notes,
 ): Upload {
   if (artifact.byteLength > uploadLimits.artifactBytes)
     throw tooLarge(uploadLimits.artifactBytes, '', 'the artifact')
   if (columns !== undefined && columns.byteLength > uploadLimits.columnsBytes)
     throw tooLarge(uploadLimits.columnsBytes, '', 'columns.json')
-  return { artifact, columns, trainedOn, note }
+  const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+  return { artifact, columns, trainedOn, note, asOf }
 }

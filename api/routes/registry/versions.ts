@@ -57,20 +57,21 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
   }),
   defineRoute('post', '/v1/models/:name/versions', startRetraining.roles, {
-    summary: `Bring a version that was trained elsewhere: a file of LightGBM, XGBoost, CatBoost or ONNX of at most ${uploadLimits.artifactBytes / 1_048_576} MiB. It is evaluated on the frozen rows against the champion, registered and released as a retraining is. As multipart/form-data: artifact, and optionally columns (columns.json, with the names and vocabularies of its columns), trained_on and note; or the bytes alone.`,
+    summary: `Bring a version that was trained elsewhere: a file of LightGBM, XGBoost, CatBoost or ONNX of at most ${uploadLimits.artifactBytes / 1_048_576} MiB. It is evaluated on the frozen rows against the champion, registered and released as a retraining is. As multipart/form-data: artifact, and optionally columns (columns.json, with the names and vocabularies of its columns), trained_on, note and as_of; or the bytes alone.`,
     answers: {
       202: `The evaluation has started, or ${isDeferred}`,
       422: 'The file is not read, or does not fit the features of the model; the detail says why',
     },
     rawBytes: uploadLimits.artifactBytes + uploadLimits.columnsBytes + 65_536,
     contentTypes: uploadTypes,
-    query: uploadNotes,
+    query: uploadNotes(deps.serving.wall),
     async handle(request) {
       const model = request.params['name']!
-      const { note, ...upload } = await readUpload(request)
+      const { note, asOf, ...upload } = await readUpload(request, uploadNotes(deps.serving.wall))
       const { brought, ...read } = await checkArtifact(deps, request.actor!, { model, ...upload })
       const started = await respondToStart(deps, startRetraining, request, {
         model,
+        asOf,
         artifact: brought,
         reason: note,
       })

@@ -83,6 +83,7 @@ export const versionsGroup: CommandGroup = {
         ],
         ['--trained-on <text>', 'What it was trained on; stored with the version'],
         ['--note <text>', 'Reason, stored with the version'],
+        ['--as-of <time>', 'Evaluate on the data known at this time (ISO 8601; default: now)'],
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
       ],
       examples: [
@@ -98,6 +99,7 @@ export const versionsGroup: CommandGroup = {
         if (options['columns'] !== undefined)
           form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
         if (options['trainedOn'] !== undefined) form.set('trained_on', String(options['trainedOn']))
+        if (options['asOf'] !== undefined) form.set('as_of', timeOf(String(options['asOf'])))
         if (options['note'] !== undefined) form.set('note', String(options['note']))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
         const { library, unused } = started.artifact
@@ -132,6 +134,12 @@ export const versionsGroup: CommandGroup = {
       },
     },
   ],
+}
+
+function timeOf(text: string): string {
+  if (Number.isNaN(Date.parse(text)))
+    throw usageError(`Invalid time "${text}" for --as-of; use 2001-02-05 or ISO 8601`)
+  return new Date(text).toISOString()
 }
 
 async function fileOf(name: string): Promise<Blob> {

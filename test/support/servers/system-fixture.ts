@@ -72,6 +72,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
   })
   const environment = {
     DATABASE_URL: core.databaseUrl,
+    ...(core.readerUrl && { TENURE_READER_DATABASE_URL: core.readerUrl }),
     TEMPORAL_ADDRESS: core.temporalAddress,
     TENURE_STATE: stateDir,
     TENURE_PUBLIC_PREDICTIONS: 'on',

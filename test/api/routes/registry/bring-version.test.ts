@@ -69,6 +69,7 @@ describe('an artifact', () => {
       columns,
       trained_on: 'roses of March',
       note: 'first try',
+      as_of: '2026-01-01T00:00:00Z',
     })
     const { status, json } = await send(form)
     // Temporal is away in this fixture.
@@ -89,6 +90,7 @@ describe('an artifact', () => {
       reason: 'first try',
       input: {
         model: 'roses',
+        asOf: '2026-01-01T00:00:00.000Z',
         artifact: { file: 'model.txt', digest, columns: named, trainedOn: 'roses of March' },
       },
     })

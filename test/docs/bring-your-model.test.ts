@@ -1,0 +1,115 @@
+/**
+ * Runs the examples of docs/how-to/bring-your-model.md: its model file is compiled, each Python block trains on the example roses and writes a
+ * file, and that file is bound to the features and answers rows. The blocks of a library that the Python at hand lacks are skipped.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openArtifactReader, type ArtifactReader } from '../../activities/artifact/reader.ts'
+import { versionsGroup } from '../../cli/commands/registry/versions.ts'
+import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
+import { modelsDirectory, loadModel } from '../../models/index.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
+import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
+import { blocksOf } from '../support/docs/markdown.ts'
+import { exampleRows } from '../support/training/example-model.ts'
+
+const page = readFileSync(join(checkout, 'docs', 'how-to', 'bring-your-model.md'), 'utf8')
+const blocks = blocksOf(page)
+const blockOf = (language: string) => blocks.find((each) => each.language === language)!.text
+const scripts = blocks.filter(({ language }) => language === 'python')
+
+/** The Python of `npm run test:parity`, or another one with the libraries. */
+function findPython(): string | undefined {
+  const given = environmentWith({})['TENURE_TEST_PYTHON']
+  const names = existsSync(cacheDir()) ? readdirSync(cacheDir()) : []
+  const made = names
+    .filter((name) => name.startsWith('parity-'))
+    .map((name) => join(cacheDir(), name, 'bin', 'python'))
+  return [given, ...made].find((path) => path !== undefined && existsSync(path))
+}
+const python = findPython()
+const has = (library: string): boolean => {
+  try {
+    execFileSync(python!, ['-c', `import pandas, ${library}`], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+const libraryOf = (text: string): string => /lightgbm|xgboost|catboost|skl2onnx/.exec(text)![0]
+
+let folder: string
+let reader: ArtifactReader
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tenure-bring-'))
+  reader = openArtifactReader(folder)
+  const lines = exampleRows({ from: 0, to: 20 }).map(({ size, colour, age, blooms }) =>
+    [size, colour, age ?? '', Number(blooms)].join(),
+  )
+  writeFileSync(join(folder, 'roses.csv'), `size,colour,age,blooms\n${lines.join('\n')}\n`)
+})
+afterAll(async () => {
+  await reader.close()
+  rmSync(folder, { recursive: true })
+})
+
+const definitionOf = async () => {
+  const text = blockOf('ts').replace("'./define.ts'", `'${modelsDirectory}define.ts'`)
+  writeFileSync(join(folder, 'package.json'), '{"type": "module"}')
+  writeFileSync(join(folder, 'roses.ts'), text)
+  return (await loadModel('roses', folder)).definition
+}
+
+describe('bring your model', () => {
+  it('has a model file that is fed by brought versions alone', async () =>
+    expect(await definitionOf()).toMatchObject({ name: 'roses', isBrought: true }))
+
+  it('names options that the command has', () => {
+    const { options = [] } = versionsGroup.commands.find(({ name }) => name.startsWith('register'))!
+    const known = options.map(([flags]) => flags.split(' ')[0])
+    for (const [option] of blockOf('sh').matchAll(/--[\w-]+/g)) expect(known).toContain(option)
+  })
+
+  it('has a columns.json that is read', () =>
+    expect(parseDeclaredColumns(JSON.parse(blockOf('json')))).toEqual([
+      { name: 'size' },
+      { name: 'colour', vocabulary: ['red', 'white'] },
+      { name: 'age' },
+    ]))
+
+  it('has an example for each library', () =>
+    expect(scripts.map(({ text }) => libraryOf(text))).toEqual([
+      'lightgbm',
+      'xgboost',
+      'catboost',
+      'skl2onnx',
+    ]))
+
+  it.each(scripts.map(({ text }) => [libraryOf(text), text] as const))(
+    'the file that the example of %s writes answers rows of the model',
+    { timeout: 120_000 },
+    async (library, text) => {
+      if (python === undefined || !has(library)) return
+      execFileSync(python, ['-c', text], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
+      const [, file = ''] = /"(model\.\w+)"/.exec(text)!
+      const stored = await openArtifacts(folder).put('artifacts', readFileSync(join(folder, file)))
+      const { features, label } = await definitionOf()
+      const files = { [file]: stored }
+      const { artifact, fits } = await reader.bind({ files, features, output: label.output })
+      const manifest = { artifact, files, features, output: label.output, preprocessing: fits }
+      const rows = exampleRows({ from: 20, to: 22 })
+      const answers = await reader.answer(
+        manifest,
+        rows.map(({ size, colour, age }) => ({ size, colour, age })),
+      )
+      const meanOf = (blooms: boolean) => {
+        const some = answers.filter((_, index) => rows[index]!.blooms === blooms).map(([p = NaN]) => p)
+        return some.reduce((sum, p) => sum + p, 0) / some.length
+      }
+      expect(meanOf(true) - meanOf(false)).toBeGreaterThan(0.2)
+    },
+  )
+})
