@@ -15,6 +15,8 @@ const routingKeyKey = Buffer.from('"routing_key"')
 const nullBytes = Buffer.from('null')
 const longestRoutingKey = 256
 const space = 0x20
+/** From here on a number rounds to infinity in 32 bits. */
+const overflow = 2 ** 128 - 2 ** 103
 
 interface Field {
   column: FeatureColumn
@@ -140,8 +142,8 @@ function scanValue(
   const fed = scaled(value, column.mean, column.std)
   input.numbers[to] = value
   input.input[offset + column.start] = fed
-  // Also in 32 bits, which a network and the log hold.
-  return Number.isFinite(Math.fround(fed)) && Number.isFinite(input.numbers[to]!)
+  // In 32 bits, which a network and the log hold.
+  return Math.abs(fed) < overflow && Math.abs(value) < overflow
 }
 
 function scanCategory(
