@@ -2,6 +2,7 @@
  * Opens model files in a process of its own: prints of each `{"name", "error", "ms"}` of the processor, a line each, and at the end
  * `{"megabytes"}` at most.
  */
+import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { openModelFile } from '../../../api/serving/formats/model-file.ts'
 
@@ -19,4 +20,6 @@ for (const path of process.argv.slice(2)) {
   const { user, system } = process.cpuUsage(before)
   process.stdout.write(`${JSON.stringify({ name: basename(path), error, ms: (user + system) / 1_000 })}\n`)
 }
-process.stdout.write(`${JSON.stringify({ megabytes: process.resourceUsage().maxRSS / 1_024 })}\n`)
+// `maxRSS` begins with the memory of the process that started this one.
+const [, peak] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))!
+process.stdout.write(`${JSON.stringify({ megabytes: Number(peak) / 1_024 })}\n`)
