@@ -24,6 +24,7 @@ import {
   type FixtureModel,
   type FixtureRelease,
   type ReleaseFixture,
+  type PolicyChanges,
 } from '../../support/release/release-fixture.ts'
 
 let fixture: ReleaseFixture
@@ -46,10 +47,10 @@ interface Waiting {
   state: ReleaseState
 }
 /** A release without an approval. */
-async function unapproved(): Promise<Waiting> {
+async function unapproved(changes?: PolicyChanges): Promise<Waiting> {
   const fixtureModel = await fixture.model()
   const champion = await fixtureModel.champion()
-  const release = await fixtureModel.start(await fixtureModel.register(champion))
+  const release = await fixtureModel.start(await fixtureModel.register(champion), changes)
   return { fixtureModel, champion, release, state: await release.reaches('awaiting_approval') }
 }
 /** What an attacker would write: approved by a user, and past every stage. */
@@ -210,7 +211,10 @@ describe('a signal', () => {
 
 describe('after the rotation of the key that signs commands', () => {
   it('a command on its way counts during the overlap, and a recorded approval until the release ends', async () => {
-    const { release } = await unapproved()
+    // The shadow must last longer than what follows.
+    const { release } = await unapproved({
+      shadow: { shareBp: 10_000, minMs: 3_000, minRequests: 20, deadlineMs: 8_000 },
+    })
     const underWay = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'under way' })
     const late = await signed(fixture, release.handle, 'abort', { by: 'olga', id: 'late', reason: 'r' })
     await rotateSigningKey(fixture.config.signing, 'commands', { overlapMs: 60_000 })

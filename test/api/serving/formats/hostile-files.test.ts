@@ -173,7 +173,14 @@ describe('a hostile file', () => {
     }
     const printed = execFileSync(
       process.execPath,
-      ['--expose-gc', launcher, 'test/support/formats/open-child.ts', ...paths],
+      [
+        '--expose-gc',
+        '--max-semi-space-size=2',
+        '--max-old-space-size=96',
+        launcher,
+        'test/support/formats/open-child.ts',
+        ...paths,
+      ],
       {
         encoding: 'utf8',
         timeout: 120_000,
