@@ -17,7 +17,8 @@ COPY scripts/setup.mjs scripts/setup.mjs
 COPY scripts/setup scripts/setup
 COPY scripts/build scripts/build
 RUN node scripts/setup.mjs --without=temporal,postgres \
- && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+ && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+ && rm -r $TENURE_CACHE/packages-*
 COPY . .
 # The user below cannot write here, so the processes are compiled now. A start compares the times of all sources with those of
 # the build, and layers keep whole seconds only; so all files get one of those first.

@@ -143,7 +143,7 @@ async function performIfMissing(step) {
 async function perform(step) {
   const telling = progress.begin(step.name, (await step.missing({ deep: false })) ?? 'damaged')
   try {
-    telling.done(await step.make(telling.update))
+    telling.done(await step.make(telling.update, { deep }))
   } catch (error) {
     telling.fail()
     throw error

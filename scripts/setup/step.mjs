@@ -10,7 +10,7 @@ import { join } from 'node:path'
  * @property {import('./needs.mjs').Need[]} needs what the machine must bring for `make`
  * @property {import('./needs.mjs').Need[]} [wishes] what `make` would rather have, but can do without
  * @property {(options: { deep: boolean }) => Promise<string | undefined>} missing why there is work, or nothing
- * @property {(update: (text: string) => void) => Promise<string>} make does the work and tells what was done
+ * @property {(update: (text: string) => void, options?: { deep?: boolean }) => Promise<string>} make does the work and tells what was done
  */
 
 /** @typedef {{ root: string, cache: string, env: NodeJS.ProcessEnv, arch: string }} Context */

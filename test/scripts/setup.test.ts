@@ -24,7 +24,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { takeLock } from '../../scripts/setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from '../../scripts/setup/needs.mjs'
 import { faultOf, makePart, sha256Of } from '../../scripts/setup/part.mjs'
-import { packages } from '../../scripts/setup/packages.mjs'
 import { startProgress } from '../../scripts/setup/progress.mjs'
 import { findOnPath } from '../../scripts/setup/run.mjs'
 import { cacheOf } from '../../scripts/setup/step.mjs'
@@ -231,37 +230,6 @@ describe('the Temporal server', () => {
     await expect(temporal(context()).make(() => {})).rejects.toThrow(
       /no route to host[^]*download failed too/,
     )
-  })
-})
-
-describe('the npm packages', () => {
-  const lock = { packages: { '': {}, 'node_modules/a': { version: '1.0.0', integrity: 'sha512-a' } } }
-
-  it('are current only if npm finished and installed the locked versions', async () => {
-    const reason = () => packages({ root: home, env: {} }).missing({ deep: false })
-    const installed = (text: string) => writeFileSync(join(home, 'node_modules', '.package-lock.json'), text)
-    writeFileSync(join(home, 'package-lock.json'), JSON.stringify(lock))
-    expect(await reason()).toBe('not installed yet')
-    mkdirSync(join(home, 'node_modules', 'a'), { recursive: true })
-    expect(await reason()).toBe('not installed yet')
-    installed(JSON.stringify(lock))
-    expect(await reason()).toBeUndefined()
-    installed(JSON.stringify({ packages: { 'node_modules/a': { version: '1.0.1', integrity: 'sha512-b' } } }))
-    expect(await reason()).toBe('node_modules/a is not as locked')
-    installed(JSON.stringify(lock))
-    rmSync(join(home, 'node_modules', 'a'), { recursive: true })
-    expect(await reason()).toBe('node_modules/a is not installed')
-  })
-
-  it('keep the ONNX Runtime of this processor alone', async () => {
-    const places = ['linux/x64', 'linux/arm64', 'darwin/arm64', 'win32/x64']
-    const binaries = join(home, 'node_modules', 'onnxruntime-node', 'bin', 'napi-v6')
-    program('npm', places.map((place) => `mkdir -p ${join(binaries, place)}`).join('; '))
-    link('node', 'sh', 'mkdir', 'setpriv')
-    const env = { PATH: bin }
-    await packages({ root: home, env, arch: 'x64' }).make(() => {})
-    expect(readdirSync(binaries)).toEqual(['linux'])
-    expect(readdirSync(join(binaries, 'linux'))).toEqual(['x64'])
   })
 })
 
