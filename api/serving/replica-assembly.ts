@@ -36,6 +36,7 @@ import { openKeptRollbacks, type KeptRollback, type KeptRollbacks } from './rout
 import { createKillSwitches, type KillSwitches } from './routing/kill-switches.ts'
 import { createCounterRegistry, type CounterRegistry } from './counters/arm-counters.ts'
 import { createRuntimes } from './formats/runtimes.ts'
+import type { BatcherOptions } from './runtime/batcher.ts'
 import type { Tensors } from './tensorflow/tfjs-models.ts'
 import { openVersion, takesTexts } from './version/loaded-version.ts'
 
@@ -104,6 +105,8 @@ export interface ServingDeps {
   durableLog?: boolean
   /** Size of the prediction cache for models that are not compiled; 0 or absent for none. */
   remembered?: number
+  /** How the rows of models that threads and processes compute are combined. */
+  batches?: BatcherOptions
   /** Corrected by each read of the routes; one of its own when absent. */
   clock?: Clock
 }
@@ -127,7 +130,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const lease: Lease = { until: 0 }
   const counters = createCounterRegistry(clock)
   const shadow = createShadow(counters)
-  const runtimes = createRuntimes({ onError: events.trouble })
+  const runtimes = createRuntimes({ onError: events.trouble, batches: deps.batches })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
   const { remembered, refusals } = await cache.recall()

@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { quantileOf } from '../harness/figures.ts'
 import { startAsker, type CallerResponse } from './callers.ts'
 import { fleetModel, row, type FleetStage } from './fixture.ts'
+import { waitUntil } from '../../test/support/serving/api-process.ts'
 
 export interface RollbackOptions {
   /** Number of rollbacks; the model has at least one more known-good version. */
@@ -31,12 +32,14 @@ export function createCheck() {
   const acknowledged: Acknowledged[] = []
   const rolledBackAt = new Map<string, number>()
   const versionOf = new Map<number, string>()
+  const keptAt = new Set<number>()
   const wrongWith = ({ version, generation, sentMs }: CallerResponse): string | undefined => {
     let last = acknowledged.length - 1
     while (last >= 0 && acknowledged[last]!.atMs > sentMs) last--
     const least = acknowledged[last]?.generation ?? 0
     if (generation < least) return `generation ${generation} after ${least} was acknowledged`
     if ((rolledBackAt.get(version) ?? Infinity) <= sentMs) return `${version} after its rollback`
+    if (keptAt.has(generation)) return undefined
     const known = versionOf.get(generation) ?? version
     versionOf.set(generation, known)
     if (known !== version) return `${version} at generation ${generation}, which is that of ${known}`
@@ -48,7 +51,16 @@ export function createCheck() {
     /** Every live replica has acknowledged the rollback. */
     acknowledge(order: Acknowledged) {
       acknowledged.push(order)
+      if (!rolledBackAt.has(order.from)) rolledBackAt.set(order.from, order.atMs)
+    },
+    /** Every live replica keeps the rollback, at a generation whose route still names the version that was rolled back. */
+    keep(order: Acknowledged) {
+      check.except(order.generation)
       rolledBackAt.set(order.from, order.atMs)
+    },
+    /** Responses of this generation may name two versions: some replicas keep a rollback. */
+    except(generation: number) {
+      keptAt.add(generation)
     },
     look(answer: CallerResponse) {
       check.checked++
@@ -60,6 +72,8 @@ export function createCheck() {
 }
 
 interface RollbackAnswer {
+  outcome: 'rolled_back' | 'kept'
+  replicas: { state: string }[]
   from: string
   to: string
   problems?: string[]
@@ -79,9 +93,26 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   const wholeMs: number[] = []
   const acknowledgeMs: number[] = []
   const problems: string[] = []
+  let kept = 0
+  const generationNow = async (): Promise<number> => {
+    const [{ generation } = { generation: 0 }] = await store.query<{ generation: number }>(
+      sql`select generation from routing where model = ${fleetModel}`,
+    )
+    return generation
+  }
+  /** Whether every live replica follows a later generation. */
+  const isFollowed = async (before: number): Promise<boolean> => {
+    const [{ behind } = { behind: 1 }] = await store.query<{ behind: number }>(sql`
+      select count(*)::int as behind from routing, replicas
+      left join routing_acknowledgements on replica_id = replicas.id and routing_acknowledgements.model = ${fleetModel}
+      where routing.model = ${fleetModel} and lease_until > clock_timestamp()
+        and (routing.generation <= ${before} or coalesce(routing_acknowledgements.generation, 0) <= ${before})`)
+    return behind === 0
+  }
   await pause(500)
   for (let order = 0; order < options.orders; order++) {
     const enough = asker.answered + options.answersEach
+    const before = await generationNow()
     const fromMs = performance.now()
     const answer = await fetch(`${urls[order % urls.length]}/v1/models/${fleetModel}/rollback`, {
       method: 'POST',
@@ -90,14 +121,24 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     })
     const said = (await answer.json()) as RollbackAnswer
     const atMs = performance.now()
-    if (answer.status !== 200) throw new Error(`the rollback was refused: ${JSON.stringify(said)}`)
+    const isKept = answer.status === 202
+    if (answer.status !== 200 && !isKept) throw new Error(`the rollback was refused: ${JSON.stringify(said)}`)
     problems.push(...(said.problems ?? []))
     wholeMs.push(atMs - fromMs)
+    if (isKept) {
+      // Postgres answered too late. The replicas that were reached serve the other version, and write the route when it answers again.
+      kept++
+      if (said.replicas.every(({ state }) => state === 'follows'))
+        check.keep({ atMs, from: said.from, generation: before })
+      else check.except(before)
+      await waitUntil(() => isFollowed(before), 'the kept rollback on all replicas', 60_000)
+    }
     acknowledgeMs.push(await acknowledgedWithin(store))
-    const [{ generation } = { generation: 0 }] = await store.query<{ generation: number }>(
-      sql`select generation from routing where model = ${fleetModel}`,
-    )
-    check.acknowledge({ atMs, from: said.from, generation })
+    check.acknowledge({
+      atMs: isKept ? performance.now() : atMs,
+      from: said.from,
+      generation: await generationNow(),
+    })
     while (asker.answered < enough) await pause(5)
   }
   await asker.stop()
@@ -108,6 +149,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
   })
   return {
     orders: options.orders,
+    kept,
     problems,
     orderToAnswerMs: summary(wholeMs),
     firstOrderMs: Math.round(wholeMs[0] ?? NaN),

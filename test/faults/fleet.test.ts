@@ -102,6 +102,18 @@ it('the check of the responses detects a response of a rolled-back version', () 
     'v2 after its rollback',
     'v3 at generation 2, which is that of v1',
   ])
+  check.keep({ atMs: 20, from: 'v1', generation: 2 })
+  answer('v0', 2, 21)
+  expect(check.violations).toHaveLength(3)
+  answer('v1', 2, 21)
+  check.acknowledge({ atMs: 30, from: 'v1', generation: 3 })
+  answer('v1', 2, 22)
+  answer('v0', 2, 31)
+  expect(check.violations.slice(3).map(({ why }) => why)).toEqual([
+    'v1 after its rollback',
+    'v1 after its rollback',
+    'generation 2 after 3 was acknowledged',
+  ])
 })
 
 it('a database restored from a backup moves no replica back, and a raised epoch moves every replica forward', async () => {

@@ -1,4 +1,5 @@
 /** Fixtures of serving: registered versions, routes, and a replica with its application. */
+import type { BatcherOptions } from '../../../api/serving/runtime/batcher.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -100,6 +101,7 @@ export interface ReplicaOptions {
   durableLog?: boolean
   /** Maximum cached predictions of models that are not compiled. */
   remembered?: number
+  batches?: BatcherOptions
   keys?: ReturnType<typeof keyPlacesOf>
   slot?: string
 }
@@ -163,6 +165,7 @@ export async function startReplica(
     drills: options.drills ?? false,
     durableLog: options.durableLog ?? false,
     remembered: options.remembered ?? 0,
+    batches: options.batches,
     ...(options.maxSpoolBytes === undefined ? {} : { maxSpoolBytes: options.maxSpoolBytes }),
     events: {
       followed: () => {},

@@ -44,7 +44,8 @@ describe('a model that is not compiled', () => {
     const dense = await fixture.register(spec)
     const layered = await fixture.register(notCompiled(spec), 1)
     const { model } = spec
-    const replica = await replicaOf()
+    // However slow a row is, the requests of one turn share a batch.
+    const replica = await replicaOf({ batches: { batchMs: 1e9 } })
     await replica.follows(await fixture.route(model, { proven: dense }))
     const bodies = Array.from({ length: 40 }, (_, i) => ({
       instances: Array.from({ length: 1 + (i % 5) }, (_each, row) => rowOf(i * 7 + row)),
