@@ -14,7 +14,7 @@ const withoutServers = [
   'test/api/serving/formats/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',
   'test/store/{artifacts,signing/*}.test.ts',
-  'test/activities/{alerts/send,trainers/{program,python-environment,result-folder}}.test.ts',
+  'test/activities/{alerts/send,tensorflow/{step-replay,training-loop},trainers/{program,python-environment,result-folder}}.test.ts',
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
   'test/deploy/{containers,monitoring}.test.ts',
   'test/charts/**/*.test.ts',

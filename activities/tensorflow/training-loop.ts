@@ -2,12 +2,13 @@
  * Trains with its own shuffling, seeded by (seed, phase, epoch), and a checkpoint after each epoch. The library shuffles with an
  * unseeded generator, so its trainings cannot be repeated or resumed.
  */
-import type { LayersModel, Scalar } from '@tensorflow/tfjs'
+import type { LayersModel } from '@tensorflow/tfjs'
 import { DomainError } from '../../domain/errors.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
 import { capture, restore, type Checkpoint } from './checkpoint.ts'
+import { openSteps } from './step-replay.ts'
 import type { Tensorflow } from './tfjs.ts'
 
 export interface EncodedRows {
@@ -88,22 +89,23 @@ async function runEpoch(
   batchSize: number,
 ): Promise<number> {
   const { inputs, outputs, targets, encode } = data
+  const rows = Math.min(batchSize, order.length)
+  const x = new Float32Array(rows * inputs)
+  const y = new Float32Array(rows * outputs)
+  const steps = openSteps(tf, network, { rows, inputs, outputs }, Math.floor(order.length / rows))
   let sum = 0
-  for (let start = 0; start < order.length; start += batchSize) {
-    const count = Math.min(batchSize, order.length - start)
-    const x = new Float32Array(count * inputs)
-    const y = new Float32Array(count * outputs)
+  for (let start = 0; start < order.length; start += rows) {
+    const count = Math.min(rows, order.length - start)
     for (let index = 0; index < count; index++) {
-      const row = order[start + index] ?? 0
+      const row = order[start + index]!
       encode(row, x, index * inputs)
-      y.set(targets.subarray(row * outputs, (row + 1) * outputs), index * outputs)
+      for (let output = 0; output < outputs; output++)
+        y[index * outputs + output] = targets[row * outputs + output]!
     }
-    const [features, wanted] = [tf.tensor2d(x, [count, inputs]), tf.tensor2d(y, [count, outputs])]
-    const result = await network.trainOnBatch(features, wanted)
-    tf.dispose([features, wanted])
-    sum += Number(Array.isArray(result) ? result[0] : (result as number | Scalar)) * count
+    sum += (await steps.step(x, y, count)) * count
     await onBatch()
   }
+  steps.end()
   return sum / order.length
 }
 
