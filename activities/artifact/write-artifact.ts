@@ -1,10 +1,19 @@
 /** Writes the manifest of a model, whatever it was made with: its inputs, outputs, golden rows and profile. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import {
+  cellOf,
+  countsOf,
+  asDoubles,
+  requireColumn,
+  rowReader,
+  type CellColumn,
+} from '../../domain/model/columns.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureFit, FeatureRow, Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName, Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
+  countedProfile,
   numberProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
@@ -33,7 +42,10 @@ export interface MadeArtifact {
 /** Stores the manifest, with golden rows and profile, and returns its digest. Throws `artifact_invalid` for a model that cannot serve. */
 export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): Promise<string> {
   const { definition, artifact, library, files, fits, data, training, answer } = made
-  const instances = definition.golden.length > 0 ? definition.golden : chooseGolden(definition, data.rows)
+  const rowAt = rowReader(data, Object.keys(definition.features))
+  const spread = (most: number) => spreadOver(data.rows, most).map(rowAt)
+  const instances =
+    definition.golden.length > 0 ? definition.golden : chooseGolden(definition, spread(goldenRows))
   const outputs = await answer(instances)
   checkAnswers(definition, outputs)
   return putManifest(artifacts, {
@@ -46,7 +58,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
     preprocessing: fits,
     files,
     golden: { instances, outputs },
-    profile: profileOf(definition, data, await answer(spread(data.rows, scoredRows))),
+    profile: profileOf(definition, data, await answer(spread(scoredRows))),
     training,
   })
 }
@@ -73,17 +85,16 @@ function isAnswer({ kind }: Output, answer: readonly number[]): boolean {
 }
 
 /** Rows evenly spread over the training rows, and one with every optional value missing. */
-function chooseGolden({ features }: ModelDefinition, rows: readonly FeatureRow[]): FeatureRow[] {
-  const chosen = spread(rows, goldenRows)
+function chooseGolden({ features }: ModelDefinition, chosen: FeatureRow[]): FeatureRow[] {
   const fillable = Object.entries(features).filter(([, feature]) => feature.missing === 'fill')
   const first = chosen[0]
   if (first === undefined || fillable.length === 0) return chosen
   return [...chosen, { ...first, ...Object.fromEntries(fillable.map(([name]) => [name, null])) }]
 }
 
-function spread<T>(items: readonly T[], most: number): T[] {
-  const count = Math.min(most, items.length)
-  return Array.from({ length: count }, (_, index) => items[Math.floor((index * items.length) / count)] as T)
+function spreadOver(rows: number, most: number): number[] {
+  const count = Math.min(most, rows)
+  return Array.from({ length: count }, (_, index) => Math.floor((index * rows) / count))
 }
 
 function profileOf(
@@ -92,34 +103,39 @@ function profileOf(
   scores: number[][],
 ): ReferenceProfile {
   const { output } = label
-  const valuesOr = <T>(values: readonly unknown[], as: (value: unknown) => T) =>
-    values.map((value) => (value === null ? null : as(value)))
-  const numbers = (name: string, values: readonly unknown[]) => numberProfile(name, valuesOr(values, Number))
-  const texts = (name: string, values: readonly unknown[]) => categoryProfile(name, valuesOr(values, String))
+  const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
+  const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
   const bestClass = (answer: number[], classes: readonly string[]) =>
     classes[answer.indexOf(Math.max(...answer))] ?? null
   const score =
     output.kind === 'classes'
-      ? texts(
+      ? categoryProfile(
           'score',
           scores.map((answer) => bestClass(answer, output.classes)),
         )
-      : numbers(
+      : numberProfile(
           'score',
           scores.map(([value]) => value ?? null),
         )
   return {
-    rows: data.rows.length,
+    rows: data.rows,
     everyMs: monitor?.countMs,
     features: Object.entries(features).map(([name, feature]) => {
-      const values = data.rows.map((row) => row[name] ?? null)
-      return feature.kind === 'number' ? numbers(name, values) : texts(name, values)
+      const column = requireColumn(data, name)
+      return feature.kind === 'number' ? numbers(name, column) : texts(name, column)
     }),
     score,
     // The deciles of a rare class are all 0; compared as a number it could grow tenfold within its bin.
     label:
       output.kind === 'number'
         ? numbers('label', data.labels)
-        : texts('label', output.kind === 'classes' ? data.labels : data.labels.map(Number)),
+        : texts('label', output.kind === 'classes' ? data.labels : asNumbers(data.labels)),
   }
+}
+
+/** Labels of two classes as 0 and 1. */
+function asNumbers(labels: CellColumn): CellColumn {
+  if (labels.kind === 'number' && labels.nulls === undefined) return labels
+  const values = asDoubles(labels).map((value, row) => (cellOf(labels, row) === null ? 0 : value))
+  return { kind: 'number', values }
 }

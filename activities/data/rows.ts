@@ -1,62 +1,152 @@
-/** Reads the rows of a snapshot for training and evaluation. */
+/** Reads the rows of a snapshot for training and evaluation, into typed arrays. */
 import { snapshotColumns, type SnapshotPart } from '../../domain/model-definition.ts'
-import type { BatchCell, BatchTable } from '../../domain/validation/expectations.ts'
-import type { Output, FeatureRow } from '../../domain/model/features.ts'
-import { literal, withDuck } from './duckdb.ts'
+import {
+  cellOf,
+  codesUpTo,
+  columnOf,
+  asDoubles,
+  requireColumn,
+  type Codes,
+  type CellColumn,
+  type ColumnTable,
+} from '../../domain/model/columns.ts'
+import type { Output } from '../../domain/model/features.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { literal, withDuck, type Duck } from './duckdb.ts'
 
 const { label, part } = snapshotColumns
 
-export interface LabelledRows {
-  rows: FeatureRow[]
-  labels: BatchCell[]
-  table: BatchTable
+export interface LabelledRows extends ColumnTable {
+  labels: CellColumn
 }
 
-/** One part of a snapshot, with every column. */
+/**
+ * One part of a snapshot, in its order. Throws on a column of `names` that the snapshot lacks; those of `optional` are left out
+ * then.
+ */
 export async function readPart(
   path: string,
   which: SnapshotPart,
-  features: readonly string[],
+  names: readonly string[],
+  optional: readonly string[] = [],
 ): Promise<LabelledRows> {
-  const table = await withDuck((duck) =>
-    duck.table(`select * exclude (${part}) from ${literal(path)} where ${part} = '${which}'`),
-  )
-  return { rows: rowsOf(table, features), labels: Array.from(table.columns[label] ?? []), table }
+  const from = `${literal(path)} where ${part} = '${which}'`
+  const all = [...new Set([...names, ...optional, label])]
+  const table = await withDuck((duck) => readTable(duck, from, all))
+  for (const name of names) requireColumn(table, name)
+  return { ...table, labels: requireColumn(table, label) }
 }
 
-/** The rows of some columns. Throws on a column that the snapshot lacks. */
-export function rowsOf({ rows, columns }: BatchTable, features: readonly string[]): FeatureRow[] {
-  const cells = features.map((name) => {
-    const column = columns[name]
-    if (column === undefined) throw new RangeError(`the snapshot has no column ${name}`)
-    return column
-  })
-  return Array.from({ length: rows }, (_, row) => {
-    const values: FeatureRow = {}
-    features.forEach((name, index) => {
-      const cell = cells[index]?.[row] ?? null
-      values[name] = typeof cell === 'boolean' ? Number(cell) : cell
-    })
-    return values
-  })
+/** DuckDB types that are doubles in JavaScript. */
+const numeric = new Set(
+  'BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE'.split(' '),
+)
+
+/** The columns of a table with a condition; absent ones are left out. */
+export async function readTable(duck: Duck, from: string, names: readonly string[]): Promise<ColumnTable> {
+  const described = await duck.rows<{ column_name: string; column_type: string }>(
+    `select column_name, column_type from (describe select * from ${from})`,
+  )
+  const types = new Map(described.map((each) => [each.column_name, each.column_type]))
+  const wanted = names.filter((name) => types.has(name))
+  const counted = wanted.map((name, index) => `count(${quotedIdentifier(name)}) as present_${index}`)
+  const [counts] = await duck.rows<Record<string, number>>(
+    `select ${['count(*) as rows', ...counted].join(', ')} from ${from}`,
+  )
+  const rows = counts!['rows']!
+  // No prototype: a column may be named like a property of every object.
+  const columns = Object.create(null) as Record<string, CellColumn>
+  const expressions: string[] = []
+  const targets: (Float64Array | Codes)[] = []
+  const read = (expression: string, target: Float64Array | Codes) => {
+    expressions.push(expression)
+    targets.push(target)
+  }
+  for (const [index, name] of wanted.entries()) {
+    const column = quotedIdentifier(name)
+    const missing = rows - counts![`present_${index}`]!
+    const type = types.get(name)!
+    if (numeric.has(type)) {
+      const values = new Float64Array(rows)
+      const nulls = missing === 0 ? undefined : new Uint8Array(rows)
+      columns[name] = { kind: 'number', values, nulls }
+      read(`coalesce(cast(${column} as double), 'nan'::double)`, values)
+      if (nulls !== undefined) read(`cast(${column} is null as utinyint)`, nulls)
+    } else if (type === 'VARCHAR' && missing < rows) {
+      const { texts, code } = await dictionaryOf(duck, { from, column, index })
+      const codes = codesUpTo(texts.length, rows)
+      columns[name] = { kind: 'text', codes, texts }
+      read(`cast(coalesce(${code}, ${texts.length}) as ${codeTypes[codes.BYTES_PER_ELEMENT]})`, codes)
+    } else {
+      const { columns: found } = await duck.table(`select ${column} as cells from ${from}`)
+      columns[name] = columnOf(found['cells'] ?? [])
+    }
+  }
+  if (expressions.length > 0) await streamInto(duck, `select ${expressions.join(', ')} from ${from}`, targets)
+  return { rows, columns }
+}
+
+const codeTypes: Record<number, string> = { 1: 'utinyint', 2: 'usmallint', 4: 'uinteger' }
+
+/** The different texts of a column, and the code of one in SQL, null for null. */
+async function dictionaryOf(
+  duck: Duck,
+  { from, column, index }: { from: string; column: string; index: number },
+): Promise<{ texts: string[]; code: string }> {
+  const type = `texts_${index}`
+  await duck.run(
+    `create or replace temp type ${type} as enum (select distinct ${column} from ${from} and ${column} is not null order by 1)`,
+  )
+  const { columns } = await duck.table(`select unnest(enum_range(null::${type}))::varchar as text`)
+  return { texts: Array.from(columns['text'] ?? [], String), code: `enum_code(cast(${column} as ${type}))` }
+}
+
+/** A vector of DuckDB without nulls; its own types hide the array. */
+interface NumberVector {
+  items: Float64Array | Codes
+}
+
+/** Copies the numbers of a result, chunk by chunk. */
+async function streamInto(
+  duck: Duck,
+  query: string,
+  targets: readonly (Float64Array | Codes)[],
+): Promise<void> {
+  const result = await duck.connection.stream(query)
+  let row = 0
+  for (;;) {
+    const chunk = await result.fetchChunk()
+    if (chunk === null || chunk.rowCount === 0) return
+    for (const [index, target] of targets.entries())
+      target.set((chunk.getColumnVector(index) as unknown as NumberVector).items, row)
+    row += chunk.rowCount
+  }
 }
 
 /** The width of the network's output. */
 export const outputsOf = (output: Output): number => (output.kind === 'classes' ? output.classes.length : 1)
 
 /** The training targets: one-hot classes, 0 or 1, or the number. */
-export function targetsOf(labels: readonly BatchCell[], output: Output): Float32Array {
-  if (output.kind !== 'classes') return Float32Array.from(labels, Number)
-  const targets = new Float32Array(labels.length * output.classes.length)
-  labels.forEach((cell, row) => {
-    targets[row * output.classes.length + output.classes.indexOf(String(cell))] = 1
+export function targetsOf(labels: CellColumn, output: Output): Float32Array {
+  if (output.kind !== 'classes') return Float32Array.from(zeroForMissing(labels))
+  const { classes } = output
+  const rows = judgedLabels(labels, output)
+  const targets = new Float32Array(rows.length * classes.length)
+  rows.forEach((place, row) => {
+    if (place >= 0) targets[row * classes.length + place] = 1
   })
   return targets
 }
 
 /** Labels for the evaluation gate: the class index, 0 or 1, or the number. */
-export function judgedLabels(labels: readonly BatchCell[], output: Output): number[] {
-  return labels.map((cell) =>
-    output.kind === 'classes' ? output.classes.indexOf(String(cell)) : Number(cell),
-  )
+export function judgedLabels(labels: CellColumn, output: Output): number[] {
+  if (output.kind !== 'classes') return Array.from(zeroForMissing(labels))
+  const places = new Map(output.classes.map((name, place) => [name, place]))
+  const rows = labels.kind === 'text' ? labels.codes.length : labels.values.length
+  return Array.from({ length: rows }, (_, row) => places.get(String(cellOf(labels, row))) ?? -1)
 }
+
+const zeroForMissing = (labels: CellColumn): Float64Array =>
+  labels.kind === 'number' && labels.nulls === undefined
+    ? labels.values
+    : asDoubles(labels).map((value, row) => (cellOf(labels, row) === null ? 0 : value))

@@ -8,15 +8,16 @@ import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
+import { listCells, rowReader } from '../../domain/model/columns.ts'
 import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
-import { compileEncoder } from '../../domain/model/preprocessing.ts'
+import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { openArtifactReader } from '../artifact/reader.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { judgedLabels, readPart, rowsOf, type LabelledRows } from '../data/rows.ts'
+import { judgedLabels, readPart, type LabelledRows } from '../data/rows.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface EvaluatorJob {
@@ -41,7 +42,15 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   const { output } = definition.label
   const artifacts = openArtifacts(job.artifactRoot)
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
-  const test = await readPart(path, 'test', Object.keys(definition.features))
+  const { entity, groups, policy, baseline } = definition.evaluation
+  const known = [job.challenger, job.champion, ...job.anchors.map(({ artifactDigest }) => artifactDigest)]
+  const manifests = await Promise.all(
+    known.filter((digest) => digest !== undefined).map((digest) => getManifest(artifacts, digest)),
+  )
+  const test = await readPart(path, 'test', Object.keys(definition.features), [
+    ...manifests.flatMap(({ features }) => Object.keys(features)),
+    ...[entity, baseline, ...groups].filter((name) => name !== undefined),
+  ])
   await parent.yieldToEventLoop()
   const asking: Asking = {
     artifacts,
@@ -63,8 +72,10 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     await duck.run(`create view snapshot as select * from ${literal(path)}`)
     return { slices: await sliceRows(duck, definition), leakage: await findLeaks(duck, definition) }
   })
-  const column = (name: string) => Array.from(test.table.columns[name] ?? [])
-  const { entity, groups, policy, baseline } = definition.evaluation
+  const column = (name: string) => {
+    const found = test.columns[name]
+    return found === undefined ? [] : listCells(found)
+  }
   const anchor = bestOf(released, y, policy)
   const input: GateInput = {
     y,
@@ -120,18 +131,24 @@ async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<
   const { artifacts } = asking
   const manifest = await getManifest(artifacts, digest)
   const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
-  if (!isNetwork) return askReader(asking, manifest, rowsOf(test.table, Object.keys(manifest.features)))
+  if (!isNetwork) {
+    const rowAt = rowReader(test, Object.keys(manifest.features))
+    return askReader(
+      asking,
+      manifest,
+      Array.from({ length: test.rows }, (_, row) => rowAt(row)),
+    )
+  }
   const tf = (asking.tf ??= await loadTensorflow())
   const network = await openNetwork(tf, {
     'model.json': await artifacts.get('artifacts', fileOf(manifest, 'model.json').digest),
     'weights.bin': await artifacts.get('artifacts', fileOf(manifest, 'weights.bin').digest),
   })
-  const rows = rowsOf(test.table, Object.keys(manifest.features))
-  const encoder = compileEncoder(manifest.features, manifest.preprocessing)
+  const encode = compileColumnEncoder(test, manifest.features, manifest.preprocessing)
   return answersOf(tf, network, {
-    rows: rows.length,
+    rows: test.rows,
     inputs: inputWidthOf(manifest.preprocessing),
-    encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
+    encode,
   })
 }
 

@@ -6,8 +6,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { inputWidthOf } from '../../domain/model/features.ts'
-import { compileEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
+import { rowReader, type ColumnTable } from '../../domain/model/columns.ts'
+import { inputWidthOf, type FeatureRow, type Features } from '../../domain/model/features.ts'
+import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import { withoutExit } from '../../models/define/load-error.ts'
@@ -64,17 +65,19 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
   const data = await readPart(path, 'train', Object.keys(definition.features))
   await parent.yieldToEventLoop()
-  const fits = fitFeatures(data.rows, definition.features)
-  const encoder = compileEncoder(definition.features, fits)
+  const fits = fitFeatures(data, definition.features)
   const tf = await loadTensorflow()
   const inputs = inputWidthOf(fits)
   const outputs = outputsOf(definition.label.output)
   const resume = await findCheckpoint(artifacts, job.checkpoint, of)
+  let objects: FeatureRow[] | undefined
   // Makes unseeded random numbers of a model file repeatable.
   Math.random = seededRandom(job.seed)
   const network = await trainNetwork(model, {
     tf,
-    rows: data.rows as unknown as Training['rows'],
+    get rows() {
+      return (objects ??= allRows(data, definition.features)) as unknown as Training['rows']
+    },
     inputs,
     outputs,
     seed: job.seed,
@@ -85,10 +88,10 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
       seed: job.seed,
       of,
       data: {
-        rows: data.rows.length,
+        rows: data.rows,
         inputs,
         outputs,
-        encode: (row, into, offset) => encoder(data.rows[row] ?? {}, into, offset),
+        encode: compileColumnEncoder(data, definition.features, fits),
         targets: targetsOf(data.labels, definition.label.output),
       },
       resume,
@@ -105,7 +108,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     code,
     dependencies,
     hyperparameters: definition.hyperparameters,
-    rows: data.rows.length,
+    rows: data.rows,
   }
   const artifactDigest = await storeNetwork(tf, artifacts, { definition, network, fits, data, training })
   return {
@@ -113,8 +116,14 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     codeDigest: code,
     dependenciesDigest: dependencies,
     dependencies: await dependenciesOf(),
-    rows: data.rows.length,
+    rows: data.rows,
   }
+}
+
+/** Only for a model file that asks for them. */
+function allRows(table: ColumnTable, features: Features): FeatureRow[] {
+  const rowAt = rowReader(table, Object.keys(features))
+  return Array.from({ length: table.rows }, (_, row) => rowAt(row))
 }
 
 /** An error in the model file is reported with its place and is not retried. A full disk, met by a checkpoint, is no such error. */

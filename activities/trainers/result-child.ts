@@ -32,7 +32,7 @@ async function store(job: ResultJob): Promise<StoredResult> {
         code: codeDigest,
         dependencies: dependenciesDigest,
         hyperparameters: definition.hyperparameters,
-        rows: data.rows.length,
+        rows: data.rows,
       },
     })
     return { artifactDigest, codeDigest, dependenciesDigest, dependencies, curve: result.curve }

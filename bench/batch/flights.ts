@@ -3,7 +3,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { literal, withDuck } from '../../activities/data/duckdb.ts'
 import { loadRows } from '../../activities/data/known-rows.ts'
-import { rowsOf } from '../../activities/data/rows.ts'
+import { rowReader } from '../../domain/model/columns.ts'
+import { readTable } from '../../activities/data/rows.ts'
 import { openSourceFiles } from '../../activities/data/source-files.ts'
 import type { FeatureFit } from '../../domain/model/features.ts'
 import { fitFeatures } from '../../domain/model/preprocessing.ts'
@@ -47,10 +48,9 @@ export async function writeFlights(path: string): Promise<number> {
 export async function flightsSpec(path: string, model: string): Promise<ArtifactSpec> {
   const names = Object.keys(definition.features)
   const table = await withDuck((duck) =>
-    duck.table(`select * exclude (id) from ${literal(path)} where id % 30 = 0 order by id`),
+    readTable(duck, `(from ${literal(path)} where id % 30 = 0 order by id) where true`, names),
   )
-  const rows = rowsOf(table, names)
-  const preprocessing = fitFeatures(rows, definition.features)
+  const preprocessing = fitFeatures(table, definition.features)
   const next = seeded(7)
   return {
     model,
@@ -61,7 +61,7 @@ export async function flightsSpec(path: string, model: string): Promise<Artifact
       withoutOthers(randomLayer(inputsOf(preprocessing), units, 'relu', next), preprocessing),
       randomLayer(units, 1, 'sigmoid', next),
     ],
-    golden: rows.slice(0, 3),
+    golden: [0, 1, 2].map(rowReader(table, names)),
   }
 }
 

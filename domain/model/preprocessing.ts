@@ -1,5 +1,6 @@
 /** Encodes rows into network inputs, with one implementation for training and serving so that they cannot diverge. */
 import { DomainError } from '../errors.ts'
+import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
 import {
   widthOfFit,
   type CategoryFit,
@@ -19,32 +20,96 @@ export type Encoder = (row: FeatureRow, into: InputNumbers, offset: number) => v
 export const maxVocabulary = 1_000
 
 /** Fits every feature on the training rows, in the order in which the features are declared. */
-export function fitFeatures(rows: readonly FeatureRow[], features: Features): FeatureFit[] {
-  return Object.entries(features).map(([name, feature]) =>
-    feature.kind === 'number' ? fitNumber(rows, name) : fitCategory(rows, name),
-  )
+export function fitFeatures(table: ColumnTable, features: Features): FeatureFit[] {
+  return Object.entries(features).map(([name, feature]) => {
+    const column = requireColumn(table, name)
+    return feature.kind === 'number' ? fitNumber(column, name) : fitCategory(column, name)
+  })
 }
 
 /** Mean and population standard deviation of the present values, in two passes; a constant is scaled by 1. */
-function fitNumber(rows: readonly FeatureRow[], name: string): FeatureFit {
-  const values = rows.map((row) => row[name]).filter((value) => typeof value === 'number')
-  const count = Math.max(1, values.length)
-  const mean = values.reduce((sum, value) => sum + value, 0) / count
-  const std = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / count)
+function fitNumber(column: CellColumn, name: string): FeatureFit {
+  const { values, nulls } = column.kind === 'number' ? column : { values: new Float64Array(0) }
+  let present = 0
+  let sum = 0
+  for (let row = 0; row < values.length; row++) {
+    if (nulls?.[row] === 1) continue
+    present++
+    sum += values[row]!
+  }
+  const count = Math.max(1, present)
+  const mean = sum / count
+  let squares = 0
+  for (let row = 0; row < values.length; row++) if (nulls?.[row] !== 1) squares += (values[row]! - mean) ** 2
+  const std = Math.sqrt(squares / count)
   return { name, kind: 'number', mean, std: std > 1e-12 * Math.max(1, Math.abs(mean)) ? std : 1, fill: mean }
 }
 
 /** The values seen in training, in the order of their text. */
-function fitCategory(rows: readonly FeatureRow[], name: string): FeatureFit {
-  const vocabulary = byFrequency(rows.map((row) => row[name])).slice(0, maxVocabulary)
-  return { name, kind: 'category', vocabulary: vocabulary.sort() }
+function fitCategory(column: CellColumn, name: string): FeatureFit {
+  const counts = column.kind === 'text' ? countsOf(column).counts : new Map<string, number>()
+  return { name, kind: 'category', vocabulary: byFrequency(counts).slice(0, maxVocabulary).sort() }
 }
 
 /** The different texts, the most frequent first. */
-export function byFrequency(values: readonly unknown[]): string[] {
-  const counts = new Map<string, number>()
-  for (const value of values) if (typeof value === 'string') counts.set(value, (counts.get(value) ?? 0) + 1)
-  return [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([value]) => value)
+export const byFrequency = (counts: ReadonlyMap<string, number>): string[] =>
+  [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([value]) => value)
+
+/** Writes the inputs of a row of the table into `into`, from `offset` on. */
+export type ColumnEncoder = (row: number, into: InputNumbers, offset: number) => void
+
+/** The encoder of a fit for the rows of a table: the same numbers as those of `compileEncoder`. */
+export function compileColumnEncoder(
+  table: ColumnTable,
+  features: Features,
+  fits: readonly FeatureFit[],
+): ColumnEncoder {
+  checkFits(features, fits)
+  let width = 0
+  const writers = fits.map((fit) => {
+    const column = requireColumn(table, fit.name)
+    const start = width
+    width += widthOfFit(fit)
+    return fit.kind === 'number' ? numberColumnWriter(fit, column, start) : textWriter(fit, column, start)
+  })
+  return (row, into, offset) => {
+    into.fill(0, offset, offset + width)
+    for (const write of writers) write(row, into, offset)
+  }
+}
+
+function numberColumnWriter(
+  { mean, std, fill }: NumberFit,
+  column: CellColumn,
+  start: number,
+): ColumnEncoder {
+  const missing = scaled(fill ?? NaN, mean, std)
+  if (column.kind === 'text')
+    return (_row, into, offset) => {
+      into[offset + start] = missing
+    }
+  const { values, nulls } = column
+  if (nulls === undefined)
+    return (row, into, offset) => {
+      into[offset + start] = scaled(values[row]!, mean, std)
+    }
+  return (row, into, offset) => {
+    into[offset + start] = nulls[row] === 1 ? missing : scaled(values[row]!, mean, std)
+  }
+}
+
+function textWriter({ vocabulary, encoding }: CategoryFit, column: CellColumn, start: number): ColumnEncoder {
+  if (encoding === 'text') return () => {}
+  const other = encoding === 'code' ? NaN : vocabulary.length
+  if (column.kind === 'number')
+    return encoding === 'code'
+      ? (_row, into, offset) => void (into[offset + start] = NaN)
+      : (_row, into, offset) => void (into[offset + start + other] = 1)
+  const { codes, texts } = column
+  const known = new Map(vocabulary.map((value, index) => [value, index]))
+  const places = Float64Array.from([...texts.map((text) => known.get(text) ?? other), other])
+  if (encoding === 'code') return (row, into, offset) => void (into[offset + start] = places[codes[row]!]!)
+  return (row, into, offset) => void (into[offset + start + places[codes[row]!]!] = 1)
 }
 
 /**
@@ -52,6 +117,20 @@ export function byFrequency(values: readonly unknown[]): string[] {
  * one. A category is encoded as its fit says. Throws `artifact_invalid` when the fit is not one of these features.
  */
 export function compileEncoder(features: Features, fits: readonly FeatureFit[]): Encoder {
+  checkFits(features, fits)
+  let width = 0
+  const writers = fits.map((fit) => {
+    const start = width
+    width += widthOfFit(fit)
+    return fit.kind === 'number' ? numberWriter(fit, start) : categoryWriter(fit, start)
+  })
+  return (row, into, offset) => {
+    into.fill(0, offset, offset + width)
+    for (const write of writers) write(row, into, offset)
+  }
+}
+
+function checkFits(features: Features, fits: readonly FeatureFit[]): void {
   const names = Object.keys(features)
   const strange = fits.filter((fit) => features[fit.name]?.kind !== fit.kind).map((fit) => fit.name)
   if (
@@ -63,16 +142,6 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
       'artifact_invalid',
       `the preprocessing fits ${fits.map((fit) => fit.name).join(', ')}, the features are ${names.join(', ')}`,
     )
-  let width = 0
-  const writers = fits.map((fit) => {
-    const start = width
-    width += widthOfFit(fit)
-    return fit.kind === 'number' ? numberWriter(fit, start) : categoryWriter(fit, start)
-  })
-  return (row, into, offset) => {
-    into.fill(0, offset, offset + width)
-    for (const write of writers) write(row, into, offset)
-  }
 }
 
 /** The scaled number; also for callers with a value instead of a row. */

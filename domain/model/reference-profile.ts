@@ -2,8 +2,9 @@
  * Builds the reference profile of a version: training counts of features, score and label in fixed bins. Serving counts in the same
  * bins, so that comparisons are cheap and counts of replicas and hours merge exactly.
  */
+import { columnOf, countsOf } from './columns.ts'
 import { byFrequency } from './preprocessing.ts'
-import { quantiles } from '../statistics/quantiles.ts'
+import { quantileOfSorted } from '../statistics/quantiles.ts'
 
 /** The default period of the counters. */
 export const defaultCountMs = 3_600_000
@@ -43,21 +44,40 @@ export interface ReferenceProfile {
 const maxCategories = 30
 const maxRareCategories = 1000
 
-export function numberProfile(name: string, values: readonly (number | null)[], bins = 10): NumberProfile {
-  const present = values.filter((value): value is number => value !== null && Number.isFinite(value))
-  const probabilities = Array.from({ length: bins - 1 }, (_, i) => (i + 1) / bins)
-  const edges = [...new Set(quantiles(present, probabilities).filter((q): q is number => q !== null))]
+/** NaN counts as missing. */
+export function numberProfile(name: string, values: ArrayLike<number | null>, bins = 10): NumberProfile {
+  const finite = new Float64Array(values.length)
+  let count = 0
+  for (let row = 0; row < values.length; row++) {
+    const value = values[row]!
+    if (value !== null && Number.isFinite(value)) finite[count++] = value
+  }
+  const sorted = finite.subarray(0, count).sort()
+  const deciles = Array.from({ length: bins - 1 }, (_, i) => quantileOfSorted(sorted, (i + 1) / bins))
+  const edges = [...new Set(deciles.filter((q): q is number => q !== null))]
   const profile: NumberProfile = { name, kind: 'number', edges, counts: [] }
   return { ...profile, counts: countBins(profile, values) }
 }
 
 export function categoryProfile(name: string, values: readonly (string | null)[]): CategoryProfile {
-  const sorted = byFrequency(values)
+  return countedProfile(name, countsOf(columnOf(values)))
+}
+
+/** The same from the counts of the values. */
+export function countedProfile(
+  name: string,
+  { counts, missing }: { counts: ReadonlyMap<string, number>; missing: number },
+): CategoryProfile {
+  const sorted = byFrequency(counts)
   const categories = sorted.slice(0, maxCategories)
   const others = sorted.slice(maxCategories)
   const rare = others.length > maxRareCategories ? null : others
   const profile: CategoryProfile = { name, kind: 'category', categories, rare, counts: [] }
-  return { ...profile, counts: countBins(profile, values) }
+  const bins = Array.from({ length: binNames(profile).length }, () => 0)
+  const bin = binner(profile)
+  for (const [value, count] of counts) bins[bin(value)]! += count
+  bins[bin(null)]! += missing
+  return { ...profile, counts: bins }
 }
 
 /** The names of a profile's bins, in the order of its counts. */
@@ -94,12 +114,9 @@ export function binner(profile: Profile): (value: number | string | null | undef
   return (value) => (value === null || value === undefined ? missing : (index.get(String(value)) ?? unseen))
 }
 
-export function countBins(
-  profile: Profile,
-  values: readonly (number | string | null | undefined)[],
-): number[] {
+export function countBins(profile: Profile, values: ArrayLike<number | string | null | undefined>): number[] {
   const counts = Array.from({ length: binNames(profile).length }, () => 0)
   const bin = binner(profile)
-  for (const value of values) counts[bin(value)]!++
+  for (let row = 0; row < values.length; row++) counts[bin(values[row])]!++
   return counts
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifactReader, type ArtifactReader } from '../../../activities/artifact/reader.ts'
 import { storeForeign, type ForeignArtifact } from '../../../activities/artifact/store-foreign.ts'
 import { loadVersion } from '../../../api/serving/version/loaded-version.ts'
+import { columnOf, columnTableOf } from '../../../domain/model/columns.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { getArtifact, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { readOnnxCases } from '../../support/formats/parity.ts'
@@ -34,7 +35,8 @@ const foreign = async (change: Partial<ForeignArtifact> = {}, bytes = trees.file
     golden: [],
   } as Partial<ModelDefinition> as ModelDefinition
   const { rows } = trees
-  const data = { rows, labels: rows.map((_, index) => index % 2), table: { rows: rows.length, columns: {} } }
+  const names = Object.keys(trees.manifest.features)
+  const data = { ...columnTableOf(rows, names), labels: columnOf(rows.map((_, index) => index % 2)) }
   return storeForeign(artifacts, reader, {
     definition,
     files: { 'model.txt': await artifacts.put('artifacts', bytes) },
@@ -109,7 +111,7 @@ it('an ONNX model of two classes gives the probability of the second one, as its
       golden: [],
     } as Partial<ModelDefinition> as ModelDefinition,
     files: { 'model.onnx': await artifacts.put('artifacts', found.bytes) },
-    data: { rows, labels: rows.map(() => 1), table: { rows: rows.length, columns: {} } },
+    data: { ...columnTableOf(rows, names), labels: columnOf(rows.map(() => 1)) },
     replay: { rows, outputs },
   })
   expect((await getArtifact(artifacts, artifactDigest)).manifest).toMatchObject({ artifact: 'onnx' })

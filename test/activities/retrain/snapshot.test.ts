@@ -5,6 +5,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck, literal } from '../../../activities/data/duckdb.ts'
 import { readPart } from '../../../activities/data/rows.ts'
+import { listCells, rowReader } from '../../../domain/model/columns.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { flightDelay } from '../../../models/flight-delay.ts'
@@ -264,10 +265,13 @@ describe('a snapshot of the flights', () => {
   it('is read back in parts as rows of a request', async () => {
     const { digest } = await take(short, asOf)
     const names = Object.keys(short.features)
-    const { rows, labels } = await readPart(await artifacts.locate('snapshots', digest), 'test', names)
-    expect(rows).toHaveLength(2_000)
-    expect(Object.keys(rows[0] ?? {})).toEqual(names)
-    expect(new Set(labels)).toEqual(new Set([0, 1]))
+    const path = await artifacts.locate('snapshots', digest)
+    const found = await readPart(path, 'test', names)
+    expect(found.rows).toBe(2_000)
+    expect(Object.keys(rowReader(found, names)(0))).toEqual(names)
+    expect(new Set(listCells(found.labels))).toEqual(new Set([0, 1]))
+    const table = await withDuck((duck) => duck.table(`from ${literal(path)} where _part = 'test'`))
+    for (const name of names) expect(listCells(found.columns[name]!)).toEqual(table.columns[name])
     await expect(readPart(await artifacts.locate('snapshots', digest), 'test', ['wings'])).rejects.toThrow(
       'no column wings',
     )

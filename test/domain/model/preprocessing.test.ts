@@ -7,7 +7,13 @@ import {
   type FeatureRow,
   type Features,
 } from '../../../domain/model/features.ts'
-import { compileEncoder, fitFeatures, maxVocabulary } from '../../../domain/model/preprocessing.ts'
+import { columnTableOf } from '../../../domain/model/columns.ts'
+import {
+  compileColumnEncoder,
+  compileEncoder,
+  fitFeatures,
+  maxVocabulary,
+} from '../../../domain/model/preprocessing.ts'
 
 const features: Features = {
   size: { kind: 'number', missing: 'fill' },
@@ -20,9 +26,11 @@ const rows: FeatureRow[] = [
   { size: 5, colour: null },
 ]
 
+const fit = (given: FeatureRow[], of: Features) => fitFeatures(columnTableOf(given, Object.keys(of)), of)
+
 describe('fitting', () => {
   it('computes mean and population deviation of present values, and sorts categories as text', () => {
-    expect(fitFeatures(rows, features)).toEqual([
+    expect(fit(rows, features)).toEqual([
       { name: 'size', kind: 'number', mean: 3, std: Math.sqrt(8 / 3), fill: 3 },
       { name: 'colour', kind: 'category', vocabulary: ['blue', 'red'] },
     ])
@@ -30,10 +38,10 @@ describe('fitting', () => {
 
   it('scales a constant and an empty column by one', () => {
     const number: Features = { size: { kind: 'number', missing: 'fill' } }
-    expect(fitFeatures([{ size: 7 }, { size: 7 }], number)).toMatchObject([{ mean: 7, std: 1 }])
-    expect(fitFeatures([{ size: 0.1 + 0.2 }, { size: 0.3 }], number)).toMatchObject([{ std: 1 }])
-    expect(fitFeatures([{ size: null }], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
-    expect(fitFeatures([], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
+    expect(fit([{ size: 7 }, { size: 7 }], number)).toMatchObject([{ mean: 7, std: 1 }])
+    expect(fit([{ size: 0.1 + 0.2 }, { size: 0.3 }], number)).toMatchObject([{ std: 1 }])
+    expect(fit([{ size: null }], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
+    expect(fit([], number)).toMatchObject([{ mean: 0, std: 1, fill: 0 }])
   })
 
   it('assigns the rarest values of a very long category to "other"', () => {
@@ -41,7 +49,7 @@ describe('fitting', () => {
       size: 1,
       colour: `c${i}`,
     }))
-    const fits = fitFeatures([...many, ...many.slice(10)], features)
+    const fits = fit([...many, ...many.slice(10)], features)
     expect(fits[1]).toMatchObject({ kind: 'category' })
     const vocabulary = fits[1]?.kind === 'category' ? fits[1].vocabulary : []
     expect(vocabulary).toHaveLength(maxVocabulary)
@@ -50,7 +58,7 @@ describe('fitting', () => {
 })
 
 describe('encoding', () => {
-  const fits = fitFeatures(rows, features)
+  const fits = fit(rows, features)
   const encode = (row: FeatureRow): number[] => {
     const into = new Float32Array(inputWidthOf(fits) + 2).fill(9)
     compileEncoder(features, fits)(row, into, 1)
@@ -68,6 +76,30 @@ describe('encoding', () => {
     expect(encode({ size: null, colour: 'blue' })).toEqual([9, 0, 1, 0, 0, 9]))
   it('ignores property names of Object.prototype', () =>
     expect(encode({ size: 3, colour: 'constructor' })).toEqual([9, 0, 0, 0, 1, 9]))
+
+  it('writes the same from columns as from rows', () => {
+    const odd: FeatureRow[] = [
+      ...rows,
+      { size: NaN, colour: 'green' },
+      { size: -0, colour: 'constructor' },
+      { size: Infinity, colour: '' },
+    ]
+    const table = columnTableOf(odd, Object.keys(features))
+    for (const encoding of ['one-hot', 'code', 'text'] as const)
+      for (const fill of [3, null]) {
+        const of = [
+          { ...fits[0], fill },
+          { ...fits[1], encoding },
+        ] as FeatureFit[]
+        const width = inputWidthOf(of)
+        const [byRow, byColumn] = [new Float64Array(width).fill(9), new Float64Array(width).fill(9)]
+        odd.forEach((row, at) => {
+          compileEncoder(features, of)(row, byRow, 0)
+          compileColumnEncoder(table, features, of)(at, byColumn, 0)
+          expect(byColumn).toEqual(byRow)
+        })
+      }
+  })
 
   it('passes a number through exactly, and leaves it missing, for a model that takes missing values', () => {
     const number: Features = { size: { kind: 'number', missing: 'fill' } }
