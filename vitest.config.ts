@@ -45,12 +45,14 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     reporters: ['default'],
     teardownTimeout: 30_000,
-    // A condition is awaited, however busy the machine is; only one that never comes true fails.
-    expect: { poll: { timeout: 20_000, interval: 20 } },
+    // A condition is awaited, however busy the machine is; only one that never comes true fails. So tests name no deadline of their own.
+    expect: { poll: { timeout: 100_000, interval: 20 } },
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     projects: [
       {
         extends: true,
-        test: { name: 'pure', include: withoutServers, testTimeout: 20_000 },
+        test: { name: 'pure', include: withoutServers },
       },
       {
         extends: true,
@@ -59,8 +61,6 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: [...withoutServers, ...atLength],
           globalSetup: ['test/support/global-setup.ts'],
-          testTimeout: 90_000,
-          hookTimeout: 90_000,
         },
       },
       {
@@ -70,7 +70,6 @@ export default defineConfig({
           include: atLength,
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 600_000,
-          hookTimeout: 120_000,
         },
       },
     ],

@@ -45,8 +45,7 @@ function start(args: string[], environment: Record<string, string>): Started {
     stream.on('data', (chunk: Buffer) => lines.push(...chunk.toString().split('\n').filter(Boolean)))
   return {
     lines,
-    says: (text) =>
-      expect.poll(() => lines.some((line) => line.includes(text)), { timeout: 30_000 }).toBe(true),
+    says: (text) => expect.poll(() => lines.some((line) => line.includes(text))).toBe(true),
     signal: (name) => child.kill(name),
     exit: once(child, 'close').then(([code]) => code as number | null),
   }
@@ -89,7 +88,7 @@ it('a control worker warms up before its first task', async () => {
     const { count } = await new Client({ connection }).workflow.count(query)
     return count
   }
-  await expect.poll(done, { timeout: 30_000 }).toBe(1)
+  await expect.poll(done).toBe(1)
   await connection.close()
   worker.signal('SIGTERM')
   expect(await worker.exit).toBe(0)

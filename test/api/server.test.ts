@@ -79,18 +79,10 @@ async function startProcess(
   )
   createInterface({ input: child.stderr }).on('line', (line) => errors.push(line))
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  await until(
-    () => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null,
-    'the socket',
-    30_000,
-  )
+  await until(() => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null, 'the socket')
   const url = String(lines.find(({ msg }) => msg === 'listening')?.['url'])
   if (options.awaitReady !== false)
-    await until(
-      async () => (await fetch(`${url}/readyz`)).status === 200,
-      `ready: ${JSON.stringify(lines)}`,
-      30_000,
-    )
+    await until(async () => (await fetch(`${url}/readyz`)).status === 200, `ready: ${JSON.stringify(lines)}`)
   return { url, child, lines, errors, exited, readyMs: performance.now() - from }
 }
 

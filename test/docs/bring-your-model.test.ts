@@ -90,7 +90,6 @@ describe('bring your model', () => {
 
   it.each(scripts.map(({ text }) => [libraryOf(text), text] as const))(
     'the file that the example of %s writes answers rows of the model',
-    { timeout: 120_000 },
     async (library, text) => {
       if (python === undefined || !has(library)) return
       execFileSync(python, ['-c', text], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })

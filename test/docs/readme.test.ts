@@ -37,7 +37,7 @@ it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as c
 
 it('the README ends with Ctrl-C', async () => {
   expect(await reader.interrupt()).toEqual([expect.stringContaining('Everything is stopped')])
-}, 60_000)
+})
 
 it('the README names npm test, which runs this test', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }

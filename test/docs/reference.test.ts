@@ -16,7 +16,7 @@ let directory: string
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'tenure-pages-'))
   pages = await makePages()
-}, 60_000)
+})
 afterAll(() => rmSync(directory, { recursive: true }))
 
 const page = (name: string) => pages.get(name) ?? ''

@@ -19,4 +19,4 @@ it('abort and rollback win from every reachable state', () => {
     }),
   )
   expect(losing).toEqual([])
-}, 60_000)
+})

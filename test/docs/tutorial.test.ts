@@ -30,4 +30,4 @@ it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as c
 it('the tutorial ends with Ctrl-C', async () => {
   const [shown] = await reader.interrupt()
   expect(shown).toContain('Everything is stopped')
-}, 60_000)
+})

@@ -66,55 +66,51 @@ const buildOf = async ({ handle }: FixtureRelease): Promise<string | null | unde
 const eventsOf = async ({ handle }: FixtureRelease, type: number): Promise<number> =>
   ((await handle.fetchHistory()).events ?? []).filter(({ eventType }) => eventType === type).length
 
-it(
-  'a release stays on the build that started it, and the next release runs on the new build',
-  { timeout: 150_000 },
-  async () => {
-    const namespace = await freshNamespace()
-    const fixture = (open = await openInstrumentedFixture(await servers(), { namespace }))
-    const config = readConfig(fixture.environment)
-    const { workflowService } = fixture.client
-    const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
-    await expect(claimWhenNone(workflowService, { ...config, buildId: 'a' })).rejects.toThrow(
-      /does not know the build/,
-    )
-    await fixture.worker(await fixture.code(), versioned('a'))
-    await expect
-      .poll(() => claimWhenNone(workflowService, { ...config, buildId: 'a' }).catch(() => 'not yet'))
-      .toBe(true)
-    // A second worker of any build finds it claimed.
-    expect(await claimWhenNone(workflowService, { ...config, buildId: 'a' })).toBe(false)
+it('a release stays on the build that started it, and the next release runs on the new build', async () => {
+  const namespace = await freshNamespace()
+  const fixture = (open = await openInstrumentedFixture(await servers(), { namespace }))
+  const config = readConfig(fixture.environment)
+  const { workflowService } = fixture.client
+  const versioned = (build: string) => ({ WORKER_VERSIONING: 'on', TENURE_BUILD_ID: build })
+  await expect(claimWhenNone(workflowService, { ...config, buildId: 'a' })).rejects.toThrow(
+    /does not know the build/,
+  )
+  await fixture.worker(await fixture.code(), versioned('a'))
+  await expect
+    .poll(() => claimWhenNone(workflowService, { ...config, buildId: 'a' }).catch(() => 'not yet'))
+    .toBe(true)
+  // A second worker of any build finds it claimed.
+  expect(await claimWhenNone(workflowService, { ...config, buildId: 'a' })).toBe(false)
 
-    const fixtureModel = await fixture.model(policy)
-    const { version, release } = await fixtureModel.release()
-    await release.reaches('canary', 0)
-    await release.say('pause', 'olga')
-    await fixture.worker(await fixture.code(change), versioned('b'))
-    expect(await promoteBuild(fixture.environment, 'unknown-build')).toMatchObject({ code: 4 })
-    await expect
-      .poll(async () => (await findBuilds(workflowService, namespace))?.known)
-      .toEqual(expect.arrayContaining(['a', 'b']))
-    expect(await promoteBuild(fixture.environment, 'b')).toMatchObject({
-      code: 0,
-      said: expect.stringContaining('build b takes new work') as string,
-    })
-    expect((await findBuilds(workflowService, namespace))?.current).toBe('b')
-    expect(await release.state()).toMatchObject({ stage: 'canary' })
-    await release.say('resume', 'anna')
+  const fixtureModel = await fixture.model(policy)
+  const { version, release } = await fixtureModel.release()
+  await release.reaches('canary', 0)
+  await release.say('pause', 'olga')
+  await fixture.worker(await fixture.code(change), versioned('b'))
+  expect(await promoteBuild(fixture.environment, 'unknown-build')).toMatchObject({ code: 4 })
+  await expect
+    .poll(async () => (await findBuilds(workflowService, namespace))?.known)
+    .toEqual(expect.arrayContaining(['a', 'b']))
+  expect(await promoteBuild(fixture.environment, 'b')).toMatchObject({
+    code: 0,
+    said: expect.stringContaining('build b takes new work') as string,
+  })
+  expect((await findBuilds(workflowService, namespace))?.current).toBe('b')
+  expect(await release.state()).toMatchObject({ stage: 'canary' })
+  await release.say('resume', 'anna')
 
-    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
-    expect(await buildOf(release)).toBe('a')
-    expect(await eventsOf(release, 9)).toBe(0)
-    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  expect(await buildOf(release)).toBe('a')
+  expect(await eventsOf(release, 9)).toBe(0)
+  expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version })
 
-    const next = await fixtureModel.release()
-    expect(await buildOf(next.release)).toBe('b')
-    expect(await next.release.result()).toMatchObject({ outcome: 'promoted' })
-    expect(await buildOf(next.release)).toBe('b')
-  },
-)
+  const next = await fixtureModel.release()
+  expect(await buildOf(next.release)).toBe('b')
+  expect(await next.release.result()).toMatchObject({ outcome: 'promoted' })
+  expect(await buildOf(next.release)).toBe('b')
+})
 
-it('an incompatible build withdraws the candidate, and never promotes it', { timeout: 240_000 }, async () => {
+it('an incompatible build withdraws the candidate, and never promotes it', async () => {
   const fixture = (open = await openInstrumentedFixture(await servers()))
   const [fits, breaks] = [await fixture.code(), await fixture.code(change)]
   const good = await fixture.worker(fits)
@@ -128,17 +124,15 @@ it('an incompatible build withdraws the candidate, and never promotes it', { tim
   const exposure = async () => (await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0
   const killed = await clock(fixture)
   // Watching is the same in both builds, but no worker can process a command now.
-  await expect.poll(() => lookedMs(fixture, release), { timeout: 40_000 }).toBeGreaterThan(killed)
-  await expect.poll(exposure, { timeout: 40_000 }).toBeGreaterThan(0)
+  await expect.poll(() => lookedMs(fixture, release)).toBeGreaterThan(killed)
+  await expect.poll(exposure).toBeGreaterThan(0)
   await release.signal('resume', { by: 'anna' })
-  await expect.poll(() => eventsOf(release, 9), { timeout: 40_000 }).toBe(1)
-  await expect.poll(exposure, { timeout: 40_000 }).toBeLessThanOrEqual(0)
+  await expect.poll(() => eventsOf(release, 9)).toBe(1)
+  await expect.poll(exposure).toBeLessThanOrEqual(0)
   const answered = fixtureModel.traffic.answered.get(version)
   // It is looked at for longer than a renewal lasts, and not exposed again.
   const withdrawn = await clock(fixture)
-  await expect
-    .poll(() => lookedMs(fixture, release), { timeout: 40_000 })
-    .toBeGreaterThan(withdrawn + 2 * exposureMs)
+  await expect.poll(() => lookedMs(fixture, release)).toBeGreaterThan(withdrawn + 2 * exposureMs)
   expect(await exposure()).toBeLessThanOrEqual(0)
   expect(fixtureModel.traffic.answered.get(version)).toBe(answered)
   expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({

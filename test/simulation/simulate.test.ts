@@ -24,7 +24,7 @@ describe('the fault simulator', () => {
     const { code, output } = await simulate('--runs', '200', '--seed', '1')
     expect(code, output).toBe(0)
     expect(output).toContain('200 runs')
-  }, 120_000)
+  })
 
   it('gives the same run for the same seed', async () => {
     const [first, second] = await Promise.all(
@@ -33,7 +33,7 @@ describe('the fault simulator', () => {
     const told = (output: string) => output.split('\n').filter((line) => /^ +\d+\.\d{3} /.test(line))
     expect(told(first!.output).length).toBeGreaterThan(10)
     expect(told(first!.output)).toEqual(told(second!.output))
-  }, 120_000)
+  })
 
   it('finds planted bugs', async () => {
     const chosen = [
@@ -58,7 +58,7 @@ describe('the fault simulator', () => {
     )
     expect(code, output).toBe(0)
     expect(output).toContain('6 of 6 found')
-  }, 240_000)
+  })
 })
 
 describe('a written scenario', () => {
@@ -66,7 +66,7 @@ describe('a written scenario', () => {
   let played: { code: number; output: string }
   beforeAll(async () => {
     played = await simulate('--script', 'all', '--runs', '20', '--seed', '1')
-  }, 120_000)
+  })
 
   it.each(scripts)('$name breaks no property', ({ name }) => {
     expect(played.output).toContain(`${name}: 20 runs, no property broken`)
@@ -82,7 +82,7 @@ describe('a written scenario', () => {
     const { code, output } = await simulate('--plants', '--only', chosen.join())
     expect(code, output).toBe(0)
     expect(output).toContain(`${chosen.length} of ${chosen.length} found`)
-  }, 240_000)
+  })
 })
 
 it.each(plants)('the planted bug $name is found in the source', ({ file, find, replace }) => {

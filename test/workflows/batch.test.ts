@@ -81,7 +81,7 @@ describe('a batch prediction', () => {
       output: file('out/answers.parquet'),
       key: ['name'],
     })
-    await until(async () => (await listShards(pipeline.store, id)).length > 0, 'the first part', 60_000)
+    await until(async () => (await listShards(pipeline.store, id)).length > 0, 'the first part')
     first.kill('SIGKILL')
     expect((await findBatch(pipeline.store, id))?.status).toBe('running')
     await startWorker()

@@ -95,7 +95,7 @@ async function erase(body: object): Promise<TestResponse> {
 }
 const receipt = async (id: string) => (await api.request('GET', `/v1/erasures/${id}`, { key })).json
 const done = async (id: string) => {
-  await until(async () => (await receipt(id))['status'] === 'done', `${id} to be done`, 60_000)
+  await until(async () => (await receipt(id))['status'] === 'done', `${id} to be done`)
   return receipt(id)
 }
 const count = async (statement: ReturnType<typeof sql>) => {
@@ -123,7 +123,7 @@ async function everything(): Promise<string> {
   return texts.join('\n')
 }
 
-describe('the erasure of a subject', { timeout: 180_000 }, () => {
+describe('the erasure of a subject', () => {
   it('removes every row of the prediction log, and stays effective when a replica recovers', async () => {
     const version = 'iris_v1.0.0'
     // By the routing key, three times, with outcomes that were revised; and rows of another subject.
@@ -171,7 +171,7 @@ describe('the erasure of a subject', { timeout: 180_000 }, () => {
     line.cut()
     const spooled = [ask(far, anna), ask(far, 'bob')]
     await far.serving.log.flush()
-    await until(() => far.serving.log.counts().spooled === 2, 'the disk to have them', 20_000)
+    await until(() => far.serving.log.counts().spooled === 2, 'the disk to have them')
 
     const begun = await erase({ model: 'iris', subject: anna, prediction_ids: [early] })
     expect(begun).toMatchObject({
@@ -197,7 +197,7 @@ describe('the erasure of a subject', { timeout: 180_000 }, () => {
 
     // The replica comes back: what it had kept for Postgres is stored, without her.
     line.mend()
-    await until(() => far.serving.log.counts().spooled === 0, 'the disk to be empty', 30_000)
+    await until(() => far.serving.log.counts().spooled === 0, 'the disk to be empty')
     expect(await keysInLog()).toEqual(['bob', 'bob', 'bob'])
     // What becomes true of her requests later is not kept either.
     expect((await say([...hers, ...spooled, early])).json).toEqual({
@@ -271,12 +271,12 @@ describe('the erasure of a subject', { timeout: 180_000 }, () => {
     )
     const id = String((await erase({ model: 'iris', subject: 'dora' })).json['id'])
     const reached = async () => (await receipt(id)) as { counts: { requests?: number }; reached_at?: string }
-    await until(async () => (await reached()).counts.requests === 2, 'the third hour', 30_000)
+    await until(async () => (await reached()).counts.requests === 2, 'the third hour')
     const held = async () =>
       fixture.store.query<{ pid: number }>(sql`
         select pid from pg_stat_activity
         where application_name = 'tenure-erase' and datname = current_database() and wait_event_type = 'Lock'`)
-    await until(async () => (await held()).length === 1, 'the fourth to be waited for', 30_000)
+    await until(async () => (await held()).length === 1, 'the fourth to be waited for')
     await fixture.store.pool.query('select pg_terminate_backend($1)', [(await held())[0]!.pid])
     await hold.query('rollback')
     hold.release()
@@ -285,7 +285,7 @@ describe('the erasure of a subject', { timeout: 180_000 }, () => {
   })
 })
 
-describe('snapshots after an erasure', { timeout: 180_000 }, () => {
+describe('snapshots after an erasure', () => {
   it('exclude the subject, and earlier snapshots are deleted in time', async () => {
     const { deps, store } = core
     const directory = await exampleModelDirectory()

@@ -105,7 +105,7 @@ const sync = () =>
 const stored = async () => (await listViews(core.store, { name }))[0]
 const ask = (method: string, path: string, who = 'olga', body?: object) =>
   api.request(method, path, { key: keys[who]!, body })
-const ran = () => until(async () => (await stored())?.watermark !== undefined, 'the first run', 60_000)
+const ran = () => until(async () => (await stored())?.watermark !== undefined, 'the first run')
 
 it('a scheduled feature view ingests each row once, across repeated and concurrent runs', async () => {
   await sync()
@@ -119,7 +119,7 @@ it('a scheduled feature view ingests each row once, across repeated and concurre
   }
   const described = await core.client.schedule.getHandle(viewScheduleId(name)).describe()
   expect(described.spec.intervals).toMatchObject([{ every: 3_600_000 }])
-  await until(async () => (await count()) === 12_000, 'all rows', 60_000)
+  await until(async () => (await count()) === 12_000, 'all rows')
   // As if everything had been killed before the watermark was moved; and two of them at once.
   await core.store.query(sql`update feature_views set watermark = null`)
   const outcomes = await Promise.all(

@@ -54,8 +54,7 @@ const start = () => startMonitor(core.client, model, core.config.taskQueues.cont
 const handle = () => core.client.workflow.getHandle(monitorWorkflowId(model))
 const windows = () => listMonitorWindows(core.store, { model, limit: 500 })
 const openAlerts = () => listAlerts(core.store, { model, open: true })
-const seen = (count: number) =>
-  until(async () => (await windows()).length >= count, `${count} windows`, 10_000)
+const seen = (count: number) => until(async () => (await windows()).length >= count, `${count} windows`)
 const answer = (bad: { errors?: number }) =>
   writeTicks(core.store, {
     replica: 'r1',

@@ -213,24 +213,20 @@ describe('alert dispatch', () => {
     await raise()
     // Six steps of ten minutes of policy time: every channel is tried and none responds.
     for (let round = 1; round <= 6; round++) {
-      await until(
-        async () => {
-          const waiting = await messages()
-          return waiting.length === 4 && waiting.every(({ attempts }) => attempts >= round)
-        },
-        `attempt ${round}`,
-        20_000,
-      )
+      await until(async () => {
+        const waiting = await messages()
+        return waiting.length === 4 && waiting.every(({ attempts }) => attempts >= round)
+      }, `attempt ${round}`)
       await deps.store.query(sql`
         update alert_notifications set due_at = due_at - interval '10 minutes', next_at = now() where sent_at is null`)
     }
     await back()
     await deps.store.query(sql`update alert_notifications set next_at = now() where sent_at is null`)
     const all = async () => (await messages()).every(({ sent_at }) => sent_at !== null)
-    await until(async () => (await all()) && mail.mails.length > 0, 'the messages', 20_000)
+    await until(async () => (await all()) && mail.mails.length > 0, 'the messages')
     // Whatever is still under way would arrive by the time of another matter.
     await raise({ dedupeKey: 'other', message: 'another one' })
-    await until(async () => mail.mails.length >= 2 && got.length >= 6, 'the other matter', 20_000)
+    await until(async () => mail.mails.length >= 2 && got.length >= 6, 'the other matter')
     const first = got.filter(({ text }) => !text.includes('another one'))
     // An Alertmanager forgets what it is not told again: once when it is back, and from then on each minute.
     expect(first.map(({ path }) => path).sort()).toEqual(['/am/api/v2/alerts', '/chat', '/hook'])

@@ -55,7 +55,7 @@ async function telling<T>(
 }
 
 const told = (target: 'mlflow' | 'openlineage') =>
-  until(async () => (await countBacklog(store, target)).waiting === 0, `${target} to be told`, 60_000)
+  until(async () => (await countBacklog(store, target)).waiting === 0, `${target} to be told`)
 
 /** A training that is over, with what the gate said and a version, as the pipeline leaves them behind. */
 async function trained(model: string, minor: number) {
@@ -105,7 +105,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
   beforeAll(async () => {
     server = await start()
     deps = depsOf({ TENURE_MLFLOW_URL: server.url })
-  }, 300_000)
+  })
   afterAll(() => server?.stop())
 
   const get = async (path: string) =>
@@ -234,10 +234,10 @@ describe('an unavailable integration', () => {
     await telling(
       deps,
       async () => {
-        await until(async () => (await matters()).includes('mirror_behind'), 'an alert', 20_000)
+        await until(async () => (await matters()).includes('mirror_behind'), 'an alert')
         server.failWith(undefined)
         await told('mlflow')
-        await until(async () => (await matters()).length === 0, 'the end of the alert', 20_000)
+        await until(async () => (await matters()).length === 0, 'the end of the alert')
       },
       { lateMs: 1 },
     )
@@ -255,7 +255,7 @@ describe('an unavailable integration', () => {
     }
     // A key that does not open may be mended.
     await telling(depsOf({ TENURE_MLFLOW_URL: server.url, TENURE_MLFLOW_TOKEN: 'wrong' }), () =>
-      until(async () => ((await stateOf())?.attempts ?? 0) > policy.refusals, 'many attempts', 30_000),
+      until(async () => ((await stateOf())?.attempts ?? 0) > policy.refusals, 'many attempts'),
     )
     expect(await stateOf()).toMatchObject({
       given_up_at: null,
@@ -263,7 +263,7 @@ describe('an unavailable integration', () => {
     })
     server.failWith(400)
     await telling(depsOf({ TENURE_MLFLOW_URL: server.url }), () =>
-      until(async () => (await stateOf())?.given_up_at != null, 'it to be given up', 30_000),
+      until(async () => (await stateOf())?.given_up_at != null, 'it to be given up'),
     )
     await store.query(sql`delete from integration_outbox`)
     await server.stop()

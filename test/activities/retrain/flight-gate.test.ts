@@ -90,10 +90,10 @@ beforeAll(async () => {
   await crown(champion)
   await sync()
   newer = await trained(await snapshot(nextWeek))
-}, 120_000)
+})
 afterAll(() => pipeline?.close())
 
-describe('the gate on real flights', { timeout: 120_000 }, () => {
+describe('the gate on real flights', () => {
   it('finds an identical model neither worse nor better', async () => {
     const { snapshotDigest } = await getTraining(pipeline.store, old)
     const same = await judged(await again(old, snapshotDigest))
@@ -162,7 +162,7 @@ describe('the gate on real flights', { timeout: 120_000 }, () => {
   })
 })
 
-describe('a retraining on real flights', { timeout: 120_000 }, () => {
+describe('a retraining on real flights', () => {
   const retrain = async () => (await pipeline.start({ model, asOf: nextWeek })).result()
   const openAlerts = () => listAlerts(pipeline.store, { model, open: true })
 

@@ -135,7 +135,7 @@ describe('a rotated key', () => {
         return true
       }
     }
-    await until(closed, 'the end of the key', 5_000)
+    await until(closed, 'the end of the key')
     for (const each of [api, second]) expect(await opens(each, key)).toBe(false)
     await deaf.stop()
   })

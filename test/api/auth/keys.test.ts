@@ -191,7 +191,6 @@ describe('a key', () => {
     await until(
       async () => (await api.request('GET', '/v1/models', { key })).status === 401,
       'the end of the key',
-      5_000,
     )
     expect(performance.now() - from).toBeLessThan(2_000)
   })

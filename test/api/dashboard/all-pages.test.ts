@@ -84,7 +84,7 @@ beforeAll(async () => {
   await servers.store.query(sql`
     insert into outcomes (prediction_id, value, observed_at)
     select id, to_jsonb((extract(epoch from at)::bigint * 7) % 10 < outputs[1] * 10), at from predictions`)
-}, 60_000)
+})
 afterAll(async () => {
   await api.stop()
   await servers.close()

@@ -19,10 +19,6 @@ import {
   type BrowserSession,
 } from '../../support/dashboard/browser-session.ts'
 
-const stepTimeoutMs = 30_000
-/** For a whole test, on a busy machine. */
-const testTimeoutMs = 180_000
-
 let browser: Browser
 let dashboard: DashboardFixture
 let release: string
@@ -34,11 +30,11 @@ beforeAll(async () => {
     { hostile: hostileMarkup },
   )
   release = await dashboard.release(dashboard.candidate)
-}, testTimeoutMs)
+})
 afterAll(async () => {
   await browser?.close()
   await dashboard?.close()
-}, testTimeoutMs)
+})
 
 const visited = () => openSession(browser, { url: dashboard.url })
 const signedIn = async (who: keyof DashboardFixture['keys'], path = '/'): Promise<BrowserSession> => {
@@ -48,32 +44,28 @@ const signedIn = async (who: keyof DashboardFixture['keys'], path = '/'): Promis
 }
 const releasePath = () => `/releases/${release}`
 
-it(
-  'every page is accessible, fits a phone, escapes hostile texts and loads nothing from other hosts',
-  async () => {
-    const session = await signedIn('root')
-    const { page, problems } = session
-    const addresses = dashboard.pathsOfPages(release)
-    const pages = pageRegistry.filter(({ path }) => addresses[path] !== undefined)
-    expect(pages.length).toBeGreaterThanOrEqual(3)
-    for (const { path } of pages) {
-      const answer = await page.goto(addresses[path]!)
-      expect(answer?.status(), path).toBe(200)
-      const statements = /statements;desc="(\d+)"/.exec(answer?.headers()['server-timing'] ?? '')?.[1]
-      expect(Number(statements), path).toBeLessThanOrEqual(14)
-      expect(await accessibilityIssues(page), path).toEqual([])
-      await page.setViewportSize({ width: 375, height: 800 })
-      expect(await overflowPx(page), path).toBeLessThanOrEqual(0)
-      await page.setViewportSize({ width: 1_280, height: 900 })
-      expect(await hasRunMarkup(page), path).toBe(false)
-    }
-    await page.goto(releasePath())
-    expect(await page.locator('body').innerText()).toContain(hostileMarkup)
-    expect(problems).toEqual([])
-    await session.close()
-  },
-  testTimeoutMs,
-)
+it('every page is accessible, fits a phone, escapes hostile texts and loads nothing from other hosts', async () => {
+  const session = await signedIn('root')
+  const { page, problems } = session
+  const addresses = dashboard.pathsOfPages(release)
+  const pages = pageRegistry.filter(({ path }) => addresses[path] !== undefined)
+  expect(pages.length).toBeGreaterThanOrEqual(3)
+  for (const { path } of pages) {
+    const answer = await page.goto(addresses[path]!)
+    expect(answer?.status(), path).toBe(200)
+    const statements = /statements;desc="(\d+)"/.exec(answer?.headers()['server-timing'] ?? '')?.[1]
+    expect(Number(statements), path).toBeLessThanOrEqual(14)
+    expect(await accessibilityIssues(page), path).toEqual([])
+    await page.setViewportSize({ width: 375, height: 800 })
+    expect(await overflowPx(page), path).toBeLessThanOrEqual(0)
+    await page.setViewportSize({ width: 1_280, height: 900 })
+    expect(await hasRunMarkup(page), path).toBe(false)
+  }
+  await page.goto(releasePath())
+  expect(await page.locator('body').innerText()).toContain(hostileMarkup)
+  expect(problems).toEqual([])
+  await session.close()
+})
 
 it('pages in dark mode, and pages before sign-in, are accessible', async () => {
   const dark = await openSession(browser, { url: dashboard.url, dark: true })
@@ -135,84 +127,74 @@ describe('an approver', () => {
     await operator.close()
   })
 
-  it(
-    'approves with a reason and watches the canary; an outdated page is refused',
-    async () => {
-      const ben = await signedIn('ben', releasePath())
-      await ben.page.getByLabel('Reason').fill('looks good')
-      const anna = await visited()
-      await anna.page.goto('/')
-      await anna.page.getByLabel('API key').fill('tnr_000000000000_wrong')
-      await anna.page.getByRole('button', { name: 'Sign in' }).click()
-      await anna.page.getByRole('alert').waitFor()
-      await anna.signIn(dashboard.keys.anna)
-      const { page } = anna
-      await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
-      await page.getByRole('link', { name: dashboard.candidate }).first().click()
-      await page.getByText('Needs 1 approval by').waitFor()
+  it('approves with a reason and watches the canary; an outdated page is refused', async () => {
+    const ben = await signedIn('ben', releasePath())
+    await ben.page.getByLabel('Reason').fill('looks good')
+    const anna = await visited()
+    await anna.page.goto('/')
+    await anna.page.getByLabel('API key').fill('tnr_000000000000_wrong')
+    await anna.page.getByRole('button', { name: 'Sign in' }).click()
+    await anna.page.getByRole('alert').waitFor()
+    await anna.signIn(dashboard.keys.anna)
+    const { page } = anna
+    await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
+    await page.getByRole('link', { name: dashboard.candidate }).first().click()
+    await page.getByText('Needs 1 approval by').waitFor()
 
-      // The browser does not send the form without a reason.
-      await page.getByRole('button', { name: 'Approve' }).click()
-      expect(new URL(page.url()).pathname).toBe(releasePath())
-      await page.getByLabel('Reason').fill(`better where it matters ${hostileMarkup}`)
-      await page.getByRole('button', { name: 'Approve' }).click()
-      await page.getByText('canary 10 %').first().waitFor({ timeout: stepTimeoutMs })
-      await page.getByRole('cell', { name: hostileMarkup }).first().waitFor()
-      expect(await hasRunMarkup(page)).toBe(false)
+    // The browser does not send the form without a reason.
+    await page.getByRole('button', { name: 'Approve' }).click()
+    expect(new URL(page.url()).pathname).toBe(releasePath())
+    await page.getByLabel('Reason').fill(`better where it matters ${hostileMarkup}`)
+    await page.getByRole('button', { name: 'Approve' }).click()
+    await page.getByText('canary 10 %').first().waitFor()
+    await page.getByRole('cell', { name: hostileMarkup }).first().waitFor()
+    expect(await hasRunMarkup(page)).toBe(false)
 
-      // Ben has typed a reason meanwhile: his page shows the change and keeps his text.
-      await ben.page.getByText('This release has changed').waitFor({ timeout: stepTimeoutMs })
-      await ben.page.getByRole('button', { name: 'Approve' }).click()
-      await ben.page.getByRole('heading', { name: 'Page out of date' }).waitFor()
-      expect(await ben.page.locator('main').innerText()).toContain(
-        'Stage: awaiting approval → canary, stage 1',
-      )
-      expect(await accessibilityIssues(ben.page)).toEqual([])
-      expect(await said('ben')).toBe(0)
+    // Ben has typed a reason meanwhile: his page shows the change and keeps his text.
+    await ben.page.getByText('This release has changed').waitFor()
+    await ben.page.getByRole('button', { name: 'Approve' }).click()
+    await ben.page.getByRole('heading', { name: 'Page out of date' }).waitFor()
+    expect(await ben.page.locator('main').innerText()).toContain('Stage: awaiting approval → canary, stage 1')
+    expect(await accessibilityIssues(ben.page)).toEqual([])
+    expect(await said('ben')).toBe(0)
 
-      dashboard.startTraffic()
-      await page.getByText('promoted', { exact: true }).first().waitFor({ timeout: 90_000 })
-      await page.getByText('Serving 100 % of traffic as champion').first().waitFor({ timeout: 20_000 })
-      expect([...anna.problems, ...ben.problems]).toEqual([])
-      await anna.close()
-      await ben.close()
-    },
-    testTimeoutMs,
-  )
+    dashboard.startTraffic()
+    await page.getByText('promoted', { exact: true }).first().waitFor()
+    await page.getByText('Serving 100 % of traffic as champion').first().waitFor()
+    expect([...anna.problems, ...ben.problems]).toEqual([])
+    await anna.close()
+    await ben.close()
+  })
 
-  it(
-    'pauses, resumes and rolls back from the same page, and sees the reason of a refused command',
-    async () => {
-      const next = await dashboard.registry.register(dashboard.candidate)
-      release = await dashboard.release(next, pausing)
-      const anna = await signedIn('anna', releasePath())
-      const { page } = anna
-      const press = async (name: string) => {
-        await page.getByLabel('Reason').fill(`because of ${name}`)
-        await page.getByRole('button', { name, exact: true }).click()
-      }
-      await page.getByRole('button', { name: 'Approve' }).waitFor({ timeout: stepTimeoutMs })
-      await press('Approve')
-      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: stepTimeoutMs })
-      const other = await signedIn('anna', releasePath())
-      await other.page.getByLabel('Reason').fill('once more')
-      await press('Pause')
-      await page.getByRole('button', { name: 'Resume' }).waitFor({ timeout: stepTimeoutMs })
+  it('pauses, resumes and rolls back from the same page, and sees the reason of a refused command', async () => {
+    const next = await dashboard.registry.register(dashboard.candidate)
+    release = await dashboard.release(next, pausing)
+    const anna = await signedIn('anna', releasePath())
+    const { page } = anna
+    const press = async (name: string) => {
+      await page.getByLabel('Reason').fill(`because of ${name}`)
+      await page.getByRole('button', { name, exact: true }).click()
+    }
+    await page.getByRole('button', { name: 'Approve' }).waitFor()
+    await press('Approve')
+    await page.getByRole('button', { name: 'Pause' }).waitFor()
+    const other = await signedIn('anna', releasePath())
+    await other.page.getByLabel('Reason').fill('once more')
+    await press('Pause')
+    await page.getByRole('button', { name: 'Resume' }).waitFor()
 
-      await other.page.getByRole('button', { name: 'Pause' }).click()
-      await other.page.getByRole('heading', { name: 'Action not allowed' }).waitFor()
-      expect(await other.page.locator('main').innerText()).toContain('already paused by anna')
-      await other.close()
+    await other.page.getByRole('button', { name: 'Pause' }).click()
+    await other.page.getByRole('heading', { name: 'Action not allowed' }).waitFor()
+    expect(await other.page.locator('main').innerText()).toContain('already paused by anna')
+    await other.close()
 
-      await press('Resume')
-      await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: stepTimeoutMs })
-      await press('Roll back')
-      await page.getByText('rolled back', { exact: true }).first().waitFor({ timeout: stepTimeoutMs })
-      expect(anna.problems).toEqual([])
-      await anna.close()
-    },
-    testTimeoutMs,
-  )
+    await press('Resume')
+    await page.getByRole('button', { name: 'Pause' }).waitFor()
+    await press('Roll back')
+    await page.getByText('rolled back', { exact: true }).first().waitFor()
+    expect(anna.problems).toEqual([])
+    await anna.close()
+  })
 })
 
 /** A policy whose first stage never ends by itself. */

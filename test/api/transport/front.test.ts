@@ -262,7 +262,7 @@ describe('in Chromium, a page of another site', () => {
     await once(elsewhere.listen(0, '127.0.0.1'), 'listening')
     page = await browser.newPage()
     await page.goto(`http://localhost:${(elsewhere.address() as AddressInfo).port}/`)
-  }, 120_000)
+  })
   afterAll(async () => {
     await browser?.close()
     elsewhere?.close()

@@ -66,4 +66,4 @@ it('a replica whose supervisor was killed ends when its file does not name it', 
   expect(birthOf(replica)).toBeDefined()
   rmSync(supervisor)
   await expect.poll(() => birthOf(replica)).toBeUndefined()
-}, 40_000)
+})

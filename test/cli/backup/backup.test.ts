@@ -288,7 +288,6 @@ describe('tenure restore', () => {
     await until(
       () => replica.serving.routing.find(model)?.route.epoch === done.epoch,
       'the replica in the new epoch',
-      30_000,
     )
     expect(replica.ask(model, request()).version).toBe(versions.old)
     expect(await championOf(fixture.store)).toBe(versions.old)
@@ -458,7 +457,6 @@ describe('a database restored by other means', () => {
     await until(
       () => replica.serving.routing.find(model)?.route.epoch === epoch,
       'the replica in the new epoch',
-      30_000,
     )
   })
 

@@ -310,7 +310,7 @@ describe('the Temporal check', () => {
     await connection.close()
     const bare = () => checkTemporal(config(namespace), { workersExpected: true })
     await expect
-      .poll(async () => of(await bare(), 'search attributes')[0]?.found, { timeout: 20_000, interval: 200 })
+      .poll(async () => of(await bare(), 'search attributes')[0]?.found, { interval: 200 })
       .toContain('lacks Model')
     expect(of(await bare(), 'workers')).toMatchObject([
       { state: 'broken' },

@@ -296,7 +296,7 @@ describe('an exported version in a browser', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     browser = await startBrowser()
-  }, 120_000)
+  })
   afterAll(async () => {
     await browser?.close()
     server.close()
@@ -316,7 +316,7 @@ describe('an exported version in a browser', () => {
     for (const model of Object.keys(models)) {
       await page.goto(`${origin}/${model}/`)
       const golden = page.locator('#golden')
-      await golden.filter({ hasText: 'golden rows agree' }).waitFor({ timeout: 30_000 })
+      await golden.filter({ hasText: 'golden rows agree' }).waitFor()
       expect(await page.title()).toBe(`${model}_v1.0.0`)
       const rows = models[model]!.rows()
       // As text: it is the browser that is to find the module, and not the compiler of this file.
@@ -333,12 +333,12 @@ describe('an exported version in a browser', () => {
     const page = await browser.newPage()
     await page.goto(`${origin}/flight/`)
     const answer = page.locator('#answer')
-    await answer.filter({ hasText: 'probability' }).waitFor({ timeout: 30_000 })
+    await answer.filter({ hasText: 'probability' }).waitFor()
     await page.getByLabel('hour').fill('')
-    await answer.filter({ hasText: '"hour" may not be null' }).waitFor({ timeout: 30_000 })
+    await answer.filter({ hasText: '"hour" may not be null' }).waitFor()
     await page.getByLabel('hour').fill('17')
     await page.getByLabel('origin').fill('<img src=x onerror=alert(1)>')
-    await answer.filter({ hasText: 'probability' }).waitFor({ timeout: 30_000 })
+    await answer.filter({ hasText: 'probability' }).waitFor()
     await page.close()
   })
 })

@@ -38,7 +38,7 @@ beforeAll(async () => {
   })
   loaded = await loadModelsInChild({ directory, limitMs: 4_000 })
   for (const { file, issues } of loaded.broken) answers.set(file, issues)
-}, 120_000)
+})
 afterAll(() => Promise.all(directories.map((directory) => rm(directory, { recursive: true }))))
 
 const documentation = (): string =>

@@ -48,7 +48,7 @@ it('applies many models though all calls together take longer than the deadline 
   expect(calls.filter((call) => call === 'CreateSchedule').length).toBeGreaterThanOrEqual(2 * count)
 
   // The lists of Temporal follow a moment later.
-  await expect.poll(async () => (await apply(), calls.length), { timeout: 30_000 }).toBeLessThan(10)
+  await expect.poll(async () => (await apply(), calls.length)).toBeLessThan(10)
   expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'unchanged'))
 
   const [first = '', second = ''] = names
@@ -66,4 +66,4 @@ it('applies many models though all calls together take longer than the deadline 
   await store.close()
   await link.close()
   await rm(directory, { recursive: true })
-}, 300_000)
+})

@@ -20,9 +20,7 @@ describe('the search attributes of a namespace', () => {
     })
     const ensure = () => ensureSearchAttributes(connection, namespace)
     // A namespace is usable a moment after it was registered.
-    await expect
-      .poll(() => ensure().catch(() => undefined), { timeout: 20_000 })
-      .toEqual([...searchAttributes])
+    await expect.poll(() => ensure().catch(() => undefined)).toEqual([...searchAttributes])
     expect(await ensure()).toEqual([])
     const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
     expect(Object.keys(customAttributes ?? {})).toEqual(expect.arrayContaining([...searchAttributes]))

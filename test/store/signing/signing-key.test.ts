@@ -228,40 +228,36 @@ describe('a rotation', () => {
     expect(verifier.verify(said, (await openSigner(at, 'artifacts')).sign(said))).toBe(true)
   })
 
-  it(
-    'under load refuses no signature: one process signs, another verifies, and the key is rotated ten times',
-    { timeout: 90_000 },
-    async () => {
-      const at = places('load')
-      const verifier = openPublicKeys(at, 'commands')
-      const worker = new Worker(launcher, {
-        argv: ['test/support/signing/sign-again.ts', at.keys, at.trust],
-        execArgv: [],
-      })
-      const used = new Set<string>()
-      let signed = 0
-      let refused = 0
-      const failed = new Promise((_, reject) => worker.once('error', reject))
-      worker.on(
-        'message',
-        ({ text, signature, publicPem }: { text: string; signature: string; publicPem: string }) => {
-          signed++
-          used.add(publicPem)
-          if (!verifier.verify(Buffer.from(text), Buffer.from(signature, 'base64'))) refused++
-        },
-      )
-      try {
-        for (let turn = 1; turn <= 10; turn++) {
-          const rotated = expect.poll(() => used.size, { interval: 5 }).toBeGreaterThanOrEqual(turn)
-          await Promise.race([rotated, failed])
-          await rotateSigningKey(at, 'commands', { overlapMs: hourMs })
-        }
-        await expect.poll(() => used.size, { interval: 5 }).toBe(11)
-      } finally {
-        await worker.terminate()
+  it('under load refuses no signature: one process signs, another verifies, and the key is rotated ten times', async () => {
+    const at = places('load')
+    const verifier = openPublicKeys(at, 'commands')
+    const worker = new Worker(launcher, {
+      argv: ['test/support/signing/sign-again.ts', at.keys, at.trust],
+      execArgv: [],
+    })
+    const used = new Set<string>()
+    let signed = 0
+    let refused = 0
+    const failed = new Promise((_, reject) => worker.once('error', reject))
+    worker.on(
+      'message',
+      ({ text, signature, publicPem }: { text: string; signature: string; publicPem: string }) => {
+        signed++
+        used.add(publicPem)
+        if (!verifier.verify(Buffer.from(text), Buffer.from(signature, 'base64'))) refused++
+      },
+    )
+    try {
+      for (let turn = 1; turn <= 10; turn++) {
+        const rotated = expect.poll(() => used.size, { interval: 5 }).toBeGreaterThanOrEqual(turn)
+        await Promise.race([rotated, failed])
+        await rotateSigningKey(at, 'commands', { overlapMs: hourMs })
       }
-      expect(refused).toBe(0)
-      expect(signed).toBeGreaterThan(100)
-    },
-  )
+      await expect.poll(() => used.size, { interval: 5 }).toBe(11)
+    } finally {
+      await worker.terminate()
+    }
+    expect(refused).toBe(0)
+    expect(signed).toBeGreaterThan(100)
+  })
 })

@@ -39,7 +39,7 @@ export async function startBrowser(): Promise<Browser> {
     Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   )
   try {
-    return await chromium.launch({ executablePath, args: flags, env, timeout: 45_000 })
+    return await chromium.launch({ executablePath, args: flags, env, timeout: 100_000 })
   } catch (error) {
     throw new Error(`Chromium does not start on this machine: ${(error as Error).message}`, { cause: error })
   }

@@ -108,7 +108,7 @@ export async function openDashboard(
       })
       const id = releaseIdOf(handle.firstExecutionRunId)
       const asks = async () => (await findRelease(store, id))?.state.stage === 'awaiting_approval'
-      await waitUntil(asks, `the release of ${version} awaiting approval`, 60_000)
+      await waitUntil(asks, `the release of ${version} awaiting approval`)
       return id
     },
     startTraffic() {

@@ -50,10 +50,10 @@ export function setUpCanaryFixture(): void {
     })
     const first = await start(await registry.register())
     expect(await first.result()).toMatchObject({ outcome: 'promoted' })
-  }, 120_000)
+  })
   afterAll(async () => {
     await system?.stop()
-  }, 60_000)
+  })
   beforeEach(() => {
     traffic = startCallers(system.urls, canaryModel, callEveryMs)
   })
@@ -85,7 +85,7 @@ export async function startCanaryRelease(): Promise<{
   const version = await registry.register(champion)
   const release = await start(version)
   await release.reaches('canary', 0)
-  await expect.poll(() => traffic.answered.get(version) ?? 0, { timeout: 10_000 }).toBeGreaterThan(5)
+  await expect.poll(() => traffic.answered.get(version) ?? 0).toBeGreaterThan(5)
   return { release, champion, version }
 }
 

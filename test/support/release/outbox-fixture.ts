@@ -106,7 +106,6 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
             () => false,
           ),
         'Temporal',
-        60_000,
       )
     },
     model,
@@ -114,11 +113,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       const { model: name, register } = await model()
       const { json } = await say('olga', '/v1/releases', { model: name, version: await register() })
       const id = String(json['id'])
-      await until(
-        async () => (await show(`/v1/releases/${id}`))['stage'] === 'awaiting_approval',
-        'its turn',
-        60_000,
-      )
+      await until(async () => (await show(`/v1/releases/${id}`))['stage'] === 'awaiting_approval', 'its turn')
       return { id, model: name }
     },
     async count(release, action) {
@@ -131,22 +126,14 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     },
     deliver,
     send: (command) =>
-      until(
-        async () => {
-          await dueNow()
-          await deliver()
-          return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
-        },
-        'the delivery',
-        60_000,
-      ),
+      until(async () => {
+        await dueNow()
+        await deliver()
+        return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
+      }, 'the delivery'),
     dueNow,
     answered: (command) =>
-      until(
-        async () => (await show(`/v1/commands/${command}`))['answered_at'] !== undefined,
-        'the answer',
-        60_000,
-      ),
+      until(async () => (await show(`/v1/commands/${command}`))['answered_at'] !== undefined, 'the answer'),
     async close() {
       await api.stop()
       await Promise.all([toTemporal.close(), toPostgres.close()])

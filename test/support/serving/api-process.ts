@@ -27,18 +27,10 @@ export async function startApiProcess(
     lines.push(JSON.parse(line) as Record<string, unknown>),
   )
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  await waitUntil(
-    () => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null,
-    'the socket',
-    30_000,
-  )
+  await waitUntil(() => lines.some(({ msg }) => msg === 'listening') || child.exitCode !== null, 'the socket')
   const url = String(lines.find(({ msg }) => msg === 'listening')?.['url'])
   if (awaitReady)
-    await waitUntil(
-      async () => (await fetch(`${url}/readyz`)).status === 200,
-      'a replica that is ready',
-      30_000,
-    )
+    await waitUntil(async () => (await fetch(`${url}/readyz`)).status === 200, 'a replica that is ready')
   return {
     url,
     child,
@@ -75,7 +67,7 @@ export function startLoad(
   const ask = () =>
     new Promise<boolean>((resolve) => {
       const call = httpRequest(
-        { agent, hostname, port, path, method: 'POST', headers, timeout: 5_000 },
+        { agent, hostname, port, path, method: 'POST', headers, timeout: 60_000 },
         (answer) =>
           answer
             .on('error', () => resolve(false))
@@ -122,7 +114,7 @@ export function startLoad(
 export async function waitUntil(
   holds: () => boolean | Promise<boolean>,
   what: string,
-  withinMs = 10_000,
+  withinMs = 100_000,
 ): Promise<void> {
   const end = performance.now() + withinMs
   while (!(await holds())) {

@@ -82,7 +82,7 @@ it('a start with a forged state opens a release that waits for its approval', as
   const ended = await Promise.race([
     handle.result().then(() => 'ended'),
     expect
-      .poll(async () => (await findRelease(fixture.store, release.id))?.outcome, { timeout: 15_000 })
+      .poll(async () => (await findRelease(fixture.store, release.id))?.outcome)
       .toBeDefined()
       .then(() => 'opened anew'),
   ])
@@ -181,7 +181,7 @@ describe('a signal', () => {
         await release.handle.signal(name, { by, reason: 'because', id: `${name} by ${by}` })
     const answers = async () =>
       (await listCommands(fixture.store, release.id)).map(({ accepted }) => accepted)
-    await expect.poll(answers, { timeout: 15_000 }).toHaveLength(9)
+    await expect.poll(answers).toHaveLength(9)
     expect(await answers()).not.toContain(true)
     expect(await release.state()).toMatchObject({ stage: state.stage, approvals: [] })
     await release.handle.terminate()
@@ -192,7 +192,7 @@ describe('a signal', () => {
     const said = await signed(fixture, one.release.handle, 'approve', { by: 'anna', id: 'once' })
     await other.release.handle.signal('approve', said)
     const answers = async () => await listCommands(fixture.store, other.release.id)
-    await expect.poll(answers, { timeout: 15_000 }).toHaveLength(1)
+    await expect.poll(answers).toHaveLength(1)
     expect(await answers()).toMatchObject([
       { accepted: false, message: expect.stringMatching(/signature does not match/) as string },
     ])
@@ -204,7 +204,7 @@ describe('a signal', () => {
     await release.signal('approve', { by: 'anna', id: 'lines', reason: 'looked at it\r\nand at the slices' })
     await release.reaches('shadow')
     const answers = async () => await listCommands(fixture.store, release.id)
-    await expect.poll(answers, { timeout: 15_000 }).toMatchObject([{ accepted: true }])
+    await expect.poll(answers).toMatchObject([{ accepted: true }])
     await release.handle.terminate()
   })
 })
@@ -228,7 +228,7 @@ describe('after the rotation of the key that signs commands', () => {
     await pause(500)
     await release.handle.signal('abort', late)
     const answers = () => listCommands(fixture.store, release.id)
-    await expect.poll(answers, { timeout: 15_000 }).toHaveLength(2)
+    await expect.poll(answers).toHaveLength(2)
     expect(await answers()).toMatchObject([
       { command: 'approve', accepted: true },
       {

@@ -33,9 +33,7 @@ const arms = async (fixtureModel: FixtureModel) =>
 const rollBack = (fixtureModel: FixtureModel) => rollBackModel(fixture, fixtureModel.name)
 /** Waits until the candidate serves callers. */
 const serves = (fixtureModel: FixtureModel, version: string) =>
-  expect
-    .poll(async () => (await arms(fixtureModel)).map((arm) => arm.version), { timeout: 15_000 })
-    .toContain(version)
+  expect.poll(async () => (await arms(fixtureModel)).map((arm) => arm.version)).toContain(version)
 /** A champion and another one after it, both proven. */
 async function twoChampions(): Promise<{ fixtureModel: FixtureModel; first: string; second: string }> {
   const fixtureModel = await fixture.model()
@@ -196,7 +194,7 @@ describe('a release workflow ended from outside', () => {
     await release.reaches('canary')
     await release.handle.terminate()
     const exposed = async () => ((await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0) > 0
-    await expect.poll(exposed, { timeout: 5_000 }).toBe(false)
+    await expect.poll(exposed).toBe(false)
     const after = await fixtureModel.start(next)
     await after.reaches('awaiting_approval')
     expect(await findRelease(fixture.store, release.id)).toMatchObject({

@@ -79,12 +79,12 @@ describe('absence of evidence never promotes:', () => {
     )
     await release.reaches('canary')
     const exposed = async () => ((await findRouting(fixture.store, fixtureModel.name))?.exposureMs ?? 0) > 0
-    await expect.poll(exposed, { timeout: 3_000 }).toBe(true)
+    await expect.poll(exposed).toBe(true)
     fixtureModel.traffic.counting = false
-    await expect.poll(exposed, { timeout: 3_000 }).toBe(false)
+    await expect.poll(exposed).toBe(false)
     expect((await listDecisions(fixture.store, release.id, 1))[0]?.verdict.kind).toBe('no_data')
     fixtureModel.traffic.counting = true
-    await expect.poll(exposed, { timeout: 3_000 }).toBe(true)
+    await expect.poll(exposed).toBe(true)
     await release.say('abort', 'anna')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
   })
@@ -93,9 +93,7 @@ describe('absence of evidence never promotes:', () => {
     const { fixtureModel, version } = await candidate()
     for (const id of fixture.fleet.replicas) fixture.fleet.dead.add(id)
     await expect
-      .poll(() => fixture.store.query(sql`select id from replicas where lease_until > clock_timestamp()`), {
-        timeout: 5_000,
-      })
+      .poll(() => fixture.store.query(sql`select id from replicas where lease_until > clock_timestamp()`))
       .toEqual([])
     const watch = { ...quickPolicy.watch, acknowledgeMs: 200 }
     const release = await approved(
@@ -225,7 +223,7 @@ describe('replicas in a release', () => {
     fixtureModel.traffic.deaf.set('r2', 'the artifact could not be read')
     const release = await approved(await fixtureModel.start(version, { shadow: false, watch }))
     await expect
-      .poll(async () => (await release.state()).blockedBy, { timeout: 5_000 })
+      .poll(async () => (await release.state()).blockedBy)
       .toEqual(['replica r2 on test: the artifact could not be read'])
     expect((await release.state()).routed).toBe(false)
     fixtureModel.traffic.deaf.clear()

@@ -40,7 +40,7 @@ const start = async (changes = {}): Promise<FixtureRelease> => {
 /** In the stage, and followed: from here on it is watched. */
 const watched = async (release: FixtureRelease) => {
   await release.reaches('canary', 0)
-  await expect.poll(async () => (await release.state()).routed, { timeout: 10_000 }).toBe(true)
+  await expect.poll(async () => (await release.state()).routed).toBe(true)
 }
 const decision = async ({ id }: FixtureRelease) => (await listDecisions(fixture.store, id, 1))[0]?.verdict
 
@@ -50,7 +50,7 @@ it('a watched stage does not pass while the kill switch is set, and passes on it
   await watched(release)
   await set('champion')
   await expect
-    .poll(() => decision(release), { timeout: 10_000 })
+    .poll(() => decision(release))
     .toMatchObject({
       kind: 'no_data',
       reasons: expect.arrayContaining([
@@ -79,7 +79,7 @@ it('a stage that has not begun is not routed while the kill switch is set, and t
   })
   await release.say('approve', 'anna')
   await expect
-    .poll(async () => (await release.state()).blockedBy.join(), { timeout: 10_000 })
+    .poll(async () => (await release.state()).blockedBy.join())
     .toMatch(/is pinned to its champion by olga/)
   expect((await release.state()).routed).toBe(false)
   await set('normal')

@@ -74,7 +74,7 @@ it.each([
   await resolveAlert(fixture.store, alarm(fixtureModel.name, candidate, key).dedupeKey)
   const before = (await listDecisions(fixture.store, release.id)).length
   await expect
-    .poll(async () => (await listDecisions(fixture.store, release.id)).length, { timeout: 15_000 })
+    .poll(async () => (await listDecisions(fixture.store, release.id)).length)
     .toBeGreaterThan(before)
   expect((await release.state()).stage).toBe('probation')
 

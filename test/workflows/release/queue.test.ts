@@ -82,7 +82,6 @@ const openFor = async (fixtureModel: FixtureModel, version: string) => {
   await until(
     async () => (await findOpenRelease(fixture.store, fixtureModel.name))?.state.version === version,
     `the release of ${version}`,
-    20_000,
   )
   return (await findOpenRelease(fixture.store, fixtureModel.name))!.state
 }
@@ -139,7 +138,7 @@ describe('a release requested while another is open', () => {
     await join(opened, { version: opened.second, preemption: 'unexposed' })
     expect(await opened.open.result()).toMatchObject({ outcome: 'promoted' })
     // It was compared with the previous champion, so the queue entry is rejected with that reason.
-    await until(async () => (await waited(opened.fixtureModel))[0]?.[1] === 'refused', 'the refusal', 20_000)
+    await until(async () => (await waited(opened.fixtureModel))[0]?.[1] === 'refused', 'the refusal')
     const [row] = await listQueued(fixture.store, { model: opened.fixtureModel.name })
     expect(row?.message).toMatch(
       new RegExp(`was compared with ${opened.champion}, but ${opened.first} is champion`),
@@ -186,21 +185,15 @@ describe('a release requested while another is open', () => {
     await until(
       async () => (await findRelease(fixture.store, next.id))?.state.stage === 'awaiting_approval',
       'awaiting_approval',
-      20_000,
     )
     await signal(opened, 'promoteNow', { by: 'root', reason: 'it must be' })
     await until(
       async () => (await findRelease(fixture.store, next.id))?.state.stage === 'probation',
       'probation',
-      20_000,
     )
     const last = await opened.fixtureModel.register(opened.champion)
     await join(opened, { version: last, preemption: 'exposed' })
-    await until(
-      async () => (await findRelease(fixture.store, next.id))?.outcome === 'promoted',
-      'promoted',
-      20_000,
-    )
+    await until(async () => (await findRelease(fixture.store, next.id))?.outcome === 'promoted', 'promoted')
   })
 
   it('ends when its turn does not come in time', async () => {
@@ -245,14 +238,12 @@ describe('a hotfix release', () => {
     await until(
       async () => (await findRelease(fixture.store, state.id))?.state.stage === 'awaiting_approval',
       'awaiting_approval',
-      20_000,
     )
     await signal(opened, 'approve', { by: 'anna' })
     await signal(opened, 'approve', { by: 'ben' })
     await until(
       async () => (await findRelease(fixture.store, state.id))?.outcome === 'rolled_back',
       'rolled_back',
-      20_000,
     )
   })
 

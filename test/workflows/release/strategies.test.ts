@@ -292,7 +292,7 @@ describe('strategy rolling', () => {
   it('moves one whole replica after the other to the candidate', async () => {
     const started = await approved(way)
     await started.release.reaches('canary')
-    await until(async () => (await routings(started))[0]?.replicas?.length === 1, 'one replica', 20_000)
+    await until(async () => (await routings(started))[0]?.replicas?.length === 1, 'one replica')
     await promoted(started)
     const [first] = await routings(started)
     expect(fixture.fleet.replicas).toContain(first?.replicas?.[0])

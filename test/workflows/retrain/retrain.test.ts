@@ -252,9 +252,7 @@ describe('a retraining', () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs: 500 })
     const handle = await pipeline.start({ model, asOf: exampleDay(35) })
     const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
-    await expect
-      .poll(async () => (await findTraining(pipeline.store, trainingId))?.epoch, { timeout: 50_000 })
-      .toBeGreaterThan(0)
+    await expect.poll(async () => (await findTraining(pipeline.store, trainingId))?.epoch).toBeGreaterThan(0)
     await handle.cancel()
     expect(await handle.result()).toMatchObject({ outcome: 'cancelled' })
     const pid = pipeline.lines.filter(({ message }) => message === 'trainer started').at(-1)?.fields['pid']
@@ -300,13 +298,11 @@ describe('a retraining request', () => {
     const handle = await pipeline.start({ model, asOf: exampleDay(35) }, uniqueName('by-hand'))
     const own = pipeline.client.workflow.getHandle(retrainWorkflowId(model))
     await expect
-      .poll(
-        () =>
-          own.query(retrainProgress).then(
-            ({ stage }) => stage,
-            () => undefined,
-          ),
-        { timeout: 50_000 },
+      .poll(() =>
+        own.query(retrainProgress).then(
+          ({ stage }) => stage,
+          () => undefined,
+        ),
       )
       .toBe('train')
     expect(await failure({ model, asOf: exampleDay(35) })).toMatchObject({

@@ -88,7 +88,7 @@ it('the client warms up with a workflow before the first call', async () => {
   await temporal.warm()
   const query = `WorkflowType = 'warmUp' and TaskQueue = '${temporal.taskQueue}' and ExecutionStatus = 'Completed'`
   const count = () => temporal.call(5_000, async (client) => (await client.workflow.count(query)).count)
-  await until(async () => (await count()) > 0, 'the workflow that does nothing', 20_000)
+  await until(async () => (await count()) > 0, 'the workflow that does nothing')
   await temporal.close()
 })
 
@@ -96,8 +96,7 @@ const say = (who: string, path: string, body: unknown = {}, headers: Record<stri
   api.request('POST', path, { key: keys[who]!, body, headers })
 const show = async (id: string) =>
   (await api.request('GET', `/v1/releases/${id}`, { key: keys['vera']! })).json
-const reaches = (id: string, stage: string) =>
-  until(async () => (await show(id))['stage'] === stage, stage, 20_000)
+const reaches = (id: string, stage: string) => until(async () => (await show(id))['stage'] === stage, stage)
 const start = async (version: string) => {
   // The workflow of the release before ends a moment after its row.
   let answer = await say('olga', '/v1/releases', { model, version })
@@ -106,7 +105,7 @@ const start = async (version: string) => {
     return answer.status === 202
   }, 'the start')
   const { id } = answer.json as { id: string }
-  await until(async () => (await show(id))['id'] === id, 'the release', 20_000)
+  await until(async () => (await show(id))['id'] === id, 'the release')
   return id
 }
 const releaseFirst = async () => {
@@ -252,7 +251,7 @@ it('a canary gets its share of the traffic, is promoted, and a rollback of the m
   const id = await start(candidate)
   await reaches(id, 'awaiting_approval')
   await say('anna', `/v1/releases/${id}/approve`)
-  await until(() => api.serving.routing.find(model)?.route.arms[0]?.arm === 'canary', 'the canary', 20_000)
+  await until(() => api.serving.routing.find(model)?.route.arms[0]?.arm === 'canary', 'the canary')
   await reaches(id, 'ended')
   const ended = await show(id)
   expect(ended).toMatchObject({ outcome: 'promoted' })
@@ -319,7 +318,7 @@ it('a signed payload approves by `temporal workflow signal` and by a plain clien
       await promisify(execFile)(readParts().temporal, [...words, ...more])
     }
     const answers = async () => (await show(id))['commands'] as { command: string; accepted: boolean }[]
-    await until(async () => (await answers()).length === 2, `the answers to ${by}`, 20_000)
+    await until(async () => (await answers()).length === 2, `the answers to ${by}`)
     expect(await answers()).toMatchObject([
       { command: 'reject', accepted: false, message: expect.stringMatching(/does not match/) as string },
       { command: 'approve', actor: 'anna', accepted: true, reason: 'looked at it\ntwice' },

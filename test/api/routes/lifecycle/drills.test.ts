@@ -101,11 +101,7 @@ interface Shown {
 }
 async function hold(body: object): Promise<Shown[]> {
   // The workflow of the drill before ends a moment after its row.
-  await until(
-    async () => (await say('olga', '/v1/drills', { model, ...body })).status === 202,
-    'the drill',
-    20_000,
-  )
+  await until(async () => (await say('olga', '/v1/drills', { model, ...body })).status === 202, 'the drill')
   const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
   const { drills } = await handle.result()
   const shown = (await look(`/v1/drills?model=${model}`))['drills'] as Shown[]
@@ -130,41 +126,33 @@ it('drills are refused without a champion, a known kind and the permission', asy
   expect((await say('olga', '/v1/drills', { model, kinds: ['flood'] })).status).toBe(400)
   champion = await registry.register()
   const { id } = (await say('olga', '/v1/releases', { model, version: champion })).json as { id: string }
-  await until(
-    async () => (await look(`/v1/releases/${id}`))['stage'] === 'awaiting_approval',
-    'the release',
-    20_000,
-  )
+  await until(async () => (await look(`/v1/releases/${id}`))['stage'] === 'awaiting_approval', 'the release')
   await say('anna', `/v1/releases/${id}/approve`)
-  await until(async () => (await look(`/v1/releases/${id}`))['stage'] === 'ended', 'its end', 20_000)
+  await until(async () => (await look(`/v1/releases/${id}`))['stage'] === 'ended', 'its end')
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
 })
 
 describe('drills on copies of requests', () => {
-  it(
-    'a failing, a NaN, a slow and a silent candidate are noticed and gone, and no caller is harmed',
-    { timeout: 120_000 },
-    async () => {
-      const drills = await hold({ kinds: ['nan', 'bad', 'slow', 'silent'] })
-      expect(drills.map(({ kind, passed, detected_by }) => [kind, passed, detected_by])).toEqual([
-        ['nan', true, expect.stringMatching(/guard|invalid_rate/)],
-        ['bad', true, expect.stringMatching(/guard|error_rate/)],
-        ['slow', true, expect.stringMatching(/slow9[59]_rate/)],
-        ['silent', true, 'no_data'],
-      ])
-      for (const drill of drills) {
-        expect(drill.harmed).toBe(0)
-        expect(drill.exposed).toBeGreaterThan(0)
-        expect(drill.detection_ms).toBeGreaterThan(0)
-        expect(drill.recovery_ms).toBeGreaterThanOrEqual(drill.detection_ms)
-      }
-      await nothingMoved(drills)
-    },
-  )
+  it('a failing, a NaN, a slow and a silent candidate are noticed and gone, and no caller is harmed', async () => {
+    const drills = await hold({ kinds: ['nan', 'bad', 'slow', 'silent'] })
+    expect(drills.map(({ kind, passed, detected_by }) => [kind, passed, detected_by])).toEqual([
+      ['nan', true, expect.stringMatching(/guard|invalid_rate/)],
+      ['bad', true, expect.stringMatching(/guard|error_rate/)],
+      ['slow', true, expect.stringMatching(/slow9[59]_rate/)],
+      ['silent', true, 'no_data'],
+    ])
+    for (const drill of drills) {
+      expect(drill.harmed).toBe(0)
+      expect(drill.exposed).toBeGreaterThan(0)
+      expect(drill.detection_ms).toBeGreaterThan(0)
+      expect(drill.recovery_ms).toBeGreaterThanOrEqual(drill.detection_ms)
+    }
+    await nothingMoved(drills)
+  })
 })
 
 describe('drills on traffic', () => {
-  it('detect a NaN candidate within the harm budget', { timeout: 60_000 }, async () => {
+  it('detect a NaN candidate within the harm budget', async () => {
     const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 200, share_bp: 2_000 })
     expect(drills).toMatchObject([{ passed: true, traffic: 'live' }])
     expect(drills[0]!.harmed).toBeGreaterThan(0)
@@ -172,37 +160,29 @@ describe('drills on traffic', () => {
     await nothingMoved(drills)
   })
 
-  it(
-    'a budget spent before detection ends the drill as failed, with an alert',
-    { timeout: 60_000 },
-    async () => {
-      const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 0, share_bp: 500 })
-      expect(drills).toMatchObject([{ passed: false, harmed: expect.any(Number) as number }])
-      expect((await listAlerts(core.store, { model, open: true })).map(({ kind }) => kind)).toContain(
-        'drill_failed',
-      )
-      await nothingMoved(drills)
-    },
-  )
+  it('a budget spent before detection ends the drill as failed, with an alert', async () => {
+    const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 0, share_bp: 500 })
+    expect(drills).toMatchObject([{ passed: false, harmed: expect.any(Number) as number }])
+    expect((await listAlerts(core.store, { model, open: true })).map(({ kind }) => kind)).toContain(
+      'drill_failed',
+    )
+    await nothingMoved(drills)
+  })
 })
 
 describe('drills of replicas and workers', () => {
-  it(
-    'a replica that falls silent falls back and returns; a watch that falls silent is taken over',
-    { timeout: 120_000 },
-    async () => {
-      const drills = await hold({ kinds: ['lost-replica', 'dead-worker'], within_ms: 40_000 })
-      expect(drills).toMatchObject([
-        { kind: 'lost-replica', passed: true, replica_id: api.id },
-        { kind: 'dead-worker', passed: true },
-      ])
-      for (const { detection_ms: noticed, recovery_ms: gone } of drills) {
-        expect(noticed).toBeGreaterThan(0)
-        expect(gone).toBeGreaterThanOrEqual(noticed)
-      }
-      await nothingMoved(drills)
-    },
-  )
+  it('a replica that falls silent falls back and returns; a watch that falls silent is taken over', async () => {
+    const drills = await hold({ kinds: ['lost-replica', 'dead-worker'], within_ms: 40_000 })
+    expect(drills).toMatchObject([
+      { kind: 'lost-replica', passed: true, replica_id: api.id },
+      { kind: 'dead-worker', passed: true },
+    ])
+    for (const { detection_ms: noticed, recovery_ms: gone } of drills) {
+      expect(noticed).toBeGreaterThan(0)
+      expect(gone).toBeGreaterThanOrEqual(noticed)
+    }
+    await nothingMoved(drills)
+  })
 })
 
 describe('the version of a drill', () => {
@@ -226,16 +206,15 @@ describe('the version of a drill', () => {
     })
   })
 
-  it('is not promoted by break-glass either', { timeout: 60_000 }, async () => {
+  it('is not promoted by break-glass either', async () => {
     await say('olga', '/v1/drills', { model, kinds: ['lost-replica'], within_ms: 40_000 })
     const open = async () =>
       (await look(`/v1/releases?model=${model}&open=true`))['releases'] as { id: string; stage: string }[]
-    await until(async () => (await open())[0]?.stage === 'shadow', 'the release of the drill', 20_000)
+    await until(async () => (await open())[0]?.stage === 'shadow', 'the release of the drill')
     const [release] = await open()
     await until(
       async () => (await findRelease(core.store, release!.id))?.state.routed === true,
       'its first stage',
-      20_000,
     )
     expect(await say('olga', '/v1/drills', { model })).toMatchObject({
       status: 409,
@@ -257,24 +236,22 @@ describe('the version of a drill', () => {
   })
 })
 
-it('drills yield to a rollback of the model, which takes one command', { timeout: 120_000 }, async () => {
+it('drills yield to a rollback of the model, which takes one command', async () => {
   const better = await registry.register(champion)
   const { id } = (await say('olga', '/v1/releases', { model, version: better })).json as { id: string }
   const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
-  await until(async () => (await stageOf()) === 'awaiting_approval', 'its approval', 20_000)
+  await until(async () => (await stageOf()) === 'awaiting_approval', 'its approval')
   await say('anna', `/v1/releases/${id}/approve`)
-  await until(async () => (await stageOf()) === 'ended', 'its end', 30_000)
+  await until(async () => (await stageOf()) === 'ended', 'its end')
   expect(await findChampion(core.store, model)).toMatchObject({ version: better })
   await until(
     async () =>
       (await say('olga', '/v1/drills', { model, kinds: ['dead-worker'], within_ms: 40_000 })).status === 202,
     'the drill',
-    20_000,
   )
   await until(
     async () => (await findOpenRelease(core.store, model))?.state.drill !== undefined,
     'its release',
-    20_000,
   )
   expect(await say('olga', `/v1/models/${model}/rollback`, { reason: 'complaints' })).toMatchObject({
     status: 200,
@@ -311,31 +288,27 @@ describe('drills of the schedule', () => {
   const notHeldOf = async (of: string) =>
     (await listAlerts(core.store, { model: of, open: true })).filter(({ kind }) => kind === 'drill_not_held')
 
-  it(
-    'one that cannot be held stands in its row and is told, until one of its kind is held',
-    { timeout: 60_000 },
-    async () => {
-      const version = await registry.register(champion)
-      const { id } = (await say('olga', '/v1/releases', { model, version })).json as { id: string }
-      const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
-      await until(async () => (await stageOf()) === 'awaiting_approval', 'a release', 20_000)
-      const why = `release ${id} of ${model} is open`
-      const { drills } = await bySchedule(model)
-      expect(drills).toMatchObject([{ kind: 'bad', passed: false, message: `not held: ${why}` }])
-      const [shown] = (await look(`/v1/drills?model=${model}&limit=1`))['drills'] as Shown[]
-      expect(shown).toMatchObject({ id: drills[0]!.id, held: false, passed: false, message: why })
-      expect(await notHeldOf(model)).toMatchObject([
-        { severity: 'warning', message: `The drill "bad" of ${model} was not held: ${why}` },
-      ])
-      await say('anna', `/v1/releases/${id}/reject`)
-      await until(async () => (await stageOf()) === 'ended', 'its end', 20_000)
-      // A retry after a lost response does not change it.
-      const again = { id: drills[0]!.id, kind: 'bad', order: scheduledDrill(model) } as const
-      expect(await openDrill(core.deps)(again)).toEqual({ refused: why })
-      await until(async () => (await bySchedule(model)).drills[0]!.passed, 'one that is held', 40_000)
-      expect(await notHeldOf(model)).toEqual([])
-    },
-  )
+  it('one that cannot be held stands in its row and is told, until one of its kind is held', async () => {
+    const version = await registry.register(champion)
+    const { id } = (await say('olga', '/v1/releases', { model, version })).json as { id: string }
+    const stageOf = async () => (await look(`/v1/releases/${id}`))['stage']
+    await until(async () => (await stageOf()) === 'awaiting_approval', 'a release')
+    const why = `release ${id} of ${model} is open`
+    const { drills } = await bySchedule(model)
+    expect(drills).toMatchObject([{ kind: 'bad', passed: false, message: `not held: ${why}` }])
+    const [shown] = (await look(`/v1/drills?model=${model}&limit=1`))['drills'] as Shown[]
+    expect(shown).toMatchObject({ id: drills[0]!.id, held: false, passed: false, message: why })
+    expect(await notHeldOf(model)).toMatchObject([
+      { severity: 'warning', message: `The drill "bad" of ${model} was not held: ${why}` },
+    ])
+    await say('anna', `/v1/releases/${id}/reject`)
+    await until(async () => (await stageOf()) === 'ended', 'its end')
+    // A retry after a lost response does not change it.
+    const again = { id: drills[0]!.id, kind: 'bad', order: scheduledDrill(model) } as const
+    expect(await openDrill(core.deps)(again)).toEqual({ refused: why })
+    await until(async () => (await bySchedule(model)).drills[0]!.passed, 'one that is held')
+    expect(await notHeldOf(model)).toEqual([])
+  })
 
   it('skip a model without a champion, and report why the drills are stale', async () => {
     const name = uniqueName('model')

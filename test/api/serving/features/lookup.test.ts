@@ -224,7 +224,6 @@ describe('while the feature store does not respond', () => {
     await until(
       async () => (await ask(model, { hour: 8, origin: 'ORD' })).defaulted === undefined,
       'the value',
-      20_000,
     )
     await tell('SEA', { distance: 100, day: 'weekend' })
     await whileLocked(async () => {
@@ -240,7 +239,6 @@ describe('while the feature store does not respond', () => {
     await until(
       async () => (await ask(model, { hour: 8, origin: 'SEA' })).defaulted === undefined,
       'the late value',
-      20_000,
     )
   })
 
@@ -261,9 +259,9 @@ describe('while the feature store does not respond', () => {
   it('a cached value above its maximum age is not used', async () => {
     const model = await start(looking({ withinMs: 50, freshMs: 400 }))
     const isFound = async () => (await ask(model, { hour: 8, origin: 'ORD' })).defaulted === undefined
-    await until(isFound, 'the value', 20_000)
-    await whileLocked(() => until(async () => !(await isFound()), 'the end of its freshness', 20_000))
-    await until(isFound, 'the value again', 20_000)
+    await until(isFound, 'the value')
+    await whileLocked(() => until(async () => !(await isFound()), 'the end of its freshness'))
+    await until(isFound, 'the value again')
   })
 })
 

@@ -192,7 +192,7 @@ describe('a hostile file', () => {
       .map((line) => JSON.parse(line) as { name: string; ms: number })
     megabytes = (lines.pop() as unknown as { megabytes: number }).megabytes
     told = new Map(lines.map((line) => [line.name, line]))
-  }, 120_000)
+  })
   afterAll(() => rmSync(folder, { recursive: true }))
 
   it.each(files)('%s is refused by name within 5 seconds', (name, _, wanted) => {

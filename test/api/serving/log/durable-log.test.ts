@@ -132,7 +132,7 @@ describe('the durable log', () => {
       }
     }
     const before = acknowledged.size
-    await until(() => acknowledged.size > before + 100, 'the last commits', 20_000)
+    await until(() => acknowledged.size > before + 100, 'the last commits')
     going = false
     await Promise.all(callers)
     const rows = await stored()

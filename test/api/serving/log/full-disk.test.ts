@@ -103,7 +103,7 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(dropped).toBeGreaterThan(0)
     await revive()
     const { counts } = log
-    await until(() => counts().spooled === 0, 'an empty spool', 30_000)
+    await until(() => counts().spooled === 0, 'an empty spool')
     expectBalance(log)
     const { stored } = log.counts()
     expect(stored).toBe(spooled)
@@ -133,9 +133,9 @@ describe.runIf(mayMount)('a full disk', () => {
         () => false,
       )
     await until(answers, 'Postgres', 5_000).catch(revive)
-    await until(() => counts().spooled === 0 && counts().waiting === 0, 'an empty spool', 40_000)
+    await until(() => counts().spooled === 0 && counts().waiting === 0, 'an empty spool')
     const { served, stored, dropped } = log.counts()
     expect([stored, dropped]).toEqual([served, 0])
     expect((await rows()) - before).toBe(stored)
-  }, 90_000)
+  })
 })

@@ -161,14 +161,14 @@ describe('the log', () => {
         await kill()
         await until(() => log.counts().spooled > 0, 'something on the disk')
         await revive()
-        await until(() => log.counts().spooled === 0, 'an empty spool', 30_000)
+        await until(() => log.counts().spooled === 0, 'an empty spool')
       }
     } finally {
       going = false
       await load
     }
     await log.flush()
-    await until(() => log.counts().spooled === 0 && log.counts().waiting === 0, 'the rest', 30_000)
+    await until(() => log.counts().spooled === 0 && log.counts().waiting === 0, 'the rest')
     const { served, stored, dropped } = log.counts()
     expect(dropped).toBe(0)
     expect(stored).toBe(served)
@@ -228,7 +228,7 @@ describe('the log', () => {
       await until(() => log.counts().waiting < 2_000, 'room for more')
     }
     expect(spooled).toBeGreaterThan(0)
-    await until(() => log.counts().stored === 20_000, 'everything in the table', 60_000)
+    await until(() => log.counts().stored === 20_000, 'everything in the table')
     expect(log.counts()).toMatchObject({ spooled: 0, waiting: 0, dropped: 0 })
     expect((await storedRows()) - before).toBe(20_000)
   })
