@@ -1,6 +1,7 @@
 /** Tests the tables of the command line. */
 import { expect, it } from 'vitest'
 import { tableOf } from '../../cli/terminal.ts'
+import { mainThreadMs } from '../support/main-thread.ts'
 
 it('a table aligns its columns, also with cells of several lines, colours and nothing', () => {
   const rows = [
@@ -26,7 +27,7 @@ it('a table of 45,000 rows takes no longer than its rows', () => {
     'pause',
     `no. ${each}`,
   ])
-  const from = performance.now()
+  const from = mainThreadMs()
   expect(tableOf(['at', 'actor', 'command', 'message'], rows).split('\n')).toHaveLength(45_001)
-  expect(performance.now() - from).toBeLessThan(10_000)
+  expect(mainThreadMs() - from).toBeLessThan(10_000)
 })

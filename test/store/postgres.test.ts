@@ -8,30 +8,25 @@ import { startPostgres, type RunningPostgres } from '../../cli/embedded/postgres
 import { openStore, type Store } from '../../store/postgres.ts'
 import { openCuttableLink } from '../support/servers/cuttable-link.ts'
 import { freeze } from '../support/servers/freeze.ts'
-import { until } from '../support/serving/serving-fixture.ts'
+import { patient, until } from '../support/serving/serving-fixture.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-store-'))
 chmodSync(root, 0o711)
 let postgres: RunningPostgres
+/** Without the short deadlines of `hasty`: what it reads is not about them. */
 let store: Store
+let hasty: Store
 const errors: string[] = []
 
 beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  store = openStore(postgres.url, {
-    connectMs: 500,
-    queryMs: 500,
-    onError: (error) => errors.push(error.message),
-  })
-  const isReached = () =>
-    store.query(sql`select 1`).then(
-      () => true,
-      () => false,
-    )
-  await until(isReached, 'the first connection')
+  const onError = (error: Error) => void errors.push(error.message)
+  store = openStore(postgres.url, { ...patient, onError })
+  hasty = openStore(postgres.url, { connectMs: 500, queryMs: 500, onError })
+  await store.query(sql`select 1`)
 })
 afterAll(async () => {
-  await store.close()
+  await Promise.all([store.close(), hasty.close()])
   await postgres.stop()
   rmSync(root, { recursive: true })
 })
@@ -61,11 +56,13 @@ it('a backend that dies during a transaction, even between two statements, ends 
 
 it('a server at a round trip of 300 ms is reached although opening a connection takes longer than a query may wait', async () => {
   const link = await openCuttableLink(postgres.url, { delayMs: 150 })
-  const distant = openStore(link.url, { connectMs: 500, queryMs: 900 })
+  const distant = openStore(link.url, { connectMs: 500, queryMs: 20_000 })
   try {
-    const from = performance.now()
-    await expect(distant.query(sql`select 1`)).rejects.toMatchObject(unavailable)
-    expect(performance.now() - from).toBeLessThan(900)
+    // It gives up on the connection, and not only on the statement.
+    await expect(distant.query(sql`select 1`)).rejects.toMatchObject({
+      ...unavailable,
+      message: expect.stringMatching(/no connection within 500 ms/) as string,
+    })
     const notices: unknown[] = []
     const stop = distant.listen('distance', (payload) => notices.push(payload))
     await until(
@@ -89,7 +86,7 @@ it('a server at a round trip of 300 ms is reached although opening a connection 
 })
 
 it('an idle transaction releases its locks', async () => {
-  const impatient = openStore(postgres.url, { idleMs: 200, onError: (error) => errors.push(error.message) })
+  const impatient = openStore(postgres.url, { idleMs: 2_000, onError: (error) => errors.push(error.message) })
   try {
     const work = impatient.transaction(async (database) => {
       await database.query(sql`select pg_advisory_xact_lock(7)`)
@@ -109,21 +106,22 @@ it('an idle transaction releases its locks', async () => {
 })
 
 it('a statement on a frozen server fails after the deadline, also within a transaction', async () => {
-  await store.query(sql`select 1`)
+  await expect.poll(() => hasty.query(sql`select 1 as one`).catch(() => [])).toEqual([{ one: 1 }])
   const thaw = freeze(postgres.pid)
   try {
     for (const work of [
-      () => store.query(sql`select 1`),
-      () => store.transaction((database) => database.query(sql`select 1`)),
+      () => hasty.query(sql`select 1`),
+      () => hasty.transaction((database) => database.query(sql`select 1`)),
     ]) {
       const from = performance.now()
       await expect(work()).rejects.toMatchObject(unavailable)
-      expect(performance.now() - from).toBeLessThan(1_500)
+      // Before the thaw, and sooner than by the deadline of a store that is given none, which is 10 s.
+      expect(performance.now() - from).toBeLessThan(9_000)
     }
   } finally {
     thaw()
   }
-  expect(await store.query(sql`select 2 as two`)).toEqual([{ two: 2 }])
+  await expect.poll(() => hasty.query(sql`select 2 as two`).catch(() => [])).toEqual([{ two: 2 }])
 })
 
 it('a listener reconnects after the server was killed, and reports that notifications may be lost', async () => {
@@ -135,7 +133,7 @@ it('a listener reconnects after the server was killed, and reports that notifica
   process.kill(-postgres.pid, 'SIGKILL')
   await until(
     () =>
-      store.query(sql`select 1`).then(
+      hasty.query(sql`select 1`).then(
         () => false,
         () => true,
       ),

@@ -67,7 +67,7 @@ beforeAll(async () => {
     temporal: { address, namespace, controlQueue: core.config.taskQueues.control },
   })
   line = await openCuttableLink(databaseUrl)
-  far = await startReplica(fixture, { databaseUrl: line.url, leaseMs: 1_000 })
+  far = await startReplica(fixture, { databaseUrl: line.url, leaseMs: 1_000, deadlines: 'as served' })
   await Promise.all([api.follows(route), far.follows(route)])
 })
 afterAll(async () => {

@@ -245,6 +245,7 @@ describe('a rotation', () => {
         signed++
         used.add(publicPem)
         if (!verifier.verify(Buffer.from(text), Buffer.from(signature, 'base64'))) refused++
+        worker.postMessage('verified')
       },
     )
     try {

@@ -47,10 +47,10 @@ export interface CodeChange {
 
 export async function openInstrumentedFixture(
   servers: Servers,
-  { namespace = 'default', leaseMs = 1_500 }: { namespace?: string; leaseMs?: number } = {},
+  { namespace = 'default', leaseMs = 20_000 }: { namespace?: string; leaseMs?: number } = {},
 ): Promise<InstrumentedFixture> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-told-'))
-  const store = openStore(servers.databaseUrl, { max: 8, onError: () => {} })
+  const store = openStore(servers.databaseUrl, { max: 8, connectMs: 60_000, onError: () => {} })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: 50, leaseMs })
   const connection = await Connection.connect({ address: servers.temporalAddress })
   const client = new Client({ connection, namespace })

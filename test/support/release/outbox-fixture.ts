@@ -70,6 +70,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
   const toPostgres = await openCuttableLink(databaseUrl)
   const api = await startApi(fixture, {
     databaseUrl: toPostgres.url,
+    deadlines: 'as served',
     temporal: {
       address: new URL(toTemporal.url).host,
       namespace: core.config.temporal.namespace,

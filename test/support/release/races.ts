@@ -123,9 +123,13 @@ export async function racePromotion(fixture: ReleaseFixture): ReturnType<Race> {
   if (!('state' in opened)) return { winner: 'neither', issues: [opened.refused] }
   const state: ReleaseState = { ...opened.state, stage: 'promoting' }
   const order = { outcome: 'rolled_back' as const, reason: 'by hand', withdraw: true }
+  // Half of the promotions have a head start, because they need more statements until they are in the way of a rollback.
+  const headStartMs = models % 2 === 0 ? 0 : Math.random() * 50
   const [report, wasChampion] = await Promise.all([
     promote(fixture.deps)(state),
-    fixture.store.transaction((database) => returnToBaseline(database, { ...state, rollbackOrder: order })),
+    pause(headStartMs).then(() =>
+      fixture.store.transaction((database) => returnToBaseline(database, { ...state, rollbackOrder: order })),
+    ),
   ])
   // However late a step of the release comes, it moves nothing any more.
   const late = await promote(fixture.deps)(state)

@@ -40,7 +40,7 @@ const stepMs = 25
 
 export function startFleet(
   store: Store,
-  { replicas, tickMs, leaseMs = 1_500 }: { replicas: readonly string[]; tickMs: number; leaseMs?: number },
+  { replicas, tickMs, leaseMs = 20_000 }: { replicas: readonly string[]; tickMs: number; leaseMs?: number },
 ): Fleet {
   const stopping = new AbortController()
   const traffic = new Map<string, Traffic>()

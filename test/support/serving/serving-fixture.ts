@@ -44,10 +44,13 @@ export async function openServingFixture(): Promise<ServingFixture> {
   return servingFixtureOn({ databaseUrl: await migratedDatabase() })
 }
 
+/** Statements of tests that are not about a deadline wait for a busy machine. */
+export const patient = { connectMs: 60_000, queryMs: 60_000 }
+
 /** A system on an existing database, and optionally on existing artifacts. */
 export function servingFixtureOn(options: { databaseUrl: string; artifactRoot?: string }): ServingFixture {
   const { databaseUrl } = options
-  const store = openStore(databaseUrl, { name: 'test' })
+  const store = openStore(databaseUrl, { name: 'test', ...patient })
   const root = mkdtempSync(join(tmpdir(), 'tenure-serving-'))
   const artifactRoot = options.artifactRoot ?? join(root, 'artifacts')
   return {
@@ -96,6 +99,8 @@ export interface ReplicaOptions {
   stateDir?: string
   databaseUrl?: string
   leaseMs?: number
+  /** How long a statement may take. Default: as long as it needs; with 'as served' no longer than in the API process. */
+  deadlines?: 'as served'
   drills?: boolean
   maxSpoolBytes?: number
   durableLog?: boolean
@@ -146,8 +151,7 @@ export async function startReplica(
   const stateDir = options.stateDir ?? fixture.directory()
   const store = openStore(options.databaseUrl ?? fixture.databaseUrl, {
     name: id,
-    connectMs: 500,
-    queryMs: 900,
+    ...(options.deadlines === 'as served' ? { connectMs: 500, queryMs: 900 } : patient),
   })
   const troubles: string[] = []
   const faults: string[] = []
@@ -161,7 +165,7 @@ export async function startReplica(
     subjects: await openSubjectKey(keys.subjectKey),
     ...(options.slot === undefined ? {} : { slot: options.slot }),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
-    leaseMs: options.leaseMs ?? 5_000,
+    leaseMs: options.leaseMs ?? 30_000,
     drills: options.drills ?? false,
     durableLog: options.durableLog ?? false,
     remembered: options.remembered ?? 0,

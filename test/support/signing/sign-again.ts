@@ -1,12 +1,20 @@
-/** Signs one text after another with the key that it finds, as a replica does while the key is rotated. */
+/**
+ * Signs one text after another with the key that it finds, as a replica does while the key is rotated. It stays a few texts ahead of the
+ * thread that verifies them and answers each: on a busy machine that thread would fall behind without end.
+ */
+import { once } from 'node:events'
 import { parentPort } from 'node:worker_threads'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 
 const [keys = '', trust = ''] = process.argv.slice(2)
 const signer = await openSigner({ keys, trust }, 'commands')
+let ahead = 8
+parentPort!.on('message', () => ahead++)
 for (let count = 0; ; count++) {
   const text = `command ${count}`
   const signature = signer.sign(Buffer.from(text)).toString('base64')
-  parentPort?.postMessage({ text, signature, publicPem: signer.publicPem })
-  await new Promise((resolve) => setTimeout(resolve, 1))
+  parentPort!.postMessage({ text, signature, publicPem: signer.publicPem })
+  ahead--
+  if (ahead === 0) await once(parentPort!, 'message')
+  else await new Promise((resolve) => setTimeout(resolve, 1))
 }

@@ -211,10 +211,11 @@ describe('a signal', () => {
 
 describe('after the rotation of the key that signs commands', () => {
   it('a command on its way counts during the overlap, and a recorded approval until the release ends', async () => {
-    // The shadow must last longer than what follows.
-    const { release } = await unapproved({
-      shadow: { shareBp: 10_000, minMs: 3_000, minRequests: 20, deadlineMs: 8_000 },
+    const { release, fixtureModel } = await unapproved({
+      shadow: { shareBp: 10_000, minMs: 150, minRequests: 20, deadlineMs: 600_000 },
     })
+    // Without requests the shadow lasts, however long the rest takes.
+    fixtureModel.traffic.requests = 0
     const underWay = await signed(fixture, release.handle, 'approve', { by: 'anna', id: 'under way' })
     const late = await signed(fixture, release.handle, 'abort', { by: 'olga', id: 'late', reason: 'r' })
     await rotateSigningKey(fixture.config.signing, 'commands', { overlapMs: 60_000 })
@@ -237,6 +238,7 @@ describe('after the rotation of the key that signs commands', () => {
         message: expect.stringMatching(/signature does not match/) as string,
       },
     ])
+    fixtureModel.traffic.requests = 200
     // Each stage and the promotion verify the recorded approval again.
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
   })

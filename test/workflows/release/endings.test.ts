@@ -213,7 +213,7 @@ describe('the rollback of a model', () => {
     const startedMs = performance.now()
     const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: second, to: first })
-    expect(performance.now() - startedMs).toBeLessThan(10_000)
+    expect(performance.now() - startedMs).toBeLessThan(60_000)
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
     expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
     const [change] = await listChampionHistory(fixture.store, fixtureModel.name)

@@ -162,7 +162,7 @@ describe('strategy blue_green', () => {
 })
 
 describe('strategy shadow', () => {
-  const long = { shareBp: 10_000, minMs: 150, minRequests: 20, deadlineMs: 10_000 }
+  const long = { shareBp: 10_000, minMs: 150, minRequests: 20, deadlineMs: 60_000 }
   const way: PolicyChanges = {
     strategy: 'shadow',
     shadow: long,
@@ -215,7 +215,11 @@ describe('strategy shadow', () => {
     await taken(started, /only the champion was right/)
   })
   it('ends without a proof as its policy says, and the version can be released again', async () => {
-    const started = await approved({ ...way, shadow: { ...long, deadlineMs: 500 }, whenInconclusive: 'end' })
+    const started = await approved({
+      ...way,
+      shadow: { ...long, deadlineMs: 2_000 },
+      whenInconclusive: 'end',
+    })
     expect(await started.release.result()).toMatchObject({
       outcome: 'expired',
       reason: expect.stringMatching(/^inconclusive at the deadline: not yet proven/) as string,
@@ -228,7 +232,7 @@ describe('strategy shadow', () => {
 })
 
 describe('strategy ab', () => {
-  const split = { shareBp: 5_000, minMs: 150, minRequests: 20, deadlineMs: 8_000 }
+  const split = { shareBp: 5_000, minMs: 150, minRequests: 20, deadlineMs: 60_000 }
   const way = (metric: 'accuracy' | 'errors', more: Partial<ReleasePolicy> = {}): PolicyChanges => ({
     strategy: 'ab',
     shadow: false,
@@ -250,7 +254,7 @@ describe('strategy ab', () => {
   it('ends undecided at the horizon when the versions are equal', async () => {
     const started = await approved({
       ...way('errors', { whenInconclusive: 'end' }),
-      stages: [{ ...split, deadlineMs: 600 }],
+      stages: [{ ...split, deadlineMs: 2_000 }],
     })
     started.fixtureModel.traffic.invalid.set(started.champion, 0.05)
     started.fixtureModel.traffic.invalid.set(started.candidate, 0.05)

@@ -27,12 +27,12 @@ import {
   type TestApi,
 } from '../../../support/serving/serving-fixture.ts'
 
-const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
+const step = { minMs: 100, minRequests: 5, deadlineMs: 120_000 }
 const policy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 60_000 },
   stages: [{ ...step, shareBp: 5_000 }],
-  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
+  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
   limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
 }
 
@@ -96,7 +96,12 @@ const say = (who: string, path: string, body: unknown = {}, headers: Record<stri
   api.request('POST', path, { key: keys[who]!, body, headers })
 const show = async (id: string) =>
   (await api.request('GET', `/v1/releases/${id}`, { key: keys['vera']! })).json
-const reaches = (id: string, stage: string) => until(async () => (await show(id))['stage'] === stage, stage)
+/** The state of a release ends a moment before its row, and only then another order is not about it. */
+const reaches = (id: string, stage: string) =>
+  until(async () => {
+    const shown = await show(id)
+    return shown['stage'] === stage && (stage !== 'ended' || shown['ended_at'] !== undefined)
+  }, stage)
 const start = async (version: string) => {
   // The workflow of the release before ends a moment after its row.
   let answer = await say('olga', '/v1/releases', { model, version })

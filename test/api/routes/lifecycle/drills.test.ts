@@ -24,12 +24,12 @@ import {
 } from '../../../support/serving/serving-fixture.ts'
 import { signedStart } from '../../../support/commands/signed.ts'
 
-const step = { minMs: 100, minRequests: 5, deadlineMs: 20_000 }
+const step = { minMs: 100, minRequests: 5, deadlineMs: 120_000 }
 const policy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 60_000 },
   stages: [{ ...step, shareBp: 5_000 }],
-  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
+  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
   limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
   drill: { ...defaultDrill, shareBp: 5_000, withinMs: 6_000 },
 }
@@ -128,7 +128,7 @@ it('drills are refused without a champion, a known kind and the permission', asy
   const { id } = (await say('olga', '/v1/releases', { model, version: champion })).json as { id: string }
   await until(async () => (await look(`/v1/releases/${id}`))['stage'] === 'awaiting_approval', 'the release')
   await say('anna', `/v1/releases/${id}/approve`)
-  await until(async () => (await look(`/v1/releases/${id}`))['stage'] === 'ended', 'its end')
+  await until(async () => (await look(`/v1/releases/${id}`))['ended_at'] !== undefined, 'its end')
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
 })
 

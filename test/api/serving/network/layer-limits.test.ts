@@ -13,6 +13,7 @@ import {
   topologyOf,
   weightsOf,
 } from '../../../support/serving/artifact.ts'
+import { longestTurnMs } from '../../../support/main-thread.ts'
 
 const none = { digest: `sha256:${'0'.repeat(64)}`, bytes: 0 }
 const runtimes = createRuntimes({ onError: () => {} })
@@ -191,21 +192,14 @@ describe('a model of other layers', () => {
     // The thread is there already; its own size is that of the library.
     const first = await load()
     const before = process.memoryUsage.rss()
-    const attempt = async (): Promise<number> => {
-      let longest = 0
-      let last = performance.now()
-      const timer = setInterval(() => {
-        longest = Math.max(longest, performance.now() - last)
-        last = performance.now()
-      }, 1)
-      for (const change of hostile) {
-        await expect(load(change)).rejects.toMatchObject({ code: 'artifact_invalid' })
-        await new Promise((resolve) => setTimeout(resolve, 3))
-      }
-      clearInterval(timer)
-      return longest
-    }
-    // The best of some: the other processes of a test run are not what is measured.
+    const attempt = () =>
+      longestTurnMs(async () => {
+        for (const change of hostile) {
+          await expect(load(change)).rejects.toMatchObject({ code: 'artifact_invalid' })
+          await new Promise((resolve) => setTimeout(resolve, 3))
+        }
+      })
+    // The best of some: a compilation or a collection of garbage may fall into one.
     const longest = [await attempt(), await attempt(), await attempt()]
     expect(Math.min(...longest)).toBeLessThan(50)
     expect(process.memoryUsage.rss() - before).toBeLessThan(50 * 1_048_576)
