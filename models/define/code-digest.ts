@@ -4,9 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { basename, dirname, extname, relative, resolve } from 'node:path'
+import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from '../../domain/errors.ts'
+import { keep } from '../../scripts/build/kept.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g
@@ -23,8 +24,19 @@ const loaders: Readonly<Record<string, 'ts' | 'tsx' | 'js'>> = {
  */
 export const codeDigest = async (...entries: string[]): Promise<string> => (await readCode(...entries)).digest
 
+interface Code {
+  digest: string
+  circle?: string[]
+}
+
 /** The same with the first circle of imports: its files, the first one again at the end. */
-export async function readCode(...entries: string[]): Promise<{ digest: string; circle?: string[] }> {
+export const readCode = (...entries: string[]): Promise<Code> =>
+  keep(`code ${entries.map((entry) => resolve(entry)).join(' ')}`, () => readFiles(entries))
+
+/** Files that determine a digest without being part of it. */
+const makers = [fileURLToPath(import.meta.url), join(root, 'node_modules/esbuild/package.json')]
+
+async function readFiles(entries: readonly string[]): Promise<{ value: Code; sources: string[] }> {
   const digests = new Map<string, string>()
   let circle: string[] | undefined
   const visit = async (path: string, above: readonly string[]): Promise<void> => {
@@ -40,7 +52,8 @@ export async function readCode(...entries: string[]): Promise<{ digest: string; 
   }
   for (const entry of entries) await visit(resolve(entry), [])
   const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(root, path)}\n`).sort()
-  return { digest: `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`, circle }
+  const digest = `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
+  return { value: { digest, circle }, sources: [...makers, ...digests.keys()] }
 }
 
 const isAbsent = (error: unknown, path: string): boolean =>

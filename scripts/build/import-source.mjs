@@ -3,8 +3,9 @@
 // into one module. A TypeScript loader would read every later import of the process too, which takes a second for TensorFlow.
 import { readFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
-import { dirname, extname, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { dirname, extname, join, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { keep, root } from './kept.mjs'
 import { ownPlace, withOwnPlace } from './own-place.mjs'
 import { addSourceMap } from './source-maps.mjs'
 
@@ -13,10 +14,31 @@ import { addSourceMap } from './source-maps.mjs'
  * @param {string} path @returns {Promise<Record<string, unknown>>}
  */
 export async function importSource(path) {
+  const { code, map } = await keep(`import ${path}`, () => compile(path))
+  const url = `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`
+  addSourceMap(url, () => {
+    const { sources, ...rest } = JSON.parse(map)
+    const urls = sources.map(
+      (/** @type {string} */ source) => pathToFileURL(resolve(dirname(path), source)).href,
+    )
+    return { ...rest, sources: urls }
+  })
+  return import(url)
+}
+
+/** Files that determine the result without being part of it. */
+const makers = [
+  fileURLToPath(import.meta.url),
+  ...['scripts/build/own-place.mjs', 'node_modules/esbuild/package.json'].map((each) => join(root, each)),
+]
+
+/** @param {string} path */
+async function compile(path) {
   // Loaded on use: most processes import no such file.
   const { build } = await import('esbuild')
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     entryPoints: [path],
+    metafile: true,
     outfile: `${path}.mjs`,
     write: false,
     bundle: true,
@@ -34,15 +56,15 @@ export async function importSource(path) {
   })
   const textOf = (/** @type {string} */ extension) =>
     outputFiles.find((file) => file.path.endsWith(extension))?.text ?? ''
-  const url = `data:text/javascript;base64,${Buffer.from(textOf('.mjs')).toString('base64')}`
-  addSourceMap(url, () => {
-    const map = JSON.parse(textOf('.map'))
-    const sources = map.sources.map(
-      (/** @type {string} */ source) => pathToFileURL(resolve(dirname(path), source)).href,
-    )
-    return { ...map, sources }
-  })
-  return import(url)
+  const sources = Object.keys(metafile.inputs).map((each) => resolve(each))
+  const packages = Object.values(metafile.inputs)
+    .flatMap(({ imports }) => imports)
+    .filter((each) => each.external && /^(file:|\/)/.test(each.path))
+    .map((each) => (each.path.startsWith('file:') ? fileURLToPath(each.path) : each.path))
+  return {
+    value: { code: textOf('.mjs'), map: textOf('.map') },
+    sources: [...new Set([...makers, ...sources, ...packages])],
+  }
 }
 
 /** @type {import('esbuild').Plugin} */

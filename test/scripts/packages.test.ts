@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { packages } from '../../scripts/setup/packages.mjs'
 import { findOnPath } from '../../scripts/setup/run.mjs'
+import { systemEnvironment } from '../../temporal.config.ts'
 
 let home: string
 let bin: string
@@ -35,7 +36,7 @@ function program(name: string, script: string): void {
 }
 
 function link(...names: string[]): void {
-  for (const name of names) symlinkSync(findOnPath(name, process.env) as string, join(bin, name))
+  for (const name of names) symlinkSync(findOnPath(name, systemEnvironment()) as string, join(bin, name))
 }
 
 describe('the npm packages', () => {

@@ -1,6 +1,7 @@
 /** Compiled processes import TypeScript that is not part of the build, such as model files. */
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -18,6 +19,17 @@ function write(path: string, text: string): void {
   mkdirSync(dirname(join(root, path)), { recursive: true })
   writeFileSync(join(root, path), text)
 }
+
+/** Where the compiled `main.ts` is kept. */
+const keptFile = () =>
+  join(
+    checkout,
+    'dist/kept',
+    `${createHash('sha256')
+      .update(`import ${join(root, 'main.ts')}`)
+      .digest('hex')
+      .slice(0, 32)}.json`,
+  )
 
 /** What the expression `text` makes of the exports of `main.ts`, in a plain process of Node. */
 async function evaluated(text: string): Promise<unknown> {
@@ -74,4 +86,48 @@ it('an error in a source names its line', async () => {
 it('a source that does not compile is refused with its line', async () => {
   write('main.ts', `export const half = {\n`)
   await expect(evaluated('found')).rejects.toThrow(/main\.ts:2:0: ERROR: .*end of file/)
+})
+
+it('a source is compiled again when it, an import or a package has changed, whatever its time says', async () => {
+  const [long, early] = [new Date(Date.now() - 60_000), new Date(Date.now() - 120_000)]
+  const put = (path: string, text: string) => {
+    write(path, text)
+    utimesSync(join(root, path), long, long)
+  }
+  put('node_modules/pack/package.json', '{"exports": "./pack.mjs"}')
+  put('node_modules/pack/pack.mjs', `export const packed = 1`)
+  put('help.ts', `export const helped: number = 1`)
+  put(
+    'main.ts',
+    `import { packed } from 'pack'\nexport { helped } from './help.ts'\nexport { packed }\nexport const own = 1`,
+  )
+  const values = () => evaluated('[found.own, found.helped, found.packed]')
+  expect(await values()).toEqual([1, 1, 1])
+  const file = keptFile()
+  const from = (text: string) => writeFileSync(file, readFileSync(file, 'utf8').replace('own = 1', text))
+  from('own = 7')
+  expect(await values()).toEqual([7, 1, 1])
+  put('help.ts', `export const helped: number = 2`)
+  expect(await values()).toEqual([1, 2, 1])
+  put('node_modules/pack/pack.mjs', `export const packed = 3`)
+  from('own = 7')
+  expect(await values()).toEqual([1, 2, 3])
+  from('own = 7')
+  utimesSync(join(root, 'help.ts'), early, early)
+  expect(await values()).toEqual([7, 2, 3])
+  writeFileSync(file, '{"name":')
+  expect(await values()).toEqual([1, 2, 3])
+  rmSync(join(root, 'help.ts'))
+  await expect(values()).rejects.toThrow(/Could not resolve/)
+})
+
+it('a source that was written a moment ago is compiled, and not kept', async () => {
+  write('main.ts', `export const own = 1`)
+  const later = new Date(Date.now() + 60_000)
+  utimesSync(join(root, 'main.ts'), later, later)
+  expect(await evaluated('found.own')).toBe(1)
+  write('main.ts', `export const own = 2`)
+  utimesSync(join(root, 'main.ts'), later, later)
+  expect(await evaluated('found.own')).toBe(2)
+  expect(existsSync(keptFile())).toBe(false)
 })
