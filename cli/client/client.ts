@@ -1,4 +1,5 @@
 /** Calls Tenure's HTTP API. Every failure, also of the network, becomes a problem with code, detail and remedy. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
@@ -42,6 +43,9 @@ export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
 /** Longer than the API waits for any workflow, so that its answer names what is away. */
 const defaultTimeoutMs = 45_000
 
+/** How often a read is repeated when the API says that a retry can help: a command that follows a training outlasts a moment without Postgres. */
+const maxRepeats = 3
+
 export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientOptions): Client {
   const base = url.replace(/\/+$/, '')
   const call = async <T>(
@@ -49,6 +53,7 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
     path: string,
     body?: unknown,
     headers: Record<string, string> = {},
+    repeats = 0,
   ): Promise<T> => {
     const answer = await fetch(`${base}${path}`, {
       method,
@@ -65,6 +70,14 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
     })
     const text = await answer.text()
     const parsed = parseJson(text)
+    if (
+      repeats > 0 &&
+      answer.status === 503 &&
+      (parsed as { retryable?: unknown } | undefined)?.retryable === true
+    ) {
+      await pause(1_000 * (Number(answer.headers.get('retry-after')) || 1))
+      return call(method, path, body, headers, repeats - 1)
+    }
     if (!answer.ok)
       throw failure(readProblem(answer.status, parsed, { base, path, hasKey: key !== undefined }))
     if (parsed === undefined && text !== '')
@@ -81,7 +94,9 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
       const search = new URLSearchParams()
       for (const [name, value] of Object.entries(query))
         if (value !== undefined) search.set(name, String(value))
-      return call('GET', search.size === 0 ? path : `${path}?${search}`)
+      const target = search.size === 0 ? path : `${path}?${search}`
+      // Whether a replica is ready is what this path is asked for.
+      return call('GET', target, undefined, {}, path === '/readyz' ? 0 : maxRepeats)
     },
     post: (path, body = {}, headers) => call('POST', path, body, headers),
     postForm: (path, form) => call('POST', path, form),

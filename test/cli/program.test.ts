@@ -14,19 +14,26 @@ const answers: Record<string, { status: number; body: string; type?: string }> =
   '/refused': { status: 409, body: problem('command_refused', 'it has ended') },
   '/missing': { status: 404, body: problem('release_not_found', 'no release rel_1') },
   '/down': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer') },
+  '/back-soon': { status: 503, body: problem('postgres_unavailable', 'Postgres did not answer', true) },
   '/defect': { status: 500, body: problem('internal', 'boom') },
   '/keyless': { status: 401, body: problem('unauthenticated', 'no key') },
   '/other': { status: 502, body: '<html>proxy</html>' },
   '/page': { status: 200, body: '<html>' },
 }
 
-function problem(code: string, detail: string): string {
-  return JSON.stringify({ code, detail, remedy: 'Do the other thing.' })
+function problem(code: string, detail: string, retryable = false): string {
+  return JSON.stringify({ code, detail, remedy: 'Do the other thing.', retryable })
 }
+
+/** How often each path was asked for. */
+const asked = new Map<string, number>()
 
 beforeAll(async () => {
   server = createServer((request, response) => {
-    const answer = answers[request.url ?? ''] ?? { status: 404, body: '{}' }
+    const path = request.url ?? ''
+    asked.set(path, (asked.get(path) ?? 0) + 1)
+    const isBack = path === '/back-soon' && asked.get(path)! > 2
+    const answer = answers[isBack ? '/good' : path] ?? { status: 404, body: '{}' }
     response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body)
   }).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -101,6 +108,12 @@ describe('a command', () => {
     expect(result.code).toBe(code)
     expect(result.err).toContain(text)
     expect(result.out).toBe('')
+  })
+
+  it('reads again after a response that says that a retry can help', async () => {
+    const result = await run('fetch', '/back-soon', '--url', url)
+    expect([result.code, asked.get('/back-soon')]).toEqual([exitCodes.done, 3])
+    expect(asked.get('/down')).toBe(1)
   })
 
   it('explains how to start Tenure if nothing listens', async () => {

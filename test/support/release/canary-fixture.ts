@@ -17,20 +17,20 @@ import { startCallers, startRealSystem, type Callers, type RealSystem } from '..
 import { signedStart } from '../commands/signed.ts'
 
 export const canaryModel = 'pulse'
-const stage = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
+const stage = { minMs: 2_000, minRequests: 20, deadlineMs: 200_000 }
 const leaseMs = 2_000
 /** For each replica: a candidate with 20 % gets twice what its stage requires. More would only cost cores. */
 const callEveryMs = 30
 export const exposureMs = 3_000
 export const canaryFixturePolicy: ReleasePolicy = {
   strategy: 'canary',
-  approval: { approvers: 1, withinMs: 60_000 },
+  approval: { approvers: 1, withinMs: 200_000 },
   stages: [
     { ...stage, shareBp: 2_000 },
     { ...stage, shareBp: 5_000 },
   ],
   probation: { ...stage, holdbackBp: 1_000 },
-  watch: { tickMs: 200, everyMs: 200, exposureMs, acknowledgeMs: 5_000, decisionMs: 30_000 },
+  watch: { tickMs: 200, everyMs: 200, exposureMs, acknowledgeMs: 20_000, decisionMs: 200_000 },
   limits: { ...quickPolicy.limits, maxStaleMs: 5_000 },
 }
 
@@ -55,7 +55,8 @@ export function setUpCanaryFixture(): void {
     await system?.stop()
   })
   beforeEach(() => {
-    traffic = startCallers(system.urls, canaryModel, callEveryMs)
+    // None of these faults may delay a response; a machine that is busy may.
+    traffic = startCallers(system.urls, canaryModel, callEveryMs, 60_000)
   })
   afterEach(async (context) => {
     await traffic.stop()

@@ -141,7 +141,7 @@ export async function startRealSystem(options: RealSystemOptions): Promise<RealS
 export interface Callers {
   /** Responses by version since the last reset. */
   answered: Map<string, number>
-  /** When each version answered last, by `performance.now()`. */
+  /** When the last request was sent that each version answered, by `performance.now()`: a busy machine hands an answer over late. */
   lastMs: Map<string, number>
   /** Failed requests with their reasons. */
   failures: { url: string; why: string; atMs: number }[]
@@ -150,8 +150,13 @@ export interface Callers {
   stop(): Promise<void>
 }
 
-/** Sends predictions to every replica, a few at a time, each with another routing key. */
-export function startCallers(urls: readonly string[], model: string, everyMs = 10): Callers {
+/** Sends predictions to every replica, a few at a time, each with another routing key. A request fails without a response in `withinMs`. */
+export function startCallers(
+  urls: readonly string[],
+  model: string,
+  everyMs = 10,
+  withinMs = 2_000,
+): Callers {
   const stopping = new AbortController()
   const callers: Callers = {
     answered: new Map(),
@@ -170,15 +175,16 @@ export function startCallers(urls: readonly string[], model: string, everyMs = 1
   let caller = 0
   const agent = new Agent({ keepAlive: true })
   const ask = async (url: string) => {
+    const sentMs = performance.now()
     try {
       const { status, body } = await post(
         `${url}/v1/models/${model}/predict`,
         { instances: [{ x: Math.random(), y: 1 }], routing_key: `caller ${caller++}` },
-        agent,
+        { agent, withinMs },
       )
       if (body.version === undefined) throw new Error(`${status} ${body.code ?? ''}`)
       callers.answered.set(body.version, (callers.answered.get(body.version) ?? 0) + 1)
-      callers.lastMs.set(body.version, performance.now())
+      callers.lastMs.set(body.version, sentMs)
     } catch (error) {
       callers.failures.push({ url, why: (error as Error).message, atMs: Date.now() })
     }
@@ -196,7 +202,7 @@ export function startCallers(urls: readonly string[], model: string, everyMs = 1
 function post(
   url: string,
   what: object,
-  agent: Agent,
+  { agent, withinMs }: { agent: Agent; withinMs: number },
 ): Promise<{ status: number | undefined; body: { version?: string; code?: string } }> {
   return new Promise((resolve, reject) => {
     const asked = request(
@@ -205,7 +211,7 @@ function post(
         method: 'POST',
         agent,
         headers: { 'content-type': 'application/json' },
-        signal: AbortSignal.timeout(2_000),
+        signal: AbortSignal.timeout(withinMs),
       },
       (response) => {
         json(response).then(

@@ -329,11 +329,16 @@ describe('tenure up', () => {
   })
 
   it('passes the doctor, including workers and replicas', async () => {
-    const { findings } = JSON.parse((await here('doctor', '--json')).out) as {
-      findings: { check: string; state: string }[]
+    // A look while the machine is busy may find a lease that is a moment late.
+    const notOk = async () => {
+      const { findings } = JSON.parse((await here('doctor', '--json')).out) as {
+        findings: { check: string; state: string }[]
+      }
+      return ['API', 'database', 'migrations', 'replicas', 'workers', 'champions', 'signing keys'].filter(
+        (check) => !findings.some((each) => each.check === check && each.state === 'ok'),
+      )
     }
-    for (const check of ['API', 'database', 'migrations', 'replicas', 'workers', 'champions', 'signing keys'])
-      expect(findings, check).toContainEqual(expect.objectContaining({ check, state: 'ok' }))
+    await expect.poll(notOk, { interval: 100 }).toEqual([])
   })
 
   it('reports a wrong database password in the doctor', async () => {
@@ -438,7 +443,8 @@ describe('tenure up', () => {
     const { code, err } = await system.ended
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
-    expect(leftOver()).toEqual([])
+    // The compilers of its processes end with them, and a moment later.
+    await expect.poll(leftOver).toEqual([])
     expect((await here('models')).code).toBe(exitCodes.unreachable)
 
     system = start('up')
@@ -454,6 +460,6 @@ describe('tenure up', () => {
       expect(stopped.out).toMatch(new RegExp(`"check": "${check}",\\s*"state": "ok"`))
     expect((await here('restore', join(dir, 'running.tar'), '--replace')).code).toBe(exitCodes.done)
     expect((await tenure('reset', '--yes')).code).toBe(exitCodes.done)
-    expect(leftOver()).toEqual([])
+    await expect.poll(leftOver).toEqual([])
   })
 })
