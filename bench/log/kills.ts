@@ -24,6 +24,7 @@ export async function killAgainAndAgain({ kills, loadMs }: { kills: number; load
     for (let round = 0; round < kills; round++) {
       const api = await startApiProcess(environment)
       const load = startLoad(api.url, ask)
+      await waitUntil(() => load.answered() > 0, 'the first response')
       await pause(loadMs * (0.5 + Math.random()))
       const kind = (['none', 'killed', 'frozen'] as const)[round % 3]!
       let heal = async (): Promise<void> => {}
@@ -46,14 +47,10 @@ export async function killAgainAndAgain({ kills, loadMs }: { kills: number; load
     }
     const last = await startApiProcess(environment)
     // An account without a row in Postgres is not open there, and is settled all the same.
-    await waitUntil(
-      async () => {
-        const { open, served } = await sumAccounts(store)
-        return open === 0 && served >= answered
-      },
-      'the accounts of the dead to be settled',
-      60_000,
-    )
+    await waitUntil(async () => {
+      const { open, served } = await sumAccounts(store)
+      return open === 0 && served >= answered
+    }, 'the accounts of the dead to be settled')
     await last.end('SIGTERM')
     return {
       kills,

@@ -82,6 +82,8 @@ export interface RecordedAnswer {
   state: string
   message: string
   recorded_at: string
+  /** What a delivered start has started. */
+  started?: { id?: string }
 }
 
 export interface RetrainingAnswer {

@@ -21,5 +21,4 @@ it.each(['killed', 'frozen'] as const)(
     expect(served).toBe(answered)
     expect(during.rssMb).toBeLessThan(before.rssMb + 200)
   },
-  120_000,
 )

@@ -1,7 +1,12 @@
 /** `tenure retrain`: starts a retraining and optionally follows it to its end. */
 import { lossText } from '../../../charts/loss.ts'
-import type { EvaluationAnswer, RetrainingAnswer, TrainingAnswer } from '../../client/responses.ts'
-import { path, usageError } from '../../client/client.ts'
+import type {
+  EvaluationAnswer,
+  RecordedAnswer,
+  RetrainingAnswer,
+  TrainingAnswer,
+} from '../../client/responses.ts'
+import { failure, path, usageError } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
@@ -61,13 +66,15 @@ export async function answerStarted(
   const [doing, what] = brings
     ? [`Evaluating the version of ${model}`, 'the evaluation']
     : [`Retraining ${model}`, 'a retraining']
-  if (deferred !== undefined || !watch)
+  if (!watch)
     return terminal.answer(
       started,
       deferred ??
         `${doing}. Status: \`tenure releases list --model ${model}\`; add --watch to follow ${what}.`,
     )
-  const { ended, seen } = await followRetraining(session, started.id)
+  if (deferred !== undefined) terminal.say(deferred)
+  const id = deferred === undefined ? started.id : await deliveredId(session, started.id)
+  const { ended, seen } = await followRetraining(session, id)
   const curve = await curveOf(session, seen)
   const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
   terminal.answer(
@@ -75,6 +82,14 @@ export async function answerStarted(
     `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${await gateOf(session, seen)}`,
   )
   return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
+}
+
+/** Waits until a queued start is delivered, and returns the id of what it has started. Throws `command_refused` if it started nothing. */
+async function deliveredId({ api }: CommandSession, command: string): Promise<string> {
+  const read = () => api().get<RecordedAnswer>(path`/v1/commands/${command}`)
+  const { started, message } = await follow(read, ({ state }) => state !== 'waiting')
+  if (started?.id === undefined) throw failure({ code: 'command_refused', detail: message })
+  return started.id
 }
 
 export type StartedReply = CommandReply & { id: string; workflow_id: string }

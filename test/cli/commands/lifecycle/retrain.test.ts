@@ -10,6 +10,9 @@ let server: Server
 let url: string
 let asked: { method: string | undefined; url: string; body: string }[]
 let running: object[]
+/** The response to a start, and what becomes of it when it is queued. */
+let begun: object
+let fate: object
 const id = 'retrain/iris/1'
 const metric = {
   metric: 'accuracy',
@@ -47,11 +50,15 @@ beforeAll(async () => {
       const answer = asking.url.startsWith('/v1/retrainings?')
         ? { retrainings: running }
         : request.method === 'POST'
-          ? { id, workflow_id: 'retrain/iris' }
-          : {
-              ...answers[asking.url],
-              ...(isCancelled ? { outcome: 'cancelled', message: 'cancelled by ada' } : {}),
-            }
+          ? begun
+          : asking.url === '/v1/commands/cmd_1'
+            ? asked.filter(({ url: each }) => each === asking.url).length > 1
+              ? fate
+              : { state: 'waiting' }
+            : {
+                ...answers[asking.url],
+                ...(isCancelled ? { outcome: 'cancelled', message: 'cancelled by ada' } : {}),
+              }
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     })
   }).listen(0, '127.0.0.1')
@@ -61,6 +68,7 @@ beforeAll(async () => {
 beforeEach(() => {
   asked = []
   running = []
+  begun = { id, workflow_id: 'retrain/iris' }
 })
 afterAll(() => void server.close())
 
@@ -93,4 +101,22 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toContain('Offline gates: insufficient (against floors, evl_1)')
   expect(out).toMatch(/accuracy.*0\.91/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
+})
+
+it('retrain --watch follows a start that is queued for Temporal, once it is delivered', async () => {
+  begun = { id: 'cmd_1', state: 'waiting', message: 'recorded' }
+  fate = { state: 'delivered', message: 'started', started: { id } }
+  const { code, out } = await retrain('--watch')
+  expect(code).toBe(exitCodes.otherwise)
+  expect(out).toMatch(/iris: recorded. Check it: `tenure commands show cmd_1`[^]*insufficient: 171 rows/)
+})
+
+it('retrain --watch ends with the reason when a queued start is refused', async () => {
+  begun = { id: 'cmd_1', state: 'waiting', message: 'recorded' }
+  fate = { state: 'refused', message: 'a retraining of iris runs already' }
+  const { code, err } = await retrain('--watch')
+  expect([code, err]).toEqual([
+    exitCodes.refused,
+    expect.stringContaining('a retraining of iris runs already'),
+  ])
 })
