@@ -7,10 +7,21 @@ export interface MessageFrame {
   bytes: Uint8Array<ArrayBuffer>
 }
 
-/** A parser that takes chunks of any size and returns the completed messages. */
-export function createFrames(): (chunk: Uint8Array) => MessageFrame[] {
+/** The parts of a message with bytes behind it. */
+export function messageParts(head: object, bodies: readonly Uint8Array[]): Uint8Array[] {
+  const bytes = bodies.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  return [new TextEncoder().encode(`${JSON.stringify({ bytes, ...head })}\n`), ...bodies]
+}
+
+/** A parser that takes chunks of any size and returns the completed messages. Throws for a line, or for bytes, of more than `maxBytes`. */
+export function createFrames(maxBytes = Infinity): (chunk: Uint8Array) => MessageFrame[] {
   const decoder = new TextDecoder()
   let heads: Uint8Array[] = []
+  let headBytes = 0
+  const check = (bytes: number): number => {
+    if (bytes > maxBytes) throw new RangeError(`a message has ${bytes} bytes, more than ${maxBytes}`)
+    return bytes
+  }
   let frame: MessageFrame | undefined
   let filled = 0
   return (chunk) => {
@@ -19,13 +30,15 @@ export function createFrames(): (chunk: Uint8Array) => MessageFrame[] {
     while (rest.byteLength > 0) {
       if (frame === undefined) {
         const end = rest.indexOf(newline)
-        heads.push(rest.slice(0, end < 0 ? undefined : end))
+        const head = rest.slice(0, end < 0 ? undefined : end)
+        headBytes = check(headBytes + head.byteLength)
+        heads.push(head)
         if (end < 0) break
         rest = rest.subarray(end + 1)
         const line = decoder.decode(joined(heads))
         heads = []
-        filled = 0
-        frame = { line, bytes: new Uint8Array(Number(/^\{"bytes":(\d+)/.exec(line)?.[1] ?? 0)) }
+        headBytes = filled = 0
+        frame = { line, bytes: new Uint8Array(check(Number(/^\{"bytes":(\d+)/.exec(line)?.[1] ?? 0))) }
       }
       const taken = rest.subarray(0, frame.bytes.byteLength - filled)
       frame.bytes.set(taken, filled)

@@ -1,6 +1,6 @@
 /** Scores rows in a separate process with the serving code, which activities may not import. */
 import { DomainError, isError } from '../../domain/errors.ts'
-import { createFrames, type MessageFrame } from '../../domain/message-framing.ts'
+import { createFrames, messageParts, type MessageFrame } from '../../domain/message-framing.ts'
 import { spawnServing } from './serving-child.ts'
 
 export interface Scored {
@@ -59,17 +59,16 @@ export function startScorer(argv: readonly string[], signal: AbortSignal): Score
       resolve()
     })
   })
-  const ask = (line: object, bytes?: Uint8Array): Promise<Reply> =>
+  const ask = (line: object, bytes: readonly Uint8Array[] = []): Promise<Reply> =>
     new Promise((resolve, reject) => {
       if (broken !== undefined) return reject(broken)
       waiting.push({ resolve, reject })
-      child.stdin.write(`${JSON.stringify(line)}\n`)
-      if (bytes !== undefined) child.stdin.write(bytes)
+      for (const part of messageParts(line, bytes)) child.stdin.write(part)
     })
   return {
     score: async (piece) => (await ask(piece)).said as Scored,
     async scoreColumns(rows, bytes) {
-      const { said, bytes: given } = await ask({ bytes: bytes.byteLength, rows }, bytes)
+      const { said, bytes: given } = await ask({ rows }, [bytes])
       const { width, problems } = said as Scored
       const outputs = new Float32Array(given.buffer, 0, rows * width)
       return { width, problems, outputs, refused: given.subarray(outputs.byteLength) }

@@ -78,11 +78,10 @@ async function bind({ files, features, output, declared }: Extract<ReaderRequest
   const artifact = formatOfFiles(files)
   const { library, columns, outputs } = await formatOf({ artifact }).inspect(
     await filesOf({ artifact, files }),
+    output,
   )
   const { width } = compileFormat(output)
-  // ONNX gives a probability for each of two classes; the format takes the second.
-  const isPair = artifact === 'onnx' && output.kind === 'probability' && outputs === 2
-  if (outputs !== width && !isPair)
+  if (outputs !== width)
     throw new DomainError(
       'artifact_invalid',
       `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}`,

@@ -7,7 +7,7 @@
 import { once } from 'node:events'
 import { bytesOfRow, batchLayoutOf, type BatchLayout } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
-import { createFrames } from '../../domain/message-framing.ts'
+import { createFrames, messageParts } from '../../domain/message-framing.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
@@ -56,8 +56,8 @@ try {
 await runtimes.stop()
 
 async function say({ line, bytes = [] }: Reply): Promise<void> {
-  let isTaken = process.stdout.write(`${JSON.stringify(line)}\n`)
-  for (const each of bytes) isTaken = process.stdout.write(each)
+  let isTaken = true
+  for (const part of messageParts(line, bytes)) isTaken = process.stdout.write(part)
   if (!isTaken) await once(process.stdout, 'drain')
 }
 
@@ -75,9 +75,8 @@ function compileColumnScorer(
       const issue = refused[row] === 0 ? format.issueOf(outputs, row) : undefined
       if (issue !== undefined) problems[row] = issue
     }
-    const behind = outputs.byteLength + refused.byteLength
     return {
-      line: { bytes: behind, ok: true, width: predictor.outputs, problems },
+      line: { ok: true, width: predictor.outputs, problems },
       bytes: [new Uint8Array(outputs.buffer), refused],
     }
   }

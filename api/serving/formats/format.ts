@@ -1,5 +1,6 @@
 /** Defines a format of artifacts: its files, their limits, and how they are opened. Each format has a folder; no other file knows a library. */
 import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
+import type { Output } from '../../../domain/model/features.ts'
 import type { Predictor } from '../predictor.ts'
 import type { Runtimes } from './runtimes.ts'
 
@@ -45,8 +46,8 @@ export interface ArtifactFormat {
   fileSets: readonly (readonly string[])[]
   /** Most bytes of each file. */
   limits: Readonly<Record<string, number>>
-  /** Reads files that have no manifest yet. Throws `artifact_invalid`. */
-  inspect(files: ArtifactFiles): ArtifactFacts | Promise<ArtifactFacts>
+  /** Reads files that have no manifest yet, of a model with this output. Throws `artifact_invalid`. */
+  inspect(files: ArtifactFiles, output: Output): ArtifactFacts | Promise<ArtifactFacts>
   /**
    * Opens an artifact, without `deps` only a compiled one; its inputs are those of the manifest's preprocessing, in their order. The golden rows are checked by the caller.
    * Throws `artifact_invalid`, naming what is wrong.

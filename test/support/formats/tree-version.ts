@@ -22,7 +22,10 @@ export async function treeVersion(
 ): Promise<TreeVersion> {
   const found = readCases().find((each) => each.name === name)!
   const format = formatOf({ artifact: 'trees' })
-  const { columns, outputs, library } = await format.inspect({ 'model.json': found.bytes })
+  const { columns, outputs, library } = await format.inspect(
+    { 'model.json': found.bytes },
+    { kind: 'number' },
+  )
   const file = found.name.includes('ubj') ? 'model.ubj' : `model.${endings[library.split(' ')[0]!]}`
   const sendable = found.rows.flatMap((row, index) =>
     row.every((value) => value === null || (typeof value === 'number' && Math.abs(value) < 1e30))

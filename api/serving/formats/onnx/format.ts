@@ -3,7 +3,7 @@
  * matrix of numbers, or named columns of numbers and texts.
  */
 import { DomainError } from '../../../../domain/errors.ts'
-import { inputWidthOf } from '../../../../domain/model/features.ts'
+import { inputWidthOf, type Output } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { refuse } from '../../network/layers-model.ts'
 import { noText, type Predictor } from '../../predictor.ts'
@@ -21,15 +21,13 @@ export const onnxFormat: ArtifactFormat = {
   name: 'onnx',
   fileSets: [[fileName]],
   limits: { [fileName]: onnxLimits.fileBytes },
-  async inspect(files) {
+  async inspect(files, output) {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
     const { library, layout, forest } = file
-    return {
-      library,
-      columns: columnsOf(layout),
-      outputs: forest?.starts.length ?? (await countOutputs(bytes, file)),
-    }
+    const outputs = forest?.starts.length ?? (await countOutputs(bytes, file))
+    const isPair = isPairOf(output, outputs)
+    return { library, columns: columnsOf(layout), outputs: isPair ? 1 : outputs }
   },
   open(manifest, files, deps) {
     const bytes = bytesOf(files)
@@ -56,18 +54,17 @@ async function countOutputs(bytes: Uint8Array, file: OnnxFile): Promise<number> 
   }
 }
 
-/** The second output of two classes is the probability of the positive one. */
-const wantedColumn = ({ output }: Manifest, outputs: number): number | undefined =>
-  output.kind === 'probability' && outputs === 2 ? 1 : undefined
+/** Whether there is a probability for each of two classes, of which the second is that of the positive one. */
+const isPairOf = ({ kind }: Output, outputs: number): boolean => kind === 'probability' && outputs === 2
 
 function* openTrees(manifest: Manifest, { forest }: OnnxFile): Generator<void, OpenedArtifact> {
   yield
   const opened = openForest(forest!, manifest)
-  const column = wantedColumn(manifest, forest!.starts.length)
-  return column === undefined ? opened : { ...opened, predictor: oneOf(opened.predictor, column) }
+  if (!isPairOf(manifest.output, forest!.starts.length)) return opened
+  return { ...opened, predictor: secondOf(opened.predictor) }
 }
 
-function oneOf({ inputs, outputs, run }: Predictor, column: number): Predictor {
+function secondOf({ inputs, outputs, run }: Predictor): Predictor {
   let all = new Float32Array(outputs)
   return {
     inputs,
@@ -75,7 +72,7 @@ function oneOf({ inputs, outputs, run }: Predictor, column: number): Predictor {
     run(input, rows, output) {
       if (all.length < rows * outputs) all = new Float32Array(rows * outputs)
       void run(input, rows, all)
-      for (let row = 0; row < rows; row++) output[row] = all[row * outputs + column]!
+      for (let row = 0; row < rows; row++) output[row] = all[row * outputs + 1]!
       return undefined
     },
   }
@@ -110,20 +107,14 @@ async function openSession(
     )
   const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [takes[at]!] : []))
   const width = inputWidthOf(preprocessing)
-  const open = (column?: number) =>
-    openSessionOf(runtimes.sessions, { name: version, bytes, layout, column, takesText, width })
-  let predictor = await open()
-  // Whether there are two outputs is known when the graph is loaded.
-  const column = wantedColumn(manifest, predictor.outputs)
-  if (column !== undefined) {
-    predictor.close?.()
-    predictor = await open(column)
-  }
+  const positiveOfTwo = manifest.output.kind === 'probability'
+  const options = { name: version, bytes, layout, positiveOfTwo, takesText, width }
+  const predictor = await openSessionOf(runtimes.sessions, options)
   return { predictor, memoryBytes: bytes.byteLength }
 }
 
 /**
- * Opens a graph in a process of ONNX Runtime. `column` is the output that is wanted, all of them when absent, and `takesText` says of each
+ * Opens a graph in a process of ONNX Runtime. With `positiveOfTwo`, only the second of two outputs is wanted, and `takesText` says of each
  * category column of the rows whether the graph takes its text; without it, the rows have no other texts. Of rows of more inputs (`width`), the
  * graph takes the first.
  */
@@ -133,14 +124,14 @@ export async function openSessionOf(
     name,
     bytes,
     layout,
-    column,
+    positiveOfTwo,
     takesText,
     width,
   }: {
     name: string
     bytes: Uint8Array
     layout: OnnxLayout
-    column?: number
+    positiveOfTwo?: boolean
     takesText?: readonly boolean[]
     width?: number
   },
@@ -148,7 +139,10 @@ export async function openSessionOf(
   const { inputs, output } = layout
   const ownTexts = inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf: textsOfCategories(takesText ?? ownTexts) }
-  return withWholes(await sessions.open(name, { bytes, plan: { inputs, output, column } }, shape), layout)
+  return withWholes(
+    await sessions.open(name, { bytes, plan: { inputs, output, positiveOfTwo } }, shape),
+    layout,
+  )
 }
 
 const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({

@@ -8,6 +8,8 @@ import { countNumbers, eachField, numbersOf, spanOf, wireText, type WireSpan } f
 /** Limits of a file, so that none fills the memory or blocks its reader. */
 export const onnxLimits = {
   fileBytes: 67_108_864,
+  /** Between a replica and the process that computes the graph. */
+  messageBytes: 268_435_456,
   /** Also of nested graphs. */
   nodes: 10_000,
   tensors: 10_000,

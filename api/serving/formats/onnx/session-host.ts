@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { createFrames, messageParts } from '../../../../domain/message-framing.ts'
 import { checkout, launcher, systemEnvironment, withMemoryLimit } from '../../../../temporal.config.ts'
 import { createCalls } from '../../runtime/pending-calls.ts'
 import {
@@ -14,7 +15,7 @@ import {
   type Runtime,
   type RuntimeOptions,
 } from '../../runtime/runtime.ts'
-import { bytesOf, frameOf, frameReader, singlesOf } from './frames.ts'
+import { onnxLimits } from './graph.ts'
 import type { SessionCall, SessionPlan, SessionReply } from './session-process.ts'
 
 /** A checked file and what is asked of it. */
@@ -42,7 +43,7 @@ const tie = '/usr/bin/setpriv'
 
 interface Answer {
   head: SessionReply
-  body: Buffer
+  bytes: Uint8Array<ArrayBuffer>
 }
 
 function startProcess(
@@ -63,16 +64,19 @@ function startProcess(
   const socket = child.stdio[3] as Socket
   const end = (): void => void child.kill('SIGKILL')
   const calls = createCalls<Answer>('process', { onError, end })
-  const call = (message: SessionCall, limitMs: number, bodies: Uint8Array[] = []): Promise<Answer> =>
+  const call = (message: SessionCall, limitMs: number, bodies: readonly Uint8Array[] = []): Promise<Answer> =>
     calls.call(message.key, limitMs, (id) => {
       socket.cork()
-      for (const part of frameOf({ id, ...message }, bodies)) socket.write(part)
+      for (const part of messageParts({ id, ...message }, bodies)) socket.write(part)
       socket.uncork()
     })
-  const read = frameReader<SessionReply>((frame) => calls.settle(frame.head.id, frame))
+  const frames = createFrames(onnxLimits.messageBytes)
   socket.on('data', (chunk: Buffer) => {
     try {
-      read(chunk)
+      for (const { line, bytes } of frames(chunk)) {
+        const head = JSON.parse(line) as SessionReply
+        calls.settle(head.id, { head, bytes })
+      }
     } catch (error) {
       cause = error as Error
       end()
@@ -96,8 +100,9 @@ function startProcess(
     },
     async run(key, { input, rows, texts }, limitMs) {
       const inputs = input.length / rows
-      const { head, body } = await call({ kind: 'run', key, rows, inputs }, limitMs, [bytesOf(input), texts])
-      return head.answers === true ? { output: singlesOf(body) } : { error: head.error }
+      const numbers = new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
+      const { head, bytes } = await call({ kind: 'run', key, rows, inputs }, limitMs, [numbers, texts])
+      return head.answers === true ? { output: new Float32Array(bytes.buffer) } : { error: head.error }
     },
     drop: (key, limitMs) => call({ kind: 'drop', key }, limitMs),
     async end() {

@@ -1,24 +1,25 @@
 /**
  * Computes ONNX graphs with ONNX Runtime in a process of its own: a run blocks the thread that it is called on, cannot be interrupted, and may
- * crash or fill the memory of its process. Reads frames from the socket that it was started with, and answers each.
+ * crash or fill the memory of its process. Reads messages from the socket that it was started with, and answers each.
  */
 import { Socket } from 'node:net'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { createFrames, messageParts, type MessageFrame } from '../../../../domain/message-framing.ts'
 import { noText } from '../../predictor.ts'
-import { bytesOf, doublesOf, frameOf, frameReader, type Frame } from './frames.ts'
+import { onnxLimits } from './graph.ts'
 import type { OnnxInput } from './layout.ts'
 
 export interface SessionPlan {
   inputs: readonly OnnxInput[]
   /** The output that is asked for. */
   output: string
-  /** The one of its columns that is wanted; all of them when absent. */
-  column?: number
+  /** Of two outputs, which are the probabilities of no and yes, only the second is wanted. */
+  positiveOfTwo?: boolean
 }
 
 export type SessionCall =
   | { kind: 'load'; key: string; plan: SessionPlan }
-  /** The body holds the inputs as doubles, row by row, then the texts. */
+  /** Its bytes are the inputs as doubles, row by row, then the texts. */
   | { kind: 'run'; key: string; rows: number; inputs: number }
   | { kind: 'drop'; key: string }
 export type SessionCommand = { id: number } & SessionCall
@@ -26,13 +27,15 @@ export interface SessionReply {
   id: number
   error?: string
   outputs?: number
-  /** Whether the body holds the outputs, in 32 bits. */
+  /** Whether its bytes are the outputs, in 32 bits. */
   answers?: boolean
 }
 
 interface Loaded {
   session: InferenceSession
   plan: SessionPlan
+  /** The one of its outputs that is wanted; all of them when absent. */
+  column?: number
 }
 
 /** Outputs that a model may have. */
@@ -41,7 +44,7 @@ const socketFd = 3
 
 const sessions = new Map<string, Loaded>()
 
-async function load(key: string, plan: SessionPlan, bytes: Buffer): Promise<number> {
+async function load(key: string, plan: SessionPlan, bytes: Uint8Array): Promise<number> {
   const session = await InferenceSession.create(bytes, {
     executionProviders: ['cpu'],
     executionMode: 'sequential',
@@ -59,13 +62,15 @@ async function load(key: string, plan: SessionPlan, bytes: Buffer): Promise<numb
   const answers = await compute({ session, plan }, rows, new Float64Array(rows * numbers), texts)
   if (answers.length === 0 || answers.length > rows * maxOutputs)
     throw new Error(`it gives ${answers.length / rows} numbers a row`)
-  sessions.set(key, { session, plan })
-  return answers.length / rows
+  const outputs = answers.length / rows
+  const column = plan.positiveOfTwo === true && outputs === 2 ? 1 : undefined
+  sessions.set(key, { session, plan, column })
+  return column === undefined ? outputs : 1
 }
 
 /** `texts` are those of each input of texts, in order. */
 async function compute(
-  { session, plan }: Loaded,
+  { session, plan, column: wanted }: Loaded,
   rows: number,
   numbers: Float64Array,
   texts: readonly string[][],
@@ -89,8 +94,7 @@ async function compute(
   if (found.dims[0] !== rows) throw new Error(`it gives ${found.dims[0]} rows for ${rows}`)
   const all = found.data as Float32Array | Float64Array
   const outputs = all.length / rows
-  if (plan.column === undefined) return all instanceof Float32Array ? all : Float32Array.from(all)
-  const { column: wanted } = plan
+  if (wanted === undefined) return all instanceof Float32Array ? all : Float32Array.from(all)
   if (wanted >= outputs) throw new Error(`it gives ${outputs} numbers a row, not ${wanted + 1}`)
   return Float32Array.from({ length: rows }, (_, row) => all[row * outputs + wanted]!)
 }
@@ -147,20 +151,22 @@ function textsOf(body: Buffer, rows: number, count: number): string[][] {
   return texts
 }
 
-async function answer({ head, body }: Frame<SessionCommand>): Promise<[SessionReply, Uint8Array[]]> {
+async function answer({ line, bytes }: MessageFrame): Promise<[SessionReply, Uint8Array[]]> {
+  const head = JSON.parse(line) as SessionCommand
   const { id } = head
   try {
     switch (head.kind) {
       case 'load':
-        return [{ id, outputs: await load(head.key, head.plan, body) }, []]
+        return [{ id, outputs: await load(head.key, head.plan, bytes) }, []]
       case 'run': {
         const loaded = sessions.get(head.key)
         if (loaded === undefined) throw new Error(`${head.key} is not loaded`)
         const numbersTo = head.rows * head.inputs * 8
         const count = loaded.plan.inputs.filter(({ type }) => type === 'string').length
-        const texts = textsOf(body.subarray(numbersTo), head.rows, count)
-        const output = await compute(loaded, head.rows, doublesOf(body, 0, numbersTo), texts)
-        return [{ id, answers: true }, [bytesOf(output)]]
+        const texts = textsOf(Buffer.from(bytes.buffer, numbersTo), head.rows, count)
+        const numbers = new Float64Array(bytes.buffer, 0, head.rows * head.inputs)
+        const { buffer, byteOffset, byteLength } = await compute(loaded, head.rows, numbers, texts)
+        return [{ id, answers: true }, [new Uint8Array(buffer, byteOffset, byteLength)]]
       }
       case 'drop':
         await sessions.get(head.key)?.session.release()
@@ -175,17 +181,16 @@ async function answer({ head, body }: Frame<SessionCommand>): Promise<[SessionRe
 const socket = new Socket({ fd: socketFd })
 /** One after the other, as they come. */
 let last = Promise.resolve()
-socket.on(
-  'data',
-  frameReader<SessionCommand>((frame) => {
+const frames = createFrames(onnxLimits.messageBytes)
+socket.on('data', (chunk: Buffer) => {
+  for (const frame of frames(chunk))
     last = last.then(async () => {
       const [reply, bodies] = await answer(frame)
       socket.cork()
-      for (const part of frameOf(reply, bodies)) socket.write(part)
+      for (const part of messageParts(reply, bodies)) socket.write(part)
       socket.uncork()
     })
-  }),
-)
+})
 // The replica has ended.
 socket.on('close', () => process.exit())
 socket.on('error', () => process.exit())
