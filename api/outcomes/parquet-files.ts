@@ -2,15 +2,14 @@
  * Reads outcomes from a Parquet file. Its index is at the end, so the file is written to disk first. Another process parses it, because a
  * hostile file would exhaust the memory of this one.
  */
-import { spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { DomainError } from '../../domain/errors.ts'
-import { checkout, launcher, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
 import { limited } from '../http/read-body.ts'
+import { startLimited } from '../processes/limited-process.ts'
 import type { Intake } from './intake.ts'
 import { linesOf } from './line-reader.ts'
 import { parquetLimits, type ParquetEnd } from './parquet-limits.ts'
@@ -40,18 +39,13 @@ const maxLineBytes = 65_536
 
 async function takeFile(path: string, intake: Intake): Promise<void> {
   const { processMb, silentMs } = parquetLimits
-  const { execPath = process.execPath, execArgv } = withMemoryLimit(processMb)
-  const argv = [...execArgv, launcher, 'api/processes/parquet-reader.ts', path, JSON.stringify(parquetLimits)]
-  const child = spawn(execPath, argv, {
-    cwd: checkout,
-    env: trainerEnvironment(),
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  const late = setTimeout(() => child.kill('SIGKILL'), silentMs)
+  const argv = ['api/processes/parquet-reader.ts', path, JSON.stringify(parquetLimits)]
+  const reader = startLimited(argv, processMb)
+  reader.input.end()
+  const late = setTimeout(reader.kill, silentMs)
   let end: ParquetEnd | undefined
   try {
-    for await (const { number, text } of linesOf(child.stdout, maxLineBytes)) {
+    for await (const { number, text } of linesOf(reader.output, maxLineBytes)) {
       late.refresh()
       const line = JSON.parse(text) as unknown[] | ParquetEnd
       if (Array.isArray(line)) await takeRow(line, `row ${number}`, intake)
@@ -59,8 +53,7 @@ async function takeFile(path: string, intake: Intake): Promise<void> {
     }
   } finally {
     clearTimeout(late)
-    child.kill('SIGKILL')
-    await exited
+    await reader.end()
   }
   if (end === undefined)
     throw new DomainError(

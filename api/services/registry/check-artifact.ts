@@ -1,5 +1,4 @@
 /** Takes an artifact that was trained elsewhere: stores and checks its file, then the retrain workflow evaluates and releases it. */
-import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
@@ -7,10 +6,10 @@ import { parseDeclaredColumns, type DeclaredColumn } from '../../../domain/model
 import type { FileDigest } from '../../../domain/model/manifest.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { getModel } from '../../../store/registry/models.ts'
-import { checkout, launcher, trainerEnvironment, withMemoryLimit } from '../../../temporal.config.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { startLimited } from '../../processes/limited-process.ts'
 import { fileNameOf } from '../../serving/formats/recognise.ts'
 
 export interface UploadedArtifact {
@@ -87,34 +86,25 @@ interface BindRequest {
 
 type Reply = { ok: true; library: string; unused: string[] } | { ok: false; code: string; message: string }
 
-/** A hostile file can only end the process that reads it. */
 async function bindInProcess(
   artifactRoot: string,
   request: BindRequest,
 ): Promise<Pick<CheckedArtifact, 'library' | 'unused'>> {
   const { processMb, readMs } = uploadLimits
-  const { execPath = process.execPath, execArgv } = withMemoryLimit(processMb)
-  const child = spawn(execPath, [...execArgv, launcher, 'api/processes/artifact-reader.ts', artifactRoot], {
-    cwd: checkout,
-    env: trainerEnvironment(),
-    stdio: ['pipe', 'pipe', 'ignore'],
-  })
-  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  child.stdin.on('error', () => {})
+  const reader = startLimited(['api/processes/artifact-reader.ts', artifactRoot], processMb)
   let late: NodeJS.Timeout | undefined
   let reply: Reply | undefined
   try {
-    for await (const line of createInterface(child.stdout)) {
+    for await (const line of createInterface(reader.output)) {
       if (late === undefined) {
         // The first line says that the process runs.
-        late = setTimeout(() => child.kill('SIGKILL'), readMs)
-        child.stdin.end(`${JSON.stringify({ kind: 'bind', ...request })}\n`)
+        late = setTimeout(reader.kill, readMs)
+        reader.input.end(`${JSON.stringify({ kind: 'bind', ...request })}\n`)
       } else reply = JSON.parse(line) as Reply
     }
   } finally {
     clearTimeout(late)
-    child.kill('SIGKILL')
-    await exited
+    await reader.end()
   }
   if (reply === undefined)
     throw new DomainError(
