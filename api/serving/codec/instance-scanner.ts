@@ -2,7 +2,7 @@
  * Reads `{"instances":[{…}],"routing_key"?}` in one pass from its bytes into the input buffer. It stops at anything unusual or wrong, which
  * request-parser.ts then reads or refuses. Both must read the same numbers, which a test checks.
  */
-import { scaled } from '../../../domain/model/preprocessing.ts'
+import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn, FeatureColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
 import { code, peek, scanNumber, scanText, take, takeBytes, asciiText, type Cursor } from './json-scanner.ts'
 import { resetInput, writeTextValue, writeTextBytes, type InputBuffer } from './input-buffer.ts'
@@ -15,8 +15,6 @@ const routingKeyKey = Buffer.from('"routing_key"')
 const nullBytes = Buffer.from('null')
 const longestRoutingKey = 256
 const space = 0x20
-/** From here on a number rounds to infinity in 32 bits. */
-const overflow = 2 ** 128 - 2 ** 103
 
 interface Field {
   column: FeatureColumn
@@ -143,7 +141,7 @@ function scanValue(
   input.numbers[to] = value
   input.input[offset + column.start] = fed
   // In 32 bits, which a network and the log hold.
-  return Math.abs(fed) < overflow && Math.abs(value) < overflow
+  return fitsSingle(fed) && fitsSingle(value)
 }
 
 function scanCategory(

@@ -4,7 +4,7 @@
  */
 import { DomainError, type ErrorCode } from '../../../domain/errors.ts'
 import type { Feature, FeatureFit, FeatureRow, Features } from '../../../domain/model/features.ts'
-import { compileEncoder, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
+import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
 /** Checks one row and writes its columns into `into` from `offset` on. */
 export type InstanceReader = (instance: unknown, index: number, into: InputNumbers, offset: number) => void
@@ -47,10 +47,8 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   if (feature.kind === 'number')
     return (value, index) => {
       if (typeof value !== 'number') return checkMissing(value, index)
-      // A network and the prediction log hold 32 bits, so an overflow there is refused as a wrong request.
       const read = fit?.kind === 'number' ? scaled(value, fit.mean, fit.std) : value
-      if (!Number.isFinite(Math.fround(read)) || !Number.isFinite(Math.fround(value)))
-        refuse('not_finite', index, 'is not finite, or too large')
+      if (!fitsSingle(read) || !fitsSingle(value)) refuse('not_finite', index, 'is not finite, or too large')
     }
   const values = feature.values && new Set(feature.values)
   return (value, index) => {

@@ -1,7 +1,7 @@
 /** Defines rows as columns, and how each value of a column enters the model of a version. */
 import { DomainError } from '../../../domain/errors.ts'
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
-import { scaled } from '../../../domain/model/preprocessing.ts'
+import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn } from '../codec/feature-columns.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
@@ -46,7 +46,7 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Colu
         if (value !== value) return filled
         const fed = scaled(value, mean, std)
         // What 32 bits do not hold is refused whatever it is scaled to, as in a request.
-        return Number.isFinite(Math.fround(value)) && Number.isFinite(Math.fround(fed)) ? fed : Infinity
+        return fitsSingle(value) && fitsSingle(fed) ? fed : Infinity
       }
       return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
     }

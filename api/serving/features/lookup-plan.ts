@@ -1,6 +1,7 @@
 /** Finds which features the versions of a model look up, once for each version and route. */
 import { entityKey, type FeatureOrigin, type FeatureValue } from '../../../domain/model/feature-view.ts'
 import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
+import { fitsSingle } from '../../../domain/model/preprocessing.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { ActiveRoute } from '../routing/route-table.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -53,7 +54,7 @@ export const entityOf = ({ by }: FeatureOrigin, row: FeatureRow): string | undef
 /** Whether the row reader accepts a value; otherwise the caller would get an error for a value that it did not send. */
 function fitOf(feature: Feature): LookedUp['fits'] {
   if (feature.kind === 'number')
-    return (value) => value === null || (typeof value === 'number' && Number.isFinite(Math.fround(value)))
+    return (value) => value === null || (typeof value === 'number' && fitsSingle(value))
   const values = feature.values === undefined ? undefined : new Set(feature.values)
   return (value) =>
     value === null ||
