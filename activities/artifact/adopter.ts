@@ -6,7 +6,7 @@ import { parseJson } from '../../domain/parse-json.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { readPart } from '../data/rows.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
-import { openArtifactReader } from './reader.ts'
+import { withArtifactReader } from './reader.ts'
 import { storeForeign, type StoredForeign } from './store-foreign.ts'
 
 export interface AdopterJob {
@@ -17,7 +17,6 @@ export interface AdopterJob {
 }
 
 const maxColumnsBytes = 16_777_216
-const aliveEveryMs = 1_000
 
 async function adopt(
   { definition, snapshotDigest, artifactRoot, brought }: AdopterJob,
@@ -33,10 +32,8 @@ async function adopt(
         )
   const path = await artifacts.locate('snapshots', snapshotDigest)
   const data = await readPart(path, 'train', Object.keys(definition.features))
-  const reader = openArtifactReader(artifactRoot)
-  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
-  try {
-    return await storeForeign(artifacts, reader, {
+  return withArtifactReader(artifactRoot, parent, (reader) =>
+    storeForeign(artifacts, reader, {
       definition,
       files: { [file]: { digest, bytes } },
       declared,
@@ -49,11 +46,8 @@ async function adopt(
         hyperparameters: {},
         trainedOn,
       },
-    })
-  } finally {
-    clearInterval(alive)
-    await reader.close()
-  }
+    }),
+  )
 }
 
 takeJob<AdopterJob, never, StoredForeign>(adopt)

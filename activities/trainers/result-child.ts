@@ -1,15 +1,13 @@
 /** Reads a result folder, checks that the model answers as its library did, and stores it as an artifact. */
 import { openArtifacts, digestOfJson } from '../../store/artifacts.ts'
-import { openArtifactReader } from '../artifact/reader.ts'
+import { withArtifactReader } from '../artifact/reader.ts'
 import { storeForeign } from '../artifact/store-foreign.ts'
 import { readPart } from '../data/rows.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { readResultFolder, type ProgramResult } from './result-folder.ts'
 import type { ResultJob, StoredResult } from './store-result.ts'
 
-const aliveEveryMs = 1_000
-
-async function store(job: ResultJob): Promise<StoredResult> {
+async function store(job: ResultJob, parent: Parent<never>): Promise<StoredResult> {
   const { definition, artifactRoot, snapshotDigest, seed, codeDigest } = job
   const result = await readResultFolder(job.output)
   const artifacts = openArtifacts(artifactRoot)
@@ -18,11 +16,11 @@ async function store(job: ResultJob): Promise<StoredResult> {
   const dependencies = { ...job.packages, ...result.environment }
   const dependenciesDigest = job.dependenciesDigest ?? digestOfJson(dependencies)
   const { name, path } = result.artifact
-  const reader = openArtifactReader(artifactRoot)
-  try {
-    const { artifactDigest } = await storeForeign(artifacts, reader, {
+  const files = { [name]: await artifacts.take('artifacts', path) }
+  const { artifactDigest } = await withArtifactReader(artifactRoot, parent, (reader) =>
+    storeForeign(artifacts, reader, {
       definition,
-      files: { [name]: await artifacts.take('artifacts', path) },
+      files,
       declared: result.columns,
       replay: askable(result.replay),
       data,
@@ -34,11 +32,9 @@ async function store(job: ResultJob): Promise<StoredResult> {
         hyperparameters: definition.hyperparameters,
         rows: data.rows,
       },
-    })
-    return { artifactDigest, codeDigest, dependenciesDigest, dependencies, curve: result.curve }
-  } finally {
-    await reader.close()
-  }
+    }),
+  )
+  return { artifactDigest, codeDigest, dependenciesDigest, dependencies, curve: result.curve }
 }
 
 /** The rows that a request may hold: JSON has no infinite number. */
@@ -52,12 +48,4 @@ function askable({ rows, outputs }: ProgramResult['replay']): ProgramResult['rep
   }
 }
 
-takeJob(async (job: ResultJob, parent: Parent<never>): Promise<StoredResult> => {
-  // The reader works in a process of its own for a while.
-  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
-  try {
-    return await store(job)
-  } finally {
-    clearInterval(alive)
-  }
-})
+takeJob(store)
