@@ -9,7 +9,7 @@ import { getModel } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { startLimited } from '../../processes/limited-process.ts'
+import { startLimited } from '../../serving/runtime/limited-process.ts'
 import { fileNameOf } from '../../serving/formats/recognise.ts'
 
 export interface UploadedArtifact {
