@@ -46,9 +46,9 @@ export default defineConfig({
     reporters: ['default'],
     teardownTimeout: 30_000,
     // A condition is awaited, however busy the machine is; only one that never comes true fails. So tests name no deadline of their own.
-    expect: { poll: { timeout: 100_000, interval: 20 } },
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    expect: { poll: { timeout: 200_000, interval: 20 } },
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     projects: [
       {
         extends: true,
@@ -69,7 +69,6 @@ export default defineConfig({
           name: 'long',
           include: atLength,
           globalSetup: ['test/support/global-setup.ts'],
-          testTimeout: 600_000,
         },
       },
     ],

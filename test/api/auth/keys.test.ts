@@ -192,13 +192,21 @@ describe('a key', () => {
       async () => (await api.request('GET', '/v1/models', { key })).status === 401,
       'the end of the key',
     )
-    expect(performance.now() - from).toBeLessThan(2_000)
+    // Sooner than the next look, which is every five seconds.
+    expect(performance.now() - from).toBeLessThan(4_500)
   })
 
   it('is refused after it expires', async () => {
-    const key = await fixture.key({ role: 'viewer', expiresAt: new Date(Date.now() + 700).toISOString() })
-    await api.deps.authentication.refresh()
-    expect((await api.request('GET', '/v1/models', { key })).status).toBe(200)
+    let lifeMs = 350
+    let key = ''
+    const isAccepted = async () => {
+      // It lives as long as this machine needs to use it once.
+      lifeMs *= 2
+      key = await fixture.key({ role: 'viewer', expiresAt: new Date(Date.now() + lifeMs).toISOString() })
+      await api.deps.authentication.refresh()
+      return (await api.request('GET', '/v1/models', { key })).status === 200
+    }
+    await until(isAccepted, 'a key that is used before it expires')
     await until(
       async () => (await api.request('GET', '/v1/models', { key })).status === 401,
       'the end of the key',

@@ -25,7 +25,7 @@ afterAll(async () => {
   await office?.close()
 })
 beforeEach(() => office.back())
-const timeoutMs = 60_000
+const timeoutMs = 200_000
 
 /** Sends a start during a Temporal outage and returns the id of its command. */
 async function record(who: string, path: string, body: object): Promise<string> {

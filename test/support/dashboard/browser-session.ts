@@ -28,7 +28,7 @@ export async function openSession(
     colorScheme: dark ? 'dark' : 'light',
     viewport: { width, height },
   })
-  context.setDefaultTimeout(100_000)
+  context.setDefaultTimeout(200_000)
   const page = await context.newPage()
   const problems: string[] = []
   page.on('pageerror', (error) => problems.push(`error: ${error.message}`))

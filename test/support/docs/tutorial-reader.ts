@@ -40,7 +40,7 @@ export interface Reader {
 }
 
 /** A busy machine takes its time for a page; one block may take three minutes. */
-const untilMs = 120_000
+const untilMs = 200_000
 
 export function openReader({ compiled = false } = {}): Reader {
   const directory = mkdtempSync(join(tmpdir(), 'tenure-reader-'))

@@ -99,7 +99,7 @@ export interface CrashFixture {
   close(): Promise<void>
 }
 
-const timeoutMs = 120_000
+const timeoutMs = 200_000
 
 export async function openCrashFixture(servers: Servers): Promise<CrashFixture> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-crash-'))

@@ -24,7 +24,7 @@ import { signed, type Signing, signedStart } from '../commands/signed.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 
-const timeoutMs = 100_000
+const timeoutMs = 200_000
 const step = { minMs: 150, minRequests: 20, deadlineMs: 60_000 }
 
 /** A release that takes two seconds, and on a busy machine as long as it needs: no deadline but those that a test sets. */

@@ -114,7 +114,7 @@ export function startLoad(
 export async function waitUntil(
   holds: () => boolean | Promise<boolean>,
   what: string,
-  withinMs = 100_000,
+  withinMs = 200_000,
 ): Promise<void> {
   const end = performance.now() + withinMs
   while (!(await holds())) {
