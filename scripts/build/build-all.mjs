@@ -25,11 +25,17 @@ export async function findStale(root) {
 /** Throws an error with the text of esbuild if a source has an error. @param {string} root */
 export async function buildAll(root) {
   const { compileGroup, explain } = await import('./compile.mjs')
-  try {
-    for (const group of staleGroups(root)) await compileGroup(root, group)
-  } catch (error) {
-    throw new Error((await explain(error)) ?? String(error), { cause: error })
+  const compileGroups = async () => {
+    try {
+      for (const group of staleGroups(root)) await compileGroup(root, group)
+    } catch (error) {
+      throw new Error((await explain(error)) ?? String(error), { cause: error })
+    }
   }
-  const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-  if (await lacksWorkflows(root)) await workflowCode(root, { logger: silent })
+  const compileWorkflows = async () => {
+    const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+    if (await lacksWorkflows(root)) await workflowCode(root, { logger: silent })
+  }
+  // The groups are compiled in a process of esbuild, the workflows in this one.
+  await Promise.all([compileGroups(), compileWorkflows()])
 }
