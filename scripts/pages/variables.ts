@@ -63,7 +63,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`docs/runbooks` in the checkout',
     ],
     TENURE_CACHE: [
-      'Cache of the set-up (the TensorFlow library and the Temporal server) and of the Python environments of training scripts.',
+      'Cache of the set-up (npm packages, the TensorFlow library and the Temporal server) and of the Python environments of training scripts.',
       '`~/.cache/tenure`',
     ],
     LOG_LEVEL: ['Minimum level of log lines.'],
