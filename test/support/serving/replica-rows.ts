@@ -2,7 +2,9 @@
  * The database side of API replicas: leases, acknowledgements, and counters of a traffic that the test sets. The real
  * replicas have their own tests; here a release must be shown what real ones get into once a year.
  */
+import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
+import { isError } from '../../../domain/errors.ts'
 import {
   hasCandidate,
   isNewer,
@@ -12,7 +14,7 @@ import {
 } from '../../../domain/serving/route.ts'
 import { writeTicks, type CountedArm, type TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { acknowledge, readRouting, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
+import { acknowledge, renewLease, type RoutingRow } from '../../../store/serving/replicas.ts'
 
 /** The traffic of one model, and the responses of its versions. */
 export interface Traffic {
@@ -38,6 +40,32 @@ export interface Fleet {
 
 const stepMs = 25
 
+/** A step that Postgres answers too late is repeated, as a replica does: its ticks are written again. */
+function unlessLate(error: unknown): void {
+  if (!isError(error, 'postgres_unavailable')) throw error
+}
+
+type RouteRow = Omit<RoutingRow, 'exposedUntilMs'>
+
+/**
+ * The routes with a candidate, and those that are not followed yet, by the clock of the database. All that a replica reads, of all models
+ * of a test, forty times a second, would be a tenth of a core.
+ * @param followed Model → epoch and generation that all replicas follow.
+ */
+async function readRoutes(
+  store: Store,
+  followed: Readonly<Record<string, string>>,
+): Promise<{ databaseMs: number; rows: RouteRow[] }> {
+  const [read] = await store.query<{ databaseMs: number; rows: RouteRow[] }>(sql`
+    select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
+      (select coalesce(jsonb_agg(jsonb_build_object(
+        'model', model, 'epoch', epoch, 'generation', generation, 'route', route,
+        'remainingMs', extract(epoch from exposed_until - clock_timestamp()) * 1000)), '[]')
+        from routing where route ->> 'release' is not null
+          or ${JSON.stringify(followed)}::jsonb ->> model is distinct from epoch || ' ' || generation) as rows`)
+  return read!
+}
+
 export function startFleet(
   store: Store,
   { replicas, tickMs, leaseMs = 20_000 }: { replicas: readonly string[]; tickMs: number; leaseMs?: number },
@@ -46,6 +74,7 @@ export function startFleet(
   const traffic = new Map<string, Traffic>()
   /** Replica and model → the route it follows. */
   const following = new Map<string, Route>()
+  const followed: Record<string, string> = {}
   const dead = new Set<string>()
   /** Each lease is renewed ten times in its length. */
   const renewAtMs = new Map<string, number>()
@@ -65,7 +94,7 @@ export function startFleet(
     return fresh
   }
 
-  const follow = async (id: string, row: RoutingRow) => {
+  const follow = async (id: string, row: RouteRow) => {
     const { model, epoch, generation } = row
     const now = following.get(`${id} ${model}`)
     const { deaf } = trafficOf(model)
@@ -75,7 +104,7 @@ export function startFleet(
     await acknowledge(store, { replica: id, model, epoch, generation, ...(problem ? { problem } : {}) })
   }
 
-  const countsOf = (id: string, row: RoutingRow, atMs: number): TickCounts[] => {
+  const countsOf = (id: string, row: RouteRow, atMs: number): TickCounts[] => {
     const { model, remainingMs } = row
     const followed = following.get(`${id} ${model}`)
     const route = followed && routeAt(followed, id)
@@ -119,7 +148,7 @@ export function startFleet(
   }
 
   const step = async () => {
-    const { databaseMs, rows } = await readRouting(store)
+    const { databaseMs, rows } = await readRoutes(store, followed)
     const at = Math.floor(databaseMs / tickMs)
     for (const id of replicas.filter((each) => !dead.has(each))) {
       await renew(id)
@@ -127,11 +156,18 @@ export function startFleet(
       const ticks = tick === 0 || at === tick ? [] : rows.flatMap((row) => countsOf(id, row, tick * tickMs))
       if (ticks.length > 0) await writeTicks(store, { replica: id, ticks })
     }
+    for (const { model, epoch, generation } of rows) {
+      const follows = (id: string) => {
+        const now = following.get(`${id} ${model}`)
+        return now?.epoch === epoch && now.generation === generation
+      }
+      if (replicas.every(follows)) followed[model] = `${epoch} ${generation}`
+    }
     tick = at
   }
   const run = async () => {
     while (!stopping.signal.aborted) {
-      await step()
+      await step().catch(unlessLate)
       await pause(stepMs)
     }
   }
