@@ -6,7 +6,8 @@ import type { Recovery, ReleaseState } from '../../domain/release/state.ts'
 import { findChampion, findIncompatibilities } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findRelease } from '../../store/release/releases.ts'
-import { findRouting } from '../../store/serving/routing.ts'
+import { findUnfencedBefore } from '../../store/release/rollback.ts'
+import { findRouting, listSilentReplicas } from '../../store/serving/routing.ts'
 import type { Deps } from '../deps.ts'
 import { returnToBaseline } from '../../store/release/close-release.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
@@ -50,13 +51,17 @@ const unknown = ({ rollbackOrder, ...given }: ReleaseState): ReleaseState => ({
 async function findRecovery(
   deps: Deps,
   beat: Beat,
-  { id, model, version, policy }: ReleaseState,
+  state: ReleaseState,
   wasChampion: boolean,
 ): Promise<RollBackReport> {
+  const { id, model, version, policy } = state
   const now = await findRouting(deps.store, model)
   const { problems, atMs } = now
     ? await awaitAcknowledgements(deps, beat, now.route, policy.watch.acknowledgeMs)
     : { problems: [], atMs: 0 }
+  // Not awaited: a replica that is gone for good would hold up the end of the release.
+  const unfencedBefore = now && (await findUnfencedBefore(deps.store, state, now.route))
+  const cutOff = unfencedBefore ? await listSilentReplicas(deps.store, { ...unfencedBefore, model }) : []
   const orderedMs = Date.parse((await findRelease(deps.store, id))?.rolledBackAt ?? '') || atMs
   const champion = (await findChampion(deps.store, model))?.version
   // A target that fails its check is used too: it served before, and the candidate is known to be worse.
@@ -72,6 +77,7 @@ async function findRecovery(
     decidedMs: last?.verdict.kind === 'fail' ? Date.parse(last.at) : undefined,
     orderedMs,
     acknowledgedMs: Math.max(atMs, orderedMs),
+    cutOff: cutOff.length === 0 ? undefined : cutOff.map((each) => `replica ${each.id} on ${each.host}`),
   }
   return { kind: 'rolled_back', problems, rollbackResult }
 }

@@ -195,9 +195,11 @@ function afterRollback(
     return endRelease({ ...next, promoted: true }, atMs, 'promoted', reason)
   }
   const outcome = rollbackResult.wasChampion ? 'rolled_back' : order.outcome
-  const { champion, incompatibilities = [] } = rollbackResult
+  const { champion, incompatibilities = [], cutOff = [] } = rollbackResult
   const reasons = [order.reason]
   if (problems.length > 0) reasons.push(`not acknowledged: ${named}`)
+  for (const replica of cutOff)
+    reasons.push(`${replica} is cut off and serves ${state.version} if it still runs`)
   if (incompatibilities.length > 0)
     reasons.push(incompatibilityReason({ from: state.version, to: champion ?? '' }, incompatibilities))
   const reason = reasons.join('; ')

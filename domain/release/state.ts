@@ -118,6 +118,8 @@ export interface Recovery {
   orderedMs: number
   /** The time of the last acknowledgement of a live replica. */
   acknowledgedMs: number
+  /** Replicas without a lease whose last route may name the candidate as proven; absent without any. */
+  cutOff?: string[]
 }
 
 export interface ReleaseState {

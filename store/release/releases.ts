@@ -40,6 +40,8 @@ export interface Releasable {
   /** The champion it was compared with. */
   evaluatedAgainst: string | null
   withdrawn: boolean
+  /** Whether a release of it has ended as promoted. */
+  proven: boolean
   /** Made for a drill. */
   drill: boolean
   policy: ReleasePolicy
@@ -49,7 +51,7 @@ export async function findReleasable(database: Database, version: string): Promi
   const [row] = await database.query<Releasable>(sql`
     select versions.version, versions.model, versions.artifact_digest as "artifactDigest",
       evaluations.report_digest as "evaluationDigest", evaluations.baseline_version as "evaluatedAgainst",
-      versions.rolled_back_at is not null as withdrawn, versions.drill, models.definition -> 'release' as policy
+      versions.rolled_back_at is not null as withdrawn, known_good_at is not null as proven, versions.drill, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model
     where versions.version = ${version}`)

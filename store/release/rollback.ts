@@ -16,10 +16,10 @@ import {
   type Champion,
   type RollbackTarget,
 } from '../registry/champions.ts'
-import { findRouting } from '../serving/routing.ts'
+import { findRouting, type RoutingPlace } from '../serving/routing.ts'
 import { returnToBaseline, routeCompletely } from './close-release.ts'
 import { recordCommand, type OutboxMessage } from './command-outbox.ts'
-import { findOpenRelease, lockRelease, type Release } from './releases.ts'
+import { findOpenRelease, findReleasable, lockRelease, type Release } from './releases.ts'
 
 export interface RollbackOrder {
   model: string
@@ -68,9 +68,26 @@ export interface ServingRollback {
   release?: string
   /** What the replicas have to follow; absent without a route. */
   route?: Route
+  /** See `findUnfencedBefore`. */
+  unfencedBefore?: RoutingPlace
   passedOver: string[]
   /** Whether it had been rolled back before. */
   repeated: boolean
+}
+
+/**
+ * A replica without a lease serves the proven version of the route that it acknowledged last. Returns the place before which that may be the
+ * version of this release, and undefined when no route can name it: the routes of a first version do, and earlier routes when
+ * an earlier release has proven the version.
+ */
+export async function findUnfencedBefore(
+  database: Database,
+  { version, baseline, epoch, routings: [first] }: ReleaseState,
+  now: RoutingPlace,
+): Promise<RoutingPlace | undefined> {
+  if (baseline === undefined) return now
+  if ((await findReleasable(database, version))?.proven !== true) return undefined
+  return first === undefined ? now : { epoch, generation: first.generation }
 }
 
 /** Throws `stale_generation` when another writer was first, and `no_rollback_target` when nothing precedes a champion on probation. */
@@ -95,11 +112,13 @@ export async function rollBackServing(
       from: version,
       to: champion.version,
       route,
+      unfencedBefore: route,
       passedOver: [],
       repeated: true,
     }
   const done = await rollBackChampion(database, order, unfit)
-  return 'outcome' in done ? done : { outcome: 'rolled_back', ...done, repeated: false }
+  if ('outcome' in done) return done
+  return { outcome: 'rolled_back', ...done, unfencedBefore: done.route, repeated: false }
 }
 
 /**
@@ -138,8 +157,18 @@ async function rollBackOpenCandidate(
   if (rolledBackAt === undefined)
     await recordCommand(database, { releaseId: id, model, command: 'rollback', message: order.commandTo(id) })
   const route = (await findRouting(database, model))?.route
+  const unfencedBefore = route && (await findUnfencedBefore(database, state, route))
   const repeated = rolledBackAt !== undefined
-  return { outcome: 'rolled_back', from: version, to, release: id, route, passedOver: [], repeated }
+  return {
+    outcome: 'rolled_back',
+    from: version,
+    to,
+    release: id,
+    route,
+    unfencedBefore,
+    passedOver: [],
+    repeated,
+  }
 }
 
 /** Returns the champion to its last proven version. */

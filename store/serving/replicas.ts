@@ -9,6 +9,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import { readServiceState } from '../database/key-value.ts'
 import type { Database } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
+import { silentForMs } from './routing.ts'
 
 export interface Replica {
   id: string
@@ -44,10 +45,14 @@ export async function listPeers(
     select id, host, url from replicas where lease_until > clock_timestamp() and id <> ${id} order by id`)
 }
 
-/** Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica or takes it for one that is cut off. */
+/**
+ * Ends the lease and withdraws what it acknowledged, so that nothing waits for this replica. The lease ends in the past, so that the replica
+ * counts as gone and not as one that is cut off.
+ */
 export async function endLease(database: Database, id: string): Promise<void> {
   await database.query(sql`
-    with ended as (update replicas set lease_until = clock_timestamp() where id = ${id} returning id),
+    with ended as (update replicas set lease_until = clock_timestamp() - ${silentForMs} * interval '1 millisecond'
+        where id = ${id} returning id),
       stopped as (delete from routing_acknowledgements where replica_id = ${id})
     select pg_notify('tenure_acknowledged', id) from ended`)
 }

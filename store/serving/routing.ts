@@ -134,11 +134,12 @@ export interface SilentReplica {
 }
 
 /** Longer than an outage that a person waits for; afterwards a silent replica counts as gone. */
-const silentForMs = 3_600_000
+export const silentForMs = 3_600_000
 
 /**
- * Replicas that may be cut off and not gone, and whose last acknowledged route is older than `place`. Such a replica serves the known good
- * version of that older route, which is no longer the right one after the rollback of a version that had ended its release well.
+ * Replicas that may be cut off and not gone, and that have not acknowledged `place` or a later route. Such a replica serves the known good
+ * version of an older route, which is no longer the right one after the rollback of a version that had ended its release well. A replica that
+ * was cut off before its first acknowledgement may have read a route as well.
  */
 export const listSilentReplicas = (
   database: Database,
@@ -146,10 +147,10 @@ export const listSilentReplicas = (
 ): Promise<SilentReplica[]> =>
   rowsFrom(database).list<SilentReplica>(sql`
     select replicas.id, host, (extract(epoch from clock_timestamp() - lease_until) * 1000)::float8 as silent_ms
-    from replicas join routing_acknowledgements on replica_id = replicas.id and model = ${model}
+    from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
     where lease_until <= clock_timestamp()
       and lease_until > clock_timestamp() - ${silentForMs} * interval '1 millisecond'
-      and (epoch, generation) < (${epoch}::bigint, ${generation}::bigint)
+      and (generation is null or (epoch, generation) < (${epoch}::bigint, ${generation}::bigint))
     order by replicas.id`)
 /** Whether a replica has acknowledged this place or a later one. */
 export const follows = (

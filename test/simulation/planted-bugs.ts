@@ -308,8 +308,18 @@ export const plants: readonly Plant[] = [
       'silent-replicas-overlooked',
       'the rollback of a proven version says nothing of replicas that are cut off',
       'api/services/rollback/await-replicas.ts',
-      'wasProven ? await listSilentReplicas(store, route).catch(() => []) : []',
+      'cutOff ? await listSilentReplicas(store, cutOff).catch(() => []) : []',
       '[] as { id: string; host: string }[]',
+    ),
+  ),
+  scripted(
+    'cut-replica-keeps-the-first',
+    plant(
+      'first-version-overlooked',
+      'the rollback of a first version says nothing of replicas that are cut off',
+      'store/release/rollback.ts',
+      'if (baseline === undefined) return now',
+      '',
     ),
   ),
   scripted(

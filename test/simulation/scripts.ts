@@ -188,6 +188,25 @@ export const scripts: readonly Script[] = [
     play() {},
   },
   {
+    name: 'cut-replica-keeps-the-first',
+    says: 'The promotion of a first version is written and its report is late. One replica is cut off from the database, the champion is moved by hand to an older version, and a rollback is accepted.',
+    scenario: scenario({}, { hasChampion: false }),
+    outcomes: ['rolled_back'],
+    play(stage) {
+      at(
+        stage,
+        tells('promote'),
+        () =>
+          void stage.world.after(stage.temporal, 100, () => {
+            stage.faults.befall({ kind: 'cut replica', atMs: 0, forMs: 6_000, which: 0 })
+            stage.faults.befall({ kind: 'move champion', atMs: 0, forMs: 0, which: 0 })
+            orders(stage, 'rollback')
+          }),
+        1_000,
+      )
+    },
+  },
+  {
     name: 'pause-meets-the-verdict',
     says: 'The verdict fail is stored. A pause cancels the watch before its report arrives. The candidate behaves from then on, and the next look is late.',
     scenario: bad(scenario({ strategy: 'canary' }, { callers: 40 }), 0.3),

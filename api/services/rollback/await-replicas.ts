@@ -6,6 +6,7 @@ import {
   listReplicaProgress,
   listSilentReplicas,
   type ReplicaProgress,
+  type RoutingPlace,
 } from '../../../store/serving/routing.ts'
 import type { RollbackReplica } from './write-rollback.ts'
 
@@ -13,11 +14,14 @@ const pollMs = { first: 10, longest: 100 }
 /** Beyond the lease, after which a replica that was not reached serves known good versions only. */
 const graceMs = 500
 
-/** Waits until each live replica follows, refuses, or has lost its lease. */
+/**
+ * Waits until each live replica follows, refuses, or has lost its lease. A replica that acknowledged no route since `unfencedBefore` may serve
+ * the version without a lease.
+ */
 export async function awaitReplicas(
   { store, leaseMs }: { store: Store; leaseMs: number },
   route: Route,
-  wasProven: boolean,
+  unfencedBefore: RoutingPlace | undefined,
 ): Promise<RollbackReplica[]> {
   const untilMs = performance.now() + leaseMs + graceMs
   const seen = new Map<string, ReplicaProgress>()
@@ -30,12 +34,14 @@ export async function awaitReplicas(
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       continue
     }
-    const silent = wasProven ? await listSilentReplicas(store, route).catch(() => []) : []
+    const cutOff = unfencedBefore && { ...unfencedBefore, model: route.model }
+    const silent = cutOff ? await listSilentReplicas(store, cutOff).catch(() => []) : []
     const ended =
       live === undefined ? [] : [...seen.values()].filter(({ id }) => !live.some((each) => each.id === id))
     const stateOf = (each: ReplicaProgress): RollbackReplica['state'] => {
       if (follows(each, route)) return each.problem === undefined ? 'follows' : 'refuses'
-      return !ended.includes(each) ? 'silent' : wasProven ? 'cut_off' : 'fenced'
+      if (!ended.includes(each)) return 'silent'
+      return cutOff === undefined || follows(each, cutOff) ? 'fenced' : 'cut_off'
     }
     const others = silent.filter(({ id }) => !seen.has(id))
     return [

@@ -27,15 +27,18 @@ export async function orderRollback(
   requireModelAccess(actor, model)
   const sinceStart = () => Math.round(performance.now() - startedAt)
   try {
-    const { from, to, release: releaseId, route, ...done } = await writeRollback(deps, actor, input)
+    const {
+      from,
+      to,
+      release: releaseId,
+      route,
+      unfencedBefore,
+      ...done
+    } = await writeRollback(deps, actor, input)
     const replicas =
       route === undefined
         ? []
-        : await awaitReplicas(
-            { store: deps.store, leaseMs: deps.serving.leaseMs },
-            route,
-            releaseId === undefined,
-          )
+        : await awaitReplicas({ store: deps.store, leaseMs: deps.serving.leaseMs }, route, unfencedBefore)
     const told = { from, to, releaseId, replicas, tookMs: sinceStart() }
     deps.log.info({ model, by: actor.name, ...told, ...done }, 'rolled back')
     return { ...told, version: to, outcome: 'rolled_back', model, message: sentenceOf({ ...told, ...done }) }

@@ -360,6 +360,17 @@ describe('evidence against a candidate', () => {
     expect(given.reason).toMatch(/not acknowledged: r1 is deaf/)
   })
 
+  it('replicas that are cut off and may serve the candidate are not awaited, and named at the end', () => {
+    const event = rolledBackEvent(true, 'm_v1.0.0') as StepEvent & { kind: 'rolled_back' }
+    const cutOff = ['replica r1 on h']
+    const back = advanceAll(rollingBackState, {
+      ...event,
+      rollbackResult: { ...event.rollbackResult, cutOff },
+    })
+    expect(back).toMatchObject({ stage: 'ended', outcome: 'rolled_back', rollbackResult: { cutOff } })
+    expect(back.reason).toBe('it is fail; replica r1 on h is cut off and serves m_v1.1.0 if it still runs')
+  })
+
   it('a first version that has become champion cannot be rolled back, and the outcome reports it', () => {
     const first = advanceAll(
       openingState(firstFacts, 0),

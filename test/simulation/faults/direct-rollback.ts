@@ -34,7 +34,7 @@ export async function rollBackDirectly(
     world.tell(`   the order fails: ${error.message}`),
   )
   if (done?.outcome !== 'rolled_back') return
-  const { from, to, release, route, repeated } = done
+  const { from, to, release, route, unfencedBefore, repeated } = done
   world.tell(`${by} rolls ${from} back, ${to} serves${repeated ? ', as before' : ''}`)
   if (release !== undefined && !repeated) {
     properties.rolledBackByUser(release)
@@ -44,7 +44,7 @@ export async function rollBackDirectly(
     })
   }
   if (route === undefined) return
-  const replicas = await awaitReplicas({ store, leaseMs }, route, release === undefined)
+  const replicas = await awaitReplicas({ store, leaseMs }, route, unfencedBefore)
   const now = server.memory.row('champions', simulatedModel)?.['version']
   const isAcknowledged = replicas.every(({ state }) => state === 'follows' || state === 'fenced')
   if (isAcknowledged && now !== from) properties.rolledBack(from)

@@ -184,7 +184,10 @@ describe('the database in memory', () => {
           (on) => writeRoute(on, { route, replaces: at, ...(exposureMs ? { exposureMs } : {}) }),
           (on) => renewExposure(on, { model, release: id, ...at, observedMs: Date.now(), exposureMs: 5_000 }),
           (on) => listReplicaProgress(on, model).then((all) => all.filter(({ host }) => host === model)),
-          (on) => listSilentReplicas(on, { model, ...at }).then((all) => all.map((each) => each.id)),
+          (on) =>
+            listSilentReplicas(on, { model, ...at }).then((all) =>
+              all.filter(({ host }) => host === model).map(({ id }) => id),
+            ),
           (on) =>
             renewLease(on, {
               replica: { id: replica, host: model, pid: 1, url: 'u', buildId: 'b' },

@@ -169,7 +169,7 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
-  '4c8c0c4f': [
+  '34a2b03b': [
     'findReleasable',
     (query, [version]) => {
       const row = query.find('versions', version as string)
@@ -184,6 +184,7 @@ export const releaseStatements: Statements = {
           evaluationDigest: evaluation['report_digest'],
           evaluatedAgainst: evaluation['baseline_version'],
           withdrawn: row['rolled_back_at'] !== null,
+          proven: row['known_good_at'] !== null,
           drill: row['drill'],
           policy: (model['definition'] as Row)['release'] ?? null,
         },

@@ -120,7 +120,7 @@ export const routingStatements: Statements = {
           return { id, host, url, epoch, generation, problem }
         }),
   ],
-  ba472e73: [
+  b181b5d9: [
     'listSilentReplicas',
     (query, values) => {
       const [model, silentForMs, epoch, generation] = values as [string, number, number, number]
@@ -129,7 +129,7 @@ export const routingStatements: Statements = {
         .filter((row) => !isLive(query)(row) && (row['lease_until'] as number) > query.clockMs - silentForMs)
         .filter(({ id }) => {
           const said = query.find('routing_acknowledgements', `${id as string} ${model}`)
-          if (said === undefined) return false
+          if (said === undefined) return true
           const at = said['epoch'] as number
           return at < epoch || (at === epoch && (said['generation'] as number) < generation)
         })
@@ -179,14 +179,14 @@ export const routingStatements: Statements = {
       return []
     },
   ],
-  '3dd33046': [
+  '9861454b': [
     'endLease',
-    (query, [id]) => {
+    (query, [silentForMs, id]) => {
       if (query.find('replicas', id as string) === undefined) return []
       query.lock('replicas', id as string)
       query.put('replicas', id as string, {
         ...query.find('replicas', id as string),
-        lease_until: query.clockMs,
+        lease_until: query.clockMs - (silentForMs as number),
       })
       for (const said of query.all('routing_acknowledgements'))
         if (said['replica_id'] === id)

@@ -2,7 +2,7 @@
 import { auditKeyOf, auditIssues } from './audit-chain.ts'
 import type { WatchReport } from '../../../activities/release/watch-stage.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
-import { watchedPolicy, type ReleaseState } from '../../../domain/release/state.ts'
+import { watchedPolicy, type Recovery, type ReleaseState } from '../../../domain/release/state.ts'
 import { championOf, isOnProbation, type Route } from '../../../domain/serving/route.ts'
 import type { Change, Memory, Row } from '../postgres/database.ts'
 import { isOfAnotherRelease, isOnlyProven, isOrderStored } from './orders.ts'
@@ -426,12 +426,13 @@ export function createProperties(
     },
     workflowDid(chain: string, type: string, result: unknown, version: string | undefined) {
       const report = result as
-        { kind?: string; verdict?: string; problems?: string[]; outcome?: string; from?: string } | undefined
+        { verdict?: string; problems?: string[]; rollbackResult?: Recovery } | undefined
       if (type === 'watch' && report?.verdict === 'fail') condemned.add(chain)
       if (type === 'closeRelease') ends.set(chain, world.now())
       if (
         type === 'rollBackCandidate' &&
         report?.problems?.length === 0 &&
+        report.rollbackResult?.cutOff === undefined &&
         version !== undefined &&
         memory.row('champions', model)?.['version'] !== version
       ) {

@@ -1,4 +1,4 @@
-/** Tests the rows that the end of a release writes when the champion has changed since. */
+/** Tests the rows that the end of a release writes when the champion has changed since, and which replicas its rollback cannot reach. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { findChampion, markKnownGood, moveChampion } from '../../../store/regist
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRelease, insertRelease } from '../../../store/release/releases.ts'
+import { findUnfencedBefore } from '../../../store/release/rollback.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
@@ -68,4 +69,20 @@ it('a release that ends as rolled back in a restored backup returns its candidat
     generation: 2,
     arms: [{ arm: 'champion', version: baseline, shareBp: 10_000 }],
   })
+})
+
+it('a replica without a lease may serve a candidate that an earlier route names as proven', async () => {
+  const model = uniqueName('model')
+  const registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot })
+  const baseline = await registry.register()
+  const version = await registry.register(baseline)
+  const facts = { ...firstFacts, id: `rel_${uniqueName('r')}`, model, version } as const
+  const now = { epoch: 1, generation: 9 }
+  const routings = [{ stage: 'canary', stageIndex: 0, generation: 5, shareBp: 100, startedMs: 0 }] as const
+  const state = { ...openingState({ ...facts, baseline }, 0), epoch: 1, routings: [...routings] }
+  expect(await findUnfencedBefore(store, openingState(facts, 0), now)).toEqual(now)
+  expect(await findUnfencedBefore(store, state, now)).toBeUndefined()
+  await markKnownGood(store, version)
+  expect(await findUnfencedBefore(store, state, now)).toEqual({ epoch: 1, generation: 5 })
+  expect(await findUnfencedBefore(store, { ...state, routings: [] }, now)).toEqual(now)
 })

@@ -30,6 +30,6 @@ export async function rollBackModel(
   const order = { id: randomUUID(), model, reason: 'callers complain' }
   const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
   if (done.route !== undefined)
-    await awaitReplicas({ store, leaseMs: 5_000 }, done.route, done.release === undefined)
+    await awaitReplicas({ store, leaseMs: 5_000 }, done.route, done.unfencedBefore)
   return done
 }
