@@ -14,7 +14,7 @@ import { getManifest, openArtifacts, putManifest } from '../../../store/artifact
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { getEvaluation, type Evaluation } from '../../../store/training/evaluations.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
-import { syncFlights, type Edits } from '../../support/training/flights.ts'
+import { sampled, syncFlights, type Edits } from '../../support/training/flights.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
@@ -128,9 +128,8 @@ describe('the gate on real flights', () => {
   it('finds forty late flights among thousands insufficient', async () => {
     await sync([
       [
-        'date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt\n      from source`',
-        `date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as knownAt
-         from source where delay < 15 or hash(date, origin, distance, delay) % 1000 < 12\``,
+        sampled,
+        `${sampled} and (delay < 15 or hash(date, origin, destination, distance, delay) % 1000 < 12)`,
       ],
     ])
     const thin = await judged(await again(newer, await snapshot(nextWeek)))
