@@ -7,6 +7,7 @@ import type { Sql } from 'sql-template-tag'
 import { DomainError, isError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import type { SignRow } from './audit/row-signatures.ts'
+import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
 import { isFull, createOutageTracker, type Outage } from './outage.ts'
 
 export type Rows<T> = Promise<T[]>
@@ -105,11 +106,14 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     signAudit,
     readerUrl: options.readerUrl ?? defaultReaderUrl(url),
     outage: outages.outage,
-    async query(statement) {
+    async query<T extends object>(statement: Sql) {
       const { client, leftMs } = await connect()
       let broken: Error | undefined
       try {
-        return await run(client, statement, { saw, withinMs: leftMs() })
+        return await run<T>(client, statement, { saw, withinMs: leftMs() }).catch((error: unknown) => {
+          if (preparedName(statement) === undefined || !isOutdatedPlan(error)) throw error
+          return run<T>(client, named(statement), { saw, withinMs: leftMs() })
+        })
       } catch (error) {
         if (isError(error, 'postgres_unavailable')) broken = error
         throw error
@@ -181,12 +185,14 @@ interface Running {
 async function run<T extends object>(on: pg.PoolClient, statement: Sql, { saw, withinMs }: Running): Rows<T> {
   try {
     const result = await on.query<T & pg.QueryResultRow>({
+      name: preparedName(statement),
       text: statement.text,
       values: statement.values.map(kept),
       query_timeout: withinMs,
     } as pg.QueryConfig)
     return result.rows
   } catch (error) {
+    if (isOutdatedPlan(error)) renamePlan(statement)
     saw(error)
     return rethrow(error)
   }

@@ -1,5 +1,4 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
-import sql from 'sql-template-tag'
 import type { AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
@@ -7,6 +6,7 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { listReleaseAnswers } from '../../store/release/ab-answers.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
 import { countPairs, type PairCounts } from '../../store/release/shadow-pairs.ts'
+import { prepared } from '../../store/database/prepared.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
@@ -109,7 +109,7 @@ async function findSilence(
   database: Database,
   { id, model }: Pick<ReleaseState, 'id' | 'model'>,
 ): Promise<number | null> {
-  const [row] = await database.query<{ silence_ms: number | null }>(sql`
+  const [row] = await database.query<{ silence_ms: number | null }>(prepared`
     select max(extract(epoch from clock_timestamp() - greatest(started_at, routed.at, written.at)) * 1000)::float8
       as silence_ms
     from replicas

@@ -7,6 +7,7 @@ import sql, { type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isPartName, type Role } from '../../domain/roles.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
 
 export interface KeyFacts extends Partial<KeyRate> {
@@ -118,7 +119,7 @@ export async function rotateKey(
 }
 
 export const findActiveKeys = (database: Database) =>
-  rowsFrom(database).list<ActiveKey>(sql`
+  rowsFrom(database).list<ActiveKey>(prepared`
     select id, name, role, models, encode(hash, 'hex') as hash, floor(extract(epoch from expires_at) * 1000)::float8 as expires_at_ms,
       case when previous_until > now() then jsonb_build_object('hash', encode(previous_hash, 'hex'),
         'untilMs', floor(extract(epoch from previous_until) * 1000)) end as previous,

@@ -1,10 +1,11 @@
 /** Stores small facts about the service by name. In a file they would outlive or miss a restored database. */
 import sql from 'sql-template-tag'
 import { rowsFrom } from './from-row.ts'
+import { prepared } from './prepared.ts'
 import type { Database } from '../postgres.ts'
 
 export async function readServiceState<T>(database: Database, name: string): Promise<T | undefined> {
-  return rowsFrom(database).value<T>(sql`select value from service_state where name = ${name}`)
+  return rowsFrom(database).value<T>(prepared`select value from service_state where name = ${name}`)
 }
 
 export async function writeServiceState(database: Database, name: string, value: unknown): Promise<void> {

@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
 export interface NewAlert {
@@ -65,7 +66,7 @@ export async function findAlarmAgainst(
   database: Database,
   { model, version }: { model: string; version: string },
 ): Promise<{ id: number; kind: AlertKind; message: string } | undefined> {
-  const [row] = await database.query<{ id: number; kind: AlertKind; message: string }>(sql`
+  const [row] = await database.query<{ id: number; kind: AlertKind; message: string }>(prepared`
     select id, kind, message from alerts
     where dedupe_key in (${`quality_floor/${model}`}, ${`service/${model}/errors`}) and resolved_at is null
       and severity = 'critical' and evidence ->> 'version' = ${version}

@@ -5,6 +5,7 @@ import sql from 'sql-template-tag'
 import type { ReleaseStage } from '../../domain/release/state.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Decision {
@@ -19,7 +20,7 @@ export interface Decision {
 
 export async function insertDecision(database: Database, decision: Decision): Promise<number> {
   const { releaseId, stage, stageIndex, verdict, inputs, policyDigest } = decision
-  const found = await rowsFrom(database).value<number>(sql`
+  const found = await rowsFrom(database).value<number>(prepared`
     insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest, at)
     values (${releaseId}, ${stage}, ${stageIndex}, ${verdict.kind}, ${JSON.stringify(verdict.reasons)},
       ${JSON.stringify(verdict.statistics)}, ${JSON.stringify(inputs)}, ${verdict.judge}, ${policyDigest},
@@ -51,7 +52,7 @@ export async function listDecisions(
  */
 export const findFailVerdict = (database: Database, releaseId: string): Promise<Verdict | undefined> =>
   rowsFrom(database).find<Verdict>(
-    sql`select kind, reasons, statistics, judge from decisions
+    prepared`select kind, reasons, statistics, judge from decisions
       where release_id = ${releaseId} and kind = 'fail' order by id desc limit 1`,
   )
 
@@ -75,7 +76,7 @@ interface StageTimes {
 /** Notes a look at a stage. */
 export async function recordObservation(database: Database, look: StageObservation): Promise<StageTimes> {
   const { releaseId, stage, stageIndex, paused, maxGapMs } = look
-  const counted = await rowsFrom(database).find<StageTimes>(sql`
+  const counted = await rowsFrom(database).find<StageTimes>(prepared`
     insert into stage_clocks (release_id, stage, stage_index, paused, observed_at)
     values (${releaseId}, ${stage}, ${stageIndex}, ${paused}, clock_timestamp())
     on conflict (release_id, stage, stage_index) do update set

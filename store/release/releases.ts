@@ -14,6 +14,7 @@ import type {
 } from '../../domain/release/state.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 import type { SignedCommand } from '../signing/command-signatures.ts'
 
@@ -132,7 +133,7 @@ export async function markRolledBack(database: Database, id: string): Promise<vo
 }
 
 export const findRelease = (database: Database, id: string) =>
-  rowsFrom(database).find<Release>(sql`select ${columns} from releases where id = ${id}`)
+  rowsFrom(database).find<Release>(prepared`select ${columns} from releases where id = ${id}`)
 
 export const findOpenRelease = (database: Database, model: string) =>
   rowsFrom(database).find<Release>(

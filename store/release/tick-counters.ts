@@ -2,6 +2,7 @@
  * Stores the counts of each replica and arm per tick. Counts are absolute, so that writing a row again neither doubles nor hides a failure.
  */
 import sql, { empty } from 'sql-template-tag'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
 /** The arms of a route, and the shadow. */
@@ -31,7 +32,7 @@ export async function writeTicks(
   database: Database,
   { replica, ticks }: { replica: string; ticks: readonly TickCounts[] },
 ): Promise<void> {
-  await database.query(sql`
+  await database.query(prepared`
     insert into tick_counters
       (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency)
     select ${replica}, model, release, version, arm, generation, to_timestamp("tickMs" / 1000.0), "lengthMs",
@@ -60,7 +61,7 @@ export async function findTicks(
 ): Promise<ArmTick[]> {
   const ofModel = model === undefined ? empty : sql`and model = ${model}`
   const since = sinceMs === undefined ? empty : sql`and tick >= to_timestamp(${sinceMs}::float8 / 1000)`
-  return database.query<ArmTick>(sql`
+  return database.query<ArmTick>(prepared`
     select version, arm, generation, extract(epoch from tick)::double precision * 1000 as "tickMs",
       max(tick_ms) as "lengthMs", count(distinct replica_id)::integer as replicas,
       sum(requests)::bigint as requests, sum(errors)::bigint as errors, sum(invalid)::bigint as invalid,

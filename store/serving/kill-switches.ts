@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import type { Flag, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
 
 export interface KillSwitchWrite {
@@ -40,7 +41,7 @@ export const listKillSwitches = (database: Database) =>
   rowsFrom(database).list<Flag>(sql`select * from kill_switches order by model`)
 
 export const findKillSwitch = (database: Database, model: string) =>
-  rowsFrom(database).find<Flag>(sql`select * from kill_switches where model = ${model}`)
+  rowsFrom(database).find<Flag>(prepared`select * from kill_switches where model = ${model}`)
 
 export interface KillSwitchAcknowledgement {
   model: string

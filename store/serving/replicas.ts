@@ -7,6 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { readServiceState } from '../database/key-value.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
 import { silentForMs } from './routing.ts'
@@ -24,7 +25,7 @@ export async function renewLease(
   database: Database,
   { replica, leaseMs }: { replica: Replica; leaseMs: number },
 ): Promise<void> {
-  await database.query(sql`
+  await database.query(prepared`
     insert into replicas (id, host, pid, url, build_id, lease_until)
     values (${replica.id}, ${replica.host}, ${replica.pid}, ${replica.url}, ${replica.buildId},
       clock_timestamp() + ${leaseMs}::double precision * interval '1 millisecond')
@@ -94,7 +95,7 @@ export interface RoutingRead {
 
 /** All routes, models, flags and fallbacks, and the time of the database, in one statement. */
 export async function readRouting(database: Database): Promise<RoutingRead> {
-  const rows = await database.query<RoutingRead>(sql`
+  const rows = await database.query<RoutingRead>(prepared`
     select extract(epoch from clock_timestamp())::double precision * 1000 as "databaseMs",
       (select coalesce(jsonb_agg(name), '[]') from models) as models,
       (select coalesce(jsonb_agg(jsonb_build_object(
@@ -126,7 +127,7 @@ export interface Acknowledgement {
 
 export async function acknowledge(database: Database, acknowledgement: Acknowledgement): Promise<void> {
   const { replica, model, epoch, generation, problem } = acknowledgement
-  await database.query(sql`
+  await database.query(prepared`
     with written as (
       insert into routing_acknowledgements (replica_id, model, epoch, generation, problem)
       values (${replica}, ${model}, ${epoch}, ${generation}, ${problem ?? null})

@@ -6,6 +6,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { isNewer, issuesOfRoute, type Route } from '../../domain/serving/route.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 
 /** A place in the order of all routing of a model. Generation 0 is before the first. */
@@ -30,7 +31,7 @@ function toRouting(row: object): Routing {
 }
 
 export async function findRouting(database: Database, model: string): Promise<Routing | undefined> {
-  const [row] = await database.query(sql`select ${routingColumns} from routing where model = ${model}`)
+  const [row] = await database.query(prepared`select ${routingColumns} from routing where model = ${model}`)
   return row && toRouting(row)
 }
 
@@ -92,7 +93,7 @@ export interface Renewal extends RoutingPlace {
  */
 export async function renewExposure(database: Database, renewal: Renewal): Promise<boolean> {
   const { model, release, epoch, generation, observedMs, exposureMs } = renewal
-  const rows = await database.query(sql`
+  const rows = await database.query(prepared`
     update routing set exposed_until = least(
       greatest(exposed_until, to_timestamp(${observedMs}::float8 / 1000) + ${exposureMs} * interval '1 millisecond'),
       clock_timestamp() + ${exposureMs} * interval '1 millisecond')
@@ -115,7 +116,7 @@ export interface ReplicaProgress {
 
 /** All replicas whose lease has not lapsed. */
 export async function listReplicaProgress(database: Database, model: string): Promise<ReplicaProgress[]> {
-  const rows = await rowsFrom(database).list<ReplicaProgress & Partial<RoutingPlace>>(sql`
+  const rows = await rowsFrom(database).list<ReplicaProgress & Partial<RoutingPlace>>(prepared`
     select replicas.id, host, url, epoch, generation, problem
     from replicas left join routing_acknowledgements on replica_id = replicas.id and model = ${model}
     where lease_until > clock_timestamp() order by replicas.id`)
