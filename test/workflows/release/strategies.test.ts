@@ -131,7 +131,7 @@ describe('strategy blue_green', () => {
     const candidate = await fixtureModel.register(champion)
     const release = await fixtureModel.start(candidate, {
       ...way,
-      watch: { ...quickPolicy.watch, acknowledgeMs: 100 },
+      watch: { ...quickPolicy.watch, acknowledgeMs: 1_000 },
     })
     fixtureModel.traffic.deaf.set('r2', 'no memory left')
     await release.reaches('awaiting_approval')
