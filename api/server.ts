@@ -118,7 +118,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const options = { ...config.api, isReady, maxConnections }
   const shared = fd === undefined ? undefined : joinShared(server, { ...options, fd })
-  void showFirstKey(store, logger)
+  void showFirstKey(store, logger, stopping)
 
   return {
     url,
@@ -311,15 +311,19 @@ async function findRefusal(store: Store): Promise<DomainError | undefined> {
   return undefined
 }
 
-/** Creates the first admin key of a new installation. Prints it as plain text, because a log would store it. */
-async function showFirstKey(store: Store, logger: Logger): Promise<void> {
-  try {
-    const key = await ensureAdminKey(store)
-    if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
-  } catch (error) {
-    if (!isError(error, 'postgres_unavailable'))
-      logger.error({ err: error }, 'the first admin key could not be created')
-  }
+/** Creates the first admin key, once Postgres answers, and prints it as plain text, because a log would store it. */
+async function showFirstKey(store: Store, logger: Logger, stopping: () => string | undefined): Promise<void> {
+  const made = new Map<string, string>()
+  for (let pauseMs = 1_000; stopping() === undefined; pauseMs = Math.min(2 * pauseMs, 30_000))
+    try {
+      const key = await ensureAdminKey(store, made)
+      if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
+      return
+    } catch (error) {
+      if (!isError(error, 'postgres_unavailable'))
+        return logger.error({ err: error }, 'the first admin key could not be created')
+      await pause(pauseMs)
+    }
 }
 
 async function main(): Promise<void> {

@@ -127,12 +127,22 @@ export const findActiveKeys = (database: Database) =>
     from api_keys
     where revoked_at is null and (expires_at is null or expires_at > now()) order by id`)
 
-/** Makes the first admin key of a new database and answers it, once; nothing when there has ever been one. */
-export async function ensureAdminKey(store: Store): Promise<string | undefined> {
+/**
+ * Makes the first admin key of a new database and answers it, once; nothing when there has ever been one. `made` holds the keys of attempts
+ * that failed, by their ids: Postgres may have kept one and not been able to say so.
+ */
+export async function ensureAdminKey(
+  store: Store,
+  made = new Map<string, string>(),
+): Promise<string | undefined> {
   return store.transaction(async (database) => {
     await database.query(sql`select pg_advisory_xact_lock(hashtext('tenure_admin_key'))`)
-    const found = await database.query(sql`select 1 from api_keys where role = 'admin' limit 1`)
-    if (found.length > 0) return undefined
-    return (await insertKey(database, { name: 'admin', role: 'admin' })).key
+    const [found] = await database.query<{ id: string }>(
+      sql`select id from api_keys where role = 'admin' order by created_at limit 1`,
+    )
+    if (found !== undefined) return made.get(found.id)
+    const { key, facts } = await insertKey(database, { name: 'admin', role: 'admin' })
+    made.set(facts.id, key)
+    return key
   })
 }

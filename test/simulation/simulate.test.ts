@@ -50,7 +50,7 @@ describe('the fault simulator', () => {
       '--only',
       chosen.join(),
       '--seconds',
-      '60',
+      '300',
       '--seed',
       '251',
       '--cores',

@@ -55,7 +55,15 @@ const handle = () => core.client.workflow.getHandle(monitorWorkflowId(model))
 const windows = () => listMonitorWindows(core.store, { model, limit: 500 })
 const openAlerts = () => listAlerts(core.store, { model, open: true })
 const seen = (count: number) => until(async () => (await windows()).length >= count, `${count} windows`)
-const answer = (bad: { errors?: number }) =>
+/** In a window that still lies ahead when the row is written, however long that takes. */
+async function answer(bad: { errors?: number }): Promise<void> {
+  for (let leadMs = 1_000; ; leadMs *= 2) {
+    const tickMs = Date.now() + leadMs
+    await writeAnswers(tickMs, bad)
+    if (Date.now() < tickMs) return
+  }
+}
+const writeAnswers = (tickMs: number, bad: { errors?: number }) =>
   writeTicks(core.store, {
     replica: 'r1',
     ticks: [
@@ -65,8 +73,7 @@ const answer = (bad: { errors?: number }) =>
         version,
         arm: 'champion',
         generation: 1,
-        // In a window that still lies ahead when the row is written.
-        tickMs: Date.now() + 1_000,
+        tickMs,
         lengthMs: 100,
         requests: 300,
         errors: 0,

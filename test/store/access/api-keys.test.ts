@@ -9,6 +9,7 @@ import {
   listKeys,
   revokeKey,
 } from '../../../store/access/api-keys.ts'
+import { DomainError } from '../../../domain/errors.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
@@ -19,6 +20,24 @@ beforeAll(async () => {
 afterAll(() => store.close())
 
 describe('the first admin key', () => {
+  it('is answered by the next attempt when the commit was not confirmed', async () => {
+    const fresh = openStore(await migratedDatabase(), { max: 2 })
+    const lost: Store = {
+      ...fresh,
+      transaction: async (work) => {
+        await fresh.transaction(work)
+        throw new DomainError('postgres_unavailable', 'Postgres did not answer')
+      },
+    }
+    const made = new Map<string, string>()
+    await expect(ensureAdminKey(lost, made)).rejects.toMatchObject({ code: 'postgres_unavailable' })
+    const key = await ensureAdminKey(fresh, made)
+    const [admin] = await findActiveKeys(fresh)
+    expect(idOfKey(key!)).toBe(admin!.id)
+    expect(await ensureAdminKey(fresh)).toBeUndefined()
+    await fresh.close()
+  })
+
   it('is created once, also when twelve processes start together', async () => {
     const made = await Promise.all(Array.from({ length: 12 }, () => ensureAdminKey(store)))
     expect(made.filter((key) => key !== undefined)).toHaveLength(1)

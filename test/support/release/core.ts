@@ -43,7 +43,12 @@ export async function startCore(servers: Servers): Promise<Core> {
     TENURE_TRAIN_QUEUE: queue('train'),
     TENURE_BUILD_ID: 'test',
   })
-  const store = openStore(config.databaseUrl, { max: 12, connectMs: 60_000, onError: () => {} })
+  const store = openStore(config.databaseUrl, {
+    max: 12,
+    connectMs: 60_000,
+    queryMs: 60_000,
+    onError: () => {},
+  })
   const lines: Core['lines'] = []
   const say = (level: string) => (fields: Record<string, unknown>, message: string) =>
     void lines.push({ level, message, fields })

@@ -103,7 +103,12 @@ const timeoutMs = 200_000
 
 export async function openCrashFixture(servers: Servers): Promise<CrashFixture> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-crash-'))
-  const store = openStore(servers.databaseUrl, { max: 10, connectMs: 60_000, onError: () => {} })
+  const store = openStore(servers.databaseUrl, {
+    max: 10,
+    connectMs: 60_000,
+    queryMs: 60_000,
+    onError: () => {},
+  })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: watch.tickMs, leaseMs: 5_000 })
   const connection = await Connection.connect({ address: servers.temporalAddress })
   const client = new Client({ connection })

@@ -50,7 +50,12 @@ export async function openInstrumentedFixture(
   { namespace = 'default', leaseMs = 20_000 }: { namespace?: string; leaseMs?: number } = {},
 ): Promise<InstrumentedFixture> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-told-'))
-  const store = openStore(servers.databaseUrl, { max: 8, connectMs: 60_000, onError: () => {} })
+  const store = openStore(servers.databaseUrl, {
+    max: 8,
+    connectMs: 60_000,
+    queryMs: 60_000,
+    onError: () => {},
+  })
   const fleet = startFleet(store, { replicas: ['r1', 'r2'], tickMs: 50, leaseMs })
   const connection = await Connection.connect({ address: servers.temporalAddress })
   const client = new Client({ connection, namespace })

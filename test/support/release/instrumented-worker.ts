@@ -23,7 +23,7 @@ let lived: RecordedRun = { tasks: 0, deeds: [] }
 quietRuntime()
 const config = readConfig()
 const connection = await NativeConnection.connect({ address: config.temporal.address })
-const store = openStore(config.databaseUrl, { max: 5, connectMs: 60_000, onError: () => {} })
+const store = openStore(config.databaseUrl, { max: 5, connectMs: 60_000, queryMs: 60_000, onError: () => {} })
 const say = (saying: WorkerReply) => process.send?.(saying)
 const die = () => process.kill(process.pid, 'SIGKILL')
 

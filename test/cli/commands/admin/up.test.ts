@@ -390,8 +390,9 @@ describe('tenure up', () => {
     const { url } = findConnection(dir)!
     const counts: Record<string, number> = {}
     let over = false
+    let askedAgain = 0
     const ask = async (): Promise<void> => {
-      while (!over) {
+      for (let again = false; !over || again;) {
         const told = await fetch(`${url}/v1/models/iris/predict`, {
           method: 'POST',
           // Every other request needs a new connection.
@@ -407,7 +408,10 @@ describe('tenure up', () => {
           async (answer) => (await answer.text(), String(answer.status)),
           (error: Error & { cause?: { code?: string } }) => error.cause?.code ?? error.message,
         )
-        counts[told] = (counts[told] ?? 0) + 1
+        // A connection may be closed while it is used again. Clients then ask once more.
+        again = told === 'UND_ERR_SOCKET' && !again
+        if (again) askedAgain++
+        else counts[told] = (counts[told] ?? 0) + 1
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
     }
@@ -434,6 +438,8 @@ describe('tenure up', () => {
     over = true
     await Promise.all(callers)
     expect(counts).toEqual({ 200: expect.any(Number) as number })
+    // That happens at the end of a replica, to each of the four at most.
+    expect(askedAgain).toBeLessThanOrEqual(4)
     expect(findConnection(dir)?.url).toBe(url)
     reached('F47', `${counts['200']} of ${counts['200']} requests answered`)
   })
