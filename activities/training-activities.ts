@@ -9,6 +9,8 @@ import { register } from './retrain/register.ts'
 import { alertRetraining, endRetraining, openRetraining } from './retrain/record.ts'
 import { takeSnapshot } from './retrain/snapshot.ts'
 import { train } from './retrain/train.ts'
+import { chooseWinner, endSweep, openSweep, recordSweepSnapshot, scoreTrial } from './sweep/sweep.ts'
+import { endTrial, openTrial } from './trial/trial.ts'
 import { finishTraining, prepareTraining } from './trainers/queue-training.ts'
 import { validate } from './retrain/validate.ts'
 
@@ -25,6 +27,12 @@ export const pipelineActivities = (deps: Deps) =>
     register: register(deps),
     alertRetraining: alertRetraining(deps),
     endRetraining: endRetraining(deps),
+    openSweep: openSweep(deps),
+    recordSweepSnapshot: recordSweepSnapshot(deps),
+    chooseWinner: chooseWinner(deps),
+    endSweep: endSweep(deps),
+    openTrial: openTrial(deps),
+    endTrial: endTrial(deps),
   })
 
 /** For the `train` queue, one at a time per process. `models` overrides the directory of model files. */
@@ -46,8 +54,9 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
       deps,
       'evaluation',
       ({ model, trainingId: training, evaluationId: evaluation }) => ({ model, training, evaluation }),
-      evaluate(deps),
+      evaluate(deps, options),
     ),
+    scoreTrial: scoreTrial(deps),
     prepareTraining: prepareTraining(deps),
     finishTraining: finishTraining(deps),
     scoreBatch: scoreBatch(deps),

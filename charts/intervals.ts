@@ -13,7 +13,7 @@ export interface IntervalRow {
   high: number | null
   /** The gain above which there is no regression: minus the margin. */
   limit: number | null
-  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
+  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined' | 'error'
 }
 
 /** Converts a metric of the gate to a row of the chart. */
@@ -36,6 +36,7 @@ const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
   not_better: colours.bad,
   reported: colours.neutral,
   undefined: colours.neutral,
+  error: colours.bad,
 }
 
 const words = (verdict: IntervalRow['verdict']): string => verdict.replace('_', ' ')

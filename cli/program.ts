@@ -18,6 +18,8 @@ export type Options = Readonly<Record<string, string | boolean | undefined>>
 export interface CommandInput {
   args: string[]
   options: Options
+  /** The values of flags that may be repeated. */
+  lists: Readonly<Record<string, readonly string[]>>
 }
 
 /** One command as data. */
@@ -25,7 +27,7 @@ export interface CommandSpec {
   /** Name with arguments, such as `retrain <model>`. */
   name: string
   summary: string
-  /** Flags and their descriptions. */
+  /** Flags and their descriptions. One that ends with `…>`, such as `--set <name=value…>`, may be repeated. */
   options?: readonly (readonly [flags: string, description: string])[]
   /** Without `tenure`, except in a pipe: `cat rows | tenure …`. */
   examples: readonly string[]
@@ -58,16 +60,19 @@ export async function runProgram(
     const command = configure(parent.command(spec.name), streams)
       .summary(spec.summary)
       .description(spec.summary)
-    for (const [flags, description] of spec.options ?? []) command.addOption(new Option(flags, description))
+    for (const [flags, description] of spec.options ?? []) command.addOption(optionOf(flags, description))
     command
       .option('--json', 'Print one JSON document')
       .option('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)')
       .addHelpText('after', examplesOf(spec.examples))
       .action(async () => {
         const { url, json: _, ...options } = command.opts<{ url?: string; json?: true }>()
+        const { options: single, lists } = splitLists(options)
         let client: Client | undefined
         const api = () => (client ??= connectToApi({ url }))
-        exitCode = (await spec.run({ terminal, api }, { args: command.args, options })) ?? exitCodes.done
+        exitCode =
+          (await spec.run({ terminal, api }, { args: command.args, options: single, lists })) ??
+          exitCodes.done
       })
   }
   for (const spec of specs) {
@@ -89,6 +94,21 @@ export async function runProgram(
     printProblem(terminal, problem)
     return exitCodeOf(problem)
   }
+}
+
+function optionOf(flags: string, description: string): Option {
+  if (!flags.endsWith('…>')) return new Option(flags, description)
+  const option = new Option(flags.replace('…>', '>'), `${description}; may be repeated`)
+  return option.argParser<readonly string[] | undefined>((value, before) => [...(before ?? []), value])
+}
+
+function splitLists(given: Record<string, unknown>): Pick<CommandInput, 'options' | 'lists'> {
+  const lists: Record<string, readonly string[]> = {}
+  const options: Record<string, string | boolean | undefined> = {}
+  for (const [name, value] of Object.entries(given))
+    if (Array.isArray(value)) lists[name] = value as string[]
+    else options[name] = value as string | boolean | undefined
+  return { options, lists }
 }
 
 /** Makes commander throw errors and write its help to the given stream. */

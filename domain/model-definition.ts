@@ -9,6 +9,7 @@ import type { GatePolicy } from './evaluation/policy.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
 import type { ReleasePolicy } from './release/policy.ts'
+import type { RowWeights } from './training/row-weights.ts'
 import type { Trainer } from './training/trainer.ts'
 
 export interface ModelDefinition {
@@ -20,6 +21,8 @@ export interface ModelDefinition {
   source: SourceDefinition
   expectations: Expectation[]
   split: SplitDefinition
+  /** How much training rows count; alike when absent. */
+  weights?: RowWeights
   hyperparameters: Record<string, number | string | boolean>
   seed: number
   /** The program that trains it; the function of the model file when absent. */
@@ -71,18 +74,24 @@ export interface SourceDefinition {
 
 export type SplitDefinition =
   /** Rows go to one side by a hash of their key, in the same proportion for each class when stratified. */
-  | { kind: 'hash'; test: number; stratified: boolean }
+  | { kind: 'hash'; test: number; stratified: boolean; /** A share of all rows. */ validation?: number }
   /** The last `testMs` of what is known are the test, the `trainMs` before them the training rows. */
   | {
       kind: 'time'
       trainMs: number
       testMs: number
+      /** The last part of the training period, whose rows are validation rows. */
+      validationMs?: number
       /** Events younger than this are left out: only the early labels of them are known, which is no fair sample. */
       maturedMs: number
       /** At most this many rows of each part, sampled by a hash of their key. */
       maxTrain?: number
       maxTest?: number
     }
+
+/** Whether some training rows are held back for validation. */
+export const hasValidation = ({ split }: Pick<ModelDefinition, 'split'>): boolean =>
+  (split.kind === 'hash' ? split.validation : split.validationMs) !== undefined
 
 export interface EvaluationDefinition {
   policy: GatePolicy
@@ -120,4 +129,4 @@ export const snapshotColumns = {
   key: '_key',
   part: '_part',
 } as const
-export type SnapshotPart = 'train' | 'test'
+export type SnapshotPart = 'train' | 'validation' | 'test'

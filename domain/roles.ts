@@ -9,6 +9,8 @@ export const programRoles: readonly Role[] = ['predictor', 'labeller']
 export const startRoles = {
   release: ['operator', 'admin', 'approver'],
   retrain: ['operator', 'admin'],
+  trial: ['operator', 'admin'],
+  sweep: ['operator', 'admin'],
   drill: ['operator', 'admin'],
   batchPredict: ['operator', 'admin'],
   materialise: ['operator', 'admin'],

@@ -22,6 +22,7 @@ export interface LoadedModel {
   codeDigest: string
   definition: ModelDefinition
   train: Model['train']
+  metrics: Model['metrics']
 }
 
 export interface BrokenModel {
@@ -94,14 +95,14 @@ async function loadFile(path: string, name: string): Promise<LoadedModel> {
   const exported = await withoutExit(path, () => importFile(path, digest))
   const [model, ...others] = new Set(Object.values(exported).filter(isModel))
   if (model === undefined || others.length > 0) throw invalid(exportsIssue(exported, name))
-  const { definition, train } = model
+  const { definition, train, metrics } = model
   if (definition.name !== name) {
     const issue = `"${definition.name}" must be in ${definition.name}.ts, not in ${name}.ts`
     throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
   }
   const { trainer } = definition
   const codeDigest = trainer === undefined ? digest : await digestWithProgram(digest, dirname(path), trainer)
-  return { name, file: path, codeDigest, definition, train }
+  return { name, file: path, codeDigest, definition, train, metrics }
 }
 
 function isModel(value: unknown): value is Model {

@@ -22,7 +22,11 @@ import {
   queueWorkflowId,
   releaseWorkflowId,
   retrainWorkflowId,
+  sweepWorkflowId,
+  trialWorkflowId,
   type DrillRequest,
+  type SweepOutcome,
+  type TrialOutcome,
 } from '../workflows/messages.ts'
 import type * as workflows from '../workflows/index.ts'
 import {
@@ -100,6 +104,7 @@ function record(): Promise<void> {
       if (isChosen('drill')) await playDrill(fixture)
       if (isChosen('monitor')) await playMonitor(fixture)
       if (isChosen('retrain')) await playRetraining(fixture)
+      if (isChosen('trial', 'sweep')) await playSearch(fixture, { hasRows: isChosen('retrain') })
     } finally {
       await fixture.close()
     }
@@ -203,6 +208,44 @@ async function playMonitor({ client, config, model, store }: ReleaseFixture): Pr
     await pause(100)
   await handle.terminate('it is recorded')
   await keep('monitor', handle, 'three windows')
+}
+
+/** A trial, and a sweep of two trials to the retraining of its winner, with their own training worker. */
+async function playSearch(fixture: ReleaseFixture, { hasRows }: { hasRows: boolean }): Promise<void> {
+  const { client, config, deps, store } = fixture
+  const model = 'tulips'
+  const models = await exampleModelDirectory()
+  const native = await NativeConnection.connect({ address: config.temporal.address })
+  const worker = await createTrainWorker(deps, native, { models })
+  const running = worker.run()
+  const split = `split: byTime({ train: '20 d', test: '10 d', matured: '1 d', validation: '5 d' }),`
+  const common = { model, asOf: exampleDay(35), requestedBy: 'olga' }
+  const start = async (type: 'trial' | 'sweep', workflowId: string, order: object) =>
+    client.workflow.start(type, {
+      workflowId,
+      taskQueue: config.taskQueues.control,
+      args: [await signedStart(fixture, type, { ...common, ...order })],
+    })
+  try {
+    await syncExampleModel(store, models, { name: model, epochs: 2, more: split })
+    if (!hasRows) await insertExampleRows(store, { from: 0, to: 36 })
+    const trial = await start('trial', trialWorkflowId('try_tulips'), { id: 'try_tulips' })
+    const tried = (await trial.result()) as TrialOutcome
+    await keep('trial', trial, `${tried.outcome}, ${tried.message}`)
+    const candidates = [{ learningRate: 0.01 }, { learningRate: 0.05 }]
+    const sweep = await start('sweep', sweepWorkflowId(model), { id: 'swp_tulips', candidates, parallel: 1 })
+    const swept = (await sweep.result()) as SweepOutcome
+    await keep('sweep', sweep, `${swept.outcome}, ${swept.message}`)
+    await client.workflow
+      .getHandle(releaseWorkflowId(model))
+      .terminate('it is recorded')
+      .catch(() => {})
+  } finally {
+    worker.shutdown()
+    await running
+    await native.close()
+    rmSync(models, { recursive: true })
+  }
 }
 
 /** A retraining from rows to a release, with its own training worker. */

@@ -7,6 +7,7 @@ import type { DrillKind, DrillPolicy } from '../domain/drill.ts'
 import type { BatchSpec } from '../domain/model/batch-spec.ts'
 import type { BroughtArtifact } from '../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../domain/release/policy.ts'
+import type { HyperparameterValues } from '../domain/training/overrides.ts'
 import type { Authorisation } from '../domain/roles.ts'
 import {
   commandNames,
@@ -48,6 +49,10 @@ export interface RetrainRequest {
   policy?: ReleasePolicy
   /** Evaluated and released in place of a training. */
   artifact?: BroughtArtifact
+  /** Replace hyperparameters of the model file for this training. */
+  overrides?: HyperparameterValues
+  /** The sweep whose winner it trains; its row holds the request. */
+  sweep?: string
   /** Made by the API for the user whose role it has checked; absent where the database holds the request. */
   authorisation?: Authorisation
 }
@@ -85,6 +90,76 @@ export interface RetrainProgress {
   releaseId?: string
 }
 export const retrainProgress = defineQuery<RetrainProgress>('progress')
+
+// trial
+
+export const trialWorkflowId = (id: string): string => `trial/${id}`
+
+/** A training that is evaluated and leaves no version. */
+export interface TrialRequest {
+  /** Identifies the trial, its row and its workflow: `try_…`. */
+  id: string
+  model: string
+  /** The name of the requesting key. */
+  requestedBy: string
+  /** ISO 8601; uses the rows known by then. Default: the start time. */
+  asOf?: string
+  /** Replace hyperparameters of the model file. */
+  overrides?: HyperparameterValues
+  /** The sweep that it belongs to, and its place among the candidates. Its row holds the request. */
+  sweep?: { id: string; place: number }
+  /** The snapshot of the sweep. */
+  snapshotDigest?: string
+  /** Made by the API for the user whose role it has checked. */
+  authorisation?: Authorisation
+}
+
+export interface TrialOutcome {
+  id: string
+  model: string
+  outcome: 'judged' | 'scored' | 'stopped' | 'quarantined' | 'failed' | 'cancelled'
+  message: string
+  /** The verdict of the gate. */
+  verdict?: string
+  evaluationId?: string
+}
+
+// sweep
+
+/** One id per model, so that at most one sweep of a model runs at a time. */
+export const sweepWorkflowId = (model: string): string => `sweep/${model}`
+
+export interface SweepRequest {
+  /** Identifies the sweep and its row: `swp_…`. */
+  id: string
+  model: string
+  /** The name of the requesting key. */
+  requestedBy: string
+  /** The hyperparameters of each trial. */
+  candidates: HyperparameterValues[]
+  /** The trials at a time. */
+  parallel: number
+  /** ISO 8601; uses the rows known by then. Default: the start time. */
+  asOf?: string
+  /** Made by the API for the user whose role it has checked. */
+  authorisation?: Authorisation
+}
+
+export interface SweepOutcome {
+  id: string
+  model: string
+  outcome: 'chosen' | 'quarantined' | 'failed' | 'cancelled'
+  message: string
+  /** Of the winner. */
+  retrainingId?: string
+  version?: string
+}
+
+export interface SweepProgress {
+  stage: 'opening' | 'snapshot' | 'validate' | 'trials' | 'choose' | 'retrain' | 'ended'
+  retrainingId?: string
+}
+export const sweepProgress = defineQuery<SweepProgress>('sweep')
 
 // monitor
 

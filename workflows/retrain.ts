@@ -107,14 +107,19 @@ async function runStages(
   const trainingId = `trn_${run}`
   const { artifact } = request
   reach(artifact ? 'adopt' : 'train', { trainingId })
-  const rows = { trainingId, model, snapshotDigest: snapshot.digest }
+  const rows = { trainingId, model, snapshotDigest: snapshot.digest, overrides: request.overrides }
   if (artifact) await adopt({ ...rows, artifact })
   else if (opened.trainerQueue === undefined) await train(rows)
   else await trainOnQueue(rows, { trainQueue: opened.trainQueue, trainerQueue: opened.trainerQueue })
 
   const evaluationId = `evl_${run}`
   reach('evaluate', { evaluationId })
-  const { verdict, reasons, needsPerson, baseline } = await evaluate({ evaluationId, model, trainingId })
+  const { verdict, reasons, needsPerson, baseline } = await evaluate({
+    evaluationId,
+    model,
+    trainingId,
+    sweep: request.sweep,
+  })
   if (verdict === 'unchanged') return { outcome: verdict, message: reasons.join('; ') }
   if (verdict === 'not_better' || verdict === 'insufficient')
     return {

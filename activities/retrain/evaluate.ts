@@ -4,7 +4,9 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
+import type { GateSearch } from '../../domain/evaluation/input.ts'
 import { gateMarkdown } from '../../domain/evaluation/report-markdown.ts'
+import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import {
@@ -13,6 +15,7 @@ import {
   insertEvaluation,
   type Evaluation,
 } from '../../store/training/evaluations.ts'
+import { countSweepTrials, countTriedOn } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
@@ -28,6 +31,8 @@ export interface EvaluateInput {
   evaluationId: string
   model: string
   trainingId: string
+  /** The sweep that has chosen its hyperparameters. */
+  sweep?: string
 }
 
 export interface EvaluateResult {
@@ -48,8 +53,8 @@ const anchorDays = 90
 const mostAnchors = 8
 
 export const evaluate =
-  ({ store, artifacts, config, log }: Deps) =>
-  async ({ evaluationId, model, trainingId }: EvaluateInput): Promise<EvaluateResult> => {
+  ({ store, artifacts, config, log }: Deps, { models = modelsDirectory }: { models?: string } = {}) =>
+  async ({ evaluationId, model, trainingId, sweep }: EvaluateInput): Promise<EvaluateResult> => {
     const before = await findEvaluation(store, evaluationId)
     if (before !== undefined) return resultOf(before)
     const { definition } = await getModel(store, model)
@@ -80,6 +85,8 @@ export const evaluate =
       champion: baseline?.artifactDigest,
       anchors: anchors.map(({ version, artifactDigest }) => ({ version, artifactDigest })),
       testSetUses: await countTestSetUses(store, snapshotDigest),
+      search: await searchOf(store, { sweep, snapshotDigest, artifactDigest }),
+      modelsDirectory: models,
     }
     const { report, inputs } = await runJob<EvaluatorResult>({
       what: 'the evaluation',
@@ -113,6 +120,16 @@ export const evaluate =
     log.info({ model, evaluation: evaluationId, verdict, baseline: result.baseline, reasons }, 'evaluated')
     return result
   }
+
+/** What was tried before; undefined when nothing was. */
+async function searchOf(
+  store: Deps['store'],
+  { sweep, ...judged }: { sweep?: string; snapshotDigest: string; artifactDigest: string },
+): Promise<GateSearch | undefined> {
+  const sweepTrials = sweep === undefined ? 0 : await countSweepTrials(store, sweep)
+  const triedHere = await countTriedOn(store, judged)
+  return sweepTrials + triedHere === 0 ? undefined : { sweepTrials, triedHere }
+}
 
 /** Why the artifact is nothing new; undefined when it is. A release of the same bytes would change nothing, or repeat a known harm. */
 async function findUnchanged(

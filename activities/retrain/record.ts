@@ -14,6 +14,7 @@ import {
 } from '../../domain/monitoring/retraining-triggers.ts'
 import { listTriggers } from '../../store/monitoring/monitor-windows.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findSweep } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
   closeAbandoned,
@@ -27,6 +28,7 @@ import {
   type RetrainingEnd,
 } from '../../store/training/retrainings.ts'
 import { endAbandonedTrainings } from '../../store/training/trainings.ts'
+import { realOverrides, requireOverrides } from '../../domain/training/overrides.ts'
 import type { RetrainRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
@@ -63,11 +65,24 @@ export const openRetraining =
   async ({ retrainingId, asOf, order }: OpenInput): Promise<OpenResult> => {
     const { store, log, config } = deps
     const { model, reason = 'manual', requestedBy = 'temporal', evidence = {}, dedupeKey, policy } = order
-    const input = { model, asOf, reason, requestedBy, evidence, dedupeKey, policy }
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true && order.artifact === undefined) throw notTrainedHere(model)
-    if (!isScheduled(order, definition) && !(await isTriggered(store, order)))
-      await requireAuthorised(deps, store, { type: 'retrain', order })
+    requireOverrides(definition, order.overrides)
+    const overrides = realOverrides(definition.hyperparameters, order.overrides ?? undefined)
+    const input = {
+      model,
+      asOf,
+      reason,
+      requestedBy,
+      evidence,
+      dedupeKey,
+      policy,
+      overrides,
+      sweepId: order.sweep,
+    }
+    const isAsked =
+      isScheduled(order, definition) || (await isTriggered(store, order)) || (await isOfSweep(store, order))
+    if (!isAsked) await requireAuthorised(deps, store, { type: 'retrain', order })
     const abandoned = await closeAbandoned(store, { model, except: retrainingId })
     if (abandoned.length > 0) {
       await endAbandonedTrainings(store, { model, message: 'the retraining workflow was terminated' })
@@ -104,6 +119,16 @@ async function isTriggered(store: Deps['store'], order: RetrainRequest): Promise
   const asked = canonicalJson(order)
   const triggers = await listTriggers(store, { model, dedupeKey })
   return triggers.some((trigger) => canonicalJson(triggeredRetraining(trigger)) === asked)
+}
+
+/** What an open sweep asks for when it has chosen. */
+async function isOfSweep(store: Deps['store'], order: RetrainRequest): Promise<boolean> {
+  if (order.sweep === undefined) return false
+  const sweep = await findSweep(store, order.sweep)
+  if (sweep?.winner === undefined || sweep.endedAt !== undefined) return false
+  const { id, model, asOf, requestedBy, winner: overrides } = sweep
+  const asked: RetrainRequest = { model, asOf, reason: 'manual', requestedBy, overrides, sweep: id }
+  return canonicalJson(order) === canonicalJson(asked)
 }
 
 /** Why the request is throttled, recorded with its evidence; undefined when it may start. */

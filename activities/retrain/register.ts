@@ -60,6 +60,7 @@ export const register =
       code,
       dependencies,
       hyperparameters,
+      overrides: retraining?.overrides,
       seed,
       origin,
       trainedOn,

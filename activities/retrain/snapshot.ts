@@ -19,7 +19,7 @@ export interface SnapshotInput {
 
 export interface SnapshotResult {
   digest: string
-  rows: { train: number; test: number }
+  rows: { train: number; validation?: number; test: number }
   leftOut?: LeftOut
 }
 
@@ -52,7 +52,7 @@ export const takeSnapshot =
       digest,
       model: name,
       asOf,
-      rows: rows.train + rows.test,
+      rows: rows.train + (rows.validation ?? 0) + rows.test,
       bytes,
       columns,
       source: { ...source, split, subjects, views: views?.map(({ name, digest }) => ({ name, digest })) },

@@ -5,8 +5,11 @@
 import { Context } from '@temporalio/activity'
 import { DomainError, isError, type ErrorCode } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { medianStop } from '../../domain/training/median-stop.ts'
+import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
+import { findEndedCurves } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
   beginTraining,
@@ -29,6 +32,8 @@ export interface TrainInput {
   trainingId: string
   model: string
   snapshotDigest: string
+  /** Replace hyperparameters of the model file. */
+  overrides?: HyperparameterValues
 }
 
 export interface TrainResult {
@@ -58,7 +63,7 @@ const mostFailedAttempts = 3
 
 export const train =
   (deps: Deps, options: TrainOptions = {}) =>
-  async ({ trainingId, model, snapshotDigest }: TrainInput): Promise<TrainResult> => {
+  async ({ trainingId, model, snapshotDigest, overrides }: TrainInput): Promise<TrainResult> => {
     const { store, log, config } = deps
     const context = Context.current()
     const { definition, codeDigest } = await getModel(store, model)
@@ -67,7 +72,7 @@ export const train =
       model,
       snapshotDigest,
       seed: definition.seed,
-      hyperparameters: definition.hyperparameters,
+      hyperparameters: withOverrides(definition.hyperparameters, overrides),
       // The model file's own digest, until the trainer reports what it ran.
       codeDigest,
       dependenciesDigest: '',
@@ -131,6 +136,7 @@ const runFunction = (
     snapshotDigest: training.snapshotDigest,
     artifactRoot: config.artifactRoot,
     seed: training.seed,
+    hyperparameters: training.hyperparameters,
     checkpoint,
   }
   return runChild<TrainerStep, TrainerResult>({
@@ -163,8 +169,8 @@ function runProgram(
     training,
     models: options.models ?? modelsDirectory,
     signal: Context.current().cancellationSignal,
-    onProgress: async ({ epoch, epochs, loss }) => {
-      if (loss !== undefined) await onStep({ epoch, epochs, loss })
+    onProgress: async ({ epoch, epochs, loss, validationLoss }) => {
+      if (loss !== undefined) await onStep({ epoch, epochs, loss, validationLoss })
     },
   })
 }
@@ -224,11 +230,12 @@ function keepSteps(
   let beat = last
   return {
     beat: () => beat,
-    async keep({ epoch, epochs, loss, checkpoint }: TrainerStep): Promise<void> {
-      const record = { epoch, loss }
+    async keep({ epoch, epochs, loss, validationLoss, checkpoint }: TrainerStep): Promise<void> {
+      const record = { epoch, loss, validationLoss }
       if (!(await recordEpoch(store, { id, attempt, record, checkpointDigest: checkpoint })))
         throw superseded(training)
       beat = { epoch, epochs, loss, checkpoint }
+      if (validationLoss !== undefined) await stopHopeless(store, id)
       if (checkpoint === undefined || kept.includes(checkpoint)) return
       kept.push(checkpoint)
       for (const old of kept.splice(0, kept.length - 2)) await artifacts.remove('checkpoints', old)
@@ -237,6 +244,14 @@ function keepSteps(
       for (const old of kept) await artifacts.remove('checkpoints', old)
     },
   }
+}
+
+/** Ends a trial of a sweep that is worse than most of its siblings were. */
+async function stopHopeless(store: Deps['store'], id: string): Promise<void> {
+  const ended = await findEndedCurves(store, id)
+  if (ended === undefined) return
+  const stop = medianStop((await getTraining(store, id)).curve, ended)
+  if (stop !== undefined) throw new DomainError('training_failed', stop)
 }
 
 const superseded = ({ id, attempts }: TrainingRecord) =>

@@ -1,5 +1,5 @@
 /** Writes the rows of a model, as they were known at a time, to a file of the artifact store. */
-import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
+import { hasValidation, snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { leftOutText } from '../../domain/validation/left-out.ts'
@@ -18,7 +18,7 @@ import { settleSubjects } from '../privacy/data-subjects.ts'
 export interface WrittenSnapshot {
   digest: string
   bytes: number
-  parts: { train: number; test: number }
+  parts: { train: number; validation?: number; test: number }
   columns: Record<string, string>
   /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
@@ -49,19 +49,29 @@ export async function writeSnapshot(options: {
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
     await duck.run(`copy (${query}) to ${literal(draft)} (format parquet, compression zstd)`)
-    const { train, test } = await countParts(duck, draft)
-    if (!train || !test) {
+    const { train, test, validation } = await countParts(duck, draft)
+    const empty = !train
+      ? 'train'
+      : !test
+        ? 'test'
+        : hasValidation(definition) && !validation
+          ? 'validation'
+          : ''
+    if (!train || !test || empty !== '') {
       const { name: model } = definition
-      const message = `no ${train ? 'test' : 'train'} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}`
+      const message = `no ${empty} rows of ${model} are known as of ${asOf}${leftOutText(leftOut)}`
       throw new DomainError('snapshot_empty', message, { model, asOf })
     }
     const columns = await describeColumns(duck, draft)
     const taken = await artifacts.take('snapshots', draft)
-    return { ...taken, parts: { train, test }, columns, subjects, leftOut }
+    return { ...taken, parts: { train, validation, test }, columns, subjects, leftOut }
   })
 }
 
-async function countParts(duck: Duck, path: string): Promise<{ train?: number; test?: number }> {
+async function countParts(
+  duck: Duck,
+  path: string,
+): Promise<{ train?: number; validation?: number; test?: number }> {
   const { part } = snapshotColumns
   const rows = await duck.rows<{ part: string; n: number }>(
     `select ${part} as part, count(*) as n from ${literal(path)} group by ${part}`,

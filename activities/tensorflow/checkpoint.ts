@@ -4,6 +4,7 @@
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
+import type { StopWatch } from '../../domain/training/early-stopping.ts'
 import type { Tensorflow } from './tfjs.ts'
 
 export interface CheckpointHeader {
@@ -13,11 +14,15 @@ export interface CheckpointHeader {
   phase: number
   /** Completed epochs of this phase. */
   epoch: number
+  /** The state of early stopping. */
+  watch?: StopWatch
 }
 
 export interface Checkpoint extends CheckpointHeader {
   weights: Block
   optimizer: Block
+  /** The weights of the best epoch so far, of a training that may stop early. */
+  best?: Block
 }
 interface NamedTensor {
   name: string
@@ -43,32 +48,53 @@ export async function capture(
 
 /** Restores a checkpoint into a network of the same shape, compiled in the same way. */
 export async function restore(tf: Tensorflow, network: LayersModel, checkpoint: Checkpoint): Promise<void> {
-  const weights = fromBlock(tf, checkpoint.weights)
-  network.setWeights(weights.map(({ tensor }) => tensor))
-  tf.dispose(weights.map(({ tensor }) => tensor))
+  restoreWeights(tf, network, checkpoint.weights)
   const before = await network.optimizer.getWeights()
   const optimizer = fromBlock(tf, checkpoint.optimizer)
   await network.optimizer.setWeights(optimizer)
   tf.dispose([...before, ...optimizer].map(({ tensor }) => tensor))
 }
 
-export function encodeCheckpoint({ weights, optimizer, ...header }: Checkpoint): Buffer {
-  const specs = { weights: weights.specs, optimizer: optimizer.specs, split: weights.bytes.length }
+export function restoreWeights(tf: Tensorflow, network: LayersModel, block: Block): void {
+  const weights = fromBlock(tf, block)
+  network.setWeights(weights.map(({ tensor }) => tensor))
+  tf.dispose(weights.map(({ tensor }) => tensor))
+}
+
+export function encodeCheckpoint({ weights, optimizer, best, ...header }: Checkpoint): Buffer {
+  const specs = {
+    weights: weights.specs,
+    optimizer: optimizer.specs,
+    split: weights.bytes.length,
+    best: best === undefined ? undefined : { specs: best.specs, bytes: best.bytes.length },
+  }
   const text = JSON.stringify({ ...header, ...specs })
   const length = Buffer.alloc(4)
   length.writeUInt32LE(Buffer.byteLength(text))
-  return Buffer.concat([length, Buffer.from(text), weights.bytes, optimizer.bytes])
+  return Buffer.concat([
+    length,
+    Buffer.from(text),
+    weights.bytes,
+    optimizer.bytes,
+    best?.bytes ?? Buffer.alloc(0),
+  ])
 }
 
 export function decodeCheckpoint(bytes: Buffer): Checkpoint {
   const end = 4 + bytes.readUInt32LE(0)
-  type Specs = { weights: Block['specs']; optimizer: Block['specs']; split: number }
+  type Specs = {
+    weights: Block['specs']
+    optimizer: Block['specs']
+    split: number
+    best?: { specs: Block['specs']; bytes: number }
+  }
   const text = bytes.subarray(4, end).toString('utf8')
-  const { weights, optimizer, split, ...header } = JSON.parse(text) as CheckpointHeader & Specs
+  const { weights, optimizer, split, best, ...header } = JSON.parse(text) as CheckpointHeader & Specs
   return {
     ...header,
     weights: { specs: weights, bytes: bytes.subarray(end, end + split) },
-    optimizer: { specs: optimizer, bytes: bytes.subarray(end + split) },
+    optimizer: { specs: optimizer, bytes: bytes.subarray(end + split, bytes.length - (best?.bytes ?? 0)) },
+    best: best && { specs: best.specs, bytes: bytes.subarray(bytes.length - best.bytes) },
   }
 }
 

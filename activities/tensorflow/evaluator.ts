@@ -3,16 +3,21 @@
  * bootstrap blocks for seconds.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
+import { score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
+import { pointValue } from '../../domain/statistics/bootstrap.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
-import { naiveAnswers, type GateInput } from '../../domain/evaluation/input.ts'
+import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, rowReader } from '../../domain/model/columns.ts'
 import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
-import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { digestOfJson, getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { loadModel } from '../../models/index.ts'
 import { openArtifactReader } from '../artifact/reader.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
@@ -30,6 +35,23 @@ export interface EvaluatorJob {
   /** Recent releases; the best of them on these rows is the anchor. */
   anchors: { version: string; artifactDigest: string }[]
   testSetUses: number
+  search?: GateSearch
+  /** The directory of the model files, for metrics that are functions. */
+  modelsDirectory: string
+}
+
+/** Scores an artifact on the validation rows, by the primary metric. */
+export interface ScoreJob extends Pick<
+  EvaluatorJob,
+  'definition' | 'snapshotDigest' | 'artifactRoot' | 'challenger'
+> {
+  kind: 'score'
+}
+
+export interface TrialScore {
+  score: number | null
+  /** Why there is no score. */
+  issue?: string
 }
 
 export interface EvaluatorResult {
@@ -38,7 +60,7 @@ export interface EvaluatorResult {
 }
 
 async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
-  const { definition, testSetUses } = job
+  const { definition, testSetUses, search } = job
   const { output } = definition.label
   const artifacts = openArtifacts(job.artifactRoot)
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
@@ -97,8 +119,9 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
         : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
     leakage,
     testSetUses,
+    search,
   }
-  const report = judgeGate(input, policy)
+  const report = judgeGate(input, policy, await metricFunctionsOf(job))
   return {
     report: typeof champion === 'string' ? incomparable(report, champion) : report,
     inputs: {
@@ -106,11 +129,42 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
       slices: slices.map(({ name, rows }) => ({ name, rows: rows.length })),
       leakage,
       testSetUses,
+      search,
       baseline: baseline ?? null,
       anchor: anchor === undefined ? null : { version: anchor.version, value: anchor.value },
       anchorsAsked: released.map(({ version }) => version),
     },
   }
+}
+
+async function runScore(job: ScoreJob, { yieldToEventLoop }: Parent<never>): Promise<TrialScore> {
+  const { definition, artifactRoot } = job
+  const { policy } = definition.evaluation
+  const artifacts = openArtifacts(artifactRoot)
+  const path = await artifacts.locate('snapshots', job.snapshotDigest)
+  const rows = await readPart(path, 'validation', Object.keys(definition.features))
+  const answers = await ask({ artifacts, artifactRoot, yieldToEventLoop }, job.challenger, rows)
+  const y = judgedLabels(rows.labels, definition.label.output)
+  const issue = unreadableAnswers(policy.task, answers, y.length) ?? undefined
+  if (issue !== undefined) return { score: null, issue }
+  return {
+    score: pointValue(
+      statisticOf(policy.primary, score(policy.task, y, answers, policy.threshold)),
+      y.length,
+    ),
+  }
+}
+
+/** Throws `training_failed` when the file has changed since it was registered. */
+async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob): Promise<MetricFunctions> {
+  if (definition.evaluation.policy.custom === undefined) return {}
+  const { file, metrics, definition: present } = await loadModel(definition.name, modelsDirectory)
+  if (digestOfJson(present) !== digestOfJson(definition))
+    throw new DomainError(
+      'training_failed',
+      `${file} has changed since it was registered: run \`tenure models sync\` and retrain`,
+    )
+  return metrics
 }
 
 /** A column of predictions, or a constant where the model has none. */
@@ -204,4 +258,6 @@ async function sliceRows(
   return slices
 }
 
-takeJob<EvaluatorJob, never, EvaluatorResult>(runEvaluation)
+takeJob<EvaluatorJob | ScoreJob, never, EvaluatorResult | TrialScore>((job, parent) =>
+  'kind' in job ? runScore(job, parent) : runEvaluation(job, parent),
+)

@@ -6,9 +6,11 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { rowReader, type ColumnTable } from '../../domain/model/columns.ts'
+import { listCells, rowReader, type ColumnTable } from '../../domain/model/columns.ts'
 import { inputWidthOf, type FeatureRow, type Features } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
+import { hasValidation } from '../../domain/model-definition.ts'
+import { rowWeights } from '../../domain/training/row-weights.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import { withoutExit } from '../../models/define/load-error.ts'
@@ -19,10 +21,10 @@ import { isFull } from '../../store/outage.ts'
 import { checkout } from '../../temporal.config.ts'
 import { storeNetwork } from './store-network.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
-import { makeFit, type FitStep } from './training-loop.ts'
+import { makeFit, type EncodedRows, type FitStep } from './training-loop.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { detectOutOfMemory } from '../runtime/memory-limit.ts'
-import { outputsOf, readPart, targetsOf } from '../data/rows.ts'
+import { outputsOf, readPart, targetsOf, type LabelledRows } from '../data/rows.ts'
 import { loadTensorflow } from './tfjs.ts'
 
 export interface TrainerJob {
@@ -33,6 +35,8 @@ export interface TrainerJob {
   snapshotDigest: string
   artifactRoot: string
   seed: number
+  /** Those of the model file with the overrides of this training. */
+  hyperparameters: Training['hyperparameters']
   /** The digest of the checkpoint to resume from. */
   checkpoint?: string
 }
@@ -59,18 +63,44 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
       `${model.file} has changed since it was registered: run \`tenure models sync\` and retrain`,
     )
   const { definition } = model
+  const { hyperparameters } = job
   const code = await codeDigest(model.file, fileURLToPath(import.meta.url))
   const dependencies = await dependenciesDigest()
-  const of = digestOfJson({ code, dependencies, snapshot: job.snapshotDigest, seed: job.seed })
+  const of = digestOfJson({
+    code,
+    dependencies,
+    snapshot: job.snapshotDigest,
+    seed: job.seed,
+    hyperparameters,
+  })
   const path = await artifacts.locate('snapshots', job.snapshotDigest)
-  const data = await readPart(path, 'train', Object.keys(definition.features))
+  const names = Object.keys(definition.features)
+  const { weights: weighing } = definition
+  const column = weighing?.column
+  const data = await readPart(path, 'train', names, column === undefined ? [] : [column])
+  const held = hasValidation(definition) ? await readPart(path, 'validation', names) : undefined
+  const { output } = definition.label
+  const weights =
+    weighing &&
+    rowWeights(weighing, output, {
+      labels: listCells(data.labels),
+      cells: column === undefined ? undefined : data.columns[column] && listCells(data.columns[column]),
+    })
   await parent.yieldToEventLoop()
   const fits = fitFeatures(data, definition.features)
   const tf = await loadTensorflow()
   const inputs = inputWidthOf(fits)
-  const outputs = outputsOf(definition.label.output)
+  const outputs = outputsOf(output)
+  const encoded = (rows: LabelledRows): EncodedRows => ({
+    rows: rows.rows,
+    inputs,
+    outputs,
+    encode: compileColumnEncoder(rows, definition.features, fits),
+    targets: targetsOf(rows.labels, output),
+  })
   const resume = await findCheckpoint(artifacts, job.checkpoint, of)
   let objects: FeatureRow[] | undefined
+  let heldObjects: FeatureRow[] | undefined
   // Makes unseeded random numbers of a model file repeatable.
   Math.random = seededRandom(job.seed)
   const network = await trainNetwork(model, {
@@ -78,22 +108,23 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     get rows() {
       return (objects ??= allRows(data, definition.features)) as unknown as Training['rows']
     },
+    get validation() {
+      return (held === undefined
+        ? []
+        : (heldObjects ??= allRows(held, definition.features))) as unknown as Training['validation']
+    },
+    weights,
     inputs,
     outputs,
     seed: job.seed,
-    hyperparameters: definition.hyperparameters,
+    hyperparameters,
     progress: (step) => void parent.report(step),
     fit: makeFit({
       tf,
       seed: job.seed,
       of,
-      data: {
-        rows: data.rows,
-        inputs,
-        outputs,
-        encode: compileColumnEncoder(data, definition.features, fits),
-        targets: targetsOf(data.labels, definition.label.output),
-      },
+      data: { ...encoded(data), weights },
+      validation: held && encoded(held),
       resume,
       onBatch: parent.yieldToEventLoop,
       onEpoch: async (step, checkpoint) => {
@@ -107,7 +138,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     seed: job.seed,
     code,
     dependencies,
-    hyperparameters: definition.hyperparameters,
+    hyperparameters,
     rows: data.rows,
   }
   const artifactDigest = await storeNetwork(tf, artifacts, { definition, network, fits, data, training })

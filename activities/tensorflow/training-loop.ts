@@ -4,11 +4,14 @@
  */
 import type { LayersModel } from '@tensorflow/tfjs'
 import { DomainError } from '../../domain/errors.ts'
+import { isStopped, watchEpoch } from '../../domain/training/early-stopping.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
-import { capture, restore, type Checkpoint } from './checkpoint.ts'
+import { capture, restore, restoreWeights, type Checkpoint } from './checkpoint.ts'
 import { openSteps } from './step-replay.ts'
+import { validationLossOf } from './validation-loss.ts'
+import { weightedStep } from './weighted-step.ts'
 import type { Tensorflow } from './tfjs.ts'
 
 export interface EncodedRows {
@@ -18,6 +21,8 @@ export interface EncodedRows {
   encode: (row: number, into: Float32Array, offset: number) => void
   /** One target per row and output. */
   targets: Float32Array
+  /** One weight per row, with a mean of 1; all rows count alike when absent. */
+  weights?: Float32Array
 }
 
 export interface FitStep {
@@ -25,11 +30,14 @@ export interface FitStep {
   epoch: number
   epochs: number
   loss: number
+  /** On the validation rows, where the split has them. */
+  validationLoss?: number
 }
 
 export interface FitDeps {
   tf: Tensorflow
   data: EncodedRows
+  validation?: EncodedRows
   seed: number
   /** The identity stored in checkpoints of this training. */
   of: string
@@ -42,26 +50,36 @@ export interface FitDeps {
 
 /** The `fit` given to a model file. */
 export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptions) => Promise<void> {
-  const { tf, seed, of, resume } = deps
+  const { tf, seed, of, resume, validation } = deps
   let phases = 0
   let before = 0
   return async (network, options) => {
-    const { epochs, batchSize } = checkedOptions(options)
+    const { epochs, batchSize, stopEarly } = checkedOptions(options, validation !== undefined)
+    const isOver = (at?: Checkpoint) => stopEarly !== undefined && isStopped(at?.watch, stopEarly)
     const phase = phases++
     const done = before
     before += epochs
     if (resume !== undefined && phase < resume.phase) return
     let checkpoint = resume?.phase === phase ? resume : undefined
     for (let epoch = (checkpoint?.epoch ?? 0) + 1; epoch <= epochs; epoch++) {
+      if (isOver(checkpoint)) break
       if (checkpoint !== undefined) await restore(tf, network, checkpoint)
       const chance = seededRandom(hash32(`${seed}/${phase}/${epoch}`))
       // Layers with randomness, such as unseeded dropout, must repeat it after a resumption.
       Math.random = seededRandom(hash32(`${seed}/${phase}/${epoch}/layers`))
-      const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
-      checkpoint = await capture(tf, network, { of, phase, epoch })
-      await deps.onEpoch({ epoch: done + epoch, epochs: before, loss }, checkpoint)
+      const run = deps.data.weights === undefined ? runEpoch : runWeightedEpoch
+      const loss = await run(deps, network, shuffled(deps.data.rows, chance), batchSize)
+      const validationLoss = validation && (await validationLossOf(tf, network, validation))
+      const watch =
+        stopEarly && watchEpoch(checkpoint?.watch, { epoch, loss: validationLoss ?? NaN }, stopEarly)
+      const best = checkpoint?.best
+      checkpoint = await capture(tf, network, { of, phase, epoch, watch })
+      checkpoint.best = watch && (watch.bestEpoch === epoch ? checkpoint.weights : best)
+      await deps.onEpoch({ epoch: done + epoch, epochs: before, loss, validationLoss }, checkpoint)
     }
-    if (checkpoint !== undefined && checkpoint.epoch >= epochs) await restore(tf, network, checkpoint)
+    if (checkpoint === undefined || (checkpoint.epoch < epochs && !isOver(checkpoint))) return
+    await restore(tf, network, checkpoint)
+    if (checkpoint.best !== undefined) restoreWeights(tf, network, checkpoint.best)
   }
 }
 
@@ -69,17 +87,55 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
 const defaultBatchSize = 32
 
 /** A setting that is ignored without a word would be a training that differs from what its file says. */
-function checkedOptions({ epochs, batchSize = defaultBatchSize, ...more }: FitOptions): Required<FitOptions> {
+function checkedOptions(
+  { epochs, batchSize = defaultBatchSize, stopEarly, ...more }: FitOptions,
+  hasValidation: boolean,
+): FitOptions & { batchSize: number } {
   const wrong = (message: string) => new DomainError('training_failed', `fit: ${message}`)
   const [unknown] = Object.keys(more)
   if (unknown !== undefined)
     throw wrong(
-      `takes the options epochs and batchSize, not ${unknown}; it has no validation rows and no callbacks`,
+      `takes the options epochs, batchSize and stopEarly, not ${unknown}; validation rows are declared in the split`,
     )
   for (const [name, value] of Object.entries({ epochs, batchSize }))
     if (!Number.isSafeInteger(value) || value < 1)
       throw wrong(`${name} is a whole number from 1, not ${String(value)}`)
-  return { epochs, batchSize }
+  if (stopEarly === undefined) return { epochs, batchSize }
+  const { after, minDelta = 0 } = stopEarly
+  if (!hasValidation)
+    throw wrong(
+      'stopEarly needs validation rows: declare them in the split, as in random({ test: 0.2, validation: 0.1 })',
+    )
+  if (!Number.isSafeInteger(after) || after < 1)
+    throw wrong(`stopEarly.after is a whole number from 1, not ${String(after)}`)
+  if (!(Number.isFinite(minDelta) && minDelta >= 0))
+    throw wrong(`stopEarly.minDelta is a number of at least 0, not ${String(minDelta)}`)
+  return { epochs, batchSize, stopEarly }
+}
+
+async function runWeightedEpoch(
+  { tf, data, onBatch }: FitDeps,
+  network: LayersModel,
+  order: Uint32Array,
+  batchSize: number,
+): Promise<number> {
+  const { inputs, outputs, targets, encode } = data
+  let sum = 0
+  for (let start = 0; start < order.length; start += batchSize) {
+    const count = Math.min(batchSize, order.length - start)
+    const x = new Float32Array(count * inputs)
+    const y = new Float32Array(count * outputs)
+    const weights = new Float32Array(count)
+    for (let index = 0; index < count; index++) {
+      const row = order[start + index]!
+      encode(row, x, index * inputs)
+      y.set(targets.subarray(row * outputs, (row + 1) * outputs), index * outputs)
+      weights[index] = data.weights![row]!
+    }
+    sum += (await weightedStep(tf, network, { x, y, weights, count, inputs, outputs })) * count
+    await onBatch()
+  }
+  return sum / order.length
 }
 
 async function runEpoch(

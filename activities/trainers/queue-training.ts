@@ -5,6 +5,7 @@
 import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
+import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { beginTraining, endTraining, getTraining } from '../../store/training/trainings.ts'
@@ -17,6 +18,8 @@ export interface QueueTrainingInput {
   trainingId: string
   model: string
   snapshotDigest: string
+  /** Replace hyperparameters of the model file. */
+  overrides?: HyperparameterValues
 }
 
 /** What the activity `train` of the queue gets. */
@@ -37,20 +40,20 @@ const defaultLimitMs = 86_400_000
 /** Begins the next attempt, with folders of its own. */
 export const prepareTraining =
   ({ store, artifacts, config, log }: Deps) =>
-  async ({ trainingId, model, snapshotDigest }: QueueTrainingInput): Promise<PreparedTraining> => {
+  async ({ trainingId, model, snapshotDigest, overrides }: QueueTrainingInput): Promise<PreparedTraining> => {
     const { definition, codeDigest } = await getModel(store, model)
-    const { trainer, hyperparameters } = definition
+    const { trainer } = definition
     const training = await beginTraining(store, {
       id: trainingId,
       model,
       snapshotDigest,
       seed: definition.seed,
-      hyperparameters,
+      hyperparameters: withOverrides(definition.hyperparameters, overrides),
       codeDigest,
       dependenciesDigest: '',
       buildId: config.buildId,
     })
-    const { attempts: attempt, seed } = training
+    const { attempts: attempt, seed, hyperparameters } = training
     const limitMs = trainer?.limitMs ?? defaultLimitMs
     if (training.status === 'done') return { limitMs }
     const path = await withHeartbeat(() => artifacts.locate('snapshots', snapshotDigest))
@@ -58,7 +61,7 @@ export const prepareTraining =
     const { checkpoints, output } = await openAttempt(config.artifactRoot, { trainingId, attempt, of })
     log.info({ training: trainingId, model, attempt }, 'training on a queue')
     const job: QueueJob = {
-      ...jobOfDefinition(definition),
+      ...jobOfDefinition(definition, hyperparameters),
       training: trainingId,
       attempt,
       artifactRoot: config.artifactRoot,
@@ -76,11 +79,12 @@ export const finishTraining =
   ({ store, config, log }: Deps) =>
   async ({ trainingId, model, snapshotDigest }: QueueTrainingInput): Promise<void> => {
     const { definition, codeDigest } = await getModel(store, model)
-    const { status, attempts: attempt, seed } = await getTraining(store, trainingId)
+    const { status, attempts: attempt, seed, hyperparameters } = await getTraining(store, trainingId)
     if (status === 'done') return
     const { artifactRoot } = config
     const { output } = attemptFolder(artifactRoot, { trainingId, attempt })
-    const job = { definition, output, artifactRoot, snapshotDigest, seed, codeDigest, packages: {} }
+    const facts = { snapshotDigest, seed, hyperparameters, codeDigest }
+    const job = { definition, output, artifactRoot, packages: {}, ...facts }
     const { cancellationSignal } = Context.current()
     try {
       const result = await withHeartbeat(() => storeResult(job, cancellationSignal, config))

@@ -29,7 +29,7 @@ async function store(job: ResultJob, parent: Parent<never>): Promise<StoredResul
         seed,
         code: codeDigest,
         dependencies: dependenciesDigest,
-        hyperparameters: definition.hyperparameters,
+        hyperparameters: job.hyperparameters,
         rows: data.rows,
       },
     }),

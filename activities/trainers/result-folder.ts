@@ -141,7 +141,11 @@ function curveOf(given: unknown): EpochRecord[] {
     .filter((_each, index) => (given.length - 1 - index) % step === 0)
     .map((each: unknown) => (each ?? {}) as EpochRecord)
     .filter(({ epoch, loss }) => Number.isSafeInteger(epoch) && Number.isFinite(loss))
-    .map(({ epoch, loss }) => ({ epoch, loss }))
+    .map(({ epoch, loss, validationLoss }) => ({
+      epoch,
+      loss,
+      validationLoss: Number.isFinite(validationLoss) ? validationLoss : undefined,
+    }))
 }
 
 function packagesOf(given: unknown): Record<string, string> {

@@ -1,6 +1,6 @@
 /** Turns the result folder of a training program into an artifact, in a process of its own: it reads all training rows. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import type { EpochRecord } from '../../store/training/trainings.ts'
+import type { EpochRecord, TrainingRecord } from '../../store/training/trainings.ts'
 import type { Config } from '../../temporal.config.ts'
 import { runChild } from '../runtime/child-process.ts'
 
@@ -11,6 +11,7 @@ export interface ResultJob {
   artifactRoot: string
   snapshotDigest: string
   seed: number
+  hyperparameters: TrainingRecord['hyperparameters']
   codeDigest: string
   /** Of what was installed before the program ran; of what the program reports when absent. */
   dependenciesDigest?: string

@@ -47,8 +47,7 @@ export async function trainByProgram(
     packages,
   } = await commandOf(trainer, models, config.cacheDir, signal)
   const path = await artifacts.locate('snapshots', training.snapshotDigest)
-  const { seed, snapshotDigest } = training
-  const { hyperparameters } = definition
+  const { seed, snapshotDigest, hyperparameters } = training
   const of = digestOfJson({ codeDigest, dependenciesDigest, snapshotDigest, seed, hyperparameters })
   const folder = await openAttempt(config.artifactRoot, { trainingId: id, attempt, of })
   const limits = { memoryMb: trainer.memoryMb ?? config.trainingMemoryMb, limitMs: trainer.limitMs }
@@ -85,7 +84,7 @@ export async function trainByProgram(
       'training_failed',
       `the files of the training program changed while it ran: retrain ${model}`,
     )
-  const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest }
+  const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest, hyperparameters }
   return storeResult(
     { artifactRoot: config.artifactRoot, definition, output: folder.output, ...facts },
     signal,
@@ -124,12 +123,12 @@ async function commandOf(
 
 function jobOf(
   definition: ModelDefinition,
-  { id, attempts, snapshotDigest, seed }: TrainingRecord,
+  { id, attempts, snapshotDigest, seed, hyperparameters }: TrainingRecord,
   { path, folder, limits }: { path: string; folder: AttemptFolder; limits: ProgramLimits },
 ): ProgramJob {
   const { memoryMb, limitMs } = limits
   return {
-    ...jobOfDefinition(definition),
+    ...jobOfDefinition(definition, hyperparameters),
     training: id,
     attempt: attempts,
     snapshot: { path, digest: snapshotDigest },

@@ -40,6 +40,14 @@ export const policyBody = z
   .custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null, 'is a policy as an object')
   .meta({ type: 'object', additionalProperties: true, description: 'A complete release policy.' })
 
+/** The value of a hyperparameter. */
+export const hyperparameterValue = z.union([z.number(), z.string().max(1_000), z.boolean()])
+
+/** Hyperparameters in place of those of the model file, which the use case compares with them. */
+export const overridesBody = z
+  .record(z.string().min(1).max(100), hyperparameterValue)
+  .meta({ description: 'Hyperparameters of the model file with their values for this training.' })
+
 // oxlint-disable-next-line no-control-regex -- exactly the characters that are refused
 const controls = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F]/
 

@@ -22,6 +22,8 @@ import { releaseRoutes } from './lifecycle/releases.ts'
 import { retrainingRoutes } from './lifecycle/retrainings.ts'
 import { rollbackRoutes } from './lifecycle/rollback.ts'
 import { trainingRoutes } from './lifecycle/trainings.ts'
+import { sweepRoutes } from './lifecycle/sweeps.ts'
+import { trialRoutes } from './lifecycle/trials.ts'
 import { cardRoutes } from './registry/cards.ts'
 import { versionRoutes } from './registry/versions.ts'
 
@@ -36,6 +38,8 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...trainingRoutes(deps),
     ...evaluationRoutes(deps),
     ...retrainingRoutes(deps),
+    ...trialRoutes(deps),
+    ...sweepRoutes(deps),
     ...releaseRoutes(deps),
     ...commandRoutes(deps),
     ...rollbackRoutes(deps),

@@ -3,6 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
+import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
@@ -25,6 +26,8 @@ export interface StartRetrainingInput {
   policy?: ReleasePolicy
   /** Evaluated and released in place of a training; its file is checked already. */
   artifact?: BroughtArtifact
+  /** Replace hyperparameters of the model file. */
+  overrides?: HyperparameterValues
 }
 
 export interface StartedRetraining {
@@ -38,11 +41,12 @@ export interface StartedRetraining {
 export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraining> = {
   kind: 'retrain',
   roles: startRoles.retrain,
-  async run(deps, actor, { asOf, reason, policy, artifact, ...input }, { id: requestId }) {
+  async run(deps, actor, { asOf, reason, policy, artifact, overrides, ...input }, { id: requestId }) {
     const { store, temporal, log } = deps
     requireModelAccess(actor, input.model)
     const { name: model, definition } = await getModel(store, input.model)
     if (artifact === undefined && definition.isBrought === true) throw notTrainedHere(model)
+    requireOverrides(definition, overrides)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release)
     const order: RetrainRequest = {
       model,
@@ -52,6 +56,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
       evidence: reason === undefined ? undefined : { reason },
       policy,
       artifact,
+      overrides,
     }
     const request = await authorised(deps, actor, 'retrain', order)
     const workflowId = retrainWorkflowId(model)

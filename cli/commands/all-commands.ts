@@ -17,6 +17,8 @@ import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { statusCommand } from './admin/status.ts'
+import { sweepCommand } from './lifecycle/sweep.ts'
+import { tryCommand } from './lifecycle/try.ts'
 import { upCommand } from './admin/up.ts'
 import { versionsGroup } from './registry/versions.ts'
 
@@ -24,6 +26,8 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   upCommand,
   statusCommand,
   retrainCommand,
+  tryCommand,
+  sweepCommand,
   releasesGroup,
   ...releaseCommands,
   rollbackCommand,

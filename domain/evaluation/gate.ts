@@ -2,12 +2,13 @@
  * Judges a challenger offline against the champion on the same frozen rows, with intervals instead of two numbers: a luckier test
  * set must not replace a champion, and a better average must not hide a worse slice.
  */
+import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
-import { insufficientRows, naiveAnswers, unreadableInput, type GateInput } from './input.ts'
+import { insufficientRows, naiveAnswers, unreadableInput, type GateInput, type GateSearch } from './input.ts'
 import { leakageReasons } from './leakage.ts'
 import { score } from './metrics.ts'
-import type { GatePolicy } from './policy.ts'
+import { correctedFor, type GatePolicy } from './policy.ts'
 import {
   calibrationReasons,
   fairnessReasons,
@@ -15,6 +16,7 @@ import {
   forReason,
   sliceReasons,
   implausiblyGood,
+  searchReasons,
   useReasons,
 } from './reasons.ts'
 import { reversedReasons } from './inverted-labels.ts'
@@ -47,15 +49,19 @@ export interface GateReport {
   slices: GateSliceRow[]
   calibration: GateCalibration | null
   fairness: GateFairnessRow[]
+  /** With the level that was used: corrected for other trials on the same test rows. */
   policy: GatePolicy
+  /** Absent when nothing else was tried. */
+  search?: GateSearch
   judge: string
 }
 
-const emptyReport = ({ y, testSetUses }: GateInput, policy: GatePolicy): GateReport => ({
+const emptyReport = ({ y, testSetUses, search }: GateInput, policy: GatePolicy): GateReport => ({
   verdict: 'insufficient',
   needsPerson: false,
   reasons: [],
-  warnings: useReasons(testSetUses, policy),
+  warnings: [...searchReasons(search, policy), ...useReasons(testSetUses, policy)],
+  search,
   rows: y.length,
   positives: policy.task === 'binary' ? y.filter((label) => label === 1).length : null,
   metrics: [],
@@ -66,8 +72,14 @@ const emptyReport = ({ y, testSetUses }: GateInput, policy: GatePolicy): GateRep
   judge: gateJudge,
 })
 
-export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
+/** `functions`: those of the metrics that the model file defines. */
+export function judgeGate(
+  input: GateInput,
+  declared: GatePolicy,
+  functions: MetricFunctions = {},
+): GateReport {
   const { y } = input
+  const policy = correctedFor(1 + (input.search?.triedHere ?? 0), declared)
   const report = emptyReport(input, policy)
   const unreadable = unreadableInput(input, policy)
   if (unreadable.length > 0) {
@@ -79,12 +91,15 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
   const scored = (answers: number[][]) => score(policy.task, y, answers, policy.threshold)
   const challenger = scored(input.challenger)
   const champion = input.champion === null ? null : scored(input.champion)
-  const baseline = scored(input.baseline ?? naiveAnswers(y, policy, input.challenger[0]!.length))
+  const naive = input.baseline ?? naiveAnswers(y, policy, input.challenger[0]!.length)
+  const baseline = scored(naive)
   const anchor = input.anchor ? scored(input.anchor) : null
   const repeated = input.entities !== undefined && new Set(input.entities).size < y.length
   const entities = repeated ? input.entities : undefined
 
-  const { metrics, against } = compareAll({ challenger, champion, anchor, baseline }, policy, entities)
+  const compared = compareAll({ challenger, champion, anchor, baseline }, policy, entities)
+  const own = compareCustom({ ...input, baseline: naive, entities }, policy, functions)
+  const metrics = [...compared.metrics, ...own.metrics]
   const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
   const calibration = judgeCalibration(challenger, champion, policy)
   const fairness = (input.groups ?? []).map(({ attribute, values }) =>
@@ -97,7 +112,8 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
     ...leaks,
     ...reversedReasons(input, policy),
     ...floorReasons(metrics, policy, first),
-    ...against,
+    ...compared.against,
+    ...own.against,
     ...sliceReasons(slices, policy),
     ...calibrationReasons(calibration, policy),
     ...fairnessReasons(fairness, policy, 'blocked'),
@@ -106,7 +122,7 @@ export function judgeGate(input: GateInput, policy: GatePolicy): GateReport {
   const found = {
     ...report,
     needsPerson: suspicious.length > 0,
-    warnings: [...fairnessReasons(fairness, policy, 'doubtful'), ...report.warnings],
+    warnings: [...own.warnings, ...fairnessReasons(fairness, policy, 'doubtful'), ...report.warnings],
     metrics,
     slices,
     calibration,

@@ -26,6 +26,15 @@ export interface GateInput {
   leakage?: LeakageFacts
   /** The number of earlier decisions on this test set. */
   testSetUses?: number
+  search?: GateSearch
+}
+
+/** How many were tried before this challenger. */
+export interface GateSearch {
+  /** The trials of the sweep that has chosen it, by the validation rows. They need no correction: the test rows saw the winner alone. */
+  sweepTrials?: number
+  /** Other artifacts of trials that were judged on these very test rows. The level of every interval is corrected for them. */
+  triedHere?: number
 }
 
 const maxSlices = 50

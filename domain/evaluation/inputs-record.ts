@@ -2,6 +2,7 @@
  * Defines what is stored of an evaluation beside its report, so that the choice of the anchor and the leak checks can be explained
  * later.
  */
+import type { GateSearch } from './input.ts'
 import type { LeakageFacts } from './leakage.ts'
 
 export interface EvaluationInputs {
@@ -11,6 +12,8 @@ export interface EvaluationInputs {
   leakage: LeakageFacts
   /** The number of earlier decisions on the test set. */
   testSetUses: number
+  /** Absent when nothing else was tried. */
+  search?: GateSearch
   /** The column used as the baseline; null for the class shares or the mean. */
   baseline: string | null
   /** The best recent release beside the champion, with its primary metric; null without one. */

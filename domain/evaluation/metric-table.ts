@@ -6,11 +6,12 @@ import { fourDigits } from '../figures.ts'
 import { pointValue } from '../statistics/bootstrap.ts'
 import { gains, type Gain, type ScoredPair } from './paired-gain.ts'
 import { higherIsBetter, isMean, metricsFor, statisticOf, type ScoredRows } from './metrics.ts'
-import type { GateMetric, GatePolicy } from './policy.ts'
+import type { GateMetric, GatePolicy, Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface GateMetricRow {
-  metric: GateMetric
+  /** A metric of the task, or one of the model file's own. */
+  metric: string
   /** Whether more is better. */
   higherIsBetter: boolean
   champion: number | null
@@ -31,8 +32,14 @@ export interface GateMetricRow {
   floorMet: boolean | null
   method: 'delong' | 'mcnemar' | 'bootstrap' | 'none'
   /** `reported` without a champion or an interval; `undefined` where the metric is undefined. */
-  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined'
+  verdict: 'better' | 'not_worse' | 'not_better' | 'reported' | 'undefined' | 'error'
+  /** Why a metric of the model file could not be measured. */
+  error?: string
 }
+
+/** Whether the challenger must be not worse in it, beside the primary metric. */
+export const isGuard = ({ metric }: Pick<GateMetricRow, 'metric'>, { guards, custom }: GatePolicy): boolean =>
+  guards.some((guard) => guard === metric) || custom?.[metric]?.guard === true
 
 export interface Models {
   challenger: ScoredRows
@@ -57,7 +64,10 @@ export function compareAll(
   const shown = [...new Set([primary, ...guards, ...metricsFor(policy.task)])]
   // Ranks and F1 over many classes cost several passes in each resample, so they get an interval only where they decide.
   const cheap = (metric: GateMetric) =>
-    isMean(metric) || metric === 'f1' || metric === 'rmse' || (metric === 'auc' && entities === undefined)
+    isMean(metric) ||
+    ['f1', 'precision', 'recall'].includes(metric) ||
+    metric === 'rmse' ||
+    (metric === 'auc' && entities === undefined)
   const withInterval = shown.filter((metric) => judged.has(metric) || cheap(metric))
   const pairs: ScoredPair[] =
     champion === null ? [] : withInterval.map((metric) => ({ metric, challenger, reference: champion }))
@@ -118,11 +128,16 @@ function tableRow(
     floor,
     floorMet: floor === null ? null : now !== null && (better ? now >= floor : now <= floor),
     method,
-    verdict: now === null ? 'undefined' : verdictOf(gain, margin ?? 0, policy.confidence),
+    verdict: now === null ? 'undefined' : gainVerdict(gain, margin ?? 0, policy.confidence),
   }
 }
 
-function verdictOf(gain: Gain | undefined, margin: number, confidence: number): GateMetricRow['verdict'] {
+/** The verdict on a gain; `reported` without one. */
+export function gainVerdict(
+  gain: Gain | undefined,
+  margin: number,
+  confidence: number,
+): GateMetricRow['verdict'] {
   if (gain === undefined) return 'reported'
   if (gain.delta === null || gain.low === null || gain.oneSidedLow === null) return 'undefined'
   // The interval of an accuracy is an approximation, so McNemar's test decides.
@@ -132,9 +147,9 @@ function verdictOf(gain: Gain | undefined, margin: number, confidence: number): 
 
 /** The margin in the unit of the metric; 0 for a metric without one. */
 export function marginOf(
-  metric: GateMetric,
+  metric: string,
   reference: number | null,
-  { margins }: Pick<GatePolicy, 'margins'>,
+  { margins }: { margins: Readonly<Record<string, Margin | undefined>> },
 ): number {
   const margin = margins[metric] ?? 0
   return typeof margin === 'number' ? margin : margin.relative * Math.abs(reference ?? 0)

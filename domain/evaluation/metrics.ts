@@ -54,7 +54,7 @@ const lowerIsBetter: ReadonlySet<GateMetric> = new Set(['brier', 'logLoss', 'rms
 export const higherIsBetter = (metric: GateMetric): boolean => !lowerIsBetter.has(metric)
 
 const metricsOf: Record<Task, readonly GateMetric[]> = {
-  binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'averagePrecision'],
+  binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'precision', 'recall', 'averagePrecision'],
   multiclass: ['accuracy', 'logLoss', 'brier', 'macroF1'],
   regression: ['rmse', 'mae', 'r2'],
 }
@@ -131,7 +131,7 @@ export function isMean(metric: GateMetric): boolean {
 
 /** Whether the metric depends on counts alone. */
 export function isCounted(metric: GateMetric): boolean {
-  return metric === 'accuracy' || metric === 'f1' || metric === 'macroF1'
+  return ['accuracy', 'f1', 'precision', 'recall', 'macroF1'].includes(metric)
 }
 
 /** 1 where the predicted class is the true one. */
@@ -179,6 +179,10 @@ export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
         scored,
         Array.from({ length: scored.classes }, (_, k) => k),
       )
+    case 'precision':
+      return shareOfHits(scored, ({ predicted }, row) => predicted[row] === 1)
+    case 'recall':
+      return shareOfHits(scored, ({ y }, row) => y[row] === 1)
     case 'r2':
       return explained(scored)
     case 'averagePrecision':
@@ -210,6 +214,14 @@ function f1({ y, predicted }: ScoredRows, classes: number[]): Statistic {
       return ratioOf(total, present)
     },
   }
+}
+
+/** The true positives among the rows of a kind: predicted positives for precision, positives for recall. Null without such rows. */
+function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number) => boolean): Statistic {
+  const { y, predicted } = scored
+  const whole = Float64Array.from(y, (_, row) => (isOf(scored, row) ? 1 : 0))
+  const hits = Float64Array.from(y, (label, row) => (label === 1 && predicted[row] === 1 ? 1 : 0))
+  return { kind: 'sums', columns: [hits, whole], value: (sums) => ratioOf(sums[0]!, sums[1]!) }
 }
 
 function explained({ y, score }: ScoredRows): Statistic {

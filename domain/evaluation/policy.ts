@@ -6,13 +6,36 @@ import { policyIssues } from '../policy-issues.ts'
 export type Task = 'binary' | 'multiclass' | 'regression'
 
 export type GateMetric =
-  'auc' | 'accuracy' | 'brier' | 'logLoss' | 'f1' | 'averagePrecision' | 'macroF1' | 'rmse' | 'mae' | 'r2'
+  | 'auc'
+  | 'accuracy'
+  | 'brier'
+  | 'logLoss'
+  | 'f1'
+  | 'precision'
+  | 'recall'
+  | 'averagePrecision'
+  | 'macroF1'
+  | 'rmse'
+  | 'mae'
+  | 'r2'
 
 /** The metrics that slices can be compared by: those with a test for their difference. */
 export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae'
 
 /** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
 export type Margin = number | { relative: number }
+
+/** A metric that the model file computes by a function. */
+export interface CustomMetricPolicy {
+  /** The direction in which it improves. */
+  better: 'higher' | 'lower'
+  /** Whether the challenger must be not worse than the champion in it. */
+  guard?: boolean
+  /** The value that every version must reach. */
+  floor?: number
+  /** The margin of "not worse"; 0 when absent. */
+  margin?: Margin
+}
 
 export interface GatePolicy {
   /** The kind of the prediction, which follows from the label. */
@@ -25,6 +48,8 @@ export interface GatePolicy {
   floors: Partial<Record<GateMetric, number>>
   /** The margin of "not worse" for each metric. */
   margins: Partial<Record<GateMetric, Margin>>
+  /** The metrics that the model file computes, by name. */
+  custom?: Record<string, CustomMetricPolicy>
   /** The level of the two-sided interval; `not_worse` uses the one-sided bound of the same level. */
   confidence: number
   /** The resamples of a bootstrap interval. */
@@ -99,6 +124,8 @@ export function defaultGatePolicy(task: Task): GatePolicy {
       auc: 0.005,
       accuracy: 0.01,
       f1: 0.01,
+      precision: 0.01,
+      recall: 0.01,
       macroF1: 0.01,
       averagePrecision: 0.01,
       brier: { relative: 0.01 },
@@ -120,8 +147,34 @@ export function defaultGatePolicy(task: Task): GatePolicy {
   }
 }
 
+/** Resamples in the tail of a corrected interval. */
+const minTailResamples = 20
+const maxResamples = 20_000
+
+/**
+ * The policy for one of several challengers that were judged on the same test rows: each is wrong with probability α / tried at most, so
+ * that any of them is wrong with α (Bonferroni).
+ */
+export function correctedFor<Policy extends Pick<GatePolicy, 'confidence' | 'resamples'>>(
+  tried: number,
+  policy: Policy,
+): Policy {
+  if (tried <= 1) return policy
+  const tail = (1 - policy.confidence) / tried
+  const resamples = Math.min(maxResamples, Math.max(policy.resamples, Math.ceil(minTailResamples / tail)))
+  return { ...policy, confidence: 1 - tail, resamples }
+}
+
 /** Metrics between 0 and 1. */
-const shares: readonly string[] = ['auc', 'accuracy', 'f1', 'averagePrecision', 'macroF1']
+const shares: readonly string[] = [
+  'auc',
+  'accuracy',
+  'f1',
+  'precision',
+  'recall',
+  'averagePrecision',
+  'macroF1',
+]
 
 /** Why a floor can never be met, or can never fail, or is no number; undefined for a sound one. */
 function floorIssue(metric: string, floor: number): string | undefined {

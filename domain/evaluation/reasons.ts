@@ -1,6 +1,7 @@
 /** Builds the reasons of the gate: why a challenger was stopped, and what a user should check, each with its figures. */
 import type { GateCalibration } from './calibration.ts'
 import type { Estimate, GateFairnessRow } from './fairness.ts'
+import type { GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
 import type { GateMetricRow } from './metric-table.ts'
@@ -13,17 +14,24 @@ export function floorReasons(
   policy: GatePolicy,
   first: boolean,
 ): Reason[] {
-  if (first && Object.keys(policy.floors).length === 0) {
+  const floors = [
+    ...Object.values(policy.floors),
+    ...Object.values(policy.custom ?? {}).map(({ floor }) => floor),
+  ]
+  if (first && floors.every((floor) => floor === undefined)) {
     const message = 'the first version of a model needs at least one floor, and none is declared'
     return [{ code: 'no_floor', message, values: {} }]
   }
-  return metrics
-    .filter((row) => row.floorMet === false)
-    .map(({ metric, challenger, floor, higherIsBetter }) => ({
-      code: 'floor_missed',
-      message: `${metric} ${fourDigits(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
-      values: { metric, challenger, floor },
-    }))
+  return (
+    metrics
+      // A metric that could not be measured has a reason of its own.
+      .filter((row) => row.floorMet === false && row.verdict !== 'error')
+      .map(({ metric, challenger, floor, higherIsBetter }) => ({
+        code: 'floor_missed',
+        message: `${metric} ${fourDigits(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
+        values: { metric, challenger, floor },
+      }))
+  )
 }
 
 export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy): Reason[] {
@@ -86,6 +94,25 @@ export function implausiblyGood(metrics: readonly GateMetricRow[], policy: GateP
   if (row === undefined || row.delta === null || row.delta <= gain) return []
   const message = `${row.metric} rose by ${fourDigits(row.delta)}, more than ${gain}: implausibly large, check for a leak`
   return [{ code: 'too_good', message, values: { metric: row.metric, delta: row.delta, limit: gain } }]
+}
+
+/** How the challenger was found. */
+export function searchReasons(search: GateSearch | undefined, { confidence }: GatePolicy): Reason[] {
+  const { sweepTrials = 0, triedHere = 0 } = search ?? {}
+  const reasons: Reason[] = []
+  if (sweepTrials > 0)
+    reasons.push({
+      code: 'chosen_by_sweep',
+      message: `chosen among ${sweepTrials} trials by the validation rows; the test rows judge it alone`,
+      values: { trials: sweepTrials },
+    })
+  if (triedHere > 0)
+    reasons.push({
+      code: 'tried_on_test_rows',
+      message: `${triedHere} other trial(s) were judged on these test rows, so intervals have the level ${Number((100 * confidence).toPrecision(4))} %`,
+      values: { tried: triedHere, confidence },
+    })
+  return reasons
 }
 
 export function useReasons(uses: number | undefined, policy: GatePolicy): Reason[] {

@@ -1,7 +1,7 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
-import type { GateMetricRow } from './metric-table.ts'
+import { isGuard, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
 import { escapedText, figureOrDash, signedFigure, titledTable, groupedDigits } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
@@ -21,7 +21,7 @@ export interface ReportSubject {
 /** Markdown with one table a part; empty parts are omitted. */
 export function gateMarkdown(report: GateReport, subject: ReportSubject): string {
   const { policy } = report
-  const percent = Math.round(100 * policy.confidence)
+  const percent = Number((100 * policy.confidence).toPrecision(4))
   const parts = [
     `# ${escapedText(subject.model)}: ${escapedText(subject.challenger)} is ${headlines[report.verdict]}`,
     summary(report, subject),
@@ -64,7 +64,7 @@ function list(title: string, reasons: readonly Reason[]): string {
 function metricTable({ metrics, policy }: GateReport, percent: number): string {
   if (metrics.length === 0) return ''
   const role = (row: GateMetricRow) =>
-    row.metric === policy.primary ? ' (primary)' : policy.guards.includes(row.metric) ? ' (guardrail)' : ''
+    row.metric === policy.primary ? ' (primary)' : isGuard(row, policy) ? ' (guardrail)' : ''
   const interval = `${percent} % interval`
   const columns = [
     'metric',
@@ -81,7 +81,7 @@ function metricTable({ metrics, policy }: GateReport, percent: number): string {
     '## Metrics',
     columns,
     metrics.map((row) => [
-      `${row.metric}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
+      `${escapedText(row.metric)}${role(row)}${row.higherIsBetter ? '' : ', lower is better'}`,
       figureOrDash(row.champion),
       figureOrDash(row.challenger),
       figureOrDash(row.baseline),

@@ -43,7 +43,11 @@ export function cardMarkdown(card: ModelCard): string {
       ['Dependencies', code(training.dependencies)],
       ['Seed', training.seed === null ? null : String(training.seed)],
       ...Object.entries(training.hyperparameters).map(
-        ([name, value]) => [escapedText(name), escapedText(String(value))] as const,
+        ([name, value]) =>
+          [
+            escapedText(name),
+            `${escapedText(String(value))}${Object.hasOwn(training.overrides, name) ? ' (set by the request)' : ''}`,
+          ] as const,
       ),
       ['Artifact', code(artifact.digest)],
       ['Library', artifact.library === null ? null : escapedText(artifact.library)],

@@ -69,6 +69,8 @@ export function modelCard(source: CardSource) {
       dependencies: lineage.dependencies ?? null,
       seed: lineage.seed ?? null,
       hyperparameters: lineage.hyperparameters ?? {},
+      /** Hyperparameters that the request had set in place of the model file's. */
+      overrides: lineage.overrides ?? {},
     },
     evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
     /** The limitations of the version. */

@@ -17,6 +17,8 @@ export interface VersionLineage {
   code: string
   dependencies: string
   hyperparameters: Record<string, number | string | boolean>
+  /** Those of them that the request had set in place of the model file's. */
+  overrides?: Record<string, number | string | boolean>
   /** Unknown for a brought artifact. */
   seed?: number
   /** Metric → value on the frozen test rows. */

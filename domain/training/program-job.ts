@@ -2,7 +2,8 @@
  * Defines the contract with a program that trains a model: a job as JSON on standard input, progress as JSON lines on standard output,
  * a result folder, and the exit code.
  */
-import { snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import { hasValidation, snapshotColumns, type ModelDefinition } from '../model-definition.ts'
+import type { RowWeights } from './row-weights.ts'
 
 /** Exit codes of a program: 0 is success, this one is a fault of the script, which is not tried again; all others are. */
 export const scriptFaultCode = 2
@@ -29,7 +30,9 @@ export interface ProgramJob {
     positive?: string
   }
   /** The column that separates the rows, and its value for training rows. */
-  part: { column: string; train: string }
+  part: { column: string; train: string; validation?: string }
+  /** How much training rows count; absent where they count alike. */
+  weights?: RowWeights
   seed: number
   hyperparameters: ModelDefinition['hyperparameters']
   /** Files in this folder survive a death of the program or of its machine. */
@@ -48,15 +51,10 @@ export interface JobColumn {
 }
 
 /** The parts of a job that follow from the definition of the model. */
-export function jobOfDefinition({
-  name: model,
-  features,
-  label: { output },
-  hyperparameters,
-}: ModelDefinition): Pick<
-  ProgramJob,
-  'contract' | 'model' | 'columns' | 'label' | 'part' | 'hyperparameters'
-> {
+export function jobOfDefinition(
+  { name: model, features, label: { output }, split, weights }: ModelDefinition,
+  hyperparameters: ProgramJob['hyperparameters'],
+): Pick<ProgramJob, 'contract' | 'model' | 'columns' | 'label' | 'part' | 'weights' | 'hyperparameters'> {
   return {
     contract: contractVersion,
     model,
@@ -72,7 +70,12 @@ export function jobOfDefinition({
       classes: output.kind === 'classes' ? output.classes : undefined,
       positive: output.kind === 'probability' ? output.positive : undefined,
     },
-    part: { column: snapshotColumns.part, train: 'train' },
+    part: {
+      column: snapshotColumns.part,
+      train: 'train',
+      validation: hasValidation({ split }) ? 'validation' : undefined,
+    },
+    weights,
     hyperparameters,
   }
 }

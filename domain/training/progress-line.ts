@@ -7,6 +7,8 @@ export interface TrainingProgress {
   epochs: number
   /** Absent where the program computes none. */
   loss?: number
+  /** On the validation rows. */
+  validationLoss?: number
   metrics?: Record<string, number>
   note?: string
 }
@@ -24,7 +26,7 @@ export function parseProgressLine(line: string): TrainingProgress | { issue: str
     return bad('no JSON')
   }
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return bad('no JSON object')
-  const { epoch, epochs, loss, metrics, note } = given
+  const { epoch, epochs, loss, validationLoss, metrics, note } = given
   if (!isCount(epoch) || !isCount(epochs)) return bad('"epoch" and "epochs" must be whole numbers from 1')
   if (loss !== undefined && loss !== null && !Number.isFinite(loss)) return bad('"loss" must be a number')
   if (note !== undefined && typeof note !== 'string') return bad('"note" must be a text')
@@ -32,6 +34,7 @@ export function parseProgressLine(line: string): TrainingProgress | { issue: str
     epoch,
     epochs,
     loss: typeof loss === 'number' ? loss : undefined,
+    validationLoss: Number.isFinite(validationLoss) ? Number(validationLoss) : undefined,
     metrics: numbersOf(metrics),
     note: note === undefined ? undefined : visibleText(note.slice(0, maxNoteLength)),
   }

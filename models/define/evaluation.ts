@@ -9,20 +9,26 @@ import {
   type Margin,
   type Task,
 } from '../../domain/evaluation/policy.ts'
+import { compileMetrics, type MetricSpec } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+
+/** The name of one of `metrics`. */
+type OwnName = string & {}
 
 export interface EvaluationSpec {
   /** The metric that decides: `auc`, `accuracy` or `rmse` by the kind of the label when absent. */
   primary?: GateMetric
   /** The limits that every version must reach; at least one, because the first version has no champion. */
-  floors: Partial<Record<GateMetric, number>>
+  floors: Partial<Record<GateMetric | OwnName, number>>
   /** The margin of "not worse" than the champion, in the primary metric. */
   margin?: Margin
   /** Guardrail metrics, which must be not worse as well. */
-  guards?: readonly GateMetric[]
+  guards?: readonly (GateMetric | OwnName)[]
   /** The margins of other metrics. */
-  margins?: Partial<Record<GateMetric, Margin>>
+  margins?: Partial<Record<GateMetric | OwnName, Margin>>
+  /** Metrics of one's own, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. */
+  metrics?: Readonly<Record<string, MetricSpec>>
   /** The minimum test rows of a verdict. */
   evidence?: Partial<GatePolicy['evidence']>
   /** The limits of the calibration error, or `'off'` where the output is not a probability. */
@@ -52,6 +58,7 @@ const fields = fieldNames<EvaluationSpec>({
   margin: 0,
   guards: 0,
   margins: 0,
+  metrics: 0,
   evidence: 0,
   calibration: 0,
   fairness: 0,
@@ -77,14 +84,20 @@ export function compileEvaluation(
   const task = taskOf[label.output.kind]
   const base = defaultGatePolicy(task)
   const primary = spec.primary ?? base.primary
+  const known = metricsFor(task)
+  const isOwn = (name: string) => Object.hasOwn(spec.metrics ?? {}, name)
+  const builtIn = <T>(given: Partial<Record<string, T>> | undefined): Partial<Record<GateMetric, T>> =>
+    Object.fromEntries(Object.entries(given ?? {}).filter(([name]) => !isOwn(name)))
+  const custom = compileMetrics(report, spec.metrics, { ...spec, known })
   const policy: GatePolicy = {
     ...base,
     primary,
-    guards: [...(spec.guards ?? [])],
-    floors: spec.floors ?? {},
+    guards: (spec.guards ?? []).filter((name): name is GateMetric => !isOwn(name)),
+    floors: builtIn(spec.floors),
+    custom: Object.keys(custom).length === 0 ? undefined : custom,
     margins: {
       ...base.margins,
-      ...spec.margins,
+      ...builtIn(spec.margins),
       ...(spec.margin === undefined ? {} : { [primary]: spec.margin }),
     },
     threshold: label.output.kind === 'probability' ? label.output.threshold : base.threshold,
@@ -94,15 +107,14 @@ export function compileEvaluation(
     fairness: { ...base.fairness, ...spec.fairness },
     leakage: { ...base.leakage, ...spec.leakage },
   }
-  const known = (place: string, metric: string) => {
-    const metrics = metricsFor(task)
-    if (!metrics.some((each) => each === metric))
-      report(place, `a ${task} model has the metrics ${metrics.join(', ')}, not ${metric}`)
+  const requireKnown = (place: string, metric: string) => {
+    if (!isOwn(metric) && !known.some((each) => each === metric))
+      report(place, `a ${task} model has the metrics ${known.join(', ')}, not ${metric}`)
   }
-  known('evaluation.primary', primary)
-  for (const metric of policy.guards) known('evaluation.guards', metric)
-  for (const metric of Object.keys(policy.floors)) known('evaluation.floors', metric)
-  for (const metric of Object.keys(spec.margins ?? {})) known('evaluation.margins', metric)
+  requireKnown('evaluation.primary', primary)
+  for (const metric of policy.guards) requireKnown('evaluation.guards', metric)
+  for (const metric of Object.keys(policy.floors)) requireKnown('evaluation.floors', metric)
+  for (const metric of Object.keys(spec.margins ?? {})) requireKnown('evaluation.margins', metric)
   reportUnknown(report, 'evaluation', spec, fields)
   reportUnknown(report, 'evaluation.evidence', spec.evidence, Object.keys(base.evidence))
   reportUnknown(report, 'evaluation.sliceLimits', spec.sliceLimits, Object.keys(base.slices))
@@ -114,7 +126,7 @@ export function compileEvaluation(
     const [field = '', ...message] = issue.split(': ')
     report(`evaluation.${isOwnMargin(issue) ? 'margin' : field}`, message.join(': '))
   }
-  if (Object.keys(policy.floors).length === 0)
+  if (Object.keys(spec.floors ?? {}).length === 0)
     report(
       'evaluation.floors',
       'at least one floor is required: the first version has no champion to compare with',

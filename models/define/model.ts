@@ -3,8 +3,10 @@ import type { LayersModel } from '@tensorflow/tfjs'
 import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition, ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
+import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
+import { metricFunctions } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import { compileExpectations, type ExpectSpec } from './data/expect.ts'
 import { compileFallback, type FallbackSpec } from './fallback.ts'
@@ -18,6 +20,8 @@ import { collectIssues, type IssueCollector } from './issues.ts'
 import { compileRetrain, type RetrainSpec } from './retrain.ts'
 import { compileSource, type SourceSpec } from './data/source.ts'
 import { compileSplit, type SplitSpec } from './split.ts'
+import type { StopEarly } from '../../domain/training/early-stopping.ts'
+import { compileWeights, type WeightsSpec } from './data/weights.ts'
 import { compileTrainer, type TrainerSpec } from './trainer.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
@@ -27,6 +31,8 @@ export interface FitOptions {
   epochs: number
   /** The rows of one step: 32. */
   batchSize?: number
+  /** Stops when the loss on the validation rows has not fallen for `after` epochs, and returns to the best epoch. */
+  stopEarly?: StopEarly
 }
 
 /** The argument of `train`. */
@@ -35,6 +41,10 @@ export interface Training<F extends Features = Features, H extends Hyperparamete
   tf: typeof tfjs
   /** The training rows, in the form of a request. */
   rows: readonly RowOf<F>[]
+  /** The validation rows of the split, which `fit` measures the loss on; empty without any. */
+  validation: readonly RowOf<F>[]
+  /** The weight of each training row, with a mean of 1, which `fit` uses; absent where all count alike. */
+  weights?: Float32Array
   /** Columns of an encoded row: the input width of the network. */
   inputs: number
   /** Width of the network's output: one for a probability or a number, one a class otherwise. */
@@ -67,6 +77,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   expect?: readonly ExpectSpec[]
   /** The split into training and test rows: `byTime(…)`, `random(…)` or `stratified(…)`. */
   split: SplitSpec
+  /** The weights of training rows: `{ column: 'weight' }`, `{ classes: 'balanced' }` or both. The gate counts every row alike. */
+  weights?: WeightsSpec
   /** Numbers, texts and switches for `train`; stored with every version. */
   hyperparameters?: H
   /** The seed of every random choice; 1 when absent. */
@@ -97,6 +109,8 @@ export interface Model {
   definition: ModelDefinition
   /** Absent where a program trains, and where versions are brought. */
   train?: (training: Training) => LayersModel | Promise<LayersModel>
+  /** The functions of `evaluation.metrics`. */
+  metrics: MetricFunctions
 }
 
 /** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`, each beginning with its place. */
@@ -118,7 +132,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
       { model: file.name, issues },
     )
   const train = typeof file.train === 'function' ? (file.train as unknown as Model['train']) : undefined
-  return { kind: 'tenure-model', definition, train }
+  return { kind: 'tenure-model', definition, train, metrics: metricFunctions(file.evaluation.metrics) }
 }
 
 /** The required parts with how they are made. */
@@ -140,6 +154,7 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
   source: 0,
   expect: 0,
   split: 0,
+  weights: 0,
   hyperparameters: 0,
   seed: 0,
   train: 0,
@@ -216,6 +231,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     split: part('split', ['split', 'source'], () =>
       compileSplit(report, file.split, source.options.eventTime !== undefined),
     ),
+    weights: optional('weights', ['label'], file.weights, (spec) => compileWeights(report, spec, label)),
     hyperparameters,
     seed,
     trainer,

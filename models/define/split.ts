@@ -5,24 +5,32 @@ import { durationAt, durationsIn, type Duration } from './duration.ts'
 import type { IssueCollector } from './issues.ts'
 
 export type SplitSpec =
-  | { kind: 'hash'; test: number; stratified: boolean }
+  | { kind: 'hash'; test: number; validation?: number; stratified: boolean }
   | {
       kind: 'time'
       train: Duration
       test: Duration
+      validation?: Duration
       matured?: Duration
       maxRows?: { train?: number; test?: number }
     }
 
+interface HashOptions {
+  /** The share of the rows that test. */
+  test: number
+  /** The share of the rows that validate: `fit` stops early by them and a sweep chooses by them. Test rows stay the same. */
+  validation?: number
+}
+
 /** The same share of each class, chosen by a hash of the row. */
-export const stratified = (options: { test: number }): SplitSpec => ({
+export const stratified = (options: HashOptions): SplitSpec => ({
   ...options,
   kind: 'hash',
   stratified: true,
 })
 
 /** A share of the rows, chosen by a hash of the row; a row stays on its side as more rows come. */
-export const random = (options: { test: number }): SplitSpec => ({
+export const random = (options: HashOptions): SplitSpec => ({
   ...options,
   kind: 'hash',
   stratified: false,
@@ -34,6 +42,8 @@ export const byTime = (options: {
   train: Duration
   /** The latest period, whose rows test. */
   test: Duration
+  /** The last part of the training period, whose rows validate: `fit` stops early by them and a sweep chooses by them. */
+  validation?: Duration
   /** The minimum age of an event: younger events have only early labels, which are a biased sample. */
   matured?: Duration
   /** At most this many rows of each part, sampled by a hash of the row. */
@@ -43,17 +53,20 @@ export const byTime = (options: {
 const timeFields = fieldNames<Omit<Extract<SplitSpec, { kind: 'time' }>, 'kind'>>({
   train: 0,
   test: 0,
+  validation: 0,
   matured: 0,
   maxRows: 0,
 })
 
 export function compileSplit(report: IssueCollector, spec: SplitSpec, timed: boolean): SplitDefinition {
   if (spec.kind === 'hash') {
-    const { kind, test, stratified: byClass, ...more } = spec
-    reportUnknown(report, 'split', more, ['test'])
+    const { kind, test, validation, stratified: byClass, ...more } = spec
+    reportUnknown(report, 'split', more, ['test', 'validation'])
     if (!(spec.test > 0 && spec.test < 1))
       report('split.test', `a share between 0 and 1 is required, not ${spec.test}`)
-    return { kind, test, stratified: byClass }
+    if (validation !== undefined && !(validation > 0 && test + validation < 1))
+      report('split.validation', `a share above 0 that leaves training rows is required, not ${validation}`)
+    return { kind, test, stratified: byClass, validation }
   }
   const { kind: _, ...options } = spec
   reportUnknown(report, 'split', options, timeFields)
@@ -62,9 +75,15 @@ export function compileSplit(report: IssueCollector, spec: SplitSpec, timed: boo
   for (const [part, rows] of Object.entries({ train, test }))
     if (rows !== undefined && !(Number.isInteger(rows) && rows > 0))
       report(`split.maxRows.${part}`, `a whole number above 0 is required, not ${rows}`)
+  const trainMs = durationAt(report, 'split.train', spec.train)
+  const validationMs =
+    spec.validation === undefined ? undefined : durationAt(report, 'split.validation', spec.validation)
+  if (validationMs !== undefined && validationMs >= trainMs)
+    report('split.validation', `must be shorter than the training period, not ${spec.validation}`)
   return {
     kind: 'time',
-    trainMs: durationAt(report, 'split.train', spec.train),
+    trainMs,
+    validationMs,
     testMs: durationAt(report, 'split.test', spec.test),
     maturedMs: durationsIn(report, 'split')('matured', spec.matured, 0),
     maxTrain: train,

@@ -200,6 +200,33 @@ class Rows(Folder):
         self.assertEqual(str(values[1]), "[nan, nan]")
         self.assertEqual(y.tolist(), [1, 0])
 
+    def test_gives_the_validation_rows_and_the_weights_of_the_training_rows(self) -> None:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        table = pyarrow.table(
+            {
+                "size": [1, 2, 3, 4],
+                "colour": ["red", "red", "white", "white"],
+                "value": [2, 1, 1, 9],
+                "_label": [1, 0, 0, 1],
+                "_part": ["train", "train", "train", "validation"],
+            }
+        )
+        parquet.write_table(table, self.folder / "rows.parquet")
+        plain = Job(given_job(self.folder), io.StringIO())
+        self.assertIsNone(plain.validation())
+        self.assertIsNone(plain.weights())
+        given = given_job(
+            self.folder,
+            part={"column": "_part", "train": "train", "validation": "validation"},
+            weights={"column": "value", "classes": {"blooms": 3}},
+        )
+        job = Job(given, io.StringIO())
+        _, y = job.validation()
+        self.assertEqual(y.tolist(), [1])
+        self.assertEqual(job.weights().tolist(), [2.25, 0.375, 0.375])
+
 
 if __name__ == "__main__":
     unittest.main()

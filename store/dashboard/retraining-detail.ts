@@ -47,4 +47,5 @@ export const findTrainingOf = (
       left join versions on versions.training_id = trainings.id
     where trainings.model = ${model} and trainings.started_at >= ${startedAt}
       and trainings.started_at <= coalesce(${endedAt ?? null}::timestamptz, now())
+      and trainings.id not in (select training_id from trials)
     order by trainings.started_at desc limit 1`)

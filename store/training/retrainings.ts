@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import type { PastTraining } from '../../domain/monitoring/retraining-triggers.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import type { HyperparameterValues } from '../../domain/training/overrides.ts'
 import { readNow } from '../database/clock.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -18,6 +19,10 @@ export interface NewRetraining {
   dedupeKey?: string
   /** Replaces the policy of the model file for the release of its version. */
   policy?: ReleasePolicy
+  /** The hyperparameters that replace those of the model file. */
+  overrides?: HyperparameterValues
+  /** The sweep whose winner it trains. */
+  sweepId?: string
 }
 
 export interface Retraining extends NewRetraining {
@@ -35,9 +40,10 @@ export async function insertRetraining(
   each: NewRetraining,
 ): Promise<Retraining | undefined> {
   await database.query(sql`
-    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, policy)
+    insert into retrainings (id, model, reason, evidence, dedupe_key, requested_by, as_of, policy, overrides, sweep_id)
     values (${each.id}, ${each.model}, ${each.reason}, ${JSON.stringify(each.evidence)}, ${each.dedupeKey ?? null},
-      ${each.requestedBy}, ${each.asOf}, ${each.policy === undefined ? null : JSON.stringify(each.policy)})
+      ${each.requestedBy}, ${each.asOf}, ${each.policy === undefined ? null : JSON.stringify(each.policy)},
+      ${each.overrides === undefined ? null : JSON.stringify(each.overrides)}, ${each.sweepId ?? null})
     on conflict do nothing`)
   return findRetraining(database, each.id)
 }

@@ -10,6 +10,8 @@ import type { Database } from '../postgres.ts'
 export interface EpochRecord {
   epoch: number
   loss: number
+  /** On the validation rows. */
+  validationLoss?: number
 }
 
 export interface TrainingRecord {
@@ -73,14 +75,15 @@ export const recordMemoryFailure = (database: Database, { id, attempt }: { id: s
     update trainings set memory_failures = memory_failures + 1
     where id = ${id} and attempts = ${attempt} and status = 'running' returning memory_failures`)
 
-/** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. */
+/** Ends the trainings that an ended retraining left running, because they would keep their rows and checkpoints. Trials run on. */
 export async function endAbandonedTrainings(
   database: Database,
   { model, message }: { model: string; message: string },
 ): Promise<void> {
   await database.query(sql`
     update trainings set status = 'failed', message = ${message}, ended_at = now()
-    where model = ${model} and status = 'running'`)
+    where model = ${model} and status = 'running'
+      and id not in (select training_id from trials where model = ${model} and ended_at is null)`)
 }
 
 /** Ends a training. False when another attempt has begun meanwhile. */

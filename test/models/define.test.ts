@@ -64,6 +64,25 @@ describe('a model file', () => {
     ])
   })
 
+  it('keeps the functions of its metrics beside the definition, which says what the gate does with them', () => {
+    const of = () => 1
+    const { definition, metrics } = define({
+      evaluation: {
+        floors: { auc: 0.6, cost: 2 },
+        guards: ['brier', 'cost'],
+        margins: { cost: { relative: 0.1 } },
+        metrics: { cost: { of, better: 'lower' }, calls: { of, better: 'higher' } },
+      },
+    })
+    expect(metrics).toEqual({ cost: of, calls: of })
+    const { policy } = definition.evaluation
+    expect([policy.floors, policy.guards]).toEqual([{ auc: 0.6 }, ['brier']])
+    expect(policy.custom).toEqual({
+      cost: { better: 'lower', guard: true, floor: 2, margin: { relative: 0.1 } },
+      calls: { better: 'higher', guard: false },
+    })
+  })
+
   it('types its rows from its features', () => {
     words.defineModel({
       ...base,
@@ -100,7 +119,7 @@ describe('a model file', () => {
       'features.size: min 5 is above max 1',
       'label.column: colour is also a feature: the model would see its label',
       'split: byTime needs the eventTime of the source',
-      'evaluation.floors: a binary model has the metrics auc, accuracy, brier, logLoss, f1, averagePrecision, not rmse',
+      'evaluation.floors: a binary model has the metrics auc, accuracy, brier, logLoss, f1, precision, recall, averagePrecision, not rmse',
       `release.soak: a duration such as '30 min' or '7 d' is required, not "30 mn"`,
     ]))
 
@@ -173,6 +192,32 @@ describe('a model file', () => {
       'label range',
       { label: words.quantity({ min: 2, max: 1 }), evaluation: { floors: { rmse: 1 } } },
       'label: min 2',
+    ],
+    [
+      'metric with a taken name',
+      { evaluation: { floors: { auc: 0.6 }, metrics: { auc: { of: () => 1, better: 'higher' } } } },
+      'evaluation.metrics.auc: the gate has a metric auc already',
+    ],
+    [
+      'metric without a function',
+      { evaluation: { floors: { auc: 0.6 }, metrics: { cost: { of: 3, better: 'lower' } } } },
+      'evaluation.metrics.cost: { of: (y, answers) => number',
+    ],
+    [
+      'metric without a direction',
+      { evaluation: { floors: { auc: 0.6 }, metrics: { cost: { of: () => 1 } } } },
+      "evaluation.metrics.cost.better: 'higher' or 'lower' is required",
+    ],
+    [
+      'metric of its own as the primary one',
+      {
+        evaluation: {
+          primary: 'cost',
+          floors: { cost: 1 },
+          metrics: { cost: { of: () => 1, better: 'lower' } },
+        },
+      },
+      'evaluation.primary: cost is a function of this file',
     ],
     ['absolute path', { source: words.csv('/etc/passwd') }, 'source.source: a path inside'],
     ['path above', { source: words.parquet('data/../../a.parquet') }, 'source.source: a path inside'],

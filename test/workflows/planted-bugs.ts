@@ -52,6 +52,14 @@ export const first: readonly PlantedChange[] = [
 ]
 
 export const further: readonly PlantedChange[] = [
+  planted('a trial that scores in place of its evaluation', ['trial'], 'workflows/trials/trial.ts', [
+    'if (request.sweep !== undefined) {',
+    'if (request.sweep === undefined) {',
+  ]),
+  planted('a sweep that chooses before its trials', ['sweep'], 'workflows/trials/sweep.ts', [
+    'await runTrials(request, { asOf, snapshotDigest })\n',
+    '',
+  ]),
   planted('an added activity', opened, machine, [
     'steps.open(opening.state)\n',
     'steps.open(opening.state)\n      await control.nextQueuedRelease({ model: request.model })\n',

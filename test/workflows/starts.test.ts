@@ -17,6 +17,8 @@ import {
   type DrillRequest,
   type ReleaseRequest,
   type RetrainRequest,
+  type SweepRequest,
+  type TrialRequest,
 } from '../../workflows/messages.ts'
 import { signedStart } from '../support/commands/signed.ts'
 import {
@@ -63,7 +65,17 @@ function messagesOf(error: unknown): string {
 }
 /** Every row that the start of a workflow may write. */
 async function recorded(): Promise<string> {
-  const tables = ['releases', 'retrainings', 'drills', 'batches', 'release_commands', 'used_starts', 'audit']
+  const tables = [
+    'releases',
+    'retrainings',
+    'trials',
+    'sweeps',
+    'drills',
+    'batches',
+    'release_commands',
+    'used_starts',
+    'audit',
+  ]
   const counts = tables.map(async (table) => {
     const [row] = await fixture.store.query<{ n: string }>(sql`select count(*) as n from ${raw(table)}`)
     return [table, row!.n]
@@ -83,6 +95,14 @@ const requests = (requestedBy: string): Record<string, object> => {
     },
     'release as a hotfix': { model, version, requestedBy, hotfix: { reason: 'it is down' } },
     retrain: { model, requestedBy, reason: 'manual', asOf: '2026-01-01T00:00:00Z' } satisfies RetrainRequest,
+    trial: { id: uniqueName('try_'), model, requestedBy } satisfies TrialRequest,
+    sweep: {
+      id: uniqueName('swp_'),
+      model,
+      requestedBy,
+      candidates: [{}],
+      parallel: 1,
+    } satisfies SweepRequest,
     drill: { model, requestedBy, kinds: ['bad'], changes: { shareBp: 10_000 } } satisfies DrillRequest,
     batchPredict: {
       id: uniqueName('bat'),

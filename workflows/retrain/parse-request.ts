@@ -32,6 +32,8 @@ export function parseRetrainRequest(given: unknown, startedAt: Date): CheckedReq
   if (request.evidence !== undefined && (typeof request.evidence !== 'object' || request.evidence === null))
     issues.push('"evidence" must be an object')
   expect('artifact', optional(issueOfBrought))
+  expect('sweep', optional(field.name))
+  expect('overrides', optional(field.object))
   if (request.policy !== undefined) issues.push(...issuesOfGivenPolicy(request.policy))
   refuseInput(given, 'model', issues)
   const { asOf = startedAt.toISOString(), reason = 'manual', requestedBy = 'temporal' } = request

@@ -9,7 +9,15 @@ import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
-import { limit, modelName, pastTime, policyBody, reasonText, toWire } from '../../http/schemas.ts'
+import {
+  limit,
+  modelName,
+  overridesBody,
+  pastTime,
+  policyBody,
+  reasonText,
+  toWire,
+} from '../../http/schemas.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
 
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -20,11 +28,13 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       as_of: pastTime(deps.serving.wall).optional(),
       reason: reasonText.optional(),
       policy: policyBody.optional(),
+      hyperparameters: overridesBody.optional(),
     }),
     async handle(request) {
-      const { as_of: sent, ...body } = request.body
+      const { as_of: sent, hyperparameters: overrides, ...body } = request.body
       const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
-      return respondToStart(deps, startRetraining, request, { model: request.params['name']!, asOf, ...body })
+      const model = request.params['name']!
+      return respondToStart(deps, startRetraining, request, { model, asOf, overrides, ...body })
     },
   }),
   defineRoute('get', '/v1/retrainings', viewers, {

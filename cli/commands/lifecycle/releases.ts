@@ -199,7 +199,7 @@ export function gateTable(
     baseline: (each) => figure(each.baseline),
     gain: (each) => figure(each.delta),
     interval: ({ low, high }) => (low === null ? null : `${figure(low)} to ${figure(high) ?? '–'}`),
-    verdict: (each) => each.verdict.replace('_', ' '),
+    verdict: (each) => each.error ?? each.verdict.replace('_', ' '),
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
   return `\n\n${terminal.paint('bold', title)}\n${table}`

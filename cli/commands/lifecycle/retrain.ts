@@ -13,6 +13,8 @@ import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { coloured } from '../format.ts'
+import { isoTime } from './as-of.ts'
+import { readOverrides } from './hyperparameters.ts'
 import { gateTable } from './releases.ts'
 
 /** Outcomes with a new version. */
@@ -27,25 +29,26 @@ export const retrainCommand: CommandSpec = {
   options: [
     ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
     ['--reason <text>', 'Reason, stored with the retraining'],
+    ['--set <name=value…>', 'Hyperparameter in place of the one in the model file'],
     ['--cancel', 'Cancel the running retraining of the model instead of starting one'],
     ['--watch', 'Show stages and loss until the end; exit code 6 if there is no new version'],
   ],
   examples: [
     'retrain iris',
     'retrain iris --watch',
+    'retrain iris --set units=32 --set epochs=60 --watch',
     'retrain iris --cancel --reason "the file was wrong"',
     'retrain flight-delay --as-of 2001-02-05T00:00:00Z --watch',
   ],
-  async run(session, { args, options }) {
+  async run(session, { args, options, lists }) {
     const { api } = session
     const model = String(args[0])
-    const asOf = options['asOf']
-    if (asOf !== undefined && Number.isNaN(Date.parse(String(asOf))))
-      throw usageError(`Invalid time "${String(asOf)}" for --as-of; use 2001-02-05 or ISO 8601`)
+    const asOf = isoTime(options['asOf'])
     if (options['cancel'] === true) return cancel(session, model, options['reason'])
     const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
-      as_of: asOf === undefined ? undefined : new Date(String(asOf)).toISOString(),
+      as_of: asOf,
       reason: options['reason'],
+      hyperparameters: readOverrides(lists['set']),
     })
     return answerStarted(session, { model, started, watch: options['watch'] === true })
   },
@@ -75,13 +78,30 @@ export async function answerStarted(
   if (deferred !== undefined) terminal.say(deferred)
   const id = deferred === undefined ? started.id : await deliveredId(session, started.id)
   const { ended, seen } = await followRetraining(session, id)
+  await answerFollowed(session, { ended, seen })
+  return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
+}
+
+interface Followed {
+  ended: RetrainingAnswer
+  seen: Observed
+}
+
+/** Prints the loss, the end and the gates of what was followed. Returns the verdict of the gates, where there is one. */
+export async function answerFollowed(
+  session: CommandSession,
+  { ended, seen }: Followed,
+  note = '',
+): Promise<{ verdict?: string }> {
+  const { terminal } = session
   const curve = await curveOf(session, seen)
   const chart = curve.length > 1 ? `${lossText(curve, { width: Math.min(terminal.columns, 76) })}\n` : ''
+  const gate = await findGate(session, seen)
   terminal.answer(
-    { ...ended, curve },
-    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${await gateOf(session, seen)}`,
+    { ...ended, curve, ...(note === '' ? {} : { evaluation: gate }) },
+    `${chart}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}${gate === undefined ? '' : gateTable(terminal, gate)}${note === '' ? '' : `\n${note}`}`,
   )
-  return good.includes(ended.outcome ?? '') ? exitCodes.done : exitCodes.otherwise
+  return { verdict: gate?.verdict }
 }
 
 /** Waits until a queued start is delivered, and returns the id of what it has started. Throws `command_refused` if it started nothing. */
@@ -116,10 +136,14 @@ interface Observed {
   evaluationId?: string
 }
 
-async function followRetraining(
-  { terminal, api }: CommandSession,
-  id: string,
-): Promise<{ ended: RetrainingAnswer; seen: Observed }> {
+const followRetraining = (session: CommandSession, id: string): Promise<Followed> =>
+  followTraining(session, () => session.api().get<RetrainingAnswer>(path`/v1/retrainings/${id}`))
+
+/** Shows the stages until the outcome. */
+export async function followTraining(
+  { terminal }: CommandSession,
+  read: () => Promise<RetrainingAnswer>,
+): Promise<Followed> {
   const seen: Observed = { began: new Map(), curve: [] }
   const note = ({ training_id: trainingId, evaluation_id: evaluationId }: RetrainingAnswer) => {
     if (trainingId !== undefined) seen.trainingId = trainingId
@@ -134,7 +158,6 @@ async function followRetraining(
       seen.curve.push({ epoch, loss })
     terminal.live(linesOf(terminal, now, seen))
   }
-  const read = () => api().get<RetrainingAnswer>(path`/v1/retrainings/${id}`)
   const ended = await follow(read, ({ outcome }) => outcome !== undefined, show)
   // A short one has ended before the first poll.
   note(ended)
@@ -163,17 +186,16 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
 }
 
 /** The metrics of the gate, whatever its verdict: a refusal is understood by its figures. */
-async function gateOf(
-  { terminal, api }: CommandSession,
+async function findGate(
+  { api }: CommandSession,
   { trainingId, evaluationId }: Observed,
-): Promise<string> {
+): Promise<EvaluationAnswer | undefined> {
   // The last stages may pass between two polls; the ids of one run differ in their prefix only.
   const id = evaluationId ?? trainingId?.replace(/^trn_/, 'evl_')
-  if (id === undefined) return ''
-  const found = await api()
+  if (id === undefined) return undefined
+  return api()
     .get<EvaluationAnswer>(path`/v1/evaluations/${id}`)
     .catch(() => undefined)
-  return found === undefined ? '' : gateTable(terminal, found)
 }
 
 /** The full loss curve from the API, or the observed epochs if the API fails. */

@@ -107,22 +107,37 @@ export function snapshotQuery({ split }: ModelDefinition, asOfMs: number): strin
     const all = split.stratified
       ? `(select count(distinct others.${key}) from shaped as others where others.${label} is not distinct from shaped.${label})`
       : `(select count(distinct ${key}) from shaped)`
-    const side = `case when ${rank} <= round(${split.test} * ${all}) then 'test' else 'train' end`
+    const validation =
+      split.validation === undefined
+        ? ''
+        : ` when ${rank} <= round(${split.test} * ${all}) + round(${split.validation} * ${all}) then 'validation'`
+    const side = `case when ${rank} <= round(${split.test} * ${all}) then 'test'${validation} else 'train' end`
     return `select *, ${side} as ${part} from shaped order by all`
   }
   const endMs = asOfMs - split.maturedMs
   const testFrom = timestampLiteral(endMs - split.testMs)
   const trainFrom = timestampLiteral(endMs - split.testMs - split.trainMs)
   // Labels that became known after the test began were unknown to a model at that time.
+  const validationFrom =
+    split.validationMs === undefined ? undefined : timestampLiteral(endMs - split.testMs - split.validationMs)
+  // A label that became known during the validation was unknown when it began.
+  const validation =
+    validationFrom === undefined
+      ? ''
+      : `when ${eventAt} > ${validationFrom} and ${knownAt} <= ${testFrom} then 'validation'
+    when ${knownAt} > ${validationFrom} then null
+    `
   const side = `case
     when ${eventAt} > ${timestampLiteral(endMs)} then null
     when ${eventAt} > ${testFrom} then 'test'
-    when ${eventAt} > ${trainFrom} and ${knownAt} <= ${testFrom} then 'train' end`
+    ${validation}when ${eventAt} > ${trainFrom} and ${knownAt} <= ${testFrom} then 'train' end`
   const sampled = `select *, row_number() over (partition by ${part} order by ${key}) as _place
     from (select *, ${side} as ${part} from shaped) where ${part} is not null`
   const limits = [
     split.maxTrain === undefined ? '' : ` and (${part} <> 'train' or _place <= ${split.maxTrain})`,
-    split.maxTest === undefined ? '' : ` and (${part} <> 'test' or _place <= ${split.maxTest})`,
+    split.maxTest === undefined
+      ? ''
+      : ` and (${part} not in ('test', 'validation') or _place <= ${split.maxTest})`,
   ]
   return `select * exclude (_place) from (${sampled}) where true${limits.join('')} order by all`
 }

@@ -53,8 +53,9 @@ export function badValueOf(message: string): BadValue | undefined {
 
 /** How the columns of a model's source are read: by its declaration, and never by a guess from the file. */
 export function declaredKinds(definition: ModelDefinition): Record<string, DeclaredKind> {
-  const { features, label, source } = definition
+  const { features, label, source, weights } = definition
   const kinds: Record<string, DeclaredKind> = {}
+  if (weights?.column !== undefined) kinds[weights.column] = 'number'
   for (const [name, { kind, from }] of Object.entries(features))
     if (from === undefined) kinds[name] = kind === 'number' ? 'number' : 'text'
   kinds[label.column] = labelKind(label.output)

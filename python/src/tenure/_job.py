@@ -99,6 +99,40 @@ class Job:
         rows = self._read()
         return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows[self._label])
 
+    def validation(self) -> Optional[tuple[Any, Any]]:
+        """The validation rows and their labels, as :meth:`train` gives those to train on; None when the split has none."""
+        part = self._given["part"]
+        if part.get("validation") is None:
+            return None
+        self._read()
+        kinds = {column.name: column.kind for column in self.columns}
+        kinds[self._label] = "text" if self.kind == "classes" else "number"
+        rows = read_columns(self.snapshot, kinds, (part["column"], part["validation"]))
+        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows[self._label])
+
+    def weights(self) -> Optional[Any]:
+        """The weight of each training row, with a mean of 1; None where all count alike."""
+        given = self._given.get("weights")
+        if given is None:
+            return None
+        import numpy
+
+        labels = self._labels(self._read()[self._label])
+        weights = numpy.ones(len(labels))
+        name, classes, part = given.get("column"), given.get("classes"), self._given["part"]
+        if name is not None:
+            weights = read_columns(self.snapshot, {name: "number"}, (part["column"], part["train"]))[name].copy()
+        if classes is not None:
+            positive = self._given["label"].get("positive")
+            names = self.classes if self.kind == "classes" else [f"not {positive}", positive]
+            counts = numpy.bincount(labels, minlength=len(names))
+            for code, text in enumerate(names):
+                weight = len(labels) / max(1, counts[code]) if classes == "balanced" else classes.get(text, 1.0)
+                weights[labels == code] *= weight
+        if not (numpy.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+            raise ValueError("a weight is a number of at least 0, and not all of them are 0")
+        return weights / weights.mean()
+
     def frame(self, rows: Sequence[Sequence[Any]]) -> Any:
         """Rows with texts and numbers, None for a missing value, in the form in which :meth:`train` gives them."""
         import numpy
@@ -151,11 +185,14 @@ class Job:
         loss: Optional[float] = None,
         metrics: Optional[Mapping[str, float]] = None,
         note: Optional[str] = None,
+        validation_loss: Optional[float] = None,
     ) -> None:
         """Reports an epoch, from 1. A loss that is not finite is left out."""
         line: dict[str, Any] = {"epoch": int(epoch), "epochs": int(epochs)}
         if loss is not None and math.isfinite(loss):
             line["loss"] = float(loss)
+        if validation_loss is not None and math.isfinite(validation_loss):
+            line["validationLoss"] = float(validation_loss)
         if metrics:
             line["metrics"] = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         if note is not None:

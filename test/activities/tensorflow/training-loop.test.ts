@@ -20,7 +20,10 @@ describe('fit', () => {
   })
 
   it.each([
-    [{ epochs: 1, validationSplit: 0.2 }, 'fit: takes the options epochs and batchSize, not validationSplit'],
+    [
+      { epochs: 1, validationSplit: 0.2 },
+      'fit: takes the options epochs, batchSize and stopEarly, not validationSplit',
+    ],
     [{ epochs: 1, batchSize: 0 }, 'fit: batchSize is a whole number from 1, not 0'],
     [{ batchSize: 8 }, 'fit: epochs is a whole number from 1, not undefined'],
   ])('refuses %j', async (options, message) => {

@@ -36,6 +36,7 @@ async function run(id: string, mode: string, environment = activity()): Promise<
     trainingId: id,
     model: 'roses',
     snapshotDigest,
+    overrides: { batchSize: 64 },
   })
 }
 /** The epochs that were trained, with their attempts. */
@@ -93,7 +94,7 @@ describe('a training by a program', () => {
         rows: 1140,
         code: codeDigest,
         dependencies: dependenciesDigest,
-        hyperparameters: { epochs: 4 },
+        hyperparameters: { epochs: 4, batchSize: 64 },
       },
     })
     const [instance] = manifest.golden.instances

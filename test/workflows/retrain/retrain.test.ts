@@ -199,9 +199,14 @@ describe('a retraining', () => {
     expect(again.releaseId).toBeUndefined()
   })
 
-  it('closes the alert when it succeeds', async () => {
+  it('closes the alert when it succeeds, and its version names the hyperparameters that the request has set', async () => {
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
-    expect(await retrain(37)).toMatchObject({ outcome: 'released', version: `${model}_v1.2.0` })
+    const again = await retrain(37, { overrides: { batchSize: 128, epochs: 4 } })
+    expect(again).toMatchObject({ outcome: 'released', version: `${model}_v1.2.0` })
+    const { lineage } = await getVersion(pipeline.store, again.version ?? '')
+    expect(lineage.hyperparameters).toEqual({ epochs: 4, batchSize: 128, learningRate: 0.05 })
+    // The model file has four epochs too.
+    expect(lineage.overrides).toEqual({ batchSize: 128 })
     expect(await openAlerts()).toEqual([])
     await endRelease()
   })
@@ -277,6 +282,7 @@ describe('a retraining request', () => {
     ['a text with NUL', { model: 'roses', requestedBy: 'ol\0ga' }, 'must not contain NUL'],
     ['an unknown reason', { model: 'roses', reason: 'boredom' }, '"reason" must be one of'],
     ['half a policy', { model: 'roses', policy: { strategy: 'canary' } }, 'complete release policy'],
+    ['overrides as a list', { model: 'roses', overrides: [1] }, '"overrides" must be an object'],
     ['an empty requester', { model: 'roses', requestedBy: '' }, '"requestedBy" must be a non-empty text'],
   ])('with %s fails at once with the reason', async (_name, given, message) =>
     expect(await failure(given)).toMatchObject({
@@ -285,6 +291,14 @@ describe('a retraining request', () => {
       nonRetryable: true,
     }),
   )
+
+  it('with an undeclared hyperparameter fails at once with those that the model has', async () => {
+    const failed = await failure({ model, overrides: { units: 3 } }, retrainWorkflowId(model))
+    expect(failed).toMatchObject({
+      type: 'invalid_request',
+      message: `${model} has no hyperparameter "units": it has epochs, batchSize, learningRate`,
+    })
+  })
 
   it('for an unknown model fails at once', async () => {
     const unknown = uniqueName('thorns')

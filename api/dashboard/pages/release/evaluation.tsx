@@ -2,7 +2,7 @@
 import { countText } from '../../../../charts/figures.ts'
 import { intervalOf, intervalsSvg } from '../../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
-import type { GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
+import { isGuard, type GateMetricRow } from '../../../../domain/evaluation/metric-table.ts'
 import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
@@ -15,6 +15,7 @@ const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
   not_better: 'bad',
   reported: 'quiet',
   undefined: 'quiet',
+  error: 'bad',
 }
 
 const sliceTones: Readonly<Record<GateSliceRow['verdict'], Tone>> = {
@@ -37,6 +38,7 @@ const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
   not_better: 'not better',
   reported: 'info only',
   undefined: 'not computed',
+  error: 'error',
 }
 
 /** The chart beside the table; absent for a first version, which has no champion to compare with. */
@@ -49,7 +51,7 @@ export async function drawGates(digest: string, { metrics }: GateReport): Promis
 }
 
 export const Gates = ({ report, chart }: { report: GateReport; chart: string | undefined }): PageElement => {
-  const percent = Math.round(100 * report.policy.confidence)
+  const percent = Number((100 * report.policy.confidence).toPrecision(4))
   const table = (
     <DataTable
       caption="Gates"
@@ -69,7 +71,12 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
         { head: 'Limit', cell: (row) => <Limit row={row} /> },
         {
           head: 'Verdict',
-          cell: ({ verdict }) => <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>,
+          cell: ({ verdict, error }) => (
+            <>
+              <Badge tone={metricTones[verdict]}>{metricVerdicts[verdict]}</Badge>
+              {error !== undefined && <span class="small"> {error}</span>}
+            </>
+          ),
         },
       ]}
     />
@@ -97,7 +104,7 @@ const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: G
     {row.metric === policy.primary ? (
       <span class="quiet small"> primary</span>
     ) : (
-      policy.guards.includes(row.metric) && <span class="quiet small"> guardrail</span>
+      isGuard(row, policy) && <span class="quiet small"> guardrail</span>
     )}
   </>
 )

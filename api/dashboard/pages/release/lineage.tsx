@@ -79,7 +79,8 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
     state.requestedBy === candidate.createdBy ? '' : `; version created by ${candidate.createdBy}`
   const reason = lineage.reason === undefined ? '' : ` (${lineage.reason} retraining)`
   const hyperparameters = Object.entries(lineage.hyperparameters ?? {}).map(
-    ([name, value]) => `${name} ${value}`,
+    ([name, value]) =>
+      `${name} ${value}${Object.hasOwn(lineage.overrides ?? {}, name) ? ' (set by the request)' : ''}`,
   )
   const facts: Fact[] = [
     ['Replaces', state.baseline ?? '— (first version)'],

@@ -276,6 +276,13 @@ it('a canary gets its share of the traffic, is promoted, and a rollback of the m
 it('a retraining starts once, and can be cancelled', async () => {
   const path = `/v1/models/${model}/retrainings`
   expect((await say('anna', path)).status).toBe(403)
+  expect(await say('olga', path, { hyperparameters: { layers: 3 } })).toMatchObject({
+    status: 400,
+    json: {
+      code: 'invalid_request',
+      issues: [expect.stringMatching(`^${model} has no hyperparameter "layers": `)],
+    },
+  })
   const first = await say('olga', path, { as_of: '2026-01-01T00:00:00Z', reason: 'new season' })
   expect(first).toMatchObject({ status: 202, json: { model, workflow_id: retrainWorkflowId(model) } })
   const second = await say('olga', path)

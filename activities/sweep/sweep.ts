@@ -1,0 +1,121 @@
+/** Opens and closes a sweep, scores its trials on the validation rows and chooses the best of them. */
+import { DomainError } from '../../domain/errors.ts'
+import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
+import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
+import { issuesOfOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
+import { requireValidation } from '../../domain/training/require-validation.ts'
+import { bestTrial, maxSweepParallel, maxSweepTrials } from '../../domain/training/sweep-plan.ts'
+import { getModel } from '../../store/registry/models.ts'
+import {
+  closeSweep,
+  findSweep,
+  insertSweep,
+  listTrialsOf,
+  updateSweepSnapshot,
+  recordWinner,
+  type SweepEnd,
+} from '../../store/training/sweeps.ts'
+import { getTraining } from '../../store/training/trainings.ts'
+import type { SweepRequest } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { runJob } from '../runtime/run-job.ts'
+import type { ScoreJob, TrialScore } from '../tensorflow/evaluator.ts'
+
+/** Throws `invalid_request` for candidates that do not fit the model, and `forbidden` for a start that is not signed. */
+export const openSweep =
+  (deps: Deps) =>
+  async ({ asOf, order }: { asOf: string; order: SweepRequest }): Promise<void> => {
+    const { store, log } = deps
+    const { id, model, requestedBy, candidates, parallel } = order
+    const { definition } = await getModel(store, model)
+    if (definition.isBrought === true) throw notTrainedHere(model)
+    requireValidation(definition)
+    const issues = candidates.flatMap((candidate) => issuesOfOverrides(definition, candidate))
+    if (candidates.length === 0 || candidates.length > maxSweepTrials)
+      issues.push(`a sweep has 1 to ${maxSweepTrials} trials, not ${candidates.length}`)
+    if (!Number.isInteger(parallel) || parallel < 1 || parallel > maxSweepParallel)
+      issues.push(`"parallel" is a whole number from 1 to ${maxSweepParallel}, not ${parallel}`)
+    if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+    await requireAuthorised(deps, store, { type: 'sweep', order })
+    await insertSweep(store, { id, model, requestedBy, asOf, plan: { candidates, parallel } })
+    log.info({ sweep: id, model, asOf, trials: candidates.length, parallel }, 'sweep opened')
+  }
+
+export const recordSweepSnapshot =
+  ({ store }: Deps) =>
+  (snapshot: { id: string; snapshotDigest: string }): Promise<void> =>
+    updateSweepSnapshot(store, snapshot)
+
+/** The primary metric of a trained artifact on the validation rows. Throws `training_failed` when it has none. */
+export const scoreTrial =
+  ({ store, config, log }: Deps) =>
+  async ({
+    model,
+    trainingId,
+  }: {
+    model: string
+    trainingId: string
+  }): Promise<{ score: number; metric: string }> => {
+    const { definition } = await getModel(store, model)
+    const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
+    if (artifactDigest === undefined)
+      throw new DomainError('internal', `the training ${trainingId} has no artifact to score`)
+    const { artifactRoot } = config
+    const job: ScoreJob = {
+      kind: 'score',
+      definition,
+      snapshotDigest,
+      artifactRoot,
+      challenger: artifactDigest,
+    }
+    const { score, issue } = await runJob<TrialScore>({
+      what: 'the scoring of a trial',
+      file: 'activities/tensorflow/evaluator.ts',
+      job,
+      limitMb: config.trainingMemoryMb,
+    })
+    const metric = definition.evaluation.policy.primary
+    if (score === null)
+      throw new DomainError(
+        'training_failed',
+        `${metric} on the validation rows is undefined${issue === undefined ? '' : `: ${issue}`}`,
+      )
+    log.info({ model, training: trainingId, metric, score }, 'trial scored')
+    return { score, metric }
+  }
+
+export interface ChosenTrial {
+  /** Absent when no trial has a score. */
+  winner?: HyperparameterValues
+  message: string
+}
+
+/** The overrides with the best score, stored, so that the retraining that asks for them is known to be of this sweep. */
+export const chooseWinner =
+  ({ store, log }: Deps) =>
+  async ({ id, model }: { id: string; model: string }): Promise<ChosenTrial> => {
+    const { primary } = (await getModel(store, model)).definition.evaluation.policy
+    const trials = await listTrialsOf(store, id)
+    const best = bestTrial(trials, higherIsBetter(primary))
+    const scored = trials.filter(({ score }) => score !== undefined).length
+    if (best === undefined) {
+      const [first] = trials
+      return {
+        message: `none of ${trials.length} trials has a score${first?.message === undefined ? '' : `; the first: ${first.message}`}`,
+      }
+    }
+    await recordWinner(store, { id, winner: best.overrides })
+    const { winner = best.overrides } = (await findSweep(store, id)) ?? {}
+    const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)
+    const message = `${named.join(', ')}: ${primary} ${best.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${trials.length} trials`
+    log.info({ sweep: id, model, winner }, message)
+    return { winner, message }
+  }
+
+export const endSweep =
+  ({ store, log }: Deps) =>
+  async (end: SweepEnd): Promise<void> => {
+    await closeSweep(store, end)
+    log.info({ sweep: end.id, outcome: end.outcome }, end.message)
+  }

@@ -1,0 +1,91 @@
+/** Opens and closes a trial: a training that is judged, registers nothing and may run beside a retraining. */
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
+import { requireOverrides } from '../../domain/training/overrides.ts'
+import { findSweep } from '../../store/training/sweeps.ts'
+import { getModel } from '../../store/registry/models.ts'
+import {
+  closeTrial,
+  findTrial,
+  giveUpTrialArtifact,
+  insertTrial,
+  type TrialEnd,
+} from '../../store/training/trials.ts'
+import { endTraining, findTraining } from '../../store/training/trainings.ts'
+import type { TrialRequest } from '../../workflows/messages.ts'
+import type { Deps } from '../deps.ts'
+import { requireAuthorised } from '../runtime/require-authorised.ts'
+
+export interface OpenTrialInput {
+  trainingId: string
+  /** ISO 8601: the time of the order, or the start. */
+  asOf: string
+  /** The input of the workflow as it was sent. */
+  order: TrialRequest
+}
+
+export interface OpenTrialResult {
+  /** The task queue of the training workers. */
+  trainQueue: string
+  /** The task queue of one's own, for a model that is trained there. */
+  trainerQueue?: string
+}
+
+/** Throws `model_not_found`, `invalid_request` for overrides that do not fit, and `forbidden` for a start that is not signed. */
+export const openTrial =
+  (deps: Deps) =>
+  async ({ trainingId, asOf, order }: OpenTrialInput): Promise<OpenTrialResult> => {
+    const { store, config, log } = deps
+    const { id, model, requestedBy } = order
+    const { definition } = await getModel(store, model)
+    if (definition.isBrought === true) throw notTrainedHere(model)
+    requireOverrides(definition, order.overrides)
+    const sweepId = await sweepOf(store, order, asOf)
+    if (sweepId === undefined) await requireAuthorised(deps, store, { type: 'trial', order })
+    const overrides = order.overrides ?? {}
+    await insertTrial(store, { id, model, sweepId, requestedBy, asOf, overrides, trainingId })
+    if ((await findTrial(store, id))?.trainingId !== trainingId)
+      throw new DomainError('invalid_request', `the trial ${id} has run already`)
+    log.info({ trial: id, model, asOf, overrides }, 'trial opened')
+    const { trainer } = definition
+    return {
+      trainQueue: config.taskQueues.train,
+      trainerQueue: trainer?.kind === 'queue' ? trainer.queue : undefined,
+    }
+  }
+
+/** The open sweep that asks for this trial; undefined for a trial of its own. */
+async function sweepOf(store: Deps['store'], order: TrialRequest, asOf: string): Promise<string | undefined> {
+  const { sweep, snapshotDigest, authorisation: _none, ...asked } = order
+  if (sweep === undefined) return undefined
+  const found = await findSweep(store, sweep.id)
+  const wanted = found && {
+    id: `try_${found.id}_${sweep.place}`,
+    model: found.model,
+    requestedBy: found.requestedBy,
+    asOf: found.asOf,
+    overrides: found.plan.candidates[sweep.place],
+  }
+  const isAsked =
+    found?.endedAt === undefined &&
+    found?.snapshotDigest === snapshotDigest &&
+    snapshotDigest !== undefined &&
+    canonicalJson(wanted) === canonicalJson({ ...asked, asOf })
+  if (!isAsked) throw new DomainError('forbidden', `the sweep ${sweep.id} asks for no such trial`)
+  return sweep.id
+}
+
+/** Records the end, ends a training that still runs, and gives the artifact up. */
+export const endTrial =
+  ({ store, log }: Deps) =>
+  async (end: TrialEnd): Promise<void> => {
+    await closeTrial(store, end)
+    const { id, outcome, message } = end
+    const trainingId = (await findTrial(store, id))?.trainingId
+    const training = trainingId === undefined ? undefined : await findTraining(store, trainingId)
+    if (training?.status === 'running')
+      await endTraining(store, { id: training.id, attempt: training.attempts, status: 'failed', message })
+    const removed = await giveUpTrialArtifact(store, id)
+    log.info({ trial: id, outcome, message, removed }, 'trial ended')
+  }

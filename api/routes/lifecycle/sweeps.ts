@@ -1,0 +1,74 @@
+/** `/v1/models/:name/sweeps`, `/v1/sweeps`: searches over hyperparameters. */
+import { z } from 'zod'
+import { startRoles } from '../../../domain/roles.ts'
+import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
+import { findSweep, listSweeps, listTrialsOf } from '../../../store/training/sweeps.ts'
+import { sweepProgress, sweepWorkflowId, type SweepProgress } from '../../../workflows/messages.ts'
+import { findInScope, modelFilter } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import { hyperparameterValue, limit, modelName, pastTime, toWire } from '../../http/schemas.ts'
+import { cancelSweep, startSweep } from '../../services/training/start-sweep.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+
+const dimension = z.union([
+  z.array(hyperparameterValue).min(1).max(maxSweepTrials),
+  z.strictObject({ low: z.number(), high: z.number() }),
+])
+
+export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('post', '/v1/models/:name/sweeps', startRoles.sweep, {
+    summary:
+      'Start a sweep: train with many hyperparameters, choose by the validation rows and retrain with the best. `hyperparameters`: a list of values, or with `random` also a range {low, high}.',
+    answers: { 202: 'The sweep has started' },
+    body: z.strictObject({
+      as_of: pastTime(deps.serving.wall).optional(),
+      hyperparameters: z.record(z.string().min(1).max(100), dimension),
+      random: z.number().int().min(1).max(maxSweepTrials).optional(),
+      parallel: z.number().int().min(1).max(maxSweepParallel).default(1),
+    }),
+    async handle({ actor, params, body, command }) {
+      const { as_of: sent, hyperparameters: space, random, parallel } = body
+      const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+      const input = { model: params['name']!, asOf, space, random, parallel }
+      return { status: 202, json: toWire(await startSweep(deps, actor!, input, { id: command })) }
+    },
+  }),
+  defineRoute('get', '/v1/sweeps', viewers, {
+    summary: 'List sweeps, newest first.',
+    answers: { 200: 'The sweeps' },
+    query: z.strictObject({ model: modelName.optional(), limit }),
+    async handle({ actor, query }) {
+      const found = await listSweeps(deps.store, { ...query, ...modelFilter(actor) })
+      return { json: { sweeps: found.map(toWire) } }
+    },
+  }),
+  defineRoute('get', '/v1/sweeps/:id', viewers, {
+    summary: 'Show a sweep with its trials and their scores on the validation rows.',
+    answers: { 200: 'The sweep' },
+    async handle({ actor, params }) {
+      const id = params['id']!
+      const found = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
+      const trials = (await listTrialsOf(deps.store, id)).map(toWire)
+      const progress = found.outcome === undefined ? await progressOf(deps, found.model) : undefined
+      return {
+        json: { ...toWire(found), trials, stage: progress?.stage, retraining_id: progress?.retrainingId },
+      }
+    },
+  }),
+  defineRoute('post', '/v1/sweeps/:id/cancel', startRoles.sweep, {
+    summary: 'Cancel a running sweep with its trials.',
+    answers: { 202: 'The sweep is being cancelled' },
+    async handle({ actor, params }) {
+      return { status: 202, json: await cancelSweep(deps, actor!, params['id']!) }
+    },
+  }),
+]
+
+/** Undefined when the workflow does not respond. */
+const progressOf = ({ temporal }: ApiDeps, model: string): Promise<SweepProgress | undefined> =>
+  temporal
+    .call<SweepProgress>(callTimeoutMs, (client) =>
+      client.workflow.getHandle(sweepWorkflowId(model)).query(sweepProgress),
+    )
+    .catch(() => undefined)

@@ -1,0 +1,69 @@
+/** `/v1/models/:name/trials`, `/v1/trials`: trainings that are judged and register nothing. */
+import { z } from 'zod'
+import { startRoles } from '../../../domain/roles.ts'
+import { findTraining } from '../../../store/training/trainings.ts'
+import { findTrial, listTrials } from '../../../store/training/trials.ts'
+import { retrainProgress, trialWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
+import { findInScope, modelFilter } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import { limit, modelName, overridesBody, pastTime, toWire } from '../../http/schemas.ts'
+import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+
+export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('post', '/v1/models/:name/trials', startRoles.trial, {
+    summary:
+      'Start a trial: train with the given hyperparameters, evaluate against the champion, register nothing. Trials may run beside a retraining.',
+    answers: { 202: 'The trial has started' },
+    body: z.strictObject({
+      as_of: pastTime(deps.serving.wall).optional(),
+      hyperparameters: overridesBody.optional(),
+    }),
+    async handle({ actor, params, body, command }) {
+      const { as_of: sent, hyperparameters: overrides } = body
+      const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+      const input = { model: params['name']!, asOf, overrides }
+      return { status: 202, json: toWire(await startTrial(deps, actor!, input, { id: command })) }
+    },
+  }),
+  defineRoute('get', '/v1/trials', viewers, {
+    summary: 'List trials, newest first.',
+    answers: { 200: 'The trials' },
+    query: z.strictObject({ model: modelName.optional(), limit }),
+    async handle({ actor, query }) {
+      const found = await listTrials(deps.store, { ...query, ...modelFilter(actor) })
+      return { json: { trials: found.map(toWire) } }
+    },
+  }),
+  defineRoute('get', '/v1/trials/:id', viewers, {
+    summary: 'Show a trial and its progress. Its gates are those of `GET /v1/evaluations/{evaluation_id}`.',
+    answers: { 200: 'The trial' },
+    async handle({ actor, params }) {
+      const id = params['id']!
+      const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
+      if (found.outcome !== undefined) return { json: toWire(found) }
+      return { json: { ...toWire(found), ...(await progressOf(deps, id, found.trainingId)) } }
+    },
+  }),
+  defineRoute('post', '/v1/trials/:id/cancel', startRoles.trial, {
+    summary: 'Cancel a running trial. It ends as `cancelled` when its process has exited.',
+    answers: { 202: 'The trial is being cancelled' },
+    async handle({ actor, params }) {
+      return { status: 202, json: await cancelTrial(deps, actor!, params['id']!) }
+    },
+  }),
+]
+
+/** The stage that the workflow reports, and how far the training is; empty when the workflow does not respond. */
+async function progressOf({ store, temporal }: ApiDeps, id: string, trainingId: string) {
+  const progress = await temporal
+    .call<RetrainProgress>(callTimeoutMs, (client) =>
+      client.workflow.getHandle(trialWorkflowId(id)).query(retrainProgress),
+    )
+    .catch(() => undefined)
+  const training = await findTraining(store, trainingId)
+  if (training === undefined) return { stage: progress?.stage }
+  const { epoch, curve, hyperparameters } = training
+  return { stage: progress?.stage, epoch, epochs: hyperparameters['epochs'], loss: curve.at(-1)?.loss }
+}

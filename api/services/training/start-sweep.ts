@@ -1,0 +1,81 @@
+/** Starts and cancels sweeps: searches over hyperparameters whose winner is retrained. */
+import { DomainError } from '../../../domain/errors.ts'
+import { notTrainedHere } from '../../../domain/model/brought-artifact.ts'
+import { requireValidation } from '../../../domain/training/require-validation.ts'
+import { candidatesOf, issuesOfSweep, type SweepSpace } from '../../../domain/training/sweep-plan.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { findSweep } from '../../../store/training/sweeps.ts'
+import { sweepWorkflowId, type SweepRequest } from '../../../workflows/messages.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
+import type { CommandDeps } from '../../deps.ts'
+import { authorised } from '../../temporal/authorise-start.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+import { isNotFound } from '../../temporal/errors.ts'
+import { startWorkflow } from '../../temporal/start-workflow.ts'
+
+export interface StartSweepInput {
+  model: string
+  /** ISO 8601 in UTC. */
+  asOf?: string
+  space: SweepSpace
+  /** The number of random draws; every combination when absent. */
+  random?: number
+  /** The trials at a time. */
+  parallel: number
+}
+
+export interface StartedSweep {
+  id: string
+  model: string
+  workflowId: string
+  /** How many there will be. */
+  trials: number
+}
+
+/** Throws `command_refused` while another sweep of the model runs. */
+export async function startSweep(
+  deps: CommandDeps,
+  actor: Actor,
+  { asOf, space, random, parallel, ...input }: StartSweepInput,
+  { id: requestId }: { id: string },
+): Promise<StartedSweep> {
+  const { store, temporal, log } = deps
+  requireModelAccess(actor, input.model)
+  const { name: model, definition } = await getModel(store, input.model)
+  if (definition.isBrought === true) throw notTrainedHere(model)
+  requireValidation(definition)
+  const issues = issuesOfSweep(definition, space, random)
+  if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+  const candidates = candidatesOf(definition, space, { random, seed: definition.seed })
+  const id = `swp_${requestId}`
+  const order: SweepRequest = { id, model, requestedBy: actor.name, candidates, parallel, asOf }
+  const workflowId = sweepWorkflowId(model)
+  await startWorkflow(temporal, {
+    type: 'sweep',
+    workflowId,
+    request: await authorised(deps, actor, 'sweep', order),
+    requestId,
+    conflict: () => new DomainError('command_refused', `a sweep of ${model} is running already`),
+  })
+  log.info({ sweep: id, model, trials: candidates.length, by: actor.name }, 'sweep started')
+  return { id, model, workflowId, trials: candidates.length }
+}
+
+/** It ends as `cancelled` with its trials. Throws `command_refused` when it has ended. */
+export async function cancelSweep(
+  { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
+  actor: Actor,
+  id: string,
+): Promise<{ id: string; model: string }> {
+  const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
+  if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
+  try {
+    await temporal.call(callTimeoutMs, (client) => client.workflow.getHandle(sweepWorkflowId(model)).cancel())
+  } catch (error) {
+    if (isNotFound(error)) throw new DomainError('command_refused', `the sweep ${id} is not running`)
+    throw error
+  }
+  log.info({ sweep: id, by: actor.name }, 'sweep cancelled')
+  return { id, model }
+}

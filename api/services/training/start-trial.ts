@@ -1,0 +1,66 @@
+/** Starts and cancels trials: trainings that are judged and register nothing. */
+import { DomainError } from '../../../domain/errors.ts'
+import { notTrainedHere } from '../../../domain/model/brought-artifact.ts'
+import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { findTrial } from '../../../store/training/trials.ts'
+import { trialWorkflowId, type TrialRequest } from '../../../workflows/messages.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
+import type { CommandDeps } from '../../deps.ts'
+import { authorised } from '../../temporal/authorise-start.ts'
+import { callTimeoutMs } from '../../temporal/client.ts'
+import { isNotFound } from '../../temporal/errors.ts'
+import { startWorkflow } from '../../temporal/start-workflow.ts'
+
+export interface StartTrialInput {
+  model: string
+  /** ISO 8601 in UTC. */
+  asOf?: string
+  /** Replace hyperparameters of the model file. */
+  overrides?: HyperparameterValues
+}
+
+/** Throws `temporal_unavailable` rather than being deferred: a trial is waited for. */
+export async function startTrial(
+  deps: CommandDeps,
+  actor: Actor,
+  { asOf, overrides, ...input }: StartTrialInput,
+  { id: requestId }: { id: string },
+): Promise<{ id: string; model: string; workflowId: string }> {
+  const { store, temporal, log } = deps
+  requireModelAccess(actor, input.model)
+  const { name: model, definition } = await getModel(store, input.model)
+  if (definition.isBrought === true) throw notTrainedHere(model)
+  requireOverrides(definition, overrides)
+  const id = `try_${requestId}`
+  const order: TrialRequest = { id, model, requestedBy: actor.name, asOf, overrides }
+  const workflowId = trialWorkflowId(id)
+  await startWorkflow(temporal, {
+    type: 'trial',
+    workflowId,
+    request: await authorised(deps, actor, 'trial', order),
+    requestId,
+    conflict: () => new DomainError('internal', `the trial ${id} was started under another request`),
+  })
+  log.info({ trial: id, model, by: actor.name }, 'trial started')
+  return { id, model, workflowId }
+}
+
+/** It ends as `cancelled` when its process has exited. Throws `command_refused` when it has ended. */
+export async function cancelTrial(
+  { store, temporal, log }: Pick<CommandDeps, 'store' | 'temporal' | 'log'>,
+  actor: Actor,
+  id: string,
+): Promise<{ id: string; model: string }> {
+  const { model, outcome } = await findInScope(actor, { what: 'trial', id }, findTrial(store, id))
+  if (outcome !== undefined) throw new DomainError('command_refused', `the trial has ended as ${outcome}`)
+  try {
+    await temporal.call(callTimeoutMs, (client) => client.workflow.getHandle(trialWorkflowId(id)).cancel())
+  } catch (error) {
+    if (isNotFound(error)) throw new DomainError('command_refused', `the trial ${id} is not running`)
+    throw error
+  }
+  log.info({ trial: id, by: actor.name }, 'trial cancelled')
+  return { id, model }
+}

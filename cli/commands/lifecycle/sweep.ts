@@ -1,0 +1,125 @@
+/** `tenure sweep`: tries hyperparameters, chooses by the validation rows and sends the best to the gates. */
+import { commandProblemOf, path, usageError } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+import { follow } from '../follow.ts'
+import { coloured } from '../format.ts'
+import { tableBy } from '../../terminal.ts'
+import { isoTime } from './as-of.ts'
+import { parseHyperparameter, type HyperparameterOption } from './hyperparameters.ts'
+
+interface TrialLine {
+  overrides: Record<string, HyperparameterOption>
+  outcome?: string
+  score?: number
+  message?: string
+}
+
+interface SweepAnswer {
+  id: string
+  stage?: string
+  outcome?: string
+  message?: string
+  plan?: { candidates: unknown[] }
+  winner?: Record<string, HyperparameterOption>
+  trials: TrialLine[]
+}
+
+type Dimension = HyperparameterOption[] | { low: number; high: number }
+
+/** `units=16,32` as a list, `rate=0.001..0.1` as a range. */
+export function readGrid(pairs: readonly string[] | undefined): Record<string, Dimension> {
+  if (pairs === undefined) throw usageError('No hyperparameter to try; use --grid units=16,32')
+  const space: Record<string, Dimension> = {}
+  for (const pair of pairs) {
+    const at = pair.indexOf('=')
+    const [name, values] = [pair.slice(0, at), pair.slice(at + 1)]
+    if (at < 1 || values === '')
+      throw usageError(`Invalid --grid "${pair}"; use units=16,32 or learningRate=0.001..0.1`)
+    if (Object.hasOwn(space, name)) throw usageError(`--grid ${name} is given twice`)
+    const [low, high, ...more] = values.split('..').map(Number)
+    const isRange =
+      values.includes('..') && Number.isFinite(low) && Number.isFinite(high) && more.length === 0
+    space[name] = isRange ? { low: low!, high: high! } : values.split(',').map(parseHyperparameter)
+  }
+  return space
+}
+
+function wholeNumber(name: string, given: string | boolean | undefined): number | undefined {
+  if (given === undefined) return undefined
+  if (!/^[1-9]\d{0,3}$/.test(String(given))) throw usageError(`--${name} must be a whole number from 1`)
+  return Number(given)
+}
+
+const openingMs = 30_000
+const shownTrials = 10
+
+export const sweepCommand: CommandSpec = {
+  name: 'sweep <model>',
+  summary:
+    'Try hyperparameters and release the best if it passes the gates; exit code 6 without a new version',
+  options: [
+    [
+      '--grid <name=values…>',
+      'Values to try (units=16,32), or a range for --random (learningRate=0.001..0.1)',
+    ],
+    ['--random <n>', 'Draw this many combinations at random (default: every combination)'],
+    ['--parallel <n>', 'Trials at a time, as far as training workers are free (default: 1)'],
+    ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+  ],
+  examples: [
+    'sweep iris --grid units=8,16,32 --grid learningRate=0.001,0.01',
+    'sweep flight-delay --grid units=8..64 --grid learningRate=0.0003..0.03 --random 30 --parallel 2',
+  ],
+  async run({ api, terminal }, { args, options, lists }) {
+    const model = String(args[0])
+    const body = {
+      hyperparameters: readGrid(lists['grid']),
+      random: wholeNumber('random', options['random']),
+      parallel: wholeNumber('parallel', options['parallel']),
+      as_of: isoTime(options['asOf']),
+    }
+    const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/sweeps`, body)
+    const startedAt = performance.now()
+    const read = (): Promise<SweepAnswer> =>
+      api()
+        .get<SweepAnswer>(path`/v1/sweeps/${id}`)
+        .catch((error: unknown) => {
+          // Its first activity writes the row.
+          const isOpening =
+            commandProblemOf(error)?.status === 404 && performance.now() - startedAt < openingMs
+          if (isOpening) return { id, stage: 'opening', trials: [] }
+          throw error
+        })
+    const ended = await follow(
+      read,
+      ({ outcome }) => outcome !== undefined,
+      (now) => terminal.live([lineOf(now)]),
+    )
+    terminal.live([])
+    const scored = ended.trials.toSorted((a, b) => rank(a, ended) - rank(b, ended)).slice(0, shownTrials)
+    const table = tableBy(terminal, scored, {
+      hyperparameters: ({ overrides }) =>
+        Object.entries(overrides)
+          .map(([name, value]) => `${name}=${value}`)
+          .join(' '),
+      'validation score': ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
+      outcome: ({ outcome }) => outcome ?? 'running',
+    })
+    terminal.answer(ended, `${table}\n${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
+    return /ended as (released|registered)/.test(ended.message ?? '') ? exitCodes.done : exitCodes.otherwise
+  },
+}
+
+/** The winner first, then those with a score. */
+const rank = ({ overrides, score }: TrialLine, { winner }: SweepAnswer): number =>
+  winner !== undefined && JSON.stringify(overrides) === JSON.stringify(winner)
+    ? 0
+    : score === undefined
+      ? 2
+      : 1
+
+function lineOf({ stage = 'opening', plan, trials }: SweepAnswer): string {
+  const done = trials.filter(({ outcome }) => outcome !== undefined).length
+  return `${stage}  ${done} of ${plan?.candidates.length ?? '…'} trials`
+}

@@ -1,0 +1,46 @@
+/** `tenure try`: trains, evaluates, prints the gates and registers nothing. */
+import { commandProblemOf, path } from '../../client/client.ts'
+import type { RetrainingAnswer } from '../../client/responses.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+import { isoTime } from './as-of.ts'
+import { readOverrides } from './hyperparameters.ts'
+import { answerFollowed, followTraining } from './retrain.ts'
+
+/** What a release would not have been refused for. */
+const good = ['better', 'not_worse']
+
+/** Then the trial was refused before it began, and its workflow says why. */
+const openingMs = 30_000
+
+export const tryCommand: CommandSpec = {
+  name: 'try <model>',
+  summary: 'Train and evaluate without registering a version; exit code 6 if the gates would refuse it',
+  options: [
+    ['--set <name=value…>', 'Hyperparameter in place of the one in the model file'],
+    ['--as-of <time>', 'Use only data known at this time (ISO 8601; default: now)'],
+  ],
+  examples: ['try iris --set units=32', 'try flight-delay --set units=32 --set epochs=5'],
+  async run(session, { args, options, lists }) {
+    const { api } = session
+    const model = String(args[0])
+    const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/trials`, {
+      as_of: isoTime(options['asOf']),
+      hyperparameters: readOverrides(lists['set']),
+    })
+    const startedAt = performance.now()
+    const read = () =>
+      api()
+        .get<RetrainingAnswer>(path`/v1/trials/${id}`)
+        .catch((error: unknown) => {
+          // Its first activity writes the row.
+          const isOpening =
+            commandProblemOf(error)?.status === 404 && performance.now() - startedAt < openingMs
+          if (isOpening) return { stage: 'opening' } as RetrainingAnswer
+          throw error
+        })
+    const followed = await followTraining(session, read)
+    const { verdict } = await answerFollowed(session, followed, 'Nothing was registered.')
+    return verdict !== undefined && good.includes(verdict) ? exitCodes.done : exitCodes.otherwise
+  },
+}

@@ -1,0 +1,176 @@
+/**
+ * Judges the metrics that a model file defines as functions: on the same test rows and with the same resamples as the others. Their value
+ * is what the function returns, so a value that is no finite number is told instead of compared.
+ */
+import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
+import { fourDigits } from '../figures.ts'
+import type { Reason } from '../verdict.ts'
+import { marginOf, gainVerdict, type GateMetricRow } from './metric-table.ts'
+import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'
+
+/** The answer to one row: a probability, a number, or the probability of each class. */
+export type MetricAnswer = number | readonly number[]
+
+/**
+ * Called with the truth of each row (0 or 1, the place of the class, or the number) and the answers. It is called for each resample too,
+ * with repeated rows. The lists are used again: keep no reference to them.
+ */
+export type MetricFunction = (y: readonly number[], answers: readonly MetricAnswer[]) => number
+
+export type MetricFunctions = Readonly<Record<string, MetricFunction>>
+
+interface Rows {
+  y: readonly number[]
+  challenger: readonly number[][]
+  champion: readonly number[][] | null
+  baseline: readonly number[][]
+  entities?: readonly (string | number)[]
+}
+
+export interface CustomComparison {
+  metrics: GateMetricRow[]
+  /** Of guards: why the challenger is stopped. */
+  against: Reason[]
+  /** Of metrics that do not decide: what could not be measured. */
+  warnings: Reason[]
+}
+
+type Measured = { value: number; error?: undefined } | { value: null; error: string }
+
+export function compareCustom(rows: Rows, policy: GatePolicy, functions: MetricFunctions): CustomComparison {
+  const found: CustomComparison = { metrics: [], against: [], warnings: [] }
+  for (const [name, custom] of Object.entries(policy.custom ?? {})) {
+    const of = functions[name] ?? (() => NaN)
+    const row = judgeOne({ name, custom, of }, rows, policy)
+    found.metrics.push(row)
+    const reason = reasonOf(row, custom)
+    if (reason === undefined) continue
+    const decides = custom.guard === true || custom.floor !== undefined
+    found[decides ? 'against' : 'warnings'].push(reason)
+  }
+  return found
+}
+
+function judgeOne(
+  { name, custom, of }: { name: string; custom: CustomMetricPolicy; of: MetricFunction },
+  { y, entities, ...models }: Rows,
+  policy: GatePolicy,
+): GateMetricRow {
+  const { task } = policy
+  const answersOf = (rows: readonly number[][]) => rows.map((row) => answerOf(task, row))
+  const [challenger, baseline] = [answersOf(models.challenger), answersOf(models.baseline)]
+  const champion = models.champion === null ? null : answersOf(models.champion)
+  const now = measure(name, 'challenger', () => of(y, challenger))
+  const before = champion === null ? null : measure(name, 'champion', () => of(y, champion))
+  const naive = measure(name, 'baseline', () => of(y, baseline))
+  const higherIsBetter = custom.better === 'higher'
+  const sign = higherIsBetter ? 1 : -1
+  const margin = before === null ? null : customMargin(custom.margin, before.value)
+  const floor = custom.floor ?? null
+  const delta =
+    now.value === null || before === null || before.value === null ? null : sign * (now.value - before.value)
+  const row: GateMetricRow = {
+    metric: name,
+    higherIsBetter,
+    champion: before?.value ?? null,
+    challenger: now.value,
+    baseline: naive.value,
+    delta,
+    low: null,
+    high: null,
+    oneSidedLow: null,
+    p: null,
+    margin,
+    floor,
+    floorMet: floor === null ? null : now.value !== null && sign * (now.value - floor) >= 0,
+    method: 'none',
+    verdict: 'reported',
+  }
+  const error = now.error ?? before?.error
+  if (error !== undefined) return { ...row, verdict: 'error', error }
+  if (delta === null || champion === null) return row
+  const statistic = resampled(of, y, challenger, champion, sign)
+  const [values = new Float64Array()] = bootstrap([statistic], y.length, { ...policy, entities })
+  const interval = percentileInterval(values, policy.resamples, policy.confidence)
+  if (interval.low === null) {
+    const share = Math.round((100 * (policy.resamples - values.length)) / policy.resamples)
+    return { ...row, verdict: 'error', error: `${name} is not finite in ${share} % of the resamples` }
+  }
+  const gain = {
+    ...interval,
+    delta,
+    p: null,
+    method: 'bootstrap',
+    challenger: now.value,
+    reference: null,
+  } as const
+  return {
+    ...row,
+    ...interval,
+    method: 'bootstrap',
+    verdict: gainVerdict(gain, margin ?? 0, policy.confidence),
+  }
+}
+
+/** A value that is not finite, and an exception, become a sentence. */
+function measure(name: string, who: string, of: () => unknown): Measured {
+  try {
+    const value = of()
+    if (typeof value === 'number' && Number.isFinite(value)) return { value }
+    return { value: null, error: `${name} of the ${who} is ${shown(value)}, not a finite number` }
+  } catch (error) {
+    return { value: null, error: `${name} of the ${who} threw: ${String(error).slice(0, 300)}` }
+  }
+}
+
+const shown = (value: unknown): string =>
+  value instanceof Promise
+    ? 'a promise'
+    : typeof value === 'number'
+      ? String(value)
+      : (JSON.stringify(value) ?? String(value)).slice(0, 100)
+
+const answerOf = (task: Task, row: readonly number[]): MetricAnswer =>
+  task === 'multiclass' ? row : task === 'binary' && row.length === 2 ? row[1]! : row[0]!
+
+/** The gain on a resample: each row as often as it was drawn. */
+function resampled(
+  of: MetricFunction,
+  y: readonly number[],
+  challenger: readonly MetricAnswer[],
+  champion: readonly MetricAnswer[],
+  sign: number,
+) {
+  const [drawn, one, other]: [number[], MetricAnswer[], MetricAnswer[]] = [[], [], []]
+  return {
+    kind: 'weights' as const,
+    value: (weights: ArrayLike<number>): number | null => {
+      let length = 0
+      for (let row = 0; row < y.length; row++)
+        for (let times = weights[row]!; times > 0; times--) {
+          drawn[length] = y[row]!
+          one[length] = challenger[row]!
+          other[length++] = champion[row]!
+        }
+      drawn.length = one.length = other.length = length
+      try {
+        return sign * (of(drawn, one) - of(drawn, other))
+      } catch {
+        return null
+      }
+    },
+  }
+}
+
+function customMargin(margin: Margin | undefined, reference: number | null): number {
+  return marginOf('custom', reference, { margins: { custom: margin ?? 0 } })
+}
+
+function reasonOf(row: GateMetricRow, { guard = false }: CustomMetricPolicy): Reason | undefined {
+  const { metric, champion, challenger, delta, low, oneSidedLow, margin, verdict } = row
+  const values = { metric, challenger, reference: champion, delta, low, oneSidedLow, margin }
+  if (verdict === 'error') return { code: 'metric_error', message: row.error ?? metric, values: { metric } }
+  if (!guard || verdict !== 'not_better') return undefined
+  const message = `${metric} ${fourDigits(challenger)} vs champion ${fourDigits(champion)}: worst case ${fourDigits(oneSidedLow)}, limit −${fourDigits(margin)}`
+  return { code: 'guard_not_better', message, values }
+}

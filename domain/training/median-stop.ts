@@ -1,0 +1,40 @@
+/**
+ * Stops a trial of a sweep that is worse than most: its best validation loss so far lies above the median of those that the ended trials
+ * had reached by the same epoch (the median stopping rule of Google Vizier, Golovin et al. 2017).
+ */
+
+interface Epoch {
+  epoch: number
+  validationLoss?: number
+}
+
+/** Below, the median says little. */
+const minEnded = 3
+const minEpochs = 2
+
+const bestUntil = (curve: readonly Epoch[], epoch: number): number =>
+  Math.min(
+    ...curve.flatMap((each) =>
+      each.epoch <= epoch && Number.isFinite(each.validationLoss) ? [each.validationLoss!] : [],
+    ),
+  )
+
+/** Why the trial stops; undefined while it goes on. */
+export function medianStop(mine: readonly Epoch[], ended: readonly (readonly Epoch[])[]): string | undefined {
+  const epoch = mine.at(-1)?.epoch ?? 0
+  const best = bestUntil(mine, epoch)
+  const others = ended
+    .map((curve) => bestUntil(curve, epoch))
+    .filter(Number.isFinite)
+    .sort((one, other) => one - other)
+  if (epoch < minEpochs || others.length < minEnded || !Number.isFinite(best)) return undefined
+  const middle = others.length >> 1
+  const median = others.length % 2 === 1 ? others[middle]! : (others[middle - 1]! + others[middle]!) / 2
+  if (best <= median) return undefined
+  return `${prefix}validation loss ${best.toPrecision(4)} after epoch ${epoch}, the median of ${others.length} trials is ${median.toPrecision(4)}`
+}
+
+const prefix = 'stopped early: '
+
+/** Whether a message of a training is one of `medianStop`. */
+export const isMedianStop = (message: string | undefined): boolean => message?.includes(prefix) === true

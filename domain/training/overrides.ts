@@ -1,0 +1,56 @@
+/** Replaces hyperparameters of a model file for one training. Names and kinds are those that the file declares. */
+import { DomainError } from '../errors.ts'
+
+export type HyperparameterValue = number | string | boolean
+export type HyperparameterValues = Readonly<Record<string, HyperparameterValue>>
+
+const kinds = { number: 'a finite number', string: 'a text', boolean: 'true or false' } as const
+const kindOf = (value: unknown): (typeof kinds)[keyof typeof kinds] | undefined => {
+  if (typeof value === 'number') return Number.isFinite(value) ? kinds.number : undefined
+  if (typeof value === 'string') return kinds.string
+  return typeof value === 'boolean' ? kinds.boolean : undefined
+}
+
+/** Why the overrides do not fit the model, one sentence each; empty when they do. */
+export function issuesOfOverrides(
+  { name: model, hyperparameters: declared }: { name: string; hyperparameters: HyperparameterValues },
+  overrides: Readonly<Record<string, unknown>>,
+): string[] {
+  const names = Object.keys(declared)
+  return Object.entries(overrides).flatMap(([name, value]) => {
+    if (!Object.hasOwn(declared, name)) {
+      const known = names.length === 0 ? 'its model file declares none' : `it has ${names.join(', ')}`
+      return [`${model} has no hyperparameter ${JSON.stringify(name.slice(0, 100))}: ${known}`]
+    }
+    const expected = kindOf(declared[name])
+    if (kindOf(value) === expected) return []
+    const given = typeof value === 'number' ? String(value) : JSON.stringify(value)?.slice(0, 100)
+    return [
+      `the hyperparameter ${name} is ${expected} (${JSON.stringify(declared[name])} in the model file), not ${given}`,
+    ]
+  })
+}
+
+/** Throws `invalid_request` with every issue. Other SDKs send null for no overrides. */
+export function requireOverrides(
+  model: Parameters<typeof issuesOfOverrides>[0],
+  overrides: Readonly<Record<string, unknown>> | null | undefined,
+): void {
+  const issues = issuesOfOverrides(model, overrides ?? {})
+  if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
+}
+
+/** The declared hyperparameters with the overrides in their place. */
+export const withOverrides = (
+  declared: HyperparameterValues,
+  overrides: HyperparameterValues = {},
+): Record<string, HyperparameterValue> => ({ ...declared, ...overrides })
+
+/** The overrides that differ from the model file; undefined without any. */
+export function realOverrides(
+  declared: HyperparameterValues,
+  overrides: HyperparameterValues | undefined,
+): Record<string, HyperparameterValue> | undefined {
+  const real = Object.entries(overrides ?? {}).filter(([name, value]) => declared[name] !== value)
+  return real.length === 0 ? undefined : Object.fromEntries(real)
+}

@@ -1,0 +1,97 @@
+/** Lists the hyperparameters that a sweep tries: every combination of a grid, or a number of random draws. */
+import { seededRandom } from '../statistics/random.ts'
+import { issuesOfOverrides, type HyperparameterValue, type HyperparameterValues } from './overrides.ts'
+
+/** The values of one hyperparameter, or the range that random draws come from. */
+export type SweepDimension = readonly HyperparameterValue[] | { low: number; high: number }
+export type SweepSpace = Readonly<Record<string, SweepDimension>>
+
+export const maxSweepTrials = 200
+export const maxSweepParallel = 16
+/** From this ratio of the ends of a range on, draws are uniform in the logarithm. */
+const logarithmicRatio = 10
+
+const isRange = (dimension: SweepDimension): dimension is { low: number; high: number } =>
+  !Array.isArray(dimension)
+
+type Declared = Parameters<typeof issuesOfOverrides>[0]
+
+/** Why the space cannot be tried, one sentence each. */
+export function issuesOfSweep(model: Declared, space: SweepSpace, random: number | undefined): string[] {
+  const dimensions = Object.entries(space)
+  if (dimensions.length === 0) return ['no hyperparameter to try: name at least one with its values']
+  const issues = dimensions.flatMap(([name, dimension]) => {
+    const ends = isRange(dimension) ? [dimension.low, dimension.high] : dimension
+    if (ends.length === 0) return [`${name} has no value to try`]
+    if (isRange(dimension) && !(dimension.low < dimension.high))
+      return [`the range of ${name} must rise, not ${dimension.low} to ${dimension.high}`]
+    if (isRange(dimension) && random === undefined)
+      return [`${name} is a range, which needs a number of random draws`]
+    return [...new Set(ends.flatMap((value) => issuesOfOverrides(model, { [name]: value })))]
+  })
+  const trials =
+    random ?? dimensions.reduce((count, [, each]) => count * (isRange(each) ? 1 : each.length), 1)
+  if (trials > maxSweepTrials) issues.push(`${trials} trials are more than ${maxSweepTrials}`)
+  return issues
+}
+
+/** The overrides of each trial, in a fixed order and without repetition. A grid is the product of its lists. */
+export function candidatesOf(
+  { hyperparameters }: Declared,
+  space: SweepSpace,
+  { random, seed }: { random?: number; seed: number },
+): HyperparameterValues[] {
+  const dimensions = Object.entries(space)
+  if (random === undefined) {
+    return dimensions.reduce<HyperparameterValues[]>(
+      (before, [name, values]) =>
+        before.flatMap((each) =>
+          (values as readonly HyperparameterValue[]).map((value) => ({ ...each, [name]: value })),
+        ),
+      [{}],
+    )
+  }
+  const uniform = seededRandom(seed)
+  const found = new Map<string, HyperparameterValues>()
+  // A small space has fewer combinations than draws.
+  for (let draw = 0; draw < random * 20 && found.size < random; draw++) {
+    const candidate = Object.fromEntries(
+      dimensions.map(([name, dimension]) => [name, drawOf(dimension, hyperparameters[name], uniform())]),
+    )
+    found.set(JSON.stringify(candidate), candidate)
+  }
+  return [...found.values()]
+}
+
+function drawOf(
+  dimension: SweepDimension,
+  declared: HyperparameterValue | undefined,
+  uniform: number,
+): HyperparameterValue {
+  if (!isRange(dimension)) return dimension[Math.floor(uniform * dimension.length)]!
+  const { low, high } = dimension
+  // A number that the model file gives as a whole one, with whole ends, stays whole.
+  const isWhole = [low, high, declared].every(Number.isSafeInteger)
+  if (isWhole) return Math.min(high, low + Math.floor(uniform * (high - low + 1)))
+  const isLogarithmic = low > 0 && high / low >= logarithmicRatio
+  const value = isLogarithmic ? low * (high / low) ** uniform : low + (high - low) * uniform
+  return Number(value.toPrecision(4))
+}
+
+export interface ScoredTrial {
+  overrides: HyperparameterValues
+  /** The primary metric on the validation rows; absent for a trial that failed or was stopped. */
+  score?: number
+}
+
+/** The trial with the best score, the first of equal ones; undefined when none has a score. */
+export function bestTrial<T extends ScoredTrial>(
+  trials: readonly T[],
+  higherIsBetter: boolean,
+): T | undefined {
+  const sign = higherIsBetter ? 1 : -1
+  return trials.reduce<T | undefined>((best, each) => {
+    if (each.score === undefined || !Number.isFinite(each.score)) return best
+    return best === undefined || sign * each.score > sign * best.score! ? each : best
+  }, undefined)
+}

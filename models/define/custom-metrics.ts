@@ -1,0 +1,71 @@
+/** Compiles the metrics that a model file defines as functions: their direction is data, the functions stay in the file. */
+import type { MetricAnswer, MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
+import type { CustomMetricPolicy, Margin } from '../../domain/evaluation/policy.ts'
+import { fieldNames, reportUnknown } from './fields.ts'
+import type { IssueCollector } from './issues.ts'
+
+export interface MetricSpec {
+  /**
+   * The value on some rows: `y` holds 0 or 1, the place of the class, or the number; `answers` the probability, the list of
+   * probabilities, or the number. It is called for each resample too.
+   */
+  of: (y: readonly number[], answers: readonly MetricAnswer[]) => number
+  /** The direction in which it improves. */
+  better: 'higher' | 'lower'
+}
+
+const fields = fieldNames<MetricSpec>({ of: 0, better: 0 })
+
+/** What the rest of `evaluation` says about the metrics. */
+interface Limits {
+  primary?: string
+  guards?: readonly string[]
+  floors?: Readonly<Record<string, number | undefined>>
+  margins?: Readonly<Record<string, Margin | undefined>>
+  /** The metrics of the task. */
+  known: readonly string[]
+}
+
+export function compileMetrics(
+  report: IssueCollector,
+  specs: Readonly<Record<string, MetricSpec>> | undefined,
+  { primary, guards = [], floors = {}, margins = {}, known }: Limits,
+): Record<string, CustomMetricPolicy> {
+  const compiled: Record<string, CustomMetricPolicy> = {}
+  for (const [name, spec] of Object.entries(specs ?? {})) {
+    const place = `evaluation.metrics.${name}`
+    if (!/^[a-z][a-zA-Z0-9]{0,39}$/.test(name))
+      report(place, 'a name has up to 40 letters and digits and begins with a small letter')
+    if (known.includes(name)) report(place, `the gate has a metric ${name} already: choose another name`)
+    if (typeof spec !== 'object' || spec === null || typeof spec.of !== 'function') {
+      report(place, "{ of: (y, answers) => number, better: 'lower' } is required")
+      continue
+    }
+    reportUnknown(report, place, spec, fields)
+    const { better } = spec
+    if (better !== 'higher' && better !== 'lower')
+      report(`${place}.better`, `'higher' or 'lower' is required, not ${JSON.stringify(better)}`)
+    const [floor, margin] = [floors[name], margins[name]]
+    if (floor !== undefined && !Number.isFinite(floor))
+      report(`evaluation.floors.${name}`, `a finite number is required, not ${floor}`)
+    if (margin !== undefined && !(sizeOf(margin) >= 0 && sizeOf(margin) < Infinity))
+      report(
+        `evaluation.margins.${name}`,
+        'a finite number of at least 0, or { relative: 0.01 }, is required',
+      )
+    compiled[name] = { better, guard: guards.includes(name), floor, margin }
+  }
+  if (primary !== undefined && Object.hasOwn(compiled, primary))
+    report(
+      'evaluation.primary',
+      `${primary} is a function of this file: name it in guards or floors. The primary metric is measured on live outcomes too, where no function of the file runs`,
+    )
+  return compiled
+}
+
+const sizeOf = (margin: Margin): number => (typeof margin === 'object' ? margin.relative : margin)
+
+/** The functions of `evaluation.metrics`; a wrong one has an issue already. */
+export function metricFunctions(specs: Readonly<Record<string, MetricSpec>> | undefined): MetricFunctions {
+  return Object.fromEntries(Object.entries(specs ?? {}).map(([name, { of }]) => [name, of]))
+}

@@ -1,0 +1,51 @@
+/** Compiles the weights of training rows. */
+import type { LabelDefinition } from '../../../domain/model-definition.ts'
+import type { RowWeights } from '../../../domain/training/row-weights.ts'
+import { fieldNames, reportUnknown } from '../fields.ts'
+import type { IssueCollector } from '../issues.ts'
+
+export interface WeightsSpec {
+  /** The column of the source with the weight of a row, a number of at least 0. */
+  column?: string
+  /**
+   * The weight of a class, 1 where it is not named, or `'balanced'`, which gives every class the same sum. Of `yesNo` the classes are
+   * its `positive` and `not` with that name.
+   */
+  classes?: 'balanced' | Readonly<Record<string, number>>
+}
+
+const fields = fieldNames<WeightsSpec>({ column: 0, classes: 0 })
+
+export function compileWeights(
+  report: IssueCollector,
+  spec: WeightsSpec,
+  { output }: LabelDefinition,
+): RowWeights {
+  reportUnknown(report, 'weights', spec, fields)
+  const { column, classes } = spec
+  if (column === undefined && classes === undefined)
+    report('weights', "{ column: 'weight' } or { classes: 'balanced' } is required")
+  if (column !== undefined && (typeof column !== 'string' || column === '' || column.length > 100))
+    report('weights.column', 'the name of a column of the source, of up to 100 characters')
+  if (classes === undefined || classes === 'balanced') {
+    if (classes !== undefined && output.kind === 'number')
+      report('weights.classes', 'a number has no classes: give the weight of each row by a column')
+    return { column, classes }
+  }
+  const known =
+    output.kind === 'classes'
+      ? output.classes
+      : output.kind === 'probability'
+        ? [output.positive, `not ${output.positive}`]
+        : []
+  for (const [name, weight] of Object.entries(classes)) {
+    if (!known.includes(name))
+      report(
+        'weights.classes',
+        `${known.length === 0 ? 'a number has no classes' : `has the classes ${known.join(', ')}`}, not ${name}`,
+      )
+    if (!(Number.isFinite(weight) && weight >= 0))
+      report(`weights.classes.${name}`, `a number of at least 0 is required, not ${weight}`)
+  }
+  return { column, classes: { ...classes } }
+}

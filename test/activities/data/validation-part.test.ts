@@ -1,0 +1,41 @@
+/** Tests that validation rows come out of the training rows, and that the test rows stay the same. */
+import { expect, it } from 'vitest'
+import { withDuck } from '../../../activities/data/duckdb.ts'
+import type { ModelDefinition, SplitDefinition } from '../../../domain/model-definition.ts'
+import { snapshotQuery } from '../../../models/define/data/query.ts'
+
+const dayMs = 86_400_000
+/** Key → part, of 400 rows over 40 days whose labels are known a day later. */
+const partsOf = (split: SplitDefinition) =>
+  withDuck(async (duck) => {
+    await duck.run(`create table shaped as
+      select md5(cast(n as varchar)) as _key, n % 2 as _label, n,
+        timestamp '2024-01-01' + to_hours(cast(n * 2.4 as integer)) as _event_at, _event_at + interval 1 day as _known_at
+      from range(400) as numbers (n)`)
+    const query = snapshotQuery({ split } as ModelDefinition, Date.parse('2024-02-10T00:00:00Z'))
+    const rows = await duck.rows<{ n: bigint; part: string }>(`select n, _part as part from (${query})`)
+    return new Map(rows.map(({ n, part }) => [Number(n), part]))
+  })
+const keysOf = (parts: Map<number, string>, part: string) =>
+  [...parts].flatMap(([key, each]) => (each === part ? [key] : [])).sort((a, b) => a - b)
+
+it.each([true, false])('by hash, stratified: %s, it is a share of all rows', async (isStratified) => {
+  const split = { kind: 'hash', test: 0.25, stratified: isStratified } as const
+  const [without, held] = [await partsOf(split), await partsOf({ ...split, validation: 0.1 })]
+  expect(keysOf(held, 'test')).toEqual(keysOf(without, 'test'))
+  expect(keysOf(held, 'validation')).toHaveLength(40)
+  expect([...keysOf(held, 'validation'), ...keysOf(held, 'train')].sort((a, b) => a - b)).toEqual(
+    keysOf(without, 'train'),
+  )
+})
+
+it('by time it is the end of the training period, and what was not known at its beginning does not train', async () => {
+  const split = { kind: 'time', trainMs: 30 * dayMs, testMs: 5 * dayMs, maturedMs: 0 } as const
+  const [without, held] = [await partsOf(split), await partsOf({ ...split, validationMs: 4 * dayMs })]
+  expect(keysOf(held, 'test')).toEqual(keysOf(without, 'test'))
+  const [train, validation] = [keysOf(held, 'train'), keysOf(held, 'validation')]
+  expect(validation.length).toBeGreaterThan(20)
+  // Ten rows a day: those of the last day before the validation were learned of during it.
+  expect(validation[0]! - train.at(-1)!).toBeGreaterThanOrEqual(10)
+  expect([...train, ...validation].every((key) => without.get(key) === 'train')).toBe(true)
+})

@@ -1,0 +1,158 @@
+/**
+ * Tries hyperparameters as child workflows on one snapshot, chooses by the validation rows and retrains with the best. The test rows
+ * judge the winner alone, so that the number of trials does not make it look better.
+ */
+import {
+  CancellationScope,
+  ParentClosePolicy,
+  executeChild,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow'
+import type { PipelineActivities } from '../../activities/training-activities.ts'
+import { field, type FieldCheck, optional, parseInput } from '../input/parse-input.ts'
+import {
+  retrainWorkflowId,
+  sweepProgress,
+  trialWorkflowId,
+  type RetrainRequest,
+  type SweepOutcome,
+  type SweepProgress,
+  type SweepRequest,
+  type TrialOutcome,
+  type TrialRequest,
+} from '../messages.ts'
+import { messageOf } from '../release/activities.ts'
+import { reading } from '../retrain/activities.ts'
+import { startUnlessRunning } from '../start-child.ts'
+import type { retrain } from '../retrain.ts'
+
+const recording = proxyActivities<
+  Pick<PipelineActivities, 'openSweep' | 'recordSweepSnapshot' | 'chooseWinner' | 'endSweep'>
+>({
+  startToCloseTimeout: '20 s',
+  retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
+})
+
+const candidates: FieldCheck = (value) =>
+  Array.isArray(value) && value.every((each) => field.object(each) === undefined)
+    ? undefined
+    : 'must be a list of objects'
+
+type Ending = Omit<SweepOutcome, 'id' | 'model'>
+
+export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
+  const info = workflowInfo()
+  const request = parseInput<SweepRequest>(given, {
+    id: field.name,
+    model: field.name,
+    requestedBy: field.name,
+    candidates,
+    parallel: field.number,
+    asOf: optional(field.time),
+    authorisation: optional(field.object),
+  })
+  const { id, model } = request
+  upsertSearchAttributes({ Model: [model] })
+  const progress: SweepProgress = { stage: 'opening' }
+  setHandler(sweepProgress, () => progress)
+  const asOf = new Date(request.asOf ?? info.startTime).toISOString()
+  await recording.openSweep({ asOf, order: given })
+  const ending = await runSweep(request, asOf, progress).catch(endingOf)
+  // A cancelled sweep records its end too.
+  await CancellationScope.nonCancellable(() =>
+    recording.endSweep({ id, outcome: ending.outcome, message: ending.message }),
+  )
+  progress.stage = 'ended'
+  upsertSearchAttributes({ Outcome: [ending.outcome] })
+  setCurrentDetails(`**${ending.outcome}**: ${ending.message}`)
+  return { id, model, ...ending }
+}
+
+async function runSweep(request: SweepRequest, asOf: string, progress: SweepProgress): Promise<Ending> {
+  const { id, model, requestedBy } = request
+  const reach = (stage: SweepProgress['stage']) => {
+    progress.stage = stage
+    setCurrentDetails(`${stage} of a sweep of ${model} as of ${asOf}`)
+  }
+  reach('snapshot')
+  const { digest: snapshotDigest, leftOut } = await reading.takeSnapshot({ model, asOf })
+  reach('validate')
+  const validationId = `val_${workflowInfo().firstExecutionRunId.replaceAll('-', '')}`
+  const { verdict, failures } = await reading.validate({ validationId, model, snapshotDigest, asOf, leftOut })
+  if (verdict === 'block')
+    return { outcome: 'quarantined', message: `the batch is blocked: ${failures.join('; ')}` }
+  await recording.recordSweepSnapshot({ id, snapshotDigest })
+  reach('trials')
+  await runTrials(request, { asOf, snapshotDigest })
+  reach('choose')
+  const { winner, message } = await recording.chooseWinner({ id, model })
+  if (winner === undefined) return { outcome: 'failed', message }
+  reach('retrain')
+  const order: RetrainRequest = {
+    model,
+    asOf,
+    reason: 'manual',
+    requestedBy,
+    overrides: winner,
+    sweep: id,
+  }
+  const child = await startUnlessRunning<typeof retrain>('retrain', {
+    workflowId: retrainWorkflowId(model),
+    parentClosePolicy: ParentClosePolicy.ABANDON,
+    args: [order],
+  })
+  if (child === undefined)
+    return {
+      outcome: 'chosen',
+      message: `${message}; it was not retrained, because a retraining of ${model} is running`,
+    }
+  progress.retrainingId = `${retrainWorkflowId(model)}/${child.firstExecutionRunId}`
+  const retrained = await child.result()
+  const { retrainingId, version } = retrained
+  return {
+    outcome: 'chosen',
+    message: `${message}; its retraining ended as ${retrained.outcome}: ${retrained.message}`,
+    retrainingId,
+    version,
+  }
+}
+
+/** Each of the parallel lanes takes the next candidate. A trial that fails costs its candidate only. */
+async function runTrials(
+  { id, model, requestedBy, candidates: all, parallel }: SweepRequest,
+  taken: { asOf: string; snapshotDigest: string },
+): Promise<void> {
+  let next = 0
+  const lane = async (): Promise<void> => {
+    while (next < all.length) {
+      const place = next++
+      const trialId = `try_${id}_${place}`
+      const order: TrialRequest = {
+        id: trialId,
+        model,
+        requestedBy,
+        ...taken,
+        overrides: all[place],
+        sweep: { id, place },
+      }
+      await executeChild<(order: TrialRequest) => Promise<TrialOutcome>>('trial', {
+        workflowId: trialWorkflowId(trialId),
+        parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+        args: [order],
+      }).catch((error: unknown) => {
+        if (isCancellation(error)) throw error
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(parallel, all.length) }, lane))
+}
+
+function endingOf(error: unknown): Ending {
+  if (isCancellation(error)) return { outcome: 'cancelled', message: 'the sweep was cancelled' }
+  return { outcome: 'failed', message: messageOf(error) }
+}

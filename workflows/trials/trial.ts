@@ -1,0 +1,115 @@
+/**
+ * Trains a model, evaluates it against the champion and registers nothing. It runs under an id of its own, beside a retraining of the
+ * same model.
+ */
+import {
+  CancellationScope,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow'
+import type { PipelineActivities } from '../../activities/training-activities.ts'
+import { isMedianStop } from '../../domain/training/median-stop.ts'
+import { field, optional, parseInput } from '../input/parse-input.ts'
+import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
+import { messageOf } from '../release/activities.ts'
+import { reading, training } from '../retrain/activities.ts'
+import { trainOnQueue } from '../retrain/train-on-queue.ts'
+
+const recording = proxyActivities<Pick<PipelineActivities, 'openTrial' | 'endTrial'>>({
+  startToCloseTimeout: '20 s',
+  retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
+})
+
+type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number }
+
+export async function trial(given: TrialRequest): Promise<TrialOutcome> {
+  const info = workflowInfo()
+  const request = parseInput<TrialRequest>(given, {
+    id: field.name,
+    model: field.name,
+    requestedBy: field.name,
+    asOf: optional(field.time),
+    overrides: optional(field.object),
+    sweep: optional(field.object),
+    snapshotDigest: optional(field.name),
+    authorisation: optional(field.object),
+  })
+  const { id, model } = request
+  upsertSearchAttributes({ Model: [model] })
+  const progress: RetrainProgress = { stage: 'opening' }
+  setHandler(retrainProgress, () => progress)
+  const asOf = new Date(request.asOf ?? info.startTime).toISOString()
+  const run = info.firstExecutionRunId.replaceAll('-', '')
+  const opened = await recording.openTrial({ trainingId: `trn_${run}`, asOf, order: given })
+  const ending = await runStages({ model, asOf, run, request, progress, opened }).catch(endingOf)
+  // A cancelled trial records its end too.
+  await CancellationScope.nonCancellable(() =>
+    recording.endTrial({ id, ...ending, snapshotDigest: progress.snapshotDigest }),
+  )
+  progress.stage = 'ended'
+  upsertSearchAttributes({ Outcome: [ending.outcome] })
+  setCurrentDetails(`**${ending.outcome}**: ${ending.message}`)
+  return { id, model, ...ending }
+}
+
+interface Stages {
+  model: string
+  asOf: string
+  /** The run id in hexadecimal digits. */
+  run: string
+  request: TrialRequest
+  progress: RetrainProgress
+  opened: { trainQueue: string; trainerQueue?: string }
+}
+
+async function runStages({ model, asOf, run, request, progress, opened }: Stages): Promise<Ending> {
+  const { trainQueue, trainerQueue } = opened
+  const { train, evaluate, scoreTrial } = training(trainQueue)
+  const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
+    Object.assign(progress, { stage }, more)
+    setCurrentDetails(`${stage} of a trial of ${model} as of ${asOf}`)
+  }
+  const taken = await takeRows()
+  if (typeof taken !== 'string') return taken
+  const snapshotDigest = taken
+  const trainingId = `trn_${run}`
+  reach('train', { trainingId })
+  const rows = { trainingId, model, snapshotDigest, overrides: request.overrides }
+  if (trainerQueue === undefined) await train(rows)
+  else await trainOnQueue(rows, { trainQueue, trainerQueue })
+  if (request.sweep !== undefined) {
+    reach('evaluate')
+    const { score, metric } = await scoreTrial({ model, trainingId })
+    return { outcome: 'scored', score, message: `${metric} ${score.toPrecision(4)} on the validation rows` }
+  }
+  const evaluationId = `evl_${run}`
+  reach('evaluate', { evaluationId })
+  const { verdict: judged, reasons, baseline } = await evaluate({ evaluationId, model, trainingId })
+  const message = `${judged.replace('_', ' ')} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`
+  return { outcome: 'judged', verdict: judged, evaluationId, message }
+
+  /** The digest of the snapshot, which a sweep has taken and validated before; or why its rows cannot be used. */
+  async function takeRows(): Promise<string | Ending> {
+    if (request.snapshotDigest !== undefined) {
+      progress.snapshotDigest = request.snapshotDigest
+      return request.snapshotDigest
+    }
+    reach('snapshot')
+    const { digest, leftOut } = await reading.takeSnapshot({ model, asOf })
+    reach('validate', { snapshotDigest: digest })
+    const order = { validationId: `val_${run}`, model, snapshotDigest: digest, asOf, leftOut }
+    const { verdict, failures } = await reading.validate(order)
+    if (verdict !== 'block') return digest
+    return { outcome: 'quarantined', message: `the batch is blocked: ${failures.join('; ')}` }
+  }
+}
+
+function endingOf(error: unknown): Ending {
+  if (isCancellation(error)) return { outcome: 'cancelled', message: 'the trial was cancelled' }
+  const message = messageOf(error)
+  return { outcome: isMedianStop(message) ? 'stopped' : 'failed', message }
+}
