@@ -34,6 +34,8 @@ export interface DriftInput {
   to: string
   /** Rounded up to whole counts. The previous window has the same length. */
   windowMs: number
+  /** The importance of each feature, as the model file declares it. */
+  importance?: Record<string, number>
 }
 
 export interface DriftResult {
@@ -49,7 +51,7 @@ export interface DriftResult {
 /** Evaluates a window once. Stores nothing without a champion, a reference profile or counts. */
 export const checkDrift =
   (deps: Deps) =>
-  async ({ model, to, windowMs, ...input }: DriftInput): Promise<DriftResult> => {
+  async ({ model, to, windowMs, importance, ...input }: DriftInput): Promise<DriftResult> => {
     const { store } = deps
     if (!(windowMs > 0) || !Number.isFinite(windowMs) || !(Date.parse(to) > 0))
       throw new DomainError(
@@ -75,6 +77,7 @@ export const checkDrift =
     return judgeWindow(deps, span, profile, {
       current,
       previous,
+      importance,
       newest: newest && { counts: newest, before: countedPsi(profile, before) },
     })
   }

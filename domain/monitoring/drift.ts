@@ -53,7 +53,7 @@ export interface DriftEvidence {
   current: DriftWindow
   /** The previous window; null for the first window, which cannot alarm. */
   previous: DriftWindow | null
-  /** The importance of each feature, on any scale; equal when absent. */
+  /** The importance of each feature, on any scale; equal when absent. A feature of importance 0 warns and never alarms. */
   importance?: Record<string, number>
   /** The newest count alone, and the PSI of each count before it in both windows, oldest first. Absent for labels. */
   newest?: { counts: DriftWindow; before: CountedPsi }
@@ -115,7 +115,9 @@ export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaul
     if (profile === undefined || now === undefined) return null
     return judge([profile], { [profile.name]: now }, { [profile.name]: before })[0]!
   }
-  const features = judge(reference.features, current.features, previous?.features ?? {})
+  const features = judge(reference.features, current.features, previous?.features ?? {}).map((row) =>
+    row.level === 'alarm' && importance?.[row.name] === 0 ? { ...row, level: 'warn' as const } : row,
+  )
   const [score, label] = [single('score'), single('label')]
   const dataset = judgeDataset(evidence, policy)
   const all = [...features, score, label].filter((row) => row !== null)

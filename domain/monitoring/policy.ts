@@ -82,6 +82,8 @@ export interface MonitorPolicy {
     /** The value that alarms, from below. */
     alarm: number
   }
+  /** The importance of features for drift, on any scale: 0 warns and never alarms. Equal when absent. */
+  importance?: Record<string, number>
   /** The value of predictions; not computed when absent. */
   business?: BusinessPolicy
   /** The cost of predictions; not computed when absent. */
@@ -133,6 +135,8 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
   for (const name of ['everyMs', 'spanMs', 'observedMs'] as const) integer(name, policy[name], 1)
   for (const name of ['silentMs', 'outcomesMs'] as const) integer(`service.${name}`, service[name], 1)
   integer('settleMs', policy.settleMs, 0)
+  for (const [name, weight] of Object.entries(policy.importance ?? {}))
+    need(weight >= 0 && weight < Infinity, `importance.${name} is a number of 0 or more, not ${weight}`)
   need(
     Number.isInteger(countMs) && countMs >= 1 && spanMs % countMs === 0,
     `spanMs is a multiple of countMs (${countMs} ms), not ${spanMs} ms`,

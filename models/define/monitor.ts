@@ -41,6 +41,11 @@ export interface MonitorSpec {
     /** The value that alarms, from below. */
     alarm: number
   }
+  /**
+   * The importance of features for drift, on any scale: `{ distance: 3, carrier: 1, note: 0 }`. A feature of importance 0 warns and
+   * never alarms; the others alarm together by their share of the sum. Equal when absent.
+   */
+  importance?: Record<string, number>
   /** The share of requests with a number outside the limits of its feature, in percent: 5. */
   outside?: number
   /** The resource limits of one replica. */
@@ -94,6 +99,7 @@ const fields = fieldNames<MonitorSpec>({
   errors: 0,
   latencyP95: 0,
   quality: 0,
+  importance: 0,
   outside: 0,
   resources: 0,
   business: 0,
@@ -131,6 +137,7 @@ export function compileMonitor(report: IssueCollector, spec: MonitorSpec): Monit
       cpuShare: resources.cpuShare ?? service.cpuShare,
       loopDelayMs: at('resources.loopDelay', resources.loopDelay, service.loopDelayMs),
     },
+    importance: spec.importance,
     business: spec.business,
     cost: spec.cost,
     quality: spec.quality,

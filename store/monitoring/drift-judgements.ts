@@ -11,7 +11,7 @@ export interface NewDriftJudgement extends VersionSpan {
   /** What was asked and answered, or what became true of it. */
   subject: 'served' | 'label'
   report: DriftReport
-  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest'> & { maturity?: Maturity }
+  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance'> & { maturity?: Maturity }
   policy: DriftPolicy
 }
 

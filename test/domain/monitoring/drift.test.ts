@@ -217,6 +217,18 @@ describe('drift', () => {
     expect(judge(profiles, shifted('b'), null, importance).dataset.level).toBe('stable')
   })
 
+  it('of a feature without importance warns and never alarms', () => {
+    const profiles = ['a', 'b'].map((name) => numberProfile(name, numbers(3_000)))
+    const shifted: DriftWindow = {
+      features: Object.fromEntries(
+        profiles.map((each) => [each.name, countBins(each, numbers(400, each.name === 'a' ? 0.7 : 0))]),
+      ),
+    }
+    const level = (importance?: Record<string, number>) =>
+      judge(profiles, shifted, shifted, importance).features[0]!.level
+    expect([level(), level({ a: 1, b: 1 }), level({ a: 0, b: 1 })]).toEqual(['alarm', 'alarm', 'warn'])
+  })
+
   it('of the score and of the label is evaluated separately', () => {
     const score = numberProfile('score', numbers(3_000))
     const evidence = {
