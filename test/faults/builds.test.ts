@@ -14,17 +14,21 @@ import type { FixtureRelease } from '../support/release/release-fixture.ts'
 import { reached } from './figures.ts'
 import { freshNamespace, migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { quickPolicy } from '../support/release/release-fixture.ts'
+import type { CodeChange } from '../support/release/histories.ts'
 import {
   openInstrumentedFixture,
-  type CodeChange,
   type InstrumentedFixture,
 } from '../support/release/instrumented-release-fixture.ts'
 
 /** Adds a step to every release that older histories lack. */
 const change: CodeChange = {
   file: 'workflows/release.ts',
-  from: '      return qualifying.qualify(state)',
-  to: '      await sleep(5)\n      return qualifying.qualify(state)',
+  changes: [
+    [
+      '      return qualifying.qualify(state)',
+      '      await sleep(5)\n      return qualifying.qualify(state)',
+    ],
+  ],
 }
 const exposureMs = 1_000
 const step = { minMs: 1_500, minRequests: 20, deadlineMs: 60_000 }

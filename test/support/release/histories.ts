@@ -25,11 +25,14 @@ import { checkout } from '../../../temporal.config.ts'
 
 export const historiesDirectory = join(checkout, 'test/histories')
 
-export interface PlantedChange {
-  name: string
+export interface CodeChange {
   file: string
   /** Text of the file → what stands there instead. */
   changes: readonly (readonly [from: string, to: string])[]
+}
+
+export interface PlantedChange extends CodeChange {
+  name: string
   /** The histories that no longer replay; all others do. */
   breaks: readonly string[]
 }
@@ -102,24 +105,29 @@ export async function replay(
 /** Inside of the tree, where a run finds what an earlier one has compiled, which takes seconds of a core. */
 const plantedDirectory = join(checkout, 'node_modules', '.cache', 'planted-workflows')
 
-/** The same with a change in a copy of the workflows. The text that it changes stands in its file exactly once. */
-export async function replayWith(change: PlantedChange, recorded: readonly Recorded[]): Promise<Replayed[]> {
+/** The same with a change in a copy of the workflows. */
+export const replayWith = async (change: CodeChange, recorded: readonly Recorded[]): Promise<Replayed[]> =>
+  replay({ code: await changedCode(change) }, recorded)
+
+/** The code of the workflows with a change in a copy of them. The text that it changes stands in its file exactly once. */
+export async function changedCode(change: CodeChange, interceptors: string[] = []): Promise<string> {
   const digest = (...texts: string[]) => createHash('sha256').update(texts.join('\n')).digest('hex')
+  const intercepting = interceptors.map((file) => readFileSync(file, 'utf8'))
   const unchanged = digest(await workflowCode(checkout, { logger: silent }))
-  const name = `${unchanged}-${digest(change.file, JSON.stringify(change.changes))}.js`
+  const name = `${unchanged}-${digest(change.file, JSON.stringify(change.changes), ...intercepting)}.js`
   const path = join(plantedDirectory, name)
   if (!existsSync(path)) {
-    const code = await compileWith(change)
+    const code = await compileWith(change, interceptors)
     mkdirSync(plantedDirectory, { recursive: true })
     for (const old of readdirSync(plantedDirectory))
       if (!old.startsWith(unchanged)) rmSync(join(plantedDirectory, old), { force: true })
     writeFileSync(`${path}.${process.pid}`, code)
     renameSync(`${path}.${process.pid}`, path)
   }
-  return replay({ code: readFileSync(path, 'utf8') }, recorded)
+  return readFileSync(path, 'utf8')
 }
 
-async function compileWith({ file, changes }: PlantedChange): Promise<string> {
+async function compileWith({ file, changes }: CodeChange, interceptors: string[]): Promise<string> {
   const root = mkdtempSync(join(tmpdir(), 'tenure-planted-'))
   try {
     for (const layer of ['workflows', 'domain'])
@@ -134,7 +142,7 @@ async function compileWith({ file, changes }: PlantedChange): Promise<string> {
     for (const [i, [from]] of changes.entries()) text = text.replace(from, () => `/* ${i} */`)
     for (const [i, [, to]] of changes.entries()) text = text.replace(`/* ${i} */`, () => to)
     writeFileSync(join(root, file), text)
-    return await workflowCode(root, { logger: silent })
+    return await workflowCode(root, { logger: silent, interceptors })
   } finally {
     rmSync(root, { recursive: true, force: true })
   }

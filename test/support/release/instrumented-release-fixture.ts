@@ -2,19 +2,20 @@
 import type { Servers } from '../servers/servers.ts'
 import { Client, Connection } from '@temporalio/client'
 import { randomBytes } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { checkout, readConfig } from '../../../temporal.config.ts'
+import { readConfig } from '../../../temporal.config.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from './candidates.ts'
 import { startFleet, type Fleet, type Traffic } from '../serving/replica-rows.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
 import { fixtureRelease, type FixtureRelease } from './release-fixture.ts'
+import type { CodeChange } from './histories.ts'
 import { startInstrumentedWorker, writeBundle, type InstrumentedWorker } from './instrumented-workers.ts'
 import { signedStart } from '../commands/signed.ts'
 
@@ -37,12 +38,6 @@ export interface InstrumentedFixture {
   /** The workflows as they are, or with a change, in a file. */
   code(change?: CodeChange): Promise<string>
   close(): Promise<void>
-}
-
-export interface CodeChange {
-  file: string
-  from: string
-  to: string
 }
 
 export async function openInstrumentedFixture(
@@ -82,10 +77,7 @@ export async function openInstrumentedFixture(
       workers.push(worker)
       return worker
     },
-    code(change) {
-      const root = change === undefined ? checkout : planted(join(stateDir, `root-${codes}`), change)
-      return writeBundle(join(stateDir, `workflows-${codes++}.js`), root)
-    },
+    code: (change) => writeBundle(join(stateDir, `workflows-${codes++}.js`), change),
     async model(policy) {
       const name = `told-${randomBytes(5).toString('hex')}`
       const registry = await insertModel(store, {
@@ -123,17 +115,4 @@ export async function openInstrumentedFixture(
       rmSync(stateDir, { recursive: true, force: true })
     },
   }
-}
-
-/** A copy of the workflows with one place changed. */
-function planted(root: string, { file, from, to }: CodeChange): string {
-  for (const layer of ['workflows', 'domain'])
-    cpSync(join(checkout, layer), join(root, layer), { recursive: true })
-  mkdirSync(join(root, 'activities'))
-  symlinkSync(join(checkout, 'node_modules'), join(root, 'node_modules'))
-  const path = join(root, file)
-  const text = readFileSync(path, 'utf8')
-  if (!text.includes(from)) throw new Error(`${file} does not hold: ${from}`)
-  writeFileSync(path, text.replace(from, to))
-  return root
 }

@@ -5,14 +5,18 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { workflowCode } from '../../../scripts/build/workflows.mjs'
 import { checkout, launcher } from '../../../temporal.config.ts'
+import { changedCode, type CodeChange } from './histories.ts'
 import type { RecordedRun, WorkerOrder, KillPoint, WorkerReply } from './kill-point.ts'
 
 const silent = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const interceptors = fileURLToPath(new URL('./instrumented-worker-interceptors.ts', import.meta.url))
 
-/** Compiles the workflows of a directory that looks like the checkout into a file, once for all instrumented workers. */
-export async function writeBundle(path: string, root = checkout): Promise<string> {
-  writeFileSync(path, await workflowCode(root, { logger: silent, interceptors: [interceptors] }))
+/** Writes the compiled workflows, as they are or with a change, to a file, once for all instrumented workers. */
+export async function writeBundle(path: string, change?: CodeChange): Promise<string> {
+  const code = change
+    ? changedCode(change, [interceptors])
+    : workflowCode(checkout, { logger: silent, interceptors: [interceptors] })
+  writeFileSync(path, await code)
   return path
 }
 
