@@ -1,6 +1,7 @@
 /**
  * Races two commands on one release: N pairs of real transactions, N pairs at the reducer, and updates to real releases for S seconds
- * a kind. `npm run test:races [-- --count N --seconds S]`
+ * a kind; then rollbacks of at most 100 real releases against the restore of a backup.
+ * `npm run test:races [-- --count N --seconds S --only restores]`
  */
 import { readOptions } from '../bench/harness/options.ts'
 import { verifyAudit } from '../store/audit/audit-log.ts'
@@ -14,7 +15,7 @@ import {
   runRaces,
   type CommandRace,
   type RaceResult,
-} from '../test/support/release/races.ts'
+} from '../test/support/races/races.ts'
 import {
   opened,
   advanceAll,
@@ -23,13 +24,21 @@ import {
   waiting,
   routedShadow,
 } from '../test/support/release/releases.ts'
+import { raceRestore } from '../test/support/races/restores.ts'
 import { openReleaseFixture } from '../test/support/release/release-fixture.ts'
+import type { Servers } from '../test/support/servers/servers.ts'
 
-const { count, seconds } = readOptions({ count: 1_000, seconds: 70 })
+const { count, seconds, only } = readOptions({ count: 1_000, seconds: 70, only: '' })
 const kinds: readonly CommandRace[] = ['double approve', 'approve against reject', 'rollback against promote']
 let failed = 0
 
-await withServers(async (servers) => {
+if (only !== 'restores') await withServers(raceOthers)
+// A restore replaces the whole database, so it has one of its own.
+await withServers(raceRestores)
+console.log(`races: ${failed} broken invariants`)
+if (failed > 0) process.exitCode = 1
+
+async function raceOthers(servers: Servers): Promise<void> {
   const fixture = await openReleaseFixture(servers)
   try {
     tell('two releases opened at once, in Postgres', await runRaces(count, () => raceOpenings(fixture)))
@@ -53,9 +62,29 @@ await withServers(async (servers) => {
   } finally {
     await fixture.close()
   }
-})
-console.log(`races: ${failed} broken invariants`)
-if (failed > 0) process.exitCode = 1
+}
+
+/** Five releases a restore: more of them start too slowly beside each other. */
+async function raceRestores(servers: Servers): Promise<void> {
+  const fixture = await openReleaseFixture(servers)
+  try {
+    const sum: RaceResult & { over: number } = { winners: new Map(), issues: [], over: 0 }
+    let lockMs = 2_000
+    while (sum.over < Math.min(count, 100)) {
+      const { winners, issues, ...restore } = await raceRestore(fixture, 5, lockMs)
+      lockMs = restore.lockMs
+      sum.over += 5
+      sum.issues.push(...issues)
+      for (const [name, times] of winners) sum.winners.set(name, (sum.winners.get(name) ?? 0) + times)
+    }
+    tell('rollback against a restored backup, in real releases', sum)
+    const { breach, rows } = await verifyAudit(fixture.store)
+    if (breach !== undefined) failed++
+    console.log(`the audit holds ${rows} rows, ${breach ?? 'and every one fits the one before it'}`)
+  } finally {
+    await fixture.close()
+  }
+}
 
 function tell(name: string, { winners, issues, over }: RaceResult & { over: number }): void {
   failed += issues.length

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { reached } from './figures.ts'
-import { raceCommands, raceOpenings, racePromotion, runRaces } from '../support/release/races.ts'
+import { raceCommands, raceOpenings, racePromotion, runRaces } from '../support/races/races.ts'
 import { seatChampion } from '../support/serving/seed-champion.ts'
 import { migratedDatabase, temporalAddress } from '../support/servers/servers.ts'
 import { openReleaseFixture, type ReleaseFixture } from '../support/release/release-fixture.ts'

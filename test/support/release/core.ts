@@ -13,7 +13,9 @@ import {
 } from '../../../activities/worker/create-worker.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
+import { rowSigner } from '../../../store/audit/row-signatures.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readConfig, type Config } from '../../../temporal.config.ts'
 import { quietRuntime } from '../servers/silence-temporal.ts'
 
@@ -43,11 +45,13 @@ export async function startCore(servers: Servers): Promise<Core> {
     TENURE_TRAIN_QUEUE: queue('train'),
     TENURE_BUILD_ID: 'test',
   })
+  const signAudit = rowSigner(await openSigner(config.signing, 'commands'))
   const store = openStore(config.databaseUrl, {
     max: 12,
     connectMs: 60_000,
     queryMs: 60_000,
     onError: () => {},
+    signAudit,
   })
   const lines: Core['lines'] = []
   const say = (level: string) => (fields: Record<string, unknown>, message: string) =>

@@ -15,9 +15,9 @@ import type { CommandName, ReleaseState } from '../../../domain/release/state.ts
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
 import { findFailVerdict } from '../../../store/release/decisions.ts'
 import { findRouting } from '../../../store/serving/routing.ts'
-import { insertModel, type Registry } from './candidates.ts'
+import { insertModel, type Registry } from '../release/candidates.ts'
 import { seatChampion } from '../serving/seed-champion.ts'
-import { quickPolicy, type FixtureRelease, type ReleaseFixture } from './release-fixture.ts'
+import { quickPolicy, type FixtureRelease, type ReleaseFixture } from '../release/release-fixture.ts'
 
 export interface RaceResult {
   /** Who was first, and how often. */
