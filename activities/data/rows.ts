@@ -101,6 +101,14 @@ async function dictionaryOf(
   return { texts: Array.from(columns['text'] ?? [], String), code: `enum_code(cast(${column} as ${type}))` }
 }
 
+/** The one column of a query, without nulls; a switch is 0 or 1. */
+export async function readDoubles(duck: Duck, query: string): Promise<Float64Array> {
+  const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from (${query})`)
+  const values = new Float64Array(counted!.n)
+  await streamInto(duck, `select cast(columns(*) as double) from (${query})`, [values])
+  return values
+}
+
 /** A vector of DuckDB without nulls; its own types hide the array. */
 interface NumberVector {
   items: Float64Array | Codes

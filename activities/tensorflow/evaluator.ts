@@ -8,6 +8,7 @@ import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
 import { score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
+import { answerWidth, type ModelAnswers } from '../../domain/evaluation/answers.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
@@ -22,7 +23,7 @@ import { openArtifactReader } from '../artifact/reader.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { judgedLabels, readPart, type LabelledRows } from '../data/rows.ts'
+import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface EvaluatorJob {
@@ -107,7 +108,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     baseline:
       baseline === undefined
         ? undefined
-        : columnAnswers(column(baseline), naiveAnswers(y, policy, challenger[0]?.length ?? 1)),
+        : columnAnswers(column(baseline), naiveAnswers(y, policy, answerWidth(challenger) || 1)),
     slices,
     groups: groups.map((attribute) => ({
       attribute,
@@ -181,7 +182,7 @@ interface Asking {
 }
 
 /** The predictions of an artifact for the test rows. */
-async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<number[][]> {
+async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<ModelAnswers> {
   const { artifacts } = asking
   const manifest = await getManifest(artifacts, digest)
   const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
@@ -223,7 +224,7 @@ async function askReader(
 }
 
 /** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
-async function askKnown(asking: Asking, digest: string, test: LabelledRows): Promise<number[][] | string> {
+async function askKnown(asking: Asking, digest: string, test: LabelledRows): Promise<ModelAnswers | string> {
   try {
     return await ask(asking, digest, test)
   } catch (error) {
@@ -246,14 +247,17 @@ function incomparable(report: GateReport, why: string): GateReport {
 async function sliceRows(
   duck: Duck,
   { evaluation: judge }: ModelDefinition,
-): Promise<{ name: string; rows: number[] }[]> {
+): Promise<{ name: string; rows: Uint32Array }[]> {
   const slices = []
   for (const { name, where } of judge.slices) {
-    const { columns } = await duck.table(
-      `select coalesce((${where}), false) as hit from snapshot where _part = 'test'`,
+    const hits = await readDoubles(
+      duck,
+      `select coalesce((${where}), false) from snapshot where _part = 'test'`,
     )
-    const hits = Array.from(columns['hit'] ?? [])
-    slices.push({ name, rows: hits.flatMap((hit, row) => (hit === true ? [row] : [])) })
+    const rows = new Uint32Array(hits.reduce((sum, hit) => sum + hit, 0))
+    let count = 0
+    for (let row = 0; row < hits.length; row++) if (hits[row] === 1) rows[count++] = row
+    slices.push({ name, rows })
   }
   return slices
 }

@@ -1,9 +1,11 @@
 /** Searches a snapshot for leaks of the label into the features. */
 import { auc } from '../../domain/metrics/auc.ts'
+import { asDoubles, listCells, requireColumn } from '../../domain/model/columns.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rankCorrelation, separationOfClasses, type LeakageFacts } from '../../domain/evaluation/leakage.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
+import { readTable } from '../data/rows.ts'
 
 const { key, part, eventAt, knownAt, label } = snapshotColumns
 
@@ -61,10 +63,14 @@ async function* numbersAndLabels(
   const rows = output.kind === 'classes' ? '' : `${part} = 'test' and`
   for (const feature of Object.keys(features).filter((name) => features[name]?.kind === 'number')) {
     const name = quotedIdentifier(feature)
-    const { columns } = await duck.table(
-      `select ${name} as score, ${label} as y from snapshot where ${rows} ${name} is not null and ${label} is not null`,
+    const { columns } = await readTable(
+      duck,
+      `(select ${name} as score, ${label} as y from snapshot where ${rows} ${name} is not null and ${label} is not null) where true`,
+      ['score', 'y'],
     )
-    const { y = [], score = [] } = columns as { y?: ArrayLike<unknown>; score?: ArrayLike<number> }
+    const score = asDoubles(requireColumn({ columns }, 'score'))
+    const labels = requireColumn({ columns }, 'y')
+    const y = labels.kind === 'number' ? labels.values : listCells(labels)
     yield { feature, y, score }
   }
 }

@@ -8,7 +8,7 @@ import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { storeArtifact } from '../artifact/write-artifact.ts'
 import { outputsOf, type LabelledRows } from '../data/rows.ts'
-import { answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
+import { answerLists, answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface TrainedNetwork {
   definition: ModelDefinition
@@ -36,11 +36,13 @@ export async function storeNetwork(
       'weights.bin': await artifacts.put('artifacts', files['weights.bin']),
     },
     answer: (rows) =>
-      answersOf(tf, network, {
-        rows: rows.length,
-        inputs,
-        encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
-      }),
+      answerLists(
+        answersOf(tf, network, {
+          rows: rows.length,
+          inputs,
+          encode: (row, into, offset) => encoder(rows[row] ?? {}, into, offset),
+        }),
+      ),
   })
 }
 

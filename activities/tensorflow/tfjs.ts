@@ -7,6 +7,7 @@ import type * as tfjs from '@tensorflow/tfjs'
 import { createRequire } from 'node:module'
 import util from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
+import type { AnswerMatrix } from '../../domain/evaluation/answers.ts'
 
 export type Tensorflow = typeof tfjs
 
@@ -69,7 +70,7 @@ export async function openNetwork(tf: Tensorflow, files: NetworkFiles): Promise<
   )
 }
 
-/** Predicts encoded rows, one list of numbers per row, in batches that bound memory. */
+/** Predicts encoded rows, in batches that bound memory. */
 export function answersOf(
   tf: Tensorflow,
   network: LayersModel,
@@ -78,11 +79,12 @@ export function answersOf(
     inputs: number
     encode: (row: number, into: Float32Array, offset: number) => void
   },
-): number[][] {
+): AnswerMatrix {
   const { rows, inputs, encode } = encoded
   const batch = 4_096
   const batchSize = 1_024
-  const answers: number[][] = []
+  let values = new Float32Array(0)
+  let width = 0
   for (let start = 0; start < rows; start += batch) {
     const count = Math.min(batch, rows - start)
     const buffer = new Float32Array(count * inputs)
@@ -90,9 +92,16 @@ export function answersOf(
     const output = tf.tidy(() => {
       // The library's own batches of 32 rows take three milliseconds each, whatever the network.
       const predicted = network.predict(tf.tensor2d(buffer, [count, inputs]), { batchSize })
-      return (Array.isArray(predicted) ? predicted[0] : predicted)?.arraySync() as number[][]
+      return (Array.isArray(predicted) ? predicted[0]! : predicted).dataSync<'float32'>()
     })
-    for (const answer of output) answers.push(answer)
+    width = output.length / count
+    if (start === 0) values = new Float32Array(rows * width)
+    values.set(output, start * width)
   }
-  return answers
+  return { rows, width, values }
+}
+
+/** The same as one list of outputs a row. */
+export function answerLists({ rows, width, values }: AnswerMatrix): number[][] {
+  return Array.from({ length: rows }, (_, row) => Array.from(values.subarray(row * width, (row + 1) * width)))
 }

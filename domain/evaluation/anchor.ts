@@ -3,12 +3,13 @@
  * cannot be compared.
  */
 import { pointValue } from '../statistics/bootstrap.ts'
+import type { ModelAnswers } from './answers.ts'
 import { higherIsBetter, score, statisticOf, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 
 export interface AnchorCandidate {
   version: string
-  answers: number[][]
+  answers: ModelAnswers
 }
 
 /** The candidate with the best primary metric; undefined when the metric is undefined for all. */

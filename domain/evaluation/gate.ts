@@ -3,6 +3,7 @@
  * set must not replace a champion, and a better average must not hide a worse slice.
  */
 import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
+import { answerWidth, type ModelAnswers } from './answers.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
 import { insufficientRows, naiveAnswers, unreadableInput, type GateInput, type GateSearch } from './input.ts'
@@ -88,10 +89,10 @@ export function judgeGate(
     return { ...report, verdict: refused ? 'not_better' : 'insufficient', reasons }
   }
 
-  const scored = (answers: number[][]) => score(policy.task, y, answers, policy.threshold)
+  const scored = (answers: ModelAnswers) => score(policy.task, y, answers, policy.threshold)
   const challenger = scored(input.challenger)
   const champion = input.champion === null ? null : scored(input.champion)
-  const naive = input.baseline ?? naiveAnswers(y, policy, input.challenger[0]!.length)
+  const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))
   const baseline = scored(naive)
   const anchor = input.anchor ? scored(input.anchor) : null
   const repeated = input.entities !== undefined && new Set(input.entities).size < y.length

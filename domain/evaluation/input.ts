@@ -1,6 +1,7 @@
 /**
  * Checks the input of the gate: too few rows decide nothing, and predictions that are not finite cannot be compared.
  */
+import { answeredRows, answerWidth, type ModelAnswers } from './answers.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
@@ -10,15 +11,15 @@ export interface GateInput {
   /** Class index (0 or 1 in a binary task), or the target of a regression. */
   y: number[]
   /** One entry a row: class probabilities (one column suffices in a binary task), or the predicted value. */
-  challenger: number[][]
+  challenger: ModelAnswers
   /** The live champion on the same rows; null for the first version of a model. */
-  champion: number[][] | null
+  champion: ModelAnswers | null
   /** The best release of the last 90 days, so that repeated "not worse" verdicts cannot add up. */
-  anchor?: number[][] | null
+  anchor?: ModelAnswers | null
   /** Predictions without a model, such as the last value. The class shares, or the mean, of `y` when absent. */
-  baseline?: number[][] | null
+  baseline?: ModelAnswers | null
   /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */
-  slices?: { name: string; rows: number[] }[]
+  slices?: { name: string; rows: ArrayLike<number> }[]
   /** One value a row; null where unknown. */
   groups?: { attribute: string; values: (string | null)[] }[]
   /** The entity of each row, when an entity has several rows: they are resampled together. */
@@ -53,13 +54,13 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     found.push({ verdict, reason: { code, message, values: { rows } } })
 
   if (rows === 0) add('insufficient', 'no_rows', 'the test set is empty')
-  const classes = policy.task === 'binary' ? 2 : (challenger[0]?.length ?? 0)
+  const classes = policy.task === 'binary' ? 2 : answerWidth(challenger)
   const readable = (label: number) =>
     policy.task === 'regression'
       ? Number.isFinite(label)
       : Number.isInteger(label) && label >= 0 && label < classes
   const bad = y.findIndex((label) => !readable(label))
-  if (bad >= 0 && challenger.length === rows)
+  if (bad >= 0 && answeredRows(challenger) === rows)
     add('insufficient', 'label_unreadable', `row ${bad} has the label ${y[bad]}`)
   // Unreadable predictions of the challenger refuse it; those of a reference leave nothing to compare with.
   for (const [name, answers] of Object.entries({ challenger, champion, anchor, baseline })) {
@@ -67,7 +68,7 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     const verdict = name === 'challenger' ? 'not_better' : 'insufficient'
     const issue = unreadableAnswers(policy.task, answers, rows)
     if (issue !== null) add(verdict, `${name}_unreadable`, `predictions of the ${name}: ${issue}`)
-    else if (policy.task === 'multiclass' && answers[0]?.length !== challenger[0]?.length)
+    else if (policy.task === 'multiclass' && answerWidth(answers) !== answerWidth(challenger))
       add('insufficient', `${name}_unreadable`, `the ${name} has another number of classes`)
   }
   if ((slices?.length ?? 0) > maxSlices)
@@ -102,7 +103,8 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
   if (policy.task === 'regression') {
     const mean = y.reduce((sum, value) => sum + value / y.length, 0)
-    return y.map(() => [mean])
+    const answer = [mean]
+    return y.map(() => answer)
   }
   const shares = Array.from({ length: Math.max(2, classes) }, (_, k) =>
     y.reduce((sum, label) => sum + (label === k ? 1 / y.length : 0), 0),

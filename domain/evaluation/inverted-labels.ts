@@ -4,6 +4,7 @@
  */
 import { aucInterval } from '../metrics/auc-interval.ts'
 import { auc } from '../metrics/auc.ts'
+import { answeredRows, answerReader } from './answers.ts'
 import type { GateInput } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
@@ -15,9 +16,10 @@ export function reversedReasons(
   { task }: Pick<GatePolicy, 'task'>,
 ): Reason[] {
   if (task !== 'binary' || champion === null) return []
+  const rowAt = answerReader(champion)
   const value = auc(
     y,
-    champion.map((row) => row.at(-1) ?? NaN),
+    Float64Array.from({ length: answeredRows(champion) }, (_, row) => rowAt(row).at(-1) ?? NaN),
   )
   const positives = y.filter((label) => label === 1).length
   const counts = { positives, negatives: y.length - positives }

@@ -5,6 +5,7 @@
 import { ratioOf } from '../figures.ts'
 import { orderOf } from '../metrics/auc.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
+import { answeredRows, answerReader, answerWidth, type ModelAnswers } from './answers.ts'
 import type { GateMetric, Task } from './policy.ts'
 import { surprise } from '../metrics/metrics.ts'
 
@@ -23,7 +24,7 @@ export interface ScoredRows {
 }
 
 /** The scores of the given row indices. */
-export function pick(scored: ScoredRows, rows: readonly number[]): ScoredRows {
+export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
   const of = (values: Float64Array) => Float64Array.from(rows, (row) => values[row]!)
   return {
     ...scored,
@@ -62,11 +63,12 @@ const metricsOf: Record<Task, readonly GateMetric[]> = {
 export const metricsFor = (task: Task): readonly GateMetric[] => metricsOf[task]
 
 /** Why predictions cannot be scored, or null. */
-export function unreadableAnswers(task: Task, answers: readonly number[][], rows: number): string | null {
-  if (answers.length !== rows) return `${answers.length} answers for ${rows} rows`
-  const width = answers[0]?.length ?? 0
+export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: number): string | null {
+  if (answeredRows(answers) !== rows) return `${answeredRows(answers)} answers for ${rows} rows`
+  const width = answerWidth(answers)
+  const rowAt = answerReader(answers)
   for (let i = 0; i < rows; i++) {
-    const row = answers[i]!
+    const row = rowAt(i)
     if (row.length !== width || width === 0)
       return `row ${i} has ${row.length} outputs, the first has ${width}`
     if (!row.every(Number.isFinite)) return `row ${i} is not finite`
@@ -84,11 +86,11 @@ export function unreadableAnswers(task: Task, answers: readonly number[][], rows
 export function score(
   task: Task,
   y: readonly number[],
-  answers: readonly number[][],
+  answers: ModelAnswers,
   threshold: number,
 ): ScoredRows {
   const rows = y.length
-  const classes = task === 'regression' ? 0 : task === 'binary' ? 2 : (answers[0]?.length ?? 0)
+  const classes = task === 'regression' ? 0 : task === 'binary' ? 2 : answerWidth(answers)
   const scored: ScoredRows = {
     task,
     y: Float64Array.from(y),
@@ -98,8 +100,9 @@ export function score(
     classes,
     squares: new Float64Array(rows),
   }
+  const rowAt = answerReader(answers)
   for (let i = 0; i < rows; i++) {
-    const row = answers[i]!
+    const row = rowAt(i)
     if (task === 'regression') {
       scored.score[i] = row[0]!
     } else if (task === 'binary') {

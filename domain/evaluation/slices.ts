@@ -27,7 +27,7 @@ export interface GateSliceRow {
 export interface RowSlice {
   name: string
   /** Indices of test rows. */
-  rows: readonly number[]
+  rows: ArrayLike<number>
 }
 
 export function judgeSlices(
@@ -55,7 +55,12 @@ function compareSlice(
   entities?: readonly (string | number)[],
 ): GateSliceRow {
   const { metric } = policy.slices
-  const members = slice.rows.filter((row) => Number.isInteger(row) && row >= 0 && row < challenger.y.length)
+  const members = Uint32Array.from(
+    Array.prototype.filter.call(
+      slice.rows,
+      (row: number) => Number.isInteger(row) && row >= 0 && row < challenger.y.length,
+    ) as number[],
+  )
   const part = pick(challenger, members)
   const before = champion === null ? null : pick(champion, members)
   const positives = part.task === 'binary' ? part.y.reduce((sum, label) => sum + label, 0) : null
@@ -63,7 +68,7 @@ function compareSlice(
   const old = before === null ? null : pointValue(statisticOf(metric, before), members.length)
   const { sliceRows, slicePositives } = policy.evidence
   const enough = members.length >= sliceRows && (positives === null || positives >= slicePositives)
-  const own = entities === undefined ? undefined : members.map((row) => entities[row]!)
+  const own = entities === undefined ? undefined : Array.from(members, (row) => entities[row]!)
   return {
     name: slice.name,
     rows: members.length,

@@ -88,7 +88,7 @@ export function countsOf(column: CellColumn): { counts: Map<string, number>; mis
 }
 
 /** Throws a `RangeError` that names the first absent column. */
-export function requireColumn({ columns }: ColumnTable, name: string): CellColumn {
+export function requireColumn({ columns }: Pick<ColumnTable, 'columns'>, name: string): CellColumn {
   const found = Object.hasOwn(columns, name) ? columns[name] : undefined
   if (found === undefined) throw new RangeError(`the snapshot has no column ${name}`)
   return found

@@ -40,6 +40,12 @@ export function pointValue(statistic: Statistic, rows: number): number | null {
   )
 }
 
+/**
+ * Of more rows, those of as many random groups are drawn together, so that a resample has a fixed cost: the sums of random groups vary as
+ * the rows do, and their own number adds 1 / √(2 · groups) to the error of an interval's width.
+ */
+export const maxDrawnRows = 100_000
+
 /** The values of each statistic over the resamples; undefined values are omitted. */
 export function bootstrap(
   statistics: readonly Statistic[],
@@ -47,17 +53,22 @@ export function bootstrap(
   options: BootstrapOptions,
 ): Float64Array[] {
   const { resamples, seed, entities } = options
-  const owner = entities === undefined ? null : ownersOf(entities)
   // A column of several metrics is summed once.
   const columns = [...new Set(statistics.flatMap((each) => (each.kind === 'sums' ? each.columns : [])))]
   const places = statistics.map((each) =>
     each.kind === 'sums' ? each.columns.map((column) => columns.indexOf(column)) : [],
   )
   const inputs = places.map((place) => new Float64Array(place.length))
-  const cells =
-    owner === null && statistics.every((each) => each.kind === 'sums') ? cellsOf(columns, rows) : null
-  const draw = cells === null ? rowDraws(statistics, columns, rows, owner) : cellDraws(cells, rows)
+  const areSums = statistics.every((each) => each.kind === 'sums')
+  const cells = entities === undefined && areSums ? cellsOf(columns, rows) : null
   const uniform = seededRandom(seed)
+  const owner =
+    entities !== undefined
+      ? ownersOf(entities)
+      : areSums && cells === null && rows > maxDrawnRows
+        ? Uint32Array.from({ length: rows }, () => Math.floor(uniform() * maxDrawnRows))
+        : null
+  const draw = cells === null ? rowDraws(statistics, columns, rows, owner) : cellDraws(cells, rows)
   const values = statistics.map(() => new Float64Array(resamples))
   const found = statistics.map(() => 0)
 

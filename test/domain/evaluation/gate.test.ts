@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { AnswerMatrix } from '../../../domain/evaluation/answers.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -94,6 +95,34 @@ describe('a challenger', () => {
 
   it('gives the same report for the same input', () => {
     expect(judge({})).toEqual(judge({}))
+  })
+})
+
+describe('answers in one array', () => {
+  const matrixOf = (answers: readonly (readonly number[])[]): AnswerMatrix => ({
+    rows: answers.length,
+    width: answers[0]!.length,
+    values: Float64Array.from(answers.flat()),
+  })
+  it('are judged as lists are', () => {
+    const slices = [{ name: 'even', rows: indices((i) => i % 2 === 0) }]
+    const lists = { challenger: good, champion: middling, anchor: poor }
+    const matrices = {
+      challenger: matrixOf(good),
+      champion: matrixOf(middling),
+      anchor: matrixOf(poor),
+    }
+    expect(
+      judge({ ...matrices, slices: [{ name: 'even', rows: Uint32Array.from(slices[0]!.rows) }] }),
+    ).toEqual(judge({ ...lists, slices }))
+  })
+
+  it('are refused when one is not finite', () => {
+    const strange = matrixOf(good)
+    strange.values[4] = NaN
+    expect(judge({ challenger: strange }).reasons[0]!.message).toBe(
+      'predictions of the challenger: row 4 is not finite',
+    )
   })
 })
 

@@ -1,0 +1,98 @@
+/** Tests that rows are read into columns as they are, and without an object each. */
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { readDoubles, readPart } from '../../../activities/data/rows.ts'
+import { listCells, rowReader } from '../../../domain/model/columns.ts'
+import type { Features } from '../../../domain/model/features.ts'
+import { checkout } from '../../../temporal.config.ts'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tenure-rows-'))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const write = (name: string, query: string): Promise<string> =>
+  withDuck(async (duck) => {
+    const path = join(folder, name)
+    await duck.run(`copy (${query}) to ${literal(path)} (format parquet)`)
+    return path
+  })
+
+describe('the columns of a snapshot', () => {
+  const kinds = {
+    double: `case when i % 3 = 0 then null when i % 3 = 1 then 'nan'::double else i / 7 end`,
+    whole: 'i * 10000000001',
+    small: 'cast(case when i % 2 = 0 then i end as smallint)',
+    flag: 'case when i < 5000 then i % 2 = 0 end',
+    text: `case when i % 4 > 0 then chr(97 + cast(i % 20 as int)) || repeat('é', cast(i % 3 as int)) end`,
+    empty: `''`,
+    none: 'cast(null as varchar)',
+    many: `'value ' || (i % 300)`,
+    decimal: 'cast(i as decimal(10, 2))',
+    moment: `timestamp '2001-01-01' + to_seconds(i)`,
+    __proto__x: 'i',
+  }
+  it('are those of the file, in its order, over several chunks', async () => {
+    const listed = Object.entries(kinds).map(([name, expression]) => `${expression} as "${name}"`)
+    const path = await write(
+      'kinds.parquet',
+      `select ${listed.join(', ')}, cast(i % 2 as double) as _label, if(i % 5 = 0, 'test', 'train') as _part from range(6000) as t(i)`,
+    )
+    const found = await readPart(path, 'train', Object.keys(kinds))
+    const wanted = await withDuck((duck) =>
+      duck.table(`select * from ${literal(path)} where _part = 'train'`),
+    )
+    expect(found.rows).toBe(wanted.rows)
+    for (const name of Object.keys(kinds))
+      expect(listCells(found.columns[name]!), name).toEqual(
+        Array.from(wanted.columns[name]!, (cell) => (typeof cell === 'boolean' ? Number(cell) : cell)),
+      )
+    expect(rowReader(found, ['flag', 'text'])(1)).toEqual({ flag: 1, text: 'céé' })
+  })
+
+  it('are named when the snapshot lacks one, and left out when they are optional', async () => {
+    const path = await write('few.parquet', `select 1 as a, 1.0 as _label, 'test' as _part`)
+    await expect(readPart(path, 'test', ['a', 'wings'])).rejects.toThrow('no column wings')
+    const { columns, rows } = await readPart(path, 'test', ['a'], ['wings', 'toString'])
+    expect({ names: Object.keys(columns), rows }).toEqual({ names: ['a', '_label'], rows: 1 })
+    expect((await readPart(path, 'train', ['a'])).rows).toBe(0)
+  })
+
+  it('are read from a query as doubles', async () =>
+    expect(await withDuck((duck) => readDoubles(duck, 'select i > 1 from range(4) as t(i)'))).toEqual(
+      Float64Array.of(0, 0, 1, 1),
+    ))
+})
+
+it('reads, fits and encodes 1,000,000 rows in a heap that their objects would fill', async () => {
+  const features: Features = {
+    origin: { kind: 'category' },
+    distance: { kind: 'number' },
+    share: { kind: 'number', missing: 'fill' },
+  }
+  const path = await write(
+    'large.parquet',
+    `select 'airport ' || (i % 250) as origin, i / 3 as distance, case when i % 9 > 0 then hash(i) % 1000 end as share,
+      cast(i % 2 as double) as _label, 'train' as _part from range(1000000) as t(i)`,
+  )
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [
+      '--max-old-space-size=64',
+      '--import',
+      'tsx',
+      'test/support/training/columns-child.ts',
+      path,
+      JSON.stringify(features),
+    ],
+    { cwd: checkout },
+  )
+  // One category a row, and scaled numbers whose mean is 0.
+  expect(JSON.parse(stdout)).toEqual({ rows: 1_000_000, sum: 1_000_000 })
+}, 60_000)
