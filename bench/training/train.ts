@@ -70,6 +70,7 @@ function jobOf(model: LoadedModel, { digest }: RowsFile): TrainerJob {
     snapshotDigest: digest,
     artifactRoot: root,
     seed: 1,
+    hyperparameters: model.definition.hyperparameters,
   }
 }
 
@@ -180,6 +181,7 @@ async function measureEvaluations(sizes: readonly number[]): Promise<void> {
     const { artifactDigest: challenger } = result
     const job: EvaluatorJob = {
       definition: model.definition,
+      modelsDirectory: folder,
       snapshotDigest: snapshot.digest,
       artifactRoot: root,
       challenger,

@@ -4,6 +4,7 @@
  */
 import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
 import { fourDigits } from '../figures.ts'
+import { answeredRows, answerReader, type ModelAnswers } from './answers.ts'
 import type { Reason } from '../verdict.ts'
 import { marginOf, gainVerdict, type GateMetricRow } from './metric-table.ts'
 import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'
@@ -21,9 +22,9 @@ export type MetricFunctions = Readonly<Record<string, MetricFunction>>
 
 interface Rows {
   y: readonly number[]
-  challenger: readonly number[][]
-  champion: readonly number[][] | null
-  baseline: readonly number[][]
+  challenger: ModelAnswers
+  champion: ModelAnswers | null
+  baseline: ModelAnswers
   entities?: readonly (string | number)[]
 }
 
@@ -57,7 +58,10 @@ function judgeOne(
   policy: GatePolicy,
 ): GateMetricRow {
   const { task } = policy
-  const answersOf = (rows: readonly number[][]) => rows.map((row) => answerOf(task, row))
+  const answersOf = (answers: ModelAnswers) => {
+    const rowAt = answerReader(answers)
+    return Array.from({ length: answeredRows(answers) }, (_, row) => answerOf(task, [...rowAt(row)]))
+  }
   const [challenger, baseline] = [answersOf(models.challenger), answersOf(models.baseline)]
   const champion = models.champion === null ? null : answersOf(models.champion)
   const now = measure(name, 'challenger', () => of(y, challenger))

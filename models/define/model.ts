@@ -39,7 +39,7 @@ export interface FitOptions {
 export interface Training<F extends Features = Features, H extends Hyperparameters = Hyperparameters> {
   /** TensorFlow.js on its native backend. */
   tf: typeof tfjs
-  /** The training rows, in the form of a request. */
+  /** The training rows, in the form of a request. They are made when they are first read, and take about 200 bytes each. */
   rows: readonly RowOf<F>[]
   /** The validation rows of the split, which `fit` measures the loss on; empty without any. */
   validation: readonly RowOf<F>[]
