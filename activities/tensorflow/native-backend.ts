@@ -7,6 +7,7 @@ export type NativeVariable = tfjs.Variable
 /** A tensor that an operation has made. */
 export interface MadeTensor {
   id: number
+  shape: readonly number[]
 }
 
 /** The attribute of an operation; `value` is a number, a text, a switch or a list. */

@@ -64,11 +64,11 @@ export function compileOperations(
     })
     const named = (outputs: number[]) =>
       outputs.forEach((place, output) => places.set(`value ${at} ${output}`, place))
-    if (isSameCast(operation)) return named([inputs[0]!])
+    if (isSameCast(operation) || isUnchanged(operation, recording)) return named([inputs[0]!])
     const key = `${operation.name} ${JSON.stringify(operation.attributes)} ${inputs.join()}`
     const known = results.get(key)
     if (known !== undefined) return named(known)
-    const outputs = Array.from({ length: operation.outputs }, () => registers.push(-1) - 1)
+    const outputs = Array.from({ length: operation.shapes.length }, () => registers.push(-1) - 1)
     results.set(key, outputs)
     named(outputs)
     const { name, attributes } = operation
@@ -117,6 +117,23 @@ export function compileOperations(
 const isSameCast = ({ name, attributes }: RecordedOperation): boolean => {
   const typeOf = (wanted: string) => attributes.find((attribute) => attribute.name === wanted)?.value
   return name === 'Cast' && typeOf('SrcT') !== undefined && typeOf('SrcT') === typeOf('DstT')
+}
+
+/** A reshape to the same shape, and a product with or a quotient by ones. */
+function isUnchanged(
+  { name, inputs: [input, other], shapes: [shape] }: RecordedOperation,
+  { operations, constants }: Recording,
+): boolean {
+  const [, at, output] = input?.startsWith('value ') === true ? input.split(' ') : []
+  const before = operations[Number(at)]?.shapes[Number(output)]
+  if (before?.join() !== shape?.join() || other === undefined) return false
+  if (name === 'Reshape') return true
+  const values = constants.get(other)?.values
+  return (
+    (name === 'Mul' || name === 'RealDiv') &&
+    values instanceof Float32Array &&
+    values.every((value) => value === 1)
+  )
 }
 
 /** Calls whose results are used, each with the results that it reads last. */

@@ -26,7 +26,8 @@ export interface RecordedOperation {
   name: string
   attributes: readonly OperationAttribute[]
   inputs: ValueName[]
-  outputs: number
+  /** One for each output. */
+  shapes: (readonly number[])[]
 }
 
 export interface Recording {
@@ -103,7 +104,12 @@ export async function recordOperations(
       const results = binding.executeOp(name, attributes, inputs, outputs)
       isRepeatable &&= loss === undefined && !isRandom(name)
       const at =
-        operations.push({ name, attributes, inputs: inputs.map(nameOf), outputs: results.length }) - 1
+        operations.push({
+          name,
+          attributes,
+          inputs: inputs.map(nameOf),
+          shapes: results.map(({ shape }) => shape),
+        }) - 1
       results.forEach(({ id }, output) => {
         made.add(id)
         names.set(id, `value ${at} ${output}`)
