@@ -7,7 +7,7 @@ import type * as tfjs from '@tensorflow/tfjs'
 import { createRequire } from 'node:module'
 import util from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
-import type { AnswerMatrix } from '../../domain/evaluation/answers.ts'
+import type { AnswerMatrix } from '../../domain/metrics/answers.ts'
 
 export type Tensorflow = typeof tfjs
 

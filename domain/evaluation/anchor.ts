@@ -3,7 +3,7 @@
  * cannot be compared.
  */
 import { pointValue } from '../statistics/bootstrap.ts'
-import type { ModelAnswers } from './answers.ts'
+import type { ModelAnswers } from '../metrics/answers.ts'
 import { higherIsBetter, score, statisticOf, unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 

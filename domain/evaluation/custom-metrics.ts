@@ -4,7 +4,7 @@
  */
 import { bootstrap, percentileInterval } from '../statistics/bootstrap.ts'
 import { fourDigits } from '../figures.ts'
-import { answeredRows, answerReader, type ModelAnswers } from './answers.ts'
+import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'
 import { marginOf, gainVerdict, type GateMetricRow } from './metric-table.ts'
 import type { CustomMetricPolicy, GatePolicy, Margin, Task } from './policy.ts'

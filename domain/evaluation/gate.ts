@@ -3,7 +3,7 @@
  * set must not replace a champion, and a better average must not hide a worse slice.
  */
 import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
-import { answerWidth, type ModelAnswers } from './answers.ts'
+import { answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
 import { insufficientRows, naiveAnswers, unreadableInput, type GateInput, type GateSearch } from './input.ts'

@@ -1,7 +1,7 @@
 /**
  * Checks the input of the gate: too few rows decide nothing, and predictions that are not finite cannot be compared.
  */
-import { answeredRows, answerWidth, type ModelAnswers } from './answers.ts'
+import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'

@@ -4,7 +4,7 @@
  */
 import { aucInterval } from '../metrics/auc-interval.ts'
 import { auc } from '../metrics/auc.ts'
-import { answeredRows, answerReader } from './answers.ts'
+import { answeredRows, answerReader } from '../metrics/answers.ts'
 import type { GateInput } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'

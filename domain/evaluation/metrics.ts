@@ -5,7 +5,7 @@
 import { ratioOf } from '../figures.ts'
 import { orderOf } from '../metrics/auc.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
-import { answeredRows, answerReader, answerWidth, type ModelAnswers } from './answers.ts'
+import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { GateMetric, Task } from './policy.ts'
 import { surprise } from '../metrics/metrics.ts'
 

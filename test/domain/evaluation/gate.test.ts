@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { AnswerMatrix } from '../../../domain/evaluation/answers.ts'
+import type { AnswerMatrix } from '../../../domain/metrics/answers.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
