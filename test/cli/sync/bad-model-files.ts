@@ -163,7 +163,7 @@ export const badModelFiles: BadModelFile[] = [
       'label: has no field colum: did you mean column?',
       'source: has no field keys: did you mean key?',
       'expect[0] (rows): has the fields min, max, mostly, not minimum',
-      'split: has the fields test, not seed',
+      'split: has the fields test, validation, not seed',
       'evaluation.evidence: has no field row: did you mean rows?',
       'release: has no field aproval: did you mean approval?',
       'release.stages[0]: has no field soack: did you mean soak?',
