@@ -16,9 +16,9 @@ export function issuesOfOverrides(
   { name: model, hyperparameters: declared }: { name: string; hyperparameters: HyperparameterValues },
   overrides: Readonly<Record<string, unknown>>,
 ): string[] {
-  const names = Object.keys(declared)
   return Object.entries(overrides).flatMap(([name, value]) => {
     if (!Object.hasOwn(declared, name)) {
+      const names = Object.keys(declared)
       const known = names.length === 0 ? 'its model file declares none' : `it has ${names.join(', ')}`
       return [`${model} has no hyperparameter ${JSON.stringify(name.slice(0, 100))}: ${known}`]
     }
