@@ -28,6 +28,7 @@ export const openSweep =
   async ({ asOf, order }: { asOf: string; order: SweepRequest }): Promise<void> => {
     const { store, log } = deps
     const { id, model, requestedBy, candidates, parallel } = order
+    await requireAuthorised(deps, store, { type: 'sweep', order })
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
     requireValidation(definition)
@@ -37,7 +38,6 @@ export const openSweep =
     if (!Number.isInteger(parallel) || parallel < 1 || parallel > maxSweepParallel)
       issues.push(`"parallel" is a whole number from 1 to ${maxSweepParallel}, not ${parallel}`)
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
-    await requireAuthorised(deps, store, { type: 'sweep', order })
     await insertSweep(store, { id, model, requestedBy, asOf, plan: { candidates, parallel } })
     log.info({ sweep: id, model, asOf, trials: candidates.length, parallel }, 'sweep opened')
   }

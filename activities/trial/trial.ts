@@ -38,11 +38,11 @@ export const openTrial =
   async ({ trainingId, asOf, order }: OpenTrialInput): Promise<OpenTrialResult> => {
     const { store, config, log } = deps
     const { id, model, requestedBy } = order
+    const sweepId = await sweepOf(store, order, asOf)
+    if (sweepId === undefined) await requireAuthorised(deps, store, { type: 'trial', order })
     const { definition } = await getModel(store, model)
     if (definition.isBrought === true) throw notTrainedHere(model)
     requireOverrides(definition, order.overrides)
-    const sweepId = await sweepOf(store, order, asOf)
-    if (sweepId === undefined) await requireAuthorised(deps, store, { type: 'trial', order })
     const overrides = order.overrides ?? {}
     await insertTrial(store, { id, model, sweepId, requestedBy, asOf, overrides, trainingId })
     if ((await findTrial(store, id))?.trainingId !== trainingId)
