@@ -35,6 +35,10 @@ const skewMs = 60_000
 export const pastTime = (nowMs: () => number) =>
   zonedTime.refine(isPast(nowMs), { error: 'is in the future' })
 
+/** The same in UTC. */
+export const pastTimeInUtc = (nowMs: () => number) =>
+  pastTime(nowMs).transform((time) => new Date(time).toISOString())
+
 /** A policy in a body, which the use case validates. */
 export const policyBody = z
   .custom<ReleasePolicy>((value) => typeof value === 'object' && value !== null, 'is a policy as an object')

@@ -13,7 +13,7 @@ import {
   limit,
   modelName,
   overridesBody,
-  pastTime,
+  pastTimeInUtc,
   policyBody,
   reasonText,
   toWire,
@@ -25,14 +25,13 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary: 'Start a retraining on the data known at `as_of`. A model has at most one running retraining.',
     answers: { 202: `The retraining has started, or ${isDeferred}` },
     body: z.strictObject({
-      as_of: pastTime(deps.serving.wall).optional(),
+      as_of: pastTimeInUtc(deps.serving.wall).optional(),
       reason: reasonText.optional(),
       policy: policyBody.optional(),
       hyperparameters: overridesBody.optional(),
     }),
     async handle(request) {
-      const { as_of: sent, hyperparameters: overrides, ...body } = request.body
-      const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+      const { as_of: asOf, hyperparameters: overrides, ...body } = request.body
       const model = request.params['name']!
       return respondToStart(deps, startRetraining, request, { model, asOf, overrides, ...body })
     },

@@ -7,7 +7,7 @@ import { sweepProgress, sweepWorkflowId, type SweepProgress } from '../../../wor
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
-import { hyperparameterValue, limit, modelName, pastTime, toWire } from '../../http/schemas.ts'
+import { hyperparameterValue, limit, modelName, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelSweep, startSweep } from '../../services/training/start-sweep.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
 
@@ -22,14 +22,13 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
       'Start a sweep: train with many hyperparameters, choose by the validation rows and retrain with the best. `hyperparameters`: a list of values, or with `random` also a range {low, high}.',
     answers: { 202: 'The sweep has started' },
     body: z.strictObject({
-      as_of: pastTime(deps.serving.wall).optional(),
+      as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: z.record(z.string().min(1).max(100), dimension),
       random: z.number().int().min(1).max(maxSweepTrials).optional(),
       parallel: z.number().int().min(1).max(maxSweepParallel).default(1),
     }),
     async handle({ actor, params, body, command }) {
-      const { as_of: sent, hyperparameters: space, random, parallel } = body
-      const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+      const { as_of: asOf, hyperparameters: space, random, parallel } = body
       const input = { model: params['name']!, asOf, space, random, parallel }
       return { status: 202, json: toWire(await startSweep(deps, actor!, input, { id: command })) }
     },

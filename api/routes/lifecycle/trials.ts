@@ -7,7 +7,7 @@ import { retrainProgress, trialWorkflowId, type RetrainProgress } from '../../..
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
-import { limit, modelName, overridesBody, pastTime, toWire } from '../../http/schemas.ts'
+import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
 import { callTimeoutMs } from '../../temporal/client.ts'
 
@@ -17,12 +17,11 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
       'Start a trial: train with the given hyperparameters, evaluate against the champion, register nothing. Trials may run beside a retraining.',
     answers: { 202: 'The trial has started' },
     body: z.strictObject({
-      as_of: pastTime(deps.serving.wall).optional(),
+      as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: overridesBody.optional(),
     }),
     async handle({ actor, params, body, command }) {
-      const { as_of: sent, hyperparameters: overrides } = body
-      const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
+      const { as_of: asOf, hyperparameters: overrides } = body
       const input = { model: params['name']!, asOf, overrides }
       return { status: 202, json: toWire(await startTrial(deps, actor!, input, { id: command })) }
     },

@@ -6,7 +6,7 @@ import { redacted } from '../../../domain/redact.ts'
 import { requireMediaType } from '../../http/content-type.ts'
 import { tooLarge } from '../../http/read-body.ts'
 import type { RouteRequest } from '../../http/route.ts'
-import { checkInput, pastTime, reasonText } from '../../http/schemas.ts'
+import { checkInput, pastTimeInUtc, reasonText } from '../../http/schemas.ts'
 import { uploadLimits } from '../../services/registry/check-artifact.ts'
 
 const binary = 'application/octet-stream'
@@ -18,7 +18,7 @@ export const uploadNotes = (nowMs: () => number) =>
   z.strictObject({
     trained_on: reasonText.pipe(z.string().max(maxTrainedOnLength)).optional(),
     note: reasonText.optional(),
-    as_of: pastTime(nowMs).optional(),
+    as_of: pastTimeInUtc(nowMs).optional(),
   })
 type NotesSchema = ReturnType<typeof uploadNotes>
 type Notes = z.infer<NotesSchema>
@@ -63,12 +63,11 @@ export async function readUpload(
 
 function uploadWith(
   { artifact, columns }: Pick<Upload, 'artifact' | 'columns'>,
-  { trained_on: trainedOn, note, as_of: sent }: Notes,
+  { trained_on: trainedOn, note, as_of: asOf }: Notes,
 ): Upload {
   if (artifact.byteLength > uploadLimits.artifactBytes)
     throw tooLarge(uploadLimits.artifactBytes, '', 'the artifact')
   if (columns !== undefined && columns.byteLength > uploadLimits.columnsBytes)
     throw tooLarge(uploadLimits.columnsBytes, '', 'columns.json')
-  const asOf = sent === undefined ? undefined : new Date(sent).toISOString()
   return { artifact, columns, trainedOn, note, asOf }
 }

@@ -9,7 +9,7 @@ import type { Actor } from '../../auth/authentication.ts'
 import { operators, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { canAccessModel } from '../../auth/authentication.ts'
-import { limit, pastTime, toWire } from '../../http/schemas.ts'
+import { limit, pastTime, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { startIngestion } from '../../services/ingest-view.ts'
 
 export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
@@ -55,14 +55,13 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Ingest new values of a feature view, and everything since `from` again. Returns the running ingestion when there is one.',
     answers: { 202: 'The ingestion has started, or is running' },
-    body: z.strictObject({ from: pastTime(deps.serving.wall).optional() }),
+    body: z.strictObject({ from: pastTimeInUtc(deps.serving.wall).optional() }),
     async handle({ actor, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const view = found[0]!.name
       if (!found.some(isUsed))
         throw new DomainError('not_found', `no model uses the feature view ${view}, so it is not ingested`)
-      const from = body.from === undefined ? undefined : new Date(body.from).toISOString()
-      return { status: 202, json: toWire(await startIngestion(deps, actor!, { view, from })) }
+      return { status: 202, json: toWire(await startIngestion(deps, actor!, { view, ...body })) }
     },
   }),
 ]
