@@ -11,8 +11,7 @@ import { retrainWorkflowId, type RetrainRequest } from '../../workflows/messages
 import type { Actor } from '../auth/authentication.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import type { CommandDeps } from '../deps.ts'
-import { callTimeoutMs } from '../temporal/client.ts'
-import { isNotFound } from '../temporal/errors.ts'
+import { cancelWorkflow } from '../temporal/running-workflow.ts'
 import { authorised } from '../temporal/authorise-start.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import type { StartCommand } from './deferred-commands.ts'
@@ -96,15 +95,11 @@ export async function cancelRetraining(
   const ended = (await findRetraining(store, id))?.outcome
   if (ended !== undefined)
     throw new DomainError('command_refused', `the retraining of ${model} has ended as ${ended}`)
-  try {
-    await temporal.call(callTimeoutMs, (client) =>
-      client.workflow.getHandle(retrainWorkflowId(model), runId).cancel(),
-    )
-  } catch (error) {
-    if (isNotFound(error))
-      throw new DomainError('command_refused', `the retraining of ${model} is not running`)
-    throw error
-  }
+  await cancelWorkflow(
+    temporal,
+    { workflowId: retrainWorkflowId(model), runId },
+    `the retraining of ${model}`,
+  )
   await appendAudit(store, {
     actor: actor.name,
     action: 'retraining.cancelled',

@@ -3,12 +3,12 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findRetraining, listRetrainings } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
-import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
+import { retrainProgress, retrainWorkflowId } from '../../../workflows/messages.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { cancelRetraining, runOfRetraining, startRetraining } from '../../services/start-retraining.ts'
 import { requireModelAccess, modelFilter } from '../../auth/authorization.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
+import { queryWorkflow } from '../../temporal/running-workflow.ts'
 import {
   limit,
   modelName,
@@ -75,11 +75,8 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
 
 /** The progress that the workflow and the training report; empty when the workflow does not respond. */
 async function progressOf({ store, temporal }: ApiDeps, id: string, run: { model: string; runId: string }) {
-  const progress = await temporal
-    .call<RetrainProgress>(callTimeoutMs, (client) =>
-      client.workflow.getHandle(retrainWorkflowId(run.model), run.runId).query(retrainProgress),
-    )
-    .catch(() => undefined)
+  const workflow = { workflowId: retrainWorkflowId(run.model), runId: run.runId }
+  const progress = await queryWorkflow(temporal, workflow, retrainProgress)
   if (progress === undefined) return {}
   const { retrainingId: _id, ...rest } = progress
   const training =

@@ -3,13 +3,13 @@ import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
 import { findSweep, listSweeps, listTrialsOf } from '../../../store/training/sweeps.ts'
-import { sweepProgress, sweepWorkflowId, type SweepProgress } from '../../../workflows/messages.ts'
+import { sweepProgress, sweepWorkflowId } from '../../../workflows/messages.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { hyperparameterValue, limit, modelName, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelSweep, startSweep } from '../../services/training/start-sweep.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
+import { queryWorkflow } from '../../temporal/running-workflow.ts'
 
 const dimension = z.union([
   z.array(hyperparameterValue).min(1).max(maxSweepTrials),
@@ -49,7 +49,10 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const id = params['id']!
       const found = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
       const trials = (await listTrialsOf(deps.store, id)).map(toWire)
-      const progress = found.outcome === undefined ? await progressOf(deps, found.model) : undefined
+      const progress =
+        found.outcome === undefined
+          ? await queryWorkflow(deps.temporal, { workflowId: sweepWorkflowId(found.model) }, sweepProgress)
+          : undefined
       return {
         json: { ...toWire(found), trials, stage: progress?.stage, retraining_id: progress?.retrainingId },
       }
@@ -63,11 +66,3 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
   }),
 ]
-
-/** Undefined when the workflow does not respond. */
-const progressOf = ({ temporal }: ApiDeps, model: string): Promise<SweepProgress | undefined> =>
-  temporal
-    .call<SweepProgress>(callTimeoutMs, (client) =>
-      client.workflow.getHandle(sweepWorkflowId(model)).query(sweepProgress),
-    )
-    .catch(() => undefined)

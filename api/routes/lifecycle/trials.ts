@@ -3,13 +3,13 @@ import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
 import { findTrial, listTrials } from '../../../store/training/trials.ts'
-import { retrainProgress, trialWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
+import { retrainProgress, trialWorkflowId } from '../../../workflows/messages.ts'
 import { findInScope, modelFilter } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import { limit, modelName, overridesBody, pastTimeInUtc, toWire } from '../../http/schemas.ts'
 import { cancelTrial, startTrial } from '../../services/training/start-trial.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
+import { queryWorkflow } from '../../temporal/running-workflow.ts'
 
 export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/trials', startRoles.trial, {
@@ -56,11 +56,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
 
 /** The stage that the workflow reports, and how far the training is; empty when the workflow does not respond. */
 async function progressOf({ store, temporal }: ApiDeps, id: string, trainingId: string) {
-  const progress = await temporal
-    .call<RetrainProgress>(callTimeoutMs, (client) =>
-      client.workflow.getHandle(trialWorkflowId(id)).query(retrainProgress),
-    )
-    .catch(() => undefined)
+  const progress = await queryWorkflow(temporal, { workflowId: trialWorkflowId(id) }, retrainProgress)
   const training = await findTraining(store, trainingId)
   if (training === undefined) return { stage: progress?.stage }
   const { epoch, curve, hyperparameters } = training

@@ -10,8 +10,7 @@ import type { Actor } from '../../auth/authentication.ts'
 import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { authorised } from '../../temporal/authorise-start.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
-import { isNotFound } from '../../temporal/errors.ts'
+import { cancelWorkflow } from '../../temporal/running-workflow.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
 
 export interface StartSweepInput {
@@ -70,12 +69,7 @@ export async function cancelSweep(
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = await findInScope(actor, { what: 'sweep', id }, findSweep(store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
-  try {
-    await temporal.call(callTimeoutMs, (client) => client.workflow.getHandle(sweepWorkflowId(model)).cancel())
-  } catch (error) {
-    if (isNotFound(error)) throw new DomainError('command_refused', `the sweep ${id} is not running`)
-    throw error
-  }
+  await cancelWorkflow(temporal, { workflowId: sweepWorkflowId(model) }, `the sweep ${id}`)
   log.info({ sweep: id, by: actor.name }, 'sweep cancelled')
   return { id, model }
 }

@@ -9,8 +9,7 @@ import type { Actor } from '../../auth/authentication.ts'
 import { findInScope, requireModelAccess } from '../../auth/authorization.ts'
 import type { CommandDeps } from '../../deps.ts'
 import { authorised } from '../../temporal/authorise-start.ts'
-import { callTimeoutMs } from '../../temporal/client.ts'
-import { isNotFound } from '../../temporal/errors.ts'
+import { cancelWorkflow } from '../../temporal/running-workflow.ts'
 import { startWorkflow } from '../../temporal/start-workflow.ts'
 
 export interface StartTrialInput {
@@ -55,12 +54,7 @@ export async function cancelTrial(
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = await findInScope(actor, { what: 'trial', id }, findTrial(store, id))
   if (outcome !== undefined) throw new DomainError('command_refused', `the trial has ended as ${outcome}`)
-  try {
-    await temporal.call(callTimeoutMs, (client) => client.workflow.getHandle(trialWorkflowId(id)).cancel())
-  } catch (error) {
-    if (isNotFound(error)) throw new DomainError('command_refused', `the trial ${id} is not running`)
-    throw error
-  }
+  await cancelWorkflow(temporal, { workflowId: trialWorkflowId(id) }, `the trial ${id}`)
   log.info({ trial: id, by: actor.name }, 'trial cancelled')
   return { id, model }
 }
