@@ -16,13 +16,25 @@ export function readOverrides(
   pairs: readonly string[] | undefined,
 ): Record<string, HyperparameterOption> | undefined {
   if (pairs === undefined) return undefined
-  const overrides: Record<string, HyperparameterOption> = {}
+  return readPairs('--set', pairs, {
+    use: 'name=value, such as --set units=32',
+    read: parseHyperparameter,
+  })
+}
+
+/** Values by name, of an option that is given as `name=value`; `read` returns undefined for a text that is no value. */
+export function readPairs<Value>(
+  flag: string,
+  pairs: readonly string[],
+  { use, read }: { use: string; read: (text: string) => Value | undefined },
+): Record<string, Value> {
+  const values: Record<string, Value> = {}
   for (const pair of pairs) {
     const at = pair.indexOf('=')
-    if (at < 1) throw usageError(`Invalid --set "${pair}"; use name=value, such as --set units=32`)
-    const name = pair.slice(0, at)
-    if (Object.hasOwn(overrides, name)) throw usageError(`--set ${name} is given twice`)
-    overrides[name] = parseHyperparameter(pair.slice(at + 1))
+    const [name, value] = [pair.slice(0, at), read(pair.slice(at + 1))]
+    if (at < 1 || value === undefined) throw usageError(`Invalid ${flag} "${pair}"; use ${use}`)
+    if (Object.hasOwn(values, name)) throw usageError(`${flag} ${name} is given twice`)
+    values[name] = value
   }
-  return overrides
+  return values
 }

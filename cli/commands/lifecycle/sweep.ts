@@ -1,12 +1,12 @@
 /** `tenure sweep`: tries hyperparameters, chooses by the validation rows and sends the best to the gates. */
-import { commandProblemOf, path, usageError } from '../../client/client.ts'
+import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
-import { follow } from '../follow.ts'
+import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
 import { tableBy } from '../../terminal.ts'
 import { isoTime } from './as-of.ts'
-import { parseHyperparameter, type HyperparameterOption } from './hyperparameters.ts'
+import { parseHyperparameter, readPairs, type HyperparameterOption } from './hyperparameters.ts'
 
 interface TrialLine {
   overrides: Record<string, HyperparameterOption>
@@ -30,19 +30,14 @@ type Dimension = HyperparameterOption[] | { low: number; high: number }
 /** `units=16,32` as a list, `rate=0.001..0.1` as a range. */
 export function readGrid(pairs: readonly string[] | undefined): Record<string, Dimension> {
   if (pairs === undefined) throw usageError('No hyperparameter to try; use --grid units=16,32')
-  const space: Record<string, Dimension> = {}
-  for (const pair of pairs) {
-    const at = pair.indexOf('=')
-    const [name, values] = [pair.slice(0, at), pair.slice(at + 1)]
-    if (at < 1 || values === '')
-      throw usageError(`Invalid --grid "${pair}"; use units=16,32 or learningRate=0.001..0.1`)
-    if (Object.hasOwn(space, name)) throw usageError(`--grid ${name} is given twice`)
-    const [low, high, ...more] = values.split('..').map(Number)
-    const isRange =
-      values.includes('..') && Number.isFinite(low) && Number.isFinite(high) && more.length === 0
-    space[name] = isRange ? { low: low!, high: high! } : values.split(',').map(parseHyperparameter)
-  }
-  return space
+  return readPairs('--grid', pairs, { use: 'units=16,32 or learningRate=0.001..0.1', read: dimensionOf })
+}
+
+function dimensionOf(values: string): Dimension | undefined {
+  if (values === '') return undefined
+  const [low, high, ...more] = values.split('..').map(Number)
+  const isRange = values.includes('..') && Number.isFinite(low) && Number.isFinite(high) && more.length === 0
+  return isRange ? { low: low!, high: high! } : values.split(',').map(parseHyperparameter)
 }
 
 function wholeNumber(name: string, given: string | boolean | undefined): number | undefined {
@@ -51,7 +46,6 @@ function wholeNumber(name: string, given: string | boolean | undefined): number 
   return Number(given)
 }
 
-const openingMs = 30_000
 const shownTrials = 10
 
 export const sweepCommand: CommandSpec = {
@@ -80,17 +74,11 @@ export const sweepCommand: CommandSpec = {
       as_of: isoTime(options['asOf']),
     }
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/sweeps`, body)
-    const startedAt = performance.now()
-    const read = (): Promise<SweepAnswer> =>
-      api()
-        .get<SweepAnswer>(path`/v1/sweeps/${id}`)
-        .catch((error: unknown) => {
-          // Its first activity writes the row.
-          const isOpening =
-            commandProblemOf(error)?.status === 404 && performance.now() - startedAt < openingMs
-          if (isOpening) return { id, stage: 'opening', trials: [] }
-          throw error
-        })
+    const read = readOpening(() => api().get<SweepAnswer>(path`/v1/sweeps/${id}`), {
+      id,
+      stage: 'opening',
+      trials: [],
+    })
     const ended = await follow(
       read,
       ({ outcome }) => outcome !== undefined,

@@ -1,17 +1,15 @@
 /** `tenure try`: trains, evaluates, prints the gates and registers nothing. */
-import { commandProblemOf, path } from '../../client/client.ts'
+import { path } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
+import { readOpening } from '../follow.ts'
 import { isoTime } from './as-of.ts'
 import { readOverrides } from './hyperparameters.ts'
 import { answerFollowed, followTraining } from './retrain.ts'
 
 /** What a release would not have been refused for. */
 const good = ['better', 'not_worse']
-
-/** Then the trial was refused before it began, and its workflow says why. */
-const openingMs = 30_000
 
 export const tryCommand: CommandSpec = {
   name: 'try <model>',
@@ -28,17 +26,9 @@ export const tryCommand: CommandSpec = {
       as_of: isoTime(options['asOf']),
       hyperparameters: readOverrides(lists['set']),
     })
-    const startedAt = performance.now()
-    const read = () =>
-      api()
-        .get<RetrainingAnswer>(path`/v1/trials/${id}`)
-        .catch((error: unknown) => {
-          // Its first activity writes the row.
-          const isOpening =
-            commandProblemOf(error)?.status === 404 && performance.now() - startedAt < openingMs
-          if (isOpening) return { stage: 'opening' } as RetrainingAnswer
-          throw error
-        })
+    const read = readOpening(() => api().get<RetrainingAnswer>(path`/v1/trials/${id}`), {
+      stage: 'opening',
+    } as RetrainingAnswer)
     const followed = await followTraining(session, read)
     const { verdict } = await answerFollowed(session, followed, 'Nothing was registered.')
     return verdict !== undefined && good.includes(verdict) ? exitCodes.done : exitCodes.otherwise
