@@ -13,7 +13,7 @@ import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
-import { listCells, rowReader } from '../../domain/model/columns.ts'
+import { listCells, listRows } from '../../domain/model/columns.ts'
 import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
@@ -186,14 +186,7 @@ async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<
   const { artifacts } = asking
   const manifest = await getManifest(artifacts, digest)
   const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
-  if (!isNetwork) {
-    const rowAt = rowReader(test, Object.keys(manifest.features))
-    return askReader(
-      asking,
-      manifest,
-      Array.from({ length: test.rows }, (_, row) => rowAt(row)),
-    )
-  }
+  if (!isNetwork) return askReader(asking, manifest, listRows(test, Object.keys(manifest.features)))
   const tf = (asking.tf ??= await loadTensorflow())
   const network = await openNetwork(tf, {
     'model.json': await artifacts.get('artifacts', fileOf(manifest, 'model.json').digest),

@@ -6,8 +6,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { listCells, rowReader, type ColumnTable } from '../../domain/model/columns.ts'
-import { inputWidthOf, type FeatureRow, type Features } from '../../domain/model/features.ts'
+import { listCells, listRows } from '../../domain/model/columns.ts'
+import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
 import { hasValidation } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'
@@ -99,6 +99,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     targets: targetsOf(rows.labels, output),
   })
   const resume = await findCheckpoint(artifacts, job.checkpoint, of)
+  // Only for a model file that reads them.
   let objects: FeatureRow[] | undefined
   let heldObjects: FeatureRow[] | undefined
   // Makes unseeded random numbers of a model file repeatable.
@@ -106,12 +107,12 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const network = await trainNetwork(model, {
     tf,
     get rows() {
-      return (objects ??= allRows(data, definition.features)) as unknown as Training['rows']
+      return (objects ??= listRows(data, names)) as unknown as Training['rows']
     },
     get validation() {
       return (held === undefined
         ? []
-        : (heldObjects ??= allRows(held, definition.features))) as unknown as Training['validation']
+        : (heldObjects ??= listRows(held, names))) as unknown as Training['validation']
     },
     weights,
     inputs,
@@ -149,12 +150,6 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     dependencies: await dependenciesOf(),
     rows: data.rows,
   }
-}
-
-/** Only for a model file that asks for them. */
-function allRows(table: ColumnTable, features: Features): FeatureRow[] {
-  const rowAt = rowReader(table, Object.keys(features))
-  return Array.from({ length: table.rows }, (_, row) => rowAt(row))
 }
 
 /** An error in the model file is reported with its place and is not retried. A full disk, met by a checkpoint, is no such error. */

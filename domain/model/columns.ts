@@ -104,6 +104,12 @@ export function rowReader(table: ColumnTable, names: readonly string[]): (row: n
   }
 }
 
+/** All rows as objects, which takes far more memory than their columns. */
+export function listRows(table: ColumnTable, names: readonly string[]): FeatureRow[] {
+  const rowAt = rowReader(table, names)
+  return Array.from({ length: table.rows }, (_, row) => rowAt(row))
+}
+
 /** The columns of rows. */
 export const columnTableOf = (rows: readonly FeatureRow[], names: readonly string[]): ColumnTable => ({
   rows: rows.length,

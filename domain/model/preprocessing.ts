@@ -144,12 +144,12 @@ function checkFits(features: Features, fits: readonly FeatureFit[]): void {
     )
 }
 
-/** The scaled number; also for callers with a value instead of a row. */
 /** Whether 32 bits hold a number: a network and the prediction log do, so that others are refused. */
 export const fitsSingle = (value: number): boolean => Math.abs(value) < firstInfinite
 /** From here on a number rounds to infinity in 32 bits. */
 const firstInfinite = 2 ** 128 - 2 ** 103
 
+/** The scaled number; also for callers with a value instead of a row. */
 export const scaled = (value: number, mean: number, std: number): number => (value - mean) / std
 
 function numberWriter(fit: NumberFit, start: number): Encoder {

@@ -1,4 +1,4 @@
-/** Sets timeouts and retries of the activities of a retraining. */
+/** Sets timeouts and retries of the activities of retrainings, trials and sweeps. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow'
 import type { PipelineActivities, TrainingActivities } from '../../activities/training-activities.ts'
 
@@ -8,9 +8,10 @@ const retry = { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterva
 /** A worker without a heartbeat for this long counts as dead. */
 const heartbeatTimeout = '10 s'
 
-export const recording = proxyActivities<
-  Pick<PipelineActivities, 'openRetraining' | 'register' | 'alertRetraining' | 'endRetraining'>
->({ startToCloseTimeout: '20 s', retry })
+export const recording = proxyActivities<Omit<PipelineActivities, 'takeSnapshot' | 'validate'>>({
+  startToCloseTimeout: '20 s',
+  retry,
+})
 
 /** Five failures mean that the data is broken: waiting for a server or for room is part of an attempt, whatever it takes. */
 export const reading = proxyActivities<Pick<PipelineActivities, 'takeSnapshot' | 'validate'>>({

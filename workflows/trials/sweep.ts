@@ -7,13 +7,11 @@ import {
   ParentClosePolicy,
   executeChild,
   isCancellation,
-  proxyActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
-import type { PipelineActivities } from '../../activities/training-activities.ts'
 import { field, type FieldCheck, optional, parseInput } from '../input/parse-input.ts'
 import {
   retrainWorkflowId,
@@ -27,16 +25,9 @@ import {
   type TrialRequest,
 } from '../messages.ts'
 import { messageOf } from '../release/activities.ts'
-import { reading } from '../retrain/activities.ts'
+import { reading, recording } from '../retrain/activities.ts'
 import { startUnlessRunning } from '../start-child.ts'
 import type { retrain } from '../retrain.ts'
-
-const recording = proxyActivities<
-  Pick<PipelineActivities, 'openSweep' | 'recordSweepSnapshot' | 'chooseWinner' | 'endSweep'>
->({
-  startToCloseTimeout: '20 s',
-  retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
-})
 
 const candidates: FieldCheck = (value) =>
   Array.isArray(value) && value.every((each) => field.object(each) === undefined)

@@ -5,24 +5,17 @@
 import {
   CancellationScope,
   isCancellation,
-  proxyActivities,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
-import type { PipelineActivities } from '../../activities/training-activities.ts'
 import { isMedianStop } from '../../domain/training/median-stop.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
 import { messageOf } from '../release/activities.ts'
-import { reading, training } from '../retrain/activities.ts'
+import { reading, recording, training } from '../retrain/activities.ts'
 import { trainOnQueue } from '../retrain/train-on-queue.ts'
-
-const recording = proxyActivities<Pick<PipelineActivities, 'openTrial' | 'endTrial'>>({
-  startToCloseTimeout: '20 s',
-  retry: { initialInterval: '100 ms', backoffCoefficient: 2, maximumInterval: '5 s' },
-})
 
 type Ending = Omit<TrialOutcome, 'id' | 'model'> & { score?: number }
 
