@@ -10,17 +10,11 @@ import { hash32 } from '../../domain/serving/route.ts'
 import type { FitOptions } from '../../models/define/model.ts'
 import { capture, restore, restoreWeights, type Checkpoint } from './checkpoint.ts'
 import { openSteps } from './step-replay.ts'
-import { validationLossOf } from './validation-loss.ts'
-import { weightedStep } from './weighted-step.ts'
+import { validationLossOf, type RowsWithTargets } from './validation-loss.ts'
+import { openWeightedSteps } from './weighted-step.ts'
 import type { Tensorflow } from './tfjs.ts'
 
-export interface EncodedRows {
-  rows: number
-  inputs: number
-  outputs: number
-  encode: (row: number, into: Float32Array, offset: number) => void
-  /** One target per row and output. */
-  targets: Float32Array
+export interface EncodedRows extends RowsWithTargets {
   /** One weight per row, with a mean of 1; all rows count alike when absent. */
   weights?: Float32Array
 }
@@ -67,8 +61,7 @@ export function makeFit(deps: FitDeps): (network: LayersModel, options: FitOptio
       const chance = seededRandom(hash32(`${seed}/${phase}/${epoch}`))
       // Layers with randomness, such as unseeded dropout, must repeat it after a resumption.
       Math.random = seededRandom(hash32(`${seed}/${phase}/${epoch}/layers`))
-      const run = deps.data.weights === undefined ? runEpoch : runWeightedEpoch
-      const loss = await run(deps, network, shuffled(deps.data.rows, chance), batchSize)
+      const loss = await runEpoch(deps, network, shuffled(deps.data.rows, chance), batchSize)
       const validationLoss = validation && (await validationLossOf(tf, network, validation))
       const watch =
         stopEarly && watchEpoch(checkpoint?.watch, { epoch, loss: validationLoss ?? NaN }, stopEarly)
@@ -113,31 +106,6 @@ function checkedOptions(
   return { epochs, batchSize, stopEarly }
 }
 
-async function runWeightedEpoch(
-  { tf, data, onBatch }: FitDeps,
-  network: LayersModel,
-  order: Uint32Array,
-  batchSize: number,
-): Promise<number> {
-  const { inputs, outputs, targets, encode } = data
-  let sum = 0
-  for (let start = 0; start < order.length; start += batchSize) {
-    const count = Math.min(batchSize, order.length - start)
-    const x = new Float32Array(count * inputs)
-    const y = new Float32Array(count * outputs)
-    const weights = new Float32Array(count)
-    for (let index = 0; index < count; index++) {
-      const row = order[start + index]!
-      encode(row, x, index * inputs)
-      y.set(targets.subarray(row * outputs, (row + 1) * outputs), index * outputs)
-      weights[index] = data.weights![row]!
-    }
-    sum += (await weightedStep(tf, network, { x, y, weights, count, inputs, outputs })) * count
-    await onBatch()
-  }
-  return sum / order.length
-}
-
 async function runEpoch(
   { tf, data, onBatch }: FitDeps,
   network: LayersModel,
@@ -148,7 +116,11 @@ async function runEpoch(
   const rows = Math.min(batchSize, order.length)
   const x = new Float32Array(rows * inputs)
   const y = new Float32Array(rows * outputs)
-  const steps = openSteps(tf, network, { rows, inputs, outputs }, Math.floor(order.length / rows))
+  const weights = data.weights && new Float32Array(rows)
+  const steps =
+    weights === undefined
+      ? openSteps(tf, network, { rows, inputs, outputs }, Math.floor(order.length / rows))
+      : openWeightedSteps(tf, network, { inputs, outputs, weights })
   let sum = 0
   for (let start = 0; start < order.length; start += rows) {
     const count = Math.min(rows, order.length - start)
@@ -157,6 +129,7 @@ async function runEpoch(
       encode(row, x, index * inputs)
       for (let output = 0; output < outputs; output++)
         y[index * outputs + output] = targets[row * outputs + output]!
+      if (weights !== undefined) weights[index] = data.weights![row]!
     }
     sum += (await steps.step(x, y, count)) * count
     await onBatch()

@@ -2,12 +2,12 @@
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
 import type { Tensorflow } from './tfjs.ts'
 
-/** Rows with one target per row and output. */
-interface Rows {
+export interface RowsWithTargets {
   rows: number
   inputs: number
   outputs: number
   encode: (row: number, into: Float32Array, offset: number) => void
+  /** One target per row and output. */
   targets: Float32Array
 }
 
@@ -16,7 +16,7 @@ const batchRows = 8_192
 export async function validationLossOf(
   tf: Tensorflow,
   network: LayersModel,
-  { rows, inputs, outputs, encode, targets }: Rows,
+  { rows, inputs, outputs, encode, targets }: RowsWithTargets,
 ): Promise<number> {
   let sum = 0
   for (let start = 0; start < rows; start += batchRows) {

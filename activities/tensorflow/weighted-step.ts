@@ -1,5 +1,6 @@
-/** Takes one training step with a weight for each row, which the library's `trainOnBatch` does not take. */
+/** Takes training steps with a weight for each row, which the library's `trainOnBatch` does not take. */
 import type { LayersModel, Scalar } from '@tensorflow/tfjs'
+import type { TrainingSteps } from './step-replay.ts'
 import type { Tensorflow } from './tfjs.ts'
 
 /** Its training function multiplies the losses of rows by weights that follow the targets. */
@@ -9,29 +10,25 @@ interface Weighable {
   model?: Weighable
 }
 
-export interface WeightedBatch {
-  x: Float32Array
-  y: Float32Array
-  weights: Float32Array
-  count: number
-  inputs: number
-  outputs: number
-}
-
-/** The mean of the weighted losses. */
-export async function weightedStep(
+/** `weights` holds those of the rows of each step, whose loss is the mean of the weighted losses. */
+export function openWeightedSteps(
   tf: Tensorflow,
   network: LayersModel,
-  { x, y, weights, count, inputs, outputs }: WeightedBatch,
-): Promise<number> {
-  const data = [
-    tf.tensor2d(x.subarray(0, count * inputs), [count, inputs]),
-    tf.tensor2d(y.subarray(0, count * outputs), [count, outputs]),
-    tf.tensor1d(weights.subarray(0, count)),
-  ]
+  { inputs, outputs, weights }: { inputs: number; outputs: number; weights: Float32Array },
+): Pick<TrainingSteps, 'step' | 'end'> {
   const given = network as unknown as Weighable
-  const losses = (given.model ?? given).makeTrainFunction()(data)
-  const [loss = NaN] = await losses[0]!.data()
-  tf.dispose([...data, ...losses])
-  return loss
+  return {
+    async step(x, y, rows) {
+      const data = [
+        tf.tensor2d(x.subarray(0, rows * inputs), [rows, inputs]),
+        tf.tensor2d(y.subarray(0, rows * outputs), [rows, outputs]),
+        tf.tensor1d(weights.subarray(0, rows)),
+      ]
+      const losses = (given.model ?? given).makeTrainFunction()(data)
+      const [loss = NaN] = await losses[0]!.data()
+      tf.dispose([...data, ...losses])
+      return loss
+    },
+    end() {},
+  }
 }
