@@ -1,5 +1,5 @@
 /** Asks and cancels running workflows for the API. */
-import type { QueryDefinition } from '@temporalio/common'
+import type { QueryDefinition } from '@temporalio/client'
 import { DomainError } from '../../domain/errors.ts'
 import { callTimeoutMs, type TemporalClient } from './client.ts'
 import { isNotFound } from './errors.ts'
