@@ -452,8 +452,9 @@ export function createProperties(
         fail('a verdict against it wins', `${chain} goes on with "${type}" after the verdict fail`)
     },
     workflowClosed(chain: string, kind: string, release: string) {
-      // What is said to a release that was never opened is answered by its refusal; there is no row to write it to.
-      if (kind !== 'completed' || !releases.has(release)) return
+      // A release that was never opened, or whose row a restored backup does not have and which may not open again, answers its
+      // commands by its refusal; there is no row to write them to.
+      if (kind !== 'completed' || memory.row('releases', release) === undefined) return
       const endMs = ends.get(chain) ?? Infinity
       for (const each of received)
         if (each.runChain === chain && each.atMs < endMs && each.isSignal && !recorded.has(each.id))
