@@ -1,6 +1,7 @@
 /** Runs one retraining and prints its progress up to the offline gate. */
 import { findEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
+import { findTrainingRun } from '../../store/training/training-search.ts'
 import { findTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
 import { comparisonOf } from './figures.ts'
@@ -64,18 +65,22 @@ async function followRetraining(
   const startedMs = Date.now()
   let progress: RetrainProgress = { stage: 'opening' }
   let training: TrainingRecord | undefined
+  let trainedMs: number | undefined
   let ended: Retraining | undefined
   const look = async () => {
     while (ended === undefined) {
       const found = await find()
       progress = await handle.query(retrainProgress).catch(() => progress)
       if (progress.trainingId !== undefined) training = await findTraining(store, progress.trainingId)
-      if (found?.endedAt !== undefined) ended = found
-      else await new Promise((resolve) => setTimeout(resolve, pollMs))
+      if (found?.endedAt !== undefined) {
+        const run = training && (await findTrainingRun(store, training.id))
+        trainedMs = run?.durationMs
+        ended = found
+      } else await new Promise((resolve) => setTimeout(resolve, pollMs))
     }
   }
   const line = () => {
-    if (ended !== undefined) return trainingSummary(training, Date.now() - startedMs)
+    if (ended !== undefined) return trainingSummary(training, { trainedMs, wholeMs: Date.now() - startedMs })
     const epoch = training?.epoch ?? 0
     if (progress.stage !== 'train' || epochs === 0) return `${sentences[progress.stage]} …`
     const loss = training?.curve.at(-1)?.loss
@@ -87,10 +92,17 @@ async function followRetraining(
   return { retraining: ended as unknown as Retraining, evaluation }
 }
 
-function trainingSummary(training: TrainingRecord | undefined, ms: number): string {
+/** A training is one stage of a retraining, from the start of its process to the stored artifact. */
+function trainingSummary(
+  training: TrainingRecord | undefined,
+  { trainedMs, wholeMs }: { trainedMs?: number; wholeMs: number },
+): string {
   const losses = (training?.curve ?? []).map(({ loss }) => loss.toFixed(4))
-  if (losses.length === 0) return `Ended after ${lapseText(ms)}`
-  return `Trained in ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)} (${lapseText(ms)} in total)`
+  if (losses.length === 0 || trainedMs === undefined) return `Ended after ${lapseText(wholeMs)}`
+  return (
+    `Trained in ${lapseText(trainedMs)}: ${losses.length} epochs, loss ${losses[0]} → ${losses.at(-1)}` +
+    ` (${lapseText(wholeMs)} with snapshot, validation and evaluation)`
+  )
 }
 
 async function newest({ store }: DemoWorld): Promise<Retraining | undefined> {
