@@ -20,6 +20,8 @@ import { standingWorkflows, startStanding } from '../../temporal/standing-workfl
 import { failBatch } from '../batch/batch.ts'
 import type { Deps } from '../deps.ts'
 import { alertRetraining, endRetraining } from '../retrain/record.ts'
+import { endSweep } from '../sweep/sweep.ts'
+import { endTrial } from '../trial/trial.ts'
 
 /** Workflows described in one round; the next round continues where this one has ended. */
 const defaultMaxDescribed = 200
@@ -182,6 +184,10 @@ async function closeRow(deps: Deps, { kind, id, model, drill = '' }: OpenRun): P
       await alertRetraining(deps)({ model, kind: 'failed', message, evidence: { retrainingId: id } })
       return
     }
+    case 'trial':
+      return endTrial(deps)({ id, outcome: 'failed', message: endedOutside })
+    case 'sweep':
+      return endSweep(deps)({ id, outcome: 'failed', message: endedOutside })
     case 'batch':
       return failBatch(deps)({ id, message: endedOutside })
     default:

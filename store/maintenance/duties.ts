@@ -43,7 +43,7 @@ export const recordRemovedModels = (database: Database, names: readonly string[]
 
 /** A row that says that a workflow works on it. */
 export interface OpenRun {
-  kind: 'drill' | 'retraining' | 'batch'
+  kind: 'drill' | 'retraining' | 'trial' | 'sweep' | 'batch'
   id: string
   model: string
   /** The kind of a drill. */
@@ -56,5 +56,9 @@ export const listOpenRuns = (database: Database) =>
     select 'drill' as kind, id, model, kind as drill, 'drill/' || model as workflow_id from drills where ended_at is null
     union all
     select 'retraining', id, model, null, 'retrain/' || model from retrainings where ended_at is null
+    union all
+    select 'trial', id, model, null, 'trial/' || id from trials where ended_at is null
+    union all
+    select 'sweep', id, model, null, 'sweep/' || model from sweeps where ended_at is null
     union all
     select 'batch', id, model, null, 'batch/' || id from batches where ended_at is null`)

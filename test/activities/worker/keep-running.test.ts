@@ -18,6 +18,8 @@ import {
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { findDrill, insertDrill } from '../../../store/release/drills.ts'
+import { findSweep, insertSweep } from '../../../store/training/sweeps.ts'
+import { findTrial, insertTrial } from '../../../store/training/trials.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import {
   freshNamespace,
@@ -172,6 +174,18 @@ it('closes the row of a drill that was ended from outside', async () => {
     message: 'its workflow was ended from outside',
   })
   expect(await openAlerts()).toEqual([`drill_not_held/${model}/nan`])
+})
+
+it('closes the rows of a sweep and its trial that were ended from outside', async () => {
+  const [id, trial] = [uniqueName('swp'), uniqueName('try')]
+  const asOf = new Date().toISOString()
+  const order = { model, requestedBy: 'ops', asOf }
+  await insertSweep(store, { ...order, id, plan: { candidates: [{ units: 8 }], parallel: 1 } })
+  await insertTrial(store, { ...order, id: trial, sweepId: id, overrides: { units: 8 }, trainingId: 'trn_x' })
+  await reports('closed', id, trial)
+  const ended = { outcome: 'failed', message: 'its workflow was ended from outside' }
+  expect(await findSweep(store, id)).toMatchObject(ended)
+  expect(await findTrial(store, trial)).toMatchObject(ended)
 })
 
 it('tells of workers that give no sign of life until they do', async () => {
