@@ -31,6 +31,7 @@ import { createKeeper } from './worker/keep-running.ts'
 import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
 
 const longestPauseMs = 2_000
+const temporalAnswersMs = 3_000
 
 const [kind = ''] = process.argv.slice(2)
 const stopping = new AbortController()
@@ -60,19 +61,23 @@ const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), confi
 
 let keeper: HeadKeeper | undefined
 let heartbeat: Repeated | undefined
+let temporal: NativeConnection | undefined
 try {
   await untilDone('Postgres', () => migrate(config.databaseUrl))
   await untilDone('Postgres', () => expectRoomFor(store, kind))
   if (kind === 'control') keeper = await keepAuditHeads()
-  const connection = await untilDone('Temporal', () => connect(config))
+  heartbeat = keepHeartbeat(
+    store,
+    { kind, process: `${hostname()}/${process.pid}` },
+    (error) => log.warn({ error: reasonOf(error) }, 'the sign of life was not stored'),
+    hasTemporal,
+  )
+  const connection = (temporal = await untilDone('Temporal', () => connect(config)))
   const worker =
     kind === 'control'
       ? await createControlWorker(deps, connection, await bundleWorkflows(runtimeLogger(log)))
       : await createTrainWorker(deps, connection)
   log.info({ queue: worker.options.taskQueue, build: config.buildId }, 'the worker takes tasks')
-  heartbeat = keepHeartbeat(store, { kind, process: `${hostname()}/${process.pid}` }, (error) =>
-    log.warn({ error: reasonOf(error) }, 'the sign of life was not stored'),
-  )
   const duties = Promise.allSettled([
     ...(kind === 'control'
       ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), warmUp(connection)]
@@ -161,6 +166,15 @@ async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T>
       await pause(pauseMs * (0.5 + Math.random() / 2), undefined, { signal: stopping.signal })
     }
   }
+}
+
+/** Whether Temporal answers within the time limit: it is reachable, and so is its own database. */
+async function hasTemporal(): Promise<boolean> {
+  const { namespace } = config.temporal
+  const asked = temporal?.withDeadline(Date.now() + temporalAnswersMs, () =>
+    temporal!.workflowService.describeNamespace({ namespace }),
+  )
+  return (await asked?.catch(() => undefined)) !== undefined
 }
 
 function connect({ temporal }: Config): Promise<NativeConnection> {

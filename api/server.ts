@@ -103,9 +103,10 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const fastPath = servePredictions(parts, config.api.fastPath)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are served, because it is most of the code.
-  const [{ createApplication }, { startDelivery }] = await Promise.all([
+  const [{ createApplication }, { startDelivery }, { standInForDelivery }] = await Promise.all([
     import('./listener.ts'),
     import('./services/command-delivery.ts'),
+    import('./services/alerts/stand-in.ts'),
   ])
   const deps = { store, authentication, serving, temporal, signer, subjects, isSigned, log: logger }
   const { oidc, buildId, artifactRoot } = config
@@ -114,6 +115,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   gate.mount(createApplication({ ...deps, ...more }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
+  const alerts = standInForDelivery({ store, config, log: logger }, onError)
   const { sharedFd: fd } = config.api
   const isReady = () => issuesOf({ serving, authentication, stopping }).length === 0
   const options = { ...config.api, isReady, maxConnections }
@@ -129,15 +131,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       replica.cancelWarmUp()
       logger.info({ reason }, 'ending')
       await drain(server, fastPath, shared)
-      for (const end of [
-        authentication.stop,
-        serving.stop,
-        stopDelivery,
-        workers.stop,
-        temporal.close,
-        store.close,
-      ])
-        await atMost(closeMs, end())
+      const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, alerts.stop]
+      for (const end of [...loops, temporal.close, store.close]) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
     },
   }

@@ -4,7 +4,7 @@
  */
 import { redactedOf } from '../../domain/redact.ts'
 import type { Mirror } from '../../temporal.config.ts'
-import { boundedText } from '../runtime/bounded-text.ts'
+import { boundedText } from '../../store/bounded-text.ts'
 
 /** The system rejected the request. */
 export interface Refusal {

@@ -1,31 +1,9 @@
-/**
- * Raises alerts for active fallbacks, and activates the fallback of a champion that the monitor finds broken, where the model file
- * permits it.
- */
+/** Activates the fallback of a champion that the monitor finds broken, where the model file permits it. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { fallbackAlerts, fallbackLevels } from '../../domain/serving/fallback-level.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findRollbackTarget } from '../../store/registry/champions.ts'
 import { findKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
-import { listFallbacks, listReportedFallbacks } from '../../store/serving/replica-fallbacks.ts'
 import type { Deps } from '../deps.ts'
-
-/** One alert per model and fallback level; a lower level resolves the alert of the level above. */
-export async function reportFallbacks({ store }: Pick<Deps, 'store'>): Promise<void> {
-  const standing = await listFallbacks(store)
-  if (standing === undefined) return
-  const open = new Set(await listReportedFallbacks(store))
-  for (const { model, level, reason, replicas } of standing) {
-    if (level === 'champion') continue
-    const dedupeKey = `fallback/${model}/${level}`
-    open.delete(dedupeKey)
-    const { kind, severity } = fallbackAlerts[level]
-    const message = `${fallbackLevels[level]} On ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}: ${reason}`
-    await upsertAlert(store, { dedupeKey, model, severity, kind, message, evidence: { level, replicas } })
-  }
-  for (const dedupeKey of open) await resolveAlert(store, dedupeKey)
-}
 
 /**
  * Sets the kill switch of the model to its fallback. Not during probation, where the release rolls back by itself, nor over a set kill

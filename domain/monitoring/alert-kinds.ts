@@ -55,6 +55,7 @@ export const alertKinds = [
   'workflow_missing',
   'schedule_paused',
   'worker_silent',
+  'temporal_unavailable',
   // Audit log.
   'audit_broken',
 ] as const

@@ -1,6 +1,6 @@
 /**
- * Stores a sign of life of each worker process, and raises an alert while none of a kind gives one, or one of several does not. Temporal cannot
- * tell: it lists a frozen worker as polling for minutes.
+ * Stores a sign of life of each worker process, and raises an alert while none of a kind gives one, one of several does not, or none reaches
+ * Temporal. Temporal cannot tell: it lists a frozen worker as polling for minutes.
  */
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
@@ -17,6 +17,8 @@ export interface WorkerHeartbeat {
   ageMs: number
   /** Whether it has ended as asked. */
   ended: boolean
+  /** How long Temporal has not answered it. */
+  temporalSilentMs: number
 }
 
 const beatMs = 5_000
@@ -30,6 +32,7 @@ const prefix = 'worker/'
 export const listHeartbeats = (database: Database) =>
   rowsFrom(database).list<WorkerHeartbeat>(sql`
     select value ->> 'kind' as kind, value ->> 'process' as process, coalesce((value ->> 'ended')::boolean, false) as ended,
+      coalesce((value ->> 'temporalSilentMs')::float8, 0) as temporal_silent_ms,
       extract(epoch from clock_timestamp() - at)::float8 * 1000 as age_ms
     from service_state where name like ${`${prefix}%`} and at > now() - interval '1 day' order by at desc`)
 
@@ -60,9 +63,13 @@ export function keepHeartbeat(
   store: Store,
   { kind, process }: Pick<WorkerHeartbeat, 'kind' | 'process'>,
   onError: (error: unknown) => void,
+  hasTemporal: () => Promise<boolean> = () => Promise.resolve(true),
 ): Repeated {
+  let answeredAt = performance.now()
   const beat = async () => {
-    await writeServiceState(store, nameOf({ kind, process }), { kind, process })
+    if (await hasTemporal()) answeredAt = performance.now()
+    const temporalSilentMs = Math.round(performance.now() - answeredAt)
+    await writeServiceState(store, nameOf({ kind, process }), { kind, process, temporalSilentMs })
     await store.query(
       sql`delete from service_state where name like ${`${prefix}%`} and at < now() - interval '1 day'`,
     )
@@ -108,17 +115,21 @@ export function watchWorkers(
   { everyMs = 15_000, afterMs = silentMs }: { everyMs?: number; afterMs?: number } = {},
 ): Repeated {
   const look = async () => {
-    const alerts = silentWorkers(await listHeartbeats(store), afterMs).map(alertOf)
+    const heartbeats = await listHeartbeats(store)
+    const alerts = [
+      ...silentWorkers(heartbeats, afterMs).map(alertOf),
+      ...temporalAlerts(heartbeats, afterMs),
+    ]
     for (const alert of alerts) await upsertAlert(store, alert)
     const raised = new Set(alerts.map(({ dedupeKey }) => dedupeKey))
-    for (const key of await listOpenAlertKeys(store, ['worker_silent']))
+    for (const key of await listOpenAlertKeys(store, ['worker_silent', 'temporal_unavailable']))
       if (!raised.has(key)) await resolveAlert(store, key)
   }
   return repeat(look, { everyMs, atOnce: false, onError })
 }
 
 const consequence: Record<WorkerKind, string> = {
-  control: 'No release, monitor, rollback of a workflow or alert delivery goes on.',
+  control: 'No release, monitor or rollback of a workflow goes on.',
   train: 'No training or batch prediction goes on.',
 }
 
@@ -133,6 +144,23 @@ function alertOf({ kind, process, ageMs, isLast }: SilentWorker): NewAlert {
       : `The ${kind} worker ${process} has not ${silence}, others have. What it works on waits until a timeout passes it on. End it, if it still exists.`,
     evidence: { worker: kind, process },
   }
+}
+
+/** Temporal is away when no live control worker reaches it. */
+function temporalAlerts(heartbeats: readonly WorkerHeartbeat[], afterMs: number): NewAlert[] {
+  const live = heartbeats.filter(({ kind, ended, ageMs }) => kind === 'control' && !ended && ageMs <= afterMs)
+  const [longest] = live.toSorted((a, b) => b.temporalSilentMs - a.temporalSilentMs)
+  if (longest === undefined || live.some(({ temporalSilentMs }) => temporalSilentMs <= afterMs)) return []
+  const { process, temporalSilentMs } = longest
+  return [
+    {
+      dedupeKey: 'temporal_unavailable',
+      kind: 'temporal_unavailable',
+      severity: 'critical',
+      message: `Temporal has not answered the control worker ${process} for ${Math.round(temporalSilentMs / 1_000)} s. No release, retraining or monitor goes on. Start Temporal, or mend the way to it: \`tenure doctor\` names its address.`,
+      evidence: { process },
+    },
+  ]
 }
 
 /** Runs one round after the other; each waits for the end of the one before. */

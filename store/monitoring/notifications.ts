@@ -3,6 +3,8 @@ import sql from 'sql-template-tag'
 import type { About, DeliveryRecord } from '../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from './alerts.ts'
 import { fromRow, fromRowWithout } from '../database/from-row.ts'
+import { writeServiceState } from '../database/key-value.ts'
+import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
 import { iso } from './span.ts'
 
@@ -48,16 +50,21 @@ export interface PendingNotification {
   ageMs: number
 }
 
-/** What is to be tried now, oldest first. */
-export async function listPendingNotifications(
+/** Takes what is to be tried now, oldest first, from all other processes for so long. */
+export async function claimNotifications(
   database: Database,
-  limit = 100,
+  { forMs, limit = 100 }: { forMs: number; limit?: number },
 ): Promise<PendingNotification[]> {
   const rows = await database.query<Omit<PendingNotification, 'alert'> & { messageId: number }>(sql`
-    select alerts.*, alert_notifications.id as "messageId", channel, about, attempts,
+    with due as (
+      select id from alert_notifications where next_at <= clock_timestamp() order by id limit ${limit} for update skip locked
+    ), claimed as (
+      update alert_notifications set next_at = clock_timestamp() + ${forMs}::float8 * interval '1 millisecond'
+      from due where alert_notifications.id = due.id returning alert_notifications.*
+    )
+    select alerts.*, claimed.id as "messageId", channel, about, attempts,
       extract(epoch from clock_timestamp() - due_at)::float8 * 1000 as "ageMs"
-    from alert_notifications join alerts on alerts.id = alert_id
-    where next_at <= clock_timestamp() order by alert_notifications.id limit ${limit}`)
+    from claimed join alerts on alerts.id = alert_id order by claimed.id`)
   return rows.map(({ messageId, channel, about, attempts, ageMs, ...alert }) => ({
     id: messageId,
     alert: fromRow<Alert>(alert),
@@ -73,7 +80,7 @@ export async function markNotificationSent(database: Database, id: number): Prom
     update alert_notifications set sent_at = now(), next_at = null, attempts = attempts + 1, problem = null where id = ${id}`)
 }
 
-/** Tried again after so long; given up when there is no again. */
+/** Tried again after so long; given up when there is no again. What another process has sent meanwhile stays as sent. */
 export async function markNotificationFailed(
   database: Database,
   { id, problem, againMs }: { id: number; problem: string; againMs: number | undefined },
@@ -82,5 +89,18 @@ export async function markNotificationFailed(
     update alert_notifications set attempts = attempts + 1, problem = ${problem.slice(0, 500)},
       next_at = clock_timestamp() + ${againMs ?? null}::float8 * interval '1 millisecond',
       given_up_at = case when ${againMs === undefined}::boolean then now() end
-    where id = ${id}`)
+    where id = ${id} and sent_at is null`)
+}
+
+const deliverySign = 'alerts/delivery'
+
+/** Says that the control worker delivers. */
+export const writeDeliverySign = (database: Database) => writeServiceState(database, deliverySign, {})
+
+/** Whether the control worker has delivered within the last milliseconds. */
+export async function isDelivering(database: Database, withinMs: number): Promise<boolean> {
+  const [row] = await database.query(prepared`
+    select from service_state
+    where name = ${deliverySign} and at > clock_timestamp() - ${withinMs}::float8 * interval '1 millisecond'`)
+  return row !== undefined
 }

@@ -553,4 +553,15 @@ export const faults: readonly FaultCase[] = [
     shownBy: [{ file: 'test/faults/long/processes/chaos.test.ts' }],
     weaker: '75 s of one seed at 100 requests a second; more by npm run test:chaos (bench/fleet.md)',
   },
+  {
+    number: 'F53',
+    fault: 'the control worker killed, frozen or cut off, or Temporal away, while alerts are due',
+    asked: 'an alert reaches every channel ≤ 60 s, once, also when the worker is back',
+    shownBy: [
+      { file: 'test/faults/long/processes/alert-delivery.test.ts' },
+      { file: 'test/activities/alerts/dispatch.test.ts', tests: 'by several processes|is done by replicas' },
+    ],
+    weaker:
+      'a sender that is frozen after its message has left sends it a second time, with the same webhook id',
+  },
 ]

@@ -49,6 +49,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'store',
       'models',
       'temporal',
+      'alerts',
       'temporal.config.ts',
       'scripts/build',
       'scripts/setup/lock.mjs',
@@ -66,13 +67,17 @@ export const layers: Readonly<Record<string, Layer>> = {
     typePackages: ['@tensorflow/tfjs'],
     only: {
       '@tensorflow/tfjs-node': ['activities/tensorflow/tfjs.ts'],
-      nodemailer: ['activities/alerts/'],
-      standardwebhooks: ['activities/alerts/'],
       '@temporalio/worker': ['activities/worker.ts', 'activities/worker/create-worker.ts'],
     },
   },
   // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.
   temporal: { values: ['domain', 'workflows/messages'], packages: ['@temporalio/client'] },
+  // Delivers alerts: for the control worker, and for replicas while it is silent.
+  alerts: {
+    values: ['domain', 'store'],
+    types: ['temporal.config.ts'],
+    packages: ['nodemailer', 'standardwebhooks'],
+  },
   // Data to a picture or to text: for pages and for the terminal alike.
   charts: { values: ['domain'], packages: ['@observablehq/plot', 'linkedom'] },
   api: {
@@ -80,6 +85,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'domain',
       'store',
       'models',
+      'alerts',
       'charts',
       'workflows/messages.ts',
       'temporal.config.ts',

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { reasonText, toWire } from '../../http/schemas.ts'
-import { alertActions, updateAlert, type AlertAction } from '../../services/alerts.ts'
+import { alertActions, updateAlert, type AlertAction } from '../../services/alerts/update-alert.ts'
 
 const summaries: Readonly<Record<AlertAction, string>> = {
   acknowledge: 'Acknowledge an alert. It is not sent again and does not escalate.',

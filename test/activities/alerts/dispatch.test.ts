@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { Webhook } from 'standardwebhooks'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Deps } from '../../../activities/deps.ts'
+import { deliverAlerts } from '../../../alerts/deliver.ts'
+import { standInForDelivery } from '../../../api/services/alerts/stand-in.ts'
 import { dispatchAlerts } from '../../../activities/alerts/dispatch.ts'
 import { acknowledgeAlert, listAlerts, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
@@ -289,6 +292,65 @@ describe('alert dispatch', () => {
     }
     writeFileSync(deps.config.alertChannels, JSON.stringify(ok))
     await until(async () => (await open()).length === 0, 'the end of it')
+  })
+})
+
+describe('alert delivery by several processes', () => {
+  const chat = () =>
+    writeFileSync(
+      deps.config.alertChannels,
+      JSON.stringify([{ name: 'chat', target: { kind: 'slack', url: `${url}/chat` } }]),
+    )
+
+  it('sends each notification once, and a failure that is reported late does not send it again', async () => {
+    chat()
+    await Promise.all(['a', 'b', 'c'].map((dedupeKey) => raise({ dedupeKey })))
+    const sent = await Promise.all(Array.from({ length: 4 }, () => deliverAlerts(deps)))
+    expect(sent.reduce((sum, each) => sum + each)).toBe(3)
+    const [{ id } = { id: 0 }] = await deps.store.query<{ id: number }>(
+      sql`select id from alert_notifications`,
+    )
+    await markNotificationFailed(deps.store, { id, problem: 'late', againMs: 0 })
+    expect(await deliverAlerts(deps)).toBe(0)
+    expect(got).toHaveLength(3)
+  })
+
+  it('leaves a notification to others when its sender stood still for as long as its claim', async () => {
+    chat()
+    await raise()
+    const { store } = deps
+    // As after SIGSTOP between the claim and the sending.
+    const clock = vi.spyOn(performance, 'now')
+    const frozen: typeof store = {
+      ...store,
+      async query(statement) {
+        const rows = await store.query(statement)
+        if (statement.text.includes('skip locked')) clock.mockReturnValue(performance.now() + 3_600_000)
+        return rows as never
+      },
+    }
+    expect(await deliverAlerts({ ...deps, store: frozen })).toBe(0)
+    clock.mockRestore()
+    await store.query(sql`update alert_notifications set next_at = now()`)
+    expect(await deliverAlerts(deps)).toBe(1)
+    expect(got).toHaveLength(1)
+  })
+
+  it('is done by replicas only while the control worker leaves no sign of it', async () => {
+    chat()
+    await writeDeliverySign(deps.store)
+    const said: string[] = []
+    const log = { ...quiet, info: (_: object, message: string) => void said.push(message) }
+    const standIn = standInForDelivery({ ...deps, log }, () => {}, { everyMs: 20, silentMs: 1_000 })
+    await raise()
+    await arrived(1)
+    expect(said).toEqual(['delivering alerts for the control worker'])
+    await writeDeliverySign(deps.store)
+    await until(() => said.length === 2, 'the return of the control worker')
+    await raise({ dedupeKey: 'other' })
+    await standIn.stop()
+    expect(got).toHaveLength(1)
+    expect(said[1]).toBe('the control worker delivers alerts')
   })
 })
 

@@ -1,6 +1,7 @@
 /** Tests that what was ended, deleted, paused or blocked from outside is started again or told, and by `tenure doctor` too. */
 import { Client, Connection } from '@temporalio/client'
 import { spawnSync } from 'node:child_process'
+import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createKeeper, type Round } from '../../../activities/worker/keep-running.ts'
@@ -200,12 +201,31 @@ it('tells of workers that give no sign of life until they do', async () => {
   await watch.stop()
 })
 
+it('tells of Temporal when no control worker reaches it, until one does', async () => {
+  const beat = (process: string, hasTemporal: boolean) =>
+    keepHeartbeat(
+      store,
+      { kind: 'control', process },
+      () => {},
+      () => pause(400).then(() => hasTemporal),
+    )
+  const watch = watchWorkers(store, () => {}, { everyMs: 50, afterMs: 300 })
+  const without = beat('here/1', false)
+  await expect.poll(openAlerts).toContain('temporal_unavailable')
+  const reaching = beat('here/2', true)
+  await expect.poll(openAlerts).not.toContain('temporal_unavailable')
+  await without.stop()
+  await reaching.stop()
+  await watch.stop()
+})
+
 it('tells of one silent worker beside others, but not of one that has ended or was killed', async () => {
   const sign = (process: string, ageMs: number, ended = false) => ({
     kind: 'train' as const,
     process,
     ageMs,
     ended,
+    temporalSilentMs: 0,
   })
   const live = sign('a/1', 1_000)
   expect(silentWorkers([live, sign('b/1', 40_000), sign('c/1', 40_000, true), sign('d/1', 700_000)])).toEqual(

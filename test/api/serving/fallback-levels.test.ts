@@ -3,7 +3,8 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { activateFallback, reportFallbacks } from '../../../activities/monitor/fallback.ts'
+import { activateFallback } from '../../../activities/monitor/fallback.ts'
+import { reportFallbacks } from '../../../alerts/report-fallbacks.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { fallbackName, type Fallback } from '../../../domain/serving/kill-switch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -55,7 +56,7 @@ async function written(model: string, level: string) {
     )
     return (row?.level ?? 'champion') === level
   }, `the level ${level}`)
-  await reportFallbacks({ store: fixture.store })
+  await reportFallbacks(fixture.store)
   return (await listAlerts(fixture.store, { model, open: true })).map(
     ({ kind, severity }) => `${severity} ${kind}`,
   )

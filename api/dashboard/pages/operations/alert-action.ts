@@ -2,7 +2,7 @@
 import { DomainError } from '../../../../domain/errors.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
-import { alertActions, updateAlert } from '../../../services/alerts.ts'
+import { alertActions, updateAlert } from '../../../services/alerts/update-alert.ts'
 import { pageHeaders } from '../../security-headers.ts'
 
 export async function submitAlertAction(

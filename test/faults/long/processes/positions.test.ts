@@ -212,6 +212,7 @@ function point(name: string, to: string): void {
 function makeOldCode(root: string): void {
   mkdirSync(root)
   for (const part of [
+    'alerts',
     'api',
     'charts',
     'domain',

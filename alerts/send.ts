@@ -1,8 +1,8 @@
 /** Sends one message to one channel. Throws when it was not delivered; the caller retries. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
-import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
-import { boundedText } from '../runtime/bounded-text.ts'
+import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
+import { boundedText } from '../store/bounded-text.ts'
 import { alertText, titleOf, type Message } from './message.ts'
 
 /** Timeout, so that one channel does not delay the others. */

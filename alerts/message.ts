@@ -1,7 +1,7 @@
 /** Builds the notification of an alert, the same for every channel: summary, severity, times, evidence and runbook. */
-import { runbookPage } from '../../domain/monitoring/alert-kinds.ts'
-import type { About } from '../../domain/monitoring/alert-escalation.ts'
-import type { Alert } from '../../store/monitoring/alerts.ts'
+import { runbookPage } from '../domain/monitoring/alert-kinds.ts'
+import type { About } from '../domain/monitoring/alert-escalation.ts'
+import type { Alert } from '../store/monitoring/alerts.ts'
 
 export interface Message {
   /** Idempotency key of the message: a channel may drop a second one. */

@@ -1,11 +1,16 @@
 /** Acknowledges and resolves alerts, for the API and the dashboard alike. */
-import { DomainError } from '../../domain/errors.ts'
-import { appendAudit } from '../../store/audit/audit-log.ts'
-import { acknowledgeAlert, findAlert, resolveAlertById, type Alert } from '../../store/monitoring/alerts.ts'
-import type { Database } from '../../store/postgres.ts'
-import type { Actor } from '../auth/authentication.ts'
-import { findInScope } from '../auth/authorization.ts'
-import type { CommandDeps } from '../deps.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import {
+  acknowledgeAlert,
+  findAlert,
+  resolveAlertById,
+  type Alert,
+} from '../../../store/monitoring/alerts.ts'
+import type { Database } from '../../../store/postgres.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { findInScope } from '../../auth/authorization.ts'
+import type { CommandDeps } from '../../deps.ts'
 
 export const alertActions = ['acknowledge', 'resolve'] as const
 export type AlertAction = (typeof alertActions)[number]

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Message } from '../../../activities/alerts/message.ts'
-import { send } from '../../../activities/alerts/send.ts'
-import { sendRequest } from '../../../activities/integrations/http-request.ts'
+import type { Message } from '../../alerts/message.ts'
+import { send } from '../../alerts/send.ts'
+import { sendRequest } from '../../activities/integrations/http-request.ts'
 
 let server: Server
 let url: string

@@ -1,0 +1,109 @@
+/**
+ * Delivers alert notifications, from the control worker and from any replica. Each is stored before it is sent, so that a crash causes at
+ * most one duplicate; an unreachable channel is retried for a day and delays no other.
+ */
+import {
+  dueNotifications,
+  retryDelayMs,
+  type AlertFacts,
+  type Channel,
+  type ChannelTarget,
+} from '../domain/monitoring/alert-escalation.ts'
+import { reasonOf } from '../domain/errors.ts'
+import { redactedOf } from '../domain/redact.ts'
+import {
+  claimNotifications,
+  insertNotifications,
+  listNotifiable,
+  markNotificationFailed,
+  markNotificationSent,
+} from '../store/monitoring/notifications.ts'
+import { resolveAlert, upsertAlert, type Alert } from '../store/monitoring/alerts.ts'
+import { readChannels } from '../store/monitoring/alert-channels.ts'
+import type { Store } from '../store/postgres.ts'
+import type { Config } from '../temporal.config.ts'
+import { runbookOf } from './message.ts'
+import { reportFallbacks } from './report-fallbacks.ts'
+import { send } from './send.ts'
+
+/** Characters kept of a channel's response to a rejected message. */
+const mostSaid = 300
+/** How long a notification belongs to the process that sends it; longer than a send takes. */
+const claimMs = 60_000
+
+export interface DeliveryDeps {
+  store: Store
+  config: Pick<Config, 'alertChannels' | 'runbooks'>
+  log: { warn(fields: Record<string, unknown>, message: string): void }
+}
+
+/** Delivers what is due, once however many processes do so. Returns the number of delivered messages. */
+export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
+  const { store, config, log } = deps
+  await reportFallbacks(store)
+  const channels = await channelsOf(deps)
+  if (channels.length === 0) return 0
+  const { nowMs, alerts } = await listNotifiable(store)
+  await insertNotifications(
+    store,
+    alerts.flatMap(({ alert, told }) =>
+      dueNotifications(factsOf(alert), { channels, told, nowMs }).map((message) => ({
+        ...message,
+        alertId: alert.id,
+      })),
+    ),
+  )
+  const claimedAt = performance.now()
+  const waiting = await claimNotifications(store, { forMs: claimMs })
+  const tried = await Promise.all(
+    waiting.map(async ({ id, alert, channel, about, attempts, ageMs }) => {
+      const target = channels.find(({ name }) => name === channel)?.target
+      const message = { id, about, alert, runbook: runbookOf(config.runbooks, alert.kind) }
+      try {
+        // A process that stood still meanwhile: another one may have sent it.
+        if (performance.now() - claimedAt > claimMs / 2) return false
+        if (target === undefined) throw new Error('the channel is no longer configured')
+        await send(target, message)
+        await markNotificationSent(store, id)
+        return true
+      } catch (error) {
+        const secrets = target === undefined ? [] : secretsOf(target)
+        const problem = redactedOf(reasonOf(error), secrets).slice(0, mostSaid)
+        const againMs = target === undefined ? undefined : retryDelayMs(attempts + 1, ageMs)
+        await markNotificationFailed(store, { id, problem, againMs })
+        log.warn({ alert: alert.id, channel, about, problem, againMs }, 'alert not delivered')
+        return false
+      }
+    }),
+  )
+  return tried.filter(Boolean).length
+}
+
+/** Raises an alert for a channel file that cannot be read; only the dashboard can show it. */
+async function channelsOf({ store, config }: DeliveryDeps): Promise<Channel[]> {
+  const dedupeKey = 'alerts/channels'
+  try {
+    const channels = await readChannels(config.alertChannels)
+    await resolveAlert(store, dedupeKey)
+    return channels
+  } catch (error) {
+    const message = reasonOf(error)
+    await upsertAlert(store, { dedupeKey, severity: 'critical', kind: 'alert_channels', message })
+    return []
+  }
+}
+
+const factsOf = ({ severity, model, raisedAt, acknowledgedAt, resolvedAt }: Alert): AlertFacts => ({
+  severity,
+  model,
+  raisedMs: Date.parse(raisedAt),
+  acknowledgedMs: acknowledgedAt === undefined ? undefined : Date.parse(acknowledgedAt),
+  resolvedMs: resolvedAt === undefined ? undefined : Date.parse(resolvedAt),
+})
+
+/** Removes secrets: for some channels the address alone permits writing. */
+function secretsOf(target: ChannelTarget): (string | undefined)[] {
+  const { pathname, search, password } = new URL(target.kind === 'email' ? target.smtp : target.url)
+  const secret = target.kind === 'webhook' ? target.secret : undefined
+  return [secret, search, pathname, password]
+}

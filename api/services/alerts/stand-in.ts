@@ -1,0 +1,32 @@
+/**
+ * Delivers alerts while the control worker does not: it is killed or frozen, or Temporal is away. Every replica stands in, because each
+ * notification is claimed by one sender.
+ */
+import type { DeliveryDeps } from '../../../alerts/deliver.ts'
+import { isDelivering } from '../../../store/monitoring/notifications.ts'
+import { startLoop, type Loop } from '../../serving/poll-loop.ts'
+
+/** The control worker leaves a sign every five seconds, or after a channel that takes ten seconds to fail. */
+const standInPolicy = { everyMs: 5_000, silentMs: 20_000 }
+
+export function standInForDelivery(
+  deps: DeliveryDeps & { log: { info(fields: Record<string, unknown>, message: string): void } },
+  onError: (what: string, error: unknown) => void,
+  { everyMs, silentMs } = standInPolicy,
+): Loop {
+  let standsIn = false
+  const work = async (): Promise<void> => {
+    const wasIn = standsIn
+    standsIn = !(await isDelivering(deps.store, silentMs))
+    if (standsIn !== wasIn)
+      deps.log.info(
+        { silentMs },
+        standsIn ? 'delivering alerts for the control worker' : 'the control worker delivers alerts',
+      )
+    if (!standsIn) return
+    // Loaded when it is needed: channels take code that a replica has no other use for.
+    const { deliverAlerts } = await import('../../../alerts/deliver.ts')
+    await deliverAlerts(deps)
+  }
+  return startLoop(work, { everyMs, onError: (error) => onError('alerts could not be delivered', error) })
+}
