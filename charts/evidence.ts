@@ -33,7 +33,7 @@ const against: Readonly<Record<string, string>> = {
   invalid: 'invalid outputs',
   slow95: 'slow (p95)',
   slow99: 'slow (p99)',
-  conversions: 'conversions',
+  scoreShift: 'score shift',
 }
 
 /** Reads the evidence from the verdicts of a release. A requirement that a stage no longer lists is complete. */

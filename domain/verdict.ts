@@ -19,11 +19,17 @@ export interface Reason {
 export interface Verdict {
   kind: VerdictKind
   reasons: Reason[]
+  /** The codes of the reasons that only an approver can settle. When no other reason is left, the approver is asked at once. */
+  questions?: string[]
   /** Named statistics; null where undefined, never NaN. */
   statistics: Record<string, number | null>
   /** The judge and its version, e.g. `canary@1`. */
   judge: string
 }
+
+/** Whether nothing but the answer of an approver is missing, so that the stage need not wait for its deadline. */
+export const needsApprover = ({ kind, reasons, questions }: Verdict): boolean =>
+  kind === 'inconclusive' && questions !== undefined && reasons.every(({ code }) => questions.includes(code))
 
 /** Begins the reason of a rollback without data; a drill recognises its success by it. */
 export const noDataPrefix = 'no data at the deadline'

@@ -8,7 +8,6 @@ import {
   type BreakdownReport,
 } from '../../domain/monitoring/slice-metrics.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import { truthOf } from '../../domain/monitoring/quality.ts'
@@ -20,8 +19,8 @@ import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Deps } from '../deps.ts'
-import { withDuck, type Duck } from '../data/duckdb.ts'
-import { firstLineOf } from '../data/source-errors.ts'
+import { withDuck } from '../data/duckdb.ts'
+import { loadServed, readServed, sliceMembers } from '../data/served-table.ts'
 import { findMaturity } from './matured-window.ts'
 import { outputsOf } from '../data/rows.ts'
 
@@ -106,64 +105,18 @@ async function partsOf(
   const { slices = [], groups = [] } = models.definition.evaluation as Partial<ModelDefinition['evaluation']>
   if (slices.length + groups.length === 0 && business === undefined) return { slices: [], groups: [] }
   return withDuck(async (duck) => {
-    await load(duck, rows, models)
-    const read = async <T>(expression: string, as: (cell: BatchCell) => T): Promise<T[] | string> => {
-      try {
-        const { columns } = await duck.table(`select ${expression} as cell from served`)
-        return Array.from(columns['cell'] ?? [], as)
-      } catch (error) {
-        return firstLineOf(error)
-      }
-    }
-    const parts = []
-    for (const { name, where } of slices) {
-      const hits = await read(`coalesce((${where}), false)`, (cell) => cell === true)
-      const members = typeof hits === 'string' ? hits : hits.flatMap((hit, place) => (hit ? [place] : []))
-      parts.push({ name, rows: members })
-    }
+    const { manifest, predicted } = models
+    const served = rows.map((each, i) => ({ ...each, predicted: predicted[i] ?? 0 }))
+    await loadServed(duck, served, manifest)
+    const parts = await sliceMembers(duck, slices)
     const compared = []
     for (const attribute of groups) {
       const text = `cast(${quotedIdentifier(attribute)} as varchar)`
-      const values = await read(text, (cell) => (cell === null ? null : String(cell)))
+      const values = await readServed(duck, text, (cell) => (cell === null ? null : String(cell)))
       compared.push({ attribute, values })
     }
     const each = business && `cast((${business.perPrediction}) as double)`
-    const worth = each && (await read(each, (cell) => (cell === null ? null : Number(cell))))
+    const worth = each && (await readServed(duck, each, (cell) => (cell === null ? null : Number(cell))))
     return { slices: parts, groups: compared, worth }
   })
-}
-
-/** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. */
-async function load(
-  duck: Duck,
-  rows: readonly (MaturedRow & { y: number })[],
-  { manifest, predicted }: { manifest: Manifest; predicted: Int32Array },
-): Promise<void> {
-  const { output } = manifest
-  const features = (manifest.preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
-  const isClasses = output.kind === 'classes'
-  const told = isClasses ? 'varchar' : 'double'
-  const columns = [
-    ...features.map(
-      ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
-    ),
-    ...['prediction', 'predicted', 'outcome'].map((name) => `${name} ${told}`),
-  ]
-  await duck.run(`create temp table served (${columns.join(', ')})`)
-  const appender = await duck.connection.createAppender('served')
-  const append = (value: unknown, isNumber: boolean) => {
-    if (value === null || value === undefined) appender.appendNull()
-    else if (isNumber) appender.appendDouble(Number(value))
-    else appender.appendVarchar(String(value))
-  }
-  const className = (place: number) => (output.kind === 'classes' ? output.classes[place] : place)
-  rows.forEach(({ row, outputs, y }, i) => {
-    for (const { name, kind } of features) append(row[name], kind === 'number')
-    const class_ = className(predicted[i] ?? 0)
-    append(isClasses ? class_ : outputs[0], !isClasses)
-    append(isClasses ? class_ : output.kind === 'probability' ? (predicted[i] ?? 0) : outputs[0], !isClasses)
-    append(isClasses ? className(y) : y, !isClasses)
-    appender.endRow()
-  })
-  appender.closeSync()
 }

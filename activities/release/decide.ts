@@ -1,7 +1,9 @@
 /** Runs the judge on the counts of a look and stores evidence and verdict. */
 import { judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
 import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
+import { reportDisagreement, type DisagreementReport } from '../../domain/canary/disagreement.ts'
 import { failedRequests } from '../../domain/canary/counts.ts'
+import { judgeHoldback, meanLoss } from '../../domain/canary/holdback.ts'
 import { judgeCanary } from '../../domain/canary/judge.ts'
 import { budgetCode } from '../../domain/drill.ts'
 import { canaryEvidenceOf, type Observation } from '../../domain/release/evidence-builder.ts'
@@ -26,6 +28,15 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
   // A break-glass release must not be worse; it need not prove that it is better.
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = isOpen ? whole : withAb(whole, finding)
+  return withHoldback(state, observation, judgementOf(state, evidence, observation, verdict))
+}
+
+function judgementOf(
+  state: ReleaseState,
+  evidence: CanaryEvidence,
+  observation: Observation,
+  verdict: Verdict,
+): Judgement {
   const total = (arm: 'canary' | 'control') => {
     const sum = { requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
     for (const tick of evidence.ticks)
@@ -43,8 +54,67 @@ export function judge(state: ReleaseState, observation: Observation): Judgement 
       paired: evidence.paired,
       canary: total('canary'),
       control: total('control'),
+      answers: answersOf(evidence),
+      disagreement: disagreementOf(evidence, state),
     },
   }
+}
+
+/** The answers of both arms over the release; absent where they are not counted. */
+function answersOf({ ticks, answerNames: names }: CanaryEvidence) {
+  const of = (arm: 'canary' | 'control') => {
+    const counted = ticks.flatMap((tick) => (tick[arm].answers === undefined ? [] : [tick[arm].answers]))
+    return names?.map((_, i) => counted.reduce((sum, each) => sum + (each[i] ?? 0), 0))
+  }
+  return names === undefined || names.length === 0
+    ? undefined
+    : { names, canary: of('canary'), control: of('control') }
+}
+
+function disagreementOf(
+  { disagreement }: CanaryEvidence,
+  { policy: { limits }, stage, undecidedStage }: ReleaseState,
+): DisagreementReport | undefined {
+  const { disagreement: policy = 'off', alpha } = limits
+  const where = stage === 'awaiting_decision' ? undecidedStage : stage
+  if (
+    where !== 'shadow' ||
+    disagreement === undefined ||
+    policy === 'off' ||
+    alpha.disagreement === undefined
+  )
+    return undefined
+  const report = reportDisagreement(disagreement, policy, alpha.disagreement)
+  return { ...report, slices: report.slices.slice(0, maxSlices) }
+}
+
+/** Slices that a decision keeps, the worst. */
+const maxSlices = 10
+
+/** In probation: the outcomes of the new champion beside those of its hold-back. */
+function withHoldback(
+  { policy: { limits }, strategy }: ReleaseState,
+  { holdback }: Observation,
+  judgement: Judgement,
+): Judgement {
+  const { quality } = limits.alpha
+  if (holdback === undefined || quality === undefined) return judgement
+  // The test of an A/B release has spent the other half.
+  const { logE, reason } = judgeHoldback(holdback, strategy === 'ab' ? quality / 2 : quality, limits.minDelta)
+  const { verdict, inputs } = judgement
+  const statistics = {
+    ...verdict.statistics,
+    holdbackLogE: logE,
+    holdbackLoss: meanLoss(holdback.control),
+    championLoss: meanLoss(holdback.candidate),
+  }
+  const { candidate, control } = holdback
+  const told = {
+    ...judgement,
+    verdict: { ...verdict, statistics },
+    inputs: { ...inputs, holdback: { candidate, control } },
+  }
+  return overruled(told, 'fail', reason ?? undefined)
 }
 
 const reasonOf = ({ kind, reasons }: Verdict): string =>
@@ -65,8 +135,10 @@ function abFinding(
   const { ab, limits } = state.policy
   const where = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
   if (state.strategy !== 'ab' || ab === undefined || where !== 'canary') return undefined
+  // A policy of an earlier build has no α of its own for it.
+  const quality = limits.alpha.quality === undefined ? limits.alpha.paired : limits.alpha.quality / 2
   if (ab.metric !== 'errors')
-    return judgeAb(cohorts, ab, limits.alpha[ab.metric === 'accuracy' ? 'paired' : 'conversion'])
+    return judgeAb(cohorts, ab, ab.metric === 'accuracy' ? quality : limits.alpha.conversion)
   const counted = ticks
     .filter(({ startMs }) => startMs >= stage.startedMs)
     .map(({ startMs: atMs, canary, control }): AbCohort => ({
@@ -74,7 +146,7 @@ function abFinding(
       canary: { total: canary.requests, events: failedRequests(canary) },
       control: { total: control.requests, events: failedRequests(control) },
     }))
-  return judgeAb(counted, ab, limits.alpha.errors)
+  return judgeAb(counted, ab, quality)
 }
 
 /** Puts a reason before those of the judge. A verdict against the candidate stands. */

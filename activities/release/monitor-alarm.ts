@@ -1,4 +1,5 @@
 /** Fails the probation of a new champion on an alarm of its monitor, because the monitor sees outcomes, which the release does not. */
+import { isHoldbackNoBetter, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Reason } from '../../domain/verdict.ts'
 import { findAlarmAgainst } from '../../store/monitoring/alerts.ts'
@@ -9,10 +10,14 @@ import type { Deps } from '../deps.ts'
 export async function findAlarm(
   { store }: Pick<Deps, 'store'>,
   { stage, model, version, promoted }: ReleaseState,
+  holdback?: HoldbackEvidence,
 ): Promise<Reason | undefined> {
   if (stage !== 'probation' || !promoted) return undefined
   const alarm = await findAlarmAgainst(store, { model, version })
   if (alarm === undefined) return undefined
+  // Where the previous champion would be as wrong, the world has changed: a retraining helps, a rollback does not.
+  if (alarm.kind === 'quality_lost' && holdback !== undefined && isHoldbackNoBetter(holdback))
+    return undefined
   return { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
 }
 

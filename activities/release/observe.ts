@@ -1,9 +1,11 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
 import type { AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
+import { answerBins } from '../../domain/model/answer-bins.ts'
+import { holdbackEvidence, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import { listReleaseAnswers } from '../../store/release/ab-answers.ts'
+import { hasHoldbackOutcome, listReleaseAnswers } from '../../store/release/ab-answers.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
 import { countPairs, type PairCounts } from '../../store/release/shadow-pairs.ts'
 import { prepared } from '../../store/database/prepared.ts'
@@ -11,6 +13,7 @@ import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { outputsOf } from '../data/rows.ts'
+import { differenceReader } from './shadow-differences.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
 const settleTicks = 60
@@ -28,24 +31,41 @@ export function createObserver(
   let looks = 0
   const pairs = pairReader({ store }, state)
   const cohorts = cohortReader({ store }, state)
+  const holdbacks = holdbackReader({ store }, state)
+  const read = differenceReader(store, state)
+  const differences = read && sparingly(read)
+  let answerNames: readonly string[] | undefined
   return async () => {
     if (looks++ % freshEvery === 0) {
       settled = []
       settledMs = undefined
     }
-    const [recent, staleMs, paired, matured] = await Promise.all([
+    const [recent, staleMs, paired, matured, disagreement, holdback] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
       findSilence(store, state),
       pairs(),
       cohorts?.(),
+      differences?.(),
+      holdbacks?.(),
     ])
     const counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
     const isPaired = paired.b + paired.c + paired.same > 0
-    return { counted, staleMs, paired: isPaired ? paired : undefined, cohorts: matured }
+    if (recent.some(({ answers = [] }) => answers.length > 0)) answerNames ??= await namesOf(store, state)
+    const pairedCounts = isPaired ? paired : undefined
+    return { counted, staleMs, paired: pairedCounts, cohorts: matured, disagreement, holdback, answerNames }
   }
+}
+
+/** The names of the answers, as the champion fixes them. */
+async function namesOf(database: Database, { baseline }: ReleaseState): Promise<readonly string[]> {
+  if (baseline === undefined) return []
+  const { manifest } = await getVersion(database, baseline)
+  // The row of an older version may lack its manifest.
+  const { output, profile } = manifest as Partial<typeof manifest>
+  return output === undefined ? [] : (answerBins(output, profile?.score)?.names ?? [])
 }
 
 /** Upper share of time spent on a reading. */
@@ -99,6 +119,39 @@ function cohortReader(
     })
     return cohortsOf(answered, { metric, output, nowMs, spanMs })
   })
+}
+
+/** The matured outcomes of the new champion and of the previous one beside it, since the probation began. */
+function holdbackReader(
+  { store }: Pick<Deps, 'store'>,
+  { id: release, model, version, baseline, stage, policy, routings }: ReleaseState,
+): (() => Promise<HoldbackEvidence | undefined>) | undefined {
+  const { probation, limits } = policy
+  const since = routings.find((each) => each.stage === 'probation')
+  if (stage !== 'probation' || !probation || !since || baseline === undefined) return undefined
+  if (limits.alpha.quality === undefined) return undefined
+  const { holdbackBp } = probation
+  // One user of the hold-back is compared with as many of the champion as the shares give.
+  const block = Math.max(1, Math.floor((10_000 - holdbackBp) / holdbackBp))
+  const fromMs = since.startedMs
+  return sparingly(async () => {
+    if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return undefined
+    const { output } = (await getVersion(store, version)).manifest
+    const width = outputsOf(output)
+    const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width, fromMs })
+    const answered = rows.flatMap(({ version: by, ...row }) => {
+      const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
+      return arm === undefined ? [] : [{ ...row, arm } as const]
+    })
+    return holdbackEvidence(answered, { output, scale: await scaleOf(store, baseline), nowMs, block })
+  })
+}
+
+/** The range of a number between its 10th and 90th percentile in the training of the previous champion. */
+async function scaleOf(database: Database, baseline: string): Promise<number | undefined> {
+  const score = (await getVersion(database, baseline)).manifest.profile?.score
+  const edges = score?.kind === 'number' ? score.edges : []
+  return edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
 }
 
 /**

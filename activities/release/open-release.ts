@@ -18,6 +18,7 @@ import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { releaseBasisOf } from '../../store/release/basis.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { findLabelTime } from '../../store/monitoring/quality-judgements.ts'
 import { findLatency } from '../../store/release/tick-counters.ts'
 import { findDrillOrder, issueOfDrills, type DrillOrder } from '../../store/release/drills.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
@@ -215,6 +216,7 @@ async function gather(database: Database, opening: Opening): Promise<ReleaseFact
     ...(latency && latency.requests >= latencyRequests
       ? { latencyUs: { p95: Math.max(latency.p95, noticeableUs), p99: Math.max(latency.p99, noticeableUs) } }
       : {}),
+    labelsMs: policy.probation?.coverLabels === true ? await findLabelTime(database, model) : undefined,
     epoch: routing?.route.epoch ?? 0,
     generation: routing?.route.generation ?? 0,
   }

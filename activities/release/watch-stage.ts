@@ -4,7 +4,7 @@
  */
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
-import type { Verdict, VerdictKind } from '../../domain/verdict.ts'
+import { needsApprover, type Verdict, type VerdictKind } from '../../domain/verdict.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
@@ -39,7 +39,8 @@ export interface WatchRequest {
 }
 
 export type WatchReport =
-  { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean } | Untimed<'stale'>
+  | { kind: 'judged'; verdict: VerdictKind; reason: string; due: boolean; questions?: string[] }
+  | Untimed<'stale'>
 
 export const watch =
   (deps: Deps) =>
@@ -75,20 +76,22 @@ export const watch =
         })
         const observation = { ...(await observe()), watchedMs }
         const seen = withKillSwitch(withDrillBudget(state, judge(state, observation)), pinned)
-        const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state))
+        const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, observation.holdback))
         const behind = isDoubtful(alarmed.verdict, observation.staleMs, state)
           ? await findBehind(deps, state)
           : []
         const judgement = withReplicaCheck(alarmed, behind)
         const { verdict, reason } = judgement
-        const due = !hold && (flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs)
+        const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
+        const due = !hold && (isLate || needsApprover(verdict))
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
         const { canary, control } = judgement.inputs
         const counted = JSON.stringify([verdict.kind, canary, control, behind])
         // A look without new data is not stored as a decision.
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted
-        if (final) return { kind: 'judged', verdict: verdict.kind, reason, due }
+        const { questions } = verdict
+        if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
         const exposed = mayBeExposed(verdict, observation.staleMs, state) && (await isTemporalReachable())
         if (exposed && !(await expose(deps, state, lookedMs))) {
           const reason = 'another writer has changed the routing'

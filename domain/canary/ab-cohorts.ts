@@ -55,7 +55,7 @@ export function cohortsOf(answered: readonly AbPrediction[], question: CohortQue
 }
 
 /** The delay of most outcomes, estimated from the older half of the predictions; null when unknown. */
-function horizonOf(answered: readonly AbPrediction[], nowMs: number): number | null {
+export function horizonOf(answered: readonly AbPrediction[], nowMs: number): number | null {
   const firstMs = answered.reduce((first, { atMs }) => Math.min(first, atMs), nowMs)
   const endMs = firstMs + (nowMs - firstMs) / 2
   const delaysMs = answered

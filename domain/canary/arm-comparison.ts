@@ -17,7 +17,6 @@ const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: s
   invalid: { code: 'invalid_rate', alpha: 'invalid', noun: 'invalid' },
   slow95: { code: 'slow95_rate', alpha: 'slow95', noun: "slower than the champion's p95" },
   slow99: { code: 'slow99_rate', alpha: 'slow99', noun: "slower than the champion's p99" },
-  conversions: { code: 'conversion_rate', alpha: 'conversion', noun: 'converted' },
 }
 
 /**
@@ -39,11 +38,9 @@ export interface ArmComparison {
 
 export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmComparison {
   const { alpha } = kinds[metric]
-  const fewerIsWorse = metric === 'conversions'
-  const tolerated =
-    metric === 'slow95' || metric === 'slow99' ? policy.slowRatio : fewerIsWorse ? 1 : policy.errorRatio
-  const test = rateTest({ ratio: tolerated, grid: fewerIsWorse ? inverseGrid : ratioGrid, firstMass })
-  const threshold = thresholdFor(policy.alpha[alpha])
+  const tolerated = metric === 'slow95' || metric === 'slow99' ? policy.slowRatio : policy.errorRatio
+  const test = rateTest({ ratio: tolerated, grid: ratioGrid, firstMass })
+  const threshold = thresholdFor(policy.alpha[alpha]!)
   const total: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
   const differences = stratifiedDifference()
   let logE = 0
@@ -60,7 +57,6 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
   return {
     add(tick) {
       const counts = countsOf(tick, metric)
-      if (counts === undefined) return
       for (const name of countNames) total[name] += counts[name]
       differences.add(counts)
       test.add(counts)
@@ -69,7 +65,7 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
       if (logE > peak) peak = logE
       if (found !== null || logE < threshold) return
       const atMs = tick.startMs
-      const delta = differences.max(atMs, fewerIsWorse ? -1 : 1, policy.restartMs / 4)
+      const delta = differences.max(atMs, policy.restartMs / 4)
       if (delta < policy.minDelta) return
       const { minDelta } = policy
       found = differenceReason(metric, total, { delta, minDelta, logE, threshold, ratio: tolerated, atMs })
@@ -92,12 +88,12 @@ export function compareArms(metric: RateMetric, policy: CanaryPolicy): ArmCompar
 
 const countNames = ['canaryTotal', 'controlTotal', 'canaryEvents', 'controlEvents'] as const
 
-/** The counts of a metric in a tick; undefined where one arm does not count it. */
-function countsOf({ canary, control }: CanaryTick, metric: RateMetric): RateTick | undefined {
-  const [canaryEvents, controlEvents] = [canary[metric], control[metric]]
-  if (canaryEvents === undefined || controlEvents === undefined) return undefined
-  return { canaryTotal: canary.requests, controlTotal: control.requests, canaryEvents, controlEvents }
-}
+const countsOf = ({ canary, control }: CanaryTick, metric: RateMetric): RateTick => ({
+  canaryTotal: canary.requests,
+  controlTotal: control.requests,
+  canaryEvents: canary[metric],
+  controlEvents: control[metric],
+})
 
 /** The difference of rates, stratified by tick (Mantel-Haenszel): shares and base rates move during a release. */
 function stratifiedDifference() {
@@ -118,11 +114,11 @@ function stratifiedDifference() {
      * Since the start, or since any restart, so that twelve good hours do not dilute a fault of the last one. A restart younger than
      * `minAgeMs` does not count: one failure in five requests would be a difference of a fifth.
      */
-    max: (nowMs: number, sign: number, minAgeMs: number): number =>
+    max: (nowMs: number, minAgeMs: number): number =>
       origins.reduce((max, origin) => {
         const since = weight - origin.weight
         if (since <= 0 || nowMs - origin.atMs < minAgeMs) return max
-        return Math.max(max, (sign * (difference - origin.difference)) / since)
+        return Math.max(max, (difference - origin.difference) / since)
       }, -Infinity),
   }
 }
@@ -152,14 +148,12 @@ export interface PromotionProof {
  */
 export function promotionProof(metric: RateMetric, promotion: PromotionPolicy): PromotionProof {
   const { ratio, negligibleRate } = promotion
-  const fewerIsWorse = metric === 'conversions'
-  const test = rateTest(fewerIsWorse ? { ratio: 1 / ratio, grid: ratioGrid } : { ratio, grid: inverseGrid })
-  const negligible = negligibleRate === null || fewerIsWorse ? null : guardTest(negligibleRate, inverseGrid)
+  const test = rateTest({ ratio, grid: inverseGrid })
+  const negligible = negligibleRate === null ? null : guardTest(negligibleRate, inverseGrid)
   return {
     metric,
     add(tick) {
       const counts = countsOf(tick, metric)
-      if (counts === undefined) return
       test.add(counts)
       negligible?.add(counts.canaryTotal, counts.canaryEvents)
     },

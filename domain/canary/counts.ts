@@ -4,13 +4,14 @@
  */
 import type { ArmCounts, CanaryEvidence, CanaryStage, CanaryTick } from './evidence.ts'
 import { excessBad, type ExposureCounts } from './harm-budget.ts'
+import { sumOf } from '../statistics/distributions.ts'
 import { firstPlace } from '../statistics/quantiles.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface StageCounts {
   canary: number
   control: number
-  /** Requests in ticks during which the configured share did not change. */
+  /** Routing keys, or requests where keys are not counted, in ticks during which the configured share did not change. */
   sharedCanary: number
   sharedControl: number
 }
@@ -52,12 +53,14 @@ export function createCanaryCounts(): CanaryCounts {
       const { canary, control, shareBp } = tick
       const last = sums.at(-1)!
       const shared = shareBp === null ? 0 : 1
+      // A burst of one user is one draw of the router, not five hundred.
+      const byKey = canary.keys !== undefined && control.keys !== undefined
       startMs.push(tick.startMs)
       sums.push({
         canary: last.canary + canary.requests,
         control: last.control + control.requests,
-        sharedCanary: last.sharedCanary + shared * canary.requests,
-        sharedControl: last.sharedControl + shared * control.requests,
+        sharedCanary: last.sharedCanary + shared * (byKey ? canary.keys! : canary.requests),
+        sharedControl: last.sharedControl + shared * (byKey ? control.keys! : control.requests),
       })
       const sofar = byShare.get(shareBp) ?? emptyExposure()
       sofar.canaryRequests += canary.requests
@@ -116,7 +119,7 @@ function addExposure(a: ExposureCounts, b: ExposureCounts): ExposureCounts {
 }
 
 const arms = ['canary', 'control'] as const
-const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'conversions'] as const
+const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'keys'] as const
 
 /** Why a tick is invalid, or undefined. */
 export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined): string | undefined {
@@ -131,12 +134,15 @@ export function unreadableTick(tick: CanaryTick, lastStartMs: number | undefined
     const counts = tick[arm]
     for (const name of countNames) {
       const count = counts[name]
-      if (count === undefined && name === 'conversions') continue
+      if (count === undefined && name === 'keys') continue
       if (!(count! >= 0 && count! < Infinity)) return `${arm} ${name} at ${tick.startMs} is ${count}`
       if (count! > counts.requests) {
         return `${arm} ${name} at ${tick.startMs} is ${count}, more than its ${counts.requests} requests`
       }
     }
+    const { answers = [], requests } = counts
+    if (!answers.every((count) => count >= 0 && count < Infinity) || sumOf(answers) > requests)
+      return `${arm} answers at ${tick.startMs} are ${answers.join(', ')} of ${requests} requests`
   }
   return undefined
 }

@@ -2,6 +2,8 @@
  * Defines the evidence of the canary judge: counts per tick and arm, the stage, and the age of the counts. Counters, simulator and
  * judge share these types, so that all of them count the same events.
  */
+import type { DisagreementEvidence } from './disagreement.ts'
+
 /** Counts of one arm in one tick, at completion. A routing key counts as failed at most once per metric and release. */
 export interface ArmCounts {
   requests: number
@@ -13,8 +15,13 @@ export interface ArmCounts {
   slow95: number
   /** Responses slower than the champion's 99th percentile, as fixed before the release. */
   slow99: number
-  /** Desired outcomes in this tick, where the model has such a metric; fewer is worse. */
-  conversions?: number
+  /**
+   * Routing keys with their first request to this version in the stage: one independent draw each, however many requests they send.
+   * Absent where they are not counted.
+   */
+  keys?: number
+  /** How many of those keys got each answer, in the bins that `answerBins` fixes before the release. */
+  answers?: readonly number[]
 }
 
 export interface CanaryTick {
@@ -49,6 +56,12 @@ export interface CanaryEvidence {
    * same = both right or both wrong, where it is counted.
    */
   paired?: { b: number; c: number; same?: number }
+  /** Answers of both versions to the same requests. */
+  disagreement?: DisagreementEvidence
+  /** The names of the bins of `answers`. */
+  answerNames?: readonly string[]
+  /** The codes of questions that an approver has answered: they hold the release no longer. */
+  accepted?: readonly string[]
   stage: CanaryStage
   /** The age of the newest counters; null without counters. */
   staleMs: number | null

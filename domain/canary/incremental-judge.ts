@@ -22,10 +22,12 @@ import { pairedEvidence } from '../sequential/paired-test.ts'
 import { geometric } from '../sequential/e-process.ts'
 import { rateTest } from '../sequential/two-arm-rate-test.ts'
 import { nextShareBp } from './harm-budget.ts'
+import { disagreementReason, reportDisagreement } from './disagreement.ts'
+import { scoreShift } from './score-shift.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
 import type { Reason, Verdict, VerdictKind } from '../verdict.ts'
 
-const canaryJudge = 'canary@1'
+const canaryJudge = 'canary@2'
 
 export interface IncrementalJudge {
   /** Adds the next tick. An invalid tick makes every later verdict an error. */
@@ -49,6 +51,10 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
     problems.length > 0 || promotion === 'off'
       ? []
       : promotion.metrics.map((metric) => promotionProof(metric, promotion))
+  const shift =
+    problems.length > 0 || !isOn(policy.scoreShift) || policy.alpha.scoreShift === undefined
+      ? undefined
+      : scoreShift(policy.scoreShift, policy.alpha.scoreShift)
   const guard = guardTest(policy.guardRate)
   const harm = rateTest({ grid: harmGrid })
   const found = new Map<string, Reason>()
@@ -81,6 +87,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         each.add(tick)
       }
       for (const each of proofs) each.add(tick)
+      shift?.add(tick)
       // The guard restarts at each tick: a canary that breaks after a good day is stopped as fast as a new one.
       if (lastStartMs !== undefined) guard.restart()
       guard.add(tick.canary.requests, failedRequests(tick.canary))
@@ -104,6 +111,8 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const inStage = counts.since(stage.startedMs)
       const statistics = statisticsOf(evidence, counts, inStage)
       const judged: Judged = { policy, stage, inStage, counts, paired, statistics }
+      const differing = differenceOf(evidence, policy, statistics)
+      shift?.describe(statistics)
       statistics['guardLogE'] = guard.logE()
       statistics['harmLogE'] = harm.plainLogE()
       for (const each of comparisons) each.describe(statistics)
@@ -119,6 +128,8 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         ...found.values(),
         ...comparisons.map((each) => each.finding()),
         pairedReason(judged),
+        shift?.finding(evidence.answerNames) ?? null,
+        isOn(policy.disagreement) && policy.disagreement.action === 'rollback' ? differing : null,
       ].filter((reason) => reason !== null)
       if (against.length > 0) return verdict('fail', inOrderFound(against))
       const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
@@ -130,10 +141,39 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         ...promotionReasons(judged, proofs),
         qualityReason(judged),
       ].filter((reason) => reason !== null)
+      const { accepted = [] } = evidence
+      const questions = [shift?.question(evidence.answerNames) ?? null, differing].filter(
+        (reason) => reason !== null && !accepted.includes(reason.code),
+      ) as Reason[]
+      if (questions.length > 0)
+        return {
+          ...verdict('inconclusive', [...questions, ...pending]),
+          questions: questions.map(({ code }) => code),
+        }
       if (pending.length > 0) return verdict('inconclusive', pending)
       return verdict('pass', [passReason(judged)])
     },
   }
+}
+
+/** A policy of an earlier build lacks the part. */
+function isOn<Part extends object>(part: Part | 'off' | undefined): part is Part {
+  return part !== undefined && part !== 'off'
+}
+
+/** J2: the versions answer the same requests too differently. */
+function differenceOf(
+  { disagreement }: StageEvidence,
+  { disagreement: limits, alpha }: CanaryPolicy,
+  statistics: Statistics,
+): Reason | null {
+  if (disagreement === undefined || !isOn(limits) || alpha.disagreement === undefined) return null
+  const report = reportDisagreement(disagreement, limits, alpha.disagreement)
+  statistics['disagreement'] = report.all.mean
+  statistics['disagreementLow'] = report.all.low
+  statistics['disagreementHigh'] = report.all.high
+  statistics['disagreementLogE'] = report.all.logE
+  return disagreementReason(report)
 }
 
 /** The evidence of one verdict; a reason adds its figures to the statistics. */

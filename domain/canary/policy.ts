@@ -2,13 +2,15 @@
  * Defines the limits of the canary judge. They are frozen into a release when it starts, so that an edited policy cannot change a
  * running release.
  */
+import { defaultDisagreement, type DisagreementPolicy } from './disagreement.ts'
 import { policyIssues } from '../policy-issues.ts'
+import { defaultScoreShift, type ScoreShiftPolicy } from './score-shift.ts'
 import { checkAlpha, defaultAlpha, type AlphaSplit } from '../sequential/alpha-split.ts'
 
 /** The metrics compared between the two arms by K1. */
-export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99' | 'conversions'
+export type RateMetric = 'errors' | 'invalid' | 'slow95' | 'slow99'
 
-export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99', 'conversions']
+export const rateMetrics: readonly RateMetric[] = ['errors', 'invalid', 'slow95', 'slow99']
 
 export interface PromotionPolicy {
   /** Promotion needs proof that each of `metrics` is below `ratio` times the control's rate … */
@@ -69,6 +71,10 @@ export interface CanaryPolicy {
   }
   /** How the realised shares are compared with the configured ones. */
   srm: SrmPolicy | 'off'
+  /** How far the answers of the arms may differ without outcomes. Absent: they are not compared. */
+  scoreShift?: ScoreShiftPolicy | 'off'
+  /** How often the versions may answer one request differently, in a shadow. Absent: it is not judged. */
+  disagreement?: DisagreementPolicy | 'off'
   /**
    * Lets a stage end before its minimum time when the next share, served for `reactionSeconds` by a canary as bad as the evidence
    * still allows, costs at most the rest of the harm budget. The last stage always takes its minimum time. Absent: every stage does.
@@ -90,6 +96,8 @@ export const defaultCanaryPolicy: CanaryPolicy = {
   restartMs: 3_600_000,
   promotion: { ratio: 2, logE: Math.log(20), metrics: ['errors'], negligibleRate: 0.001, at: 'last_stage' },
   srm: { alpha: 0.001, tolerance: 0, designEffect: 1 },
+  scoreShift: defaultScoreShift,
+  disagreement: defaultDisagreement,
 }
 
 /** The issues of a policy, each with its field; empty when it is valid. */
@@ -135,7 +143,38 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     atLeast('srm.tolerance', srm.tolerance, 0)
     atLeast('srm.designEffect', srm.designEffect, 1)
   }
+  checkAnswers(policy, { need, above, between })
   return issues
+}
+
+type Check = (field: string, value: number, low: number) => void
+
+/** The limits of what is judged without outcomes. */
+function checkAnswers(
+  { scoreShift, disagreement }: CanaryPolicy,
+  checks: {
+    need: (holds: boolean, issue: string) => void
+    above: Check
+    between: (field: string, value: number, low: number, high: number) => void
+  },
+): void {
+  const { need, above, between } = checks
+  const action = (field: string, value: string) =>
+    need(['ask', 'rollback'].includes(value), `${field}.action is one of ask, rollback, not ${value}`)
+  if (isGiven(scoreShift) && scoreShift !== 'off') {
+    const { tolerance, minDelta, rollbackRatio } = scoreShift
+    above('scoreShift.tolerance', tolerance, 0)
+    need(minDelta >= 0 && minDelta < 1, `scoreShift.minDelta is ${minDelta}, it must lie between 0 and 1`)
+    action('scoreShift', scoreShift.action)
+    need(
+      rollbackRatio === null || rollbackRatio > 1 + tolerance,
+      `scoreShift.rollbackRatio is ${rollbackRatio}, it must be above 1 + tolerance, or be null`,
+    )
+  }
+  if (isGiven(disagreement) && disagreement !== 'off') {
+    between('disagreement.max', disagreement.max, 0, 1)
+    action('disagreement', disagreement.action)
+  }
 }
 
 /** A policy may come from a database row, where any part may be absent. */

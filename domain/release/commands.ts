@@ -125,7 +125,10 @@ function approve(state: ReleaseState, given: Statement): Advance {
   if (isRequester(state, said))
     return ignored(state, `${said.by} requested the release; someone else must approve it`)
   const approvals = [...state.approvals, said]
-  const next = { ...state, approvals }
+  const next: ReleaseState = { ...state, approvals }
+  const asked = state.lastVerdict?.questions ?? []
+  if (asked.length > 0 && state.stage === 'awaiting_decision')
+    next.accepted = [...new Set([...(state.accepted ?? []), ...asked])]
   if (state.stage === 'awaiting_decision')
     return applied(nextStage(next, said.atMs), `stage passed by decision of ${said.by}`)
   if (state.approvals.some((each) => isSamePerson(each, said)))

@@ -57,8 +57,15 @@ export type StepEvent =
       /** The user who has rolled the candidate back in the database. */
       order?: { by: string; reason?: string }
     }
-  /** A verdict that needs an action; `due` when the deadline of the stage has passed. */
-  | { kind: 'judged'; atMs: number; verdict: VerdictKind; reason: string; due: boolean }
+  /** A verdict that needs an action; `due` when it can wait no longer: at the deadline, or for questions to an approver. */
+  | {
+      kind: 'judged'
+      atMs: number
+      verdict: VerdictKind
+      reason: string
+      due: boolean
+      questions?: string[]
+    }
   /** The champion has changed, and the routing with it. */
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
   /** A route or the promotion was refused, because a verdict is against the candidate. */

@@ -3,11 +3,14 @@
  * arm, so that the evidence continues from shadow through canary to probation.
  */
 import type { AbCohort } from '../canary/ab-test.ts'
+import { disagreementCode, type DisagreementEvidence } from '../canary/disagreement.ts'
+import { scoreShiftCode } from '../canary/score-shift.ts'
+import type { HoldbackEvidence } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
 import { isBreakGlass, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
-export interface CountedTick extends Omit<ArmCounts, 'conversions'> {
+export interface CountedTick extends ArmCounts {
   version: string
   generation: number
   /** The start of the tick, on the database's clock. */
@@ -51,6 +54,13 @@ const nothing = (): ArmCounts => ({ requests: 0, errors: 0, invalid: 0, slow95: 
 
 function addCounts(sum: ArmCounts, row: CountedTick): void {
   for (const name of ['requests', 'errors', 'invalid', 'slow95', 'slow99'] as const) sum[name] += row[name]
+  if (row.keys !== undefined) sum.keys = (sum.keys ?? 0) + row.keys
+  const { answers } = row
+  if (answers === undefined || answers.length === 0) return
+  const { answers: before } = sum
+  if (before === undefined) sum.answers = answers
+  // Another build of the same route counts other bins; only equal ones add up.
+  else if (before.length === answers.length) sum.answers = before.map((count, i) => count + answers[i]!)
 }
 
 export interface Observation {
@@ -61,6 +71,12 @@ export interface Observation {
   watchedMs: number
   /** Requests with an outcome and predictions of both versions; absent without such requests. */
   paired?: { b: number; c: number; same: number }
+  /** Answers of both versions to the same requests; absent without any. */
+  disagreement?: DisagreementEvidence
+  /** The names of the bins of the answers. */
+  answerNames?: readonly string[]
+  /** The matured outcomes of a probation and of its hold-back. */
+  holdback?: HoldbackEvidence
   /** The matured outcomes of both arms of an A/B release. */
   cohorts?: AbCohort[]
 }
@@ -71,7 +87,7 @@ export interface Observation {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  { counted, staleMs, watchedMs, paired }: Observation,
+  { counted, staleMs, watchedMs, paired, disagreement, answerNames }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)
@@ -104,5 +120,9 @@ export function canaryEvidenceOf(
     },
     staleMs,
     paired,
+    disagreement,
+    answerNames,
+    // Break-glass answers every question; findings against the candidate still count.
+    accepted: isBreakGlass(state) ? [scoreShiftCode, disagreementCode] : state.accepted,
   }
 }

@@ -41,6 +41,8 @@ export interface ProbationPolicy {
    * absent.
    */
   shadowBp?: number
+  /** Whether the probation lasts at least as long as outcomes take, as the monitor has learnt it before the release. */
+  coverLabels?: boolean
   /** The minimum time of the probation. */
   minMs: number
   /** The minimum requests of the new champion in the probation. */

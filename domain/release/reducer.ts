@@ -129,8 +129,8 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
 
 function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   if (!state.routed) return impossible(state, event, `${state.stage}, not routed`)
-  const { verdict, reason, atMs, due } = event
-  const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs } }
+  const { verdict, reason, atMs, due, questions } = event
+  const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs, questions } }
   if (verdict === 'fail') return rollBack(next, atMs, 'rolled_back', reason, true)
   if (state.paused) return ignored(state, `the release is paused; the verdict is ${verdict}`)
   if (state.stage === 'awaiting_decision')
@@ -143,8 +143,9 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   }
   if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
     const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
-    const said = `inconclusive at the deadline: ${reason}`
-    return rollBack(next, atMs, outcome, said)
+    const said =
+      questions === undefined ? 'inconclusive at the deadline' : 'no approver is asked by the policy'
+    return rollBack(next, atMs, outcome, `${said}: ${reason}`)
   }
   if (verdict === 'inconclusive')
     return applied(
@@ -154,7 +155,9 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
         extensions: state.extensions,
         undecidedStage: state.stage as 'shadow' | 'canary' | 'probation',
       }),
-      `inconclusive at the deadline, an approver decides: ${reason}`,
+      questions === undefined
+        ? `inconclusive at the deadline, an approver decides: ${reason}`
+        : `an approver decides: ${reason}`,
     )
   const said = `${verdict === 'no_data' ? noDataPrefix : 'unreadable evidence at the deadline'}: ${reason}`
   return rollBack(next, atMs, 'rolled_back', said)

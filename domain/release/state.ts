@@ -3,7 +3,7 @@
  * read again, so that a worker crash loses nothing and "why is it waiting?" is answered from the state alone.
  */
 import type { DrillKind } from '../drill.ts'
-import type { ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
+import type { ProbationPolicy, ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
 import type { Role } from '../roles.ts'
 import type { VerdictKind } from '../verdict.ts'
 
@@ -141,6 +141,8 @@ export interface ReleaseState {
   digests: ReleaseDigests
   /** The champion's latency quantiles in microseconds, fixed before the release. */
   latencyUs?: { p95: number; p99: number }
+  /** How long outcomes take and a window of them lasts, as learnt before the release. */
+  labelsMs?: number
 
   stage: ReleaseStage
   /** The index of the canary stage; 0 in other stages. */
@@ -172,7 +174,9 @@ export interface ReleaseState {
   rejections: Statement[]
   /** The break-glass order of an admin; it expires at `untilMs`. */
   breakGlass?: Statement & { untilMs?: number }
-  lastVerdict?: { kind: VerdictKind; reason: string; atMs: number }
+  lastVerdict?: { kind: VerdictKind; reason: string; atMs: number; questions?: string[] }
+  /** The codes of the questions that an approver has answered by passing the stage. */
+  accepted?: string[]
   /** The stage that `awaiting_decision` returns to. */
   undecidedStage?: 'shadow' | 'canary' | 'probation'
   /** Whether the candidate has become champion. */
@@ -206,6 +210,7 @@ export type ReleaseFacts = Pick<
   | 'policy'
   | 'digests'
   | 'latencyUs'
+  | 'labelsMs'
   | 'epoch'
   | 'generation'
 >
@@ -275,7 +280,10 @@ export const promotesByProof = ({ policy }: Pick<ReleaseState, 'policy'>): boole
 
 /** The minimum time, minimum requests and deadline of the observed stage; undefined in other stages. */
 export function watchedPolicy(
-  state: Pick<ReleaseState, 'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted'>,
+  state: Pick<
+    ReleaseState,
+    'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted' | 'labelsMs'
+  >,
 ): Omit<StagePolicy, 'shareBp'> | undefined {
   const required = (policy: StagePolicy | undefined) =>
     policy && isBreakGlass(state) ? { ...policy, minMs: 0 } : policy
@@ -285,10 +293,16 @@ export function watchedPolicy(
     case 'canary':
       return required(state.policy.stages[state.stageIndex])
     case 'probation':
-      return state.policy.probation
+      return coveringLabels(state.policy.probation, state.labelsMs)
     default:
       return undefined
   }
+}
+
+/** A probation that ends before its outcomes come cannot find a model that has become wrong. */
+function coveringLabels(probation: ProbationPolicy | undefined, labelsMs = 0): ProbationPolicy | undefined {
+  if (probation?.coverLabels !== true || labelsMs <= probation.minMs) return probation
+  return { ...probation, minMs: labelsMs, deadlineMs: probation.deadlineMs + labelsMs - probation.minMs }
 }
 
 /** Whether the replicas still load the candidate before its promotion, because no stage has routed it to them. */

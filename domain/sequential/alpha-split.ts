@@ -2,7 +2,10 @@
  * Splits the false-rollback probability of a release among its metrics. Otherwise each metric, stage and look would spend its own
  * five per cent, and a good release observed long enough would always be rolled back.
  */
-/** The probability that each test rolls back a release that is no worse than its champion. */
+/**
+ * The ledger of a release: the probability that each test acts, by a rollback or by a question to an approver, on a candidate that is no
+ * worse than its champion. A test without its α is off.
+ */
 export interface AlphaSplit {
   /** Requests that failed. */
   errors: number
@@ -16,32 +19,45 @@ export interface AlphaSplit {
   invalid: number
   /** Paired predictions that only the champion got right. */
   paired: number
-  /** Conversions. */
+  /** Matured outcomes of the two arms: an A/B release by accuracy or errors, and a probation. */
+  quality?: number
+  /** The shares of the answers of the two arms. */
+  scoreShift?: number
+  /** Answers of both versions to one request that differ. */
+  disagreement?: number
+  /** Conversions of an A/B release. */
   conversion: number
   /** The harm budget: small but proven damage that no single metric acts on. */
   reserve: number
 }
 
-export const defaultAlpha: AlphaSplit = {
+export const defaultAlpha: Required<AlphaSplit> = {
   errors: 0.01,
   guard: 0.001,
   slow95: 0.005,
   slow99: 0.005,
   invalid: 0.005,
-  paired: 0.01,
-  conversion: 0.01,
+  paired: 0.008,
+  quality: 0.004,
+  scoreShift: 0.004,
+  disagreement: 0.002,
+  conversion: 0.002,
   reserve: 0.004,
 }
 
+/** Tests that a policy of an earlier build does not know. */
+const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement']
+
 /** Σα: the maximum probability of rolling back a good release, over all metrics, stages and looks. */
 export function totalAlpha(split: AlphaSplit): number {
-  return Object.values(split).reduce((sum: number, alpha: number) => sum + alpha, 0)
+  return Object.values(split).reduce((sum: number, alpha: number | undefined) => sum + (alpha ?? 0), 0)
 }
 
 /** The issues of a split; empty when it is valid and sums to at most `limit`. */
 export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
   const issues = (Object.keys(defaultAlpha) as (keyof AlphaSplit)[])
-    .filter((name) => !(split[name] > 0 && split[name] < 1))
+    .filter((name) => !(split[name] === undefined && optional.includes(name)))
+    .filter((name) => !(split[name]! > 0 && split[name]! < 1))
     .map((name) => `alpha.${name} is ${split[name]}, it must lie between 0 and 1`)
   const total = totalAlpha(split)
   if (!(total <= limit + 1e-12)) issues.push(`the split sums to ${total}, more than ${limit}`)

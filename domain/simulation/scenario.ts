@@ -1,12 +1,17 @@
 /** Generates the traffic of a simulated release: requests, shares and failures of each arm, under a scenario. */
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
+import { seededRandom } from '../statistics/random.ts'
 import { binomial, poisson, type Uniform } from '../statistics/random-variates.ts'
 
 export type TrafficScenario =
   | { kind: 'good' | 'router-drift' | 'no-traffic' | 'control-gone' | 'label-shift' }
   /** The canary fails with this probability, from `fromMs` on. */
   | { kind: 'error'; rate: number; fromMs: number }
+  /** The canary answers "yes" this much more often, relative to the champion. */
+  | { kind: 'shift'; by: number }
+  /** The canary's number is off by this factor. */
+  | { kind: 'scale'; factor: number }
   /** The canary is this many times as slow. */
   | { kind: 'latency'; factor: number }
   /** 500 failing requests of this many users reach the canary within a minute. */
@@ -20,6 +25,8 @@ export interface SimulatedWorld {
   /** The champion's rates. */
   errorRate: number
   invalidRate: number
+  /** How often the champion answers "yes". */
+  positiveShare: number
   /** The recorded ticks of a real champion, repeated in a loop; they replace the rates above. */
   recorded?: readonly RecordedTick[]
 }
@@ -35,6 +42,7 @@ export const defaultWorld: SimulatedWorld = {
   tickMs: 10_000,
   errorRate: 0.005,
   invalidRate: 0.0001,
+  positiveShare: 0.2,
 }
 
 /** The expected requests and the champion's rates of the tick at this time. */
@@ -56,6 +64,9 @@ export const scenarioForms: Record<string, string> = {
   'error:RATE': 'the canary fails at RATE (0..1) from its first request',
   'error-at:RATE@HOURSh': 'the canary begins to fail at RATE after HOURS hours',
   'latency:FACTOR': 'the canary is FACTOR times as slow',
+  'shift:PART':
+    'the canary answers "yes" more often by PART (relative: 0.1 is a tenth; negative is less often)',
+  'scale:FACTOR': 'the canary answers a number that is FACTOR times too large',
   'storm:USERS': '500 failing requests of USERS users reach the canary within a minute',
   'router-drift': 'the router sends 1.6 times the configured share to the canary',
   'no-traffic': 'no requests',
@@ -69,7 +80,7 @@ const hourMs = 3_600_000
 /** Parses a scenario; undefined for an unknown syntax. */
 export function parseScenario(text: string): TrafficScenario | undefined {
   const [, word, argument, hours] =
-    /^([a-z-]+)(?::([\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
+    /^([a-z-]+)(?::(-?[\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
   const value = Number(argument)
   const fromMs = Number(hours) * hourMs
   const isRate = value >= 0 && value <= 1
@@ -84,6 +95,10 @@ export function parseScenario(text: string): TrafficScenario | undefined {
       return isRate && hours === undefined ? { kind: 'error', rate: value, fromMs: 0 } : undefined
     case 'error-at':
       return isRate && fromMs >= 0 ? { kind: 'error', rate: value, fromMs } : undefined
+    case 'shift':
+      return value > -1 && hours === undefined ? { kind: 'shift', by: value } : undefined
+    case 'scale':
+      return value > 0 && hours === undefined ? { kind: 'scale', factor: value } : undefined
     case 'latency':
       return value > 0 && hours === undefined ? { kind: 'latency', factor: value } : undefined
     case 'storm':
@@ -107,6 +122,15 @@ const stormRequests = 500
 /** Late enough that the early evidence favours the canary. */
 const stormAtMs = 600_000
 
+/** The spread of a number's logarithm, and its shares below the champion's 10th, 50th and 90th percentile and above. */
+const logNumberSpread = 1
+function numberShares(factor: number): number[] {
+  const below = [0.1, 0.5, 0.9].map(
+    (q) => normalCdf((normalQuantile(q) ?? 0) - Math.log(factor) / logNumberSpread) ?? 0,
+  )
+  return [...below, 1].map((share, i) => share - (below[i - 1] ?? 0))
+}
+
 export interface SimulatedTraffic {
   /** The counters of the tick that starts now; undefined when the counters have stopped. */
   tick(startMs: number, shareBp: number): CanaryTick | undefined
@@ -118,8 +142,16 @@ export interface SimulatedTraffic {
 export function trafficOf(
   scenario: TrafficScenario,
   world: SimulatedWorld,
-  uniform: Uniform,
+  given: Uniform,
 ): SimulatedTraffic {
+  // The answers have random numbers of their own, so that a policy that ignores them sees the same traffic.
+  let first: number | undefined
+  const uniform = (): number => {
+    const drawn = given()
+    first ??= drawn
+    return drawn
+  }
+  let answering: Uniform | undefined
   const failed = new Set<number>()
   let pairs = { b: 0, c: 0 }
 
@@ -147,6 +179,24 @@ export function trafficOf(
     }
   }
 
+  const isNumber = scenario.kind === 'scale'
+  const championShares = isNumber ? numberShares(1) : [1 - world.positiveShare, world.positiveShare]
+  const canaryYes = Math.min(1, world.positiveShare * (scenario.kind === 'shift' ? 1 + scenario.by : 1))
+  const canaryShares = isNumber ? numberShares(scenario.factor) : [1 - canaryYes, canaryYes]
+  /** The answers of the requests that did not fail, each of another user. */
+  const answersOf = ({ requests, errors, invalid }: ArmCounts, shares: readonly number[]): number[] => {
+    let [left, rest] = [requests - errors - invalid, 1]
+    answering ??= seededRandom(Math.floor((first ?? 0) * 2 ** 32))
+    const drawing = answering
+    return shares.map((share, i) => {
+      const count =
+        i === shares.length - 1 ? left : binomial(drawing, left, Math.min(1, Math.max(0, share / rest)))
+      left -= count
+      rest -= share
+      return count
+    })
+  }
+
   return {
     tick(startMs, shareBp) {
       if (scenario.kind === 'stale' && startMs >= scenario.fromMs) return undefined
@@ -156,13 +206,18 @@ export function trafficOf(
       const canaryRequests = binomial(uniform, total, Math.min(1, (shareBp / 10_000) * drift))
       const broken = scenario.kind === 'error' && startMs >= scenario.fromMs
       const canary = arm(canaryRequests, broken ? scenario.rate : rates.errorRate, rates.invalidRate, canarys)
+      canary.keys = canary.requests
+      canary.answers = answersOf(canary, canaryShares)
       if (scenario.kind === 'storm' && startMs >= stormAtMs && startMs < stormAtMs + 60_000) {
         const now = Math.ceil((stormRequests * world.tickMs) / 60_000)
         canary.requests += now
         for (let i = 0; i < now; i++) {
           // At most one failure a routing key, as in serving.
           const user = Math.floor(uniform() * scenario.users)
-          if (!failed.has(user)) canary.errors++
+          if (!failed.has(user)) {
+            canary.errors++
+            canary.keys++
+          }
           failed.add(user)
         }
       }
@@ -173,6 +228,10 @@ export function trafficOf(
         scenario.kind === 'control-gone'
           ? none
           : arm(total - canaryRequests, rates.errorRate, rates.invalidRate)
+      if (control !== none) {
+        control.keys = control.requests
+        control.answers = answersOf(control, championShares)
+      }
       return { startMs, shareBp, canary, control }
     },
     paired: () => pairs,

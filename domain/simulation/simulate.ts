@@ -12,7 +12,7 @@ import { openingState, watchedPolicy, type ReleaseState } from '../release/state
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
 import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
-import type { VerdictKind } from '../verdict.ts'
+import { needsApprover, type VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {
   /** `held`: the release needs a decision, which a simulation cannot make. */
@@ -113,8 +113,8 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     })
     if (guard.isOpen() && verdict.kind !== 'fail')
       dispatch(judged(atMs, 'fail', 'the breaker of a replica is open'))
-    else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due)
-      dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due))
+    else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due || needsApprover(verdict))
+      dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due || needsApprover(verdict)))
   }
 }
 
@@ -193,6 +193,8 @@ export function faultStart(scenario: TrafficScenario): number | undefined {
     case 'error':
       return scenario.fromMs
     case 'latency':
+    case 'shift':
+    case 'scale':
       return 0
     case 'storm':
       return 600_000

@@ -21,6 +21,17 @@ export function holm(p: readonly (number | null)[]): (number | null)[] {
   })
 }
 
+/**
+ * e-BH (Wang and Ramdas, JRSS-B 2022) on log e-values: which of them are rejected at false discovery rate `alpha`, under any dependence
+ * and at any look.
+ */
+export function eBenjaminiHochberg(logE: readonly number[], alpha: number): boolean[] {
+  const sorted = [...logE].sort((a, b) => b - a)
+  const needed = (k: number) => Math.log(logE.length / (k * alpha))
+  const rejected = sorted.findLastIndex((value, i) => value >= needed(i + 1)) + 1
+  return logE.map((value) => rejected > 0 && value >= sorted[rejected - 1]!)
+}
+
 function adjust(
   p: readonly (number | null)[],
   adjustSorted: (sorted: number[]) => number[],

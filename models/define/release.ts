@@ -89,6 +89,17 @@ interface CommonSpec {
     within: Duration
   }
 }
+interface ProbationSpec extends StageOptions {
+  /** The share that the previous champion keeps serving, in percent. */
+  holdback: number
+  /** The share of the requests that is copied to the previous champion, in percent, to compare both predictions. */
+  shadow?: number
+  /**
+   * Whether the probation lasts at least as long as outcomes take. When absent: yes, unless `soak` is given here or for all
+   * stages.
+   */
+  coverLabels?: boolean
+}
 export interface CanarySpec extends CommonSpec {
   /** The stages: `[percent(5), percent(25), percent(50)]`. */
   stages: readonly StageSpec[]
@@ -101,7 +112,7 @@ export interface CanarySpec extends CommonSpec {
   /** The shadow before the first stage: copies of all requests for the soak time when absent. */
   shadow?: StageSpec | 'off'
   /** The probation after 100 %: the previous champion keeps `holdback` percent as a control. */
-  probation?: (StageOptions & { holdback: number }) | 'off'
+  probation?: ProbationSpec | 'off'
   /** Intervals and timeouts of the observation. */
   watch?: {
     /** The length of a counter tick: 10 s. */
@@ -174,6 +185,7 @@ const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
   direct: fieldNames<DirectSpec>(common),
 }
 const stageFields = fieldNames<StageSpec>({ percent: 0, soak: 0, requests: 0, deadline: 0 })
+const probationFields = ['holdback', 'shadow', 'coverLabels', ...stageFields.slice(1)]
 const drillFields = fieldNames<DrillSpec>({
   every: 0,
   cron: 0,
@@ -196,8 +208,7 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   inPart('requireDrill', spec.requireDrill, ['within'])
   if (spec.drill !== 'off') inPart('drill', spec.drill, drillFields)
   if ('stages' in spec) spec.stages.forEach((each, index) => inPart(`stages[${index}]`, each, stageFields))
-  if ('probation' in spec && spec.probation !== 'off')
-    inPart('probation', spec.probation, ['holdback', 'soak', 'requests', 'deadline'])
+  if ('probation' in spec && spec.probation !== 'off') inPart('probation', spec.probation, probationFields)
 }
 
 export function compileRelease(report: IssueCollector, { strategy, spec }: ReleaseSpec): ReleasePolicy {
@@ -231,7 +242,14 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
     stages: specs.map((each, index) => stage(strategy === 'ab' ? 'split' : `stages[${index}]`, each)),
     ...(probation === 'off'
       ? {}
-      : { probation: { holdbackBp: basisPoints(probation.holdback), ...times('probation', probation) } }),
+      : {
+          probation: {
+            holdbackBp: basisPoints(probation.holdback),
+            shadowBp: probation.shadow === undefined ? undefined : basisPoints(probation.shadow),
+            coverLabels: probation.coverLabels ?? (probation.soak === undefined && spec.soak === undefined),
+            ...times('probation', probation),
+          },
+        }),
     ...(strategy === 'ab' ? { ab: { metric: spec.metric, alpha: spec.alpha ?? 0.05 } } : {}),
     ...(strategy === 'shadow' && spec.whenPassed !== undefined ? { whenPassed: spec.whenPassed } : {}),
   })

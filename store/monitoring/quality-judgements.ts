@@ -32,3 +32,11 @@ export async function insertQualityJudgement(
   if (row === undefined) throw new DomainError('internal', `the quality of ${each.version} was not stored`)
   return { ...each, ...row }
 }
+
+/** How long outcomes take and a window of them lasts, in milliseconds, by the newest judgement of the model; undefined before any. */
+export async function findLabelTime(database: Database, model: string): Promise<number | undefined> {
+  const [row] = await database.query<{ ms: number | null }>(sql`
+    select (inputs #>> '{maturity,horizonMs}')::float8 + extract(epoch from to_at - from_at)::float8 * 1000 as ms
+    from quality_judgements where model = ${model} order by to_at desc, id desc limit 1`)
+  return row?.ms == null ? undefined : Math.ceil(row.ms)
+}

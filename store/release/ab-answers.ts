@@ -13,25 +13,46 @@ export interface AnsweredRow {
   arrivedMs: number | null
 }
 
-/** The oldest first, of a sample of the requests. */
+/**
+ * The first prediction of each user to each version, the oldest first: a user's later requests are no independent draws. Beyond the
+ * limits the reading ends; a sample that changed between two looks would void the bounds of the tests that read it.
+ */
 export async function listReleaseAnswers(
   database: Database,
-  { release, model, width }: { release: string; model: string; width: number },
-  limit = 20_000,
+  { release, model, width, fromMs = 0 }: { release: string; model: string; width: number; fromMs?: number },
+  { users = 50_000, requests = 500_000 }: { users?: number; requests?: number } = {},
 ): Promise<{ nowMs: number; rows: AnsweredRow[] }> {
   const rows = await database.query<AnsweredRow>(sql`
-    with sample as (
-      select id, version, at, instances, outputs from predictions
-      where model = ${model} and release_id = ${release} order by md5(id::text) limit ${limit}
+    with earliest as (
+      select id, version, at, outputs, coalesce(routing_key, id::text) as entity from predictions
+      where model = ${model} and release_id = ${release} and at >= to_timestamp(${fromMs}::float8 / 1000)
+      order by at, id limit ${requests}
+    ), first_of_users as (
+      select distinct on (version, entity) id, version, at, outputs from earliest order by version, entity, at, id
+    ), sample as (
+      select * from first_of_users order by at, id limit ${users}
     )
     select version, (extract(epoch from at) * 1000)::float8 as "atMs",
-      outputs[place * ${width}::int + 1 : (place + 1) * ${width}::int] as outputs,
-      known.value, (extract(epoch from known.arrived_at) * 1000)::float8 as "arrivedMs"
-    from sample cross join generate_series(0, instances - 1) as place
+      outputs[1 : ${width}::int] as outputs, known.value, (extract(epoch from known.arrived_at) * 1000)::float8 as "arrivedMs"
+    from sample
       left join lateral (
         select (array_agg(value order by revision desc))[1] as value, min(arrived_at) as arrived_at
-        from outcomes where request_id = sample.id and instance_index(prediction_id) = place
+        from outcomes where prediction_id = sample.id
       ) as known on true
     order by at`)
   return { nowMs: await readNow(database), rows }
+}
+
+/** Whether any prediction of the hold-back has an outcome. Most probations have none, and are read no further. */
+export async function hasHoldbackOutcome(
+  database: Database,
+  { model, release, baseline, fromMs }: { model: string; release: string; baseline: string; fromMs: number },
+): Promise<boolean> {
+  const [row] = await database.query<{ known: boolean }>(sql`
+    select exists (
+      select 1 from predictions join outcomes on outcomes.request_id = predictions.id
+      where predictions.model = ${model} and predictions.version = ${baseline} and release_id = ${release}
+        and predictions.at >= to_timestamp(${fromMs}::float8 / 1000)
+    ) as known`)
+  return row?.known === true
 }

@@ -3,6 +3,7 @@
  * model is right more often.
  */
 import sql from 'sql-template-tag'
+import type { FeatureFit, FeatureRow } from '../../domain/model/features.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Pair {
@@ -15,13 +16,15 @@ export interface Pair {
   shadow: object
   /** 0 when both answered the same. */
   difference: number
+  /** A hash of the routing key, because the pairs of one user count once. */
+  entity?: number
 }
 
 /** A pair that is there already is left as it is. */
 export async function insertPairs(database: Database, pairs: readonly Pair[]): Promise<void> {
   await database.query(sql`
     insert into shadow_pairs
-      (model, release_id, prediction_id, served_version, shadow_version, served, shadow, difference)
+      (model, release_id, prediction_id, served_version, shadow_version, served, shadow, difference, entity)
     select * from unnest(
       ${pairs.map((pair) => pair.model)}::text[],
       ${pairs.map((pair) => pair.release)}::text[],
@@ -30,10 +33,67 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
       ${pairs.map((pair) => pair.shadowVersion)}::text[],
       ${pairs.map((pair) => JSON.stringify(pair.served))}::jsonb[],
       ${pairs.map((pair) => JSON.stringify(pair.shadow))}::jsonb[],
-      ${pairs.map((pair) => pair.difference)}::double precision[]
+      ${pairs.map((pair) => pair.difference)}::double precision[],
+      ${pairs.map((pair) => pair.entity ?? null)}::bigint[]
     )
     on conflict (release_id, prediction_id) do nothing`)
 }
+
+/** A pair, for its difference. */
+export interface ComparedPair {
+  predictionId: string
+  entity: number | null
+  /** The decisions; null of a number. */
+  served: string | boolean | null
+  shadow: string | boolean | null
+  difference: number | null
+  /** When it was stored, in the database's own text. */
+  storedAt: string
+}
+
+/** Pairs that replicas may still be storing are left for the next reading. */
+const settleSeconds = 1
+
+/** The next pairs of a release in the order in which they were stored. */
+export const listPairs = (
+  database: Database,
+  {
+    release,
+    served,
+    shadow,
+    after,
+  }: {
+    release: string
+    served: string
+    shadow: string
+    after?: Pick<ComparedPair, 'storedAt' | 'predictionId'>
+  },
+  limit: number,
+): Promise<ComparedPair[]> =>
+  database.query<ComparedPair>(sql`
+    select prediction_id as "predictionId", entity, served -> 'label' as served, shadow -> 'label' as shadow, difference,
+      at::text as "storedAt"
+    from shadow_pairs
+    where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
+      and (at, prediction_id) > (${after?.storedAt ?? '-infinity'}::timestamptz,
+        ${after?.predictionId ?? '00000000-0000-0000-0000-000000000000'}::uuid)
+      and at < clock_timestamp() - make_interval(secs => ${settleSeconds}::float8)
+    order by at, prediction_id limit ${limit}`)
+
+/** The features and outputs of some predictions, where the log has them already. */
+export const listLoggedPredictions = (
+  database: Database,
+  { ids, fits, width }: { ids: readonly string[]; fits: readonly FeatureFit[]; width: number },
+) =>
+  database.query<{ predictionId: string; row: FeatureRow; outputs: number[] }>(sql`
+    select asked.id as "predictionId",
+      instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, instance_index(asked.id)) as row,
+      outputs[instance_index(asked.id) * ${width}::int + 1 : (instance_index(asked.id) + 1) * ${width}::int] as outputs
+    from unnest(${ids}::uuid[]) as asked (id)
+      join predictions on predictions.id = request_of(asked.id)
+        and predictions.at >= (select min(prediction_time(id)) - interval '1 hour' from unnest(${ids}::uuid[]) as id)
+        and predictions.at < (select max(prediction_time(id)) + interval '1 hour' from unnest(${ids}::uuid[]) as id)
+    where instance_index(asked.id) < instances`)
 
 /** How often each of two versions was right where both have answered and the outcome is known. */
 export interface PairCounts {

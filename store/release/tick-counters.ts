@@ -24,6 +24,10 @@ export interface TickCounts {
   invalid: number
   slow95: number
   slow99: number
+  /** Routing keys with their first request to the arm in this generation; absent outside of a release. */
+  keys?: number
+  /** How many of them got each answer. */
+  answers?: number[]
   /** Upper bound in microseconds → requests. */
   latency: Record<string, number>
 }
@@ -34,15 +38,17 @@ export async function writeTicks(
 ): Promise<void> {
   await database.query(prepared`
     insert into tick_counters
-      (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency)
+      (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency, keys, answers)
     select ${replica}, model, release, version, arm, generation, to_timestamp("tickMs" / 1000.0), "lengthMs",
-      requests, errors, invalid, slow95, slow99, latency
+      requests, errors, invalid, slow95, slow99, latency, keys, answers
     from jsonb_to_recordset(${JSON.stringify(ticks.map((tick) => ({ ...tick, release: tick.release ?? '' })))}) as sent (
       model text, release text, version text, arm text, generation bigint, "tickMs" double precision, "lengthMs" integer,
-      requests bigint, errors bigint, invalid bigint, slow95 bigint, slow99 bigint, latency jsonb)
+      requests bigint, errors bigint, invalid bigint, slow95 bigint, slow99 bigint, latency jsonb,
+      keys bigint, answers bigint[])
     on conflict (model, release_id, version, arm, tick, replica_id, generation) do update set
       requests = excluded.requests, errors = excluded.errors, invalid = excluded.invalid,
-      slow95 = excluded.slow95, slow99 = excluded.slow99, latency = excluded.latency, flushed_at = now()`)
+      slow95 = excluded.slow95, slow99 = excluded.slow99, latency = excluded.latency,
+      keys = excluded.keys, answers = excluded.answers, flushed_at = now()`)
 }
 
 /** The counts of an arm over all replicas in one tick of one generation. */
@@ -61,16 +67,31 @@ export async function findTicks(
 ): Promise<ArmTick[]> {
   const ofModel = model === undefined ? empty : sql`and model = ${model}`
   const since = sinceMs === undefined ? empty : sql`and tick >= to_timestamp(${sinceMs}::float8 / 1000)`
-  return database.query<ArmTick>(prepared`
+  const rows = await database.query<
+    Omit<ArmTick, 'answers' | 'keys'> & { keys: number | null; answers: number[][] | null }
+  >(prepared`
     select version, arm, generation, extract(epoch from tick)::double precision * 1000 as "tickMs",
       max(tick_ms) as "lengthMs", count(distinct replica_id)::integer as replicas,
       sum(requests)::bigint as requests, sum(errors)::bigint as errors, sum(invalid)::bigint as invalid,
       sum(slow95)::bigint as slow95, sum(slow99)::bigint as slow99,
+      case when bool_and(keys is not null) then sum(keys) end::bigint as keys,
+      case when bool_and(keys is not null) then jsonb_agg(answers) end as answers,
       extract(epoch from clock_timestamp() - max(flushed_at))::double precision * 1000 as "ageMs"
     from tick_counters
     where release_id = ${release} ${ofModel} ${since}
     group by tick, generation, version, arm
     order by tick, generation, arm`)
+  return rows.map(({ keys, answers, ...row }) => ({
+    ...row,
+    ...(keys !== null && { keys, answers: sumOfAnswers(answers ?? []) }),
+  }))
+}
+
+/** The answers of all replicas; none while they count other bins, in the midst of a deployment. */
+function sumOfAnswers(counted: readonly (number[] | null)[]): number[] {
+  const [first = []] = counted
+  if (!counted.every((each) => each?.length === first?.length)) return []
+  return (first ?? []).map((_, i) => counted.reduce((sum, each) => sum + Number(each![i]), 0))
 }
 
 /** The latency quantiles of a version over the last `windowMs`, outside of releases or in them; undefined when it served no request. */

@@ -67,6 +67,25 @@ describe('a release specification', () => {
     expect(policy.requireDrill).toEqual({ withinMs: 45 * 86_400_000 })
   })
 
+  it('a probation covers the delay of labels unless a soak is given, and may compare both versions', () => {
+    const probationOf = (probation?: {
+      holdback: number
+      soak?: '1 h'
+      shadow?: number
+      coverLabels?: boolean
+    }) => lower(canary({ stages: [percent(5)], probation })).policy.probation
+    expect(probationOf()).toMatchObject({ holdbackBp: 500, coverLabels: true })
+    expect(probationOf({ holdback: 5, soak: '1 h' })).toMatchObject({ coverLabels: false, minMs: 3_600_000 })
+    expect(probationOf({ holdback: 5, shadow: 50, soak: '1 h', coverLabels: true })).toMatchObject({
+      shadowBp: 5_000,
+      coverLabels: true,
+    })
+    const { issues } = lower(
+      canary({ stages: [percent(5)], probation: { holdback: 5, shadows: 1 } as never }),
+    )
+    expect(issues.join()).toContain('shadows')
+  })
+
   it('a hotfix has shorter stages of its own', () => {
     const { policy } = lower(
       canary({ stages: [percent(5)], hotfix: { stages: [percent(20), percent(50)], soak: '2 min' } }),

@@ -90,7 +90,10 @@ export function startProcess(replica: SimulatedReplica, around: ReplicaEnvironme
       if (!recalled && !known.has(version))
         await new Promise((resolve) => setTimeout(resolve, world.chance(0.2) ? 500 : 20))
       known.set(version, origin)
-      return { origin, loaded: { model, version, manifest: {}, predictor: {} } as LoadedVersion }
+      return {
+        origin,
+        loaded: { model, version, manifest: { output: { kind: 'number' } }, predictor: {} } as LoadedVersion,
+      }
     },
     beforeFollow: () => {},
     onFollow: ({ epoch, generation }, cause) =>

@@ -4,6 +4,7 @@ import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
 import { listRecorded } from '../../../store/release/command-outbox.ts'
+import { findAnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { listCommands, listReleases, type Release } from '../../../store/release/releases.ts'
@@ -77,14 +78,15 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('get', '/v1/releases/:id', viewers, {
     summary:
-      'Show a release: its state, why it waits, its newest verdicts and commands, and the commands without a response yet.',
+      "Show a release: its state, why it waits, how its answers differ from the champion's, its newest verdicts and commands, and the commands without a response yet.",
     answers: { 200: 'The release, and next_cursor when it has earlier commands' },
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
     async handle({ actor, params, query }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
       const { id } = release.state
       const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
-      const [decisions, found, recorded, flag] = await Promise.all([
+      const [evidence, decisions, found, recorded, flag] = await Promise.all([
+        findAnswerEvidence(deps.store, id),
         listDecisions(deps.store, id, query.limit),
         listCommands(deps.store, id, { limit: query.limit + 1, before }),
         listRecorded(deps.store, id, query.limit),
@@ -99,6 +101,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
           ...brief,
           ...(pin !== undefined && { why: `${pin}. ${brief.why}`, pinned: pin }),
           state: release.state,
+          ...evidence,
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),
           commands: commands.map(toWire),
           recorded: recorded.map(toWire),

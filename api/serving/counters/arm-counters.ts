@@ -4,18 +4,32 @@
  */
 import type { TickCounts } from '../../../store/release/tick-counters.ts'
 import type { Clock } from '../clock.ts'
+import { createFirstKeys, type FirstKeys } from './first-keys.ts'
 import { bucketCount, bucketOf, sparse } from './latency-histogram.ts'
 
 /** The counts of one arm of one route in the current tick. */
-export interface ArmCounters extends Omit<TickCounts, 'latency'> {
+export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answers'> {
   /** Slower responses count as slow, in microseconds. */
   readonly slow95Us: number
   readonly slow99Us: number
   /** Whether ticks without requests are left out, because the arm serves only after an expiry. */
   readonly quiet: boolean
+  /** The bin of the answer of a row; absent where the answers of the arms cannot be compared. */
+  readonly answerOf?: (outputs: Float32Array, row: number) => number
+  /** How many bins there are. */
+  readonly answerBins: number
+  keys: number
+  answers: number[]
+  firstKeys?: FirstKeys
   latency: Uint32Array
   readonly totals: ArmTotals
 }
+
+/** What opens the counters of an arm. */
+export type CountedArmOf = Omit<
+  ArmCounters,
+  'tickMs' | Badness | 'requests' | 'latency' | 'totals' | 'keys' | 'answers' | 'firstKeys'
+>
 
 type CountedFor = Pick<ArmCounters, 'model' | 'version' | 'arm'>
 
@@ -70,8 +84,24 @@ export function createCounterRegistry(clock: Clock) {
   }
   const pushTick = (counters: ArmCounters): void => {
     if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
-    const { quiet: _quiet, totals: _totals, slow95Us: _slow95Us, slow99Us: _slow99Us, ...tick } = counters
-    closed.push({ ...tick, latency: sparse(counters.latency) })
+    const { model, release, version, arm, generation, tickMs, lengthMs } = counters
+    const { requests, errors, invalid, slow95, slow99 } = counters
+    closed.push({
+      model,
+      release,
+      version,
+      arm,
+      generation,
+      tickMs,
+      lengthMs,
+      requests,
+      errors,
+      invalid,
+      slow95,
+      slow99,
+      ...(release !== undefined && { keys: counters.keys, answers: [...counters.answers] }),
+      latency: sparse(counters.latency),
+    })
     if (closed.length > maxClosed) {
       closed.shift()
       dropped++
@@ -92,7 +122,7 @@ export function createCounterRegistry(clock: Clock) {
     dropped: () => dropped,
     totals: (): Iterable<ArmTotals> => totals.values(),
     /** The counters of an arm, shared by all tables of its route. */
-    open(arm: Omit<ArmCounters, 'tickMs' | Badness | 'requests' | 'latency' | 'totals'>): ArmCounters {
+    open(arm: CountedArmOf): ArmCounters {
       const key = `${arm.model} ${arm.generation} ${arm.arm} ${arm.version} ${arm.release ?? ''}`
       const found = open.get(key)
       if (found !== undefined) return found
@@ -104,14 +134,25 @@ export function createCounterRegistry(clock: Clock) {
         invalid: 0,
         slow95: 0,
         slow99: 0,
+        keys: 0,
+        answers: Array.from({ length: arm.answerBins }, () => 0),
         latency: new Uint32Array(bucketCount),
         totals: totalsOf(arm),
       }
       open.set(key, fresh)
       return fresh
     },
-    /** Counts a response. Whether it counts as bad: a second bad response to the same routing key does not. */
-    count(counters: ArmCounters, latencyUs: number, routingKey: string, bad?: 'errors' | 'invalid'): boolean {
+    /**
+     * Counts a response, and of a routing key's first one in a release its answer, given its outputs. Whether it counts as bad: a second
+     * bad response to the same routing key does not.
+     */
+    count(
+      counters: ArmCounters,
+      latencyUs: number,
+      routingKey: string,
+      bad?: 'errors' | 'invalid',
+      outputs?: Float32Array,
+    ): boolean {
       const bucket = bucketOf(latencyUs)
       const { totals: sum } = counters
       counters.requests++
@@ -121,6 +162,15 @@ export function createCounterRegistry(clock: Clock) {
       sum[bad ?? 'answered']++
       const counted = bad !== undefined && isFirst(counters.release, bad, routingKey)
       if (counted) counters[bad]++
+      if (counters.release !== undefined) {
+        counters.firstKeys ??= createFirstKeys()
+        if (counters.firstKeys.isFirst(routingKey)) {
+          counters.keys++
+          // The first row alone: the rows of one request are no independent draws.
+          if (bad === undefined && outputs !== undefined && counters.answerOf !== undefined)
+            counters.answers[counters.answerOf(outputs, 0)]!++
+        }
+      }
       if (latencyUs > counters.slow95Us && isFirst(counters.release, 'slow95', routingKey)) counters.slow95++
       if (latencyUs > counters.slow99Us && isFirst(counters.release, 'slow99', routingKey)) counters.slow99++
       return counted
@@ -141,6 +191,8 @@ export function createCounterRegistry(clock: Clock) {
         pushTick(counters)
         counters.tickMs = begin(counters.lengthMs)
         counters.requests = counters.errors = counters.invalid = counters.slow95 = counters.slow99 = 0
+        counters.keys = 0
+        counters.answers.fill(0)
         counters.latency.fill(0)
       }
     },

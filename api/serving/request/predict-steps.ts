@@ -53,7 +53,7 @@ export function createSteps(deps: StepDeps) {
   }
   const count = (arm: LiveArm, slot: RequestSlot, latencyUs: number, issue: string | undefined): void => {
     const bad = issue === undefined ? undefined : 'invalid'
-    const isBad = counters.count(arm.counters, latencyUs, slot.key, bad)
+    const isBad = counters.count(arm.counters, latencyUs, slot.key, bad, slot.outputs)
     if (issue === undefined || isBad) arm.guard?.count(isBad)
   }
   const fill = ({ loaded }: LiveArm, slot: RequestSlot, latencyUs: number): PredictionRecord => {

@@ -11,6 +11,7 @@ import {
   type Route,
   type RouteArm,
 } from '../../../domain/serving/route.ts'
+import { answerBinner, answerBins } from '../../../domain/model/answer-bins.ts'
 import type { FallbackLevel } from '../../../domain/serving/fallback-level.ts'
 import { encodeOrigin, type PredictionOrigin } from '../../../store/serving/prediction-log.ts'
 import { isSilent } from '../version/drill-fault.ts'
@@ -104,6 +105,9 @@ export interface TableOptions {
 export function buildTable(route: Route, options: TableOptions): RouteTable {
   const { versions, counters, guard, championGuard, quiet = false, fallback = false } = options
   const { model, generation } = route
+  // The baseline fixes the bins, so that both arms are counted alike in every stage.
+  const baseline = versions.get(route.proven)?.manifest
+  const bins = baseline && answerBins(baseline.output, baseline.profile?.score)
   const countersOf = (
     arm: Arm | 'shadow',
     version: string,
@@ -120,6 +124,8 @@ export function buildTable(route: Route, options: TableOptions): RouteTable {
       slow95Us: route.latencyUs?.p95 ?? Infinity,
       slow99Us: route.latencyUs?.p99 ?? Infinity,
       lengthMs: route.tickMs ?? quietTickMs,
+      answerBins: bins?.names.length ?? 0,
+      answerOf: bins && answerBinner(bins, versions.get(version)!.manifest.output),
     })
   const build = ({ arm, version }: RouteArm, release: string | undefined, isQuiet: boolean) => ({
     arm,

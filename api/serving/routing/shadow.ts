@@ -3,6 +3,7 @@
  * idle; a slow or broken candidate loses copies, which are counted.
  */
 import { isError } from '../../../domain/errors.ts'
+import { hash32 } from '../../../domain/serving/route.ts'
 import type { Pair } from '../../../store/release/shadow-pairs.ts'
 import { instanceSuffix } from '../prediction-ids.ts'
 import type { RunTicket } from '../predictor.ts'
@@ -106,15 +107,21 @@ export function createShadow(counters: CounterRegistry) {
     if (loaded.invalidShare > 0) injectFault(loaded, outputs)
     for (let i = 0; i < rows; i++)
       if (loaded.format.issueOf(outputs, i) !== undefined) return settle(request, began, 'invalid')
-    settle(request, began, undefined)
+    settle(request, began, undefined, outputs)
     compare(request, outputs, rows)
   }
-  const settle = ({ arm, routingKey }: ShadowRequest, began: number, bad?: 'errors' | 'invalid'): void => {
+  const settle = (
+    { arm, routingKey }: ShadowRequest,
+    began: number,
+    bad?: 'errors' | 'invalid',
+    outputs?: Float32Array,
+  ): void => {
     counts.answered++
-    counters.count(arm.counters, Math.round((performance.now() - began) * 1_000), routingKey, bad)
+    const latencyUs = Math.round((performance.now() - began) * 1_000)
+    counters.count(arm.counters, latencyUs, routingKey, bad, outputs)
   }
   const compare = (request: ShadowRequest, shadow: Float32Array, rows: number): void => {
-    const { served, outputs, idPrefix } = request
+    const { served, outputs, idPrefix, routingKey } = request
     const { release, loaded } = request.arm
     if (release === undefined || served.format.width !== loaded.format.width) return
     for (let i = 0; i < rows; i++) {
@@ -131,6 +138,7 @@ export function createShadow(counters: CounterRegistry) {
         served: served.format.answer(outputs, i),
         shadow: loaded.format.answer(shadow, i),
         difference: loaded.format.difference(outputs, shadow, i),
+        entity: hash32(routingKey),
       })
     }
   }

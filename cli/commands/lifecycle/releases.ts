@@ -9,6 +9,9 @@ import type {
   VersionAnswer,
   WaitingAnswer,
 } from '../../client/responses.ts'
+import { percentText, ratioOf } from '../../../domain/figures.ts'
+import { sumOf } from '../../../domain/statistics/distributions.ts'
+import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { chartsSvg, chartsText, type ChartedRelease } from './release-charts.ts'
@@ -122,7 +125,7 @@ export const releasesGroup: CommandGroup = {
         const shown = detailOf(terminal, answer, most)
         terminal.answer(
           { ...answer, evaluation, ...(svg === undefined ? {} : { svg }) },
-          `${shown}${gateTable(terminal, evaluation)}${drawn}${svg === undefined ? '' : `\n\nCharts written to ${svg}`}`,
+          `${shown}${gateTable(terminal, evaluation)}${answersTable(terminal, answer)}${drawn}${svg === undefined ? '' : `\n\nCharts written to ${svg}`}`,
         )
       },
     },
@@ -146,7 +149,7 @@ async function evaluationOf(client: Client, version: string): Promise<Evaluation
   return client.get<EvaluationAnswer>(path`/v1/evaluations/${id}`)
 }
 
-interface ReleaseDetail extends ReleaseAnswer, Pick<ChartedRelease, 'state' | 'decisions'> {
+interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelease, 'state' | 'decisions'> {
   commands: CommandAnswer[]
   /** Commands queued while Temporal was unreachable and not delivered yet. */
   recorded?: RecordedAnswer[]
@@ -203,6 +206,39 @@ export function gateTable(
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
   return `\n\n${terminal.paint('bold', title)}\n${table}`
+}
+
+/** How the answers differ from the champion's, slices worst first; empty before the first pair and the first answer. */
+export function answersTable(terminal: Terminal, { disagreement, answers }: AnswerEvidence): string {
+  const parts: string[] = []
+  if (disagreement !== undefined) {
+    const { all, slices, max, changes } = disagreement
+    const title = `Disagreement in the shadow (limit ${percentText(max)})`
+    const table = tableBy(terminal, [all, ...slices], {
+      slice: 'name',
+      users: 'pairs',
+      differs: ({ mean }) => percentText(mean),
+      interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
+      limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
+    })
+    const changed = changes.slice(0, 5).map(({ from, to, count }) => `${from} → ${to}: ${count}`)
+    parts.push(`\n\n${terminal.paint('bold', title)}\n${table}\n${changed.join('\n')}`.trimEnd())
+  }
+  if (answers !== undefined) {
+    const { names, canary, control } = answers
+    const of = (counts: readonly number[], i: number) => percentText(ratioOf(counts[i] ?? 0, sumOf(counts)))
+    const table = tableBy(
+      terminal,
+      names.map((name, i) => ({ name, i })),
+      {
+        answer: 'name',
+        candidate: ({ i }) => of(canary, i),
+        champion: ({ i }) => of(control, i),
+      },
+    )
+    parts.push(`\n\n${terminal.paint('bold', 'Share of each answer')}\n${table}`)
+  }
+  return parts.join('')
 }
 
 function detailOf(

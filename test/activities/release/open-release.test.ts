@@ -1,4 +1,4 @@
-/** Tests the latency of the champion that a release stores when it opens. */
+/** Tests what a release learns when it opens: the latency of the champion, and how long outcomes take. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { openSigned } from '../../support/commands/open-signed.ts'
+import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
 import { insertModel, insertPeople } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
@@ -77,4 +78,35 @@ it.each([
     atMs: Date.now(),
   })
   expect('state' in opened ? opened.state.latencyUs : opened).toEqual(kept)
+})
+
+it('an opened release stores how long outcomes take, where its probation covers them', async () => {
+  const { store, config } = deps
+  const labelsOf = async (coverLabels: boolean) => {
+    const model = uniqueName('late')
+    const policy = { ...releasePolicy, probation: { ...releasePolicy.probation!, coverLabels } }
+    const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+    const version = await registry.register()
+    await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
+    for (const [from, horizonMs] of [
+      [0, 1],
+      [1, 864_000_000],
+    ] as const)
+      await insertQualityJudgement(store, {
+        model,
+        version,
+        fromMs: from * 86_400_000,
+        toMs: (from + 1) * 86_400_000,
+        report: { level: 'held', judge: 'quality@1' } as never,
+        inputs: { maturity: { status: 'ok', horizonMs, delays: 200 }, predictions: 9, labels: 9 },
+        policy: {} as never,
+      })
+    const candidate = await registry.register(version)
+    const opening = { id: `rel_${model}`, model, version: candidate, requestedBy: 'olga' } as const
+    const more = { workflowId: `release/${model}`, runId: 'run', atMs: Date.now() }
+    const opened = await openSigned(deps, { ...opening, ...more })
+    return 'state' in opened ? opened.state.labelsMs : opened
+  }
+  expect(await labelsOf(true)).toBe(864_000_000 + 86_400_000)
+  expect(await labelsOf(false)).toBeUndefined()
 })

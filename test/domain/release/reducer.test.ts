@@ -11,6 +11,7 @@ import {
   openingState,
   releaseOutcomes,
   releaseStages,
+  watchedPolicy,
   type ReleaseState,
 } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
@@ -105,6 +106,29 @@ describe('the path to promotion', () => {
     expect([ended.outcome, ended.shareBp]).toEqual(['promoted', 10_000])
     expect(advanceAll(ended, stepEvents.closed).closed).toBe(true)
     expect(nextEffect(advanceAll(ended, stepEvents.closed)).kind).toBe('none')
+  })
+
+  it('asks an approver at once, and the approval answers the question for the later stages', () => {
+    const asked = advance(routedCanary, {
+      ...judgedEvent('inconclusive'),
+      questions: ['score_shift'],
+    } as never)
+    expect(asked.state).toMatchObject({ stage: 'awaiting_decision', undecidedStage: 'canary' })
+    expect(asked.message).toMatch(/^an approver decides: /)
+    const approved = advanceAll(asked.state, commandEvent('approve'))
+    expect(approved).toMatchObject({ stage: 'canary', stageIndex: 1, accepted: ['score_shift'] })
+    expect(advanceAll(undecided, commandEvent('approve')).accepted).toBeUndefined()
+    const ends = { ...routedCanary, policy: { ...routedCanary.policy, whenInconclusive: 'end' as const } }
+    const event = { ...judgedEvent('inconclusive'), questions: ['score_shift'] } as never
+    expect(advance(ends, event).state.rollbackOrder?.reason).toMatch(/^no approver is asked by the policy: /)
+  })
+
+  it('lasts in probation as long as outcomes take, where its policy says so', () => {
+    const policy = { ...releasePolicy, probation: { ...releasePolicy.probation!, coverLabels: true } }
+    const late = { ...probated, policy, labelsMs: 864_000_000 }
+    expect(watchedPolicy(late)).toMatchObject({ minMs: 864_000_000, deadlineMs: 864_000_900 })
+    expect(watchedPolicy({ ...late, labelsMs: 50 })).toMatchObject({ minMs: 100, deadlineMs: 1_000 })
+    expect(watchedPolicy({ ...late, policy: releasePolicy })).toMatchObject({ minMs: 100 })
   })
 
   it('is direct for the first version of a model, which needs an approval', () => {

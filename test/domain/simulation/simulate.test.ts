@@ -120,6 +120,7 @@ describe('a scenario', () => {
         .replace('RATE', '0.1')
         .replace('HOURS', '3')
         .replace('FACTOR', '2')
+        .replace('PART', '0.5')
         .replace('USERS', '4')
       expect(parseScenario(text), form).toBeDefined()
     }

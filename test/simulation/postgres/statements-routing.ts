@@ -241,7 +241,7 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
-  feff1fd4: [
+  a5a70493: [
     'writeTicks',
     (query, [replica_id, sent]) => {
       for (const tick of parse<Row[]>(sent)) {
@@ -285,8 +285,8 @@ export const routingStatements: Statements = {
       return []
     },
   ],
-  '6d4873bf': ['findTicks', (query, [release, model]) => ticks(query, release, model, -Infinity)],
-  '053826d0': [
+  '9010d953': ['findTicks', (query, [release, model]) => ticks(query, release, model, -Infinity)],
+  '621b7b2a': [
     'findTicks, since',
     (query, [release, model, since]) => ticks(query, release, model, since as number),
   ],
@@ -312,6 +312,8 @@ export const routingStatements: Statements = {
       return [{ requests: total, p95: at(0.95), p99: at(0.99) }]
     },
   ],
+  b6a02ca2: ['listPairs, of none', () => []],
+  cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
   '15985f5b': ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   f4112284: [
     'findSilence',
@@ -341,7 +343,7 @@ export const routingStatements: Statements = {
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
-  '411c53c4': ['findAlarmAgainst, nothing', () => []],
+  '51f03c2f': ['findAlarmAgainst, nothing', () => []],
   d41aa055: ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',
@@ -388,6 +390,8 @@ function ticks(query: Query, release: unknown, model: unknown, sinceMs: number):
         invalid: sum(rows, 'invalid'),
         slow95: sum(rows, 'slow95'),
         slow99: sum(rows, 'slow99'),
+        keys: null,
+        answers: null,
         ageMs: query.clockMs - Math.max(...rows.map((row) => row['flushed_at'] as number)),
       }
     })

@@ -68,3 +68,22 @@ it('latency quantiles come from the sum of all histograms, without the shadow', 
   expect(await of('m_v1.0.0')).toEqual({ requests: 100, p95: 50, p99: 100 })
   expect(await of('m_v9.0.0')).toBeUndefined()
 })
+
+it('keys and answers add up over replicas, unless one of them counts none or other bins', async () => {
+  const counted = (tickMs: number, change: Partial<TickCounts>) =>
+    tick({ release: 'rel_answers', tickMs, ...change })
+  await writeTicks(store, {
+    replica: 'a',
+    ticks: [1, 2, 3].map((at) => counted(at, { keys: 5, answers: [2, 3] })),
+  })
+  await writeTicks(store, {
+    replica: 'b',
+    ticks: [counted(1, { keys: 4, answers: [4, 0] }), counted(2, {}), counted(3, { keys: 1, answers: [1] })],
+  })
+  const ticks = await findTicks(store, 'rel_answers')
+  expect(ticks.map(({ keys, answers }) => [keys, answers])).toEqual([
+    [9, [6, 3]],
+    [undefined, undefined],
+    [6, []],
+  ])
+})

@@ -58,7 +58,14 @@ export const fixturePolicy: ReleasePolicy = {
   ],
   probation: { ...step, holdbackBp: 1_000 },
   watch: { tickMs: 100, everyMs: 100, exposureMs: 15_000, acknowledgeMs: 15_000, decisionMs: 600_000 },
-  limits: { ...defaultCanaryPolicy, maxStaleMs: 60_000, promotion: 'off', srm: 'off' },
+  limits: {
+    ...defaultCanaryPolicy,
+    maxStaleMs: 60_000,
+    promotion: 'off',
+    srm: 'off',
+    scoreShift: 'off',
+    disagreement: 'off',
+  },
 }
 
 export interface DashboardOptions {

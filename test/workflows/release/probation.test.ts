@@ -62,9 +62,17 @@ it.each([
     'more than 2 % of its answers fail',
     { kind: 'service_errors', message: 'too many errors: 3 % > 2 %' } as const,
   ],
+  [
+    'its quality is lost',
+    { kind: 'quality_lost', message: 'auc 0.61, at its evaluation 0.7, margin 0.005' } as const,
+  ],
 ])('a champion on probation is rolled back when %s', async (_name, change) => {
   const { fixtureModel, champion, candidate, release } = await onProbation()
-  const key = 'kind' in change ? { dedupeKey: `service/${fixtureModel.name}/errors` } : {}
+  const keys = {
+    service_errors: `service/${fixtureModel.name}/errors`,
+    quality_lost: `quality/${fixtureModel.name}`,
+  }
+  const key = 'kind' in change ? { dedupeKey: keys[change.kind] } : {}
   // Neither a warning, nor what is known of the version before, nor what is over, is a reason.
   await upsertAlert(
     fixture.store,

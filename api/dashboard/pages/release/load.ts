@@ -19,6 +19,7 @@ import {
   type ShownVerdict,
   type StageWatch,
 } from '../../../../store/dashboard/release-detail.ts'
+import { findAnswerEvidence, type AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { Actor } from '../../../auth/authentication.ts'
@@ -32,6 +33,7 @@ export interface ReleaseSubject {
   arms: ArmTotal[]
   watches: StageWatch[]
   drift: ShownDrift[]
+  answers: AnswerEvidence
   champion?: Champion
   routing?: Routing
   /** The replicas that lag behind the routing, each with its reason. */
@@ -52,23 +54,25 @@ export async function readSubject(store: Database, actor: Actor, id: string): Pr
   const release = await getReleaseInScope(store, actor, id)
   const { model, version, baseline } = release.state
   const isOpen = release.endedAt === undefined
-  const [candidate, verdicts, commands, arms, watches, drift, champion, routing, followers, flag, traffic] =
-    await Promise.all([
-      findCandidate(store, version),
-      sampleVerdicts(store, { release: id, most: maxVerdicts }),
-      recentCommands(store, { release: id, limit: maxCommands }),
-      sumArms(store, { model, release: id }),
-      listWatches(store, id),
-      lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
-      findChampion(store, model),
-      findRouting(store, model),
-      isOpen ? listReplicaProgress(store, model) : [],
-      findKillSwitch(store, model),
-      isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
-    ])
+  const [candidate, answers, verdicts, commands, arms, watches, drift, champion, ...now] = await Promise.all([
+    findCandidate(store, version),
+    findAnswerEvidence(store, id),
+    sampleVerdicts(store, { release: id, most: maxVerdicts }),
+    recentCommands(store, { release: id, limit: maxCommands }),
+    sumArms(store, { model, release: id }),
+    listWatches(store, id),
+    lastDrift(store, { model, versions: baseline === undefined ? [version] : [version, baseline] }),
+    findChampion(store, model),
+    findRouting(store, model),
+    isOpen ? listReplicaProgress(store, model) : [],
+    findKillSwitch(store, model),
+    isOpen ? readTraffic(store, { parts: 1, partMs: spanMs }) : new Map<string, { requests: number[] }>(),
+  ])
+  const [routing, followers, flag, traffic] = now
   return {
     release,
     candidate,
+    answers,
     verdicts,
     commands,
     arms,

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
+import { AnswersSection } from './answers.tsx'
 import { CommandForm, possibleCommands, CommandLog } from './command-form.tsx'
 import { RolloutPlan } from './policy.tsx'
 import { drawGates, Gates, Slices } from './evaluation.tsx'
@@ -39,6 +40,7 @@ export const releasePage = definePage({
         )}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
+        <AnswersSection evidence={subject.answers} />
         <DataSection {...subject} />
         <RolloutPlan {...subject} />
         <LiveEvidence way={way} charts={progress} budget={state.policy.limits.harmBudget} />

@@ -1,0 +1,79 @@
+/** Loads served rows into DuckDB, so that the conditions of slices mean the same as in the evaluation gate. */
+import type { FeatureRow } from '../../domain/model/features.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import type { SliceDefinition } from '../../domain/model-definition.ts'
+import type { BatchCell } from '../../domain/validation/expectations.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import type { Duck } from './duckdb.ts'
+import { firstLineOf } from './source-errors.ts'
+
+export interface ServedRow {
+  row: FeatureRow
+  outputs: readonly number[]
+  /** The index of the decision, or of the class. */
+  predicted: number
+  /** The outcome; null while it is unknown. */
+  y: number | null
+}
+
+/** An expression for each loaded row; a text states why it cannot be computed. */
+export async function readServed<T>(
+  duck: Duck,
+  expression: string,
+  as: (cell: BatchCell) => T,
+): Promise<T[] | string> {
+  try {
+    const { columns } = await duck.table(`select ${expression} as cell from served`)
+    return Array.from(columns['cell'] ?? [], as)
+  } catch (error) {
+    return firstLineOf(error)
+  }
+}
+
+/** The places of the rows of each slice; a text states why they cannot be determined. */
+export async function sliceMembers(
+  duck: Duck,
+  slices: readonly SliceDefinition[],
+): Promise<{ name: string; rows: number[] | string }[]> {
+  const parts = []
+  for (const { name, where } of slices) {
+    const hits = await readServed(duck, `coalesce((${where}), false)`, (cell) => cell === true)
+    const rows = typeof hits === 'string' ? hits : hits.flatMap((hit, place) => (hit ? [place] : []))
+    parts.push({ name, rows })
+  }
+  return parts
+}
+
+/** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. */
+export async function loadServed(
+  duck: Duck,
+  rows: readonly ServedRow[],
+  { output, preprocessing }: Pick<Manifest, 'output' | 'preprocessing'>,
+): Promise<void> {
+  const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
+  const isClasses = output.kind === 'classes'
+  const told = isClasses ? 'varchar' : 'double'
+  const columns = [
+    ...features.map(
+      ({ name, kind }) => `${quotedIdentifier(name)} ${kind === 'number' ? 'double' : 'varchar'}`,
+    ),
+    ...['prediction', 'predicted', 'outcome'].map((name) => `${name} ${told}`),
+  ]
+  await duck.run(`create temp table served (${columns.join(', ')})`)
+  const appender = await duck.connection.createAppender('served')
+  const append = (value: unknown, isNumber: boolean) => {
+    if (value === null || value === undefined) appender.appendNull()
+    else if (isNumber) appender.appendDouble(Number(value))
+    else appender.appendVarchar(String(value))
+  }
+  const className = (place: number) => (output.kind === 'classes' ? output.classes[place] : place)
+  rows.forEach(({ row, outputs, y, predicted }) => {
+    for (const { name, kind } of features) append(row[name], kind === 'number')
+    const class_ = className(predicted)
+    append(isClasses ? class_ : outputs[0], !isClasses)
+    append(isClasses ? class_ : output.kind === 'probability' ? predicted : outputs[0], !isClasses)
+    append(isClasses && y !== null ? className(y) : y, !isClasses)
+    appender.endRow()
+  })
+  appender.closeSync()
+}

@@ -1,0 +1,84 @@
+/** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, and the shares of each answer. */
+import { countText } from '../../../../charts/figures.ts'
+import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
+import { percentText, ratioOf } from '../../../../domain/figures.ts'
+import { sumOf } from '../../../../domain/statistics/distributions.ts'
+import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
+import type { PageElement } from '../../page.ts'
+import { Badge, DataTable } from '../../components/elements.tsx'
+
+export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): PageElement => {
+  const { disagreement, answers } = evidence
+  if (disagreement === undefined && answers === undefined) return <></>
+  return (
+    <section class="card" aria-labelledby="answers-heading">
+      <h2 id="answers-heading">Answers beside the champion</h2>
+      {disagreement !== undefined && <Disagreement report={disagreement} />}
+      {answers !== undefined && <Shares answers={answers} />}
+    </section>
+  )
+}
+
+const Disagreement = ({ report }: { report: DisagreementReport }): PageElement => {
+  const { measure, max, all, slices, changes } = report
+  return (
+    <>
+      <p>
+        In the shadow, {measure === 'decisions' ? 'the decision changes for' : 'the mean distance is'}{' '}
+        <strong>{percentText(all.mean)}</strong>
+        {measure === 'decisions' ? ` of ${countText(all.pairs)} users` : ` for ${countText(all.pairs)} users`}
+        . An approver decides above {percentText(max)}.
+      </p>
+      <DataTable<DisagreementRow>
+        caption="Disagreement in the shadow, slices worst first"
+        rows={[all, ...slices]}
+        empty="No pairs yet"
+        columns={[
+          { head: 'Slice', names: true, cell: ({ name }) => name },
+          { head: 'Users', numeric: true, cell: ({ pairs }) => countText(pairs) },
+          {
+            head: measure === 'decisions' ? 'Other decision' : 'Mean distance',
+            numeric: true,
+            cell: ({ mean }) => percentText(mean),
+          },
+          {
+            head: '95 % interval',
+            numeric: true,
+            cell: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
+          },
+          {
+            head: 'Limit',
+            cell: ({ above }) => (above ? <Badge tone="warn">above</Badge> : 'not exceeded'),
+          },
+        ]}
+      />
+      {changes.length > 0 && (
+        <ul>
+          {changes.slice(0, 5).map(({ from, to, count }) => (
+            <li>
+              {from} → {to}: {countText(count)}
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
+  )
+}
+
+const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
+  const { names, canary, control } = answers
+  const [canaryUsers, controlUsers] = [sumOf(canary), sumOf(control)]
+  return (
+    <DataTable
+      caption="Share of each answer"
+      rows={names.map((name, i) => ({ name, canary: canary[i] ?? 0, control: control[i] ?? 0 }))}
+      empty="No answers yet"
+      columns={[
+        { head: 'Answer', names: true, cell: ({ name }) => name },
+        { head: 'Candidate', numeric: true, cell: (row) => percentText(ratioOf(row.canary, canaryUsers)) },
+        { head: 'Champion', numeric: true, cell: (row) => percentText(ratioOf(row.control, controlUsers)) },
+        { head: 'Users', numeric: true, cell: (row) => countText(row.canary + row.control) },
+      ]}
+    />
+  )
+}

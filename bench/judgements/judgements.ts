@@ -1,0 +1,171 @@
+/**
+ * Simulates the judges that need no failure: score shift, disagreement, hold-back. Prints their false alarms on good releases, looked at
+ * after every tick, and the users that each needs to find a model that is worse. `npm run bench:judgements -- <releases> <seed>`.
+ */
+import { betaQuantile } from '../../domain/statistics/distributions.ts'
+import {
+  defaultDisagreement,
+  disagreementReason,
+  reportDisagreement,
+} from '../../domain/canary/disagreement.ts'
+import { holdbackEvidence, judgeHoldback } from '../../domain/canary/holdback.ts'
+import { dayPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import { defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
+import { simulateRelease } from '../../domain/simulation/simulate.ts'
+import { quantiles } from '../../domain/statistics/quantiles.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { binomial } from '../../domain/statistics/random-variates.ts'
+
+const [releases = 1_000, seed = 1] = process.argv.slice(2).map(Number)
+const hourMs = 3_600_000
+/** Two stages of half an hour at 100 requests a second. */
+const policy: ReleasePolicy = {
+  ...dayPolicy,
+  stages: [500, 2_500].map((shareBp) => ({
+    shareBp,
+    minMs: hourMs / 2,
+    minRequests: 1_000,
+    deadlineMs: hourMs,
+  })),
+}
+
+/** The upper Clopper-Pearson bound at 95 %, one-sided. */
+const upTo = (x: number, n: number): string =>
+  `${((betaQuantile(0.95, x + 1, n - x) ?? 1) * 100).toFixed(2)} %`
+const spread = (values: readonly number[]): string => {
+  const [p50, p95] = quantiles(values, [0.5, 0.95])
+  return values.length === 0 ? '–' : `${Math.round(p50!)} / ${Math.round(p95!)}`
+}
+const line = (...cells: (string | number)[]): void => console.log(`| ${cells.join(' | ')} |`)
+
+console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
+
+line(
+  'scenario',
+  'releases',
+  'promoted',
+  'asked',
+  'rolled back',
+  'by a judge, at most (95 %)',
+  'canary requests to act',
+)
+line('---', '--:', '--:', '--:', '--:', '--:', '--:')
+const cells: [string, number][] = [
+  ['good', releases],
+  ['storm:1', releases],
+  ['shift:0.1', releases / 5],
+  ['shift:0.2', releases / 5],
+  ['shift:0.3', releases / 5],
+  ['shift:1', releases / 5],
+  ['scale:2', releases / 5],
+  ['scale:10', releases / 5],
+  ['scale:0.1', releases / 5],
+]
+for (const [text, count] of cells) {
+  const scenario = parseScenario(text)!
+  const all = Array.from({ length: count }, (_, i) =>
+    simulateRelease({ policy, scenario, world: defaultWorld, uniform: seededRandom(seed * 1e6 + i) }),
+  )
+  const of = (outcome: string) => all.filter((each) => each.outcome === outcome)
+  const acted = all.filter(({ byVerdict, outcome }) => byVerdict || outcome === 'held').length
+  const detected = all.flatMap(({ canaryRequestsToDetect: n }) => (n === undefined ? [] : [n]))
+  line(
+    text,
+    count,
+    of('promoted').length,
+    of('held').length,
+    of('rolled_back').length,
+    upTo(acted, count),
+    spread(detected),
+  )
+}
+
+/** Ten slices of 500 pairs each, looked at after every 250 pairs. */
+function disagreement(rate: number, slice: number, uniform: () => number): number | undefined {
+  const sum = (counts: readonly number[][]) =>
+    [0, 1].map((i) => counts.reduce((total, each) => total + each[i]!, 0))
+  const counts = Array.from({ length: 10 }, () => [0, 0])
+  for (let pairs = 250; pairs <= 5_000; pairs += 250) {
+    for (const [i, each] of counts.entries()) {
+      const flipped = binomial(uniform, 25, i === 0 ? slice : rate)
+      each[0]! += 25 - flipped
+      each[1]! += flipped
+    }
+    const slices = counts.map((distances, i) => ({ name: `${i}`, distances }))
+    const all = { name: 'all', distances: sum(counts) }
+    const report = reportDisagreement(
+      { measure: 'decisions', all, slices, changes: [] },
+      defaultDisagreement,
+      defaultAlpha.disagreement,
+    )
+    if (disagreementReason(report) !== null) return pairs
+  }
+  return undefined
+}
+
+console.log('')
+line('decisions that flip', 'in one slice of ten', 'runs', 'asked', 'at most (95 %)', 'pairs to ask')
+line('--:', '--:', '--:', '--:', '--:', '--:')
+for (const [rate, slice, runs] of [
+  [0.2, 0.2, releases],
+  [0.25, 0.25, releases / 5],
+  [0.3, 0.3, releases / 5],
+  [0.05, 0.5, releases / 5],
+  [0.05, 1, releases / 5],
+] as const) {
+  const uniform = seededRandom(seed + 17)
+  const asked = Array.from({ length: runs }, () => disagreement(rate, slice, uniform)).filter(
+    (pairs) => pairs !== undefined,
+  )
+  line(`${100 * rate} %`, `${100 * slice} %`, runs, asked.length, upTo(asked.length, runs), spread(asked))
+}
+
+/** Users in turn, 5 % of them at the hold-back; looked at ten times. */
+function holdback(
+  task: 'probability' | 'number',
+  worse: number,
+  users: number,
+  uniform: () => number,
+): number | undefined {
+  const answered = []
+  const output = task === 'number' ? { kind: task } : { kind: task, positive: 'yes', threshold: 0.5 }
+  for (let i = 0; i < users; i++) {
+    const arm = uniform() < 0.05 ? ('control' as const) : ('canary' as const)
+    const p = uniform()
+    const noise = uniform() + uniform() + uniform() - 1.5
+    const spoilt = arm === 'canary' ? worse : 0
+    // A probability that is off by √worse has a Brier score that is worse by it.
+    const off = (uniform() < 0.5 ? 1 : -1) * Math.sqrt(spoilt)
+    const outputs = task === 'number' ? [noise * 0.4 * (1 + spoilt)] : [p + off]
+    answered.push({
+      arm,
+      atMs: i,
+      outputs,
+      value: task === 'number' ? 0 : Number(uniform() < p),
+      arrivedMs: i,
+    })
+    if ((i + 1) % (users / 10) > 0) continue
+    const evidence = holdbackEvidence(answered, { output, scale: 1, nowMs: i + 1, block: 19 })
+    if (evidence && judgeHoldback(evidence, defaultAlpha.quality, 0.001).reason !== null) return i + 1
+  }
+  return undefined
+}
+
+console.log('')
+line('new champion', 'runs', 'rolled back', 'at most (95 %)', 'outcomes to act')
+line('---', '--:', '--:', '--:', '--:')
+for (const [name, task, worse, runs, users] of [
+  ['as good (Brier)', 'probability', 0, releases, 20_000],
+  ['as good (absolute error)', 'number', 0, releases, 20_000],
+  ['Brier worse by 0.01', 'probability', 0.01, releases / 50, 200_000],
+  ['Brier worse by 0.03', 'probability', 0.03, releases / 50, 100_000],
+  ['absolute error worse by 5 %', 'number', 0.05, releases / 50, 200_000],
+  ['absolute error worse by 20 %', 'number', 0.2, releases / 50, 100_000],
+] as const) {
+  const uniform = seededRandom(seed + 29)
+  const found = Array.from({ length: runs }, () => holdback(task, worse, users, uniform)).filter(
+    (outcomes) => outcomes !== undefined,
+  )
+  line(name, runs, found.length, upTo(found.length, runs), spread(found))
+}

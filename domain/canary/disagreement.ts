@@ -1,0 +1,134 @@
+/**
+ * Judges how often two versions answer the same request differently, without outcomes: the mean distance with a confidence sequence, the
+ * direction of changed decisions, and the slices in which the answers differ most.
+ */
+import { fourDigits, percentText } from '../figures.ts'
+import {
+  drawsOf,
+  meanAboveEvidence,
+  meanInterval,
+  meanOf,
+  type ValueCounts,
+} from '../sequential/bounded-mean.ts'
+import { pairedEvidence } from '../sequential/paired-test.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import { logMeanExp } from '../statistics/distributions.ts'
+import { eBenjaminiHochberg } from '../statistics/multiple-testing.ts'
+import type { Reason } from '../verdict.ts'
+
+export interface DisagreementPolicy {
+  /**
+   * The mean distance (0..1) that needs no approver: of decisions the share that changes; of numbers the distance in units of the
+   * champion's range between its 10th and 90th percentile in training, at most 1.
+   */
+  max: number
+  /** A larger distance, in all requests or in a slice, holds the stage until an approver decides, or rolls back. */
+  action: 'ask' | 'rollback'
+}
+
+export const defaultDisagreement: DisagreementPolicy = { max: 0.2, action: 'ask' }
+
+export const disagreementCode = 'disagreement'
+
+/** The pairs of all requests, or of a slice; a routing key counts once. */
+export interface DisagreementPart {
+  name: string
+  distances: ValueCounts
+}
+
+export interface DisagreementEvidence {
+  /** `decisions`: 0 or 1; `distance`: of numbers. */
+  measure: 'decisions' | 'distance'
+  all: DisagreementPart
+  slices: readonly DisagreementPart[]
+  /** The decisions that would have changed, the most frequent first; of numbers `lower` and `higher`. */
+  changes: readonly { from: string; to: string; count: number }[]
+}
+
+export interface DisagreementRow {
+  name: string
+  pairs: number
+  mean: number | null
+  /** The bounds of the confidence sequence at 95 %, valid at every look. */
+  low: number
+  high: number
+  /** The evidence that the mean distance is above the limit. */
+  logE: number
+  /** Whether the evidence suffices at the α of the release. */
+  above: boolean
+}
+
+export interface DisagreementReport {
+  measure: DisagreementEvidence['measure']
+  max: number
+  all: DisagreementRow
+  /** The worst first. */
+  slices: DisagreementRow[]
+  changes: DisagreementEvidence['changes'][number][]
+  /** The evidence that the changes go more often one way than the other; null for more than two decisions. */
+  directionLogE: number | null
+}
+
+export function reportDisagreement(
+  { measure, all, slices, changes }: DisagreementEvidence,
+  { max }: DisagreementPolicy,
+  alpha: number,
+): DisagreementReport {
+  const row = ({ name, distances }: DisagreementPart): DisagreementRow => ({
+    name,
+    pairs: drawsOf(distances),
+    mean: meanOf(distances),
+    ...meanInterval(distances, 0.05),
+    logE: meanAboveEvidence(distances, max) ?? 0,
+    above: false,
+  })
+  const rows = slices.map(row)
+  const above = eBenjaminiHochberg(
+    rows.map(({ logE }) => logE),
+    alpha / 2,
+  )
+  const whole = row(all)
+  return {
+    measure,
+    max,
+    all: { ...whole, above: whole.logE >= thresholdFor(alpha / 2) },
+    slices: rows
+      .map((each, place) => ({ ...each, above: above[place]! }))
+      .sort((a, b) => b.low - a.low || (b.mean ?? 0) - (a.mean ?? 0)),
+    changes: [...changes].sort((a, b) => b.count - a.count),
+    directionLogE: directionOf(changes),
+  }
+}
+
+/** K2 with r = 1 in both directions; the mean of two e-values is one. */
+function directionOf(changes: DisagreementEvidence['changes']): number | null {
+  const [one, other] = changes
+  if (changes.length > 2 || one === undefined) return null
+  if (other !== undefined && (other.from !== one.to || other.to !== one.from)) return null
+  const [a, b] = [one.count, other?.count ?? 0]
+  return logMeanExp([pairedEvidence(a, b) ?? 0, pairedEvidence(b, a) ?? 0])
+}
+
+/** The reason to ask, or to roll back; null while the distance may be within the limit. */
+export function disagreementReason(report: DisagreementReport): Reason | null {
+  const { all, slices, max, measure, changes } = report
+  const parts = [...(all.above ? [all] : []), ...slices.filter(({ above }) => above)]
+  const [first] = parts
+  if (first === undefined) return null
+  const noun = measure === 'decisions' ? 'other decisions' : 'mean distance'
+  const shown = parts.map(
+    ({ name, mean, low, pairs, logE }) =>
+      `${name}: ${noun} ${percentText(mean)} of ${pairs} users (at least ${percentText(low)}), logE ${fourDigits(logE)}`,
+  )
+  const [most] = changes
+  const told = most === undefined ? '' : `; most often ${most.from} → ${most.to}`
+  const message = `answers differ from the champion's by more than ${percentText(max)}: ${shown.join('; ')}${told}`
+  const values: Reason['values'] = {
+    part: first.name,
+    max,
+    mean: first.mean,
+    low: first.low,
+    logE: first.logE,
+  }
+  return { code: disagreementCode, message, values: { ...values, parts: parts.length, pairs: first.pairs } }
+}

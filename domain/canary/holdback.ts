@@ -1,0 +1,117 @@
+/**
+ * Compares the matured outcomes of two arms that serve at the same time, for every task: a loss in [0, 1] of each user, set against the
+ * mean of its own block of the larger arm. So a new champion is judged against the hold-back of the previous one, under the same world.
+ */
+import { fourDigits } from '../figures.ts'
+import type { Output } from '../model/features.ts'
+import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
+import { truthOf } from '../monitoring/quality.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
+import type { Reason } from '../verdict.ts'
+import { horizonOf, type AbPrediction } from './ab-cohorts.ts'
+
+/** Differences of losses are counted in steps of 1/200 of their range from −1 to 1. */
+const steps = 400
+
+export interface HoldbackEvidence {
+  /** How often each difference (candidate − control) occurred: `counts[i]` at −1 + 2i/(length − 1). */
+  differences: ValueCounts
+  candidate: { total: number; loss: number }
+  control: { total: number; loss: number }
+}
+
+export interface HoldbackQuestion {
+  output: Output
+  /** The range of a number that counts as 1; absent where it is unknown. */
+  scale?: number
+  nowMs: number
+  /** How many users of the larger arm one user of the smaller is compared with, fixed by the shares. */
+  block: number
+}
+
+/**
+ * The losses of the matured predictions, in the order of their times; undefined while the delay of outcomes is unknown or too few
+ * outcomes have come. `canary` is the candidate, one prediction a user.
+ */
+export function holdbackEvidence(
+  answered: readonly AbPrediction[],
+  { output, scale, nowMs, block }: HoldbackQuestion,
+): HoldbackEvidence | undefined {
+  const horizonMs = horizonOf(answered, nowMs)
+  if (horizonMs === null) return undefined
+  const matured = answered.filter(({ atMs }) => atMs < nowMs - horizonMs)
+  const known = matured.flatMap(({ value, outputs, arm, atMs }) => {
+    const loss = value === null ? null : lossOf(output, outputs, value, scale)
+    return loss === null ? [] : [{ arm, atMs, loss }]
+  })
+  if (matured.length === 0 || known.length < defaultLabelPolicy.minCoverage * matured.length) return undefined
+  const losses = { canary: [] as number[], control: [] as number[] }
+  for (const { arm, loss } of known.toSorted((a, b) => a.atMs - b.atMs)) losses[arm].push(loss)
+  const isCandidateLarge = losses.canary.length > losses.control.length
+  const [large, small] = isCandidateLarge ? [losses.canary, losses.control] : [losses.control, losses.canary]
+  const differences = Array.from({ length: steps + 1 }, () => 0)
+  for (let i = 0; i < small.length && (i + 1) * block <= large.length; i++) {
+    let sum = 0
+    for (let k = i * block; k < (i + 1) * block; k++) sum += large[k]!
+    const difference = isCandidateLarge ? sum / block - small[i]! : small[i]! - sum / block
+    differences[Math.round(((difference + 1) / 2) * steps)]!++
+  }
+  const arm = (of: number[]) => ({ total: of.length, loss: of.reduce((sum, loss) => sum + loss, 0) })
+  return { differences, candidate: arm(losses.canary), control: arm(losses.control) }
+}
+
+/** Brier of a probability; wrong or right of a class; the absolute error of a number in units of the scale, at most 1. */
+export function lossOf(
+  output: Output,
+  outputs: readonly number[],
+  value: number | string | boolean,
+  scale?: number,
+): number | null {
+  const truth = truthOf(typeof value === 'boolean' ? Number(value) : value, output)
+  if (truth === null) return null
+  switch (output.kind) {
+    case 'probability':
+      return ((outputs[0] ?? NaN) - truth) ** 2
+    case 'classes':
+      return Number(outputs.indexOf(Math.max(...outputs)) !== truth)
+    case 'number':
+      return scale === undefined || !(scale > 0)
+        ? null
+        : Math.min(1, Math.abs((outputs[0] ?? NaN) - truth) / scale)
+  }
+}
+
+export interface HoldbackFinding {
+  logE: number
+  /** The candidate loses more, with certainty. */
+  reason: Reason | null
+}
+
+/** H0: the candidate's loss is at most the control's. */
+export function judgeHoldback(
+  { differences, candidate, control }: HoldbackEvidence,
+  alpha: number,
+  minDelta: number,
+): HoldbackFinding {
+  const logE = meanAboveEvidence(differences, 0.5) ?? 0
+  const threshold = thresholdFor(alpha)
+  const delta = 2 * (meanOf(differences) ?? 0.5) - 1
+  if (logE < threshold || delta < minDelta) return { logE, reason: null }
+  const blocks = drawsOf(differences)
+  const message =
+    `the mean loss of ${candidate.total} matured outcomes is ${fourDigits(meanLoss(candidate))}, of ${control.total} of the ` +
+    `hold-back ${fourDigits(meanLoss(control))}: worse by ${fourDigits(delta)} over ${blocks} blocks, ` +
+    `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+  return { logE, reason: { code: 'holdback_quality', message, values: { delta, blocks, logE, threshold } } }
+}
+
+export const meanLoss = ({ total, loss }: HoldbackEvidence['candidate']): number | null =>
+  total > 0 ? loss / total : null
+
+/** Outcomes of the hold-back that can excuse the champion. */
+const minExcuse = 100
+
+/** Whether the hold-back is no better, so that lost quality is the world's and no version's fault. */
+export const isHoldbackNoBetter = ({ candidate, control }: HoldbackEvidence): boolean =>
+  control.total >= minExcuse && candidate.total > 0 && meanLoss(candidate)! <= meanLoss(control)! + 1e-9

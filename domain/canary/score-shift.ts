@@ -1,0 +1,184 @@
+/**
+ * Compares the answers of canary and control without outcomes: the share of each answer, by K1 in both directions. A model whose output is
+ * off by a factor of ten fails no request, so that no count of failures finds it.
+ *
+ * A routing key counts once a stage, because the requests of one user are no independent draws. At the next share it counts again, so
+ * each stage is a comparison of its own with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
+ */
+import { fourDigits, percentText, ratioOf } from '../figures.ts'
+import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import { logMeanExp, sumOf } from '../statistics/distributions.ts'
+import type { CanaryTick } from './evidence.ts'
+import type { Reason, Verdict } from '../verdict.ts'
+
+export interface ScoreShiftPolicy {
+  /** How far the share of an answer may move, relative to the control's. */
+  tolerance: number
+  /** A smaller difference of the shares (0..1) never counts. */
+  minDelta: number
+  /** A shift beyond the tolerance holds the stage until an approver decides, or rolls back. */
+  action: 'ask' | 'rollback'
+  /** A share this many times the control's, or its reciprocal, always rolls back; `null` never does. */
+  rollbackRatio: number | null
+}
+
+export const defaultScoreShift: ScoreShiftPolicy = {
+  tolerance: 0.1,
+  minDelta: 0.01,
+  action: 'ask',
+  rollbackRatio: 3,
+}
+
+export const scoreShiftCode = 'score_shift'
+
+export interface ScoreShift {
+  add(tick: CanaryTick): void
+  /** The shift that rolls the canary back, from the first tick that proved it. */
+  finding(names: readonly string[] | undefined): Reason | null
+  /** The shift that an approver decides about. */
+  question(names: readonly string[] | undefined): Reason | null
+  describe(statistics: Verdict['statistics']): void
+}
+
+/** A proven shift; the names of its answers are known at the verdict only. */
+interface Shift {
+  answer: number
+  values: Reason['values']
+}
+
+export function scoreShift(policy: ScoreShiftPolicy, alpha: number): ScoreShift {
+  const { tolerance, minDelta, action, rollbackRatio } = policy
+  // One half of the α for each level.
+  const threshold = thresholdFor(alpha / 2)
+  const levels = [
+    { ratio: 1 + tolerance, acts: action },
+    ...(rollbackRatio === null ? [] : [{ ratio: rollbackRatio, acts: 'rollback' as const }]),
+  ]
+  const found: { ask?: Shift; rollback?: Shift } = {}
+  let stage: ReturnType<typeof compareStage> | undefined
+  let stages = 0
+  let current: number | null | undefined
+
+  return {
+    add(tick) {
+      const { canary, control, shareBp, startMs } = tick
+      if (canary.answers === undefined || control.answers === undefined) return
+      const bins = canary.answers.length
+      if (bins === 0 || control.answers.length !== bins) return
+      // Copies have no share; a tick in which the share changed belongs to no stage.
+      if (shareBp === null && typeof current === 'number') return
+      if (stage === undefined || shareBp !== current || stage.bins !== bins) {
+        current = shareBp
+        stages++
+        stage = compareStage(bins, levels)
+      }
+      stage.add(canary.answers, control.answers)
+      const needed = threshold + Math.log(stages * (stages + 1))
+      for (const [place, { acts, ratio }] of levels.entries()) {
+        if (found[acts] !== undefined || stage.atMost(place) < needed) continue
+        const { logE, answer } = stage.evidence(place, minDelta)
+        if (answer === undefined || logE < needed) continue
+        const values = { ...stage.figures(answer), logE, threshold: needed, ratio, minDelta, atMs: startMs }
+        found[acts] = { answer, values }
+      }
+    },
+    finding: (names) => reasonOf(found.rollback, names),
+    question: (names) => reasonOf(found.ask, names),
+    describe(statistics) {
+      if (stage === undefined) return
+      const { logE, answer } = stage.evidence(0, 0)
+      statistics['scoreShiftLogE'] = logE
+      statistics['scoreShiftThreshold'] = threshold + Math.log(stages * (stages + 1))
+      if (answer === undefined) return
+      const { canaryShare, controlShare } = stage.figures(answer)
+      statistics['scoreShiftCanary'] = canaryShare
+      statistics['scoreShiftControl'] = controlShare
+    },
+  }
+}
+
+function reasonOf(shift: Shift | undefined, names: readonly string[] | undefined): Reason | null {
+  if (shift === undefined) return null
+  const { answer, values } = shift
+  const name = names?.[answer] ?? `${answer + 1}`
+  const message =
+    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${values['canaryKeys']} canary users, ` +
+    `control ${percentText(Number(values['controlShare']))} of ${values['controlKeys']}: ` +
+    `logE ${fourDigits(Number(values['logE']))} ≥ ${fourDigits(Number(values['threshold']))}`
+  return { code: scoreShiftCode, message, values: { ...values, answer: name } }
+}
+
+/** K1 against one ratio for every answer of a stage; the bets of all answers share the realised share of a tick. */
+function rateTests(ratio: number, grid: readonly number[], bins: number) {
+  const bets = grid.length
+  const logGrid = grid.map(Math.log)
+  const capital = new Float64Array(bins * bets)
+  return {
+    add(canary: readonly number[], control: readonly number[], w: number) {
+      const base = ratio * w + 1 - w
+      for (let k = 0; k < bets; k++) {
+        const spread = Math.log((grid[k]! * ratio * w + 1 - w) / base)
+        for (let i = 0; i < bins; i++)
+          capital[i * bets + k]! += canary[i]! * (logGrid[k]! - spread) - control[i]! * spread
+      }
+    },
+    /** The log of the capital, of each bet of an answer. */
+    of: (answer: number): Float64Array => capital.subarray(answer * bets, (answer + 1) * bets),
+    largest: (): number => capital.reduce((max, value) => Math.max(max, value), -Infinity),
+  }
+}
+
+/** The answers of one stage: for each level, K1 on each answer in both directions. The mean of their e-values is an e-value. */
+function compareStage(bins: number, levels: readonly { ratio: number }[]) {
+  const tests = levels.map(({ ratio }) => [
+    rateTests(ratio, ratioGrid, bins),
+    rateTests(1 / ratio, inverseGrid, bins),
+  ])
+  const canarySum = Array.from({ length: bins }, () => 0)
+  const controlSum = Array.from({ length: bins }, () => 0)
+  // Stratified by tick (Mantel-Haenszel), because shares and answers move during a stage.
+  const difference = Array.from({ length: bins }, () => 0)
+  let weight = 0
+  return {
+    bins,
+    add(canary: readonly number[], control: readonly number[]) {
+      const [canaryTotal, controlTotal] = [sumOf(canary), sumOf(control)]
+      const total = canaryTotal + controlTotal
+      for (let i = 0; i < bins; i++) {
+        canarySum[i]! += canary[i]!
+        controlSum[i]! += control[i]!
+        if (canaryTotal > 0 && controlTotal > 0)
+          difference[i]! += (canary[i]! * controlTotal - control[i]! * canaryTotal) / total
+      }
+      if (canaryTotal === 0 || controlTotal === 0) return
+      weight += (canaryTotal * controlTotal) / total
+      for (const level of tests) for (const test of level) test.add(canary, control, canaryTotal / total)
+    },
+    /** No evidence of the level is above this. */
+    atMost: (level: number): number => Math.max(...tests[level]!.map((test) => test.largest())),
+    /** The evidence of a level, and the answer that moved most; undefined when none moved by `minDelta`. */
+    evidence(level: number, minDelta: number): { logE: number; answer: number | undefined } {
+      const logs: number[] = []
+      let answer: number | undefined
+      let largest = -Infinity
+      for (const test of tests[level]!)
+        for (let i = 0; i < bins; i++) {
+          const logE = logMeanExp(test.of(i))
+          logs.push(logE)
+          const delta = weight > 0 ? Math.abs(difference[i]!) / weight : 0
+          if (logE > largest && delta >= minDelta) [largest, answer] = [logE, i]
+        }
+      return { logE: logMeanExp(logs), answer }
+    },
+    figures(answer: number) {
+      const [canaryKeys, controlKeys] = [sumOf(canarySum), sumOf(controlSum)]
+      return {
+        canaryKeys,
+        controlKeys,
+        canaryShare: ratioOf(canarySum[answer]!, canaryKeys),
+        controlShare: ratioOf(controlSum[answer]!, controlKeys),
+      }
+    },
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Tests and bounds the mean of values in [0, 1] by betting, at every look: the capital of H0 "the mean is at most m" is a mixture of
+ * Π(1 + λ(D − m)), and the confidence sequence holds every m whose capital is small (Waudby-Smith and Ramdas, JRSS-B 2024).
+ */
+import { geometric } from './e-process.ts'
+import { logMeanExp } from '../statistics/distributions.ts'
+
+const bets = geometric(0.02, 0.95, 12)
+
+/** How many draws had each value: `counts[i]` of them had the value i / (counts.length − 1). */
+export type ValueCounts = readonly number[]
+
+const capital = (counts: ValueCounts, mean: number, direction: 1 | -1): number => {
+  const width = counts.length - 1
+  // The largest bet that no value can ruin.
+  const most = 0.999 / (direction > 0 ? mean : 1 - mean)
+  return logMeanExp(
+    bets.map((bet) => {
+      let sum = 0
+      for (let i = 0; i <= width; i++)
+        if (counts[i]! > 0) sum += counts[i]! * Math.log1p(direction * bet * most * (i / width - mean))
+      return sum
+    }),
+  )
+}
+
+const isReadable = (counts: ValueCounts): boolean =>
+  counts.length >= 2 && counts.every((n) => n >= 0 && n < Infinity)
+
+/** The log evidence that the mean is above `limit`; null for unreadable counts, and unless 0 < limit < 1. */
+export function meanAboveEvidence(counts: ValueCounts, limit: number): number | null {
+  return isReadable(counts) && limit > 0 && limit < 1 ? capital(counts, limit, 1) : null
+}
+
+export const drawsOf = (counts: ValueCounts): number => counts.reduce((sum, n) => sum + n, 0)
+
+/** The mean of the values; null without draws. */
+export function meanOf(counts: ValueCounts): number | null {
+  const draws = drawsOf(counts)
+  const width = counts.length - 1
+  return draws > 0 ? counts.reduce((sum, n, i) => sum + (n * i) / width, 0) / draws : null
+}
+
+/** Bounds that hold the mean at all looks together with probability 1 − alpha. */
+export function meanInterval(counts: ValueCounts, alpha: number): { low: number; high: number } {
+  const mean = isReadable(counts) ? meanOf(counts) : null
+  if (mean === null) return { low: 0, high: 1 }
+  const threshold = Math.log(2 / alpha)
+  const bound = (outer: 0 | 1, direction: 1 | -1): number => {
+    let [far, near] = [outer as number, mean]
+    for (let i = 0; i < 30; i++) {
+      const middle = (far + near) / 2
+      if (middle <= 0 || middle >= 1) break
+      if (capital(counts, middle, direction) >= threshold) far = middle
+      else near = middle
+    }
+    return far
+  }
+  return { low: bound(0, 1), high: bound(1, -1) }
+}

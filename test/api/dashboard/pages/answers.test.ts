@@ -1,0 +1,28 @@
+/** Tests the part of the release page that says what the candidate answers otherwise. */
+import { expect, it } from 'vitest'
+import { AnswersSection } from '../../../../api/dashboard/pages/release/answers.tsx'
+import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
+
+it('the approver sees the slices, worst first, the direction and the share of each answer, escaped', async () => {
+  const disagreement = reportDisagreement(
+    {
+      measure: 'decisions',
+      all: { name: 'all requests', distances: [940, 60] },
+      slices: [
+        { name: 'morning', distances: [600, 0] },
+        { name: '<evening>', distances: [20, 60] },
+      ],
+      changes: [{ from: 'true', to: 'false', count: 60 }],
+    },
+    defaultDisagreement,
+    0.002,
+  )
+  const answers = { names: ['on time', 'late'], canary: [950, 50], control: [800, 200] }
+  const html = String(await AnswersSection({ evidence: { disagreement, answers } }))
+  expect(html).toMatch(/changes for.*6 %.*1,000 users.*above 20 %/s)
+  expect(html).toMatch(/&lt;evening&gt;.*75 %.*above.*morning.*not exceeded/s)
+  expect(html).toMatch(/true → false: 60/)
+  expect(html).toMatch(/late.*5 %.*20 %/s)
+  expect(html).not.toContain('<evening>')
+  expect(String(await AnswersSection({ evidence: {} }))).toBe('')
+})

@@ -1,0 +1,191 @@
+/**
+ * Tests on a replica and a database what a shadow shows before the first outcome: a number that is off by a factor of ten, and decisions
+ * that flip in one slice.
+ */
+import sql from 'sql-template-tag'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { judge } from '../../../../activities/release/decide.ts'
+import { createObserver } from '../../../../activities/release/observe.ts'
+import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
+import { numberProfile } from '../../../../domain/model/reference-profile.ts'
+import type { ReleaseState } from '../../../../domain/release/state.ts'
+import { findTicks } from '../../../../store/release/tick-counters.ts'
+import { routedShadow } from '../../../support/release/releases.ts'
+import { artifactManifest, putArtifact, type ArtifactSpec } from '../../../support/serving/artifact.ts'
+import { registerDigest } from '../../../support/serving/registration.ts'
+import {
+  openServingFixture,
+  startReplica,
+  until,
+  type ServingFixture,
+  type TestReplica,
+} from '../../../support/serving/serving-fixture.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
+
+let fixture: ServingFixture
+let replica: TestReplica | undefined
+beforeAll(async () => {
+  fixture = await openServingFixture()
+})
+afterEach(() => replica?.stop())
+afterAll(() => fixture.close())
+
+const features = { x: { kind: 'number' }, hour: { kind: 'number' } } as const
+const preprocessing = Object.keys(features).map((name) => ({
+  name,
+  kind: 'number' as const,
+  mean: 0,
+  std: 1,
+  fill: 0,
+}))
+const golden = [
+  { x: 1, hour: 3 },
+  { x: -2, hour: 20 },
+]
+
+/** Answers `factor`·x + 100. */
+const numberSpec = (model: string, factor: number): ArtifactSpec => ({
+  model,
+  features,
+  output: { kind: 'number' },
+  preprocessing,
+  layers: [{ units: 1, activation: 'linear', kernel: [10 * factor, 0], bias: [100 * factor] }],
+  golden,
+})
+/** Says yes for a positive x, in the evening only when `evening` is 0. */
+const decisionSpec = (model: string, evening: number): ArtifactSpec => ({
+  model,
+  features,
+  output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+  preprocessing,
+  layers: [
+    { units: 3, activation: 'relu', kernel: [1, -1, 0, 0, 0, 1], bias: [0, 0, -17.5] },
+    { units: 1, activation: 'sigmoid', kernel: [10, -10, evening], bias: [0] },
+  ],
+  golden,
+})
+
+/** Registers both versions as training would, with a profile of the scores. */
+async function registered(specs: readonly ArtifactSpec[]): Promise<string[]> {
+  const score = numberProfile(
+    'score',
+    Array.from({ length: 101 }, (_, i) => 90 + i / 5),
+  )
+  const profile = { rows: 101, features: [], score }
+  const names = []
+  for (const [minor, spec] of specs.entries()) {
+    const digest = await putArtifact(fixture.artifactRoot, spec, (manifest) => ({ ...manifest, profile }))
+    const version = await registerDigest(fixture.store, fixture.artifactRoot, { ...spec, digest }, minor)
+    const manifest = { ...artifactManifest(spec, {} as never), profile }
+    await fixture.store.query(sql`
+      update versions set manifest = ${JSON.stringify(manifest)} where version = ${version}`)
+    names.push(version)
+  }
+  return names
+}
+
+async function shadowed(model: string, specs: readonly ArtifactSpec[]): Promise<ReleaseState> {
+  const [baseline, version] = (await registered(specs)) as [string, string]
+  replica = await startReplica(fixture)
+  const release = `rel_${model}` as const
+  const route = await fixture.route(
+    model,
+    { proven: baseline, release, tickMs: 50, shadow: { version, shareBp: 10_000 } },
+    60_000,
+  )
+  await replica.follows(route)
+  const limits = { ...defaultCanaryPolicy, slowRatio: 1e6, promotion: 'off' } as const
+  return {
+    ...routedShadow,
+    id: release,
+    model,
+    version,
+    baseline,
+    policy: { ...routedShadow.policy, limits },
+    routings: [
+      { stage: 'shadow', stageIndex: 0, generation: route.generation, shareBp: 10_000, startedMs: 0 },
+    ],
+  }
+}
+
+/** Each from another user. A copy must not wait for all requests: the judge compares what was answered at the same time. */
+async function ask(state: ReleaseState, count: number): Promise<void> {
+  const { serving } = replica!
+  for (let i = 0; i < count; i++) {
+    const row = { x: (i % 21) - 10, hour: i % 24 }
+    replica!.ask(state.model, { instances: [row], routing_key: `user ${i}` })
+    if (i % 5 === 4) await until(() => serving.shadow.counts().answered === i + 1, 'the copies')
+  }
+  await until(async () => {
+    const ticks = await findTicks(fixture.store, state.id)
+    return ticks.reduce((sum, { requests }) => sum + requests, 0) >= 2 * count
+  }, 'the counts')
+}
+
+it('a number that is off by a factor of ten is rolled back in the shadow', async () => {
+  const model = uniqueName('model')
+  const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 10)])
+  await ask(state, 800)
+  const observation = { ...(await createObserver({ store: fixture.store }, state)()), watchedMs: 1_000 }
+  const { verdict, inputs } = judge(state, observation)
+  expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+  expect(inputs['answers']).toMatchObject({ names: ['below 92', 'from 92', 'from 100', 'from 108'] })
+})
+
+it('the same number is neither rolled back nor asked about', async () => {
+  const model = uniqueName('model')
+  const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 1.0001)])
+  await ask(state, 200)
+  // The requests of one user count once.
+  for (let i = 0; i < 300; i++)
+    replica!.ask(model, { instances: [{ x: 10, hour: 1 }], routing_key: 'user 20' })
+  await until(() => replica!.serving.shadow.counts().answered === 500, 'the copies')
+  const own = replica!
+  replica = undefined
+  await own.stop()
+  const observation = { ...(await createObserver({ store: fixture.store }, state)()), watchedMs: 1_000 }
+  const { verdict, inputs } = judge(state, observation)
+  expect(verdict.questions).toBeUndefined()
+  expect(verdict.kind).not.toBe('fail')
+  const { canary, control } = inputs['answers'] as Record<'canary' | 'control', number[]>
+  const users = (counts: number[]) => counts.reduce((sum, count) => sum + count, 0)
+  expect([users(canary), users(control)]).toEqual([200, 200])
+})
+
+it('decisions that flip in one slice hold the release, and the slice is named', async () => {
+  const model = uniqueName('model')
+  const state = await shadowed(model, [decisionSpec(model, 0), decisionSpec(model, -1_000)])
+  const slices = [
+    { name: 'day', where: 'hour < 18' },
+    { name: 'evening', where: 'hour >= 18' },
+    { name: 'unknown column', where: 'altitude > 3' },
+  ]
+  await fixture.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ evaluation: { slices } })} where name = ${model}`)
+  await ask(state, 800)
+  const pairs = () => fixture.store.query(sql`select 1 from shadow_pairs where release_id = ${state.id}`)
+  await until(async () => (await pairs()).length === 800, 'the pairs')
+  await until(
+    async () =>
+      (await fixture.store.query(sql`select 1 from predictions where model = ${model}`)).length === 800,
+    'the log',
+  )
+  // Pairs of the last second may still be coming in.
+  await fixture.store.query(
+    sql`update shadow_pairs set at = at - interval '2 s' where release_id = ${state.id}`,
+  )
+  const observation = { ...(await createObserver({ store: fixture.store }, state)()), watchedMs: 1_000 }
+  const { disagreement } = observation
+  expect(disagreement!.slices.map(({ name, distances }) => [name, distances])).toEqual([
+    ['day', [602, 0]],
+    ['evening', expect.anything()],
+  ])
+  expect(disagreement!.changes).toEqual([{ from: 'true', to: 'false', count: expect.any(Number) as number }])
+  const { verdict, inputs } = judge(state, observation)
+  const asked = verdict.reasons.find(({ code }) => code === 'disagreement')
+  expect(verdict.kind).not.toBe('fail')
+  expect(asked).toMatchObject({ values: { part: 'evening', parts: 1 } })
+  expect(inputs['disagreement']).toMatchObject({
+    slices: [{ name: 'evening', above: true }, { name: 'day' }],
+  })
+})

@@ -1,0 +1,30 @@
+/** Tests the table of `releases show` that says what the candidate answers otherwise. */
+import { expect, it } from 'vitest'
+import { answersTable } from '../../../../cli/commands/lifecycle/releases.ts'
+import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
+import type { Terminal } from '../../../../cli/terminal.ts'
+
+const terminal = { columns: 120, paint: (_style: string, text: string) => text } as unknown as Terminal
+
+it('the slices stand worst first, with the direction and the share of each answer', () => {
+  const disagreement = reportDisagreement(
+    {
+      measure: 'decisions',
+      all: { name: 'all requests', distances: [940, 60] },
+      slices: [
+        { name: 'morning', distances: [600, 0] },
+        { name: 'evening', distances: [20, 60] },
+      ],
+      changes: [{ from: 'true', to: 'false', count: 60 }],
+    },
+    defaultDisagreement,
+    0.002,
+  )
+  const answers = { names: ['on time', 'late'], canary: [950, 50], control: [800, 200] }
+  const text = answersTable(terminal, { disagreement, answers })
+  expect(text).toMatch(/Disagreement in the shadow \(limit 20 %\)/)
+  expect(text).toMatch(/all requests .*6 %.*\n.*evening .*75 %.*above.*\n.*morning .*0 %.*not exceeded/)
+  expect(text).toContain('true → false: 60')
+  expect(text).toMatch(/late +5 % +20 %/)
+  expect(answersTable(terminal, {})).toBe('')
+})

@@ -1,0 +1,91 @@
+/** Tests how the answers of two versions to the same requests are compared. */
+import { describe, expect, it } from 'vitest'
+import {
+  defaultDisagreement,
+  disagreementReason,
+  reportDisagreement,
+  type DisagreementEvidence,
+} from '../../../domain/canary/disagreement.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { eBenjaminiHochberg } from '../../../domain/statistics/multiple-testing.ts'
+
+const evidence = (change: Partial<DisagreementEvidence> = {}): DisagreementEvidence => ({
+  measure: 'decisions',
+  all: { name: 'all requests', distances: [950, 50] },
+  slices: [
+    { name: 'morning', distances: [600, 0] },
+    { name: 'evening', distances: [20, 40] },
+  ],
+  changes: [
+    { from: 'false', to: 'true', count: 5 },
+    { from: 'true', to: 'false', count: 45 },
+  ],
+  ...change,
+})
+const report = (change?: Partial<DisagreementEvidence>) =>
+  reportDisagreement(evidence(change), defaultDisagreement, 0.002)
+
+describe('a disagreement', () => {
+  it('names the slice whose decisions flip, the worst first, with its direction', () => {
+    const found = report()
+    expect(found.slices.map(({ name, above }) => [name, above])).toEqual([
+      ['evening', true],
+      ['morning', false],
+    ])
+    expect(found.all).toMatchObject({ pairs: 1000, mean: 0.05, above: false })
+    expect(found.changes[0]).toEqual({ from: 'true', to: 'false', count: 45 })
+    expect(found.directionLogE).toBeGreaterThan(10)
+    expect(disagreementReason(found)).toMatchObject({
+      code: 'disagreement',
+      values: { part: 'evening', parts: 1, pairs: 60 },
+    })
+    expect(disagreementReason(found)!.message).toMatch(
+      /^answers differ from the champion's by more than 20 %: evening: other decisions 66.7 % of 60 users.*most often true → false$/,
+    )
+  })
+
+  it('within the limit is no reason', () => {
+    expect(disagreementReason(report({ slices: [] }))).toBeNull()
+  })
+
+  it('has no interval without a pair', () => {
+    const none = report({ all: { name: 'all requests', distances: [0, 0] }, slices: [], changes: [] })
+    expect(none.all).toMatchObject({ pairs: 0, mean: null, low: 0, high: 1 })
+    expect(none.directionLogE).toBeNull()
+  })
+
+  it('holds a shadow for an approver, or rolls the candidate back', () => {
+    const stage = {
+      index: 0,
+      shareBp: 5_000,
+      startedMs: 0,
+      elapsedMs: 10,
+      minMs: 0,
+      minRequests: 0,
+      last: false,
+    }
+    const counted = { requests: 1_000, errors: 0, invalid: 0, slow95: 0, slow99: 0 }
+    const ticks = [{ startMs: 0, shareBp: null, canary: counted, control: counted }]
+    const judge = (policy: object = {}, accepted: string[] = []) =>
+      judgeCanary(
+        { ticks, stage, staleMs: 0, disagreement: evidence(), accepted },
+        { ...defaultCanaryPolicy, promotion: 'off', ...policy },
+      )
+    expect(judge()).toMatchObject({ kind: 'inconclusive', questions: ['disagreement'] })
+    expect(judge().statistics).toMatchObject({ disagreement: 0.05 })
+    expect(judge({}, ['disagreement']).kind).toBe('pass')
+    expect(judge({ disagreement: 'off' }).kind).toBe('pass')
+    expect(judge({ disagreement: { max: 0.2, action: 'rollback' } }).kind).toBe('fail')
+  })
+})
+
+describe('e-BH', () => {
+  it('rejects the k largest e-values of at least K/(kα)', () => {
+    const logs = [Math.log(100), Math.log(30), Math.log(45), 0]
+    // 4/(1·0.05) = 80, 4/(2·0.05) = 40, 4/(3·0.05) = 26.7
+    expect(eBenjaminiHochberg(logs, 0.05)).toEqual([true, true, true, false])
+    expect(eBenjaminiHochberg([Math.log(79), 0, 0, 0], 0.05)).toEqual([false, false, false, false])
+    expect(eBenjaminiHochberg([], 0.05)).toEqual([])
+  })
+})

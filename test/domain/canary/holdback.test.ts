@@ -1,0 +1,73 @@
+/** Tests how the matured outcomes of a new champion are compared with those of its hold-back. */
+import { describe, expect, it } from 'vitest'
+import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
+import {
+  holdbackEvidence,
+  isHoldbackNoBetter,
+  judgeHoldback,
+  lossOf,
+} from '../../../domain/canary/holdback.ts'
+import type { Output } from '../../../domain/model/features.ts'
+import { drawsOf, meanOf } from '../../../domain/sequential/bounded-mean.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+
+const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
+
+/** One user each minute, whose outcome comes ten minutes later; every twentieth at the hold-back. */
+function lived(users: number, candidate: (truth: number) => number, control: (truth: number) => number) {
+  const uniform = seededRandom(5)
+  return Array.from({ length: users }, (_, i): AbPrediction => {
+    const truth = Number(uniform() < 0.4)
+    const arm = i % 20 === 0 ? 'control' : 'canary'
+    const p = arm === 'control' ? control(truth) : candidate(truth)
+    return { arm, atMs: i * 60_000, outputs: [p], value: truth, arrivedMs: i * 60_000 + 600_000 }
+  })
+}
+const good = (truth: number) => 0.3 + 0.4 * truth
+const bad = (truth: number) => 0.7 - 0.4 * truth
+const evidenceOf = (answered: AbPrediction[]) =>
+  holdbackEvidence(answered, { output, nowMs: answered.length * 60_000, block: 19 })!
+
+describe('the hold-back', () => {
+  it('is compared block by block, each user once', () => {
+    const evidence = evidenceOf(lived(1_000, good, good))
+    expect(evidence.control.total + evidence.candidate.total).toBe(990)
+    expect(drawsOf(evidence.differences)).toBe(49)
+    expect(2 * meanOf(evidence.differences)! - 1).toBeCloseTo(0, 10)
+    expect(judgeHoldback(evidence, 0.004, 0.001).reason).toBeNull()
+  })
+
+  it('finds a champion that has become worse than it, with its arithmetic', () => {
+    const { reason } = judgeHoldback(evidenceOf(lived(1_000, bad, good)), 0.004, 0.001)
+    expect(reason).toMatchObject({ code: 'holdback_quality', values: { blocks: 49 } })
+    expect(reason!.message).toMatch(
+      /^the mean loss of 940 matured outcomes is 0.49, of 50 of the hold-back 0.09: worse by 0.4/,
+    )
+    expect(judgeHoldback(evidenceOf(lived(1_000, good, bad)), 0.004, 0.001).reason).toBeNull()
+  })
+
+  it('says nothing while outcomes are missing, or their delay is unknown', () => {
+    const answered = lived(1_000, bad, good)
+    const mostly = answered.map((each, i) => (i % 3 === 0 ? { ...each, value: null } : each))
+    expect(evidenceOf(mostly)).toBeUndefined()
+    expect(evidenceOf(answered.slice(0, 10))).toBeUndefined()
+  })
+
+  it('excuses lost quality where it is as bad on at least a hundred outcomes', () => {
+    expect(isHoldbackNoBetter(evidenceOf(lived(3_000, bad, bad)))).toBe(true)
+    expect(isHoldbackNoBetter(evidenceOf(lived(3_000, bad, good)))).toBe(false)
+    expect(isHoldbackNoBetter(evidenceOf(lived(1_000, bad, bad)))).toBe(false)
+  })
+})
+
+describe('the loss of an answer', () => {
+  it('is the Brier score, the error of a class, or the distance of a number in its scale', () => {
+    expect(lossOf(output, [0.7], true)).toBeCloseTo(0.09, 10)
+    const classes: Output = { kind: 'classes', classes: ['a', 'b'] }
+    expect([lossOf(classes, [0.2, 0.8], 'b'), lossOf(classes, [0.2, 0.8], 'a')]).toEqual([0, 1])
+    expect(lossOf(classes, [0.2, 0.8], 'c')).toBeNull()
+    const number: Output = { kind: 'number' }
+    expect(lossOf(number, [12], 10, 8)).toBe(0.25)
+    expect([lossOf(number, [99], 10, 8), lossOf(number, [99], 10)]).toEqual([1, null])
+  })
+})

@@ -1,0 +1,167 @@
+/** Tests the comparison of answers without outcomes. */
+import { describe, expect, it } from 'vitest'
+import type { CanaryTick } from '../../../domain/canary/evidence.ts'
+import { defaultCanaryPolicy, checkCanaryPolicy } from '../../../domain/canary/policy.ts'
+import { judgeCanary } from '../../../domain/canary/judge.ts'
+import { defaultScoreShift, scoreShift } from '../../../domain/canary/score-shift.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+import { needsApprover } from '../../../domain/verdict.ts'
+
+const arm = (answers: number[]) => {
+  const requests = answers.reduce((sum, n) => sum + n, 0)
+  return { requests, keys: requests, errors: 0, invalid: 0, slow95: 0, slow99: 0, answers }
+}
+const tick = (
+  i: number,
+  canary: number[],
+  control: number[],
+  shareBp: number | null = 1_000,
+): CanaryTick => ({
+  startMs: i * 10_000,
+  shareBp,
+  canary: arm(canary),
+  control: arm(control),
+})
+const stage = {
+  index: 0,
+  shareBp: 1_000,
+  startedMs: 0,
+  elapsedMs: 3_600_000,
+  minMs: 600_000,
+  minRequests: 100,
+  last: false,
+}
+const judge = (ticks: CanaryTick[], more: object = {}, policy: object = {}) =>
+  judgeCanary(
+    { ticks, stage, staleMs: 0, answerNames: ['no', 'yes'], ...more },
+    { ...defaultCanaryPolicy, srm: 'off', ...policy },
+  )
+const many = (n: number, canary: number[], control: number[], shareBp?: number | null) =>
+  Array.from({ length: n }, (_, i) => tick(i, canary, control, shareBp))
+
+describe('the shares of the answers', () => {
+  it('that are equal leave the stage to pass', () => {
+    expect(judge(many(300, [8, 2], [72, 18])).kind).toBe('pass')
+  })
+
+  it('that moved beyond the tolerance hold the stage, and only an approver is missing', () => {
+    const verdict = judge(many(300, [7, 3], [72, 18]))
+    expect(verdict).toMatchObject({ kind: 'inconclusive', questions: ['score_shift'] })
+    expect(needsApprover(verdict)).toBe(true)
+    expect(verdict.reasons[0]!.message).toMatch(
+      /^the answer "yes" went to 30 % of \d+ canary users, control 20 % of \d+: logE/,
+    )
+    expect(judge(many(300, [7, 3], [72, 18]), { accepted: ['score_shift'] }).kind).toBe('pass')
+  })
+
+  it('do not ask while the stage lacks its minimum time as well', () => {
+    const verdict = judge(many(300, [7, 3], [72, 18]), { stage: { ...stage, elapsedMs: 1 } })
+    expect(verdict.questions).toEqual(['score_shift'])
+    expect(needsApprover(verdict)).toBe(false)
+  })
+
+  it('that moved by a factor roll the canary back within a hundred users', () => {
+    const verdict = judge(many(8, [2, 8], [80, 10]))
+    expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+    expect(judge(many(8, [2, 8], [80, 10]), { accepted: ['score_shift'] }).kind).toBe('fail')
+  })
+
+  it('roll back at the tolerance where the policy says so, and never where it is off', () => {
+    const moved = many(300, [7, 3], [72, 18])
+    const rollback = { scoreShift: { ...defaultScoreShift, action: 'rollback' } }
+    expect(judge(moved, {}, rollback).kind).toBe('fail')
+    expect(judge(moved, {}, { scoreShift: 'off' }).kind).toBe('pass')
+    const { scoreShift: _alpha, ...older } = defaultCanaryPolicy.alpha
+    expect(judge(moved, {}, { alpha: older }).kind).toBe('pass')
+  })
+
+  it('count fewer answers as well as more', () => {
+    expect(judge(many(300, [9, 1], [72, 18])).questions).toEqual(['score_shift'])
+  })
+
+  it('that differ by less than the smallest difference never count', () => {
+    const rare = many(3_000, [995, 5], [9_980, 20])
+    expect(judge(rare).kind).toBe('pass')
+  })
+
+  it('begin anew at each share, because each user then counts again', () => {
+    const shift = scoreShift(defaultScoreShift, 0.004)
+    for (let i = 0; i < 100; i++) shift.add(tick(i, [8, 2], [72, 18], 500))
+    const before: Record<string, number | null> = {}
+    shift.describe(before)
+    for (let i = 100; i < 101; i++) shift.add(tick(i, [8, 2], [72, 18], 1_000))
+    const after: Record<string, number | null> = {}
+    shift.describe(after)
+    expect(after['scoreShiftThreshold']! - before['scoreShiftThreshold']!).toBeCloseTo(Math.log(3), 10)
+  })
+
+  it('leave out a tick in which the share changed, and ticks that count other bins in one arm', () => {
+    const ticks = [
+      ...many(50, [8, 2], [72, 18]),
+      ...many(200, [0, 10], [90, 0], null).map((each, i) => ({ ...each, startMs: (50 + i) * 10_000 })),
+    ]
+    expect(judge(ticks).kind).toBe('pass')
+    expect(judge(many(300, [0, 10], [30, 30, 30])).kind).toBe('pass')
+  })
+
+  it('of users that always get the same answer act on at most α of 400 good releases', () => {
+    const uniform = seededRandom(3)
+    let acted = 0
+    for (let run = 0; run < 400; run++) {
+      const shift = scoreShift(defaultScoreShift, 0.05)
+      const users = Array.from({ length: 400 }, () => ({ place: uniform(), yes: uniform() < 0.3 }))
+      let at = 0
+      for (const share of [0.05, 0.1, 0.25, 0.5]) {
+        // Every user comes once a stage, in eight ticks.
+        for (let part = 0; part < 8; part++) {
+          const [canary, control] = [
+            [0, 0],
+            [0, 0],
+          ]
+          for (let i = part; i < users.length; i += 8)
+            (users[i]!.place < share ? canary : control)[users[i]!.yes ? 1 : 0]!++
+          shift.add(tick(at++, canary!, control!, share * 10_000))
+        }
+      }
+      if (shift.question(undefined) !== null || shift.finding(undefined) !== null) acted++
+    }
+    expect(acted).toBeLessThanOrEqual(20)
+  })
+
+  it('make a tick unreadable when they are more than its requests', () => {
+    const bad = tick(0, [1, 1], [1, 1])
+    bad.canary.requests = 1
+    bad.canary.keys = 1
+    expect(judge([bad])).toMatchObject({ kind: 'error' })
+  })
+})
+
+describe('a policy', () => {
+  it('names an invalid limit of the answers', () => {
+    const issues = checkCanaryPolicy({
+      ...defaultCanaryPolicy,
+      scoreShift: { tolerance: 0, minDelta: 1, action: 'no' as never, rollbackRatio: 1 },
+      disagreement: { max: 1, action: 'no' as never },
+    })
+    expect(issues).toEqual([
+      'scoreShift.tolerance is 0, it must be above 0',
+      'scoreShift.minDelta is 1, it must lie between 0 and 1',
+      'scoreShift.action is one of ask, rollback, not no',
+      'scoreShift.rollbackRatio is 1, it must be above 1 + tolerance, or be null',
+      'disagreement.max is 1, it must lie between 0 and 1',
+      'disagreement.action is one of ask, rollback, not no',
+    ])
+  })
+})
+
+describe('the shares of the traffic', () => {
+  it('are compared by routing key, so that the burst of one user is one draw', () => {
+    const burst = many(300, [8, 2], [72, 18]).map((each, i) =>
+      i < 40 ? { ...each, canary: { ...each.canary, requests: 60 } } : each,
+    )
+    const srm = { srm: { alpha: 0.001, tolerance: 0, designEffect: 1 } }
+    expect(judge(burst, {}, srm).kind).toBe('pass')
+    const without = burst.map((each) => ({ ...each, canary: { ...each.canary, keys: undefined } }))
+    expect(judge(without, {}, srm).reasons[0]!.code).toBe('srm')
+  })
+})
