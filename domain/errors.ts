@@ -190,6 +190,11 @@ export const errorTable = {
   ),
   /** No rows are known as of this time. */
   snapshot_empty: permanent(422, 'Choose a later `--as-of`, or check the source of the model file.'),
+  /** Too few answered requests have an outcome to train on them. */
+  too_few_outcomes: permanent(
+    422,
+    'Send outcomes of answered requests, take more of them with `since`, or train from files until there are enough.',
+  ),
   /** The rows of the source do not match the model file. */
   source_unreadable: permanent(
     422,

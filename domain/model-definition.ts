@@ -54,8 +54,8 @@ export type LabelDefinition = {
 
 /** Where rows come from. All times are UTC without a zone. */
 export interface SourceDefinition {
-  kind: 'csv' | 'parquet' | 'postgres'
-  /** View name → path inside the checkout; empty for Postgres. */
+  kind: 'csv' | 'parquet' | 'postgres' | 'served'
+  /** View name → path inside the checkout; empty for Postgres and for served rows. */
   files: Record<string, string>
   /** One row an event, in the SQL of the source (DuckDB, or Postgres). */
   rows: string
@@ -70,6 +70,22 @@ export interface SourceDefinition {
   lookbackMs: number
   /** The columns that name a row; all of them when empty. */
   key: string[]
+  /** Which answered requests are rows; of the kind `served`. */
+  served?: ServedSource
+}
+
+/** The answered requests that are training rows, and from when on their outcomes count. */
+export interface ServedSource {
+  /** Older requests are left out; the whole log counts when absent. */
+  sinceMs?: number
+  /** The age from which a request counts; learnt from the delays of outcomes when absent. */
+  maturedMs?: number
+  /** Whether an outcome was known when it arrived here, or when it was observed. */
+  knownAt: 'arrived' | 'observed'
+  /** At most this many requests, chosen by a hash of their ids. */
+  maxRequests: number
+  /** Fewer rows with an outcome are refused. */
+  minRows: number
 }
 
 export type SplitDefinition =

@@ -101,5 +101,7 @@ async function releaseOf(
 function sourcesOf(model: string, source: SourceDefinition | undefined): LineageDataset[] {
   if (source === undefined) return []
   if (source.kind === 'postgres') return [{ kind: 'source', namespace: 'postgres', name: `${model}.rows` }]
+  if (source.kind === 'served')
+    return [{ kind: 'source', namespace: 'postgres', name: `${model}.predictions` }]
   return Object.values(source.files).map((path) => ({ kind: 'source', namespace: 'file', name: path }))
 }

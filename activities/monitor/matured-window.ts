@@ -54,7 +54,7 @@ export async function findMaturity(
   { model, nowMs, windowMs, observedMs }: MaturedWindow,
 ): Promise<{ late: Maturity; fromMs: number; toMs: number } | undefined> {
   const endMs = nowMs - observedMs
-  const delaysMs = await listDelays(database, { model, fromMs: endMs - windowMs, toMs: endMs })
+  const delaysMs = await listDelays(database, { model, fromMs: endMs - windowMs, toMs: endMs, nowMs })
   const late = maturity([{ endMs, delaysMs }], nowMs, observedMs)
   const known =
     late.horizonMs === null ? await findEarlyMaturity(database, { model, nowMs, windowMs, observedMs }) : late
@@ -76,7 +76,7 @@ async function findEarlyMaturity(
   for (let ageMs = observedMs * shortestAge; ageMs < observedMs; ageMs *= 2) {
     const endMs = nowMs - ageMs
     const span = { model, fromMs: endMs - windowMs, toMs: endMs }
-    const delaysMs = (await listDelays(database, span)).filter((delay) => delay <= ageMs)
+    const delaysMs = (await listDelays(database, { ...span, nowMs })).filter((delay) => delay <= ageMs)
     const early = maturity([{ endMs, delaysMs }], nowMs, ageMs)
     if (early.horizonMs === null || early.horizonMs > ageMs / 2) continue
     const predictions = await countPredictions(database, span)

@@ -20,8 +20,9 @@ import {
   lockVersions,
 } from '../../store/registry/versions.ts'
 import { findGivenNumbers } from '../../store/registry/given-numbers.ts'
+import { servedText, type ServedFacts } from '../../domain/training/served-facts.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
-import { getSnapshot } from '../../store/training/snapshots.ts'
+import { getSnapshot, type Snapshot } from '../../store/training/snapshots.ts'
 import { signArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { Deps } from '../deps.ts'
@@ -63,7 +64,7 @@ export const register =
       overrides: retraining?.overrides,
       seed,
       origin,
-      trainedOn,
+      trainedOn: trainedOn ?? servedOf(snapshot),
       metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
       rows: { train: manifest.training.rows, test: report.rows },
       baseline: evaluation.baselineVersion,
@@ -102,6 +103,12 @@ export const register =
 function noteOf(evidence: Record<string, unknown> | undefined): string | undefined {
   const note = evidence?.['reason']
   return typeof note === 'string' && note !== '' ? note : undefined
+}
+
+/** The answers that its rows were made of; undefined where they came from elsewhere. */
+function servedOf({ source }: Snapshot): string | undefined {
+  const served = source['served'] as ServedFacts | undefined
+  return served && servedText(served)
 }
 
 /** Without known code, the files of a brought artifact are what changes. */

@@ -23,7 +23,7 @@ export interface SnapshotResult {
   leftOut?: LeftOut
 }
 
-/** Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows. */
+/** Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows, and `too_few_outcomes` of served rows. */
 export const takeSnapshot =
   ({ store, config, log }: Deps) =>
   async ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> => {
@@ -47,7 +47,7 @@ export const takeSnapshot =
       limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
       plainErrors: true,
     })
-    const { digest, bytes, parts: rows, columns, subjects, leftOut, source } = written
+    const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
     await insertSnapshot(store, {
       digest,
       model: name,
@@ -55,8 +55,14 @@ export const takeSnapshot =
       rows: rows.train + (rows.validation ?? 0) + rows.test,
       bytes,
       columns,
-      source: { ...source, split, subjects, views: views?.map(({ name, digest }) => ({ name, digest })) },
+      source: {
+        ...source,
+        split,
+        served,
+        subjects,
+        views: views?.map(({ name, digest }) => ({ name, digest })),
+      },
     })
-    log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut }, 'snapshot taken')
+    log.info({ model: name, asOf, snapshot: digest, rows, bytes, leftOut, served }, 'snapshot taken')
     return { digest, rows, leftOut }
   }

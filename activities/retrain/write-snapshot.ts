@@ -2,6 +2,7 @@
 import { hasValidation, snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
+import type { ServedFacts } from '../../domain/training/served-facts.ts'
 import { leftOutText } from '../../domain/validation/left-out.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -14,6 +15,7 @@ import { loadFromPostgres } from '../data/known-rows.ts'
 import { countLeftOut } from '../data/left-out.ts'
 import { openRows } from '../data/open-rows.ts'
 import { settleSubjects } from '../privacy/data-subjects.ts'
+import { loadServedRows } from './served-rows.ts'
 
 export interface WrittenSnapshot {
   digest: string
@@ -23,6 +25,8 @@ export interface WrittenSnapshot {
   /** The digest of the list of data subjects, for a model with a subject column. */
   subjects?: string
   leftOut: LeftOut
+  /** What the rows were taken from, of a source that is the prediction log. */
+  served?: ServedFacts
 }
 
 /** Writes the file and stores it under its digest. */
@@ -34,12 +38,15 @@ export async function writeSnapshot(options: {
   /** Required for a model with a subject column. */
   subjectKey?: SubjectKey
 }): Promise<WrittenSnapshot> {
-  const { definition, asOf, store, artifacts, subjectKey } = options
+  const { asOf, store, artifacts, subjectKey } = options
   return withDuck(async (duck) => {
     const asOfMs = Date.parse(asOf)
+    const served =
+      options.definition.source.served && (await loadServedRows(duck, store, options.definition, asOfMs))
+    const definition = maturedAlike(options.definition, served)
     const sinceMs = firstNeededMs(definition, asOfMs)
     const plan = planRows(definition, { asOfMs, sinceMs })
-    await loadHistory(duck, store, definition, { sinceMs, asOfMs })
+    if (served === undefined) await loadHistory(duck, store, definition, { sinceMs, asOfMs })
     const rows = await openRows(duck, definition)
     if (definition.source.kind === 'postgres') await loadFromPostgres(duck, plan.known, foreignReader(store))
     else await rows.load(plan.known)
@@ -64,8 +71,15 @@ export async function writeSnapshot(options: {
     }
     const columns = await describeColumns(duck, draft)
     const taken = await artifacts.take('snapshots', draft)
-    return { ...taken, parts: { train, validation, test }, columns, subjects, leftOut }
+    return { ...taken, parts: { train, validation, test }, columns, subjects, leftOut, served }
   })
+}
+
+/** The last rows test: those too young to have their outcome would leave the test without rows. */
+function maturedAlike(definition: ModelDefinition, served: ServedFacts | undefined): ModelDefinition {
+  const { split } = definition
+  if (served === undefined || split.kind !== 'time') return definition
+  return { ...definition, split: { ...split, maturedMs: Math.max(split.maturedMs, served.maturedMs) } }
 }
 
 async function countParts(

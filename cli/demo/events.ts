@@ -35,7 +35,12 @@ export async function openEvents({
   const { source, label, features } = definition
   const { eventTime } = source
   const { knownAt } = label
-  if (eventTime === undefined || knownAt === undefined || source.kind === 'postgres')
+  if (
+    eventTime === undefined ||
+    knownAt === undefined ||
+    source.kind === 'postgres' ||
+    source.kind === 'served'
+  )
     throw new Error(`${definition.name} has no event times or no file source`)
   // One thread, because the replay shares the machine with the system.
   const instance = await DuckDBInstance.create(':memory:', { threads: '1' })

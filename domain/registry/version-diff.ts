@@ -130,7 +130,8 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
     },
     origin: {
       ...(isNetwork ? {} : { format: manifest.artifact, library: manifest.library }),
-      ...(lineage.origin === undefined ? {} : { brought: true, trained_on: lineage.trainedOn }),
+      ...(lineage.origin === undefined ? {} : { brought: true }),
+      ...(lineage.trainedOn === undefined ? {} : { trained_on: lineage.trainedOn }),
       status: version.status,
       created_at: version.createdAt,
       created_by: version.createdBy,

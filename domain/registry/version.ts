@@ -35,7 +35,7 @@ export interface VersionLineage {
   reason: string
   /** Trained here when absent. Of a brought artifact data and code are not known; `snapshot` holds the rows of its evaluation. */
   origin?: 'brought'
-  /** What the one who brought the artifact says about its data. */
+  /** What the one who brought the artifact says about its data; of served rows, which answers they were made of. */
   trainedOn?: string
   /** The reason that the requester gave, in words. */
   note?: string

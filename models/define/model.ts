@@ -18,6 +18,7 @@ import { compileMonitor, type MonitorSpec } from './monitor.ts'
 import { compileRelease, type ReleaseSpec } from './release.ts'
 import { collectIssues, type IssueCollector } from './issues.ts'
 import { compileRetrain, type RetrainSpec } from './retrain.ts'
+import { labelOfServed } from './data/served.ts'
 import { compileSource, type SourceSpec } from './data/source.ts'
 import { compileSplit, type SplitSpec } from './split.ts'
 import type { StopEarly } from '../../domain/training/early-stopping.ts'
@@ -71,7 +72,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   features: F
   /** What the model predicts: `yesNo(…)`, `oneOf(…)` or `quantity(…)`. */
   label: LabelDefinition
-  /** Where the rows come from: `csv(…)`, `parquet(…)` or `postgres(…)`. */
+  /** Where the rows come from: `csv(…)`, `parquet(…)`, `postgres(…)` or `served(…)`. */
   source: SourceSpec
   /** The expectations that the rows must meet before a training. */
   expect?: readonly ExpectSpec[]
@@ -139,7 +140,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
 const wantedParts = {
   features: 'names with number(…) and category(…)',
   label: 'yesNo(…), oneOf(…) or quantity(…)',
-  source: 'csv(…), parquet(…) or postgres(…)',
+  source: 'csv(…), parquet(…), postgres(…) or served(…)',
   split: 'byTime(…), random(…) or stratified(…)',
   evaluation: 'an object such as { floors: { auc: 0.8 } }',
   release: 'canary(…), direct() or another strategy',
@@ -219,11 +220,16 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
   ) => (spec === undefined ? undefined : part(place, needs, () => lower(spec)))
   const views =
     part('features', ['features', 'source'], () => compileViews(report, features, source.options)) ?? []
+  const known = part('label', ['features', 'label', 'source'], () =>
+    source.kind === 'served'
+      ? labelOfServed(report, { label, features, derive: source.options.derive })
+      : label,
+  )
   const definition: ModelDefinition = {
     name: file.name,
     about: file.about === undefined ? undefined : String(file.about).trim(),
     features,
-    label,
+    label: known,
     source: part('source', ['source'], () => compileSource(report, source)),
     expectations: part('expect', ['features', 'label'], () =>
       compileExpectations(file.expect ?? [], { report, features, label }),

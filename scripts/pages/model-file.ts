@@ -54,8 +54,14 @@ const parts: readonly Part[] = [
     title: 'Source',
     about: 'All times are UTC. Paths are relative to the checkout.',
     file: define('data/source'),
-    calls: ['csv', 'parquet', 'postgres'],
-    types: [['SourceOptions', 'Each takes as its last argument:']],
+    calls: ['csv', 'parquet', 'postgres', 'served'],
+    types: [['SourceOptions', 'Each but `served` takes as its last argument:']],
+  },
+  {
+    title: 'Served rows',
+    about: 'Rows of the prediction log with their outcomes: [which there are](../how-to/train-on-served.md).',
+    file: define('data/served'),
+    types: [['ServedOptions', '`served` takes:']],
   },
   {
     title: 'Expectations',

@@ -15,14 +15,14 @@ export type ReadBatches = (query: string, take: (batch: RowBatch) => Promise<voi
 
 const batchRows = 20_000
 
-/** Reads a query of the project's own as the role of the processes. */
+/** Reads a query of the project's own as the role of the processes; fewer rows at once where a row may be large. */
 export const ownReader =
-  ({ pool }: Pick<Store, 'pool'>): ReadBatches =>
+  ({ pool }: Pick<Store, 'pool'>, rowsAtOnce = batchRows): ReadBatches =>
   async (query, take) => {
     const client = await pool.connect().catch(rethrow)
     let broken: Error | undefined
     try {
-      await readBatches(client, query, take)
+      await readBatches(client, query, take, rowsAtOnce)
     } catch (error) {
       rethrow(error)
     } finally {
@@ -73,6 +73,7 @@ async function readBatches(
   client: pg.ClientBase,
   query: string,
   take: (batch: RowBatch) => Promise<void>,
+  rowsAtOnce = batchRows,
 ): Promise<void> {
   await client.query('begin isolation level repeatable read read only')
   await client.query(`set local timezone = 'UTC'; set local datestyle = 'ISO'`)
@@ -81,12 +82,16 @@ async function readBatches(
     text: `declare batches no scroll cursor for ${query}`,
     queryMode: 'extended',
   } as pg.QueryConfig)
-  while ((await readBatch(client, take)) === batchRows);
+  while ((await readBatch(client, take, rowsAtOnce)) === rowsAtOnce);
 }
 
-async function readBatch(client: pg.ClientBase, take: (batch: RowBatch) => Promise<void>): Promise<number> {
+async function readBatch(
+  client: pg.ClientBase,
+  take: (batch: RowBatch) => Promise<void>,
+  rowsAtOnce: number,
+): Promise<number> {
   const { fields, rows } = await client.query<(string | null)[]>({
-    text: `fetch ${batchRows} from batches`,
+    text: `fetch ${rowsAtOnce} from batches`,
     rowMode: 'array',
     types: { getTypeParser: () => (text: string) => text },
   })

@@ -6,15 +6,20 @@ import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type Span, type VersionSpan } from './span.ts'
 
-/** How late the first outcome of each prediction in a span of time was, in milliseconds; of a sample of its requests. */
-export const listDelays = (database: Database, { model, fromMs, toMs }: Span, limit = 10_000) =>
+/** How late the first outcome of each prediction in a span of time was, in milliseconds, as known at `nowMs`; of a sample of its requests. */
+export const listDelays = (
+  database: Database,
+  { model, fromMs, toMs, nowMs }: Span & { nowMs: number },
+  limit = 10_000,
+) =>
   rowsFrom(database).column<number>(sql`
     with sample as (
       select id, at from predictions
       where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${limit}
     )
     select extract(epoch from min(arrived_at) - sample.at)::float8 * 1000 as delay
-    from sample join outcomes on outcomes.request_id = sample.id group by outcomes.prediction_id, sample.at`)
+    from sample join outcomes on outcomes.request_id = sample.id
+    where arrived_at <= ${iso(nowMs)} group by outcomes.prediction_id, sample.at`)
 
 /** How many predictions the requests have that `listDelays` samples. */
 export async function countPredictions(database: Database, { model, fromMs, toMs }: Span, limit = 10_000) {

@@ -58,8 +58,12 @@ function shapedRows(definition: ModelDefinition): string {
     `md5(${row}) as ${key}`,
     `derived.* exclude (${Object.keys(features).map(quotedIdentifier)})`,
   ]
-  return `select ${columns.join(', ')} from (${withLookups(definition, source.derive ?? 'select * from known')}) as derived`
+  return `select ${columns.join(', ')} from (${lookups(definition, source.derive ?? 'select * from known')}) as derived`
 }
+
+/** A served row has the values that its request was answered with; a later look-up might find others. */
+const lookups = (definition: ModelDefinition, rows: string): string =>
+  definition.source.kind === 'served' ? rows : withLookups(definition, rows)
 
 /** Counts the rows of a source that no snapshot as of `asOfMs` has, in the SQL of the source; undefined without times. */
 export function leftOutQuery(definition: ModelDefinition, asOfMs: number): string | undefined {

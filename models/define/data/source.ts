@@ -3,6 +3,7 @@ import type { SourceDefinition } from '../../../domain/model-definition.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
+import { compileServed, servedColumns, servedTable, type ServedOptions } from './served.ts'
 
 export interface SourceOptions {
   /** One row an event, as a query; over the view `source` when one file is given. All of its rows when absent. */
@@ -21,6 +22,7 @@ export interface SourceSpec {
   kind: SourceDefinition['kind']
   files: Record<string, string>
   options: SourceOptions
+  served?: ServedOptions
 }
 
 /** One file is seen as `source`; several by the names given to them. Paths are relative to the checkout. */
@@ -43,6 +45,18 @@ export function postgres(options: SourceOptions & { rows: string }): SourceSpec 
   return { kind: 'postgres', files: {}, options }
 }
 
+/** What this model was asked and what became true of it: `served({ since: '90 d' })`, with `label: yesNo({ column: 'outcome', … })`. */
+export function served({ derive, ...options }: ServedOptions = {}): SourceSpec {
+  const { askedAt: eventTime, predictionId } = servedColumns
+  const rows = `select * from ${servedTable}`
+  return {
+    kind: 'served',
+    files: {},
+    options: { rows, derive, eventTime, key: [predictionId] },
+    served: options,
+  }
+}
+
 const optionNames = fieldNames<SourceOptions>({
   rows: 0,
   derive: 0,
@@ -55,14 +69,14 @@ const optionNames = fieldNames<SourceOptions>({
 export const identifier = /^[A-Za-z][A-Za-z0-9_]*$/
 
 export function compileSource(report: IssueCollector, spec: SourceSpec): SourceDefinition {
-  const { kind, files, options } = spec
+  const { kind, files, options, served: asked } = spec
   reportUnknown(report, 'source', options, optionNames)
   for (const [name, path] of Object.entries(files)) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
     if (typeof path !== 'string' || path === '' || /^\/|^[a-z]+:|(^|\/)\.\.(\/|$)|\\/.test(path))
       report(`source.${name}`, `a path inside the checkout is required, not ${JSON.stringify(path)}`)
   }
-  if (kind !== 'postgres' && Object.keys(files).length === 0)
+  if ((kind === 'csv' || kind === 'parquet') && Object.keys(files).length === 0)
     report('source', 'at least one file is required')
   if (options.rows === undefined && !('source' in files))
     report('source.rows', 'a query is required when there is not exactly one file')
@@ -77,5 +91,6 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
     eventTime: options.eventTime,
     lookbackMs: options.lookback === undefined ? 0 : durationAt(report, 'source.lookback', options.lookback),
     key: [...(options.key ?? [])],
+    served: asked && compileServed(report, asked),
   }
 }

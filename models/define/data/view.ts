@@ -116,6 +116,10 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
 
 function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['source'] {
   const { kind, files, rows } = compileSource(report, spec)
+  if (kind === 'served') {
+    report('source', 'served(…) is for models only: write csv(…), parquet(…) or postgres(…)')
+    return { kind: 'postgres', files, rows }
+  }
   for (const word of ['derive', 'lookback', 'key'] as const)
     if (spec.options[word] !== undefined) report(`source.${word}`, 'is for models only: use rows')
   return { kind, files, rows }

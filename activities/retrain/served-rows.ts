@@ -1,0 +1,271 @@
+/**
+ * Loads what a model was asked, with what became true of it, as the rows of a snapshot. Only requests that are old enough to have their
+ * outcome count, because the outcomes that arrive early are a biased sample.
+ */
+import { DomainError } from '../../domain/errors.ts'
+import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
+import { readLoggedRows } from '../../domain/model/logged-rows.ts'
+import type { Features, Output } from '../../domain/model/features.ts'
+import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { truthOf } from '../../domain/monitoring/quality.ts'
+import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
+import { routingKeyColumn, servedColumns, servedTable } from '../../models/define/data/served.ts'
+import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { ownReader } from '../../store/database/cursor.ts'
+import type { Store } from '../../store/postgres.ts'
+import {
+  listAnsweringVersions,
+  readServedRequest,
+  servedRequestsQuery,
+  type AnsweringVersion,
+  type ServedRequest,
+} from '../../store/training/served-requests.ts'
+import type { Duck } from '../data/duckdb.ts'
+import { outputsOf } from '../data/rows.ts'
+import { findMaturity } from '../monitor/matured-window.ts'
+
+/** Requests of one fetch; each may have a thousand instances. */
+const requestsAtOnce = 500
+/** A weight beyond this would let single rows decide. */
+const maxWeight = 20
+const bins = 10
+
+/** Fills the table `served`. Throws `too_few_outcomes` with the reasons and their figures. */
+export async function loadServedRows(
+  duck: Duck,
+  store: Store,
+  definition: ModelDefinition,
+  asOfMs: number,
+): Promise<ServedFacts> {
+  const { name: model, features, source, label } = definition
+  const served = source.served!
+  const matured = await findAge(store, definition, served, asOfMs)
+  const span = {
+    model,
+    since: startOf(definition, asOfMs - matured.maturedMs, asOfMs),
+    asOf: new Date(asOfMs).toISOString(),
+    matured: new Date(asOfMs - matured.maturedMs).toISOString(),
+  }
+  const versions = await listAnsweringVersions(store, span)
+  const facts: ServedFacts = { ...matured, since: span.since, ...emptyCounts(versions, features) }
+  const fills = source.derive !== undefined
+  const usable = versions.filter(({ version }) => fills || !isLeftOut(facts.versions[version], features))
+  const columns = await createTable(duck, definition)
+  if (usable.length > 0) {
+    const query = servedRequestsQuery(
+      span,
+      usable.map(({ version }) => version),
+      served.maxRequests,
+    )
+    const append = appender(facts, usable, { columns, served, output: fills ? undefined : label.output })
+    await ownReader(store, requestsAtOnce)(query, async ({ rows }) => {
+      const into = await duck.connection.createAppender('asked')
+      for (const row of rows) append(into, readServedRequest(row))
+      into.closeSync()
+    })
+  }
+  await weigh(duck, label.output)
+  if (facts.rows < served.minRows) throw tooFew(definition, facts, versions, span.asOf)
+  return facts
+}
+
+/** The split may need less than the source offers. */
+function startOf({ split, source }: ModelDefinition, maturedMs: number, asOfMs: number): string | undefined {
+  const sinceMs = source.served?.sinceMs
+  const needed =
+    split.kind === 'time'
+      ? Math.min(maturedMs, asOfMs - split.maturedMs) - split.testMs - split.trainMs
+      : -Infinity
+  const startMs = Math.max(needed, sinceMs === undefined ? -Infinity : asOfMs - sinceMs)
+  return startMs === -Infinity ? undefined : new Date(startMs).toISOString()
+}
+
+async function findAge(
+  store: Store,
+  { name: model, monitor }: ModelDefinition,
+  { maturedMs }: ServedSource,
+  nowMs: number,
+): Promise<Pick<ServedFacts, 'maturedMs' | 'isLearnt'>> {
+  if (maturedMs !== undefined) return { maturedMs, isLearnt: false }
+  const { spanMs: windowMs, observedMs } = completeMonitorPolicy(monitor)
+  const found = await findMaturity(store, { model, nowMs, windowMs, observedMs })
+  const learnt = found?.late.horizonMs
+  if (learnt != null) return { maturedMs: Math.ceil(learnt), isLearnt: true }
+  throw new DomainError(
+    'too_few_outcomes',
+    `the delay of the outcomes of ${model} is unknown as of ${new Date(nowMs).toISOString()}, so no request is old enough to count: it is learnt from 100 outcomes; write the age into the model file, as in served({ matured: '7 d' }), or send outcomes`,
+    { model },
+  )
+}
+
+function emptyCounts(versions: readonly AnsweringVersion[], features: Features) {
+  const sum = (of: (each: AnsweringVersion) => number) => versions.reduce((all, each) => all + of(each), 0)
+  const found = versions.map(({ version, fits, predictions, young }): [string, ServedVersion] => {
+    const kinds = new Map((fits ?? []).map(({ name, kind }) => [name, kind]))
+    const lacks = Object.keys(features).filter((name) => kinds.get(name) !== features[name]?.kind)
+    return [
+      version,
+      { predictions: predictions - young, rows: 0, lacks: lacks.length === 0 ? undefined : lacks },
+    ]
+  })
+  return {
+    predictions: sum(({ predictions, young }) => predictions - young),
+    young: sum(({ young }) => young),
+    rows: 0,
+    unreadable: 0,
+    removed: 0,
+    versions: Object.fromEntries(found),
+  }
+}
+
+const isLeftOut = (version: ServedVersion | undefined, features: Features): boolean =>
+  version?.lacks?.some((name) => features[name]?.missing !== 'fill') ?? false
+
+interface Columns {
+  /** The features, in their order, with whether each is a number. */
+  features: [name: string, isNumber: boolean][]
+  withRoutingKey: boolean
+}
+
+const { predictionId, askedAt, knownAt, outcome, answer, version: versionColumn, arm, weight } = servedColumns
+
+async function createTable(duck: Duck, { features, subject, evaluation }: ModelDefinition): Promise<Columns> {
+  const withRoutingKey = subject === routingKeyColumn || evaluation.entity === routingKeyColumn
+  const named = Object.entries(features).map(([name, { kind }]): [string, boolean] => [
+    name,
+    kind === 'number',
+  ])
+  const columns = [
+    ...named.map(([name, isNumber]) => `${quotedIdentifier(name)} ${isNumber ? 'double' : 'varchar'}`),
+    `${predictionId} varchar, asked_ms double, known_ms double, ${outcome} varchar`,
+    `class varchar, score double, ${versionColumn} varchar, ${arm} varchar`,
+    ...(withRoutingKey ? [`${routingKeyColumn} varchar`] : []),
+  ]
+  await duck.run(`create temp table asked (${columns.join(', ')})`)
+  return { features: named, withRoutingKey }
+}
+
+type Appender = Awaited<ReturnType<Duck['connection']['createAppender']>>
+
+/** Appends every instance of a request: those without an outcome count for the weights of the others. */
+function appender(
+  facts: ServedFacts,
+  versions: readonly AnsweringVersion[],
+  {
+    columns: { features, withRoutingKey },
+    served,
+    output,
+  }: { columns: Columns; served: ServedSource; output: Output | undefined },
+) {
+  const byName = new Map(versions.map((each) => [each.version, each]))
+  const text = (into: Appender, value: string | null | undefined) =>
+    value === null || value === undefined ? into.appendNull() : into.appendVarchar(value)
+  const number = (into: Appender, value: number | null | undefined) =>
+    value === null || value === undefined || !Number.isFinite(value)
+      ? into.appendNull()
+      : into.appendDouble(value)
+  return (into: Appender, request: ServedRequest): void => {
+    const { id, atMs, version, instances, outputs } = request
+    const by = byName.get(version)!
+    const rows =
+      request.features === null ? undefined : readLoggedRows(request.features, by.fits ?? [], instances)
+    const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
+    const width = outputsOf(by.output)
+    for (let place = 0; place < instances; place++) {
+      const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
+      const row = rows?.[place]
+      const isKnown = value !== undefined && row !== undefined && isReadable(value, output)
+      if (isKnown) {
+        facts.rows++
+        facts.versions[version]!.rows++
+      } else if (value !== undefined && row === undefined) facts.removed++
+      else if (value !== undefined) facts.unreadable++
+      for (const [name, isNumber] of features) {
+        const cell = isKnown ? row[name] : null
+        if (isNumber) number(into, typeof cell === 'number' ? cell : null)
+        else text(into, typeof cell === 'string' ? cell : null)
+      }
+      const answered = outputs.slice(place * width, (place + 1) * width)
+      into.appendVarchar(`${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`)
+      into.appendDouble(atMs)
+      number(into, isKnown ? (served.knownAt === 'observed' ? observedMs : arrivedMs) : null)
+      text(into, isKnown ? value : null)
+      text(into, by.output.kind === 'classes' ? by.output.classes[largest(answered)] : null)
+      number(into, by.output.kind === 'classes' ? null : answered[0])
+      into.appendVarchar(version)
+      into.appendVarchar(request.arm)
+      if (withRoutingKey) text(into, request.routingKey)
+      into.endRow()
+    }
+  }
+}
+
+/** An unreadable outcome, such as a class that the label no longer has, is no wrong prediction. `derive` reads all itself. */
+function isReadable(value: string, output: Output | undefined): boolean {
+  if (output?.kind !== 'probability') return output === undefined || truthOf(value, output) !== null
+  return ['true', 'false', '1', '0'].includes(value)
+}
+
+const largest = (values: readonly number[]): number => values.indexOf(Math.max(...values))
+
+/**
+ * Makes the table `served` from `asked`. The weight of a row is one over the share of the requests with its answer that have an outcome
+ * (inverse probability weighting; Horvitz and Thompson 1952): where an answer decides whether its outcome becomes known, the rows
+ * with outcomes are no fair sample of the requests.
+ */
+async function weigh(duck: Duck, output: Output): Promise<void> {
+  const bin =
+    output.kind === 'number'
+      ? `ntile(${bins}) over (partition by ${versionColumn} order by score, ${predictionId})`
+      : `coalesce(class, cast(least(floor(score * ${bins}), ${bins - 1}) as varchar))`
+  const alike = `over (partition by ${versionColumn}, bin)`
+  await duck.run(`create temp table ${servedTable} as
+    select * exclude (asked_ms, known_ms, class, score, bin),
+      epoch_ms(cast(asked_ms as bigint)) as ${askedAt}, epoch_ms(cast(known_ms as bigint)) as ${knownAt},
+      ${output.kind === 'classes' ? 'class' : 'score'} as ${answer},
+      least(${maxWeight}, count(*) ${alike} / greatest(1, count(known_ms) ${alike})) as ${weight}
+    from (select *, ${bin} as bin from asked)`)
+  await duck.run('drop table asked')
+}
+
+function tooFew(
+  { name: model, features, source }: ModelDefinition,
+  facts: ServedFacts,
+  versions: readonly AnsweringVersion[],
+  asOf: string,
+): DomainError {
+  const { rows, young, predictions, unreadable, removed, since, maturedMs, isLearnt } = facts
+  const reasons: string[] = []
+  const add = (count: number, reason: string) => {
+    if (count > 0) reasons.push(`${count} ${reason}`)
+  }
+  const leftOut = Object.entries(facts.versions).filter(
+    ([, each]) => source.derive === undefined && isLeftOut(each, features),
+  )
+  const lacking = leftOut.reduce((sum, [, each]) => sum + each.predictions, 0)
+  add(
+    young,
+    `are younger than ${ageText(maturedMs)}${isLearnt ? ', by when 95 % of outcomes have arrived' : ''}`,
+  )
+  add(predictions - lacking - rows - unreadable - removed, 'have no outcome yet')
+  add(unreadable, 'have an outcome that is no value of the label')
+  add(removed, 'have no inputs in the log any more')
+  for (const [version, { predictions: asked, lacks = [] }] of leftOut)
+    add(
+      asked,
+      `were answered by ${version} without ${lacks.map((name) => `"${name}"`).join(', ')} (write missing: 'fill', or fill it in with derive)`,
+    )
+  const [first] = versions
+  const all = predictions + young
+  const where = since === undefined ? '' : ` since ${since}`
+  const begins = first === undefined ? '' : `; the first in the log is of ${first.firstAt}`
+  const listed =
+    all === 0
+      ? `: the log has no predictions of ${model}${where}; train the first version from files or a table, or bring one`
+      : `: of ${all} predictions${where}, ${reasons.join(', ')}${begins}`
+  return new DomainError(
+    'too_few_outcomes',
+    `${rows} predictions of ${model} have a known outcome as of ${asOf}, and ${source.served!.minRows} are needed${listed}`,
+    { model, asOf },
+  )
+}

@@ -1,0 +1,103 @@
+/** Reads what a model was asked and what became true of it, as training rows. */
+import sql from 'sql-template-tag'
+import type { FeatureFit, Features, Output } from '../../domain/model/features.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { RowBatch } from '../database/cursor.ts'
+import type { Database } from '../postgres.ts'
+
+export interface AnsweringVersion {
+  version: string
+  features: Features
+  fits: FeatureFit[]
+  output: Output
+  /** Predictions of its requests in the span. */
+  predictions: number
+  /** Those of them that are younger than the age of mature outcomes. */
+  young: number
+  /** ISO 8601: its first request in the span. */
+  firstAt: string
+}
+
+export interface ServedSpan {
+  model: string
+  /** ISO 8601; the whole log when absent. */
+  since?: string
+  /** ISO 8601: outcomes that arrived later are not known. */
+  asOf: string
+  /** ISO 8601: later requests are too young. */
+  matured: string
+}
+
+/** The versions that have answered in the span, the earliest first. */
+export const listAnsweringVersions = (
+  database: Database,
+  { model, since = '-infinity', asOf, matured }: ServedSpan,
+): Promise<AnsweringVersion[]> =>
+  rowsFrom(database).list<AnsweringVersion>(sql`
+    with asked as (
+      select version, sum(instances)::float8 as predictions, min(at) as first_at,
+        coalesce(sum(instances) filter (where at > ${matured}), 0)::float8 as young
+      from predictions where model = ${model} and at > ${since} and at <= ${asOf} group by version
+    )
+    select asked.version, manifest -> 'features' as features, manifest -> 'preprocessing' as fits, manifest -> 'output' as output,
+      predictions, young, first_at
+    from asked join versions on versions.version = asked.version order by first_at, asked.version`)
+
+export interface ServedRequest {
+  id: string
+  atMs: number
+  version: string
+  arm: string
+  routingKey: string | null
+  instances: number
+  /** Null without an outcome. */
+  features: Uint8Array | null
+  outputs: number[]
+  /** Of each instance with an outcome: its place, the value as text, and when it arrived and was observed. */
+  outcomes: [place: number, value: string, arrivedMs: number, observedMs: number][]
+}
+
+/**
+ * The query for a cursor: mature requests of these versions, each with the last revision of its outcomes that had arrived. Requests
+ * without an outcome come without their inputs.
+ */
+export function servedRequestsQuery(
+  { model, since, asOf, matured }: ServedSpan,
+  versions: readonly string[],
+  maxRequests: number,
+): string {
+  const listed = versions.map(quoted).join(', ')
+  return `select id, extract(epoch from at)::float8 * 1000, version, arm, routing_key, instances,
+      case when outcomes is not null then encode(features, 'base64') end, array_to_json(outputs), outcomes
+    from (
+      select id, at, version, arm, routing_key, instances, features, outputs from predictions
+      where model = ${quoted(model)} and version in (${listed})
+        and at > ${quoted(since ?? '-infinity')}::timestamptz and at <= ${quoted(matured)}::timestamptz
+      order by md5(id::text) limit ${maxRequests}
+    ) as requests left join lateral (
+      select json_agg(json_build_array(place, value, arrived, observed)) as outcomes from (
+        select distinct on (prediction_id) instance_index(prediction_id) as place, value #>> '{}' as value,
+          extract(epoch from arrived_at)::float8 * 1000 as arrived, extract(epoch from observed_at)::float8 * 1000 as observed
+        from outcomes where request_id = requests.id and arrived_at <= ${quoted(asOf)}::timestamptz and observed_at <= arrived_at
+        order by prediction_id, revision desc, arrived_at desc
+      ) as newest
+    ) as told on true`
+}
+
+/** A row of that query. */
+export function readServedRequest(row: RowBatch['rows'][number]): ServedRequest {
+  const [id, atMs, version, arm, routingKey, instances, features, outputs, outcomes] = row
+  return {
+    id: id!,
+    atMs: Number(atMs),
+    version: version!,
+    arm: arm!,
+    routingKey: routingKey!,
+    instances: Number(instances),
+    features: features === null ? null : Buffer.from(features!, 'base64'),
+    outputs: JSON.parse(outputs ?? '[]') as number[],
+    outcomes: JSON.parse(outcomes ?? '[]') as ServedRequest['outcomes'],
+  }
+}
+
+const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`

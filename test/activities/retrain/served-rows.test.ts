@@ -1,0 +1,328 @@
+/** Tests snapshots of answered requests with their outcomes on the real Postgres. */
+import sql from 'sql-template-tag'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
+import type { FeatureFit, Features } from '../../../domain/model/features.ts'
+import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
+import { servedText } from '../../../domain/training/served-facts.ts'
+import * as words from '../../../models/define.ts'
+import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { openStore, type Store } from '../../../store/postgres.ts'
+import { insertModel, type Registry } from '../../support/release/candidates.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+
+const hour = 3_600_000
+const now = Date.parse('2026-03-10T00:00:00Z')
+const at = (hours: number) => new Date(now + hours * hour).toISOString()
+const output = { kind: 'probability', positive: 'blooms', threshold: 0.5 }
+const number = (name: string): FeatureFit => ({ name, kind: 'number', mean: 0, std: 1, fill: 0 })
+const category = (name: string): FeatureFit => ({ name, kind: 'category', vocabulary: ['red'] })
+const fits = [number('size'), category('colour')]
+
+let root: string
+let artifacts: Artifacts
+let store: Store
+let model: string
+let registry: Registry
+let version: string
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tenure-served-'))
+  artifacts = openArtifacts(root)
+  store = openStore(await migratedDatabase())
+})
+afterAll(async () => {
+  await store?.close()
+  await rm(root, { recursive: true })
+})
+beforeEach(async () => {
+  model = uniqueName('served')
+  registry = await insertModel(store, { model, policy: releasePolicy, artifactRoot: root })
+  version = await registered(fits)
+  asked = 0
+})
+
+async function registered(preprocessing: FeatureFit[]): Promise<string> {
+  const name = await registry.register()
+  await store.query(
+    sql`update versions set manifest = ${JSON.stringify({ output, preprocessing })} where version = ${name}`,
+  )
+  return name
+}
+
+let asked = 0
+interface Asked {
+  hours: number
+  size?: number
+  answer?: number
+  by?: string
+  arm?: string
+  routingKey?: string
+  /** The hours at which it arrived, with its value; none when empty. */
+  outcomes?: [hours: number, value: unknown][]
+  /** Bytes of the inputs in the log. */
+  features?: Buffer
+}
+
+function bytesOf(size: number, colour = 'red'): Buffer {
+  const bytes = Buffer.alloc(8 + colour.length)
+  bytes.writeFloatLE(size, 0)
+  bytes.writeUInt32LE(colour.length, 4)
+  bytes.write(colour, 8)
+  return bytes
+}
+
+/** Requests with one instance each; their ids are made of the model and their number. */
+async function ask(requests: readonly Asked[]): Promise<void> {
+  const prefix = Buffer.from(model).toString('hex').slice(-14).padStart(14, '0')
+  const rows = requests.map((each) => {
+    const place = (asked++).toString(16).padStart(14, '0')
+    const hex = `${prefix}${place}0000`
+    const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+    const { hours, size = 1, answer = 0.5, by = version, arm = 'champion', routingKey, features } = each
+    const bytes = (features ?? bytesOf(size)).toString('hex')
+    return {
+      id,
+      at: at(hours),
+      by,
+      arm,
+      key: routingKey,
+      features: bytes,
+      outputs: [answer],
+      outcomes: each.outcomes ?? [],
+    }
+  })
+  await store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
+    select id, at, ${model}, by, arm, 1, key, 1, decode(features, 'hex'), outputs, 1
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+      as r (id uuid, at timestamptz, by text, arm text, key text, features text, outputs real[])`)
+  const told = rows.flatMap(({ id, outcomes }) =>
+    outcomes.map(([hours, value], place) => ({ id, value, arrived: at(hours), revision: place + 1 })),
+  )
+  await store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at, arrived_at, revision)
+    select id, value, arrived - interval '30 minutes', arrived, revision
+    from jsonb_to_recordset(${JSON.stringify(told)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz, revision integer)`)
+}
+
+const features: Features = { size: words.number(), colour: words.category(['red', 'white']) }
+const define = (source: Parameters<typeof words.served>[0] = {}, change: object = {}) =>
+  words.defineModel({
+    name: model,
+    features,
+    label: words.yesNo({ positive: 'blooms', column: 'outcome' }),
+    source: words.served({ minRows: 1, matured: '1 h', ...source }),
+    split: words.random({ test: 0.5 }),
+    evaluation: { floors: { auc: 0.6 } },
+    release: words.direct(),
+    ...change,
+  } as unknown as Parameters<typeof words.defineModel>[0]).definition
+const take = (definition = define(), hours = 0) =>
+  writeSnapshot({ definition, asOf: at(hours), store, artifacts, subjectKey: { key: 'k', digest: 'd', hashOf: (subject) => subject } })
+async function rowsOf(
+  digest: string,
+  columns = '*',
+  tail = 'order by asked_at',
+): Promise<Record<string, unknown>[]> {
+  const path = await artifacts.locate('snapshots', digest)
+  return withDuck((duck) => duck.rows(`select ${columns} from ${literal(path)} ${tail}`))
+}
+/** One request an hour with its outcome an hour later. */
+const hourly = (count: number, more: (place: number) => Partial<Asked> = () => ({})): Asked[] =>
+  Array.from({ length: count }, (_, place) => {
+    const hours = place - count
+    return { hours, size: place, outcomes: [[hours + 1, place % 2 === 0]], ...more(place) }
+  })
+
+describe('a snapshot of served rows', () => {
+  it('has what was asked, what became true, and when that was known', async () => {
+    await ask(
+      hourly(6, (place) => ({ arm: ['champion', 'canary', 'control'][place % 3], answer: place / 10 })),
+    )
+    const taken = await take()
+    expect(taken.parts).toEqual({ train: 3, test: 3 })
+    const rows = await rowsOf(taken.digest)
+    expect(rows).toHaveLength(6)
+    expect(rows[1]).toMatchObject({
+      size: 1,
+      colour: 'red',
+      _label: 0,
+      outcome: 'false',
+      answer: expect.closeTo(0.1, 6) as number,
+      version,
+      arm: 'canary',
+      _event_at: now - 5 * hour,
+      _known_at: now - 4 * hour,
+      selection_weight: 1,
+    })
+    expect(Object.keys(rows[1]!)).not.toContain('routing_key')
+    expect(taken.served).toMatchObject({
+      maturedMs: hour,
+      isLearnt: false,
+      predictions: 6,
+      rows: 6,
+      versions: { [version]: { predictions: 6, rows: 6 } },
+    })
+    expect(servedText(taken.served!)).toBe(
+      `6 of 6 answered rows with their outcomes, at least 60 min old, answered by ${version} (6)`,
+    )
+  })
+
+  it('is the same when it is taken again, whatever has become known or corrected since', async () => {
+    await ask([...hourly(6), { hours: -3, outcomes: [[0.5, true]] }])
+    const before = await take()
+    expect(before.served).toMatchObject({ predictions: 7, rows: 6 })
+    await store.query(sql`
+      insert into outcomes (prediction_id, value, observed_at, arrived_at, revision)
+      select prediction_id, 'true', observed_at, ${at(0.5)}, 2 from outcomes where value = 'false'
+        and request_id in (select id from predictions where model = ${model})`)
+    expect((await take()).digest).toBe(before.digest)
+    const later = await take(define(), 1)
+    expect((await rowsOf(later.digest)).map((row) => row['_label'])).toEqual([1, 1, 1, 1, 1, 1, 1])
+  })
+
+  it('has the time at which an outcome was observed where the model file says so', async () => {
+    await ask(hourly(4))
+    const { digest } = await take(define({ knownAt: 'observed' }))
+    expect((await rowsOf(digest))[0]?.['_known_at']).toBe(now - 3.5 * hour)
+  })
+
+  it('leaves out requests that are too young for their outcome, by the delay that it learns', async () => {
+    // Each outcome comes five hours after its request, but those of the last hours at once: they are a biased sample.
+    await ask(
+      Array.from({ length: 1_300 }, (_, place) => {
+        const hours = -place / 6
+        return { hours, outcomes: [[place < 10 ? hours : hours + 5, place % 2 === 0]] } satisfies Asked
+      }),
+    )
+    const { served } = await take(define({ matured: undefined }))
+    expect(served).toMatchObject({ isLearnt: true, rows: 1_270, young: 30 })
+    expect(served!.maturedMs / hour).toBeCloseTo(5, 1)
+    await expect(take(define({ matured: undefined }), -195)).rejects.toMatchObject({
+      code: 'too_few_outcomes',
+      message: expect.stringMatching(
+        /the delay of the outcomes of \S+ is unknown .* served\(\{ matured: '7 d' \}\)/,
+      ) as string,
+    })
+  })
+
+  it('tests on the last rows that are old enough', async () => {
+    await ask(hourly(48))
+    const split = words.byTime({ train: '40 h', test: '6 h' })
+    const { parts, digest } = await take(define({ matured: '10 h' }, { split }))
+    const [last] = await rowsOf(digest, 'max(asked_at) as last', '')
+    expect(last?.['last']).toBe(now - 10 * hour)
+    // The label of the last row before the test became known when it began.
+    expect(parts).toMatchObject({ train: 32, test: 6 })
+  })
+
+  it('has requests of a span, and a sample of them', async () => {
+    await ask(hourly(48))
+    expect((await take(define({ since: '10 h' }))).served).toMatchObject({ rows: 9, since: at(-10) })
+    const sample = await take(define({ maxRequests: 20 }))
+    expect(sample.served).toMatchObject({ rows: 20, predictions: 48 })
+    expect((await take(define({ maxRequests: 20 }))).digest).toBe(sample.digest)
+  })
+
+  it('weighs a row by the requests with its answer that have no outcome', async () => {
+    await ask(hourly(40, (place) => (place % 4 === 3 ? { answer: 0.95 } : { answer: 0.05, outcomes: [] })))
+    await ask(hourly(10, () => ({ answer: 0.05 })))
+    const { digest } = await take(define({}, { weights: { column: 'selection_weight' } }))
+    expect(
+      await rowsOf(
+        digest,
+        'round(answer, 2) as answered, selection_weight, count(*) as n',
+        'group by all order by 1',
+      ),
+    ).toEqual([
+      { answered: 0.05, selection_weight: 4, n: 10 },
+      { answered: 0.95, selection_weight: 1, n: 10 },
+    ])
+  }, 20_000)
+
+  it('leaves out versions that did not ask for a feature, and fills one that may be missing', async () => {
+    await ask(hourly(6))
+    const second = await registered([number('size'), category('colour'), number('height')])
+    const bytes = Buffer.alloc(15)
+    ;[2, 7].forEach((value, place) => bytes.writeFloatLE(value, place * 4))
+    bytes.writeUInt32LE(3, 8)
+    bytes.write('red', 12)
+    await ask(hourly(4, () => ({ by: second, features: bytes })))
+    const required = define({}, { features: { ...features, height: words.number() } })
+    const { served } = await take(required)
+    expect(served?.versions).toEqual({
+      [version]: { predictions: 6, rows: 0, lacks: ['height'] },
+      [second]: { predictions: 4, rows: 4 },
+    })
+    const optional = define({}, { features: { ...features, height: words.number({ missing: 'fill' }) } })
+    const filled = await take(optional)
+    const heights = (await rowsOf(filled.digest, 'height', 'order by height')).map(({ height }) => height)
+    expect(heights).toEqual([7, 7, 7, 7, null, null, null, null, null, null])
+    const derive = 'select * replace (coalesce(height, size * 2) as height) from known'
+    const derived = await take(
+      define(
+        { derive },
+        {
+          features: { ...features, height: words.number() },
+          label: words.yesNo({ positive: 'blooms', column: 'outcome' }),
+        },
+      ),
+    )
+    expect((await rowsOf(derived.digest, 'height', 'order by height')).map(({ height }) => height)).toEqual([
+      0, 2, 4, 6, 7, 7, 7, 7, 8, 10,
+    ])
+    await expect(
+      take({
+        ...required,
+        source: { ...required.source, served: { ...required.source.served!, minRows: 5 } },
+      }),
+    ).rejects.toMatchObject({
+      code: 'too_few_outcomes',
+      message: expect.stringContaining(
+        `6 were answered by ${version} without "height" (write missing: 'fill', or fill it in with derive)`,
+      ) as string,
+    })
+  })
+
+  it('has no rows of an erased subject that its routing key names', async () => {
+    await ask(hourly(6, (place) => ({ routingKey: place === 2 ? 'anna' : `other ${place}` })))
+    const definition = define({}, { subject: 'routing_key' })
+    expect((await rowsOf((await take(definition)).digest)).map((row) => row['routing_key'])).toContain('anna')
+    await store.query(sql`
+      insert into erasures (id, model, subject_hash, key_digest, requested_by)
+      values (${`ers_${model}`}, ${model}, subject_hash_of('k', 'anna'), 'd', 'test')`)
+    const { digest, subjects } = await take(definition)
+    expect((await rowsOf(digest)).map((row) => row['routing_key'])).not.toContain('anna')
+    expect(subjects).toMatch(/^sha256:/)
+  })
+
+  it('is refused with the reasons and their figures when too few requests have an outcome', async () => {
+    await expect(take()).rejects.toMatchObject({
+      code: 'too_few_outcomes',
+      message: `0 predictions of ${model} have a known outcome as of ${at(0)}, and 1 are needed: the log has no predictions of ${model}; train the first version from files or a table, or bring one`,
+    })
+    await ask([
+      ...hourly(3),
+      { hours: -5, outcomes: [] },
+      { hours: -6, outcomes: [[-5, 'maybe']] },
+      { hours: -7, outcomes: [[-6, true]], features: Buffer.alloc(0) },
+      { hours: -0.5, outcomes: [[-0.1, true]] },
+    ])
+    await expect(take(define({ minRows: 4 }))).rejects.toMatchObject({
+      message: `3 predictions of ${model} have a known outcome as of ${at(0)}, and 4 are needed: of 7 predictions, 1 are younger than 60 min, 1 have no outcome yet, 1 have an outcome that is no value of the label, 1 have no inputs in the log any more; the first in the log is of ${at(-7)}`,
+    })
+  })
+})
+
+it('inputs are read from the log as Postgres reads them', async () => {
+  await ask(hourly(6, (place) => ({ size: place / 3 })))
+  const found = await store.query<{ features: Buffer; row: object }>(sql`
+    select features, instance_of(features, ${JSON.stringify(fits)}::jsonb, 1, 0) as row from predictions where model = ${model}`)
+  expect(found).toHaveLength(6)
+  for (const { features: bytes, row } of found) expect(readLoggedRows(bytes, fits, 1)).toEqual([row])
+})
