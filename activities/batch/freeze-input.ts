@@ -7,10 +7,10 @@ import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
-import { asRefused } from '../data/source-errors.ts'
+import { asRefused, isQueryRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 
-/** Throws `invalid_request` for missing columns. */
+/** Throws `invalid_request` for missing columns, a file that cannot be read and a query that Postgres refuses. */
 export async function freezeBatch(
   { store, artifacts, config }: Deps,
   duck: Duck,
@@ -29,7 +29,7 @@ export async function freezeBatch(
       .catch(refuseInput(what))
   }
   if (input.kind === 'sql') {
-    await loadFromPostgres(duck, input.query, foreignReader(store))
+    await loadFromPostgres(duck, input.query, foreignReader(store)).catch(refuseQuery)
     await write('select * from known')
   } else if (input.path.endsWith('.csv'))
     await write(await readCsv(duck, join(config.batchDir, input.path), manifest).catch(refuseInput(what)))
@@ -66,6 +66,11 @@ async function readCsv(duck: Duck, path: string, { features, preprocessing }: Ma
 
 const refuseInput = (what: string) => (error: unknown) => {
   throw asRefused(what, error)
+}
+
+/** Any other error of the database, such as a lost connection, is temporary. */
+const refuseQuery = (error: unknown) => {
+  throw isQueryRefused(error) ? asRefused('the query', error) : error
 }
 
 const numeric = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN)$/

@@ -15,11 +15,14 @@ const mostLines = 12
 
 export function asUnreadable(model: string, error: unknown): unknown {
   if (!(error instanceof Error) || isError(error)) return error
-  const code = String((error as { code?: unknown }).code)
-  if (!ofDuck.test(error.message) && !ofPostgres.test(code)) return error
+  if (!ofDuck.test(error.message) && !isQueryRefused(error)) return error
   const message = `the rows of ${model} cannot be read: ${shorten(error.message)}`
   return new DomainError('source_unreadable', message, { model })
 }
+
+/** Whether Postgres refuses the query itself, which no repetition changes. */
+export const isQueryRefused = (error: unknown): boolean =>
+  error instanceof Error && ofPostgres.test(String((error as { code?: unknown }).code))
 
 /** An error in SQL or in a file that a request or a view names; a full disk is neither. */
 export function asRefused(what: string, error: unknown): unknown {

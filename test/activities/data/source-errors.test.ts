@@ -1,7 +1,7 @@
 /** Tests that an error about unreadable rows is reported once, truncated, and with its column. */
 import { expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
-import { asRefused, asUnreadable } from '../../../activities/data/source-errors.ts'
+import { asRefused, asUnreadable, isQueryRefused } from '../../../activities/data/source-errors.ts'
 import { DomainError } from '../../../domain/errors.ts'
 
 const thrownBy = (statement: string): Promise<unknown> =>
@@ -36,6 +36,17 @@ it.each([
   ['what is told already', new DomainError('snapshot_empty', 'no train rows')],
   ['no error', 'odd'],
 ])('an error of %s is rethrown unchanged', (_what, error) => expect(asUnreadable('roses', error)).toBe(error))
+
+it.each([
+  ['a syntax error', '42601', true],
+  ['a missing privilege', '42501', true],
+  ['a value out of range', '22003', true],
+  ['a deadline', '57014', true],
+  ['a server that stops', '57P01', false],
+  ['a server without a free connection', '53300', false],
+])('a query that ends with %s (%s) is refused for good: %s', (_what, code, expected) =>
+  expect(isQueryRefused(Object.assign(new Error('of Postgres'), { code }))).toBe(expected),
+)
 
 it('a full disk is not reported as a file that cannot be read', () => {
   const error = new Error('IO Error: Could not write file: No space left on device')
