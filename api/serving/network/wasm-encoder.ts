@@ -36,7 +36,9 @@ export const shiftLeft = (a: Code, b: Code): Code => [...a, ...b, 0x74]
 export const shiftRight = (a: Code, b: Code): Code => [...a, ...b, 0x76]
 /** 1 or 0, without signs. */
 export const isMore = (a: Code, b: Code): Code => [...a, ...b, 0x4b]
-export const loadByte = (at: Code): Code => [...at, 0x2d, 0, 0]
+export const loadByte = (at: Code, offset = 0): Code => [...at, 0x2d, 0, ...leb(offset)]
+/** 16 bits without a sign. */
+export const loadHalf = (at: Code, offset = 0): Code => [...at, 0x2f, 1, ...leb(offset)]
 export const loadWord = (at: Code, offset = 0): Code => [...at, 0x28, 2, ...leb(offset)]
 export const storeWord = (at: Code, offset: number, value: Code): Code => [
   ...at,

@@ -23,11 +23,14 @@ export interface Column {
   categories?: readonly (string | number)[]
 }
 
+/** As LightGBM numbers them. */
+export const missingKinds = ['none', 'zero', 'nan'] as const
+
 /** How a column's value is read for a comparison. */
 export interface Slot {
   column: number
   /** What counts as missing: NaN (`nan`), NaN and zero (`zero`), or nothing, with NaN read as 0 (`none`). */
-  missing: 'nan' | 'zero' | 'none'
+  missing: (typeof missingKinds)[number]
   /** Compares −value, so that a missing value can fail to either side. */
   negated: boolean
   /** Rounds the value to 32 bits first, as the library does. */
@@ -133,9 +136,10 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
   expectAtMost(count, forestLimits.nodes, 'nodes')
   expectAtMost(leafCount, forestLimits.nodes, 'leaf values')
   const slots: Slot[] = []
-  const slotAt = new Map<string, number>()
+  const slotAt = new Map<number, number>()
   const slotOf = (slot: Slot): number => {
-    const key = `${slot.column} ${slot.missing} ${slot.negated} ${slot.single}`
+    const { column, missing, negated, single } = slot
+    const key = column * 12 + missingKinds.indexOf(missing) * 4 + Number(negated) * 2 + Number(single)
     const found = slotAt.get(key)
     if (found !== undefined) return found
     slotAt.set(key, slots.length)
@@ -219,18 +223,19 @@ function depthOf(nodes: readonly NodeInput[], name: string): number {
   const open = nodes.length > 0 ? [0] : []
   if (nodes.length > 0) depths[0] = 1
   let deepest = 0
+  const reach = (child: number, depth: number): void => {
+    if (child < 0 || child >= nodes.length) return
+    if (depths[child] !== 0) refuse(`${name} has a cycle: node ${child} is reached twice`)
+    depths[child] = depth + 1
+    open.push(child)
+  }
   while (open.length > 0) {
     const index = open.pop()!
     const depth = depths[index]!
     deepest = Math.max(deepest, depth)
     if (depth > forestLimits.depth) refuse(`${name} is more than ${forestLimits.depth} nodes deep`)
-    const { passed, failed } = nodes[index]!
-    for (const child of [passed, failed]) {
-      if (child < 0 || child >= nodes.length) continue
-      if (depths[child] !== 0) refuse(`${name} has a cycle: node ${child} is reached twice`)
-      depths[child] = depth + 1
-      open.push(child)
-    }
+    reach(nodes[index]!.passed, depth)
+    reach(nodes[index]!.failed, depth)
   }
   return deepest
 }
@@ -245,11 +250,18 @@ export function nextDown(value: number): number {
   if (value === -Infinity || Number.isNaN(value)) return value
   if (value === 0) return -Number.MIN_VALUE
   scratch[0] = value
-  bits[0] = value > 0 ? bits[0]! - 1n : bits[0]! + 1n
-  return scratch[0]
+  // The number of 64 bits before or behind it, in halves, as every processor that Node runs on orders them.
+  if (value > 0) {
+    if (halves[0] === 0) halves[1]!--
+    halves[0]!--
+  } else {
+    halves[0]!++
+    if (halves[0] === 0) halves[1]!++
+  }
+  return scratch[0]!
 }
 const scratch = new Float64Array(1)
-const bits = new BigInt64Array(scratch.buffer)
+const halves = new Uint32Array(scratch.buffer)
 
 /** The next smaller 32-bit number. */
 export function nextDownSingle(value: number): number {

@@ -1,7 +1,7 @@
 /**
  * Walks eight trees side by side without branches, in one kilobyte of WebAssembly whatever the model. A row is binned once, there too: of each
- * slot only the place among the thresholds of the model counts, which fits a byte. A node is four bytes: the place of its slot's byte, the threshold's
- * place, and the pair of its children; a leaf leads to itself, so that trees of unequal depth end together.
+ * slot only the place among the thresholds of the model counts, which fits a byte. A node is four bytes: how far its first child is, the
+ * threshold's place, and the place of its slot's byte. A leaf leads to itself, so that trees of unequal depth end together.
  */
 import * as wasm from '../../network/wasm-encoder.ts'
 import { isIn, slotValue, type Forest } from './forest.ts'
@@ -9,11 +9,16 @@ import type { FindLeaves } from './walk.ts'
 
 export interface TreeKernel {
   find: FindLeaves
+  /** Fills `found` with the place of the leaf of each tree in `leafOf`. */
+  walk(row: Float64Array, at: number): void
+  found: Int32Array
+  /** The number of a leaf over the whole forest. */
+  leafOf: Int32Array
   memoryBytes: number
 }
 
 const lanes = 8
-/** Inner nodes of a tree, whose pairs of children are numbered by a byte. */
+/** Inner nodes of a tree: the distance to its first child, and the number of a leaf, fit a byte then. */
 const maxNodes = 255
 /** Thresholds that a byte tells apart. */
 const maxBins = 255
@@ -22,9 +27,13 @@ const maxBytes = 65_536
 /** Bytes of the tables of categories. */
 const maxTables = 67_108_864
 const pageBytes = 65_536
-/** Of a slot that is binned in WebAssembly: half of its bounds, their place, that of its byte and that of its value. */
-const slotBytes = 16
-/** The byte that is always 1: with it a leaf chooses its own side. */
+/** Slots that are binned side by side. */
+const searches = 4
+/** Of slots that are binned side by side: half of their bounds, then of each the places of its bounds, of its byte and of its value. */
+const searchWords = 1 + 3 * searches
+/** Of eight trees: of each its root, its first leaf and the place of its result, then their depth. */
+const packWords = 3 * lanes + 1
+/** The byte that is always 0: with it a leaf stays where it is, whatever its number. */
 const constantByte = 0
 
 /** The kernel of a forest; undefined when a tree, the thresholds or the categories are too many. */
@@ -34,107 +43,115 @@ export function kernelOf(forest: Forest): TreeKernel | undefined {
   if (bins === undefined) return undefined
   const order = [...roots.keys()].sort((a, b) => depths[a]! - depths[b]! || a - b)
   const packs = Math.ceil(order.length / lanes)
-  // Of each place of a node: its leaf.
-  const words: number[] = []
-  const leafAt: number[] = []
-  const firstOf = new Int32Array(packs * lanes)
+  // Each tree has one leaf more than it has nodes; a tree of one leaf fills the last pack up.
+  const words = new Int32Array(2 * tests.length + order.length + 1)
+  const leafOf = new Int32Array(tests.length + order.length)
+  const firstNode = new Int32Array(packs * lanes)
+  const firstLeaf = new Int32Array(packs * lanes)
+  const places = new Int32Array(2 * maxNodes + 1)
+  let [node, leaf] = [0, 0]
   for (const [position, tree] of order.entries()) {
-    firstOf[position] = words.length
-    const laid = layOut(roots[tree]!, { passed, failed })
-    if (laid === undefined) return undefined
-    for (const [place, { node, pair }] of laid.entries()) {
-      const isLeaf = node === undefined || node < 0
-      leafAt.push(isLeaf && node !== undefined ? ~node : -1)
-      if (isLeaf) words.push(wordOf(constantByte, 1 - (place & 1), place >>> 1))
-      else {
-        const { byte, bin } = bins.placeOf(tests[node]!, thresholds[node]!)
-        words.push(wordOf(byte, bin, pair))
+    firstNode[position] = node
+    firstLeaf[position] = leaf
+    places[0] = roots[tree]!
+    // Level by level: the root, then the two children of each inner node.
+    for (let place = 0, end = 1; place < end; place++) {
+      const each = places[place]!
+      if (each < 0) {
+        words[node++] = wordOf(constantByte, leaf - firstLeaf[position]!, 0)
+        leafOf[leaf++] = ~each
+        continue
       }
+      if (end + 2 > places.length) return undefined
+      words[node++] = bins.placeOf(tests[each]!, thresholds[each]!) | (end - place)
+      places[end++] = passed[each]!
+      places[end++] = failed[each]!
     }
   }
-  // The last pack is filled up with trees of one leaf.
-  const filler = words.push(wordOf(constantByte, 1, 0)) - 1
-  leafAt.push(-1)
-  for (let position = order.length; position < packs * lanes; position++) firstOf[position] = filler
+  firstNode.fill(words.length - 1, order.length)
 
   const nodesAt = aligned(bins.end)
   const packsAt = nodesAt + words.length * 4
-  const packBytes = (lanes + 1) * 4
-  const resultsAt = packsAt + packs * packBytes
-  const valuesAt = (resultsAt + packs * lanes * 4 + 7) & ~7
+  const packsEnd = packsAt + packs * packWords * 4
+  const resultsAt = packsEnd
+  // One for each tree, and one for those that fill the last pack up.
+  const valuesAt = (resultsAt + (order.length + 1) * 4 + 7) & ~7
+  const groups = groupsOf(bins.searched)
   const boundsAt = valuesAt + bins.searched.length * 8
-  const slotsAt = boundsAt + bins.searched.reduce((sum, { size }) => sum + size, 0) * 8
-  const slotsEnd = slotsAt + bins.searched.length * slotBytes
-  const memoryBytes = slotsEnd
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(memoryBytes / pageBytes) })
+  const groupsAt = boundsAt + groups.reduce((sum, { size, slots }) => sum + size * slots.length, 0) * 8
+  const groupsEnd = groupsAt + groups.length * searchWords * 4
+  const memory = new WebAssembly.Memory({ initial: Math.ceil(groupsEnd / pageBytes) })
   const cells = new Int32Array(memory.buffer)
   cells.set(words, nodesAt / 4)
   for (let pack = 0; pack < packs; pack++) {
-    const at = (packsAt + pack * packBytes) / 4
-    for (let lane = 0; lane < lanes; lane++) cells[at + lane] = nodesAt + firstOf[pack * lanes + lane]! * 4
-    const last = order[Math.min(order.length, (pack + 1) * lanes) - 1]!
-    cells[at + lanes] = depths[last]!
+    const at = packsAt / 4 + pack * packWords
+    for (let lane = 0; lane < lanes; lane++) {
+      const position = pack * lanes + lane
+      cells[at + lane] = nodesAt + firstNode[position]! * 4
+      cells[at + lanes + lane] = firstLeaf[position]!
+      cells[at + 2 * lanes + lane] = resultsAt + (order[position] ?? order.length) * 4
+    }
+    cells[at + 3 * lanes] = depths[order[Math.min(order.length, (pack + 1) * lanes) - 1]!]!
   }
   const doubles = new Float64Array(memory.buffer)
   let bound = boundsAt / 8
-  for (const [index, { bounds, size, first }] of bins.searched.entries()) {
-    const at = (slotsAt + index * slotBytes) / 4
-    // The place of the bound before the first.
-    cells.set([(size + 1) >>> 1, bound * 8 - 8, first, valuesAt + index * 8], at)
-    doubles.fill(Infinity, bound, bound + size)
-    doubles.set(bounds, bound)
-    bound += size
+  for (const [index, { slots, size }] of groups.entries()) {
+    const at = groupsAt / 4 + index * searchWords
+    cells[at] = ((size + 1) >>> 1) * 8
+    for (let place = 0; place < searches; place++) {
+      // The last group is filled up with its first slot.
+      const slot = slots[place] ?? slots[0]!
+      const { bounds, first } = bins.searched[slot]!
+      // The place of the bound before the first.
+      const boundAt = place < slots.length ? bound * 8 - 8 : cells[at + 1]!
+      cells.set([boundAt, first, valuesAt + slot * 8], at + 1 + 3 * place)
+      if (place >= slots.length) continue
+      doubles.fill(Infinity, bound, bound + size)
+      doubles.set(bounds, bound)
+      bound += size
+    }
   }
   const bytes = new Uint8Array(memory.buffer)
-  bytes[constantByte] = 1
+  bytes[constantByte] = 0
   const fill = bins.writer(bytes, doubles.subarray(valuesAt / 8, boundsAt / 8))
   const run = new WebAssembly.Instance(kernelModule(), { host: { memory } }).exports['run'] as (
     ...places: number[]
   ) => void
-  const results = new Int32Array(memory.buffer, resultsAt, packs * lanes)
-  const leafOf = Int32Array.from(leafAt)
-  const trees = Int32Array.from(order)
+  const found = new Int32Array(memory.buffer, resultsAt, order.length)
+  const walk = (row: Float64Array, at: number): void => {
+    fill(row, at)
+    run(packsAt, packsEnd, groupsAt, groupsEnd)
+  }
   return {
-    memoryBytes: memory.buffer.byteLength + leafOf.byteLength + 8 * trees.length,
+    memoryBytes: memory.buffer.byteLength + leafOf.byteLength,
+    walk,
+    found,
+    leafOf,
     find(row, at, leaves) {
-      fill(row, at)
-      run(packsAt, resultsAt, resultsAt, slotsAt, slotsEnd)
-      // A result is the address of the node where the walk ended.
-      for (let p = 0; p < trees.length; p++) leaves[trees[p]!] = leafOf[(results[p]! - nodesAt) >>> 2]!
+      walk(row, at)
+      for (let tree = 0; tree < found.length; tree++) leaves[tree] = leafOf[found[tree]!]!
     },
   }
 }
 
 const aligned = (bytes: number): number => (bytes + 3) & ~3
-const wordOf = (byte: number, bin: number, pair: number): number => (byte << 16) | (bin << 8) | pair
+const wordOf = (byte: number, bin: number, distance: number): number => (byte << 16) | (bin << 8) | distance
 
-/** Level by level: the root, an unused place, then a pair of children of each inner node. */
-function layOut(
-  root: number,
-  { passed, failed }: Pick<Forest, 'passed' | 'failed'>,
-): { node: number | undefined; pair: number }[] | undefined {
-  const places: { node: number | undefined; pair: number }[] = [
-    { node: root, pair: 0 },
-    { node: undefined, pair: 0 },
-  ]
-  for (let place = 0, pairs = 1; place < places.length; place++) {
-    const each = places[place]!
-    if (each.node === undefined || each.node < 0) continue
-    if (pairs > maxNodes) return undefined
-    each.pair = pairs++
-    places.push({ node: passed[each.node]!, pair: 0 }, { node: failed[each.node]!, pair: 0 })
-  }
-  return places
+/** Slots of like size, which are searched side by side with the bounds of the largest. */
+function groupsOf(searched: readonly { size: number }[]): { slots: number[]; size: number }[] {
+  const order = [...searched.keys()].sort((a, b) => searched[b]!.size - searched[a]!.size || a - b)
+  return Array.from({ length: Math.ceil(order.length / searches) }, (_, group) => {
+    const slots = order.slice(group * searches, (group + 1) * searches)
+    return { slots, size: searched[slots[0]!]!.size }
+  })
 }
 
 /** Where the bytes of a row stand, and how they are written. Undefined when there are too many. */
 function binsOf({ slots, sets, tests, thresholds }: Forest) {
-  const lists = slots.map(() => new Set<number>())
-  for (let node = 0; node < tests.length; node++)
-    if (tests[node]! >= 0) lists[tests[node]!]!.add(thresholds[node]!)
+  const lists = boundsOf({ slots, tests, thresholds })
   let end = 1
   const numeric = slots.map((slot, index) => {
-    const bounds = Float64Array.from(lists[index]!).sort()
+    const bounds = lists[index]!
     const first = end
     end += Math.ceil(bounds.length / maxBins)
     return { slot, bounds, first }
@@ -162,12 +179,13 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
   return {
     end,
     searched,
-    placeOf(test: number, threshold: number): { byte: number; bin: number } {
-      if (test < 0) return { byte: setByte[~test]!, bin: 0 }
+    /** The word of a node without the distance to its children. */
+    placeOf(test: number, threshold: number): number {
+      if (test < 0) return wordOf(setByte[~test]!, 0, 0)
       const { bounds, first } = numeric[test]!
       const place = lowerBound(bounds, threshold)
       const part = Math.floor(place / maxBins)
-      return { byte: first + part, bin: place - part * maxBins }
+      return wordOf(first + part, place - part * maxBins, 0)
     },
     /** Writes the bytes of a row, and the values of the slots that are searched. */
     writer(bytes: Uint8Array, values: Float64Array): (row: Float64Array, at: number) => void {
@@ -178,10 +196,16 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
             const value = code < codes ? code : code === codes ? -1 : NaN
             bytes[at + code * own.length + index] = isIn(sets[set]!, value) ? 0 : 1
           }
+      const columnOf = Int32Array.from(searched, ({ slot }) => slot.column)
+      const signs = Float64Array.from(searched, ({ slot }) => (slot.negated ? -1 : 1))
+      const special = searched.flatMap(({ slot }, s) =>
+        slot.single || slot.missing !== 'nan' ? [{ slot, s }] : [],
+      )
       return (row, at) => {
-        for (let s = 0; s < searched.length; s++) {
-          const { slot } = searched[s]!
-          values[s] = slotValue(slot, row[at + slot.column]!)
+        for (let s = 0; s < columnOf.length; s++) values[s] = row[at + columnOf[s]!]! * signs[s]!
+        for (let s = 0; s < special.length; s++) {
+          const { slot, s: place } = special[s]!
+          values[place] = slotValue(slot, row[at + slot.column]!)
         }
         for (let s = 0; s < others.length; s++) {
           const { slot, bounds, first } = others[s]!
@@ -203,6 +227,22 @@ function binsOf({ slots, sets, tests, thresholds }: Forest) {
   }
 }
 
+/** The different thresholds of each slot, in order. */
+function boundsOf({
+  slots,
+  tests,
+  thresholds,
+}: Pick<Forest, 'slots' | 'tests' | 'thresholds'>): Float64Array[] {
+  const counts = new Int32Array(slots.length)
+  for (const test of tests) if (test >= 0) counts[test]!++
+  const lists = Array.from(counts, (count) => new Float64Array(count))
+  for (let node = 0; node < tests.length; node++) {
+    const test = tests[node]!
+    if (test >= 0) lists[test]![--counts[test]!] = thresholds[node]!
+  }
+  return lists.map((list) => list.sort().filter((bound, at) => at === 0 || bound !== list[at - 1]))
+}
+
 /** How many bounds are smaller than the value; all of them for NaN. */
 function lowerBound(bounds: Float64Array, value: number): number {
   let low = 0
@@ -218,70 +258,77 @@ function lowerBound(bounds: Float64Array, value: number): number {
 let compiled: WebAssembly.Module | undefined
 
 /**
- * `run(pack, end, results, slot, slotsEnd)`: each pack holds the addresses of eight trees and their depth. Slots are binned first, each by
- * halving its bounds.
+ * `run(pack, end, group, groupsEnd)`: each pack holds eight trees, each group the slots that are binned side by side, each by halving its
+ * bounds. Slots are binned first.
  */
 function kernelModule(): WebAssembly.Module {
   const { get, set, constant, add, subtract } = wasm
-  const [pack, end, results, slot, slotsEnd] = [0, 1, 2, 3, 4] as const
-  const [left, word, half, bounds, place, value] = [5, 6, 7, 8, 9, 10] as const
-  const base = (lane: number): number => 11 + lane
-  const node = (lane: number): number => 11 + lanes + lane
-  const each = (of: (lane: number) => wasm.Code): wasm.Code =>
-    Array.from({ length: lanes }, (_, lane) => of(lane)).flat()
-  const search = [
-    ...set(half, wasm.loadWord(get(slot))),
-    ...set(bounds, wasm.loadWord(get(slot), 4)),
-    ...set(value, wasm.loadWord(get(slot), 12)),
-    ...set(place, constant(0)),
-    ...wasm.loopWhile(get(half), [
-      ...set(
-        place,
-        add(
-          get(place),
-          wasm.multiply(
-            get(half),
-            wasm.isDoubleBeyond(
-              get(value),
-              add(get(bounds), wasm.shiftLeft(add(get(place), get(half)), constant(3))),
-            ),
-          ),
+  const [pack, end, group, groupsEnd] = [0, 1, 2, 3] as const
+  const [left, half] = [4, 5] as const
+  const node = (lane: number): number => 6 + lane
+  // Searches and walks take turns, so that they may share their numbers.
+  const bound = (search: number): number => 6 + search
+  const value = (search: number): number => 6 + searches + search
+  const each = (count: number, of: (index: number) => wasm.Code): wasm.Code =>
+    Array.from({ length: count }, (_, index) => of(index)).flat()
+  const cell = (search: number, word: number): wasm.Code =>
+    wasm.loadWord(get(group), 4 * (1 + 3 * search + word))
+  const halve = (search: number): wasm.Code =>
+    set(
+      bound(search),
+      add(
+        get(bound(search)),
+        wasm.and(
+          get(half),
+          subtract(constant(0), wasm.isDoubleBeyond(get(value(search)), add(get(bound(search)), get(half)))),
         ),
       ),
+    )
+  const search = [
+    ...set(half, wasm.loadWord(get(group))),
+    ...each(searches, (at) => [...set(bound(at), cell(at, 0)), ...set(value(at), cell(at, 2))]),
+    ...wasm.loopWhile(wasm.isMore(get(half), constant(7)), [
+      ...each(searches, halve),
       ...set(half, wasm.shiftRight(get(half), constant(1))),
     ]),
-    ...wasm.storeByte(wasm.loadWord(get(slot), 8), get(place)),
-    ...set(slot, add(get(slot), constant(slotBytes))),
+    ...each(searches, (at) =>
+      wasm.storeByte(cell(at, 1), wasm.shiftRight(subtract(get(bound(at)), cell(at, 0)), constant(3))),
+    ),
+    ...set(group, add(get(group), constant(searchWords * 4))),
   ]
-  const step = (lane: number): wasm.Code => [
-    ...set(word, wasm.loadWord(get(node(lane)))),
-    ...set(
+  // A value beyond the threshold is the larger byte: the difference is negative, and its sign leads to the second child.
+  const step = (lane: number): wasm.Code =>
+    set(
       node(lane),
       add(
-        add(get(base(lane)), wasm.shiftLeft(wasm.and(get(word), constant(255)), constant(3))),
+        get(node(lane)),
         wasm.shiftLeft(
-          wasm.isMore(
-            wasm.loadByte(wasm.shiftRight(get(word), constant(16))),
-            wasm.and(wasm.shiftRight(get(word), constant(8)), constant(255)),
+          add(
+            wasm.loadByte(get(node(lane))),
+            wasm.shiftRight(
+              subtract(wasm.loadByte(get(node(lane)), 1), wasm.loadByte(wasm.loadHalf(get(node(lane)), 2))),
+              constant(31),
+            ),
           ),
           constant(2),
         ),
       ),
-    ),
-  ]
+    )
+  const result = (lane: number): wasm.Code =>
+    wasm.storeWord(
+      wasm.loadWord(get(pack), 4 * (2 * lanes + lane)),
+      0,
+      add(wasm.loadWord(get(pack), 4 * (lanes + lane)), wasm.loadByte(get(node(lane)), 1)),
+    )
   compiled ??= new WebAssembly.Module(
-    wasm.moduleOf({ parameters: 5, numbers: 6 + 2 * lanes, vectors: 0 }, [
-      ...wasm.loopWhile(wasm.isMore(get(slotsEnd), get(slot)), search),
+    wasm.moduleOf({ parameters: 4, numbers: 2 + Math.max(lanes, 2 * searches), vectors: 0 }, [
+      ...wasm.loopWhile(wasm.isMore(get(groupsEnd), get(group)), search),
       ...wasm.loopWhile(wasm.isMore(get(end), get(pack)), [
-        ...each((lane) => [
-          ...set(base(lane), wasm.loadWord(get(pack), lane * 4)),
-          ...set(node(lane), get(base(lane))),
-        ]),
-        ...set(left, wasm.loadWord(get(pack), lanes * 4)),
-        ...wasm.loopWhile(get(left), [...each(step), ...set(left, subtract(get(left), constant(1)))]),
-        ...each((lane) => wasm.storeWord(get(results), lane * 4, get(node(lane)))),
-        ...set(results, add(get(results), constant(lanes * 4))),
-        ...set(pack, add(get(pack), constant((lanes + 1) * 4))),
+        ...each(lanes, (lane) => set(node(lane), wasm.loadWord(get(pack), lane * 4))),
+        ...set(left, wasm.loadWord(get(pack), 3 * lanes * 4)),
+        ...wasm.loopWhile(get(left), [...each(lanes, step), ...set(left, subtract(get(left), constant(1)))]),
+        ...each(lanes, result),
+        ...set(pack, add(get(pack), constant(packWords * 4))),
       ]),
     ]),
   )

@@ -8,6 +8,7 @@ import {
   buildForest,
   expectAtMost,
   forestLimits,
+  missingKinds,
   nextDown,
   type Column,
   type Forest,
@@ -26,82 +27,150 @@ import {
 } from './links.ts'
 
 const none = 0
-const missingKinds = ['none', 'zero', 'nan'] as const
 
 /** Whether the first bytes are those of a LightGBM text file. */
 export const isLightgbm = (head: string): boolean => /^tree\r?\nversion=/.test(head)
 
 /** Throws `artifact_invalid` with the reason. */
 export function readLightgbm(text: string): Forest {
-  const lines = text.split(/\r?\n/)
-  const ends = lines.indexOf('end of trees')
-  if (ends < 0) refuse('the file is truncated: it has no line "end of trees"')
-  const starts = lines.flatMap((line, index) => (index < ends && line.startsWith('Tree=') ? [index] : []))
-  const header = fieldsOf(lines.slice(0, starts[0] ?? ends))
-  const version = header.get('version') ?? ''
+  const { starts, ends, categories } = sectionsOf(text)
+  if (ends === undefined) refuse('the file is truncated: it has no line "end of trees"')
+  const header = fieldsOf(text, 0, starts[0] ?? ends)
+  const version = textOf(header, 'version')
   if (!/^v[234]$/.test(version)) refuse(`the LightGBM version ${JSON.stringify(version)} is not v2, v3 or v4`)
   const inputs = wholeOf(header, 'max_feature_idx') + 1
   const perIteration = wholeOf(header, 'num_tree_per_iteration')
   expectAtMost(perIteration, forestLimits.outputs, 'outputs')
-  const names = (header.get('feature_names') ?? '').split(' ').filter((name) => name !== '')
+  const names = textOf(header, 'feature_names')
+    .split(' ')
+    .filter((name) => name !== '')
   if (names.length !== inputs) refuse(`the file names ${names.length} columns and uses ${inputs}`)
   const trees = starts.map((start, index): TreeInput => {
-    const fields = fieldsOf(lines.slice(start, starts[index + 1] ?? ends))
+    const fields = fieldsOf(text, start, starts[index + 1] ?? ends)
     return treeOf(fields, index, index % perIteration)
   })
-  const averages = header.has('average_output')
+  const averages = header.spans.has('average_output')
   return buildForest({
     library: 'LightGBM',
-    columns: columnsOf(names, trees, lines),
+    columns: columnsOf(names, trees, { infos: textOf(header, 'feature_infos'), categories }),
     trees,
     width: 1,
     starts: new Float64Array(perIteration),
     scale: averages ? perIteration / trees.length : 1,
     offsets: new Float64Array(perIteration),
     single: false,
-    link: linkOf(header.get('objective') ?? '', averages),
+    link: linkOf(textOf(header, 'objective'), averages),
   })
 }
 
-/** `name=value` lines; a line without `=` is a field without a value. */
-const fieldsOf = (lines: readonly string[]): Map<string, string> =>
-  new Map(
-    lines.map((line) => {
-      const at = line.indexOf('=')
-      return at < 0 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)]
-    }),
-  )
+/** A part of the file, whose values stay in the text until they are read: cutting it into strings took most of the time. */
+interface Fields {
+  text: string
+  /** The first and the last place of a value, by the name of its field. */
+  spans: ReadonlyMap<string, readonly [from: number, to: number]>
+}
 
-function wholeOf(fields: ReadonlyMap<string, string>, name: string): number {
-  const value = Number(fields.get(name))
-  if (!(fields.has(name) && Number.isInteger(value) && value >= 0 && value < 2 ** 31))
-    refuse(`the file has no valid ${name} (${JSON.stringify(fields.get(name))})`)
+const categoriesHead = 'pandas_categorical:'
+
+/** Where the trees begin and where they end, and the last line of pandas' categories. */
+function sectionsOf(text: string): { starts: number[]; ends?: number; categories?: string } {
+  const starts: number[] = []
+  let ends: number | undefined
+  let categories: string | undefined
+  for (let at = 0; at < text.length;) {
+    const next = lineEnd(text, at, text.length)
+    if (ends === undefined && text.startsWith('Tree=', at)) starts.push(at)
+    else if (ends === undefined && text.startsWith('end of trees', at)) {
+      if (text.slice(at, next).trimEnd() === 'end of trees') ends = at
+    } else if (text.startsWith(categoriesHead, at))
+      categories = text.slice(at + categoriesHead.length, next).trimEnd()
+    at = next + 1
+  }
+  return { starts, ends, categories }
+}
+
+function lineEnd(text: string, at: number, to: number): number {
+  const found = text.indexOf('\n', at)
+  return found < 0 || found > to ? to : found
+}
+
+const [carriageReturn, equals, space, minus, zero, nine] = [13, 61, 32, 45, 48, 57] as const
+
+/** `name=value` lines; a line without `=` is a field without a value. */
+function fieldsOf(text: string, from: number, to: number): Fields {
+  const spans = new Map<string, readonly [number, number]>()
+  for (let at = from; at < to;) {
+    const next = lineEnd(text, at, to)
+    const end = next > at && text.charCodeAt(next - 1) === carriageReturn ? next - 1 : next
+    let split = at
+    while (split < end && text.charCodeAt(split) !== equals) split++
+    spans.set(text.slice(at, split), [Math.min(split + 1, end), end])
+    at = next + 1
+  }
+  return { text, spans }
+}
+
+const textOf = ({ text, spans }: Fields, name: string): string => {
+  const span = spans.get(name)
+  return span === undefined ? '' : text.slice(span[0], span[1])
+}
+
+function wholeOf(fields: Fields, name: string): number {
+  const value = fields.spans.has(name) ? Number(textOf(fields, name)) : NaN
+  if (!(Number.isInteger(value) && value >= 0 && value < 2 ** 31)) {
+    const given = fields.spans.has(name) ? JSON.stringify(textOf(fields, name)) : undefined
+    refuse(`the file has no valid ${name} (${given})`)
+  }
   return value
 }
 
 const numberOf = (text: string): number => {
+  const value = Number(text)
+  if (!Number.isNaN(value)) return value
   const plain = text.toLowerCase()
   if (plain === 'inf' || plain === '+inf') return Infinity
-  if (plain === '-inf') return -Infinity
-  return Number(text)
+  return plain === '-inf' ? -Infinity : NaN
 }
 
-function numbersOf(
-  fields: ReadonlyMap<string, string>,
-  name: string,
-  count: number,
-  where: string,
-): number[] {
-  const values = (fields.get(name) ?? '').split(/\s+/).filter((part) => part !== '')
-  if (values.length !== count) refuse(`${where} has ${values.length} of ${count} values of ${name}`)
-  return values.map(numberOf)
+/** Reads whole numbers of a few digits from the text itself, and others by their part of it. */
+function numbersOf({ text, spans }: Fields, name: string, count: number, where: string): Float64Array {
+  const [from, to] = spans.get(name) ?? [0, 0]
+  // A value and the blank behind it are two characters.
+  const values = new Float64Array(count >= 0 && count * 2 <= to - from + 1 ? count : 0)
+  let found = 0
+  for (let at = from; at < to;) {
+    let code = text.charCodeAt(at)
+    if (code <= space) {
+      at++
+      continue
+    }
+    const start = at
+    const isNegative = code === minus
+    if (isNegative) code = ++at < to ? text.charCodeAt(at) : space
+    let value = 0
+    const digits = at
+    while (at < to && code >= zero && code <= nine && at - digits < wholeDigits) {
+      value = value * 10 + (code - zero)
+      code = ++at < to ? text.charCodeAt(at) : space
+    }
+    if (at === digits || code > space) {
+      while (at < to && text.charCodeAt(at) > space) at++
+      value = numberOf(text.slice(start, at))
+    } else if (isNegative) value = -value
+    if (found < values.length) values[found] = value
+    found++
+  }
+  if (found !== count) refuse(`${where} has ${found} of ${count} values of ${name}`)
+  return values
 }
+/** Their numbers are exact. */
+const wholeDigits = 9
 
-function treeOf(fields: Map<string, string>, index: number, group: number): TreeInput {
+function treeOf(fields: Fields, index: number, group: number): TreeInput {
   const where = `tree ${index}`
   const leafCount = wholeOf(fields, 'num_leaves')
   const leaves = numbersOf(fields, 'leaf_value', leafCount, where)
-  const linear = fields.get('is_linear') === '1' ? linearOf(fields, leafCount, where) : undefined
+  const linear = textOf(fields, 'is_linear') === '1' ? linearOf(fields, leafCount, where) : undefined
   const count = Math.max(0, leafCount - 1)
   if (count === 0) return { group, nodes: [], leaves, linear }
   const of = (name: string) => numbersOf(fields, name, count, where)
@@ -110,30 +179,35 @@ function treeOf(fields: Map<string, string>, index: number, group: number): Tree
   const catCount = wholeOf(fields, 'num_cat')
   const boundaries = catCount > 0 ? numbersOf(fields, 'cat_boundaries', catCount + 1, where) : []
   const words = catCount > 0 ? numbersOf(fields, 'cat_threshold', boundaries.at(-1)!, where) : []
-  const nodes = features.map((column, at): NodeInput => {
+  const nodes: NodeInput[] = []
+  for (let at = 0; at < count; at++) {
+    const column = features[at]!
     const type = types[at]!
-    const [left, right] = [lefts[at]!, rights[at]!]
+    const threshold = thresholds[at]!
+    const left = lefts[at]!
+    const right = rights[at]!
     if ((type & 1) === 1) {
-      const set = thresholds[at]!
-      if (!(Number.isInteger(set) && set >= 0 && set < catCount))
-        refuse(`${where} has no category set ${set}`)
-      const bits = Uint32Array.from(words.slice(boundaries[set], boundaries[set + 1]))
-      return { test: { column, bits, missing: false, truncates: true }, passed: left, failed: right }
+      if (!(Number.isInteger(threshold) && threshold >= 0 && threshold < catCount))
+        refuse(`${where} has no category set ${threshold}`)
+      const bits = Uint32Array.from(words.slice(boundaries[threshold], boundaries[threshold + 1]))
+      nodes.push({ test: { column, bits, missing: false, truncates: true }, passed: left, failed: right })
+      continue
     }
     const kind = (type >> 2) & 3
     if (kind > 2) refuse(`${where} has the unknown decision type ${type}`)
     // A value that is never missing takes the side of its comparison.
     const negated = kind !== none && (type & 2) !== 0
     const slot = { column, missing: missingKinds[kind]!, negated, single: false }
-    const threshold = thresholds[at]!
-    return negated
-      ? { test: { slot, threshold: nextDown(-threshold) }, passed: right, failed: left }
-      : { test: { slot, threshold }, passed: left, failed: right }
-  })
+    nodes.push(
+      negated
+        ? { test: { slot, threshold: nextDown(-threshold) }, passed: right, failed: left }
+        : { test: { slot, threshold }, passed: left, failed: right },
+    )
+  }
   return { group, nodes, leaves, linear }
 }
 
-function linearOf(fields: Map<string, string>, leafCount: number, where: string): Map<number, LinearLeaf> {
+function linearOf(fields: Fields, leafCount: number, where: string): Map<number, LinearLeaf> {
   const constants = numbersOf(fields, 'leaf_const', leafCount, where)
   const counts = numbersOf(fields, 'num_features', leafCount, where)
   const total = counts.reduce((sum, count) => sum + count, 0)
@@ -141,9 +215,13 @@ function linearOf(fields: Map<string, string>, leafCount: number, where: string)
   const coefficients = numbersOf(fields, 'leaf_coeff', total, where)
   let at = 0
   return new Map(
-    constants.map((constant, leaf) => {
+    Array.from(constants, (constant, leaf): [number, LinearLeaf] => {
       const end = at + counts[leaf]!
-      const linear = { constant, columns: columns.slice(at, end), coefficients: coefficients.slice(at, end) }
+      const linear = {
+        constant,
+        columns: Array.from(columns.subarray(at, end)),
+        coefficients: Array.from(coefficients.subarray(at, end)),
+      }
       at = end
       return [leaf, linear]
     }),
@@ -154,12 +232,11 @@ function linearOf(fields: Map<string, string>, leafCount: number, where: string)
 function columnsOf(
   names: readonly string[],
   trees: readonly TreeInput[],
-  lines: readonly string[],
+  { infos, categories }: { infos: string; categories?: string },
 ): Column[] {
-  const line = lines.findLast((each) => each.startsWith('pandas_categorical:'))
-  const lists = parseJson<(string | number)[][] | null>(line?.slice('pandas_categorical:'.length) ?? 'null')
+  const lists = parseJson<(string | number)[][] | null>(categories ?? 'null')
   if (!Array.isArray(lists) || lists.length === 0) return names.map((name) => ({ name }))
-  const info = fieldsOf(lines).get('feature_infos')?.split(' ') ?? []
+  const info = infos.split(' ')
   // A category column has a list of its codes where a number has a range; one that no tree uses has "none".
   const split = new Set(
     trees.flatMap(({ nodes }) => nodes.flatMap(({ test }) => ('bits' in test ? [test.column] : []))),

@@ -17,7 +17,11 @@ export function predictorOf(forest: Forest): TreePredictor {
   const { roots, groups, leaves, width, linear, starts, scale, offsets, single, link } = forest
   const kernel = kernelOf(forest)
   const find = kernel?.find ?? walkerOf(forest)
-  const found = new Int32Array(roots.length)
+  // The leaves of the kernel have an order of their own; those with one plain value are summed without their numbers.
+  const ordered = kernel !== undefined && linear.size === 0 && width === 1 ? kernel : undefined
+  const found = ordered?.found ?? new Int32Array(roots.length)
+  const values = ordered === undefined ? leaves : Float64Array.from(ordered.leafOf, (leaf) => leaves[leaf]!)
+  const findLeaves = ordered?.walk ?? ((row: Float64Array, at: number) => find(row, at, found))
   const sums = new Float64Array(starts.length)
   const count = starts.length
   const singles = new Float32Array(starts.length)
@@ -33,11 +37,11 @@ export function predictorOf(forest: Forest): TreePredictor {
     }
     if (count === 1) {
       let sum = starts[0]!
-      for (let t = 0; t < found.length; t++) sum += leaves[found[t]!]!
+      for (let t = 0; t < found.length; t++) sum += values[found[t]!]!
       sums[0] = sum
       return
     }
-    for (let t = 0; t < found.length; t++) sums[groups[t]!]! += leaves[found[t]!]!
+    for (let t = 0; t < found.length; t++) sums[groups[t]!]! += values[found[t]!]!
   }
   const valueOf = (rows: Float64Array, at: number, leaf: number, k: number): number => {
     const plain = leaves[leaf * width + k]!
@@ -54,7 +58,7 @@ export function predictorOf(forest: Forest): TreePredictor {
   const addSingles = (): void => {
     singles.set(starts)
     for (let t = 0; t < found.length; t++)
-      for (let k = 0; k < width; k++) singles[groups[t]! + k]! += leaves[found[t]! * width + k]!
+      for (let k = 0; k < width; k++) singles[groups[t]! + k]! += values[found[t]! * width + k]!
     sums.set(singles)
   }
 
@@ -66,7 +70,7 @@ export function predictorOf(forest: Forest): TreePredictor {
     memoryBytes,
     leavesOf: find,
     predictOne(rows, at, into, to) {
-      find(rows, at, found)
+      findLeaves(rows, at)
       if (single) addSingles()
       else addDoubles(rows, at)
       for (let k = 0; k < count; k++) sums[k] = sums[k]! * scale + offsets[k]!
