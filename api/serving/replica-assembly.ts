@@ -26,6 +26,7 @@ import { createPredict, type PredictFunction, type WaitingCounts } from './reque
 import { createPredictionCache, type PredictionCache } from './version/prediction-cache.ts'
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
+import { processIdentity } from '../../store/process-identity.ts'
 import { startReplicaSync } from './routing/replica-sync.ts'
 import type { Held } from './routing/route-follower.ts'
 import { createRouting, type Lease, type RoutingProblem, type ReplicaRouting } from './routing/routing.ts'
@@ -206,6 +207,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     meter: startMeter(),
     onPeers: (found) => (peers = found),
     replica,
+    identity: processIdentity(),
     leaseMs: deps.leaseMs,
     drills: deps.drills,
     onError,

@@ -3,10 +3,11 @@
  * microsecond; the file lies in memory where possible, because a disk sometimes blocks writers. Lost rows are this number minus the
  * rows in Postgres. After a power failure the number is that of the start of the process.
  */
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { lstat, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { isAlive, thisProcess } from '../../../store/process-identity.ts'
 
 export interface Account {
   /** Unique to this process. */
@@ -115,32 +116,6 @@ async function readInMemory(name: string): Promise<Buffer | undefined> {
   try {
     const { uid } = await lstat(inMemoryPath(name))
     return uid === process.getuid?.() ? await readFile(inMemoryPath(name)) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** Process ids are reused, in a container after every restart; together with the start time they are unique. */
-const thisProcess = (): string => `${process.pid}.${startOf(process.pid) ?? 0}`
-
-function isAlive(owner: string): boolean {
-  const [pid = '', start = ''] = owner.split('.')
-  const found = startOf(Number(pid))
-  if (found !== undefined || startOf(process.pid) !== undefined) return String(found) === start
-  // Without /proc only the process id is known.
-  try {
-    return process.kill(Number(pid), 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
-/** Clock ticks from the start of the machine to that of the process; absent for a dead process. */
-function startOf(pid: number): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return state === 'Z' || state === 'X' ? undefined : Number(fields[18])
   } catch {
     return undefined
   }

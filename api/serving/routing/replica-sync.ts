@@ -13,6 +13,7 @@ import {
   type Replica,
 } from '../../../store/serving/replicas.ts'
 import { readSilence } from '../../../store/release/drills.ts'
+import { endKilledReplicas } from '../../../store/serving/killed-replicas.ts'
 import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
@@ -20,6 +21,7 @@ import { insertPairs } from '../../../store/release/shadow-pairs.ts'
 import { writeFallbacks } from '../../../store/serving/replica-fallbacks.ts'
 import { writeResources } from '../../../store/serving/replica-resources.ts'
 import type { Store } from '../../../store/postgres.ts'
+import type { ProcessIdentity } from '../../../store/process-identity.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Cache } from './disk-cache.ts'
 import type { Clock } from '../clock.ts'
@@ -45,6 +47,8 @@ export interface ReplicaDeps {
   /** Told of the other replicas, which a rollback must reach while Postgres is away. */
   onPeers?: (peers: Awaited<ReturnType<typeof listPeers>>) => void
   replica: Replica
+  /** Lets it end the leases of replicas of its machine that were killed. */
+  identity?: ProcessIdentity
   leaseMs: number
   /** Whether a drill may inject faults into versions. */
   drills: boolean
@@ -101,7 +105,9 @@ export function startReplicaSync(deps: ReplicaDeps) {
       pendingLease = newLease
       await routes.wake()
     }
-    if (isFirst) await deleteExpiredReplicas(store)
+    if (!isFirst) return
+    if (deps.identity !== undefined) await endKilledReplicas(store, replica.id, deps.identity)
+    await deleteExpiredReplicas(store)
   }
   const follow = async (): Promise<void> => {
     if (isSilent()) return

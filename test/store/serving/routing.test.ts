@@ -1,9 +1,12 @@
 /** Checks routing writes: one of many concurrent writers wins, a stale writer never does, and replicas are notified. */
+import { spawnSync } from 'node:child_process'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { isError } from '../../../domain/errors.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
+import { thisProcess } from '../../../store/process-identity.ts'
+import { endKilledReplicas } from '../../../store/serving/killed-replicas.ts'
 import { acknowledge, endLease, renewLease } from '../../../store/serving/replicas.ts'
 import {
   findRouting,
@@ -20,7 +23,7 @@ let store: Store
 let model: string
 let first: Routing
 beforeAll(async () => {
-  store = openStore(await migratedDatabase(), { max: 8 })
+  store = openStore(await migratedDatabase(), { max: 8, connectMs: 60_000, queryMs: 60_000 })
 })
 afterAll(async () => {
   await store?.close()
@@ -186,6 +189,36 @@ describe('followers', () => {
     await endLease(store, a)
     await endLease(store, b)
     expect(await listReplicaProgress(store, model)).toEqual([])
+  })
+
+  it('that were killed are ended by the next replica of their machine, and one that is cut off is not', async () => {
+    const next = { model, epoch: first.route.epoch, generation: first.route.generation + 1 }
+    const machine = uniqueName('machine')
+    const own = thisProcess()
+    const killed = spawnSync(process.execPath, ['-e', '']).pid
+    const replicas = {
+      killed: { machine, process: `${killed}.1` },
+      // The id of the killed process is in use again.
+      reused: { machine, process: `${process.pid}.1` },
+      stopped: { machine, process: own },
+      elsewhere: { machine: uniqueName('machine'), process: `${killed}.1` },
+    }
+    const ids = Object.fromEntries(Object.keys(replicas).map((name) => [name, uniqueName(name)]))
+    for (const [name, identity] of Object.entries(replicas)) {
+      await join(ids[name]!, -5_000)
+      await endKilledReplicas(store, ids[name]!, { ...identity, machine: uniqueName('alone') })
+      await store.query(sql`update replicas set machine = ${identity.machine} where id = ${ids[name]}`)
+    }
+    const successor = uniqueName('successor')
+    await join(successor)
+    const ended = await endKilledReplicas(store, successor, { machine, process: own })
+    expect(new Set(ended)).toEqual(new Set([ids['killed'], ids['reused']]))
+    const silent = (await listSilentReplicas(store, next)).map(({ id }) => id)
+    expect(new Set(silent.filter((id) => Object.values(ids).includes(id)))).toEqual(
+      new Set([ids['elsewhere'], ids['stopped']]),
+    )
+    await endLease(store, successor)
+    for (const id of Object.values(ids)) await endLease(store, id)
   })
 
   it('without a lease are silent until they have stopped, acknowledged the route, or an hour has passed', async () => {
