@@ -109,7 +109,16 @@ export async function strike(stage: ChaosStage, fault: PlannedFault): Promise<()
 
 const encodings = ['binary/encrypted', 'binary/protobuf', 'json/protobuf', 'json/plain', 'unknown']
 const signals = ['approve', 'rollback', 'abort', 'supersede', 'wake', 'queueChanged', '__proto__']
-const starts = ['release', 'retrain', 'rollback', 'drill', 'monitor', 'batchPredict']
+/** A type that no worker has would stay blocked, as its alert says, until a person ends it. */
+const starts: (keyof typeof import('../../workflows/index.ts'))[] = [
+  'release',
+  'retrain',
+  'trial',
+  'sweep',
+  'drill',
+  'monitor',
+  'batchPredict',
+]
 
 /** A signal to each open workflow and one start by hand, none of them readable. */
 async function sendGarbage(stage: ChaosStage, of: <T>(from: readonly T[]) => T): Promise<void> {

@@ -72,13 +72,16 @@ async function release(
       return row === undefined ? undefined : findRelease(store, row.id)
     })
   let sentMs = -Infinity
+  let answer: Answer | undefined
   const opened = await awaitOf(`${version} is opened`, async () => {
     const found = await find()
     if (found === undefined && performance.now() - sentMs > 10_000) {
       sentMs = performance.now()
-      await ask(stage, keys.operator, '/v1/releases', { model: chaosModel, version })
+      answer = await ask(stage, keys.operator, '/v1/releases', { model: chaosModel, version })
     }
     return found
+  }).catch((error: Error) => {
+    throw new Error(`${error.message}; the last answer was ${JSON.stringify(answer)}`)
   })
   const { id } = opened.state
   const at = async (...stages: string[]) =>

@@ -42,7 +42,7 @@ export async function endingOf(store: Store, model: string, releaseId: string): 
   const versions = await store.query<{ version: string; proven: boolean; withdrawn: boolean }>(sql`
     select version, known_good_at is not null as proven, rolled_back_at is not null as withdrawn
     from versions where model = ${model} order by version`)
-  const changes = await listChampionHistory(store, model)
+  const changes = await listChampionHistory(store, model, 100_000)
   return {
     outcome: release?.outcome,
     champion: short((await findChampion(store, model))?.version),
@@ -102,7 +102,7 @@ export async function issuesOfInvariants(
   for (const { detail } of routes)
     if (detail.route)
       claim(sharesOf(detail.route) === totalBp, `shares are ${JSON.stringify(detail.route.arms)}`)
-  const history = await listChampionHistory(store, model)
+  const history = await listChampionHistory(store, model, 100_000)
   claim(history[0]?.version === champion.version, 'the history ends with another champion')
   const moves = audited.filter(({ action }) => action.startsWith('champion.'))
   claim(
