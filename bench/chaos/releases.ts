@@ -125,6 +125,11 @@ async function rollBack(
   const path = `/v1/models/${chaosModel}/rollback`
   for (;;) {
     const answer = await ask(stage, stage.keys.operator, path, { version, reason: 'chaos' })
+    // Kept by replicas until Postgres is back; the next version is evaluated against the champion that it leaves.
+    if (answer?.status === 202)
+      await awaitOf(`${version} is champion no more`, async () =>
+        (await again(() => findChampion(stage.store, chaosModel)))?.version === version ? undefined : true,
+      )
     const replicas = (answer?.json['replicas'] ?? []) as { state: string }[]
     const reached = replicas.every(({ state }) => state === 'follows' || state === 'fenced')
     if (answer?.json['from'] === version && reached) return forbid(version, 'its rollback was acknowledged')
