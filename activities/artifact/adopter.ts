@@ -5,7 +5,7 @@ import { parseDeclaredColumns } from '../../domain/model/declared-columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { readPart } from '../data/rows.ts'
-import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import { withArtifactReader } from './reader.ts'
 import { storeForeign, type StoredForeign } from './store-foreign.ts'
 
@@ -18,10 +18,12 @@ export interface AdopterJob {
 
 const maxColumnsBytes = 16_777_216
 
-async function adopt(
-  { definition, snapshotDigest, artifactRoot, brought }: AdopterJob,
-  parent: Parent<never>,
-): Promise<StoredForeign> {
+async function adopt({
+  definition,
+  snapshotDigest,
+  artifactRoot,
+  brought,
+}: AdopterJob): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
   const { file, digest, bytes, columns, trainedOn } = brought
   const declared =
@@ -32,7 +34,7 @@ async function adopt(
         )
   const path = await artifacts.locate('snapshots', snapshotDigest)
   const data = await readPart(path, 'train', Object.keys(definition.features))
-  return withArtifactReader(artifactRoot, parent, (reader) =>
+  return withArtifactReader(artifactRoot, (reader) =>
     storeForeign(artifacts, reader, {
       definition,
       files: { [file]: { digest, bytes } },
@@ -50,4 +52,4 @@ async function adopt(
   )
 }
 
-takeJob<AdopterJob, never, StoredForeign>(adopt)
+takeJob<AdopterJob, never, StoredForeign>((job, parent) => whileAlive(parent, () => adopt(job)))

@@ -4,7 +4,6 @@ import { createFrames } from '../../domain/message-framing.ts'
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureFit, FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName, Manifest } from '../../domain/model/manifest.ts'
-import type { Parent } from '../runtime/child-protocol.ts'
 import { spawnServing } from '../runtime/serving-child.ts'
 
 export type AnswerableManifest = Pick<
@@ -43,20 +42,15 @@ const bindMs = 5_000
 /** Rows of a piece, and how long one may take. */
 const pieceRows = 2_000
 const pieceMs = 120_000
-const aliveEveryMs = 1_000
 
-/** Works with a reader, and tells the parent of this process meanwhile that it is alive. */
 export async function withArtifactReader<T>(
   artifactRoot: string,
-  parent: Parent<never>,
   work: (reader: ArtifactReader) => Promise<T>,
 ): Promise<T> {
-  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
   const reader = openArtifactReader(artifactRoot)
   try {
     return await work(reader)
   } finally {
-    clearInterval(alive)
     await reader.close()
   }
 }

@@ -1,13 +1,6 @@
 /** Writes the manifest of a model, whatever it was made with: its inputs, outputs, golden rows and profile. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import {
-  cellOf,
-  countsOf,
-  asDoubles,
-  requireColumn,
-  rowReader,
-  type CellColumn,
-} from '../../domain/model/columns.ts'
+import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureFit, FeatureRow, Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName, Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
@@ -18,7 +11,7 @@ import {
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
-import type { LabelledRows } from '../data/rows.ts'
+import { zeroForMissing, type LabelledRows } from '../data/rows.ts'
 
 const goldenRows = 8
 /** Rows for the score profile; enough for its deciles. */
@@ -129,13 +122,9 @@ function profileOf(
     label:
       output.kind === 'number'
         ? numbers('label', data.labels)
-        : texts('label', output.kind === 'classes' ? data.labels : asNumbers(data.labels)),
+        : texts(
+            'label',
+            output.kind === 'classes' ? data.labels : { kind: 'number', values: zeroForMissing(data.labels) },
+          ),
   }
-}
-
-/** Labels of two classes as 0 and 1. */
-function asNumbers(labels: CellColumn): CellColumn {
-  if (labels.kind === 'number' && labels.nulls === undefined) return labels
-  const values = asDoubles(labels).map((value, row) => (cellOf(labels, row) === null ? 0 : value))
-  return { kind: 'number', values }
 }

@@ -154,7 +154,8 @@ export function judgedLabels(labels: CellColumn, output: Output): number[] {
   return Array.from({ length: rows }, (_, row) => places.get(String(cellOf(labels, row))) ?? -1)
 }
 
-const zeroForMissing = (labels: CellColumn): Float64Array =>
+/** The labels of two classes or numbers; 0 for one that is missing. */
+export const zeroForMissing = (labels: CellColumn): Float64Array =>
   labels.kind === 'number' && labels.nulls === undefined
     ? labels.values
     : asDoubles(labels).map((value, row) => (cellOf(labels, row) === null ? 0 : value))

@@ -8,7 +8,7 @@ import { openStore } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
 import { digestOfSource } from '../data/source-digest.ts'
 import { asUnreadable } from '../data/source-errors.ts'
-import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import type { JudgedSnapshot, SnapshotToJudge } from './judge-snapshot.ts'
 import { writeSnapshot, type WrittenSnapshot } from './write-snapshot.ts'
 
@@ -25,8 +25,6 @@ export type RowsJob =
       subjectKey: string
     }
   | ({ kind: 'validate' } & SnapshotToJudge)
-
-const aliveEveryMs = 1_000
 
 async function takeRows({
   definition,
@@ -50,15 +48,11 @@ async function takeRows({
   }
 }
 
-takeJob(async (job: RowsJob, parent: Parent<never>): Promise<WrittenSnapshot | JudgedSnapshot> => {
-  // DuckDB works in a thread of its own for minutes without a row.
-  const alive = setInterval(() => void parent.yieldToEventLoop(), aliveEveryMs)
-  try {
-    if (job.kind === 'snapshot') return await takeRows(job)
-    // Loaded on use: its table library takes as long to load as all else here.
-    const { judgeSnapshot } = await import('./judge-snapshot.ts')
-    return await judgeSnapshot(job)
-  } finally {
-    clearInterval(alive)
-  }
-})
+async function run(job: RowsJob): Promise<WrittenSnapshot | JudgedSnapshot> {
+  if (job.kind === 'snapshot') return takeRows(job)
+  // Loaded on use: its table library takes as long to load as all else here.
+  const { judgeSnapshot } = await import('./judge-snapshot.ts')
+  return judgeSnapshot(job)
+}
+
+takeJob<RowsJob, never, WrittenSnapshot | JudgedSnapshot>((job, parent) => whileAlive(parent, () => run(job)))

@@ -29,6 +29,7 @@ export interface Parent<Step> {
 }
 
 const breathMs = 250
+const aliveEveryMs = 1_000
 
 /** Runs `work` on the job that the parent sends, then exits. */
 export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>) => Promise<Result>): void {
@@ -60,6 +61,19 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
       .catch((error: unknown) => send(failureOf(error)))
       .finally(() => process.exit(0))
   })
+}
+
+/** Works, and says each second that this process is alive: a reader, a thread or a disk may take longer than silence may last. */
+export async function whileAlive<T>(
+  { yieldToEventLoop }: Pick<Parent<never>, 'yieldToEventLoop'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const alive = setInterval(() => void yieldToEventLoop(), aliveEveryMs)
+  try {
+    return await work()
+  } finally {
+    clearInterval(alive)
+  }
 }
 
 /** Makes the kernel kill this process rather than the database when the machine runs out of memory. */

@@ -19,9 +19,9 @@ import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { digestOfJson, getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
-import { openArtifactReader } from '../artifact/reader.ts'
+import { withArtifactReader } from '../artifact/reader.ts'
 import { literal, withDuck, type Duck } from '../data/duckdb.ts'
-import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { findLeaks } from './leakage-queries.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
@@ -63,23 +63,16 @@ export interface EvaluatorResult {
 async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
   const { definition, testSetUses, search } = job
   const { output } = definition.label
-  const artifacts = openArtifacts(job.artifactRoot)
-  const path = await artifacts.locate('snapshots', job.snapshotDigest)
+  const asking = askingOf(job, parent)
+  const path = await asking.artifacts.locate('snapshots', job.snapshotDigest)
   const { entity, groups, policy, baseline } = definition.evaluation
   const known = [job.challenger, job.champion, ...job.anchors.map(({ artifactDigest }) => artifactDigest)]
-  const manifests = await Promise.all(
-    known.filter((digest) => digest !== undefined).map((digest) => getManifest(artifacts, digest)),
-  )
+  const manifests = await Promise.all(known.filter((digest) => digest !== undefined).map(asking.manifestOf))
   const test = await readPart(path, 'test', Object.keys(definition.features), [
     ...manifests.flatMap(({ features }) => Object.keys(features)),
     ...[entity, baseline, ...groups].filter((name) => name !== undefined),
   ])
   await parent.yieldToEventLoop()
-  const asking: Asking = {
-    artifacts,
-    artifactRoot: job.artifactRoot,
-    yieldToEventLoop: parent.yieldToEventLoop,
-  }
   const challenger = await ask(asking, job.challenger, test)
   const champion = job.champion === undefined ? null : await askKnown(asking, job.champion, test)
   await parent.yieldToEventLoop()
@@ -138,13 +131,13 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   }
 }
 
-async function runScore(job: ScoreJob, { yieldToEventLoop }: Parent<never>): Promise<TrialScore> {
-  const { definition, artifactRoot } = job
+async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScore> {
+  const { definition } = job
   const { policy } = definition.evaluation
-  const artifacts = openArtifacts(artifactRoot)
-  const path = await artifacts.locate('snapshots', job.snapshotDigest)
+  const asking = askingOf(job, parent)
+  const path = await asking.artifacts.locate('snapshots', job.snapshotDigest)
   const rows = await readPart(path, 'validation', Object.keys(definition.features))
-  const answers = await ask({ artifacts, artifactRoot, yieldToEventLoop }, job.challenger, rows)
+  const answers = await ask(asking, job.challenger, rows)
   const y = judgedLabels(rows.labels, definition.label.output)
   const issue = unreadableAnswers(policy.task, answers, y.length) ?? undefined
   if (issue !== undefined) return { score: null, issue }
@@ -177,14 +170,27 @@ interface Asking {
   artifacts: Artifacts
   artifactRoot: string
   yieldToEventLoop: () => Promise<void>
+  /** Each is read once. */
+  manifestOf: (digest: string) => Promise<Manifest>
   /** Loaded with the first network. */
   tf?: Tensorflow
+}
+
+function askingOf({ artifactRoot }: { artifactRoot: string }, { yieldToEventLoop }: Parent<never>): Asking {
+  const artifacts = openArtifacts(artifactRoot)
+  const manifests = new Map<string, Promise<Manifest>>()
+  const manifestOf = (digest: string): Promise<Manifest> => {
+    const found = manifests.get(digest) ?? getManifest(artifacts, digest)
+    manifests.set(digest, found)
+    return found
+  }
+  return { artifacts, artifactRoot, yieldToEventLoop, manifestOf }
 }
 
 /** The predictions of an artifact for the test rows. */
 async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<ModelAnswers> {
   const { artifacts } = asking
-  const manifest = await getManifest(artifacts, digest)
+  const manifest = await asking.manifestOf(digest)
   const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
   if (!isNetwork) return askReader(asking, manifest, listRows(test, Object.keys(manifest.features)))
   const tf = (asking.tf ??= await loadTensorflow())
@@ -201,20 +207,8 @@ async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<
 }
 
 /** By the code of a replica, in a process of its own. */
-async function askReader(
-  { artifactRoot, yieldToEventLoop }: Asking,
-  manifest: Manifest,
-  rows: readonly FeatureRow[],
-): Promise<number[][]> {
-  const reader = openArtifactReader(artifactRoot)
-  const alive = setInterval(() => void yieldToEventLoop(), 1_000)
-  try {
-    return await reader.answer(manifest, rows)
-  } finally {
-    clearInterval(alive)
-    await reader.close()
-  }
-}
+const askReader = (asking: Asking, manifest: Manifest, rows: readonly FeatureRow[]): Promise<number[][]> =>
+  whileAlive(asking, () => withArtifactReader(asking.artifactRoot, (reader) => reader.answer(manifest, rows)))
 
 /** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
 async function askKnown(asking: Asking, digest: string, test: LabelledRows): Promise<ModelAnswers | string> {

@@ -3,11 +3,11 @@ import { openArtifacts, digestOfJson } from '../../store/artifacts.ts'
 import { withArtifactReader } from '../artifact/reader.ts'
 import { storeForeign } from '../artifact/store-foreign.ts'
 import { readPart } from '../data/rows.ts'
-import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import { readResultFolder, type ProgramResult } from './result-folder.ts'
 import type { ResultJob, StoredResult } from './store-result.ts'
 
-async function store(job: ResultJob, parent: Parent<never>): Promise<StoredResult> {
+async function store(job: ResultJob): Promise<StoredResult> {
   const { definition, artifactRoot, snapshotDigest, seed, codeDigest } = job
   const result = await readResultFolder(job.output)
   const artifacts = openArtifacts(artifactRoot)
@@ -17,7 +17,7 @@ async function store(job: ResultJob, parent: Parent<never>): Promise<StoredResul
   const dependenciesDigest = job.dependenciesDigest ?? digestOfJson(dependencies)
   const { name, path } = result.artifact
   const files = { [name]: await artifacts.take('artifacts', path) }
-  const { artifactDigest } = await withArtifactReader(artifactRoot, parent, (reader) =>
+  const { artifactDigest } = await withArtifactReader(artifactRoot, (reader) =>
     storeForeign(artifacts, reader, {
       definition,
       files,
@@ -48,4 +48,4 @@ function askable({ rows, outputs }: ProgramResult['replay']): ProgramResult['rep
   }
 }
 
-takeJob(store)
+takeJob<ResultJob, never, StoredResult>((job, parent) => whileAlive(parent, () => store(job)))

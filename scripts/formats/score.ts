@@ -6,7 +6,12 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { ArtifactColumn } from '../../api/serving/formats/format.ts'
-import { columnValue, openModelFile, readBounded } from '../../api/serving/formats/model-file.ts'
+import {
+  columnValue,
+  modelOfForest,
+  openModelFile,
+  readBounded,
+} from '../../api/serving/formats/model-file.ts'
 import { openSessionOf } from '../../api/serving/formats/onnx/format.ts'
 import { isOnnx, onnxLimits } from '../../api/serving/formats/onnx/graph.ts'
 import type { OnnxLayout } from '../../api/serving/formats/onnx/layout.ts'
@@ -64,7 +69,8 @@ async function openArtifact(path: string): Promise<Answering> {
   const bytes = readBounded(path, onnxLimits.fileBytes)
   const file = isOnnx(bytes) ? openOnnx(bytes) : undefined
   if (file !== undefined && file.forest === undefined) return openSession(bytes, file.layout)
-  const { columns, outputs, predictOne } = openModelFile(path)
+  const { columns, outputs, predictOne } =
+    file?.forest === undefined ? openModelFile(path) : modelOfForest('onnx', file.forest)
   const [input, output] = [new Float64Array(columns.length), new Float64Array(outputs)]
   return {
     columns,

@@ -1,28 +1,36 @@
 // @ts-check
-// One set-up at a time. Two of them running `npm ci` in one checkout, or filling one cache, would delete each other's
-// half-finished files. The lock is a file that names its holder; a holder that died is noticed and its lock is taken
-// over, so a set-up killed with -9 never blocks the next one.
+// A lock among processes: one set-up at a time, one change of a list of keys at a time. Two set-ups that run `npm ci` in one
+// checkout, or fill one cache, would delete each other's half-finished files. The lock is a file that names its holder; a
+// holder that died is noticed and its lock is taken over, so a set-up killed with -9 never blocks the next one.
+import { randomUUID } from 'node:crypto'
 import { linkSync, mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { textOf } from './step.mjs'
 
-const POLL_MS = 200
+const POLL_MS = 50
 const HEARTBEAT_MS = 2_000
 /** A holder on another host, or in another container, is judged by its heartbeat because its pid means nothing here. */
 const FOREIGN_STALE_MS = 30_000
 
+/** What releases the locks of this process at its end. @type {Set<() => void>} */
+const held = new Set()
+process.on('exit', () => {
+  for (const release of held) release()
+})
+
 /**
  * Waits for the lock and returns the function that releases it.
  * @param {string} path
- * @param {(holder: string) => void} onWait called once, if another process holds it
+ * @param {(holder: string) => void} [onWait] called once, if another process holds it
  * @returns {Promise<() => void>}
  */
-export async function takeLock(path, onWait) {
+export async function takeLock(path, onWait = () => {}) {
   mkdirSync(dirname(path), { recursive: true })
-  const mine = JSON.stringify({ pid: process.pid, started: startOf(process.pid), host: hostname() })
-  const draft = `${path}.${process.pid}`
+  const id = randomUUID()
+  const mine = JSON.stringify({ pid: process.pid, started: startOf(process.pid), host: hostname(), id })
+  const draft = `${path}.${id}`
   writeFileSync(draft, mine)
   let told = false
   while (!linked(draft, path)) {
@@ -36,15 +44,21 @@ export async function takeLock(path, onWait) {
     await sleep(POLL_MS)
   }
   rmSync(draft, { force: true })
-  const heartbeat = setInterval(() => utimesSync(path, new Date(), new Date()), HEARTBEAT_MS)
+  const heartbeat = setInterval(() => {
+    try {
+      utimesSync(path, new Date(), new Date())
+    } catch {
+      // Another process has taken it over from this one, which stood still.
+    }
+  }, HEARTBEAT_MS)
   heartbeat.unref()
   const release = () => {
     clearInterval(heartbeat)
     if (textOf(path) === mine) rmSync(path, { force: true })
   }
-  process.once('exit', release)
+  held.add(release)
   return () => {
-    process.off('exit', release)
+    held.delete(release)
     release()
   }
 }
@@ -79,9 +93,18 @@ function takeOver(path, judged) {
   rmSync(aside, { force: true })
 }
 
+/** Nothing for a file without a holder, which its age judges. @param {string} holder @returns {{ pid?: number, started?: string, host?: string }} */
+function parsed(holder) {
+  try {
+    return JSON.parse(holder)
+  } catch {
+    return {}
+  }
+}
+
 /** @param {string} path @param {string} holder */
 function isStale(path, holder) {
-  const { pid, started, host } = JSON.parse(holder)
+  const { pid, started, host } = parsed(holder)
   if (host === hostname()) return startOf(pid) !== started
   const { mtimeMs = Infinity } = statSync(path, { throwIfNoEntry: false }) ?? {}
   return Date.now() - mtimeMs > FOREIGN_STALE_MS
@@ -89,7 +112,7 @@ function isStale(path, holder) {
 
 /**
  * When the process started, in ticks since boot: with the pid it names one process and no later one that got its pid.
- * @param {number} pid
+ * @param {number} [pid]
  */
 function startOf(pid) {
   const stat = textOf(`/proc/${pid}/stat`)
@@ -98,6 +121,6 @@ function startOf(pid) {
 
 /** @param {string} holder */
 function describe(holder) {
-  const { pid, host } = JSON.parse(holder)
+  const { pid, host } = parsed(holder)
   return `process ${pid} on ${host}`
 }

@@ -10,10 +10,10 @@ import {
   type KeyObject,
 } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { chmod, chown, link, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, link, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { DomainError } from '../../domain/errors.ts'
+import { takeLock } from '../../scripts/setup/lock.mjs'
 import { absentFile } from '../absent-file.ts'
 
 /**
@@ -157,7 +157,7 @@ export async function changeTrusted(
 ): Promise<void> {
   const file = trustedFile(places, purpose)
   await mkdir(dirname(file), { recursive: true })
-  const release = await lockFile(`${file}.lock`)
+  const release = await takeLock(`${file}.lock`)
   const draft = `${file}.${randomUUID()}`
   try {
     const keys = change(listTrusted(places, purpose))
@@ -166,7 +166,7 @@ export async function changeTrusted(
     await rename(draft, file)
   } finally {
     await rm(draft, { force: true })
-    await release()
+    release()
   }
 }
 
@@ -176,22 +176,4 @@ export async function keepOwner(file: string, former: string): Promise<void> {
   if (found === undefined) return
   if (process.getuid?.() === 0) await chown(file, found.uid, found.gid)
   await chmod(file, found.mode & 0o777)
-}
-
-/** A change takes milliseconds: an older lock is of a process that has died. */
-const staleMs = 10_000
-const retryMs = 20
-
-async function lockFile(file: string): Promise<() => Promise<void>> {
-  for (;;) {
-    try {
-      await (await open(file, 'wx')).close()
-      return () => rm(file, { force: true })
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    }
-    const found = await stat(file).catch(absentFile)
-    if (found !== undefined && Date.now() - found.mtimeMs > staleMs) await rm(file, { force: true })
-    else await sleep(retryMs)
-  }
 }

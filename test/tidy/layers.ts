@@ -21,7 +21,7 @@ const everything = ['*'] as const
 export const layers: Readonly<Record<string, Layer>> = {
   domain: { values: [], packages: [], only: { jstat: ['domain/statistics/distributions.ts'] } },
   store: {
-    values: ['domain'],
+    values: ['domain', 'scripts/setup/lock.mjs'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.

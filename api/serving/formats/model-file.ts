@@ -30,13 +30,13 @@ export function openModelFile(path: string): OpenedModel {
   if (isOnnx(bytes)) {
     const { forest } = openOnnx(bytes)
     if (forest === undefined) refuse('the ONNX graph holds more than trees: it is computed by ONNX Runtime')
-    return openForest('onnx', forest)
+    return modelOfForest('onnx', forest)
   }
   const forest = readForest(bytes)
-  return forest === undefined ? openLayers(path, bytes) : openForest('trees', forest)
+  return forest === undefined ? openLayers(path, bytes) : modelOfForest('trees', forest)
 }
 
-const openForest = (format: 'trees' | 'onnx', forest: Forest): OpenedModel => ({
+export const modelOfForest = (format: 'trees' | 'onnx', forest: Forest): OpenedModel => ({
   format,
   library: forest.library,
   columns: forest.columns,
