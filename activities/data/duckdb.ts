@@ -5,13 +5,19 @@
 import type * as duckDb from '@duckdb/node-api'
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api'
 import { createRequire } from 'node:module'
-import type { BatchCell, BatchTable } from '../../domain/validation/expectations.ts'
+import type { BatchCell } from '../../domain/validation/expectations.ts'
+
+/** Rows column by column, for results that are small. */
+export interface ListedRows {
+  rows: number
+  columns: Record<string, BatchCell[]>
+}
 
 export interface Duck {
   run(statement: string): Promise<void>
   rows<T extends object>(statement: string): Promise<T[]>
   /** Column-wise; times as milliseconds, integers as doubles. */
-  table(statement: string): Promise<BatchTable>
+  table(statement: string): Promise<ListedRows>
   connection: DuckDBConnection
 }
 

@@ -11,6 +11,8 @@ import {
   type ColumnTable,
 } from '../../domain/model/columns.ts'
 import type { Output } from '../../domain/model/features.ts'
+import { judgedCells } from '../../domain/validation/cells.ts'
+import type { BatchTable } from '../../domain/validation/expectations.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import { literal, withDuck, type Duck } from './duckdb.ts'
 
@@ -66,11 +68,12 @@ export async function readTable(duck: Duck, from: string, names: readonly string
     const column = quotedIdentifier(name)
     const missing = rows - counts![`present_${index}`]!
     const type = types.get(name)!
-    if (numeric.has(type)) {
+    if (numeric.has(type) || type === 'TIMESTAMP') {
       const values = new Float64Array(rows)
       const nulls = missing === 0 ? undefined : new Uint8Array(rows)
       columns[name] = { kind: 'number', values, nulls }
-      read(`coalesce(cast(${column} as double), 'nan'::double)`, values)
+      const value = type === 'TIMESTAMP' ? `trunc(epoch_us(${column}) / 1000)` : column
+      read(`coalesce(cast(${value} as double), 'nan'::double)`, values)
       if (nulls !== undefined) read(`cast(${column} is null as utinyint)`, nulls)
     } else if (type === 'VARCHAR' && missing < rows) {
       const { texts, code } = await dictionaryOf(duck, { from, column, index })
@@ -84,6 +87,20 @@ export async function readTable(duck: Duck, from: string, names: readonly string
   }
   if (expressions.length > 0) await streamInto(duck, `select ${expressions.join(', ')} from ${from}`, targets)
   return { rows, columns }
+}
+
+/** Columns of a file as expectations judge them; absent ones are left out. */
+export async function readCells(duck: Duck, from: string, names: readonly string[]): Promise<BatchTable> {
+  const { rows, columns } = await readTable(duck, `${from} where true`, names)
+  const flags = await duck.rows<{ column_name: string }>(
+    `select column_name from (describe select * from ${from}) where column_type = 'BOOLEAN'`,
+  )
+  const isFlag = new Set(flags.map(({ column_name: name }) => name))
+  // No prototype: a column may be named like a property of every object.
+  const cells = Object.create(null) as BatchTable['columns']
+  for (const [name, column] of Object.entries(columns))
+    cells[name] = judgedCells(column, { rows, isFlag: isFlag.has(name) })
+  return { rows, columns: cells }
 }
 
 const codeTypes: Record<number, string> = { 1: 'utinyint', 2: 'usmallint', 4: 'uinteger' }

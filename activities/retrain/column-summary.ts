@@ -10,8 +10,9 @@ export function summarize({ columns }: BatchTable, names: readonly string[]): Co
   return names.flatMap((name) => {
     const cells = columns[name]
     if (cells === undefined) return []
-    const values = tableOf({ value: Array.from(cells) })
-    const isText = Array.from(cells).some((cell) => typeof cell === 'string')
+    const list = [...cells]
+    const values = tableOf({ value: list })
+    const isText = list.some((cell) => typeof cell === 'string')
     const [counts] = values
       .rollup({ rows: op.count(), present: op.valid('value'), distinct: op.distinct('value') })
       .objects() as { rows: number; present: number; distinct: number }[]

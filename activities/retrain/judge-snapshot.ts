@@ -6,11 +6,13 @@ import type {
   LeftOut,
   ValidationVerdict,
 } from '../../domain/validation/expectations.ts'
+import { columnsOfExpectation } from '../../domain/validation/columns-of-expectation.ts'
 import { impliedExpectations, judgeValidation } from '../../domain/validation/validate.ts'
 import { expectedOfLeftOut } from '../../domain/validation/left-out.ts'
 import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { literal, withDuck } from '../data/duckdb.ts'
+import { readCells } from '../data/rows.ts'
 import { summarize } from './column-summary.ts'
 
 export interface SnapshotToJudge {
@@ -35,7 +37,6 @@ export interface JudgedSnapshot {
 
 export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSnapshot> {
   const { definition, path, asOf, champion, earlierRows, leftOut } = options
-  const table = await withDuck((duck) => duck.table(`select * from ${literal(path)}`))
   const expectations = [
     ...impliedExpectations(definition),
     ...(champion === undefined ? [] : expectedOfChampion(definition, champion)),
@@ -43,13 +44,18 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
     ...expectedOfLeftOut(definition, leftOut),
   ]
   const context = { asOfMs: Date.parse(asOf), eventAt: snapshotColumns.eventAt, earlierRows }
+  const summarised = [...Object.keys(definition.features), snapshotColumns.label]
+  const named = expectations.flatMap((each) => columnsOfExpectation(each, context))
+  const table = await withDuck((duck) =>
+    readCells(duck, literal(path), [...new Set([...named, ...summarised])]),
+  )
   const { verdict, results: judged } = judgeValidation(expectations, table, context)
   const results = judged.map((each) => ({
     ...each,
     subject: inTheirWords(each.subject, definition),
     message: inTheirWords(each.message, definition),
   }))
-  const columns = summarize(table, [...Object.keys(definition.features), snapshotColumns.label])
+  const columns = summarize(table, summarised)
   return { rows: table.rows, verdict, results, columns }
 }
 

@@ -1,6 +1,7 @@
 /** Judges expectations of a batch: its shape, size and age, and the statistics of its columns. */
 import type {
   BatchCell,
+  Cells,
   Expectation,
   ExpectationContext,
   ExpectationResult,
@@ -33,7 +34,7 @@ function findingOf(
   table: BatchTable,
   context: ExpectationContext,
 ): Finding | undefined {
-  const onColumn = (judge: (cells: ArrayLike<BatchCell>) => Finding): Finding => {
+  const onColumn = (judge: (cells: Cells) => Finding): Finding => {
     const name = 'column' in expectation ? expectation.column : ''
     const cells = table.columns[name]
     return cells ? judge(cells) : { passed: false, observed: null, message: `there is no column ${name}` }
@@ -88,7 +89,7 @@ function judgeSchema(columns: Record<string, string>, table: BatchTable): Findin
   const issues = Object.entries(columns).flatMap(([name, kind]) => {
     const cells = table.columns[name]
     if (cells === undefined) return [`${name} is missing`]
-    const strange = Array.from(cells).find((cell) => cell !== null && !kinds[kind]?.(cell))
+    const strange = find(cells, (cell) => cell !== null && !kinds[kind]?.(cell))
     return strange === undefined ? [] : [`${name} is no ${kind}: ${shown(strange)}`]
   })
   const count = Object.keys(columns).length
@@ -119,13 +120,9 @@ function judgeAge(withinMs: number, table: BatchTable, { asOfMs, eventAt }: Expe
   return { passed: asOfMs - newest <= withinMs, observed: asOfMs - newest, message }
 }
 
-function judgeClasses(
-  classes: readonly (string | number)[],
-  min: number,
-  cells: ArrayLike<BatchCell>,
-): Finding {
+function judgeClasses(classes: readonly (string | number)[], min: number, cells: Cells): Finding {
   const counts = new Map<BatchCell, number>(classes.map((each) => [each, 0]))
-  for (const cell of Array.from(cells)) {
+  for (const cell of cells) {
     const count = counts.get(cell)
     if (count !== undefined) counts.set(cell, count + 1)
   }
@@ -135,23 +132,34 @@ function judgeClasses(
   return { passed: minRows >= min, observed: minRows, message }
 }
 
-const numbersOf = (cells: ArrayLike<BatchCell>): number[] =>
-  Array.from(cells).filter((cell): cell is number => typeof cell === 'number' && !Number.isNaN(cell))
-
-function shareOf(cells: ArrayLike<BatchCell>): number | null {
-  const present = Array.from(cells).filter((cell) => cell !== null)
-  const hits = present.filter((cell) => cell === true || cell === 1).length
-  return present.length === 0 ? null : hits / present.length
+function find(cells: Cells, holds: (cell: BatchCell) => boolean): BatchCell | undefined {
+  for (const cell of cells) if (holds(cell)) return cell
+  return undefined
 }
 
-function distinctOf(cells: ArrayLike<BatchCell>): Set<BatchCell> {
-  const values = new Set<BatchCell>(Array.from(cells))
+function numbersOf(cells: Cells): number[] {
+  const numbers: number[] = []
+  for (const cell of cells) if (typeof cell === 'number' && !Number.isNaN(cell)) numbers.push(cell)
+  return numbers
+}
+
+function shareOf(cells: Cells): number | null {
+  let [present, hits] = [0, 0]
+  for (const cell of cells) {
+    if (cell !== null) present++
+    if (cell === true || cell === 1) hits++
+  }
+  return present === 0 ? null : hits / present
+}
+
+function distinctOf(cells: Cells): Set<BatchCell> {
+  const values = new Set<BatchCell>(cells)
   values.delete(null)
   return values
 }
 
 /** Mean and sample standard deviation; null where undefined. */
-function momentsOf(cells: ArrayLike<BatchCell>): { mean: number | null; std: number | null } {
+function momentsOf(cells: Cells): { mean: number | null; std: number | null } {
   const values = numbersOf(cells)
   if (values.length === 0) return { mean: null, std: null }
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length

@@ -3,7 +3,7 @@
  * instead of categories. Test rows are broken alike, so no later check would find them.
  */
 import type { ModelDefinition } from '../model-definition.ts'
-import type { BatchCell, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
+import type { BatchCell, Cells, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
 import type { Manifest } from '../model/manifest.ts'
 import type { Profile } from '../model/reference-profile.ts'
 import { fourDigits } from '../figures.ts'
@@ -53,7 +53,7 @@ export function judgeAsTrained(expectation: Expectation, table: BatchTable): Exp
   return { check, subject: column, severity, passed: issue === undefined, observed, message }
 }
 
-function judgeCells(cells: ArrayLike<BatchCell>, reference: Profile): Found {
+function judgeCells(cells: Cells, reference: Profile): Found {
   const missing = judgeMissing(cells, reference)
   if (missing !== undefined) return missing
   return reference.kind === 'number' ? judgeSpread(cells, reference.edges) : judgeUnseen(cells, reference)
@@ -67,10 +67,12 @@ interface Found {
 
 const percent = (share: number): string => `${Number((100 * share).toFixed(1))} %`
 
-function judgeMissing(cells: ArrayLike<BatchCell>, { counts }: Profile): Found | undefined {
+function judgeMissing(cells: Cells, { counts }: Profile): Found | undefined {
   const rows = counts.reduce((sum, count) => sum + count, 0)
   const before = rows === 0 ? 1 : (counts.at(-1) ?? 0) / rows
-  const now = Array.from(cells).filter((cell) => cell === null).length / Math.max(1, cells.length)
+  let nulls = 0
+  for (const cell of cells) if (cell === null) nulls++
+  const now = nulls / Math.max(1, cells.length)
   if (now <= missingNow || before >= missingBefore) return undefined
   return {
     observed: now,
@@ -79,8 +81,9 @@ function judgeMissing(cells: ArrayLike<BatchCell>, { counts }: Profile): Found |
 }
 
 /** Compares the range from the 10th to the 90th percentile, which ignores outliers. */
-function judgeSpread(cells: ArrayLike<BatchCell>, edges: readonly number[]): Found {
-  const values = Array.from(cells).filter((cell): cell is number => Number.isFinite(cell))
+function judgeSpread(cells: Cells, edges: readonly number[]): Found {
+  const values: number[] = []
+  for (const cell of cells) if (typeof cell === 'number' && Number.isFinite(cell)) values.push(cell)
   const [low, high] = quantiles(values, [0.1, 0.9])
   const before = (edges.at(-1) ?? 0) - (edges[0] ?? 0)
   if (typeof low !== 'number' || typeof high !== 'number' || !(before > 0)) return { observed: null }
@@ -90,15 +93,17 @@ function judgeSpread(cells: ArrayLike<BatchCell>, edges: readonly number[]): Fou
   return { observed: ratio, issue: `eight tenths of the rows lie ${spans}: another unit, or another column` }
 }
 
-function judgeUnseen(
-  cells: ArrayLike<BatchCell>,
-  { categories, rare }: Extract<Profile, { kind: 'category' }>,
-): Found {
+function judgeUnseen(cells: Cells, { categories, rare }: Extract<Profile, { kind: 'category' }>): Found {
   // The profile does not list all values, so unknown ones cannot be determined.
   if (rare === null) return { observed: null }
   const known = new Set<BatchCell>([...categories, ...rare])
-  const present = Array.from(cells).filter((cell) => cell !== null)
-  const unseen = present.filter((cell) => !known.has(cell)).length / Math.max(1, present.length)
+  let [present, strange] = [0, 0]
+  for (const cell of cells) {
+    if (cell === null) continue
+    present++
+    if (!known.has(cell)) strange++
+  }
+  const unseen = strange / Math.max(1, present)
   if (unseen <= maxUnseenShare) return { observed: unseen }
   const issue = `${percent(unseen)} of the rows have a value that the champion has never seen, at most ${percent(maxUnseenShare)} is accepted`
   return { observed: unseen, issue }

@@ -1,5 +1,5 @@
 /** Judges expectations of single rows against `mostly`. Missing values are left to `complete`; a column without values fails. */
-import type { BatchCell, Check, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
+import type { BatchCell, Cells, Check, Expectation, ExpectationResult, BatchTable } from './expectations.ts'
 import { shown } from '../postgres-text.ts'
 
 type Complies = (row: number) => boolean | 'skip'
@@ -18,13 +18,13 @@ function testOf(
   expectation: Expectation,
   table: BatchTable,
 ): { columns: string[]; complies: Complies; each?: (cell: BatchCell | undefined) => boolean } | undefined {
-  const column = (name: string): ArrayLike<BatchCell> => table.columns[name] ?? []
+  const column = (name: string): Cells => table.columns[name] ?? []
   const each = (name: string, test: (value: Exclude<BatchCell, null>) => boolean) => {
     const cells = column(name)
     return {
       columns: [name],
       complies: (row: number) => {
-        const cell = cells[row]
+        const cell = cells.at(row)
         return cell === null || cell === undefined ? ('skip' as const) : test(cell)
       },
     }
@@ -34,20 +34,20 @@ function testOf(
       return { columns: expectation.columns, complies: firstOfItsKind(expectation.columns.map(column)) }
     case 'complete': {
       const cells = expectation.columns.map(column)
-      const complies = (row: number) => cells.every((each) => isPresent(each[row]))
+      const complies = (row: number) => cells.every((each) => isPresent(each.at(row)))
       return { columns: expectation.columns, complies, each: isPresent }
     }
     case 'complete_when': {
       const [cells, when] = [column(expectation.column), column(expectation.when)]
       return {
         columns: [expectation.column, expectation.when],
-        complies: (row) => (when[row] === expectation.is ? isPresent(cells[row]) : 'skip'),
+        complies: (row) => (when.at(row) === expectation.is ? isPresent(cells.at(row)) : 'skip'),
       }
     }
     case 'finite': {
       const cells = expectation.columns.map(column)
       const isFinite = (cell: BatchCell | undefined) => cell === null || Number.isFinite(cell)
-      const complies = (row: number) => cells.every((each) => isFinite(each[row]))
+      const complies = (row: number) => cells.every((each) => isFinite(each.at(row)))
       return { columns: expectation.columns, complies, each: isFinite }
     }
     case 'in_set': {
@@ -67,7 +67,7 @@ function testOf(
       return {
         columns: [expectation.low, expectation.high],
         complies: (row) => {
-          const [a, b] = [low[row], high[row]]
+          const [a, b] = [low.at(row), high.at(row)]
           return !isPresent(a) || !isPresent(b) ? 'skip' : Number(a) <= Number(b)
         },
       }
@@ -103,9 +103,9 @@ export function judgeRows(expectation: Expectation, table: BatchTable): Expectat
     failing++
     if (each && columns.length > 1)
       for (const name of columns)
-        if (!each(table.columns[name]?.[row])) culprits.set(name, (culprits.get(name) ?? 0) + 1)
+        if (!each(table.columns[name]?.at(row))) culprits.set(name, (culprits.get(name) ?? 0) + 1)
     if (examples.length < maxExamples)
-      examples.push(columns.map((name) => shown(table.columns[name]?.[row] ?? null)).join(', '))
+      examples.push(columns.map((name) => shown(table.columns[name]?.at(row) ?? null)).join(', '))
   }
   if (tested === 0) {
     const passed = expectation.check === 'complete_when'
@@ -148,12 +148,14 @@ export const isWithin = (value: number, { min, max }: { min?: number; max?: numb
   !Number.isNaN(value) && (min === undefined || value >= min) && (max === undefined || value <= max)
 
 /** The first row of a key passes, its repetitions fail. */
-function firstOfItsKind(columns: readonly ArrayLike<BatchCell>[]): Complies {
+function firstOfItsKind(columns: readonly Cells[]): Complies {
   const seen = new Set<string>()
   return (row) => {
     const before = seen.size
     seen.add(
-      columns.length === 1 ? String(columns[0]?.[row]) : JSON.stringify(columns.map((each) => each[row])),
+      columns.length === 1
+        ? String(columns[0]?.at(row))
+        : JSON.stringify(columns.map((each) => each.at(row))),
     )
     return seen.size > before
   }

@@ -3,7 +3,7 @@
  * trained on them answers callers, who have not swapped anything, wrongly.
  */
 import { countBins, type Profile } from '../model/reference-profile.ts'
-import type { BatchCell, BatchTable, Expectation, ExpectationResult } from './expectations.ts'
+import type { BatchTable, Cells, Expectation, ExpectationResult } from './expectations.ts'
 
 /** Total variation distance to its own training rows above which a column is another, and to the other's below which it is that one. */
 const [minOwn, maxOther] = [0.5, 0.2]
@@ -42,7 +42,7 @@ export function judgeSwapped(expectation: Expectation, table: BatchTable): Expec
 }
 
 /** Total variation distance of the cells to the training rows, in the bins of those; 0 for a missing column. */
-function distance(cells: ArrayLike<BatchCell> | undefined, reference: Profile): number {
+function distance(cells: Cells | undefined, reference: Profile): number {
   if (cells === undefined) return 0
   const now = countBins(
     reference,

@@ -6,9 +6,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { literal, withDuck } from '../../../activities/data/duckdb.ts'
-import { readDoubles, readPart } from '../../../activities/data/rows.ts'
+import { readCells, readDoubles, readPart } from '../../../activities/data/rows.ts'
 import { listCells, rowReader } from '../../../domain/model/columns.ts'
 import type { Features } from '../../../domain/model/features.ts'
+import { columnsOfExpectation } from '../../../domain/validation/columns-of-expectation.ts'
+import type { Expectation } from '../../../domain/validation/expectations.ts'
+import { judgeValidation } from '../../../domain/validation/validate.ts'
 import { checkout } from '../../../temporal.config.ts'
 
 let folder: string
@@ -54,6 +57,53 @@ describe('the columns of a snapshot', () => {
         Array.from(wanted.columns[name]!, (cell) => (typeof cell === 'boolean' ? Number(cell) : cell)),
       )
     expect(rowReader(found, ['flag', 'text'])(1)).toEqual({ flag: 1, text: 'céé' })
+  })
+
+  it('are judged as lists of their values are', async () => {
+    const listed = Object.entries(kinds).map(([name, expression]) => `${expression} as "${name}"`)
+    const path = await write('judged.parquet', `select ${listed.join(', ')} from range(3000) as t(i)`)
+    const names = Object.keys(kinds)
+    const severity = 'warn' as const
+    const reference = { name: 'small', kind: 'number' as const, edges: [0, 1, 2], counts: [1, 1, 1, 1, 0] }
+    const expectations: Expectation[] = [
+      ...(['number', 'text', 'time', 'flag'] as const).map((kind) => ({
+        check: 'schema' as const,
+        columns: Object.fromEntries(names.map((name) => [name, kind])),
+        severity,
+      })),
+      { check: 'complete', columns: names, severity },
+      { check: 'finite', columns: names, severity },
+      { check: 'unique', columns: ['many', 'flag'], severity },
+      { check: 'complete_when', column: 'small', when: 'flag', is: true, severity },
+      { check: 'ordered', low: 'small', high: 'whole', severity },
+      { check: 'fresh', withinMs: 1, severity },
+      { check: 'quantile', column: 'double', q: 0.3, severity },
+      { check: 'not_swapped', references: [reference, { ...reference, name: 'whole' }], severity },
+      ...names.flatMap((column): Expectation[] => [
+        { check: 'unique', columns: [column], severity },
+        { check: 'in_set', column, values: ['', 7, 'value 9'], severity },
+        { check: 'between', column, min: 3, max: 900, severity },
+        { check: 'length', column, min: 2, max: 4, severity },
+        { check: 'matches', column, pattern: '^[a-z0]', severity },
+        { check: 'distinct', column, max: 5, severity },
+        { check: 'mean', column, min: 1, severity },
+        { check: 'std', column, min: 1, severity },
+        { check: 'share', column, min: 0.1, severity },
+        { check: 'every_class', column, classes: [0, 'value 9'], min: 1, severity },
+        { check: 'as_trained', column, reference, severity },
+      ]),
+    ]
+    const context = { asOfMs: Date.parse('2020-01-01'), eventAt: 'moment', earlierRows: [] }
+    const [cells, lists] = await withDuck(async (duck) => [
+      await readCells(duck, literal(path), [...names, 'absent']),
+      await duck.table(`select * from ${literal(path)}`),
+    ])
+    expect(judgeValidation(expectations, cells, context)).toEqual(
+      judgeValidation(expectations, lists, context),
+    )
+    expect(new Set(expectations.flatMap((each) => columnsOfExpectation(each, context)))).toEqual(
+      new Set(names),
+    )
   })
 
   it('are named when the snapshot lacks one, and left out when they are optional', async () => {
