@@ -29,6 +29,7 @@ import {
 import { countNewRows, listPastTrainings } from '../../store/training/retrainings.ts'
 import type { Deps } from '../deps.ts'
 import { judgeBreakdownOf } from './slice-metrics.ts'
+import { returnIfDecayed } from './decay.ts'
 import { checkDrift, checkLabelDrift } from './drift.ts'
 import { estimateQuality } from './performance-estimate.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
@@ -157,6 +158,12 @@ async function lookAt(
   const failing = report?.findings.find(({ severity, code }) => severity === 'critical' && code === 'errors')
   const broken = failing?.message ?? floored
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
+  const decay = policy.rollback
+    ? await said(
+        'decay',
+        returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, floored) }, policy),
+      )
+    : undefined
   const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
   const trigger = policy.retrain
     ? await findTrigger(deps, { model, version, toMs, driftAlarms, measured }, policy.cooldown)
@@ -171,10 +178,20 @@ async function lookAt(
       quality: quality ?? { level: 'insufficient', reasons: ['the delay of outcomes is unknown'] },
       breakdown,
       estimate,
+      ...(decay === undefined ? {} : { decay }),
       ...(skew === undefined ? {} : { skew }),
     },
     trigger: trigger && { ...trigger },
   }
+}
+
+/** Why the matured quality is in alarm; null while it is not, undefined while it is not measured. */
+function alarmOf(
+  measured: QualityResult | undefined,
+  floored: string | undefined,
+): string | null | undefined {
+  if (measured === undefined || measured.level === 'insufficient') return undefined
+  return floored ?? (measured.level === 'lost' ? measured.reasons.join('; ') : null)
 }
 
 async function tellOfFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * Simulates the judges that need no failure: score shift, disagreement, hold-back. Prints their false alarms on good releases, looked at
- * after every tick, and the users that each needs to find a model that is worse. `npm run bench:judgements -- <releases> <seed>`.
+ * Simulates the judges that need no failure (score shift, disagreement, hold-back), and the one after the probation. Prints their false
+ * alarms on good releases, looked at after every tick, and what each needs to find a model that is worse.
+ * `npm run bench:judgements -- <releases> <seed>`.
  */
 import { betaQuantile } from '../../domain/statistics/distributions.ts'
 import {
@@ -9,6 +10,7 @@ import {
   reportDisagreement,
 } from '../../domain/canary/disagreement.ts'
 import { holdbackEvidence, judgeHoldback } from '../../domain/canary/holdback.ts'
+import { judgeDecay, type DecayState } from '../../domain/monitoring/decay.ts'
 import { dayPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
@@ -168,4 +170,37 @@ for (const [name, task, worse, runs, users] of [
     (outcomes) => outcomes !== undefined,
   )
   line(name, runs, found.length, upTo(found.length, runs), spread(found))
+}
+
+/** Windows of an hour until a champion past its probation gives way, at most as many as given. */
+function decayed(rate: number, requests: number, windows: number, uniform: () => number): number | undefined {
+  let state: DecayState | undefined
+  for (let window = 1; window <= windows; window++) {
+    const facts = { version: 'v', requests, bad: binomial(uniform, requests, rate), qualityAlarm: undefined }
+    const judged = judgeDecay(facts, state, { errorAlarm: 0.02, everyMs: hourMs, minRequests: 200 })
+    if (judged.finding !== undefined) return window
+    ;({ state } = judged)
+  }
+  return undefined
+}
+
+console.log('')
+line('failing requests', 'requests an hour', 'runs of 1,000 hours', 'acted', 'at most (95 %)', 'hours to act')
+line('--:', '--:', '--:', '--:', '--:', '--:')
+for (const [rate, requests, runs] of [
+  [0.01, 1_000, releases / 5],
+  [0.02, 1_000, releases / 5],
+  [0.02, 100, releases / 5],
+  [0.025, 1_000, releases / 5],
+  [0.03, 1_000, releases / 5],
+  [0.03, 100, releases / 5],
+  [0.05, 1_000, releases / 5],
+  [0.05, 100, releases / 5],
+  [0.1, 100, releases / 5],
+] as const) {
+  const uniform = seededRandom(seed + 41)
+  const hours = Array.from({ length: runs }, () => decayed(rate, requests, 1_000, uniform)).filter(
+    (each) => each !== undefined,
+  )
+  line(`${100 * rate} %`, requests, runs, hours.length, upTo(hours.length, runs), spread(hours))
 }

@@ -26,6 +26,7 @@ export const alertKinds = [
   'label_drift_alarm',
   'quality_lost',
   'quality_floor',
+  'champion_rolled_back',
   'quality_slice',
   'quality_calibration',
   'quality_fairness',

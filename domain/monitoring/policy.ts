@@ -92,6 +92,11 @@ export interface MonitorPolicy {
   retrain: boolean
   /** The limits of such retrainings. */
   cooldown: TriggerPolicy
+  /**
+   * Whether a champion gives way to the last proven version when its responses fail, or when its quality is lost or its answers collapse
+   * while that version is better on the same rows.
+   */
+  rollback: boolean
 }
 
 const hourMs = 3_600_000
@@ -116,6 +121,7 @@ export const defaultMonitorPolicy: MonitorPolicy = {
   },
   retrain: true,
   cooldown: defaultTriggerPolicy,
+  rollback: true,
 }
 
 /** The default floors of accuracy; other metrics have none. */

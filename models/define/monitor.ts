@@ -66,6 +66,11 @@ export interface MonitorSpec {
   cost?: CostPolicy
   /** Whether findings may start a retraining: true. */
   retrain?: boolean
+  /**
+   * Whether a champion gives way to the last proven version when its responses fail, or when its quality is lost or its answers collapse
+   * while that version is better on the same rows: true.
+   */
+  rollback?: boolean
   /** The limits of automatic retrainings. */
   cooldown?: {
     /** The time after a training, by the reason of the next one. */
@@ -106,6 +111,7 @@ const fields = fieldNames<MonitorSpec>({
   cost: 0,
   retrain: 0,
   cooldown: 0,
+  rollback: 0,
 })
 
 export function compileMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
@@ -142,6 +148,7 @@ export function compileMonitor(report: IssueCollector, spec: MonitorSpec): Monit
     cost: spec.cost,
     quality: spec.quality,
     retrain: spec.retrain ?? defaults.retrain,
+    rollback: spec.rollback ?? defaults.rollback,
     cooldown: {
       ...usual,
       afterMs: {

@@ -4,7 +4,7 @@ import type { ServiceFacts } from '../../domain/monitoring/service-level.ts'
 import type { Trigger } from '../../domain/monitoring/retraining-triggers.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import { iso, type Span } from './span.ts'
+import { iso, type Span, type VersionSpan } from './span.ts'
 
 export type ServiceCounts = Omit<ServiceFacts, 'missing' | 'outside' | 'championMs' | 'windowMs'>
 
@@ -59,6 +59,19 @@ export async function readService(database: Database, { model, fromMs, toMs }: S
       rssMb === null || cpuShare === null || loopDelayMs === null ? null : { rssMb, cpuShare, loopDelayMs },
     latencyUs: p50 === null || p95 === null || p99 === null ? null : { p50, p95, p99 },
   }
+}
+
+/** Of one version alone: a failing canary is no fault of the champion. */
+export async function countVersionRequests(
+  database: Database,
+  { model, version, fromMs, toMs }: VersionSpan,
+): Promise<{ requests: number; bad: number }> {
+  const [row] = await database.query<{ requests: number; bad: number }>(sql`
+    select coalesce(sum(requests), 0)::float8 as requests, coalesce(sum(errors + invalid), 0)::float8 as bad
+    from tick_counters
+    where model = ${model} and version = ${version} and arm <> 'shadow'
+      and tick >= ${iso(fromMs)} and tick < ${iso(toMs)}`)
+  return row!
 }
 
 export interface MonitorWindow extends Span {

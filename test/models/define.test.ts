@@ -57,6 +57,7 @@ describe('a model file', () => {
         afterMs: { ...defaultMonitorPolicy.cooldown.afterMs, quality: 3_600_000 },
       },
     })
+    expect(define({ monitor: { rollback: false } }).definition.monitor).toMatchObject({ rollback: false })
     expect(define({}).definition.monitor).toBeUndefined()
     expect(issuesWith({ monitor: { span: '90 min', silent: 'long' } })).toEqual([
       expect.stringMatching(/^monitor\.silent: /),

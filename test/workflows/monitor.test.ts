@@ -5,13 +5,14 @@ import { startMonitor } from '../../temporal/standing-workflows.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
-import { moveChampion } from '../../store/registry/champions.ts'
+import { findChampion, markKnownGood, moveChampion } from '../../store/registry/champions.ts'
 import { writeTicks } from '../../store/release/tick-counters.ts'
 import { listMonitorWindows } from '../../store/monitoring/monitor-windows.ts'
 import { renewLease } from '../../store/serving/replicas.ts'
+import { writeRoute } from '../../store/serving/routing.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { monitorWorkflowId } from '../../workflows/messages.ts'
-import { insertModel } from '../support/release/candidates.ts'
+import { insertModel, type Registry } from '../support/release/candidates.ts'
 import { startCore, type Core } from '../support/release/core.ts'
 import { liveThrough } from '../support/serving/outcome-rows.ts'
 import { releasePolicy as release } from '../support/release/releases.ts'
@@ -29,6 +30,7 @@ const replica = { id: 'r1', host: 'here', pid: 1, url: 'http://here', buildId: '
 let core: Core
 let model: string
 let version: string
+let registry: Registry
 beforeAll(async () => {
   core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
 })
@@ -36,7 +38,7 @@ afterAll(() => core?.stop())
 beforeEach(async () => {
   const { store, config } = core
   model = uniqueName('watched')
-  const registry = await insertModel(store, { model, policy: release, artifactRoot: config.artifactRoot })
+  registry = await insertModel(store, { model, policy: release, artifactRoot: config.artifactRoot })
   version = await registry.register()
   const manifest = { output: { kind: 'probability', positive: 'late', threshold: 0.5 } }
   await store.query(sql`
@@ -86,6 +88,8 @@ const writeAnswers = (tickMs: number, bad: { errors?: number }) =>
     ],
   })
 
+const levelOf = (found: unknown): unknown => (found as { level?: unknown } | undefined)?.level
+
 describe('a monitor', () => {
   it('evaluates every window once, including windows during its downtime', async () => {
     await start()
@@ -126,6 +130,44 @@ describe('a monitor', () => {
     })
     await answer({})
     await until(async () => (await openAlerts()).length === 0, 'what is told')
+    await handle().terminate('the end')
+  })
+
+  it('returns a champion whose responses fail to the version before it, by itself and once', async () => {
+    const { store } = core
+    const earlier = version
+    await markKnownGood(store, earlier)
+    const arms = [{ arm: 'champion' as const, version: earlier, shareBp: 10_000 }]
+    const replaces = { epoch: 1, generation: 0 }
+    await store.transaction((database) =>
+      writeRoute(database, { route: { model, salt: model, arms, proven: earlier }, replaces }),
+    )
+    version = await registry.register(earlier)
+    await store.query(sql`
+      update versions set manifest = (select manifest from versions where version = ${earlier}) where version = ${version}`)
+    const move = {
+      model,
+      from: earlier,
+      to: version,
+      cause: 'promotion',
+      actor: 'anna',
+      reason: 'new',
+    } as const
+    await moveChampion(store, move)
+    await start()
+    await answer({ errors: 100 })
+    const serves = async () => (await findChampion(store, model))?.version
+    await until(async () => (await serves()) === earlier, 'the version before')
+    const returned = async () =>
+      (await windows()).filter(({ findings }) => levelOf(findings['decay']) === 'returned')
+    await until(async () => (await returned()).length > 0, 'the window')
+    expect((await openAlerts()).map(({ kind }) => kind)).toContain('champion_rolled_back')
+    version = earlier
+    await answer({ errors: 100 })
+    const kept = async () => (await windows()).some(({ findings }) => levelOf(findings['decay']) === 'kept')
+    await until(kept, 'the second finding')
+    expect(await returned()).toHaveLength(1)
+    expect(await serves()).toBe(earlier)
     await handle().terminate('the end')
   })
 

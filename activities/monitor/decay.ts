@@ -1,0 +1,250 @@
+/**
+ * Returns a champion past its probation to the version before it when its responses fail or its quality is lost: once in a cool-down, and
+ * never where the version before is no better on the same rows, because then the world has changed and a retraining helps.
+ */
+import {
+  judgeDecay,
+  judgeReturn,
+  keepsApart,
+  rollbackCooldownMs,
+  type DecayFacts,
+  type DecayFinding,
+  type DecayState,
+  type ReturnReport,
+  type TopAnswer,
+} from '../../domain/monitoring/decay.ts'
+import { lossOf } from '../../domain/canary/holdback.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { percentText } from '../../domain/figures.ts'
+import { binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import { sumOf } from '../../domain/statistics/distributions.ts'
+import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
+import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-rows.ts'
+import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
+import type { Span } from '../../store/monitoring/span.ts'
+import { findRollbackTarget, listChampionHistory, type Champion } from '../../store/registry/champions.ts'
+import { getVersion, type Version } from '../../store/registry/versions.ts'
+import { findWindow } from '../../store/serving/feature-counts.ts'
+import { findOpenRelease } from '../../store/release/releases.ts'
+import { rollBackChampion } from '../../store/release/rollback.ts'
+import { findKillSwitch } from '../../store/serving/kill-switches.ts'
+import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
+import { openPublicKeys } from '../../store/signing/signing-key.ts'
+import type { Deps } from '../deps.ts'
+import { outputsOf } from '../data/rows.ts'
+import { runServingChild } from '../runtime/serving-child.ts'
+import { findMaturity } from './matured-window.ts'
+
+export interface DecayResult extends DecayState {
+  /** `kept`: a finding on which the champion stays, for the reason. */
+  level: 'ok' | 'kept' | 'returned'
+  reasons: string[]
+  to?: string
+  comparison?: ReturnReport
+}
+
+const maxRows = 1_000
+const childMs = 60_000
+/** Differences of losses are counted in steps of 1/200 of their range from −1 to 1. */
+const steps = 400
+
+type Decayed = Span & Pick<DecayFacts, 'qualityAlarm'> & { champion: Champion }
+
+/** Judges a window, and rolls the champion back on a finding. A repeated window finds another champion and changes nothing. */
+export async function returnIfDecayed(
+  deps: Pick<Deps, 'store' | 'config' | 'log'>,
+  { champion, qualityAlarm, ...span }: Decayed,
+  policy: MonitorPolicy,
+): Promise<DecayResult> {
+  const { store, log } = deps
+  const { model, fromMs } = span
+  const dedupeKey = `champion_rolled_back/${model}`
+  const { decay } = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings ?? {}
+  const { errorAlarm, minRequests } = policy.service
+  const limits = { errorAlarm, minRequests, everyMs: policy.everyMs }
+  const { version } = champion
+  const served = { ...span, version }
+  const counts = await countVersionRequests(store, served)
+  const facts = { version, ...counts, qualityAlarm, top: await findTop(store, served) }
+  const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, limits)
+  // A promotion after it ends the matter.
+  if (champion.releaseId !== undefined) await resolveAlert(store, dedupeKey)
+  if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
+  const said = { ...state, reasons: [finding.message] }
+  const kept = (why: string): DecayResult => ({ ...said, level: 'kept', reasons: [finding.message, why] })
+  const issue = await issueOfReturn(deps, served)
+  if (issue !== undefined) return kept(issue)
+  const target = await findRollbackTarget(store, { model, from: version })
+  if (target === undefined) return kept(`${model} has no earlier proven version`)
+  const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
+  if (typeof compared === 'string') return kept(compared)
+  const comparison = compared && { comparison: compared }
+  if (compared?.isBetter === false) return { ...kept(compared.message), ...comparison }
+  const reason = [finding.message, compared?.message].filter((text) => text !== undefined).join('; ')
+  const order = { model, by: actorOf(model), reason }
+  const done = await store.transaction((database) => rollBackChampion(database, order, new Map()))
+  if ('outcome' in done) return kept(done.message)
+  const { from, to } = done
+  log.warn({ model, from, to, reason }, 'champion rolled back by its monitor')
+  await upsertAlert(store, {
+    dedupeKey,
+    model,
+    severity: 'critical',
+    kind: 'champion_rolled_back',
+    message: `${from} is rolled back to ${to}: ${reason}`,
+    evidence: { version: from, to, matter: finding.matter, harmed: Math.round(state.harmed) },
+  })
+  return { ...said, ...comparison, level: 'returned', to }
+}
+
+const actorOf = (model: string): string => `monitor/${model}`
+
+/** Why no rollback may be tried now. */
+async function issueOfReturn(
+  { store }: Pick<Deps, 'store'>,
+  { model, version, toMs }: Span & { version: string },
+): Promise<string | undefined> {
+  const release = await findOpenRelease(store, model)
+  if (release?.state.version === version) return 'its release is still open, and decides by itself'
+  const flag = await findKillSwitch(store, model)
+  if (flag !== undefined && flag.serve !== 'normal') return 'a kill switch is set'
+  const earlier = (await listChampionHistory(store, model, 20)).find(
+    ({ cause, actor, at }) =>
+      cause === 'rollback' && actor === actorOf(model) && toMs - Date.parse(at) < rollbackCooldownMs,
+  )
+  return earlier && `the monitor has rolled ${model} back at ${earlier.at}`
+}
+
+/** Compared on rows of the champion; undefined for failing responses, a text where nothing can be compared. */
+async function compareOn(
+  deps: Pick<Deps, 'store' | 'config'>,
+  { matter }: DecayFinding,
+  { fromMs, toMs, from, to }: Span & { from: string; to: string },
+  policy: MonitorPolicy,
+): Promise<ReturnReport | string | undefined> {
+  if (matter === 'errors') return undefined
+  const [champion, target] = await Promise.all([getVersion(deps.store, from), getVersion(deps.store, to)])
+  return matter === 'quality'
+    ? compareQuality(deps, { champion, target, nowMs: toMs }, policy)
+    : compareSpread(deps, { champion, target, fromMs, toMs })
+}
+
+async function compareQuality(
+  deps: Pick<Deps, 'store' | 'config'>,
+  { champion, target, nowMs }: { champion: Version; target: Version; nowMs: number },
+  { spanMs: windowMs, observedMs }: MonitorPolicy,
+): Promise<ReturnReport | string> {
+  const { store } = deps
+  const { model, version: from } = champion
+  const matured = await findMaturity(store, { model, nowMs, windowMs, observedMs })
+  if (matured === undefined) return 'the delay of outcomes is unknown'
+  const { manifest } = champion
+  const width = outputsOf(manifest.output)
+  const { fromMs, toMs } = matured
+  const asked = { model, version: from, fromMs, toMs, nowMs, fits: manifest.preprocessing ?? [], width }
+  const rows = await listMaturedRows(store, asked, maxRows)
+  if (rows.length === 0) return 'no matured rows to compare on'
+  return judgeReturn(differencesOf(rows, champion, await answersOf(deps, target, rows)), target.version)
+}
+
+/** Whether the version before keeps its answers apart on the requests of the window. */
+async function compareSpread(
+  deps: Pick<Deps, 'store' | 'config'>,
+  { champion, target, ...span }: { champion: Version; target: Version; fromMs: number; toMs: number },
+): Promise<ReturnReport | string> {
+  const { manifest, model, version } = champion
+  const asked = {
+    ...span,
+    model,
+    version,
+    fits: manifest.preprocessing ?? [],
+    width: outputsOf(manifest.output),
+  }
+  const rows = await listLogged(deps.store, asked, maxRows)
+  const { output, profile } = target.manifest
+  const score = profile?.score
+  const answers = (await answersOf(deps, target, rows)).filter((each) => each !== null)
+  if (score === undefined || answers.length === 0) return 'no logged rows to compare on'
+  const counts = score.counts.map(() => 0)
+  const binOf = binner(score)
+  for (const outputs of answers) {
+    const answer =
+      output.kind === 'classes' ? output.classes[outputs.indexOf(Math.max(...outputs))] : outputs[0]
+    counts[binOf(answer)]!++
+  }
+  const share = Math.max(...counts) / answers.length
+  const message = `one answer of ${target.version} goes to ${percentText(share)} of the same ${answers.length} rows`
+  return { rows: answers.length, delta: null, logE: 0, isBetter: keepsApart({ share }), message }
+}
+
+/** The most frequent answer of the hours of a window; undefined where answers are not counted. */
+async function findTop(
+  store: Deps['store'],
+  { fromMs, ...served }: Span & { version: string },
+): Promise<TopAnswer | undefined> {
+  const { profile } = (await getVersion(store, served.version)).manifest
+  const everyMs = profile?.everyMs ?? defaultCountMs
+  const reference = profile?.score?.counts ?? []
+  const window = await findWindow(store, { ...served, fromMs: Math.floor(fromMs / everyMs) * everyMs })
+  const counts = window?.score ?? []
+  const answers = sumOf(counts)
+  if (answers === 0 || counts.length !== reference.length) return undefined
+  const top = counts.indexOf(Math.max(...counts))
+  return {
+    answers,
+    share: counts[top]! / answers,
+    reference: reference[top]! / Math.max(1, sumOf(reference)),
+  }
+}
+
+/** The answers of a version to logged rows; null where it refuses the row. */
+async function answersOf(
+  { config }: Pick<Deps, 'config'>,
+  target: Version,
+  rows: readonly Pick<MaturedRow, 'row'>[],
+): Promise<(number[] | null)[]> {
+  verifyArtifact(openPublicKeys(config.signing, 'artifacts'), target)
+  const { manifest, artifactDigest, version } = target
+  const columns = Object.fromEntries(
+    Object.keys(manifest.features).map((name) => [name, rows.map(({ row }) => row[name] ?? null)]),
+  )
+  const scored = await runServingChild<Scored>([config.artifactRoot, artifactDigest, version], {
+    script: 'api/processes/batch-scorer.ts',
+    timeoutMs: childMs,
+    input: `${JSON.stringify({ rows: rows.length, columns })}\n`,
+  })
+  if (!scored.ok)
+    throw new DomainError('artifact_invalid', `${version} cannot be replayed: ${scored.message}`)
+  const { outputs, problems, width } = scored
+  return rows.map((_, i) => {
+    const own = outputs.slice(i * width, (i + 1) * width)
+    return problems[i] !== undefined || own.includes(null) ? null : (own as number[])
+  })
+}
+
+interface Scored {
+  ok: true
+  width: number
+  outputs: (number | null)[]
+  problems: Record<number, string>
+}
+
+function differencesOf(
+  rows: readonly MaturedRow[],
+  { manifest: { output, profile } }: Version,
+  answers: readonly (number[] | null)[],
+): number[] {
+  const edges = profile?.score?.kind === 'number' ? profile.score.edges : []
+  const scale = edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
+  const counts = Array.from({ length: steps + 1 }, () => 0)
+  rows.forEach(({ outputs, value }, i) => {
+    const again = answers[i]
+    if (again == null) return
+    const [champion, before] = [outputs, again].map((given) => lossOf(output, given, value, scale))
+    if (champion == null || before == null) return
+    counts[Math.round(((champion - before + 1) / 2) * steps)]!++
+  })
+  return counts
+}

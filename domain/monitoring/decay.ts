@@ -1,0 +1,141 @@
+/**
+ * Decides when a champion past its probation gives way to the version before it. Failing responses are proven by an e-detector (Shin, Ramdas
+ * and Rinaldo, 2022): for each bet M = e·(1 + M of the window before), and the alarm of their mean at M ≥ c comes once in c windows at most
+ * while the rate is within its limit. Matured quality must be in alarm in two windows in a row, and the version before must be better on the same rows.
+ */
+import { fourDigits, percentText } from '../figures.ts'
+import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
+import { ratioGrid } from '../sequential/e-process.ts'
+import { logMeanExp } from '../statistics/distributions.ts'
+
+/** A false alarm of failing responses in so many years, at the model's own length of a window. */
+const years = 10
+const yearMs = 31_557_600_000
+/** The probability that a version before that is no better seems better on the rows of a window. */
+const comparisonAlpha = 1e-4
+/** Windows in a row with quality in alarm, or with collapsed answers. */
+const windowsInARow = 2
+/** One answer has this share, and had at most the other in training. */
+const collapsedShare = 0.99
+const usualShare = 0.5
+
+/** The time after such a rollback before the next one of the model. */
+export const rollbackCooldownMs = 86_400_000
+
+/** What a window leaves for the next one. */
+export interface DecayState {
+  version: string
+  /** log(1 + M) of the e-detector of failing responses, for each bet on their rate. */
+  errors: number[]
+  /** Failed responses above the limit since the detector rose. */
+  harmed: number
+  /** Windows in a row in which quality was in alarm. */
+  qualityWindows: number
+  /** Windows in a row in which nearly all answers were one. */
+  collapseWindows: number
+}
+
+/** The most frequent answer of a window, by the bins of the training. */
+export interface TopAnswer {
+  answers: number
+  /** Its share, now and in training. */
+  share: number
+  reference: number
+}
+
+export interface DecayFacts {
+  version: string
+  requests: number
+  /** Failed requests and invalid outputs. */
+  bad: number
+  /** Why the matured quality is in alarm; null while it is not, undefined while it is not measured. */
+  qualityAlarm: string | null | undefined
+  /** Absent where answers are not counted. */
+  top?: TopAnswer
+}
+
+export interface DecayFinding {
+  matter: 'errors' | 'quality' | 'collapse'
+  message: string
+}
+
+export function judgeDecay(
+  { version, requests, bad, qualityAlarm, top }: DecayFacts,
+  before: DecayState | undefined,
+  { errorAlarm, everyMs, minRequests }: { errorAlarm: number; everyMs: number; minRequests: number },
+): { state: DecayState; finding: DecayFinding | undefined } {
+  const last = before?.version === version ? before : undefined
+  const state: DecayState = {
+    version,
+    errors: last?.errors ?? ratioGrid.map(() => 0),
+    harmed: last?.harmed ?? 0,
+    qualityWindows: last?.qualityWindows ?? 0,
+    collapseWindows: last?.collapseWindows ?? 0,
+  }
+  let logM = -Infinity
+  if (requests > 0) {
+    const gains = gainsOf(errorAlarm, requests, bad)
+    const logMs = gains.map((gain, k) => gain + (state.errors[k] ?? 0))
+    logM = logMeanExp(logMs)
+    state.errors = logMs.map((value) => Math.max(value, 0) + Math.log1p(Math.exp(-Math.abs(value))))
+    // The detector falls when the rate is within its limit.
+    state.harmed = bad > requests * errorAlarm ? state.harmed + bad - requests * errorAlarm : 0
+  }
+  const counted = top !== undefined && top.answers >= minRequests ? top : undefined
+  if (counted !== undefined) state.collapseWindows = isCollapsed(counted) ? state.collapseWindows + 1 : 0
+  if (qualityAlarm !== undefined) state.qualityWindows = qualityAlarm === null ? 0 : state.qualityWindows + 1
+  const threshold = Math.log((years * yearMs) / everyMs)
+  if (logM >= threshold) {
+    const message =
+      `${bad} of ${requests} requests failed, limit ${percentText(errorAlarm)}: ` +
+      `log M ${fourDigits(logM)} ≥ ${fourDigits(threshold)}; ${Math.round(state.harmed)} answers harmed`
+    return { state, finding: { matter: 'errors', message } }
+  }
+  if (typeof qualityAlarm === 'string' && state.qualityWindows >= windowsInARow)
+    return { state, finding: { matter: 'quality', message: qualityAlarm } }
+  if (counted !== undefined && state.collapseWindows >= windowsInARow) {
+    const { share, answers, reference } = counted
+    const message = `one answer went to ${percentText(share)} of ${answers} requests, ${percentText(reference)} in training`
+    return { state, finding: { matter: 'collapse', message } }
+  }
+  return { state, finding: undefined }
+}
+
+const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
+  share >= collapsedShare && reference <= usualShare
+
+/** Whether a version keeps its answers apart on requests on which the champion's have collapsed. */
+export const keepsApart = ({ share }: Pick<TopAnswer, 'share'>): boolean =>
+  share < (collapsedShare + usualShare) / 2
+
+/** The log evidence of one window that the rate is `ratio` times its limit, for each bet (K4). */
+function gainsOf(limit: number, requests: number, bad: number): number[] {
+  return ratioGrid.map((ratio) => {
+    const rate = Math.min(0.95, limit * ratio)
+    return bad * Math.log(rate / limit) + (requests - bad) * Math.log((1 - rate) / (1 - limit))
+  })
+}
+
+export interface ReturnReport {
+  rows: number
+  /** How much more the champion loses, in units of the loss; null without rows. */
+  delta: number | null
+  logE: number
+  isBetter: boolean
+  message: string
+}
+
+/**
+ * Compares the losses of champion and version before on the same rows. `counts[i]` rows had the difference (champion − before)
+ * −1 + 2i/(length − 1). H0: the champion loses no more.
+ */
+export function judgeReturn(differences: ValueCounts, to: string): ReturnReport {
+  const rows = drawsOf(differences)
+  const mean = meanOf(differences)
+  const logE = meanAboveEvidence(differences, 0.5) ?? 0
+  const threshold = Math.log(1 / comparisonAlpha)
+  const isBetter = logE >= threshold
+  const delta = mean === null ? null : 2 * mean - 1
+  const message = `${to} loses ${isBetter ? '' : 'not provably '}less on the same ${rows} rows: by ${delta === null ? 'nothing known' : fourDigits(delta)}, logE ${fourDigits(logE)}, needed ${fourDigits(threshold)}`
+  return { rows, delta, logE, isBetter, message }
+}

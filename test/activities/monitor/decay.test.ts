@@ -1,0 +1,246 @@
+/** Tests on the real database that a champion past its probation gives way to the version before it, and when it stays. */
+import { randomUUID } from 'node:crypto'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Deps } from '../../../activities/deps.ts'
+import { returnIfDecayed, type DecayResult } from '../../../activities/monitor/decay.ts'
+import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { numberProfile } from '../../../domain/model/reference-profile.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
+import { openStore } from '../../../store/postgres.ts'
+import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
+import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
+import { writeTicks } from '../../../store/release/tick-counters.ts'
+import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
+import { readConfig } from '../../../temporal.config.ts'
+import { insertModel, putNetwork } from '../../support/release/candidates.ts'
+import { releasePolicy } from '../../support/release/releases.ts'
+import { seatChampion } from '../../support/serving/seed-champion.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
+
+const hour = 3_600_000
+const now = Math.floor(Date.now() / hour) * hour
+const policy = { ...defaultMonitorPolicy, spanMs: 48 * hour, observedMs: 48 * hour }
+/** Scores that were spread evenly in training. */
+const score = numberProfile(
+  'score',
+  Array.from({ length: 101 }, (_, i) => i / 100),
+)
+const profile = { rows: 101, features: [], score }
+const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+
+let deps: Deps
+let model: string
+let before: string
+let champion: string
+beforeAll(async () => {
+  const config = readConfig({ DATABASE_URL: await migratedDatabase(), TENURE_BUILD_ID: 'test' })
+  const store = openStore(config.databaseUrl)
+  deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log: quiet }
+})
+afterAll(() => deps?.store.close())
+beforeEach(async () => {
+  const { store, artifacts, config } = deps
+  model = uniqueName('decay')
+  const registry = await insertModel(store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: config.artifactRoot,
+  })
+  // Yes for x above y; the champion says the opposite.
+  const withProfile = (manifest: Manifest): Manifest => ({ ...manifest, profile })
+  const network = (weights: [number, number, number]) => putNetwork(artifacts, model, weights, withProfile)
+  before = await registry.register(undefined, await network([10, -10, 0]))
+  await seatChampion(store, model, before)
+  champion = await registry.register(before, await network([-10, 10, 0]))
+  const order = {
+    model,
+    from: before,
+    to: champion,
+    cause: 'promotion',
+    actor: 'anna',
+    reason: 'new',
+  } as const
+  await moveChampion(store, order)
+})
+
+/** The window that ends so many hours from now, with what the window before it left. */
+async function look(
+  found: { bad?: number; requests?: number; qualityAlarm?: string | null },
+  { hours = 0, left, releaseId }: { hours?: number; left?: DecayResult; releaseId?: string } = {},
+): Promise<DecayResult> {
+  const toMs = now + hours * hour
+  const span = { model, fromMs: toMs - hour, toMs }
+  if (left !== undefined)
+    await insertMonitorWindow(deps.store, {
+      model,
+      fromMs: span.fromMs - hour,
+      toMs: span.fromMs,
+      facts: {},
+      findings: { decay: left },
+      judge: 'service@1',
+    })
+  const serving = { ...(await findChampion(deps.store, model))!, releaseId }
+  const { bad = 0, requests = 1_000, qualityAlarm } = found
+  const tick = {
+    model,
+    release: undefined,
+    version: serving.version,
+    arm: 'champion' as const,
+    generation: 1,
+  }
+  const counts = { requests, errors: bad, invalid: 0, slow95: 0, slow99: 0, latency: {} }
+  await deps.store.query(sql`delete from tick_counters where model = ${model}`)
+  await writeTicks(deps.store, {
+    replica: 'r1',
+    ticks: [{ ...tick, ...counts, tickMs: span.fromMs, lengthMs: 1_000 }],
+  })
+  return returnIfDecayed(deps, { ...span, champion: serving, qualityAlarm }, policy)
+}
+const serves = async () => (await findChampion(deps.store, model))?.version
+
+/** Four days of answers of the champion; the truth is "x above y" except for a part that is turned around. */
+async function live(turned: number): Promise<void> {
+  const chance = seededRandom(11)
+  const requests: object[] = []
+  const outcomes: object[] = []
+  for (let atMs = now - 96 * hour; atMs < now; atMs += hour / 10) {
+    const id = `${randomUUID().slice(0, -4)}0000`
+    const [x, y] = [Math.fround(chance()), Math.fround(chance())]
+    const features = Buffer.alloc(8)
+    features.writeFloatLE(x, 0)
+    features.writeFloatLE(y, 4)
+    const outputs = [1 / (1 + Math.exp(10 * (x - y)))]
+    requests.push({ id, at: new Date(atMs).toISOString(), features: features.toString('hex'), outputs })
+    const value = chance() < turned ? x <= y : x > y
+    const arrived = new Date(atMs + 2 * hour).toISOString()
+    if (atMs + 2 * hour <= now) outcomes.push({ id, value, arrived })
+  }
+  await deps.store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
+    select id, at, ${model}, ${champion}, 'champion', 1, 1, decode(features, 'hex'), outputs, 1
+    from jsonb_to_recordset(${JSON.stringify(requests)}::jsonb) as r (id uuid, at timestamptz, features text, outputs real[])`)
+  await deps.store.query(sql`
+    insert into outcomes (prediction_id, value, observed_at, arrived_at)
+    select id, value, arrived, arrived
+    from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
+}
+
+describe('a champion whose responses fail', () => {
+  it('is rolled back with an audit row and an alert that counts the harm, and the next promotion resolves it', async () => {
+    expect(await look({ bad: 5 })).toMatchObject({ level: 'ok', reasons: [] })
+    const result = await look({ bad: 100 })
+    expect(result).toMatchObject({ level: 'returned', to: before })
+    expect(await serves()).toBe(before)
+    expect((await findRouting(deps.store, model))?.route.arms).toEqual([
+      { arm: 'champion', version: before, shareBp: 10_000 },
+    ])
+    const [alert] = await listAlerts(deps.store, { model, open: true })
+    expect(alert).toMatchObject({
+      kind: 'champion_rolled_back',
+      severity: 'critical',
+      evidence: { harmed: 80 },
+    })
+    expect(alert?.message).toMatch(/is rolled back to .*: 100 of 1000 requests failed, limit 2 %/)
+    const [row] = await listAudit(deps.store, { model, limit: 1 })
+    expect(row).toMatchObject({ actor: `monitor/${model}` })
+    expect(await look({ bad: 5 })).toMatchObject({ level: 'ok' })
+    expect(await listAlerts(deps.store, { model, open: true })).toHaveLength(1)
+    await look({ bad: 5 }, { releaseId: 'rel_next' })
+    expect(await listAlerts(deps.store, { model, open: true })).toEqual([])
+  })
+
+  it('stays when there is nothing before it, and when the monitor has just rolled back', async () => {
+    await look({ bad: 100 })
+    expect(await look({ bad: 100 })).toMatchObject({
+      level: 'kept',
+      reasons: [expect.any(String), expect.stringMatching(/^the monitor has rolled .* back at /)],
+    })
+    expect(await look({ bad: 100 }, { hours: 25 })).toMatchObject({
+      level: 'kept',
+      reasons: [expect.any(String), `${model} has no earlier proven version`],
+    })
+    expect(await serves()).toBe(before)
+  })
+
+  it('stays while a kill switch decides what serves', async () => {
+    await writeKillSwitch(deps.store, { model, serve: 'fallback', reason: 'a night', actor: 'olga' })
+    expect(await look({ bad: 100 })).toMatchObject({
+      level: 'kept',
+      reasons: [expect.any(String), 'a kill switch is set'],
+    })
+    expect(await serves()).toBe(champion)
+  })
+})
+
+describe('a champion whose quality is lost in two windows', () => {
+  const qualityAlarm = 'auc 0.1, 0.7 at evaluation'
+
+  it('gives way to the version before that is better on the same rows', async () => {
+    await live(0.1)
+    const first = await look({ qualityAlarm }, { hours: -1 })
+    expect(first).toMatchObject({ level: 'ok', qualityWindows: 1 })
+    const second = await look({ qualityAlarm }, { left: first })
+    expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
+    expect(second.comparison!.rows).toBeGreaterThan(400)
+    expect(await serves()).toBe(before)
+  })
+
+  it('stays where the version before is as wrong, because the world has changed', async () => {
+    await live(0.5)
+    const first = await look({ qualityAlarm }, { hours: -1 })
+    const second = await look({ qualityAlarm }, { left: first })
+    expect(second).toMatchObject({ level: 'kept', comparison: { isBetter: false } })
+    expect(await serves()).toBe(champion)
+    expect(await listAlerts(deps.store, { model, open: true })).toEqual([])
+  })
+
+  it('stays while nothing can be compared', async () => {
+    const first = await look({ qualityAlarm }, { hours: -1 })
+    expect(await look({ qualityAlarm }, { left: first })).toMatchObject({
+      level: 'kept',
+      reasons: [qualityAlarm, 'the delay of outcomes is unknown'],
+    })
+  })
+})
+
+it('a champion whose answers have become one gives way to the version before that keeps them apart', async () => {
+  await live(0.1)
+  const counts = score.counts.map((_, bin) => (bin === 0 ? 999 : bin === 1 ? 1 : 0))
+  const rows = [-2, -1].map((hours) => ({
+    model,
+    version: champion,
+    hourMs: now + hours * hour,
+    kind: 'score' as const,
+    name: 'score',
+    counts,
+  }))
+  await writeFeatureCounts(deps.store, { replica: 'r1', rows })
+  const first = await look({}, { hours: -1 })
+  expect(first).toMatchObject({ level: 'ok', collapseWindows: 1 })
+  const second = await look({}, { left: first })
+  expect(second.reasons).toEqual([expect.stringMatching(/^one answer went to 99\.9 % of 1000 requests, /)])
+  expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
+  expect(await serves()).toBe(before)
+})
+
+it('a failing canary is no fault of the champion', async () => {
+  const tick = { model, release: 'rel_x', version: `${model}_v9.0.0`, arm: 'canary' as const, generation: 2 }
+  const counts = { requests: 1_000, errors: 900, invalid: 0, slow95: 0, slow99: 0, latency: {} }
+  await look({ bad: 1 })
+  await writeTicks(deps.store, {
+    replica: 'r1',
+    ticks: [{ ...tick, ...counts, tickMs: now - hour, lengthMs: 1_000 }],
+  })
+  const serving = (await findChampion(deps.store, model))!
+  const span = { model, fromMs: now - hour, toMs: now }
+  expect(
+    await returnIfDecayed(deps, { ...span, champion: serving, qualityAlarm: undefined }, policy),
+  ).toMatchObject({ level: 'ok', harmed: 0 })
+})

@@ -1,0 +1,140 @@
+/** Tests when a champion past its probation gives way, with the false alarms of a rate that lies on its limit. */
+import { describe, expect, it } from 'vitest'
+import {
+  judgeDecay,
+  judgeReturn,
+  keepsApart,
+  type DecayFacts,
+  type DecayState,
+} from '../../../domain/monitoring/decay.ts'
+import { ratioGrid } from '../../../domain/sequential/e-process.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+import { binomial } from '../../../domain/statistics/random-variates.ts'
+
+const limits = { errorAlarm: 0.02, everyMs: 3_600_000, minRequests: 200 }
+const facts = (change: Partial<DecayFacts> = {}): DecayFacts => ({
+  version: 'm_v1.0.0',
+  requests: 1_000,
+  bad: 5,
+  qualityAlarm: undefined,
+  ...change,
+})
+const last = (change: Partial<DecayState> = {}): DecayState => ({
+  version: 'm_v1.0.0',
+  errors: ratioGrid.map(() => 0),
+  harmed: 0,
+  qualityWindows: 0,
+  collapseWindows: 0,
+  ...change,
+})
+
+describe('failing responses of a champion', () => {
+  it('are proven within one window when they are many, with the harmed answers', () => {
+    const { state, finding } = judgeDecay(facts({ bad: 80 }), undefined, limits)
+    expect(finding).toEqual({
+      matter: 'errors',
+      message: expect.stringMatching(
+        /^80 of 1000 requests failed, limit 2 %: log M [\d.]+ ≥ 11\.38; 60 answers harmed$/,
+      ) as string,
+    })
+    expect(state.harmed).toBe(60)
+  })
+
+  it('add up over windows when they are few, and fade in windows without them', () => {
+    let state: DecayState | undefined
+    let windows = 0
+    for (; windows < 50; windows++) {
+      const seen = judgeDecay(facts({ requests: 300, bad: 10 }), state, limits)
+      ;({ state } = seen)
+      if (seen.finding !== undefined) break
+    }
+    expect(windows).toBeGreaterThan(2)
+    expect(windows).toBeLessThan(49)
+    const faded = judgeDecay(facts({ requests: 3_000, bad: 3 }), state, limits)
+    expect(faded.finding).toBeUndefined()
+    expect(faded.state).toMatchObject({ harmed: 0 })
+    expect(Math.max(...faded.state.errors)).toBeLessThan(2)
+  })
+
+  it('are not proven by silence, and those of another version do not count', () => {
+    const before = last({ errors: ratioGrid.map(() => 11), harmed: 7 })
+    expect(judgeDecay(facts({ requests: 0, bad: 0 }), before, limits).state).toEqual(before)
+    const other = judgeDecay(facts({ version: 'm_v2.0.0', requests: 0, bad: 0 }), before, limits)
+    expect(other.state).toEqual(last({ version: 'm_v2.0.0' }))
+  })
+
+  it('raise a false alarm at most once in ten years at a rate on the limit', () => {
+    const uniform = seededRandom(5)
+    const [runs, windows] = [150, 1_000]
+    let alarms = 0
+    for (let run = 0; run < runs; run++) {
+      let state: DecayState | undefined
+      for (let window = 0; window < windows; window++) {
+        const seen = judgeDecay(facts({ requests: 500, bad: binomial(uniform, 500, 0.02) }), state, limits)
+        ;({ state } = seen)
+        if (seen.finding === undefined) continue
+        alarms++
+        break
+      }
+    }
+    // 1,000 of 87,660 windows: 1.14 % of the runs, and chance.
+    expect(alarms).toBeLessThanOrEqual(6)
+  })
+})
+
+describe('answers of a champion that have become one', () => {
+  const top = { answers: 1_000, share: 0.995, reference: 0.1 }
+
+  it('count in two windows in a row', () => {
+    const one = judgeDecay(facts({ top }), undefined, limits)
+    expect(one).toMatchObject({ finding: undefined, state: { collapseWindows: 1 } })
+    expect(judgeDecay(facts({ top }), one.state, limits).finding).toEqual({
+      matter: 'collapse',
+      message: 'one answer went to 99.5 % of 1000 requests, 10 % in training',
+    })
+    const apart = judgeDecay(facts({ top: { ...top, share: 0.6 } }), one.state, limits)
+    expect(apart.state.collapseWindows).toBe(0)
+  })
+
+  it.each([
+    [0.4, true],
+    [0.9, false],
+  ])(
+    'let the version before serve when its own most frequent answer has %d of the same rows: %s',
+    (share, is) => {
+      expect(keepsApart({ share })).toBe(is)
+    },
+  )
+
+  it('do not count when they are few, or were as frequent in training', () => {
+    const before = last({ collapseWindows: 1 })
+    expect(judgeDecay(facts({ top: { ...top, answers: 50 } }), before, limits).state.collapseWindows).toBe(1)
+    expect(judgeDecay(facts({ top: { ...top, reference: 0.9 } }), before, limits).finding).toBeUndefined()
+  })
+})
+
+describe('lost quality of a champion', () => {
+  const alarm = 'auc 0.61, 0.7 at evaluation'
+
+  it('counts in two windows in a row', () => {
+    const one = judgeDecay(facts({ qualityAlarm: alarm }), undefined, limits)
+    expect(one.finding).toBeUndefined()
+    const unmeasured = judgeDecay(facts(), one.state, limits)
+    expect(unmeasured).toMatchObject({ state: { qualityWindows: 1 }, finding: undefined })
+    const two = judgeDecay(facts({ qualityAlarm: alarm }), unmeasured.state, limits)
+    expect(two.finding).toEqual({ matter: 'quality', message: alarm })
+    const good = judgeDecay(facts({ qualityAlarm: null }), one.state, limits)
+    expect(judgeDecay(facts({ qualityAlarm: alarm }), good.state, limits).finding).toBeUndefined()
+  })
+
+  it.each([
+    ['is proven better', [0, 0, 10, 90], true, /^m_v1 loses less on the same 100 rows: by 0\.9333, logE/],
+    ['loses as much', [25, 25, 25, 25], false, /^m_v1 loses not provably less on the same 100 rows: by 0/],
+    ['loses more', [90, 10, 0, 0], false, /not provably less/],
+    ['has no row', [0, 0, 0, 0], false, /on the same 0 rows: by nothing known/],
+  ] as const)('the version before %s on the same rows', (_name, differences, isBetter, message) => {
+    const report = judgeReturn(differences, 'm_v1')
+    expect(report.isBetter).toBe(isBetter)
+    expect(report.message).toMatch(message)
+  })
+})
