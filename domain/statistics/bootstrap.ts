@@ -3,7 +3,7 @@
  * together, because ten rows of one customer are not ten customers; one resample weighs the rows for all metrics.
  */
 import { quantileOfSorted } from './quantiles.ts'
-import { seededRandom } from './random.ts'
+import { seededDraws, type SeededDraws } from './random.ts'
 import { binomial } from './random-variates.ts'
 
 /** A metric that is a function of sums over rows. */
@@ -61,19 +61,19 @@ export function bootstrap(
   const inputs = places.map((place) => new Float64Array(place.length))
   const areSums = statistics.every((each) => each.kind === 'sums')
   const cells = entities === undefined && areSums ? cellsOf(columns, rows) : null
-  const uniform = seededRandom(seed)
+  const random = seededDraws(seed)
   const owner =
     entities !== undefined
       ? ownersOf(entities)
       : areSums && cells === null && rows > maxDrawnRows
-        ? Uint32Array.from({ length: rows }, () => Math.floor(uniform() * maxDrawnRows))
+        ? Uint32Array.from({ length: rows }, () => Math.floor(random.uniform() * maxDrawnRows))
         : null
   const draw = cells === null ? rowDraws(statistics, columns, rows, owner) : cellDraws(cells, rows)
   const values = statistics.map(() => new Float64Array(resamples))
   const found = statistics.map(() => 0)
 
   for (let r = 0; r < resamples && rows > 0; r++) {
-    const { sums, weight, weights } = draw(uniform)
+    const { sums, weight, weights } = draw(random)
     statistics.forEach((statistic, s) => {
       const input = inputs[s]!
       for (let j = 0; j < input.length; j++) input[j] = sums[places[s]![j]!]!
@@ -85,7 +85,7 @@ export function bootstrap(
 }
 
 /** One resample: the weighted sums of the columns, the sum of the weights, and each row's weight. */
-type Draw = (uniform: () => number) => { sums: Float64Array; weight: number; weights: Float64Array }
+type Draw = (random: SeededDraws) => { sums: Float64Array; weight: number; weights: Float64Array }
 
 function rowDraws(
   statistics: readonly Statistic[],
@@ -97,13 +97,15 @@ function rowDraws(
   const byUnit = (column: Float64Array) => (owner === null ? column : sumByUnit(column, owner, units))
   const tables = columns.map(byUnit)
   const sizes = byUnit(new Float64Array(rows).fill(1))
+  const counts = new Uint32Array(units)
   const drawn = new Float64Array(units)
   const weights =
     owner === null || statistics.every((each) => each.kind === 'sums') ? drawn : new Float64Array(rows)
   const sums = new Float64Array(columns.length)
-  return (uniform) => {
-    drawn.fill(0)
-    for (let i = 0; i < units; i++) drawn[Math.floor(uniform() * units)]! += 1
+  return ({ countPlaces }) => {
+    counts.fill(0)
+    countPlaces(counts)
+    drawn.set(counts)
     for (let j = 0; j < tables.length; j++) sums[j] = dot(drawn, tables[j]!)
     if (weights !== drawn) for (let i = 0; i < rows; i++) weights[i] = drawn[owner![i]!]!
     return { sums, weight: owner === null ? rows : dot(drawn, sizes), weights }
@@ -135,7 +137,7 @@ function cellsOf(columns: readonly Float64Array[], rows: number): Cell[] | null 
 function cellDraws(cells: readonly Cell[], rows: number): Draw {
   const sums = new Float64Array(cells[0]?.values.length ?? 0)
   const weights = new Float64Array(0)
-  return (uniform) => {
+  return ({ uniform }) => {
     sums.fill(0)
     let open = rows
     let left = rows
