@@ -39,10 +39,13 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
 ]
 
 /** Public, because a replica that has loaded no keys can report details to no caller. */
-const coldStartIssue = ({ serving }: ApiDeps): string =>
-  serving.routing.isFilled() || serving.unrecalled.length === 0
-    ? ''
-    : ': its disk cache is missing or invalid, and it has not reached Postgres'
+function coldStartIssue({ serving }: ApiDeps): string {
+  if (serving.routing.isFilled() || serving.unrecalled.length === 0) return ''
+  const why = serving.lacksSchema()
+    ? 'the database has no schema: a control worker, or `tenure models sync`, makes it'
+    : 'it has not reached Postgres'
+  return `: its disk cache is missing or invalid, and ${why}`
+}
 
 export const alive = { status: 'alive' }
 

@@ -65,6 +65,8 @@ export interface Serving {
   switches: KillSwitches
   /** The last failure of the database, while it is recent. */
   outage(): ReturnType<Store['outage']>
+  /** Whether Postgres has answered that a table is missing. */
+  lacksSchema(): boolean
   /** Why no route was recalled at the start; empty when one was. */
   unrecalled: readonly string[]
   /** Milliseconds on the clock of the lease. */
@@ -83,6 +85,9 @@ export interface Serving {
   }
   stop(): Promise<void>
 }
+
+/** SQLSTATE. */
+const undefinedTable = '42P01'
 
 export interface ServingDeps {
   store: Store
@@ -196,7 +201,11 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     findErasureFilter: () => findErasureFilter(store, deps.subjects),
     onError: events.trouble,
   })
-  const onError = events.trouble
+  let lacksSchema = false
+  const onError: ServingEvents['trouble'] = (what, error) => {
+    if ((error as { code?: unknown } | undefined)?.code === undefinedTable) lacksSchema = true
+    events.trouble(what, error)
+  }
   const erasures = followErasures({ store, replica: replica.id, log, onError })
   const shared = { clock, lease, routing, shadow, counters, histograms: createFeatureHistograms() }
   const running = startReplicaSync({
@@ -230,6 +239,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     leaseMs: deps.leaseMs,
     switches,
     outage: store.outage,
+    lacksSchema: () => lacksSchema,
     unrecalled: remembered === undefined ? refusals : [],
     now: clock.now,
     wall: () => Math.floor(clock.wall()),

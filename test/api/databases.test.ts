@@ -29,6 +29,7 @@ async function start(databaseUrl: string): Promise<ApiProcess> {
   running.push(api)
   return api
 }
+const readinessText = async ({ url }: ApiProcess) => (await fetch(`${url}/readyz`)).text()
 const readiness = async ({ url }: ApiProcess) => (await fetch(`${url}/readyz`)).status
 
 it('a replica on an empty database is not ready until the schema is there', async () => {
@@ -36,6 +37,7 @@ it('a replica on an empty database is not ready until the schema is there', asyn
   const api = await start(databaseUrl)
   await expect.poll(() => JSON.stringify(api.lines)).toContain('relation \\"models\\" does not exist')
   expect(await readiness(api)).toBe(503)
+  expect(await readinessText(api)).toContain('the database has no schema: a control worker')
   await migrate(databaseUrl)
   await expect.poll(() => readiness(api)).toBe(200)
 })
