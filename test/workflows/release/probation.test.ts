@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { listAlerts, resolveAlert, upsertAlert, type NewAlert } from '../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
+import { insertQualityJudgement } from '../../../store/monitoring/quality-judgements.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import { migratedDatabase, temporalAddress } from '../../support/servers/servers.ts'
 import {
@@ -26,7 +27,10 @@ afterAll(async () => {
 /** Long enough that nothing but the alarm can end it. */
 const probation = { holdbackBp: 1_000, minMs: 60_000, minRequests: 20, deadlineMs: 120_000 }
 
-async function onProbation(): Promise<{
+async function onProbation(
+  changed: Parameters<FixtureModel['start']>[1] = { probation },
+  labelsMs?: number,
+): Promise<{
   fixtureModel: FixtureModel
   champion: string
   candidate: string
@@ -34,18 +38,72 @@ async function onProbation(): Promise<{
 }> {
   const fixtureModel = await fixture.model()
   const champion = await fixtureModel.champion()
+  if (labelsMs !== undefined) await learnt(fixtureModel.name, champion, labelsMs)
   const candidate = await fixtureModel.register(champion)
   const release = await fixtureModel.start(candidate, {
     strategy: 'blue_green',
     shadow: false,
     stages: [],
-    probation,
+    ...changed,
   })
   await release.reaches('awaiting_approval')
   await release.say('approve', 'anna')
   await release.reaches('probation')
   return { fixtureModel, champion, candidate, release }
 }
+/** The monitor has seen that outcomes take this long, and a window of them 100 ms. */
+const learnt = (model: string, version: string, labelsMs: number) =>
+  insertQualityJudgement(fixture.store, {
+    model,
+    version,
+    fromMs: 0,
+    toMs: 100,
+    report: { level: 'held', judge: 'quality@1' } as never,
+    inputs: { maturity: { status: 'ok', horizonMs: labelsMs - 100, delays: 200 }, predictions: 9, labels: 9 },
+    policy: {} as never,
+  })
+const watchedMs = async (release: string): Promise<number> => {
+  const [row] = await fixture.store.query<{ watched_ms: number }>(
+    sql`select watched_ms from stage_clocks where release_id = ${release} and stage = 'probation'`,
+  )
+  return row?.watched_ms ?? 0
+}
+
+describe('outcomes that come later than the probation would end', () => {
+  const short = { holdbackBp: 1_000, minMs: 150, minRequests: 20, deadlineMs: 60_000 }
+
+  it('end it by a rollback when they show lost quality', async () => {
+    const { fixtureModel, champion, candidate, release } = await onProbation(
+      { probation: { ...short, coverLabels: true } },
+      3_600_000,
+    )
+    await expect.poll(() => watchedMs(release.id)).toBeGreaterThan(4 * short.minMs)
+    expect((await release.state()).stage).toBe('probation')
+    const found = alarm(fixtureModel.name, candidate, {
+      kind: 'quality_lost',
+      dedupeKey: `quality/${fixtureModel.name}`,
+    })
+    await upsertAlert(fixture.store, found)
+    expect(await release.result()).toMatchObject({ outcome: 'rolled_back', reason: found.message })
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: champion })
+  })
+
+  it('let it end as promoted when they have come and show no loss', async () => {
+    const { candidate, fixtureModel, release } = await onProbation(
+      { probation: { ...short, coverLabels: true } },
+      1_500,
+    )
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+    expect(await watchedMs(release.id)).toBeGreaterThanOrEqual(1_500)
+    expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: candidate })
+  })
+
+  it('are not awaited by a policy with a fixed probation', async () => {
+    const { release } = await onProbation({ probation: short }, 3_600_000)
+    expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  })
+})
+
 const alarm = (model: string, version: string, change: Partial<NewAlert> = {}): NewAlert => ({
   dedupeKey: `quality_floor/${model}`,
   model,
