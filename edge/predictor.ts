@@ -19,6 +19,7 @@ import {
 import { compilePredictor } from '../api/serving/network/scalar-predictor.ts'
 import { inputWidthOf, type FeatureFit, type FeatureRow, type Features } from '../domain/model/features.ts'
 import type { Output } from '../domain/model/features.ts'
+import { sortQuantiles } from '../domain/model/quantile-levels.ts'
 
 export type { Feature } from '../domain/model/features.ts'
 export type EdgeRow = FeatureRow
@@ -37,6 +38,7 @@ export type Prediction =
   | { probability: number; label: boolean; positive: string }
   | { label: string; probabilities: Record<string, number> }
   | { value: number }
+  | { quantiles: Record<string, number> }
 
 export interface EdgePredictor {
   model: string
@@ -94,9 +96,10 @@ export function createPredictor(files: {
   const { width, encode } = createEncoder(manifest)
   if (network.inputs !== width)
     refuse('artifact_invalid', `the network takes ${network.inputs} numbers, the features give ${width}`)
-  const single = compileSingle(network)
+  const inOrder = orderOf(manifest.output)
+  const single = inOrder(compileSingle(network))
   // Sums of very many terms may need more than 32 bits; the server does the same.
-  const run = worstOf(manifest, encode, single) <= tolerance ? single : compileDouble(network)
+  const run = worstOf(manifest, encode, single) <= tolerance ? single : inOrder(compileDouble(network))
   const worst = worstOf(manifest, encode, run)
   if (!(worst <= tolerance)) refuse('artifact_invalid', `the golden rows are off by ${worst}`)
   return {
@@ -184,10 +187,25 @@ function compileDouble(network: Network): Run {
   }
 }
 
+/** Quantiles are sorted, as the server sorts them. */
+function orderOf({ kind }: Output): (run: Run) => Run {
+  if (kind !== 'quantiles') return (run) => run
+  return (run) => (input) => {
+    const outputs = run(input)
+    sortQuantiles(outputs, 1, outputs.length)
+    return outputs
+  }
+}
+
 function predictionOf(output: Output, outputs: Float32Array, index: number): Prediction {
   const refuseOutput = (what: string): never =>
     refuse('output_invalid', `the prediction of instance ${index} is ${what}`)
   const [first = NaN] = outputs
+  if (output.kind === 'quantiles') {
+    const { levels, min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
+    for (const value of outputs) if (!(value >= min && value <= max)) refuseOutput(`the quantile ${value}`)
+    return { quantiles: Object.fromEntries(levels.map((level, i) => [String(level), outputs[i]!])) }
+  }
   if (output.kind === 'number') {
     const { min = -Number.MAX_VALUE, max = Number.MAX_VALUE } = output
     return first >= min && first <= max ? { value: first } : refuseOutput(String(first))

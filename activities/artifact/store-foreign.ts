@@ -1,7 +1,7 @@
 /** Stores a model of another library as an artifact: brought, or written by a training program. Its own answers are replayed first. */
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import { DomainError } from '../../domain/errors.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { FeatureRow, Output } from '../../domain/model/features.ts'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -49,9 +49,16 @@ export async function storeForeign(
   const { artifact, library, fits, unused } = await reader.bind({ files, features, output, declared })
   const manifest = { artifact, files, features, output, preprocessing: fits }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
-  if (replay !== undefined) await checkReplay(replay, answer)
+  if (replay !== undefined) await checkReplay(inOrder(replay, output), answer)
   const made = { definition, artifact, library, files, fits, data, training, answer }
   return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
+}
+
+/** A library may cross its quantiles; they are answered in order. */
+function inOrder({ rows, outputs }: ReplayedAnswers, { kind }: Output): ReplayedAnswers {
+  return kind === 'quantiles'
+    ? { rows, outputs: outputs.map((each) => each.toSorted((a, b) => a - b)) }
+    : { rows, outputs }
 }
 
 async function checkReplay(

@@ -10,6 +10,7 @@ import {
   numberProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
+import { middlePlace, sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
 import { zeroForMissing, type LabelledRows } from '../data/rows.ts'
 
@@ -34,7 +35,13 @@ export interface MadeArtifact {
 
 /** Stores the manifest, with golden rows and profile, and returns its digest. Throws `artifact_invalid` for a model that cannot serve. */
 export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): Promise<string> {
-  const { definition, artifact, library, files, fits, data, training, answer } = made
+  const { definition, artifact, library, files, fits, data, training } = made
+  const { output } = definition.label
+  const answer = async (rows: readonly FeatureRow[]) => {
+    const answers = await made.answer(rows)
+    if (output.kind === 'quantiles') for (const each of answers) sortQuantiles(each, 1, each.length)
+    return answers
+  }
   const rowAt = rowReader(data, Object.keys(definition.features))
   const spread = (most: number) => spreadOver(data.rows, most).map(rowAt)
   const instances =
@@ -47,7 +54,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
     artifact,
     library,
     features: definition.features,
-    output: definition.label.output,
+    output,
     preprocessing: fits,
     files,
     golden: { instances, outputs },
@@ -62,6 +69,7 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
     number: 'finite number',
     probability: 'probability',
     classes: 'softmax over the classes',
+    quantiles: 'finite number for each quantile',
   }
   for (const answer of answers)
     if (!isAnswer(output, answer))
@@ -72,7 +80,7 @@ function checkAnswers({ label: { output } }: ModelDefinition, answers: readonly 
 }
 
 function isAnswer({ kind }: Output, answer: readonly number[]): boolean {
-  if (kind === 'number') return answer.every(Number.isFinite)
+  if (kind === 'number' || kind === 'quantiles') return answer.every(Number.isFinite)
   if (!answer.every((value) => value >= 0 && value <= 1)) return false
   return kind === 'probability' || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
@@ -96,6 +104,7 @@ function profileOf(
   scores: number[][],
 ): ReferenceProfile {
   const { output } = label
+  const middle = output.kind === 'quantiles' ? middlePlace(output.levels) : 0
   const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
   const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
   const bestClass = (answer: number[], classes: readonly string[]) =>
@@ -108,7 +117,7 @@ function profileOf(
         )
       : numberProfile(
           'score',
-          scores.map(([value]) => value ?? null),
+          scores.map((answer) => answer[middle] ?? null),
         )
   return {
     rows: data.rows,
@@ -120,7 +129,7 @@ function profileOf(
     score,
     // The deciles of a rare class are all 0; compared as a number it could grow tenfold within its bin.
     label:
-      output.kind === 'number'
+      output.kind === 'number' || output.kind === 'quantiles'
         ? numbers('label', data.labels)
         : texts(
             'label',

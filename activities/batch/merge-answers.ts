@@ -1,7 +1,7 @@
 /** Merges the parts of a batch into one file, each prediction beside the key of its row. */
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Output } from '../../domain/model/features.ts'
+import { outputWidth, type Output } from '../../domain/model/features.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { literal, type Duck } from '../data/duckdb.ts'
@@ -24,7 +24,7 @@ export async function mergeAnswers(
   await mkdir(dirname(target), { recursive: true })
   const partial = `${target}.${merge.id.replaceAll('/', '-')}`
   const paths = await Promise.all(digests.map((digest) => artifacts.locate('checkpoints', digest)))
-  const width = output.kind === 'classes' ? output.classes.length : 1
+  const width = outputWidth(output)
   const names = Array.from({ length: width }, (_, place) => `o${place}`)
   const kept =
     paths.length === 0
@@ -56,6 +56,7 @@ function answerColumn(output: Output, names: readonly string[]): string {
       // Of equal scores the first class, as in the prediction API.
       return `[${output.classes.map(literal).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
     case 'number':
+    case 'quantiles':
       return 'null::varchar'
   }
 }

@@ -10,7 +10,7 @@ import {
   type CellColumn,
   type ColumnTable,
 } from '../../domain/model/columns.ts'
-import type { Output } from '../../domain/model/features.ts'
+import { outputWidth, type Output } from '../../domain/model/features.ts'
 import { judgedCells } from '../../domain/validation/cells.ts'
 import type { BatchTable } from '../../domain/validation/expectations.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
@@ -149,10 +149,15 @@ async function streamInto(
 }
 
 /** The width of the network's output. */
-export const outputsOf = (output: Output): number => (output.kind === 'classes' ? output.classes.length : 1)
+export const outputsOf = outputWidth
 
-/** The training targets: one-hot classes, 0 or 1, or the number. */
+/** The training targets: one-hot classes, 0 or 1, or the number, which is repeated for each quantile. */
 export function targetsOf(labels: CellColumn, output: Output): Float32Array {
+  if (output.kind === 'quantiles') {
+    const width = output.levels.length
+    const values = zeroForMissing(labels)
+    return Float32Array.from({ length: values.length * width }, (_, at) => values[Math.floor(at / width)]!)
+  }
   if (output.kind !== 'classes') return Float32Array.from(zeroForMissing(labels))
   const { classes } = output
   const rows = judgedLabels(labels, output)

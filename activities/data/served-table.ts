@@ -1,6 +1,7 @@
 /** Loads served rows into DuckDB, so that the conditions of slices mean the same as in the evaluation gate. */
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { middlePlace } from '../../domain/model/quantile-levels.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
@@ -52,6 +53,7 @@ export async function loadServed(
 ): Promise<void> {
   const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
   const isClasses = output.kind === 'classes'
+  const middle = output.kind === 'quantiles' ? middlePlace(output.levels) : 0
   const told = isClasses ? 'varchar' : 'double'
   const columns = [
     ...features.map(
@@ -70,8 +72,8 @@ export async function loadServed(
   rows.forEach(({ row, outputs, y, predicted }) => {
     for (const { name, kind } of features) append(row[name], kind === 'number')
     const class_ = className(predicted)
-    append(isClasses ? class_ : outputs[0], !isClasses)
-    append(isClasses ? class_ : output.kind === 'probability' ? predicted : outputs[0], !isClasses)
+    append(isClasses ? class_ : outputs[middle], !isClasses)
+    append(isClasses ? class_ : output.kind === 'probability' ? predicted : outputs[middle], !isClasses)
     append(isClasses && y !== null ? className(y) : y, !isClasses)
     appender.endRow()
   })

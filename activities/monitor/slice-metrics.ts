@@ -59,7 +59,7 @@ export async function judgeBreakdownOf(
   const unreadable = unreadableAnswers(gate.task, answers, told.length)
   if (unreadable !== null) return insufficient(unreadable)
   const truths = told.map(({ y }) => y)
-  const scored = score(gate.task, truths, answers, gate.threshold)
+  const scored = score(gate.task, truths, answers, gate)
   const parts = await partsOf(told, { definition, manifest, policy, predicted: scored.predicted })
   const evaluated = (await findEvaluation(store, evaluationId))?.report
   const baseline = {

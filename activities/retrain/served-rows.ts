@@ -6,6 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
 import type { Features, Output } from '../../domain/model/features.ts'
+import { middlePlace } from '../../domain/model/quantile-levels.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { truthOf } from '../../domain/monitoring/quality.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
@@ -171,6 +172,7 @@ function appender(
       request.features === null ? undefined : readLoggedRows(request.features, by.fits ?? [], instances)
     const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
     const width = outputsOf(by.output)
+    const middle = by.output.kind === 'quantiles' ? middlePlace(by.output.levels) : 0
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
       const row = rows?.[place]
@@ -191,7 +193,7 @@ function appender(
       number(into, isKnown ? (served.knownAt === 'observed' ? observedMs : arrivedMs) : null)
       text(into, isKnown ? value : null)
       text(into, by.output.kind === 'classes' ? by.output.classes[largest(answered)] : null)
-      number(into, by.output.kind === 'classes' ? null : answered[0])
+      number(into, by.output.kind === 'classes' ? null : answered[middle])
       into.appendVarchar(version)
       into.appendVarchar(request.arm)
       if (withRoutingKey) text(into, request.routingKey)
@@ -215,7 +217,7 @@ const largest = (values: readonly number[]): number => values.indexOf(Math.max(.
  */
 async function weigh(duck: Duck, output: Output): Promise<void> {
   const bin =
-    output.kind === 'number'
+    output.kind === 'number' || output.kind === 'quantiles'
       ? `ntile(${bins}) over (partition by ${versionColumn} order by score, ${predictionId})`
       : `coalesce(class, cast(least(floor(score * ${bins}), ${bins - 1}) as varchar))`
   const alike = `over (partition by ${versionColumn}, bin)`

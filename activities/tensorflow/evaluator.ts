@@ -16,6 +16,7 @@ import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
 import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
+import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { digestOfJson, getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
@@ -142,10 +143,7 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   const issue = unreadableAnswers(policy.task, answers, y.length) ?? undefined
   if (issue !== undefined) return { score: null, issue }
   return {
-    score: pointValue(
-      statisticOf(policy.primary, score(policy.task, y, answers, policy.threshold)),
-      y.length,
-    ),
+    score: pointValue(statisticOf(policy.primary, score(policy.task, y, answers, policy)), y.length),
   }
 }
 
@@ -199,11 +197,13 @@ async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<
     'weights.bin': await artifacts.get('artifacts', fileOf(manifest, 'weights.bin').digest),
   })
   const encode = compileColumnEncoder(test, manifest.features, manifest.preprocessing)
-  return answersOf(tf, network, {
+  const answers = answersOf(tf, network, {
     rows: test.rows,
     inputs: inputWidthOf(manifest.preprocessing),
     encode,
   })
+  if (manifest.output.kind === 'quantiles') sortQuantiles(answers.values, answers.rows, answers.width)
+  return answers
 }
 
 /** By the code of a replica, in a process of its own. */

@@ -25,7 +25,7 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
   }
   const numbers = numbersAndLabels(duck, definition)
   const { kind } = definition.label.output
-  if (kind === 'number') {
+  if (kind === 'number' || kind === 'quantiles') {
     facts.featureCorrelation = []
     for await (const { feature, y, score } of numbers)
       facts.featureCorrelation.push({ feature, correlation: rankCorrelation(y as ArrayLike<number>, score) })

@@ -33,6 +33,8 @@ export function outputTensors(output: Output): OutputTensor[] {
   switch (output.kind) {
     case 'number':
       return [floats('value', 1, [])]
+    case 'quantiles':
+      return [floats('quantiles', output.levels.length, [output.levels.length])]
     case 'probability':
       return [floats('probability', 1, []), positives(output.threshold)]
     case 'classes':

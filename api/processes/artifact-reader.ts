@@ -8,6 +8,7 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import type { DeclaredColumn } from '../../domain/model/declared-columns.ts'
 import type { FeatureRow, Features, Output } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import { createFrames } from '../../domain/message-framing.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
@@ -84,9 +85,14 @@ async function bind({ files, features, output, declared }: Extract<ReaderRequest
   if (outputs !== width)
     throw new DomainError(
       'artifact_invalid',
-      `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}`,
+      `the model gives ${outputs} numbers, the output ${output.kind} of the model file has ${width}${severalNumbers(output, outputs)}`,
     )
   return { artifact, library, ...bindColumns({ columns, features, declared }) }
+}
+
+function severalNumbers({ kind }: Output, outputs: number): string {
+  if (kind !== 'number' || outputs === 1) return ''
+  return ': bring one model for each number, or declare quantiles([…]) where they are quantiles'
 }
 
 interface Answer {
@@ -126,6 +132,7 @@ async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
       writeRow(buffer, layout, values, row)
     }
     await predictor.run(buffer.input, rows, outputs, undefined, buffer)
+    if (manifest.output.kind === 'quantiles') sortQuantiles(outputs, rows, predictor.outputs)
     return {
       width: predictor.outputs,
       outputs: Array.from(outputs, (value) => (Number.isFinite(value) ? value : null)),

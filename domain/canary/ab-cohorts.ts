@@ -80,6 +80,7 @@ function eventOf(
     case 'classes':
       return outputs.indexOf(Math.max(...outputs)) !== truth
     case 'number':
+    case 'quantiles':
       return null
     default:
       return output satisfies never

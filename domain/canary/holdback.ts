@@ -4,6 +4,7 @@
  */
 import { fourDigits } from '../figures.ts'
 import type { Output } from '../model/features.ts'
+import { pinballLoss } from '../model/quantile-levels.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
 import { truthOf } from '../monitoring/quality.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
@@ -61,7 +62,7 @@ export function holdbackEvidence(
   return { differences, candidate: arm(losses.canary), control: arm(losses.control) }
 }
 
-/** Brier of a probability; wrong or right of a class; the absolute error of a number in units of the scale, at most 1. */
+/** Brier of a probability; wrong or right of a class; the absolute error of a number, or twice the pinball loss of quantiles, in units of the scale, at most 1. */
 export function lossOf(
   output: Output,
   outputs: readonly number[],
@@ -79,6 +80,11 @@ export function lossOf(
       return scale === undefined || !(scale > 0)
         ? null
         : Math.min(1, Math.abs((outputs[0] ?? NaN) - truth) / scale)
+    // Twice the pinball loss of the median is its absolute error.
+    case 'quantiles':
+      return scale === undefined || !(scale > 0)
+        ? null
+        : Math.min(1, (2 * pinballLoss(truth, outputs, output.levels)) / scale)
   }
 }
 

@@ -16,14 +16,14 @@ export interface AnchorCandidate {
 export function bestOf(
   asked: readonly AnchorCandidate[],
   y: readonly number[],
-  policy: Pick<GatePolicy, 'task' | 'primary' | 'threshold'>,
+  policy: Pick<GatePolicy, 'task' | 'primary' | 'threshold' | 'levels'>,
 ): (AnchorCandidate & { value: number }) | undefined {
-  const { task, primary, threshold } = policy
+  const { task, primary } = policy
   const sign = higherIsBetter(primary) ? 1 : -1
   let best: (AnchorCandidate & { value: number }) | undefined
   for (const each of asked) {
     if (unreadableAnswers(task, each.answers, y.length) !== null) continue
-    const value = pointValue(statisticOf(primary, score(task, y, each.answers, threshold)), y.length)
+    const value = pointValue(statisticOf(primary, score(task, y, each.answers, policy)), y.length)
     if (value !== null && (best === undefined || sign * value > sign * best.value)) best = { ...each, value }
   }
   return best

@@ -24,7 +24,7 @@ export function judgeCalibration(
   champion: ScoredRows | null,
   policy: Pick<GatePolicy, 'calibration'>,
 ): GateCalibration | null {
-  if (policy.calibration === 'off' || challenger.task === 'regression') return null
+  if (policy.calibration === 'off' || challenger.classes === 0) return null
   const now = figures(challenger)
   const before = champion === null ? null : figures(champion)
   if (now.ece === null) return { champion: before, challenger: now, verdict: 'undefined' }

@@ -135,7 +135,11 @@ const shown = (value: unknown): string =>
       : (JSON.stringify(value) ?? String(value)).slice(0, 100)
 
 const answerOf = (task: Task, row: readonly number[]): MetricAnswer =>
-  task === 'multiclass' ? row : task === 'binary' && row.length === 2 ? row[1]! : row[0]!
+  task === 'multiclass' || task === 'quantiles'
+    ? row
+    : task === 'binary' && row.length === 2
+      ? row[1]!
+      : row[0]!
 
 /** The gain on a resample: each row as often as it was drawn. */
 function resampled(

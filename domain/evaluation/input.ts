@@ -5,6 +5,7 @@ import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers
 import type { LeakageFacts } from './leakage.ts'
 import { unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
+import { quantiles } from '../statistics/quantiles.ts'
 import type { Reason } from '../verdict.ts'
 
 export interface GateInput {
@@ -56,7 +57,7 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
   if (rows === 0) add('insufficient', 'no_rows', 'the test set is empty')
   const classes = policy.task === 'binary' ? 2 : answerWidth(challenger)
   const readable = (label: number) =>
-    policy.task === 'regression'
+    policy.task === 'regression' || policy.task === 'quantiles'
       ? Number.isFinite(label)
       : Number.isInteger(label) && label >= 0 && label < classes
   const bad = y.findIndex((label) => !readable(label))
@@ -70,6 +71,12 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     if (issue !== null) add(verdict, `${name}_unreadable`, `predictions of the ${name}: ${issue}`)
     else if (policy.task === 'multiclass' && answerWidth(answers) !== answerWidth(challenger))
       add('insufficient', `${name}_unreadable`, `the ${name} has another number of classes`)
+    else if (policy.task === 'quantiles' && answerWidth(answers) !== policy.levels?.length)
+      add(
+        verdict,
+        `${name}_unreadable`,
+        `the ${name} gives ${answerWidth(answers)} numbers a row, the label has ${policy.levels?.length} levels`,
+      )
   }
   if ((slices?.length ?? 0) > maxSlices)
     add('not_better', 'too_many_slices', `${slices!.length} slices, limit ${maxSlices}`)
@@ -99,11 +106,15 @@ export function insufficientRows(y: readonly number[], policy: GatePolicy): Reas
     }))
 }
 
-/** The predictions of a model that knows only the class shares, or the mean. */
+/** The predictions of a model that knows only the class shares, the mean, or the quantiles. */
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, classes: number): number[][] {
   if (policy.task === 'regression') {
     const mean = y.reduce((sum, value) => sum + value / y.length, 0)
     const answer = [mean]
+    return y.map(() => answer)
+  }
+  if (policy.task === 'quantiles') {
+    const answer = quantiles([...y], policy.levels ?? []).map((value) => value ?? NaN)
     return y.map(() => answer)
   }
   const shares = Array.from({ length: Math.max(2, classes) }, (_, k) =>

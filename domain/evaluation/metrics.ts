@@ -6,21 +6,24 @@ import { ratioOf } from '../figures.ts'
 import { orderOf } from '../metrics/auc.ts'
 import type { Statistic } from '../statistics/bootstrap.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
-import type { GateMetric, Task } from './policy.ts'
+import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
+import type { GateMetric, GatePolicy, Task } from './policy.ts'
 import { surprise } from '../metrics/metrics.ts'
 
 export interface ScoredRows {
   task: Task
   y: Float64Array
-  /** Binary: the probability of class 1. Regression: the predicted value. Multiclass: the probability of the truth. */
+  /** Binary: the probability of class 1. Regression: the predicted value. Quantiles: the middle one. Multiclass: the probability of the truth. */
   score: Float64Array
-  /** The predicted class; empty in a regression. */
+  /** The predicted class; empty without classes. */
   predicted: Int32Array
-  /** Multiclass and binary: the probability of the predicted class. */
+  /** Multiclass and binary: the probability of the predicted class. Quantiles: 1 where the truth is between the outermost. */
   confidence: Float64Array
   classes: number
-  /** Multiclass: Σ (p_k − 1[y = k])² of each row. */
+  /** Multiclass: Σ (p_k − 1[y = k])² of each row. Quantiles: the pinball loss of each row. */
   squares: Float64Array
+  /** Quantiles: the share of rows that should be between the outermost. */
+  coverage?: number
 }
 
 /** The scores of the given row indices. */
@@ -33,9 +36,7 @@ export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
     confidence: of(scored.confidence),
     squares: of(scored.squares),
     predicted:
-      scored.task === 'regression'
-        ? scored.predicted
-        : Int32Array.from(rows, (row) => scored.predicted[row]!),
+      scored.classes === 0 ? scored.predicted : Int32Array.from(rows, (row) => scored.predicted[row]!),
   }
 }
 
@@ -50,7 +51,14 @@ function highestFirst(score: Float64Array): Uint32Array {
   return order
 }
 
-const lowerIsBetter: ReadonlySet<GateMetric> = new Set(['brier', 'logLoss', 'rmse', 'mae'])
+const lowerIsBetter: ReadonlySet<GateMetric> = new Set([
+  'brier',
+  'logLoss',
+  'rmse',
+  'mae',
+  'pinball',
+  'coverageError',
+])
 
 export const higherIsBetter = (metric: GateMetric): boolean => !lowerIsBetter.has(metric)
 
@@ -58,6 +66,7 @@ const metricsOf: Record<Task, readonly GateMetric[]> = {
   binary: ['auc', 'accuracy', 'brier', 'logLoss', 'f1', 'precision', 'recall', 'averagePrecision'],
   multiclass: ['accuracy', 'logLoss', 'brier', 'macroF1'],
   regression: ['rmse', 'mae', 'r2'],
+  quantiles: ['pinball', 'coverageError', 'mae'],
 }
 
 export const metricsFor = (task: Task): readonly GateMetric[] => metricsOf[task]
@@ -72,7 +81,7 @@ export function unreadableAnswers(task: Task, answers: ModelAnswers, rows: numbe
     if (row.length !== width || width === 0)
       return `row ${i} has ${row.length} outputs, the first has ${width}`
     if (!row.every(Number.isFinite)) return `row ${i} is not finite`
-    if (task === 'regression') continue
+    if (task === 'regression' || task === 'quantiles') continue
     if (!row.every((p) => p >= 0 && p <= 1)) return `row ${i} has a probability outside 0 to 1`
     const sum = row.reduce((total, p) => total + p, 0)
     if (width > 1 && Math.abs(sum - 1) > 1e-3) return `the probabilities of row ${i} sum to ${sum}`
@@ -87,24 +96,31 @@ export function score(
   task: Task,
   y: readonly number[],
   answers: ModelAnswers,
-  threshold: number,
+  { threshold, levels = [] }: Pick<GatePolicy, 'threshold' | 'levels'>,
 ): ScoredRows {
   const rows = y.length
-  const classes = task === 'regression' ? 0 : task === 'binary' ? 2 : answerWidth(answers)
+  const classes =
+    task === 'regression' || task === 'quantiles' ? 0 : task === 'binary' ? 2 : answerWidth(answers)
   const scored: ScoredRows = {
     task,
     y: Float64Array.from(y),
     score: new Float64Array(rows),
-    predicted: new Int32Array(task === 'regression' ? 0 : rows),
+    predicted: new Int32Array(classes === 0 ? 0 : rows),
     confidence: new Float64Array(rows),
     classes,
     squares: new Float64Array(rows),
+    coverage: task === 'quantiles' ? levels.at(-1)! - levels[0]! : undefined,
   }
+  const middle = middlePlace(levels)
   const rowAt = answerReader(answers)
   for (let i = 0; i < rows; i++) {
     const row = rowAt(i)
     if (task === 'regression') {
       scored.score[i] = row[0]!
+    } else if (task === 'quantiles') {
+      scored.score[i] = row[middle]!
+      scored.confidence[i] = y[i]! >= row[0]! && y[i]! <= row.at(-1)! ? 1 : 0
+      scored.squares[i] = pinballLoss(y[i]!, row, levels)
     } else if (task === 'binary') {
       const p = row.length === 1 ? row[0]! : row[1]!
       scored.score[i] = p
@@ -129,7 +145,13 @@ export function score(
 
 /** Whether the metric is a mean over rows, so that a difference of two is the mean of the row differences. */
 export function isMean(metric: GateMetric): boolean {
-  return metric === 'accuracy' || metric === 'brier' || metric === 'logLoss' || metric === 'mae'
+  return (
+    metric === 'accuracy' ||
+    metric === 'brier' ||
+    metric === 'logLoss' ||
+    metric === 'mae' ||
+    metric === 'pinball'
+  )
 }
 
 /** Whether the metric depends on counts alone. */
@@ -149,6 +171,7 @@ export function rowLosses(metric: GateMetric, scored: ScoredRows): Float64Array 
     case 'accuracy':
       return correctness(scored)
     case 'brier':
+    case 'pinball':
       return scored.squares
     case 'logLoss':
       return score.map((p, i) => surprise(task === 'binary' && y[i] === 0 ? 1 - p : p))
@@ -188,6 +211,8 @@ export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
       return shareOfHits(scored, ({ y }, row) => y[row] === 1)
     case 'r2':
       return explained(scored)
+    case 'coverageError':
+      return coverageError(scored)
     case 'averagePrecision':
       return ranked(scored, 'precision')
     default:
@@ -225,6 +250,18 @@ function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number)
   const whole = Float64Array.from(y, (_, row) => (isOf(scored, row) ? 1 : 0))
   const hits = Float64Array.from(y, (label, row) => (label === 1 && predicted[row] === 1 ? 1 : 0))
   return { kind: 'sums', columns: [hits, whole], value: (sums) => ratioOf(sums[0]!, sums[1]!) }
+}
+
+/** How far the share of truths between the outermost quantiles is from the share that their levels promise. */
+function coverageError({ confidence, coverage = 0 }: ScoredRows): Statistic {
+  return {
+    kind: 'sums',
+    columns: [confidence],
+    value: (sums, weight) => {
+      const share = ratioOf(sums[0]!, weight)
+      return share === null ? null : Math.abs(share - coverage)
+    },
+  }
 }
 
 function explained({ y, score }: ScoredRows): Statistic {

@@ -3,7 +3,7 @@
  */
 import { policyIssues } from '../policy-issues.ts'
 
-export type Task = 'binary' | 'multiclass' | 'regression'
+export type Task = 'binary' | 'multiclass' | 'regression' | 'quantiles'
 
 export type GateMetric =
   | 'auc'
@@ -18,9 +18,11 @@ export type GateMetric =
   | 'rmse'
   | 'mae'
   | 'r2'
+  | 'pinball'
+  | 'coverageError'
 
 /** The metrics that slices can be compared by: those with a test for their difference. */
-export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae'
+export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
 /** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
 export type Margin = number | { relative: number }
@@ -58,6 +60,8 @@ export interface GatePolicy {
   seed: number
   /** The probability from which the positive class is predicted. */
   threshold: number
+  /** The levels of quantiles; of that task only. */
+  levels?: readonly number[]
   /** The minimum test rows of a verdict. */
   evidence: {
     /** All test rows. */
@@ -114,7 +118,7 @@ export interface GatePolicy {
 }
 
 export function defaultGatePolicy(task: Task): GatePolicy {
-  const primary = { binary: 'auc', multiclass: 'accuracy', regression: 'rmse' } as const
+  const primary = { binary: 'auc', multiclass: 'accuracy', regression: 'rmse', quantiles: 'pinball' } as const
   return {
     task,
     primary: primary[task],
@@ -133,14 +137,16 @@ export function defaultGatePolicy(task: Task): GatePolicy {
       rmse: { relative: 0.01 },
       mae: { relative: 0.01 },
       r2: 0.01,
+      pinball: { relative: 0.01 },
+      coverageError: 0.02,
     },
     confidence: 0.95,
     resamples: 2000,
     seed: 1,
     threshold: 0.5,
     evidence: { rows: 1000, positives: 100, negatives: 100, sliceRows: 200, slicePositives: 30 },
-    slices: { metric: task === 'regression' ? 'rmse' : 'accuracy', points: 0.02, alpha: 0.05 },
-    calibration: task === 'regression' ? 'off' : { ece: 0.05, overChampion: 0.02 },
+    slices: { metric: sliceMetricsOf[task][0]!, points: 0.02, alpha: 0.05 },
+    calibration: task === 'regression' || task === 'quantiles' ? 'off' : { ece: 0.05, overChampion: 0.02 },
     fairness: { selectionRatio: 0.8, rateDifference: 0.1, minRows: 100 },
     leakage: { overlap: 0.001, featureAuc: 0.99, featureCorrelation: 0.99, gain: 0.1 },
     testSetUses: 20,
@@ -174,7 +180,16 @@ const shares: readonly string[] = [
   'recall',
   'averagePrecision',
   'macroF1',
+  'coverageError',
 ]
+
+/** The metrics that compare slices of a task; the first is the default. */
+const sliceMetricsOf: Record<Task, readonly SliceMetric[]> = {
+  binary: ['accuracy', 'auc', 'brier', 'logLoss'],
+  multiclass: ['accuracy', 'brier', 'logLoss'],
+  regression: ['rmse', 'mae'],
+  quantiles: ['pinball', 'mae'],
+}
 
 /** Why a floor can never be met, or can never fail, or is no number; undefined for a sound one. */
 function floorIssue(metric: string, floor: number): string | undefined {
@@ -182,7 +197,7 @@ function floorIssue(metric: string, floor: number): string | undefined {
   if (shares.includes(metric) && !(floor >= 0 && floor <= 1))
     return `${metric} is a number from 0 to 1, not ${floor}`
   if (metric === 'r2' && floor > 1) return `r2 is at most 1, not ${floor}`
-  if (['brier', 'logLoss', 'rmse', 'mae'].includes(metric) && floor <= 0)
+  if (['brier', 'logLoss', 'rmse', 'mae', 'pinball'].includes(metric) && floor <= 0)
     return `${metric} is the highest allowed value and above 0, not ${floor}`
   return undefined
 }
@@ -215,12 +230,7 @@ export function issuesOfGate(policy: GatePolicy): string[] {
   }
   for (const [name, value] of Object.entries(policy.evidence)) integer(`evidence.${name}:`, value, 0)
   const { slices, calibration, fairness, leakage } = policy
-  const sliceMetrics: Record<Task, readonly SliceMetric[]> = {
-    binary: ['accuracy', 'auc', 'brier', 'logLoss'],
-    multiclass: ['accuracy', 'brier', 'logLoss'],
-    regression: ['rmse', 'mae'],
-  }
-  oneOf('sliceLimits.metric:', slices.metric, sliceMetrics[policy.task])
+  oneOf('sliceLimits.metric:', slices.metric, sliceMetricsOf[policy.task])
   share('sliceLimits.points', slices.points)
   share('sliceLimits.alpha', slices.alpha)
   if (calibration !== 'off') {

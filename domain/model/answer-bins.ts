@@ -3,6 +3,7 @@
  * 10th, 50th and 90th percentile. They come from the champion, so that a candidate cannot choose its own.
  */
 import type { Output } from './features.ts'
+import { middlePlace } from './quantile-levels.ts'
 import type { Profile } from './reference-profile.ts'
 
 export interface AnswerBins {
@@ -26,7 +27,8 @@ export function answerBins(output: Output, score?: Profile): AnswerBins | undefi
       const names = classes.length <= maxBins ? [...classes] : [...classes.slice(0, maxBins - 1), 'other']
       return { kind: output.kind, names, edges: [] }
     }
-    case 'number': {
+    case 'number':
+    case 'quantiles': {
       if (score?.kind !== 'number' || score.edges.length === 0) return undefined
       const { edges: deciles } = score
       const wanted = [deciles[0]!, deciles[deciles.length >> 1]!, deciles.at(-1)!]
@@ -61,10 +63,15 @@ export function answerBinner(
       }
     }
     case 'number':
+    case 'quantiles': {
+      const [width, middle] =
+        output.kind === 'number' ? [1, 0] : [output.levels.length, middlePlace(output.levels)]
       return (outputs, row) => {
+        const value = outputs[row * width + middle]!
         let bin = 0
-        while (bin < edges.length && outputs[row]! >= edges[bin]!) bin++
+        while (bin < edges.length && value >= edges[bin]!) bin++
         return bin
       }
+    }
   }
 }

@@ -68,6 +68,7 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
       return output.classes[best] ?? null
     }
     case 'number':
+    case 'quantiles':
       return null
   }
 }

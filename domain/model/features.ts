@@ -40,6 +40,17 @@ export type Output =
   | { kind: 'classes'; classes: readonly string[] }
   /** One real number per row. */
   | { kind: 'number'; unit?: string; min?: number; max?: number }
+  /** One number per level and row, rising: with probability `levels[k]`, the truth is at most the k-th. */
+  | { kind: 'quantiles'; levels: readonly number[]; unit?: string; min?: number; max?: number }
+
+/** The numbers of one answer. */
+export function outputWidth(output: Output): number {
+  return output.kind === 'classes'
+    ? output.classes.length
+    : output.kind === 'quantiles'
+      ? output.levels.length
+      : 1
+}
 
 /** A row as it is sent and stored: one value a feature. */
 export type FeatureRow = Record<string, number | string | null>

@@ -15,6 +15,7 @@ export function issueOfOutcome(output: Output, value: OutcomeValue): string | un
         ? undefined
         : `${shown(value)} is not true, false, 1 or 0`
     case 'number':
+    case 'quantiles':
       return typeof value === 'number' && Number.isFinite(value)
         ? undefined
         : `${shown(value)} is no finite number`

@@ -90,7 +90,7 @@ export function judgeQuality(
   const answers = rows.map((row) => row.answer)
   const few = insufficientRows(y, policy)
   if (few.length > 0) return { ...report, reasons: few }
-  const value = pointValue(statisticOf(metric, score(policy.task, y, answers, policy.threshold)), y.length)
+  const value = pointValue(statisticOf(metric, score(policy.task, y, answers, policy)), y.length)
   if (value === null || baseline === null) {
     const message = `${metric} is undefined on these rows`
     return { ...report, value, reasons: [{ code: 'undefined', message, values: {} }] }

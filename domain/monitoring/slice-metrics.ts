@@ -76,7 +76,7 @@ export function judgeBreakdown(
       : [judgeFairness(attribute, values, scored, { ...policy, resamples: 200 })],
   )
   // Undefined without probabilities, or where the policy turns calibration off.
-  const calibrated = policy.calibration !== 'off' && scored.task !== 'regression'
+  const calibrated = policy.calibration !== 'off' && scored.classes > 0
   const promised = calibrated ? calibrationOfScores(scored).ece : undefined
   const earned = business === undefined ? null : worthOf(business, worth ?? 'not computed')
   const report: BreakdownReport = {

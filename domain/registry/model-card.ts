@@ -103,6 +103,8 @@ function answersOf(output: Output): string {
       return `a probability for each of ${output.classes.join(', ')}`
     case 'number':
       return output.unit === undefined ? 'a number' : `a number in ${output.unit}`
+    case 'quantiles':
+      return `the quantiles ${output.levels.join(', ')} of a number${output.unit === undefined ? '' : ` in ${output.unit}`}`
     default:
       return output satisfies never
   }

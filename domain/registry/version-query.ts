@@ -17,7 +17,11 @@ export type VersionStatus = keyof typeof versionStatuses
 export const trainingStatuses = ['running', 'done', 'failed'] as const
 
 export const metricNames: readonly GateMetric[] = [
-  ...new Set((['binary', 'multiclass', 'regression'] satisfies Task[]).flatMap((task) => metricsFor(task))),
+  ...new Set(
+    (['binary', 'multiclass', 'regression', 'quantiles'] satisfies Task[]).flatMap((task) =>
+      metricsFor(task),
+    ),
+  ),
 ]
 
 export const comparisons = ['>', '>=', '<', '<=', '='] as const

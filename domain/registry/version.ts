@@ -107,6 +107,8 @@ export function formOf(output: Output): string {
       return JSON.stringify([output.kind, output.classes])
     case 'number':
       return JSON.stringify([output.kind, output.unit ?? null])
+    case 'quantiles':
+      return JSON.stringify([output.kind, output.levels, output.unit ?? null])
     default:
       return output satisfies never
   }

@@ -28,6 +28,8 @@ export interface ProgramJob {
     kind: ModelDefinition['label']['output']['kind']
     classes?: readonly string[]
     positive?: string
+    /** The levels of quantiles, rising: the model gives one output for each. */
+    levels?: readonly number[]
   }
   /** The column that separates the rows, and its value for training rows. */
   part: { column: string; train: string; validation?: string }
@@ -69,6 +71,7 @@ export function jobOfDefinition(
       kind: output.kind,
       classes: output.kind === 'classes' ? output.classes : undefined,
       positive: output.kind === 'probability' ? output.positive : undefined,
+      levels: output.kind === 'quantiles' ? output.levels : undefined,
     },
     part: {
       column: snapshotColumns.part,

@@ -40,7 +40,7 @@ export function rowWeights(
 /** The name of the class of a label; of a probability, the name of true, or `not` and that name. */
 function classOf(output: Output, label: Cell): string {
   if (output.kind === 'classes') return String(label)
-  if (output.kind === 'number') return ''
+  if (output.kind === 'number' || output.kind === 'quantiles') return ''
   return Number(label) === 1 ? output.positive : `not ${output.positive}`
 }
 

@@ -74,6 +74,7 @@ const taskOf: Record<LabelDefinition['output']['kind'], Task> = {
   probability: 'binary',
   classes: 'multiclass',
   number: 'regression',
+  quantiles: 'quantiles',
 }
 
 export function compileEvaluation(
@@ -101,6 +102,7 @@ export function compileEvaluation(
       ...(spec.margin === undefined ? {} : { [primary]: spec.margin }),
     },
     threshold: label.output.kind === 'probability' ? label.output.threshold : base.threshold,
+    levels: label.output.kind === 'quantiles' ? label.output.levels : undefined,
     evidence: { ...base.evidence, ...spec.evidence },
     slices: { ...base.slices, ...spec.sliceLimits },
     calibration: spec.calibration ?? base.calibration,
@@ -131,6 +133,8 @@ export function compileEvaluation(
       'evaluation.floors',
       'at least one floor is required: the first version has no champion to compare with',
     )
+  if (spec.baseline !== undefined && task === 'quantiles')
+    report('evaluation.baseline', 'one column cannot predict every quantile: leave it out')
   if (spec.baseline !== undefined && task === 'multiclass')
     report('evaluation.baseline', 'one column cannot predict a probability for each class')
   const slices = [...(spec.slices ?? [])]

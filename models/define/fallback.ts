@@ -67,6 +67,10 @@ function compileAnswer(
     if (!output.classes.some((each) => each === answer)) return wrong(`one of ${output.classes.join(', ')}`)
     return output.classes.map((each) => (each === answer ? 1 : 0))
   }
+  if (output.kind === 'quantiles') {
+    report('fallback', 'quantiles have no single answer: write previousChampion()')
+    return undefined
+  }
   if (typeof answer !== 'number' || !Number.isFinite(answer)) return wrong('a finite number')
   if (output.kind === 'probability' && !(answer >= 0 && answer <= 1))
     return wrong('a probability from 0 to 1')

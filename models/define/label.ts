@@ -1,4 +1,5 @@
 /** Defines labels: what the model learns to predict, the column of the value, and the time at which it became known. */
+import type * as tfjs from '@tensorflow/tfjs'
 import type { LabelDefinition } from '../../domain/model-definition.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { reportUnknown } from './fields.ts'
@@ -37,10 +38,39 @@ export function quantity(
   return { column: 'label', ...rest, output: { kind: 'number', unit, min, max } }
 }
 
+/**
+ * Quantiles of a number, for an interval beside the value: `quantiles([0.1, 0.5, 0.9], { unit: 'min' })`. The model gives one output for each
+ * level; crossing ones are sorted.
+ */
+export function quantiles(
+  levels: readonly number[],
+  options: LabelOptions & { unit?: string; min?: number; max?: number } = {},
+): LabelDefinition {
+  const { unit, min, max, ...rest } = options
+  return { column: 'label', ...rest, output: { kind: 'quantiles', levels, unit, min, max } }
+}
+
+/**
+ * The pinball loss of a network with one output a level: `network.compile({ optimizer, loss: pinball(tf, [0.1, 0.5, 0.9]) })`. The levels are
+ * those of the label.
+ */
+export function pinball(
+  tf: typeof tfjs,
+  levels: readonly number[],
+): (y: tfjs.Tensor, answers: tfjs.Tensor) => tfjs.Tensor {
+  return (y, answers) =>
+    tf.tidy(() => {
+      const error = tf.sub(y, answers)
+      const level = tf.tensor1d([...levels])
+      return tf.mean(tf.maximum(tf.mul(level, error), tf.mul(tf.sub(level, 1), error)), -1)
+    })
+}
+
 const optionsOf = {
   classes: [],
   probability: ['positive', 'threshold'],
   number: ['unit', 'min', 'max'],
+  quantiles: ['unit', 'min', 'max'],
 } as const
 
 export function checkLabel(report: IssueCollector, label: LabelDefinition, features: Features): void {
@@ -51,7 +81,8 @@ export function checkLabel(report: IssueCollector, label: LabelDefinition, featu
   if (label.knownAt !== undefined && label.knownAt in features)
     report('label.knownAt', `${label.knownAt} is also a feature: it is unknown at prediction time`)
   if (output.kind === 'classes') reportDistinct(report, 'label', output.classes, 2)
-  if (output.kind === 'number') reportRange(report, 'label', output)
+  if (output.kind === 'number' || output.kind === 'quantiles') reportRange(report, 'label', output)
+  if (output.kind === 'quantiles') checkLevels(report, output.levels)
   if (output.kind === 'probability') {
     if (!(output.threshold > 0 && output.threshold < 1))
       report('label.threshold', `a number between 0 and 1 is required, not ${output.threshold}`)
@@ -59,3 +90,18 @@ export function checkLabel(report: IssueCollector, label: LabelDefinition, featu
       report('label.positive', 'the name of the positive class is required')
   }
 }
+
+function checkLevels(report: IssueCollector, levels: readonly number[]): void {
+  const isRising =
+    Array.isArray(levels) &&
+    levels.length >= 2 &&
+    levels.length <= maxLevels &&
+    levels.every((level, place) => level > (levels[place - 1] ?? 0) && level < 1)
+  if (!isRising)
+    report(
+      'label',
+      `quantiles are 2 to ${maxLevels} rising levels between 0 and 1, such as [0.1, 0.5, 0.9], not ${JSON.stringify(levels)}`,
+    )
+}
+
+const maxLevels = 99

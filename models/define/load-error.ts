@@ -4,6 +4,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isError } from '../../domain/errors.ts'
 import { invalid } from './code-digest.ts'
+import { isTextWord, textAdvice } from './data/features.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const ours = [here, join(here, '../define.ts'), join(here, '../index.ts')]
@@ -49,6 +50,7 @@ const noPackage = (name: string): string =>
   `the package "${name}" is not installed: run \`npm install ${name}\`, or remove the import`
 
 async function noExport(file: string, word: string): Promise<string> {
+  if (file === ours[1] && isTextWord(word)) return `${basename(file)} exports no ${word}: ${textAdvice}`
   const text = await readFile(file, 'utf8').catch(() => '')
   const alike = new RegExp(`\\b${word}\\b`, 'i').exec(text)?.[0]
   const advice = alike === undefined ? 'correct the name' : `did you mean ${alike}?`

@@ -48,7 +48,7 @@ export interface Training<F extends Features = Features, H extends Hyperparamete
   weights?: Float32Array
   /** Columns of an encoded row: the input width of the network. */
   inputs: number
-  /** Width of the network's output: one for a probability or a number, one a class otherwise. */
+  /** Width of the network's output: one for a probability or a number, one a class or a level otherwise. */
   outputs: number
   /** The seed of every random choice: the same data, seed and code give the same model. */
   seed: number
@@ -70,7 +70,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   about?: string
   /** What a request must send: names with `number(…)` and `category(…)`. */
   features: F
-  /** What the model predicts: `yesNo(…)`, `oneOf(…)` or `quantity(…)`. */
+  /** What the model predicts: `yesNo(…)`, `oneOf(…)`, `quantity(…)` or `quantiles(…)`. */
   label: LabelDefinition
   /** Where the rows come from: `csv(…)`, `parquet(…)`, `postgres(…)` or `served(…)`. */
   source: SourceSpec
@@ -139,7 +139,7 @@ export function defineModel<const F extends Features, const H extends Hyperparam
 /** The required parts with how they are made. */
 const wantedParts = {
   features: 'names with number(…) and category(…)',
-  label: 'yesNo(…), oneOf(…) or quantity(…)',
+  label: 'yesNo(…), oneOf(…), quantity(…) or quantiles(…)',
   source: 'csv(…), parquet(…), postgres(…) or served(…)',
   split: 'byTime(…), random(…) or stratified(…)',
   evaluation: 'an object such as { floors: { auc: 0.8 } }',

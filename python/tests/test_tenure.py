@@ -124,6 +124,15 @@ class Results(Folder):
         self.assertEqual(self.result(job, "curve.json"), [{"epoch": 1, "epochs": 1, "loss": 0.25}])
         self.assertIn("python", self.result(job, "environment.json"))
 
+    def test_writes_one_answer_for_each_quantile(self) -> None:
+        label = {"column": "_label", "kind": "quantiles", "levels": [0.1, 0.5, 0.9]}
+        job = PlainJob(given_job(self.folder, label=label), io.StringIO())
+        self.assertEqual(job.levels, [0.1, 0.5, 0.9])
+        job.write_result(lambda rows: [[1.0, 2.0, 3.0] for _ in rows])
+        self.assertEqual(self.result(job, "replay.json")["outputs"][0], [1.0, 2.0, 3.0])
+        with self.assertRaisesRegex(ValueError, "with 1 numbers each, expected .* with 3"):
+            job.write_result(lambda rows: [1.0 for _ in rows])
+
     def test_takes_the_second_of_two_probabilities(self) -> None:
         job = PlainJob(given_job(self.folder), io.StringIO())
         job.write_result(lambda rows: [[0.75, 0.25] for _ in rows])

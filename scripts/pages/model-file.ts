@@ -47,8 +47,8 @@ const parts: readonly Part[] = [
   {
     title: 'Label',
     file: define('label'),
-    calls: ['yesNo', 'oneOf', 'quantity'],
-    types: [['LabelOptions', 'All three take:']],
+    calls: ['yesNo', 'oneOf', 'quantity', 'quantiles', 'pinball'],
+    types: [['LabelOptions', 'All labels take:']],
   },
   {
     title: 'Source',

@@ -11,7 +11,7 @@ export function calibrationOf(
   answered: readonly AnsweredOutcome[],
   output: Output | undefined,
 ): Calibration | undefined {
-  if (output === undefined || output.kind === 'number') return undefined
+  if (output === undefined || output.kind === 'number' || output.kind === 'quantiles') return undefined
   const width = output.kind === 'classes' ? output.classes.length : 1
   const predicted: number[] = []
   const observed: number[] = []

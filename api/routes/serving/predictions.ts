@@ -49,6 +49,11 @@ const predictedSchema = {
           positive: { type: 'string', description: 'What the label true stands for.' },
           probabilities: { type: 'object', additionalProperties: { type: 'number' } },
           value: { type: 'number' },
+          quantiles: {
+            type: 'object',
+            additionalProperties: { type: 'number' },
+            description: 'By level, rising.',
+          },
         },
       },
     },

@@ -7,7 +7,10 @@ import { maxFloatBytes, writeText, writeFloat, writeId, reserve, type ByteWriter
 
 /** The prediction of one instance, as compared and stored for shadow pairs. */
 export type RowPrediction =
-  { probability: number; label: boolean } | { label: string; probabilities: number[] } | { value: number }
+  | { probability: number; label: boolean }
+  | { label: string; probabilities: number[] }
+  | { value: number }
+  | { quantiles: number[] }
 
 export interface OutputFormat {
   /** Outputs of a row. */
@@ -36,6 +39,8 @@ export function compileFormat(output: Output): OutputFormat {
       return classesFormat(output)
     case 'number':
       return numberFormat(output)
+    case 'quantiles':
+      return quantilesFormat(output)
   }
 }
 
@@ -134,5 +139,44 @@ function numberFormat({ min, max }: Extract<Output, { kind: 'number' }>): Output
     },
     answer: (outputs, row) => ({ value: outputs[row]! }),
     difference: (a, b, row) => Math.abs(a[row]! - b[row]!),
+  }
+}
+
+/** Rising: the predictor of a version sorts them. */
+function quantilesFormat({ levels, min, max }: Extract<Output, { kind: 'quantiles' }>): OutputFormat {
+  const [least, most] = [min ?? -Number.MAX_VALUE, max ?? Number.MAX_VALUE]
+  const width = levels.length
+  const field = Buffer.from('","quantiles":{')
+  const keys = levels.map((level, index) => Buffer.from(`${index === 0 ? '' : ','}"${level}":`))
+  const bytes =
+    idBytes +
+    field.byteLength +
+    keys.reduce((sum, key) => sum + key.byteLength + maxFloatBytes, closedTwice.byteLength)
+  return {
+    width,
+    issueOf(outputs, row) {
+      for (let i = row * width; i < (row + 1) * width; i++) {
+        const value = outputs[i]!
+        if (!(value >= least && value <= most)) return `a quantile of row ${row} is ${value}`
+      }
+      return undefined
+    },
+    write(writer, outputs, row, id) {
+      reserve(writer, bytes)
+      writeText(writer, idHead)
+      writeId(writer, id, row)
+      writeText(writer, field)
+      for (let i = 0; i < width; i++) {
+        writeText(writer, keys[i]!)
+        writeFloat(writer, outputs[row * width + i]!)
+      }
+      writeText(writer, closedTwice)
+    },
+    answer: (outputs, row) => ({ quantiles: [...outputs.subarray(row * width, (row + 1) * width)] }),
+    difference(a, b, row) {
+      let sum = 0
+      for (let i = row * width; i < (row + 1) * width; i++) sum += Math.abs(a[i]! - b[i]!)
+      return sum / width
+    },
   }
 }

@@ -3,6 +3,7 @@
  * these counts alone, so no row leaves the process for it.
  */
 import type { Output } from '../../../domain/model/features.ts'
+import { middlePlace } from '../../../domain/model/quantile-levels.ts'
 import { binNames, binner, defaultCountMs, type Profile } from '../../../domain/model/reference-profile.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { noText } from '../predictor.ts'
@@ -176,9 +177,14 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
 const rounded = (profile: Profile): Profile =>
   profile.kind === 'number' ? { ...profile, edges: profile.edges.map(Math.fround) } : profile
 
-/** The same score as in the profile: the likeliest class, or the number itself. */
+/** The same score as in the profile: the likeliest class, the middle quantile, or the number itself. */
 function compileScore(score: Profile, output: Output): (outputs: Float32Array, row: number) => number {
   const binOf = binner(score)
+  if (output.kind === 'quantiles') {
+    const { levels } = output
+    const middle = middlePlace(levels)
+    return (outputs, row) => binOf(outputs[row * levels.length + middle])
+  }
   if (output.kind !== 'classes') return (outputs, row) => binOf(outputs[row])
   const bins = output.classes.map(binOf)
   const width = bins.length

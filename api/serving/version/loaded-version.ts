@@ -4,6 +4,7 @@
  */
 import { inputWidthOf, type FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
+import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import { formatOf } from '../formats/all-formats.ts'
 import type { ArtifactFiles, OpenedArtifact } from '../formats/format.ts'
@@ -107,7 +108,7 @@ function* loadCompiled(
   yield
   let issue = yield* goldenIssue(loaded)
   if (issue !== undefined && opened.exact !== undefined) {
-    loaded = { ...loaded, predictor: opened.exact() }
+    loaded = loadedOf(version, manifest, { ...opened, predictor: opened.exact() })
     yield
     issue = yield* goldenIssue(loaded)
   }
@@ -146,10 +147,38 @@ function loadedOf(
       `the model gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const { model, features, preprocessing } = manifest
+  const inOrder = manifest.output.kind === 'quantiles' ? sorted(predictor) : predictor
   const read = compileReader(features, preprocessing)
   const columns = columnsOf(features, preprocessing)
   const scan = compileScanner(columns)
-  return { model, version, manifest, predictor, memoryBytes, columns, format, read, scan, invalidShare: 0 }
+  return {
+    model,
+    version,
+    manifest,
+    predictor: inOrder,
+    memoryBytes,
+    columns,
+    format,
+    read,
+    scan,
+    invalidShare: 0,
+  }
+}
+
+/** Crossing quantiles are repaired where they are made, so that response, log, shadow and batch agree. */
+function sorted(predictor: Predictor): Predictor {
+  const { outputs } = predictor
+  return {
+    ...predictor,
+    run(input, rows, output, order, texts) {
+      const running = predictor.run(input, rows, output, order, texts)
+      if (running === undefined) {
+        sortQuantiles(output, rows, outputs)
+        return undefined
+      }
+      return running.then(() => sortQuantiles(output, rows, outputs))
+    },
+  }
 }
 
 /**
@@ -256,7 +285,7 @@ function checkManifest(manifest: Manifest): void {
   const { features, preprocessing, golden } = manifest
   if (typeof features !== 'object' || features === null) refuse('the manifest has no features')
   if (!Array.isArray(preprocessing)) refuse('the manifest has no preprocessing')
-  if (!['probability', 'classes', 'number'].includes(manifest.output?.kind))
+  if (!['probability', 'classes', 'number', 'quantiles'].includes(manifest.output?.kind))
     refuse('the manifest has no output')
   const numbers = preprocessing.flatMap((fit) =>
     fit.kind === 'number' ? [fit.mean, fit.std, fit.fill ?? 0] : [],

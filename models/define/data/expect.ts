@@ -105,7 +105,8 @@ export const everyClass =
   ({ min }: { min: number }): ExpectSpec =>
   ({ label, report }) => {
     const { output } = label
-    if (output.kind === 'number') report('expect: everyClass', 'a quantity has no classes')
+    if (output.kind === 'number' || output.kind === 'quantiles')
+      report('expect: everyClass', 'a quantity has no classes')
     const classes = output.kind === 'classes' ? output.classes : [0, 1]
     return { check: 'every_class', column: snapshotColumns.label, classes, min, severity }
   }

@@ -51,6 +51,12 @@ function reportOptions(report: IssueCollector, place: string, feature: Features[
   reportUnknown(report, place, given, options(feature.kind))
 }
 
+/** The kinds of other libraries for free text. */
+export const isTextWord = (word: string): boolean => /^(texts?|string|sentence|embedding)$/i.test(word)
+
+export const textAdvice =
+  'free text is no feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts'
+
 export function checkFeatures(report: IssueCollector, features: Features): void {
   if (Object.keys(features).length === 0) report('features', 'at least one is required')
   for (const [name, feature] of Object.entries(features)) {
@@ -65,7 +71,10 @@ export function checkFeatures(report: IssueCollector, features: Features): void 
         if (feature.values.some((value) => typeof value !== 'string'))
           report(`${place}.values`, 'every value is a text')
       }
-    } else report(place, 'made with number() or category()')
+    } else {
+      const kind = String((feature as { kind?: unknown } | null | undefined)?.kind)
+      report(place, `made with number() or category()${isTextWord(kind) ? `: ${textAdvice}` : ''}`)
+    }
     if (feature?.missing !== undefined && feature.missing !== 'fill')
       report(`${place}.missing`, `'fill' or nothing is required, not ${JSON.stringify(feature.missing)}`)
   }

@@ -86,7 +86,7 @@ export function columnsOfView({ entity, eventTime, knownAt, values, declaredType
 }
 
 const labelKind = ({ kind }: ModelDefinition['label']['output']): DeclaredKind =>
-  kind === 'classes' ? 'text' : kind === 'number' ? 'number' : 'flag'
+  kind === 'classes' ? 'text' : kind === 'probability' ? 'flag' : 'number'
 
 /** Reads the label of a snapshot. */
 export const readLabel = ({ column, output }: ModelDefinition['label']): string =>

@@ -47,7 +47,7 @@ export const servedColumns = {
   knownAt: 'known_at',
   /** As text: true or false, the class, or the number. */
   outcome: 'outcome',
-  /** What was answered: the probability, the number, or the class. */
+  /** What was answered: the probability, the number, the middle quantile, or the class. */
   answer: 'answer',
   version: 'version',
   /** `champion`, `canary` or `control`; the answers of a shadow are no rows. */

@@ -28,7 +28,7 @@ export function compileWeights(
   if (column !== undefined && (typeof column !== 'string' || column === '' || column.length > 100))
     report('weights.column', 'the name of a column of the source, of up to 100 characters')
   if (classes === undefined || classes === 'balanced') {
-    if (classes !== undefined && output.kind === 'number')
+    if (classes !== undefined && (output.kind === 'number' || output.kind === 'quantiles'))
       report('weights.classes', 'a number has no classes: give the weight of each row by a column')
     return { column, classes }
   }

@@ -24,6 +24,9 @@ SCRIPT_FAULT = 2
 
 Answers = Sequence[Sequence[float]]
 
+#: The labels that models answer with ``predict``; the others with ``predict_proba``.
+_numbers = ("number", "quantiles")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -59,8 +62,10 @@ class Job:
             Column(each["name"], each["kind"], each.get("values"), bool(each.get("nullable")))
             for each in given["columns"]
         ]
-        #: "probability", "classes" or "number".
+        #: "probability", "classes", "number" or "quantiles".
         self.kind: str = given["label"]["kind"]
+        #: The levels of quantiles, rising: the model gives one output for each. Empty for other labels.
+        self.levels: list[float] = [float(level) for level in given["label"].get("levels") or []]
         #: The classes in the order of their codes; empty for other labels.
         self.classes: list[str] = list(given["label"].get("classes") or [])
         #: A Parquet file with the training and the test rows.
@@ -238,7 +243,7 @@ class Job:
     def save_catboost(self, model: Any) -> None:
         """Saves a model of CatBoost without categorical columns."""
         model.save_model(str(self.output / "model.json"), format="json")
-        answer = model.predict if self.kind == "number" else model.predict_proba
+        answer = model.predict if self.kind in _numbers else model.predict_proba
         self.write_result(answer, names=model.feature_names_)
 
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
@@ -256,7 +261,7 @@ class Job:
         self.write_result(answer)
 
     def _source(self, pipeline: Any) -> Callable[[Any], Any]:
-        source: Callable[[Any], Any] = pipeline.predict if self.kind == "number" else pipeline.predict_proba
+        source: Callable[[Any], Any] = pipeline.predict if self.kind in _numbers else pipeline.predict_proba
         return source
 
     def _texts(self, X: Any) -> Any:
@@ -273,7 +278,7 @@ class Job:
 
         options: dict[int, Any] = {}
         final = pipeline.steps[-1][1] if hasattr(pipeline, "steps") else pipeline
-        if self.kind != "number":
+        if self.kind not in _numbers:
             options[id(final)] = {"zipmap": False}
         failure: Optional[Exception] = None
         for numbers in (DoubleTensorType, FloatTensorType):
@@ -289,7 +294,7 @@ class Job:
             except Exception as error:  # The converters raise errors of many kinds.
                 failure = failure or error
                 continue
-            if self.kind != "number":
+            if self.kind not in _numbers:
                 _keep_outputs(proto, ["probabilities"])
             failed = _settle_types(proto)
             if failed is None:
@@ -356,12 +361,12 @@ class Job:
         return [by_name[name] for name in names]
 
     def _answers(self, given: Any, count: int) -> list[list[float]]:
-        """One list a row: the probability of the positive class, one of each class, or the number."""
+        """One list a row: the probability of the positive class, one of each class or level, or the number."""
         values = given.tolist() if hasattr(given, "tolist") else list(given)
         rows = [[float(cell) for cell in each] if isinstance(each, (list, tuple)) else [float(each)] for each in values]
         if self.kind == "probability":
             rows = [row[-1:] if len(row) == 2 else row for row in rows]
-        width = len(self.classes) if self.kind == "classes" else 1
+        width = len(self.classes) if self.kind == "classes" else len(self.levels) or 1
         if len(rows) != count or any(len(row) != width for row in rows):
             found = len(rows[0]) if rows else 0
             raise ValueError(f"the model answers {len(rows)} rows with {found} numbers each, expected {count} with {width}")

@@ -77,6 +77,33 @@ describe('a model of another library', () => {
     })
   })
 
+  it('has its quantiles in order, although its library crosses them', async () => {
+    const crossing = await treeVersion('lightgbm-classes-0')
+    const { rows, answers, manifest: given } = crossing
+    const output = { kind: 'quantiles', levels: [0.1, 0.5, 0.9] }
+    const definition = {
+      name: 'trees',
+      features: given.features,
+      label: { column: 'late', output },
+      golden: [],
+    }
+    const names = Object.keys(given.features)
+    const { artifactDigest } = await foreign(
+      {
+        definition: definition as Partial<ModelDefinition> as ModelDefinition,
+        data: { ...columnTableOf(rows, names), labels: columnOf(rows.map((_, index) => index % 2)) },
+        replay: { rows, outputs: answers },
+      },
+      crossing.files['model.txt'],
+    )
+    const { manifest, files } = await getArtifact(artifacts, artifactDigest)
+    for (const each of manifest.golden.outputs) expect(each).toEqual(each.toSorted((a, b) => a - b))
+    expect(loadVersion('trees_v1.0.0', manifest, files).predictor.outputs).toBe(3)
+    const found = await reader.answer(manifest, rows)
+    for (const [row, each] of found.entries())
+      answers[row]!.toSorted((a, b) => a - b).forEach((value, at) => expect(each[at]).toBeCloseTo(value, 6))
+  })
+
   it('is refused when its columns, its outputs or its bytes do not fit', async () => {
     await expect(foreign({ declared: [{ name: 'x' }] })).rejects.toThrow(
       /columns.json names 1 columns, the model has 8/,
@@ -84,6 +111,12 @@ describe('a model of another library', () => {
     const classes = await treeVersion('lightgbm-classes-0')
     await expect(foreign({}, classes.files['model.txt'])).rejects.toThrow(
       /gives 3 numbers, the output probability/,
+    )
+    const wanted = { files: { 'model.txt': await artifacts.put('artifacts', classes.files['model.txt']!) } }
+    await expect(
+      reader.bind({ ...wanted, features: trees.manifest.features, output: { kind: 'number' } }),
+    ).rejects.toThrow(
+      /gives 3 numbers, the output number of the model file has 1: bring one model for each number, or declare quantiles/,
     )
     await expect(foreign({}, Buffer.from('tree\nversion=v9\n'))).rejects.toMatchObject({
       code: 'artifact_invalid',

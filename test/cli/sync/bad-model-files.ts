@@ -125,7 +125,7 @@ export const badModelFiles: BadModelFile[] = [
     },
     [
       "train: a function is required, or python('train.py'), command(['Rscript', 'train.R']) or queue('gpu')",
-      'label: yesNo(…), oneOf(…) or quantity(…) is required, not "species"',
+      'label: yesNo(…), oneOf(…), quantity(…) or quantiles(…) is required, not "species"',
       'source: csv(…), parquet(…), postgres(…) or served(…) is required, not "models/data/iris.csv"',
       'split: byTime(…), random(…) or stratified(…) is required, not 0.3',
       'evaluation: an object such as { floors: { auc: 0.8 } } is required, not 0.9',
@@ -235,6 +235,22 @@ export const badModelFiles: BadModelFile[] = [
     text: modelFile('no-word').replace('yesNo }', 'yesno }').replace('oneOf([', 'yesno(['),
     issues: ['line 1: define.ts exports no yesno: did you mean yesNo?'],
   },
+  {
+    title: 'a word for free text',
+    name: 'text-word',
+    text: modelFile('text-word', { features: `{ note: text() }` }).replace('import { ', 'import { text, '),
+    issues: [
+      'line 1: define.ts exports no text: free text is no feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
+    ],
+  },
+  changed(
+    'a feature of free text',
+    'text-feature',
+    { features: `{ petalLength: number(), note: { kind: 'text' } }` },
+    [
+      'features.note: made with number() or category(): free text is no feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
+    ],
+  ),
   {
     title: 'an import of a package that is not installed',
     name: 'no-package',

@@ -49,7 +49,7 @@ function isReleased(
     if (best === undefined || accuracy > best.score) best = { score: accuracy, challenger }
   }
   const corrected = correctedFor(1 + triedHere, policy)
-  const scored = (answers: number[][]) => score('binary', y, answers, 0.5)
+  const scored = (answers: number[][]) => score('binary', y, answers, { threshold: 0.5 })
   const pair = {
     metric: 'accuracy',
     challenger: scored(best!.challenger),

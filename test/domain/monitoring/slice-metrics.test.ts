@@ -17,7 +17,7 @@ function evidence({ wrong = 5, sure = 0.8 }: { wrong?: number; sure?: number } =
   const answers = y.map((truth, i) => [right(i) === (truth === 1) ? sure : 1 - sure])
   const rows = (from: number) => Array.from({ length: 1_000 }, (_, i) => from + i)
   return {
-    scored: score('binary', y, answers, 0.5),
+    scored: score('binary', y, answers, { threshold: 0.5 }),
     slices: [
       { name: 'morning', rows: rows(0) },
       { name: 'evening', rows: rows(1_000) },

@@ -113,7 +113,7 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
 }
 
 /** The outputs of a row, in doubles, straight from the definition. */
-export function answerOf({ preprocessing, layers }: ArtifactSpec, row: FeatureRow): number[] {
+export function answerOf({ preprocessing, layers, output }: ArtifactSpec, row: FeatureRow): number[] {
   let values = preprocessing.flatMap((fit) => {
     const value = row[fit.name]
     if (fit.kind === 'number')
@@ -128,7 +128,7 @@ export function answerOf({ preprocessing, layers }: ArtifactSpec, row: FeatureRo
     )
     values = activate(activation, sums)
   }
-  return values
+  return output.kind === 'quantiles' ? values.toSorted((a, b) => a - b) : values
 }
 
 function activate(name: string, x: number[]): number[] {

@@ -1,0 +1,66 @@
+/** Tests the label `quantiles(…)` of model files. */
+import { expect, it } from 'vitest'
+import { isError } from '../../domain/errors.ts'
+import * as words from '../../models/define.ts'
+
+const base = {
+  name: 'waits',
+  features: { hour: words.number() },
+  label: words.quantiles([0.1, 0.5, 0.9], { unit: 'min', min: 0, column: 'wait' }),
+  source: words.csv('models/data/waits.csv'),
+  split: words.random({ test: 0.25 }),
+  train: () => Promise.reject(new Error('is not called here')),
+  evaluation: { floors: { coverageError: 0.05 } },
+  release: words.direct(),
+} as const
+const define = (change: object = {}) =>
+  words.defineModel({ ...base, ...change } as unknown as typeof base).definition
+function issuesWith(change: object): unknown {
+  try {
+    define(change)
+    return []
+  } catch (error) {
+    return isError(error, 'invalid_model_file') ? error.context['issues'] : error
+  }
+}
+
+it('a model of quantiles is judged by their pinball loss and their coverage', () => {
+  const { label, evaluation } = define()
+  expect(label.output).toEqual({ kind: 'quantiles', levels: [0.1, 0.5, 0.9], unit: 'min', min: 0 })
+  expect(evaluation.policy).toMatchObject({
+    task: 'quantiles',
+    primary: 'pinball',
+    levels: [0.1, 0.5, 0.9],
+    floors: { coverageError: 0.05 },
+    calibration: 'off',
+    slices: { metric: 'pinball' },
+  })
+})
+
+it.each([[[0.5]], [[0.9, 0.1]], [[0, 0.5]], [[0.5, 1]], [[0.1, 0.1]], ['0.1, 0.9'], [undefined]])(
+  'the levels %j are refused',
+  (levels) =>
+    expect(issuesWith({ label: words.quantiles(levels as number[]) })).toEqual([
+      `label: quantiles are 2 to 99 rising levels between 0 and 1, such as [0.1, 0.5, 0.9], not ${JSON.stringify(levels)}`,
+    ]),
+)
+
+it('words of other labels are refused with what to do', () =>
+  expect(
+    issuesWith({
+      label: words.quantiles([0.1, 0.9], { threshold: 0.5, min: 5, max: 1 } as object),
+      evaluation: { primary: 'rmse', floors: { auc: 0.8 }, baseline: 'before' },
+      weights: { classes: 'balanced' },
+      expect: [words.everyClass({ min: 5 })],
+      fallback: words.always(5),
+    }),
+  ).toEqual([
+    'label: has the fields column, knownAt, unit, min, max, not threshold',
+    'label: min 5 is above max 1',
+    'expect: everyClass: a quantity has no classes',
+    'weights.classes: a number has no classes: give the weight of each row by a column',
+    'evaluation.primary: a quantiles model has the metrics pinball, coverageError, mae, not rmse',
+    'evaluation.floors: a quantiles model has the metrics pinball, coverageError, mae, not auc',
+    'evaluation.baseline: one column cannot predict every quantile: leave it out',
+    'fallback: quantiles have no single answer: write previousChampion()',
+  ]))
