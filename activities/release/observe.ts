@@ -20,11 +20,11 @@ const settleTicks = 60
 /** Every so many looks reads all ticks, for those that a disconnected replica delivered late. */
 const freshEvery = 100
 
-/** Returns a reader that re-reads only recent ticks. */
+/** Returns a reader that re-reads only recent ticks. `whole` also reads all pairs of the shadow, which are read sparingly otherwise. */
 export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-): () => Promise<Omit<Observation, 'watchedMs'>> {
+): (whole?: boolean) => Promise<Omit<Observation, 'watchedMs'>> {
   const { id, model, policy } = state
   let settled: CountedTick[] = []
   let settledMs: number | undefined
@@ -32,10 +32,10 @@ export function createObserver(
   const pairs = pairReader({ store }, state)
   const cohorts = cohortReader({ store }, state)
   const holdbacks = holdbackReader({ store }, state)
-  const read = differenceReader(store, state)
-  const differences = read && sparingly(read)
+  const reader = differenceReader(store, state)
+  const differences = reader && sparingly(() => reader.next())
   let answerNames: readonly string[] | undefined
-  return async () => {
+  return async (whole = false) => {
     if (looks++ % freshEvery === 0) {
       settled = []
       settledMs = undefined
@@ -45,7 +45,7 @@ export function createObserver(
       findSilence(store, state),
       pairs(),
       cohorts?.(),
-      differences?.(),
+      whole ? reader?.rest() : differences?.(),
       holdbacks?.(),
     ])
     const counted = [...settled, ...recent]

@@ -20,13 +20,18 @@ const maxPairs = 100_000
 /** Distances of numbers are counted in steps of 1/50. */
 const steps = 50
 
-type Reader = () => Promise<DisagreementEvidence | undefined>
+export interface DifferenceReader {
+  /** Adds the next page. */
+  next(): Promise<DisagreementEvidence | undefined>
+  /** Adds all pages that there are. */
+  rest(): Promise<DisagreementEvidence | undefined>
+}
 
-/** A reader that adds the next page at each call; undefined where nothing is compared. */
+/** A reader of the pairs, page by page; undefined where nothing is compared. */
 export function differenceReader(
   store: Database,
   { id: release, model, version: shadow, baseline, policy }: ReleaseState,
-): Reader | undefined {
+): DifferenceReader | undefined {
   const { disagreement = 'off', alpha } = policy.limits
   const isRead = policy.shadow !== undefined && disagreement !== 'off' && alpha.disagreement !== undefined
   if (baseline === undefined || !isRead) return undefined
@@ -34,7 +39,8 @@ export function differenceReader(
   let compared: Compared | undefined
   let after: ComparedPair | undefined
   let read = 0
-  return async () => {
+  /** Returns whether the page was full, so that more may follow. */
+  const readPage = async (): Promise<boolean> => {
     const pairs =
       read < maxPairs ? await listPairs(store, { release, served: baseline, shadow, after }, pagePairs) : []
     read += pairs.length
@@ -46,7 +52,17 @@ export function differenceReader(
       counts.add(first, distances)
       if (compared.slices.length > 0) counts.addSlices(await membersOf(store, first, compared), distances)
     }
-    return counts.evidence()
+    return pairs.length === pagePairs
+  }
+  return {
+    async next() {
+      await readPage()
+      return counts.evidence()
+    },
+    async rest() {
+      while (await readPage());
+      return counts.evidence()
+    },
   }
 }
 

@@ -74,8 +74,14 @@ export const watch =
           paused: hold || pinned !== undefined,
           maxGapMs: 2 * everyMs,
         })
-        const observation = { ...(await observe()), watchedMs }
-        const seen = withKillSwitch(withDrillBudget(state, judge(state, observation)), pinned)
+        let observation = { ...(await observe()), watchedMs }
+        let judged = judge(state, observation)
+        // No stage passes while pairs of its shadow are unread; a busy machine reads them seldom.
+        if (judged.verdict.kind === 'pass' && observation.disagreement !== undefined) {
+          observation = { ...(await observe(true)), watchedMs }
+          judged = judge(state, observation)
+        }
+        const seen = withKillSwitch(withDrillBudget(state, judged), pinned)
         const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, observation.holdback))
         const behind = isDoubtful(alarmed.verdict, observation.staleMs, state)
           ? await findBehind(deps, state)

@@ -1,12 +1,17 @@
 /** Tests what an observation reads: every tick, most of them once, late rows included; and the silence of the fleet. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import { drawsOf } from '../../../domain/sequential/bounded-mean.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/tick-counters.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { endLease, renewLease } from '../../../store/serving/replicas.ts'
 import { writeRoute } from '../../../store/serving/routing.ts'
+import { insertModel } from '../../support/release/candidates.ts'
 import { releaseFacts } from '../../support/release/releases.ts'
 import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 
@@ -40,7 +45,7 @@ const tick = (at: number, requests: number): TickCounts => ({
   latency: {},
 })
 const write = (replica: string, ...ticks: TickCounts[]) => writeTicks(store, { replica, ticks })
-const join = (id: string) =>
+const enter = (id: string) =>
   renewLease(store, { replica: { id, host: 'h', pid: 1, url: 'u', buildId: 'b' }, leaseMs: 60_000 })
 
 it('an observation returns every tick, including ticks that change', async () => {
@@ -75,12 +80,32 @@ it('an observation includes counters that a replica reports long after their tic
   ).toBe(107)
 })
 
+it('an observation reads the pairs of the shadow page by page, and all of them before a stage passes', async () => {
+  const { model, id, policy } = state
+  const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-pairs-'))
+  const registry = await insertModel(store, { model: `${model}-pairs`, policy, artifactRoot })
+  const baseline = await registry.register()
+  const version = await registry.register(baseline)
+  rmSync(artifactRoot, { recursive: true })
+  await store.query(sql`
+    insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, at, entity)
+    select ${model}, ${id}, gen_random_uuid(), ${baseline}, ${version}, '{"label": true}', to_jsonb(row(i % 10 > 0)),
+      now() - interval '1 minute', i
+    from generate_series(1, 4500) as i`)
+  await store.query(sql`
+    update shadow_pairs set shadow = jsonb_build_object('label', shadow -> 'f1') where release_id = ${id}`)
+  const observe = createObserver({ store }, { ...state, model: registry.model, version, baseline })
+  const pairs = async (whole: boolean) => (await observe(whole)).disagreement?.all.distances
+  expect(drawsOf((await pairs(false)) ?? [])).toBe(2_000)
+  expect(await pairs(true)).toEqual([4_050, 450])
+})
+
 it('the silence of an observation is that of the most silent live replica since the last routing change', async () => {
   const silence = async () => (await createObserver({ store }, state)()).staleMs
   expect(await silence()).toBeNull()
   const [a, b] = [uniqueName('a'), uniqueName('b')]
-  await join(a)
-  await join(b)
+  await enter(a)
+  await enter(b)
   await store.query(sql`update replicas set started_at = now() - interval '1 hour'`)
   await store.query(sql`update replicas set started_at = now() - interval '2 hours' where id = ${b}`)
   expect(Math.round((await silence())! / 3_600_000)).toBe(2)

@@ -1,0 +1,211 @@
+/**
+ * Tests on real processes that a candidate with wrong answers is found before the first outcome: a number that is off by a factor of ten,
+ * and decisions that flip in one slice.
+ */
+import sql from 'sql-template-tag'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
+import { numberProfile } from '../../domain/model/reference-profile.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { insertKey } from '../../store/access/api-keys.ts'
+import { findAnswerEvidence } from '../../store/release/answer-evidence.ts'
+import { releaseWorkflowId } from '../../workflows/messages.ts'
+import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
+import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
+import { signedStart } from '../support/commands/signed.ts'
+import { putArtifact, type ArtifactSpec } from '../support/serving/artifact.ts'
+import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
+
+const stage = { minMs: 2_000, minRequests: 600, deadlineMs: 200_000 }
+const policy: ReleasePolicy = {
+  strategy: 'canary',
+  approval: { approvers: 1, withinMs: 200_000 },
+  shadow: { ...stage, shareBp: 10_000 },
+  stages: [{ ...stage, shareBp: 2_000 }],
+  watch: { tickMs: 200, everyMs: 200, exposureMs: 5_000, acknowledgeMs: 20_000, decisionMs: 200_000 },
+  // A busy machine answers late by chance; the answers are what is tested.
+  limits: { ...defaultCanaryPolicy, maxStaleMs: 20_000, promotion: 'off', srm: 'off', slowRatio: 1e6 },
+}
+
+let system: RealSystem
+let key: string
+beforeAll(async () => {
+  system = await startRealSystem({ replicas: 2, leaseMs: 5_000 })
+  await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
+  key = (await insertKey(system.store, { name: 'vera', role: 'viewer' })).key
+})
+afterAll(() => system?.stop())
+
+let callers: { answered: Map<string, number>; stop(): Promise<void> } | undefined
+afterEach(async (context) => {
+  await callers?.stop()
+  callers = undefined
+  if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
+})
+
+const fits = ['x', 'evening'].map((name) => ({ name, kind: 'number' as const, mean: 0, std: 1, fill: 0 }))
+const spec = (
+  model: string,
+  output: ArtifactSpec['output'],
+  [a, b, bias]: readonly [number, number, number],
+): ArtifactSpec => ({
+  model,
+  features: { x: { kind: 'number' }, evening: { kind: 'number' } },
+  output,
+  preprocessing: fits,
+  layers: [
+    { units: 1, activation: output.kind === 'number' ? 'linear' : 'sigmoid', kernel: [a, b], bias: [bias] },
+  ],
+  golden: [
+    { x: 0.5, evening: 0 },
+    { x: -0.5, evening: 1 },
+  ],
+})
+
+/** Registers the weights as a version, with the scores of the champion's training: 90 to 110. */
+async function register(registry: Registry, given: ArtifactSpec, against?: string): Promise<string> {
+  const score = numberProfile(
+    'score',
+    Array.from({ length: 101 }, (_, i) => 90 + i / 5),
+  )
+  const profile = { rows: 101, features: [], score }
+  const digest = await putArtifact(system.config.artifactRoot, given, (manifest) => ({
+    ...manifest,
+    ...(given.output.kind === 'number' && { profile }),
+  }))
+  return registry.register(against, digest)
+}
+
+async function start(
+  version: string,
+  model: string,
+  changed: ReleasePolicy = policy,
+): Promise<FixtureRelease> {
+  const handle = await system.client.workflow.start('release', {
+    workflowId: releaseWorkflowId(model),
+    taskQueue: system.config.taskQueues.control,
+    args: [await signedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
+  })
+  const release = fixtureRelease(system, handle)
+  await release.reaches('awaiting_approval').catch(async (error: Error) => {
+    const { reason } = await release.result()
+    throw new Error(`${error.message}: ${reason}`)
+  })
+  await release.say('approve', 'anna')
+  return release
+}
+
+/** A model with its first version as champion, and the candidate's release in the shadow under requests of ever new users. */
+async function inShadow(
+  model: string,
+  champion: ArtifactSpec,
+  candidate: ArtifactSpec,
+  changed: ReleasePolicy = policy,
+) {
+  const registry = await insertModel(system.store, {
+    model,
+    policy,
+    artifactRoot: system.config.artifactRoot,
+  })
+  const first = await register(registry, champion)
+  expect(
+    await (
+      await start(first, model, { ...policy, strategy: 'direct', shadow: undefined, stages: [] })
+    ).result(),
+  ).toMatchObject({ outcome: 'promoted' })
+  const version = await register(registry, candidate, first)
+  callers = ask(model)
+  return { first, version, release: await start(version, model, changed) }
+}
+
+function ask(model: string): { answered: Map<string, number>; stop(): Promise<void> } {
+  const answered = new Map<string, number>()
+  let isOver = false
+  let user = 0
+  const running = system.urls.map(async (url) => {
+    while (!isOver) {
+      const mine = user++
+      const row = { x: ((mine * 7) % 20) / 10 - 0.95, evening: mine % 4 === 0 ? 1 : 0 }
+      const answer = await fetch(`${url}/v1/models/${model}/predict`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ instances: [row], routing_key: `user ${mine}` }),
+      })
+      const { version = `${answer.status}` } = (await answer.json()) as { version?: string }
+      answered.set(version, (answered.get(version) ?? 0) + 1)
+      await pause(5)
+    }
+  })
+  return {
+    answered,
+    stop: async () => {
+      isOver = true
+      await Promise.all(running)
+    },
+  }
+}
+
+it('a number that is off by a factor of ten is rolled back in the shadow, and no caller gets it', async () => {
+  const model = 'price'
+  const output = { kind: 'number' } as const
+  const { first, version, release } = await inShadow(
+    model,
+    spec(model, output, [10, 0, 100]),
+    spec(model, output, [100, 0, 1_000]),
+  )
+  expect(await release.result()).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringMatching(/^the answer "(below|from) \d+" went to \d/) as string,
+  })
+  expect((await release.state()).routings.map(({ stage: at }) => at)).toEqual(['shadow'])
+  await callers!.stop()
+  expect([...callers!.answered.keys()]).toEqual([first])
+  expect(version).not.toBe(first)
+})
+
+it('a candidate that flips its decisions in one slice is held, the slice is named, and an approver decides', async () => {
+  const model = 'grant'
+  const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+  // The shares of the answers change as well; here the paired answers are tested.
+  const paired: ReleasePolicy = { ...policy, limits: { ...policy.limits, scoreShift: 'off' } }
+  const registered = inShadow(
+    model,
+    spec(model, output, [10, 0, 0]),
+    spec(model, output, [10, 1_000, 0]),
+    paired,
+  )
+  await expect.poll(() => system.store.query(sql`select 1 from models where name = ${model}`)).toHaveLength(1)
+  const slices = [
+    { name: 'day', where: 'evening = 0' },
+    { name: 'evening', where: 'evening = 1' },
+  ]
+  await system.store.query(sql`
+    update models set definition = definition || ${JSON.stringify({ evaluation: { slices } })} where name = ${model}`)
+  const { first, release } = await registered
+  const held = await release.reaches('awaiting_decision')
+  expect(held).toMatchObject({ undecidedStage: 'shadow', lastVerdict: { kind: 'inconclusive' } })
+  expect(held.lastVerdict?.reason).toMatch(
+    /answers differ from the champion's by more than 20 %: evening: other decisions/,
+  )
+  const { disagreement } = await findAnswerEvidence(system.store, release.id)
+  expect(disagreement?.slices[0]).toMatchObject({ name: 'evening', above: true })
+  expect(disagreement?.slices[1]).toMatchObject({ name: 'day', above: false, mean: 0 })
+  expect(disagreement?.changes).toEqual([{ from: 'false', to: 'true', count: expect.any(Number) as number }])
+  const shown = (await (
+    await fetch(`${system.urls[0]}/v1/releases/${release.id}`, {
+      headers: { authorization: `Bearer ${key}` },
+    })
+  ).json()) as { disagreement?: { slices: { name: string }[] } }
+  expect(shown.disagreement?.slices[0]?.name).toBe('evening')
+  expect([...callers!.answered.keys()]).toEqual([first])
+
+  // The answer to the question lets the release go on.
+  expect(await release.say('approve', 'anna', { reason: 'the evenings were wrong before' })).toMatchObject({
+    accepted: true,
+    stage: 'canary',
+  })
+  expect((await release.state()).accepted).toContain('disagreement')
+  await release.say('abort', 'anna', { reason: 'enough' })
+  expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+})
