@@ -113,7 +113,14 @@ export function flightSpec(model = 'flight', seed = 2): ArtifactSpec {
 }
 
 /** The outputs of a row, in doubles, straight from the definition. */
-export function answerOf({ preprocessing, layers, output }: ArtifactSpec, row: FeatureRow): number[] {
+export function answerOf(
+  {
+    preprocessing,
+    layers,
+    output,
+  }: Pick<ArtifactSpec, 'preprocessing' | 'layers'> & Partial<Pick<ArtifactSpec, 'output'>>,
+  row: FeatureRow,
+): number[] {
   let values = preprocessing.flatMap((fit) => {
     const value = row[fit.name]
     if (fit.kind === 'number')
@@ -128,7 +135,7 @@ export function answerOf({ preprocessing, layers, output }: ArtifactSpec, row: F
     )
     values = activate(activation, sums)
   }
-  return output.kind === 'quantiles' ? values.toSorted((a, b) => a - b) : values
+  return output?.kind === 'quantiles' ? values.toSorted((a, b) => a - b) : values
 }
 
 function activate(name: string, x: number[]): number[] {
