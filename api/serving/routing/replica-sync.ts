@@ -13,7 +13,7 @@ import {
   type Replica,
 } from '../../../store/serving/replicas.ts'
 import { readSilence } from '../../../store/release/drills.ts'
-import { endKilledReplicas } from '../../../store/serving/killed-replicas.ts'
+import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
 import { acknowledgeKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { writeTicks } from '../../../store/release/tick-counters.ts'
 import { writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
@@ -106,7 +106,8 @@ export function startReplicaSync(deps: ReplicaDeps) {
       await routes.wake()
     }
     if (!isFirst) return
-    if (deps.identity !== undefined) await endKilledReplicas(store, replica.id, deps.identity)
+    if (deps.identity !== undefined)
+      await introduceReplica(store, { ...deps.identity, id: replica.id, leaseMs: deps.leaseMs })
     await deleteExpiredReplicas(store)
   }
   const follow = async (): Promise<void> => {
@@ -142,7 +143,14 @@ export function startReplicaSync(deps: ReplicaDeps) {
   const { onPeers } = deps
   if (onPeers !== undefined)
     loops.push(
-      repeat(async () => onPeers(await listPeers(store, replica.id)), peersMs, 'the replicas were not read'),
+      repeat(
+        async () => {
+          await shortenLeases(store)
+          onPeers(await listPeers(store, replica.id))
+        },
+        peersMs,
+        'the replicas were not read',
+      ),
     )
   const unlisten = store.listen('tenure_routing', (payload) => {
     // A new connection may lead to another server, or to one restored from a backup, without the acknowledgements.

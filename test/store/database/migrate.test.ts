@@ -30,6 +30,7 @@ const pinned: Record<string, string> = {
   '0018_overrides_trials_sweeps.sql': 'cbd055d794cb2f9de7e905e1256fd3d815f29a7767edef17967c1eae00bb911b',
   '0019_answers.sql': '0ed521b9cb452ff5a31dcf69d11d6252369006e319a515a7361642ebc29015f3',
   '0022_replica_processes.sql': '336cc9063d85ffa545e539e9d7f9c270e01b60e0fd8dda387fc22d2cc58a6c5b',
+  '0023_replica_leases.sql': '848c20adfa8ad2f05ad4474ccf52e461b59b0d7694527dc332a433d807056674',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

@@ -6,7 +6,7 @@ import { isError } from '../../../domain/errors.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { thisProcess } from '../../../store/process-identity.ts'
-import { endKilledReplicas } from '../../../store/serving/killed-replicas.ts'
+import { introduceReplica, shortenLeases } from '../../../store/serving/replica-leases.ts'
 import { acknowledge, endLease, renewLease } from '../../../store/serving/replicas.ts'
 import {
   findRouting,
@@ -206,12 +206,17 @@ describe('followers', () => {
     const ids = Object.fromEntries(Object.keys(replicas).map((name) => [name, uniqueName(name)]))
     for (const [name, identity] of Object.entries(replicas)) {
       await join(ids[name]!, -5_000)
-      await endKilledReplicas(store, ids[name]!, { ...identity, machine: uniqueName('alone') })
+      await introduceReplica(store, {
+        ...identity,
+        id: ids[name]!,
+        machine: uniqueName('alone'),
+        leaseMs: 60_000,
+      })
       await store.query(sql`update replicas set machine = ${identity.machine} where id = ${ids[name]}`)
     }
     const successor = uniqueName('successor')
     await join(successor)
-    const ended = await endKilledReplicas(store, successor, { machine, process: own })
+    const ended = await introduceReplica(store, { id: successor, machine, process: own, leaseMs: 60_000 })
     expect(new Set(ended)).toEqual(new Set([ids['killed'], ids['reused']]))
     const silent = (await listSilentReplicas(store, next)).map(({ id }) => id)
     expect(new Set(silent.filter((id) => Object.values(ids).includes(id)))).toEqual(
@@ -219,6 +224,27 @@ describe('followers', () => {
     )
     await endLease(store, successor)
     for (const id of Object.values(ids)) await endLease(store, id)
+  })
+
+  it('have no lease for longer than a renewal gives, whatever the clock of the database was when it was written', async () => {
+    const [stepped, live] = [uniqueName('stepped'), uniqueName('live')]
+    const identity = { machine: uniqueName('machine'), process: thisProcess(), leaseMs: 60_000 }
+    const leaseMs = async (id: string) => {
+      const [row] = await store.query<{ ms: number }>(sql`
+        select (extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as ms from replicas where id = ${id}`)
+      return row!.ms
+    }
+    await join(live, 30_000)
+    await introduceReplica(store, { ...identity, id: live })
+    // Written while the clock was a day ahead.
+    await join(stepped, 86_400_000)
+    await introduceReplica(store, { ...identity, id: stepped })
+    await shortenLeases(store)
+    expect(await leaseMs(stepped)).toBeLessThanOrEqual(60_000)
+    expect(await leaseMs(live)).toBeLessThanOrEqual(30_000)
+    const waitedFor = (await listReplicaProgress(store, model)).map(({ id }) => id)
+    expect(waitedFor).toEqual(expect.arrayContaining([stepped, live]))
+    for (const id of [stepped, live]) await endLease(store, id)
   })
 
   it('without a lease are silent until they have stopped, acknowledged the route, or an hour has passed', async () => {
