@@ -98,7 +98,10 @@ describe('the metrics', () => {
     expect(values).toEqual([...values].sort((a, b) => a - b))
     expect(values.at(-1)).toBe(Number(count.split(' ').at(-1)))
     expect(values.at(-1)).toBeGreaterThanOrEqual(5)
-    expect(await lines('tenure_routing_age_seconds')).toEqual([expect.stringMatching(/ \d(\.\d+)?$/)])
+    // On a busy machine the last look of the replica may be older.
+    await expect
+      .poll(() => lines('tenure_routing_age_seconds'))
+      .toEqual([expect.stringMatching(/ \d(\.\d+)?$/)])
     expect(await lines('tenure_breaker_open')).toContain('tenure_breaker_open{model="iris"} 0')
     expect(await lines('tenure_prediction_log_spool_bytes')).toEqual(['tenure_prediction_log_spool_bytes 0'])
   })
