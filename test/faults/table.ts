@@ -564,4 +564,15 @@ export const faults: readonly FaultCase[] = [
     weaker:
       'a sender that is frozen after its message has left sends it a second time, with the same webhook id',
   },
+  {
+    number: 'F54',
+    fault: "a retraining with millions of rows beside another model's canary",
+    asked:
+      'the canary keeps its share; the control worker answers; no heartbeat times out; memory within limits',
+    shownBy: [
+      { file: 'test/faults/long/data/large-retraining.test.ts' },
+      { file: 'test/activities/retrain/validate.test.ts', tests: 'leaves the event loop' },
+    ],
+    weaker: '100,000 rows; 2,500,000 with TENURE_TEST_ROWS=2500000',
+  },
 ]
