@@ -37,6 +37,7 @@ const policy = {
   watch: { ...defaultWatch, tickMs: 500, everyMs: 1_000 },
 }
 const bucketMs = 5_000
+const pieceRows = 100_000
 
 let system: RealSystem
 let models: string
@@ -48,11 +49,16 @@ beforeAll(async () => {
   models = await exampleModelDirectory()
   await syncExampleModel(system.store, models, { epochs: 1, batchSize: 4_096 })
   await insertExampleRows(system.store, { from: 0, to: 0 })
-  await system.store.query(sql`
-    insert into roses
-    select i, at, at + interval '1 hour', (i * 7919 % 1000) / 100.0, case when i % 2 = 0 then 'red' else 'white' end,
-      case when i % 11 > 0 then i % 80 end, (i * 7919 % 1000) / 100.0 + (i % 3) > 5
-    from (select i, now() - interval '32 days' * (1 - i / ${rows}::float8) as at from generate_series(1, ${rows}::bigint) as i)`)
+  // In pieces, because a statement has a deadline.
+  for (let from = 1; from <= rows; from += pieceRows)
+    await system.store.query(sql`
+      insert into roses
+      select i, at, at + interval '1 hour', (i * 7919 % 1000) / 100.0, case when i % 2 = 0 then 'red' else 'white' end,
+        case when i % 11 > 0 then i % 80 end, (i * 7919 % 1000) / 100.0 + (i % 3) > 5
+      from (
+        select i, now() - interval '32 days' * (1 - i / ${rows}::float8) as at
+        from generate_series(${from}::bigint, ${Math.min(rows, from + pieceRows - 1)}::bigint) as i
+      ) as numbered`)
   trainer = await spawnTrainWorker({ config: system.config, models } as Pipeline)
 }, 900_000)
 afterAll(async () => {
