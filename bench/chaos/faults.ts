@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { replicaName } from '../../cli/supervisor/rolling-restart.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
+import type * as workflows from '../../workflows/index.ts'
 import { listOpenWorkflows } from '../../temporal/inspect.ts'
 import { freeze } from '../../test/support/servers/freeze.ts'
 import { cutDirections } from '../fleet/proxy.ts'
@@ -110,7 +111,7 @@ export async function strike(stage: ChaosStage, fault: PlannedFault): Promise<()
 const encodings = ['binary/encrypted', 'binary/protobuf', 'json/protobuf', 'json/plain', 'unknown']
 const signals = ['approve', 'rollback', 'abort', 'supersede', 'wake', 'queueChanged', '__proto__']
 /** A type that no worker has would stay blocked, as its alert says, until a person ends it. */
-const starts: (keyof typeof import('../../workflows/index.ts'))[] = [
+const starts: (keyof typeof workflows)[] = [
   'release',
   'retrain',
   'trial',

@@ -123,7 +123,13 @@ const define = (source: Parameters<typeof words.served>[0] = {}, change: object 
     ...change,
   } as unknown as Parameters<typeof words.defineModel>[0]).definition
 const take = (definition = define(), hours = 0) =>
-  writeSnapshot({ definition, asOf: at(hours), store, artifacts, subjectKey: { key: 'k', digest: 'd', hashOf: (subject) => subject } })
+  writeSnapshot({
+    definition,
+    asOf: at(hours),
+    store,
+    artifacts,
+    subjectKey: { key: 'k', digest: 'd', hashOf: (subject) => subject },
+  })
 async function rowsOf(
   digest: string,
   columns = '*',
