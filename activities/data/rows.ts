@@ -10,7 +10,7 @@ import {
   type CellColumn,
   type ColumnTable,
 } from '../../domain/model/columns.ts'
-import { outputWidth, type Output } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/model/features.ts'
 import { judgedCells } from '../../domain/validation/cells.ts'
 import type { BatchTable } from '../../domain/validation/expectations.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
@@ -147,9 +147,6 @@ async function streamInto(
     row += chunk.rowCount
   }
 }
-
-/** The width of the network's output. */
-export const outputsOf = outputWidth
 
 /** The training targets: one-hot classes, 0 or 1, or the number, which is repeated for each quantile. */
 export function targetsOf(labels: CellColumn, output: Output): Float32Array {

@@ -2,6 +2,7 @@
  * Returns a champion past its probation to the version before it when its responses fail or its quality is lost: once in a cool-down, and
  * never where the version before is no better on the same rows, because then the world has changed and a retraining helps.
  */
+import { outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
   judgeReturn,
@@ -33,7 +34,6 @@ import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import type { Deps } from '../deps.ts'
-import { outputsOf } from '../data/rows.ts'
 import { runServingChild } from '../runtime/serving-child.ts'
 import { findMaturity } from './matured-window.ts'
 
@@ -141,7 +141,7 @@ async function compareQuality(
   const matured = await findMaturity(store, { model, nowMs, windowMs, observedMs })
   if (matured === undefined) return 'the delay of outcomes is unknown'
   const { manifest } = champion
-  const width = outputsOf(manifest.output)
+  const width = outputWidth(manifest.output)
   const { fromMs, toMs } = matured
   const asked = { model, version: from, fromMs, toMs, nowMs, fits: manifest.preprocessing ?? [], width }
   const rows = await listMaturedRows(store, asked, maxRows)
@@ -160,7 +160,7 @@ async function compareSpread(
     model,
     version,
     fits: manifest.preprocessing ?? [],
-    width: outputsOf(manifest.output),
+    width: outputWidth(manifest.output),
   }
   const rows = await listLogged(deps.store, asked, maxRows)
   const { output, profile } = target.manifest

@@ -2,6 +2,7 @@
  * Finds the window of predictions whose outcomes are mature. All checks of outcomes use the same window, because younger ones over-
  * represent outcomes that arrive early.
  */
+import { outputWidth } from '../../domain/model/features.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
   defaultLabelPolicy,
@@ -14,7 +15,6 @@ import type { Database } from '../../store/postgres.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { countPredictions, listAnswered, listDelays } from '../../store/monitoring/matured-outcomes.ts'
-import { outputsOf } from '../data/rows.ts'
 
 export interface MaturedWindow {
   model: string
@@ -92,6 +92,6 @@ export async function readAnswered(
   span: QualityEvidence['span'],
 ): Promise<Pick<QualityEvidence, 'predictions' | 'labels' | 'span' | 'output'>> {
   const { fromMs, toMs } = span
-  const answered = await listAnswered(database, { model, version, fromMs, toMs, width: outputsOf(output) })
+  const answered = await listAnswered(database, { model, version, fromMs, toMs, width: outputWidth(output) })
   return { ...answered, span, output }
 }

@@ -2,6 +2,7 @@
  * Checks training-serving skew: encodes and predicts logged rows again with the training code. A difference is a bug that would
  * otherwise look like a loss of quality.
  */
+import { outputWidth } from '../../domain/model/features.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -13,7 +14,6 @@ import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
-import { outputsOf } from '../data/rows.ts'
 import { runServingChild } from '../runtime/serving-child.ts'
 
 export interface SkewInput {
@@ -57,7 +57,7 @@ export const checkServingSkew =
       const { manifest, artifactDigest } = registered
       const span = { model, version, fromMs: toMs - windowMs, toMs }
       const { preprocessing: fits, output } = manifest
-      const logged = await listLogged(store, { ...span, fits, width: outputsOf(output) }, most)
+      const logged = await listLogged(store, { ...span, fits, width: outputWidth(output) }, most)
       if (logged.length === 0) return { ...nothing('no_data'), version }
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],

@@ -2,6 +2,7 @@
  * Computes metrics by slice, group and probability, and the value of decisions, on the matured window. Slice conditions are evaluated
  * as in the evaluation gate, on logged rows.
  */
+import { outputWidth } from '../../domain/model/features.ts'
 import {
   judgeBreakdown,
   type BreakdownMatter,
@@ -22,7 +23,6 @@ import type { Deps } from '../deps.ts'
 import { withDuck } from '../data/duckdb.ts'
 import { loadServed, readServed, sliceMembers } from '../data/served-table.ts'
 import { findMaturity } from './matured-window.ts'
-import { outputsOf } from '../data/rows.ts'
 
 /** Row limit per window; more rows would cost more than they add. */
 const mostRows = 4_000
@@ -45,7 +45,7 @@ export async function judgeBreakdownOf(
   const { output } = manifest
   const rows = await listMaturedRows(
     store,
-    { ...asked, ...matured, nowMs, fits: manifest.preprocessing ?? [], width: outputsOf(output) },
+    { ...asked, ...matured, nowMs, fits: manifest.preprocessing ?? [], width: outputWidth(output) },
     mostRows,
   )
   const told = rows.flatMap((each) => {

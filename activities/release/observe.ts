@@ -1,4 +1,5 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
+import { outputWidth } from '../../domain/model/features.ts'
 import type { AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
 import { answerBins } from '../../domain/model/answer-bins.ts'
@@ -12,7 +13,6 @@ import { prepared } from '../../store/database/prepared.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
-import { outputsOf } from '../data/rows.ts'
 import { differenceReader } from './shadow-differences.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
@@ -112,7 +112,7 @@ function cohortReader(
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
   return sparingly(async () => {
     const { output } = (await getVersion(store, version)).manifest
-    const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width: outputsOf(output) })
+    const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width: outputWidth(output) })
     const answered = rows.flatMap(({ version: by, ...row }) => {
       const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
       return arm === undefined ? [] : [{ ...row, arm } as const]
@@ -137,7 +137,7 @@ function holdbackReader(
   return sparingly(async () => {
     if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return undefined
     const { output } = (await getVersion(store, version)).manifest
-    const width = outputsOf(output)
+    const width = outputWidth(output)
     const { nowMs, rows } = await listReleaseAnswers(store, { release, model, width, fromMs })
     const answered = rows.flatMap(({ version: by, ...row }) => {
       const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined

@@ -2,6 +2,7 @@
  * Reads how the answers of the two versions of a shadow differ, page by page and each pair once: evidence that was counted stays counted,
  * so that the bounds of the judge hold at every look.
  */
+import { outputWidth } from '../../domain/model/features.ts'
 import type { DisagreementEvidence } from '../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -11,7 +12,6 @@ import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { listLoggedPredictions, listPairs, type ComparedPair } from '../../store/release/shadow-pairs.ts'
 import { withDuck } from '../data/duckdb.ts'
-import { outputsOf } from '../data/rows.ts'
 import { loadServed, sliceMembers } from '../data/served-table.ts'
 
 /** Pairs of one reading, and of a release. More would cost more than they add. */
@@ -99,7 +99,7 @@ async function membersOf(
 ): Promise<{ name: string; rows: number[] }[]> {
   const { output, preprocessing } = manifest
   const ids = pairs.map(({ predictionId }) => predictionId)
-  const logged = await listLoggedPredictions(store, { ids, fits: preprocessing, width: outputsOf(output) })
+  const logged = await listLoggedPredictions(store, { ids, fits: preprocessing, width: outputWidth(output) })
   const places = new Map(ids.map((id, place) => [id, place]))
   const rows = logged.map(({ row, outputs }) => ({
     row,

@@ -5,7 +5,7 @@
 import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import type { Features, Output } from '../../domain/model/features.ts'
+import { outputWidth, type Features, type Output } from '../../domain/model/features.ts'
 import { middlePlace } from '../../domain/model/quantile-levels.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { truthOf } from '../../domain/monitoring/quality.ts'
@@ -22,7 +22,6 @@ import {
   type ServedRequest,
 } from '../../store/training/served-requests.ts'
 import type { Duck } from '../data/duckdb.ts'
-import { outputsOf } from '../data/rows.ts'
 import { findMaturity } from '../monitor/matured-window.ts'
 
 /** Requests of one fetch; each may have a thousand instances. */
@@ -171,7 +170,7 @@ function appender(
     const rows =
       request.features === null ? undefined : readLoggedRows(request.features, by.fits ?? [], instances)
     const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
-    const width = outputsOf(by.output)
+    const width = outputWidth(by.output)
     const middle = by.output.kind === 'quantiles' ? middlePlace(by.output.levels) : 0
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []

@@ -2,12 +2,12 @@
 import type { LayersModel } from '@tensorflow/tfjs'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { inputWidthOf, type FeatureFit } from '../../domain/model/features.ts'
+import { outputWidth, inputWidthOf, type FeatureFit } from '../../domain/model/features.ts'
 import type { TrainingFacts } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { storeArtifact } from '../artifact/write-artifact.ts'
-import { outputsOf, type LabelledRows } from '../data/rows.ts'
+import { type LabelledRows } from '../data/rows.ts'
 import { answerLists, answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface TrainedNetwork {
@@ -27,7 +27,7 @@ export async function storeNetwork(
   const { definition, fits } = trained
   const encoder = compileEncoder(definition.features, fits)
   const inputs = inputWidthOf(fits)
-  checkShape(network, { inputs, outputs: outputsOf(definition.label.output) })
+  checkShape(network, { inputs, outputs: outputWidth(definition.label.output) })
   const files = await saveNetwork(tf, network)
   return storeArtifact(artifacts, {
     ...trained,

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
-import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
+import { outputWidth, inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures } from '../../domain/model/preprocessing.ts'
 import { hasValidation } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'
@@ -24,7 +24,7 @@ import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoin
 import { makeFit, type EncodedRows, type FitStep } from './training-loop.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { detectOutOfMemory } from '../runtime/memory-limit.ts'
-import { outputsOf, readPart, targetsOf, type LabelledRows } from '../data/rows.ts'
+import { readPart, targetsOf, type LabelledRows } from '../data/rows.ts'
 import { loadTensorflow } from './tfjs.ts'
 
 export interface TrainerJob {
@@ -90,7 +90,7 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   const fits = fitFeatures(data, definition.features)
   const tf = await loadTensorflow()
   const inputs = inputWidthOf(fits)
-  const outputs = outputsOf(output)
+  const outputs = outputWidth(output)
   const encoded = (rows: LabelledRows): EncodedRows => ({
     rows: rows.rows,
     inputs,

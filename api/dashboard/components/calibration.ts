@@ -1,6 +1,6 @@
 /** Computes the calibration of a version on its latest live outcomes. */
 import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
-import type { Output } from '../../../domain/model/features.ts'
+import { outputWidth, type Output } from '../../../domain/model/features.ts'
 import { truthOf } from '../../../domain/monitoring/quality.ts'
 import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.ts'
 
@@ -12,7 +12,7 @@ export function calibrationOf(
   output: Output | undefined,
 ): Calibration | undefined {
   if (output === undefined || output.kind === 'number' || output.kind === 'quantiles') return undefined
-  const width = output.kind === 'classes' ? output.classes.length : 1
+  const width = outputWidth(output)
   const predicted: number[] = []
   const observed: number[] = []
   for (const { outputs, place, value } of answered) {
