@@ -17,7 +17,13 @@ import {
   type ReadModel,
 } from '../api/serving/network/layers-model.ts'
 import { compilePredictor } from '../api/serving/network/scalar-predictor.ts'
-import { inputWidthOf, type FeatureFit, type FeatureRow, type Features } from '../domain/model/features.ts'
+import {
+  likeliestClass,
+  inputWidthOf,
+  type FeatureFit,
+  type FeatureRow,
+  type Features,
+} from '../domain/model/features.ts'
 import type { Output } from '../domain/model/features.ts'
 import { sortQuantiles } from '../domain/model/quantile-levels.ts'
 
@@ -213,7 +219,7 @@ function predictionOf(output: Output, outputs: Float32Array, index: number): Pre
   for (const value of outputs) if (!(value >= 0 && value <= 1)) refuseOutput(`the probability ${value}`)
   if (output.kind === 'probability')
     return { probability: first, label: first >= output.threshold, positive: output.positive }
-  const best = outputs.indexOf(Math.max(...outputs))
+  const best = likeliestClass(outputs)
   const probabilities = Object.fromEntries(output.classes.map((name, i) => [name, outputs[i]!]))
   return { label: output.classes[best]!, probabilities }
 }

@@ -27,9 +27,15 @@ export function isAlive(owner: string): boolean {
   const found = startOf(Number(pid))
   if (found !== undefined || startOf(process.pid) !== undefined) return String(found) === start
   // Without /proc only the process id is known.
+  return isProcess(Number(pid))
+}
+
+/** Whether a process of this machine has this id now. */
+export function isProcess(pid: number): boolean {
   try {
-    return process.kill(Number(pid), 0)
+    return process.kill(pid, 0)
   } catch (error) {
+    // A process of another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

@@ -2,7 +2,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError } from '../../domain/errors.ts'
-import type { FeatureFit, FeatureRow, Output } from '../../domain/model/features.ts'
+import { likeliestClass, type FeatureFit, type FeatureRow, type Output } from '../../domain/model/features.ts'
 import type { ArtifactFormatName, Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
@@ -10,7 +10,7 @@ import {
   numberProfile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
-import { middlePlace, sortQuantiles } from '../../domain/model/quantile-levels.ts'
+import { scorePlace, sortQuantiles } from '../../domain/model/quantile-levels.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
 import { zeroForMissing, type LabelledRows } from '../data/rows.ts'
 
@@ -104,11 +104,10 @@ function profileOf(
   scores: number[][],
 ): ReferenceProfile {
   const { output } = label
-  const middle = output.kind === 'quantiles' ? middlePlace(output.levels) : 0
+  const middle = scorePlace(output)
   const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
   const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
-  const bestClass = (answer: number[], classes: readonly string[]) =>
-    classes[answer.indexOf(Math.max(...answer))] ?? null
+  const bestClass = (answer: number[], classes: readonly string[]) => classes[likeliestClass(answer)] ?? null
   const score =
     output.kind === 'classes'
       ? categoryProfile(

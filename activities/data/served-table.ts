@@ -1,7 +1,7 @@
 /** Loads served rows into DuckDB, so that the conditions of slices mean the same as in the evaluation gate. */
+import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { middlePlace } from '../../domain/model/quantile-levels.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
@@ -53,7 +53,7 @@ export async function loadServed(
 ): Promise<void> {
   const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
   const isClasses = output.kind === 'classes'
-  const middle = output.kind === 'quantiles' ? middlePlace(output.levels) : 0
+  const middle = scorePlace(output)
   const told = isClasses ? 'varchar' : 'double'
   const columns = [
     ...features.map(

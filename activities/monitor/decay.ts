@@ -2,7 +2,9 @@
  * Returns a champion past its probation to the version before it when its responses fail or its quality is lost: once in a cool-down, and
  * never where the version before is no better on the same rows, because then the world has changed and a retraining helps.
  */
-import { outputWidth } from '../../domain/model/features.ts'
+import { type ValueCounts, countDifferences } from '../../domain/sequential/bounded-mean.ts'
+import { scorePlace } from '../../domain/model/quantile-levels.ts'
+import { likeliestClass, outputWidth } from '../../domain/model/features.ts'
 import {
   judgeDecay,
   judgeReturn,
@@ -17,7 +19,7 @@ import {
 import { lossOf } from '../../domain/canary/holdback.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import { binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import { scoreRange, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
 import { sumOf } from '../../domain/statistics/distributions.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -47,8 +49,6 @@ export interface DecayResult extends DecayState {
 
 const maxRows = 1_000
 const childMs = 60_000
-/** Differences of losses are counted in steps of 1/200 of their range from −1 to 1. */
-const steps = 400
 
 type Decayed = Span & Pick<DecayFacts, 'qualityAlarm'> & { champion: Champion }
 
@@ -171,7 +171,7 @@ async function compareSpread(
   const binOf = binner(score)
   for (const outputs of answers) {
     const answer =
-      output.kind === 'classes' ? output.classes[outputs.indexOf(Math.max(...outputs))] : outputs[0]
+      output.kind === 'classes' ? output.classes[likeliestClass(outputs)] : outputs[scorePlace(output)]
     counts[binOf(answer)]!++
   }
   const share = Math.max(...counts) / answers.length
@@ -235,16 +235,14 @@ function differencesOf(
   rows: readonly MaturedRow[],
   { manifest: { output, profile } }: Version,
   answers: readonly (number[] | null)[],
-): number[] {
-  const edges = profile?.score?.kind === 'number' ? profile.score.edges : []
-  const scale = edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
-  const counts = Array.from({ length: steps + 1 }, () => 0)
-  rows.forEach(({ outputs, value }, i) => {
-    const again = answers[i]
-    if (again == null) return
-    const [champion, before] = [outputs, again].map((given) => lossOf(output, given, value, scale))
-    if (champion == null || before == null) return
-    counts[Math.round(((champion - before + 1) / 2) * steps)]!++
-  })
-  return counts
+): ValueCounts {
+  const scale = scoreRange(profile)
+  return countDifferences(
+    rows.flatMap(({ outputs, value }, i) => {
+      const again = answers[i]
+      if (again == null) return []
+      const [champion, before] = [outputs, again].map((given) => lossOf(output, given, value, scale))
+      return champion == null || before == null ? [] : [champion - before]
+    }),
+  )
 }

@@ -1,4 +1,5 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
+import { scoreRange } from '../../domain/model/reference-profile.ts'
 import { outputWidth } from '../../domain/model/features.ts'
 import type { AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
@@ -149,9 +150,7 @@ function holdbackReader(
 
 /** The range of a number between its 10th and 90th percentile in the training of the previous champion. */
 async function scaleOf(database: Database, baseline: string): Promise<number | undefined> {
-  const score = (await getVersion(database, baseline)).manifest.profile?.score
-  const edges = score?.kind === 'number' ? score.edges : []
-  return edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
+  return scoreRange((await getVersion(database, baseline)).manifest.profile)
 }
 
 /**

@@ -2,7 +2,8 @@
  * Reads how the answers of the two versions of a shadow differ, page by page and each pair once: evidence that was counted stays counted,
  * so that the bounds of the judge hold at every look.
  */
-import { outputWidth } from '../../domain/model/features.ts'
+import { scoreRange } from '../../domain/model/reference-profile.ts'
+import { likeliestClass, outputWidth } from '../../domain/model/features.ts'
 import type { DisagreementEvidence } from '../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -76,12 +77,9 @@ interface Compared {
 async function comparedBy(store: Database, model: string, baseline: string): Promise<Compared> {
   const { definition } = await getModel(store, model)
   const { manifest } = await getVersion(store, baseline)
-  const score = manifest.profile?.score
-  const edges = score?.kind === 'number' ? score.edges : []
-  const scale = edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
   // Older rows may lack these fields.
   const { slices = [] } = (definition.evaluation ?? {}) as Partial<typeof definition.evaluation>
-  return { manifest, slices, scale }
+  return { manifest, slices, scale: scoreRange(manifest.profile) }
 }
 
 /** Between 0 and 1; undefined for a number without a scale. */
@@ -120,7 +118,7 @@ async function membersOf(
 
 function decisionOf(output: Manifest['output'], outputs: readonly number[]): number {
   if (output.kind === 'probability') return Number((outputs[0] ?? 0) >= output.threshold)
-  return output.kind === 'classes' ? outputs.indexOf(Math.max(...outputs)) : 0
+  return output.kind === 'classes' ? likeliestClass(outputs) : 0
 }
 
 function createCounts() {

@@ -2,11 +2,11 @@
  * Loads what a model was asked, with what became true of it, as the rows of a snapshot. Only requests that are old enough to have their
  * outcome count, because the outcomes that arrive early are a biased sample.
  */
+import { scorePlace } from '../../domain/model/quantile-levels.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import { outputWidth, type Features, type Output } from '../../domain/model/features.ts'
-import { middlePlace } from '../../domain/model/quantile-levels.ts'
+import { likeliestClass, outputWidth, type Features, type Output } from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { truthOf } from '../../domain/monitoring/quality.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
@@ -171,7 +171,7 @@ function appender(
       request.features === null ? undefined : readLoggedRows(request.features, by.fits ?? [], instances)
     const outcomes = new Map(request.outcomes.map((each) => [each[0], each]))
     const width = outputWidth(by.output)
-    const middle = by.output.kind === 'quantiles' ? middlePlace(by.output.levels) : 0
+    const middle = scorePlace(by.output)
     for (let place = 0; place < instances; place++) {
       const [, value, arrivedMs, observedMs] = outcomes.get(place) ?? []
       const row = rows?.[place]
@@ -191,7 +191,7 @@ function appender(
       into.appendDouble(atMs)
       number(into, isKnown ? (served.knownAt === 'observed' ? observedMs : arrivedMs) : null)
       text(into, isKnown ? value : null)
-      text(into, by.output.kind === 'classes' ? by.output.classes[largest(answered)] : null)
+      text(into, by.output.kind === 'classes' ? by.output.classes[likeliestClass(answered)] : null)
       number(into, by.output.kind === 'classes' ? null : answered[middle])
       into.appendVarchar(version)
       into.appendVarchar(request.arm)
@@ -206,8 +206,6 @@ function isReadable(value: string, output: Output | undefined): boolean {
   if (output?.kind !== 'probability') return output === undefined || truthOf(value, output) !== null
   return ['true', 'false', '1', '0'].includes(value)
 }
-
-const largest = (values: readonly number[]): number => values.indexOf(Math.max(...values))
 
 /**
  * Makes the table `served` from `asked`. The weight of a row is one over the share of the requests with its answer that have an outcome

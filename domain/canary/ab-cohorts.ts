@@ -3,7 +3,7 @@
  * due, and then for both arms alike: earlier, only the fast outcomes are known, which favours an arm that guesses them.
  */
 import type { AbCohort, AbMetric } from './ab-test.ts'
-import type { Output } from '../model/features.ts'
+import { likeliestClass, type Output } from '../model/features.ts'
 import { defaultLabelPolicy, maturity } from '../monitoring/label-maturity.ts'
 import { truthOf } from '../monitoring/quality.ts'
 
@@ -78,7 +78,7 @@ function eventOf(
     case 'probability':
       return Number((outputs[0] ?? NaN) >= output.threshold) !== truth
     case 'classes':
-      return outputs.indexOf(Math.max(...outputs)) !== truth
+      return likeliestClass(outputs) !== truth
     case 'number':
     case 'quantiles':
       return null

@@ -3,20 +3,23 @@
  * mean of its own block of the larger arm. So a new champion is judged against the hold-back of the previous one, under the same world.
  */
 import { fourDigits } from '../figures.ts'
-import type { Output } from '../model/features.ts'
+import { likeliestClass, type Output } from '../model/features.ts'
 import { pinballLoss } from '../model/quantile-levels.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
 import { truthOf } from '../monitoring/quality.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
-import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
+import {
+  countDifferences,
+  drawsOf,
+  meanAboveEvidence,
+  meanOf,
+  type ValueCounts,
+} from '../sequential/bounded-mean.ts'
 import type { Reason } from '../verdict.ts'
 import { horizonOf, type AbPrediction } from './ab-cohorts.ts'
 
-/** Differences of losses are counted in steps of 1/200 of their range from −1 to 1. */
-const steps = 400
-
 export interface HoldbackEvidence {
-  /** How often each difference (candidate − control) occurred: `counts[i]` at −1 + 2i/(length − 1). */
+  /** Of candidate − control. */
   differences: ValueCounts
   candidate: { total: number; loss: number }
   control: { total: number; loss: number }
@@ -51,15 +54,18 @@ export function holdbackEvidence(
   for (const { arm, loss } of known.toSorted((a, b) => a.atMs - b.atMs)) losses[arm].push(loss)
   const isCandidateLarge = losses.canary.length > losses.control.length
   const [large, small] = isCandidateLarge ? [losses.canary, losses.control] : [losses.control, losses.canary]
-  const differences = Array.from({ length: steps + 1 }, () => 0)
+  const differences: number[] = []
   for (let i = 0; i < small.length && (i + 1) * block <= large.length; i++) {
     let sum = 0
     for (let k = i * block; k < (i + 1) * block; k++) sum += large[k]!
-    const difference = isCandidateLarge ? sum / block - small[i]! : small[i]! - sum / block
-    differences[Math.round(((difference + 1) / 2) * steps)]!++
+    differences.push(isCandidateLarge ? sum / block - small[i]! : small[i]! - sum / block)
   }
   const arm = (of: number[]) => ({ total: of.length, loss: of.reduce((sum, loss) => sum + loss, 0) })
-  return { differences, candidate: arm(losses.canary), control: arm(losses.control) }
+  return {
+    differences: countDifferences(differences),
+    candidate: arm(losses.canary),
+    control: arm(losses.control),
+  }
 }
 
 /** Brier of a probability; wrong or right of a class; the absolute error of a number, or twice the pinball loss of quantiles, in units of the scale, at most 1. */
@@ -75,7 +81,7 @@ export function lossOf(
     case 'probability':
       return ((outputs[0] ?? NaN) - truth) ** 2
     case 'classes':
-      return Number(outputs.indexOf(Math.max(...outputs)) !== truth)
+      return Number(likeliestClass(outputs) !== truth)
     case 'number':
       return scale === undefined || !(scale > 0)
         ? null

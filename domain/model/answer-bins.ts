@@ -2,8 +2,8 @@
  * Fixes the bins in which the answers of two versions are compared: the decisions, the classes, or the ranges between the champion's
  * 10th, 50th and 90th percentile. They come from the champion, so that a candidate cannot choose its own.
  */
-import type { Output } from './features.ts'
-import { middlePlace } from './quantile-levels.ts'
+import { scorePlace } from './quantile-levels.ts'
+import { outputWidth, type Output } from './features.ts'
 import type { Profile } from './reference-profile.ts'
 
 export interface AnswerBins {
@@ -64,8 +64,7 @@ export function answerBinner(
     }
     case 'number':
     case 'quantiles': {
-      const [width, middle] =
-        output.kind === 'number' ? [1, 0] : [output.levels.length, middlePlace(output.levels)]
+      const [width, middle] = [outputWidth(output), scorePlace(output)]
       return (outputs, row) => {
         const value = outputs[row * width + middle]!
         let bin = 0

@@ -52,6 +52,10 @@ export function outputWidth(output: Output): number {
       : 1
 }
 
+/** The class of an answer: the first of the largest probabilities. */
+export const likeliestClass = (outputs: readonly number[] | Float32Array): number =>
+  outputs.indexOf(Math.max(...outputs))
+
 /** A row as it is sent and stored: one value a feature. */
 export type FeatureRow = Record<string, number | string | null>
 

@@ -2,6 +2,7 @@
  * Orders the quantiles of a row. A model that learns each level by itself may cross them; sorted ones are never further from the truth in
  * pinball loss (Chernozhukov, Fernández-Val and Galichon 2010).
  */
+import type { Output } from './features.ts'
 
 /** Sorts the outputs of each row in place. A row with NaN stays invalid. */
 export function sortQuantiles(
@@ -17,6 +18,10 @@ export function sortQuantiles(
       outputs[at] = value
     }
 }
+
+/** The place of the number that stands for an answer where one is needed. */
+export const scorePlace = (output: Output): number =>
+  output.kind === 'quantiles' ? middlePlace(output.levels) : 0
 
 /** The place of the level that stands for the row where one number is needed: the nearest to the median. */
 export function middlePlace(levels: readonly number[]): number {

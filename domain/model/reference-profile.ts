@@ -31,6 +31,12 @@ export interface CategoryProfile {
   counts: number[]
 }
 
+/** From the 10th to the 90th percentile of the scores of the reference; undefined without numbers, or where all are alike. */
+export function scoreRange(profile: Pick<ReferenceProfile, 'score'> | undefined): number | undefined {
+  const edges = profile?.score?.kind === 'number' ? profile.score.edges : []
+  return edges.length > 1 ? edges.at(-1)! - edges[0]! : undefined
+}
+
 /** The profile stored with a version. */
 export interface ReferenceProfile {
   rows: number

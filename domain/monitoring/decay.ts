@@ -3,6 +3,7 @@
  * and Rinaldo, 2022): for each bet M = e·(1 + M of the window before), and the alarm of their mean at M ≥ c comes once in c windows at most
  * while the rate is within its limit. Matured quality must be in alarm in two windows in a row, and the version before must be better on the same rows.
  */
+import { guardGains } from '../sequential/one-arm-rate-test.ts'
 import { fourDigits, percentText } from '../figures.ts'
 import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '../sequential/bounded-mean.ts'
 import { ratioGrid } from '../sequential/e-process.ts'
@@ -74,8 +75,8 @@ export function judgeDecay(
   }
   let logM = -Infinity
   if (requests > 0) {
-    const gains = gainsOf(errorAlarm, requests, bad)
-    const logMs = gains.map((gain, k) => gain + (state.errors[k] ?? 0))
+    const gains = guardGains(errorAlarm)(requests, bad)
+    const logMs = Array.from(gains, (gain, k) => gain + (state.errors[k] ?? 0))
     logM = logMeanExp(logMs)
     state.errors = logMs.map((value) => Math.max(value, 0) + Math.log1p(Math.exp(-Math.abs(value))))
     // The detector falls when the rate is within its limit.
@@ -107,14 +108,6 @@ const isCollapsed = ({ share, reference }: TopAnswer): boolean =>
 /** Whether a version keeps its answers apart on requests on which the champion's have collapsed. */
 export const keepsApart = ({ share }: Pick<TopAnswer, 'share'>): boolean =>
   share < (collapsedShare + usualShare) / 2
-
-/** The log evidence of one window that the rate is `ratio` times its limit, for each bet (K4). */
-function gainsOf(limit: number, requests: number, bad: number): number[] {
-  return ratioGrid.map((ratio) => {
-    const rate = Math.min(0.95, limit * ratio)
-    return bad * Math.log(rate / limit) + (requests - bad) * Math.log((1 - rate) / (1 - limit))
-  })
-}
 
 export interface ReturnReport {
   rows: number

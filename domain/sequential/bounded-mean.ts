@@ -10,6 +10,16 @@ const bets = geometric(0.02, 0.95, 12)
 /** How many draws had each value: `counts[i]` of them had the value i / (counts.length − 1). */
 export type ValueCounts = readonly number[]
 
+/** Differences are counted in steps of 1/200. */
+const differenceSteps = 400
+
+/** How often each difference in [−1, 1] occurred: `counts[i]` at −1 + 2i/(length − 1). */
+export function countDifferences(differences: readonly number[]): ValueCounts {
+  const counts = Array.from({ length: differenceSteps + 1 }, () => 0)
+  for (const difference of differences) counts[Math.round(((difference + 1) / 2) * differenceSteps)]!++
+  return counts
+}
+
 const capital = (counts: ValueCounts, mean: number, direction: 1 | -1): number => {
   const width = counts.length - 1
   // The largest bet that no value can ruin.

@@ -2,6 +2,7 @@
  * Stores a sign of life of each worker process, and raises an alert while none of a kind gives one, one of several does not, or none reaches
  * Temporal. Temporal cannot tell: it lists a frozen worker as polling for minutes.
  */
+import { isProcess } from '../process-identity.ts'
 import sql from 'sql-template-tag'
 import { rowsFrom } from '../database/from-row.ts'
 import { writeServiceState } from '../database/key-value.ts'
@@ -93,19 +94,10 @@ async function forgetKilled(store: Store, own: string): Promise<void> {
   const host = own.slice(0, own.lastIndexOf('/') + 1)
   const killed = (await listHeartbeats(store)).filter(
     ({ process }) =>
-      process !== own && process.startsWith(host) && !exists(Number(process.slice(host.length))),
+      process !== own && process.startsWith(host) && !isProcess(Number(process.slice(host.length))),
   )
   if (killed.length > 0)
     await store.query(sql`delete from service_state where name = any(${killed.map(nameOf)})`)
-}
-
-function exists(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    // A process of another user.
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /** Looks for silent workers. Runs in the API, because a silent worker cannot tell of itself. */

@@ -1,6 +1,6 @@
 /** Computes the calibration of a version on its latest live outcomes. */
 import { calibration, type Calibration } from '../../../domain/metrics/calibration.ts'
-import { outputWidth, type Output } from '../../../domain/model/features.ts'
+import { likeliestClass, outputWidth, type Output } from '../../../domain/model/features.ts'
 import { truthOf } from '../../../domain/monitoring/quality.ts'
 import type { AnsweredOutcome } from '../../../store/monitoring/latest-outcomes.ts'
 
@@ -19,7 +19,7 @@ export function calibrationOf(
     const truth = truthOf(typeof value === 'boolean' ? Number(value) : value, output)
     const given = outputs.slice(place * width, (place + 1) * width)
     if (truth === null || given.length !== width) continue
-    const best = given.indexOf(Math.max(...given))
+    const best = likeliestClass(given)
     predicted.push(given[output.kind === 'classes' ? best : 0]!)
     observed.push(output.kind === 'classes' ? Number(best === truth) : truth)
   }
