@@ -2,9 +2,9 @@
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Answers } from './write-answers.ts'
-import { literal, type Duck } from '../data/duckdb.ts'
+import type { Duck } from '../data/duckdb.ts'
 import type { Scorer } from '../runtime/scoring-child.ts'
 
 const pieceRows = 5_000
@@ -22,7 +22,7 @@ export async function explainRefused(
       `cast(${quotedIdentifier(name)} as ${kind === 'number' ? 'double' : 'varchar'}) as ${quotedIdentifier(name)}`,
   )
   const { columns } = await duck.table(`
-    select ${features.join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+    select ${features.join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
     where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
   for (let at = 0; at < places.length; at += pieceRows) {
     const some = places.slice(at, at + pieceRows)

@@ -1,4 +1,5 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
@@ -6,7 +7,7 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
 import type { Deps } from '../deps.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
-import { literal, type Duck } from '../data/duckdb.ts'
+import type { Duck } from '../data/duckdb.ts'
 import { asRefused, isQueryRefused } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 
@@ -25,7 +26,7 @@ export async function freezeBatch(
     await duck.run(`create temp view given as ${known}`).catch(refuseInput(what))
     await checkColumns(duck, { manifest, key: batch.output.key })
     await duck
-      .run(`copy (select * from given) to ${literal(draft)} (format parquet, compression zstd)`)
+      .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
       .catch(refuseInput(what))
   }
   if (input.kind === 'sql') {
@@ -37,12 +38,12 @@ export async function freezeBatch(
     // Copies the file unchanged, because rewriting it takes as long as scoring it.
     await copyFile(join(config.batchDir, input.path), draft).catch(refuseInput(what))
     await duck
-      .run(`create temp view given as select * from read_parquet(${literal(draft)})`)
+      .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
       .catch(refuseInput(what))
     await checkColumns(duck, { manifest, key: batch.output.key })
   }
   const [counted] = await duck
-    .rows<{ n: number }>(`select count(*) as n from read_parquet(${literal(draft)})`)
+    .rows<{ n: number }>(`select count(*) as n from read_parquet(${textLiteral(draft)})`)
     .catch(refuseInput(what))
   const rows = counted?.n ?? 0
   await duck.run('drop view given')
@@ -53,15 +54,15 @@ export async function freezeBatch(
 
 /** Reads texts as written. A version that knows only true and false was trained on yes and no that were read as those. */
 async function readCsv(duck: Duck, path: string, { features, preprocessing }: Manifest): Promise<string> {
-  const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${literal(path)})`)
+  const described = await duck.rows<{ column_name: string }>(`describe from read_csv(${textLiteral(path)})`)
   const types = described.flatMap(({ column_name: name }) => {
     const fit = preprocessing.find((each) => each.name === name)
     const words = fit?.kind === 'category' ? fit.vocabulary : []
     const isFlag = words.length > 0 && words.every((word) => word === 'true' || word === 'false')
-    return features[name]?.kind === 'category' && !isFlag ? [`${literal(name)}: 'VARCHAR'`] : []
+    return features[name]?.kind === 'category' && !isFlag ? [`${textLiteral(name)}: 'VARCHAR'`] : []
   })
   const typed = types.length === 0 ? '' : `, types={${types.join(', ')}}`
-  return `select * from read_csv(${literal(path)}${typed})`
+  return `select * from read_csv(${textLiteral(path)}${typed})`
 }
 
 const refuseInput = (what: string) => (error: unknown) => {

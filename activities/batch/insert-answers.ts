@@ -2,12 +2,12 @@
 import { predictedText, type ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import { storeShard, type BatchRow } from '../../store/serving/batch-rows.ts'
 import type { Batch, BatchShard } from '../../store/serving/batches.ts'
 import type { Store } from '../../store/postgres.ts'
 import type { Answers } from './write-answers.ts'
-import { literal, type Duck } from '../data/duckdb.ts'
+import type { Duck } from '../data/duckdb.ts'
 
 /** Inserts the predictions of a part, once. */
 export async function insertAnswers(
@@ -22,7 +22,7 @@ export async function insertAnswers(
     key.length === 0
       ? []
       : await duck.rows(`
-          select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+          select ${key.map(quotedIdentifier).join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
           where file_row_number >= ${part.from} and file_row_number < ${part.to} order by file_row_number`)
   const answered = Array.from({ length: rows }, (_, place): BatchRow => {
     const problem = problems.get(place)

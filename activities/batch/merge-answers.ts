@@ -2,9 +2,9 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { outputWidth, type Output } from '../../domain/model/features.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
-import { literal, type Duck } from '../data/duckdb.ts'
+import type { Duck } from '../data/duckdb.ts'
 
 /** The output appears complete and under its final name, by one rename. */
 export async function mergeAnswers(
@@ -29,21 +29,21 @@ export async function mergeAnswers(
   const kept =
     paths.length === 0
       ? `(select null::bigint as row, ${names.map((name) => `null::float as ${name}`).join(', ')}, null::varchar as problem limit 0)`
-      : `read_parquet([${paths.map(literal).join(', ')}])`
+      : `read_parquet([${paths.map(textLiteral).join(', ')}])`
   // Joins by position; the query fails when the parts differ in length or order, because predictions would stand beside wrong keys.
   const rows =
     key.length === 0
       ? `(select * from ${kept})`
       : `(select ${key.map((name) => `asked.${quotedIdentifier(name)}`).join(', ')},
           answered.* replace (case when answered.row = asked.file_row_number then answered.row else error('the parts of the batch are not in order') end as row)
-        from read_parquet(${literal(path)}, file_row_number = true) as asked positional join (select * from ${kept}) as answered)`
+        from read_parquet(${textLiteral(path)}, file_row_number = true) as asked positional join (select * from ${kept}) as answered)`
   const carried = key.map((name) => `${quotedIdentifier(name)}, `).join('')
   await duck.run(`
     copy (
       select ${carried}row, case when problem is null then [${names.join(', ')}] end as outputs,
         case when problem is null then ${answerColumn(output, names)} end as answer, problem
       from ${rows}
-    ) to ${literal(partial)} (format parquet, compression zstd)`)
+    ) to ${textLiteral(partial)} (format parquet, compression zstd)`)
   await rename(partial, target)
 }
 
@@ -54,7 +54,7 @@ function answerColumn(output: Output, names: readonly string[]): string {
       return `cast(cast(o0 as double) >= ${output.threshold} as varchar)`
     case 'classes':
       // Of equal scores the first class, as in the prediction API.
-      return `[${output.classes.map(literal).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
+      return `[${output.classes.map(textLiteral).join(', ')}][list_position([${names.join(', ')}], greatest(${names.join(', ')}))]`
     case 'number':
     case 'quantiles':
       return 'null::varchar'

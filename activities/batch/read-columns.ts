@@ -2,8 +2,8 @@
 import type { DuckDBVector } from '@duckdb/node-api'
 import { bytesOfRow, textCodes, type BatchLayout, type ShardRange } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
-import { literal, type Duck } from '../data/duckdb.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import type { Duck } from '../data/duckdb.ts'
 
 export interface PieceOfColumns {
   part: ShardRange
@@ -107,10 +107,10 @@ async function columnsQuery(
       texts.push(`cast(${missing} as integer)`)
       continue
     }
-    await duck.run(`create type _codes_${place} as enum (${codes.map(literal).join(', ')})`)
+    await duck.run(`create type _codes_${place} as enum (${codes.map(textLiteral).join(', ')})`)
     const known = `enum_code(try_cast(${text} as _codes_${place}))`
     texts.push(`cast(coalesce(cast(${known} as integer), ${missing}) as integer)`)
   }
-  return `select ${[...numbers, ...texts].join(', ')} from read_parquet(${literal(path)}, file_row_number = true)
+  return `select ${[...numbers, ...texts].join(', ')} from read_parquet(${textLiteral(path)}, file_row_number = true)
     where file_row_number >= ${from}`
 }

@@ -1,8 +1,9 @@
 /** Stores the predictions of a batch part by part, so that a crash repeats at most one part. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import type { DuckDBType, DuckDBValue } from '@duckdb/node-api'
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
-import { literal, loadDuckDb, type Duck } from '../data/duckdb.ts'
+import { loadDuckDb, type Duck } from '../data/duckdb.ts'
 
 /** The predictions of one part, by row position. */
 export interface Answers {
@@ -46,7 +47,7 @@ export async function keepAnswers(
       : 'select answered.rowid as place, answered.*, problem from answered left join refused on place = answered.rowid'
   await duck.run(`
     copy (select ${from} + place as row, ${names.join(', ')}, problem from (${problem}) order by row)
-    to ${literal(draft)} (format parquet, compression uncompressed)`)
+    to ${textLiteral(draft)} (format parquet, compression uncompressed)`)
   return (await artifacts.take('checkpoints', draft)).digest
 }
 

@@ -77,6 +77,3 @@ function toCell(value: DuckDBValue): BatchCell {
   if (value instanceof loadDuckDb().DuckDBTimestampValue) return Number(value.micros / 1_000n)
   return value.toString()
 }
-
-/** Quotes a path or a text for a statement. */
-export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`

@@ -1,5 +1,5 @@
 /** Loads the rows of a model's source that were known at a time into the DuckDB table `known`. */
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { ReadBatches } from '../../store/database/cursor.ts'
 import type { Duck } from './duckdb.ts'
 

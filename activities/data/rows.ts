@@ -13,8 +13,8 @@ import {
 import type { Output } from '../../domain/model/features.ts'
 import { judgedCells } from '../../domain/validation/cells.ts'
 import type { BatchTable } from '../../domain/validation/expectations.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
-import { literal, withDuck, type Duck } from './duckdb.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
+import { withDuck, type Duck } from './duckdb.ts'
 
 const { label, part } = snapshotColumns
 
@@ -32,7 +32,7 @@ export async function readPart(
   names: readonly string[],
   optional: readonly string[] = [],
 ): Promise<LabelledRows> {
-  const from = `${literal(path)} where ${part} = '${which}'`
+  const from = `${textLiteral(path)} where ${part} = '${which}'`
   const all = [...new Set([...names, ...optional, label])]
   const table = await withDuck((duck) => readTable(duck, from, all))
   for (const name of names) requireColumn(table, name)

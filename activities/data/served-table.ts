@@ -4,7 +4,7 @@ import type { FeatureRow } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
 

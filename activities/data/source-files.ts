@@ -25,9 +25,9 @@ import {
   type DeclaredKind,
 } from '../../domain/validation/source-issue.ts'
 import { breaks, readAs, type BadValue } from '../../models/define/data/read-values.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import { checkout } from '../../temporal.config.ts'
-import { literal, type Duck } from './duckdb.ts'
+import type { Duck } from './duckdb.ts'
 
 type Source = Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
 
@@ -141,9 +141,9 @@ async function createView(
 ): Promise<void> {
   const view = `create or replace temp view ${quotedIdentifier(name)} as`
   if (layout === undefined)
-    return duck.run(`${view} select * from read_parquet(${literal(join(checkout, file))})`)
+    return duck.run(`${view} select * from read_parquet(${textLiteral(join(checkout, file))})`)
   const typeOf = (kind: DeclaredKind) => (kind === 'number' && !careful ? 'DOUBLE' : 'VARCHAR')
-  const texts = [...kinds].map(([column, kind]) => `${literal(column)}: '${typeOf(kind)}'`)
+  const texts = [...kinds].map(([column, kind]) => `${textLiteral(column)}: '${typeOf(kind)}'`)
   const types = texts.length === 0 ? '' : `, types={${texts.join(', ')}}`
   const read = `select * from ${readCsv(file, layout, `${types}${careful ? ', sample_size=-1' : ''}`)}`
   const typed = [...kinds].flatMap(([column, kind]) =>
@@ -156,7 +156,7 @@ async function createView(
 }
 
 const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>
-  `read_csv(${literal(join(checkout, file))}, delim=${literal(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', skip=${skippedLines}${more})`
+  `read_csv(${textLiteral(join(checkout, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', skip=${skippedLines}${more})`
 
 /** The columns of a file that are declared, by the file's own spelling; also those that `rows` only renames. */
 function kindsIn(
@@ -274,9 +274,9 @@ export async function findValue(
     const direct = [...kindsIn({ name, file, layout }, source, { [column]: kind }).keys()]
     for (const [place, each] of layout.names.entries()) {
       if (direct.length > 0 && !direct.includes(each)) continue
-      const bad = direct.length > 0 ? breaks(kind, 'v') : `v = ${literal(value)}`
+      const bad = direct.length > 0 ? breaks(kind, 'v') : `v = ${textLiteral(value)}`
       const types =
-        ', all_varchar=true, names=[' + layout.names.map((_, at) => literal(`c${at}`)).join(', ') + ']'
+        ', all_varchar=true, names=[' + layout.names.map((_, at) => textLiteral(`c${at}`)).join(', ') + ']'
       const [found] = await duck.rows<{ row: number | null; rows: number; value: string }>(
         `select min(n) as row, count(*) as rows, arg_min(v, n) as value from (select row_number() over () as n, c${place} as v from ${readCsv(file, layout, types)}) where ${bad}`,
       )

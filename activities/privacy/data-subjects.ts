@@ -4,7 +4,7 @@
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
 import { listErasedSubjects } from '../../store/privacy/erased-subjects.ts'
 import {
@@ -15,7 +15,7 @@ import {
 import type { Database } from '../../store/postgres.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
-import { literal, withDuck, type Duck } from '../data/duckdb.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
 
 /** Returns the digest of the list; undefined for a model without a subject column. Works on the table `known`. */
 export async function settleSubjects(
@@ -29,14 +29,14 @@ export async function settleSubjects(
     throw new DomainError('internal', `the rows of ${model} have data subjects, but no signing key is set`)
   await expectColumn(duck, model, subject)
   const column = quotedIdentifier(subject)
-  const hash = `sha256(${literal(subjectKey.key)} || cast(${column} as varchar))`
+  const hash = `sha256(${textLiteral(subjectKey.key)} || cast(${column} as varchar))`
   const erased = await listErasedSubjects(store, { model, subjectKey })
   if (erased.length > 0)
-    await duck.run(`delete from known where ${hash} in (${erased.map(literal).join(', ')})`)
+    await duck.run(`delete from known where ${hash} in (${erased.map(textLiteral).join(', ')})`)
   const draft = await artifacts.draft('.parquet')
   await duck.run(
     `copy (select distinct ${hash} as subject from known where ${column} is not null order by subject)
-     to ${literal(draft)} (format parquet, compression zstd)`,
+     to ${textLiteral(draft)} (format parquet, compression zstd)`,
   )
   return (await artifacts.take('snapshots', draft)).digest
 }
@@ -65,8 +65,10 @@ export async function findSnapshotsOf(
         found.push({ digest, holds: 'unknown' })
         continue
       }
-      const list = `read_parquet(${literal(await artifacts.locate('snapshots', subjects))})`
-      const held = await duck.rows(`select 1 from ${list} where subject = ${literal(subjectHash)} limit 1`)
+      const list = `read_parquet(${textLiteral(await artifacts.locate('snapshots', subjects))})`
+      const held = await duck.rows(
+        `select 1 from ${list} where subject = ${textLiteral(subjectHash)} limit 1`,
+      )
       if (held.length > 0) found.push({ digest, holds: 'yes' })
     }
   })

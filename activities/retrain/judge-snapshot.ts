@@ -1,4 +1,5 @@
 /** Judges and summarises the rows of a snapshot. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type {
   ColumnSummary,
@@ -11,7 +12,7 @@ import { impliedExpectations, judgeValidation } from '../../domain/validation/va
 import { expectedOfLeftOut } from '../../domain/validation/left-out.ts'
 import { expectedOfChampion } from '../../domain/validation/champion-expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { literal, withDuck } from '../data/duckdb.ts'
+import { withDuck } from '../data/duckdb.ts'
 import { readCells } from '../data/rows.ts'
 import { summarize } from './column-summary.ts'
 
@@ -47,7 +48,7 @@ export async function judgeSnapshot(options: SnapshotToJudge): Promise<JudgedSna
   const summarised = [...Object.keys(definition.features), snapshotColumns.label]
   const named = expectations.flatMap((each) => columnsOfExpectation(each, context))
   const table = await withDuck((duck) =>
-    readCells(duck, literal(path), [...new Set([...named, ...summarised])]),
+    readCells(duck, textLiteral(path), [...new Set([...named, ...summarised])]),
   )
   const { verdict, results: judged } = judgeValidation(expectations, table, context)
   const results = judged.map((each) => ({

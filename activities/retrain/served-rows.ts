@@ -11,7 +11,7 @@ import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { truthOf } from '../../domain/monitoring/quality.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
 import { routingKeyColumn, servedColumns, servedTable } from '../../models/define/data/served.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { quotedIdentifier } from '../../domain/sql-text.ts'
 import { ownReader } from '../../store/database/cursor.ts'
 import type { Store } from '../../store/postgres.ts'
 import {

@@ -1,4 +1,5 @@
 /** Writes the rows of a model, as they were known at a time, to a file of the artifact store. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { hasValidation, snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { LeftOut } from '../../domain/validation/expectations.ts'
@@ -9,7 +10,7 @@ import type { Artifacts } from '../../store/artifacts.ts'
 import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { foreignReader } from '../../store/database/cursor.ts'
-import { literal, withDuck, type Duck } from '../data/duckdb.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
 import { loadHistory } from '../features/feature-history.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { countLeftOut } from '../data/left-out.ts'
@@ -55,7 +56,7 @@ export async function writeSnapshot(options: {
     const leftOut = await countLeftOut(duck, store, definition, asOfMs)
     const draft = await artifacts.draft('.parquet')
     const query = snapshotQuery(definition, asOfMs)
-    await duck.run(`copy (${query}) to ${literal(draft)} (format parquet, compression zstd)`)
+    await duck.run(`copy (${query}) to ${textLiteral(draft)} (format parquet, compression zstd)`)
     const { train, test, validation } = await countParts(duck, draft)
     const empty = !train
       ? 'train'
@@ -88,14 +89,14 @@ async function countParts(
 ): Promise<{ train?: number; validation?: number; test?: number }> {
   const { part } = snapshotColumns
   const rows = await duck.rows<{ part: string; n: number }>(
-    `select ${part} as part, count(*) as n from ${literal(path)} group by ${part}`,
+    `select ${part} as part, count(*) as n from ${textLiteral(path)} group by ${part}`,
   )
   return Object.fromEntries(rows.map(({ part: name, n }) => [name, n]))
 }
 
 async function describeColumns(duck: Duck, path: string): Promise<Record<string, string>> {
   const rows = await duck.rows<{ column_name: string; column_type: string }>(
-    `select column_name, column_type from (describe select * from ${literal(path)})`,
+    `select column_name, column_type from (describe select * from ${textLiteral(path)})`,
   )
   return Object.fromEntries(rows.map((row) => [row.column_name, row.column_type]))
 }

@@ -2,6 +2,7 @@
  * Evaluates challenger and champion on the same frozen test rows, each with its own preprocessing. A process of its own, because the
  * bootstrap blocks for seconds.
  */
+import { textLiteral } from '../../domain/sql-text.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
@@ -21,7 +22,7 @@ import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { digestOfJson, getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
 import { withArtifactReader } from '../artifact/reader.ts'
-import { literal, withDuck, type Duck } from '../data/duckdb.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { findLeaks } from './leakage-queries.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
@@ -86,7 +87,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     await parent.yieldToEventLoop()
   }
   const { slices, leakage } = await withDuck(async (duck) => {
-    await duck.run(`create view snapshot as select * from ${literal(path)}`)
+    await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
     return { slices: await sliceRows(duck, definition), leakage: await findLeaks(duck, definition) }
   })
   const column = (name: string) => {

@@ -3,7 +3,7 @@ import { auc } from '../../domain/metrics/auc.ts'
 import { asDoubles, listCells, requireColumn } from '../../domain/model/columns.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rankCorrelation, separationOfClasses, type LeakageFacts } from '../../domain/evaluation/leakage.ts'
-import { quotedIdentifier } from '../../models/define/data/sql-text.ts'
+import { quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Duck } from '../data/duckdb.ts'
 import { readTable } from '../data/rows.ts'
 

@@ -3,6 +3,7 @@
  * with the same network, and whether a kill loses or doubles a row.
  * `npm run bench:batch -- [--rounds 3] [--python PATH] [--out FILE]`; the Python needs scikit-learn, pandas and pyarrow.
  */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
@@ -10,7 +11,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
-import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { withDuck } from '../../activities/data/duckdb.ts'
 import { shardRows } from '../../domain/model/batch-spec.ts'
 import { cacheDir, checkout } from '../../temporal.config.ts'
 import { figureTable, machine, spreadOf } from '../harness/figures.ts'
@@ -35,7 +36,7 @@ const spec = await flightsSpec(input, 'flights')
 writeWeights(join(directory, 'weights.json'), spec)
 const model = join(directory, 'model.joblib')
 runPeer(['prepare', join(directory, 'weights.json'), model])
-const [counted] = await rowsOf<{ rows: number }>(`select count(*) as rows from ${literal(input)}`)
+const [counted] = await rowsOf<{ rows: number }>(`select count(*) as rows from ${textLiteral(input)}`)
 const { rows } = counted!
 
 const stage = await openBatchStage(spec)
@@ -108,7 +109,7 @@ async function killInTheMiddle(on: BatchStage) {
   const outcome = await ended
   second.kill('SIGKILL')
   if (outcome.status !== 'done') throw new Error(outcome.message)
-  const of = (name: string) => `read_parquet(${literal(join(on.config.batchDir, name))})`
+  const of = (name: string) => `read_parquet(${textLiteral(join(on.config.batchDir, name))})`
   const digest = (name: string) =>
     `(select md5(string_agg(md5(row(id, row, outputs, answer, problem)::varchar), '' order by row)) from ${of(name)})`
   const [found] = await rowsOf<{
@@ -121,7 +122,7 @@ async function killInTheMiddle(on: BatchStage) {
     select count(*) as n, count(distinct id) as distinct_rows, ${digest('killed.parquet')} as digest,
       ${digest('killed.parquet')} = ${digest('answers-0.parquet')} as same,
       (select max(abs(outputs[1] - probability)) from ${of('killed.parquet')} as ours
-        join read_parquet(${literal(join(directory, 'peer.parquet'))}) as theirs using (id)) as far
+        join read_parquet(${textLiteral(join(directory, 'peer.parquet'))}) as theirs using (id)) as far
     from ${of('killed.parquet')}`)
   const { n, distinct_rows: distinct, same, digest: whole, far } = found!
   return {

@@ -1,7 +1,8 @@
 /** Prepares the flights to score, and a network with random weights that both sides can run. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { withDuck } from '../../activities/data/duckdb.ts'
 import { loadRows } from '../../activities/data/known-rows.ts'
 import { rowReader } from '../../domain/model/columns.ts'
 import { readTable } from '../../activities/data/rows.ts'
@@ -38,8 +39,8 @@ export async function writeFlights(path: string): Promise<number> {
     await duck.run(`
       copy (select row_number() over () - 1 as id, ${features.join(', ')} from
         (select ${features.join(', ')} from (${plan.rows}) order by departedAt, _key))
-      to ${literal(path)} (format parquet, compression zstd)`)
-    const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${literal(path)}`)
+      to ${textLiteral(path)} (format parquet, compression zstd)`)
+    const [counted] = await duck.rows<{ n: number }>(`select count(*) as n from ${textLiteral(path)}`)
     return counted!.n
   })
 }
@@ -48,7 +49,7 @@ export async function writeFlights(path: string): Promise<number> {
 export async function flightsSpec(path: string, model: string): Promise<ArtifactSpec> {
   const names = Object.keys(definition.features)
   const table = await withDuck((duck) =>
-    readTable(duck, `(from ${literal(path)} where id % 30 = 0 order by id) where true`, names),
+    readTable(duck, `(from ${textLiteral(path)} where id % 30 = 0 order by id) where true`, names),
   )
   const preprocessing = fitFeatures(table, definition.features)
   const next = seeded(7)

@@ -1,7 +1,8 @@
 /** Makes what the trainings are measured on: the flights of the example model, and any number of rows of their shape. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { withDuck } from '../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../activities/retrain/write-snapshot.ts'
 import { loadModel, modelsDirectory, type LoadedModel } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
@@ -63,8 +64,8 @@ export async function makeRows(
         date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as _known_at,
         md5(concat(date, origin, destination, distance, delay, i)) as _key,
         case when hash(origin, date, i) % ${all} < ${rows.train} then 'train' else 'test' end as _part
-      from range(${Math.ceil(all / 3_000_000)}) as times(i), ${literal(flightsFile)} limit ${all}
-    ) to ${literal(draft)} (format parquet, compression zstd)`)
+      from range(${Math.ceil(all / 3_000_000)}) as times(i), ${textLiteral(flightsFile)} limit ${all}
+    ) to ${textLiteral(draft)} (format parquet, compression zstd)`)
   })
   const { digest, bytes } = await artifacts.take('snapshots', draft)
   return { digest, bytes, path: await artifacts.locate('snapshots', digest) }

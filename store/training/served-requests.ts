@@ -1,4 +1,5 @@
 /** Reads what a model was asked and what became true of it, as training rows. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import sql from 'sql-template-tag'
 import type { FeatureFit, Features, Output } from '../../domain/model/features.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -66,19 +67,19 @@ export function servedRequestsQuery(
   versions: readonly string[],
   maxRequests: number,
 ): string {
-  const listed = versions.map(quoted).join(', ')
+  const listed = versions.map(textLiteral).join(', ')
   return `select id, extract(epoch from at)::float8 * 1000, version, arm, routing_key, instances,
       case when outcomes is not null then encode(features, 'base64') end, array_to_json(outputs), outcomes
     from (
       select id, at, version, arm, routing_key, instances, features, outputs from predictions
-      where model = ${quoted(model)} and version in (${listed})
-        and at > ${quoted(since ?? '-infinity')}::timestamptz and at <= ${quoted(matured)}::timestamptz
+      where model = ${textLiteral(model)} and version in (${listed})
+        and at > ${textLiteral(since ?? '-infinity')}::timestamptz and at <= ${textLiteral(matured)}::timestamptz
       order by md5(id::text) limit ${maxRequests}
     ) as requests left join lateral (
       select json_agg(json_build_array(place, value, arrived, observed)) as outcomes from (
         select distinct on (prediction_id) instance_index(prediction_id) as place, value #>> '{}' as value,
           extract(epoch from arrived_at)::float8 * 1000 as arrived, extract(epoch from observed_at)::float8 * 1000 as observed
-        from outcomes where request_id = requests.id and arrived_at <= ${quoted(asOf)}::timestamptz and observed_at <= arrived_at
+        from outcomes where request_id = requests.id and arrived_at <= ${textLiteral(asOf)}::timestamptz and observed_at <= arrived_at
         order by prediction_id, revision desc, arrived_at desc
       ) as newest
     ) as told on true`
@@ -99,5 +100,3 @@ export function readServedRequest(row: RowBatch['rows'][number]): ServedRequest 
     outcomes: JSON.parse(outcomes ?? '[]') as ServedRequest['outcomes'],
   }
 }
-
-const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`

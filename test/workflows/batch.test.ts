@@ -1,10 +1,11 @@
 /** Tests batch predictions with a training worker killed in the middle: each row is written once, by one version. */
+import { textLiteral } from '../../domain/sql-text.ts'
 import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { withDuck } from '../../activities/data/duckdb.ts'
 import type { BatchSpec } from '../../domain/model/batch-spec.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { findBatch, listBatches, listShards } from '../../store/serving/batches.ts'
@@ -66,14 +67,14 @@ const begin = (spec: Omit<BatchSpec, 'model'> & { model?: string }) => {
 }
 const file = (path: string) => ({ kind: 'file', path }) as const
 const query = <T extends object>(text: string) => withDuck((duck) => duck.rows<T>(text))
-const parquet = (path: string) => `read_parquet(${literal(join(directory, path))})`
+const parquet = (path: string) => `read_parquet(${textLiteral(join(directory, path))})`
 
 describe('a batch prediction', () => {
   it('of a file continues after a kill of its worker, and writes each row once', async () => {
     const rows = 410_000
     await withDuck((duck) =>
       duck.run(`copy (select 'n' || i as name, i % 7 - 3 as x, i % 5 / 2 as y from range(${rows}) as t(i))
-        to ${literal(join(directory, 'in.parquet'))} (format parquet)`),
+        to ${textLiteral(join(directory, 'in.parquet'))} (format parquet)`),
     )
     const first = await startWorker()
     const { id, result } = begin({

@@ -2,11 +2,12 @@
  * Tests erasure on the real Temporal and Postgres: in the log, outcomes, the disk of a cut-off replica, batches, features
  * and snapshots; with a step that dies in the middle; and with an audit that contains no subject.
  */
+import { textLiteral } from '../../domain/sql-text.ts'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../activities/data/duckdb.ts'
+import { withDuck } from '../../activities/data/duckdb.ts'
 import { takeSnapshot } from '../../activities/retrain/snapshot.ts'
 import { dropErasedSnapshots } from '../../activities/privacy/data-subjects.ts'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
@@ -295,7 +296,7 @@ describe('snapshots after an erasure', () => {
       new MockActivityEnvironment().run(takeSnapshot(deps), { model: 'roses', asOf: exampleDay(35) })
     const look = async (digest: string, query: string) => {
       const path = await deps.artifacts.locate('snapshots', digest)
-      return withDuck((duck) => duck.rows(query.replaceAll('snapshot', literal(path))))
+      return withDuck((duck) => duck.rows(query.replaceAll('snapshot', textLiteral(path))))
     }
     await store.query(sql`insert into snapshots (digest, model, as_of, rows, bytes, columns, source)
       values ('sha256:of-before-there-were-lists', 'roses', now(), 1, 1, '{}', '{}')`)

@@ -4,7 +4,7 @@
  */
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { FeatureOrigin } from '../../../domain/model/feature-view.ts'
-import { quotedIdentifier, textLiteral } from './sql-text.ts'
+import { quotedIdentifier, textLiteral } from '../../../domain/sql-text.ts'
 import { entityColumn } from './view-rows.ts'
 
 /** The name of the table in DuckDB with the history of a view. */

@@ -5,7 +5,7 @@
 import { snapshotColumns, type ModelDefinition } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
 import { readAs, readLabel } from './read-values.ts'
-import { quotedIdentifier, timestampLiteral } from './sql-text.ts'
+import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 
 export interface RowsPlan {
   /** All columns of the source for the rows known at `asOf`, in the SQL of the source. */

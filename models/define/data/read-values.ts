@@ -5,7 +5,7 @@
 import { maxNumber, type DeclaredKind } from '../../../domain/validation/source-issue.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
-import { quotedIdentifier, textLiteral } from './sql-text.ts'
+import { quotedIdentifier, textLiteral } from '../../../domain/sql-text.ts'
 
 const mark = 'tenure_value'
 const separator = 'chr(31)'

@@ -1,6 +1,6 @@
 /** Which rows of a feature view have become usable, as SQL: in the SQL of its source, and then in DuckDB's. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
-import { quotedIdentifier, timestampLiteral } from './sql-text.ts'
+import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
 
 /** The text that names an entity, as `entityKey` makes it; a whole number has no decimals, whatever its type. */
 export const entityColumn = (columns: readonly string[]): string =>

@@ -1,10 +1,11 @@
 /** Tests that a batch reads the CSV of its input as the version declares it. */
+import { textLiteral } from '../../../domain/sql-text.ts'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { freezeBatch } from '../../../activities/batch/freeze-input.ts'
-import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -40,7 +41,7 @@ async function frozen(text: string, vocabulary: string[]): Promise<Record<string
   return withDuck(async (duck) => {
     const { path } = await freezeBatch(deps, duck, { batch, manifest })
     return {
-      ...(await duck.table(`select member, release, size from read_parquet(${literal(path)})`)).columns,
+      ...(await duck.table(`select member, release, size from read_parquet(${textLiteral(path)})`)).columns,
     }
   })
 }

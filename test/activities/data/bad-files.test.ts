@@ -1,9 +1,10 @@
 /** Tests that every bad data file is answered with one sentence: what is wrong, where, and what to write instead. */
+import { textLiteral } from '../../../domain/sql-text.ts'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import { digestOfSource } from '../../../activities/data/source-digest.ts'
 import { judgeSnapshot } from '../../../activities/retrain/judge-snapshot.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
@@ -62,7 +63,7 @@ const take = async (definition: ModelDefinition) => {
 }
 const read = async (digest: string, query: string) => {
   const path = await artifacts.locate('snapshots', digest)
-  return withDuck((duck) => duck.table(query.replaceAll('snapshot', literal(path))))
+  return withDuck((duck) => duck.table(query.replaceAll('snapshot', textLiteral(path))))
 }
 
 /** The sentence of an error, or those of the expectations that are not met. */

@@ -1,11 +1,12 @@
 /** Tests that rows are read into columns as they are, and without an object each. */
+import { textLiteral } from '../../../domain/sql-text.ts'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import { readCells, readDoubles, readPart } from '../../../activities/data/rows.ts'
 import { listCells, rowReader } from '../../../domain/model/columns.ts'
 import type { Features } from '../../../domain/model/features.ts'
@@ -23,7 +24,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const write = (name: string, query: string): Promise<string> =>
   withDuck(async (duck) => {
     const path = join(folder, name)
-    await duck.run(`copy (${query}) to ${literal(path)} (format parquet)`)
+    await duck.run(`copy (${query}) to ${textLiteral(path)} (format parquet)`)
     return path
   })
 
@@ -49,7 +50,7 @@ describe('the columns of a snapshot', () => {
     )
     const found = await readPart(path, 'train', Object.keys(kinds))
     const wanted = await withDuck((duck) =>
-      duck.table(`select * from ${literal(path)} where _part = 'train'`),
+      duck.table(`select * from ${textLiteral(path)} where _part = 'train'`),
     )
     expect(found.rows).toBe(wanted.rows)
     for (const name of Object.keys(kinds))
@@ -95,8 +96,8 @@ describe('the columns of a snapshot', () => {
     ]
     const context = { asOfMs: Date.parse('2020-01-01'), eventAt: 'moment', earlierRows: [] }
     const [cells, lists] = await withDuck(async (duck) => [
-      await readCells(duck, literal(path), [...names, 'absent']),
-      await duck.table(`select * from ${literal(path)}`),
+      await readCells(duck, textLiteral(path), [...names, 'absent']),
+      await duck.table(`select * from ${textLiteral(path)}`),
     ])
     expect(judgeValidation(expectations, cells, context)).toEqual(
       judgeValidation(expectations, lists, context),

@@ -1,10 +1,11 @@
 /** Tests the feature store on a real Postgres and DuckDB: training rows and requests see only the values known at their time. */
+import { textLiteral } from '../../../domain/sql-text.ts'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
 import { entityKey, valueAt } from '../../../domain/model/feature-view.ts'
@@ -63,7 +64,7 @@ const snapshotOf = async <T extends object>(
 ): Promise<T[]> => {
   const { digest } = await writeSnapshot({ definition, asOf, store, artifacts })
   const path = await artifacts.locate('snapshots', digest)
-  return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', literal(path))))
+  return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', textLiteral(path))))
 }
 
 describe('feature views over real flights', () => {
@@ -100,7 +101,7 @@ describe('feature views over real flights', () => {
     expect(rows.length).toBeGreaterThan(300)
     const search = (known: string) =>
       withDuck(async (duck) => {
-        await duck.run(`create view source as select * from ${literal(file)}`)
+        await duck.run(`create view source as select * from ${textLiteral(file)}`)
         await duck.run(`create table told as ${flights}`)
         await duck.run(
           `create table asked as select * from (values ${rows.map(({ origin, at_ms }) => `('${origin}', epoch_ms(${at_ms}))`).join()}) as t(origin, moment)`,

@@ -1,10 +1,11 @@
 /** Tests snapshots of answered requests with their outcomes on the real Postgres. */
+import { textLiteral } from '../../../domain/sql-text.ts'
 import sql from 'sql-template-tag'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { FeatureFit, Features } from '../../../domain/model/features.ts'
 import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
@@ -136,7 +137,7 @@ async function rowsOf(
   tail = 'order by asked_at',
 ): Promise<Record<string, unknown>[]> {
   const path = await artifacts.locate('snapshots', digest)
-  return withDuck((duck) => duck.rows(`select ${columns} from ${literal(path)} ${tail}`))
+  return withDuck((duck) => duck.rows(`select ${columns} from ${textLiteral(path)} ${tail}`))
 }
 /** One request an hour with its outcome an hour later. */
 const hourly = (count: number, more: (place: number) => Partial<Asked> = () => ({})): Asked[] =>

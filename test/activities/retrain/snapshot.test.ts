@@ -1,9 +1,10 @@
+import { textLiteral } from '../../../domain/sql-text.ts'
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { withDuck, literal } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import { readPart } from '../../../activities/data/rows.ts'
 import { listCells, rowReader } from '../../../domain/model/columns.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
@@ -43,7 +44,7 @@ const take = (definition: ModelDefinition, asOf: string) =>
   writeSnapshot({ definition, asOf, store, artifacts })
 const look = async <T extends object>(digest: string, query: string): Promise<T[]> => {
   const path = await artifacts.locate('snapshots', digest)
-  return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', literal(path))))
+  return withDuck((duck) => duck.rows<T>(query.replaceAll('snapshot', textLiteral(path))))
 }
 
 describe('a snapshot', () => {
@@ -201,7 +202,7 @@ describe('a snapshot of the flights', () => {
   const rewrite = (query: string) =>
     withDuck((duck) =>
       duck.run(
-        `copy (${query.replaceAll('flights', literal(flights))}) to ${literal(copy)} (format parquet)`,
+        `copy (${query.replaceAll('flights', textLiteral(flights))}) to ${textLiteral(copy)} (format parquet)`,
       ),
     )
   beforeAll(() => mkdir('.tenure', { recursive: true }))
@@ -236,9 +237,9 @@ describe('a snapshot of the flights', () => {
           flights as (
             select origin, delay >= 15 as late,
               date + to_minutes(cast(30 + distance / 7.5 + greatest(delay, 0) as bigint)) as known_at
-            from ${literal(flights)} where date < timestamp '2001-01-07'
+            from ${textLiteral(flights)} where date < timestamp '2001-01-07'
           ),
-          sample as (select * from ${literal(path)} order by _key limit 300)
+          sample as (select * from ${textLiteral(path)} order by _key limit 300)
         select recentLateShare as share, (
           select avg(cast(late as double)) from flights
           where flights.origin = sample.origin and known_at <= sample._event_at
@@ -270,7 +271,7 @@ describe('a snapshot of the flights', () => {
     expect(found.rows).toBe(2_000)
     expect(Object.keys(rowReader(found, names)(0))).toEqual(names)
     expect(new Set(listCells(found.labels))).toEqual(new Set([0, 1]))
-    const table = await withDuck((duck) => duck.table(`from ${literal(path)} where _part = 'test'`))
+    const table = await withDuck((duck) => duck.table(`from ${textLiteral(path)} where _part = 'test'`))
     for (const name of names) expect(listCells(found.columns[name]!)).toEqual(table.columns[name])
     await expect(readPart(await artifacts.locate('snapshots', digest), 'test', ['wings'])).rejects.toThrow(
       'no column wings',

@@ -1,10 +1,11 @@
 /** Tests the validation of a snapshot in the process of a worker that also judges releases. */
+import { textLiteral } from '../../../domain/sql-text.ts'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { literal, withDuck } from '../../../activities/data/duckdb.ts'
+import { withDuck } from '../../../activities/data/duckdb.ts'
 import type { Deps } from '../../../activities/deps.ts'
 import { validate, type ValidateResult } from '../../../activities/retrain/validate.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
@@ -46,7 +47,7 @@ async function snapshotOf(rows: number): Promise<string> {
       select id::varchar as _key, timestamp '2024-03-01' + to_seconds(id) as _event_at, timestamp '2024-03-02' + to_seconds(id) as _known_at,
         case when id % 5 = 0 then 'test' else 'train' end as _part, id % 2 as _label,
         (id % 1000) / 100.0::double as size, case when id % 3 = 0 then 'red' else 'white' end as colour, id % 80 as age
-      from range(${rows}) as numbers (id)) to ${literal(draft)} (format parquet)`),
+      from range(${rows}) as numbers (id)) to ${textLiteral(draft)} (format parquet)`),
   )
   const { digest, bytes } = await deps.artifacts.take('snapshots', draft)
   await insertSnapshot(deps.store, {
