@@ -79,6 +79,8 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
   }
 }
 
+const vocabularyFile = join(modelsDirectory, 'define.ts')
+
 /** Defined by scripts/build. A compiled process cannot read TypeScript. */
 declare const isCompiled: boolean | undefined
 
@@ -86,7 +88,7 @@ declare const isCompiled: boolean | undefined
 const importFile = async (path: string, digest: string): Promise<Record<string, unknown>> =>
   typeof isCompiled === 'undefined'
     ? ((await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>)
-    : importSource(path)
+    : importSource(path, { file: vocabularyFile, exports: await import('./define.ts') })
 
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
   await checkBytes(path)

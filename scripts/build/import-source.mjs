@@ -1,6 +1,8 @@
 // @ts-check
 // Imports a TypeScript file that is not part of the build, such as a model file, into a compiled process: compiled with its imports
 // into one module. A TypeScript loader would read every later import of the process too, which takes a second for TensorFlow.
+// A module of the process itself is not compiled again: a thousand model files would each contain the whole vocabulary.
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
 import { dirname, extname, join, resolve } from 'node:path'
@@ -10,11 +12,21 @@ import { ownPlace, withOwnPlace } from './own-place.mjs'
 import { addSourceMap } from './source-maps.mjs'
 
 /**
- * The exports of the file as it is now. Throws what the file throws, and the errors of esbuild for code that does not compile.
- * @param {string} path @returns {Promise<Record<string, unknown>>}
+ * A module of the process that the imported files share.
+ * @typedef {object} SharedModule
+ * @property {string} file The path by which the files import it.
+ * @property {Record<string, unknown>} exports
  */
-export async function importSource(path) {
-  const { code, map } = await keep(`import ${path}`, () => compile(path))
+
+/**
+ * The exports of the file as it is now. Throws what the file throws, and the errors of esbuild for code that does not compile.
+ * @param {string} path @param {SharedModule} [shared] @returns {Promise<Record<string, unknown>>}
+ */
+export async function importSource(path, shared) {
+  if (shared !== undefined) modules.set(shared.file, shared.exports)
+  // The names are compiled in, and a process may be older than the file of the shared module.
+  const names = shared === undefined ? '' : ` with ${digestOf(Object.keys(shared.exports).join())}`
+  const { code, map } = await keep(`import ${path}${names}`, () => compile(path, shared))
   const url = `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`
   addSourceMap(url, () => {
     const { sources, ...rest } = JSON.parse(map)
@@ -26,14 +38,23 @@ export async function importSource(path) {
   return import(url)
 }
 
+/** @param {string} text */
+const digestOf = (text) => createHash('sha256').update(text).digest('hex').slice(0, 16)
+
+const registry = 'tenure.shared-modules'
+/** By file. Global, because a module without a file imports by address alone, and the shared one may be a part of a compiled file. */
+const modules = /** @type {Map<string, Record<string, unknown>>} */ (
+  /** @type {any} */ (globalThis)[Symbol.for(registry)] ??= new Map()
+)
+
 /** Files that determine the result without being part of it. */
 const makers = [
   fileURLToPath(import.meta.url),
   ...['scripts/build/own-place.mjs', 'node_modules/esbuild/package.json'].map((each) => join(root, each)),
 ]
 
-/** @param {string} path */
-async function compile(path) {
+/** @param {string} path @param {SharedModule} [shared] */
+async function compile(path, shared) {
   // Loaded on use: most processes import no such file.
   const { build } = await import('esbuild')
   const { outputFiles, metafile } = await build({
@@ -51,7 +72,7 @@ async function compile(path) {
     banner: {
       js: `import { createRequire } from 'node:module'; const require = createRequire(${JSON.stringify(path)})`,
     },
-    plugins: [placesKept, packagesOutside],
+    plugins: [...(shared === undefined ? [] : [sharedInside(shared)]), placesKept, packagesOutside],
     logLevel: 'silent',
   })
   const textOf = (/** @type {string} */ extension) =>
@@ -66,6 +87,20 @@ async function compile(path) {
     sources: [...new Set([...makers, ...sources, ...packages])],
   }
 }
+
+/**
+ * Puts the module of the process in the place of its source. The names stand in it, so that esbuild reports an import of another one.
+ * @param {SharedModule} shared @returns {import('esbuild').Plugin}
+ */
+const sharedInside = ({ file, exports }) => ({
+  name: 'shared-inside',
+  setup({ onLoad }) {
+    const contents =
+      `const shared = globalThis[Symbol.for(${JSON.stringify(registry)})].get(${JSON.stringify(file)})\n` +
+      `export const { ${Object.keys(exports).join(', ')} } = shared`
+    onLoad({ filter: /\.ts$/ }, ({ path }) => (path === file ? { contents, loader: 'js' } : undefined))
+  },
+})
 
 /** @type {import('esbuild').Plugin} */
 const placesKept = {

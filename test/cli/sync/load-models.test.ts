@@ -1,6 +1,7 @@
 /** Tests that every bad model file is answered with its place and what to write, and that none hangs or ends a command. */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { checkModels } from '../../../cli/doctor/files.ts'
 import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
@@ -74,6 +75,22 @@ it.each(badModelFiles)('a model file with this fault is answered: $title', ({ na
 
 it('good model files beside bad ones are loaded, also after one that hangs or ends its process', () =>
   expect(loaded.models.map(({ name }) => name)).toEqual(['default-export', 'good', 'iris', 'zinnias']))
+
+it('model files are compiled without the vocabulary, which the process has compiled already', async () => {
+  const directory = await directoryOf({
+    'asters.ts': modelFile('asters'),
+    'dahlias.ts': modelFile('dahlias'),
+  })
+  expect((await loadModelsInChild({ directory })).broken).toEqual([])
+  const kept = join(checkout, 'dist/kept')
+  const all = (await readdir(kept)).map((name) => readFileSync(join(kept, name), 'utf8'))
+  for (const name of ['asters', 'dahlias']) {
+    const [found] = all.filter((text) => text.startsWith(`{"name":"import ${join(directory, `${name}.ts`)}`))
+    const { digests } = JSON.parse(found ?? '') as { digests: Record<string, string> }
+    const ours = Object.keys(digests).map((path) => relative(checkout, path))
+    expect(ours.filter((path) => /^(models|domain)\//.test(path))).toEqual(['models/define.ts'])
+  }
+})
 
 it('doctor names a bad model file with its issues', async () => {
   const directory = await directoryOf({

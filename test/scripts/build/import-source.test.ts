@@ -31,14 +31,16 @@ const keptFile = () =>
       .slice(0, 32)}.json`,
   )
 
-/** What the expression `text` makes of the exports of `main.ts`, in a plain process of Node. */
-async function evaluated(text: string): Promise<unknown> {
+/** What the expression `text` makes of the exports of `main.ts`, in a plain process of Node. `shared` is the text of a shared module. */
+async function evaluated(text: string, shared = 'undefined'): Promise<unknown> {
   const build = pathToFileURL(join(checkout, 'scripts/build/')).href
   const script = `
     import { importSource } from '${build}import-source.mjs'
     import { showSources } from '${build}source-maps.mjs'
     showSources('${build}')
-    const found = await importSource(${JSON.stringify(join(root, 'main.ts'))})
+    const shared = ${shared}
+    const importNamed = (name) => importSource(${JSON.stringify(`${root}/`)} + name, shared)
+    const found = await importNamed('main.ts')
     process.stdout.write(JSON.stringify(${text}))`
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
     cwd: tmpdir(),
@@ -81,6 +83,39 @@ it('an error in a source names its line', async () => {
     '(() => { try { return found.run() } catch (error) { return error.stack } })()',
   )
   expect(stack).toMatch(/^Error: on purpose\n {4}at fail \(.*\/help\.ts:3:9\)\n {4}at .*\/main\.ts:3:34\)/)
+})
+
+it('sources share a module of the process, whose file is neither compiled nor evaluated', async () => {
+  write('words.ts', `throw new Error('evaluated'`)
+  write('help.ts', `import * as words from './words.ts'\nexport const helped = words.word`)
+  write(
+    'main.ts',
+    `import { word as own } from './words.ts'\nimport { helped } from './help.ts'\nexport { own, helped }`,
+  )
+  write(
+    'other.ts',
+    `export { word } from './words.ts'\nexport const { word: late } = await import('./words.ts')`,
+  )
+  const shared = `{ file: ${JSON.stringify(join(root, 'words.ts'))}, exports: { word: Symbol('word') } }`
+  const used = `[found.own, found.helped, ...Object.values(await importNamed('other.ts'))]`
+  expect(await evaluated(`${used}.map((each) => each === shared.exports.word)`, shared)).toEqual(
+    Array(4).fill(true),
+  )
+  write('main.ts', `import { wrod } from './words.ts'\nexport const value: string = wrod()`)
+  await expect(evaluated('found', shared)).rejects.toThrow(
+    /main\.ts:1:9: ERROR: No matching export in "[^"]*\/words\.ts" for import "wrod"/,
+  )
+})
+
+it('a kept source is compiled again when the shared module has other names', async () => {
+  const early = new Date(Date.now() - 60_000)
+  write('words.ts', '')
+  write('main.ts', `import * as words from './words.ts'\nexport const names = Object.keys(words)`)
+  for (const name of ['words.ts', 'main.ts']) utimesSync(join(root, name), early, early)
+  const sharing = (exports: string) =>
+    `{ file: ${JSON.stringify(join(root, 'words.ts'))}, exports: ${exports} }`
+  expect(await evaluated('found.names', sharing('{ one: 1 }'))).toEqual(['one'])
+  expect(await evaluated('found.names', sharing('{ one: 1, two: 2 }'))).toEqual(['one', 'two'])
 })
 
 it('a source that does not compile is refused with its line', async () => {
