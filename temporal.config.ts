@@ -76,6 +76,12 @@ export function readConfig(environment: Environment = process.env) {
     issues.push(
       'TENURE_SIGNING_KEY is replaced by TENURE_KEYS: put the file there as signing.pem (docs/how-to/rotate-keys.md)',
     )
+  const publicUrl = (given('TENURE_PUBLIC_URL') ?? originOf(environment['TENURE_OIDC_REDIRECT']))?.replace(
+    /\/+$/,
+    '',
+  )
+  if (publicUrl !== undefined && (!/^https?:\/\/./.test(publicUrl) || !URL.canParse(publicUrl)))
+    issues.push(`TENURE_PUBLIC_URL is an http:// or https:// address, not "${publicUrl}"`)
   const keys = resolve(text('TENURE_KEYS', join(stateDir, 'keys')))
   if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
@@ -142,6 +148,8 @@ export function readConfig(environment: Environment = process.env) {
     },
     /** The directory of batch prediction files: inputs and outputs. */
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
+    /** The address of the pages as people reach it, without a slash at its end; absent when it is not known. */
+    publicUrl,
     /** The file with the alert channels, and the base address of runbooks. */
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
@@ -254,6 +262,9 @@ function refuse(issues: string[]): void {
   const message = `the configuration has ${issues.length} issue(s): ${issues.join('; ')}`
   throw new DomainError('configuration_invalid', message, { issues })
 }
+
+const originOf = (address = ''): string | undefined =>
+  URL.canParse(address) ? new URL(address).origin : undefined
 
 const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(address).hostname : '')
 

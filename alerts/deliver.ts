@@ -9,6 +9,7 @@ import {
   type Channel,
   type ChannelTarget,
 } from '../domain/monitoring/alert-escalation.ts'
+import { noticeKinds, releaseNews } from '../domain/monitoring/alert-kinds.ts'
 import { reasonOf } from '../domain/errors.ts'
 import { redactedOf } from '../domain/redact.ts'
 import {
@@ -22,8 +23,9 @@ import { resolveAlert, upsertAlert, type Alert } from '../store/monitoring/alert
 import { readChannels } from '../store/monitoring/alert-channels.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
-import { runbookOf } from './message.ts'
+import { linkOf, runbookOf } from './message.ts'
 import { reportFallbacks } from './report-fallbacks.ts'
+import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
 
 /** Characters kept of a channel's response to a rejected message. */
@@ -33,7 +35,7 @@ const claimMs = 60_000
 
 export interface DeliveryDeps {
   store: Store
-  config: Pick<Config, 'alertChannels' | 'runbooks'>
+  config: Pick<Config, 'alertChannels' | 'publicUrl' | 'runbooks'>
   log: { warn(fields: Record<string, unknown>, message: string): void }
 }
 
@@ -41,6 +43,7 @@ export interface DeliveryDeps {
 export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const { store, config, log } = deps
   await reportFallbacks(store)
+  await reportReleases(store)
   const channels = await channelsOf(deps)
   if (channels.length === 0) return 0
   const { nowMs, alerts } = await listNotifiable(store)
@@ -58,7 +61,8 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const tried = await Promise.all(
     waiting.map(async ({ id, alert, channel, about, attempts, ageMs }) => {
       const target = channels.find(({ name }) => name === channel)?.target
-      const message = { id, about, alert, runbook: runbookOf(config.runbooks, alert.kind) }
+      const link = linkOf(config, alert)
+      const message = { id, about, alert, link, runbook: runbookOf(config, alert.kind) }
       try {
         // A process that stood still meanwhile: another one may have sent it.
         if (performance.now() - claimedAt > claimMs / 2) return false
@@ -93,13 +97,18 @@ async function channelsOf({ store, config }: DeliveryDeps): Promise<Channel[]> {
   }
 }
 
-const factsOf = ({ severity, model, raisedAt, acknowledgedAt, resolvedAt }: Alert): AlertFacts => ({
+const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFacts => ({
   severity,
   model,
-  raisedMs: Date.parse(raisedAt),
-  acknowledgedMs: acknowledgedAt === undefined ? undefined : Date.parse(acknowledgedAt),
-  resolvedMs: resolvedAt === undefined ? undefined : Date.parse(resolvedAt),
+  raisedMs: Date.parse(times.raisedAt),
+  acknowledgedMs: msOf(times.acknowledgedAt),
+  resolvedMs: msOf(times.resolvedAt),
+  isReleaseNews: releaseNews.has(kind),
+  isNotice: noticeKinds.has(kind),
+  expiresMs: msOf(evidence?.['until']),
 })
+
+const msOf = (at: unknown): number | undefined => (typeof at === 'string' ? Date.parse(at) : undefined)
 
 /** Removes secrets: for some channels the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {

@@ -1,9 +1,10 @@
 /** Sends one message to one channel. Throws when it was not delivered; the caller retries. */
 import { createTransport } from 'nodemailer'
 import { Webhook } from 'standardwebhooks'
+import { noticeKinds } from '../domain/monitoring/alert-kinds.ts'
 import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
 import { boundedText } from '../store/bounded-text.ts'
-import { alertText, titleOf, type Message } from './message.ts'
+import { alertText, messageLines, titleOf, type Message } from './message.ts'
 
 /** Timeout, so that one channel does not delay the others. */
 const sendMs = 10_000
@@ -13,7 +14,7 @@ const maxResponseBytes = 1_000
 export async function send(target: ChannelTarget, message: Message): Promise<void> {
   switch (target.kind) {
     case 'slack':
-      return post(target.url, { text: alertText(message) })
+      return post(target.url, { text: slackText(message) })
     case 'webhook':
       return postSigned(target, message)
     case 'alertmanager':
@@ -25,13 +26,26 @@ export async function send(target: ChannelTarget, message: Message): Promise<voi
   }
 }
 
+/** Slack reads these three characters as markup: https://docs.slack.dev/messaging/formatting-message-text */
+const escaped = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+
+const slackText = (message: Message): string =>
+  messageLines(message)
+    .map(({ text, url }, line) => {
+      if (url?.startsWith('http') === true) return `<${url}|${text}>`
+      const whole = escaped(url === undefined ? text : `${text}: ${url}`)
+      return line === 0 ? `*${whole}*` : whole
+    })
+    .join('\n')
+
 /** The alert with its evidence, as JSON. */
 async function postSigned(
   { url, secret }: { url: string; secret?: string },
   message: Message,
 ): Promise<void> {
-  const { id, about, alert, runbook } = message
-  const body = JSON.stringify({ about, alert, runbook, title: titleOf(message) })
+  const { id, about, alert, link, runbook } = message
+  const body = JSON.stringify({ about, alert, link, runbook, title: titleOf(message) })
   const sentAt = new Date()
   const headers = {
     'webhook-id': `msg_${id}`,
@@ -44,13 +58,15 @@ async function postSigned(
 }
 
 /** Alertmanager identifies an alert by its labels, so they contain nothing that changes while the alert is open. */
-function alertmanagerAlert({ alert, runbook }: Message): object {
+function alertmanagerAlert({ alert, link, runbook }: Message): object {
   const { dedupeKey, kind, model, severity, message, raisedAt, resolvedAt } = alert
   return {
     labels: { alertname: kind, tenure_matter: dedupeKey, severity, model },
     annotations: { summary: message, runbook_url: runbook },
     startsAt: raisedAt,
-    endsAt: resolvedAt,
+    // An event is not over when it is told: Alertmanager would drop it.
+    endsAt: noticeKinds.has(kind) ? undefined : resolvedAt,
+    generatorURL: link,
   }
 }
 

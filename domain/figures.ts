@@ -10,3 +10,15 @@ export const percentText = (share: number | null): string =>
 
 /** A part of a total; null for an empty total. */
 export const ratioOf = (part: number, total: number): number | null => (total > 0 ? part / total : null)
+
+/** A gain with its sign: four decimals, or three significant digits where those are fewer; `undefined` for null. */
+export function signedGain(value: number | null): string {
+  if (value === null || !Number.isFinite(value)) return 'undefined'
+  const size = Math.abs(value)
+  const text = size >= 0.001 && size < 10 ? size.toFixed(4) : String(Number(size.toPrecision(3)))
+  return `${value < 0 ? '−' : '+'}${text}`
+}
+
+/** The metric as headings write it: `auc` → `AUC`. */
+export const metricName = (metric: string): string =>
+  ['auc', 'rmse', 'mae'].includes(metric) ? metric.toUpperCase() : metric

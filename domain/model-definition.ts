@@ -16,6 +16,8 @@ export interface ModelDefinition {
   name: string
   /** A description for the model card. */
   about?: string
+  /** The person or team that answers for it. */
+  owner?: string
   features: Features
   label: LabelDefinition
   source: SourceDefinition

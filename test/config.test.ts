@@ -93,6 +93,17 @@ describe('the configuration', () => {
     expect(read).toThrow('TENURE_SIGNING_KEY is replaced by TENURE_KEYS')
   })
 
+  it('takes the address of the pages from its variable or from single sign-on, and refuses another scheme', () => {
+    expect(readConfig(good).publicUrl).toBeUndefined()
+    const given = { ...good, TENURE_PUBLIC_URL: 'https://tenure.example.com/' }
+    expect(readConfig(given).publicUrl).toBe('https://tenure.example.com')
+    const redirect = { TENURE_OIDC_REDIRECT: 'https://sso.example/sign-in/callback' }
+    expect(readConfig({ ...good, ...redirect }).publicUrl).toBe('https://sso.example')
+    expect(() => readConfig({ ...good, TENURE_PUBLIC_URL: 'tenure.example.com' })).toThrow(
+      'TENURE_PUBLIC_URL is an http:// or https:// address, not "tenure.example.com"',
+    )
+  })
+
   it('refuses a database address of another kind', () => {
     expect(() => readConfig({ ...good, DATABASE_URL: 'mysql://x' })).toThrow(/DATABASE_URL is a postgres/)
   })

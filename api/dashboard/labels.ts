@@ -69,10 +69,6 @@ export const severityTones = { critical: 'bad', warning: 'warn', info: 'info' } 
 /** The level of drift or of a validation as a word: `warn` → `warning`. */
 export const levelText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))
 
-/** The metric as headings write it: `auc` → `AUC`. */
-export const metricName = (metric: string): string =>
-  ['auc', 'rmse', 'mae'].includes(metric) ? metric.toUpperCase() : metric
-
 /** The first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
 

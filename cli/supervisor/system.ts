@@ -87,7 +87,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const processes = planProcesses({
     config,
     servers,
-    environment,
+    // Alerts link to the pages at the shared port where no other address is given.
+    environment: { ...environment, ...(config.publicUrl === undefined && { TENURE_PUBLIC_URL: url }) },
     apiPorts: ports.api,
     sharedPort,
     supervisor,

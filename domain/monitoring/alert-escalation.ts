@@ -11,6 +11,8 @@ export interface Channel {
   severities: readonly Severity[]
   /** All models when absent. */
   models?: readonly string[]
+  /** Whether requests and ends of releases are sent whatever their severity; they are when absent. */
+  releases?: boolean
   /** The delay in milliseconds; an alert acknowledged earlier is not sent to this channel. */
   afterMs: number
   /** The repetition in milliseconds while the alert is open and unacknowledged; sent once when absent. */
@@ -30,13 +32,20 @@ export interface AlertFacts {
   raisedMs: number
   acknowledgedMs?: number
   resolvedMs?: number
+  /** Whether it is a request or an end of a release. */
+  isReleaseNews?: boolean
+  /** Whether it reports an event, which has no end. */
+  isNotice?: boolean
+  /** The time at which the request ends unanswered. */
+  expiresMs?: number
 }
 
 /**
  * - `raised`: the alert is open.
+ * - `reminder`: half or nine tenths of the time for an answer have passed without one.
  * - `resolved`: the alert has ended. Sent only to channels that were notified of the alert.
  */
-export type About = 'raised' | 'resolved'
+export type About = 'raised' | 'reminder' | 'resolved'
 
 export interface DeliveryRecord {
   channel: string
@@ -62,7 +71,7 @@ export function dueNotifications(
     const mine = history.filter(({ channel: name }) => name === channel.name)
     const told = mine.filter(({ about }) => about === 'raised')
     const raised = told.map(({ dueMs, sentMs }) => Math.max(dueMs, sentMs ?? dueMs))
-    if (alert.resolvedMs !== undefined) {
+    if (alert.resolvedMs !== undefined && alert.isNotice !== true) {
       const isOwed = raised.length > 0 && !mine.some(({ about }) => about === 'resolved')
       return isOwed ? [{ channel: channel.name, about: 'resolved', dueMs: alert.resolvedMs }] : []
     }
@@ -70,17 +79,41 @@ export function dueNotifications(
     // A channel that was unreachable gets one notification when it is back, not one for each missed repetition.
     if (told.some(({ waits }) => waits === true)) return []
     const dueMs = nextRaised(alert, channel, raised)
-    return dueMs === undefined || dueMs > nowMs ? [] : [{ channel: channel.name, about: 'raised', dueMs }]
+    if (dueMs !== undefined && dueMs <= nowMs) return [{ channel: channel.name, about: 'raised', dueMs }]
+    const remindMs = raised.length === 0 ? undefined : reminderOf(alert, channel, nowMs)
+    if (
+      remindMs === undefined ||
+      mine.some(({ dueMs: at, sentMs }) => Math.max(at, sentMs ?? at) >= remindMs)
+    )
+      return []
+    return [{ channel: channel.name, about: 'reminder', dueMs: remindMs }]
   })
 }
 
-const concerns = ({ severities: wanted, models }: Channel, { severity, model }: AlertFacts): boolean =>
-  wanted.includes(severity) && (models === undefined || (model !== undefined && models.includes(model)))
+const concerns = (channel: Channel, { severity, model, isReleaseNews }: AlertFacts): boolean =>
+  (channel.severities.includes(severity) || (isReleaseNews === true && channel.releases !== false)) &&
+  (channel.models === undefined || (model !== undefined && channel.models.includes(model)))
+
+/** The shares of the time for an answer after which it is asked for again. */
+const reminders = [0.9, 0.5] as const
+
+/** The last reminder that is due, in whole milliseconds; undefined before the first, and once someone looks after it. */
+function reminderOf(
+  { raisedMs, expiresMs, acknowledgedMs }: AlertFacts,
+  { target }: Channel,
+  nowMs: number,
+): number | undefined {
+  if (expiresMs === undefined || acknowledgedMs !== undefined || target.kind === 'alertmanager')
+    return undefined
+  const times = reminders.map((share) => Math.round(raisedMs + share * (expiresMs - raisedMs)))
+  return times.find((atMs) => atMs <= nowMs && atMs > raisedMs)
+}
 
 function nextRaised(alert: AlertFacts, channel: Channel, raised: readonly number[]): number | undefined {
   const isRelay = channel.target.kind === 'alertmanager'
   if (alert.acknowledgedMs !== undefined && !isRelay) return undefined
   if (raised.length === 0) return alert.raisedMs + channel.afterMs
+  if (alert.isNotice === true) return undefined
   const repeatMs = isRelay ? alertmanagerRepeatMs : channel.repeatMs
   return repeatMs === undefined ? undefined : Math.max(...raised) + repeatMs
 }

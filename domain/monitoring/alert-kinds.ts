@@ -9,6 +9,10 @@ export const alertKinds = [
   'quarantined',
   'failed',
   'registered',
+  // Releases that need a person, and their promotions.
+  'approval_needed',
+  'decision_needed',
+  'release_promoted',
   // Releases that did not end in a promotion.
   'release_rolled_back',
   'release_expired',
@@ -65,6 +69,17 @@ export type AlertKind = (typeof alertKinds)[number]
 
 export const isAlertKind = (kind: string): kind is AlertKind =>
   (alertKinds as readonly string[]).includes(kind)
+
+/** Kinds that every channel of the model receives whatever its severities, unless it leaves releases out. */
+export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
+  'approval_needed',
+  'decision_needed',
+  'release_promoted',
+  'release_rolled_back',
+])
+
+/** Kinds that report an event: such an alert is stored as resolved, is sent once and has no resolution to send. */
+export const noticeKinds: ReadonlySet<string> = new Set<AlertKind>(['release_promoted'])
 
 /** The file name of the runbook. */
 export const runbookPage = (kind: string): string => `${kind.replaceAll('_', '-')}.md`

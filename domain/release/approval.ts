@@ -12,6 +12,12 @@ type Person = Pick<Statement, 'by' | 'key'>
 export const isRequester = (state: ReleaseState, { by, key }: Person): boolean =>
   by === state.requestedBy || (key !== undefined && key === state.requestedByKey)
 
+/** Whether the policy lets this user approve; absent names let every approver. */
+export const mayApprove = (
+  { policy }: Pick<ReleaseState, 'policy'>,
+  { by }: Pick<Statement, 'by'>,
+): boolean => policy.approval.from?.includes(by) ?? true
+
 /** Whether the policy requires no further approval. */
 export const isApproved = ({ approvals, policy }: Pick<ReleaseState, 'approvals' | 'policy'>): boolean =>
   approvals.length >= policy.approval.approvers

@@ -2,7 +2,7 @@
  * Applies the commands of users to a release. Each command gets an answer that states what happened or why nothing did, and an
  * invalid or late command changes nothing, so that a late approval cannot revive a release that was rolled back.
  */
-import { isApproved, isRequester, isSamePerson, recheckBasis, withdrawn } from './approval.ts'
+import { isApproved, isRequester, isSamePerson, mayApprove, recheckBasis, withdrawn } from './approval.ts'
 import { applyBreakGlass } from './break-glass.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
@@ -124,6 +124,11 @@ function approve(state: ReleaseState, given: Statement): Advance {
   const said = { ...given, digests: state.digests }
   if (isRequester(state, said))
     return ignored(state, `${said.by} requested the release; someone else must approve it`)
+  if (!mayApprove(state, said))
+    return ignored(
+      state,
+      `${said.by} may not approve; the policy names ${state.policy.approval.from?.join(', ')}`,
+    )
   const approvals = [...state.approvals, said]
   const next: ReleaseState = { ...state, approvals }
   const asked = state.lastVerdict?.questions ?? []

@@ -9,7 +9,7 @@ export function whyWaiting(state: ReleaseState): string {
       return `Running pre-flight checks of ${state.version}.`
     case 'wait': {
       const missing = state.policy.approval.approvers - state.approvals.length
-      return `Needs ${missing} ${missing === 1 ? 'approval' : 'approvals'} by ${time(effect.untilMs)}; requested by ${state.requestedBy} (cannot self-approve).`
+      return `Needs ${missing} ${missing === 1 ? 'approval' : 'approvals'} by ${time(effect.untilMs)}; requested by ${state.requestedBy} (cannot self-approve)${named(state)}.`
     }
     case 'route':
       return state.blockedBy.length > 0
@@ -31,6 +31,9 @@ export function whyWaiting(state: ReleaseState): string {
       return effect satisfies never
   }
 }
+
+const named = ({ policy: { approval } }: ReleaseState): string =>
+  approval.from === undefined ? '' : `; only ${approval.from.join(', ')} may approve`
 
 function watching(state: ReleaseState, untilMs: number | undefined): string {
   const until = untilMs === undefined ? '' : `; rolls back automatically at ${time(untilMs)}`

@@ -3,7 +3,7 @@
  * what judges have found. The state of its workflow is no proof, because a client of Temporal can write any state.
  */
 import { breakGlassMs } from './break-glass.ts'
-import { isApproved, isRequester, isSamePerson } from './approval.ts'
+import { isApproved, isRequester, isSamePerson, mayApprove } from './approval.ts'
 import { withFacts, type OpenedFacts } from './facts.ts'
 import {
   commandRoles,
@@ -85,7 +85,8 @@ function counts(state: ReleaseState, { command, role, isValid, seen, ...said }: 
 function approvalsOf(state: ReleaseState, { statements }: ReleaseRecord): Statement[] {
   const approvals: Statement[] = []
   for (const said of statements) {
-    if (said.command !== 'approve' || !counts(state, said) || isRequester(state, said)) continue
+    if (said.command !== 'approve' || !counts(state, said)) continue
+    if (isRequester(state, said) || !mayApprove(state, said)) continue
     if (approvals.some((each) => isSamePerson(each, said))) continue
     approvals.push(statementOf(state, said))
   }
@@ -152,7 +153,13 @@ function hasPassed(
   const seen = verdicts.find((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (seen === undefined) return false
   const isDecided = () =>
-    statements.some((said) => said.command === 'approve' && said.atMs >= seen.firstMs && counts(state, said))
+    statements.some(
+      (said) =>
+        said.command === 'approve' &&
+        said.atMs >= seen.firstMs &&
+        counts(state, said) &&
+        mayApprove(state, said),
+    )
   const needsDecision = stage === 'shadow' && state.strategy === 'shadow' && !isBreakGlass(state)
   const isProven = !needsDecision || promotesByProof(state)
   return (seen.passed && isProven) || isDecided()

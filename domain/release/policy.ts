@@ -73,6 +73,8 @@ export interface ReleasePolicy {
     approvers: number
     /** The time in which the approvals must be given. */
     withinMs: number
+    /** The names of the users whose approval counts; every approver and admin when absent. */
+    from?: readonly string[]
   }
   /** The shadow stage before the first share; none when absent. */
   shadow?: StagePolicy
@@ -166,6 +168,7 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   check.oneOf('strategy', policy.strategy, strategies)
   check.integer('approval.approvers', approval.approvers, 0, 10)
   check.integer('approval.withinMs', approval.withinMs, 1)
+  if (approval.from !== undefined) checkNames(check, approval.from, approval.approvers)
   if (shadow) checkStage(check, 'shadow', shadow)
   checkStages(check, 'stages', policy.stages)
   if (probation) checkProbation(check, 'probation', probation)
@@ -192,6 +195,18 @@ function checkStage(check: PolicyIssues, place: string, each: StagePolicy): void
   check.integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
   checkTimes(check, place, each)
   check.need(!(each.deadlineMs <= each.minMs), `${place}.deadlineMs must be longer than its minMs`)
+}
+
+function checkNames({ need }: PolicyIssues, names: readonly string[], approvers: number): void {
+  const isList =
+    Array.isArray(names) &&
+    names.every((name) => typeof name === 'string' && name.trim() !== '' && name.length <= 200) &&
+    new Set(names).size === names.length
+  need(isList, 'approval.from is a list of different names of users')
+  need(
+    !isList || names.length >= Math.max(1, approvers),
+    `approval.from names ${Array.isArray(names) ? names.length : 0} user(s), and approval.approvers is ${approvers}`,
+  )
 }
 
 function checkTimes(check: PolicyIssues, place: string, each: Omit<StagePolicy, 'shareBp'>): void {
@@ -261,11 +276,18 @@ function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): voi
 export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleasePolicy>): string[] {
   const check = policyIssues()
   const { issues, need } = check
-  const { approvers } = policy.approval
+  const { approval } = policy
+  const { approvers } = approval
   const minApprovers = own.approval?.approvers ?? 0
   need(
     !(approvers < minApprovers),
     `approval.approvers is ${approvers}, the model file requires at least ${minApprovers}`,
+  )
+  const named = own.approval?.from
+  need(
+    named === undefined ||
+      (approval.from?.length !== 0 && approval.from?.every((name) => named.includes(name)) === true),
+    `approval.from must name only users that the model file names: ${named?.join(', ')}`,
   )
   const maxMs = own.requireDrill?.withinMs ?? Infinity
   need(

@@ -68,6 +68,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   name: string
   /** A description for readers; shown in lists. */
   about?: string
+  /** The person or team that answers for the model; named in requests for approval and on its pages. */
+  owner?: string
   /** What a request must send: names with `number(…)` and `category(…)`. */
   features: F
   /** What the model predicts: `yesNo(…)`, `oneOf(…)`, `quantity(…)` or `quantiles(…)`. */
@@ -150,6 +152,7 @@ type Part = keyof typeof wantedParts
 const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
   name: 0,
   about: 0,
+  owner: 0,
   features: 0,
   label: 0,
   source: 0,
@@ -198,7 +201,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
       return undefined as T
     }
   }
-  const { features, label, source, seed = 1, hyperparameters = {}, subject } = file
+  const { features, label, source, seed = 1, hyperparameters = {}, subject, owner } = file
+  if (owner !== undefined && (typeof owner !== 'string' || owner.trim() === '' || owner.length > 200))
+    report('owner', 'a person or a team, of up to 200 characters')
   if (subject !== undefined && (typeof subject !== 'string' || subject === '' || subject.length > 100))
     report('subject', 'the name of a column of the source, of up to 100 characters')
   part('features', ['features'], () => checkFeatures(report, features))
@@ -228,6 +233,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
   const definition: ModelDefinition = {
     name: file.name,
     about: file.about === undefined ? undefined : String(file.about).trim(),
+    owner,
     features,
     label: known,
     source: part('source', ['source'], () => compileSource(report, source)),

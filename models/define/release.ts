@@ -31,6 +31,8 @@ interface ApprovalSpec {
   by: number
   /** The time after which the release expires. */
   within: Duration
+  /** The names of the users whose approval counts, as their keys or the identity provider name them; every approver when absent. */
+  from?: readonly string[]
 }
 
 /** A share of the traffic: `percent(5)`, `percent(5, { soak: '10 min', requests: 1000 })`. */
@@ -200,7 +202,7 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   const inPart = (part: string, given: object | undefined, known: readonly string[]) =>
     reportUnknown(report, part === '' ? 'release' : `release.${part}`, given, known)
   inPart('', spec, fields[strategy])
-  inPart('approval', spec.approval, ['by', 'within'])
+  inPart('approval', spec.approval, ['by', 'within', 'from'])
   inPart('watch', spec.watch, ['tick', 'every', 'exposure', 'acknowledge', 'decision'])
   inPart('limits', spec.limits, [...Object.keys(defaultCanaryPolicy), 'nonInferiority', 'ramp'])
   inPart('hotfix', spec.hotfix, ['stages', 'soak', 'requests', 'deadline'])
@@ -214,10 +216,10 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
 export function compileRelease(report: IssueCollector, { strategy, spec }: ReleaseSpec): ReleasePolicy {
   reportUnknownFields(report, { strategy, spec } as ReleaseSpec)
   const at = durationsIn(report, 'release')
-  const { by = 1, within } = spec.approval ?? {}
+  const { by = 1, within, from } = spec.approval ?? {}
   const shared = {
     strategy,
-    approval: { approvers: by, withinMs: at('approval.within', within, 7 * dayMs) },
+    approval: { approvers: by, withinMs: at('approval.within', within, 7 * dayMs), from },
     watch: compileWatch(at, spec.watch ?? {}),
     limits: { ...defaultCanaryPolicy, ...spec.limits },
     ...compileCommon(report, spec),

@@ -58,6 +58,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Recipients of alerts; read for every alert.',
       '`$TENURE_STATE/alert-channels.json`',
     ],
+    TENURE_PUBLIC_URL: [
+      'The address of the pages as people reach it, such as `https://tenure.example.com`; alerts link to it.',
+      'the origin of `TENURE_OIDC_REDIRECT`; the address that `tenure up` listens on',
+    ],
     TENURE_RUNBOOKS: [
       'Location of the runbooks that alerts link to: a directory or a URL.',
       '`docs/runbooks` in the checkout',

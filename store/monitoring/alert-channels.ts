@@ -23,6 +23,7 @@ const channel = z.strictObject({
   target,
   severities: z.array(z.enum(severities)).min(1).default(['warning', 'critical']),
   models: z.array(z.string()).optional(),
+  releases: z.boolean().optional(),
   afterMinutes: minutes.default(0),
   repeatMinutes: minutes.min(0.001).optional(),
 })

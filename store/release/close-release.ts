@@ -107,6 +107,23 @@ const alertsOf: Readonly<
   failed: { kind: 'release_failed', severity: 'critical' },
 }
 
+const endWords: Readonly<Record<ReleaseOutcomeKind, string>> = {
+  promoted: 'was promoted',
+  rolled_back: 'was rolled back',
+  rejected: 'was rejected',
+  expired: 'expired without an approval',
+  aborted: 'was aborted',
+  superseded: 'was superseded',
+  failed: 'failed',
+}
+
+/** The last stage in which the candidate met requests. */
+function placeOf({ routings }: ReleaseState): string {
+  const last = routings.at(-1)
+  if (last === undefined) return ''
+  return last.stage === 'canary' ? ` at canary ${last.shareBp / 100} %` : ` in ${last.stage}`
+}
+
 /** Records the end. Returns the outcome that is recorded: a user may have rolled the candidate back after its last verdict. */
 export async function close(
   database: Database,
@@ -133,7 +150,7 @@ export async function close(
       dedupeKey: `release/${id}`,
       model,
       ...alert,
-      message: `The release of ${version} has ended as ${outcome ?? 'failed'}: ${reason ?? ''}`,
+      message: `${version} ${endWords[outcome ?? 'failed']}${placeOf(state)}: ${reason ?? ''}.${champion === undefined ? '' : ` ${champion} serves.`}`,
       evidence: { release: id, version, rollbackResult, breakGlass },
     })
   await appendAudit(database, {

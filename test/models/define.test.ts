@@ -360,6 +360,17 @@ describe('a model file', () => {
       { release: words.direct({ approval: { by: -1, within: '1 d' } }) },
       'release: approval.approvers',
     ],
+    [
+      'list of approvers',
+      { release: words.direct({ approval: { by: 2, within: '1 d', from: ['ada'] } }) },
+      'release: approval.from names 1 user(s), and approval.approvers is 2',
+    ],
+    [
+      'name of an approver',
+      { release: words.direct({ approval: { by: 1, within: '1 d', from: ['ada', ' '] } }) },
+      'release: approval.from is a list of different names of users',
+    ],
+    ['owner', { owner: ' ' }, 'owner: a person or a team, of up to 200 characters'],
     ['schedule', { retrain: { cron: 'daily' } }, 'retrain.cron: five fields'],
     ['period', { retrain: { every: 'week' } }, 'retrain.every: a duration'],
     [
@@ -383,13 +394,13 @@ describe('a release specification', () => {
       release: words.canary({
         stages: [percent(5, { soak: '10 min', requests: 50, deadline: '1 h' }), percent(25)],
         soak: '2 h',
-        approval: { by: 2, within: '7 d' },
+        approval: { by: 2, within: '7 d', from: ['ada', 'bob'] },
         watch: { tick: '1 s', every: '500 ms', exposure: '3 s' },
       }),
     }).definition
     expect(release).toMatchObject({
       strategy: 'canary',
-      approval: { approvers: 2, withinMs: 604_800_000 },
+      approval: { approvers: 2, withinMs: 604_800_000, from: ['ada', 'bob'] },
       shadow: { shareBp: 10_000, minMs: 7_200_000 },
       stages: [
         { shareBp: 500, minMs: 600_000, minRequests: 50, deadlineMs: 3_600_000 },

@@ -4,7 +4,8 @@ import type { VersionStatus } from '../../../domain/registry/version-query.ts'
 import type { TableColumn, Tone } from './elements.tsx'
 import type { PageElement } from '../page.ts'
 import { Badge, numberText, DataTable, Time } from './elements.tsx'
-import { metricName, shortDigest } from '../labels.ts'
+import { metricName } from '../../../domain/figures.ts'
+import { shortDigest } from '../labels.ts'
 import { versionHref } from './links.tsx'
 
 export const statusTones: Readonly<Record<VersionStatus, Tone>> = {

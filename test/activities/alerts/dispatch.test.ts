@@ -12,17 +12,29 @@ import type { Deps } from '../../../activities/deps.ts'
 import { deliverAlerts } from '../../../alerts/deliver.ts'
 import { standInForDelivery } from '../../../api/services/alerts/stand-in.ts'
 import { dispatchAlerts } from '../../../activities/alerts/dispatch.ts'
-import { acknowledgeAlert, listAlerts, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { reportReleases } from '../../../alerts/report-releases.ts'
+import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
+import {
+  acknowledgeAlert,
+  listAlerts,
+  resolveAlert,
+  resolveAlertById,
+  upsertAlert,
+} from '../../../store/monitoring/alerts.ts'
+import { insertRelease, insertCommand, saveRelease } from '../../../store/release/releases.ts'
+import { insertModel } from '../../support/release/candidates.ts'
+import { releaseFacts, releasePolicy } from '../../support/release/releases.ts'
 import { markNotificationFailed, writeDeliverySign } from '../../../store/monitoring/notifications.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { openStore } from '../../../store/postgres.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { migratedDatabase } from '../../support/servers/servers.ts'
+import { migratedDatabase, uniqueName } from '../../support/servers/servers.ts'
 import { until } from '../../support/serving/serving-fixture.ts'
 
 const quiet = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
 let deps: Deps
+let artifactRoot: string
 let receiver: Server
 let url: string
 let got: { path: string; headers: IncomingHttpHeaders; text: string }[] = []
@@ -35,7 +47,9 @@ beforeAll(async () => {
     TENURE_BUILD_ID: 'test',
     TENURE_ALERT_CHANNELS: join(mkdtempSync(join(tmpdir(), 'tenure-channels-')), 'channels.json'),
     TENURE_RUNBOOKS: 'https://runbooks.example',
+    TENURE_PUBLIC_URL: 'https://tenure.example',
   })
+  artifactRoot = config.artifactRoot
   deps = {
     store: openStore(config.databaseUrl),
     artifacts: openArtifacts(config.artifactRoot),
@@ -56,6 +70,8 @@ beforeAll(async () => {
 beforeEach(async () => {
   got = []
   status = 200
+  await deps.store.query(sql`
+    update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where ended_at is null`)
   await deps.store.query(sql`delete from alerts`)
 })
 afterEach(async () => {
@@ -100,12 +116,13 @@ describe('alert dispatch', () => {
     await arrived(2)
     const texts = got.map(({ text }) => (JSON.parse(text) as { text: string }).text.split('\n'))
     expect(texts[0]).toEqual([
-      'CRITICAL iris: quality lost',
+      '*CRITICAL iris: quality lost*',
       'auc on 960 matured outcomes is 0.6',
-      expect.stringMatching(/^since 20/) as unknown,
-      'what to do: https://runbooks.example/quality-lost.md',
+      expect.stringMatching(/^since 20.* UTC$/) as unknown,
+      expect.stringMatching(/^<https:\/\/tenure\.example\/alerts#a\d+\|Open alert>$/) as unknown,
+      '<https://runbooks.example/quality-lost.md|Runbook>',
     ])
-    expect(texts[1]?.[0]).toBe('RESOLVED iris: quality lost')
+    expect(texts[1]?.[0]).toBe('*RESOLVED iris: quality lost*')
     expect(got).toHaveLength(2)
   })
 
@@ -157,7 +174,7 @@ describe('alert dispatch', () => {
     await until(() => mails.length > 0, 'a mail')
     expect(mails[0]).toMatch(/^To: anna@example.org\r$/m)
     expect(mails[0]).toMatch(/^Subject: CRITICAL iris: quality lost\r$/m)
-    expect(mails[0]).toContain('what to do: https://runbooks.example/quality-lost.md')
+    expect(mails[0]).toContain('Runbook: https://runbooks.example/quality-lost.md')
     server.close()
   })
 
@@ -292,6 +309,102 @@ describe('alert dispatch', () => {
     }
     writeFileSync(deps.config.alertChannels, JSON.stringify(ok))
     await until(async () => (await open()).length === 0, 'the end of it')
+  })
+})
+
+describe('a release that asks', () => {
+  /** A release of a new model that waits for an approval; `wait` moves it to a decision. */
+  async function asking() {
+    const model = uniqueName('asks')
+    const registry = await insertModel(deps.store, { model, policy: releasePolicy, artifactRoot })
+    const baseline = await registry.register()
+    const version = await registry.register(baseline)
+    const opened = openingState(
+      { ...releaseFacts, id: `rel_${uniqueName('r')}`, model, version, baseline },
+      0,
+    )
+    const state: ReleaseState = { ...opened, stage: 'awaiting_approval', enteredMs: Date.now() }
+    await insertRelease(deps.store, { state, workflowId: 'w', runId: 'r' })
+    const save = (changes: Partial<ReleaseState>) =>
+      saveRelease(deps.store, { ...state, ...changes, revision: Date.now() })
+    return { state, version, baseline, save }
+  }
+
+  it('is sent to every channel at once with its page, again before it expires, and once more with the answer', async () => {
+    const chat = { name: 'chat', target: { kind: 'slack', url: `${url}/chat` } }
+    const critical = {
+      name: 'night',
+      target: { kind: 'slack', url: `${url}/night` },
+      severities: ['critical'],
+    }
+    const silent = {
+      ...critical,
+      name: 'silent',
+      target: { kind: 'slack', url: `${url}/silent` },
+      releases: false,
+    }
+    tell(chat, critical, silent)
+    const { state, version, save } = await asking()
+    await arrived(2)
+    expect(new Set(got.map(({ path }) => path))).toEqual(new Set(['/chat', '/night']))
+    expect(got[0]?.text).toContain(`*Approve ${version}? `)
+    expect(got[0]?.text).toContain('olga requested it and cannot approve')
+    expect(got[0]?.text).toContain(`<https://tenure.example/releases/${state.id}|Open release>`)
+
+    // More than half of the time has passed.
+    await deps.store.query(sql`update alerts set raised_at = now() - interval '1 hour'`)
+    await deps.store.query(
+      sql`update alert_notifications set due_at = now() - interval '1 hour', sent_at = now() - interval '1 hour'`,
+    )
+    await arrived(4)
+    for (const { text } of got.slice(2)) expect(text).toContain(`*REMINDER Approve ${version}?`)
+
+    await insertCommand(deps.store, {
+      id: uniqueName('command'),
+      releaseId: state.id,
+      command: 'approve',
+      actor: 'anna',
+      accepted: true,
+      message: 'approved by anna and ben',
+      stage: 'awaiting_approval',
+    })
+    await save({ stage: 'shadow', enteredMs: Date.now() })
+    await arrived(6)
+    for (const { text } of got.slice(4))
+      expect(text).toContain(`*CLOSED ${version}: approved by anna and ben*`)
+    expect(await listAlerts(deps.store, { open: true })).toEqual([])
+  })
+
+  it('is asked once, also when an operator has closed its alert and several processes report it', async () => {
+    const { state, version, save } = await asking()
+    const report = () => Promise.all(Array.from({ length: 4 }, () => reportReleases(deps.store)))
+    await report()
+    const mine = async () => (await listAlerts(deps.store, { models: [state.model] })).map(({ kind }) => kind)
+    expect(await mine()).toEqual(['approval_needed'])
+    const [{ id } = { id: 0 }] = await listAlerts(deps.store, { models: [state.model] })
+    await resolveAlertById(deps.store, id)
+    await report()
+    expect(await mine()).toEqual(['approval_needed'])
+
+    await save({
+      stage: 'awaiting_decision',
+      undecidedStage: 'canary',
+      shareBp: 100,
+      routed: true,
+      enteredMs: Date.now(),
+      lastVerdict: { kind: 'inconclusive', reason: '3 of 10 requests', atMs: 1 },
+    })
+    await report()
+    const [decision] = await listAlerts(deps.store, { models: [state.model], open: true })
+    expect(decision).toMatchObject({
+      kind: 'decision_needed',
+      message: expect.stringContaining(`Decide on ${version}? canary 1 %: 3 of 10 requests`) as string,
+    })
+    await save({ stage: 'probation', promoted: true, enteredMs: Date.now() })
+    await report()
+    await report()
+    expect(await mine()).toEqual(['release_promoted', 'decision_needed', 'approval_needed'])
+    expect(await listAlerts(deps.store, { models: [state.model], open: true })).toEqual([])
   })
 })
 

@@ -106,6 +106,64 @@ describe('an alert', () => {
   })
 })
 
+describe('a request of a release', () => {
+  const asked: AlertFacts = {
+    severity: 'warning',
+    model: 'iris',
+    raisedMs: 0,
+    isReleaseNews: true,
+    expiresMs: 100 * minute,
+  }
+
+  it('reaches channels of other severities at once, and all of them again before it expires', () => {
+    const night: Channel = { ...pager, afterMs: 0, repeatMs: undefined }
+    expect(tellUntil(100 * minute, [chat, night], () => asked)).toEqual([
+      '0 chat raised',
+      '0 pager raised',
+      '50 chat reminder',
+      '50 pager reminder',
+      '90 chat reminder',
+      '90 pager reminder',
+    ])
+    expect(tellUntil(100 * minute, [{ ...night, releases: false }], () => asked)).toEqual([])
+    expect(tellUntil(100 * minute, [{ ...night, models: ['wine'] }], () => asked)).toEqual([])
+  })
+
+  it('sends one reminder for those that a silent sender missed, and none after an acknowledgement or an answer', () => {
+    const told: DeliveryRecord[] = [{ channel: 'chat', about: 'raised', dueMs: 0 }]
+    const at = (nowMs: number, more: Partial<AlertFacts> = {}) =>
+      dueNotifications({ ...asked, ...more }, { channels: [chat], told, nowMs })
+    expect(at(95 * minute)).toEqual([{ channel: 'chat', about: 'reminder', dueMs: 90 * minute }])
+    expect(at(95 * minute, { acknowledgedMs: minute })).toEqual([])
+    expect(at(95 * minute, { resolvedMs: 94 * minute })).toEqual([
+      { channel: 'chat', about: 'resolved', dueMs: 94 * minute },
+    ])
+  })
+
+  it('sends no reminder to an Alertmanager, nor to a channel that heard of it later', () => {
+    expect(tellUntil(60 * minute, [relay], () => asked).filter((each) => each.includes('reminder'))).toEqual(
+      [],
+    )
+    const told: DeliveryRecord[] = [{ channel: 'chat', about: 'raised', dueMs: 0, sentMs: 60 * minute }]
+    expect(dueNotifications(asked, { channels: [chat], told, nowMs: 70 * minute })).toEqual([])
+  })
+})
+
+describe('a notice', () => {
+  it('is sent once although it is stored as resolved, and has no resolution', () => {
+    const notice: AlertFacts = {
+      severity: 'info',
+      model: 'iris',
+      raisedMs: 0,
+      resolvedMs: 0,
+      isReleaseNews: true,
+      isNotice: true,
+    }
+    const loud = { ...pager, afterMs: 0 }
+    expect(tellUntil(90 * minute, [chat, loud], () => notice)).toEqual(['0 chat raised', '0 pager raised'])
+  })
+})
+
 describe('an undelivered message', () => {
   it('is retried with backoff for a day', () => {
     expect([1, 2, 3, 11, 500].map((attempts) => retryDelayMs(attempts, 0))).toEqual([

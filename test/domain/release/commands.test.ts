@@ -50,6 +50,15 @@ describe('the commands of a release', () => {
       commandEvent('approve', 'anna', { inScope: false }),
       /does not cover/,
     ],
+    [
+      'an approver whom the policy does not name',
+      {
+        ...waiting,
+        policy: { ...waiting.policy, approval: { ...waiting.policy.approval, from: ['ada', 'bob'] } },
+      },
+      commandEvent('approve', 'anna'),
+      /anna may not approve; the policy names ada, bob/,
+    ],
     ['the one who asked', waiting, commandEvent('approve', 'olga'), /someone else must approve/],
     [
       'the one who asked, at a decision',

@@ -43,6 +43,13 @@ const promoting: ReleaseState = { ...opened, stage: 'promoting' }
 const issueOf = (state: ReleaseState, recorded: ReleaseRecord) =>
   issueOfRoute(supported(state, recorded), recorded)
 
+it('an approval of a user whom the policy does not name does not count', () => {
+  const approval = { ...opened.policy.approval, from: ['anna', 'carl'] }
+  const named = { ...opened, policy: { ...opened.policy, approval } }
+  const recorded = record({ facts: factsOf(named) })
+  expect(supported(named, recorded).approvals.map(({ by }) => by)).toEqual(['anna'])
+})
+
 describe('a promotion', () => {
   it('is permitted with the approvals and the verdicts of every stage', () => {
     expect(issueOf(promoting, record())).toBeUndefined()

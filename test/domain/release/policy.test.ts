@@ -158,6 +158,19 @@ describe('a policy in a request', () => {
       expect(issuesOfReplacement(older, own).join()).toMatch(/^requireDrill.withinMs must be at most 5000/)
   })
 
+  it('lets a request leave out users whom the model file names, and add none', () => {
+    const named: ReleasePolicy = {
+      ...good,
+      approval: { approvers: 1, withinMs: 1_000, from: ['ada', 'bob'] },
+    }
+    const asks = (from?: string[]) => ({ ...named, approval: { ...named.approval, from } })
+    expect(issuesOfReplacement(asks(['bob']), named)).toEqual([])
+    for (const from of [undefined, [], ['bob', 'eve']])
+      expect(issuesOfReplacement(asks(from), named)).toEqual([
+        'approval.from must name only users that the model file names: ada, bob',
+      ])
+  })
+
   const free = { ...good, approval: { approvers: 0, withinMs: 1_000 }, qualification: { p99Us: 5_000 } }
   it.each<[string, Partial<ReleasePolicy>, RegExp]>([
     [

@@ -1,4 +1,5 @@
 /** Renders the live quality, the drift and the champion history on a model's page. */
+import { metricName } from '../../../../domain/figures.ts'
 import { sparkline } from '../../../../charts/sparkline.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/drift-windows.ts'
@@ -7,7 +8,7 @@ import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, numberText, DataTable, Time } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
 import type { DatedPoint } from '../../components/quality-points.ts'
-import { levelText, levelTones, metricName, qualityTones } from '../../labels.ts'
+import { levelText, levelTones, qualityTones } from '../../labels.ts'
 
 export interface QualityPart {
   points: DatedPoint[]

@@ -1,4 +1,5 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
+import { metricName } from '../../../../domain/figures.ts'
 import { z } from 'zod'
 import { driftSvg } from '../../../../charts/drift.ts'
 import { reliabilitySvg } from '../../../../charts/reliability.ts'
@@ -27,7 +28,7 @@ import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/c
 import { listHref, CursorPager } from '../../components/pager.tsx'
 import { Facts, Since, type Fact } from '../../components/elements.tsx'
 import { Crumbs, modelHref, ReleaseLink } from '../../components/links.tsx'
-import { metricName } from '../../labels.ts'
+import {} from '../../labels.ts'
 import { calibrationOf } from '../../components/calibration.ts'
 import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'

@@ -7,7 +7,8 @@ import type { PageElement } from '../../page.ts'
 import { Badge, numberText } from '../../components/elements.tsx'
 import { modelHref } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { levelText, levelTones, metricName, qualityTones, stageText, stageTone } from '../../labels.ts'
+import { metricName } from '../../../../domain/figures.ts'
+import { levelText, levelTones, qualityTones, stageText, stageTone } from '../../labels.ts'
 
 /** The traffic of the last 10 minutes, in parts of 30 s. */
 export const trafficParts = 20

@@ -1,17 +1,10 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
+import { metricName } from '../../../../domain/figures.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import type { PageElement } from '../../page.ts'
 import { Age, Badge, gainText, numberText, shareText, type Tone } from '../../components/elements.tsx'
-import {
-  metricName,
-  outcomeTones,
-  plain,
-  readable,
-  stageText,
-  stageTone,
-  verdictTones,
-} from '../../labels.ts'
+import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../../labels.ts'
 import { gateTones } from './evaluation.tsx'
 import type { ReleaseSubject } from './load.ts'
 

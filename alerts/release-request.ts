@@ -1,0 +1,124 @@
+/** Words what a release asks of people, and that it was promoted: the question, the evidence, the deadline, and which users may not answer. */
+import type { GateReport } from '../domain/evaluation/gate.ts'
+import { metricName, signedGain } from '../domain/figures.ts'
+import { nextEffect } from '../domain/release/next-effect.ts'
+import type { ReleaseState } from '../domain/release/state.ts'
+
+export interface RequestText {
+  kind: 'approval_needed' | 'decision_needed'
+  /** The same as long as the release asks the same question. */
+  dedupeKey: string
+  /** The question with the gain, as the subject of a mail. */
+  headline: string
+  message: string
+  /** Milliseconds on the clock of the release; without an answer it ends then. */
+  untilMs: number
+}
+
+export interface RequestEvidence {
+  /** Absent when this build cannot read it. */
+  report?: Pick<GateReport, 'metrics' | 'slices' | 'policy'>
+  /** Failed requests above the control's rate so far; absent before the first verdict. */
+  excess?: number
+  /** The owner that the model file names. */
+  owner?: string
+}
+
+/** Undefined unless the release asks now. A drill asks no person. */
+export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): RequestText | undefined {
+  const { id, stage, version, enteredMs, drill } = state
+  if (drill !== undefined || (stage !== 'awaiting_approval' && stage !== 'awaiting_decision'))
+    return undefined
+  const effect = nextEffect(state)
+  const untilMs = 'untilMs' in effect ? effect.untilMs : undefined
+  if (untilMs === undefined) return undefined
+  const isApproval = stage === 'awaiting_approval'
+  const question = isApproval ? `Approve ${version}?` : `Decide on ${version}?`
+  const gain = gainOf(state, evidence)
+  const parts = [
+    ...(isApproval ? [] : [`${placeOf(state)}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
+    gain.whole,
+    worstSlice(evidence),
+    harmOf(state, evidence),
+    `${isApproval ? 'expires' : 'rolls back'} ${minuteText(untilMs)} without an answer`,
+    ...barred(state),
+    ...(evidence.owner === undefined ? [] : [`owner: ${evidence.owner}`]),
+  ]
+  return {
+    kind: isApproval ? 'approval_needed' : 'decision_needed',
+    dedupeKey: `request/${id}/${stage}/${enteredMs}`,
+    headline: `${question} ${gain.short}`,
+    message: `${question} ${parts.join('; ')}.`,
+    untilMs,
+  }
+}
+
+/** The gain in the primary metric with its interval, and without it for a subject line. */
+function gainOf({ baseline }: ReleaseState, { report }: RequestEvidence): { short: string; whole: string } {
+  const row = report?.metrics.find(({ metric }) => metric === report.policy.primary)
+  if (report === undefined || row === undefined)
+    return { short: 'No evaluation', whole: 'no readable evaluation' }
+  const name = metricName(row.metric)
+  if (row.delta === null || baseline === undefined) {
+    const value = `${name} ${row.challenger === null ? 'not measured' : Number(row.challenger.toPrecision(4))}`
+    const floor = row.floor === null ? '' : `, floor ${row.floor}`
+    return { short: value, whole: `first version: ${value}${floor}` }
+  }
+  const short = `${name} ${signedGain(row.delta)}`
+  const percent = Number((100 * report.policy.confidence).toPrecision(4))
+  const interval =
+    row.low === null || row.high === null
+      ? ''
+      : ` (${percent} % interval ${signedGain(row.low)} to ${signedGain(row.high)})`
+  return { short, whole: `${short} against ${baseline}${interval}` }
+}
+
+function worstSlice({ report }: RequestEvidence): string {
+  const known = (report?.slices ?? []).filter(({ delta }) => delta !== null)
+  const worst = known.sort((one, other) => (one.delta ?? 0) - (other.delta ?? 0))[0]
+  return worst === undefined ? 'no slice measured' : `worst slice ${worst.name} ${signedGain(worst.delta)}`
+}
+
+/** A bound, because the harm of a release is not known before it. */
+function harmOf({ policy, stage }: ReleaseState, { excess }: RequestEvidence): string {
+  const { harmBudget } = policy.limits
+  if (stage === 'awaiting_approval') return `at most ${harmBudget} failed requests above control`
+  return `${Number((excess ?? 0).toPrecision(3))} of ${harmBudget} failed requests above control`
+}
+
+const placeOf = ({ undecidedStage = 'canary', shareBp }: ReleaseState): string =>
+  undecidedStage === 'canary' ? `canary ${shareBp / 100} %` : undecidedStage
+
+/** The users whose answer would be refused. */
+function barred({ requestedBy, approvals, stage, policy: { approval } }: ReleaseState): string[] {
+  const given = stage === 'awaiting_approval' ? approvals.map(({ by }) => by) : []
+  return [
+    `${requestedBy} requested it and cannot approve`,
+    ...(given.length > 0 ? [`approved so far by ${given.join(', ')}`] : []),
+    ...(approval.from === undefined ? [] : [`only ${approval.from.join(', ')} may approve`]),
+  ]
+}
+
+const minuteText = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+
+/** What is told of a promotion: once when the version becomes champion, and once when its probation has passed. */
+export function promotionNotice(
+  state: ReleaseState,
+  { report }: RequestEvidence = {},
+): { headline: string; message: string } {
+  const { version, baseline, stage, policy, enteredMs, reason, approvals } = state
+  const place = baseline === undefined ? 'first champion' : `replaces ${baseline}`
+  const names = approvals.map(({ by }) => by)
+  const by = names.length === 0 ? [] : [`approved by ${names.join(' and ')}`]
+  const gain = gainOf(state, { report }).whole
+  if (stage === 'ended')
+    return {
+      headline: `${version} is promoted`,
+      message: `${version} is promoted (${place}): ${[reason ?? 'passed all stages', gain, ...by].join('; ')}.`,
+    }
+  const until = minuteText(enteredMs + (policy.probation?.minMs ?? 0))
+  return {
+    headline: `${version} is champion, in probation`,
+    message: `${version} is champion (${place}): ${[gain, ...by, `in probation until ${until} or later, still rolled back automatically`].join('; ')}.`,
+  }
+}

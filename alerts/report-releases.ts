@@ -1,0 +1,49 @@
+/** Raises alerts for releases that ask for an approval or a decision, closes those that are answered, and reports promotions. */
+import type { GateReport } from '../domain/evaluation/gate.ts'
+import { promotionNotice, releaseRequest } from './release-request.ts'
+import {
+  insertNotice,
+  listClosedRequests,
+  listAsking,
+  listPromoted,
+  resolveRequest,
+  upsertRequest,
+} from '../store/monitoring/release-requests.ts'
+import type { Store } from '../store/postgres.ts'
+
+export async function reportReleases(store: Store): Promise<void> {
+  for (const { id, version, answer } of await listClosedRequests(store))
+    await resolveRequest(store, { id, message: `${version}: ${answer ?? 'the release has moved on'}` })
+  for (const { state, report, excess, owner } of await listAsking(store)) {
+    const request = releaseRequest(state, { report: readable(report), excess, owner })
+    if (request === undefined) continue
+    const { dedupeKey, kind, message, headline, untilMs } = request
+    await upsertRequest(store, {
+      dedupeKey,
+      kind,
+      model: state.model,
+      severity: 'warning',
+      message,
+      evidence: { ...subjectOf(state), headline, owner, until: new Date(untilMs).toISOString() },
+    })
+  }
+  for (const { state, report, owner } of await listPromoted(store)) {
+    const { headline, message } = promotionNotice(state, { report: readable(report) })
+    await insertNotice(store, {
+      dedupeKey: `promoted/${state.id}/${state.stage}`,
+      kind: 'release_promoted',
+      model: state.model,
+      severity: 'info',
+      message,
+      evidence: { ...subjectOf(state), headline, owner },
+    })
+  }
+}
+
+const subjectOf = ({ id, version }: { id: string; version: string }) => ({ release: id, version })
+
+/** Another build may have written the report in another shape. */
+const readable = (report: Partial<GateReport> | undefined): GateReport | undefined =>
+  Array.isArray(report?.metrics) && Array.isArray(report.slices) && report.policy !== undefined
+    ? (report as GateReport)
+    : undefined

@@ -1,0 +1,91 @@
+/** Reads the releases that ask for an answer or were promoted, and stores what is told of them. One request is told once. */
+import sql from 'sql-template-tag'
+import type { GateReport } from '../../domain/evaluation/gate.ts'
+import type { ReleaseState } from '../../domain/release/state.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+import type { NewAlert } from './alerts.ts'
+
+export interface AskingRelease {
+  state: ReleaseState
+  /** As an older or newer build may have written it. */
+  report?: Partial<GateReport>
+  /** Failed requests above the control's rate at the last verdict. */
+  excess?: number
+  owner?: string
+}
+
+const columns = sql`releases.state, evaluations.report, models.definition ->> 'owner' as owner`
+const joined = sql`releases
+      join models on models.name = releases.model
+      join versions on versions.version = releases.version
+      left join evaluations on evaluations.id = versions.evaluation_id`
+
+export const listAsking = (database: Database) =>
+  rowsFrom(database).list<AskingRelease>(sql`
+    select ${columns}, (
+      select (statistics ->> 'excessBad')::float8 from decisions where release_id = releases.id order by id desc limit 1
+    ) as excess
+    from ${joined}
+    where releases.ended_at is null and releases.stage in ('awaiting_approval', 'awaiting_decision')
+      and not releases.state ? 'drill'`)
+
+/** Releases whose candidate has become champion, or passed its probation within a day, and of which that is not told. */
+export const listPromoted = (database: Database) =>
+  rowsFrom(database).list<AskingRelease>(sql`
+    select ${columns} from ${joined}
+    where not releases.state ? 'drill' and (
+        (releases.ended_at is null and releases.stage = 'probation')
+        or (releases.outcome = 'promoted' and releases.ended_at > now() - interval '1 day'))
+      and not exists (
+        select from alerts
+        where kind = 'release_promoted' and dedupe_key = 'promoted/' || releases.id || '/' || releases.stage)
+    order by releases.started_at`)
+
+/** Raises a request, or renews its open alert where the text has changed. One that was resolved is not raised again. */
+export async function upsertRequest(database: Database, alert: NewAlert): Promise<void> {
+  await database.query(sql`
+    insert into alerts (dedupe_key, model, severity, kind, message, evidence)
+    values (${alert.dedupeKey}, ${alert.model}, ${alert.severity}, ${alert.kind}, ${alert.message}, ${JSON.stringify(alert.evidence)})
+    on conflict (dedupe_key) where kind in ('approval_needed', 'decision_needed', 'release_promoted')
+    do update set message = excluded.message, evidence = excluded.evidence
+    where alerts.resolved_at is null and alerts.message <> excluded.message`)
+}
+
+/** Stores an event as a resolved alert, once. */
+export async function insertNotice(database: Database, alert: NewAlert): Promise<void> {
+  await database.query(sql`
+    insert into alerts (dedupe_key, model, severity, kind, message, evidence, resolved_at)
+    values (${alert.dedupeKey}, ${alert.model}, ${alert.severity}, ${alert.kind}, ${alert.message}, ${JSON.stringify(alert.evidence)}, now())
+    on conflict (dedupe_key) where kind in ('approval_needed', 'decision_needed', 'release_promoted') do nothing`)
+}
+
+export interface AnsweredRequest {
+  id: number
+  version: string
+  /** The command that has ended it, or the reason of the end; absent when neither is recorded. */
+  answer?: string
+}
+
+/** Open requests whose release no longer asks. Decided in one snapshot, so that a request raised meanwhile is not one of them. */
+export const listClosedRequests = (database: Database) =>
+  rowsFrom(database).list<AnsweredRequest>(sql`
+    select alerts.id, releases.version, coalesce(
+      releases.reason, releases.state -> 'rollbackOrder' ->> 'reason', (
+        select message from release_commands
+        where release_id = releases.id and accepted order by at desc, id limit 1
+      )) as answer
+    from alerts join releases on releases.id = alerts.evidence ->> 'release'
+    where alerts.resolved_at is null and alerts.kind in ('approval_needed', 'decision_needed')
+      and (releases.ended_at is not null
+        or alerts.dedupe_key <> concat_ws('/', 'request', releases.id, releases.stage, releases.state ->> 'enteredMs'))`)
+
+/** Closes a request with its answer as the message. */
+export async function resolveRequest(
+  database: Database,
+  { id, message }: { id: number; message: string },
+): Promise<void> {
+  await database.query(
+    sql`update alerts set resolved_at = now(), message = ${message} where id = ${id} and resolved_at is null`,
+  )
+}
