@@ -2,6 +2,7 @@
  * Defines a model as data: everything of its file except the training function. It is stored by `tenure models sync`, so that all
  * workers use the same definition and a changed file takes effect without a restart.
  */
+import type { BehaviourTest } from './behaviour/behaviour-test.ts'
 import type { Expectation } from './validation/expectations.ts'
 import type { FeatureView } from './model/feature-view.ts'
 import type { Features, Output, FeatureRow } from './model/features.ts'
@@ -32,6 +33,8 @@ export interface ModelDefinition {
   /** Nothing trains it here: its versions are brought. */
   isBrought?: true
   evaluation: EvaluationDefinition
+  /** Answers that every version must give; absent without any. */
+  tests?: BehaviourTest[]
   release: ReleasePolicy
   retrain?: RetrainSchedule
   /** The monitoring policy; the default limits when absent. */

@@ -26,6 +26,7 @@ export {
   unique,
   warn,
 } from './define/data/expect.ts'
+export { direction, exact, invariance } from './define/behaviour/tests.ts'
 export { byTime, random, stratified } from './define/split.ts'
 export { command, python, queue } from './define/trainer.ts'
 export { ab, blueGreen, canary, direct, percent, rolling, shadow } from './define/release.ts'

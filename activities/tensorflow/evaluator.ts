@@ -14,7 +14,7 @@ import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
-import { listCells, listRows } from '../../domain/model/columns.ts'
+import { listCells, listRows, type ColumnTable } from '../../domain/model/columns.ts'
 import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
@@ -24,6 +24,7 @@ import { loadModel } from '../../models/index.ts'
 import { withArtifactReader } from '../artifact/reader.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
+import { runTests, type TestedVersion } from './behaviour-tests.ts'
 import { findLeaks } from './leakage-queries.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
@@ -86,9 +87,27 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
   }
-  const { slices, leakage } = await withDuck(async (duck) => {
+  const { slices, leakage, tests } = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
-    return { slices: await sliceRows(duck, definition), leakage: await findLeaks(duck, definition) }
+    const tested = async (digest: string): Promise<TestedVersion> => ({
+      manifest: await asking.manifestOf(digest),
+      answer: (table) => ask(asking, digest, table),
+    })
+    return {
+      slices: await sliceRows(duck, definition),
+      leakage: await findLeaks(duck, definition),
+      tests: await runTests({
+        tests: definition.tests ?? [],
+        features: definition.features,
+        rows: featuresOnly(test, manifests),
+        rowsWhere: (where) => rowsWhere(duck, where),
+        seed: policy.seed,
+        // The report outlives an erasure.
+        showsRows: definition.subject === undefined,
+        challenger: await tested(job.challenger),
+        champion: job.champion === undefined ? undefined : await tested(job.champion),
+      }),
+    }
   })
   const column = (name: string) => {
     const found = test.columns[name]
@@ -114,6 +133,7 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
         ? undefined
         : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
     leakage,
+    tests,
     testSetUses,
     search,
   }
@@ -187,7 +207,7 @@ function askingOf({ artifactRoot }: { artifactRoot: string }, { yieldToEventLoop
 }
 
 /** The predictions of an artifact for the test rows. */
-async function ask(asking: Asking, digest: string, test: LabelledRows): Promise<ModelAnswers> {
+async function ask(asking: Asking, digest: string, test: ColumnTable): Promise<ModelAnswers> {
   const { artifacts } = asking
   const manifest = await asking.manifestOf(digest)
   const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
@@ -237,17 +257,25 @@ async function sliceRows(
   { evaluation: judge }: ModelDefinition,
 ): Promise<{ name: string; rows: Uint32Array }[]> {
   const slices = []
-  for (const { name, where } of judge.slices) {
-    const hits = await readDoubles(
-      duck,
-      `select coalesce((${where}), false) from snapshot where _part = 'test'`,
-    )
-    const rows = new Uint32Array(hits.reduce((sum, hit) => sum + hit, 0))
-    let count = 0
-    for (let row = 0; row < hits.length; row++) if (hits[row] === 1) rows[count++] = row
-    slices.push({ name, rows })
-  }
+  for (const { name, where } of judge.slices) slices.push({ name, rows: await rowsWhere(duck, where) })
   return slices
+}
+
+async function rowsWhere(duck: Duck, where: string): Promise<Uint32Array> {
+  const hits = await readDoubles(
+    duck,
+    `select coalesce((${where}), false) from snapshot where _part = 'test'`,
+  )
+  const rows = new Uint32Array(hits.reduce((sum, hit) => sum + hit, 0))
+  let count = 0
+  for (let row = 0; row < hits.length; row++) if (hits[row] === 1) rows[count++] = row
+  return rows
+}
+
+/** Without columns that no version takes. */
+function featuresOnly({ rows, columns }: ColumnTable, manifests: readonly Manifest[]): ColumnTable {
+  const taken = new Set(manifests.flatMap(({ features }) => Object.keys(features)))
+  return { rows, columns: Object.fromEntries(Object.entries(columns).filter(([name]) => taken.has(name))) }
 }
 
 takeJob<EvaluatorJob | ScoreJob, never, EvaluatorResult | TrialScore>((job, parent) =>

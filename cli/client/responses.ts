@@ -1,4 +1,5 @@
 /** Declares the fields of the API's responses that the command line reads. */
+import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
 import type { GateMetricRow } from '../../domain/evaluation/metric-table.ts'
 
 export interface ModelAnswer {
@@ -51,6 +52,7 @@ export interface EvaluationAnswer {
   baseline_version?: string
   report: {
     metrics?: Omit<GateMetricRow, 'higherIsBetter' | 'oneSidedLow' | 'p' | 'floor' | 'floorMet' | 'method'>[]
+    tests?: BehaviourRow[]
   }
 }
 

@@ -2,6 +2,8 @@
  * Judges a challenger offline against the champion on the same frozen rows, with intervals instead of two numbers: a luckier test
  * set must not replace a champion, and a better average must not hide a worse slice.
  */
+import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
+import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
 import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
@@ -37,7 +39,7 @@ export type GateVerdict = 'better' | 'not_worse' | 'not_better' | 'insufficient'
 
 export interface GateReport {
   verdict: GateVerdict
-  /** Whether the gain is implausibly large, so that a user must check it whatever the verdict. */
+  /** Whether a user must check it whatever the verdict: the gain is implausibly large, or a behaviour test could not be computed. */
   needsPerson: boolean
   /** The reasons for the verdict, blocking ones first. */
   reasons: Reason[]
@@ -50,6 +52,8 @@ export interface GateReport {
   slices: GateSliceRow[]
   calibration: GateCalibration | null
   fairness: GateFairnessRow[]
+  /** The behaviour tests; absent without any. */
+  tests?: BehaviourRow[]
   /** With the level that was used: corrected for other trials on the same test rows. */
   policy: GatePolicy
   /** Absent when nothing else was tried. */
@@ -57,7 +61,7 @@ export interface GateReport {
   judge: string
 }
 
-const emptyReport = ({ y, testSetUses, search }: GateInput, policy: GatePolicy): GateReport => ({
+const emptyReport = ({ y, testSetUses, search, tests }: GateInput, policy: GatePolicy): GateReport => ({
   verdict: 'insufficient',
   needsPerson: false,
   reasons: [],
@@ -69,6 +73,7 @@ const emptyReport = ({ y, testSetUses, search }: GateInput, policy: GatePolicy):
   slices: [],
   calibration: null,
   fairness: [],
+  tests: tests?.length === 0 ? undefined : tests,
   policy,
   judge: gateJudge,
 })
@@ -108,9 +113,10 @@ export function judgeGate(
   )
 
   const first = champion === null
-  const leaks = leakageReasons(input.leakage ?? {}, policy)
+  const tests = input.tests ?? []
+  const certain = [...leakageReasons(input.leakage ?? {}, policy), ...failedTestReasons(tests)]
   const blocks = [
-    ...leaks,
+    ...certain,
     ...reversedReasons(input, policy),
     ...floorReasons(metrics, policy, first),
     ...compared.against,
@@ -119,7 +125,7 @@ export function judgeGate(
     ...calibrationReasons(calibration, policy),
     ...fairnessReasons(fairness, policy, 'blocked'),
   ]
-  const suspicious = implausiblyGood(metrics, policy)
+  const suspicious = [...implausiblyGood(metrics, policy), ...openTestReasons(tests)]
   const found = {
     ...report,
     needsPerson: suspicious.length > 0,
@@ -129,9 +135,9 @@ export function judgeGate(
     calibration,
     fairness,
   }
-  // A leak is certain on few rows; everything else needs enough of them.
+  // A leak and a failed test are certain on few rows; everything else needs enough of them.
   const tooFew = insufficientRows(y, policy)
-  if (tooFew.length > 0 && leaks.length === 0) {
+  if (tooFew.length > 0 && certain.length === 0) {
     return { ...found, verdict: 'insufficient', reasons: tooFew, warnings: [...blocks, ...found.warnings] }
   }
   if (blocks.length > 0) return { ...found, verdict: 'not_better', reasons: [...blocks, ...suspicious] }

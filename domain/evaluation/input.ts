@@ -1,6 +1,7 @@
 /**
  * Checks the input of the gate: too few rows decide nothing, and predictions that are not finite cannot be compared.
  */
+import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { unreadableAnswers } from './metrics.ts'
@@ -26,6 +27,8 @@ export interface GateInput {
   /** The entity of each row, when an entity has several rows: they are resampled together. */
   entities?: (string | number)[]
   leakage?: LeakageFacts
+  /** The behaviour tests of the model file, with their results. */
+  tests?: BehaviourRow[]
   /** The number of earlier decisions on this test set. */
   testSetUses?: number
   search?: GateSearch

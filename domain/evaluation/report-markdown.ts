@@ -1,4 +1,5 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
+import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import type { GateFairnessRow } from './fairness.ts'
 import type { GateSliceRow } from './slices.ts'
 import { isGuard, type GateMetricRow } from './metric-table.ts'
@@ -31,6 +32,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     sliceTable(report.slices, policy.slices.metric),
     calibrationTable(report),
     ...report.fairness.map((row) => fairnessTable(row, percent)),
+    testTable(report.tests ?? []),
     decided(report, subject),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
@@ -146,6 +148,23 @@ function fairnessTable(row: GateFairnessRow, percent: number): string {
   return (
     `${table}\n\nSmallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
     `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`
+  )
+}
+
+const testVerdicts = { pass: 'passes', fail: '**fails**', not_computed: '**not computed**' } as const
+
+function testTable(tests: readonly BehaviourRow[]): string {
+  if (tests.length === 0) return ''
+  return titledTable(
+    '## Behaviour tests',
+    ['test', 'kind', 'challenger', 'champion', 'finding'],
+    tests.map(({ name, kind, challenger, champion }) => [
+      escapedText(name),
+      kind,
+      testVerdicts[challenger.verdict],
+      champion === undefined ? '–' : testVerdicts[champion.verdict],
+      escapedText(challenger.message),
+    ]),
   )
 }
 

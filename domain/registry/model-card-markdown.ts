@@ -100,6 +100,16 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
         row.verdict,
       ]),
     ),
+    table(
+      'Behaviour tests',
+      ['test', 'kind', 'verdict', 'finding'],
+      evaluation.tests.map((row) => [
+        escapedText(row.name),
+        row.kind,
+        row.verdict.replace('_', ' '),
+        escapedText(row.message),
+      ]),
+    ),
   ]
 }
 

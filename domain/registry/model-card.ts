@@ -114,7 +114,15 @@ const metricFields = ['metric', 'champion', 'challenger', 'delta', 'low', 'high'
 const sliceFields = ['name', 'rows', 'champion', 'challenger', 'delta', 'verdict'] as const
 
 function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluation'] & object) {
-  const { metrics = [], slices = [], calibration, fairness = [], reasons = [], warnings = [] } = report
+  const {
+    metrics = [],
+    slices = [],
+    calibration,
+    fairness = [],
+    reasons = [],
+    warnings = [],
+    tests = [],
+  } = report
   return {
     verdict,
     against: baselineVersion ?? null,
@@ -130,6 +138,12 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     fairness: fairness.map((row) => ({
       ...fieldsOf(row, ['attribute', 'verdict']),
       selectionRatio: row.selectionRatio.value,
+    })),
+    /** The behaviour tests of the model file. */
+    tests: tests.map(({ name, kind, challenger }) => ({
+      name,
+      kind,
+      ...fieldsOf(challenger, ['verdict', 'message']),
     })),
     reasons: reasons.map(({ message }) => message),
     warnings: warnings.map(({ message }) => message),

@@ -6,6 +6,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import type { Features } from '../../domain/model/features.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
+import { compileTests, type BehaviourSpec } from './behaviour/tests.ts'
 import { metricFunctions } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import { compileExpectations, type ExpectSpec } from './data/expect.ts'
@@ -93,6 +94,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   train?: ((training: Training<F, H>) => LayersModel | Promise<LayersModel>) | TrainerSpec
   /** The requirements of the gate. */
   evaluation: EvaluationSpec
+  /** Answers that every version must give: `exact(…)`, `invariance(…)` and `direction(…)`. A failing test refuses a challenger. */
+  tests?: readonly BehaviourSpec[]
   /** The release of a version that has passed the gate: `canary(…)` or another strategy. */
   release: ReleaseSpec
   /** The schedule of retrainings; none when absent. */
@@ -163,6 +166,7 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
   seed: 0,
   train: 0,
   evaluation: 0,
+  tests: 0,
   release: 0,
   retrain: 0,
   subject: 0,
@@ -250,6 +254,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     isBrought: isBrought || undefined,
     evaluation: part('evaluation', ['evaluation', 'label'], () =>
       compileEvaluation(report, file.evaluation, label),
+    ),
+    tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
+      compileTests(report, specs, { features, label }),
     ),
     release: part('release', ['release'], () => compileRelease(report, file.release)),
     retrain: optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),

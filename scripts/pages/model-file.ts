@@ -93,6 +93,19 @@ const parts: readonly Part[] = [
   },
   { title: 'Evaluation', file: define('evaluation'), types: [['EvaluationSpec', '']] },
   {
+    title: 'Behaviour tests',
+    about:
+      'Answers that every version must give, as the list `tests`: [how to write them](../how-to/evaluation/behaviour-tests.md).',
+    file: define('behaviour/tests'),
+    calls: ['exact', 'invariance', 'direction'],
+    types: [
+      ['ExactSpec', 'Each takes a name, and `exact`:'],
+      ['InvarianceSpec', '`invariance`:'],
+      ['DirectionSpec', '`direction`:'],
+      ['RowsOfTest', '`invariance` and `direction` also:'],
+    ],
+  },
+  {
     title: 'Release',
     about: 'Times are texts such as `30 min`, `2 h` and `7 d`. [Policies](policy.md) describe each strategy.',
     file: define('release'),

@@ -1,5 +1,6 @@
 /** Reads the retraining pages: a part of the list, and one retraining with its training and evaluation. */
 import sql from 'sql-template-tag'
+import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
 import { ofModels, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -27,6 +28,8 @@ export interface ShownTraining extends Pick<
   epochs?: number
   curve: { epoch: number; loss?: number; validationLoss?: number }[]
   rows: number
+  /** Absent without an evaluation, and for a model file without behaviour tests. */
+  tests?: BehaviourRow[]
   evaluation?: { id: string; verdict: string; version?: string; release?: string }
 }
 
@@ -40,7 +43,8 @@ export const findTrainingOf = (
       trainings.curve, trainings.attempts, trainings.message, trainings.snapshot_digest, snapshots.rows,
       case when evaluations.id is not null then jsonb_strip_nulls(jsonb_build_object(
         'id', evaluations.id, 'verdict', evaluations.verdict, 'version', versions.version, 'release',
-        (select id from releases where releases.version = versions.version order by started_at desc limit 1))) end as evaluation
+        (select id from releases where releases.version = versions.version order by started_at desc limit 1))) end as evaluation,
+      evaluations.report -> 'tests' as tests
     from trainings
       join snapshots on snapshots.digest = trainings.snapshot_digest
       left join evaluations on evaluations.training_id = trainings.id

@@ -9,6 +9,7 @@ import type {
   VersionAnswer,
   WaitingAnswer,
 } from '../../client/responses.ts'
+import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
 import { percentText, ratioOf } from '../../../domain/figures.ts'
 import { sumOf } from '../../../domain/statistics/distributions.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
@@ -192,8 +193,8 @@ export function gateTable(
   terminal: Terminal,
   { id, verdict, baseline_version: against, report }: EvaluationAnswer,
 ): string {
-  const { metrics = [] } = report
-  if (metrics.length === 0) return ''
+  const { metrics = [], tests = [] } = report
+  if (metrics.length === 0 && tests.length === 0) return ''
   const figure = (value: number | null) => (value === null ? null : Number(value.toPrecision(4)))
   const table = tableBy(terminal, metrics, {
     metric: 'metric',
@@ -205,7 +206,22 @@ export function gateTable(
     verdict: (each) => each.error ?? each.verdict.replace('_', ' '),
   })
   const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
-  return `\n\n${terminal.paint('bold', title)}\n${table}`
+  return `\n\n${terminal.paint('bold', title)}\n${table}${testTable(terminal, tests)}`
+}
+
+/** The behaviour tests of the model file; empty without any. */
+function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
+  if (tests.length === 0) return ''
+  const worded = (result: BehaviourResult | undefined): string | null =>
+    result === undefined ? null : result.verdict.replace('_', ' ')
+  const table = tableBy(terminal, tests, {
+    test: 'name',
+    challenger: ({ challenger }, { paint }) =>
+      challenger.verdict === 'pass' ? 'pass' : paint('red', worded(challenger) ?? ''),
+    champion: ({ champion }) => worded(champion),
+    finding: ({ challenger }) => challenger.message,
+  })
+  return `\n\n${terminal.paint('bold', 'Behaviour tests')}\n${table}`
 }
 
 /** How the answers differ from the champion's, slices worst first; empty before the first pair and the first answer. */

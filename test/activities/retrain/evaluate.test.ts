@@ -151,6 +151,58 @@ describe('an evaluation', () => {
     }
   })
 
+  it('stops a challenger that violates a behaviour test, however good its metrics are', async () => {
+    const tests = `tests: [
+      direction('a larger rose', { column: 'size', by: [1, 3], never: 'lower', within: 0.01, rows: 200 }),
+      invariance('the age', { column: 'age', to: [null, 30], within: 1 }),
+      exact('a large red rose', { row: { size: 6, colour: 'red', age: null }, answer: 'blooms' }),
+      invariance('roses of Mars', { column: 'colour', where: "colour = 'green'" }),
+      invariance('a mistake', { column: 'colour', where: "no_such_column > 1" }),
+    ],`
+    await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
+    await deps.store.query(sql`create table kept as select * from roses`)
+    // Spoilt rows teach that the largest roses never bloom, on test rows too: the metrics praise it.
+    await deps.store.query(sql`update roses set blooms = false where size > 7`)
+    try {
+      await trained('trn_spoilt', { epochs: 15, batchSize: 64, more: tests })
+      const found = await judged('evl_spoilt', 'trn_spoilt')
+      expect(found).toMatchObject({ verdict: 'not_better', needsPerson: true, baseline: champion })
+      expect(found.reasons[0]).toMatch(
+        /^the test "a larger rose" fails: size raised by 1 or 3 lowers the score by more than 0\.01 in \d+ of 200 rows; worst in test row \d+: size [\d.]+ → [\d.]+ gives .* instead of .*; the champion passes it$/,
+      )
+      const { report, page } = await getEvaluation(deps.store, 'evl_spoilt')
+      expect(report.metrics.find(({ metric }) => metric === 'auc')?.verdict).toBe('better')
+      expect(report.tests?.map(({ challenger }) => challenger.verdict)).toEqual([
+        'fail',
+        'pass',
+        'pass',
+        'not_computed',
+        'not_computed',
+      ])
+      expect(report.tests?.[0]?.challenger.examples[0]?.row).toHaveProperty('colour')
+      expect(report.tests?.[4]?.challenger.message).toMatch(/^could not be computed: .*column/)
+      expect(page).toContain('## Behaviour tests')
+    } finally {
+      await deps.store.query(sql`drop table roses`)
+      await deps.store.query(sql`alter table kept rename to roses`)
+      await deps.store.query(sql`grant select on roses to tenure_reader`)
+      await deps.store.query(sql`delete from champions`)
+    }
+  })
+
+  it('asks for a decision about a test that could not be computed', async () => {
+    await trained('trn_open', {
+      seed: 8,
+      more: `tests: [invariance('roses of Mars', { column: 'colour', where: "colour = 'green'" })],`,
+    })
+    expect(await judged('evl_open', 'trn_open')).toMatchObject({ verdict: 'better', needsPerson: true })
+    expect((await getEvaluation(deps.store, 'evl_open')).report.reasons[0]).toMatchObject({
+      code: 'test_not_computed',
+      message:
+        'the test "roses of Mars" could not be computed: no test row with colour = \'green\' has a colour that can be changed',
+    })
+  })
+
   it('refuses a champion whose bytes have changed', async () => {
     await deps.store.query(sql`insert into champions (model, version) values ('roses', ${champion})`)
     const [row] = await deps.store.query<{ digest: string }>(

@@ -4,6 +4,7 @@ import sql from 'sql-template-tag'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import { markVersionRolledBack } from '../../../store/registry/champions.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
+import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
 import { readRosesModel } from '../../support/formats/roses-lightgbm.ts'
@@ -43,6 +44,24 @@ describe('a model whose file has no train', () => {
         message: `the model file of ${model} has no train: bring a version with \`tenure versions register ${model} --artifact FILE\``,
       },
     })
+  })
+
+  it('refuses trees that violate a behaviour test, with its sentence, and registers nothing', async () => {
+    const known = JSON.stringify({ row: trees.rows[0], answer: trees.answers[0], within: 1e-6 })
+    const tests = `tests: [
+      direction('a larger rose', { column: 'size', by: 3, never: 'higher', rows: 100 }),
+      exact('a rose of LightGBM itself', ${known}),
+    ],`
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more: tests })
+    const ended = await bring(trees.model)
+    expect(ended.version).toBeUndefined()
+    expect(ended.outcome).toBe('not_better')
+    expect(ended.message).toMatch(
+      /^the test "a larger rose" fails: size raised by 3 raises the score in \d+ of 100 rows; worst in test row .* \(against the floors\)$/,
+    )
+    const { report } = await getEvaluation(pipeline.store, `evl_${runOf(ended)}`)
+    expect(report.tests?.map(({ challenger }) => challenger.verdict)).toEqual(['fail', 'pass'])
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false })
   })
 
   it('is fed by a brought artifact, which passes the gate and is released', async () => {

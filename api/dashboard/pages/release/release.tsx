@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
+import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { AnswersSection } from './answers.tsx'
 import { CommandForm, possibleCommands, CommandLog } from './command-form.tsx'
@@ -40,6 +41,7 @@ export const releasePage = definePage({
         )}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
+        <BehaviourTests tests={candidate?.report?.tests} />
         <AnswersSection evidence={subject.answers} />
         <DataSection {...subject} />
         <RolloutPlan {...subject} />

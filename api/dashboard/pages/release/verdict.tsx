@@ -64,7 +64,7 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
       {isOpen && <p>{pinned === undefined ? readable(whyWaiting(state)) : `${pinned}.`}</p>}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>
-          <Badge tone="warn">check this</Badge> Improvement is implausibly large:{' '}
+          <Badge tone="warn">check this</Badge>{' '}
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
         </p>
       )}

@@ -6,6 +6,7 @@ import { findTrainingOf, type ShownTraining } from '../../../../store/dashboard/
 import { findInScope } from '../../../auth/authorization.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
 import { definePage, type PageElement } from '../../page.ts'
+import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { cachedChart } from '../../components/chart-cache.ts'
 import { Chart, Facts, Live, Time, type Fact } from '../../components/elements.tsx'
 import { Crumbs } from '../../components/links.tsx'
@@ -50,6 +51,7 @@ export const retrainingPage = definePage({
           />
         </section>
         {training !== undefined && <Training training={training} loss={loss} />}
+        <BehaviourTests tests={training?.tests} />
       </>
     )
     return (

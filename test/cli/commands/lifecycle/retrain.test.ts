@@ -35,7 +35,17 @@ const answers: Record<string, object> = {
   '/v1/evaluations/evl_1': {
     id: 'evl_1',
     verdict: 'insufficient',
-    report: { metrics: [{ ...metric, verdict: 'insufficient' }] },
+    report: {
+      metrics: [{ ...metric, verdict: 'insufficient' }],
+      tests: [
+        {
+          name: 'a longer petal',
+          kind: 'direction',
+          challenger: { verdict: 'fail', message: 'lowers the score', rows: 9, failed: 2, examples: [] },
+          champion: { verdict: 'pass', message: 'does not', rows: 9, failed: 0, examples: [] },
+        },
+      ],
+    },
   },
 }
 
@@ -100,6 +110,7 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toContain('insufficient: 171 rows, at least 1000 are needed')
   expect(out).toContain('Offline gates: insufficient (against floors, evl_1)')
   expect(out).toMatch(/accuracy.*0\.91/)
+  expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
 })
 
