@@ -12,6 +12,7 @@ import { exportCommand } from './registry/export.ts'
 import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
 import { modelsGroup } from './registry/models.ts'
+import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup, releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
@@ -44,6 +45,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   keysGroup,
   auditGroup,
   simulateCommand,
+  policyGroup,
   doctorCommand,
   backupCommand,
   restoreCommand,

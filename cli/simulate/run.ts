@@ -16,21 +16,35 @@ export async function simulateReleases(
   onProgress: (done: number) => void,
   rule?: BaselineRuleName,
 ): Promise<SimulatedRelease[]> {
-  const { releases, ...rest } = plan
-  const processes = Math.max(1, Math.min(availableParallelism(), releases))
-  let done = 0
-  const parts = Array.from({ length: processes }, (_, k) => {
-    const from = Math.floor((k * releases) / processes)
-    const to = Math.floor(((k + 1) * releases) / processes)
-    const share: Share = { ...rest, from, to, ...(rule === undefined ? {} : { rule }) }
-    return runShare(share, () => onProgress(++done))
-  })
-  return (await Promise.all(parts)).flat()
+  const [releases = []] = await simulatePlans([plan], onProgress, rule)
+  return releases
 }
 
-function runShare(share: Share, onOne: () => void): Promise<SimulatedRelease[]> {
+/** The releases of each plan. */
+export async function simulatePlans(
+  plans: readonly SimulationPlan[],
+  onProgress: (done: number) => void,
+  rule?: BaselineRuleName,
+): Promise<SimulatedRelease[][]> {
+  const most = Math.max(0, ...plans.map(({ releases }) => releases))
+  const processes = Math.max(1, Math.min(availableParallelism(), most))
+  let done = 0
+  const parts = await Promise.all(
+    Array.from({ length: processes }, (_, k) => {
+      const shares = plans.map(({ releases, ...rest }): Share => {
+        const from = Math.floor((k * releases) / processes)
+        const to = Math.floor(((k + 1) * releases) / processes)
+        return { ...rest, from, to, rule }
+      })
+      return runShares(shares, () => onProgress(++done))
+    }),
+  )
+  return plans.map((_, i) => parts.flatMap((part) => part[i] ?? []))
+}
+
+function runShares(shares: readonly Share[], onOne: () => void): Promise<SimulatedRelease[][]> {
   return new Promise((resolve, reject) => {
-    let answer: SimulatedRelease[] | undefined
+    let answer: SimulatedRelease[][] | undefined
     const child = fork(launcher, ['cli/simulate/worker.ts'], { env: systemEnvironment(), execArgv: [] })
     child.on('message', (message: WorkerMessage) => {
       if ('done' in message) onOne()
@@ -41,6 +55,6 @@ function runShare(share: Share, onOne: () => void): Promise<SimulatedRelease[]> 
       if (answer) resolve(answer)
       else reject(new Error(`a simulation process ended with ${signal ?? code}`))
     })
-    child.send(share)
+    child.send(shares)
   })
 }

@@ -1,4 +1,4 @@
-/** Simulates a share of the releases in a child process. */
+/** Simulates a share of the releases of each plan in a child process. */
 import { seededRandom } from '../../domain/statistics/random.ts'
 import type { BaselineRuleName } from '../../domain/simulation/baseline-rules.ts'
 import { simulateRelease, type SimulatedRelease } from '../../domain/simulation/simulate.ts'
@@ -16,14 +16,16 @@ export interface Share {
   rule?: BaselineRuleName
 }
 
-export type WorkerMessage = { done: number } | { releases: SimulatedRelease[] }
+export type WorkerMessage = { done: number } | { releases: SimulatedRelease[][] }
 
-process.once('message', (share: Share) => {
-  const releases: SimulatedRelease[] = []
-  for (let i = share.from; i < share.to; i++) {
-    const uniform = seededRandom(Math.imul(share.seed, 0x9e3779b1) + i)
-    releases.push(simulateRelease({ ...share, uniform }, share.rule))
-    process.send?.({ done: 1 } satisfies WorkerMessage)
-  }
+process.once('message', (shares: readonly Share[]) => {
+  const releases = shares.map((share) =>
+    Array.from({ length: share.to - share.from }, (_, i) => {
+      const uniform = seededRandom(Math.imul(share.seed, 0x9e3779b1) + share.from + i)
+      const simulated = simulateRelease({ ...share, uniform }, share.rule)
+      process.send?.({ done: 1 } satisfies WorkerMessage)
+      return simulated
+    }),
+  )
   process.send?.({ releases } satisfies WorkerMessage, () => process.disconnect())
 })

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
+import { readDayTraffic } from '../../../store/dashboard/overview.ts'
 import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -49,6 +50,17 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
             code_digest: model.codeDigest,
             route: serving.routing.find(model.name)?.route,
           },
+        }
+      },
+    }),
+    defineRoute('get', '/v1/models/:name/traffic', viewers, {
+      summary: 'Show the requests and failures of the champion in the last day, tick by tick.',
+      answers: { 200: 'The ticks with traffic, oldest first' },
+      async handle({ params }) {
+        const { name, definition } = await getModel(store, params['name']!)
+        const { tickMs } = definition.release.watch
+        return {
+          json: { model: name, tick_ms: tickMs, ticks: await readDayTraffic(store, { model: name, tickMs }) },
         }
       },
     }),

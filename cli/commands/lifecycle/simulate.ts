@@ -3,24 +3,18 @@ import { readFile } from 'node:fs/promises'
 import { DomainError } from '../../../domain/errors.ts'
 import { dayPolicy, issuesOfPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
-import { parseJson } from '../../../domain/parse-json.ts'
 import {
   baselineRuleNames,
   rivalRules,
   type BaselineRuleName,
 } from '../../../domain/simulation/baseline-rules.ts'
-import {
-  defaultWorld,
-  parseScenario,
-  scenarioForms,
-  type RecordedTick,
-  type SimulatedWorld,
-} from '../../../domain/simulation/scenario.ts'
+import { parseScenario, scenarioForms, type SimulatedWorld } from '../../../domain/simulation/scenario.ts'
 import { summarizeReleases, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
 import { loadModels } from '../../../models/index.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { simulateReleases } from '../../simulate/run.ts'
+import { numberOf, worldOf } from '../../simulate/world.ts'
 import { barOf, tableOf, type Terminal } from '../../terminal.ts'
 
 export const simulateCommand: CommandSpec = {
@@ -103,40 +97,6 @@ async function policyFile(path: string): Promise<ReleasePolicy> {
   } catch (error) {
     throw usageError(`--policy ${path} is not JSON: ${(error as Error).message}`)
   }
-}
-
-async function worldOf(options: Options, policy: ReleasePolicy): Promise<SimulatedWorld> {
-  const world: SimulatedWorld = {
-    ...defaultWorld,
-    tickMs: policy.watch.tickMs,
-    requestsPerSecond: numberOf(options, 'rps', defaultWorld.requestsPerSecond, 0, 1_000_000),
-    errorRate: numberOf(options, 'base-error', defaultWorld.errorRate, 0, 1),
-  }
-  if (options['traffic'] === undefined) return world
-  const path = String(options['traffic'])
-  const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw usageError(`--traffic ${path} is not readable: ${error.message}`)
-  })
-  const lines = text.split('\n').filter((line) => line.trim() !== '')
-  const recorded = lines.map((line, index): RecordedTick => {
-    const tick = parseJson<RecordedTick | null>(line)
-    const counts = [tick?.requests, tick?.errors, tick?.invalid]
-    if (!tick || !counts.every((count) => Number.isFinite(count) && Number(count) >= 0))
-      throw usageError(
-        `--traffic line ${index + 1} must have {"requests","errors","invalid"} as counts from 0`,
-      )
-    return tick
-  })
-  if (recorded.length === 0) throw usageError('--traffic holds no ticks')
-  return { ...world, recorded }
-}
-
-function numberOf(options: Options, name: string, fallback: number, min: number, max: number): number {
-  const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-  const value = Number(options[key] ?? fallback)
-  if (!(value >= min && value <= max))
-    throw usageError(`--${name} must be a number from ${min} to ${max}, not ${options[key]}`)
-  return value
 }
 
 function ruleOf(named: Options[string]): BaselineRuleName | undefined {

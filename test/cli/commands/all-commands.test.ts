@@ -57,6 +57,7 @@ it('the program has every documented command', () => {
       'rollback',
       'drills run',
       'simulate',
+      'policy suggest',
       'models champion',
       'commands show',
     ],
@@ -181,6 +182,12 @@ it.each([
   [['simulate', '--releases', 'many'], '--releases must be a number'],
   [['simulate', '--scenario', 'odd'], 'unknown --scenario "odd"'],
   [['simulate', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
+  [['policy', 'suggest', 'iris', '--hours', '1,long'], '--hours is a list of numbers from 0.01 to 1000'],
+  [
+    ['policy', 'suggest', 'iris', '--false-rollback', '0.2'],
+    '--false-rollback must be a number from 0.001 to 0.05',
+  ],
+  [['policy', 'suggest', 'iris', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
   [['retrain', 'iris', '--set', 'units'], 'Invalid --set "units"; use name=value'],
   [['retrain', 'iris', '--set', 'units=1', '--set', 'units=2'], '--set units is given twice'],
@@ -199,6 +206,31 @@ it.each([
   expect([code, out]).toEqual([exitCodes.usage, ''])
   expect(err).toContain(text)
   expect(err.trim().split('\n').length).toBeGreaterThan(1)
+})
+
+it('policy suggest prints the plans that no other beats, and the lines of the model file', async () => {
+  const { code, out } = await tenure(
+    ...['policy', 'suggest', 'iris', '--rps', '50', '--hours', '0.25', '--releases', '10', '--harm', '500'],
+  )
+  expect(code).toBe(exitCodes.done)
+  expect(out).toMatch(/^7 plans, 10 releases of each under each of 4 conditions, on 50 requests\/s/)
+  expect(out).toMatch(/→ .* % /)
+  expect(out).toContain('release: canary({')
+  expect(out).toContain('limits: { harmBudget: 500 },')
+})
+
+it('policy suggest without a plan within the limits says so', async () => {
+  const { code, out } = await tenure(
+    ...['policy', 'suggest', 'iris', '--rps', '50', '--hours', '0.25', '--releases', '10', '--harm', '0'],
+  )
+  expect(code).toBe(exitCodes.otherwise)
+  expect(out).toContain('allow more with --harm, or longer stages with --hours')
+})
+
+it('policy suggest names the models when there is no such model', async () => {
+  const { code, err } = await tenure('policy', 'suggest', 'nothing', '--rps', '1')
+  expect(code).not.toBe(exitCodes.done)
+  expect(err).toContain('there is no model nothing here; the models are flight-delay, iris')
 })
 
 it('--version prints the version of the package', async () => {

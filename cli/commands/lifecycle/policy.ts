@@ -1,0 +1,222 @@
+/** `tenure policy`: searches the stages of a release policy by simulation on the model's own traffic. */
+import { DomainError } from '../../../domain/errors.ts'
+import { fourDigits } from '../../../domain/figures.ts'
+import type { ReleasePolicy, StagePolicy } from '../../../domain/release/policy.ts'
+import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
+import {
+  candidatePolicies,
+  paretoFront,
+  requiredPower,
+  scoreOf,
+  searchedFaults,
+  suggestedOf,
+  worldFor,
+  type PolicyScore,
+} from '../../../domain/simulation/policy-search.ts'
+import type { RecordedTick, SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
+import { loadModels } from '../../../models/index.ts'
+import { path, usageError, type Client } from '../../client/client.ts'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
+import type { CommandGroup, CommandInput, CommandSession, Options } from '../../program.ts'
+import { simulatePlans } from '../../simulate/run.ts'
+import { numberOf, worldOf } from '../../simulate/world.ts'
+import { barOf, tableBy, type Terminal } from '../../terminal.ts'
+
+const defaultHours = '0.25,1,4,12,24,72'
+/** With fewer recorded ticks a simulation repeats noise. */
+const minTicks = 20
+
+export const policyGroup: CommandGroup = {
+  name: 'policy',
+  summary: 'Search a release policy by simulation',
+  commands: [
+    {
+      name: 'suggest <model>',
+      summary:
+        'Search stages by simulation: time to promotion, expected harm, and power against bad candidates',
+      options: [
+        ['--harm <n>', 'Failures above the champion that a release may cause (default: that of the policy)'],
+        ['--false-rollback <rate>', 'Bound Σα on false rollbacks, up to 0.05 (default: that of the policy)'],
+        ['--hours <list>', `Times of all stages together, in hours (default: ${defaultHours})`],
+        ['--releases <n>', 'Simulated releases of each plan and fault (default: 40)'],
+        ['--traffic <file>', 'Recorded traffic as JSON lines instead of that of the running system'],
+        ['--rps <n>', 'Steady requests per second instead of recorded traffic'],
+        ['--base-error <rate>', 'With --rps, the error rate of the champion (default: 0.005)'],
+        ['--seed <n>', 'Random seed; the same seed gives the same figures (default: 1)'],
+      ],
+      examples: [
+        'policy suggest flight-delay --harm 50 --false-rollback 0.05',
+        'policy suggest iris --rps 20 --hours 1,4,24 --json',
+      ],
+      run: suggest,
+    },
+  ],
+}
+
+async function suggest(
+  { terminal, api }: CommandSession,
+  { args, options }: CommandInput,
+): Promise<ExitCode> {
+  const model = String(args[0])
+  const policy = await policyOf(model)
+  const search = {
+    harmBudget: numberOf(options, 'harm', policy.limits.harmBudget, 0, 1e9),
+    falseRollback: numberOf(options, 'false-rollback', alphaOf(policy), 0.001, 0.05),
+    hours: hoursOf(options['hours']),
+  }
+  const releases = numberOf(options, 'releases', 40, 10, 10_000)
+  const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)
+  const isGiven = options['traffic'] !== undefined || options['rps'] !== undefined
+  const given = await worldOf(options, policy)
+  const world = isGiven ? given : { ...given, ...(await recordedTraffic(api(), model)) }
+  const faults = searchedFaults.map((more): TrafficScenario => ({
+    kind: 'error',
+    rate: Math.min(1, championRate(world) + more),
+    // A fault that shows in the shadow already harms no caller, under any plan.
+    fromMs: policy.shadow?.minMs ?? 0,
+  }))
+  const scenarios: TrafficScenario[] = [{ kind: 'good' }, ...faults]
+  const candidates = candidatePolicies(policy, search)
+  const plans = candidates.flatMap((each) =>
+    scenarios.map((scenario) => ({
+      policy: each.policy,
+      scenario,
+      world: worldFor(each.policy, world),
+      seed,
+      releases,
+    })),
+  )
+  const total = plans.length * releases
+  const simulated = await simulatePlans(plans, (done) =>
+    terminal.progress(`${barOf(done / total, 30)} ${done} of ${total} releases`),
+  )
+  terminal.progress(undefined)
+  const scores = candidates.map(({ name }, i) => {
+    const [good = [], ...bad] = simulated.slice(i * scenarios.length, (i + 1) * scenarios.length)
+    return scoreOf(name, good, bad)
+  })
+  const front = paretoFront(scores)
+  const chosen = suggestedOf(front, search.harmBudget)
+  const suggestion = candidates.find(({ name }) => name === chosen?.name)
+  terminal.answer(
+    { model, ...search, suggestion: chosen?.name ?? null, stages: suggestion?.policy.stages, front, scores },
+    [
+      `${candidates.length} plans, ${releases} releases of each under each of ${scenarios.length} conditions, on ${trafficText(world)}.`,
+      'Plans that no other beats in time, harm and power:',
+      '',
+      frontTable(terminal, front, chosen),
+      '',
+      suggestion === undefined
+        ? `No plan rolls back ${share(requiredPower)} of candidates that fail 2 % more often with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
+        : modelFileLines(suggestion.policy, policy),
+    ].join('\n'),
+  )
+  return suggestion === undefined ? exitCodes.otherwise : exitCodes.done
+}
+
+async function policyOf(name: string): Promise<ReleasePolicy> {
+  const { models } = await loadModels()
+  const model = models.find((each) => each.name === name)
+  if (model === undefined)
+    throw new DomainError(
+      'not_found',
+      `there is no model ${name} here; the models are ${models.map((each) => each.name).join(', ')}`,
+    )
+  const { release } = model.definition
+  if (release.strategy !== 'canary' && release.strategy !== 'rolling')
+    throw usageError(
+      `${name} is released by ${release.strategy}: only canary and rolling have stages to search`,
+    )
+  return release
+}
+
+function hoursOf(given: Options[string]): number[] {
+  const hours = String(given ?? defaultHours)
+    .split(',')
+    .map(Number)
+  if (!hours.every((each) => each >= 0.01 && each <= 1_000))
+    throw usageError(`--hours is a list of numbers from 0.01 to 1000, such as 1,4,24, not ${String(given)}`)
+  return hours
+}
+
+/** The traffic that the running system has recorded. */
+async function recordedTraffic(
+  api: Client,
+  model: string,
+): Promise<Pick<SimulatedWorld, 'tickMs' | 'recorded'>> {
+  const { tick_ms: tickMs, ticks } = await api.get<{ tick_ms: number; ticks: RecordedTick[] }>(
+    path`/v1/models/${model}/traffic`,
+  )
+  if (ticks.length < minTicks)
+    throw usageError(
+      `the last day of ${model} has ${ticks.length} intervals of traffic, fewer than ${minTicks}: give --rps, such as --rps 50, or --traffic`,
+    )
+  return { tickMs, recorded: ticks }
+}
+
+function championRate({ recorded, errorRate }: SimulatedWorld): number {
+  if (recorded === undefined) return errorRate
+  const sum = (name: 'requests' | 'errors' | 'invalid') => recorded.reduce((all, tick) => all + tick[name], 0)
+  return (sum('errors') + sum('invalid')) / Math.max(1, sum('requests'))
+}
+
+function trafficText(world: SimulatedWorld): string {
+  const failing = `of which the champion fails ${share(championRate(world))}`
+  if (world.recorded === undefined) return `${world.requestsPerSecond} requests/s, ${failing}`
+  const requests = world.recorded.reduce((all, tick) => all + tick.requests, 0)
+  return `the last day of its traffic (${Math.round(requests)} requests, ${failing})`
+}
+
+function frontTable(
+  terminal: Terminal,
+  front: readonly PolicyScore[],
+  chosen: PolicyScore | undefined,
+): string {
+  return tableBy(terminal, front, {
+    '': (each) => (each === chosen ? '→' : ''),
+    stages: 'name',
+    'hours to promotion': (each) => (each.hours === null ? '–' : String(Number(each.hours.toPrecision(3)))),
+    'false rollbacks': (each) => share(each.falseRollbacks),
+    'failures if bad': (each) => String(Math.round(each.expectedHarm)),
+    ...Object.fromEntries(
+      searchedFaults.map((more, i) => [
+        `finds +${share(more)}`,
+        (each: PolicyScore) => share(each.power[i] ?? 0),
+      ]),
+    ),
+  })
+}
+
+function modelFileLines({ stages, limits }: ReleasePolicy, { limits: present }: ReleasePolicy): string {
+  const { alpha } = limits
+  const split = Object.entries(alpha).map(([test, part]: [string, number]) => `${test}: ${fourDigits(part)}`)
+  const given = [
+    ...(limits.harmBudget === present.harmBudget ? [] : [`harmBudget: ${limits.harmBudget}`]),
+    ...(alphaOf({ limits }) === alphaOf({ limits: present }) ? [] : [`alpha: { ${split.join(', ')} }`]),
+  ]
+  return [
+    'In the model file:',
+    '',
+    '  release: canary({',
+    '    stages: [',
+    ...stages.map(
+      (stage) =>
+        `      percent(${stage.shareBp / 100}, { soak: '${soakText(stage)}', requests: ${stage.minRequests} }),`,
+    ),
+    '    ],',
+    ...(given.length === 0 ? [] : [`    limits: { ${given.join(', ')} },`]),
+    '  }),',
+  ].join('\n')
+}
+
+function soakText({ minMs }: StagePolicy): string {
+  if (minMs % 3_600_000 === 0) return `${minMs / 3_600_000} h`
+  if (minMs % 60_000 === 0) return `${minMs / 60_000} min`
+  return `${Math.ceil(minMs / 1_000)} s`
+}
+
+/** Σα, without the error of its sum. */
+const alphaOf = ({ limits }: Pick<ReleasePolicy, 'limits'>): number =>
+  Number(totalAlpha(limits.alpha).toFixed(9))
+
+const share = (part: number): string => `${Number((100 * part).toPrecision(3))} %`
