@@ -10,6 +10,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
 import { programRoles, roles, type Role } from './domain/roles.ts'
+import { readObjectStore } from './store/objects/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 
@@ -94,7 +95,8 @@ export function readConfig(environment: Environment = process.env) {
       control: text('TENURE_CONTROL_QUEUE', taskQueues.control),
       train: text('TENURE_TRAIN_QUEUE', taskQueues.train),
     },
-    /** The store of artifacts, snapshots and checkpoints, shared by workers and replicas. */
+    ...readObjectStore(environment, issues),
+    /** Artifacts, snapshots and checkpoints: shared by all machines, or the copies of this one beside an object store. */
     artifactRoot: resolve(text('TENURE_ARTIFACTS', join(stateDir, 'artifacts'))),
     /** State of this machine alone: data of embedded servers, routing cache, spool. */
     stateDir,
@@ -216,7 +218,6 @@ export function environmentWith(changes: Environment, environment: Environment =
 
 function readerOf(environment: Environment) {
   const issues: string[] = []
-  /** Empty means absent. */
   const given = (name: string): string | undefined => environment[name] || undefined
   return {
     issues,
@@ -238,7 +239,6 @@ function readerOf(environment: Environment) {
       if (!values.includes(value)) issues.push(`${name} is one of ${values.join(', ')}, not "${value}"`)
       return value
     },
-    /** Entries between commas. */
     listOf(name: string, pattern: RegExp, what: string): string[] {
       const entries = (given(name) ?? '').split(',').map((entry) => entry.trim())
       const named = entries.filter((entry) => entry !== '')

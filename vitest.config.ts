@@ -13,7 +13,7 @@ const withoutServers = [
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/formats/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',
-  'test/store/{artifacts,signing/*}.test.ts',
+  'test/store/{artifacts,signing/*,objects/*}.test.ts',
   'test/alerts/send.test.ts',
   'test/activities/{tensorflow/{step-replay,training-loop},trainers/{program,python-environment,result-folder}}.test.ts',
   'test/cli/{commands/all-commands,demo/narrator,supervisor/merged-log,sync/load-models}.test.ts',
@@ -27,6 +27,7 @@ const withoutServers = [
   'test/config.test.ts',
   'test/scripts/{setup,packages,build/*,reference/**/*}.test.ts',
   'test/docs/{bring-your-model,deploy,links,reference,security,states}.test.ts',
+  'test/cli/doctor/object-store.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',
 ]

@@ -1,5 +1,5 @@
 /** Declares the dependencies that activities close over; workflows know only the types of activities. */
-import type { Artifacts } from '../store/artifacts.ts'
+import type { SharedArtifacts } from '../store/objects/artifact-copies.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Verifier } from '../store/signing/signing-key.ts'
 import type { Config } from '../temporal.config.ts'
@@ -12,7 +12,7 @@ export type ActivityLog = Record<
 
 export interface Deps {
   store: Store
-  artifacts: Artifacts
+  artifacts: SharedArtifacts
   config: Config
   log: ActivityLog
   /** Verifies what users have signed. Default: with the keys of the replicas. */

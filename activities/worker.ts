@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import pino from 'pino'
-import { openArtifacts } from '../store/artifacts.ts'
+import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { migrate } from '../store/database/migrate.ts'
 import { keepHeartbeat, type Repeated } from '../store/maintenance/worker-heartbeats.ts'
 import { isError, reasonOf } from '../domain/errors.ts'
@@ -32,6 +32,8 @@ import { createSweep, findRunIn, sweepMs } from './worker/orphaned-releases.ts'
 
 const longestPauseMs = 2_000
 const temporalAnswersMs = 3_000
+/** How often copies of the object store are looked through. */
+const evictMs = 3_600_000
 
 const [kind = ''] = process.argv.slice(2)
 const stopping = new AbortController()
@@ -57,7 +59,8 @@ const store = openStore(config.databaseUrl, {
   max: poolSizes[kind],
   onError: (error) => log.warn({ error: error.message }, 'Postgres connection lost'),
 })
-const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
+const artifacts = openSharedArtifacts(config)
+const deps: Deps = { store, artifacts, config, log }
 
 let keeper: HeadKeeper | undefined
 let heartbeat: Repeated | undefined
@@ -83,6 +86,7 @@ try {
       ? [sweepAgain(connection), syncIntegrations(deps, stopping.signal), warmUp(connection)]
       : []),
     ...(config.worker.versioning ? [claim(connection)] : []),
+    keepCopies(),
   ])
   await run(worker)
   stopping.abort()
@@ -137,6 +141,25 @@ async function sweepAgain(connection: NativeConnection): Promise<void> {
     await pause(sweepMs, undefined, { signal: stopping.signal })
     await sweep().catch(failed('check for orphaned releases'))
     await keep().catch(failed('check of what must run'))
+  }
+}
+
+/** Stores what this machine had before its object store, then removes copies without a use, until the process stops. */
+async function keepCopies(): Promise<void> {
+  if (artifacts.copies === undefined) return
+  for (;;) {
+    let pauseMs = evictMs
+    try {
+      const stored = await artifacts.copies.adopt()
+      if (stored > 0)
+        log.info({ stored, objectStore: artifacts.objects?.address }, 'artifacts of this machine are stored')
+      const evicted = await artifacts.copies.evict()
+      if (evicted > 0) log.info({ evicted }, 'copies of artifacts removed')
+    } catch (error) {
+      log.warn({ error: reasonOf(error) }, 'copies of artifacts wait for the object store')
+      pauseMs = sweepMs
+    }
+    await pause(pauseMs, undefined, { signal: stopping.signal })
   }
 }
 

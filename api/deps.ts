@@ -1,5 +1,6 @@
 /** Declares what the routes and use cases depend on, so that a test can replace any of it. */
 import type { Registry } from 'prom-client'
+import type { Artifacts } from '../store/artifacts.ts'
 import type { IsSigned } from '../store/audit/row-signatures.ts'
 import type { HeadReader } from '../store/audit/signed-heads.ts'
 import type { Store } from '../store/postgres.ts'
@@ -20,7 +21,8 @@ export interface ApiLog {
 
 export interface ApiDeps {
   store: Store
-  /** The store of artifacts. */
+  artifacts: Artifacts
+  /** The directory of artifacts on this machine. */
   artifactRoot: string
   authentication: Authentication
   serving: Serving

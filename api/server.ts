@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
-import { openArtifacts } from '../store/artifacts.ts'
+import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { rowSigner } from '../store/audit/row-signatures.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { logOutput } from '../store/log-output.ts'
@@ -111,7 +111,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const deps = { store, authentication, serving, temporal, signer, subjects, isSigned, log: logger }
   const { oidc, buildId, artifactRoot } = config
   const build = { version: readVersion(), buildId }
-  const more = { heads: replica.heads, refusals, oidc, stopping, build, artifactRoot }
+  const artifacts = openSharedArtifacts(config)
+  const more = { heads: replica.heads, refusals, oidc, stopping, build, artifactRoot, artifacts }
   gate.mount(createApplication({ ...deps, ...more }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
@@ -181,7 +182,7 @@ async function openReplica(
   const serving = await openServing({
     store,
     clock,
-    artifacts: openArtifacts(config.artifactRoot),
+    artifacts: openSharedArtifacts(config),
     stateDir: config.stateDir,
     slot: config.api.slot,
     signer,

@@ -141,6 +141,11 @@ export const errorTable = {
   ),
   /** Temporal is unreachable. */
   temporal_unavailable: transient(503, 'Retry later; predictions continue. `tenure status` shows Temporal.'),
+  /** The object store does not answer, or refuses. */
+  object_store_unavailable: transient(
+    503,
+    'Retry later; predictions continue, and work that waits for the store goes on by itself. `tenure doctor` checks the store.',
+  ),
   /** A disk of this installation is full. */
   no_room: transient(503, 'Make room on the disk; work that waits for it continues by itself.'),
   /** The prediction could not be logged in time, which durable mode requires. */

@@ -4,11 +4,12 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { access, mkdir, open, opendir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { access, mkdir, open, readFile, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises'
+import { basename, dirname, join, relative } from 'node:path'
 import { canonicalJson } from '../domain/canonical-json.ts'
 import { DomainError } from '../domain/errors.ts'
 import { absentFile } from './absent-file.ts'
+import { walkFiles } from './files-below.ts'
 import type { FileDigest, Manifest } from '../domain/model/manifest.ts'
 
 /** Artifacts stay; snapshots are read in place by DuckDB and so have an extension; checkpoints are removed after use. */
@@ -19,8 +20,12 @@ export interface StoredFile extends FileDigest {
   writtenMs: number
 }
 
-/** A content-addressed store. What another machine must reach lies on a shared file system; an object store fits behind the same functions. */
+/** A content-addressed store. What another machine must reach lies on a shared file system, or in an object store. */
 export interface Artifacts {
+  /** Whether other machines read from an object store, to which `share` copies what another process has written here. */
+  isShared: boolean
+  /** Does nothing without an object store. */
+  share(area: Area, digest: string): Promise<void>
   put(area: Area, bytes: Uint8Array): Promise<FileDigest>
   /** Takes a finished file over, by moving it. */
   take(area: Area, path: string): Promise<FileDigest>
@@ -37,6 +42,10 @@ export interface Artifacts {
   clearDrafts(olderThanMs: number): Promise<number>
   /** Where a file may be written before it is taken over. */
   draft(extension: string): Promise<string>
+  /** Notes that a file of this machine is in use. */
+  touch(area: Area, digest: string): Promise<void>
+  /** The size of a file of this machine. */
+  measure(area: Area, digest: string): Promise<FileDigest>
 }
 
 const pattern = /^sha256:[0-9a-f]{64}$/
@@ -52,17 +61,27 @@ export function digestOf(content: Uint8Array | string): string {
 /** The digest of a value by its canonical JSON. */
 export const digestOfJson = (value: unknown): string => digestOf(canonicalJson(value))
 
+/** The path of a file below the root of a store, or of an area. Throws `artifact_corrupt` for a text that is no digest. */
+export function artifactKey(area: Area, digest?: string): string {
+  const folder = area === 'artifacts' ? 'sha256' : area
+  if (digest === undefined) return folder
+  if (!pattern.test(digest))
+    throw new DomainError(
+      'artifact_corrupt',
+      `"${digest}" is no digest of the form sha256:<64 hexadecimal digits>`,
+    )
+  const hex = digest.slice('sha256:'.length)
+  return area === 'snapshots' ? `${folder}/${hex}.parquet` : `${folder}/${hex.slice(0, 2)}/${hex}`
+}
+
+/** The digest of a file by its path below the root; undefined for a path of another form. */
+export function parseArtifactKey(area: Area, key: string): string | undefined {
+  const digest = `sha256:${basename(key, area === 'snapshots' ? '.parquet' : '')}`
+  return pattern.test(digest) && artifactKey(area, digest) === key ? digest : undefined
+}
+
 export function openArtifacts(root: string): Artifacts {
-  const place = (area: Area, digest: string): string => {
-    if (!pattern.test(digest))
-      throw new DomainError(
-        'artifact_corrupt',
-        `"${digest}" is no digest of the form sha256:<64 hexadecimal digits>`,
-      )
-    const hex = digest.slice('sha256:'.length)
-    if (area === 'snapshots') return join(root, 'snapshots', `${hex}.parquet`)
-    return join(root, area === 'artifacts' ? 'sha256' : area, hex.slice(0, 2), hex)
-  }
+  const place = (area: Area, digest: string): string => join(root, artifactKey(area, digest))
   const draft = async (extension: string): Promise<string> => {
     await mkdir(join(root, 'drafts'), ownDirectory)
     return join(root, 'drafts', `${randomUUID()}${extension}`)
@@ -74,14 +93,27 @@ export function openArtifacts(root: string): Artifacts {
     // The writer may be another program, which creates files that all users can read.
     await withFile(path, async (file) => {
       await file.chmod(ownFileMode)
+      // Its row is written next: a collection spares what is young.
+      const now = new Date()
+      await file.utimes(now, now)
       await file.sync()
     })
     await rename(path, target)
     return found
   }
   return {
+    isShared: false,
+    share: () => Promise.resolve(),
     draft,
     take,
+    async touch(area, digest) {
+      const now = new Date()
+      await utimes(place(area, digest), now, now).catch(absentFile)
+    },
+    async measure(area, digest) {
+      const { size } = await stat(place(area, digest)).catch((error: Error) => corrupt(digest, error.message))
+      return { digest, bytes: size }
+    },
     async put(area, bytes) {
       const digest = digestOf(bytes)
       const path = await draft('')
@@ -121,17 +153,16 @@ export function openArtifacts(root: string): Artifacts {
       return true
     },
     async *list(area) {
-      const folder = dirname(place(area, `sha256:${'0'.repeat(64)}`))
-      for await (const path of filesBelow(area === 'snapshots' ? folder : dirname(folder))) {
-        const digest = `sha256:${basename(path, area === 'snapshots' ? '.parquet' : '')}`
-        if (!pattern.test(digest) || place(area, digest) !== path) continue
-        const found = await stat(path).catch(() => undefined)
-        if (found !== undefined) yield { digest, bytes: found.size, writtenMs: found.mtimeMs }
+      for await (const path of walkFiles(join(root, artifactKey(area)))) {
+        const digest = parseArtifactKey(area, relative(root, path))
+        const found = digest === undefined ? undefined : await stat(path).catch(() => undefined)
+        if (digest !== undefined && found !== undefined)
+          yield { digest, bytes: found.size, writtenMs: found.mtimeMs }
       }
     },
     async clearDrafts(olderThanMs) {
       let cleared = 0
-      for await (const path of filesBelow(join(root, 'drafts'))) {
+      for await (const path of walkFiles(join(root, 'drafts'))) {
         if (Date.now() - ((await writtenAt(path)) ?? Date.now()) <= olderThanMs) continue
         await rm(path, { force: true })
         cleared++
@@ -143,12 +174,6 @@ export function openArtifacts(root: string): Artifacts {
 
 const writtenAt = async (path: string): Promise<number | undefined> =>
   (await stat(path).catch(() => undefined))?.mtimeMs
-
-/** All files below a directory; none where there is no such directory. */
-async function* filesBelow(directory: string): AsyncGenerator<string> {
-  const entries = await opendir(directory, { recursive: true }).catch(absentFile)
-  for await (const entry of entries ?? []) if (entry.isFile()) yield join(entry.parentPath, entry.name)
-}
 
 /** Maximum bytes of a manifest, because parsing it blocks the process. */
 const manifestBytes = 4_194_304

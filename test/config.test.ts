@@ -1,4 +1,7 @@
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
   cacheDir,
@@ -106,6 +109,61 @@ describe('the configuration', () => {
 
   it('refuses a database address of another kind', () => {
     expect(() => readConfig({ ...good, DATABASE_URL: 'mysql://x' })).toThrow(/DATABASE_URL is a postgres/)
+  })
+
+  it('keeps artifacts in an object store when one is named', () => {
+    const keys = { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'secret' }
+    const storeOf = (more: object) => readConfig({ ...good, ...more }).objectStore
+    expect(storeOf({})).toBeUndefined()
+    expect(storeOf({ TENURE_OBJECT_STORE: '/srv/tenure' })).toEqual({
+      kind: 'directory',
+      directory: '/srv/tenure',
+    })
+    expect(
+      storeOf({ TENURE_OBJECT_STORE: 's3://models/prod/eu/', ...keys, AWS_REGION: 'eu-west-1' }),
+    ).toEqual({
+      kind: 's3',
+      bucket: 'models',
+      prefix: 'prod/eu',
+      endpoint: 'https://s3.eu-west-1.amazonaws.com',
+      region: 'eu-west-1',
+      pathStyle: false,
+      credentials: expect.any(Function),
+    })
+    const own = { TENURE_OBJECT_STORE: 's3://models', TENURE_S3_ENDPOINT: 'http://10.0.0.9:9000', ...keys }
+    expect(storeOf(own)).toMatchObject({ endpoint: 'http://10.0.0.9:9000', prefix: '', pathStyle: true })
+    expect(storeOf({ ...own, TENURE_S3_ADDRESSING: 'host' })).toMatchObject({ pathStyle: false })
+  })
+
+  it('reads the credentials of the object store from files for every request', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'tenure-config-')), 'secret')
+    writeFileSync(file, 'first\n')
+    const { s3 } = readConfig({ ...good, AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY_FILE: file })
+    expect(s3?.credentials()).toEqual({ accessKeyId: 'id', secretAccessKey: 'first' })
+    writeFileSync(file, 'second\n')
+    expect(s3?.credentials()).toEqual({ accessKeyId: 'id', secretAccessKey: 'second' })
+    rmSync(dirname(file), { recursive: true })
+  })
+
+  it.each([
+    [{ TENURE_OBJECT_STORE: 'gs://models' }, /TENURE_OBJECT_STORE is a directory or s3:/],
+    [{ TENURE_OBJECT_STORE: 's3://Models' }, /TENURE_OBJECT_STORE is a directory or s3:/],
+    [{ TENURE_OBJECT_STORE: 's3://models/../x' }, /TENURE_OBJECT_STORE is a directory or s3:/],
+    [
+      { TENURE_OBJECT_STORE: 's3://models' },
+      /2 issue.*AWS_ACCESS_KEY_ID is missing.*AWS_SECRET_ACCESS_KEY is/,
+    ],
+    [{ TENURE_S3_ENDPOINT: 'http://x/bucket' }, /TENURE_S3_ENDPOINT is an http:/],
+    [{ TENURE_S3_ENDPOINT: 'localhost:9000' }, /TENURE_S3_ENDPOINT is an http:/],
+    [{ TENURE_S3_ADDRESSING: 'virtual' }, /TENURE_S3_ADDRESSING is one of host, path/],
+    [{ AWS_REGION: 'Frankfurt am Main' }, /AWS_REGION is a region/],
+    [{ AWS_ACCESS_KEY_ID: 'a', AWS_ACCESS_KEY_ID_FILE: '/b' }, /AWS_ACCESS_KEY_ID and .*_FILE are both set/],
+    [
+      { AWS_SECRET_ACCESS_KEY_FILE: '/nowhere/secret' },
+      /AWS_SECRET_ACCESS_KEY_FILE is a file that can be read/,
+    ],
+  ])('refuses wrong settings of the object store: %j', (wrong, says) => {
+    expect(() => readConfig({ ...good, ...wrong })).toThrow(says)
   })
 
   it('takes Temporal from the variables every Temporal client reads', () => {

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import {
+  batchKey,
   issuesOfBatch,
   batchLayoutOf,
   shardRows,
@@ -21,6 +22,7 @@ import {
   listShards,
   type Batch,
 } from '../../store/serving/batches.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { readColumns } from './read-columns.ts'
@@ -92,6 +94,7 @@ async function score(deps: Deps, { reader, writer, beat, id }: Run): Promise<Sco
   const { artifactDigest } = await getVersion(store, batch.version)
   const manifest = await getManifest(artifacts, artifactDigest)
   const began = performance.now()
+  await bringCopies(artifacts, { artifacts: [artifactDigest] })
   const scorer = startScorer([config.artifactRoot, artifactDigest, batch.version], beat.signal)
   try {
     const { path, rows } = await freezeBatch(deps, reader, { batch, manifest })
@@ -178,15 +181,18 @@ async function finish(
 ): Promise<ScoreResult> {
   const { batch, path, rows, resumed, began, output } = run
   const shards = await listShards(store, batch.id)
-  if (batch.output.kind === 'file')
+  if (batch.output.kind === 'file') {
+    const target = join(config.batchDir, batch.output.path)
     await mergeAnswers(artifacts, writer, {
-      target: join(config.batchDir, batch.output.path),
+      target,
       id: batch.id,
       key: batch.output.key,
       digests: shards.map(({ digest }) => digest ?? ''),
       path,
       output,
     })
+    await artifacts.objects?.put(batchKey(batch.output.path), { path: target })
+  }
   const seconds = (performance.now() - began) / 1_000
   const fresh = rows - resumed.reduce((sum, shard) => sum + shard.rows, 0)
   const refused = shards.reduce((sum, shard) => sum + shard.refused, 0)

@@ -1,7 +1,8 @@
 /** Stores the rows of a batch once, so that every attempt scores the same rows. */
 import { textLiteral } from '../../domain/sql-text.ts'
-import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, copyFile, rm } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { batchKey } from '../../domain/model/batch-spec.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { freezeInput, type Batch } from '../../store/serving/batches.ts'
@@ -22,6 +23,7 @@ export async function freezeBatch(
   const { input } = batch
   const draft = await artifacts.draft('.parquet')
   const what = input.kind === 'file' ? input.path : 'the query'
+  const given = input.kind === 'file' ? await openInput({ artifacts, config }, input.path) : ''
   const write = async (known: string): Promise<void> => {
     await duck.run(`create temp view given as ${known}`).catch(refuseInput(what))
     await checkColumns(duck, { manifest, key: batch.output.key })
@@ -33,10 +35,10 @@ export async function freezeBatch(
     await loadFromPostgres(duck, input.query, foreignReader(store)).catch(refuseQuery)
     await write('select * from known')
   } else if (input.path.endsWith('.csv'))
-    await write(await readCsv(duck, join(config.batchDir, input.path), manifest).catch(refuseInput(what)))
+    await write(await readCsv(duck, given, manifest).catch(refuseInput(what)))
   else {
     // Copies the file unchanged, because rewriting it takes as long as scoring it.
-    await copyFile(join(config.batchDir, input.path), draft).catch(refuseInput(what))
+    await copyFile(given, draft).catch(refuseInput(what))
     await duck
       .run(`create temp view given as select * from read_parquet(${textLiteral(draft)})`)
       .catch(refuseInput(what))
@@ -49,7 +51,23 @@ export async function freezeBatch(
   await duck.run('drop view given')
   const { digest } = await artifacts.take('snapshots', draft)
   await freezeInput(store, { id: batch.id, digest, rows })
+  if (input.kind === 'file' && given !== join(config.batchDir, input.path)) await rm(given, { force: true })
   return { path: await artifacts.locate('snapshots', digest), rows }
+}
+
+/** A file of the directory for batches, or else a copy of the one in the object store. */
+async function openInput(
+  { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
+  name: string,
+): Promise<string> {
+  const path = join(config.batchDir, name)
+  const isHere = await access(path).then(
+    () => true,
+    () => false,
+  )
+  if (isHere || artifacts.objects === undefined) return path
+  const copy = await artifacts.draft(extname(name))
+  return (await artifacts.objects.download(batchKey(name), copy)) === undefined ? path : copy
 }
 
 /** Reads texts as written. A version that knows only true and false was trained on yes and no that were read as those. */

@@ -28,6 +28,7 @@ import { listMaturedRows, type MaturedRow } from '../../store/monitoring/matured
 import { countVersionRequests, findMonitorWindow } from '../../store/monitoring/monitor-windows.ts'
 import type { Span } from '../../store/monitoring/span.ts'
 import { findRollbackTarget, listChampionHistory, type Champion } from '../../store/registry/champions.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { findWindow } from '../../store/serving/feature-counts.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
@@ -54,7 +55,7 @@ type Decayed = Span & Pick<DecayFacts, 'qualityAlarm'> & { champion: Champion }
 
 /** Judges a window, and rolls the champion back on a finding. A repeated window finds another champion and changes nothing. */
 export async function returnIfDecayed(
-  deps: Pick<Deps, 'store' | 'config' | 'log'>,
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
   { champion, qualityAlarm, ...span }: Decayed,
   policy: MonitorPolicy,
 ): Promise<DecayResult> {
@@ -119,7 +120,7 @@ async function issueOfReturn(
 
 /** Compared on rows of the champion; undefined for failing responses, a text where nothing can be compared. */
 async function compareOn(
-  deps: Pick<Deps, 'store' | 'config'>,
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { matter }: DecayFinding,
   { fromMs, toMs, from, to }: Span & { from: string; to: string },
   policy: MonitorPolicy,
@@ -132,7 +133,7 @@ async function compareOn(
 }
 
 async function compareQuality(
-  deps: Pick<Deps, 'store' | 'config'>,
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { champion, target, nowMs }: { champion: Version; target: Version; nowMs: number },
   { spanMs: windowMs, observedMs }: MonitorPolicy,
 ): Promise<ReturnReport | string> {
@@ -151,7 +152,7 @@ async function compareQuality(
 
 /** Whether the version before keeps its answers apart on the requests of the window. */
 async function compareSpread(
-  deps: Pick<Deps, 'store' | 'config'>,
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { champion, target, ...span }: { champion: Version; target: Version; fromMs: number; toMs: number },
 ): Promise<ReturnReport | string> {
   const { manifest, model, version } = champion
@@ -201,7 +202,7 @@ async function findTop(
 
 /** The answers of a version to logged rows; null where it refuses the row. */
 async function answersOf(
-  { config }: Pick<Deps, 'config'>,
+  { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   target: Version,
   rows: readonly Pick<MaturedRow, 'row'>[],
 ): Promise<(number[] | null)[]> {
@@ -210,6 +211,7 @@ async function answersOf(
   const columns = Object.fromEntries(
     Object.keys(manifest.features).map((name) => [name, rows.map(({ row }) => row[name] ?? null)]),
   )
+  await bringCopies(artifacts, { artifacts: [artifactDigest] })
   const scored = await runServingChild<Scored>([config.artifactRoot, artifactDigest, version], {
     script: 'api/processes/batch-scorer.ts',
     timeoutMs: childMs,

@@ -9,6 +9,7 @@ import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { insertServingJudgement } from '../../store/monitoring/serving-judgements.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
@@ -40,7 +41,7 @@ const childMs = 60_000
 
 /** Evaluates a window once and stores nothing without rows. Throws what the replaying process reports about an artifact. */
 export const checkServingSkew =
-  ({ store, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   (input: SkewInput): Promise<SkewResult> =>
     withHeartbeat(async (beat) => {
       const { model, to, windowMs, rows: most = 1_000 } = input
@@ -59,6 +60,7 @@ export const checkServingSkew =
       const { preprocessing: fits, output } = manifest
       const logged = await listLogged(store, { ...span, fits, width: outputWidth(output) }, most)
       if (logged.length === 0) return { ...nothing('no_data'), version }
+      await bringCopies(artifacts, { artifacts: [artifactDigest] })
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
         { script: 'api/processes/skew-replayer.ts', timeoutMs: childMs, input: JSON.stringify(logged) },

@@ -2,6 +2,7 @@
 import { isError } from '../../domain/errors.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
@@ -42,7 +43,7 @@ export const qualify =
 
 /** Loads a version in a separate process and measures it. An artifact without a valid signature is not opened. */
 export async function qualifyVersion(
-  { store, config }: Deps,
+  { store, artifacts, config }: Deps,
   { version, digest }: { version: string; digest: string },
   { timeoutMs, p99Us }: Pick<QualificationLimits, 'timeoutMs' | 'p99Us'> = qualificationLimits,
 ): Promise<Found> {
@@ -58,6 +59,7 @@ export async function qualifyVersion(
     if (!isError(error, 'artifact_untrusted')) throw error
     return { ok: false, code: error.code, message: error.message }
   }
+  await bringCopies(artifacts, { artifacts: [digest] })
   const found = await runQualifier([config.artifactRoot, digest, version, String(p99Us)], { timeoutMs })
   if (found.ok) return found
   const at = await findDeletedAt(store, digest)

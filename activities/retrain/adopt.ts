@@ -2,11 +2,14 @@
 import { isError, type ErrorCode } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
+import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
 import { beginTraining, endTraining, getTraining } from '../../store/training/trainings.ts'
 import type { AdopterJob } from '../artifact/adopter.ts'
 import type { StoredForeign } from '../artifact/store-foreign.ts'
 import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
+import { untilStored } from '../runtime/until-stored.ts'
 
 export interface AdoptInput {
   /** Adopts an id once. */
@@ -26,7 +29,7 @@ const final: readonly ErrorCode[] = ['artifact_invalid', 'training_failed']
 
 /** Throws `artifact_invalid` for a file that does not fit the model, with the reason. */
 export const adopt =
-  ({ store, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   async ({ trainingId: id, model, snapshotDigest, artifact }: AdoptInput): Promise<AdoptResult> => {
     const { definition } = await getModel(store, model)
     const training = await beginTraining(store, {
@@ -48,12 +51,18 @@ export const adopt =
       brought: artifact,
     }
     try {
+      await withHeartbeat(() =>
+        bringCopies(artifacts, { snapshot: snapshotDigest, files: [artifact.digest, artifact.columns] }),
+      )
       const { artifactDigest, library, unused } = await runJob<StoredForeign>({
         what: `reading the artifact of ${model}`,
         file: 'activities/artifact/adopter.ts',
         job,
         limitMb: config.trainingMemoryMb,
       })
+      await withHeartbeat(() =>
+        untilStored(log, `the artifact of ${model}`, () => shareArtifact(artifacts, artifactDigest)),
+      )
       const [name = library, version = 'unknown'] = library.split(' ')
       const origin = {
         codeDigest: 'unknown',

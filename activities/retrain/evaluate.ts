@@ -17,11 +17,13 @@ import {
 } from '../../store/training/evaluations.ts'
 import { countSweepTrials, countTriedOn } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getSnapshot } from '../../store/training/snapshots.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import { getVersion, listReleased, listTwins } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../tensorflow/evaluator.ts'
@@ -88,6 +90,8 @@ export const evaluate =
       search: await searchOf(store, { sweep, snapshotDigest, artifactDigest }),
       modelsDirectory: models,
     }
+    const judged = [artifactDigest, baseline?.artifactDigest, ...anchors.map((each) => each.artifactDigest)]
+    await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
     const { report, inputs } = await runJob<EvaluatorResult>({
       what: 'the evaluation',
       file: 'activities/tensorflow/evaluator.ts',

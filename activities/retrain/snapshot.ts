@@ -6,8 +6,10 @@ import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertSnapshot } from '../../store/training/snapshots.ts'
 import type { Deps } from '../deps.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
+import { untilStored } from '../runtime/until-stored.ts'
 import type { RowsJob } from './rows-child.ts'
 import type { WrittenSnapshot } from './write-snapshot.ts'
 
@@ -25,7 +27,7 @@ export interface SnapshotResult {
 
 /** Idempotent: equal inputs give an equal file. Throws `snapshot_empty` without training or test rows, and `too_few_outcomes` of served rows. */
 export const takeSnapshot =
-  ({ store, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   async ({ model: name, asOf }: SnapshotInput): Promise<SnapshotResult> => {
     const { definition } = await getModel(store, name)
     const { split, views } = definition
@@ -48,6 +50,12 @@ export const takeSnapshot =
       plainErrors: true,
     })
     const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
+    await withHeartbeat(() =>
+      untilStored(log, `the snapshot of ${name}`, async () => {
+        await artifacts.share('snapshots', digest)
+        if (subjects !== undefined) await artifacts.share('snapshots', subjects)
+      }),
+    )
     await insertSnapshot(store, {
       digest,
       model: name,

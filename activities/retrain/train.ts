@@ -9,6 +9,7 @@ import { medianStop } from '../../domain/training/median-stop.ts'
 import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
+import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
 import { findEndedCurves } from '../../store/training/sweeps.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
@@ -23,6 +24,7 @@ import {
 import { runChild } from '../runtime/child-process.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { unlessAway, untilStored } from '../runtime/until-stored.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../tensorflow/trainer.ts'
 import { removeAttempts } from '../trainers/attempt-folder.ts'
 import { trainByProgram } from '../trainers/train-by-program.ts'
@@ -64,7 +66,7 @@ const mostFailedAttempts = 3
 export const train =
   (deps: Deps, options: TrainOptions = {}) =>
   async ({ trainingId, model, snapshotDigest, overrides }: TrainInput): Promise<TrainResult> => {
-    const { store, log, config } = deps
+    const { store, artifacts, log, config } = deps
     const context = Context.current()
     const { definition, codeDigest } = await getModel(store, model)
     const training = await beginTraining(store, {
@@ -95,6 +97,13 @@ export const train =
             : runProgram(deps, { definition, training }, keep, options),
         keeper.beat,
       )
+      await withHeartbeat(
+        () =>
+          untilStored(log, `the artifact of ${trainingId}`, () =>
+            shareArtifact(artifacts, result.artifactDigest),
+          ),
+        keeper.beat,
+      )
       if (!(await endTraining(store, { id, attempt, status: 'done', ...result }))) throw superseded(training)
       await keeper.forget()
       await removeAttempts(config.artifactRoot, id)
@@ -123,12 +132,13 @@ interface Work {
 }
 
 /** Trains by the function of the model file. */
-const runFunction = (
-  { config, log }: Deps,
+const runFunction = async (
+  { artifacts, config, log }: Deps,
   { definition, training, checkpoint }: Work & { checkpoint?: string },
   onStep: (step: TrainerStep) => Promise<void>,
   options: TrainOptions,
 ): Promise<Trained> => {
+  await bringCopies(artifacts, { snapshot: training.snapshotDigest, checkpoint })
   const job: TrainerJob = {
     model: definition.name,
     modelsDirectory: options.models ?? modelsDirectory,
@@ -221,7 +231,7 @@ function lastBeat(
 
 /** Records each epoch and keeps the last two checkpoints, because a delayed heartbeat may name the older one. */
 function keepSteps(
-  { store, artifacts }: Deps,
+  { store, artifacts, log }: Deps,
   training: TrainingRecord,
   last: Partial<TrainingBeat> | undefined,
 ) {
@@ -231,6 +241,7 @@ function keepSteps(
   return {
     beat: () => beat,
     async keep({ epoch, epochs, loss, validationLoss, checkpoint }: TrainerStep): Promise<void> {
+      if (checkpoint !== undefined) await unlessAway(log, () => artifacts.share('checkpoints', checkpoint))
       const record = { epoch, loss, validationLoss }
       if (!(await recordEpoch(store, { id, attempt, record, checkpointDigest: checkpoint })))
         throw superseded(training)
@@ -238,10 +249,11 @@ function keepSteps(
       if (validationLoss !== undefined) await stopHopeless(store, id)
       if (checkpoint === undefined || kept.includes(checkpoint)) return
       kept.push(checkpoint)
-      for (const old of kept.splice(0, kept.length - 2)) await artifacts.remove('checkpoints', old)
+      for (const old of kept.splice(0, kept.length - 2))
+        await unlessAway(log, () => artifacts.remove('checkpoints', old))
     },
     async forget(): Promise<void> {
-      for (const old of kept) await artifacts.remove('checkpoints', old)
+      for (const old of kept) await unlessAway(log, () => artifacts.remove('checkpoints', old))
     },
   }
 }

@@ -27,7 +27,12 @@ export function reportingFailures<T extends Record<string, Activity>>(activities
 }
 
 /** Failures of something that comes back, and that no attempt of an activity can change. */
-const away: readonly ErrorCode[] = ['postgres_unavailable', 'temporal_unavailable', 'no_room']
+const away: readonly ErrorCode[] = [
+  'postgres_unavailable',
+  'temporal_unavailable',
+  'object_store_unavailable',
+  'no_room',
+]
 const waitMs = { first: 200, most: 2_000 }
 
 /**

@@ -15,10 +15,12 @@ import {
   recordWinner,
   type SweepEnd,
 } from '../../store/training/sweeps.ts'
+import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getTraining } from '../../store/training/trainings.ts'
 import type { SweepRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { requireAuthorised } from '../runtime/require-authorised.ts'
+import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { ScoreJob, TrialScore } from '../tensorflow/evaluator.ts'
 
@@ -49,7 +51,7 @@ export const recordSweepSnapshot =
 
 /** The primary metric of a trained artifact on the validation rows. Throws `training_failed` when it has none. */
 export const scoreTrial =
-  ({ store, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   async ({
     model,
     trainingId,
@@ -69,6 +71,9 @@ export const scoreTrial =
       artifactRoot,
       challenger: artifactDigest,
     }
+    await withHeartbeat(() =>
+      bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: [artifactDigest] }),
+    )
     const { score, issue } = await runJob<TrialScore>({
       what: 'the scoring of a trial',
       file: 'activities/tensorflow/evaluator.ts',

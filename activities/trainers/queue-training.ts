@@ -7,10 +7,12 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
 import { withOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
+import { bringCopies, shareArtifact } from '../../store/objects/artifact-copies.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { beginTraining, endTraining, getTraining } from '../../store/training/trainings.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { untilStored } from '../runtime/until-stored.ts'
 import { attemptFolder, openAttempt, removeAttempts } from './attempt-folder.ts'
 import { storeResult } from './store-result.ts'
 
@@ -76,7 +78,7 @@ export const prepareTraining =
 
 /** Turns the result of an attempt into the artifact of the training. Throws as `storeResult` does. */
 export const finishTraining =
-  ({ store, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps) =>
   async ({ trainingId, model, snapshotDigest }: QueueTrainingInput): Promise<void> => {
     const { definition, codeDigest } = await getModel(store, model)
     const { status, attempts: attempt, seed, hyperparameters } = await getTraining(store, trainingId)
@@ -87,7 +89,14 @@ export const finishTraining =
     const job = { definition, output, artifactRoot, packages: {}, ...facts }
     const { cancellationSignal } = Context.current()
     try {
-      const result = await withHeartbeat(() => storeResult(job, cancellationSignal, config))
+      const result = await withHeartbeat(async () => {
+        await bringCopies(artifacts, { snapshot: snapshotDigest })
+        const stored = await storeResult(job, cancellationSignal, config)
+        await untilStored(log, `the artifact of ${trainingId}`, () =>
+          shareArtifact(artifacts, stored.artifactDigest),
+        )
+        return stored
+      })
       if (!(await endTraining(store, { id: trainingId, attempt, status: 'done', ...result })))
         throw new DomainError('training_interrupted', `attempt ${attempt} of ${trainingId} was taken over`)
       await removeAttempts(artifactRoot, trainingId)

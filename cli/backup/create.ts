@@ -4,7 +4,8 @@
  */
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { getManifest, type Artifacts } from '../../store/artifacts.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { headFiles } from '../../store/audit/signed-heads.ts'
 import { openDump, type Dump } from '../../store/maintenance/dump.ts'
 import { openSigner } from '../../store/signing/signing-key.ts'
@@ -52,7 +53,7 @@ export async function makeBackup(place: Installation, options: BackupOptions): P
     const rows = await addTables(archive, dump, options)
     // Copying files may take long, and an open transaction blocks vacuum.
     await dump.close()
-    const missing = await addArtifacts(archive, dump, openArtifacts(config.artifactRoot), options)
+    const missing = await addArtifacts(archive, dump, openSharedArtifacts(config), options)
     const heads = await readFile(headFiles(config)[0]!, 'utf8').catch(() => '')
     await archive.add(headsName, Buffer.from(heads))
     const entries = { ...archive.entries }

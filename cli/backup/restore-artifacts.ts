@@ -3,7 +3,9 @@ import { createWriteStream } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import type { Artifacts } from '../../store/artifacts.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
+import type { Config } from '../../temporal.config.ts'
 import type { BackupManifest } from './manifest.ts'
 import type { Archive } from './read-archive.ts'
 
@@ -11,10 +13,10 @@ import type { Archive } from './read-archive.ts'
 export async function restoreArtifacts(
   archive: Archive,
   { entries }: BackupManifest,
-  { root, onProgress }: { root: string; onProgress: ((what: string) => void) | undefined },
+  { config, onProgress }: { config: Config; onProgress: ((what: string) => void) | undefined },
 ): Promise<number> {
-  const artifacts = openArtifacts(root)
-  await mkdir(root, { recursive: true, mode: 0o700 })
+  const artifacts = openSharedArtifacts(config)
+  await mkdir(config.artifactRoot, { recursive: true, mode: 0o700 })
   const names = Object.keys(entries).filter((name) => /^(artifacts|snapshots)\/[0-9a-f]{64}$/.test(name))
   for (const [index, name] of names.entries()) {
     onProgress?.(`artifact ${index + 1} of ${names.length}`)
@@ -30,7 +32,7 @@ async function restoreArtifact(
   { name, area, digest }: { name: string; area: 'artifacts' | 'snapshots'; digest: string },
 ): Promise<void> {
   const there = await artifacts.locate(area, digest).catch(() => undefined)
-  if (there !== undefined) return
+  if (there !== undefined) return artifacts.share(area, digest)
   const draft = await artifacts.draft(area === 'snapshots' ? '.parquet' : '')
   await pipeline(Readable.from(archive.read(name)), createWriteStream(draft, { mode: 0o600 }))
   const taken = await artifacts.take(area, draft)

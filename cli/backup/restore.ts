@@ -52,7 +52,7 @@ export async function restoreBackup(place: Installation, options: RestoreOptions
   const trust = trustIn(config.signing, 'artifacts', manifest.publicKey)
   const isOurs = trust !== undefined
   if (trust !== 'in use' && !options.reSign) throw untrusted(trust, config.signing.trust)
-  const artifacts = await restoreArtifacts(archive, manifest, { root: config.artifactRoot, onProgress })
+  const artifacts = await restoreArtifacts(archive, manifest, { config, onProgress })
   const files = headFiles(config)
   const seed = isOurs && archive.has(headsName) ? (await archive.bytes(headsName)).toString('utf8') : ''
   const given = await findReplaced(place.databaseUrl)

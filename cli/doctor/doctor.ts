@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { openObjectStore } from '../../store/objects/open-store.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { diagnose } from '../../store/maintenance/diagnostics.ts'
 import {
   cacheDir,
@@ -22,6 +24,7 @@ import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKeys, checkModels, checkRoot } from './files.ts'
 import { broken, ok, skipped, type Finding } from './finding.ts'
 import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
+import { checkObjectStore } from './object-store.ts'
 import { checkParts } from './set-up.ts'
 import { checkTemporal } from './temporal.ts'
 
@@ -85,6 +88,9 @@ export async function examine({
     if (known.url !== undefined) note(await checkAnswer(known.url))
   })
   await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
+  const { objectStore } = known.config
+  if (objectStore !== undefined)
+    await attempt('object store', async () => note(await checkObjectStore(openObjectStore(objectStore))))
   await attempt('database', async () => examineDatabase(known, { deep, note }))
   await attempt('temporal', async () => {
     if (!known.temporalKnown) return note(skipped('temporal', 'Not running; `tenure up` starts it'))
@@ -145,14 +151,19 @@ async function examineDatabase(target: Target, { deep, note }: { deep: boolean; 
 }
 
 async function checkDatabase(target: Target, databaseUrl: string, note: Note): Promise<void> {
-  const { artifactRoot, signing } = target.config
+  const { signing } = target.config
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
   note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
   if ('code' in diagnosis) return
   const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
   note(finding)
   if (diagnosis.champions !== undefined)
-    note(...(await checkChampions(diagnosis.champions, { root: artifactRoot, verifier })))
+    note(
+      ...(await checkChampions(diagnosis.champions, {
+        artifacts: openSharedArtifacts(target.config),
+        verifier,
+      })),
+    )
 }
 
 function embeddedMajor(): number {

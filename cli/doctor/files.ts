@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } 
 import { join } from 'node:path'
 import { isError } from '../../domain/errors.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
-import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { getArtifact, type Artifacts } from '../../store/artifacts.ts'
 import type { ChampionFacts } from '../../store/maintenance/diagnostics.ts'
 import {
   keyPurposes,
@@ -85,10 +85,9 @@ export function checkKeys(
 /** Reads and verifies every byte of each champion. */
 export async function checkChampions(
   champions: readonly ChampionFacts[],
-  { root, verifier }: { root: string; verifier: Verifier | undefined },
+  { artifacts, verifier }: { artifacts: Artifacts; verifier: Verifier | undefined },
 ): Promise<Finding[]> {
   if (champions.length === 0) return [skipped('champions', 'no champion yet')]
-  const artifacts = openArtifacts(root)
   const findings: Finding[] = []
   for (const { model, version, artifactDigest, signature } of champions) {
     try {

@@ -6,7 +6,9 @@ import { build } from 'esbuild'
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { getArtifact } from '../../store/artifacts.ts'
+import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
+import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { checkout } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
 
@@ -15,6 +17,7 @@ export interface ExportRequest {
   /** Digest of its manifest. */
   digest: string
   artifactRoot: string
+  objectStore?: ObjectStoreSettings
   folder: string
 }
 
@@ -35,15 +38,18 @@ export async function exportVersion({
   version,
   digest,
   artifactRoot,
+  objectStore,
   folder,
 }: ExportRequest): Promise<Exported> {
-  const artifact = await getArtifact(openArtifacts(artifactRoot), digest).catch((error: Error) => {
-    throw failure({
-      code: 'artifact_corrupt',
-      detail: `the artifact of ${version} in ${artifactRoot} is unreadable: ${error.message}`,
-      remedy: 'Run the command on the machine with the artifacts, or set TENURE_ARTIFACTS.',
-    })
-  })
+  const artifact = await getArtifact(openSharedArtifacts({ artifactRoot, objectStore }), digest).catch(
+    (error: Error) => {
+      throw failure({
+        code: 'artifact_corrupt',
+        detail: `the artifact of ${version} in ${artifactRoot} is unreadable: ${error.message}`,
+        remedy: 'Run the command on the machine with the artifacts, or set TENURE_ARTIFACTS.',
+      })
+    },
+  )
   const { artifact: format = 'tfjs-layers', library } = artifact.manifest
   if (format !== 'tfjs-layers')
     throw usageError(

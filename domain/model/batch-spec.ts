@@ -41,6 +41,9 @@ export function issueOfPath(path: string, endings: readonly string[]): string | 
   return undefined
 }
 
+/** The key of a batch file in the object store. */
+export const batchKey = (path: string): string => `batches/${path}`
+
 /** The issues of a batch; empty when it is valid. */
 export function issuesOfBatch({ input, output, key }: Omit<BatchSpec, 'model'>): string[] {
   const issues: (string | undefined)[] = []

@@ -38,7 +38,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`.tenure` in the checkout',
     ],
     TENURE_ARTIFACTS: [
-      'Artifacts, snapshots and checkpoints; shared by workers and replicas.',
+      'Artifacts, snapshots and checkpoints: a directory that all machines share or, beside TENURE_OBJECT_STORE, the copies of this machine.',
       '`$TENURE_STATE/artifacts`',
     ],
     TENURE_KEYS: [
@@ -71,6 +71,27 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`~/.cache/tenure`',
     ],
     LOG_LEVEL: ['Minimum level of log lines.'],
+  },
+  'The object store': {
+    TENURE_OBJECT_STORE: [
+      'Where artifacts, snapshots and checkpoints lie for all machines: `s3://bucket/prefix`, or a directory. See `docs/how-to/machines/object-store.md`.',
+      'none: `TENURE_ARTIFACTS` is shared',
+    ],
+    TENURE_S3_ENDPOINT: [
+      'The S3 server, where it is not that of AWS.',
+      '`https://s3.$AWS_REGION.amazonaws.com`',
+    ],
+    TENURE_S3_ADDRESSING: [
+      'Whether the bucket is a part of the path or of the host.',
+      '`host` at AWS, `path` with `TENURE_S3_ENDPOINT`',
+    ],
+    AWS_REGION: ['The region of the bucket.', '`us-east-1`'],
+    AWS_ACCESS_KEY_ID: ['The id of the key for S3, of the store and of sources.'],
+    AWS_ACCESS_KEY_ID_FILE: ['… or a file that holds it; read for every request.'],
+    AWS_SECRET_ACCESS_KEY: ['The key.'],
+    AWS_SECRET_ACCESS_KEY_FILE: ['… or a file that holds it; read for every request.'],
+    AWS_SESSION_TOKEN: ['The token of a temporary key.'],
+    AWS_SESSION_TOKEN_FILE: ['… or a file that holds it; read for every request.'],
   },
   'The API': {
     TENURE_HOST: ['Where the API listens.'],

@@ -1,4 +1,4 @@
-import { access, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -51,6 +51,18 @@ describe('the artifact store', () => {
     for (const name of await readdir(join(root, 'snapshots')))
       expect(await modeOf(join(root, 'snapshots', name))).toBe(0o600)
     for (const name of ['drafts', 'snapshots', 'sha256']) expect(await modeOf(join(root, name))).toBe(0o700)
+  })
+
+  it('lists every file, also where one directory holds many', async () => {
+    const places = Array.from({ length: 100 }, (_, at) =>
+      join(root, 'sha256', 'fe', `fe${String(at).padStart(62, '0')}`),
+    )
+    await mkdir(join(root, 'sha256', 'fe'), { recursive: true })
+    for (const path of places) await writeFile(path, '')
+    const listed: string[] = []
+    for await (const file of artifacts.list('artifacts')) listed.push(file.digest)
+    expect(listed.filter((each) => each.startsWith('sha256:fe'))).toHaveLength(100)
+    await rm(join(root, 'sha256', 'fe'), { recursive: true })
   })
 
   it('refuses changed and missing bytes', async () => {

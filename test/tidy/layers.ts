@@ -23,6 +23,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   store: {
     values: ['domain', 'scripts/setup/lock.mjs'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
+    only: { aws4fetch: ['store/objects/s3/requests.ts'] },
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
@@ -129,7 +130,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     packages: [],
   },
-  'temporal.config.ts': { values: ['domain'], packages: ['node:*', '@temporalio/envconfig'] },
+  'temporal.config.ts': {
+    values: ['domain', 'store/objects/settings.ts'],
+    packages: ['node:*', '@temporalio/envconfig'],
+  },
   'vitest.config.ts': { values: everything, packages: everything },
   // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.
   'scripts/build': { values: [], packages: ['node:*', 'esbuild', 'tsx', '@temporalio/worker'] },

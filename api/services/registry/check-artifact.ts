@@ -4,7 +4,6 @@ import { DomainError, isError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns, type DeclaredColumn } from '../../../domain/model/declared-columns.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
@@ -42,7 +41,7 @@ let reading = 0
 
 /** Throws `artifact_invalid` for a file that is not read or does not fit the model, `overloaded` while others are read. */
 export async function checkArtifact(
-  { store, artifactRoot }: Pick<ApiDeps, 'store' | 'artifactRoot'>,
+  { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor,
   { model, artifact, columns, trainedOn }: UploadedArtifact,
 ): Promise<CheckedArtifact> {
@@ -54,7 +53,6 @@ export async function checkArtifact(
   try {
     const file = fileNameOf(artifact)
     const declared = columns === undefined ? undefined : parseDeclaredColumns(jsonOf(columns))
-    const artifacts = openArtifacts(artifactRoot)
     const stored = await artifacts.put('artifacts', artifact)
     const read = await bindInProcess(artifactRoot, {
       files: { [file]: stored },

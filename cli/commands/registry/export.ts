@@ -21,11 +21,11 @@ export const exportCommand: CommandSpec = {
     const version = await versionOf(api(), model, third === undefined ? undefined : second)
     const { exportVersion } = await import('../../export/write.ts')
     const stateDir = openStateDir(readCommandConfig().stateDir)
-    const { artifactRoot } = readConfig(
+    const { artifactRoot, objectStore } = readConfig(
       // Only the artifact directory is read from this configuration.
       environmentWith({ TENURE_STATE: stateDir, DATABASE_URL: 'postgres://127.0.0.1/none' }),
     )
-    const done = await exportVersion({ ...version, artifactRoot, folder })
+    const done = await exportVersion({ ...version, artifactRoot, objectStore, folder })
     terminal.answer(
       done,
       [

@@ -34,6 +34,7 @@ import { runProgram } from '../../../cli/program.ts'
 import { diagnose, type Diagnosis } from '../../../store/maintenance/diagnostics.ts'
 import { noteMigrations } from '../../../store/database/migration-status.ts'
 import { privateFile, trustedFile } from '../../../store/signing/key-files.ts'
+import { openArtifacts } from '../../../store/artifacts.ts'
 import { openPublicKeys, openSigner } from '../../../store/signing/signing-key.ts'
 import { applicationUrl, freshDatabase, temporalAddress, uniqueName } from '../../support/servers/servers.ts'
 import {
@@ -324,7 +325,7 @@ describe('the file checks', () => {
   it('report champions that are damaged or signed by another key', async () => {
     const { champions = [] } = await diagnosisOf(fixture.databaseUrl)
     const verifier = openPublicKeys(keyPlacesOf(fixture.artifactRoot), 'artifacts')
-    const place = { root: fixture.artifactRoot, verifier }
+    const place = { artifacts: openArtifacts(fixture.artifactRoot), verifier }
     expect(await checkChampions(champions, place)).toMatchObject([{ state: 'ok' }])
     const stranger = await openSigner(keyPlacesIn(join(dir, 'other')), 'artifacts')
     expect(await checkChampions(champions, { ...place, verifier: stranger })).toMatchObject([

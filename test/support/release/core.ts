@@ -12,7 +12,7 @@ import {
   type WorkflowBundle,
 } from '../../../activities/worker/create-worker.ts'
 import type { Deps } from '../../../activities/deps.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
+import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import { rowSigner } from '../../../store/audit/row-signatures.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
@@ -34,7 +34,7 @@ let bundled: Promise<WorkflowBundle> | undefined
 
 const queue = (kind: string) => `${kind}-${randomBytes(5).toString('hex')}`
 
-export async function startCore(servers: Servers): Promise<Core> {
+export async function startCore(servers: Servers, environment: Record<string, string> = {}): Promise<Core> {
   quietRuntime()
   const stateDir = mkdtempSync(join(tmpdir(), 'tenure-core-'))
   const config = readConfig({
@@ -44,6 +44,7 @@ export async function startCore(servers: Servers): Promise<Core> {
     TENURE_CONTROL_QUEUE: queue('control'),
     TENURE_TRAIN_QUEUE: queue('train'),
     TENURE_BUILD_ID: 'test',
+    ...environment,
   })
   const signAudit = rowSigner(await openSigner(config.signing, 'commands'))
   const store = openStore(config.databaseUrl, {
@@ -57,7 +58,7 @@ export async function startCore(servers: Servers): Promise<Core> {
   const say = (level: string) => (fields: Record<string, unknown>, message: string) =>
     void lines.push({ level, message, fields })
   const log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }
-  const deps: Deps = { store, artifacts: openArtifacts(config.artifactRoot), config, log }
+  const deps: Deps = { store, artifacts: openSharedArtifacts(config), config, log }
   const native = await NativeConnection.connect({ address: config.temporal.address })
   const worker = await createControlWorker(deps, native, await (bundled ??= bundleWorkflows(silent)))
   const running = worker.run()

@@ -13,7 +13,7 @@ import type { Request } from '../../../api/serving/request/protocol.ts'
 import { openServing, type Serving } from '../../../api/serving/replica-assembly.ts'
 import { createTemporalClient } from '../../../api/temporal/client.ts'
 import type { Route } from '../../../domain/serving/route.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
+import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import { headFiles, readHeads } from '../../../store/audit/signed-heads.ts'
 import { insertKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
@@ -109,6 +109,8 @@ export interface ReplicaOptions {
   batches?: BatcherOptions
   keys?: ReturnType<typeof keyPlacesOf>
   slot?: string
+  /** Default: those of the fixture. */
+  artifacts?: Artifacts
 }
 
 export interface TestReplica {
@@ -159,7 +161,7 @@ export async function startReplica(
   const serving = await openServing({
     store,
     stateDir,
-    artifacts: openArtifacts(fixture.artifactRoot),
+    artifacts: options.artifacts ?? openArtifacts(fixture.artifactRoot),
     signer: await openSigner(keys, 'commands'),
     artifactKeys: openPublicKeys(keys, 'artifacts'),
     subjects: await openSubjectKey(keys.subjectKey),
@@ -285,6 +287,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
   const { serving, store } = replica
   const deps: ApiDeps = {
     store,
+    artifacts: openArtifacts(fixture.artifactRoot),
     artifactRoot: fixture.artifactRoot,
     authentication,
     serving,

@@ -7,6 +7,7 @@ import { rm } from 'node:fs/promises'
 import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
 import { retrainWorkflowId, type RetrainRequest } from '../../../workflows/messages.ts'
 import type { retrain as retrainWorkflow } from '../../../workflows/retrain.ts'
+import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import { insertPeople } from '../release/candidates.ts'
 import { startCore, type Core } from '../release/core.ts'
 import { exampleModelDirectory } from './example-model.ts'
@@ -24,13 +25,22 @@ export interface Pipeline extends Core {
   close(): Promise<void>
 }
 
-export async function openPipeline(options: { trainer?: false } = {}): Promise<Pipeline> {
-  const core = await startCore({ databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() })
+export interface PipelineOptions {
+  trainer?: false
+  environment?: Record<string, string>
+  /** The directory of artifacts of the machine that trains. Default: that of the control worker. */
+  trainerRoot?: string
+}
+
+export async function openPipeline(options: PipelineOptions = {}): Promise<Pipeline> {
+  const servers = { databaseUrl: await migratedDatabase(), temporalAddress: temporalAddress() }
+  const core = await startCore(servers, options.environment)
   await insertPeople(core.store, { olga: 'operator' })
   const models = await exampleModelDirectory()
   const native = await NativeConnection.connect({ address: core.config.temporal.address })
   let worker: Worker | undefined
-  if (options.trainer !== false) worker = await createTrainWorker(core.deps, native, { models })
+  if (options.trainer !== false)
+    worker = await createTrainWorker(trainerDeps(core, options), native, { models })
   const running = worker?.run()
   return {
     ...core,
@@ -49,6 +59,12 @@ export async function openPipeline(options: { trainer?: false } = {}): Promise<P
       await rm(models, { recursive: true })
     },
   }
+}
+
+function trainerDeps({ deps }: Core, { trainerRoot }: PipelineOptions): Core['deps'] {
+  if (trainerRoot === undefined) return deps
+  const config = { ...deps.config, artifactRoot: trainerRoot }
+  return { ...deps, config, artifacts: openSharedArtifacts(config) }
 }
 
 /** A training worker as a process of its own, which takes tasks when this resolves. */

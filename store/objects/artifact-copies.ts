@@ -1,0 +1,251 @@
+/**
+ * Opens the artifacts of this installation: in a directory alone, or in an object store with copies in the directory of this machine. What
+ * is written goes to both; what is read comes from the copy, and otherwise from the store.
+ */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { absentFile } from '../absent-file.ts'
+import {
+  getManifest,
+  openArtifacts,
+  digestOf,
+  parseArtifactKey,
+  artifactKey,
+  type Area,
+  type Artifacts,
+  type StoredFile,
+} from '../artifacts.ts'
+import type { ObjectStore, ObjectStoreSettings } from './object-store.ts'
+import { openObjectStore } from './open-store.ts'
+
+/** The copies that this machine keeps beside an object store. */
+export interface ArtifactCopies {
+  /** Stores what this machine had before the object store was configured, once. Returns how many files. */
+  adopt(): Promise<number>
+  /** Removes copies that were not used for a week, and those that the object store has no more. Returns how many. */
+  evict(): Promise<number>
+}
+
+export interface SharedArtifacts extends Artifacts {
+  /** The object store itself; this and `copies` are absent without one. */
+  objects?: ObjectStore
+  copies?: ArtifactCopies
+}
+
+/** The directory of this machine, and the object store where one is configured. */
+export function openSharedArtifacts(place: {
+  artifactRoot: string
+  objectStore?: ObjectStoreSettings
+}): SharedArtifacts {
+  const local = openArtifacts(place.artifactRoot)
+  return place.objectStore === undefined
+    ? local
+    : withObjectStore(place.artifactRoot, openObjectStore(place.objectStore))
+}
+
+/** A collection removes what no row names and what was written more than a day ago: an older object is written again before its row. */
+const freshMs = 6 * 3_600_000
+const areas: readonly Area[] = ['artifacts', 'snapshots', 'checkpoints']
+
+export function withObjectStore(artifactRoot: string, objects: ObjectStore): SharedArtifacts {
+  const local = openArtifacts(artifactRoot)
+  const nameOf = (area: Area, digest: string): string => `${objects.address}/${artifactKey(area, digest)}`
+  const corrupt = (area: Area, digest: string, why: string): never => {
+    throw new DomainError('artifact_corrupt', `${nameOf(area, digest)} cannot be used: ${why}`, { digest })
+  }
+  /** The copy of this machine; undefined for one that is absent or damaged. */
+  const copyOf = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await read()
+    } catch (error) {
+      if (isError(error, 'artifact_corrupt')) return undefined
+      throw error
+    }
+  }
+  const share = async (area: Area, digest: string): Promise<void> => {
+    const path = await local.locate(area, digest)
+    const key = artifactKey(area, digest)
+    const { bytes } = await local.measure(area, digest)
+    const isStored = async (): Promise<boolean> => {
+      const found = await objects.find(key)
+      return found !== undefined && found.bytes === bytes && Date.now() - found.writtenMs < freshMs
+    }
+    if (await isStored()) return
+    if (await objects.put(key, { path }, { ifAbsent: true })) return
+    // Another writer was faster, or the object is cut off or old.
+    if (!(await isStored())) await objects.put(key, { path })
+  }
+  const bring = async (area: Area, digest: string): Promise<string> => {
+    const draft = await local.draft('')
+    try {
+      const found = await objects.download(artifactKey(area, digest), draft)
+      if (found === undefined) return corrupt(area, digest, 'there is no such object')
+      if (found.digest !== digest)
+        corrupt(area, digest, `its ${found.bytes} bytes have the digest ${found.digest}`)
+      await local.take(area, draft)
+    } finally {
+      await rm(draft, { force: true })
+    }
+    return local.locate(area, digest)
+  }
+  const locate = async (area: Area, digest: string): Promise<string> => {
+    const copy = await copyOf(() => local.locate(area, digest))
+    if (copy === undefined) return bring(area, digest)
+    await local.touch(area, digest)
+    return copy
+  }
+  async function* list(area: Area): AsyncGenerator<StoredFile> {
+    for await (const { key, bytes, writtenMs } of objects.list(`${artifactKey(area)}/`)) {
+      const digest = parseArtifactKey(area, key)
+      if (digest !== undefined) yield { digest, bytes, writtenMs }
+    }
+  }
+  return {
+    isShared: true,
+    objects,
+    share,
+    locate,
+    list,
+    draft: local.draft,
+    clearDrafts: local.clearDrafts,
+    touch: local.touch,
+    measure: local.measure,
+    async put(area, bytes) {
+      const stored = await local.put(area, bytes)
+      await share(area, stored.digest)
+      return stored
+    },
+    async take(area, path) {
+      const stored = await local.take(area, path)
+      await share(area, stored.digest)
+      return stored
+    },
+    async get(area, digest, mostBytes) {
+      const copy = await copyOf(() => local.get(area, digest, mostBytes))
+      if (copy !== undefined) return copy
+      const bytes = await objects.get(artifactKey(area, digest), mostBytes)
+      if (bytes === undefined) return corrupt(area, digest, 'there is no such object')
+      const found = digestOf(bytes)
+      return found === digest
+        ? bytes
+        : corrupt(area, digest, `its ${bytes.length} bytes have the digest ${found}`)
+    },
+    async remove(area, digest) {
+      await objects.remove(artifactKey(area, digest))
+      await local.remove(area, digest)
+    },
+    async removeListed(area, { digest, writtenMs }) {
+      const key = artifactKey(area, digest)
+      if ((await objects.find(key))?.writtenMs !== writtenMs) return false
+      await objects.remove(key)
+      await local.remove(area, digest)
+      return true
+    },
+    copies: createCopies({ local, share, objects, marker: join(artifactRoot, 'copies-of') }),
+  }
+}
+
+/** How long a copy stays that is in use, or that a process has just written. */
+const usedMs = 3_600_000
+const unusedMs = 7 * 86_400_000
+
+/** A copy that the store has no more holds rows of an erased subject, or is what a killed process has left. */
+function createCopies({
+  local,
+  share,
+  objects,
+  marker,
+}: {
+  local: Artifacts
+  share: Artifacts['share']
+  objects: ObjectStore
+  /** The file that names the object store whose copies the directory holds. */
+  marker: string
+}): ArtifactCopies {
+  const isAdopted = async (): Promise<boolean> =>
+    (await readFile(marker, 'utf8').catch(absentFile)) === objects.address
+  const keysIn = async (area: Area): Promise<Set<string>> => {
+    const keys = new Set<string>()
+    for await (const { key } of objects.list(`${artifactKey(area)}/`)) keys.add(key)
+    return keys
+  }
+  return {
+    async adopt() {
+      if (await isAdopted()) return 0
+      let stored = 0
+      for (const area of areas) {
+        const keys = await keysIn(area)
+        for await (const { digest } of local.list(area)) {
+          if (keys.has(artifactKey(area, digest))) continue
+          await share(area, digest)
+          stored++
+        }
+      }
+      await mkdir(dirname(marker), { recursive: true, mode: 0o700 })
+      await writeFile(marker, objects.address, { mode: 0o600 })
+      return stored
+    },
+    async evict() {
+      // Before that, a file that the store lacks is the only one.
+      if (!(await isAdopted())) return 0
+      let evicted = 0
+      for (const area of areas) {
+        const keys = await keysIn(area)
+        for await (const file of local.list(area)) {
+          const ageMs = Date.now() - file.writtenMs
+          const isStored = keys.has(artifactKey(area, file.digest))
+          if (ageMs < (isStored ? unusedMs : usedMs)) continue
+          if (await local.removeListed(area, file)) evicted++
+        }
+      }
+      return evicted
+    },
+  }
+}
+
+/** Stores the artifact that another process of this machine has written: its files before the manifest that names them. */
+export async function shareArtifact(artifacts: Artifacts, digest: string): Promise<void> {
+  if (!artifacts.isShared) return
+  const { files } = await getManifest(artifacts, digest)
+  for (const file of Object.values(files)) await artifacts.share('artifacts', file.digest)
+  await artifacts.share('artifacts', digest)
+}
+
+/** A snapshot, a checkpoint, an artifact with the files that its manifest names, or one file of the artifacts. */
+export interface WantedCopies {
+  snapshot?: string
+  checkpoint?: string
+  artifacts?: readonly (string | undefined)[]
+  files?: readonly (string | undefined)[]
+}
+
+/**
+ * Copies to this machine what a process will read that has no access to the object store, because it opens files or runs code of others.
+ * What is missing or damaged is left to the reader, which names it.
+ */
+export async function bringCopies(artifacts: Artifacts, wanted: WantedCopies): Promise<void> {
+  if (!artifacts.isShared) return
+  const bring = async (area: Area, digest: string | undefined): Promise<void> => {
+    if (digest !== undefined) await artifacts.locate(area, digest)
+  }
+  const { snapshot, checkpoint, files = [] } = wanted
+  await unlessDamaged(() => bring('snapshots', snapshot))
+  await unlessDamaged(() => bring('checkpoints', checkpoint))
+  for (const digest of files) await unlessDamaged(() => bring('artifacts', digest))
+  for (const digest of wanted.artifacts ?? [])
+    await unlessDamaged(async () => {
+      if (digest === undefined) return
+      await bring('artifacts', digest)
+      const manifest = await getManifest(artifacts, digest)
+      for (const file of Object.values(manifest.files)) await bring('artifacts', file.digest)
+    })
+}
+
+async function unlessDamaged(work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!isError(error, 'artifact_corrupt') && !isError(error, 'artifact_invalid')) throw error
+  }
+}

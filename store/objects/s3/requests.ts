@@ -1,0 +1,196 @@
+/**
+ * Sends signed requests to S3 and repeats those that may succeed later. The signature covers the SHA-256 of the body, so that a server
+ * refuses bytes that changed or were cut off on their way.
+ */
+import { AwsV4Signer } from 'aws4fetch'
+import { createHash } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { isError, type DomainError } from '../../../domain/errors.ts'
+import { storeUnavailable, type S3Settings } from '../object-store.ts'
+import { elementText } from './xml.ts'
+
+export interface S3Request {
+  method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
+  /** Without the prefix of the store; empty for the bucket. */
+  path: string
+  query?: Record<string, string>
+  headers?: Record<string, string>
+  body?: Uint8Array
+}
+
+export interface S3Response {
+  status: number
+  headers: Headers
+  /** Reads the body. A transfer that stalls or ends early is an error. */
+  bytes(): AsyncIterable<Uint8Array>
+  /** The `<Code>` and `<Message>` of an error. */
+  error?: { code: string; message: string }
+}
+
+export interface RequestLimits {
+  attempts: number
+  /** How long no byte may arrive. */
+  silentMs: number
+  /** The longest first pause; each next one may be twice as long. */
+  pauseMs: number
+}
+
+const defaultLimits: RequestLimits = { attempts: 4, silentMs: 20_000, pauseMs: 250 }
+
+/** Bytes a second that an upload has at least, beside its `silentMs`. */
+const slowestBytes = 262_144
+/** Longest error document that is read. */
+const maxErrorBytes = 65_536
+
+const emptyHash = createHash('sha256').update('').digest('hex')
+
+/** Of S3's error codes that say "later"; every status from 500 says so too. */
+const laterCodes = ['SlowDown', 'RequestTimeout', 'ConditionalRequestConflict', 'OperationAborted']
+
+export function createS3Requests(settings: S3Settings, limits: RequestLimits = defaultLimits) {
+  const { bucket, endpoint, pathStyle, prefix, region } = settings
+  const address = `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`
+  const unavailable = (why: string): DomainError => storeUnavailable(`${address} at ${endpoint}`, why)
+
+  const urlOf = ({ path, query = {} }: S3Request): string => {
+    const base = new URL(endpoint)
+    if (!pathStyle) base.hostname = `${bucket}.${base.hostname}`
+    const segments = [...(pathStyle ? [bucket] : []), ...(path === '' ? [] : path.split('/'))]
+    base.pathname = `/${segments.map(encodeURIComponent).join('/')}`
+    for (const [name, value] of Object.entries(query)) base.searchParams.set(name, value)
+    return base.toString()
+  }
+
+  const once = async (request: S3Request): Promise<S3Response> => {
+    const { method, headers = {}, body } = request
+    const hash = body === undefined ? emptyHash : createHash('sha256').update(body).digest('hex')
+    const signed = await new AwsV4Signer({
+      ...settings.credentials(),
+      method,
+      url: urlOf(request),
+      headers: { ...headers, 'x-amz-content-sha256': hash },
+      service: 's3',
+      region,
+    }).sign()
+    const silence = new AbortController()
+    const silentMs = limits.silentMs + ((body?.byteLength ?? 0) / slowestBytes) * 1_000
+    const timer = setTimeout(
+      () => silence.abort(new Error(`no answer for ${Math.round(silentMs)} ms`)),
+      silentMs,
+    )
+    timer.unref()
+    try {
+      const response = await fetch(signed.url, {
+        method,
+        headers: signed.headers,
+        body,
+        redirect: 'manual',
+        signal: silence.signal,
+      })
+      const read = async function* () {
+        try {
+          for await (const chunk of response.body ?? []) {
+            timer.refresh()
+            yield chunk as Uint8Array
+          }
+        } finally {
+          clearTimeout(timer)
+        }
+      }
+      const answer = { status: response.status, headers: response.headers, bytes: read }
+      if (response.status >= 200 && response.status < 300) {
+        if (method !== 'GET' && method !== 'POST') await drained(read())
+        return answer
+      }
+      const text = await drained(read())
+      return {
+        ...answer,
+        error: {
+          code: elementText(text, 'Code') ?? `status ${response.status}`,
+          message: elementText(text, 'Message') ?? '',
+        },
+      }
+    } catch (error) {
+      clearTimeout(timer)
+      throw silence.signal.aborted ? silence.signal.reason : error
+    }
+  }
+
+  /** Repeats `work` after failures of the network, and after answers that say "later". Throws `object_store_unavailable` in the end. */
+  const repeat = async <T>(work: () => Promise<T>): Promise<T> => {
+    for (let attempt = 1; ; attempt++)
+      try {
+        return await work()
+      } catch (error) {
+        // A refusal, which no repetition changes, and a failure of this machine's disk.
+        if (isError(error) || isLocal(error)) throw error
+        const why = isLater(error) ? (error as Error).message : `does not answer: ${causeOf(error)}`
+        if (attempt >= limits.attempts) throw unavailable(why)
+        await pause(limits.pauseMs * 2 ** (attempt - 1) * (0.5 + Math.random() / 2))
+      }
+  }
+
+  const send = async (request: S3Request, expected: readonly number[]): Promise<S3Response> => {
+    const answer = await once(request)
+    const { status, error } = answer
+    // A bucket that does not exist answers like an object that does not.
+    if (error?.code === 'NoSuchBucket')
+      throw unavailable(`has no bucket ${bucket}: create it, or correct TENURE_OBJECT_STORE`)
+    if ((status >= 200 && status < 300) || expected.includes(status)) return answer
+    const { code, message } = error ?? { code: `status ${status}`, message: '' }
+    const said = `${code}${message === '' ? '' : `: ${message.slice(0, 300)}`}`
+    if (status >= 500 && status !== 501) throw later(`answered ${said}`)
+    if (status === 408 || status === 429 || laterCodes.includes(code)) throw later(`answered ${said}`)
+    throw unavailable(`refused ${request.method} ${request.path || bucket}: ${said}${hintOf(answer, region)}`)
+  }
+
+  return {
+    address,
+    unavailable,
+    /** Sends a request and reads its answer by `take`, as one unit that is repeated. `expected` are further statuses that are answers. */
+    request: <T>(
+      request: S3Request,
+      expected: readonly number[],
+      take: (answer: S3Response) => Promise<T>,
+    ): Promise<T> => repeat(async () => take(await send(request, expected))),
+  }
+}
+
+export type S3Requests = ReturnType<typeof createS3Requests>
+
+/** The server asks to try again. */
+const later = (said: string): Error => Object.assign(new Error(said), { isLater: true })
+
+const isLater = (error: unknown): boolean => (error as { isLater?: boolean }).isLater === true
+
+function hintOf({ status, headers, error }: S3Response, region: string): string {
+  const actual = headers.get('x-amz-bucket-region')
+  if (actual !== null && actual !== region) return ` (the bucket is in ${actual}: set AWS_REGION)`
+  if (status === 301 || status === 307) return ' (another endpoint: set AWS_REGION or TENURE_S3_ENDPOINT)'
+  if (status === 501) return ' (this store lacks conditional writes, which are required)'
+  if (error?.code === 'RequestTimeTooSkewed') return ' (set the clock of this machine)'
+  return ''
+}
+
+async function drained(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of chunks) {
+    if (bytes < maxErrorBytes) parts.push(chunk)
+    bytes += chunk.length
+  }
+  return Buffer.concat(parts).toString('utf8')
+}
+
+/** Node reports every failure of a connection as "fetch failed", with the reason in the cause. */
+function causeOf(error: unknown): string {
+  const { message, cause } = error as Error
+  const within = cause as (Error & { code?: string }) | undefined
+  return (within?.code ?? within?.message ?? message) || 'no reason is given'
+}
+
+/** An error of a local file has a system call and no address. */
+const isLocal = (error: unknown): boolean => {
+  const { syscall, path } = error as { syscall?: string; path?: string }
+  return syscall !== undefined && (path !== undefined || syscall === 'write' || syscall === 'fsync')
+}

@@ -1,0 +1,231 @@
+/**
+ * Stores objects in a bucket of S3 or of a server that speaks its protocol. Large objects are written in parts, and appear when the last
+ * part is there.
+ */
+import { createHash } from 'node:crypto'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import {
+  requireKey,
+  objectTooLarge,
+  type ObjectBody,
+  type ObjectFacts,
+  type ObjectStore,
+  type S3Settings,
+} from '../object-store.ts'
+import { createS3Requests, type RequestLimits, type S3Requests, type S3Response } from './requests.ts'
+import { elementsOf, elementText } from './xml.ts'
+
+export interface S3StoreOptions {
+  limits?: RequestLimits
+  /** Larger objects are written in parts of this size; at least 5 MiB, which S3 requires. */
+  partBytes?: number
+  /** Keys of one answer to a listing; at most 1,000. */
+  pageKeys?: number
+}
+
+const defaultPartBytes = 16_777_216
+/** The protocol's own limit. */
+const maxParts = 10_000
+const defaultPageKeys = 1_000
+
+export function openS3Store(
+  settings: S3Settings,
+  { limits, partBytes = defaultPartBytes, pageKeys = defaultPageKeys }: S3StoreOptions = {},
+): ObjectStore {
+  const requests = createS3Requests(settings, limits)
+  const inPrefix = settings.prefix === '' ? '' : `${settings.prefix}/`
+  const pathOf = (key: string): string => inPrefix + requireKey(key)
+  const nameOf = (key: string): string => `s3://${settings.bucket}/${pathOf(key)}`
+  return {
+    address: requests.address,
+    async put(key, body, { ifAbsent = false } = {}) {
+      const path = pathOf(key)
+      const headers: Record<string, string> = ifAbsent ? { 'if-none-match': '*' } : {}
+      const bytes = 'path' in body ? (await stat(body.path)).size : body.byteLength
+      if (bytes > partBytes) return putParts(requests, { path, body, bytes, partBytes, headers })
+      const whole = 'path' in body ? await readWhole(body.path, bytes) : body
+      return requests.request({ method: 'PUT', path, headers, body: whole }, [412], ({ status }) =>
+        Promise.resolve(status !== 412),
+      )
+    },
+    get: (key, maxBytes = Infinity) =>
+      requests.request({ method: 'GET', path: pathOf(key) }, [404], async (answer) => {
+        if (answer.status === 404) return undefined
+        const length = lengthOf(answer)
+        if (length > maxBytes) objectTooLarge(nameOf(key), length, maxBytes)
+        const parts: Uint8Array[] = []
+        let bytes = 0
+        for await (const chunk of answer.bytes()) {
+          bytes += chunk.length
+          if (bytes > maxBytes) objectTooLarge(nameOf(key), bytes, maxBytes)
+          parts.push(chunk)
+        }
+        return Buffer.concat(parts)
+      }),
+    download: (key, path) =>
+      requests.request({ method: 'GET', path: pathOf(key) }, [404], (answer) =>
+        answer.status === 404 ? Promise.resolve(undefined) : writeTo(path, answer),
+      ),
+    find: (key) =>
+      requests.request({ method: 'HEAD', path: pathOf(key) }, [404], (answer) =>
+        Promise.resolve(
+          answer.status === 404
+            ? undefined
+            : {
+                key,
+                bytes: lengthOf(answer),
+                writtenMs: Date.parse(answer.headers.get('last-modified') ?? ''),
+              },
+        ),
+      ),
+    async *list(prefix) {
+      let token: string | undefined
+      do {
+        const page = await listPage(requests, { prefix: inPrefix + prefix, token, pageKeys })
+        for (const { key, ...facts } of page.objects)
+          if (key.startsWith(inPrefix)) yield { key: key.slice(inPrefix.length), ...facts }
+        token = page.next
+      } while (token !== undefined)
+    },
+    remove: (key) =>
+      requests.request({ method: 'DELETE', path: pathOf(key) }, [404], () => Promise.resolve()),
+  }
+}
+
+const lengthOf = ({ headers }: S3Response): number => Number(headers.get('content-length') ?? 0)
+
+async function readWhole(path: string, bytes: number): Promise<Uint8Array> {
+  const file = await open(path)
+  try {
+    return await readAt(file, 0, bytes)
+  } finally {
+    await file.close()
+  }
+}
+
+async function readAt(file: FileHandle, from: number, bytes: number): Promise<Uint8Array> {
+  const buffer = Buffer.alloc(bytes)
+  let read = 0
+  while (read < bytes) {
+    const { bytesRead } = await file.read(buffer, read, bytes - read, from + read)
+    if (bytesRead === 0) break
+    read += bytesRead
+  }
+  return buffer.subarray(0, read)
+}
+
+/** An earlier attempt has left a part of the file. */
+async function writeTo(path: string, answer: S3Response): Promise<{ bytes: number; digest: string }> {
+  const hash = createHash('sha256')
+  const file = await open(path, 'w', 0o600)
+  let bytes = 0
+  try {
+    for await (const chunk of answer.bytes()) {
+      hash.update(chunk)
+      await file.write(chunk)
+      bytes += chunk.length
+    }
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return { bytes, digest: `sha256:${hash.digest('hex')}` }
+}
+
+interface PartedObject {
+  path: string
+  body: ObjectBody
+  bytes: number
+  partBytes: number
+  headers: Record<string, string>
+}
+
+/** Parts of an upload that is not completed are aborted, because the bucket would keep them. */
+async function putParts(requests: S3Requests, object: PartedObject): Promise<boolean> {
+  const { path, headers, body, bytes } = object
+  const partBytes = Math.max(object.partBytes, Math.ceil(bytes / maxParts))
+  const id = await requests.request({ method: 'POST', path, query: { uploads: '' } }, [], async (answer) =>
+    elementText(await textIn(answer), 'UploadId'),
+  )
+  if (id === undefined) throw requests.unavailable('began no upload')
+  const file = 'path' in body ? await open(body.path) : undefined
+  try {
+    const tags: string[] = []
+    for (let from = 0; from < bytes; from += partBytes) {
+      const size = Math.min(partBytes, bytes - from)
+      const part = 'path' in body ? await readAt(file!, from, size) : body.subarray(from, from + size)
+      const query = { partNumber: String(tags.length + 1), uploadId: id }
+      tags.push(
+        await requests.request({ method: 'PUT', path, query, body: part }, [], (answer) =>
+          Promise.resolve(answer.headers.get('etag') ?? ''),
+        ),
+      )
+    }
+    return await completeParts(requests, { path, headers, id, tags })
+  } catch (error) {
+    await abortParts(requests, path, id).catch(() => {})
+    throw error
+  } finally {
+    await file?.close()
+  }
+}
+
+async function completeParts(
+  requests: S3Requests,
+  upload: { path: string; headers: Record<string, string>; id: string; tags: readonly string[] },
+): Promise<boolean> {
+  const { path, headers, id, tags } = upload
+  const listed = tags.map(
+    (tag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${escaped(tag)}</ETag></Part>`,
+  )
+  const body = Buffer.from(`<CompleteMultipartUpload>${listed.join('')}</CompleteMultipartUpload>`)
+  const written = await requests.request(
+    { method: 'POST', path, query: { uploadId: id }, headers, body },
+    [412],
+    async (answer) => {
+      if (answer.status === 412) return false
+      // S3 may answer 200 before it knows, and write the error into the document.
+      const text = await textIn(answer)
+      if (text.includes('<Error>'))
+        throw requests.unavailable(
+          `completed no upload: ${elementText(text, 'Code')}: ${elementText(text, 'Message')}`,
+        )
+      return true
+    },
+  )
+  if (!written) await abortParts(requests, path, id)
+  return written
+}
+
+const abortParts = (requests: S3Requests, path: string, uploadId: string): Promise<void> =>
+  requests.request({ method: 'DELETE', path, query: { uploadId } }, [404], () => Promise.resolve())
+
+const escaped = (text: string): string => text.replaceAll(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`)
+
+async function textIn(answer: S3Response): Promise<string> {
+  const parts: Uint8Array[] = []
+  for await (const chunk of answer.bytes()) parts.push(chunk)
+  return Buffer.concat(parts).toString('utf8')
+}
+
+async function listPage(
+  requests: S3Requests,
+  { prefix, token, pageKeys }: { prefix: string; token: string | undefined; pageKeys: number },
+): Promise<{ objects: ObjectFacts[]; next?: string }> {
+  const query: Record<string, string> = { 'list-type': '2', 'max-keys': String(pageKeys), prefix }
+  // The names of keys may hold characters that XML cannot.
+  query['encoding-type'] = 'url'
+  if (token !== undefined) query['continuation-token'] = token
+  return requests.request({ method: 'GET', path: '', query }, [], async (answer) => {
+    const document = await textIn(answer)
+    const isTruncated = elementText(document, 'IsTruncated') === 'true'
+    return {
+      next: isTruncated ? elementText(document, 'NextContinuationToken') : undefined,
+      objects: elementsOf(document, 'Contents').map((each) => ({
+        key: decodeURIComponent((elementText(each, 'Key') ?? '').replaceAll('+', ' ')),
+        bytes: Number(elementText(each, 'Size')),
+        writtenMs: Date.parse(elementText(each, 'LastModified') ?? ''),
+      })),
+    }
+  })
+}

@@ -1,0 +1,91 @@
+/** Reads the settings of the object store from an environment that is passed in. */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { ObjectStoreSettings, S3Credentials, S3Settings } from './object-store.ts'
+
+type Environment = Record<string, string | undefined>
+
+/** Variable → field of the credentials. Each may also be given as the file `<variable>_FILE`. */
+const credentialNames = {
+  accessKeyId: 'AWS_ACCESS_KEY_ID',
+  secretAccessKey: 'AWS_SECRET_ACCESS_KEY',
+  sessionToken: 'AWS_SESSION_TOKEN',
+} as const
+
+/** The S3 endpoint and its credentials; `bucket` and `prefix` are those of an address. */
+export type S3Access = Omit<S3Settings, 'bucket' | 'prefix'>
+
+/**
+ * The store of TENURE_OBJECT_STORE, absent when it is not set, and the S3 access of sources, absent without credentials. Collects issues,
+ * each beginning with the name of its variable.
+ */
+export function readObjectStore(
+  environment: Environment,
+  issues: string[],
+): { objectStore?: ObjectStoreSettings; s3?: S3Access } {
+  const given = (name: string): string | undefined => environment[name] || undefined
+  const address = given('TENURE_OBJECT_STORE')
+  const s3 = readAccess(given, issues)
+  if (address === undefined) return { s3 }
+  if (!address.includes('://')) return { s3, objectStore: { kind: 'directory', directory: resolve(address) } }
+  const place = parseS3Address(address)
+  if (place === undefined)
+    issues.push(`TENURE_OBJECT_STORE is a directory or s3://bucket/prefix, not "${address}"`)
+  if (place === undefined) return { s3 }
+  if (s3 !== undefined) return { s3, objectStore: { ...s3, bucket: place.bucket, prefix: place.key } }
+  const missing = [credentialNames.accessKeyId, credentialNames.secretAccessKey].filter(
+    (name) => given(name) === undefined && given(`${name}_FILE`) === undefined,
+  )
+  for (const name of missing)
+    issues.push(`${name} is missing: TENURE_OBJECT_STORE needs it, or ${name}_FILE with the path of a file`)
+  return {}
+}
+
+/** `s3://bucket/key`; undefined for another text. A bucket has 3 to 63 small letters, digits, dots and hyphens. */
+export function parseS3Address(address: string): { bucket: string; key: string } | undefined {
+  const [, bucket, key = ''] =
+    /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*?))?\/?$/.exec(address) ?? []
+  if (bucket === undefined || key.split('/').some((part) => part === '.' || part === '..')) return undefined
+  return { bucket, key }
+}
+
+function readAccess(given: (name: string) => string | undefined, issues: string[]): S3Access | undefined {
+  const region = given('AWS_REGION') ?? 'us-east-1'
+  const own = given('TENURE_S3_ENDPOINT')
+  const addressing = given('TENURE_S3_ADDRESSING') ?? (own === undefined ? 'host' : 'path')
+  if (!/^[a-z0-9-]{1,40}$/.test(region))
+    issues.push(`AWS_REGION is a region such as eu-west-1, not "${region}"`)
+  if (own !== undefined && !(/^https?:\/\//.test(own) && URL.canParse(own) && new URL(own).pathname === '/'))
+    issues.push(`TENURE_S3_ENDPOINT is an http:// or https:// address without a path, not "${own}"`)
+  if (!['host', 'path'].includes(addressing))
+    issues.push(`TENURE_S3_ADDRESSING is one of host, path, not "${addressing}"`)
+  const sources = Object.entries(credentialNames).map(([field, name]) => {
+    const file = given(`${name}_FILE`)
+    if (file !== undefined && given(name) !== undefined)
+      issues.push(`${name} and ${name}_FILE are both set: keep one of them`)
+    else if (file !== undefined && readSecret(file) === undefined)
+      issues.push(`${name}_FILE is a file that can be read and is not empty, not "${file}"`)
+    return { field, value: given(name), file }
+  })
+  const isGiven = (at: number) => sources[at]?.value !== undefined || sources[at]?.file !== undefined
+  if (!isGiven(0) || !isGiven(1)) return undefined
+  return {
+    kind: 's3',
+    endpoint: own === undefined ? `https://s3.${region}.amazonaws.com` : new URL(own).origin,
+    region,
+    pathStyle: addressing === 'path',
+    credentials: () =>
+      Object.fromEntries(
+        sources.map(({ field, value, file }) => [field, value ?? (file && readSecret(file))]),
+      ) as unknown as S3Credentials,
+  }
+}
+
+/** Read for every request: a file of credentials is replaced before they end. */
+function readSecret(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim() || undefined
+  } catch {
+    return undefined
+  }
+}

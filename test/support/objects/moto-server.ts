@@ -1,0 +1,97 @@
+/**
+ * Runs an S3 server of its own, moto of PyPI, installed once into the cache of this machine. It decides conditional writes as S3 does, which
+ * other small servers do not.
+ */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { preparePython } from '../../../activities/trainers/python-environment.ts'
+import { freePort } from '../../../cli/embedded/process.ts'
+import type { ObjectStoreSettings, S3Settings } from '../../../store/objects/object-store.ts'
+import { openS3Store, type S3StoreOptions } from '../../../store/objects/s3/s3-store.ts'
+import { cacheDir, systemEnvironment } from '../../../temporal.config.ts'
+
+export interface MotoServer {
+  endpoint: string
+  /** A new bucket, and the settings of a store in it. */
+  bucket(prefix?: string): Promise<S3Settings>
+  stop(): Promise<void>
+}
+
+const readyMs = 120_000
+let running: Promise<MotoServer | undefined> | undefined
+let buckets = 0
+
+/** Starts it once in a process of tests; undefined, with the reason on the error output, where it cannot be installed. */
+export const sharedMoto = (): Promise<MotoServer | undefined> =>
+  (running ??= startMoto().catch((error: Error) => {
+    process.stderr.write(`No S3 server: ${error.message.split('\n')[0]}\n`)
+    return undefined
+  }))
+
+export async function startMoto(): Promise<MotoServer> {
+  const { python } = await preparePython({
+    requirements: fileURLToPath(new URL('moto-requirements.txt', import.meta.url)),
+    cache: cacheDir(),
+    env: systemEnvironment(),
+    signal: AbortSignal.timeout(900_000),
+  })
+  const port = await freePort()
+  const child = spawn(join(python, '..', 'moto_server'), ['-H', '127.0.0.1', '-p', String(port)], {
+    stdio: 'ignore',
+  })
+  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
+  const kill = () => void child.kill('SIGKILL')
+  process.once('exit', kill)
+  const endpoint = `http://127.0.0.1:${port}`
+  const untilMs = performance.now() + readyMs
+  while (
+    !(await fetch(endpoint).then(
+      (answer) => answer.ok,
+      () => false,
+    ))
+  ) {
+    if (child.exitCode !== null || performance.now() > untilMs) throw new Error('moto_server did not start')
+    await pause(50)
+  }
+  return {
+    endpoint,
+    async bucket(prefix = 'tenure') {
+      const settings = settingsOf(endpoint, `tenure-${process.pid}-${++buckets}`, prefix)
+      const made = await fetch(`${endpoint}/${settings.bucket}`, { method: 'PUT' })
+      if (!made.ok) throw new Error(`no bucket: ${made.status}`)
+      return settings
+    },
+    async stop() {
+      running = undefined
+      process.off('exit', kill)
+      kill()
+      await exited
+    },
+  }
+}
+
+export const settingsOf = (endpoint: string, bucket: string, prefix: string): S3Settings => ({
+  kind: 's3',
+  bucket,
+  prefix,
+  endpoint,
+  region: 'us-east-1',
+  pathStyle: true,
+  credentials: () => ({ accessKeyId: 'test', secretAccessKey: 'a-secret-of-the-tests' }),
+})
+
+/** Limits under which a store that is away is found out in a moment. */
+export const shortLimits = { attempts: 3, silentMs: 2_000, pauseMs: 5 }
+
+export const openTestStore = (settings: ObjectStoreSettings, options: S3StoreOptions = {}) =>
+  openS3Store(settings as S3Settings, { limits: shortLimits, ...options })
+
+/** The variables that name the same store. */
+export const environmentOf = ({ bucket, prefix, endpoint, credentials }: S3Settings) => ({
+  TENURE_OBJECT_STORE: `s3://${bucket}/${prefix}`,
+  TENURE_S3_ENDPOINT: endpoint,
+  AWS_ACCESS_KEY_ID: credentials().accessKeyId,
+  AWS_SECRET_ACCESS_KEY: credentials().secretAccessKey,
+})
