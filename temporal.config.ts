@@ -9,7 +9,7 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
-import { programRoles, roles, type Role } from './domain/roles.ts'
+import { parseOidc } from './domain/oidc-config.ts'
 import { readObjectStore } from './store/objects/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
@@ -18,22 +18,6 @@ export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } a
 export const searchAttributes = ['Model', 'ReleaseStage', 'CandidateVersion', 'Outcome'] as const
 
 export type Config = ReturnType<typeof readConfig>
-
-/** An OpenID Connect provider and its role mapping. */
-export interface OidcConfig {
-  issuer: string
-  clientId: string
-  /** Absent for a public client, which PKCE alone protects. */
-  clientSecret?: string
-  /** The address of `/sign-in/callback` as browsers reach it. */
-  redirect: string
-  nameClaim: string
-  roleClaim: string
-  /** Claim value → role; the first match counts. */
-  roles: [string, Role][]
-  /** Days without a sign-in after which the key of a user ends. */
-  keyDays: number
-}
 
 export interface Mirror {
   url: string
@@ -84,6 +68,9 @@ export function readConfig(environment: Environment = process.env) {
   if (publicUrl !== undefined && (!/^https?:\/\/./.test(publicUrl) || !URL.canParse(publicUrl)))
     issues.push(`TENURE_PUBLIC_URL is an http:// or https:// address, not "${publicUrl}"`)
   const keys = resolve(text('TENURE_KEYS', join(stateDir, 'keys')))
+  const invocationsModel = given('TENURE_INVOCATIONS_MODEL')
+  if (invocationsModel !== undefined && !/^[a-z][\w-]{0,99}$/i.test(invocationsModel))
+    issues.push(`TENURE_INVOCATIONS_MODEL is the name of a model, not "${invocationsModel}"`)
   if (!/^[\w-]{1,40}$/.test(environment['TENURE_REPLICA'] ?? '1'))
     issues.push('TENURE_REPLICA is a short name of letters, digits, - and _')
   const config = {
@@ -124,6 +111,8 @@ export function readConfig(environment: Environment = process.env) {
       predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
       /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
       fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
+      /** The model of `/invocations`. Default: the only one that is served. */
+      invocationsModel,
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),
       /** The index of this API process on its machine. */
       slot: text('TENURE_REPLICA', '1'),
@@ -158,7 +147,7 @@ export function readConfig(environment: Environment = process.env) {
     /** Systems that receive trainings, versions and releases; absent when not configured. */
     mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
     /** The single sign-on provider; absent when not configured. */
-    oidc: readOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
+    oidc: parseOidc(environment, issues, whole('TENURE_OIDC_KEY_DAYS', 30, 1, 3_650)),
     buildId: environment['TENURE_BUILD_ID'] ?? gitRevision(),
     logLevel: oneOf('LOG_LEVEL', 'info', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }
@@ -283,27 +272,6 @@ function readTemporal(
     issues.push(`TEMPORAL_*: ${error instanceof Error ? error.message : String(error)}`)
     return { address: '', namespace: '' }
   }
-}
-
-/** Requires all variables or none, because a partial provider would let in no user or every user. */
-function readOidc(environment: Environment, issues: string[], keyDays: number): OidcConfig | undefined {
-  const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
-  const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
-  const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] || undefined
-  const redirect = environment['TENURE_OIDC_REDIRECT'] ?? ''
-  const nameClaim = environment['TENURE_OIDC_NAME_CLAIM'] ?? 'email'
-  const roleClaim = environment['TENURE_OIDC_ROLE_CLAIM'] ?? 'groups'
-  const mapped = environment['TENURE_OIDC_ROLES'] ?? ''
-  if (issuer === '') return undefined
-  const safe = (address: string) => /^https:\/\/.|^http:\/\/(127\.|localhost[:/]|\[::1\])/.test(address)
-  if (!safe(issuer)) issues.push('TENURE_OIDC_ISSUER is an https:// address')
-  if (clientId === '') issues.push('TENURE_OIDC_CLIENT_ID is missing')
-  if (!safe(redirect) || !redirect.endsWith('/sign-in/callback'))
-    issues.push('TENURE_OIDC_REDIRECT is the https:// address of /sign-in/callback')
-  const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
-  if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
-    issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
-  return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs, keyDays }
 }
 
 /** The environment of a process that needs no setting: no addresses, no keys. */

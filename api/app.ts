@@ -10,7 +10,9 @@ import { checkInput, requireStorable } from './http/schemas.ts'
 import {
   assertDeclared,
   commandLimits,
+  paramsOf,
   rolesOf,
+  routerPath,
   type RouteResponse,
   type RouteDefinition,
 } from './http/route.ts'
@@ -34,7 +36,7 @@ export function createApp(deps: ApiDeps): Api {
   const app = new Hono()
   useMiddleware(app, deps.oidc?.redirect)
   for (const route of routes) {
-    app.on(route.method.toUpperCase(), route.path, (context) => answer(deps, route, context))
+    app.on(route.method.toUpperCase(), routerPath(route.path), (context) => answer(deps, route, context))
   }
   assertDeclared(
     app.routes.filter(({ path }) => path !== everywhere),
@@ -62,7 +64,7 @@ async function answer(deps: ApiDeps, route: RouteDefinition, context: Context): 
   const { actor, session } = await principalOf(deps, route, { header, safe })
   // A form is checked with its token.
   if (!safe && route.page !== true) requireOwnSender(header)
-  const params = req.param()
+  const params = paramsOf(route.path, req.param())
   requireStorable(params, 'the path')
   if (actor !== undefined) permit(actor, route, params)
   const { pathname, search } = new URL(req.url)
@@ -106,7 +108,7 @@ function addressOf({ env }: Context): string | undefined {
 }
 
 /** These paths report failures as problem documents, to browsers too. */
-const forPrograms = /^\/(v1|v2|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
+const forPrograms = /^\/(v1|v2|invocations|docs|openapi\.json|metrics|livez|readyz|assets)(\/|$)/
 
 /** Whether a browser reads the response: of a page, or of an unknown path. */
 function wantsPage(routes: readonly RouteDefinition[], { req }: Context): boolean {
@@ -171,4 +173,9 @@ function unknownPath(routes: readonly RouteDefinition[], method: string, path: s
   return new DomainError('method_not_allowed', `${path.slice(0, 200)} does not support ${method}`, { allow })
 }
 
-const patternOf = (path: string): RegExp => new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`)
+const patternOf = (path: string): RegExp =>
+  new RegExp(
+    `^${routerPath(path)
+      .replaceAll(/:\w+\{([^}]+)\}/g, '$1')
+      .replaceAll(/\/:\w+/g, '/[^/]+')}$`,
+  )

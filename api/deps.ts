@@ -6,7 +6,7 @@ import type { HeadReader } from '../store/audit/signed-heads.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Signer } from '../store/signing/signing-key.ts'
 import type { SubjectKey } from '../store/signing/subject-hash.ts'
-import type { OidcConfig } from '../temporal.config.ts'
+import type { OidcConfig } from '../domain/oidc-config.ts'
 import type { Authentication } from './auth/authentication.ts'
 import type { Serving } from './serving/replica-assembly.ts'
 import type { TemporalClient } from './temporal/client.ts'
@@ -36,6 +36,8 @@ export interface ApiDeps {
   subjects: SubjectKey
   /** Whether a process of this installation has written a row of the audit log. */
   isSigned: IsSigned
+  /** The model of `/invocations`; the only one that is served when absent. */
+  invocationsModel?: string
   /** Identity provider; absent when users sign in by key only. */
   oidc?: OidcConfig
   /** Why this process accepts no more requests; undefined while it does. */

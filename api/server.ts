@@ -99,7 +99,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const replica = await openReplica(config, logger, { store, keys, id, url, onError })
   const { authentication, serving, temporal, signer, subjects, isSigned } = replica
   const refusals = new Map<string, number>()
-  const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, log: logger }
+  const { invocationsModel } = config.api
+  const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, invocationsModel, log: logger }
   const fastPath = servePredictions(parts, config.api.fastPath)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are served, because it is most of the code.
@@ -112,7 +113,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { oidc, buildId, artifactRoot } = config
   const build = { version: readVersion(), buildId }
   const artifacts = openSharedArtifacts(config)
-  const more = { heads: replica.heads, refusals, oidc, stopping, build, artifactRoot, artifacts }
+  const more = { heads: replica.heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
   gate.mount(createApplication({ ...deps, ...more }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
@@ -226,16 +227,18 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
   refusals: Map<string, number>
   stopping: () => string | undefined
   isOwnHost: HostCheck
+  invocationsModel: string | undefined
   log: Logger
 }
 
 /** Serves predictions and health checks before the routes are loaded. */
 function servePredictions(
-  { authentication, serving, server, gate, refusals, stopping, isOwnHost, log }: PredictionParts,
+  { server, gate, refusals, stopping, isOwnHost, ...parts }: PredictionParts,
   isFast: boolean,
 ): FastPath | undefined {
-  const predict = createPredictEndpoint({ authentication, serving, log }, refusals)
+  const predict = createPredictEndpoint(parts, refusals)
   const targetOf = createTargetParser()
+  const { serving, authentication } = parts
   const health = createStartupHealth({ serving, authentication, stopping })
   const closeWhenStopping = (response: { shouldKeepAlive: boolean }): void =>
     void (response.shouldKeepAlive &&= stopping() === undefined)

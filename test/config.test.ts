@@ -90,6 +90,14 @@ describe('the configuration', () => {
       expect(() => readConfig({ ...good, ...wrong })).toThrow(/TENURE_PREDICTION/)
   })
 
+  it('takes the model of /invocations, none by default', () => {
+    expect(readConfig(good).api.invocationsModel).toBeUndefined()
+    expect(readConfig({ ...good, TENURE_INVOCATIONS_MODEL: 'iris' }).api.invocationsModel).toBe('iris')
+    expect(() => readConfig({ ...good, TENURE_INVOCATIONS_MODEL: 'a b' })).toThrow(
+      'TENURE_INVOCATIONS_MODEL is the name of a model',
+    )
+  })
+
   it('refuses the former variable of one signing key, which would otherwise be ignored', () => {
     const read = () =>
       readConfig({ DATABASE_URL: good.DATABASE_URL, TENURE_SIGNING_KEY: '/keys/signing.pem' })

@@ -2,13 +2,14 @@
 import { z } from 'zod'
 import { errorTable } from '../../domain/errors.ts'
 import { idempotencyHeader, mayRepeat } from './idempotency.ts'
-import type { HeaderSpec, RouteDefinition } from './route.ts'
+import { errorShapeOf, problemType, type ErrorShape } from './problem.ts'
+import { pathTemplate, type HeaderSpec, type RouteDefinition } from './route.ts'
 
 export function describe(routes: readonly RouteDefinition[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
   // Dashboard pages are not part of the API.
   for (const route of routes.filter(({ page }) => page !== true)) {
-    const path = route.path.replaceAll(/:(\w+)/g, '{$1}')
+    const path = pathTemplate(route.path)
     paths[path] = { ...paths[path], [route.method]: operationOf(route) }
   }
   return {
@@ -18,18 +19,20 @@ export function describe(routes: readonly RouteDefinition[]): Record<string, unk
     security: [{ key: [] }],
     components: {
       securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
-      schemas: { Problem: problemSchema, Error: errorSchema },
+      schemas: Object.fromEntries(Object.values(errorSchemas).map(({ name, schema }) => [name, schema])),
     },
   }
 }
 
 function operationOf(route: RouteDefinition) {
   const { method, path, allow, summary, answers, query, answerSchema, headers = {} } = route
-  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name)
+  const names = [...path.matchAll(/\/:(\w+)/g)].map(([, name]) => name)
   const sent = { ...headers, ...(mayRepeat(route) ? commandHeaders : {}) }
   return {
     summary,
-    operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '_').replace(/_$/, ''),
+    operationId: `${method} ${path.replace(/(\w):/, '$1 colon ')}`
+      .replaceAll(/[^a-z0-9]+/gi, '_')
+      .replace(/_$/, ''),
     security: allow === 'public' ? [] : undefined,
     description: typeof allow === 'string' ? undefined : `Roles: ${allow.join(', ')}.`,
     parameters: [
@@ -127,10 +130,11 @@ const errorText = (status: number): string =>
     .flatMap(([code, facts]) => (facts.status === status ? [code] : []))
     .join(', ')}`
 
-const errorResponse = (path: string, description: string) =>
-  path.startsWith('/v2')
-    ? answerOf(description, 'application/json', { $ref: '#/components/schemas/Error' })
-    : answerOf(description, 'application/problem+json', { $ref: '#/components/schemas/Problem' })
+function errorResponse(path: string, description: string) {
+  const shape = errorShapeOf(path)
+  const media = shape === 'problem' ? problemType : 'application/json'
+  return answerOf(description, media, { $ref: `#/components/schemas/${errorSchemas[shape].name}` })
+}
 
 const answerOf = (description: string, media: string, schema: object) => ({
   description,
@@ -156,8 +160,6 @@ const schemaOf = (schema: z.ZodType): Record<string, unknown> => {
   return described
 }
 
-const errorSchema = { type: 'object', required: ['error'], properties: { error: { type: 'string' } } }
-
 const problemSchema = {
   type: 'object',
   required: ['type', 'title', 'status', 'detail', 'code', 'remedy', 'retryable', 'request_id'],
@@ -170,5 +172,27 @@ const problemSchema = {
     remedy: { type: 'string' },
     retryable: { type: 'boolean' },
     request_id: { type: 'string' },
+  },
+}
+
+const errorCode = { type: 'string', enum: Object.keys(errorTable) }
+
+const errorSchemas: Record<ErrorShape, { name: string; schema: object }> = {
+  problem: { name: 'Problem', schema: problemSchema },
+  inference: {
+    name: 'Error',
+    schema: {
+      type: 'object',
+      required: ['error', 'code'],
+      properties: { error: { type: 'string' }, code: errorCode },
+    },
+  },
+  mlflow: {
+    name: 'MlflowError',
+    schema: {
+      type: 'object',
+      required: ['error_code', 'message', 'code'],
+      properties: { error_code: { type: 'string' }, message: { type: 'string' }, code: errorCode },
+    },
   },
 }

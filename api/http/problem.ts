@@ -49,11 +49,40 @@ export function problemOf(
   }
 }
 
-/** The response body; under /v2/ in the form of the Open Inference Protocol, with the code added. */
-export const textOfProblem = (problem: Problem, path: string): string =>
-  redacted(JSON.stringify(isInference(path) ? { error: problem.detail, code: problem.code } : problem))
+/** How the clients of a path read errors; `problem` is RFC 9457. */
+export type ErrorShape = 'problem' | 'inference' | 'mlflow'
 
-const isInference = (path: string): boolean => path === '/v2' || path.startsWith('/v2/')
+/** Of a path or of a declared route. */
+export function errorShapeOf(path: string): ErrorShape {
+  const [plain = ''] = path.split('?')
+  if (plain === '/v2' || plain.startsWith('/v2/')) return 'inference'
+  // KServe's version 1 has the same errors.
+  if (/^\/v1\/models\/[^/]+(:|%3a)predict$/i.test(plain)) return 'inference'
+  return /^(\/v1\/models\/[^/]+)?\/invocations$/.test(plain) ? 'mlflow' : 'problem'
+}
+
+/** The names that MLflow's clients know. */
+const mlflowCodes: Readonly<Record<number, string>> = {
+  401: 'UNAUTHENTICATED',
+  403: 'PERMISSION_DENIED',
+  404: 'RESOURCE_DOES_NOT_EXIST',
+  409: 'RESOURCE_CONFLICT',
+  429: 'REQUEST_LIMIT_EXCEEDED',
+  500: 'INTERNAL_ERROR',
+  503: 'TEMPORARILY_UNAVAILABLE',
+  504: 'TEMPORARILY_UNAVAILABLE',
+}
+
+/** The response body, in the shape of its protocol; those of other protocols have our code as an additional field. */
+export function textOfProblem(problem: Problem, path: string): string {
+  const { detail, code, status } = problem
+  const bodies = {
+    problem,
+    inference: { error: detail, code },
+    mlflow: { error_code: mlflowCodes[status] ?? 'BAD_REQUEST', message: detail, code },
+  }
+  return redacted(JSON.stringify(bodies[errorShapeOf(path)]))
+}
 
 /**
  * `browsed` when a key may be sent as a browser's password. Chromium reads only the first challenge of a header line, so Basic comes
@@ -61,7 +90,7 @@ const isInference = (path: string): boolean => path === '/v2' || path.startsWith
  */
 export function headersOf(problem: Problem, path: string, browsed = false): Record<string, string> {
   return {
-    'content-type': isInference(path) ? 'application/json' : problemType,
+    'content-type': errorShapeOf(path) === 'problem' ? problemType : 'application/json',
     'x-request-id': problem.request_id,
     ...(problem.retryable && (problem.status >= 500 || problem.status === 429)
       ? { 'retry-after': String(problem['retry_after_s'] ?? retryAfterS) }

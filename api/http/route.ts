@@ -146,6 +146,23 @@ export function defineRoute<Body = undefined, Query = undefined>(
   return { method, path, allow, ...(spec as RouteSpec<unknown, unknown>) }
 }
 
+/** The path as OpenAPI writes it. */
+export const pathTemplate = (path: string): string => path.replaceAll(/\/:(\w+)/g, '/{$1}')
+
+/** A suffix of the last segment, as in `/v1/models/:name:predict`. */
+const suffixPattern = /\/:(\w+)(:\w+)$/
+
+/** The path as the router reads it, in which a suffix is part of its parameter. */
+export const routerPath = (path: string): string =>
+  path.replace(suffixPattern, '/:$1{[^/:]+$2}').replace(/^\/v1\/models\/:name$/, '/v1/models/:name{[^/:]+}')
+
+/** The parameters without the suffix of the path. */
+export function paramsOf(path: string, found: Readonly<Record<string, string>>): Record<string, string> {
+  const [, name, suffix] = suffixPattern.exec(path) ?? []
+  if (name === undefined || suffix === undefined) return found
+  return { ...found, [name]: found[name]!.slice(0, -suffix.length) }
+}
+
 /** A handler as Hono lists it. */
 export type Mounted = Record<'method' | 'path', string>
 
@@ -154,7 +171,7 @@ export type Mounted = Record<'method' | 'path', string>
  * would skip authentication.
  */
 export function assertDeclared(mounted: readonly Mounted[], routes: readonly RouteDefinition[]): void {
-  const nameOf = ({ method, path }: Mounted) => `${method.toUpperCase()} ${path}`
+  const nameOf = ({ method, path }: Mounted) => `${method.toUpperCase()} ${routerPath(path)}`
   const declared = new Set<string>()
   const issues: string[] = []
   for (const route of routes) {

@@ -1,4 +1,5 @@
 /** Describes the Open Inference Protocol as JSON schemas for the API description. Requests are checked in code. */
+import { z } from 'zod'
 import { datatypeNames } from './tensors.ts'
 
 const text = { type: 'string' }
@@ -85,3 +86,66 @@ export const modelSchema = object(['name', 'versions', 'platform', 'inputs', 'ou
   outputs: tensors,
   parameters: anyObject,
 })
+
+export const repositoryQuery = z.object({
+  ready: z.boolean().optional().describe('Only versions that are ready.'),
+})
+
+export const repositorySchema = {
+  type: 'array',
+  items: object(['name', 'version', 'state', 'reason'], {
+    name: text,
+    version: text,
+    state: { type: 'string', enum: ['READY', 'UNAVAILABLE'] },
+    reason: text,
+  }),
+}
+
+/** An object by feature, or a list in the order of the features. */
+const row = { anyOf: [anyObject, { type: 'array', ...elements }] }
+const rows = { type: 'array', minItems: 1, items: row }
+const routingKey = { type: 'string', minLength: 1, maxLength: 256 }
+
+export const kserveSchema = {
+  ...object(['instances'], { instances: rows, routing_key: routingKey }),
+  additionalProperties: false,
+}
+
+/** Exactly one of the four forms. */
+export const mlflowSchema = {
+  ...object([], {
+    dataframe_split: object(['data'], {
+      columns: texts,
+      index: { type: 'array', ...elements },
+      data: { type: 'array', minItems: 1, items: { type: 'array', ...elements } },
+    }),
+    dataframe_records: rows,
+    instances: rows,
+    inputs: {
+      anyOf: [rows, { type: 'object', additionalProperties: { type: 'array', ...elements } }],
+    },
+    params: object([], { routing_key: routingKey }),
+  }),
+  additionalProperties: false,
+}
+
+export const plainPredictedSchema = object(
+  ['predictions', 'model_name', 'model_version', 'arm', 'generation', 'prediction_ids'],
+  {
+    predictions: {
+      type: 'array',
+      description:
+        'One for each row: a probability, a number, the label of a class, or a list of quantiles by rising level.',
+      items: { anyOf: [{ type: 'number' }, text, { type: 'array', items: { type: 'number' } }] },
+    },
+    model_name: text,
+    model_version: text,
+    arm: text,
+    generation: { type: 'integer' },
+    fallback: { type: 'boolean' },
+    prediction_ids: { type: 'array', items: { type: 'string', format: 'uuid' } },
+    unknown_categories: { type: 'object', additionalProperties: texts },
+    stale: { type: 'boolean' },
+    defaulted: { type: 'array', items: anyObject },
+  },
+)

@@ -2,6 +2,7 @@
 import { dashboardRoutes } from '../dashboard/routes.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
+import { adapterRoutes } from './serving/adapters.ts'
 import { alertRoutes } from './admin/alerts.ts'
 import { batchRoutes } from './serving/batches.ts'
 import { commandRoutes } from './lifecycle/commands.ts'
@@ -32,6 +33,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...predictionRoutes(deps),
     ...outcomeRoutes(deps),
     ...inferenceRoutes(deps),
+    ...adapterRoutes(deps),
     ...modelRoutes(deps),
     ...versionRoutes(deps),
     ...cardRoutes(deps),

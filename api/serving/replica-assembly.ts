@@ -193,7 +193,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const maxInstances = Math.min(deps.maxInstances ?? defaultMaxInstances, maxInstancesOfId)
   const native = createPredictProtocol(maxInstances)
   const features = createFeatureCache({ store, now: clock.now, onError: events.trouble })
-  const lookups = createLookups({ cache: features, clock, routing, native, maxInstances })
+  const lookups = createLookups({ cache: features, clock, routing })
   if (remembered !== undefined) await routing.recall(remembered)
   const log = openPredictionLog({
     store,

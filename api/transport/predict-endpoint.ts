@@ -10,6 +10,8 @@ import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { deadlineHeader, exchangeOf, correlationHeader, type Exchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
+import { defaultModel } from '../inference/default-model.ts'
+import { createRowProtocols } from '../inference/row-protocols.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/problem.ts'
 import { requireOwnSender } from '../auth/sender.ts'
 import { createReadThrottle } from './read-throttle.ts'
@@ -43,18 +45,23 @@ export const defaultLimits: EndpointLimits = {
 const maxDeadlineMs = 60_000
 
 /** The declared routes of the paths. */
-const routeOf = ({ protocol, version }: Target): string => {
+const routeOf = ({ protocol, model, version }: Target): string => {
   if (protocol === 'predict') return '/v1/models/:name/predict'
+  if (protocol === 'kserve') return '/v1/models/:name:predict'
+  if (protocol === 'mlflow') return model === '' ? '/invocations' : '/v1/models/:name/invocations'
   return version === undefined ? '/v2/models/:name/infer' : '/v2/models/:name/versions/:version/infer'
 }
 
 export function createPredictEndpoint(
-  deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log'>,
+  deps: Pick<ApiDeps, 'authentication' | 'serving' | 'log' | 'invocationsModel'>,
   refusals: Map<string, number>,
   limits: EndpointLimits = defaultLimits,
 ): PredictEndpoint {
   const { authentication, serving, log } = deps
   const infer = createInfer(serving)
+  const protocols = { predict: serving.native, ...createRowProtocols(serving.maxInstances) }
+  const modelOf = ({ model }: Target): string =>
+    model === '' ? defaultModel(serving, deps.invocationsModel) : model
   const queue = createWorkQueue(limits.maxHeldBytes)
   const throttle = createReadThrottle(queue.isIdle)
   const bodies = createBodyReader(limits)
@@ -88,9 +95,10 @@ export function createPredictEndpoint(
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
   /** The id of the key, which must be one of a caller of this model. */
-  const permittedKey = ({ model }: Target, { headers }: Exchange): string => {
+  const permittedKey = (target: Target, { headers }: Exchange): string => {
     const actor = authentication.callerOf(headers.authorization)
-    requireRole(actor, predictors, model)
+    requireRole(actor, predictors)
+    requireRole(actor, predictors, modelOf(target))
     return actor.id
   }
   const answer = (
@@ -100,10 +108,11 @@ export function createPredictEndpoint(
     { waitedMs, permitted }: Queued,
   ): void => {
     if (exchange.closed) return
-    const { model, version } = target
+    const { protocol, version } = target
     const { caller, headers } = exchange
     try {
       const keyId = permitted ?? permittedKey(target, exchange)
+      const model = modelOf(target)
       const withinMs = remainingMs(headers[deadlineHeader], waitedMs)
       const late = tooLate(waitedMs, withinMs)
       if (late !== undefined) return refuseLate(target, exchange, late)
@@ -111,13 +120,13 @@ export function createPredictEndpoint(
       requireNoKey(plain)
       const type = headers['content-type']
       if (type !== json && type !== undefined)
-        requireMediaType(type, target.protocol === 'infer' ? inferMedia : undefined)
+        requireMediaType(type, protocol === 'infer' ? inferMedia : undefined)
       const requestId = headers[requestIdHeader]
       const request = { model, version, body: plain, withinMs, requestId, keyId, caller }
       const result =
-        target.protocol === 'predict'
-          ? serving.answer(serving.native, request)
-          : infer(request, headers[lengthHeader])
+        protocol === 'infer'
+          ? infer(request, headers[lengthHeader])
+          : serving.answer(protocols[protocol], request)
       if (result instanceof Promise) sendLater(target, exchange, result)
       else send(exchange, result, target)
     } catch (error) {

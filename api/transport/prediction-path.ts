@@ -2,7 +2,9 @@
 import type { RouteCount } from '../metrics/http-requests.ts'
 
 export interface Target {
-  protocol: 'predict' | 'infer'
+  /** `predict`: ours; `infer`: the Open Inference Protocol; `kserve`: its version 1; `mlflow`: `/invocations`. */
+  protocol: 'predict' | 'infer' | 'kserve' | 'mlflow'
+  /** Empty where the path names none. */
   model: string
   /** The only version that may serve the request. */
   version?: string
@@ -28,15 +30,22 @@ export function createTargetParser(): (
   }
 }
 
+/** The end of the path of KServe version 1. */
+export const kserveSuffix = ':predict'
+
 /** Clients of a proxy send the address of the server before the path. */
 const origin = /^https?:\/\/[^/?]*/i
 
 /** Decodes each segment by itself, as the router of the application does. */
 function targetOf(path: string): Target | undefined {
   const [plain = ''] = path.replace(origin, '').split('?')
+  if (plain === '/invocations') return { protocol: 'mlflow', model: '' }
   const [start, root, models, model, ...rest] = plain.split('/').map(decoded)
   if (start !== '' || models !== 'models' || model === undefined || model === '') return undefined
   const [first, version, last] = rest
+  if (rest.length === 0 && root === 'v1' && model.endsWith(kserveSuffix) && model !== kserveSuffix)
+    return { protocol: 'kserve', model: model.slice(0, -kserveSuffix.length) }
+  if (rest.length === 1 && root === 'v1' && first === 'invocations') return { protocol: 'mlflow', model }
   if (rest.length === 1 && root === 'v1' && first === 'predict') return { protocol: 'predict', model }
   if (rest.length === 1 && root === 'v2' && first === 'infer') return { protocol: 'infer', model }
   if (rest.length !== 3 || root !== 'v2' || first !== 'versions' || last !== 'infer') return undefined

@@ -1,6 +1,6 @@
 /** Generates the reference page of HTTP routes from the declared routes. */
 import type { ApiDeps } from '../../api/deps.ts'
-import type { Access, RouteDefinition } from '../../api/http/route.ts'
+import { pathTemplate, type Access, type RouteDefinition } from '../../api/http/route.ts'
 import { describe } from '../../api/http/openapi.ts'
 import { routesOf } from '../../api/routes/all-routes.ts'
 import { markdownCode, markdownTable } from './markdown-table.ts'
@@ -42,16 +42,15 @@ export function routesPage(): string {
     ...[...groups].flatMap(([group, members]) => [
       `## ${group}`,
       '',
-      ...members.flatMap((route) => sectionOf(route, paths[pathOf(route)]?.[route.method])),
+      ...members.flatMap((route) => sectionOf(route, paths[pathTemplate(route.path)]?.[route.method])),
     ]),
   ].join('\n')
 }
 
-const pathOf = ({ path }: RouteDefinition): string => path.replaceAll(/:(\w+)/g, '{$1}')
-
 const groupOf = ({ path }: RouteDefinition): string => {
   const [first = '', second = ''] = path.split('/').filter((part) => part !== '')
   if (first === 'v1') return `/v1/${second}`
+  if (first === 'invocations') return '/invocations: MLflow'
   if (first === 'v2') return '/v2: the Open Inference Protocol'
   return 'Pages, health and description'
 }

@@ -109,6 +109,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_FAST_PATH: [
       '`off`: Node’s HTTP server parses every request, also predictions. Slower; see `api/transport/README.md`.',
     ],
+    TENURE_INVOCATIONS_MODEL: [
+      'The model that `POST /invocations` of MLflow’s clients predicts with.',
+      'the only model that is served',
+    ],
     TENURE_REPLICA_LEASE_MS: [
       'How long a replica follows its route without the database; then it serves known-good versions only.',
     ],

@@ -49,6 +49,8 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
             release_policy: release,
             code_digest: model.codeDigest,
             route: serving.routing.find(model.name)?.route,
+            // KServe's clients of version 1 read it.
+            ready: serving.routing.find(model.name) !== undefined,
           },
         }
       },

@@ -29,7 +29,7 @@ interface Reading {
 }
 
 export interface ReaderDeps {
-  native: Protocol
+  protocol: Pick<Protocol, 'write'>
   cache: FeatureCache
   needsOf: NeedsOf
   count: (view: string, result: LookupResult) => void
@@ -37,7 +37,7 @@ export interface ReaderDeps {
 
 /** A way of asking for this one request; every version that reads it sees the same values. */
 export function readerOf(
-  { native, cache, needsOf, count }: ReaderDeps,
+  { protocol, cache, needsOf, count }: ReaderDeps,
   { instances, routingKey }: PredictRequest,
   { fields }: Needs,
   atMs: number,
@@ -86,7 +86,7 @@ export function readerOf(
       input.routingKey = routingKey
     },
     write(writer, answered) {
-      native.write(writer, answered)
+      protocol.write(writer, answered)
       const { results, marks } = readings.get(answered.arm.loaded) ?? { results: [], marks: [] }
       for (const { view, result } of results) count(view, result)
       if (marks.length === 0) return

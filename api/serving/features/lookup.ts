@@ -9,7 +9,7 @@ import type { ByteWriter } from '../codec/byte-writer.ts'
 import { createNeeds, entityOf, type Needs } from './lookup-plan.ts'
 import { isPlain, readerOf, type LookupResult } from './lookup-reader.ts'
 import type { Protocol, Request } from '../request/protocol.ts'
-import { parsePredict, type PredictRequest } from '../codec/request-parser.ts'
+import type { PredictRequest } from '../codec/request-parser.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
@@ -19,8 +19,6 @@ export interface LookupDeps {
   cache: FeatureCache
   clock: Pick<Clock, 'now' | 'wall'>
   routing: Pick<ReplicaRouting, 'find' | 'loaded'>
-  native: Protocol
-  maxInstances: number
 }
 
 /** What a request has to wait for, and how long that is worth. */
@@ -32,7 +30,7 @@ interface Wait {
 /** Requests that wait for values at once; beyond, they are answered without. */
 const maxPendingLookups = 1_024
 
-export function createLookups({ cache, clock, routing, native, maxInstances }: LookupDeps) {
+export function createLookups({ cache, clock, routing }: LookupDeps) {
   const needsOf = createNeeds(routing)
   const counts = new Map<string, Record<LookupResult, number>>()
   let isUsed = false
@@ -43,8 +41,8 @@ export function createLookups({ cache, clock, routing, native, maxInstances }: L
     if (of === undefined) counts.set(view, (of = { found: 0, no_entity: 0, absent: 0, old: 0, late: 0 }))
     of[result]++
   }
-  const reader = (asked: PredictRequest, of: Needs): Protocol =>
-    readerOf({ native, cache, needsOf, count }, asked, of, clock.wall())
+  const reader = (protocol: Protocol, asked: PredictRequest, of: Needs): Protocol =>
+    readerOf({ protocol, cache, needsOf, count }, asked, of, clock.wall())
   const waitFor = ({ instances }: PredictRequest, { all }: Needs): Wait => {
     const work = new Set<Promise<void>>()
     let withinMs = 0
@@ -67,15 +65,14 @@ export function createLookups({ cache, clock, routing, native, maxInstances }: L
   const answerLater = async (
     answer: PredictFunction,
     request: Request,
-    asked: PredictRequest,
-    { of, work, withinMs }: Wait & { of: Needs },
+    { protocol, asked, of, work, withinMs }: Wait & { protocol: Protocol; asked: PredictRequest; of: Needs },
   ): Promise<ByteWriter> => {
     const sinceMs = clock.now()
     waiting++
     await within(Math.min(withinMs, request.withinMs ?? Infinity), work).finally(() => waiting--)
     const waitedMs = clock.now() - sinceMs
     const left = request.withinMs === undefined ? undefined : Math.max(1, request.withinMs - waitedMs)
-    const writer = answer(reader(asked, of), { ...request, withinMs: left, sinceMs })
+    const writer = answer(reader(protocol, asked, of), { ...request, withinMs: left, sinceMs })
     // The next request writes into the same bytes before this promise is read.
     return writer instanceof Promise
       ? writer
@@ -91,17 +88,18 @@ export function createLookups({ cache, clock, routing, native, maxInstances }: L
     /** The same way of answering, with the features of versions that look some up. */
     around(answer: PredictFunction): PredictFunction {
       return (protocol, request) => {
-        // Other protocols send every feature.
-        if (!isUsed || protocol !== native) return answer(protocol, request)
+        // Protocols of tensors send every feature.
+        if (!isUsed || protocol.rows === undefined) return answer(protocol, request)
         const live = routing.find(request.model)
         if (live === undefined) return answer(protocol, request)
         const of = needsOf.model(live)
         if (of.all.length === 0) return answer(protocol, request)
         const width = live.complete.likeliest.loaded.columns.all.length + of.fields.size
-        const asked = parsePredict(request.body, maxInstances, width)
+        const asked = protocol.rows(request.body, width)
         const wait = waitFor(asked, of)
-        if (wait.work.length === 0 || waiting >= maxPendingLookups) return answer(reader(asked, of), request)
-        return answerLater(answer, request, asked, { of, ...wait })
+        if (wait.work.length === 0 || waiting >= maxPendingLookups)
+          return answer(reader(protocol, asked, of), request)
+        return answerLater(answer, request, { protocol, asked, of, ...wait })
       }
     },
   }

@@ -14,6 +14,7 @@ const staleEnd = Buffer.from('],"stale":true}')
 const unknownKey = '],"unknown_categories":'
 
 export const createPredictProtocol = (maxInstances: number): Protocol => ({
+  rows: (body, width) => parsePredict(body, maxInstances, width),
   read(loaded, body, input) {
     if (!loaded.scan(body, input, maxInstances)) readParsed(loaded, body, input, maxInstances)
   },

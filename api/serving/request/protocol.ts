@@ -4,6 +4,7 @@
  */
 import type { ByteWriter } from '../codec/byte-writer.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
+import type { PredictRequest } from '../codec/request-parser.ts'
 import type { LiveArm } from '../routing/route-table.ts'
 import type { ReadRequest } from '../version/loaded-version.ts'
 
@@ -33,6 +34,11 @@ export interface Caller {
 export interface Protocol {
   read: ReadRequest
   write(writer: ByteWriter, answered: Answered): void
+  /**
+   * The rows of a body, in protocols whose rows may lack looked-up features; `width` is the number of values of a row. Its responses end
+   * with a brace.
+   */
+  rows?(body: Buffer, width: number): PredictRequest
 }
 
 /** A result, in arrays that the next request reuses. */

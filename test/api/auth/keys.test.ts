@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { predictionsAreOpen } from '../../../api/auth/authentication.ts'
 import {
   rolesOf,
+  routerPath,
   assertDeclared,
   defineRoute as declare,
   type RouteDefinition,
@@ -46,7 +47,7 @@ const pathOf = ({ path }: RouteDefinition): string =>
 
 describe('every route', () => {
   it('declares its roles', () => {
-    const declared = api.routes.map(({ method, path }) => `${method.toUpperCase()} ${path}`)
+    const declared = api.routes.map(({ method, path }) => `${method.toUpperCase()} ${routerPath(path)}`)
     const mounted = api.mounted.map(({ method, path }) => `${method} ${path}`)
     expect(new Set(mounted)).toEqual(new Set([...declared, 'ALL /*']))
     for (const { allow, path } of api.routes)
@@ -160,7 +161,14 @@ describe('every route', () => {
           ({ allow, path }) => allow !== 'public' && rolesOf(allow).includes(role) && !path.startsWith('/v2'),
         )
         .map(({ path }) => path)
-    expect(pathsOf('predictor')).toEqual(['/v1/models/:name/predict', '/v1/outcomes', '/v1/outcomes/bulk'])
+    expect(pathsOf('predictor')).toEqual([
+      '/v1/models/:name/predict',
+      '/v1/outcomes',
+      '/v1/outcomes/bulk',
+      '/v1/models/:name:predict',
+      '/v1/models/:name/invocations',
+      '/invocations',
+    ])
     expect(pathsOf('labeller')).toEqual(['/v1/outcomes', '/v1/outcomes/bulk'])
   })
 })

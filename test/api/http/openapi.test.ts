@@ -2,9 +2,11 @@
 import { expect, it } from 'vitest'
 import type { ApiDeps } from '../../../api/deps.ts'
 import { describe } from '../../../api/http/openapi.ts'
+import { pathTemplate } from '../../../api/http/route.ts'
 import { routesOf } from '../../../api/routes/all-routes.ts'
 
 interface Operation {
+  operationId: string
   responses: object
   requestBody?: { required: boolean }
   parameters: { name: string; in: string; schema: object }[]
@@ -42,7 +44,7 @@ it('names the statuses, the required body, the headers and the formats of each r
   for (const route of routes.filter(({ page }) => page !== true)) {
     const { method, path, allow, answers, body } = route
     const name = `${method} ${path}`
-    const operation = paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method]
+    const operation = paths[pathTemplate(path)]?.[method]
     expect(Object.keys(operation?.responses ?? {}), name).toEqual(
       expect.arrayContaining([
         ...Object.keys(answers),
@@ -82,3 +84,13 @@ it('requires a body exactly where a command without fields is refused', () => {
 })
 
 it('leaves no schema open', () => expect(issuesOfSchemas(described)).toEqual([]))
+
+it('names every operation once', () => {
+  const ids = Object.values(paths).flatMap((methods) =>
+    Object.values(methods).map(({ operationId }) => operationId),
+  )
+  expect(new Set(ids).size).toBe(ids.length)
+  expect(ids).toEqual(
+    expect.arrayContaining(['post_v1_models_name_predict', 'post_v1_models_name_colon_predict']),
+  )
+})

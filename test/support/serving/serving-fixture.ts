@@ -251,6 +251,7 @@ export interface ApiOptions extends ReplicaOptions {
   publicPredictions?: boolean
   temporal?: { address: string; namespace: string; controlQueue: string }
   stopping?: () => string | undefined
+  invocationsModel?: string
   /** False responds at once, before any key is loaded. */
   awaitKeys?: boolean
 }
@@ -299,6 +300,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     log,
     metrics: new Registry(),
     stopping: options.stopping ?? (() => undefined),
+    invocationsModel: options.invocationsModel,
   }
   deps.metrics = createMetrics(serving, new Map())
   const { app, routes } = createApp(deps)

@@ -2,6 +2,7 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createFeatureCache } from '../../../../api/serving/features/feature-cache.ts'
+import { createRowProtocols } from '../../../../api/inference/row-protocols.ts'
 import { createByteWriter } from '../../../../api/serving/codec/byte-writer.ts'
 import { createLookups } from '../../../../api/serving/features/lookup.ts'
 import type { FeatureOrigin, FeatureValue, FeatureView } from '../../../../domain/model/feature-view.ts'
@@ -242,13 +243,29 @@ describe('while the feature store does not respond', () => {
     )
   })
 
+  it('a request of MLflow may leave a feature out too', async () => {
+    const model = await start(looking())
+    await tell('SEA', { distance: 1_200, day: 'weekend' })
+    const { mlflow } = createRowProtocols(10)
+    const body = Buffer.from(JSON.stringify({ dataframe_records: [{ hour: 8, origin: 'SEA' }] }))
+    await until(async () => {
+      const { bytes, at } = await replica.serving.answer(mlflow, { model, body })
+      const told = JSON.parse(bytes.toString('utf8', 0, at)) as {
+        predictions: number[]
+        defaulted?: object[]
+      }
+      expect(told.predictions).toHaveLength(1)
+      return told.defaulted === undefined
+    }, 'the value of the view')
+  })
+
   it('a request continues at its deadline, also when a read never ends', async () => {
     const model = await start(looking({ withinMs: 20 }))
-    const { routing, native, maxInstances } = replica.serving
+    const { routing, native } = replica.serving
     const never = new Promise<void>(() => {})
     const cache = { find: () => undefined, read: () => never, counts: () => ({ entries: 0, bytes: 0 }) }
     const clock = { now: () => 0, wall: () => 0 }
-    const lookups = createLookups({ cache, clock, routing, native, maxInstances })
+    const lookups = createLookups({ cache, clock, routing })
     for (const loaded of routing.loaded()) lookups.knows(loaded)
     const body = Buffer.from(JSON.stringify({ instances: [{ hour: 8, origin: 'ORD' }] }))
     const given = lookups.around(() => createByteWriter())(native, { model, body })

@@ -1,0 +1,15 @@
+/** Finds the model of a request that names none: MLflow's clients send to `/invocations` of a server that serves one model. */
+import { DomainError } from '../../domain/errors.ts'
+import type { Serving } from '../serving/replica-assembly.ts'
+
+/** The configured model, or the only one of this replica. Throws `model_not_found` where that is not one. */
+export function defaultModel({ routing }: Pick<Serving, 'routing'>, configured: string | undefined): string {
+  if (configured !== undefined) return configured
+  const models = [...routing.live()].map(({ route }) => route.model)
+  const [only] = models
+  if (only !== undefined && models.length === 1) return only
+  throw new DomainError(
+    'model_not_found',
+    `/invocations names no model, and this replica serves ${models.length}: set TENURE_INVOCATIONS_MODEL, or send to /v1/models/{name}/invocations`,
+  )
+}

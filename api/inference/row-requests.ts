@@ -1,0 +1,137 @@
+/**
+ * Parses the rows of KServe version 1 and of MLflow's scoring server. Both also accept rows without names, in the order of the features; a
+ * row of another length is refused, because its values would be read as other features.
+ */
+import { DomainError } from '../../domain/errors.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import { parseModestJson } from '../serving/codec/json-limits.ts'
+import { resetInput, type InputBuffer } from '../serving/codec/input-buffer.ts'
+import { isRoutingKey, maxRoutingKeyLength, type PredictRequest } from '../serving/codec/request-parser.ts'
+import { kindOf, quotedName } from '../serving/codec/row-reader.ts'
+import { readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
+
+/** `width` is the number of values of a row. */
+export type ParseRows = (body: Buffer, width: number) => PredictRequest
+
+const kserveFields = new Set(['instances', 'routing_key'])
+
+/** `{"instances": [{…} or […], …]}` of KServe version 1 and TensorFlow Serving. */
+export const kserveRows =
+  (maxRows: number): ParseRows =>
+  (body, width) => {
+    const request = objectOf(parseModestJson(body, maxRows, width), 'the body')
+    for (const name in request)
+      if (!kserveFields.has(name)) refuse(`the body has an unknown field ${quotedName(name)}`)
+    const instances = listOf(request['instances'], '"instances"')
+    return { instances: requireCount(instances, maxRows), routingKey: routingKeyIn(request) }
+  }
+
+const mlflowForms = {
+  dataframe_split: rowsOfSplit,
+  dataframe_records: (given: unknown) => listOf(given, '"dataframe_records"'),
+  instances: (given: unknown) => listOf(given, '"instances"'),
+  inputs: rowsOfInputs,
+}
+const formNames = Object.keys(mlflowForms) as (keyof typeof mlflowForms)[]
+
+/** One of the four forms of MLflow, and `"params": {"routing_key"}`. */
+export const mlflowRows =
+  (maxRows: number): ParseRows =>
+  (body, width) => {
+    const request = objectOf(parseModestJson(body, maxRows, width), 'the body')
+    const forms = formNames.filter((name) => Object.hasOwn(request, name))
+    const [form] = forms
+    if (form === undefined || forms.length > 1)
+      refuse(`the body has ${forms.length} of ${formNames.join(', ')}, not one of them`)
+    for (const name in request)
+      if (name !== form && name !== 'params') refuse(`the body has an unknown field ${quotedName(name)}`)
+    const instances = requireCount(mlflowForms[form](request[form]), maxRows)
+    const params = objectOf(request['params'] ?? {}, '"params"')
+    for (const name in params)
+      if (name !== 'routing_key') refuse(`"params" has an unknown field ${quotedName(name)}`)
+    return { instances, routingKey: routingKeyIn(params) }
+  }
+
+/** Fills the buffer with parsed rows. */
+export function fillRows(
+  loaded: LoadedVersion,
+  { instances, routingKey }: PredictRequest,
+  input: InputBuffer,
+): void {
+  const { all } = loaded.columns
+  resetInput(input, loaded.columns, instances.length)
+  for (let i = 0; i < instances.length; i++) {
+    const row: unknown = instances[i]
+    readRow(loaded, Array.isArray(row) ? namedRow(row, all, i) : (row as FeatureRow), i, input)
+  }
+  input.routingKey = routingKey
+}
+
+function namedRow(row: readonly unknown[], columns: readonly { name: string }[], index: number): FeatureRow {
+  if (row.length !== columns.length)
+    refuse(
+      `instance ${index} has ${row.length} values; send one for each of ${columns.map(({ name }) => name).join(', ')}, in this order`,
+    )
+  return Object.fromEntries(columns.map(({ name }, place) => [name, row[place] as FeatureRow[string]]))
+}
+
+/** What `DataFrame.to_dict(orient="split")` writes; the index is ignored. */
+function rowsOfSplit(given: unknown): unknown[] {
+  const { columns, data, ...rest } = objectOf(given, '"dataframe_split"')
+  for (const name in rest)
+    if (name !== 'index' && name !== 'index_names' && name !== 'column_names')
+      refuse(`"dataframe_split" has an unknown field ${quotedName(name)}`)
+  const rows = listOf(data, '"data" of "dataframe_split"')
+  if (columns === undefined) return rows
+  const names = listOf(columns, '"columns" of "dataframe_split"')
+  if (!names.every((name) => typeof name === 'string')) refuse('a name in "columns" is not a text')
+  if (new Set(names).size < names.length) refuse('"columns" names a column twice')
+  return rows.map((row, index) => {
+    if (!Array.isArray(row) || row.length !== names.length)
+      refuse(`row ${index} of "data" is ${kindOf(row)} and not a list of ${names.length} values`)
+    return Object.fromEntries(names.map((name, place) => [name, (row as unknown[])[place]]))
+  })
+}
+
+/** A list of rows, or a list of values for each feature. */
+function rowsOfInputs(given: unknown): unknown[] {
+  if (Array.isArray(given)) return given
+  const columns = Object.entries(objectOf(given, '"inputs"'))
+  const lists = columns.map(([name, values]) => [name, listOf(values, `input ${quotedName(name)}`)] as const)
+  const rows = lists[0]?.[1].length ?? 0
+  for (const [name, { length }] of lists)
+    if (length !== rows) refuse(`the input ${quotedName(name)} has ${length} values, not ${rows}`)
+  return Array.from({ length: rows }, (_, row) =>
+    Object.fromEntries(lists.map(([name, values]) => [name, values[row]])),
+  )
+}
+
+function requireCount(rows: unknown[], maxRows: number): FeatureRow[] {
+  if (rows.length === 0) throw new DomainError('no_instances', 'the request has no rows')
+  if (rows.length > maxRows)
+    throw new DomainError('batch_too_large', `the request has ${rows.length} rows, more than ${maxRows}`, {
+      limit: maxRows,
+    })
+  return rows as FeatureRow[]
+}
+
+function routingKeyIn({ routing_key: key }: Record<string, unknown>): string | undefined {
+  if (key !== undefined && !isRoutingKey(key))
+    refuse(`"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`)
+  return key
+}
+
+function objectOf(given: unknown, what: string): Record<string, unknown> {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    refuse(`${what} is ${kindOf(given)}, not an object`)
+  return given as Record<string, unknown>
+}
+
+function listOf(given: unknown, what: string): unknown[] {
+  if (!Array.isArray(given)) refuse(`${what} is ${kindOf(given)}, not a list`)
+  return given
+}
+
+function refuse(what: string): never {
+  throw new DomainError('invalid_request', what)
+}

@@ -1,0 +1,73 @@
+/** Declares the routes of KServe version 1 and of MLflow's scoring server. Their predictions are served by the transport. */
+import {
+  predictBytes,
+  predictionHeaders,
+  predictors,
+  defineRoute,
+  type RouteDefinition,
+} from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { canAccessModel, requireRole } from '../../auth/authentication.ts'
+import { defaultModel } from '../../inference/default-model.ts'
+import { withWriter } from '../../inference/handler.ts'
+import { repositoryOf } from '../../inference/repository.ts'
+import { createRowProtocols } from '../../inference/row-protocols.ts'
+import {
+  kserveSchema,
+  mlflowSchema,
+  plainPredictedSchema,
+  repositoryQuery,
+  repositorySchema,
+} from '../../inference/schemas.ts'
+import { requestIdHeader } from '../../serving/request/replay.ts'
+
+const order = 'A row without names has the values in the order of the features.'
+
+export function adapterRoutes({ serving, invocationsModel }: ApiDeps): RouteDefinition[] {
+  const protocols = createRowProtocols(serving.maxInstances)
+  const predictRoute = (
+    path: string,
+    protocol: keyof typeof protocols,
+    { summary, rawSchema }: { summary: string; rawSchema: object },
+  ): RouteDefinition =>
+    defineRoute('post', path, 'callers', {
+      summary,
+      answers: { 200: 'A value for each row, the version and the arm, and the ids of the predictions' },
+      rawBytes: predictBytes,
+      rawSchema,
+      answerSchema: plainPredictedSchema,
+      headers: predictionHeaders,
+      handle({ params, bytes, header, actor }) {
+        const model = params['name'] ?? defaultModel(serving, invocationsModel)
+        if (actor !== undefined) requireRole(actor, predictors, model)
+        const request = { model, body: bytes, requestId: header(requestIdHeader), keyId: actor?.id }
+        return withWriter(serving.answer(protocols[protocol], request), (writer) => ({
+          text: writer.bytes.toString('utf8', 0, writer.at),
+          type: 'application/json',
+        }))
+      },
+    })
+  const mlflow = (path: string, which: string): RouteDefinition =>
+    predictRoute(path, 'mlflow', {
+      summary: `Predict as MLflow’s scoring server does, from dataframe_split, dataframe_records, inputs or instances, ${which}. ${order}`,
+      rawSchema: mlflowSchema,
+    })
+  return [
+    predictRoute('/v1/models/:name:predict', 'kserve', {
+      summary: `Predict as version 1 of KServe’s protocol and TensorFlow Serving do, for {"instances": [{…} or […]]}. ${order}`,
+      rawSchema: kserveSchema,
+    }),
+    mlflow('/v1/models/:name/invocations', 'with this model'),
+    mlflow('/invocations', 'with the model of TENURE_INVOCATIONS_MODEL, or with the only one that is served'),
+    defineRoute('post', '/v2/repository/index', 'callers', {
+      summary: 'List the versions that this replica serves, as the model repository extension does.',
+      answers: { 200: 'The versions of the models that the key may use' },
+      body: repositoryQuery,
+      answerSchema: repositorySchema,
+      handle({ actor, body }) {
+        const entries = repositoryOf(serving, (model) => actor === undefined || canAccessModel(actor, model))
+        return { json: body.ready === true ? entries.filter(({ state }) => state === 'READY') : entries }
+      },
+    }),
+  ]
+}

@@ -1,0 +1,43 @@
+/** Parses the variables of an OpenID Connect provider. */
+import { programRoles, roles, type Role } from './roles.ts'
+
+/** An OpenID Connect provider and its role mapping. */
+export interface OidcConfig {
+  issuer: string
+  clientId: string
+  /** Absent for a public client, which PKCE alone protects. */
+  clientSecret?: string
+  /** The address of `/sign-in/callback` as browsers reach it. */
+  redirect: string
+  nameClaim: string
+  roleClaim: string
+  /** Claim value → role; the first match counts. */
+  roles: [string, Role][]
+  /** Days without a sign-in after which the key of a user ends. */
+  keyDays: number
+}
+
+/** Requires all variables or none, because a partial provider would let in no user or every user. */
+export function parseOidc(
+  environment: Readonly<Record<string, string | undefined>>,
+  issues: string[],
+  keyDays: number,
+): OidcConfig | undefined {
+  const issuer = environment['TENURE_OIDC_ISSUER'] ?? ''
+  const clientId = environment['TENURE_OIDC_CLIENT_ID'] ?? ''
+  const clientSecret = environment['TENURE_OIDC_CLIENT_SECRET'] || undefined
+  const redirect = environment['TENURE_OIDC_REDIRECT'] ?? ''
+  const nameClaim = environment['TENURE_OIDC_NAME_CLAIM'] ?? 'email'
+  const roleClaim = environment['TENURE_OIDC_ROLE_CLAIM'] ?? 'groups'
+  const mapped = environment['TENURE_OIDC_ROLES'] ?? ''
+  if (issuer === '') return undefined
+  const safe = (address: string) => /^https:\/\/.|^http:\/\/(127\.|localhost[:/]|\[::1\])/.test(address)
+  if (!safe(issuer)) issues.push('TENURE_OIDC_ISSUER is an https:// address')
+  if (clientId === '') issues.push('TENURE_OIDC_CLIENT_ID is missing')
+  if (!safe(redirect) || !redirect.endsWith('/sign-in/callback'))
+    issues.push('TENURE_OIDC_REDIRECT is the https:// address of /sign-in/callback')
+  const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
+  if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
+    issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
+  return { issuer, clientId, clientSecret, redirect, nameClaim, roleClaim, roles: pairs, keyDays }
+}
