@@ -9,7 +9,7 @@ import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
-import { parseOidc } from './domain/oidc-config.ts'
+import { parseOidc } from './domain/access/oidc-config.ts'
 import { readObjectStore } from './store/objects/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
@@ -103,6 +103,12 @@ export function readConfig(environment: Environment = process.env) {
         environment['TENURE_HOST'] ?? '',
         hostOf(environment['TENURE_OIDC_REDIRECT']),
       ],
+      /** Origins whose pages may call the API from a browser. */
+      corsOrigins: listOf(
+        'TENURE_CORS_ORIGINS',
+        /^https?:\/\/[\w.-]+(:\d{1,5})?$/,
+        'origins such as https://app.example.com',
+      ),
       publicPredictions: oneOf('TENURE_PUBLIC_PREDICTIONS', 'off', ['on', 'off']) === 'on',
       drills: oneOf('TENURE_DRILLS', 'off', ['on', 'off']) === 'on',
       /** Whether a response waits until its row is committed. */

@@ -9,7 +9,7 @@ import { LongestFirst } from './test/support/longest-first.ts'
 const withoutServers = [
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
-  'test/api/http/{openapi,compression}.test.ts',
+  'test/api/http/{openapi,model-openapi,compression}.test.ts',
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/formats/**/*.test.ts',
   'test/activities/artifact/**/*.test.ts',
@@ -32,7 +32,7 @@ const withoutServers = [
   'test/cli/supervisor/supervisor.test.ts',
 ]
 
-const atLength = ['test/faults/long/**/*.test.ts', 'test/examples/*.test.ts']
+const atLength = ['test/faults/long/**/*.test.ts', 'test/examples/*.test.ts', 'test/interop/*.test.ts']
 
 export default defineConfig({
   test: {

@@ -1,4 +1,5 @@
 /** What each response of the web framework gets: its count, compression on request, and over HTTPS the demand for HTTPS. */
+import type { ServerResponse } from 'node:http'
 import type { Hono } from 'hono'
 import { compress } from 'hono/compress'
 import { routePath } from 'hono/route'
@@ -23,6 +24,13 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE'])
 
 /** `redirect` is the address of this host as the identity provider knows it. */
 export function useMiddleware(app: Hono, redirect?: string): void {
+  app.use(everywhere, async (context, next) => {
+    await next()
+    // The headers of a response replace those that the gate has set.
+    const { outgoing } = (context.env ?? {}) as { outgoing?: ServerResponse }
+    if (String(outgoing?.getHeader('vary') ?? '').includes('Origin'))
+      context.header('vary', 'Origin', { append: true })
+  })
   app.use(everywhere, async (context, next) => {
     const startedMs = performance.now()
     await next()

@@ -22,6 +22,7 @@ import { plainTextIssue, readConfig, readVersion, type Config } from '../tempora
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
+import { createCrossOrigin } from './auth/cross-origin.ts'
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { createPredictEndpoint } from './transport/predict-endpoint.ts'
@@ -90,7 +91,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { maxConnections } = socketLimits
   const isOwnHost = createHostCheck(config.api.allowedHosts)
   const server = createHttpServer(() => onError(`more than ${maxConnections} connections are refused`))
-  const gate = createRequestGate(server, isOwnHost)
+  const gate = createRequestGate(server, isOwnHost, createCrossOrigin(config.api.corsOrigins))
   const { host, port } = await listenOn(server, config.api)
   server.on('error', (error) => onError('a connection could not be accepted', error))
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`

@@ -90,6 +90,16 @@ describe('the configuration', () => {
       expect(() => readConfig({ ...good, ...wrong })).toThrow(/TENURE_PREDICTION/)
   })
 
+  it('takes the origins of pages that may call, none by default', () => {
+    expect(readConfig(good).api.corsOrigins).toEqual([])
+    const set = { ...good, TENURE_CORS_ORIGINS: 'https://app.example.com, http://localhost:5173' }
+    expect(readConfig(set).api.corsOrigins).toEqual(['https://app.example.com', 'http://localhost:5173'])
+    for (const wrong of ['*', 'app.example.com', 'https://app.example.com/'])
+      expect(() => readConfig({ ...good, TENURE_CORS_ORIGINS: wrong })).toThrow(
+        'TENURE_CORS_ORIGINS is a list of origins such as https://app.example.com',
+      )
+  })
+
   it('takes the model of /invocations, none by default', () => {
     expect(readConfig(good).api.invocationsModel).toBeUndefined()
     expect(readConfig({ ...good, TENURE_INVOCATIONS_MODEL: 'iris' }).api.invocationsModel).toBe('iris')

@@ -6,7 +6,7 @@ import type { Configuration, IDToken } from 'openid-client'
 import { DomainError } from '../../domain/errors.ts'
 import type { SsoIdentity } from '../../store/access/sso-keys.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
-import type { OidcConfig } from '../../domain/oidc-config.ts'
+import type { OidcConfig } from '../../domain/access/oidc-config.ts'
 
 /** Kept in a signed cookie while the user signs in at the provider. */
 export interface Attempt {

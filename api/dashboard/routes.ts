@@ -72,6 +72,7 @@ const staticFiles = (): RouteDefinition =>
   defineRoute('get', '/assets/:file', 'public', {
     summary: 'Get a static file of the pages (CSS, script or image) by its hashed name.',
     answers: { 200: 'The file' },
+    answerMedia: '*/*',
     async handle({ params }) {
       const asset = await findPageAsset(params['file']!)
       if (asset === undefined)

@@ -5,7 +5,16 @@ import { idempotencyHeader, mayRepeat } from './idempotency.ts'
 import { errorShapeOf, problemType, type ErrorShape } from './problem.ts'
 import { pathTemplate, type HeaderSpec, type RouteDefinition } from './route.ts'
 
-export function describe(routes: readonly RouteDefinition[]): Record<string, unknown> {
+const wholeApi = {
+  title: 'Tenure',
+  version: '1',
+  description: 'Retraining, release and serving of models.',
+}
+
+export function describe(
+  routes: readonly RouteDefinition[],
+  info: { title: string; version: string; description: string } = wholeApi,
+): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
   // Dashboard pages are not part of the API.
   for (const route of routes.filter(({ page }) => page !== true)) {
@@ -14,7 +23,7 @@ export function describe(routes: readonly RouteDefinition[]): Record<string, unk
   }
   return {
     openapi: '3.1.0',
-    info: { title: 'Tenure', version: '1', description: 'Retraining, release and serving of models.' },
+    info,
     paths,
     security: [{ key: [] }],
     components: {
@@ -25,7 +34,7 @@ export function describe(routes: readonly RouteDefinition[]): Record<string, unk
 }
 
 function operationOf(route: RouteDefinition) {
-  const { method, path, allow, summary, answers, query, answerSchema, headers = {} } = route
+  const { method, path, allow, summary, answers, query, headers = {} } = route
   const names = [...path.matchAll(/\/:(\w+)/g)].map(([, name]) => name)
   const sent = { ...headers, ...(mayRepeat(route) ? commandHeaders : {}) }
   return {
@@ -56,12 +65,7 @@ function operationOf(route: RouteDefinition) {
       ...Object.fromEntries(
         Object.entries(answers)
           .filter(([status]) => Number(status) < 400)
-          .map(([status, description]) => [
-            status,
-            status === '200' && answerSchema !== undefined
-              ? answerOf(description, 'application/json', answerSchema)
-              : { description },
-          ]),
+          .map(([status, description]) => [status, successOf(route, status, description)]),
       ),
     },
   }
@@ -138,8 +142,30 @@ function errorResponse(path: string, description: string) {
 
 const answerOf = (description: string, media: string, schema: object) => ({
   description,
+  headers: answerHeaders,
   content: { [media]: { schema } },
 })
+
+const answerHeaders = {
+  'x-request-id': {
+    description: 'The id of the request: the one that was sent, or a new one.',
+    schema: { type: 'string', pattern: '^[\\w.:-]{1,100}$' },
+  },
+}
+
+function successOf(
+  { answerSchema, deferredSchema, answerMedia }: RouteDefinition,
+  status: string,
+  description: string,
+) {
+  const json = status === '202' ? (deferredSchema ?? answerSchema) : answerSchema
+  const content = {
+    ...(json && { 'application/json': { schema: json } }),
+    ...(answerMedia && { [answerMedia]: { schema: text } }),
+  }
+  if (Object.keys(content).length === 0) return { description, headers: answerHeaders }
+  return { description, headers: answerHeaders, content }
+}
 
 function queryParameters(query: z.ZodType | undefined) {
   if (query === undefined) return []

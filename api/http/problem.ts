@@ -2,7 +2,7 @@
  * Translates failures into RFC 9457 problem documents with a stable code and a remedy. An unexpected failure becomes `internal`; its
  * message goes to the log only, because it may contain private data.
  */
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { isError, DomainError, errorTable, type ErrorCode } from '../../domain/errors.ts'
 import { isFull } from '../../store/outage.ts'
 import { redacted } from '../../domain/redact.ts'
@@ -24,9 +24,18 @@ export const problemType = 'application/problem+json'
 /** Default retry-after, in seconds. */
 export const retryAfterS = 1
 
+const requestIdPattern = /^[\w.:-]{1,100}$/
+
 /** The caller's own id of its request, or a new one. */
 export const requestIdFrom = (sent: unknown): string =>
-  typeof sent === 'string' && /^[\w.:-]{1,100}$/.test(sent) ? sent : randomUUID()
+  typeof sent === 'string' && requestIdPattern.test(sent) ? sent : randomUUID()
+
+const processMark = randomBytes(9).toString('base64url')
+let made = 0
+
+/** The same for predictions, whose time a random id for each would lengthen. */
+export const quickRequestId = (sent: string | undefined): string =>
+  sent !== undefined && requestIdPattern.test(sent) ? sent : `${processMark}.${(++made).toString(36)}`
 
 /** `onDefect` receives what is not a DomainError. */
 export function problemOf(

@@ -5,6 +5,7 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import type { DomainError } from '../../domain/errors.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from './problem.ts'
+import type { CrossOrigin } from '../auth/cross-origin.ts'
 import { requireOwnHost, type HostCheck } from '../auth/sender.ts'
 
 /** Handles a request, or returns false. */
@@ -16,7 +17,11 @@ export interface RequestGate {
   mount(routes: RequestListener): void
 }
 
-export function createRequestGate(server: Server, isOwnHost: HostCheck): RequestGate {
+export function createRequestGate(
+  server: Server,
+  isOwnHost: HostCheck,
+  crossOrigin: CrossOrigin,
+): RequestGate {
   const held: Parameters<RequestListener>[] = []
   let tryPredict: TryHandle = () => false
   let tryHealth: TryHandle = () => false
@@ -35,7 +40,7 @@ export function createRequestGate(server: Server, isOwnHost: HostCheck): Request
     } catch (error) {
       return sendRefusal(request, response, error as DomainError)
     }
-    pass(request, response)
+    if (!crossOrigin(request, response)) pass(request, response)
   })
   return {
     open(predict, health) {

@@ -110,8 +110,12 @@ export interface RouteSpec<Body, Query> {
   maxValues?: number
   /** JSON schema of a raw or streamed body, where it is JSON. */
   rawSchema?: object
-  /** JSON schema of the body of status 200. */
+  /** JSON schema of the body of a successful response. */
   answerSchema?: object
+  /** JSON schema of the body of status 202, where it is another one. */
+  deferredSchema?: object
+  /** Media type of a successful response besides JSON, or in place of it without `answerSchema`. */
+  answerMedia?: string
   /** Request headers that change the response. */
   headers?: Readonly<Record<string, HeaderSpec>>
   /** Accepted media types of the body; JSON by default. */

@@ -54,7 +54,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...erasureRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps),
-    ...descriptionRoutes(() => routes),
+    ...descriptionRoutes(deps, () => routes),
     ...dashboardRoutes(deps),
   ]
   return routes

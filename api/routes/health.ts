@@ -1,4 +1,5 @@
 /** `/livez`, `/readyz`, `/metrics`: reports liveness, readiness and metrics to supervisors, load balancers and Prometheus. */
+import { aliveAnswer, readyAnswer } from './answers/admin.ts'
 import { goldenIssueOf } from '../serving/version/loaded-version.ts'
 import type { Actor } from '../auth/authentication.ts'
 import { filterVisible, requireUnscoped } from '../auth/authorization.ts'
@@ -11,12 +12,14 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/livez', 'public', {
     summary: 'Check that the process responds.',
     answers: { 200: 'It responds' },
+    answerSchema: aliveAnswer,
     handle: () => ({ json: alive }),
   }),
   defineRoute('get', '/readyz', 'public', {
     summary:
       'Check that the process should get requests: every loaded version predicts its golden rows correctly. The response to a key has details.',
     answers: { 200: 'It is ready', 503: 'It is not ready, with the reason' },
+    answerSchema: readyAnswer,
     handle({ actor }) {
       const issues = whyNotReady(deps)
       if (issues.length > 0)
@@ -31,6 +34,7 @@ export const healthRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Get the metrics of this process for Prometheus. They are of all models, so the key must not be limited to some.',
     answers: { 200: 'The metrics as text' },
+    answerMedia: 'text/plain',
     async handle({ actor }) {
       requireUnscoped(actor, 'the metrics of a process')
       return { text: await deps.metrics.metrics(), type: deps.metrics.contentType }

@@ -34,8 +34,11 @@ export interface Exchange {
   readonly closed: boolean
   /** Whether the connection stays open after the response. */
   shouldKeepAlive: boolean
-  /** Sends the response, once. Each character of the text is a byte; headers are names and values in turn, without the length. */
-  send(status: number, headers: readonly string[], text: string): void
+  /**
+   * Sends the response, once. Each character of the text is a byte; headers are names and values in turn, without the length, and without the
+   * id of the request where it is given by itself.
+   */
+  send(status: number, headers: readonly string[], text: string, requestId?: string): void
   /** Calls back once when the response has been sent. */
   onSent(listener: () => void): void
 }
@@ -56,8 +59,9 @@ export function exchangeOf(request: IncomingMessage, response: ServerResponse): 
     set shouldKeepAlive(keeps) {
       response.shouldKeepAlive = keeps
     },
-    send(status, headers, text) {
-      response.writeHead(status, [...headers, 'content-length', String(text.length)])
+    send(status, headers, text, requestId) {
+      const id = requestId === undefined ? [] : [correlationHeader, requestId]
+      response.writeHead(status, [...headers, 'content-length', String(text.length), ...id])
       response.end(text, 'latin1')
     },
     onSent: (listener) => void response.once('finish', listener),

@@ -6,7 +6,7 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { createBodyAssemblers, type BodyAssembler, type BodyAssemblerLimits } from './body-assembler.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
-import type { Exchange, ReadHeaders } from './exchange.ts'
+import { correlationHeader, type Exchange, type ReadHeaders } from './exchange.ts'
 import { refuseConnection } from './http-server.ts'
 import { interceptConnections, startKernelReads, stopKernelReads, type HandToNode } from './node-internals.ts'
 import { headOf, parseHead, type RequestHead } from './request-head.ts'
@@ -197,11 +197,13 @@ function createConnection(socket: Socket, endOfHead: EndOfHead): Connection {
       return !socket.writable
     },
     onSent: (listener) => void (onSent = listener),
-    send(status, headers, text) {
+    send(status, headers, text, requestId) {
       if (!socket.writable) return
       const start = startOfHead(status, headers)
+      // Behind the length, so that the start is the same for all responses.
+      const id = requestId === undefined ? '' : `\r\n${correlationHeader}: ${requestId}`
       const isFlushed = socket.write(
-        start + text.length + endOfHead(connection.shouldKeepAlive) + text,
+        start + text.length + id + endOfHead(connection.shouldKeepAlive) + text,
         'latin1',
       )
       if (!connection.shouldKeepAlive) socket.destroySoon()

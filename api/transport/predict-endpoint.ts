@@ -12,7 +12,7 @@ import { deadlineHeader, exchangeOf, correlationHeader, type Exchange } from './
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { defaultModel } from '../inference/default-model.ts'
 import { createRowProtocols } from '../inference/row-protocols.ts'
-import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/problem.ts'
+import { headersOf, problemOf, quickRequestId, requestIdFrom, textOfProblem } from '../http/problem.ts'
 import { requireOwnSender } from '../auth/sender.ts'
 import { createReadThrottle } from './read-throttle.ts'
 import { requireMediaType, json } from '../http/content-type.ts'
@@ -195,5 +195,6 @@ function send(exchange: Exchange, writer: ByteWriter, target: Target): void {
   target.answered.requests++
   const headers =
     writer.jsonBytes === undefined ? jsonHeaders : Object.entries(headersOfWriter(writer)).flat()
-  exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at))
+  const requestId = quickRequestId(exchange.headers[correlationHeader])
+  exchange.send(200, headers, writer.bytes.toString('latin1', 0, writer.at), requestId)
 }

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Actor } from '../auth/authentication.ts'
+import { requestIdFrom } from '../http/problem.ts'
 import { alive, readyState, whyNotReady, type HealthDeps } from '../routes/health.ts'
 
 /** Whether it has responded. */
@@ -27,7 +28,11 @@ export function createStartupHealth(deps: HealthDeps): StartupHealth {
     const state = method === 'GET' ? stateAt(url, headers.authorization) : undefined
     if (state === undefined) return false
     const text = JSON.stringify(state)
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+    response.writeHead(200, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(text),
+      'x-request-id': requestIdFrom(headers['x-request-id']),
+    })
     response.end(text)
     return true
   }

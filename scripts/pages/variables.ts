@@ -99,6 +99,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_ALLOWED_HOSTS: [
       'Names under which the API is reached, such as `tenure.example.com,.internal`. Addresses, `localhost`, TENURE_HOST and the host of TENURE_OIDC_REDIRECT are allowed too; any other name is answered with 421.',
     ],
+    TENURE_CORS_ORIGINS: [
+      'Origins whose pages may call the API from a browser with a key, such as `https://app.example.com,http://localhost:5173`.',
+      'none',
+    ],
     TENURE_PUBLIC_PREDICTIONS: ['`on`: predictions and outcomes need no key.'],
     TENURE_PREDICTION_LOG: [
       '`durable`: an answer leaves after its row is committed, or as 503 within about a second.',

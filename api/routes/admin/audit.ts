@@ -1,4 +1,5 @@
 /** `/v1/audit`, `/v1/alerts`: lists audit rows and alerts, and verifies the audit log. */
+import { alertsAnswer, auditAnswer, verificationAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -14,6 +15,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
     defineRoute('get', '/v1/audit', viewers, {
       summary: 'List the audit log, newest first.',
       answers: { 200: 'The rows of the audit log' },
+      answerSchema: auditAnswer,
       query: z.strictObject({
         model: modelName.optional(),
         before: z.coerce.number().int().min(1).optional(),
@@ -28,6 +30,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
       summary:
         'Verify the hash chain of the audit log against the signed heads stored outside the database. Keys that are no admin may get a report of the last minute.',
       answers: { 200: 'The number of valid rows, and the first breach' },
+      answerSchema: verificationAnswer,
       async handle({ actor }) {
         requireUnscoped(actor, 'the audit of all models')
         return { json: toWire(await verify(actor)) }
@@ -36,6 +39,7 @@ export function auditRoutes({ store, heads, isSigned }: ApiDeps): RouteDefinitio
     defineRoute('get', '/v1/alerts', viewers, {
       summary: 'List alerts, newest first.',
       answers: { 200: 'The alerts' },
+      answerSchema: alertsAnswer,
       query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
       async handle({ actor, query }) {
         const alerts = await listAlerts(store, { ...query, ...modelFilter(actor) })

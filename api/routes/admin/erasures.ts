@@ -1,4 +1,5 @@
 /** `/v1/erasures`: requests and shows erasures of data subjects. */
+import { erasureAnswer, erasureStartedAnswer, erasuresAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { getErasure, listErasures, type Erasure } from '../../../store/privacy/erasures.ts'
 import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.ts'
@@ -15,6 +16,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/erasures', admins, {
     summary: `Erase a data subject from the prediction log, outcomes, batches and features of a model, and from every later snapshot. \`subject\` is the key in the subject column of the model file, and the routing_key of requests. \`prediction_ids\` (at most ${maxPredictions}) name further requests of the subject. A repetition returns the open erasure of the same subject.`,
     answers: { 202: 'The erasure has started, or is running' },
+    answerSchema: erasureStartedAnswer,
     body: z.strictObject({
       model: modelName,
       subject: z.string().min(1).max(1_000),
@@ -28,6 +30,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/erasures', viewers, {
     summary: 'List erasures with the number of erased rows, newest first. Subjects are never shown.',
     answers: { 200: 'The erasures, and next_cursor when there are more' },
+    answerSchema: erasuresAnswer,
     query: z.strictObject({ model: modelName.optional(), cursor: cursorText.optional(), limit }),
     async handle({ actor, query }) {
       const [at, id] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'newest', cursorKey)
@@ -50,6 +53,7 @@ export const erasureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/erasures/:id', viewers, {
     summary: 'Show an erasure: its progress, the erased rows by table, and when snapshots are deleted.',
     answers: { 200: 'The receipt' },
+    answerSchema: erasureAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'erasure', id }, getErasure(deps.store, id))

@@ -1,4 +1,5 @@
 /** `/v1/keys`: creates, lists, rotates and revokes API keys. A secret is shown once, in the response that creates it. */
+import { keyAnswer, keysAnswer, newKeyAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { roles } from '../../../domain/roles.ts'
@@ -34,6 +35,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
   defineRoute('get', '/v1/keys', admins, {
     summary: 'List API keys, without their secrets.',
     answers: { 200: 'The keys' },
+    answerSchema: keysAnswer,
     async handle({ actor }) {
       requireUnscoped(actor, keyManagement)
       return { json: { keys: (await listKeys(store)).map(toWire) } }
@@ -42,6 +44,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
   defineRoute('post', '/v1/keys', admins, {
     summary: 'Create an API key. Its secret is shown once.',
     answers: { 201: 'The key' },
+    answerSchema: newKeyAnswer,
     body: newKey(serving.wall),
     secretResponse: true,
     async handle({ body, actor }) {
@@ -71,6 +74,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
     summary:
       'Rotate the secret of an API key. The new secret is shown once; the previous one stays valid for `overlap_s` seconds.',
     answers: { 200: 'The key with its new secret' },
+    answerSchema: newKeyAnswer,
     body: z.strictObject({ overlap_s: z.number().int().min(0).max(maxOverlapS).default(defaultOverlapS) }),
     secretResponse: true,
     async handle({ params, body, actor }) {
@@ -93,6 +97,7 @@ export const keyRoutes = ({ store, authentication, serving }: ApiDeps): RouteDef
   defineRoute('delete', '/v1/keys/:id', admins, {
     summary: 'Revoke an API key. Replicas follow within seconds.',
     answers: { 200: 'The revoked key' },
+    answerSchema: keyAnswer,
     async handle({ params, actor }) {
       requireUnscoped(actor, keyManagement)
       const facts = await store.transaction(async (database) => {

@@ -1,4 +1,5 @@
 /** `/v1/kill-switches`: lists and sets the kill switches of models. */
+import { killSwitchAnswer, killSwitchesAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { flagNames, killSwitchModes, type Flag } from '../../../domain/serving/kill-switch.ts'
 import { issuesOfKillSwitch, listKillSwitches } from '../../../store/serving/kill-switches.ts'
@@ -12,6 +13,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/kill-switches', viewers, {
     summary: 'List kill switches, with the replicas that lag behind.',
     answers: { 200: 'The kill switches' },
+    answerSchema: killSwitchesAnswer,
     async handle({ actor }) {
       const flags = filterVisible(actor, await listKillSwitches(deps.store), ({ model }) => model)
       const listed = flags.map(async (flag) => ({
@@ -25,6 +27,7 @@ export const killSwitchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Set the kill switch of a model: `champion` serves the champion to all traffic, `fallback` the declared fallback, `refuse` rejects requests, `normal` follows the route.',
     answers: { 200: 'The switch, with the live replicas that lag behind' },
+    answerSchema: killSwitchAnswer,
     body: z.strictObject({ serve: z.enum(flagNames), reason: writtenReason }),
     async handle({ actor, params, body }) {
       const { flag, problems } = await setKillSwitch(deps, actor!, { model: params['model']!, ...body })

@@ -1,4 +1,5 @@
 /** `/v1/commands/:id`: shows the result of a deferred command. */
+import { recordedAnswer } from '../answers/lifecycle.ts'
 import { findRecorded } from '../../../store/release/command-outbox.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -11,6 +12,7 @@ export const commandRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Show a command that was recorded while Temporal was unreachable: its state, and the response of the release or what was started.',
     answers: { 200: 'The command' },
+    answerSchema: recordedAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'recorded command', id }, findRecorded(store, id))

@@ -1,4 +1,5 @@
 /** `/v1/drills`: starts and lists drills. */
+import { drillStartedAnswer, drillsAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { drillKindNames, drillKinds } from '../../../domain/drill.ts'
 import { listDrills, type Drill } from '../../../store/release/drills.ts'
@@ -21,6 +22,7 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/drills', viewers, {
     summary: 'List drills with detection time, recovery time and harmed requests, newest first.',
     answers: { 200: 'The drills' },
+    answerSchema: drillsAnswer,
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listDrills(deps.store, { ...query, ...modelFilter(actor) })
@@ -30,6 +32,7 @@ export const drillRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/drills', operators, {
     summary: `Start a drill: a release with a faulty candidate that is never promoted. Kinds: ${drillKindNames.join(', ')}.`,
     answers: { 202: 'The drill has started' },
+    answerSchema: drillStartedAnswer,
     body: hold,
     async handle({ actor, body }) {
       const { model, kinds, traffic, harm_budget: harmBudget, share_bp: shareBp, within_ms: withinMs } = body

@@ -1,4 +1,5 @@
 /** `/v1/evaluations/:id`: shows the evaluation of a challenger, as JSON or Markdown. */
+import { evaluationAnswer } from '../answers/lifecycle.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -10,6 +11,8 @@ export const evaluationRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Show the evaluation of a challenger with its inputs; as Markdown when text/markdown is accepted.',
     answers: { 200: 'The evaluation' },
+    answerSchema: evaluationAnswer,
+    answerMedia: 'text/markdown',
     async handle({ actor, params, header }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'evaluation', id }, getEvaluation(store, id))

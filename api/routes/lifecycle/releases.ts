@@ -1,4 +1,12 @@
 /** `/v1/releases`: starts, lists and shows releases, and sends commands to them. */
+import {
+  commandAnswer,
+  deferredAnswer,
+  releaseAnswer,
+  releasesAnswer,
+  releaseStartedAnswer,
+  signedCommandAnswer,
+} from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
@@ -62,6 +70,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/releases', viewers, {
     summary: 'List releases and the release queue, newest first.',
     answers: { 200: 'The releases' },
+    answerSchema: releasesAnswer,
     query: z.strictObject({ model: modelName.optional(), open: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const filter = { ...query, ...modelFilter(actor) }
@@ -80,6 +89,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       "Show a release: its state, why it waits, how its answers differ from the champion's, its newest verdicts and commands, and the commands without a response yet.",
     answers: { 200: 'The release, and next_cursor when it has earlier commands' },
+    answerSchema: releaseAnswer,
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
     async handle({ actor, params, query }) {
       const release = await getReleaseInScope(deps.store, actor, params['id']!)
@@ -114,6 +124,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Start the release of a registered version, or queue it behind the open release. A hotfix (by an approver or an admin, with a reason) uses the short policy and supersedes an open release.',
     answers: { 202: `The release has started, or is queued, or ${isDeferred}` },
+    answerSchema: releaseStartedAnswer,
     body: start,
     handle: (request) => respondToStart(deps, startRelease, request, request.body),
   }),
@@ -123,6 +134,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: {
       200: 'The workflow, the name of the signal and its input, which the release accepts once within 24 h',
     },
+    answerSchema: signedCommandAnswer,
     body: command.extend({ command: z.enum(commandNames as [CommandName, ...CommandName[]]) }),
     async handle({ actor, params, body }) {
       const { command: name, ...given } = body
@@ -136,6 +148,8 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
     return defineRoute('post', path, commandRoles[name], {
       summary: commandSummaries[name],
       answers: { 200: 'The release has accepted the command', 202: `The command ${isDeferred}` },
+      answerSchema: commandAnswer,
+      deferredSchema: deferredAnswer,
       body: command,
       async handle({ actor, params, body, header, keep }) {
         const id = params['id']!

@@ -1,4 +1,10 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: starts, lists and shows retrainings. */
+import {
+  cancelledAnswer,
+  retrainingAnswer,
+  retrainingStartedAnswer,
+  retrainingsAnswer,
+} from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findRetraining, listRetrainings } from '../../../store/training/retrainings.ts'
@@ -35,10 +41,12 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const model = request.params['name']!
       return respondToStart(deps, startRetraining, request, { model, asOf, overrides, ...body })
     },
+    answerSchema: retrainingStartedAnswer,
   }),
   defineRoute('get', '/v1/retrainings', viewers, {
     summary: 'List retrainings, newest first.',
     answers: { 200: 'The retrainings' },
+    answerSchema: retrainingsAnswer,
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listRetrainings(deps.store, { ...query, ...modelFilter(actor) })
@@ -48,6 +56,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/retrainings/:id', viewers, {
     summary: 'Show a retraining and its progress. Encode slashes of the id as %2F.',
     answers: { 200: 'The retraining' },
+    answerSchema: retrainingAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findRetraining(deps.store, id)
@@ -66,6 +75,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Cancel a running retraining. It ends as `cancelled` when its process has exited. Encode slashes of the id as %2F.',
     answers: { 202: 'The retraining is being cancelled' },
+    answerSchema: cancelledAnswer,
     body: z.strictObject({ reason: reasonText.optional() }),
     async handle({ actor, params, body }) {
       return { status: 202, json: await cancelRetraining(deps, actor!, { id: params['id']!, ...body }) }

@@ -1,4 +1,5 @@
 /** `POST /v1/models/:name/rollback`: rolls a model back, with neither a worker nor Temporal, and without Postgres too. */
+import { rollbackAnswer, rollbackOrderAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { commandRoles } from '../../../domain/release/state.ts'
@@ -26,6 +27,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
       200: 'Written. `replicas` says of each live replica whether it follows',
       202: 'Postgres does not answer. The replicas that heard the order serve the known good version, keep it, and carry it out when Postgres is back',
     },
+    answerSchema: rollbackAnswer,
     body: z.strictObject({
       reason: writtenReason.default('no reason given'),
       version: text.optional(),
@@ -40,6 +42,7 @@ export const rollbackRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Take over a rollback that another replica has heard while Postgres was unavailable. The order is signed by this installation.',
     answers: { 200: 'This replica serves the known good version and keeps the order' },
+    answerSchema: rollbackOrderAnswer,
     body: order,
     async handle({ body }) {
       const keyId = deps.serving.rollbacks.keyOf(body)

@@ -1,4 +1,5 @@
 /** `/v1/models/:name/sweeps`, `/v1/sweeps`: searches over hyperparameters. */
+import { cancelledAnswer, sweepAnswer, sweepsAnswer, workflowStartedAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
@@ -21,6 +22,7 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Start a sweep: train with many hyperparameters, choose by the validation rows and retrain with the best. `hyperparameters`: a list of values, or with `random` also a range {low, high}.',
     answers: { 202: 'The sweep has started' },
+    answerSchema: workflowStartedAnswer,
     body: z.strictObject({
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: z.record(z.string().min(1).max(100), dimension),
@@ -36,6 +38,7 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/sweeps', viewers, {
     summary: 'List sweeps, newest first.',
     answers: { 200: 'The sweeps' },
+    answerSchema: sweepsAnswer,
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listSweeps(deps.store, { ...query, ...modelFilter(actor) })
@@ -45,6 +48,7 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/sweeps/:id', viewers, {
     summary: 'Show a sweep with its trials and their scores on the validation rows.',
     answers: { 200: 'The sweep' },
+    answerSchema: sweepAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'sweep', id }, findSweep(deps.store, id))
@@ -61,6 +65,7 @@ export const sweepRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/sweeps/:id/cancel', startRoles.sweep, {
     summary: 'Cancel a running sweep with its trials.',
     answers: { 202: 'The sweep is being cancelled' },
+    answerSchema: cancelledAnswer,
     async handle({ actor, params }) {
       return { status: 202, json: await cancelSweep(deps, actor!, params['id']!) }
     },

@@ -1,4 +1,5 @@
 /** `/v1/trainings`: lists and shows training runs, also those without a registered version. */
+import { trainingAnswer, trainingsAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { trainingStatuses } from '../../../domain/registry/version-query.ts'
 import { findTrainingRun, findTrainings } from '../../../store/training/training-search.ts'
@@ -14,6 +15,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'List training runs with data digest, code, dependencies, hyperparameters, metrics, verdict and version, newest first unless order=oldest.',
     answers: { 200: 'The training runs without loss curves, and next_cursor when there are more' },
+    answerSchema: trainingsAnswer,
     query: z.strictObject({
       model: modelName.optional(),
       status: z.enum(trainingStatuses, { error: `is one of ${trainingStatuses.join(', ')}` }).optional(),
@@ -45,6 +47,7 @@ export const trainingRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trainings/:id', viewers, {
     summary: 'Show a training run with its loss curve.',
     answers: { 200: 'The training run' },
+    answerSchema: trainingAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const training = await findInScope(actor, { what: 'training', id }, findTrainingRun(store, id))

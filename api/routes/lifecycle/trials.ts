@@ -1,4 +1,5 @@
 /** `/v1/models/:name/trials`, `/v1/trials`: trainings that are judged and register nothing. */
+import { cancelledAnswer, trialAnswer, trialsAnswer, workflowStartedAnswer } from '../answers/lifecycle.ts'
 import { z } from 'zod'
 import { startRoles } from '../../../domain/roles.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
@@ -16,6 +17,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Start a trial: train with the given hyperparameters, evaluate against the champion, register nothing. Trials may run beside a retraining.',
     answers: { 202: 'The trial has started' },
+    answerSchema: workflowStartedAnswer,
     body: z.strictObject({
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       hyperparameters: overridesBody.optional(),
@@ -29,6 +31,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trials', viewers, {
     summary: 'List trials, newest first.',
     answers: { 200: 'The trials' },
+    answerSchema: trialsAnswer,
     query: z.strictObject({ model: modelName.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listTrials(deps.store, { ...query, ...modelFilter(actor) })
@@ -38,6 +41,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/trials/:id', viewers, {
     summary: 'Show a trial and its progress. Its gates are those of `GET /v1/evaluations/{evaluation_id}`.',
     answers: { 200: 'The trial' },
+    answerSchema: trialAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'trial', id }, findTrial(deps.store, id))
@@ -48,6 +52,7 @@ export const trialRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/trials/:id/cancel', startRoles.trial, {
     summary: 'Cancel a running trial. It ends as `cancelled` when its process has exited.',
     answers: { 202: 'The trial is being cancelled' },
+    answerSchema: cancelledAnswer,
     async handle({ actor, params }) {
       return { status: 202, json: await cancelTrial(deps, actor!, params['id']!) }
     },

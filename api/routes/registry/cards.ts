@@ -1,4 +1,5 @@
 /** `/v1/versions/:version/card`: shows the model card of a version. */
+import { cardAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
@@ -12,6 +13,8 @@ export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
     summary:
       'Get the model card of a version: purpose, inputs, quality and limitations. JSON, or Markdown with format=markdown.',
     answers: { 200: 'The model card' },
+    answerSchema: cardAnswer,
+    answerMedia: 'text/markdown',
     query: z.strictObject({ format: z.enum(['json', 'markdown']).default('json') }),
     async handle({ actor, params, query }) {
       const id = params['version']!

@@ -1,4 +1,5 @@
 /** `/v1/features`: lists feature views and their values, and starts an ingestion. */
+import { ingestionAnswer, valuesAnswer, viewAnswer, viewsAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { keyOfText } from '../../../domain/model/feature-view.ts'
@@ -17,6 +18,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'List feature views with the models and versions that use them, and the progress of their ingestion.',
     answers: { 200: 'The feature views' },
+    answerSchema: viewsAnswer,
     query: z.strictObject({ limit }),
     async handle({ actor, query }) {
       const found = await listViews(deps.store, query)
@@ -26,6 +28,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/features/:name', viewers, {
     summary: 'Show the definitions of a feature view, newest first.',
     answers: { 200: 'The feature view' },
+    answerSchema: viewAnswer,
     async handle({ actor, params }) {
       const found = await viewsOf(deps, actor, params['name']!)
       const counted = await Promise.all(
@@ -38,6 +41,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'List the values of an entity as known at `at`: the valid value first, then earlier ones. Join several entity columns as "a / b".',
     answers: { 200: 'The values' },
+    answerSchema: valuesAnswer,
     query: z.strictObject({
       entity: z.string().min(1).max(256),
       at: pastTime(deps.serving.wall).optional(),
@@ -55,6 +59,7 @@ export const featureRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Ingest new values of a feature view, and everything since `from` again. Returns the running ingestion when there is one.',
     answers: { 202: 'The ingestion has started, or is running' },
+    answerSchema: ingestionAnswer,
     body: z.strictObject({ from: pastTimeInUtc(deps.serving.wall).optional() }),
     async handle({ actor, params, body }) {
       const found = await viewsOf(deps, actor, params['name']!)

@@ -1,4 +1,5 @@
 /** `/v1/models`: shows models, their champions and earlier champions. */
+import { championAnswer, modelAnswer, modelsAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -30,6 +31,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     defineRoute('get', '/v1/models', viewers, {
       summary: 'List models with their champions and open releases.',
       answers: { 200: 'The models' },
+      answerSchema: modelsAnswer,
       async handle({ actor }) {
         const models = filterVisible(actor, await listModels(store), ({ name }) => name)
         return { json: { models: await Promise.all(models.map(summaryOf)) } }
@@ -38,6 +40,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     defineRoute('get', '/v1/models/:name', viewers, {
       summary: 'Show a model: features, output, release policy, and the route on this replica.',
       answers: { 200: 'The model' },
+      answerSchema: modelAnswer,
       async handle({ params }) {
         const model = await getModel(store, params['name']!)
         const { features, label, release } = model.definition
@@ -69,6 +72,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     defineRoute('get', '/v1/models/:name/champion', viewers, {
       summary: 'Show the champion at a given time, with the release, evidence and approvals behind it.',
       answers: { 200: 'The change that made it champion, with its release, verdicts and audit row' },
+      answerSchema: championAnswer,
       query: z.strictObject({ at: pastSearchedTime(serving.wall).optional() }),
       async handle({ params, query }) {
         const model = params['name']!

@@ -1,4 +1,5 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
+import { comparisonAnswer, uploadedAnswer, versionAnswer, versionsAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { findStatus, findVersions } from '../../../store/registry/version-search.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
@@ -28,6 +29,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Search registered versions. `metric`: conditions that all hold, such as auc>0.8,brier<0.2. `since` (inclusive) and `until` (exclusive): times or days. `data`: prefix of the snapshot digest. `text`: searched in name, requester, reason and hyperparameters. `order`: version, newest, oldest, or a metric (best first; worst first with a leading -). Versions of drills are found only with status=drill.',
     answers: { 200: 'The versions, without their manifests, and next_cursor when there are more' },
+    answerSchema: versionsAnswer,
     query: z.strictObject({ ...versionSearchFields, limit }),
     async handle({ actor, query }) {
       const { order = 'version', metric: conditions, cursor, ...filter } = query
@@ -51,6 +53,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     summary:
       'Compare two versions: metrics, hyperparameters, data, features, code, training and sizes, differences first. Name each as model_v1.2.0, model@v1.2.0, model@champion or model@latest.',
     answers: { 200: 'The fields that differ (numbers as other − one), the fields that do not, and notes' },
+    answerSchema: comparisonAnswer,
     query: z.strictObject({ one: versionText, other: versionText }),
     async handle({ actor, query }) {
       return { json: (await compareNamed(deps.store, actor, query)).comparison }
@@ -62,6 +65,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       202: `The evaluation has started, or ${isDeferred}`,
       422: 'The file is not read, or does not fit the features of the model; the detail says why',
     },
+    answerSchema: uploadedAnswer,
     rawBytes: uploadLimits.artifactBytes + uploadLimits.columnsBytes + 65_536,
     contentTypes: uploadTypes,
     query: uploadNotes(deps.serving.wall),
@@ -81,6 +85,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions/:version', viewers, {
     summary: 'Show a version with its manifest, lineage and status.',
     answers: { 200: 'The version' },
+    answerSchema: versionAnswer,
     async handle({ actor, params }) {
       const id = params['version']!
       const named = { what: 'version', id, code: 'version_not_found' } as const

@@ -1,4 +1,5 @@
 /** `/v1/batches`: starts, lists and shows batch predictions. */
+import { batchAnswer, batchesAnswer, batchStartedAnswer } from '../answers/admin.ts'
 import { z } from 'zod'
 import { findBatch, listBatches } from '../../../store/serving/batches.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
@@ -21,6 +22,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/batches', startBatch.roles, {
     summary: 'Start a batch prediction by the present champion over a file or, for an admin, a query.',
     answers: { 202: `The batch has started, or ${isDeferred}` },
+    answerSchema: batchStartedAnswer,
     body: z.strictObject({
       model: modelName,
       input,
@@ -32,6 +34,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/batches', viewers, {
     summary: 'List batches, newest first; with withdrawn=true only those by versions that were rolled back.',
     answers: { 200: 'The batches' },
+    answerSchema: batchesAnswer,
     query: z.strictObject({ model: modelName.optional(), withdrawn: booleanFlag.optional(), limit }),
     async handle({ actor, query }) {
       const found = await listBatches(deps.store, { ...query, ...modelFilter(actor) })
@@ -41,6 +44,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/batches/:id', viewers, {
     summary: 'Show a batch and its progress.',
     answers: { 200: 'The batch' },
+    answerSchema: batchAnswer,
     async handle({ actor, params }) {
       const id = params['id']!
       const found = await findInScope(actor, { what: 'batch', id }, findBatch(deps.store, id))

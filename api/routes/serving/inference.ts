@@ -1,4 +1,5 @@
 /** `/v2`: declares the routes of the Open Inference Protocol. Its predictions are served by the transport; these serve the rest. */
+import { liveAnswer, readinessAnswer } from '../answers/admin.ts'
 import { predictBytes, predictionHeaders, defineRoute, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import {
@@ -54,6 +55,7 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
     defineRoute('get', `${path}/ready`, 'callers', {
       summary: 'Check that this replica serves the model, or this version of it.',
       answers: { 200: 'It serves the model' },
+      answerSchema: readinessAnswer,
       handle({ params }) {
         const name = params['name']!
         liveOf(serving.routing, name)
@@ -73,11 +75,13 @@ export function inferenceRoutes(deps: ApiDeps): RouteDefinition[] {
     defineRoute('get', '/v2/health/live', 'public', {
       summary: 'Check that the process responds.',
       answers: { 200: 'It responds' },
+      answerSchema: liveAnswer,
       handle: () => ({ json: { live: true } }),
     }),
     defineRoute('get', '/v2/health/ready', 'public', {
       summary: 'Check that the process should get requests; /readyz has details.',
       answers: { 200: 'It is ready', 503: 'It is not ready' },
+      answerSchema: readinessAnswer,
       handle() {
         if (whyNotReady(deps).length > 0) throw new DomainError('not_ready', 'this replica is not ready')
         return { json: { ready: true } }

@@ -168,6 +168,7 @@ describe('every route', () => {
       '/v1/models/:name:predict',
       '/v1/models/:name/invocations',
       '/invocations',
+      '/v1/models/:name/openapi.json',
     ])
     expect(pathsOf('labeller')).toEqual(['/v1/outcomes', '/v1/outcomes/bulk'])
   })

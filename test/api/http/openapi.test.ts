@@ -5,6 +5,11 @@ import { describe } from '../../../api/http/openapi.ts'
 import { pathTemplate } from '../../../api/http/route.ts'
 import { routesOf } from '../../../api/routes/all-routes.ts'
 
+interface Response {
+  headers?: object
+  content?: object
+}
+
 interface Operation {
   operationId: string
   responses: object
@@ -93,4 +98,14 @@ it('names every operation once', () => {
   expect(ids).toEqual(
     expect.arrayContaining(['post_v1_models_name_predict', 'post_v1_models_name_colon_predict']),
   )
+})
+
+it('gives every response a schema and the id of the request', () => {
+  for (const [path, methods] of Object.entries(paths))
+    for (const [method, { responses }] of Object.entries(methods))
+      for (const [status, response] of Object.entries(responses as Record<string, Response>)) {
+        const name = `${method} ${path} ${status}`
+        expect(response.headers, name).toHaveProperty('x-request-id')
+        if (status !== '204') expect(Object.keys(response.content ?? {}), name).not.toEqual([])
+      }
 })

@@ -241,6 +241,16 @@ describe('MLflow', () => {
   })
 })
 
+it('the description of a model is that of the version that serves, for keys of the model', async () => {
+  const { status, json } = await api.request('GET', '/v1/models/iris/openapi.json', { key })
+  expect(status).toBe(200)
+  expect(json).toMatchObject({ info: { title: 'Tenure: iris', version: 'iris_v1.0.0' } })
+  expect(Object.keys(json['paths'] as object)).toContain('/v1/models/iris:predict')
+  expect(JSON.stringify(json)).toContain('"x-expected-maximum":9')
+  const missing = await api.request('GET', '/v1/models/tulip/openapi.json', { key })
+  expect(missing).toMatchObject({ status: 404, json: { code: 'model_not_found' } })
+})
+
 describe('the model repository index', () => {
   const index = async (body?: object, secret = key) =>
     api.request('POST', '/v2/repository/index', { key: secret, body })

@@ -21,6 +21,7 @@ import { openSigner, openPublicKeys } from '../../../store/signing/signing-key.t
 import { openRowVerifier } from '../../../store/audit/row-signatures.ts'
 import { openSubjectKey } from '../../../store/signing/subject-hash.ts'
 import { waitUntil } from './api-process.ts'
+import { checkAnswersOf } from './declared-answers.ts'
 import { irisRow, irisSpec, type ArtifactSpec } from './artifact.ts'
 import { nextRoute, registerFixtureVersion } from './registration.ts'
 import { migratedDatabase, uniqueName } from '../servers/servers.ts'
@@ -304,6 +305,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
   }
   deps.metrics = createMetrics(serving, new Map())
   const { app, routes } = createApp(deps)
+  const checkAnswer = checkAnswersOf(routes)
   if (options.awaitKeys !== false) await until(() => authentication.isReady(), 'the keys')
   return {
     ...replica,
@@ -323,6 +325,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
           : { body: typeof body === 'string' || isRaw(body) ? body : JSON.stringify(body) }),
       })
       const text = await answer.text()
+      checkAnswer(method, path, answer, text)
       return { status: answer.status, headers: answer.headers, text, json: parsed(text) }
     },
     async stop() {

@@ -1,7 +1,7 @@
 /** Signs users in through the identity provider. Each gets a key without a known secret, and a session of that key. */
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { ensureSsoKey } from '../../../../store/access/sso-keys.ts'
-import type { OidcConfig } from '../../../../domain/oidc-config.ts'
+import type { OidcConfig } from '../../../../domain/access/oidc-config.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { cookieIn, isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'

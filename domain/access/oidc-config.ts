@@ -1,5 +1,5 @@
 /** Parses the variables of an OpenID Connect provider. */
-import { programRoles, roles, type Role } from './roles.ts'
+import { programRoles, roles, type Role } from '../roles.ts'
 
 /** An OpenID Connect provider and its role mapping. */
 export interface OidcConfig {

@@ -1,0 +1,151 @@
+/**
+ * Describes the predictions of one model as OpenAPI: the names, types, units and expected ranges of its features, and its output. It is that
+ * of the version that serves by default.
+ */
+import type { Feature, Output } from '../../domain/model/features.ts'
+import type { RouteDefinition } from '../http/route.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+
+type Schema = Record<string, unknown>
+/** JSON schemas as they stand in declared routes. */
+interface ObjectSchema extends Schema {
+  properties: Record<string, Schema>
+}
+
+/** The prediction routes of the model, with its name in their paths and its rows in their schemas. */
+export function routesOfModel(
+  routes: readonly RouteDefinition[],
+  model: string,
+  manifest: Pick<Manifest, 'features' | 'output'>,
+): RouteDefinition[] {
+  const row = rowSchema(manifest.features)
+  const native = { instances: { type: 'array', minItems: 1, items: row } }
+  const records = { dataframe_records: native.instances }
+  const prediction = predictionSchema(manifest.output)
+  const predictions = { predictions: { type: 'array', items: prediction } }
+  const plain = { predictions: { type: 'array', items: plainSchema(manifest.output) } }
+  const changes: Record<string, { sent: Record<string, Schema>; given: Record<string, Schema> }> = {
+    '/v1/models/:name/predict': { sent: native, given: predictions },
+    '/v1/models/:name:predict': { sent: native, given: plain },
+    '/v1/models/:name/invocations': { sent: records, given: plain },
+    '/v2/models/:name': { sent: {}, given: {} },
+    '/v2/models/:name/infer': { sent: {}, given: {} },
+  }
+  return routes.flatMap((route): RouteDefinition[] => {
+    const change = changes[route.path]
+    if (change === undefined) return []
+    const { rawSchema, answerSchema } = route
+    return [
+      {
+        ...route,
+        path: route.path.replace(':name', model),
+        rawSchema: rawSchema && withProperties(rawSchema as ObjectSchema, change.sent),
+        answerSchema: answerSchema && withProperties(answerSchema as ObjectSchema, change.given),
+      },
+    ]
+  })
+}
+
+const withProperties = (schema: ObjectSchema, properties: Record<string, Schema>): ObjectSchema => ({
+  ...schema,
+  properties: { ...schema.properties, ...properties },
+})
+
+/** A row with every feature; those that are looked up may be missing. */
+export function rowSchema(features: Readonly<Record<string, Feature>>): Schema {
+  const entries = Object.entries(features)
+  const entities = entries.flatMap(([, { from }]) => from?.by ?? [])
+  const looked = entities.filter((name) => features[name] === undefined)
+  return {
+    type: 'object',
+    required: entries.flatMap(([name, { from }]) => (from === undefined ? [name] : [])),
+    properties: {
+      ...Object.fromEntries(entries.map(([name, feature]) => [name, featureSchema(feature)])),
+      ...Object.fromEntries(
+        looked.map((name) => [name, { type: ['string', 'number', 'null'], description: 'An entity.' }]),
+      ),
+    },
+    additionalProperties: false,
+  }
+}
+
+/** Values outside of the range are served and counted, so it is no `minimum` and `maximum`, which clients would enforce. */
+function featureSchema(feature: Feature): Schema {
+  const isFillable = feature.missing === 'fill'
+  const about = feature.about === undefined ? [] : [feature.about]
+  if (feature.kind === 'category') {
+    const values = feature.values === undefined ? undefined : [...feature.values]
+    return {
+      type: isFillable ? ['string', 'null'] : 'string',
+      enum: values && (isFillable ? [...values, null] : values),
+      description: textOf(about),
+    }
+  }
+  const { unit, min, max } = feature
+  const range =
+    min === undefined && max === undefined ? [] : [`expected from ${min ?? '−∞'} to ${max ?? '∞'}`]
+  return {
+    type: isFillable ? ['number', 'null'] : 'number',
+    description: textOf([...about, ...(unit === undefined ? [] : [`in ${unit}`]), ...range]),
+    'x-unit': unit,
+    'x-expected-minimum': min,
+    'x-expected-maximum': max,
+  }
+}
+
+const textOf = (parts: readonly string[]): string | undefined =>
+  parts.length === 0 ? undefined : parts.join('; ')
+
+const probability = { type: 'number', minimum: 0, maximum: 1 }
+const id = { type: 'string', format: 'uuid' }
+
+function predictionSchema(output: Output): Schema {
+  const of = (properties: Record<string, Schema>): Schema => ({
+    type: 'object',
+    required: ['id', ...Object.keys(properties)],
+    properties: { id, ...properties },
+  })
+  const listed = (names: readonly string[], schema: Schema): Schema => ({
+    type: 'object',
+    required: [...names],
+    properties: Object.fromEntries(names.map((name) => [name, schema])),
+  })
+  switch (output.kind) {
+    case 'probability':
+      return of({
+        probability,
+        label: { type: 'boolean', description: `Whether the probability is at least ${output.threshold}.` },
+        positive: { type: 'string', enum: [output.positive] },
+      })
+    case 'classes':
+      return of({
+        label: { type: 'string', enum: [...output.classes] },
+        probabilities: listed(output.classes, probability),
+      })
+    case 'number':
+      return of({ value: numberSchema(output) })
+    case 'quantiles':
+      return of({ quantiles: listed(output.levels.map(String), numberSchema(output)) })
+  }
+}
+
+function plainSchema(output: Output): Schema {
+  switch (output.kind) {
+    case 'probability':
+      return probability
+    case 'classes':
+      return { type: 'string', enum: [...output.classes] }
+    case 'number':
+      return numberSchema(output)
+    case 'quantiles':
+      return { type: 'array', items: numberSchema(output) }
+  }
+}
+
+/** Outside of its range an output is refused, so here it is exact. */
+const numberSchema = ({ unit, min, max }: { unit?: string; min?: number; max?: number }): Schema => ({
+  type: 'number',
+  minimum: min,
+  maximum: max,
+  'x-unit': unit,
+})

@@ -1,0 +1,127 @@
+/** Describes the responses of models, versions, features and the records about them. */
+import { retrainingStartedAnswer } from './lifecycle.ts'
+import {
+  countField,
+  dataField,
+  schemaOfFields,
+  flagField,
+  arrayOf,
+  mapOf,
+  nullable,
+  numberField,
+  pagedListOf,
+  textField,
+  timeField,
+} from './fields.ts'
+
+const model = { name: textField, synced_at: timeField }
+const championOfModel = {
+  about: textField,
+  champion: schemaOfFields({ version: textField, since: timeField }, { release_id: textField }),
+  open_release: textField,
+}
+export const modelsAnswer = schemaOfFields({ models: arrayOf(schemaOfFields(model, championOfModel)) })
+const feature = schemaOfFields(
+  { kind: textField },
+  {
+    unit: textField,
+    min: numberField,
+    max: numberField,
+    values: arrayOf(textField),
+    missing: textField,
+    about: textField,
+    from: dataField,
+  },
+)
+export const modelAnswer = schemaOfFields(
+  {
+    ...model,
+    features: mapOf(feature),
+    output: dataField,
+    release_policy: dataField,
+    code_digest: textField,
+    ready: flagField,
+  },
+  { ...championOfModel, route: dataField },
+)
+export const championAnswer = schemaOfFields(
+  {
+    model: textField,
+    version: textField,
+    cause: textField,
+    actor: textField,
+    since: timeField,
+    at: timeField,
+  },
+  {
+    reason: textField,
+    artifact_digest: textField,
+    release: dataField,
+    evaluation: dataField,
+    decisions: arrayOf(dataField),
+    audit: dataField,
+  },
+)
+
+const version = {
+  version: textField,
+  model: textField,
+  status: textField,
+  major: countField,
+  minor: countField,
+  patch: countField,
+  artifact_digest: textField,
+  evaluation_id: textField,
+  training_id: textField,
+  lineage: dataField,
+  created_by: textField,
+  created_at: timeField,
+}
+const endOfVersion = { known_good_at: timeField, rolled_back_at: timeField }
+export const versionsAnswer = pagedListOf(
+  'versions',
+  schemaOfFields({ ...version, metrics: mapOf(nullable(numberField)) }, endOfVersion),
+)
+export const versionAnswer = schemaOfFields(
+  { ...version, manifest: dataField },
+  {
+    ...endOfVersion,
+    signature: textField,
+  },
+)
+export const comparisonAnswer = dataField
+export const cardAnswer = schemaOfFields({ format: textField, version: textField, model: textField })
+export const uploadedAnswer = { allOf: [retrainingStartedAnswer, schemaOfFields({ artifact: dataField })] }
+
+const view = {
+  name: textField,
+  digest: textField,
+  late_rows: countField,
+  synced_at: timeField,
+  models: arrayOf(textField),
+  versions: arrayOf(textField),
+  entity: arrayOf(textField),
+  values: mapOf(textField),
+  source: dataField,
+}
+const progressOfView = {
+  about: textField,
+  watermark: timeField,
+  ran_at: timeField,
+  problem: textField,
+  every_ms: numberField,
+  late_ms: numberField,
+  keep_ms: numberField,
+}
+export const viewsAnswer = schemaOfFields({ features: arrayOf(schemaOfFields(view, progressOfView)) })
+export const viewAnswer = schemaOfFields({
+  name: textField,
+  definitions: arrayOf(schemaOfFields({ ...view, entities: countField }, { ...progressOfView, newest: timeField })),
+})
+export const valuesAnswer = schemaOfFields({
+  view: textField,
+  entity: textField,
+  at: timeField,
+  values: arrayOf(dataField),
+})
+export const ingestionAnswer = schemaOfFields({ view: textField, workflow_id: textField, begun: flagField })

@@ -1,0 +1,43 @@
+/** Compares responses with the schemas that their routes declare, so that the description of the API is that of what is sent. */
+import { z } from 'zod'
+import { routerPath, type RouteDefinition } from '../../../api/http/route.ts'
+
+type Check = (method: string, path: string, answer: Response, text: string) => void
+
+const patternOf = (path: string): RegExp =>
+  new RegExp(
+    `^${routerPath(path)
+      .replaceAll(/:\w+\{([^}]+)\}/g, '$1')
+      .replaceAll(/\/:\w+/g, '/[^/]+')}$`,
+  )
+
+/** Throws for a successful response that its route does not declare. */
+export function checkAnswersOf(routes: readonly RouteDefinition[]): Check {
+  const known = routes
+    .filter(({ page }) => page !== true)
+    .map((route) => ({ route, pattern: patternOf(route.path) }))
+  const schemas = new Map<object, z.ZodType>()
+  const schemaOf = (described: object): z.ZodType => {
+    const found = schemas.get(described) ?? z.fromJSONSchema(described as Parameters<typeof z.fromJSONSchema>[0])
+    schemas.set(described, found)
+    return found
+  }
+  return (method, path, answer, text) => {
+    const { status, headers } = answer
+    const isJson = (headers.get('content-type') ?? '').startsWith('application/json')
+    if (status >= 300 || !isJson) return
+    const [plain = ''] = path.split('?')
+    const found = known.find(
+      ({ route, pattern }) => route.method.toUpperCase() === method && pattern.test(plain),
+    )
+    if (found === undefined) return
+    const { answers, answerSchema, deferredSchema } = found.route
+    const name = `${method} ${plain} ${status}`
+    if (answers[status] === undefined) throw new Error(`${name} is not declared`)
+    const described = status === 202 ? (deferredSchema ?? answerSchema) : answerSchema
+    if (described === undefined) throw new Error(`${name} has no schema`)
+    const { error } = schemaOf(described).safeParse(JSON.parse(text))
+    if (error !== undefined)
+      throw new Error(`${name} differs from its schema: ${z.prettifyError(error)}\n${text.slice(0, 1_000)}`)
+  }
+}
