@@ -84,7 +84,10 @@ const erasure = schemaOfFields(
     outstanding: arrayOf(textField),
     notes: arrayOf(textField),
     snapshots: arrayOf(
-      schemaOfFields({ digest: textField, holds: textField, drop_after: timeField }, { dropped_at: timeField }),
+      schemaOfFields(
+        { digest: textField, holds: textField, drop_after: timeField },
+        { dropped_at: timeField },
+      ),
     ),
   },
   { key_digest: textField, reached_at: timeField, ended_at: timeField },

@@ -44,6 +44,11 @@ export const modelAnswer = schemaOfFields(
   },
   { ...championOfModel, route: dataField },
 )
+export const trafficAnswer = schemaOfFields({
+  model: textField,
+  tick_ms: numberField,
+  ticks: arrayOf(schemaOfFields({ requests: countField, errors: countField, invalid: countField })),
+})
 export const championAnswer = schemaOfFields(
   {
     model: textField,
@@ -116,7 +121,9 @@ const progressOfView = {
 export const viewsAnswer = schemaOfFields({ features: arrayOf(schemaOfFields(view, progressOfView)) })
 export const viewAnswer = schemaOfFields({
   name: textField,
-  definitions: arrayOf(schemaOfFields({ ...view, entities: countField }, { ...progressOfView, newest: timeField })),
+  definitions: arrayOf(
+    schemaOfFields({ ...view, entities: countField }, { ...progressOfView, newest: timeField }),
+  ),
 })
 export const valuesAnswer = schemaOfFields({
   view: textField,

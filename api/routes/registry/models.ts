@@ -1,5 +1,5 @@
 /** `/v1/models`: shows models, their champions and earlier champions. */
-import { championAnswer, modelAnswer, modelsAnswer } from '../answers/registry.ts'
+import { championAnswer, modelAnswer, modelsAnswer, trafficAnswer } from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -61,6 +61,7 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
     defineRoute('get', '/v1/models/:name/traffic', viewers, {
       summary: 'Show the requests and failures of the champion in the last day, tick by tick.',
       answers: { 200: 'The ticks with traffic, oldest first' },
+      answerSchema: trafficAnswer,
       async handle({ params }) {
         const { name, definition } = await getModel(store, params['name']!)
         const { tickMs } = definition.release.watch
