@@ -4,7 +4,7 @@
 #
 # Written with care, but it could not be built where it was written: no container engine was at hand.
 
-FROM node:22-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ python3 python3-pip \
  && rm -rf /var/lib/apt/lists/*
@@ -25,7 +25,7 @@ COPY . .
 RUN find . -type f -exec touch -d @1700000000 {} + \
  && node scripts/build.mjs
 
-FROM node:22-bookworm-slim
+FROM node:24-bookworm-slim
 ARG BUILD_ID=unversioned
 ENV NODE_ENV=production \
     TENURE_BUILD_ID=$BUILD_ID \

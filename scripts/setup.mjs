@@ -1,6 +1,6 @@
 // @ts-check
 // Installs everything that `npm start` and `npm test` need: the npm packages, TensorFlow's library with its Node addon, the
-// Temporal server, the Postgres binaries and the compiled processes. It needs only Node; if nothing is missing it ends in
+// Temporal server, the Postgres binaries, a newer Node and the compiled processes. It needs only Node; if nothing is missing it ends in
 // less than a second, without network.
 // - Heavy parts are kept in a cache outside the checkout (TENURE_CACHE, else ~/.cache/tenure) and checked by their hashes.
 // - `--verify` hashes every cached file again; `--without=temporal,postgres` leaves out servers that run elsewhere.
@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { takeLock } from './setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from './setup/needs.mjs'
+import { node } from './setup/node.mjs'
 import { packages } from './setup/packages.mjs'
 import { postgres, postgresHome } from './setup/postgres.mjs'
 import { processes } from './setup/processes.mjs'
@@ -31,7 +32,7 @@ const context = {
 const deep = process.argv.includes('--verify')
 const without = new Set(process.argv.flatMap((each) => /^--without=(.*)$/.exec(each)?.[1]?.split(',') ?? []))
 const progress = startProgress(process.stdout)
-const steps = [packages, tensorflow, addon, temporal, postgres, processes].map((step) => step(context))
+const steps = [packages, node, tensorflow, addon, temporal, postgres, processes].map((step) => step(context))
 
 if (process.argv.includes('--report')) {
   process.stdout.write(`${JSON.stringify(await report())}\n`)
@@ -93,8 +94,8 @@ async function setUp() {
       : Promise.resolve()
     await Promise.all([
       installed.then(async () => {
-        for (const step of [tensorflow(context), addon(context), postgres(context), processes(context)])
-          await performIfMissing(step)
+        for (const make of [node, tensorflow, addon, postgres, processes])
+          await performIfMissing(make(context))
       }),
       performIfMissing(temporal({ ...context, ready: installed })),
     ])

@@ -11,6 +11,7 @@ import {
   readCommandConfig,
   readConfig,
   systemEnvironment,
+  reservedForCodeMb,
   withMemoryLimit,
 } from '../temporal.config.ts'
 
@@ -238,7 +239,7 @@ describe('a process with a limit of memory', () => {
         ['-c', `ulimit -d ${kib}; exec "$@"`, 'sh', execPath, ...execArgv, '-e', print],
         { encoding: 'utf8' },
       ).trim()
-    expect(limitBelow('500000')).toBe('500000')
-    expect(limitBelow('unlimited')).toBe(String(2_048 * 1_024))
+    expect(limitBelow('900000')).toBe('900000')
+    expect(limitBelow('unlimited')).toBe(String((2_048 + reservedForCodeMb) * 1_024))
   })
 })

@@ -1,7 +1,7 @@
 /** Runs a heavy job in a child process, because TensorFlow would block the worker's heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { DomainError } from '../../domain/errors.ts'
-import { launcher, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
+import { launcher, reservedForCodeMb, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
 
@@ -44,7 +44,9 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   const memory =
-    limitMb === undefined || child.pid === undefined ? undefined : watchMemory(child.pid, limitMb)
+    limitMb === undefined || child.pid === undefined
+      ? undefined
+      : watchMemory(child.pid, limitMb, reservedForCodeMb)
   let byUs = false
   const lines = lastLines(child)
   const exited = whenGone(child).then(async ({ how, signal }): Promise<Ended> => {

@@ -38,13 +38,16 @@ export interface MemoryWatch {
   stop(): void
 }
 
-/** Samples the memory of a limited process, because native code may crash silently when memory is refused. */
-export function watchMemory(pid: number, limitMb: number): MemoryWatch {
+/**
+ * Samples the memory of a limited process, because native code may crash silently when memory is refused. `reservedMb` are counted as
+ * data by the system and not used.
+ */
+export function watchMemory(pid: number, limitMb: number, reservedMb = 0): MemoryWatch {
   let heldMb = 0
   const look = async () => {
     const text = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
     const [, kib] = /^VmData:\s+(\d+) kB$/m.exec(text) ?? []
-    if (kib !== undefined) heldMb = Number(kib) / 1_024
+    if (kib !== undefined) heldMb = Number(kib) / 1_024 - reservedMb
   }
   const timer = setInterval(() => void look(), everyMs)
   return {

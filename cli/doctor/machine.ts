@@ -17,8 +17,14 @@ export function checkNode(version = process.versions.node): Finding {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19))
     return broken('node', `Node ${version} is too old`, 'Install Node 20.19 or newer.')
+  if (major < 22)
+    return warning(
+      'node',
+      `Node ${version} gets no more security fixes`,
+      'Run npm run setup: it brings a newer Node, and every process runs on it.',
+    )
   if (major > 24)
-    return warning('node', `Node ${version} is untested`, 'Use Node 20, 22 or 24 if problems occur.')
+    return warning('node', `Node ${version} is untested`, 'Use Node 22 or 24 if problems occur.')
   return ok('node', `Node ${version}`)
 }
 

@@ -5,6 +5,7 @@ import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { findCompiled, outputOf } from './manifest.mjs'
+import { goOnWithNewerNode } from './newer-node.mjs'
 import { showSources } from './source-maps.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
@@ -14,10 +15,11 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
  * @param {string} source @param {readonly string[]} args
  */
 export async function launch(source, args) {
+  if (await goOnWithNewerNode(root)) return
   const entry = isAbsolute(source) ? relative(root, source) : source
   process.argv.splice(1, Infinity, join(root, entry), ...args)
   if (!entry.endsWith('.ts')) return import(pathToFileURL(join(root, entry)).href)
-  // Node 22 caches the code that it has compiled; Node 20 has no such function.
+  // Node 20 has no such function.
   const caching = /** @type {{ enableCompileCache?: (directory: string) => unknown }} */ (
     /** @type {unknown} */ (nodeModule)
   )

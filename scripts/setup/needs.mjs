@@ -11,7 +11,7 @@ const GO_AT_LEAST = [1, 21]
 const PIP_AT_LEAST = [20, 3]
 const NODE_AT_LEAST = [20, 19]
 const GO_LINE = '1.26.8'
-const NODE_LINE = '22.20.0'
+const NODE_LINE = '24.21.0'
 
 /** @param {Need[]} needs @param {NodeJS.ProcessEnv} env @returns {Promise<Lack[]>} */
 export async function lacking(needs, env) {

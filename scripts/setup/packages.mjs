@@ -18,7 +18,7 @@ import {
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { faultOf, makePart } from './part.mjs'
-import { findOnPath, run } from './run.mjs'
+import { findOnPath, npm, run } from './run.mjs'
 import { readProperty, textOf } from './step.mjs'
 
 /** @typedef {{ version?: string, integrity?: string, optional?: boolean }} Locked */
@@ -145,16 +145,6 @@ function removeForeignBinaries(home, arch) {
   keepOnly(join(onnx, 'linux'), arch)
   const processor = arch === 'arm64' ? 'aarch64' : 'x86_64'
   keepOnly(join(home, '@temporalio', 'core-bridge', 'releases'), `${processor}-unknown-linux-gnu`)
-}
-
-/**
- * The npm that runs this script, when one does: it may not be the one on PATH.
- * @param {NodeJS.ProcessEnv} env
- */
-function npm(env) {
-  const script = env['npm_execpath']
-  if (script?.endsWith('.js') && existsSync(script)) return { command: process.execPath, args: [script] }
-  return { command: 'npm', args: [] }
 }
 
 /** @param {string} path @returns {Record<string, Locked> | undefined} */

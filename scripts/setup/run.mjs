@@ -3,7 +3,7 @@
 // and the kernel ends the command when the set-up itself is killed: an interrupted `npm start` would otherwise leave a
 // compiler burning both cores in the background.
 import { spawn } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** @typedef {{ cwd?: string, env?: NodeJS.ProcessEnv, onLine?: (line: string) => void }} RunOptions */
@@ -80,4 +80,14 @@ export function isExecutable(path) {
   } catch {
     return false
   }
+}
+
+/**
+ * The npm that runs this script, when one does: it may not be the one on PATH.
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function npm(env) {
+  const script = env['npm_execpath']
+  if (script?.endsWith('.js') && existsSync(script)) return { command: process.execPath, args: [script] }
+  return { command: 'npm', args: [] }
 }

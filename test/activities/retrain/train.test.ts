@@ -135,7 +135,8 @@ describe('a training', () => {
     )
     const resumed = await run('trn_c', again)
     expect(resumed).toMatchObject({ artifactDigest: whole.artifactDigest, attempts: 2, epochs: 4 })
-    expect(Math.min(...epochs)).toBe(epoch)
+    // The resumed epoch is only told by the timer, if the next one does not end before.
+    expect([epoch, epoch + 1]).toContain(Math.min(...epochs))
     const { curve } = await getTraining(deps.store, 'trn_c')
     expect(curve).toEqual((await getTraining(deps.store, 'trn_a')).curve)
   })
@@ -155,7 +156,7 @@ describe('a training', () => {
       (beat: { epoch?: number } | undefined) => void (beat?.epoch && beats.push(beat.epoch)),
     )
     expect((await run('trn_d', again)).artifactDigest).toBe(whole.artifactDigest)
-    expect(Math.min(...beats)).toBe(epoch)
+    expect([epoch, epoch + 1]).toContain(Math.min(...beats))
   })
 
   it('starts again, with the same result, when its checkpoint is missing or corrupt', async () => {

@@ -403,7 +403,8 @@ describe('the machine checks', () => {
   it.each([
     ['18.20.0', 'broken'],
     ['20.18.9', 'broken'],
-    ['20.19.0', 'ok'],
+    ['20.19.0', 'warning'],
+    ['22.1.0', 'ok'],
     ['24.1.0', 'ok'],
     ['25.0.0', 'warning'],
   ] as const)('rate Node %s', (version, state) => expect(checkNode(version).state).toBe(state))

@@ -74,6 +74,8 @@ function start(...args: string[]): Promise<Started> {
   )
 }
 
+const ownFrames = ({ stack }: Started) => stack.split('\n').filter((line) => line.includes(root))
+
 const folders = (): string[] =>
   readdirSync(join(root, 'dist')).filter((name) => /^api-[0-9a-f]{16}$/.test(name))
 
@@ -84,7 +86,9 @@ it('a process runs compiled code and sees itself where its source is', async () 
   expect(first.place).toBe(join(root, 'node_modules/old'))
   expect(first.stack).toMatch(/at .*fail .*api\/server\.ts:5:/)
   const compiled = folders()
-  expect(await start()).toEqual(first)
+  // The loader's own frames below the source's differ from start to start.
+  const again = await start()
+  expect({ ...again, stack: ownFrames(again) }).toEqual({ ...first, stack: ownFrames(first) })
   expect(folders()).toEqual(compiled)
 })
 

@@ -1,0 +1,49 @@
+// @ts-check
+// A process that was started by hand on an old Node goes on with the Node that the set-up has brought for this machine.
+import { accessSync, constants } from 'node:fs'
+import { join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
+
+/** On a machine with an older Node, the set-up brings a newer one. */
+const MAJOR_AT_LEAST = 22
+
+/** @param {string} version such as 20.20.2 */
+export function isOldNode(version) {
+  return Number.parseInt(version, 10) < MAJOR_AT_LEAST
+}
+
+/** Where the set-up links the newer Node; npm and npx put this directory first on PATH. @param {string} root */
+export function nodeLink(root) {
+  return join(root, 'node_modules', '.bin', 'node')
+}
+
+/**
+ * True if a newer Node runs this same command now: this process then only waits for it and ends as it ends. A process that is
+ * controlled over a channel of its parent stays as it is.
+ * @param {string} root @param {string} [version] of the Node that runs this process
+ */
+export async function goOnWithNewerNode(root, version = process.versions.node) {
+  if (!isOldNode(version) || !isMainThread || process.channel) return false
+  const newer = nodeLink(root)
+  try {
+    accessSync(newer, constants.X_OK)
+  } catch {
+    return false
+  }
+  const { spawn } = await import('node:child_process')
+  const child = spawn(newer, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' })
+  // A terminal sends its signals to both processes; the others reach only this one.
+  process.on('SIGINT', () => {})
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP', 'SIGUSR2']))
+    process.on(signal, () => child.kill(signal))
+  const [code, signal] = await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (...ending) => resolve(ending))
+  })
+  if (signal !== null) {
+    for (const each of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) process.removeAllListeners(each)
+    process.kill(process.pid, signal)
+  }
+  process.exitCode = code ?? 1
+  return true
+}
