@@ -169,8 +169,8 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       /Invalid header token/,
     ],
     [
-      'with a tab behind its length',
-      post(predict, ['Host: localhost']).replace(/(Length: \d+)/, '$1\t'),
+      'with a letter behind its length',
+      post(predict, ['Host: localhost']).replace(/(Length: \d+)/, '$1x'),
       400,
       'malformed_request',
       /Content-Length/,
@@ -207,6 +207,13 @@ describe.each(modes)('with the fast path %s, a request', (mode) => {
       detail: expect.stringMatching(detail),
       remedy: expect.any(String),
     })
+  })
+
+  // White space around a value may be a tab (RFC 9110 §5.6.3); Node refused that before version 22.
+  it('with a tab behind its length is answered as Node answers it', async () => {
+    const bytes = post(predict, ['Host: localhost']).replace(/(Length: \d+)/, '$1\t')
+    const { status } = await ask(mode, bytes)
+    expect(status).toBe(Number.parseInt(process.versions.node, 10) < 22 ? 400 : 200)
   })
 
   it('that accepts gzip gets a large response compressed, and a short one plain', async () => {
