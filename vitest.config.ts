@@ -25,7 +25,7 @@ const withoutServers = [
   'test/api/serving/formats/*.test.ts',
   'test/api/serving/runtime/*.test.ts',
   'test/config.test.ts',
-  'test/scripts/{setup,packages,node,build/*,reference/**/*}.test.ts',
+  'test/scripts/{setup,packages,newer-node,build/*,reference/**/*}.test.ts',
   'test/docs/{bring-your-model,deploy,links,reference,security,states}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/embedded/servers.test.ts',

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { takeLock } from './setup/lock.mjs'
 import { lacking, lackOfNode, remedy } from './setup/needs.mjs'
-import { node } from './setup/node.mjs'
+import { newerNode } from './setup/newer-node.mjs'
 import { packages } from './setup/packages.mjs'
 import { postgres, postgresHome } from './setup/postgres.mjs'
 import { processes } from './setup/processes.mjs'
@@ -32,7 +32,9 @@ const context = {
 const deep = process.argv.includes('--verify')
 const without = new Set(process.argv.flatMap((each) => /^--without=(.*)$/.exec(each)?.[1]?.split(',') ?? []))
 const progress = startProgress(process.stdout)
-const steps = [packages, node, tensorflow, addon, temporal, postgres, processes].map((step) => step(context))
+const steps = [packages, newerNode, tensorflow, addon, temporal, postgres, processes].map((step) =>
+  step(context),
+)
 
 if (process.argv.includes('--report')) {
   process.stdout.write(`${JSON.stringify(await report())}\n`)
@@ -94,7 +96,7 @@ async function setUp() {
       : Promise.resolve()
     await Promise.all([
       installed.then(async () => {
-        for (const make of [node, tensorflow, addon, postgres, processes])
+        for (const make of [newerNode, tensorflow, addon, postgres, processes])
           await performIfMissing(make(context))
       }),
       performIfMissing(temporal({ ...context, ready: installed })),

@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { findCompiled, outputOf } from './manifest.mjs'
-import { goOnWithNewerNode } from './newer-node.mjs'
+import { goOnWithNewerNode } from './old-node.mjs'
 import { showSources } from './source-maps.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))

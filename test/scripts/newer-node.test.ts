@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { nodeLink } from '../../scripts/build/newer-node.mjs'
-import { node } from '../../scripts/setup/node.mjs'
-import { checkout } from '../../temporal.config.ts'
+import { nodeLink } from '../../scripts/build/old-node.mjs'
+import { newerNode } from '../../scripts/setup/newer-node.mjs'
+import { checkout, systemEnvironment } from '../../temporal.config.ts'
 
 let home: string
 let archive: string
@@ -42,10 +42,10 @@ function program(path: string, script: string): void {
 }
 
 const step = (version: string, sha512?: string) =>
-  node({
+  newerNode({
     root: join(home, 'checkout'),
     cache: join(home, 'cache'),
-    env: { PATH: `${join(home, 'bin')}:${process.env['PATH'] ?? ''}` },
+    env: { PATH: `${join(home, 'bin')}:${systemEnvironment()['PATH'] ?? ''}` },
     arch: 'x64',
     version,
     sha512: sha512 ?? createHash('sha512').update(readFileSync(archive)).digest('base64'),
@@ -90,9 +90,13 @@ describe('the Node of the processes', () => {
 })
 
 describe('a process that was started on an old Node', () => {
-  const script = `import { goOnWithNewerNode } from ${JSON.stringify(join(checkout, 'scripts/build/newer-node.mjs'))}
+  const script = `import { goOnWithNewerNode } from ${JSON.stringify(join(checkout, 'scripts/build/old-node.mjs'))}
     if (!(await goOnWithNewerNode(process.env.ROOT, process.env.VERSION))) console.log('stays')`
-  const env = (version: string) => ({ ...process.env, ROOT: join(home, 'checkout'), VERSION: version })
+  const env = (version: string) => ({
+    ...systemEnvironment(),
+    ROOT: join(home, 'checkout'),
+    VERSION: version,
+  })
   const start = async (version: string) => {
     const file = join(home, 'start.mjs')
     writeFileSync(file, script)

@@ -14,7 +14,7 @@ import {
   symlinkSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { isOldNode, nodeLink } from '../build/newer-node.mjs'
+import { isOldNode, nodeLink } from '../build/old-node.mjs'
 import { faultOf, makePart } from './part.mjs'
 import { npm, run } from './run.mjs'
 
@@ -30,7 +30,14 @@ const HASHES = {
  * `version` is that of the Node that runs the set-up; `sha512` stands in for the real one in tests.
  * @param {import('./step.mjs').Context & { version?: string, sha512?: string }} context @returns {import('./step.mjs').SetupStep}
  */
-export function node({ root, cache, env, arch, version = process.versions.node, sha512 = HASHES[arch] }) {
+export function newerNode({
+  root,
+  cache,
+  env,
+  arch,
+  version = process.versions.node,
+  sha512 = HASHES[arch],
+}) {
   const part = join(cache, `node-${VERSION}-${arch}`)
   const binary = join(part, 'node')
   const link = nodeLink(root)
