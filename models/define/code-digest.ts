@@ -37,6 +37,15 @@ export const readCode = (...entries: string[]): Promise<Code> =>
 const makers = [fileURLToPath(import.meta.url), join(root, 'node_modules/esbuild/package.json')]
 
 async function readFiles(entries: readonly string[]): Promise<{ value: Code; sources: string[] }> {
+  for (const path of [vocabulary, ...entries.map((entry) => resolve(entry))])
+    if (isShared(path) && !sources.has(path)) await useKept(path)
+  const { digests, paths, circle } = await walk(entries)
+  const lines = paths.map((path) => `${digests.get(path)}  ${relative(root, path)}\n`).sort()
+  const digest = `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
+  return { value: { digest, circle }, sources: [...makers, ...paths] }
+}
+
+async function walk(entries: readonly string[]) {
   const digests = new Map<string, string>()
   let circle: string[] | undefined
   const visit = async (path: string, above: readonly string[]): Promise<void> => {
@@ -51,9 +60,7 @@ async function readFiles(entries: readonly string[]): Promise<{ value: Code; sou
       })
   }
   for (const entry of entries) await visit(resolve(entry), [])
-  const lines = [...digests].map(([path, digest]) => `${digest}  ${relative(root, path)}\n`).sort()
-  const digest = `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
-  return { value: { digest, circle }, sources: [...makers, ...digests.keys()] }
+  return { digests, paths: [...digests.keys()], circle }
 }
 
 const isAbsent = (error: unknown, path: string): boolean =>
@@ -71,7 +78,10 @@ export const invalid = (issue: string): DomainError =>
   new DomainError('invalid_model_file', issue, { issues: [issue] })
 
 interface Source {
-  bytes: Buffer
+  /** The digest of the bytes. */
+  content: string
+  bytes?: Buffer
+  /** The digest of the code. */
   digest: string
   /** Paths. */
   imported: string[]
@@ -83,13 +93,33 @@ async function readSource(path: string): Promise<Source> {
   // For a thousand model files, 50,000 reads through Node's threads would cost more than all the rest.
   const bytes = readFileSync(path)
   const known = sources.get(path)
-  if (known?.bytes.equals(bytes)) return known
+  if (known?.bytes?.equals(bytes)) return known
+  const content = createHash('sha256').update(bytes).digest('hex')
+  if (known?.content === content) return Object.assign(known, { bytes })
   const code = await codeOf(path, bytes.toString())
   const digest = createHash('sha256').update(code).digest('hex')
   const imported = [...code.matchAll(imports)].map(([, specifier = '']) => resolve(dirname(path), specifier))
-  const source = { bytes, digest, imported }
+  const source = { content, bytes, digest, imported }
   sources.set(path, source)
   return source
+}
+
+const vocabulary = join(root, 'models/define.ts')
+/** What a model file shares with all others: the vocabulary, and a file of another folder of this project that trains it. */
+const isShared = (path: string): boolean =>
+  path === vocabulary || (path.startsWith(root) && !path.startsWith(join(root, 'models/')))
+
+/** Reads a shared file and its imports from an earlier process: each changed model file would have all of them transformed anew. */
+async function useKept(path: string): Promise<void> {
+  const kept = await keep(`sources of ${path}`, async () => {
+    const { paths } = await walk([path])
+    const value = paths.map((each) => {
+      const { content, digest, imported } = sources.get(each)!
+      return { path: each, content, digest, imported }
+    })
+    return { value, sources: [...makers, ...paths] }
+  })
+  for (const { path: each, ...source } of kept) if (!sources.has(each)) sources.set(each, source)
 }
 
 /** The source without comments, types and layout; a file that is not code as it is. */

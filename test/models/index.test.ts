@@ -1,9 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import { loadModel, loadModels, modelsDirectory } from '../../models/index.ts'
+import { checkout } from '../../temporal.config.ts'
 
 let directory: string
 beforeAll(async () => {
@@ -104,5 +106,36 @@ describe('the digest of code', () => {
     const before = await codeDigest(join(directory, 'text.ts'))
     await write('text.ts', text)
     expect(await codeDigest(join(directory, 'text.ts'))).not.toBe(before)
+  })
+
+  it('takes the code of a shared file from an earlier process while its bytes are the same', async () => {
+    const digestOf = (text: string | Buffer) => createHash('sha256').update(text).digest('hex')
+    // The vocabulary does not import it.
+    const shared = join(checkout, 'domain/parse-json.ts')
+    const name = `sources of ${shared}`
+    const kept = join(checkout, 'dist/kept', `${digestOf(name).slice(0, 32)}.json`)
+    await write('sharing.ts', 'export const one = 1')
+    const own = join(directory, 'sharing.ts')
+    /** In a module that has read no file yet, and in an order of which no digest is kept. */
+    const digestNow = async (instance: string, ...entries: string[]): Promise<string> => {
+      const path = `../../models/define/code-digest.ts?${instance}`
+      const module = (await import(/* @vite-ignore */ path)) as { codeDigest: typeof codeDigest }
+      return module.codeDigest(...entries)
+    }
+    const content = digestOf(await readFile(shared))
+    const keep = async (source: { content: string; digest: string }) => {
+      const value = [{ path: shared, imported: [], ...source }]
+      await mkdir(join(checkout, 'dist/kept'), { recursive: true })
+      await writeFile(kept, JSON.stringify({ name, digests: { [shared]: content }, value }))
+    }
+    try {
+      const right = await codeDigest(own, shared)
+      await keep({ content, digest: 'of an earlier process' })
+      expect(await digestNow('kept', shared, own)).not.toBe(right)
+      await keep({ content: digestOf('other bytes'), digest: 'of an earlier process' })
+      expect(await digestNow('stale', own, shared, own)).toBe(right)
+    } finally {
+      await rm(kept, { force: true })
+    }
   })
 })
