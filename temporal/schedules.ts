@@ -236,10 +236,18 @@ export async function upsertSchedule(
 /** What a list of schedules does not contain is kept in the memo, which an update does not change. */
 const textOf = (schedule: WorkflowSchedule): string => JSON.stringify(schedule)
 
+/** The times are those of the list: the memo has those of the creation, and a change of a thousand would cost calls at every start. */
 function isApplied({ applied, times }: ListedSchedule, schedule: WorkflowSchedule): boolean {
   const { cron, everyMs } = schedule.times
-  return applied === textOf(schedule) && times.length === 1 && times[0] === (cron ?? everyMs)
+  return (
+    withoutTimes(applied) === withoutTimes(textOf(schedule)) &&
+    times.length === 1 &&
+    times[0] === (cron ?? everyMs)
+  )
 }
+
+const withoutTimes = (applied?: string): string =>
+  JSON.stringify({ ...parseJson<object>(applied ?? '{}'), times: undefined })
 
 export function ignoreAbsent(error: unknown): undefined {
   if (!(error instanceof ScheduleNotFoundError)) throw error

@@ -51,6 +51,14 @@ it('applies many models though all calls together take longer than the deadline 
   await expect.poll(async () => (await apply(), calls.length)).toBeLessThan(10)
   expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'unchanged'))
 
+  for (const name of names)
+    writeFileSync(
+      join(directory, `${name}.ts`),
+      iris.replace("'iris'", `'${name}'`).replace("'1 week'", "'2 weeks'"),
+    )
+  expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'changed'))
+  await expect.poll(async () => (await apply(), calls.length)).toBeLessThan(10)
+
   const [first = '', second = ''] = names
   const { schedule } = new Client({ connection: await connect({ address: temporalAddress() }) })
   const dayMs = 86_400_000
@@ -61,7 +69,7 @@ it('applies many models though all calls together take longer than the deadline 
     .poll(
       async () => (await apply(), [await everyMs(scheduleId(first)), await everyMs(drillScheduleId(second))]),
     )
-    .toEqual([7 * dayMs, 30 * dayMs])
+    .toEqual([14 * dayMs, 30 * dayMs])
   vi.restoreAllMocks()
   await store.close()
   await link.close()
