@@ -21,7 +21,7 @@ const policy: ReleasePolicy = {
   strategy: 'direct',
   approval: { approvers: 2, withinMs: 3_600_000 },
   stages: [],
-  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
+  watch: { tickMs: 50, everyMs: 100, exposureMs: 2_000, acknowledgeMs: 2_000, decisionMs: 60_000 },
   limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
 }
 

@@ -37,7 +37,8 @@ export const quickPolicy: ReleasePolicy = {
     { ...step, shareBp: 5_000 },
   ],
   probation: { ...step, holdbackBp: 1_000 },
-  watch: { tickMs: 50, everyMs: 40, exposureMs: 5_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
+  // A look is ten statements, so a stage of 150 ms is looked at three times and not five.
+  watch: { tickMs: 50, everyMs: 100, exposureMs: 5_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
   limits: {
     ...defaultCanaryPolicy,
     maxStaleMs: 10_000,
@@ -178,7 +179,7 @@ export function fixtureRelease(
         if (now?.stage === stage && (stageIndex === undefined || now.stageIndex === stageIndex)) return now
         if (now?.outcome !== undefined) throw new Error(`it has ended as ${now.outcome}: ${now.reason}`)
         if (performance.now() > until) throw new Error(`it is ${now?.stage ?? 'not open'}, not ${stage}`)
-        await pause(15)
+        await pause(30)
       }
     },
     async say(name, by, more = {}) {

@@ -38,7 +38,9 @@ export interface Fleet {
   stop(): Promise<void>
 }
 
-const stepMs = 25
+const stepMs = 40
+/** Ticks that one step writes, after a pause of the machine. */
+const maxTicks = 20
 
 /** A step that Postgres answers too late is repeated, as a replica does: its ticks are written again. */
 function unlessLate(error: unknown): void {
@@ -49,7 +51,7 @@ type RouteRow = Omit<RoutingRow, 'exposedUntilMs'>
 
 /**
  * The routes with a candidate, and those that are not followed yet, by the clock of the database. All that a replica reads, of all models
- * of a test, forty times a second, would be a tenth of a core.
+ * of a test, at each step, would be a tenth of a core.
  * @param followed Model → epoch and generation that all replicas follow.
  */
 async function readRoutes(
@@ -153,7 +155,11 @@ export function startFleet(
     for (const id of replicas.filter((each) => !dead.has(each))) {
       await renew(id)
       for (const row of rows) await follow(id, row)
-      const ticks = tick === 0 || at === tick ? [] : rows.flatMap((row) => countsOf(id, row, tick * tickMs))
+      const ended =
+        tick === 0
+          ? []
+          : Array.from({ length: Math.max(0, Math.min(at - tick, maxTicks)) }, (_, i) => at - 1 - i)
+      const ticks = ended.flatMap((each) => rows.flatMap((row) => countsOf(id, row, each * tickMs)))
       if (ticks.length > 0) await writeTicks(store, { replica: id, ticks })
     }
     for (const { model, epoch, generation } of rows) {

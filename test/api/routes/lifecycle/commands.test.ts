@@ -32,7 +32,7 @@ const policy: ReleasePolicy = {
   strategy: 'canary',
   approval: { approvers: 1, withinMs: 60_000 },
   stages: [{ ...step, shareBp: 5_000 }],
-  watch: { tickMs: 50, everyMs: 40, exposureMs: 2_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
+  watch: { tickMs: 50, everyMs: 100, exposureMs: 2_000, acknowledgeMs: 10_000, decisionMs: 60_000 },
   limits: { ...defaultCanaryPolicy, maxStaleMs: 5_000, promotion: 'off', srm: 'off' },
 }
 
