@@ -31,12 +31,12 @@ export const groups = [
       'api/serving/tensorflow/tfjs-worker.ts',
     ],
   },
-  // The Temporal worker and TensorFlow load native code from their packages.
+  // The Temporal worker loads native code from its package, and the rest of Temporal from its own packages too.
+  { name: 'workers', packages: 'outside', entries: ['activities/worker.ts'] },
   {
-    name: 'workers',
-    packages: 'outside',
+    name: 'jobs',
+    packages: 'inside',
     entries: [
-      'activities/worker.ts',
       'activities/retrain/rows-child.ts',
       'activities/tensorflow/trainer.ts',
       'activities/trainers/result-child.ts',
