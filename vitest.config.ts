@@ -48,7 +48,7 @@ export default defineConfig({
     reporters: ['default'],
     teardownTimeout: 30_000,
     // A condition is awaited, however busy the machine is; only one that never comes true fails. So tests name no deadline of their own.
-    expect: { poll: { timeout: 200_000, interval: 20 } },
+    expect: { poll: { timeout: 200_000, interval: 50 } },
     testTimeout: 600_000,
     hookTimeout: 600_000,
     projects: [

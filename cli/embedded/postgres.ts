@@ -69,7 +69,13 @@ const SETTINGS = {
 }
 
 /** For servers of tests, whose data is discarded. */
-const FAST = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', max_connections: '200' }
+const FAST = {
+  fsync: 'off',
+  full_page_writes: 'off',
+  synchronous_commit: 'off',
+  max_connections: '200',
+  autovacuum: 'off',
+}
 
 /** Starts it and waits until it serves. */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
