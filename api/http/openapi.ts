@@ -120,7 +120,9 @@ function statusesOfErrors(route: RouteDefinition): number[] {
   const found = [
     ...declared.filter((status) => status >= 400),
     ...(takesInput ? [400, 404] : []),
-    ...(allow === 'public' ? [] : [401, 403, 429]),
+    ...(allow === 'public' ? [] : [401, 429]),
+    // Without a key, a page of another site is refused.
+    ...(allow === 'public' && method === 'get' ? [] : [403]),
     ...(takesBody ? [413, 415, 422] : []),
     ...(method === 'get' ? [] : [409, 504]),
     421,

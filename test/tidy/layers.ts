@@ -119,6 +119,8 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'commander', '@temporalio/client'],
     only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'] },
   },
+  // Runs in programs of users and in browsers.
+  client: { values: [], packages: [] },
   // Bundled for browsers: only what needs neither Node nor a package.
   edge: {
     values: [

@@ -1,7 +1,21 @@
-"""Trains a model for Tenure: rows in, progress and checkpoints, artifact out."""
+"""Trains a model for Tenure (:func:`job`), and calls it (:class:`Client`)."""
 
 from ._checkpoints import Checkpoint
+from ._client import AsyncClient, Client, Outcome, OutcomeCounts, Prediction, Predictions, TenureError, Tensor
 from ._job import Column, Job, job
 
-__all__ = ["Checkpoint", "Column", "Job", "job"]
+__all__ = [
+    "AsyncClient",
+    "Checkpoint",
+    "Client",
+    "Column",
+    "Job",
+    "Outcome",
+    "OutcomeCounts",
+    "Prediction",
+    "Predictions",
+    "TenureError",
+    "Tensor",
+    "job",
+]
 __version__ = "0.1.0"

@@ -1,0 +1,198 @@
+/**
+ * Calls Tenure from programs and browsers: predictions, outcomes, retrainings and approvals. It imports nothing. What the API calls retryable
+ * is repeated; a command carries an idempotency key, so that a repetition runs it once.
+ */
+import type {
+  CallOptions,
+  CommandOptions,
+  PredictOptions,
+  TenureClient,
+  TenureCommandResult,
+  TenureError,
+  TenureOptions,
+  WaitState,
+} from './types.ts'
+
+export type * from './types.ts'
+
+interface Call extends CallOptions {
+  headers?: Record<string, string | undefined>
+}
+
+const firstPauseMs = 100
+const maxPauseMs = 10_000
+const dayMs = 86_400_000
+
+export function createTenure(options: TenureOptions): TenureClient {
+  const { key, timeoutMs = 10_000, maxRetries = 3 } = options
+  const base = options.url.replace(/\/+$/, '')
+  const send = options.fetch ?? fetch
+
+  const attempt = async (method: string, path: string, body: unknown, call: Call): Promise<Response> => {
+    const timeout = AbortSignal.timeout(timeoutMs)
+    const headers: Record<string, string> = { accept: 'application/json' }
+    if (key !== undefined) headers['authorization'] = `Bearer ${key}`
+    if (body !== undefined) headers['content-type'] = 'application/json'
+    if (call.requestId !== undefined) headers['x-request-id'] = call.requestId
+    for (const [name, value] of Object.entries(call.headers ?? {}))
+      if (value !== undefined) headers[name] = value
+    try {
+      return await send(`${base}${path}`, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal: call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]),
+      })
+    } catch (error) {
+      if (call.signal?.aborted === true) throw error
+      throw timeout.aborted
+        ? failure('timeout', `${method} ${path} had no response within ${timeoutMs} ms`, { retryable: true })
+        : failure('unreachable', `${base} is not reachable: ${causeOf(error)}`, { retryable: true })
+    }
+  }
+
+  const request = async <T>(method: string, path: string, body?: unknown, call: Call = {}): Promise<T> => {
+    for (let repeats = 0; ; repeats++) {
+      let error: TenureError
+      let waitMs = 0
+      try {
+        const answer = await attempt(method, path, body, call)
+        const text = await answer.text()
+        if (answer.ok) return (text === '' ? undefined : JSON.parse(text)) as T
+        error = problemOf(answer, text)
+        waitMs = 1_000 * (Number(answer.headers.get('retry-after')) || 0)
+      } catch (thrown) {
+        if (!isTenureError(thrown)) throw thrown
+        error = thrown
+      }
+      if (!error.retryable || repeats >= maxRetries) throw error
+      const backoffMs = firstPauseMs * 2 ** repeats * (0.5 + Math.random())
+      await pause(Math.min(maxPauseMs, Math.max(waitMs, backoffMs)), call.signal)
+    }
+  }
+  /** Repetitions of a command run it once. */
+  const command = <T>(path: string, body: unknown, call: CallOptions): Promise<T> =>
+    request<T>('POST', path, body, { ...call, headers: { 'idempotency-key': crypto.randomUUID() } })
+  const releaseCommand =
+    (name: string) =>
+    (release: string, given: CommandOptions = {}) => {
+      const { reason, artifactDigest, evaluationDigest, policyDigest, ...call } = given
+      const digests = {
+        artifact_digest: artifactDigest,
+        evaluation_digest: evaluationDigest,
+        policy_digest: policyDigest,
+      }
+      const path = `/v1/releases/${encodeURIComponent(release)}/${name}`
+      return command<TenureCommandResult>(path, { reason, ...digests }, call)
+    }
+  const predictionCall = ({ deadlineMs, idempotencyKey, ...call }: PredictOptions): Call => ({
+    ...call,
+    headers: {
+      'x-deadline-ms': deadlineMs === undefined ? undefined : String(deadlineMs),
+      'idempotency-key': idempotencyKey,
+    },
+  })
+
+  return {
+    predict(model, rows, { routingKey, ...call } = {}) {
+      const instances = Array.isArray(rows) ? rows : [rows]
+      const path = `/v1/models/${encodeURIComponent(model)}/predict`
+      return request('POST', path, { instances, routing_key: routingKey }, predictionCall(call))
+    },
+    infer(model, inputs, { routingKey, version, id, outputs, ...call } = {}) {
+      const pinned = version === undefined ? '' : `/versions/${encodeURIComponent(version)}`
+      const parameters = routingKey === undefined ? undefined : { routing_key: routingKey }
+      const path = `/v2/models/${encodeURIComponent(model)}${pinned}/infer`
+      return request('POST', path, { id, parameters, inputs, outputs }, predictionCall(call))
+    },
+    outcomes(outcomes, call) {
+      const now = new Date().toISOString()
+      const sent = outcomes.map((outcome) => ({ ...outcome, observed_at: outcome.observed_at ?? now }))
+      return request('POST', '/v1/outcomes', { outcomes: sent }, call)
+    },
+    retrain(model, { reason, asOf, hyperparameters, ...call } = {}) {
+      const path = `/v1/models/${encodeURIComponent(model)}/retrainings`
+      return command(path, { reason, as_of: asOf, hyperparameters }, call)
+    },
+    approve: releaseCommand('approve'),
+    reject: releaseCommand('reject'),
+    async wait(id, { everyMs = 1_000, timeoutMs = dayMs, until, ...call } = {}) {
+      const path = pathOf(id)
+      const endMs = Date.now() + timeoutMs
+      for (;;) {
+        const state = await request<WaitState>('GET', path, undefined, call)
+        if (hasEnded(id, state) || until?.(state) === true) return state
+        if (Date.now() + everyMs > endMs)
+          throw failure('timeout', `${id} has not ended within ${timeoutMs} ms`, { retryable: false })
+        await pause(everyMs, call.signal)
+      }
+    },
+    call: request,
+  }
+}
+
+/** Whether a thrown value is an error of this client. */
+export const isTenureError = (thrown: unknown): thrown is TenureError =>
+  thrown instanceof Error && thrown.name === 'TenureError'
+
+function pathOf(id: string): string {
+  if (id.startsWith('rel_')) return `/v1/releases/${encodeURIComponent(id)}?limit=1`
+  if (id.startsWith('retrain/')) return `/v1/retrainings/${encodeURIComponent(id)}`
+  if (id.startsWith('cmd_')) return `/v1/commands/${encodeURIComponent(id)}`
+  throw failure('usage', `${id} is no release (rel_…), retraining (retrain/…) or command (cmd_…)`, {
+    retryable: false,
+  })
+}
+
+const hasEnded = (id: string, { outcome, state }: WaitState): boolean =>
+  id.startsWith('cmd_') ? state !== 'waiting' : outcome !== undefined
+
+/** The error of a response, in the shape of any protocol of the API. */
+function problemOf(answer: Response, text: string): TenureError {
+  const sent = parsed(text)
+  const status = answer.status
+  const detail = sent['detail'] ?? sent['error'] ?? sent['message'] ?? `status ${status}`
+  const retryable = sent['retryable'] ?? (status === 429 || status === 503)
+  return failure(String(sent['code'] ?? 'unknown'), String(detail), {
+    status,
+    remedy: sent['remedy'] as string | undefined,
+    retryable: retryable === true,
+    requestId: answer.headers.get('x-request-id') ?? undefined,
+  })
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}
+
+function failure(
+  code: string,
+  detail: string,
+  facts: Pick<TenureError, 'retryable'> & Partial<TenureError>,
+): TenureError {
+  return Object.assign(new Error(`${code}: ${detail}`), { ...facts, code, name: 'TenureError' as const })
+}
+
+function causeOf(error: unknown): string {
+  const { message, cause } = error as { message?: string; cause?: { message?: string; code?: string } }
+  return cause?.code ?? cause?.message ?? message ?? String(error)
+}
+
+const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    const stop = (): void => {
+      clearTimeout(timer)
+      reject(signal?.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', stop, { once: true })
+  })

@@ -1,0 +1,569 @@
+"""Calls Tenure: predictions, outcomes, retrainings and approvals. It needs no other package.
+
+What the API calls retryable is repeated. A command carries an idempotency key, so that a repetition runs it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import random
+import socket
+import ssl
+import threading
+import time
+import uuid
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, TypedDict, TypeVar, Union
+from urllib.parse import quote, urlsplit
+
+Value = Union[float, int, str, None]
+Row = Mapping[str, Value]
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.1
+_MAX_PAUSE_S = 10.0
+_MAX_IDLE_CONNECTIONS = 16
+
+
+class _PredictionId(TypedDict):
+    id: str
+
+
+class Prediction(_PredictionId, total=False):
+    """The prediction of one row; which fields it has depends on the output of the model."""
+
+    probability: float
+    label: Union[str, bool]
+    positive: str
+    probabilities: dict[str, float]
+    value: float
+    quantiles: dict[str, float]
+
+
+class _Predicted(TypedDict):
+    model: str
+    version: str
+    arm: str
+    generation: int
+    predictions: list[Prediction]
+
+
+class Predictions(_Predicted, total=False):
+    """The response of a prediction, with a prediction for each row."""
+
+    fallback: bool
+    stale: bool
+    unknown_categories: dict[str, list[str]]
+    defaulted: list[dict[str, Any]]
+
+
+class Tensor(TypedDict):
+    """A tensor of the Open Inference Protocol."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any]
+
+
+class _SentOutcome(TypedDict):
+    prediction_id: str
+    value: Union[float, str, bool]
+
+
+class Outcome(_SentOutcome, total=False):
+    """What became true of a prediction. ``observed_at`` is ISO 8601 with a zone; now when absent."""
+
+    observed_at: str
+
+
+class OutcomeCounts(TypedDict):
+    received: int
+    accepted: int
+    stored: int
+    unknown: int
+
+
+class TenureError(Exception):
+    """A failure, with the code of docs/reference/errors.md; ``unreachable`` or ``timeout`` without a response."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        retryable: bool = False,
+        status: Optional[int] = None,
+        remedy: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.retryable = retryable
+        self.status = status
+        self.remedy = remedy
+        self.request_id = request_id
+
+
+class _Connections:
+    """Keeps connections open between calls; each serves one call at a time."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or parts.hostname is None:
+            raise ValueError(f"url is no http:// or https:// address: {url!r}")
+        self._https = parts.scheme == "https"
+        self._host = parts.hostname
+        self._port = parts.port
+        self._timeout_s = timeout_s
+        self._idle: list[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()
+        self.prefix = parts.path.rstrip("/")
+
+    def take(self) -> tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it has served a call before."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop(), True
+        if self._https:
+            context = ssl.create_default_context()
+            return (
+                http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context),
+                False,
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s), False
+
+    def give(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if len(self._idle) < _MAX_IDLE_CONNECTIONS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+class Client:
+    """Calls the API at ``url``; safe to share between threads.
+
+    :param timeout_s: Limit of one attempt.
+    :param max_retries: Repetitions after a retryable failure.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: Optional[str] = None,
+        *,
+        timeout_s: float = 10.0,
+        max_retries: int = 3,
+    ) -> None:
+        self._connections = _Connections(url, timeout_s)
+        self._url = url
+        self._key = key
+        self._timeout_s = timeout_s
+        self._max_retries = max_retries
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._connections.close()
+
+    def predict(
+        self,
+        model: str,
+        rows: Union[Row, Sequence[Row]],
+        *,
+        routing_key: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> Predictions:
+        """Predicts one row or several. The same ``routing_key`` gets the same arm during a release."""
+        instances = [rows] if isinstance(rows, Mapping) else list(rows)
+        body = _without_none({"instances": instances, "routing_key": routing_key})
+        headers = _prediction_headers(deadline_ms, idempotency_key, request_id)
+        found: Predictions = self.call("POST", f"/v1/models/{_quoted(model)}/predict", body, headers=headers)
+        return found
+
+    def infer(
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        *,
+        version: Optional[str] = None,
+        outputs: Optional[Sequence[str]] = None,
+        routing_key: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        request_id: Optional[str] = None,
+    ) -> dict[str, Any]:
+        """Predicts from tensors of the Open Inference Protocol."""
+        pinned = "" if version is None else f"/versions/{_quoted(version)}"
+        body = _without_none(
+            {
+                "inputs": list(inputs),
+                "outputs": None if outputs is None else [{"name": name} for name in outputs],
+                "parameters": None if routing_key is None else {"routing_key": routing_key},
+            }
+        )
+        headers = _prediction_headers(deadline_ms, None, request_id)
+        found: dict[str, Any] = self.call("POST", f"/v2/models/{_quoted(model)}{pinned}/infer", body, headers=headers)
+        return found
+
+    def outcomes(self, outcomes: Iterable[Outcome]) -> OutcomeCounts:
+        """Stores what became true of predictions, all or none. Repeating an outcome changes nothing."""
+        now = datetime.now(timezone.utc).isoformat()
+        sent = [{"observed_at": now, **outcome} for outcome in outcomes]
+        found: OutcomeCounts = self.call("POST", "/v1/outcomes", {"outcomes": sent})
+        return found
+
+    def retrain(
+        self,
+        model: str,
+        *,
+        reason: Optional[str] = None,
+        as_of: Optional[str] = None,
+        hyperparameters: Optional[Mapping[str, Union[float, str, bool]]] = None,
+    ) -> dict[str, Any]:
+        """Starts a retraining; :meth:`wait` takes its ``id``."""
+        body = _without_none({"reason": reason, "as_of": as_of, "hyperparameters": hyperparameters})
+        return self._command(f"/v1/models/{_quoted(model)}/retrainings", body)
+
+    def approve(
+        self,
+        release: str,
+        *,
+        reason: Optional[str] = None,
+        artifact_digest: Optional[str] = None,
+        evaluation_digest: Optional[str] = None,
+        policy_digest: Optional[str] = None,
+    ) -> dict[str, Any]:
+        """Approves a release. The digests bind the approval to what was reviewed."""
+        body = {
+            "reason": reason,
+            "artifact_digest": artifact_digest,
+            "evaluation_digest": evaluation_digest,
+            "policy_digest": policy_digest,
+        }
+        return self._command(f"/v1/releases/{_quoted(release)}/approve", _without_none(body))
+
+    def reject(self, release: str, *, reason: Optional[str] = None) -> dict[str, Any]:
+        """Rejects a release."""
+        return self._command(f"/v1/releases/{_quoted(release)}/reject", _without_none({"reason": reason}))
+
+    def wait(
+        self,
+        id: str,
+        *,
+        every_s: float = 1.0,
+        timeout_s: float = 86_400.0,
+        until: Optional[Callable[[dict[str, Any]], bool]] = None,
+    ) -> dict[str, Any]:
+        """Returns a release (``rel_…``), retraining (``retrain/…``) or recorded command (``cmd_…``) when it has ended.
+
+        ``until`` ends the wait earlier, for example at a stage.
+        """
+        path = _path_of(id)
+        end = time.monotonic() + timeout_s
+        while True:
+            state: dict[str, Any] = self.call("GET", path)
+            if _has_ended(id, state) or (until is not None and until(state)):
+                return state
+            if time.monotonic() + every_s > end:
+                raise TenureError("timeout", f"{id} has not ended within {timeout_s:g} s")
+            time.sleep(every_s)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Any] = None,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> Any:
+        """Calls any other route, and repeats it as the other methods do."""
+        repeats = 0
+        while True:
+            try:
+                return self._attempt(method, path, body, headers or {})
+            except _Refused as refused:
+                error, wait_s = refused.error, refused.wait_s
+            if not error.retryable or repeats >= self._max_retries:
+                raise error
+            backoff_s = _FIRST_PAUSE_S * 2**repeats * (0.5 + random.random())
+            time.sleep(min(_MAX_PAUSE_S, max(wait_s, backoff_s)))
+            repeats += 1
+
+    def _command(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("POST", path, body, headers={"idempotency-key": str(uuid.uuid4())})
+        return found
+
+    def _attempt(self, method: str, path: str, body: Optional[Any], headers: Mapping[str, str]) -> Any:
+        sent = {"accept": "application/json", **headers}
+        if self._key is not None:
+            sent["authorization"] = f"Bearer {self._key}"
+        data: Optional[bytes] = None
+        if body is not None:
+            data = json.dumps(body, allow_nan=False).encode()
+            sent["content-type"] = "application/json"
+        connection, used = self._connections.take()
+        try:
+            try:
+                answer, text = self._exchange(connection, method, path, data, sent)
+            except (ConnectionError, http.client.BadStatusLine):
+                # The server closes idle connections; only a used one is tried again at once.
+                connection.close()
+                if not used:
+                    raise
+                answer, text = self._exchange(connection, method, path, data, sent)
+        except (TimeoutError, socket.timeout) as error:
+            connection.close()
+            detail = f"{method} {path} had no response within {self._timeout_s:g} s"
+            raise _Refused(TenureError("timeout", detail, retryable=True)) from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise _Refused(
+                TenureError("unreachable", f"{self._url} is not reachable: {error}", retryable=True)
+            ) from error
+        if answer.will_close:
+            connection.close()
+        else:
+            self._connections.give(connection)
+        if 200 <= answer.status < 300:
+            return json.loads(text) if text else None
+        raise _Refused(_problem_of(answer, text), float(answer.headers.get("retry-after") or 0))
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        data: Optional[bytes],
+        headers: Mapping[str, str],
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection.request(method, self._connections.prefix + path, data, dict(headers))
+        answer = connection.getresponse()
+        return answer, answer.read()
+
+
+class AsyncClient:
+    """The same for asyncio: each call runs in a thread, so that the event loop goes on."""
+
+    def __init__(
+        self,
+        url: str,
+        key: Optional[str] = None,
+        *,
+        timeout_s: float = 10.0,
+        max_retries: int = 3,
+    ) -> None:
+        self._client = Client(url, key, timeout_s=timeout_s, max_retries=max_retries)
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._client.close()
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._client.close()
+
+    async def predict(
+        self,
+        model: str,
+        rows: Union[Row, Sequence[Row]],
+        *,
+        routing_key: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+        request_id: Optional[str] = None,
+    ) -> Predictions:
+        """Predicts one row or several, as :meth:`Client.predict`."""
+        return await _in_thread(
+            partial(
+                self._client.predict,
+                model,
+                rows,
+                routing_key=routing_key,
+                deadline_ms=deadline_ms,
+                idempotency_key=idempotency_key,
+                request_id=request_id,
+            )
+        )
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        *,
+        version: Optional[str] = None,
+        outputs: Optional[Sequence[str]] = None,
+        routing_key: Optional[str] = None,
+        deadline_ms: Optional[float] = None,
+        request_id: Optional[str] = None,
+    ) -> dict[str, Any]:
+        """Predicts from tensors, as :meth:`Client.infer`."""
+        return await _in_thread(
+            partial(
+                self._client.infer,
+                model,
+                inputs,
+                version=version,
+                outputs=outputs,
+                routing_key=routing_key,
+                deadline_ms=deadline_ms,
+                request_id=request_id,
+            )
+        )
+
+    async def outcomes(self, outcomes: Iterable[Outcome]) -> OutcomeCounts:
+        """Stores outcomes, as :meth:`Client.outcomes`."""
+        return await _in_thread(partial(self._client.outcomes, outcomes))
+
+    async def retrain(
+        self,
+        model: str,
+        *,
+        reason: Optional[str] = None,
+        as_of: Optional[str] = None,
+        hyperparameters: Optional[Mapping[str, Union[float, str, bool]]] = None,
+    ) -> dict[str, Any]:
+        """Starts a retraining, as :meth:`Client.retrain`."""
+        return await _in_thread(
+            partial(self._client.retrain, model, reason=reason, as_of=as_of, hyperparameters=hyperparameters)
+        )
+
+    async def approve(
+        self,
+        release: str,
+        *,
+        reason: Optional[str] = None,
+        artifact_digest: Optional[str] = None,
+        evaluation_digest: Optional[str] = None,
+        policy_digest: Optional[str] = None,
+    ) -> dict[str, Any]:
+        """Approves a release, as :meth:`Client.approve`."""
+        return await _in_thread(
+            partial(
+                self._client.approve,
+                release,
+                reason=reason,
+                artifact_digest=artifact_digest,
+                evaluation_digest=evaluation_digest,
+                policy_digest=policy_digest,
+            )
+        )
+
+    async def reject(self, release: str, *, reason: Optional[str] = None) -> dict[str, Any]:
+        """Rejects a release."""
+        return await _in_thread(partial(self._client.reject, release, reason=reason))
+
+    async def wait(
+        self,
+        id: str,
+        *,
+        every_s: float = 1.0,
+        timeout_s: float = 86_400.0,
+        until: Optional[Callable[[dict[str, Any]], bool]] = None,
+    ) -> dict[str, Any]:
+        """Returns what has ended, as :meth:`Client.wait`. Cancelling the task ends the wait."""
+        path = _path_of(id)
+        end = time.monotonic() + timeout_s
+        while True:
+            state: dict[str, Any] = await self.call("GET", path)
+            if _has_ended(id, state) or (until is not None and until(state)):
+                return state
+            if time.monotonic() + every_s > end:
+                raise TenureError("timeout", f"{id} has not ended within {timeout_s:g} s")
+            await asyncio.sleep(every_s)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Any] = None,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> Any:
+        """Calls any other route."""
+        return await _in_thread(partial(self._client.call, method, path, body, headers=headers))
+
+
+class _Refused(Exception):
+    """A failed attempt, and how long the server asks to wait."""
+
+    def __init__(self, error: TenureError, wait_s: float = 0.0) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.wait_s = wait_s
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _problem_of(answer: http.client.HTTPResponse, text: bytes) -> TenureError:
+    """The error of a response, in the shape of any protocol of the API."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = {}
+    sent: dict[str, Any] = found if isinstance(found, dict) else {}
+    detail = sent.get("detail") or sent.get("error") or sent.get("message") or f"status {answer.status}"
+    return TenureError(
+        str(sent.get("code", "unknown")),
+        str(detail),
+        retryable=sent.get("retryable", answer.status in (429, 503)) is True,
+        status=answer.status,
+        remedy=sent.get("remedy"),
+        request_id=answer.headers.get("x-request-id"),
+    )
+
+
+def _prediction_headers(
+    deadline_ms: Optional[float], idempotency_key: Optional[str], request_id: Optional[str]
+) -> dict[str, str]:
+    given = {
+        "x-deadline-ms": None if deadline_ms is None else f"{deadline_ms:g}",
+        "idempotency-key": idempotency_key,
+        "x-request-id": request_id,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _path_of(id: str) -> str:
+    if id.startswith("rel_"):
+        return f"/v1/releases/{_quoted(id)}?limit=1"
+    if id.startswith("retrain/"):
+        return f"/v1/retrainings/{_quoted(id)}"
+    if id.startswith("cmd_"):
+        return f"/v1/commands/{_quoted(id)}"
+    raise ValueError(f"{id} is no release (rel_…), retraining (retrain/…) or command (cmd_…)")
+
+
+def _has_ended(id: str, state: Mapping[str, Any]) -> bool:
+    if id.startswith("cmd_"):
+        return state.get("state") != "waiting"
+    return state.get("outcome") is not None
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,151 @@
+/**
+ * Runs the examples of docs/clients/typescript.md and python.md: predictions and outcomes against a whole replica, commands against a server that
+ * answers as the API does when a retraining and a release end.
+ */
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
+import sql from 'sql-template-tag'
+import { pino } from 'pino'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startServer, type RunningServer } from '../../api/server.ts'
+import { buildClient } from '../../scripts/build/client.mjs'
+import { checkout, environmentWith, readConfig } from '../../temporal.config.ts'
+import { blocksOf } from '../support/docs/markdown.ts'
+import { irisSpec } from '../support/serving/artifact.ts'
+import { openServingFixture, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
+import { keyPlacesOf } from '../support/serving/sign-versions.ts'
+
+let fixture: ServingFixture
+let replica: RunningServer
+let commands: Server
+let folder: string
+const seen: string[] = []
+let urls: Record<string, string>
+let key: string
+
+/** Ends a retraining at the second read, accepts the approval at the second attempt, and ends the release. */
+function answerOf(method: string, path: string): { status: number; json: object } {
+  const ask = `${method} ${path}`
+  seen.push(ask)
+  const times = seen.filter((each) => each === ask).length
+  const retraining = { id: 'retrain/iris/1', model: 'iris' }
+  const release = { id: 'rel_1', model: 'iris', artifact_digest: 'sha256:a' }
+  if (ask === 'POST /v1/models/iris/retrainings') return { status: 202, json: retraining }
+  if (ask === 'GET /v1/retrainings/retrain%2Firis%2F1')
+    return {
+      status: 200,
+      json: times < 2 ? retraining : { ...retraining, outcome: 'registered', version: 'iris_v1.1.0' },
+    }
+  if (ask.startsWith('GET /v1/releases?')) return { status: 200, json: { releases: [release], waiting: [] } }
+  if (ask.startsWith('GET /v1/releases/rel_1'))
+    return { status: 200, json: { ...release, outcome: 'promoted' } }
+  if (ask === 'POST /v1/releases/rel_1/approve' && times > 1)
+    return { status: 200, json: { release: 'rel_1', accepted: true, message: 'approved' } }
+  return {
+    status: 503,
+    json: { code: 'temporal_unavailable', detail: 'Temporal does not respond', retryable: true },
+  }
+}
+
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  key = await fixture.key()
+  await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  const config = readConfig({
+    DATABASE_URL: fixture.databaseUrl,
+    TENURE_STATE: fixture.directory(),
+    TENURE_ARTIFACTS: fixture.artifactRoot,
+    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
+    TENURE_PORT: '0',
+    TENURE_BUILD_ID: 'test',
+  })
+  replica = await startServer(config, pino({ level: 'silent' }))
+  await until(async () => (await fetch(`${replica.url}/readyz`)).ok, 'a replica that is ready')
+  commands = createServer(async (request, response) => {
+    await textOf(request)
+    const { status, json } = answerOf(request.method ?? '', request.url ?? '')
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
+  })
+  await new Promise<void>((resolve) => commands.listen(0, '127.0.0.1', resolve))
+  urls = {
+    predict: replica.url,
+    async: replica.url,
+    commands: `http://127.0.0.1:${(commands.address() as AddressInfo).port}`,
+  }
+  folder = mkdtempSync(join(tmpdir(), 'tenure-clients-'))
+  await buildClient(join(folder, 'node_modules', 'tenure', 'dist', 'client'))
+  const { exports } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { exports: object }
+  writeFileSync(
+    join(folder, 'node_modules', 'tenure', 'package.json'),
+    JSON.stringify({ name: 'tenure', type: 'module', exports }),
+  )
+})
+afterAll(async () => {
+  await replica?.stop('the test ends')
+  commands?.close()
+  await fixture.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function run(program: string, argv: string[], which: string): Promise<string> {
+  const env = environmentWith({
+    TENURE_URL: urls[which],
+    TENURE_KEY: key,
+    PYTHONPATH: join(checkout, 'python', 'src'),
+    PYTHONDONTWRITEBYTECODE: '1',
+  })
+  return new Promise((resolve, reject) => {
+    execFile(program, argv, { cwd: folder, env }, (error, stdout, stderr) =>
+      error === null ? resolve(stdout) : reject(new Error(`${error.message}\n${stderr}`)),
+    )
+  })
+}
+
+const pageOf = (name: string) => blocksOf(readFileSync(join(checkout, 'docs', 'clients', name), 'utf8'))
+const expected: Record<string, RegExp> = {
+  predict: /^iris_v1\.0\.0 champion setosa\nprobabilities \[ ?1, 3 ?\]\n$/,
+  commands: /^registered iris_v1\.1\.0\npromoted\n$/,
+  async: /^8 setosa\n$/,
+}
+
+describe.each([
+  ['typescript.md', 'ts'],
+  ['python.md', 'python'],
+])('the page %s', (name, language) => {
+  const blocks = pageOf(name).filter((each) => each.language === language)
+
+  it.each(blocks.map(({ text, notes }) => [notes['run'] ?? '', text]))(
+    'runs its example "%s"',
+    async (which, text) => {
+      seen.splice(0)
+      const file = join(folder, `${which}.${language === 'ts' ? 'mts' : 'py'}`)
+      writeFileSync(file, text)
+      const argv = language === 'ts' ? ['--import', import.meta.resolve('tsx'), file] : [file]
+      expect(await run(language === 'ts' ? process.execPath : 'python3', argv, which)).toMatch(
+        expected[which]!,
+      )
+      if (which === 'commands')
+        expect(seen.filter((ask) => ask.startsWith('POST /v1/releases'))).toHaveLength(2)
+    },
+  )
+})
+
+it('stores the outcomes of the examples', async () => {
+  const stored = await fixture.store.query(sql`select value from outcomes`)
+  expect(stored).toHaveLength(2)
+})
+
+it('the client has at most 15 kB and is typed', () => {
+  const built = join(folder, 'node_modules', 'tenure', 'dist', 'client')
+  expect(statSync(join(built, 'client.js')).size).toBeLessThan(15_000)
+  mkdirSync(join(folder, 'typed'), { recursive: true })
+  const types =
+    readFileSync(join(built, 'client.d.ts'), 'utf8') + readFileSync(join(built, 'types.d.ts'), 'utf8')
+  expect(types).toContain("from './types.js'")
+  expect(types).toMatch(/predict\(model: string/)
+})

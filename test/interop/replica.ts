@@ -1,0 +1,44 @@
+/** A whole replica with two models, for clients that run in processes of their own. */
+import { pino } from 'pino'
+import { startServer } from '../../api/server.ts'
+import { readConfig } from '../../temporal.config.ts'
+import { flightSpec, irisSpec } from '../support/serving/artifact.ts'
+import { openServingFixture, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
+import { keyPlacesOf } from '../support/serving/sign-versions.ts'
+import { temporalAddress } from '../support/servers/servers.ts'
+
+export interface InteropReplica {
+  fixture: ServingFixture
+  url: string
+  key: string
+  stop(): Promise<void>
+}
+
+export async function startInteropReplica(environment: Record<string, string> = {}): Promise<InteropReplica> {
+  const fixture = await openServingFixture()
+  const key = await fixture.key()
+  await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  await fixture.route('flight', { proven: await fixture.register(flightSpec()) })
+  const config = readConfig({
+    DATABASE_URL: fixture.databaseUrl,
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TENURE_STATE: fixture.directory(),
+    TENURE_ARTIFACTS: fixture.artifactRoot,
+    TENURE_KEYS: keyPlacesOf(fixture.artifactRoot).keys,
+    TENURE_PORT: '0',
+    TENURE_BUILD_ID: 'test',
+    TENURE_INVOCATIONS_MODEL: 'iris',
+    ...environment,
+  })
+  const server = await startServer(config, pino({ level: 'silent' }))
+  await until(async () => (await fetch(`${server.url}/readyz`)).ok, 'a replica that is ready')
+  return {
+    fixture,
+    url: server.url,
+    key,
+    async stop() {
+      await server.stop('the test ends')
+      await fixture.close()
+    },
+  }
+}
