@@ -3,6 +3,7 @@
  * workers use the same definition and a changed file takes effect without a restart.
  */
 import type { BehaviourTest } from './behaviour/behaviour-test.ts'
+import type { ImportancePolicy } from './explanation/importance.ts'
 import type { Expectation } from './validation/expectations.ts'
 import type { FeatureView } from './model/feature-view.ts'
 import type { Features, Output, FeatureRow } from './model/features.ts'
@@ -124,6 +125,8 @@ export interface EvaluationDefinition {
   entity?: string
   /** A column that answers without a model, such as the last value; every challenger must beat it. */
   baseline?: string
+  /** How the importance of features is measured; as usual when absent. */
+  importance?: ImportancePolicy | 'off'
 }
 
 export interface SliceDefinition {

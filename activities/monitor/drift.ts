@@ -9,6 +9,7 @@ import {
   defaultDriftPolicy,
   type DriftLevel,
 } from '../../domain/monitoring/drift.ts'
+import { driftWeights } from '../../domain/explanation/importance.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
   countBins,
@@ -22,6 +23,7 @@ import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { insertDriftJudgement, type DriftJudgement } from '../../store/monitoring/drift-judgements.ts'
 import { findWindow, listHours } from '../../store/serving/feature-counts.ts'
+import { findImportance } from '../../store/training/evaluations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { findChecked, findMaturity, readAnswered, type QualityInput } from './matured-window.ts'
@@ -34,7 +36,7 @@ export interface DriftInput {
   to: string
   /** Rounded up to whole counts. The previous window has the same length. */
   windowMs: number
-  /** The importance of each feature, as the model file declares it. */
+  /** The importance of each feature, as the model file declares it; the measured one of the version when absent. */
   importance?: Record<string, number>
 }
 
@@ -74,10 +76,11 @@ export const checkDrift =
     const hours = await listHours(store, { model, version, fromMs: beforeMs, toMs })
     const newest = hours.find(({ hourMs }) => hourMs === newestMs)?.counts
     const before = hours.flatMap(({ hourMs, counts }) => (hourMs < newestMs ? [counts] : []))
+    const measured = importance === undefined ? await findImportance(store, version) : undefined
     return judgeWindow(deps, span, profile, {
       current,
       previous,
-      importance,
+      importance: importance ?? (measured && driftWeights(measured)),
       newest: newest && { counts: newest, before: countedPsi(profile, before) },
     })
   }

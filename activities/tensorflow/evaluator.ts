@@ -7,6 +7,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
+import { defaultImportance } from '../../domain/explanation/importance.ts'
 import { score, statisticOf, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '../../domain/statistics/bootstrap.ts'
 import { answerWidth, type ModelAnswers } from '../../domain/metrics/answers.ts'
@@ -14,20 +15,17 @@ import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import { naiveAnswers, type GateInput, type GateSearch } from '../../domain/evaluation/input.ts'
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
-import { listCells, listRows, type ColumnTable } from '../../domain/model/columns.ts'
-import { inputWidthOf, type FeatureRow } from '../../domain/model/features.ts'
-import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
-import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
-import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
-import { digestOfJson, getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
-import { withArtifactReader } from '../artifact/reader.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
-import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
+import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { runTests, type TestedVersion } from './behaviour-tests.ts'
+import { measureImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
+import { openVersionAnswers, type VersionAnswers } from './version-answers.ts'
 import { judgedLabels, readDoubles, readPart, type LabelledRows } from '../data/rows.ts'
-import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
 
 export interface EvaluatorJob {
   definition: ModelDefinition
@@ -64,25 +62,37 @@ export interface EvaluatorResult {
 }
 
 async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<EvaluatorResult> {
+  const versions = openVersionAnswers(job.artifactRoot, parent)
+  try {
+    return await evaluateBy(versions, job, parent)
+  } finally {
+    await versions.close()
+  }
+}
+
+async function evaluateBy(
+  versions: VersionAnswers,
+  job: EvaluatorJob,
+  parent: Parent<never>,
+): Promise<EvaluatorResult> {
   const { definition, testSetUses, search } = job
   const { output } = definition.label
-  const asking = askingOf(job, parent)
-  const path = await asking.artifacts.locate('snapshots', job.snapshotDigest)
+  const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
   const { entity, groups, policy, baseline } = definition.evaluation
   const known = [job.challenger, job.champion, ...job.anchors.map(({ artifactDigest }) => artifactDigest)]
-  const manifests = await Promise.all(known.filter((digest) => digest !== undefined).map(asking.manifestOf))
+  const manifests = await Promise.all(known.filter((digest) => digest !== undefined).map(versions.manifestOf))
   const test = await readPart(path, 'test', Object.keys(definition.features), [
     ...manifests.flatMap(({ features }) => Object.keys(features)),
     ...[entity, baseline, ...groups].filter((name) => name !== undefined),
   ])
   await parent.yieldToEventLoop()
-  const challenger = await ask(asking, job.challenger, test)
-  const champion = job.champion === undefined ? null : await askKnown(asking, job.champion, test)
+  const challenger = await versions.ask(job.challenger, test)
+  const champion = job.champion === undefined ? null : await askKnown(versions, job.champion, test)
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, output)
   const released = []
   for (const { version, artifactDigest } of job.anchors) {
-    const answers = await askKnown(asking, artifactDigest, test)
+    const answers = await askKnown(versions, artifactDigest, test)
     // A release that cannot score these rows is skipped; for the champion that is an error.
     if (typeof answers !== 'string') released.push({ version, answers })
     await parent.yieldToEventLoop()
@@ -90,8 +100,8 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
   const { slices, leakage, tests } = await withDuck(async (duck) => {
     await duck.run(`create view snapshot as select * from ${textLiteral(path)}`)
     const tested = async (digest: string): Promise<TestedVersion> => ({
-      manifest: await asking.manifestOf(digest),
-      answer: (table) => ask(asking, digest, table),
+      manifest: await versions.manifestOf(digest),
+      answer: (table) => versions.ask(digest, table),
     })
     return {
       slices: await sliceRows(duck, definition),
@@ -137,7 +147,8 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
     testSetUses,
     search,
   }
-  const report = judgeGate(input, policy, await metricFunctionsOf(job))
+  const judged = judgeGate(input, policy, await metricFunctionsOf(job))
+  const report = await withImportance(judged, { versions, job, test, y })
   return {
     report: typeof champion === 'string' ? incomparable(report, champion) : report,
     inputs: {
@@ -156,15 +167,47 @@ async function runEvaluation(job: EvaluatorJob, parent: Parent<never>): Promise<
 async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScore> {
   const { definition } = job
   const { policy } = definition.evaluation
-  const asking = askingOf(job, parent)
-  const path = await asking.artifacts.locate('snapshots', job.snapshotDigest)
+  const versions = openVersionAnswers(job.artifactRoot, parent)
+  const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
   const rows = await readPart(path, 'validation', Object.keys(definition.features))
-  const answers = await ask(asking, job.challenger, rows)
+  const answers = await versions.ask(job.challenger, rows).finally(() => void versions.close())
   const y = judgedLabels(rows.labels, definition.label.output)
   const issue = unreadableAnswers(policy.task, answers, y.length) ?? undefined
   if (issue !== undefined) return { score: null, issue }
   return {
     score: pointValue(statisticOf(policy.primary, score(policy.task, y, answers, policy)), y.length),
+  }
+}
+
+/** A report that lacks it says so: what explains a version decides nothing. */
+async function withImportance(
+  report: GateReport,
+  {
+    versions,
+    job,
+    test,
+    y,
+  }: { versions: VersionAnswers; job: EvaluatorJob; test: LabelledRows; y: number[] },
+): Promise<GateReport> {
+  const { policy, importance = defaultImportance } = job.definition.evaluation
+  // Of rows or answers that cannot be read the gate has no metric.
+  if (importance === 'off' || report.metrics.length === 0) return report
+  try {
+    const measured = await measureImportance({
+      names: Object.keys((await versions.manifestOf(job.challenger)).features),
+      answer: (table) => versions.ask(job.challenger, table),
+      rows: test,
+      y,
+      policy,
+      importance,
+    })
+    return { ...report, importance: measured }
+  } catch (error) {
+    const message = `the importance of features could not be measured: ${error instanceof Error ? error.message : String(error)}`
+    return {
+      ...report,
+      warnings: [...report.warnings, { code: 'importance_not_measured', message, values: {} }],
+    }
   }
 }
 
@@ -185,56 +228,14 @@ function columnAnswers(cells: readonly BatchCell[], naive: readonly number[][]):
   return cells.map((cell, row) => (cell === null ? naive[row]! : [Number(cell)]))
 }
 
-interface Asking {
-  artifacts: Artifacts
-  artifactRoot: string
-  yieldToEventLoop: () => Promise<void>
-  /** Each is read once. */
-  manifestOf: (digest: string) => Promise<Manifest>
-  /** Loaded with the first network. */
-  tf?: Tensorflow
-}
-
-function askingOf({ artifactRoot }: { artifactRoot: string }, { yieldToEventLoop }: Parent<never>): Asking {
-  const artifacts = openArtifacts(artifactRoot)
-  const manifests = new Map<string, Promise<Manifest>>()
-  const manifestOf = (digest: string): Promise<Manifest> => {
-    const found = manifests.get(digest) ?? getManifest(artifacts, digest)
-    manifests.set(digest, found)
-    return found
-  }
-  return { artifacts, artifactRoot, yieldToEventLoop, manifestOf }
-}
-
-/** The predictions of an artifact for the test rows. */
-async function ask(asking: Asking, digest: string, test: ColumnTable): Promise<ModelAnswers> {
-  const { artifacts } = asking
-  const manifest = await asking.manifestOf(digest)
-  const isNetwork = manifest.artifact === undefined || manifest.artifact === 'tfjs-layers'
-  if (!isNetwork) return askReader(asking, manifest, listRows(test, Object.keys(manifest.features)))
-  const tf = (asking.tf ??= await loadTensorflow())
-  const network = await openNetwork(tf, {
-    'model.json': await artifacts.get('artifacts', fileOf(manifest, 'model.json').digest),
-    'weights.bin': await artifacts.get('artifacts', fileOf(manifest, 'weights.bin').digest),
-  })
-  const encode = compileColumnEncoder(test, manifest.features, manifest.preprocessing)
-  const answers = answersOf(tf, network, {
-    rows: test.rows,
-    inputs: inputWidthOf(manifest.preprocessing),
-    encode,
-  })
-  if (manifest.output.kind === 'quantiles') sortQuantiles(answers.values, answers.rows, answers.width)
-  return answers
-}
-
-/** By the code of a replica, in a process of its own. */
-const askReader = (asking: Asking, manifest: Manifest, rows: readonly FeatureRow[]): Promise<number[][]> =>
-  whileAlive(asking, () => withArtifactReader(asking.artifactRoot, (reader) => reader.answer(manifest, rows)))
-
 /** The predictions of a released version, or why it cannot score: the snapshot lacks one of its features. */
-async function askKnown(asking: Asking, digest: string, test: LabelledRows): Promise<ModelAnswers | string> {
+async function askKnown(
+  versions: VersionAnswers,
+  digest: string,
+  test: LabelledRows,
+): Promise<ModelAnswers | string> {
   try {
-    return await ask(asking, digest, test)
+    return await versions.ask(digest, test)
   } catch (error) {
     if (error instanceof RangeError) return error.message
     throw error

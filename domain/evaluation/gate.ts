@@ -4,6 +4,7 @@
  */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
+import type { ImportanceReport } from '../explanation/importance.ts'
 import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
@@ -54,6 +55,8 @@ export interface GateReport {
   fairness: GateFairnessRow[]
   /** The behaviour tests; absent without any. */
   tests?: BehaviourRow[]
+  /** How much the challenger needs each feature; absent where it was not measured. */
+  importance?: ImportanceReport
   /** With the level that was used: corrected for other trials on the same test rows. */
   policy: GatePolicy
   /** Absent when nothing else was tried. */

@@ -33,6 +33,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     calibrationTable(report),
     ...report.fairness.map((row) => fairnessTable(row, percent)),
     testTable(report.tests ?? []),
+    importanceTable(report.importance),
     decided(report, subject),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
@@ -166,6 +167,22 @@ function testTable(tests: readonly BehaviourRow[]): string {
       escapedText(challenger.message),
     ]),
   )
+}
+
+function importanceTable(importance: GateReport['importance']): string {
+  if (importance === undefined) return ''
+  const { metric, rows, permutations, features, unmeasured = [] } = importance
+  const table = titledTable(
+    '## Permutation importance',
+    ['feature', `fall of ${escapedText(metric)}`, '95 % of the permutations'],
+    features.map(({ feature, fall, low, high }) => [
+      escapedText(feature),
+      signedFigure(fall),
+      low === null ? '–' : `${signedFigure(low)} to ${signedFigure(high)}`,
+    ]),
+  )
+  const left = unmeasured.length === 0 ? '' : ` The time was over before ${unmeasured.length} others.`
+  return `${table}\n\n${permutations} permutations of ${groupedDigits(rows)} test rows. Features that say the same share their importance.${left}`
 }
 
 function decided({ policy, judge }: GateReport, subject: ReportSubject): string {

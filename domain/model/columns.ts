@@ -54,6 +54,22 @@ export function cellOf(column: CellColumn, row: number): number | string | null 
 export const listCells = (column: CellColumn): (number | string | null)[] =>
   Array.from({ length: lengthOf(column) }, (_, row) => cellOf(column, row))
 
+/** The cells at some places of a column, in any order and number. */
+export function pickCells(column: CellColumn, places: ArrayLike<number>): CellColumn {
+  const { length } = places
+  if (column.kind === 'text') {
+    const codes = codesUpTo(column.texts.length, length)
+    for (let row = 0; row < length; row++) codes[row] = column.codes[places[row]!]!
+    return { kind: 'text', codes, texts: column.texts }
+  }
+  const values = new Float64Array(length)
+  for (let row = 0; row < length; row++) values[row] = column.values[places[row]!]!
+  if (column.nulls === undefined) return { kind: 'number', values }
+  const nulls = new Uint8Array(length)
+  for (let row = 0; row < length; row++) nulls[row] = column.nulls[places[row]!]!
+  return { kind: 'number', values, nulls }
+}
+
 const lengthOf = (column: CellColumn): number =>
   column.kind === 'text' ? column.codes.length : column.values.length
 

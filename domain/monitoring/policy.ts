@@ -82,7 +82,7 @@ export interface MonitorPolicy {
     /** The value that alarms, from below. */
     alarm: number
   }
-  /** The importance of features for drift, on any scale: 0 warns and never alarms. Equal when absent. */
+  /** The importance of features for drift, on any scale: 0 warns and never alarms. Measured with each version when absent. */
   importance?: Record<string, number>
   /** The value of predictions; not computed when absent. */
   business?: BusinessPolicy

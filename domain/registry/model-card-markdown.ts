@@ -110,6 +110,17 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): string[]
         escapedText(row.message),
       ]),
     ),
+    evaluation.importance === null
+      ? ''
+      : table(
+          `Permutation importance: fall of ${escapedText(evaluation.importance.metric)}`,
+          ['feature', 'fall', '95 % of the permutations'],
+          evaluation.importance.features.map(({ feature, fall, low, high }) => [
+            escapedText(feature),
+            signedFigure(fall),
+            low === null ? '–' : `${signedFigure(low)} to ${signedFigure(high)}`,
+          ]),
+        ),
   ]
 }
 

@@ -122,6 +122,7 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     reasons = [],
     warnings = [],
     tests = [],
+    importance,
   } = report
   return {
     verdict,
@@ -145,6 +146,8 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
       kind,
       ...fieldsOf(challenger, ['verdict', 'message']),
     })),
+    /** Permutation importance, the largest first. */
+    importance: importance ?? null,
     reasons: reasons.map(({ message }) => message),
     warnings: warnings.map(({ message }) => message),
   }

@@ -43,7 +43,8 @@ export interface MonitorSpec {
   }
   /**
    * The importance of features for drift, on any scale: `{ distance: 3, carrier: 1, note: 0 }`. A feature of importance 0 warns and
-   * never alarms; the others alarm together by their share of the sum. Equal when absent.
+   * never alarms; the others alarm together by their share of the sum. The measured importance of the
+   * version when absent.
    */
   importance?: Record<string, number>
   /** The share of requests with a number outside the limits of its feature, in percent: 5. */

@@ -3,6 +3,7 @@ import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import type { GateReport, GateVerdict } from '../../domain/evaluation/gate.ts'
+import type { ImportanceReport } from '../../domain/explanation/importance.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -41,6 +42,17 @@ export const findEvaluation = (database: Database, id: string) =>
   rowsFrom(database).find<Evaluation>(sql`
     select id, model, training_id, snapshot_digest, artifact_digest, baseline_version, verdict, report, inputs, page, report_digest
     from evaluations where id = ${id}`)
+
+/** The importance of features that was measured for a version; undefined where none was. */
+export async function findImportance(
+  database: Database,
+  version: string,
+): Promise<ImportanceReport | undefined> {
+  const found = await rowsFrom(database).value<ImportanceReport>(sql`
+    select evaluations.report -> 'importance' from versions join evaluations on evaluations.id = versions.evaluation_id
+    where versions.version = ${version}`)
+  return found ?? undefined
+}
 
 export async function getEvaluation(database: Database, id: string): Promise<Evaluation> {
   const evaluation = await findEvaluation(database, id)

@@ -84,6 +84,23 @@ describe('a model file', () => {
     })
   })
 
+  it('sets how the importance of features is measured, or that it is not', () => {
+    const evaluation = (importance: unknown) => ({ evaluation: { floors: { auc: 0.6 }, importance } })
+    const compiled = (importance: unknown) => define(evaluation(importance)).definition.evaluation.importance
+    expect([undefined, 'off', { permutations: 5 }].map(compiled)).toEqual([
+      undefined,
+      'off',
+      { rows: 2_000, permutations: 5 },
+    ])
+    expect(issuesWith(evaluation('on'))).toEqual([
+      `evaluation.importance: 'off' or { rows, permutations } is required, not "on"`,
+    ])
+    expect(issuesWith(evaluation({ rows: 0, permutatons: 3 }))).toEqual([
+      'evaluation.importance: has no field permutatons: did you mean permutations?',
+      'evaluation.importance.rows: a whole number from 1 to 20000 is required, not 0',
+    ])
+  })
+
   it('types its rows from its features', () => {
     words.defineModel({
       ...base,

@@ -178,6 +178,34 @@ describe('feature drift of a version', () => {
     expect(await judged(noon + 6 * hour)).toMatchObject({ level: 'insufficient' })
   })
 
+  it('weighs the features by the measured importance of the version unless the model file does', async () => {
+    const importance = {
+      features: [
+        { feature: 'size', fall: 0.003, low: 0, high: 0.01 },
+        { feature: 'colour', fall: 0.3, low: 0.2, high: 0.4 },
+      ],
+    }
+    await deps.store.query(sql`
+      update evaluations set report = ${JSON.stringify({ importance })}
+      where id = (select evaluation_id from versions where version = ${version})`)
+    await serve(noon, rows(600, 0.8))
+    await serve(noon + hour, rows(600, 0.8))
+    const weightsAt = async (fromMs: number, declared?: Record<string, number>) => {
+      await checkDrift(deps)({
+        model,
+        version,
+        to: new Date(fromMs + hour).toISOString(),
+        windowMs: hour,
+        importance: declared,
+      })
+      const span = { model, version, subject: 'served', fromMs, toMs: fromMs + hour } as const
+      const { inputs, report } = (await findDriftJudgement(deps.store, span))!
+      return { weights: inputs.importance, level: report.dataset.level }
+    }
+    expect(await weightsAt(noon)).toEqual({ weights: { size: 0.01, colour: 1 }, level: 'stable' })
+    expect(await weightsAt(noon + hour, { size: 1 })).toEqual({ weights: { size: 1 }, level: 'alarm' })
+  })
+
   it('evaluates a window once, regardless of later counts', async () => {
     await serve(noon, rows(600, 0.8))
     const first = await judged(noon + hour)

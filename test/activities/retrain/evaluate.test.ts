@@ -79,6 +79,9 @@ describe('an evaluation', () => {
   it('compares a first version with its floors', async () => {
     await trained('trn_a')
     const first = await judged('evl_a', 'trn_a')
+    const { importance } = (await getEvaluation(deps.store, 'evl_a')).report
+    expect(importance).toMatchObject({ metric: 'auc', permutations: 20 })
+    expect(importance?.features.map(({ feature }) => feature)).toEqual(['size', 'colour', 'age'])
     expect(first).toMatchObject({ verdict: 'better', needsPerson: false })
     expect(first.baseline).toBeUndefined()
     champion = (await registered('a')).version

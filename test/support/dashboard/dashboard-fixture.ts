@@ -226,6 +226,19 @@ const passed = {
 
 /** The report of the real gate for a challenger that is better than its champion, with slices. */
 function gateReport(hostile: string): GateReport {
+  return {
+    ...judgedReport(hostile),
+    importance: {
+      metric: 'auc',
+      value: 0.8,
+      rows: 900,
+      permutations: 20,
+      features: [{ feature: `hour ${hostile}`, fall: 0.1, low: 0.05, high: 0.15 }],
+    },
+  }
+}
+
+function judgedReport(hostile: string): GateReport {
   const random = seededRandom(7)
   const rows = 1_500
   const truth = Array.from({ length: rows }, () => random())

@@ -60,6 +60,7 @@ describe('a model whose file has no train', () => {
       /^the test "a larger rose" fails: size raised by 3 raises the score in \d+ of 100 rows; worst in test row .* \(against the floors\)$/,
     )
     const { report } = await getEvaluation(pipeline.store, `evl_${runOf(ended)}`)
+    expect(report.importance?.features.map(({ feature }) => feature)).toEqual(['size', 'colour', 'age'])
     expect(report.tests?.map(({ challenger }) => challenger.verdict)).toEqual(['fail', 'pass'])
     await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false })
   })

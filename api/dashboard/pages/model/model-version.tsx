@@ -12,6 +12,7 @@ import { durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { drawChartSizes, ChartFigure } from '../../components/chart.tsx'
+import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { ModelCrumbs } from '../../components/links.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
@@ -41,7 +42,8 @@ export const versionPage = definePage({
     ])
     const metrics = source.evaluation?.report.metrics ?? []
     const rows = metrics.filter(({ delta }) => delta !== null).map(intervalOf)
-    const [gains, loss] = await Promise.all([
+    const [importance, gains, loss] = await Promise.all([
+      drawImportance(card.version, card.evaluation?.importance),
       rows.length === 0
         ? undefined
         : drawChartSizes(
@@ -57,10 +59,10 @@ export const versionPage = definePage({
             lossSvg,
           ),
     ])
-    return { card, gains, loss, training }
+    return { card, importance, gains, loss, training }
   },
   title: ({ card }) => card.version,
-  view: ({ card, gains, loss, training }) => (
+  view: ({ card, importance, gains, loss, training }) => (
     <>
       <ModelCrumbs model={card.model} />
       <h1>{card.version}</h1>
@@ -85,6 +87,7 @@ export const versionPage = definePage({
           </section>
         )}
       </div>
+      <ImportanceSection importance={card.evaluation?.importance} chart={importance} />
       <section class="card">
         <Markdown source={cardMarkdown(card).replace(/^# .*\n/, '')} />
       </section>

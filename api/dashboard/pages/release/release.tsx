@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
+import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { AnswersSection } from './answers.tsx'
 import { CommandForm, possibleCommands, CommandLog } from './command-form.tsx'
@@ -20,14 +21,15 @@ export const releasePage = definePage({
     const subject = await readSubject(store, actor, params['id']!)
     const { candidate } = subject
     const way = stageRows(subject)
-    const [gates, progress] = await Promise.all([
+    const [gates, importance, progress] = await Promise.all([
       candidate?.report && drawGates(candidate.evaluationDigest, candidate.report),
+      drawImportance(subject.release.state.version, candidate?.report?.importance),
       drawProgress(subject, way),
     ])
-    return { subject, way, gates, progress }
+    return { subject, way, gates, importance, progress }
   },
   title: ({ subject }) => `Release of ${subject.release.state.version}`,
-  view({ subject, way, gates, progress }, { actor, token, target }) {
+  view({ subject, way, gates, importance, progress }, { actor, token, target }) {
     const { release, candidate } = subject
     const { state } = release
     const mayDecide = token !== undefined && possibleCommands(actor, subject).length > 0
@@ -42,6 +44,7 @@ export const releasePage = definePage({
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
         <BehaviourTests tests={candidate?.report?.tests} />
+        <ImportanceSection importance={candidate?.report?.importance} chart={importance} />
         <AnswersSection evidence={subject.answers} />
         <DataSection {...subject} />
         <RolloutPlan {...subject} />

@@ -1,0 +1,83 @@
+/** Asks versions about rows, each with its own preprocessing. A network and the process that reads other formats are opened once. */
+import type { LayersModel } from '@tensorflow/tfjs'
+import type { ModelAnswers } from '../../domain/metrics/answers.ts'
+import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
+import { inputWidthOf } from '../../domain/model/features.ts'
+import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
+import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
+import { sortQuantiles } from '../../domain/model/quantile-levels.ts'
+import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
+import { openArtifactReader, type ArtifactReader } from '../artifact/reader.ts'
+import { whileAlive, type Parent } from '../runtime/child-protocol.ts'
+import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from './tfjs.ts'
+
+export interface VersionAnswers {
+  artifacts: Artifacts
+  /** Each is read once. */
+  manifestOf: (digest: string) => Promise<Manifest>
+  /** Throws a `RangeError` for a column that the rows lack, and `artifact_invalid`. */
+  ask: (digest: string, rows: ColumnTable) => Promise<ModelAnswers>
+  close: () => Promise<void>
+}
+
+export function openVersionAnswers(
+  artifactRoot: string,
+  parent: Pick<Parent<never>, 'yieldToEventLoop'>,
+): VersionAnswers {
+  const artifacts = openArtifacts(artifactRoot)
+  const manifests = new Map<string, Promise<Manifest>>()
+  const networks = new Map<string, LayersModel>()
+  let tensorflow: Tensorflow | undefined
+  let reader: ArtifactReader | undefined
+
+  const manifestOf = (digest: string): Promise<Manifest> => {
+    const found = manifests.get(digest) ?? getManifest(artifacts, digest)
+    manifests.set(digest, found)
+    return found
+  }
+
+  const networkOf = async (tf: Tensorflow, digest: string, manifest: Manifest): Promise<LayersModel> => {
+    const found = networks.get(digest)
+    if (found !== undefined) return found
+    const network = await openNetwork(tf, {
+      'model.json': await artifacts.get('artifacts', fileOf(manifest, 'model.json').digest),
+      'weights.bin': await artifacts.get('artifacts', fileOf(manifest, 'weights.bin').digest),
+    })
+    networks.set(digest, network)
+    return network
+  }
+
+  /** By the code of a replica, in a process of its own; after an error the next question starts another. */
+  const askReader = (manifest: Manifest, rows: ColumnTable): Promise<number[][]> =>
+    whileAlive(parent, async () => {
+      const asked = (reader ??= openArtifactReader(artifactRoot))
+      try {
+        return await asked.answer(manifest, listRows(rows, Object.keys(manifest.features)))
+      } catch (error) {
+        reader = undefined
+        await asked.close()
+        throw error
+      }
+    })
+
+  return {
+    artifacts,
+    manifestOf,
+    async ask(digest, rows) {
+      const manifest = await manifestOf(digest)
+      if (manifest.artifact !== undefined && manifest.artifact !== 'tfjs-layers')
+        return askReader(manifest, rows)
+      const tf = (tensorflow ??= await loadTensorflow())
+      const network = await networkOf(tf, digest, manifest)
+      const encode = compileColumnEncoder(rows, manifest.features, manifest.preprocessing)
+      const inputs = inputWidthOf(manifest.preprocessing)
+      const answers = answersOf(tf, network, { rows: rows.rows, inputs, encode })
+      if (manifest.output.kind === 'quantiles') sortQuantiles(answers.values, answers.rows, answers.width)
+      await parent.yieldToEventLoop()
+      return answers
+    },
+    async close() {
+      await reader?.close()
+    },
+  }
+}

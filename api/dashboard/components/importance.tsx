@@ -1,0 +1,60 @@
+/** Shows how much a version needs each feature, as a chart and a table. */
+import { countText } from '../../../charts/figures.ts'
+import { importanceSvg } from '../../../charts/importance.ts'
+import type { ImportanceReport } from '../../../domain/explanation/importance.ts'
+import type { PageElement } from '../page.ts'
+import { ChartFigure, drawChartSizes, type ChartSizes } from './chart.tsx'
+import { DataTable, gainText } from './elements.tsx'
+
+/** Undefined where no importance was measured. */
+export const drawImportance = async (
+  version: string,
+  importance: ImportanceReport | null | undefined,
+): Promise<ChartSizes | undefined> =>
+  importance == null
+    ? undefined
+    : drawChartSizes(
+        { id: 'importance', title: `Importance of the features of ${version}`, wide: 500 },
+        importance,
+        importanceSvg,
+      )
+
+/** Empty without a chart. */
+export const ImportanceSection = ({
+  importance,
+  chart,
+}: {
+  importance: ImportanceReport | null | undefined
+  chart: ChartSizes | undefined
+}): PageElement => {
+  if (!importance || chart === undefined) return <></>
+  const { metric, rows, permutations, features, unmeasured = [] } = importance
+  return (
+    <section class="card" aria-labelledby="importance-heading">
+      <h2 id="importance-heading">Feature importance</h2>
+      <p class="quiet small">
+        Fall of {metric} when one column of {countText(rows)} test rows is shuffled, {permutations} times.
+        Features that say the same share their importance.
+        {unmeasured.length > 0 && ` Not measured in time: ${unmeasured.length} features.`}
+      </p>
+      <div class="beside gates">
+        <DataTable
+          caption="Feature importance"
+          hideCaption
+          rows={features}
+          empty="No feature was measured"
+          columns={[
+            { head: 'Feature', names: true, cell: ({ feature }) => feature },
+            { head: 'Fall', numeric: true, cell: ({ fall }) => gainText(fall) },
+            {
+              head: '95 % of the shuffles',
+              numeric: true,
+              cell: ({ low, high }) => (low === null ? '–' : `${gainText(low)} to ${gainText(high)}`),
+            },
+          ]}
+        />
+        <ChartFigure chart={chart} />
+      </div>
+    </section>
+  )
+}
