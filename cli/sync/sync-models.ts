@@ -39,6 +39,8 @@ export interface Synced {
 
 /** Models stored by one statement. */
 const batchSize = 100
+/** Temporal lists a change at most this much later. */
+const listLagMs = 60_000
 
 export async function syncModels(core: {
   config: Config
@@ -49,6 +51,7 @@ export async function syncModels(core: {
   const taskQueue = config.taskQueues.control
   const { models, broken } = await loadModelsInChild({ directory })
   return withTemporal(config, async (client) => {
+    const changedBeforeMs = Date.now() - listLagMs
     const listed = await readSchedules(client)
     const open = new Set(await listOpenWorkflows(client, taskQueue))
     const stored = new Map((await listModels(store)).map((model) => [model.name, model]))
@@ -60,8 +63,12 @@ export async function syncModels(core: {
       const batch = await inParallel(models.slice(from, from + batchSize), async (model) => {
         const { name, definition, codeDigest } = model
         // What the list says of a model that has just changed may be older than the change before.
-        const isNewOrSame = [undefined, codeDigest].includes(stored.get(name)?.codeDigest)
-        const schedule = await syncSchedules(client, definition, taskQueue, isNewOrSame ? listed : undefined)
+        const known = stored.get(name)
+        const isListed =
+          known === undefined ||
+          known.codeDigest === codeDigest ||
+          Date.parse(known.syncedAt) < changedBeforeMs
+        const schedule = await syncSchedules(client, definition, taskQueue, isListed ? listed : undefined)
         if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule }]
         broken.push({ file: `${name}.ts`, issues: schedule })
         return []
@@ -129,9 +136,11 @@ export async function syncFromCheckout(): Promise<Synced> {
 
 type Interceptor = ReturnType<typeof makeGrpcRetryInterceptor>
 
-/** Gives each call with its retries a deadline. */
+/** Of a call with its retries. On a busy machine a server reads a schedule for some seconds when it has a thousand others to read. */
+const maxCallMs = 30_000
+
 const withDeadline: Interceptor = (options, nextCall) =>
-  nextCall({ ...options, deadline: options.deadline ?? Date.now() + callMs }) as ReturnType<Interceptor>
+  nextCall({ ...options, deadline: options.deadline ?? Date.now() + maxCallMs }) as ReturnType<Interceptor>
 
 /** Runs `work` with a Temporal client and closes it. */
 export async function withTemporal<T>(

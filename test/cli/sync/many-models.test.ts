@@ -3,6 +3,7 @@ import { Client, Connection, type ConnectionOptions } from '@temporalio/client'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import sql from 'sql-template-tag'
 import { expect, it, vi } from 'vitest'
 import { syncModels } from '../../../cli/sync/sync-models.ts'
 import { modelsDirectory } from '../../../models/index.ts'
@@ -56,7 +57,10 @@ it('applies many models though all calls together take longer than the deadline 
       join(directory, `${name}.ts`),
       iris.replace("'iris'", `'${name}'`).replace("'1 week'", "'2 weeks'"),
     )
+  await store.query(sql`update models set synced_at = now() - interval '1 hour'`)
   expect((await apply()).models.map(({ change }) => change)).toEqual(names.map(() => 'changed'))
+  expect(calls.filter((call) => call === 'UpdateSchedule')).toHaveLength(count)
+  expect(calls.length).toBeLessThan(2 * count + 10)
   await expect.poll(async () => (await apply(), calls.length)).toBeLessThan(10)
 
   const [first = '', second = ''] = names
