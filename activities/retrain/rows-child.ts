@@ -6,6 +6,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
+import { withCopiedFiles, type SourceCopies } from '../data/source-copies.ts'
 import { digestOfSource } from '../data/source-digest.ts'
 import { asUnreadable } from '../data/source-errors.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
@@ -23,6 +24,7 @@ export type RowsJob =
       artifactRoot: string
       /** The file of the key. */
       subjectKey: string
+      copies: SourceCopies
     }
   | ({ kind: 'validate' } & SnapshotToJudge)
 
@@ -33,13 +35,15 @@ async function takeRows({
   readerUrl,
   artifactRoot,
   subjectKey: subjectFile,
+  copies,
 }: Extract<RowsJob, { kind: 'snapshot' }>): Promise<WrittenSnapshot & { source: Record<string, unknown> }> {
   const store = openStore(databaseUrl, { readerUrl })
   try {
-    const source = await digestOfSource(definition.source)
+    const source = await digestOfSource(definition.source, copies)
     const subjectKey = definition.subject === undefined ? undefined : await openSubjectKey(subjectFile)
     const artifacts = openArtifacts(artifactRoot)
-    const written = await writeSnapshot({ definition, asOf, store, artifacts, subjectKey })
+    const local = { ...definition, source: withCopiedFiles(definition.source, copies) }
+    const written = await writeSnapshot({ definition: local, asOf, store, artifacts, subjectKey })
     return { ...written, source }
   } catch (error) {
     throw asUnreadable(definition.name, error)

@@ -5,6 +5,7 @@
 import type { LeftOut } from '../../domain/validation/expectations.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { insertSnapshot } from '../../store/training/snapshots.ts'
+import { withSourceCopies, type SourceCopies } from '../data/source-copies.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
@@ -33,22 +34,20 @@ export const takeSnapshot =
     const { split, views } = definition
     const { databaseUrl, readerUrl, artifactRoot, signing } = config
     const { subjectKey } = signing
-    const job: RowsJob = {
-      kind: 'snapshot',
-      definition,
-      asOf,
-      databaseUrl,
-      readerUrl,
-      artifactRoot,
-      subjectKey,
+    const take = (copies: SourceCopies) => {
+      const places = { databaseUrl, readerUrl, artifactRoot, subjectKey }
+      const job: RowsJob = { kind: 'snapshot', definition, asOf, copies, ...places }
+      return runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
+        what: `the snapshot of ${name}`,
+        file: 'activities/retrain/rows-child.ts',
+        job,
+        limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
+        plainErrors: true,
+      })
     }
-    const written = await runJob<WrittenSnapshot & { source: Record<string, unknown> }>({
-      what: `the snapshot of ${name}`,
-      file: 'activities/retrain/rows-child.ts',
-      job,
-      limitMb: config.trainingMemoryMb ?? memoryOfJobMb(),
-      plainErrors: true,
-    })
+    const written = await withHeartbeat(() =>
+      withSourceCopies({ artifacts, config }, definition.source, take),
+    )
     const { digest, bytes, parts: rows, columns, subjects, leftOut, source, served } = written
     await withHeartbeat(() =>
       untilStored(log, `the snapshot of ${name}`, async () => {

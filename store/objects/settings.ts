@@ -1,6 +1,7 @@
 /** Reads the settings of the object store from an environment that is passed in. */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { parseS3Address } from '../../domain/validation/source-address.ts'
 import type { ObjectStoreSettings, S3Credentials, S3Settings } from './object-store.ts'
 
 type Environment = Record<string, string | undefined>
@@ -39,14 +40,6 @@ export function readObjectStore(
   for (const name of missing)
     issues.push(`${name} is missing: TENURE_OBJECT_STORE needs it, or ${name}_FILE with the path of a file`)
   return {}
-}
-
-/** `s3://bucket/key`; undefined for another text. A bucket has 3 to 63 small letters, digits, dots and hyphens. */
-export function parseS3Address(address: string): { bucket: string; key: string } | undefined {
-  const [, bucket, key = ''] =
-    /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*?))?\/?$/.exec(address) ?? []
-  if (bucket === undefined || key.split('/').some((part) => part === '.' || part === '..')) return undefined
-  return { bucket, key }
 }
 
 function readAccess(given: (name: string) => string | undefined, issues: string[]): S3Access | undefined {

@@ -239,7 +239,17 @@ describe('a model file', () => {
     ],
     ['absolute path', { source: words.csv('/etc/passwd') }, 'source.source: a path inside'],
     ['path above', { source: words.parquet('data/../../a.parquet') }, 'source.source: a path inside'],
-    ['address', { source: words.csv('https://example.org/a.csv') }, 'source.source: a path inside'],
+    [
+      'address of another kind',
+      { source: words.csv('ftp://example.org/a.csv') },
+      'source.source: a path inside',
+    ],
+    [
+      'password',
+      { source: words.csv('https://a:b@example.org/a.csv') },
+      'source.source: an address holds no',
+    ],
+    ['bucket without a key', { source: words.parquet('s3://rows') }, 'source.source: an address of S3 has'],
     ['no file', { source: words.csv({}) }, 'source: at least one file'],
     ['view name', { source: words.csv({ 'a b': 'a.csv' }, { rows: 'select 1' }) }, 'source.a b: a view name'],
     ['no query', { source: words.csv({ a: 'a.csv', b: 'b.csv' }) }, 'source.rows: a query'],

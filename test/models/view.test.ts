@@ -4,6 +4,7 @@ import { isError } from '../../domain/errors.ts'
 import {
   byTime,
   category,
+  csv,
   defineModel,
   direct,
   lookup,
@@ -111,6 +112,11 @@ describe('a view', () => {
     ],
     ['an invalid period', looking({ every: '0 s' }), 'views.delays.every: a duration such as'],
     ['no values', looking({ values: {} }), 'views.delays.values: at least one is required'],
+    [
+      'a file elsewhere',
+      looking({ source: csv('s3://rows/delays.csv', { eventTime: 'at' }) }),
+      'views.delays.source: a feature view reads files of the project',
+    ],
     ['no source', looking({ source: undefined }), 'views.delays.source: has the wrong shape'],
     [
       'a value that the store needs the name of',

@@ -1,5 +1,6 @@
 /** Defines the source of a model's rows, and which of its columns hold times. */
 import type { SourceDefinition } from '../../../domain/model-definition.ts'
+import { issueOfSourceFile } from '../../../domain/validation/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -25,17 +26,17 @@ export interface SourceSpec {
   served?: ServedOptions
 }
 
-/** One file is seen as `source`; several by the names given to them. Paths are relative to the checkout. */
+/** One file is seen as `source`; several by the names given to them. Paths are relative to the project. */
 type Files = string | Record<string, string>
 const named = (files: Files): Record<string, string> =>
   typeof files === 'string' ? { source: files } : files
 
-/** Rows of CSV files: `csv('models/data/iris.csv')`. */
+/** Rows of CSV files: `csv('models/data/iris.csv')`, `csv('s3://bucket/iris.csv')` or `csv('https://example.com/iris.csv')`. */
 export function csv(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'csv', files: named(files), options }
 }
 
-/** Rows of Parquet files. */
+/** Rows of Parquet files, of the project or at an address as for `csv`. */
 export function parquet(files: Files, options: SourceOptions = {}): SourceSpec {
   return { kind: 'parquet', files: named(files), options }
 }
@@ -73,8 +74,8 @@ export function compileSource(report: IssueCollector, spec: SourceSpec): SourceD
   reportUnknown(report, 'source', options, optionNames)
   for (const [name, path] of Object.entries(files)) {
     if (!identifier.test(name)) report(`source.${name}`, 'a view name has letters, digits and _ only')
-    if (typeof path !== 'string' || path === '' || /^\/|^[a-z]+:|(^|\/)\.\.(\/|$)|\\/.test(path))
-      report(`source.${name}`, `a path inside the checkout is required, not ${JSON.stringify(path)}`)
+    const issue = issueOfSourceFile(path)
+    if (issue !== undefined) report(`source.${name}`, issue)
   }
   if ((kind === 'csv' || kind === 'parquet') && Object.keys(files).length === 0)
     report('source', 'at least one file is required')

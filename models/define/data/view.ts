@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import type { Features } from '../../../domain/model/features.ts'
+import { isRemoteFile } from '../../../domain/validation/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
@@ -120,6 +121,9 @@ function compileRows(report: IssueCollector, spec: SourceSpec): FeatureView['sou
     report('source', 'served(…) is for models only: write csv(…), parquet(…) or postgres(…)')
     return { kind: 'postgres', files, rows }
   }
+  for (const file of Object.values(files))
+    if (isRemoteFile(file))
+      report('source', `a feature view reads files of the project, not ${JSON.stringify(file)}`)
   for (const word of ['derive', 'lookback', 'key'] as const)
     if (spec.options[word] !== undefined) report(`source.${word}`, 'is for models only: use rows')
   return { kind, files, rows }

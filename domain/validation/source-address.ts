@@ -1,0 +1,31 @@
+/** Tells the addresses of source files from paths of the project, and says what is wrong with one. */
+
+/** `s3://bucket/key`; undefined for another text. A bucket has 3 to 63 small letters, digits, dots and hyphens. */
+export function parseS3Address(address: string): { bucket: string; key: string } | undefined {
+  const [, bucket, key = ''] =
+    /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*?))?\/?$/.exec(address) ?? []
+  if (bucket === undefined || key.split('/').some((part) => part === '.' || part === '..')) return undefined
+  return { bucket, key }
+}
+
+/** Whether a file of a source lies elsewhere and is downloaded. */
+export const isRemoteFile = (file: string): boolean => /^(?:s3|https?):\/\//.test(file)
+
+/** Why a file of a source cannot be read: neither a path inside the project nor an address; undefined when it can. */
+export function issueOfSourceFile(file: unknown): string | undefined {
+  if (typeof file !== 'string' || file === '')
+    return `a path inside the project is required, not ${shown(file)}`
+  if (!isRemoteFile(file))
+    return /^\/|^[a-z0-9]+:|(^|\/)\.\.(\/|$)|\\/.test(file)
+      ? `a path inside the project, s3://bucket/key or an http(s) address is required, not ${shown(file)}`
+      : undefined
+  if (file.startsWith('s3:'))
+    return parseS3Address(file)?.key
+      ? undefined
+      : `an address of S3 has a bucket and a key, as in s3://bucket/flights.parquet, not ${shown(file)}`
+  if (!URL.canParse(file)) return `${shown(file)} is no address`
+  const { username, password } = new URL(file)
+  return username === '' && password === '' ? undefined : 'an address holds no user and no password'
+}
+
+const shown = (file: unknown): string => JSON.stringify(file) ?? String(file)
