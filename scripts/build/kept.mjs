@@ -16,9 +16,10 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
  * @property {unknown} value
  */
 
-const maxKept = 64
-/** One that computes more than this loads every model of an installation, and would keep none of them for long. */
-const maxWritten = 8
+/** Two values for each of a thousand model files. */
+const maxKept = 2_048
+/** Listing the folder at each write would take longer than the writes of a thousand files. */
+const writesPerCount = 64
 /** How far file times lag behind the clock at most. */
 const tickMs = 20
 let written = 0
@@ -38,14 +39,12 @@ export async function keep(name, make) {
   if (kept?.name === name && isCurrent(kept.digests)) return /** @type {T} */ (kept.value)
   const beganMs = Date.now()
   const { value, sources } = await make()
-  if (written < maxWritten && sources.every((source) => isOlder(source, beganMs - tickMs))) {
-    written++
+  if (sources.every((source) => isOlder(source, beganMs - tickMs)))
     write(folder, path, {
       name,
       digests: Object.fromEntries(sources.map((each) => [each, contentOf(each)])),
       value,
     })
-  }
   return value
 }
 
@@ -79,6 +78,7 @@ function write(folder, path, kept) {
     mkdirSync(folder, { recursive: true })
     writeFileSync(`${path}.${process.pid}`, JSON.stringify(kept))
     renameSync(`${path}.${process.pid}`, path)
+    if (written++ % writesPerCount !== 0) return
     const all = readdirSync(folder).map((name) => join(folder, name))
     if (all.length <= maxKept) return
     const byAge = all.map((each) => ({ each, atMs: statSync(each).mtimeMs })).sort((a, b) => b.atMs - a.atMs)

@@ -76,15 +76,15 @@ it.each(badModelFiles)('a model file with this fault is answered: $title', ({ na
 it('good model files beside bad ones are loaded, also after one that hangs or ends its process', () =>
   expect(loaded.models.map(({ name }) => name)).toEqual(['default-export', 'good', 'iris', 'zinnias']))
 
-it('model files are compiled without the vocabulary, which the process has compiled already', async () => {
-  const directory = await directoryOf({
-    'asters.ts': modelFile('asters'),
-    'dahlias.ts': modelFile('dahlias'),
-  })
+it('every model file is kept as compiled, without the vocabulary, which the process has compiled already', async () => {
+  const names = Array.from({ length: 12 }, (_, place) => `asters-${place}`)
+  const directory = await directoryOf(
+    Object.fromEntries(names.map((name) => [`${name}.ts`, modelFile(name)])),
+  )
   expect((await loadModelsInChild({ directory })).broken).toEqual([])
   const kept = join(checkout, 'dist/kept')
   const all = (await readdir(kept)).map((name) => readFileSync(join(kept, name), 'utf8'))
-  for (const name of ['asters', 'dahlias']) {
+  for (const name of names) {
     const [found] = all.filter((text) => text.startsWith(`{"name":"import ${join(directory, `${name}.ts`)}`))
     const { digests } = JSON.parse(found ?? '') as { digests: Record<string, string> }
     const ours = Object.keys(digests).map((path) => relative(checkout, path))
