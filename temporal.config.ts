@@ -10,6 +10,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
+import { isPackage, project } from './scripts/build/project.mjs'
 import { readObjectStore } from './store/objects/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
@@ -24,7 +25,14 @@ export interface Mirror {
   token?: string
 }
 
+/** The code of Tenure with its migrations, pages and packages. */
 export const checkout = dirname(fileURLToPath(import.meta.url))
+/** The folder that the paths of model files are relative to, with the settings and the state: the checkout, unless a project has its own. */
+export const projectFolder = project.folder
+/** Whether Tenure was installed as an npm package. */
+export const isInstalled = isPackage
+/** The command that sets up the parts. */
+export const setUpCommand = isPackage ? 'npx tenure setup' : 'npm run setup'
 /** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
 export const launcher = join(checkout, 'scripts', 'launch.mjs')
 
@@ -43,6 +51,14 @@ export function withMemoryLimit(limitMb: number | undefined): { execPath?: strin
   return { execPath: '/bin/sh', execArgv: [...shell, heap] }
 }
 
+const addressOf = { temporal: 'TEMPORAL_ADDRESS', postgres: 'DATABASE_URL' } as const
+const serverNames = ['temporal', 'postgres'] as const
+export type ServerName = (typeof serverNames)[number]
+
+/** The servers that run elsewhere, so that nothing is installed for them. */
+export const externalServers = (environment: Environment = process.env): ServerName[] =>
+  serverNames.filter((name) => project.settings[name] === 'external' || Boolean(environment[addressOf[name]]))
+
 /** Settings of the `tenure` command. */
 export type CommandConfig = ReturnType<typeof readCommandConfig>
 
@@ -57,7 +73,7 @@ export function readConfig(environment: Environment = process.env) {
   const readerUrl = given('TENURE_READER_DATABASE_URL')
   if (readerUrl !== undefined && !/^postgres(ql)?:\/\//.test(readerUrl))
     issues.push('TENURE_READER_DATABASE_URL is a postgres:// address')
-  const stateDir = resolve(text('TENURE_STATE', join(checkout, '.tenure')))
+  const stateDir = resolve(text('TENURE_STATE', join(projectFolder, '.tenure')))
   const temporal = readTemporal(environment, issues)
   // Ignored, the processes would make new keys, and load no version.
   if ('TENURE_SIGNING_KEY' in environment)
@@ -167,11 +183,16 @@ export function readConfig(environment: Environment = process.env) {
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
 export function readCommandConfig(environment: Environment = process.env) {
   const { issues, given, text, whole, oneOf } = readerOf(environment)
+  for (const name of serverNames)
+    if (project.settings[name] === 'external' && given(addressOf[name]) === undefined)
+      issues.push(`${addressOf[name]} is missing: ${name} is external in tenure.config.json`)
   const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))
     issues.push('TENURE_URL is an http:// or https:// address')
   const config = {
+    /** The folder of the models, the data and the settings. */
+    project: given('TENURE_PROJECT') ?? projectFolder,
     /** Default: found by cli/embedded/state-dir.ts. */
     stateDir: stateDir && resolve(stateDir),
     /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
@@ -215,7 +236,8 @@ export function environmentWith(changes: Environment, environment: Environment =
 }
 
 function readerOf(environment: Environment) {
-  const issues: string[] = []
+  const issues = [...project.issues]
+  /** Empty means absent. */
   const given = (name: string): string | undefined => environment[name] || undefined
   return {
     issues,
@@ -285,8 +307,8 @@ function readTemporal(
 
 /** The environment of a process that needs no setting: no addresses, no keys. */
 export function systemEnvironment(environment: Environment = process.env): Environment {
-  const { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH } = environment
-  return { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH }
+  const { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH, TENURE_PROJECT } = environment
+  return { PATH, HOME, TMPDIR, TZ, LANG, LC_ALL, LD_LIBRARY_PATH, TENURE_PROJECT }
 }
 
 /** Secrets that only some processes use. */
@@ -328,7 +350,7 @@ export function cacheDir(environment: Environment = process.env): string {
 function gitRevision(): string {
   try {
     return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
-      cwd: checkout,
+      cwd: projectFolder,
       stdio: ['ignore', 'pipe', 'ignore'],
       encoding: 'utf8',
     }).trim()

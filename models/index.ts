@@ -1,6 +1,6 @@
 /**
- * Loads the model files: every `.ts` file of this directory except `define.ts` and `index.ts`. A new model needs no registration, and
- * a broken file does not affect the others.
+ * Loads the model files of the project: every `.ts` file of its `models/` except `define.ts` and `index.ts`. A new model needs no
+ * registration, and a broken file does not affect the others.
  */
 import { readdir } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
@@ -8,12 +8,13 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { ModelDefinition } from '../domain/model-definition.ts'
 import { DomainError } from '../domain/errors.ts'
 import { importSource } from '../scripts/build/import-source.mjs'
+import { modelsDirectory } from '../scripts/build/project.mjs'
 import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
 import { digestWithProgram } from './define/program-files.ts'
 
-export const modelsDirectory = fileURLToPath(new URL('.', import.meta.url))
+export { modelsDirectory }
 
 export interface LoadedModel {
   name: string
@@ -33,10 +34,20 @@ export interface BrokenModel {
 
 /** The model files of a directory, by name. */
 export async function listModelFiles(directory = modelsDirectory): Promise<string[]> {
-  return (await readdir(directory))
+  return (await readFolder(directory))
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
     .filter((file) => file !== 'define.ts' && file !== 'index.ts')
     .sort()
+}
+
+/** Empty for a project without the folder. */
+async function readFolder(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if (directory === modelsDirectory && (error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
 }
 
 /** Loads one file, or the changed one again. Never throws: a broken file is returned with its issues. */
@@ -69,7 +80,7 @@ export async function loadModels(
 /** Loads one model by its name. Throws `model_not_found`, or `invalid_model_file` with its issues. */
 export async function loadModel(name: string, directory = modelsDirectory): Promise<LoadedModel> {
   const file = `${name}.ts`
-  if (!/^[a-z][a-z0-9-]*$/.test(name) || !(await readdir(directory)).includes(file))
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || !(await readFolder(directory)).includes(file))
     throw new DomainError('model_not_found', `no model file for ${JSON.stringify(name)}`)
   try {
     return await loadFile(join(directory, file), name)
@@ -79,7 +90,7 @@ export async function loadModel(name: string, directory = modelsDirectory): Prom
   }
 }
 
-const vocabularyFile = join(modelsDirectory, 'define.ts')
+const vocabularyFile = fileURLToPath(new URL('define.ts', import.meta.url))
 
 /** Defined by scripts/build. A compiled process cannot read TypeScript. */
 declare const isCompiled: boolean | undefined
@@ -88,7 +99,7 @@ declare const isCompiled: boolean | undefined
 const importFile = async (path: string, digest: string): Promise<Record<string, unknown>> =>
   typeof isCompiled === 'undefined'
     ? ((await import(`${pathToFileURL(path).href}?v=${digest.slice(-16)}`)) as Record<string, unknown>)
-    : importSource(path, { file: vocabularyFile, exports: await import('./define.ts') })
+    : importSource(path, { file: vocabularyFile, name: 'tenure', exports: await import('./define.ts') })
 
 async function loadFile(path: string, name: string): Promise<LoadedModel> {
   await checkBytes(path)

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
 import type { SourceDefinition } from '../../domain/model-definition.ts'
-import { checkout } from '../../temporal.config.ts'
+import { projectFolder } from '../../temporal.config.ts'
 import { withCopiedFiles, type SourceCopies } from './source-copies.ts'
 import { inspectFiles } from './source-files.ts'
 
@@ -16,7 +16,7 @@ export async function digestOfSource(
   const files: Record<string, { path: string; digest: string }> = {}
   for (const [name, path] of Object.entries(source.files)) {
     const hash = createHash('sha256')
-    for await (const chunk of createReadStream(resolve(checkout, copies[path] ?? path)))
+    for await (const chunk of createReadStream(resolve(projectFolder, copies[path] ?? path)))
       hash.update(chunk as Buffer)
     files[name] = { path, digest: `sha256:${hash.digest('hex')}` }
   }

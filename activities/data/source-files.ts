@@ -26,7 +26,7 @@ import {
 } from '../../domain/validation/source-issue.ts'
 import { breaks, readAs, type BadValue } from '../../models/define/data/read-values.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
-import { checkout } from '../../temporal.config.ts'
+import { projectFolder } from '../../temporal.config.ts'
 import type { Duck } from './duckdb.ts'
 
 type Source = Pick<SourceDefinition, 'kind' | 'files' | 'rows'>
@@ -78,7 +78,7 @@ export async function inspectFiles({ kind, files }: Source): Promise<SourceFile[
 
 async function readHead(file: string): Promise<Uint8Array> {
   try {
-    const handle = await open(resolve(checkout, file))
+    const handle = await open(resolve(projectFolder, file))
     try {
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0)
       return buffer.subarray(0, bytesRead)
@@ -141,7 +141,7 @@ async function createView(
 ): Promise<void> {
   const view = `create or replace temp view ${quotedIdentifier(name)} as`
   if (layout === undefined)
-    return duck.run(`${view} select * from read_parquet(${textLiteral(resolve(checkout, file))})`)
+    return duck.run(`${view} select * from read_parquet(${textLiteral(resolve(projectFolder, file))})`)
   const typeOf = (kind: DeclaredKind) => (kind === 'number' && !careful ? 'DOUBLE' : 'VARCHAR')
   const texts = [...kinds].map(([column, kind]) => `${textLiteral(column)}: '${typeOf(kind)}'`)
   const types = texts.length === 0 ? '' : `, types={${texts.join(', ')}}`
@@ -156,7 +156,7 @@ async function createView(
 }
 
 const readCsv = (file: string, { delimiter, skippedLines }: CsvLayout, more: string): string =>
-  `read_csv(${textLiteral(resolve(checkout, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', skip=${skippedLines}${more})`
+  `read_csv(${textLiteral(resolve(projectFolder, file))}, delim=${textLiteral(String.fromCharCode(delimiter))}, quote='"', escape='"', header=true, comment='', skip=${skippedLines}${more})`
 
 /** The columns of a file that are declared, by the file's own spelling; also those that `rows` only renames. */
 function kindsIn(
@@ -197,7 +197,7 @@ async function scan(file: string, layout: CsvLayout, rowNumber?: number): Promis
   const count = (bytes: Buffer): void => {
     for (let at = bytes.indexOf(layout.newline); at >= 0; at = bytes.indexOf(layout.newline, at + 1)) lines++
   }
-  for await (const chunk of createReadStream(resolve(checkout, file), { highWaterMark: chunkBytes })) {
+  for await (const chunk of createReadStream(resolve(projectFolder, file), { highWaterMark: chunkBytes })) {
     const bytes = rest.length === 0 ? (chunk as Buffer) : Buffer.concat([rest, chunk as Buffer])
     const end = bytes.lastIndexOf(layout.newline) + 1
     if (end === 0 && bytes.length > maxRowBytes)
@@ -255,7 +255,7 @@ async function checkRows(
 
 async function readRange(file: string, from: number, to: number): Promise<string> {
   const parts: Buffer[] = []
-  for await (const chunk of createReadStream(resolve(checkout, file), { start: from, end: to - 1 }))
+  for await (const chunk of createReadStream(resolve(projectFolder, file), { start: from, end: to - 1 }))
     parts.push(chunk as Buffer)
   return Buffer.concat(parts).toString('utf8')
 }

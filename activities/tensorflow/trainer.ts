@@ -18,7 +18,7 @@ import type { Training } from '../../models/define/model.ts'
 import { loadModel, type LoadedModel } from '../../models/index.ts'
 import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { isFull } from '../../store/outage.ts'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, projectFolder } from '../../temporal.config.ts'
 import { storeNetwork } from './store-network.ts'
 import { decodeCheckpoint, encodeCheckpoint, type Checkpoint } from './checkpoint.ts'
 import { makeFit, type EncodedRows, type FitStep } from './training-loop.ts'
@@ -187,7 +187,15 @@ async function findCheckpoint(
 /** Digests all installed packages and the runtime, because other versions may round differently. */
 async function dependenciesDigest(): Promise<string> {
   const lock = digestOf(await readFile(join(checkout, 'package-lock.json')))
-  return digestOfJson({ lock, node: process.versions.node, arch: process.arch })
+  // Model files of a project may import packages of its own.
+  const own = projectFolder === checkout ? undefined : await readLock(projectFolder)
+  return digestOfJson({ lock, own, node: process.versions.node, arch: process.arch })
+}
+
+/** Undefined for a project without one. */
+async function readLock(folder: string): Promise<string | undefined> {
+  const lock = await readFile(join(folder, 'package-lock.json')).catch(() => undefined)
+  return lock && digestOf(lock)
 }
 
 /** The declared packages with their installed versions, and the runtime, for comparison by users. */

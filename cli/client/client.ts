@@ -141,7 +141,7 @@ function readProblem(
     }
   const noKey = code === 'unauthenticated' && !hasKey
   const remedy = noKey
-    ? 'Set TENURE_KEY, or run the command in the checkout where `tenure up` runs.'
+    ? 'Set TENURE_KEY, or run the command in the project where `tenure up` runs.'
     : fields.remedy
   return { code, status, detail: fields.detail ?? `${path} returned ${status}`, remedy }
 }

@@ -16,6 +16,7 @@ import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup, releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
+import { setupCommand } from './admin/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { statusCommand } from './admin/status.ts'
 import { sweepCommand } from './lifecycle/sweep.ts'
@@ -24,6 +25,7 @@ import { upCommand } from './admin/up.ts'
 import { versionsGroup } from './registry/versions.ts'
 
 export const commands: readonly (CommandSpec | CommandGroup)[] = [
+  setupCommand,
   upCommand,
   statusCommand,
   retrainCommand,

@@ -56,7 +56,10 @@ export async function examine({
   await attempt('configuration', () => {
     target = readTarget()
     note(
-      ok('configuration', `state in ${target.stateDir}, ${target.running ? 'running' : 'not running'} here`),
+      ok(
+        'configuration',
+        `project ${target.command.project}, state in ${target.stateDir}, ${target.running ? 'running' : 'not running'} here`,
+      ),
     )
   })
   await attempt('supervisor', () => {

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, setUpCommand } from '../../temporal.config.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 
 const run = promisify(execFile)
@@ -31,7 +31,7 @@ export async function checkParts(
   } catch (error) {
     const why = (error as { stderr?: string }).stderr?.trim() || (error as Error).message
     return [
-      broken('set-up', `the set-up report failed: ${why}`, 'Run `npm run setup` and follow its output.'),
+      broken('set-up', `the set-up report failed: ${why}`, `Run \`${setUpCommand}\` and follow its output.`),
     ]
   }
   return parts.filter(({ name }) => !without.has(name)).map(findingOfPart)
@@ -45,9 +45,9 @@ export function findingOfPart({ name, fault, lacks = [], remedy = '' }: PartRepo
     return broken(
       check,
       `${fault}; to build it, this machine lacks ${lack}`,
-      `${install}, then run \`npm run setup\`.`,
+      `${install}, then run \`${setUpCommand}\`.`,
     )
-  if (fault !== undefined) return broken(check, fault, 'Run `npm run setup`.')
+  if (fault !== undefined) return broken(check, fault, `Run \`${setUpCommand}\`.`)
   if (lack !== '')
     return warning(
       check,

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, setUpCommand } from '../../temporal.config.ts'
 
 export interface Parts {
   /** The Temporal CLI, which includes the development server. */
@@ -15,6 +15,6 @@ export function readParts(root: string = checkout): Parts {
   try {
     return JSON.parse(readFileSync(join(root, 'node_modules', '.tenure', 'parts.json'), 'utf8')) as Parts
   } catch {
-    throw new DomainError('configuration_invalid', 'the servers are not installed: run `npm run setup`')
+    throw new DomainError('configuration_invalid', `the servers are not installed: run \`${setUpCommand}\``)
   }
 }

@@ -1,13 +1,13 @@
 /**
- * Chooses the state directory: `.tenure` in the checkout, or a directory below /var/lib/tenure if the user of Postgres cannot
- * enter the checkout. For root, Postgres runs as an unprivileged user.
+ * Chooses the state directory: `.tenure` in the project, or a directory below /var/lib/tenure if the user of Postgres cannot
+ * enter the project. For root, Postgres runs as an unprivileged user.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { accessSync, chmodSync, chownSync, constants, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { checkout } from '../../temporal.config.ts'
+import { projectFolder } from '../../temporal.config.ts'
 
 /** The unprivileged user id of Linux, as which Postgres runs for root. */
 const UNPRIVILEGED_USER = 65_534
@@ -20,7 +20,7 @@ export function serverUser(): number | undefined {
 }
 
 /** Creates and returns the state directory. Throws `configuration_invalid` if Postgres' user cannot enter the requested one. */
-export function openStateDir(requested?: string, root: string = checkout): string {
+export function openStateDir(requested?: string, root: string = projectFolder): string {
   const user = serverUser()
   if (requested !== undefined) {
     const asked = makeDir(resolve(requested))

@@ -5,7 +5,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
 import { neededColumns, noColumn } from '../../domain/validation/needed-columns.ts'
 import { isFlag, otherFormat, placeText, valueIssue } from '../../domain/validation/source-issue.ts'
-import { checkout } from '../../temporal.config.ts'
+import { projectFolder } from '../../temporal.config.ts'
 
 const headBytes = 65_536
 
@@ -38,7 +38,7 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
 
 async function readHead(file: string): Promise<Uint8Array | undefined> {
   try {
-    const handle = await open(join(checkout, file))
+    const handle = await open(join(projectFolder, file))
     try {
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0)
       return buffer.subarray(0, bytesRead)

@@ -8,6 +8,7 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from '../../domain/errors.ts'
 import { keep } from '../../scripts/build/kept.mjs'
+import { project } from '../../scripts/build/project.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const imports = /\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g
@@ -40,7 +41,7 @@ async function readFiles(entries: readonly string[]): Promise<{ value: Code; sou
   for (const path of [vocabulary, ...entries.map((entry) => resolve(entry))])
     if (isShared(path) && !sources.has(path)) await useKept(path)
   const { digests, paths, circle } = await walk(entries)
-  const lines = paths.map((path) => `${digests.get(path)}  ${relative(root, path)}\n`).sort()
+  const lines = paths.map((path) => `${digests.get(path)}  ${relative(project.folder, path)}\n`).sort()
   const digest = `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`
   return { value: { digest, circle }, sources: [...makers, ...paths] }
 }

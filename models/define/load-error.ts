@@ -27,7 +27,7 @@ export async function explainLoadError(error: unknown, path: string): Promise<st
     const { location, text } = compiled
     const place = location === null ? '' : placeText(resolve(location.file), location.line, path)
     const [, module = '', word] = /^No matching export in "([^"]+)" for import "([^"]+)"/.exec(text) ?? []
-    if (word !== undefined) return [`${place}${await noExport(resolve(module), word)}`]
+    if (word !== undefined) return [`${place}${await noExport(resolve(module), word, path)}`]
     const [, absent] = /^Could not resolve "([^"]+)"/.exec(text) ?? []
     if (absent !== undefined) return [`${place}${noPackage(absent)}`]
     return [`${place}the code cannot be parsed: ${text}`]
@@ -36,7 +36,7 @@ export async function explainLoadError(error: unknown, path: string): Promise<st
   if (absent !== undefined) return [`${await lineOf(`'${absent}'`, path)}${noPackage(absent)}`]
   const [, module = '', wanted] =
     /module '([^']+)' does not provide an export named '([^']+)'/.exec(message) ?? []
-  if (wanted !== undefined) return at(await noExport(resolve(dirname(path), module), wanted))
+  if (wanted !== undefined) return at(await noExport(resolve(dirname(path), module), wanted, path))
   if (message.endsWith('before initialization'))
     return at(`${message.replace(/^C/, 'c')}: move its definition up`)
   const [, word = ''] = /^(require|module|exports) is not defined/.exec(message) ?? []
@@ -49,12 +49,15 @@ export async function explainLoadError(error: unknown, path: string): Promise<st
 const noPackage = (name: string): string =>
   `the package "${name}" is not installed: run \`npm install ${name}\`, or remove the import`
 
-async function noExport(file: string, word: string): Promise<string> {
-  if (file === ours[1] && isTextWord(word)) return `${basename(file)} exports no ${word}: ${textAdvice}`
+/** The vocabulary is the package `tenure` for the files of a project. */
+async function noExport(file: string, word: string, path: string): Promise<string> {
+  const isPackage = file === ours[1] && /from ['"]tenure['"]/.test(await readFile(path, 'utf8'))
+  const module = isPackage ? 'tenure' : basename(file)
+  if (file === ours[1] && isTextWord(word)) return `${module} exports no ${word}: ${textAdvice}`
   const text = await readFile(file, 'utf8').catch(() => '')
   const alike = new RegExp(`\\b${word}\\b`, 'i').exec(text)?.[0]
   const advice = alike === undefined ? 'correct the name' : `did you mean ${alike}?`
-  return `${basename(file)} exports no ${word}: ${advice}`
+  return `${module} exports no ${word}: ${advice}`
 }
 
 async function lineOf(text: string, path: string): Promise<string> {

@@ -15,6 +15,7 @@ import { addSourceMap } from './source-maps.mjs'
  * A module of the process that the imported files share.
  * @typedef {object} SharedModule
  * @property {string} file The path by which the files import it.
+ * @property {string} [name] The package by which they import it too, wherever they are.
  * @property {Record<string, unknown>} exports
  */
 
@@ -92,12 +93,13 @@ async function compile(path, shared) {
  * Puts the module of the process in the place of its source. The names stand in it, so that esbuild reports an import of another one.
  * @param {SharedModule} shared @returns {import('esbuild').Plugin}
  */
-const sharedInside = ({ file, exports }) => ({
+const sharedInside = ({ file, name, exports }) => ({
   name: 'shared-inside',
-  setup({ onLoad }) {
+  setup({ onLoad, onResolve }) {
     const contents =
       `const shared = globalThis[Symbol.for(${JSON.stringify(registry)})].get(${JSON.stringify(file)})\n` +
       `export const { ${Object.keys(exports).join(', ')} } = shared`
+    onResolve({ filter: /^[^./]/ }, ({ path }) => (path === name ? { path: file } : undefined))
     onLoad({ filter: /\.ts$/ }, ({ path }) => (path === file ? { contents, loader: 'js' } : undefined))
   },
 })

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { isPackage } from './project.mjs'
 
 /**
  * @typedef {object} Manifest
@@ -46,11 +47,12 @@ function isUnchanged(root, path, [size, mtimeMs, digest]) {
 }
 
 /**
- * The compiled file of an entry; undefined if missing or stale.
+ * The compiled file of an entry; undefined if missing or stale. In a package nothing is stale: it has the compiled files only.
  * @param {string} root @param {string} entry @returns {string | undefined}
  */
 export function findCompiled(root, entry) {
   try {
+    if (isPackage) return packedFile(root, entry)
     /** @type {Manifest} */
     const { file, inputs } = JSON.parse(readFileSync(manifestOf(root, entry), 'utf8'))
     for (const path in inputs)
@@ -60,4 +62,17 @@ export function findCompiled(root, entry) {
   } catch {
     return undefined
   }
+}
+
+/**
+ * @typedef {object} Packed
+ * @property {Record<string, string>} entries Entry → compiled file, relative to the output folder.
+ */
+
+/** @param {string} root @param {string} entry */
+function packedFile(root, entry) {
+  /** @type {Packed} */
+  const { entries } = JSON.parse(readFileSync(join(outputOf(root), 'packed.json'), 'utf8'))
+  const file = entries[entry]
+  return file === undefined ? undefined : join(outputOf(root), file)
 }

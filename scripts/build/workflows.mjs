@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { outputOf } from './manifest.mjs'
+import { isPackage } from './project.mjs'
 
 /** All that goes into the code, apart from packages; test/tidy.test.ts holds the workflows to it. */
 const sources = ['workflows', 'domain']
@@ -68,6 +69,7 @@ export async function findCode(root, more = []) {
 
 /** Undefined where the packages are unknown. @param {string} root @param {string[]} more */
 async function pathOf(root, more) {
+  if (isPackage && more.length === 0) return join(outputOf(root), 'workflows.js')
   try {
     const hash = createHash('sha256').update(process.version)
     hash.update(await readFile(join(root, packages)))

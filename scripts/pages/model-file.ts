@@ -52,7 +52,7 @@ const parts: readonly Part[] = [
   },
   {
     title: 'Source',
-    about: 'All times are UTC. Paths are relative to the checkout.',
+    about: 'All times are UTC. Paths are relative to the project.',
     file: define('data/source'),
     calls: ['csv', 'parquet', 'postgres', 'served'],
     types: [['SourceOptions', 'Each but `served` takes as its last argument:']],

@@ -28,7 +28,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
   'models/define': {
-    values: ['domain', 'scripts/build/kept.mjs'],
+    values: ['domain', 'scripts/build/kept.mjs', 'scripts/build/project.mjs'],
     packages: ['node:*', 'esbuild'],
     typePackages: ['@tensorflow/tfjs'],
   },
@@ -133,7 +133,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: [],
   },
   'temporal.config.ts': {
-    values: ['domain', 'store/objects/settings.ts'],
+    values: ['domain', 'store/objects/settings.ts', 'scripts/build/project.mjs'],
     packages: ['node:*', '@temporalio/envconfig'],
   },
   'vitest.config.ts': { values: everything, packages: everything },

@@ -1,6 +1,8 @@
 /** `tenure up`: runs the whole system on this machine until Ctrl-C. */
 import { usageError } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
+import { isInstalled } from '../../../temporal.config.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -21,6 +23,14 @@ export const upCommand: CommandSpec = {
     const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
       throw usageError(`--replicas must be a whole number from 1 to 16, not ${options['replicas']}`)
+    if (isInstalled) {
+      if (demo)
+        throw usageError(
+          '--demo runs in a checkout of Tenure only; `tenure init` makes an example to start with',
+        )
+      const { setUp } = await import('../../supervisor/set-up.ts')
+      if (!(await setUp())) return exitCodes.otherwise
+    }
     if (demo) {
       const { runDemo } = await import('../../demo/demo.ts')
       return runDemo({ terminal, exit, replicas })

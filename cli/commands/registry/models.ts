@@ -26,7 +26,7 @@ export const modelsGroup: CommandGroup = {
     }),
     {
       name: 'sync',
-      summary: 'Apply the model files of this checkout: definitions and schedules',
+      summary: 'Apply the model files of the project: definitions and schedules',
       examples: ['models sync'],
       async run({ terminal }) {
         const { syncFromCheckout } = await import('../../sync/sync-models.ts')

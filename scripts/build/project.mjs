@@ -1,0 +1,111 @@
+// @ts-check
+// Finds the project whose models, data and settings Tenure works on: the folder with tenure.config.json. In a checkout of Tenure
+// without one it is the checkout, so that the examples are its models.
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * @typedef {object} ProjectSettings
+ * @property {string} models The folder of the model files, relative to the project.
+ * @property {'embedded' | 'external'} temporal
+ * @property {'embedded' | 'external'} postgres
+ */
+
+/**
+ * @typedef {object} Project
+ * @property {string} folder
+ * @property {ProjectSettings} settings
+ * @property {Record<string, string>} variables Settings that stand for a variable of the environment.
+ * @property {string[]} issues
+ */
+
+/** Where the code of Tenure is. */
+const home = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+/** Whether the code came as an npm package, compiled: its sources cannot change. */
+export const isPackage = existsSync(join(home, 'dist', 'packed.json'))
+export const projectFile = 'tenure.config.json'
+
+/** @type {Record<string, string>} */
+const variableOf = { state: 'TENURE_STATE', alertChannels: 'TENURE_ALERT_CHANNELS', port: 'TENURE_PORT' }
+const servers = ['embedded', 'external']
+
+/**
+ * The project of a folder: the nearest folder upwards with the file.
+ * @param {string} from @returns {Project}
+ */
+export function readProject(from) {
+  const folder = nearest(from)
+  const settings = { models: 'models', temporal: 'embedded', postgres: 'embedded' }
+  /** @type {Project} */
+  const project = {
+    folder: folder ?? (isPackage ? resolve(from) : home),
+    settings: /** @type {ProjectSettings} */ (settings),
+    variables: {},
+    issues: [],
+  }
+  if (folder === undefined) return project
+  const { issues, variables } = project
+  const issue = (/** @type {string} */ text) => issues.push(`${projectFile}: ${text}`)
+  /** @type {unknown} */
+  let given
+  try {
+    given = JSON.parse(readFileSync(join(folder, projectFile), 'utf8'))
+  } catch (error) {
+    issue(`the file is no JSON: ${/** @type {Error} */ (error).message}`)
+  }
+  if (given === undefined) return project
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    issue('one object is required')
+    return project
+  }
+  for (const [name, value] of Object.entries(given)) {
+    if (name === '$schema') continue
+    if (name === 'port') {
+      if (Number.isInteger(value) && value >= 0 && value <= 65_535) variables['TENURE_PORT'] = String(value)
+      else issue(`port is a whole number from 0 to 65535, not ${JSON.stringify(value)}`)
+    } else if (name === 'temporal' || name === 'postgres') {
+      if (servers.includes(value)) settings[name] = value
+      else issue(`${name} is one of ${servers.join(', ')}, not ${JSON.stringify(value)}`)
+    } else if (name === 'models' || name in variableOf) {
+      if (typeof value !== 'string' || value === '')
+        issue(`${name} is a path inside the project, not ${JSON.stringify(value)}`)
+      else if (name === 'models') {
+        if (/^\/|(^|\/)\.\.(\/|$)/.test(value)) issue(`models is a path inside the project, not "${value}"`)
+        else settings.models = value
+      } else variables[/** @type {string} */ (variableOf[name])] = resolve(folder, value)
+    } else
+      issue(
+        `there is no setting ${JSON.stringify(name)}; there are ${['models', ...Object.keys(variableOf), ...Object.keys(settings).slice(1)].join(', ')}`,
+      )
+  }
+  return project
+}
+
+/** @param {string} from */
+function nearest(from) {
+  for (let folder = resolve(from); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, projectFile))) return folder
+    if (folder === dirname(folder)) return undefined
+  }
+}
+
+/** The project of this process. Its folder is handed on, because child processes run in the folder of the code. */
+export const project = readProject(process.env['TENURE_PROJECT'] || process.cwd())
+export const modelsDirectory = `${join(project.folder, project.settings.models)}/`
+
+if (project.folder !== home) {
+  process.env['TENURE_PROJECT'] = project.folder
+  loadVariables()
+}
+
+/** Of the environment, of `.env` and of the file: the first that is set counts. */
+function loadVariables() {
+  const path = join(project.folder, '.env')
+  try {
+    if (existsSync(path)) process.loadEnvFile(path)
+  } catch (error) {
+    project.issues.push(`.env cannot be read: ${/** @type {Error} */ (error).message}`)
+  }
+  for (const [name, value] of Object.entries(project.variables)) process.env[name] ??= value
+}
