@@ -29,6 +29,8 @@ export interface Mirror {
 export const checkout = dirname(fileURLToPath(import.meta.url))
 /** The folder that the paths of model files are relative to, with the settings and the state: the checkout, unless a project has its own. */
 export const projectFolder = project.folder
+/** What is wrong with tenure.config.json or .env. */
+export const projectIssues: readonly string[] = project.issues
 /** Whether Tenure was installed as an npm package. */
 export const isInstalled = isPackage
 /** The command that sets up the parts. */
@@ -58,6 +60,13 @@ export type ServerName = (typeof serverNames)[number]
 /** The servers that run elsewhere, so that nothing is installed for them. */
 export const externalServers = (environment: Environment = process.env): ServerName[] =>
   serverNames.filter((name) => project.settings[name] === 'external' || Boolean(environment[addressOf[name]]))
+
+/** The file with the alert channels: of TENURE_ALERT_CHANNELS, else in the state directory. */
+export const alertChannelsFile = (environment: Environment = process.env): string =>
+  resolve(
+    environment['TENURE_ALERT_CHANNELS'] ??
+      join(environment['TENURE_STATE'] ?? join(projectFolder, '.tenure'), 'alert-channels.json'),
+  )
 
 /** Settings of the `tenure` command. */
 export type CommandConfig = ReturnType<typeof readCommandConfig>

@@ -28,6 +28,7 @@ const withoutServers = [
   'test/scripts/{setup,packages,newer-node,build/*,reference/**/*}.test.ts',
   'test/docs/{bring-your-model,deploy,links,reference,security,states}.test.ts',
   'test/cli/doctor/object-store.test.ts',
+  'test/cli/{init,check}/*.test.ts',
   'test/cli/embedded/servers.test.ts',
   'test/cli/supervisor/supervisor.test.ts',
 ]

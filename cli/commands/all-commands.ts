@@ -9,6 +9,8 @@ import { drillsGroup } from './lifecycle/drills.ts'
 import { featuresGroup } from './registry/features.ts'
 import { erasuresGroup } from './admin/erasures.ts'
 import { exportCommand } from './registry/export.ts'
+import { checkCommand } from './project/check.ts'
+import { initCommand } from './project/init.ts'
 import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
 import { modelsGroup } from './registry/models.ts'
@@ -16,7 +18,7 @@ import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup, releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
-import { setupCommand } from './admin/setup.ts'
+import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { statusCommand } from './admin/status.ts'
 import { sweepCommand } from './lifecycle/sweep.ts'
@@ -25,7 +27,9 @@ import { upCommand } from './admin/up.ts'
 import { versionsGroup } from './registry/versions.ts'
 
 export const commands: readonly (CommandSpec | CommandGroup)[] = [
+  initCommand,
   setupCommand,
+  checkCommand,
   upCommand,
   statusCommand,
   retrainCommand,

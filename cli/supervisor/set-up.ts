@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { checkout, externalServers, type ServerName } from '../../temporal.config.ts'
 
 /** Whether all parts are in place. The set-up has reported the reason if not. */
-export async function setUp({
+export async function runSetUp({
   without = externalServers(),
   verify = false,
 }: { without?: readonly ServerName[]; verify?: boolean } = {}): Promise<boolean> {

@@ -37,6 +37,7 @@ export const groups = [
     name: 'jobs',
     packages: 'inside',
     entries: [
+      'activities/check/check-training.ts',
       'activities/retrain/rows-child.ts',
       'activities/tensorflow/trainer.ts',
       'activities/trainers/result-child.ts',

@@ -17,6 +17,20 @@ const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 const stage = join(root, 'packed')
 const system = join(stage, 'system')
 
+const readme = `# Tenure
+
+Tenure retrains machine-learning models, releases each new version in stages on live traffic, and rolls it back automatically.
+
+\`\`\`sh
+npx tenure init my-models --from data.csv
+cd my-models
+npm install
+npx tenure up
+\`\`\`
+
+\`tenure up\` sets up Postgres, Temporal and TensorFlow at its first start. \`tenure --help\` lists the commands.
+`
+
 /** Files and folders of the repository that run. Of `models/` only the vocabulary and the examples: it may hold a user's own. */
 const shipped = [
   'activities',
@@ -62,7 +76,7 @@ writeManifests()
 await writeVocabulary(root, join(stage, 'define.mjs'))
 writeTypes(root, join(stage, 'types'))
 for (const name of ['LICENSE', 'CHANGELOG.md']) cpSync(join(root, name), join(stage, name))
-cpSync(join(root, 'scripts', 'package', 'README.md'), join(stage, 'README.md'))
+writeFileSync(join(stage, 'README.md'), readme)
 const output = execFileSync('npm', ['pack', stage, '--silent', '--pack-destination', root], { cwd: root })
 process.stdout.write(output)
 

@@ -1,8 +1,10 @@
 /** `tenure up`: runs the whole system on this machine until Ctrl-C. */
 import { usageError } from '../../client/client.ts'
-import { exitCodes } from '../../exit-codes.ts'
+import { join } from 'node:path'
+import { goOnWithNewerNode } from '../../../scripts/build/old-node.mjs'
+import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
-import { isInstalled } from '../../../temporal.config.ts'
+import { checkout, isInstalled } from '../../../temporal.config.ts'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -28,8 +30,11 @@ export const upCommand: CommandSpec = {
         throw usageError(
           '--demo runs in a checkout of Tenure only; `tenure init` makes an example to start with',
         )
-      const { setUp } = await import('../../supervisor/set-up.ts')
-      if (!(await setUp())) return exitCodes.otherwise
+      const { runSetUp } = await import('../../supervisor/set-up.ts')
+      if (!(await runSetUp())) return exitCodes.otherwise
+      // The first set-up may have brought a newer Node.
+      process.argv[1] = join(checkout, 'cli', 'tenure.mjs')
+      if (await goOnWithNewerNode(checkout)) return process.exitCode as ExitCode
     }
     if (demo) {
       const { runDemo } = await import('../../demo/demo.ts')

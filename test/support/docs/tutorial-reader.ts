@@ -42,11 +42,12 @@ export interface Reader {
 /** A busy machine takes its time for a page; one block may take three minutes. */
 const untilMs = 200_000
 
-export function openReader({ compiled = false } = {}): Reader {
+/** `compiled`: with the compiled processes. `empty`: in an empty folder, where `npx` starts what is installed. */
+export function openReader({ compiled = false, empty = false } = {}): Reader {
   const directory = mkdtempSync(join(tmpdir(), 'tenure-reader-'))
   // Postgres runs as another user when this one is root.
   chmodSync(directory, 0o711)
-  copyCheckout(directory)
+  if (!empty) copyCheckout(directory)
   // What is compiled from the same sources is not compiled again.
   if (compiled) cpSync(join(checkout, 'dist'), join(directory, 'dist'), { recursive: true })
   const ports = ['TENURE_PORT', 'TENURE_POSTGRES_PORT', 'TENURE_TEMPORAL_PORT', 'TENURE_TEMPORAL_UI_PORT']
@@ -55,6 +56,7 @@ export function openReader({ compiled = false } = {}): Reader {
     'TENURE_OWNER_DATABASE_URL',
     'TENURE_READER_DATABASE_URL',
     'TEMPORAL_ADDRESS',
+    'TENURE_PROJECT',
     'TENURE_URL',
     'TENURE_KEY',
   ]
@@ -66,7 +68,7 @@ export function openReader({ compiled = false } = {}): Reader {
     npm_config_loglevel: 'silent',
   })
   const options = { cwd: directory, env: environment }
-  const shell = openShell(options)
+  const shell = openShell(options, { installed: empty })
   const terminals: Terminal[] = []
   return {
     directory,
@@ -136,7 +138,7 @@ interface Place {
 }
 
 /** One bash for all blocks, so that a variable of one is there in the next. */
-function openShell(place: Place) {
+function openShell(place: Place, { installed }: { installed: boolean }) {
   const child = spawn('bash', ['--noprofile', '--norc'], { ...place, stdio: ['pipe', 'pipe', 'pipe'] })
   let out = ''
   const take = (text: string) => void (out += text)
@@ -144,9 +146,10 @@ function openShell(place: Place) {
   child.stderr.setEncoding('utf8').on('data', take)
   let typed = 0
   const command = `node ${quoted(join(place.cwd, 'cli', 'tenure.mjs'))}`
-  child.stdin.write(
-    `npx() { if [ "$1" = tenure ]; then shift; ${command} "$@"; else command npx "$@"; fi; }\n`,
-  )
+  if (!installed)
+    child.stdin.write(
+      `npx() { if [ "$1" = tenure ]; then shift; ${command} "$@"; else command npx "$@"; fi; }\n`,
+    )
   return {
     async type(block: string): Promise<{ out: string; code: number }> {
       const mark = `--- typed ${++typed}`

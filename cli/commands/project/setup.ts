@@ -15,7 +15,7 @@ export const setupCommand: CommandSpec = {
   ],
   examples: ['setup', 'setup --temporal external', 'setup --verify'],
   async run(_, { options }) {
-    const { setUp } = await import('../../supervisor/set-up.ts')
+    const { runSetUp } = await import('../../supervisor/set-up.ts')
     const external = new Set(externalServers())
     for (const name of ['temporal', 'postgres'] as const) {
       const where = options[name]
@@ -25,7 +25,7 @@ export const setupCommand: CommandSpec = {
       if (where === 'external') external.add(name)
       else external.delete(name)
     }
-    const isDone = await setUp({ without: [...external], verify: options['verify'] === true })
+    const isDone = await runSetUp({ without: [...external], verify: options['verify'] === true })
     return isDone ? exitCodes.done : exitCodes.otherwise
   },
 }

@@ -1,0 +1,111 @@
+/**
+ * Trains a model on a few of its rows, for one epoch, without any server: `tenure check` finds what would fail at the first retraining. It
+ * runs in a process of its own; nothing is registered, and all that it writes is deleted.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
+import { textLiteral } from '../../domain/sql-text.ts'
+import { planRows, snapshotQuery } from '../../models/define/data/query.ts'
+import { loadModel } from '../../models/index.ts'
+import { digestOfJson, openArtifacts } from '../../store/artifacts.ts'
+import { withDuck } from '../data/duckdb.ts'
+import { openRows } from '../data/open-rows.ts'
+import { asUnreadable } from '../data/source-errors.ts'
+import { runChild } from '../runtime/child-process.ts'
+import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
+import type { TrainerJob, TrainerResult } from '../tensorflow/trainer.ts'
+
+export interface CheckJob {
+  model: string
+  modelsDirectory: string
+}
+
+export interface CheckedTraining {
+  /** Of the training; absent where nothing was trained. */
+  rows?: number
+  /** Why nothing was trained. */
+  skipped?: string
+}
+
+const maxRows = 1_000
+const silentMs = 120_000
+/** Later than every row. */
+const asOfMs = Date.parse('9000-01-01T00:00:00Z')
+
+async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<CheckedTraining> {
+  const { definition, train } = await loadModel(model, modelsDirectory)
+  const skipped = reasonToSkip(definition)
+  if (skipped !== undefined || train === undefined) return { skipped }
+  const root = await mkdtemp(join(tmpdir(), 'tenure-check-'))
+  try {
+    const snapshotDigest = await takeRows(definition, root)
+    const { hyperparameters } = definition
+    const job: TrainerJob = {
+      model,
+      modelsDirectory,
+      definitionDigest: digestOfJson(definition),
+      snapshotDigest,
+      artifactRoot: root,
+      seed: definition.seed,
+      hyperparameters: 'epochs' in hyperparameters ? { ...hyperparameters, epochs: 1 } : hyperparameters,
+    }
+    const { rows } = await runChild<never, TrainerResult>({
+      file: 'activities/tensorflow/trainer.ts',
+      job,
+      signal: new AbortController().signal,
+      silentMs,
+    })
+    return { rows }
+  } finally {
+    await rm(root, { recursive: true, force: true })
+  }
+}
+
+function reasonToSkip({ source, views, trainer, isBrought }: ModelDefinition): string | undefined {
+  if (isBrought) return 'its versions are brought'
+  if (trainer !== undefined) return 'a program trains it'
+  if (source.kind === 'postgres' || source.kind === 'served') return 'its rows come from a database'
+  return views === undefined || views.length === 0 ? undefined : 'its feature views come from a database'
+}
+
+/** Writes a sample of the rows as a snapshot, split by chance: the last rows alone might have one class only. */
+async function takeRows(definition: ModelDefinition, root: string): Promise<string> {
+  const artifacts = openArtifacts(root)
+  const { source, name } = definition
+  const sampled: ModelDefinition = {
+    ...definition,
+    source: {
+      ...source,
+      rows: `select * from (${source.rows}) using sample reservoir(${maxRows} rows) repeatable (1)`,
+    },
+    split: {
+      kind: 'hash',
+      test: 0.2,
+      stratified: false,
+      ...(hasValidation(definition) && { validation: 0.2 }),
+    },
+  }
+  try {
+    return await withDuck(async (duck) => {
+      const plan = planRows(sampled, { asOfMs })
+      const rows = await openRows(duck, sampled)
+      await rows.load(plan.known)
+      await rows.shape(plan.rows)
+      const draft = await artifacts.draft('.parquet')
+      await duck.run(`copy (${snapshotQuery(sampled, asOfMs)}) to ${textLiteral(draft)} (format parquet)`)
+      const [{ n = 0 } = {}] = await duck.rows<{ n: number }>(
+        `select count(*) as n from ${textLiteral(draft)}`,
+      )
+      if (n === 0)
+        throw new DomainError('snapshot_empty', `no row of ${name} has features and a label that are known`)
+      return (await artifacts.take('snapshots', draft)).digest
+    })
+  } catch (error) {
+    throw isError(error) ? error : asUnreadable(name, error)
+  }
+}
+
+takeJob<CheckJob, never, CheckedTraining>((job, parent) => whileAlive(parent, () => checkTraining(job)))

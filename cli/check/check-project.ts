@@ -1,0 +1,90 @@
+/** Judges a project without a server: its settings, its model files and policies, its types, and a training on a few rows. */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { isError } from '../../domain/errors.ts'
+import { modelsDirectory } from '../../models/index.ts'
+import { readChannels } from '../../store/monitoring/alert-channels.ts'
+import { alertChannelsFile, projectFolder, projectIssues } from '../../temporal.config.ts'
+import { loadModelsInChild } from '../sync/load-models.ts'
+import { trainALittle } from './train-a-little.ts'
+
+export interface CheckedModel {
+  name: string
+  issues: string[]
+  trained: boolean
+  /** Of the training. */
+  rows?: number
+  /** Why nothing was trained. */
+  skipped?: string
+}
+
+export interface CheckedProject {
+  ok: boolean
+  project: string
+  settings: { issues: string[] }
+  models: CheckedModel[]
+  types: { checked: boolean; issues: string[] }
+}
+
+const trainingLimitMs = 120_000
+const maxOutputBytes = 4_000_000
+
+export async function checkProject({
+  train,
+  onModel,
+}: {
+  train: boolean
+  onModel: (model: CheckedModel) => void
+}): Promise<CheckedProject> {
+  const settings = { issues: [...projectIssues, ...(await issuesOfChannels())] }
+  const { models: loaded, broken } = await loadModelsInChild()
+  const models: CheckedModel[] = []
+  const add = (model: CheckedModel): void => {
+    models.push(model)
+    onModel(model)
+  }
+  for (const { file, issues } of broken) add({ name: file.replace(/\.ts$/, ''), issues, trained: false })
+  for (const { name } of loaded) {
+    if (!train) add({ name, issues: [], trained: false, skipped: '--no-training' })
+    else {
+      const { issue, ...rest } = await trainALittle(name, modelsDirectory, trainingLimitMs)
+      add({ name, issues: issue === undefined ? [] : [issue], trained: rest.rows !== undefined, ...rest })
+    }
+  }
+  const types = await checkTypes()
+  const ok =
+    models.length > 0 &&
+    settings.issues.length + types.issues.length === 0 &&
+    models.every(({ issues }) => issues.length === 0)
+  return { ok, project: projectFolder, settings, models, types }
+}
+
+async function issuesOfChannels(): Promise<string[]> {
+  try {
+    await readChannels(alertChannelsFile())
+    return []
+  } catch (error) {
+    if (isError(error, 'configuration_invalid')) return [error.message]
+    throw error
+  }
+}
+
+/** By the TypeScript of the project, where it has one. */
+async function checkTypes(): Promise<CheckedProject['types']> {
+  const compiler = join(projectFolder, 'node_modules', '.bin', 'tsc')
+  if (!existsSync(compiler) || !existsSync(join(projectFolder, 'tsconfig.json')))
+    return { checked: false, issues: [] }
+  try {
+    await promisify(execFile)(compiler, ['--noEmit', '--pretty', 'false', '-p', projectFolder], {
+      cwd: projectFolder,
+      maxBuffer: maxOutputBytes,
+    })
+    return { checked: true, issues: [] }
+  } catch (error) {
+    const { stdout = '', message } = error as Error & { stdout?: string }
+    const lines = stdout.split('\n').filter((line) => line.trim() !== '')
+    return { checked: true, issues: lines.length > 0 ? lines : [message] }
+  }
+}

@@ -1,0 +1,49 @@
+/** Trains a model on a few rows in a process of its own, and tells how it went. */
+import { fork } from 'node:child_process'
+import { launcher, systemEnvironment } from '../../temporal.config.ts'
+
+export interface TrainedALittle {
+  rows?: number
+  skipped?: string
+  /** Why it failed. */
+  issue?: string
+}
+
+type TrainingMessage =
+  | { kind: 'alive' }
+  | { kind: 'done'; result: { rows?: number; skipped?: string } }
+  | { kind: 'failed'; message: string }
+
+export function trainALittle(
+  model: string,
+  modelsDirectory: string,
+  limitMs: number,
+): Promise<TrainedALittle> {
+  const child = fork(launcher, ['activities/check/check-training.ts'], {
+    env: systemEnvironment(),
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
+  let last = ''
+  child.stderr?.on('data', (text: Buffer) => (last = text.toString().trim().split('\n').at(-1) ?? last))
+  return new Promise((resolve, reject) => {
+    let told: TrainedALittle | undefined
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      child.kill('SIGKILL')
+    }, limitMs)
+    child.on('message', (message: TrainingMessage) => {
+      if (message.kind === 'done') told = message.result
+      if (message.kind === 'failed') told = { issue: message.message }
+    })
+    child.once('error', reject)
+    child.once('close', (code, signal) => {
+      clearTimeout(timer)
+      const ended = late
+        ? `it was not trained within ${limitMs / 1_000} s`
+        : `the process that trains it ended (${signal ?? `exit code ${code}`})${last === '' ? '' : `: ${last}`}`
+      resolve(told ?? { issue: ended })
+    })
+    child.send({ model, modelsDirectory }, (error) => error && child.kill('SIGKILL'))
+  })
+}

@@ -1,0 +1,44 @@
+/** `tenure check`: judges a project without any server, for pipelines. */
+import { exitCodes } from '../../exit-codes.ts'
+import type { CommandSpec } from '../../program.ts'
+import type { Terminal } from '../../terminal.ts'
+import type { CheckedModel } from '../../check/check-project.ts'
+
+export const checkCommand: CommandSpec = {
+  name: 'check',
+  summary:
+    'Judge model files, policies and types, and train each model on a few rows, without a server; exit code 6 if something is wrong',
+  options: [['--no-training', 'Train nothing']],
+  examples: ['check', 'check --no-training', 'check --json'],
+  async run({ terminal }, { options }) {
+    const { checkProject } = await import('../../check/check-project.ts')
+    const startedMs = Date.now()
+    const checked = await checkProject({
+      train: options['training'] !== false,
+      onModel: (model) => terminal.say(...linesOf(terminal, model)),
+    })
+    const { settings, types, models, ok } = checked
+    const wrong = terminal.paint('red', '✗')
+    const lines = [
+      ...(models.length === 0 ? [`${wrong} no model file`] : []),
+      ...settings.issues.map((issue) => `${wrong} ${issue}`),
+      ...types.issues.map((issue) => `${wrong} ${issue}`),
+      ...(types.checked
+        ? []
+        : ['  types are not checked: the project has no TypeScript or no tsconfig.json']),
+      `${ok ? 'Everything is right' : 'Something is wrong'} (${((Date.now() - startedMs) / 1_000).toFixed(1)} s).`,
+    ]
+    terminal.answer(checked, lines.join('\n'))
+    return ok ? exitCodes.done : exitCodes.otherwise
+  },
+}
+
+function linesOf({ paint }: Terminal, { name, issues, rows, skipped }: CheckedModel): string[] {
+  if (issues.length > 0)
+    return [
+      `${paint('red', '✗')} ${name}`,
+      ...issues.flatMap((issue) => issue.split('\n')).map((line) => `    ${line}`),
+    ]
+  const how = rows === undefined ? `not trained: ${skipped}` : `trained on ${rows} rows`
+  return [`${paint('green', '✓')} ${name}: ${how}`]
+}

@@ -1,0 +1,77 @@
+/** `tenure init`: makes a project with a model file from a CSV. */
+import type { InferredColumn } from '../../../domain/project/infer-columns.ts'
+import type { CommandSpec } from '../../program.ts'
+import { tableBy, type Terminal } from '../../terminal.ts'
+
+export const initCommand: CommandSpec = {
+  name: 'init [folder]',
+  summary: 'Make a project: a model file from a CSV, its settings, a test and a CI file',
+  options: [
+    ['--from <csv>', 'File with a header and rows (default: an example, 150 flowers)'],
+    ['--label <column>', 'Column to predict (default: inferred, and asked about on a terminal)'],
+    ['--time <column>', 'Column with the time of a row (default: inferred, and asked about on a terminal)'],
+    ['--name <model>', 'Name of the model (default: that of the CSV)'],
+    ['--yes', 'Take what is inferred and ask nothing'],
+    ['--overwrite', 'Overwrite files that are there'],
+  ],
+  examples: ['init', 'init shop --from orders.csv', 'init --from orders.csv --label returned --yes'],
+  async run({ terminal }, { args, options }) {
+    const { initProject } = await import('../../init/init-project.ts')
+    const { askForColumns, withQuestions } = await import('../../init/ask.ts')
+    const text = (name: string) => (typeof options[name] === 'string' ? options[name] : undefined)
+    const asks =
+      terminal.interactive && process.stdin.isTTY && options['yes'] !== true && text('from') !== undefined
+    const made = await initProject({
+      folder: String(args[0] ?? '.'),
+      from: text('from'),
+      name: text('name'),
+      label: text('label'),
+      time: text('time'),
+      overwrite: options['overwrite'] === true,
+      choose: async (columns, inferred) => {
+        terminal.say(columnsTable(terminal, columns), '')
+        if (!asks) return inferred
+        return withQuestions((question) => askForColumns(columns, inferred, question))
+      },
+    })
+    const place = args[0] === undefined ? [] : [`cd ${String(args[0])}`]
+    const lines = [
+      `models/${made.model}.ts predicts ${made.label}${made.time === undefined ? '' : ` over ${made.time}`}.`,
+      ...(made.cut ? ['The types are those of the first 16 MB of the file.'] : []),
+      `Written: ${made.created.join(', ')}`,
+      ...(made.overwritten.length === 0 ? [] : [`Overwritten: ${made.overwritten.join(', ')}`]),
+      ...(made.added.length === 0 ? [] : [`package.json: ${made.added.join(', ')} added`]),
+      '',
+      'Next:',
+      ...[
+        ...place,
+        'npm install',
+        'npx tenure up',
+        `npx tenure retrain ${made.model}${made.asOf === undefined ? '' : ` --as-of ${made.asOf}`} --watch`,
+      ].map((line) => `  ${line}`),
+    ]
+    terminal.answer(made, lines.join('\n'))
+  },
+}
+
+const columnsTable = (terminal: Terminal, columns: readonly InferredColumn[]): string =>
+  tableBy(terminal, columns, {
+    column: 'column',
+    use: useText,
+    missing: ({ missing }) => missing || undefined,
+  })
+
+function useText(column: InferredColumn): string {
+  switch (column.use) {
+    case 'number':
+      return column.whole ? 'whole number' : 'number'
+    case 'flag':
+      return `yes or no (${column.values.join(', ')})`
+    case 'category':
+      return `${column.values.length} texts`
+    case 'time':
+      return `time, ${column.from} to ${column.to}`
+    case 'none':
+      return `left out: ${column.why}`
+  }
+}

@@ -1,0 +1,50 @@
+/** Asks on a terminal for the columns that were inferred. */
+import { createInterface } from 'node:readline/promises'
+import { labelIssue, type InferredColumn } from '../../domain/project/infer-columns.ts'
+
+export interface Chosen {
+  label: InferredColumn
+  time?: InferredColumn
+}
+
+type Question = (text: string) => Promise<string>
+
+/** Asks until the answers are columns; an empty answer takes what was inferred. */
+export async function askForColumns(
+  columns: readonly InferredColumn[],
+  inferred: Chosen,
+  question: Question,
+): Promise<Chosen> {
+  const find = (name: string) =>
+    columns.find(({ column }) => column.toLowerCase() === name.trim().toLowerCase())
+  let label = inferred.label
+  for (let hint = ''; ;) {
+    const answer = await question(`${hint}Which column shall the model predict? [${label.column}] `)
+    const found = answer.trim() === '' ? label : find(answer)
+    const issue = found === undefined ? 'there is no such column' : labelIssue(found)
+    if (found !== undefined && issue === undefined) {
+      label = found
+      break
+    }
+    hint = `${answer.trim()}: ${issue}. `
+  }
+  for (let hint = ''; ;) {
+    const proposed = inferred.time?.column ?? '-'
+    const answer = await question(`${hint}Which column holds the time of a row (- for none)? [${proposed}] `)
+    if (answer.trim() === '') return { label, time: inferred.time }
+    if (answer.trim() === '-') return { label }
+    const found = find(answer)
+    if (found?.use === 'time' && found !== label) return { label, time: found }
+    hint = `${answer.trim()}: ${found === undefined ? 'there is no such column' : 'it holds no times'}. `
+  }
+}
+
+/** Runs `work` with questions on this terminal. */
+export async function withQuestions<T>(work: (question: Question) => Promise<T>): Promise<T> {
+  const reader = createInterface({ input: process.stdin, output: process.stdout })
+  try {
+    return await work((text) => reader.question(text))
+  } finally {
+    reader.close()
+  }
+}

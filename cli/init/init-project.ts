@@ -1,0 +1,142 @@
+/** Makes a project: a model file from a CSV, and the files around it. */
+import { readFileSync } from 'node:fs'
+import { basename, isAbsolute, join, relative, resolve } from 'node:path'
+import {
+  inferColumns,
+  inferLabel,
+  inferTime,
+  labelIssue,
+  type InferredColumn,
+} from '../../domain/project/infer-columns.ts'
+import { parseJson } from '../../domain/parse-json.ts'
+import { checkout, readVersion } from '../../temporal.config.ts'
+import { usageError } from '../client/client.ts'
+import { readText } from '../read-text.ts'
+import type { Chosen } from './ask.ts'
+import { modelText } from './model-text.ts'
+import { packageJson, projectFiles } from './project-files.ts'
+import { readCsvTable } from './read-table.ts'
+import { writeProject, type Written } from './write-project.ts'
+
+export interface InitOptions {
+  folder: string
+  /** The CSV; the flowers of the example when absent. */
+  from?: string
+  /** The name of the model; that of the file when absent. */
+  name?: string
+  label?: string
+  time?: string
+  overwrite: boolean
+  /** Confirms or changes what was inferred. */
+  choose(columns: readonly InferredColumn[], inferred: Chosen): Promise<Chosen>
+}
+
+export interface Initialised extends Written {
+  folder: string
+  model: string
+  label: string
+  time?: string
+  columns: readonly InferredColumn[]
+  asOf?: string
+  /** Whether the types were inferred from the first part of the file. */
+  cut: boolean
+}
+
+export async function initProject(options: InitOptions): Promise<Initialised> {
+  const folder = resolve(options.folder)
+  const csv = resolve(options.from ?? join(checkout, 'models', 'data', 'iris.csv'))
+  const model = options.name ?? modelNameOf(csv)
+  if (!/^[a-z][a-z0-9-]{0,62}$/.test(model))
+    throw usageError(
+      `--name must be up to 63 lower-case letters, digits and hyphens, beginning with a letter, not ${model}`,
+    )
+  const { names, rows, cut } = readCsvTable(csv)
+  const columns = inferColumns(names, rows)
+  const { label, time } = await options.choose(columns, chosenBy(options, columns))
+  const inside = relative(folder, csv)
+  const isInside = !isAbsolute(inside) && !inside.startsWith('..')
+  const file = isInside ? inside : join('data', basename(csv))
+  const asOf = time?.use === 'time' ? momentAfter(time.to) : undefined
+  const plan = {
+    name: packageName(folder),
+    model,
+    tenure: dependencyFor(folder),
+    asOf,
+    example: JSON.stringify(exampleRow(columns, label, rows[0] ?? [])),
+  }
+  const files: Record<string, string | Buffer> = {
+    [`models/${model}.ts`]: modelText({ name: model, file, columns, label, time }),
+    ...(isInside ? {} : { [file]: readFileSync(csv) }),
+    ...projectFiles(plan),
+  }
+  const written = writeProject(folder, files, packageJson(plan), options)
+  return { ...written, folder, model, label: label.column, time: time?.column, columns, asOf, cut }
+}
+
+/** The columns that the options name, else those that are inferred. */
+function chosenBy(
+  { label: labelName, time: timeName }: InitOptions,
+  columns: readonly InferredColumn[],
+): Chosen {
+  const named = (option: string, name: string): InferredColumn => {
+    const found = columns.find(({ column }) => column === name)
+    if (found !== undefined) return found
+    throw usageError(
+      `${option} must be one of ${columns.map(({ column }) => column).join(', ')}, not ${name}`,
+    )
+  }
+  const label = labelName === undefined ? inferLabel(columns) : named('--label', labelName)
+  if (label === undefined) throw usageError('no column can be predicted: name another file with --from')
+  const issue = labelIssue(label)
+  if (issue !== undefined) throw usageError(`--label ${label.column} cannot be predicted: ${issue}`)
+  const time = timeName === undefined ? inferTime(columns) : named('--time', timeName)
+  if (time !== undefined && time.use !== 'time')
+    throw usageError(`--time ${time.column} holds no times such as 2026-03-01 or 2026-03-01T12:00:00Z`)
+  return { label, time }
+}
+
+function modelNameOf(csv: string): string {
+  const bare = basename(csv)
+    .replace(/\.[^.]*$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^[^a-z]+|-+$/g, '')
+  return bare.slice(0, 63) || 'model'
+}
+
+const packageName = (folder: string): string =>
+  basename(folder)
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '') || 'project'
+
+/** What the package.json of this folder installs as `tenure`, as seen from the new one. */
+function dependencyFor(folder: string): string {
+  const { dependencies = {} } =
+    parseJson<{ dependencies?: Record<string, string> }>(readText('package.json') ?? '') ?? {}
+  const [, path] = /^file:(.+)$/.exec(dependencies['tenure'] ?? '') ?? []
+  return path === undefined
+    ? (dependencies['tenure'] ?? readVersion())
+    : `file:${relative(folder, resolve(path))}`
+}
+
+/** In UTC, as the rows are read. */
+function momentAfter(time: string): string {
+  const iso = time.replace(' ', 'T')
+  const hasZone = /T.*(Z|[+-]\d\d:?\d\d)$/.test(iso)
+  return new Date(Date.parse(hasZone || !iso.includes('T') ? iso : `${iso}Z`) + 1_000).toISOString()
+}
+
+function exampleRow(
+  columns: readonly InferredColumn[],
+  label: InferredColumn,
+  values: readonly string[],
+): Record<string, string | number | null> {
+  const row: Record<string, string | number | null> = {}
+  for (const [place, each] of columns.entries()) {
+    if (each === label || each.use === 'none' || each.use === 'time') continue
+    const value = values[place]?.trim() ?? ''
+    row[each.name] = value === '' ? null : each.use === 'number' ? Number(value) : value
+  }
+  return row
+}

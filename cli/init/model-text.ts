@@ -1,0 +1,173 @@
+/** Writes the text of a model file from the columns of its CSV. */
+import type { InferredColumn } from '../../domain/project/infer-columns.ts'
+
+export interface ModelPlan {
+  /** The name of the model. */
+  name: string
+  /** The path of the CSV in the project. */
+  file: string
+  columns: readonly InferredColumn[]
+  label: InferredColumn
+  time?: InferredColumn
+}
+
+const dayMs = 86_400_000
+const testShare = 0.25
+
+/** A text of TypeScript in single quotes. */
+const quote = (text: string): string =>
+  `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`
+const rounded = (value: number, digits = 3): number => Number(value.toPrecision(digits))
+
+export function modelText(plan: ModelPlan): string {
+  const { name, label, columns } = plan
+  const parts = labelParts(label)
+  const features = columns.filter((each) => each !== label && each.use !== 'none' && each.use !== 'time')
+  const omitted = columns.flatMap((each) =>
+    each.use === 'none' ? [`${each.column || '(no name)'}: ${each.why}`] : [],
+  )
+  const split = splitOf(plan)
+  const words = [
+    ...new Set(['complete', 'csv', 'defineModel', 'rowCount', parts.word, split.word]),
+    ...(features.some(({ use }) => use === 'number') ? ['number'] : []),
+    ...(features.some(({ use }) => use !== 'number') ? ['category'] : []),
+  ].sort()
+  const constant = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+  const testRows = Math.floor((label.rows - label.missing) * testShare * 0.8)
+  const rare =
+    label.use === 'flag'
+      ? Math.floor(testRows * Math.min(label.positives, 1 - label.positives) * 0.7)
+      : testRows
+  const evidence = [
+    `rows: ${Math.max(1, Math.min(1_000, testRows))}`,
+    ...(label.use === 'number'
+      ? []
+      : [
+          `positives: ${Math.max(1, Math.min(100, label.use === 'flag' ? rare : 10))}`,
+          `negatives: ${Math.max(1, Math.min(100, label.use === 'flag' ? rare : 10))}`,
+        ]),
+  ]
+  return `/** Predicts ${label.column} from the rows of ${plan.file}. \`tenure init\` wrote it from their first rows: correct what it could not know. */
+import { ${words.join(', ')} } from 'tenure'
+import { release } from '../policies/release.ts'
+
+export const ${constant} = defineModel({
+  name: ${quote(name)},
+  about: ${quote(`Predicts ${label.column}.`)},
+  // What a request sends. \`missing: 'fill'\` lets a value be null.${omitted.length === 0 ? '' : `\n  // Left out: ${omitted.join('; ')}.`}
+  features: {
+${features.map((each) => `    ${each.name}: ${featureText(each)},`).join('\n')}
+  },
+  label: ${parts.label},
+${sourceText(plan, features)}
+  // A training stops when one of these fails.
+  expect: [rowCount({ min: ${Math.max(1, Math.floor(label.rows * 0.5))} }), complete(${quote(label.name)})],
+  ${split.text},
+  hyperparameters: { units: 16, epochs: ${epochsFor(label.rows)}, batchSize: ${label.rows > 5_000 ? 64 : 16}, learningRate: 0.01 },
+  train: async ({ tf, inputs, outputs, seed, hyperparameters, fit }) => {
+    const { units, epochs, batchSize, learningRate } = hyperparameters
+    const kernel = (layer: number) => tf.initializers.glorotUniform({ seed: seed + layer })
+    const network = tf.sequential({
+      layers: [
+        tf.layers.dense({ inputShape: [inputs], units, activation: 'relu', kernelInitializer: kernel(0) }),
+        tf.layers.dense({ units: outputs, ${parts.activation}kernelInitializer: kernel(1) }),${parts.scaling}
+      ],
+    })
+    network.compile({ optimizer: tf.train.adam(learningRate), loss: ${quote(parts.loss)} })
+    await fit(network, { epochs, batchSize })
+    return network
+  },
+  evaluation: {
+    // Every version must reach it: it is what guessing reaches. Set what your users need.
+    floors: { ${parts.floor} },
+    evidence: { ${evidence.join(', ')} },
+    calibration: 'off',
+  },
+  release,
+})
+`
+}
+
+const epochsFor = (rows: number): number => (rows <= 1_000 ? 40 : rows <= 20_000 ? 10 : 3)
+
+function featureText(column: InferredColumn): string {
+  const fill = column.missing > 0 ? `missing: 'fill'` : ''
+  if (column.use === 'number') return fill === '' ? 'number()' : `number({ ${fill} })`
+  const values = column.use === 'category' || column.use === 'flag' ? column.values.map(quote).join(', ') : ''
+  return fill === '' ? `category([${values}])` : `category({ values: [${values}], ${fill} })`
+}
+
+function labelParts(label: InferredColumn) {
+  const column = `column: ${quote(label.name)}`
+  const none = { activation: '', scaling: '' }
+  if (label.use === 'flag')
+    return {
+      word: 'yesNo',
+      label: `yesNo({ ${column}, positive: ${quote(label.name)} })`,
+      activation: `activation: 'sigmoid', `,
+      scaling: '',
+      loss: 'binaryCrossentropy',
+      floor: 'auc: 0.55',
+    }
+  if (label.use === 'category')
+    return {
+      word: 'oneOf',
+      label: `oneOf([${label.values.map(quote).join(', ')}], { ${column} })`,
+      activation: `activation: 'softmax', `,
+      scaling: '',
+      loss: 'categoricalCrossentropy',
+      floor: `accuracy: ${rounded(Math.min(0.95, label.largest), 2)}`,
+    }
+  const { mean, std } = label.use === 'number' ? label : { mean: 0, std: 1 }
+  const constant = (value: number) => `tf.initializers.constant({ value: ${rounded(value)} })`
+  return {
+    ...none,
+    word: 'quantity',
+    label: `quantity({ ${column} })`,
+    scaling: `
+        // From a number around 0 to the scale of the label: the mean and the spread of the first rows.
+        tf.layers.dense({ units: 1, trainable: false, kernelInitializer: ${constant(std)}, biasInitializer: ${constant(mean)} }),`,
+    loss: 'meanSquaredError',
+    floor: `rmse: ${rounded(std)}`,
+  }
+}
+
+/** Columns are renamed in SQL where a model file cannot name them. */
+function sourceText({ file, columns, label, time }: ModelPlan, features: readonly InferredColumn[]): string {
+  const used = [...(time === undefined ? [] : [time]), ...features, label]
+  const isPlain = used.every(({ column, name }) => column === name) && time === undefined
+  const key = columns.find(
+    (each) => each.use === 'none' && each.why === 'it names the row' && each.column === each.name,
+  )
+  if (isPlain)
+    return `  source: csv(${quote(file)}${key === undefined ? '' : `, { key: [${quote(key.name)}] }`}),`
+  const identifier = (column: string) => `"${column.replaceAll('"', '""')}"`
+  const selected = [
+    ...used.map((each) => {
+      const value = each === time ? `${identifier(each.column)}::timestamp` : identifier(each.column)
+      return value === `"${each.name}"` ? value : `${value} as ${each.name}`
+    }),
+    ...(key === undefined ? [] : [identifier(key.column)]),
+  ]
+  const rows = `select ${selected.join(', ')} from source`
+  const options = [
+    ...(time === undefined ? [] : [`eventTime: ${quote(time.name)}`]),
+    ...(key === undefined ? [] : [`key: [${quote(key.name)}]`]),
+    `rows: ${JSON.stringify(rows).includes('`') ? JSON.stringify(rows) : `\`${rows.replaceAll('\\', '\\\\').replaceAll('${', '\\${')}\``}`,
+  ]
+  return `  source: csv(${quote(file)}, {
+    ${options.join(',\n    ')},
+  }),${time === undefined ? '' : `\n  // The label counts as known at ${time.name}: say otherwise with \`knownAt\` of the label.`}`
+}
+
+/** The time spans of the file, the last quarter of which tests. */
+function splitOf({ time, label }: ModelPlan): { word: string; text: string } {
+  if (time?.use === 'time') {
+    const days = Math.ceil((Date.parse(time.to) - Date.parse(time.from)) / dayMs) + 1
+    const test = Math.max(1, Math.round(days * testShare))
+    const train = Math.max(1, days - test)
+    return { word: 'byTime', text: `split: byTime({ train: '${train} d', test: '${test} d' })` }
+  }
+  const word = label.use === 'number' ? 'random' : 'stratified'
+  return { word, text: `split: ${word}({ test: ${testShare} })` }
+}

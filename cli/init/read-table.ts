@@ -1,0 +1,74 @@
+/** Reads the first rows of a CSV for `tenure init`. */
+import { closeSync, openSync, readSync } from 'node:fs'
+import { formatIssue, otherFormat } from '../../domain/validation/source-issue.ts'
+import { layoutOf, valuesOfLine } from '../../domain/validation/csv-scan.ts'
+import { failure, usageError } from '../client/client.ts'
+
+/** Of a larger file the first part is read. */
+const maxBytes = 16 * 1_048_576
+
+export interface CsvTable {
+  names: string[]
+  rows: string[][]
+  /** Whether the file has more rows. */
+  cut: boolean
+}
+
+/** Throws for a file that cannot be read as a CSV with a header and rows. */
+export function readCsvTable(path: string): CsvTable {
+  const bytes = readHead(path)
+  const format = bytes.length === 0 ? undefined : otherFormat(bytes)
+  if (format !== undefined) throw refused(`${path}: ${formatIssue(format)}`)
+  const text = new TextDecoder().decode(bytes).replace(/^\ufeff/, '')
+  const { names, delimiter, newline, skippedLines } = layoutOf(text)
+  const cut = bytes.length === maxBytes
+  const lines = recordsOf(text, String.fromCharCode(newline)).slice(skippedLines + 1, cut ? -1 : undefined)
+  const rows = lines
+    .filter((line) => line.trim() !== '')
+    .map((line) => valuesOfLine(line.replace(/\r$/, ''), String.fromCharCode(delimiter)))
+  if (names.length < 2 || rows.length === 0)
+    throw refused(`${path}: a line with the names of two columns or more is required, and rows below it`)
+  const wrong = rows.findIndex((row) => row.length !== names.length)
+  if (wrong >= 0)
+    throw refused(
+      `${path}: row ${wrong + 1} has ${rows[wrong]?.length} values, and the first line ${names.length} names`,
+    )
+  return { names, rows, cut }
+}
+
+/** Lines, where a quoted value may have line breaks. */
+function recordsOf(text: string, newline: string): string[] {
+  const records: string[] = []
+  let open = ''
+  for (const line of text.split(newline)) {
+    const joined = open === '' ? line : `${open}${newline}${line}`
+    if (joined.split('"').length % 2 === 1) {
+      records.push(joined)
+      open = ''
+    } else open = joined
+  }
+  return open === '' ? records : [...records, open]
+}
+
+const refused = (detail: string) =>
+  failure({ code: 'refused', detail, remedy: 'Correct the file, or show `--from` another one.' })
+
+function readHead(path: string): Buffer {
+  let file: number
+  try {
+    file = openSync(path, 'r')
+  } catch (error) {
+    throw usageError(`--from ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  try {
+    const buffer = Buffer.alloc(maxBytes)
+    let length = 0
+    for (let read = 1; read > 0 && length < maxBytes; length += read)
+      read = readSync(file, buffer, length, maxBytes - length, length)
+    return buffer.subarray(0, length)
+  } catch (error) {
+    throw usageError(`--from ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  } finally {
+    closeSync(file)
+  }
+}

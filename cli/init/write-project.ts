@@ -1,0 +1,91 @@
+/** Writes the files of a project. A file that is there is never overwritten, unless the caller is told to. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { failure } from '../client/client.ts'
+
+export interface Written {
+  created: string[]
+  overwritten: string[]
+  /** Of package.json: the fields that were added. */
+  added: string[]
+}
+
+type Json = Record<string, unknown>
+
+/**
+ * Writes all files or none: throws `refused` with those that are in the way, unless `overwrite`. To a package.json that is there, absent
+ * fields are added.
+ */
+export function writeProject(
+  folder: string,
+  files: Readonly<Record<string, string | Buffer>>,
+  manifest: Json,
+  { overwrite }: { overwrite: boolean },
+): Written {
+  const paths = Object.keys(files)
+  const present = paths.filter(
+    (path) => existsSync(join(folder, path)) && !isSame(join(folder, path), files[path]!),
+  )
+  if (present.length > 0 && !overwrite)
+    throw failure({
+      code: 'refused',
+      detail: `${folder} has ${present.join(', ')} already, and nothing was written`,
+      remedy: 'Name another folder, move the files, or overwrite them with --overwrite.',
+    })
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), content)
+  }
+  const manifestPath = join(folder, 'package.json')
+  if (!existsSync(manifestPath)) {
+    writeFileSync(manifestPath, `${JSON.stringify(manifest, null, 2)}\n`)
+    return {
+      created: ['package.json', ...paths.filter((path) => !present.includes(path))],
+      overwritten: present,
+      added: [],
+    }
+  }
+  const { merged, added } = mergeManifest(readManifest(manifestPath), manifest)
+  if (added.length > 0) writeFileSync(manifestPath, `${JSON.stringify(merged, null, 2)}\n`)
+  return { created: paths.filter((path) => !present.includes(path)), overwritten: present, added }
+}
+
+const isSame = (path: string, content: string | Buffer): boolean =>
+  readFileSync(path).equals(Buffer.from(content))
+
+function readManifest(path: string): Json {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Json
+  } catch (error) {
+    throw failure({
+      code: 'refused',
+      detail: `${path} is no JSON: ${(error as Error).message}`,
+      remedy: 'Correct the file, or name another folder.',
+    })
+  }
+}
+
+/** Adds fields, and entries of fields such as `scripts`, that are absent. `npm init` writes a test that fails: it counts as absent. */
+export function mergeManifest(found: Json, wanted: Json): { merged: Json; added: string[] } {
+  const merged = { ...found }
+  const added: string[] = []
+  for (const [name, value] of Object.entries(wanted)) {
+    const own = found[name]
+    if (own === undefined) {
+      merged[name] = value
+      added.push(name)
+    } else if (typeof value === 'object' && typeof own === 'object' && own !== null) {
+      const isAbsent = (key: string) =>
+        !(key in own) || String((own as Json)[key]).includes('no test specified')
+      const absent = Object.entries(value as Json).filter(([key]) => isAbsent(key))
+      if (absent.length === 0) continue
+      merged[name] = { ...own, ...Object.fromEntries(absent) }
+      added.push(...absent.map(([key]) => `${name}.${key}`))
+    } else if (name === 'type' && own !== value) {
+      // Model files are modules; `npm init` writes "commonjs".
+      merged[name] = value
+      added.push(name)
+    }
+  }
+  return { merged, added }
+}

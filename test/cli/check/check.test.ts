@@ -1,0 +1,94 @@
+/** `tenure check` finds without a server what would fail later. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { CheckedProject } from '../../../cli/check/check-project.ts'
+import { initProject } from '../../../cli/init/init-project.ts'
+import { checkout } from '../../../temporal.config.ts'
+
+let folder: string
+let model: string
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tenure-check-test-'))
+  await initProject({ folder, overwrite: false, choose: (_, inferred) => Promise.resolve(inferred) })
+  model = readFileSync(join(folder, 'models', 'iris.ts'), 'utf8')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+beforeEach(() => {
+  writeFileSync(join(folder, 'models', 'iris.ts'), model)
+})
+
+function check(...words: string[]): CheckedProject & { code: number } {
+  const args = [join(checkout, 'cli', 'tenure.mjs'), 'check', '--json', ...words]
+  try {
+    const out = execFileSync(process.execPath, args, {
+      cwd: folder,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    return { code: 0, ...(JSON.parse(out) as CheckedProject) }
+  } catch (error) {
+    const { status, stdout } = error as { status: number; stdout: string }
+    return { code: status, ...(JSON.parse(stdout) as CheckedProject) }
+  }
+}
+
+it('trains each model of a project on a few rows', () => {
+  expect(check()).toMatchObject({
+    code: 0,
+    ok: true,
+    models: [{ name: 'iris', issues: [], trained: true, rows: expect.any(Number) as number }],
+  })
+})
+
+it('finds a training that throws, with its place', () => {
+  writeFileSync(join(folder, 'models', 'iris.ts'), model.replace('await fit(network', 'await fit(networks'))
+  const { code, models } = check()
+  expect(code).toBe(6)
+  expect(models[0]?.issues.join()).toMatch(/networks is not defined\n.*models\/iris\.ts:\d+/)
+})
+
+it('finds rows that cannot be read, with the line', () => {
+  const rows = readFileSync(join(folder, 'data', 'iris.csv'), 'utf8')
+  try {
+    writeFileSync(join(folder, 'data', 'iris.csv'), rows.replace('4.9', 'n/a'))
+    expect(check()).toMatchObject({
+      code: 6,
+      models: [
+        { trained: false, issues: [expect.stringMatching(/line \d+, column "sepalLength"/) as string] },
+      ],
+    })
+  } finally {
+    writeFileSync(join(folder, 'data', 'iris.csv'), rows)
+  }
+})
+
+it('finds bad model files, policies, settings and alert channels, and trains nothing when that is asked for', () => {
+  const settings = readFileSync(join(folder, 'tenure.config.json'), 'utf8')
+  const policy = readFileSync(join(folder, 'policies', 'release.ts'), 'utf8')
+  try {
+    writeFileSync(join(folder, 'tenure.config.json'), settings.replace('7400', '-1'))
+    writeFileSync(join(folder, 'alert-channels.json'), '[{"name": 1}]')
+    writeFileSync(join(folder, 'policies', 'release.ts'), policy.replace('percent(50)', 'percent(5)'))
+    const { code, settings: found, models } = check('--no-training')
+    expect(code).toBe(6)
+    expect(found.issues).toEqual([
+      expect.stringContaining('port is a whole number'),
+      expect.stringContaining('alert-channels.json'),
+    ])
+    expect(models).toMatchObject([
+      { name: 'iris', trained: false, issues: [expect.stringContaining('release')] },
+    ])
+  } finally {
+    writeFileSync(join(folder, 'tenure.config.json'), settings)
+    writeFileSync(join(folder, 'policies', 'release.ts'), policy)
+    rmSync(join(folder, 'alert-channels.json'))
+  }
+})
+
+it('says why a model was not trained', () => {
+  writeFileSync(join(folder, 'models', 'iris.ts'), model.replace(/ {2}train: async[\s\S]*?\n {2}\},\n/, ''))
+  expect(check().models).toMatchObject([{ name: 'iris', issues: [], skipped: 'its versions are brought' }])
+})
