@@ -96,10 +96,8 @@ async function takeRows(definition: ModelDefinition, root: string): Promise<stri
       await rows.shape(plan.rows)
       const draft = await artifacts.draft('.parquet')
       await duck.run(`copy (${snapshotQuery(sampled, asOfMs)}) to ${textLiteral(draft)} (format parquet)`)
-      const [{ n = 0 } = {}] = await duck.rows<{ n: number }>(
-        `select count(*) as n from ${textLiteral(draft)}`,
-      )
-      if (n === 0)
+      const counts = await duck.rows<{ n: number }>(`select count(*) as n from ${textLiteral(draft)}`)
+      if (!counts[0]?.n)
         throw new DomainError('snapshot_empty', `no row of ${name} has features and a label that are known`)
       return (await artifacts.take('snapshots', draft)).digest
     })
