@@ -10,7 +10,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DomainError } from './domain/errors.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
-import { isPackage, project } from './scripts/build/project.mjs'
+import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
 import { readObjectStore } from './store/objects/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
@@ -29,10 +29,6 @@ export interface Mirror {
 export const checkout = dirname(fileURLToPath(import.meta.url))
 /** The folder that the paths of model files are relative to, with the settings and the state: the checkout, unless a project has its own. */
 export const projectFolder = project.folder
-/** What is wrong with tenure.config.json or .env. */
-export const projectIssues: readonly string[] = project.issues
-/** Whether Tenure was installed as an npm package. */
-export const isInstalled = isPackage
 /** The command that sets up the parts. */
 export const setUpCommand = isPackage ? 'npx tenure setup' : 'npm run setup'
 /** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
@@ -52,21 +48,6 @@ export function withMemoryLimit(limitMb: number | undefined): { execPath?: strin
   const shell = ['-c', script, String((limitMb + reservedForCodeMb) * 1_024), process.execPath]
   return { execPath: '/bin/sh', execArgv: [...shell, heap] }
 }
-
-const addressOf = { temporal: 'TEMPORAL_ADDRESS', postgres: 'DATABASE_URL' } as const
-const serverNames = ['temporal', 'postgres'] as const
-export type ServerName = (typeof serverNames)[number]
-
-/** The servers that run elsewhere, so that nothing is installed for them. */
-export const externalServers = (environment: Environment = process.env): ServerName[] =>
-  serverNames.filter((name) => project.settings[name] === 'external' || Boolean(environment[addressOf[name]]))
-
-/** The file with the alert channels: of TENURE_ALERT_CHANNELS, else in the state directory. */
-export const alertChannelsFile = (environment: Environment = process.env): string =>
-  resolve(
-    environment['TENURE_ALERT_CHANNELS'] ??
-      join(environment['TENURE_STATE'] ?? join(projectFolder, '.tenure'), 'alert-channels.json'),
-  )
 
 /** Settings of the `tenure` command. */
 export type CommandConfig = ReturnType<typeof readCommandConfig>
@@ -192,9 +173,7 @@ export function readConfig(environment: Environment = process.env) {
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
 export function readCommandConfig(environment: Environment = process.env) {
   const { issues, given, text, whole, oneOf } = readerOf(environment)
-  for (const name of serverNames)
-    if (project.settings[name] === 'external' && given(addressOf[name]) === undefined)
-      issues.push(`${addressOf[name]} is missing: ${name} is external in tenure.config.json`)
+  issues.push(...issuesOfServers(environment))
   const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
   if (url !== undefined && !/^https?:\/\/./.test(url))

@@ -6,7 +6,8 @@ import { promisify } from 'node:util'
 import { isError } from '../../domain/errors.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { readChannels } from '../../store/monitoring/alert-channels.ts'
-import { alertChannelsFile, projectFolder, projectIssues } from '../../temporal.config.ts'
+import { alertChannelsFile, project } from '../../scripts/build/project.mjs'
+import { projectFolder } from '../../temporal.config.ts'
 import { loadModelsInChild } from '../sync/load-models.ts'
 import { trainALittle } from './train-a-little.ts'
 
@@ -38,7 +39,7 @@ export async function checkProject({
   train: boolean
   onModel: (model: CheckedModel) => void
 }): Promise<CheckedProject> {
-  const settings = { issues: [...projectIssues, ...(await issuesOfChannels())] }
+  const settings = { issues: [...project.issues, ...(await issuesOfChannels())] }
   const { models: loaded, broken } = await loadModelsInChild()
   const models: CheckedModel[] = []
   const add = (model: CheckedModel): void => {

@@ -2,13 +2,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { checkout, externalServers, type ServerName } from '../../temporal.config.ts'
+import { externalServers } from '../../scripts/build/project.mjs'
+import { checkout } from '../../temporal.config.ts'
 
 /** Whether all parts are in place. The set-up has reported the reason if not. */
 export async function runSetUp({
   without = externalServers(),
   verify = false,
-}: { without?: readonly ServerName[]; verify?: boolean } = {}): Promise<boolean> {
+}: { without?: readonly string[]; verify?: boolean } = {}): Promise<boolean> {
   const args = [
     join(checkout, 'scripts', 'setup.mjs'),
     ...(without.length === 0 ? [] : [`--without=${without.join(',')}`]),

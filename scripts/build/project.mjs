@@ -109,3 +109,30 @@ function loadVariables() {
   }
   for (const [name, value] of Object.entries(project.variables)) process.env[name] ??= value
 }
+
+/** @typedef {'temporal' | 'postgres'} ServerName */
+
+/** @type {readonly [ServerName, variable: string][]} */
+const addresses = [
+  ['temporal', 'TEMPORAL_ADDRESS'],
+  ['postgres', 'DATABASE_URL'],
+]
+
+/** The servers that run elsewhere, so that nothing is installed for them. @returns {ServerName[]} */
+export const externalServers = () =>
+  addresses
+    .filter(([name, variable]) => project.settings[name] === 'external' || process.env[variable])
+    .map(([name]) => name)
+
+/** The external servers without an address. @param {Record<string, string | undefined>} environment */
+export const issuesOfServers = (environment) =>
+  addresses
+    .filter(([name, variable]) => project.settings[name] === 'external' && !environment[variable])
+    .map(([name, variable]) => `${variable} is missing: ${name} is external in ${projectFile}`)
+
+/** The file with the alert channels: of TENURE_ALERT_CHANNELS, else in the state directory. */
+export const alertChannelsFile = () =>
+  resolve(
+    process.env['TENURE_ALERT_CHANNELS'] ||
+      join(process.env['TENURE_STATE'] || join(project.folder, '.tenure'), 'alert-channels.json'),
+  )

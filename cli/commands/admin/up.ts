@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { goOnWithNewerNode } from '../../../scripts/build/old-node.mjs'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
-import { checkout, isInstalled } from '../../../temporal.config.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { isPackage } from '../../../scripts/build/project.mjs'
 
 export const upCommand: CommandSpec = {
   name: 'up',
@@ -25,7 +26,7 @@ export const upCommand: CommandSpec = {
     const replicas = Number(options['replicas'] ?? (demo ? 2 : 1))
     if (!Number.isInteger(replicas) || replicas < 1 || replicas > 16)
       throw usageError(`--replicas must be a whole number from 1 to 16, not ${options['replicas']}`)
-    if (isInstalled) {
+    if (isPackage) {
       if (demo)
         throw usageError(
           '--demo runs in a checkout of Tenure only; `tenure init` makes an example to start with',

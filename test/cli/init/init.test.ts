@@ -163,7 +163,7 @@ describe('refuses', () => {
       '--from /nowhere/rows.csv cannot be read (ENOENT)',
     ],
     ['a label that is no column', { label: 'colour' }, '--label must be one of sepalLength'],
-    ['a time that is none', { time: 'species' }, '--time species holds no times'],
+    ['a column without times for the time', { time: 'species' }, '--time species holds no times'],
     ['a wrong name', { name: 'My Model' }, '--name must be up to 63 lower-case letters'],
   ])('%s', async (_, options, message) => {
     await expect(init(options)).rejects.toThrow(message)

@@ -27,7 +27,7 @@ describe('a column', () => {
       Array.from({ length: 60 }, (_, row) => `note ${row}`),
       { use: 'none', why: 'it has 60 different texts' },
     ],
-    ['a date that is none', 'day', ['2026-13-01', '2026-01-01'], { use: 'category' }],
+    ['a date that does not exist', 'day', ['2026-13-01', '2026-01-01'], { use: 'category' }],
     ['numbers and a text', 'size', ['1', 'n/a', '2'], { use: 'category' }],
   ] as const)('of %s is inferred', (_, name, values, expected) =>
     expect(columnOf(name, values)).toMatchObject(expected),
