@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
+import { isRemoteFile } from '../../domain/validation/source-address.ts'
 import { planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { loadModel } from '../../models/index.ts'
 import { digestOfJson, openArtifacts } from '../../store/artifacts.ts'
@@ -68,6 +69,7 @@ function reasonToSkip({ source, views, trainer, isBrought }: ModelDefinition): s
   if (isBrought) return 'its versions are brought'
   if (trainer !== undefined) return 'a program trains it'
   if (source.kind === 'postgres' || source.kind === 'served') return 'its rows come from a database'
+  if (Object.values(source.files).some(isRemoteFile)) return 'its rows come from another server'
   return views === undefined || views.length === 0 ? undefined : 'its feature views come from a database'
 }
 

@@ -61,7 +61,7 @@ ${features.map((each) => `    ${each.name}: ${featureText(each)},`).join('\n')}
   label: ${parts.label},
 ${sourceText(plan, features)}
   // A training stops when one of these fails.
-  expect: [rowCount({ min: ${Math.max(1, Math.floor(label.rows * 0.5))} }), complete(${quote(label.name)})],
+  expect: [rowCount({ min: ${Math.max(1, Math.floor(label.rows * 0.5))} }), complete([${quote(label.name)}])],
   ${split.text},
   hyperparameters: { units: 16, epochs: ${epochsFor(label.rows)}, batchSize: ${label.rows > 5_000 ? 64 : 16}, learningRate: 0.01 },
   train: async ({ tf, inputs, outputs, seed, hyperparameters, fit }) => {
