@@ -68,6 +68,47 @@ function ticksOf(pid: number): { own: number; ended: number } {
   }
 }
 
+export interface TreeUsage {
+  cpuSeconds: number
+  /** By what runs: `activities/worker.ts control`, `postgres`. */
+  byProcess: Record<string, number>
+}
+
+/** Starts a measurement of the CPU time of a process tree, with processes that end; the returned function reads it. */
+export function watchTree(root: number, everyMs = 250): () => TreeUsage {
+  const ticks = new Map<number, { name: string; own: number }>()
+  const sample = () => {
+    for (const pid of familyOf(root)) {
+      const { own } = ticksOf(pid)
+      if (own > 0) ticks.set(pid, { name: nameOf(pid) ?? ticks.get(pid)?.name ?? '', own })
+    }
+  }
+  setInterval(sample, everyMs).unref()
+  return () => {
+    sample()
+    const byProcess: Record<string, number> = {}
+    for (const { name, own } of ticks.values())
+      byProcess[name] = (byProcess[name] ?? 0) + own / ticksPerSecond
+    return { cpuSeconds: Object.values(byProcess).reduce((sum, each) => sum + each, 0), byProcess }
+  }
+}
+
+/** A file of this project, or else the program. */
+function nameOf(pid: number): string | undefined {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    const source = words.findIndex((each) => each.endsWith('.ts') || each.endsWith('tenure.mjs'))
+    return source < 0
+      ? words[0]?.split(/[ :]/)[0]?.split('/').at(-1)
+      : words
+          .slice(source, source + 2)
+          .join(' ')
+          .trim()
+  } catch {
+    return undefined
+  }
+}
+
 /** Starts a measurement of the cores used by other process trees; the returned function ends it. */
 export function watchOthers(): () => number {
   const read = () => {
