@@ -1,6 +1,6 @@
 /**
- * Reads artifacts that were not made here, in a child process: binds their columns to the features of a model, and answers rows. The code is
- * that of a replica, so that goldens, gate and serving compute alike.
+ * Reads artifacts in a child process: binds the columns of foreign ones to the features of a model, answers rows, and explains answers. The
+ * code is that of a replica, so that goldens, gate and serving compute alike.
  *
  * `artifact-reader.ts <artifact root>` prints `{}` when it is ready, then reads one request per line of JSON and prints one reply per request.
  */
@@ -16,9 +16,11 @@ import { columnsOf } from '../serving/codec/feature-columns.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import { compileFormat } from '../serving/codec/output-format.ts'
 import { formatOf, maxBytesOf } from '../serving/formats/all-formats.ts'
+import { attributeRows, type ExplainQuestion } from '../serving/explanation/attribute-rows.ts'
 import { bindColumns } from '../serving/formats/bind-columns.ts'
 import type { ArtifactFiles, ArtifactStages, OpenedArtifact } from '../serving/formats/format.ts'
 import { formatOfFiles } from '../serving/formats/recognise.ts'
+import type { Predictor } from '../serving/predictor.ts'
 import { createRuntimes } from '../serving/formats/runtimes.ts'
 
 /** What is needed of a manifest to answer rows. */
@@ -39,6 +41,7 @@ type ReaderRequest =
       /** Feature → its values. */
       columns: Record<string, (number | string | null)[]>
     }
+  | ({ kind: 'explain' } & ExplainQuestion)
 
 const [root = ''] = process.argv.slice(2)
 const artifacts = openArtifacts(root)
@@ -60,11 +63,41 @@ await runtimes.stop()
 async function replyTo(line: string): Promise<object> {
   try {
     const request = JSON.parse(line) as ReaderRequest
-    return { ok: true, ...(request.kind === 'bind' ? await bind(request) : await answerRows(request)) }
+    return { ok: true, ...(await resultOf(request)) }
   } catch (error) {
     const code = isError(error) ? error.code : 'artifact_invalid'
     return { ok: false, code, message: (error as Error).message }
   }
+}
+
+function resultOf(request: ReaderRequest): Promise<object> {
+  switch (request.kind) {
+    case 'bind':
+      return bind(request)
+    case 'answer':
+      return answerRows(request)
+    case 'explain':
+      return explain(request)
+  }
+}
+
+async function explain(question: ExplainQuestion): Promise<object> {
+  const files = await filesOf(question.manifest)
+  const predictor = await openPredictor(question.manifest, files)
+  try {
+    return await attributeRows(question, files, predictor)
+  } finally {
+    predictor.close?.()
+  }
+}
+
+async function openPredictor(manifest: AnsweringManifest, files: ArtifactFiles): Promise<Predictor> {
+  const opening = formatOf(manifest).open(
+    { ...manifest, golden: { instances: [], outputs: [] } } as unknown as Manifest,
+    files,
+    { version: 'artifact', runtimes },
+  )
+  return (await opened(opening)).predictor
 }
 
 async function filesOf(manifest: Pick<Manifest, 'artifact' | 'files'>): Promise<ArtifactFiles> {
@@ -112,12 +145,7 @@ async function answerRows({ manifest, rows, columns }: Extract<ReaderRequest, { 
 
 async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
   const { features, preprocessing } = manifest
-  const opening = formatOf(manifest).open(
-    { ...manifest, golden: { instances: [], outputs: [] } } as unknown as Manifest,
-    await filesOf(manifest),
-    { version: 'artifact', runtimes },
-  )
-  const { predictor } = await opened(opening)
+  const predictor = await openPredictor(manifest, await filesOf(manifest))
   const encode = compileEncoder(features, preprocessing)
   const layout = columnsOf(features, preprocessing)
   const names = Object.keys(features)

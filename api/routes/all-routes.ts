@@ -17,6 +17,7 @@ import { inferenceRoutes } from './serving/inference.ts'
 import { keyRoutes } from './admin/keys.ts'
 import { modelRoutes } from './registry/models.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
+import { explanationRoutes } from './serving/explanations.ts'
 import { predictionRoutes } from './serving/predictions.ts'
 import { auditRoutes } from './admin/audit.ts'
 import { releaseRoutes } from './lifecycle/releases.ts'
@@ -31,6 +32,7 @@ import { versionRoutes } from './registry/versions.ts'
 export function routesOf(deps: ApiDeps): RouteDefinition[] {
   const routes: RouteDefinition[] = [
     ...predictionRoutes(deps),
+    ...explanationRoutes(deps),
     ...outcomeRoutes(deps),
     ...inferenceRoutes(deps),
     ...adapterRoutes(deps),

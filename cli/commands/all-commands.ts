@@ -8,6 +8,7 @@ import { doctorCommand } from './admin/doctor.ts'
 import { drillsGroup } from './lifecycle/drills.ts'
 import { featuresGroup } from './registry/features.ts'
 import { erasuresGroup } from './admin/erasures.ts'
+import { explainCommand } from './registry/explain.ts'
 import { exportCommand } from './registry/export.ts'
 import { checkCommand } from './project/check.ts'
 import { initCommand } from './project/init.ts'
@@ -45,6 +46,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   versionsGroup,
   batchGroup,
   featuresGroup,
+  explainCommand,
   exportCommand,
   erasuresGroup,
   killSwitchesGroup,

@@ -1,4 +1,9 @@
 /** Defines a format of artifacts: its files, their limits, and how they are opened. Each format has a folder; no other file knows a library. */
+import type {
+  ExplanationMethod,
+  ExplanationScale,
+} from '../../../domain/explanation/explained-predictions.ts'
+import type { Attribution } from '../../../domain/explanation/shapley.ts'
 import type { ArtifactFormatName, Manifest } from '../../../domain/model/manifest.ts'
 import type { Output } from '../../../domain/model/features.ts'
 import type { Predictor } from '../predictor.ts'
@@ -40,6 +45,25 @@ export interface OpenDeps {
 /** Stages between which other requests are served, or the promise of a model that is opened elsewhere. */
 export type ArtifactStages = Generator<void, OpenedArtifact> | Promise<OpenedArtifact>
 
+/** Attributes the answers of an artifact without sampling. */
+export interface ExactExplainer {
+  method: Exclude<ExplanationMethod, 'sampled'>
+  scale: ExplanationScale
+  /** Where the first number of an answer stands among the outputs of the artifact; 0 when absent. */
+  firstOutput?: number
+  /** Of an encoded row, against encoded background rows. */
+  explain(row: Float64Array, background: readonly Float64Array[], question: ExplainedOutput): Attribution
+}
+
+export interface ExplainedOutput {
+  /** The feature of each input. */
+  players: Int32Array
+  /** Features. */
+  count: number
+  /** An output of the artifact. */
+  output: number
+}
+
 export interface ArtifactFormat {
   name: ArtifactFormatName
   /** The sets of files of which an artifact has exactly one. */
@@ -53,4 +77,6 @@ export interface ArtifactFormat {
    * Throws `artifact_invalid`, naming what is wrong.
    */
   open(manifest: Manifest, files: ArtifactFiles, deps?: OpenDeps): ArtifactStages
+  /** Absent, or undefined, where an answer can be explained by sampling only. */
+  explain?(manifest: Pick<Manifest, 'output'>, files: ArtifactFiles): ExactExplainer | undefined
 }

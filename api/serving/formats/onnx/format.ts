@@ -9,6 +9,7 @@ import { refuse } from '../../network/layers-model.ts'
 import { noText, type Predictor } from '../../predictor.ts'
 import type { TextsOf } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
+import { forestExplainer } from '../trees/tree-shap.ts'
 import { openForest } from '../trees/format.ts'
 import { onnxLimits } from './graph.ts'
 import type { OnnxColumn, OnnxLayout } from './layout.ts'
@@ -36,6 +37,12 @@ export const onnxFormat: ArtifactFormat = {
     if (file.forest !== undefined) return openTrees(manifest, file)
     if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
     return openSession(manifest, bytes, file, deps)
+  },
+  explain({ output }, files) {
+    const { forest } = openOnnx(bytesOf(files))
+    if (forest === undefined) return undefined
+    const explainer = forestExplainer(forest)
+    return explainer && { ...explainer, firstOutput: isPairOf(output, forest.starts.length) ? 1 : 0 }
   },
 }
 

@@ -13,6 +13,7 @@ import {
 } from '../../network/layers-model.ts'
 import { compilePredictor } from '../../network/scalar-predictor.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
+import { linearExplainer } from './linear.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 
 /** Most multiplications of the golden rows, so that a manifest cannot block a replica. */
@@ -33,6 +34,10 @@ export const layersFormat: ArtifactFormat = {
   open(manifest, files, deps) {
     const read = readFiles(files)
     return deps === undefined || isDense(read) ? openDense(read, manifest) : openLayered(read, manifest, deps)
+  },
+  explain(_manifest, files) {
+    const read = readFiles(files)
+    return isDense(read) ? linearExplainer(networkOf(read)) : undefined
   },
 }
 

@@ -5,6 +5,7 @@ import { refuse } from '../../network/layers-model.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenedArtifact } from '../format.ts'
 import { readForest } from '../model-file.ts'
 import { forestLimits, type Forest } from './forest.ts'
+import { forestExplainer } from './tree-shap.ts'
 import { predictorOf } from './predictor.ts'
 
 const { fileBytes } = forestLimits
@@ -22,6 +23,7 @@ export const treesFormat: ArtifactFormat = {
     yield
     return openForest(forest, manifest)
   },
+  explain: (_manifest, files) => forestExplainer(forestOf(files)),
 }
 
 function forestOf(files: ArtifactFiles): Forest {

@@ -1,0 +1,59 @@
+/** `POST /v1/models/:name/explain`: attributes the answers to some rows to their features. */
+import { z } from 'zod'
+import {
+  arrayOf,
+  countField,
+  nullable,
+  numberField,
+  oneOfTexts,
+  schemaOfFields,
+  textField,
+} from '../answers/fields.ts'
+import { defineRoute, type RouteDefinition } from '../../http/route.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { explainLimits, explainPredictions } from '../../services/explanation/explain-predictions.ts'
+
+const row = z.record(z.string(), z.union([z.number(), z.string(), z.null()]))
+
+const textOrNumber = { anyOf: [textField, numberField] }
+const explanationsAnswer = schemaOfFields({
+  model: textField,
+  version: textField,
+  method: oneOfTexts('tree_shap', 'linear', 'sampled'),
+  scale: oneOfTexts('raw', 'answer'),
+  background: schemaOfFields({ rows: countField, from: oneOfTexts('request', 'golden rows') }),
+  explanations: arrayOf(
+    schemaOfFields(
+      {
+        answer: numberField,
+        base: numberField,
+        score: numberField,
+        attributions: arrayOf(
+          schemaOfFields(
+            { feature: textField, value: nullable(textOrNumber), attribution: numberField },
+            { error: numberField },
+          ),
+        ),
+      },
+      { of: textOrNumber },
+    ),
+  ),
+})
+
+export const explanationRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('post', '/v1/models/:name/explain', 'callers', {
+    summary: `Explain what the champion, or another version, answers to at most ${explainLimits.rows} rows: what each feature adds to the mean answer of the background rows. It logs no prediction.`,
+    answers: { 200: 'The attributions; base and attributions of a row sum to its score' },
+    answerSchema: explanationsAnswer,
+    body: z.strictObject({
+      instances: z.array(row),
+      /** A version of the model, or `model@latest`. */
+      version: z.string().min(1).max(200).optional(),
+      background: z.array(row).optional(),
+      of: z.union([z.string().max(200), z.number()]).optional(),
+    }),
+    async handle({ actor, params, body }) {
+      return { json: await explainPredictions(deps, actor, { model: params['name']!, ...body }) }
+    },
+  }),
+]

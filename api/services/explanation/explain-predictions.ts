@@ -1,0 +1,166 @@
+/**
+ * Explains what a version answers to rows, in a process of its own with limits on memory and time, so that predictions of this replica
+ * pay nothing for it.
+ */
+import { createInterface } from 'node:readline'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
+import type { FeatureRow, Output } from '../../../domain/model/features.ts'
+import { inputWidthOf } from '../../../domain/model/features.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { getManifest } from '../../../store/artifacts.ts'
+import { bringCopies } from '../../../store/objects/artifact-copies.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { requireModelAccess } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { compileReader } from '../../serving/codec/row-reader.ts'
+import type { ExplainedRows } from '../../serving/explanation/attribute-rows.ts'
+import { startLimited } from '../../serving/runtime/limited-process.ts'
+import { resolveVersion } from '../resolve-version.ts'
+
+export const explainLimits = {
+  rows: 10,
+  backgroundRows: 100,
+  /** Requests that one replica explains at a time. */
+  maxConcurrent: 2,
+  processMb: 768,
+  /** Once the process runs. */
+  explainMs: 10_000,
+}
+
+export interface ExplainInput {
+  model: string
+  /** A version of the model; the champion when absent. */
+  version?: string
+  instances: readonly FeatureRow[]
+  /** The rows whose mean answer is the base; the golden rows of the version when absent. */
+  background?: readonly FeatureRow[]
+  /** The class, or the level of a quantile. */
+  of?: string | number
+}
+
+let explaining = 0
+
+/** Throws as a prediction does for a wrong row, `overloaded` while others are explained, and `deadline_exceeded`. */
+export async function explainPredictions(
+  { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
+  actor: Actor | undefined,
+  { model, version: named, instances, background, of }: ExplainInput,
+): Promise<ExplainedPredictions> {
+  requireModelAccess(actor, model)
+  const version = await resolveVersion(store, named ?? `${model}@champion`)
+  if (version.model !== model)
+    throw new DomainError(
+      'version_not_found',
+      `${JSON.stringify(named)} is no version of ${JSON.stringify(model)}`,
+    )
+  const manifest = await getManifest(artifacts, version.artifactDigest)
+  checkRows(manifest, instances, { what: 'instances', max: explainLimits.rows })
+  if (background !== undefined)
+    checkRows(manifest, background, { what: 'background', max: explainLimits.backgroundRows })
+  const output = of === undefined ? undefined : outputOf(manifest.output, of)
+  if (explaining >= explainLimits.maxConcurrent)
+    throw new DomainError('overloaded', `this replica is explaining ${explaining} requests already`)
+  explaining++
+  try {
+    const { artifact, files, features, preprocessing } = manifest
+    await bringCopies(artifacts, { artifacts: [version.artifactDigest] })
+    const others = background ?? manifest.golden.instances
+    const explained = await explainInProcess(artifactRoot, {
+      manifest: { artifact, files, features, output: manifest.output, preprocessing },
+      rows: instances,
+      background: others,
+      output,
+    })
+    const names = Object.keys(features)
+    return {
+      model,
+      version: version.version,
+      method: explained.method,
+      scale: explained.scale,
+      background: { rows: others.length, from: background === undefined ? 'golden rows' : 'request' },
+      explanations: explained.rows.map(
+        ({ base, score, answer, attributions, errors, output: place }, row) => ({
+          of: nameOf(manifest.output, place),
+          answer: answer[place]!,
+          base,
+          score,
+          attributions: names
+            .map((feature, at) => ({
+              feature,
+              value: instances[row]![feature] ?? null,
+              attribution: attributions[at]!,
+              error: errors?.[at],
+            }))
+            .toSorted((a, b) => Math.abs(b.attribution) - Math.abs(a.attribution)),
+        }),
+      ),
+    }
+  } finally {
+    explaining--
+  }
+}
+
+/** As the predict route checks them. */
+function checkRows(
+  { features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>,
+  rows: readonly FeatureRow[],
+  { what, max }: { what: string; max: number },
+): void {
+  if (rows.length === 0) throw new DomainError('no_instances', `"${what}" has no row`)
+  if (rows.length > max)
+    throw new DomainError('batch_too_large', `"${what}" has ${rows.length} rows, limit ${max}`)
+  const read = compileReader(features, preprocessing)
+  const into = new Float64Array(inputWidthOf(preprocessing))
+  for (const [index, row] of rows.entries()) read(row, index, into, 0)
+}
+
+function outputOf(output: Output, of: string | number): number {
+  const names = output.kind === 'classes' ? output.classes : output.kind === 'quantiles' ? output.levels : []
+  const place = names.findIndex((name) => name === of)
+  if (place >= 0) return place
+  const known =
+    names.length === 0 ? 'an answer of this model is one number' : `one of ${names.join(', ')} is required`
+  throw new DomainError('invalid_request', `"of" is ${JSON.stringify(of)}: ${known}`)
+}
+
+const nameOf = (output: Output, place: number): string | number | undefined =>
+  output.kind === 'classes'
+    ? output.classes[place]
+    : output.kind === 'quantiles'
+      ? output.levels[place]
+      : undefined
+
+type Reply = ({ ok: true } & ExplainedRows) | { ok: false; code: string; message: string }
+
+async function explainInProcess(artifactRoot: string, question: object): Promise<ExplainedRows> {
+  const { processMb, explainMs } = explainLimits
+  const reader = startLimited(['api/processes/artifact-reader.ts', artifactRoot], processMb)
+  let late: NodeJS.Timeout | undefined
+  let isLate = false
+  let reply: Reply | undefined
+  try {
+    for await (const line of createInterface(reader.output)) {
+      if (late === undefined) {
+        // The first line says that the process runs.
+        late = setTimeout(() => {
+          isLate = true
+          reader.kill()
+        }, explainMs)
+        reader.input.end(`${JSON.stringify({ kind: 'explain', ...question })}\n`)
+      } else reply = JSON.parse(line) as Reply
+    }
+  } finally {
+    clearTimeout(late)
+    await reader.end()
+  }
+  if (isLate)
+    throw new DomainError(
+      'deadline_exceeded',
+      `the explanation takes more than ${explainMs / 1_000} s: send fewer instances, or fewer background rows`,
+    )
+  if (reply === undefined)
+    throw new DomainError('model_unavailable', `the explanation needs more than ${processMb} MiB`)
+  if (!reply.ok) throw new DomainError(isError(reply) ? reply.code : 'artifact_invalid', reply.message)
+  return reply
+}

@@ -1,0 +1,117 @@
+/** Explains what a version answers to rows: exactly where its format can, by sampling otherwise. */
+import type {
+  ExplanationMethod,
+  ExplanationScale,
+} from '../../../domain/explanation/explained-predictions.ts'
+import { sampledShapley, type Attribution } from '../../../domain/explanation/shapley.ts'
+import { likeliestClass, widthOfFit, type FeatureRow } from '../../../domain/model/features.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { compileEncoder } from '../../../domain/model/preprocessing.ts'
+import { scorePlace, sortQuantiles } from '../../../domain/model/quantile-levels.ts'
+import { columnsOf } from '../codec/feature-columns.ts'
+import { createInputBuffer, resetInput, writeRow } from '../codec/input-buffer.ts'
+import { formatOf } from '../formats/all-formats.ts'
+import type { ArtifactFiles } from '../formats/format.ts'
+import type { Predictor } from '../predictor.ts'
+
+export type ExplainedManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
+
+export interface ExplainQuestion {
+  manifest: ExplainedManifest
+  rows: readonly FeatureRow[]
+  /** At least one. */
+  background: readonly FeatureRow[]
+  /** The explained number of an answer; that of the likeliest class, or of the middle quantile, when absent. */
+  output?: number
+}
+
+export interface ExplainedRows {
+  method: ExplanationMethod
+  scale: ExplanationScale
+  rows: (Attribution & {
+    /** The explained number of the answer. */
+    output: number
+    /** All numbers of the answer. */
+    answer: number[]
+  })[]
+}
+
+const permutations = 128
+/** Rows of one question to the model. */
+const pieceRows = 2_000
+
+export async function attributeRows(
+  { manifest, rows, background, output }: ExplainQuestion,
+  files: ArtifactFiles,
+  predictor: Predictor,
+): Promise<ExplainedRows> {
+  const { features, preprocessing } = manifest
+  const names = Object.keys(features)
+  const encode = compileEncoder(features, preprocessing)
+  const layout = columnsOf(features, preprocessing)
+  const buffer = createInputBuffer()
+
+  const answerPiece = async (piece: readonly FeatureRow[]): Promise<Float32Array> => {
+    resetInput(buffer, layout, piece.length)
+    const outputs = new Float32Array(piece.length * predictor.outputs)
+    piece.forEach((row, at) => {
+      encode(row, buffer.input, at * layout.width)
+      writeRow(buffer, layout, row, at)
+    })
+    await predictor.run(buffer.input, piece.length, outputs, undefined, buffer)
+    if (manifest.output.kind === 'quantiles') sortQuantiles(outputs, piece.length, predictor.outputs)
+    return outputs
+  }
+  const numberOf = async (asked: readonly FeatureRow[], place: number): Promise<Float64Array> => {
+    const numbers = new Float64Array(asked.length)
+    for (let from = 0; from < asked.length; from += pieceRows) {
+      const piece = asked.slice(from, from + pieceRows)
+      const outputs = await answerPiece(piece)
+      piece.forEach((_, at) => (numbers[from + at] = outputs[at * predictor.outputs + place]!))
+    }
+    return numbers
+  }
+  const encoded = (row: FeatureRow): Float64Array => {
+    const into = new Float64Array(layout.width)
+    encode(row, into, 0)
+    return into
+  }
+
+  const exact = formatOf(manifest).explain?.(manifest, files)
+  const players = playersOf(manifest)
+  const others = exact && background.map(encoded)
+  const explained = []
+  for (const row of rows) {
+    const answer = Array.from(await answerPiece([row]))
+    const place = output ?? placeOf(manifest, answer)
+    const attribution =
+      exact === undefined
+        ? await sampledShapley({
+            features: names,
+            row,
+            background,
+            permutations,
+            seed: 1,
+            answer: (asked) => numberOf(asked, place),
+          })
+        : exact.explain(encoded(row), others!, {
+            players,
+            count: names.length,
+            output: place + (exact.firstOutput ?? 0),
+          })
+    explained.push({ ...attribution, output: place, answer })
+  }
+  const { method, scale } = exact ?? { method: 'sampled' as const, scale: 'answer' as const }
+  return { method, scale, rows: explained }
+}
+
+const placeOf = ({ output }: ExplainedManifest, answer: readonly number[]): number =>
+  output.kind === 'classes' ? likeliestClass(answer) : scorePlace(output)
+
+/** The feature of each input. */
+function playersOf({ features, preprocessing }: ExplainedManifest): Int32Array {
+  const names = Object.keys(features)
+  return Int32Array.from(
+    preprocessing.flatMap((fit) => Array.from({ length: widthOfFit(fit) }, () => names.indexOf(fit.name))),
+  )
+}

@@ -1,0 +1,98 @@
+/**
+ * Attributes the sum of a forest to features exactly, against background rows: interventional TreeSHAP (Lundberg et al., "From local
+ * explanations to global understanding", 2020). For each background row one walk through a tree meets every leaf that a mixture of both rows
+ * can reach; a leaf that needs the features U of the row and V of the background row counts |U|, |V| alone.
+ */
+import type { Attribution } from '../../../../domain/explanation/shapley.ts'
+import type { ExactExplainer } from '../format.ts'
+import { isIn, slotValue, type Forest } from './forest.ts'
+import { identity } from './links.ts'
+import { walkerOf } from './walk.ts'
+
+/** Undefined for leaves that are linear: their value depends on more than the way to them. */
+export function forestExplainer(forest: Forest): ExactExplainer | undefined {
+  if (forest.linear.size > 0) return undefined
+  const { slots, sets, tests, thresholds, passed, failed, roots } = forest
+  const walk = walkerOf(forest)
+  const found = new Int32Array(roots.length)
+  const holds = (node: number, row: Float64Array): boolean => {
+    const test = tests[node]!
+    if (test < 0) return isIn(sets[~test]!, row[sets[~test]!.column]!)
+    const slot = slots[test]!
+    return slotValue(slot, row[slot.column]!) <= thresholds[node]!
+  }
+  const columnOf = (node: number): number => {
+    const test = tests[node]!
+    return test < 0 ? sets[~test]!.column : slots[test]!.column
+  }
+  return {
+    method: 'tree_shap',
+    scale: forest.link === identity ? 'answer' : 'raw',
+    explain(row, background, { players, count, output }) {
+      const valueOf = leafValues(forest, output)
+      const sumOf = (of: Float64Array): number => {
+        walk(of, 0, found)
+        let sum = forest.starts[output]!
+        for (let tree = 0; tree < found.length; tree++) sum += valueOf(tree, found[tree]!)
+        return sum * forest.scale + forest.offsets[output]!
+      }
+      const attributions = new Float64Array(count)
+      /** 0: both rows have gone the same way; 1: the row's feature; 2: the background row's. */
+      const sides = new Uint8Array(count)
+      const own: number[] = []
+      const others: number[] = []
+      const visit = (tree: number, node: number, other: Float64Array): void => {
+        if (node < 0) {
+          const value = valueOf(tree, ~node)
+          if (value === 0) return
+          const gain = value * leafWeight(own.length, others.length)
+          for (const player of own) attributions[player]! += gain
+          const loss = value * leafWeight(others.length, own.length)
+          for (const player of others) attributions[player]! -= loss
+          return
+        }
+        const player = players[columnOf(node)]!
+        const side = sides[player]!
+        const [mine, its] = [holds(node, row), holds(node, other)]
+        const next = (isPassed: boolean) => (isPassed ? passed[node]! : failed[node]!)
+        if (mine === its || side === 1) return visit(tree, next(mine), other)
+        if (side === 2) return visit(tree, next(its), other)
+        sides[player] = 1
+        own.push(player)
+        visit(tree, next(mine), other)
+        own.pop()
+        sides[player] = 2
+        others.push(player)
+        visit(tree, next(its), other)
+        others.pop()
+        sides[player] = 0
+      }
+      for (const other of background)
+        for (let tree = 0; tree < roots.length; tree++) visit(tree, roots[tree]!, other)
+      const unit = forest.scale / background.length
+      return {
+        base: background.reduce((sum, other) => sum + sumOf(other), 0) / background.length,
+        score: sumOf(row),
+        attributions: Array.from(attributions, (value) => value * unit),
+      } satisfies Attribution
+    },
+  }
+}
+
+/** What a leaf adds to an output. */
+function leafValues(
+  { leaves, width, groups }: Forest,
+  output: number,
+): (tree: number, leaf: number) => number {
+  return (tree, leaf) => {
+    const place = output - groups[tree]!
+    return place >= 0 && place < width ? leaves[leaf * width + place]! : 0
+  }
+}
+
+/** (a − 1)! b! / (a + b)!: the share of the orders in which one of `a` features comes last of them and before all of `b` others. */
+function leafWeight(a: number, b: number): number {
+  let weight = 1 / a
+  for (let k = 1; k <= b; k++) weight *= k / (a + k)
+  return weight
+}
