@@ -40,47 +40,59 @@ export async function sampledShapley({
   const count = features.length
   const [score = NaN, ...before] = Array.from(await answer([row, ...background]))
   const cycles = Math.max(2, Math.ceil(permutations / background.length))
-  const attributions = features.map(() => 0)
-  const squares = features.map(() => 0)
-  for (const [place, from] of background.entries()) {
-    const sums = features.map(() => 0)
-    const totals = features.map(() => 0)
-    for (let cycle = 0; cycle < cycles; cycle++) {
-      const order = permutationOf(count, seed + place * cycles + cycle)
-      const [forth, back] = [order, order.toReversed()]
-      const asked = [
-        ...mixedRows(features, { row, from }, forth),
-        ...mixedRows(features, { row, from }, back),
-      ]
-      const answers = asked.length === 0 ? [] : await answer(asked)
+  const totals = background.map(() => features.map(() => ({ sum: 0, squares: 0 })))
+  const draws = background.flatMap((_, place) =>
+    Array.from({ length: cycles }, (_draw, cycle) => ({ place, seed: seed + place * cycles + cycle })),
+  )
+  const batch = Math.max(1, Math.floor(maxBatchRows / (2 * count)))
+  for (let first = 0; first < draws.length; first += batch) {
+    const walked = draws.slice(first, first + batch).map((draw) => {
+      const forth = permutationOf(count, draw.seed)
+      return { place: draw.place, ways: [forth, forth.toReversed()] }
+    })
+    const asked = walked.flatMap(({ place, ways }) =>
+      ways.flatMap((way) => mixedRows(features, { row, from: background[place]! }, way)),
+    )
+    const answers = asked.length === 0 ? [] : await answer(asked)
+    let at = 0
+    for (const { place, ways } of walked) {
       const gains = features.map(() => 0)
-      for (const [walk, way] of [forth, back].entries()) {
+      for (const way of ways) {
         let last = before[place]!
         way.forEach((feature, step) => {
-          const next = step === count - 1 ? score : answers[walk * (count - 1) + step]!
-          gains[feature]! += (next - last) / 2
+          const next = step === count - 1 ? score : answers[at++]!
+          gains[feature]! += (next - last) / ways.length
           last = next
         })
       }
       gains.forEach((gain, feature) => {
-        sums[feature]! += gain
-        totals[feature]! += gain * gain
+        totals[place]![feature]!.sum += gain
+        totals[place]![feature]!.squares += gain * gain
       })
     }
-    for (let feature = 0; feature < count; feature++) {
-      const mean = sums[feature]! / cycles
-      attributions[feature]! += mean / background.length
-      // The variance of the mean over this background row: the others add theirs.
-      squares[feature]! += Math.max(0, totals[feature]! / cycles - mean * mean) / (cycles - 1)
-    }
   }
+  /** Of one background row: the others add theirs. */
+  const meanOf = (feature: number) =>
+    totals.map((of) => {
+      const { sum, squares } = of[feature]!
+      const mean = sum / cycles
+      return { mean, variance: Math.max(0, squares / cycles - mean * mean) / (cycles - 1) }
+    })
+  const means = features.map((_, feature) => meanOf(feature))
+  const average = (values: readonly number[]) =>
+    values.reduce((sum, value) => sum + value, 0) / background.length
   return {
-    base: before.reduce((sum, value) => sum + value, 0) / background.length,
+    base: average(before),
     score,
-    attributions,
-    errors: squares.map((square) => (1.96 * Math.sqrt(square)) / background.length),
+    attributions: means.map((of) => average(of.map(({ mean }) => mean))),
+    errors: means.map(
+      (of) => (1.96 * Math.sqrt(of.reduce((sum, { variance }) => sum + variance, 0))) / background.length,
+    ),
   }
 }
+
+/** Rows of one question. */
+const maxBatchRows = 2_000
 
 /** The rows on the way from one row to another, without both: one more feature of `row` each. */
 function mixedRows(

@@ -1,5 +1,6 @@
 /** `POST /v1/models/:name/explain`: attributes the answers to some rows to their features. */
 import { z } from 'zod'
+import type { Role } from '../../../domain/roles.ts'
 import {
   arrayOf,
   countField,
@@ -9,11 +10,14 @@ import {
   schemaOfFields,
   textField,
 } from '../answers/fields.ts'
-import { defineRoute, type RouteDefinition } from '../../http/route.ts'
+import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { explainLimits, explainPredictions } from '../../services/explanation/explain-predictions.ts'
 
 const row = z.record(z.string(), z.union([z.number(), z.string(), z.null()]))
+
+/** A key is needed where predictions are public too: an explanation costs a process. */
+const explainers: readonly Role[] = [...viewers, 'predictor']
 
 const textOrNumber = { anyOf: [textField, numberField] }
 const explanationsAnswer = schemaOfFields({
@@ -41,7 +45,7 @@ const explanationsAnswer = schemaOfFields({
 })
 
 export const explanationRoutes = (deps: ApiDeps): RouteDefinition[] => [
-  defineRoute('post', '/v1/models/:name/explain', 'callers', {
+  defineRoute('post', '/v1/models/:name/explain', explainers, {
     summary: `Explain what the champion, or another version, answers to at most ${explainLimits.rows} rows: what each feature adds to the mean answer of the background rows. It logs no prediction.`,
     answers: { 200: 'The attributions; base and attributions of a row sum to its score' },
     answerSchema: explanationsAnswer,

@@ -154,7 +154,7 @@ describe('every route', () => {
     )
   })
 
-  it('limits a predictor key to predictions and outcomes, and a labeller key to outcomes', () => {
+  it('limits a predictor key to predictions, explanations and outcomes, and a labeller key to outcomes', () => {
     const pathsOf = (role: Role) =>
       api.routes
         .filter(
@@ -163,6 +163,7 @@ describe('every route', () => {
         .map(({ path }) => path)
     expect(pathsOf('predictor')).toEqual([
       '/v1/models/:name/predict',
+      '/v1/models/:name/explain',
       '/v1/outcomes',
       '/v1/outcomes/bulk',
       '/v1/models/:name:predict',

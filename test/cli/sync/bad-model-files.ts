@@ -12,7 +12,7 @@ export interface BadModelFile {
   more?: Record<string, string>
 }
 
-const words = `import { canary, category, csv, defineModel, direct, number, oneOf, percent, quantity, random, rowCount, yesNo } from '${modelsDirectory}define.ts'\n`
+const words = `import { canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, yesNo } from '${modelsDirectory}define.ts'\n`
 const parts: Record<string, string> = {
   features: `{ sepalLength: number({ unit: 'cm' }), petalLength: number() }`,
   label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' })`,
@@ -296,6 +296,24 @@ export const badModelFiles: BadModelFile[] = [
       'the file has 10.0 MB, at most 1 MB is allowed: keep rows in a file below models/data, and read them with csv(…) or parquet(…)',
     ],
   },
+  changed(
+    'behaviour tests that cannot be run',
+    'behaviour',
+    {
+      tests: `[
+    exact('a small flower', { row: { sepalLength: 5 }, answer: 'rose' }),
+    invariance('the colour', { column: 'colour', to: ['red'] }),
+    direction('a longer petal', { column: 'petalLength', by: -1, never: 'higher' }),
+  ]`,
+    },
+    [
+      'tests[0].row: petalLength is a finite number',
+      'tests[0].answer: one of setosa, versicolor, virginica is required, not "rose"',
+      'tests[1].column: "colour" is no feature: the features are sepalLength, petalLength',
+      'tests[2].by: a number above 0, or a list of them, is required, not -1',
+      'tests[2].of: the class whose probability is meant is required, one of setosa, versicolor, virginica',
+    ],
+  ),
   changed('NUL in a text', 'nul', { about: `'rose\\0'` }, [
     'model: a text has NUL or an incomplete character, which cannot be stored',
   ]),
