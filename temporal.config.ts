@@ -126,6 +126,8 @@ export function readConfig(environment: Environment = process.env) {
       predictionCache: whole('TENURE_PREDICTION_CACHE', 0, 0, 1_000_000),
       /** Whether predictions are read from their sockets directly; otherwise Node's HTTP server parses every request. */
       fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
+      /** Port of the Open Inference Protocol over gRPC; absent for none. */
+      grpcPort: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
       /** The model of `/invocations`. Default: the only one that is served. */
       invocationsModel,
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),

@@ -6,18 +6,16 @@ import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { pino, type Logger } from 'pino'
-import { isError, type DomainError } from '../domain/errors.ts'
+import type { DomainError } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { openSharedArtifacts } from '../store/objects/artifact-copies.ts'
 import { rowSigner } from '../store/audit/row-signatures.ts'
-import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { logOutput } from '../store/log-output.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
-import { expectRoomFor, nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
+import { nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
@@ -25,7 +23,8 @@ import { createRequestGate, type RequestGate } from './http/request-gate.ts'
 import { createCrossOrigin } from './auth/cross-origin.ts'
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
-import { createPredictEndpoint } from './transport/predict-endpoint.ts'
+import { startGrpc } from './grpc/start.ts'
+import { createPredictEndpoint, type PredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
@@ -34,6 +33,7 @@ import { endWhenForgotten, joinShared, type SharedListener } from './transport/s
 import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
 import { stopListening } from './transport/node-internals.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
+import { findRefusal, showFirstKey } from './start-checks.ts'
 import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 
@@ -44,8 +44,6 @@ const idleCloseMs = 300
 const drainMs = 3_000
 /** Delay before Temporal's client is loaded, after a release has started. */
 const warmUpDelayMs = 1_000
-/** How long a starting replica checks the connection budget. */
-const refusalMs = 5_000
 /** Time limit of stopping each part, because a frozen database never responds. */
 const closeMs = 3_500
 
@@ -68,6 +66,8 @@ const log = pino(
 
 export interface RunningServer {
   url: string
+  /** The port of gRPC, where it is configured. */
+  grpcPort: number | undefined
   /** Set when the connection budget is exceeded; undefined when it is not, or when Postgres does not respond. */
   refused: Promise<DomainError | undefined>
   /** Accepts no more requests, finishes the open ones, stores the counters, and stops. */
@@ -102,7 +102,8 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const refusals = new Map<string, number>()
   const { invocationsModel } = config.api
   const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, invocationsModel, log: logger }
-  const fastPath = servePredictions(parts, config.api.fastPath)
+  const { fastPath, predict } = servePredictions(parts, config.api.fastPath)
+  const grpc = await startGrpc(config.api, { authentication, serving, stopping, log: logger }, predict)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are served, because it is most of the code.
   const [{ createApplication }, { startDelivery }, { standInForDelivery }] = await Promise.all([
@@ -114,7 +115,16 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { oidc, buildId, artifactRoot } = config
   const build = { version: readVersion(), buildId }
   const artifacts = openSharedArtifacts(config)
-  const more = { heads: replica.heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
+  const more = {
+    heads: replica.heads,
+    refusals,
+    oidc,
+    stopping,
+    build,
+    artifactRoot,
+    artifacts,
+    invocationsModel,
+  }
   gate.mount(createApplication({ ...deps, ...more }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
@@ -127,13 +137,14 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
 
   return {
     url,
+    grpcPort: grpc?.port,
     refused,
     async stop(reason) {
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
       replica.cancelWarmUp()
       logger.info({ reason }, 'ending')
-      await drain(server, fastPath, shared)
+      await Promise.all([drain(server, fastPath, shared), grpc?.stop(drainMs)])
       const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, alerts.stop]
       for (const end of [...loops, temporal.close, store.close]) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
@@ -236,7 +247,7 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
 function servePredictions(
   { server, gate, refusals, stopping, isOwnHost, ...parts }: PredictionParts,
   isFast: boolean,
-): FastPath | undefined {
+): { fastPath: FastPath | undefined; predict: PredictEndpoint } {
   const predict = createPredictEndpoint(parts, refusals)
   const targetOf = createTargetParser()
   const { serving, authentication } = parts
@@ -258,7 +269,7 @@ function servePredictions(
     if (target !== undefined) predict.collect(target, request, response)
     return target !== undefined
   }, health)
-  return fastPath
+  return { fastPath, predict }
 }
 
 /**
@@ -294,36 +305,6 @@ async function atMost(ms: number, ending: Promise<void>): Promise<void> {
     timer = setTimeout(resolve, ms)
   })
   await Promise.race([ending, late]).finally(() => clearTimeout(timer))
-}
-
-/** Runs beside the start, because a replica starts without a database too. A database that is reachable later is not checked. */
-async function findRefusal(store: Store): Promise<DomainError | undefined> {
-  const untilMs = performance.now() + refusalMs
-  while (performance.now() < untilMs) {
-    try {
-      await expectRoomFor(store, 'api')
-      return undefined
-    } catch (error) {
-      if (isError(error, 'configuration_invalid')) return error
-    }
-    await pause(refusalMs / 20)
-  }
-  return undefined
-}
-
-/** Creates the first admin key, once Postgres answers, and prints it as plain text, because a log would store it. */
-async function showFirstKey(store: Store, logger: Logger, stopping: () => string | undefined): Promise<void> {
-  const made = new Map<string, string>()
-  for (let pauseMs = 1_000; stopping() === undefined; pauseMs = Math.min(2 * pauseMs, 30_000))
-    try {
-      const key = await ensureAdminKey(store, made)
-      if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
-      return
-    } catch (error) {
-      if (!isError(error, 'postgres_unavailable'))
-        return logger.error({ err: error }, 'the first admin key could not be created')
-      await pause(pauseMs)
-    }
 }
 
 async function main(): Promise<void> {

@@ -101,6 +101,14 @@ describe('the configuration', () => {
       )
   })
 
+  it('takes a port of gRPC, none by default', () => {
+    expect(readConfig(good).api.grpcPort).toBeUndefined()
+    expect(readConfig({ ...good, TENURE_GRPC_PORT: '8001' }).api.grpcPort).toBe(8_001)
+    expect(() => readConfig({ ...good, TENURE_GRPC_PORT: 'on' })).toThrow(
+      'TENURE_GRPC_PORT is a whole number from 0 to 65535',
+    )
+  })
+
   it('takes the model of /invocations, none by default', () => {
     expect(readConfig(good).api.invocationsModel).toBeUndefined()
     expect(readConfig({ ...good, TENURE_INVOCATIONS_MODEL: 'iris' }).api.invocationsModel).toBe('iris')

@@ -36,6 +36,18 @@ export function readSlowly(
   const tensors = inputs.map((entry, place) => readTensor(entry, place, binary))
   if (binary !== undefined && binary.left() > 0)
     refuse(`${binary.left()} bytes of the binary part belong to no input`)
+  fillTensors(loaded, tensors, input, most)
+  readEnvelope(request, input)
+}
+
+/** Fills the buffer with the rows of tensors, at most so many. */
+export function fillTensors(
+  loaded: LoadedVersion,
+  tensors: readonly Tensor[],
+  input: InputBuffer,
+  most: number,
+): void {
+  const { columns } = loaded
   const matrix = matrixOf(tensors, columns)
   const rows = matrix?.shape[0] ?? rowsOf(tensors)
   if (rows === 0) throw new DomainError('no_instances', 'the inputs have no rows')
@@ -48,7 +60,6 @@ export function readSlowly(
     const rowAt = rowReader(tensors, matrix, columns)
     for (let row = 0; row < rows; row++) readRow(loaded, rowAt(row), row, input)
   }
-  readEnvelope(request, input)
 }
 
 /** The one tensor that has a column for each feature, in their order. */

@@ -43,6 +43,9 @@ export interface Exchange {
   onSent(listener: () => void): void
 }
 
+/** The same where requests may share a connection, which is then absent. */
+export type SharedExchange = Omit<Exchange, 'socket'> & Partial<Pick<Exchange, 'socket'>>
+
 /** The exchange of a request that Node's HTTP server has read. */
 export function exchangeOf(request: IncomingMessage, response: ServerResponse): Exchange {
   return {

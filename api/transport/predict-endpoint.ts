@@ -8,7 +8,7 @@ import { holdsKey } from '../../domain/redact.ts'
 import { requireRole } from '../auth/authentication.ts'
 import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
-import { deadlineHeader, exchangeOf, correlationHeader, type Exchange } from './exchange.ts'
+import { deadlineHeader, exchangeOf, correlationHeader, type SharedExchange } from './exchange.ts'
 import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../inference/handler.ts'
 import { defaultModel } from '../inference/default-model.ts'
 import { createRowProtocols } from '../inference/row-protocols.ts'
@@ -27,7 +27,7 @@ import { createBodyReader, type BodyLimits } from './body-reader.ts'
 export interface PredictEndpoint {
   /** Reads the body of a request of Node's server, then serves it. */
   collect(target: Target, request: IncomingMessage, response: ServerResponse): void
-  answer(target: Target, exchange: Exchange, body: Buffer): void
+  answer(target: Target, exchange: SharedExchange, body: Buffer): void
 }
 
 export interface EndpointLimits extends BodyLimits {
@@ -47,6 +47,7 @@ const maxDeadlineMs = 60_000
 /** The declared routes of the paths. */
 const routeOf = ({ protocol, model, version }: Target): string => {
   if (protocol === 'predict') return '/v1/models/:name/predict'
+  if (protocol === 'grpc') return '/inference.GRPCInferenceService/ModelInfer'
   if (protocol === 'kserve') return '/v1/models/:name:predict'
   if (protocol === 'mlflow') return model === '' ? '/invocations' : '/v1/models/:name/invocations'
   return version === undefined ? '/v2/models/:name/infer' : '/v2/models/:name/versions/:version/infer'
@@ -66,7 +67,7 @@ export function createPredictEndpoint(
   const throttle = createReadThrottle(queue.isIdle)
   const bodies = createBodyReader(limits)
 
-  const refuse = (target: Target, exchange: Exchange, thrown: unknown): void => {
+  const refuse = (target: Target, exchange: SharedExchange, thrown: unknown): void => {
     const { headers, path } = exchange
     const problem = problemOf(thrown, requestIdFrom(headers[correlationHeader]), (defect, id) =>
       log.error({ requestId: id, err: defect }, 'defect'),
@@ -77,8 +78,9 @@ export function createPredictEndpoint(
     exchange.send(problem.status, Object.entries(headersOf(problem, path)).flat(), text)
   }
   /** Also stops reading from the connection for a while. */
-  const refuseLate = (target: Target, exchange: Exchange, refusal: DomainError): void => {
-    if (exchange.shouldKeepAlive) exchange.onSent(() => throttle.pause(exchange.socket))
+  const refuseLate = (target: Target, exchange: SharedExchange, refusal: DomainError): void => {
+    const { socket, shouldKeepAlive } = exchange
+    if (shouldKeepAlive && socket !== undefined) exchange.onSent(() => throttle.pause(socket))
     refuse(target, exchange, refusal)
   }
   /** The milliseconds that the caller still waits; absent when it sent no deadline. */
@@ -95,7 +97,7 @@ export function createPredictEndpoint(
     return new DomainError('overloaded', `requests wait for more than ${limits.maxWaitMs} ms`)
   }
   /** The id of the key, which must be one of a caller of this model. */
-  const permittedKey = (target: Target, { headers }: Exchange): string => {
+  const permittedKey = (target: Target, { headers }: SharedExchange): string => {
     const actor = authentication.callerOf(headers.authorization)
     requireRole(actor, predictors)
     requireRole(actor, predictors, modelOf(target))
@@ -103,7 +105,7 @@ export function createPredictEndpoint(
   }
   const answer = (
     target: Target,
-    exchange: Exchange,
+    exchange: SharedExchange,
     body: Buffer,
     { waitedMs, permitted }: Queued,
   ): void => {
@@ -126,21 +128,21 @@ export function createPredictEndpoint(
       const result =
         protocol === 'infer'
           ? infer(request, headers[lengthHeader])
-          : serving.answer(protocols[protocol], request)
+          : serving.answer(protocol === 'grpc' ? target.messages! : protocols[protocol], request)
       if (result instanceof Promise) sendLater(target, exchange, result)
       else send(exchange, result, target)
     } catch (error) {
       refuse(target, exchange, error)
     }
   }
-  const sendLater = (target: Target, exchange: Exchange, result: Promise<ByteWriter>): void => {
+  const sendLater = (target: Target, exchange: SharedExchange, result: Promise<ByteWriter>): void => {
     result.then(
       (writer) => send(exchange, writer, target),
       // A client that has disconnected is not counted as refused.
       (error: unknown) => void (exchange.closed || refuse(target, exchange, error)),
     )
   }
-  const enqueue = (target: Target, exchange: Exchange, body: Buffer, permitted?: string): void => {
+  const enqueue = (target: Target, exchange: SharedExchange, body: Buffer, permitted?: string): void => {
     const work = (waitedMs: number): void => answer(target, exchange, body, { waitedMs, permitted })
     if (queue.enqueue(body.byteLength, work)) return
     const refusal = `more than ${limits.maxHeldBytes} bytes of requests are queued`
@@ -190,7 +192,7 @@ function requireNoKey(body: Buffer): void {
 const jsonHeaders = ['content-type', 'application/json']
 
 /** Sends a text whose characters are bytes, so that head and body leave in one write without another encoding. */
-function send(exchange: Exchange, writer: ByteWriter, target: Target): void {
+function send(exchange: SharedExchange, writer: ByteWriter, target: Target): void {
   target.answered ??= httpRequests.of('POST', routeOf(target), 200)
   target.answered.requests++
   const headers =

@@ -1,13 +1,16 @@
 /** Parses the path of a prediction request. Clients request few paths many times, so each is parsed once. */
 import type { RouteCount } from '../metrics/http-requests.ts'
+import type { Protocol } from '../serving/request/protocol.ts'
 
 export interface Target {
-  /** `predict`: ours; `infer`: the Open Inference Protocol; `kserve`: its version 1; `mlflow`: `/invocations`. */
-  protocol: 'predict' | 'infer' | 'kserve' | 'mlflow'
+  /** `predict`: ours; `infer`: the Open Inference Protocol; `grpc`: the same as messages; `kserve`: its version 1; `mlflow`: `/invocations`. */
+  protocol: 'predict' | 'infer' | 'grpc' | 'kserve' | 'mlflow'
   /** Empty where the path names none. */
   model: string
   /** The only version that may serve the request. */
   version?: string
+  /** Reads and writes this one request of `grpc`. */
+  messages?: Protocol
   /** Counts its responses; set by the first. */
   answered?: RouteCount
 }

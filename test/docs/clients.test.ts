@@ -66,10 +66,11 @@ beforeAll(async () => {
   })
   replica = await startServer(config, pino({ level: 'silent' }))
   await until(async () => (await fetch(`${replica.url}/readyz`)).ok, 'a replica that is ready')
-  commands = createServer(async (request, response) => {
-    await textOf(request)
-    const { status, json } = answerOf(request.method ?? '', request.url ?? '')
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
+  commands = createServer((request, response) => {
+    void textOf(request).then(() => {
+      const { status, json } = answerOf(request.method ?? '', request.url ?? '')
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
+    })
   })
   await new Promise<void>((resolve) => commands.listen(0, '127.0.0.1', resolve))
   urls = {

@@ -2,14 +2,18 @@
 import { pino } from 'pino'
 import { startServer } from '../../api/server.ts'
 import { readConfig } from '../../temporal.config.ts'
+import { loadModel } from '../../models/index.ts'
+import { upsertModels } from '../../store/registry/models.ts'
 import { flightSpec, irisSpec } from '../support/serving/artifact.ts'
 import { openServingFixture, until, type ServingFixture } from '../support/serving/serving-fixture.ts'
+import { seatChampion } from '../support/serving/seed-champion.ts'
 import { keyPlacesOf } from '../support/serving/sign-versions.ts'
 import { temporalAddress } from '../support/servers/servers.ts'
 
 export interface InteropReplica {
   fixture: ServingFixture
   url: string
+  grpcPort: number | undefined
   key: string
   stop(): Promise<void>
 }
@@ -17,7 +21,10 @@ export interface InteropReplica {
 export async function startInteropReplica(environment: Record<string, string> = {}): Promise<InteropReplica> {
   const fixture = await openServingFixture()
   const key = await fixture.key()
-  await fixture.route('iris', { proven: await fixture.register(irisSpec()) })
+  const version = await fixture.register(irisSpec())
+  // The definition of its file, so that it can be trained.
+  await upsertModels(fixture.store, [await loadModel('iris')])
+  await seatChampion(fixture.store, 'iris', version)
   await fixture.route('flight', { proven: await fixture.register(flightSpec()) })
   const config = readConfig({
     DATABASE_URL: fixture.databaseUrl,
@@ -35,6 +42,7 @@ export async function startInteropReplica(environment: Record<string, string> = 
   return {
     fixture,
     url: server.url,
+    grpcPort: server.grpcPort,
     key,
     async stop() {
       await server.stop('the test ends')

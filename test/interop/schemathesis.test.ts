@@ -31,15 +31,17 @@ const defaultChecks =
 /** Runs it, and returns its report. */
 async function fuzz(...more: string[]): Promise<string> {
   const checks = environmentWith({})['TENURE_TEST_CHECKS'] ?? defaultChecks
-  const argv = [
-    ...['run', `${replica.url}/openapi.json`, '-H', `Authorization: Bearer ${replica.key}`],
-    ...['--checks', checks, '-n', examples, '--seed', '1', '--continue-on-failure'],
-    ...['--phases', 'examples,coverage,fuzzing', '--suppress-health-check', 'all', '--no-color', ...more],
-  ]
+  const options = `--checks ${checks} -n ${examples} --seed 1 --continue-on-failure --phases examples,coverage,fuzzing --suppress-health-check all --no-color`
+  const argv = ['run', `${replica.url}/openapi.json`, '-H', `Authorization: Bearer ${replica.key}`]
+  argv.push(...options.split(' '), ...more)
   const program = join((python as { bin: string }).bin, 'schemathesis')
   return new Promise((resolve) => {
-    const options = { cwd: folder, maxBuffer: 1e9, env: environmentWith({}) }
-    execFile(program, argv, options, (_error, stdout, stderr) => resolve(`${stdout}${stderr}`))
+    execFile(
+      program,
+      argv,
+      { cwd: folder, maxBuffer: 1e9, env: environmentWith({}) },
+      (_error, stdout, stderr) => resolve(`${stdout}${stderr}`),
+    )
   })
 }
 

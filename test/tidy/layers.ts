@@ -95,6 +95,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     only: {
+      '@grpc/grpc-js': ['api/grpc/server.ts'],
       hyparquet: ['api/processes/parquet-reader.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
       'openid-client': ['api/auth/oidc.ts'],

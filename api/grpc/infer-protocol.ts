@@ -1,0 +1,112 @@
+/** Serves `ModelInfer`: a message to the rows of a model, and its outputs to a message. Outputs are raw, as those of Triton. */
+import { writeId, writeText, reserve, type ByteWriter } from '../serving/codec/byte-writer.ts'
+import { unknownCategories } from '../serving/codec/unknown-categories.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { chosenOutputs, outputTensors, type OutputTensor } from '../inference/output-tensors.ts'
+import { fillTensors } from '../inference/request-parser.ts'
+import { isRoutingKey, maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
+import type { Answered, Protocol } from '../serving/request/protocol.ts'
+import type { LiveArm } from '../serving/routing/route-table.ts'
+import { decodeInfer, tensorsOf, type InferMessage } from './infer-request.ts'
+import {
+  protoMessage,
+  protoNumber,
+  protoPacked,
+  protoText,
+  wireType,
+  writeBytes,
+  writeTag,
+  writeVarint,
+} from './wire.ts'
+
+/** Of one request: a version that reads it again decodes it no second time. */
+export function createGrpcProtocol(maxInstances: number): Protocol {
+  let decoded: InferMessage | undefined
+  return {
+    read(loaded, body, input) {
+      const message = (decoded ??= decodeInfer(body))
+      const { all } = loaded.columns
+      fillTensors(loaded, tensorsOf(message, maxInstances * all.length), input, maxInstances)
+      const { id, routingKey, wanted } = message
+      if (routingKey !== undefined && !isRoutingKey(routingKey))
+        throw new DomainError(
+          'invalid_request',
+          `"routing_key" is not a text of 1 to ${maxRoutingKeyLength} characters without NUL`,
+        )
+      input.callerId = id
+      input.routingKey = routingKey
+      if (wanted.length > 0) {
+        input.wanted = wanted.map((name) => ({ name, binary: true }))
+        chosenOutputs(outputTensors(loaded.manifest.output), input.wanted)
+      }
+    },
+    write,
+  }
+}
+
+interface GrpcFrame {
+  tensors: OutputTensor[]
+  /** Model, version and the parameters of the arm. */
+  head: Buffer
+}
+
+const frames = new WeakMap<LiveArm, GrpcFrame>()
+
+const parameter = (key: string, value: Buffer): Buffer =>
+  protoMessage(4, protoText(1, key), protoMessage(2, value))
+
+function frameOf(arm: LiveArm): GrpcFrame {
+  const known = frames.get(arm)
+  if (known !== undefined) return known
+  const { loaded, generation, fallback } = arm
+  const head = Buffer.concat([
+    protoText(1, loaded.model),
+    protoText(2, loaded.version),
+    parameter('arm', protoText(3, arm.arm)),
+    parameter('generation', protoNumber(2, generation)),
+    ...(fallback ? [parameter('fallback', protoNumber(1, 1))] : []),
+  ])
+  const frame = { tensors: outputTensors(loaded.manifest.output), head }
+  frames.set(arm, frame)
+  return frame
+}
+
+/** A UUID as text. */
+const uuidBytes = 36
+/** The entry of the prediction's id, up to the id. */
+const idHead = ((): Buffer => {
+  const entry = parameter('prediction_id', protoText(3, 'x'.repeat(uuidBytes)))
+  return entry.subarray(0, entry.byteLength - uuidBytes)
+})()
+const isStale = parameter('stale', protoNumber(1, 1))
+
+function write(writer: ByteWriter, answered: Answered): void {
+  const { arm, input, outputs, id, stale } = answered
+  const { tensors, head } = frameOf(arm)
+  put(writer, head)
+  if (input.callerId !== undefined && input.callerId !== '')
+    writeBytes(writer, 3, Buffer.from(input.callerId))
+  put(writer, idHead)
+  reserve(writer, uuidBytes)
+  writeId(writer, id, 0)
+  if (stale) put(writer, isStale)
+  if (input.unknownTexts > 0)
+    put(writer, parameter('unknown_categories', protoText(3, unknownCategories(arm.loaded.columns, input))))
+  const chosen = chosenOutputs(tensors, input.wanted)
+  const { rows } = input
+  for (const { place } of chosen) {
+    const { name, datatype, shape } = tensors[place]!
+    put(writer, protoMessage(5, protoText(1, name), protoText(2, datatype), protoPacked(3, [rows, ...shape])))
+  }
+  for (const { place } of chosen) {
+    const tensor = tensors[place]!
+    writeTag(writer, 6, wireType.bytes)
+    writeVarint(writer, tensor.binaryBytes(outputs, rows))
+    tensor.writeBinary(writer, outputs, rows)
+  }
+}
+
+function put(writer: ByteWriter, bytes: Buffer): void {
+  reserve(writer, bytes.byteLength)
+  writeText(writer, bytes)
+}

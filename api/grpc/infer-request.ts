@@ -1,0 +1,198 @@
+/**
+ * Decodes `ModelInferRequest` of the Open Inference Protocol by hand. Packed floats are taken as one piece of memory, which a generated
+ * decoder would read number by number.
+ */
+import { DomainError } from '../../domain/errors.ts'
+import { readTensor, type BinaryPart, type Tensor } from '../inference/tensors.ts'
+import { nextTag, openMessage, readBytes, readSigned, readString, readVarint, skipField } from './wire.ts'
+
+export interface InferMessage {
+  model: string
+  version: string | undefined
+  id: string | undefined
+  routingKey: string | undefined
+  /** The names of the requested outputs; empty for all. */
+  wanted: string[]
+  inputs: InputMessage[]
+  /** One for each input, in place of their contents. */
+  raw: Buffer[]
+}
+
+interface InputMessage {
+  name: string
+  datatype: string
+  shape: number[]
+  contents: Buffer | undefined
+}
+
+/** Field numbers with their wire types. */
+const field = { varint: (number: number) => number * 8, bytes: (number: number) => number * 8 + 2 }
+
+/** The model and the version alone, by which the request is authorised before the rest is read. */
+export function peekModel(bytes: Buffer): Pick<InferMessage, 'model' | 'version'> {
+  const message = openMessage(bytes)
+  let model = ''
+  let version = ''
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (tag === field.bytes(1)) model = readString(message)
+    else if (tag === field.bytes(2)) version = readString(message)
+    else skipField(message, tag)
+  }
+  return { model, version: version === '' ? undefined : version }
+}
+
+export function decodeInfer(bytes: Buffer): InferMessage {
+  const message = openMessage(bytes)
+  const found: InferMessage = {
+    ...peekModel(bytes),
+    id: undefined,
+    routingKey: undefined,
+    wanted: [],
+    inputs: [],
+    raw: [],
+  }
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (tag === field.bytes(3)) found.id = readString(message)
+    else if (tag === field.bytes(4)) readParameter(readBytes(message), found)
+    else if (tag === field.bytes(5)) found.inputs.push(decodeInput(readBytes(message)))
+    else if (tag === field.bytes(6)) found.wanted.push(nameIn(readBytes(message)))
+    else if (tag === field.bytes(7)) found.raw.push(readBytes(message))
+    else skipField(message, tag)
+  }
+  return found
+}
+
+/** Other parameters are ignored: clients send those of their own server. */
+function readParameter(bytes: Buffer, found: InferMessage): void {
+  const entry = openMessage(bytes)
+  let key = ''
+  let value: Buffer | undefined
+  for (let tag = nextTag(entry); tag !== 0; tag = nextTag(entry)) {
+    if (tag === field.bytes(1)) key = readString(entry)
+    else if (tag === field.bytes(2)) value = readBytes(entry)
+    else skipField(entry, tag)
+  }
+  if (key !== 'routing_key') return
+  const parameter = openMessage(value ?? Buffer.alloc(0))
+  if (nextTag(parameter) !== field.bytes(3))
+    throw new DomainError('invalid_request', 'the parameter "routing_key" is no string_param')
+  found.routingKey = readString(parameter)
+}
+
+function nameIn(bytes: Buffer): string {
+  const message = openMessage(bytes)
+  let name = ''
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (tag === field.bytes(1)) name = readString(message)
+    else skipField(message, tag)
+  }
+  return name
+}
+
+function decodeInput(bytes: Buffer): InputMessage {
+  const message = openMessage(bytes)
+  const found: InputMessage = { name: '', datatype: '', shape: [], contents: undefined }
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (tag === field.bytes(1)) found.name = readString(message)
+    else if (tag === field.bytes(2)) found.datatype = readString(message)
+    else if (tag === field.bytes(3)) readPacked(readBytes(message), readSigned, found.shape)
+    else if (tag === field.varint(3)) found.shape.push(readSigned(message))
+    else if (tag === field.bytes(5)) found.contents = readBytes(message)
+    else skipField(message, tag)
+  }
+  return found
+}
+
+function readPacked(bytes: Buffer, read: typeof readVarint, into: number[]): void {
+  const message = openMessage(bytes)
+  while (message.at < bytes.byteLength) into.push(read(message))
+}
+
+/** The field of `InferTensorContents` for each datatype. */
+const contentsField: Readonly<Record<string, number>> = {
+  BOOL: 1,
+  INT8: 2,
+  INT16: 2,
+  INT32: 2,
+  INT64: 3,
+  UINT8: 4,
+  UINT16: 4,
+  UINT32: 4,
+  UINT64: 5,
+  FP32: 6,
+  FP64: 7,
+  BYTES: 8,
+}
+
+/** The tensors of a message with at most so many values. Throws like those of the HTTP protocol. */
+export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Tensor[] {
+  if (inputs.length === 0) throw new DomainError('invalid_request', '"inputs" is not a list of tensors')
+  if (raw.length > 0 && raw.length !== inputs.length)
+    throw new DomainError(
+      'invalid_request',
+      `the message has ${inputs.length} inputs and ${raw.length} raw_input_contents`,
+    )
+  let values = 0
+  const expectModest = (more: number): void => {
+    values += more
+    if (values > maxValues)
+      throw new DomainError(
+        'batch_too_large',
+        `the inputs have more than the ${maxValues} values of the largest request`,
+        { values: maxValues },
+      )
+  }
+  return inputs.map((input, place) => {
+    const { name, shape, datatype } = input
+    const given = raw.length > 0 ? raw[place]! : contentsOf(input, place)
+    if (!Buffer.isBuffer(given)) {
+      expectModest(given.length)
+      return readTensor({ name, shape, datatype, data: given }, place, undefined)
+    }
+    const floats = floatsOf(given, input)
+    if (floats !== undefined) {
+      expectModest(floats.length)
+      return { name, shape, values: floats }
+    }
+    const binary: BinaryPart = { take: () => given, expectModest, left: () => 0 }
+    return readTensor(
+      { name, shape, datatype, parameters: { binary_data_size: given.byteLength } },
+      place,
+      binary,
+    )
+  })
+}
+
+/** The contents as they would stand in `raw_input_contents`, or as a list of values. */
+function contentsOf({ name, datatype, contents }: InputMessage, place: number): Buffer | unknown[] {
+  const number = contentsField[datatype] ?? 0
+  const isRaw = datatype === 'FP32' || datatype === 'FP64' || datatype === 'BOOL'
+  const pieces: Buffer[] = []
+  const list: unknown[] = []
+  const message = openMessage(contents ?? Buffer.alloc(0))
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (number === 0 || tag >>> 3 !== number || (tag & 7) !== 2)
+      throw new DomainError(
+        'invalid_request',
+        `input ${place} (${JSON.stringify(name.slice(0, 60))}) of the datatype ${JSON.stringify(datatype.slice(0, 60))} has its values in the field ${tag >>> 3} of its contents`,
+      )
+    const bytes = readBytes(message)
+    if (isRaw) pieces.push(bytes)
+    else if (datatype === 'BYTES') list.push(bytes.toString('utf8'))
+    else readPacked(bytes, datatype.startsWith('U') ? readVarint : readSigned, list as number[])
+  }
+  if (!isRaw) return list
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+}
+
+/** Floats of a plausible shape as one piece; undefined for what `readTensor` reads or refuses. */
+function floatsOf(bytes: Buffer, { name, datatype, shape }: InputMessage): Float64Array | undefined {
+  const width = datatype === 'FP32' ? 4 : datatype === 'FP64' ? 8 : 0
+  if (width === 0 || name === '' || shape.length > 2) return undefined
+  const count = shape.reduce((product, size) => product * size, 1)
+  if (count * width !== bytes.byteLength || shape.some((size) => size < 0)) return undefined
+  // A copy, because a view would have to begin at a multiple of its width.
+  const copy = new ArrayBuffer(bytes.byteLength)
+  new Uint8Array(copy).set(bytes)
+  return width === 8 ? new Float64Array(copy) : new Float64Array(new Float32Array(copy))
+}

@@ -1,0 +1,336 @@
+/**
+ * Serves the Open Inference Protocol over gRPC (`inference.GRPCInferenceService`). Predictions take the way of HTTP: the same keys, limits,
+ * queue, arms, counts and log. Loaded only where it is configured.
+ */
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  status as codes,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js'
+import { DomainError } from '../../domain/errors.ts'
+import { canAccessModel, requireRole } from '../auth/authentication.ts'
+import type { ApiDeps } from '../deps.ts'
+import { problemOf, requestIdFrom } from '../http/problem.ts'
+import { predictBytes, predictors } from '../http/route.ts'
+import { findArm, metadataOf } from '../inference/metadata.ts'
+import { repositoryOf } from '../inference/repository.ts'
+import { whyNotReady } from '../routes/health.ts'
+import { liveOf } from '../serving/request/choose-arm.ts'
+import {
+  correlationHeader,
+  deadlineHeader,
+  type ReadHeaders,
+  type SharedExchange,
+} from '../transport/exchange.ts'
+import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
+import { requestIdHeader } from '../serving/request/replay.ts'
+import { createGrpcProtocol } from './infer-protocol.ts'
+import { peekModel } from './infer-request.ts'
+import {
+  protoMessage,
+  nextTag,
+  protoNumber,
+  openMessage,
+  protoPacked,
+  readString,
+  readVarint,
+  skipField,
+  protoText,
+} from './wire.ts'
+
+export interface GrpcServer {
+  port: number
+  /** Finishes the open calls, at most for so long. */
+  stop(drainMs: number): Promise<void>
+}
+
+export interface GrpcOptions {
+  host: string
+  port: number
+  predict: PredictEndpoint
+}
+
+type GrpcDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'stopping' | 'log'>
+type Unary = ServerUnaryCall<Buffer, Buffer>
+type Stream = ServerDuplexStream<Buffer, Buffer>
+
+const maxStreams = 1_024
+
+/** Throws `configuration_invalid` when the port cannot be used. */
+export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<GrpcServer> {
+  const server = new Server({
+    'grpc.max_receive_message_length': predictBytes,
+    'grpc.max_send_message_length': -1,
+    'grpc.max_concurrent_streams': maxStreams,
+  })
+  const handlers = handlersOf(deps, options.predict)
+  server.addService(serviceOf(Object.keys(handlers)), handlers)
+  const { host } = options
+  const address = `${host.includes(':') ? `[${host}]` : host}:${options.port}`
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound)
+      else
+        reject(
+          new DomainError(
+            'configuration_invalid',
+            `TENURE_GRPC_PORT: ${address} cannot be used: ${error.message}`,
+          ),
+        )
+    })
+  })
+  return {
+    port,
+    stop: (drainMs) =>
+      new Promise((resolve) => {
+        const late = setTimeout(() => server.forceShutdown(), drainMs)
+        server.tryShutdown(() => {
+          clearTimeout(late)
+          resolve()
+        })
+      }),
+  }
+}
+
+/** The messages stay bytes: they are read and written by hand. */
+function serviceOf(names: readonly string[]): ServiceDefinition {
+  const same = (bytes: Buffer): Buffer => bytes
+  return Object.fromEntries(
+    names.map((name) => {
+      const isStream = name === 'ModelStreamInfer'
+      const method = {
+        path: `/inference.GRPCInferenceService/${name}`,
+        requestStream: isStream,
+        responseStream: isStream,
+        requestSerialize: same,
+        requestDeserialize: same,
+        responseSerialize: same,
+        responseDeserialize: same,
+      }
+      return [name, method]
+    }),
+  )
+}
+
+function handlersOf(deps: GrpcDeps, predict: PredictEndpoint): Record<string, UntypedHandleCall> {
+  const { authentication, serving } = deps
+  const asking = { predict, maxInstances: serving.maxInstances }
+  const callerOf = (call: Unary) => authentication.callerOf(headerOf(call.metadata, 'authorization'))
+  const named = (call: Unary): { model: string; version: string | undefined } => {
+    const [model = '', version = ''] = textsIn(call.request)
+    requireRole(callerOf(call), predictors)
+    requireRole(callerOf(call), predictors, model)
+    return { model, version: version === '' ? undefined : version }
+  }
+  /** A call that is answered at once. */
+  const plain =
+    (answer: (call: Unary) => Buffer) =>
+    (call: Unary, reply: sendUnaryData<Buffer>): void => {
+      const id = requestIdFrom(headerOf(call.metadata, correlationHeader))
+      try {
+        reply(null, answer(call), metadataWith(id))
+      } catch (error) {
+        const problem = problemOf(error, id, (err, requestId) => deps.log.error({ requestId, err }, 'defect'))
+        reply({ ...failureOf(problem.status, problem.detail, problem.code), metadata: metadataWith(id) })
+      }
+    }
+  return {
+    ServerLive: plain(() => protoNumber(1, 1)),
+    ServerReady: plain(() => protoNumber(1, whyNotReady(deps).length === 0 ? 1 : 0)),
+    ModelReady: plain((call) => {
+      const { model, version } = named(call)
+      liveOf(serving.routing, model)
+      const { predictor } = findArm(serving, model, version).loaded
+      return protoNumber(1, predictor.trouble?.() === undefined ? 1 : 0)
+    }),
+    ServerMetadata: plain(() =>
+      Buffer.concat([protoText(1, 'tenure'), protoText(2, '2'), protoText(3, 'binary_tensor_data')]),
+    ),
+    ModelMetadata: plain((call) => {
+      const { model, version } = named(call)
+      const { name, versions, platform, inputs, outputs } = metadataOf(serving, model, version)
+      const tensor = (field: number) => (each: { name: string; datatype: string; shape: number[] }) =>
+        protoMessage(field, protoText(1, each.name), protoText(2, each.datatype), protoPacked(3, each.shape))
+      return Buffer.concat([
+        protoText(1, name),
+        ...versions.map((each) => protoText(2, each)),
+        protoText(3, platform),
+        ...inputs.map(tensor(4)),
+        ...outputs.map(tensor(5)),
+      ])
+    }),
+    RepositoryIndex: plain((call) => {
+      const actor = callerOf(call)
+      requireRole(actor, predictors)
+      const isReadyOnly = isSet(call.request, 2)
+      const entries = repositoryOf(serving, (model) => canAccessModel(actor, model))
+      return Buffer.concat(
+        entries
+          .filter(({ state }) => !isReadyOnly || state === 'READY')
+          .map(({ name, version, state, reason }) =>
+            protoMessage(
+              1,
+              protoText(1, name),
+              protoText(2, version),
+              protoText(3, state),
+              protoText(4, reason),
+            ),
+          ),
+      )
+    }),
+    ModelInfer: (call: Unary, reply: sendUnaryData<Buffer>) => {
+      ask(asking, call, call.request, ({ failure, bytes, metadata }) => {
+        if (failure === undefined) reply(null, bytes, metadata)
+        else reply({ ...failure, metadata })
+      })
+    },
+    // One after another, so that the responses have the order of the requests, and a slow reader is not written to.
+    ModelStreamInfer: (call: Stream) => {
+      call.on('data', (request: Buffer) => {
+        call.pause()
+        ask(asking, call, request, ({ failure, bytes }) => {
+          const answer = failure === undefined ? protoMessage(2, bytes!) : protoText(1, failure.details)
+          if (call.cancelled) return
+          if (call.write(answer)) call.resume()
+          else call.once('drain', () => call.resume())
+        })
+      })
+      call.on('end', () => call.end())
+      call.on('error', () => call.end())
+    },
+  }
+}
+
+interface Failure {
+  code: codes
+  details: string
+}
+
+interface Outcome {
+  failure: Failure | undefined
+  bytes: Buffer | undefined
+  metadata: Metadata
+}
+
+interface AskDeps {
+  predict: PredictEndpoint
+  maxInstances: number
+}
+
+/** Sends a prediction through the endpoint of HTTP. */
+function ask(
+  { predict, maxInstances }: AskDeps,
+  call: Unary | Stream,
+  body: Buffer,
+  done: (outcome: Outcome) => void,
+): void {
+  let target: ReturnType<typeof peekModel>
+  try {
+    target = peekModel(body)
+  } catch (error) {
+    const failure = failureOf(400, (error as Error).message, 'invalid_request')
+    const id = requestIdFrom(headerOf(call.metadata, correlationHeader))
+    return done({ failure, bytes: undefined, metadata: metadataWith(id) })
+  }
+  let onSent: (() => void) | undefined
+  const exchange: SharedExchange = {
+    path: '/v2',
+    headers: headersOfCall(call),
+    caller: {
+      once: (_event, listener) => call.once('cancelled', listener),
+      off: (_event, listener) => call.off('cancelled', listener),
+    },
+    get closed() {
+      return call.cancelled
+    },
+    shouldKeepAlive: false,
+    onSent: (listener) => void (onSent = listener),
+    send(status, headers, text, requestId) {
+      const sent = Object.fromEntries(
+        headers.flatMap((name, at) => (at % 2 === 0 ? [[name, headers[at + 1]!]] : [])),
+      )
+      const metadata = metadataWith(requestId ?? sent[correlationHeader] ?? '', sent['retry-after'])
+      if (status === 200) done({ failure: undefined, bytes: Buffer.from(text, 'latin1'), metadata })
+      else {
+        const { error, code } = JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as Record<
+          string,
+          string
+        >
+        done({ failure: failureOf(status, error ?? '', code ?? ''), bytes: undefined, metadata })
+      }
+      onSent?.()
+    },
+  }
+  predict.answer({ protocol: 'grpc', ...target, messages: createGrpcProtocol(maxInstances) }, exchange, body)
+}
+
+const passedHeaders = ['authorization', requestIdHeader, correlationHeader] as const
+
+/** What a prediction depends on; the deadline of the call counts like `x-deadline-ms`. */
+function headersOfCall(call: Unary | Stream): ReadHeaders {
+  const headers: Record<string, string> = {}
+  for (const name of passedHeaders) {
+    const value = headerOf(call.metadata, name)
+    if (value !== undefined) headers[name] = value
+  }
+  const deadline = call.getDeadline()
+  const leftMs = Number(deadline) - Date.now()
+  if (Number.isFinite(leftMs)) headers[deadlineHeader] = String(Math.max(leftMs, 0.001))
+  return headers
+}
+
+function headerOf(metadata: Metadata, name: string): string | undefined {
+  const [value] = metadata.get(name)
+  return value === undefined ? undefined : String(value)
+}
+
+function metadataWith(requestId: string, retryAfter?: string): Metadata {
+  const metadata = new Metadata()
+  if (requestId !== '') metadata.set(correlationHeader, requestId)
+  if (retryAfter !== undefined) metadata.set('retry-after', retryAfter)
+  return metadata
+}
+
+const codeOfStatus: Readonly<Record<number, codes>> = {
+  401: codes.UNAUTHENTICATED,
+  403: codes.PERMISSION_DENIED,
+  404: codes.NOT_FOUND,
+  409: codes.FAILED_PRECONDITION,
+  429: codes.RESOURCE_EXHAUSTED,
+  500: codes.INTERNAL,
+  503: codes.UNAVAILABLE,
+  504: codes.DEADLINE_EXCEEDED,
+}
+
+/** The code of the error stands before its text: gRPC has no field for it. */
+const failureOf = (status: number, text: string, code: string): Failure => ({
+  code: codeOfStatus[status] ?? codes.INVALID_ARGUMENT,
+  details: `${code}: ${text}`,
+})
+
+/** The fields 1 and 2, which name a model and a version. */
+function textsIn(bytes: Buffer): string[] {
+  const message = openMessage(bytes)
+  const found = ['', '']
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (tag === 10 || tag === 18) found[(tag >>> 3) - 1] = readString(message)
+    else skipField(message, tag)
+  }
+  return found
+}
+
+function isSet(bytes: Buffer, field: number): boolean {
+  const message = openMessage(bytes)
+  let value = 0
+  for (let tag = nextTag(message); tag !== 0; tag = nextTag(message)) {
+    if (tag === field * 8) value = readVarint(message)
+    else skipField(message, tag)
+  }
+  return value !== 0
+}

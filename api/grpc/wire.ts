@@ -1,0 +1,123 @@
+/** Reads and writes the wire format of Protocol Buffers. Every length is checked before it is used. */
+import { DomainError } from '../../domain/errors.ts'
+import { reserve, writeText, type ByteWriter } from '../serving/codec/byte-writer.ts'
+
+/** A message, advanced by the readers. */
+export interface WireMessage {
+  bytes: Buffer
+  at: number
+}
+
+export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const
+
+export const openMessage = (bytes: Buffer): WireMessage => ({ bytes, at: 0 })
+
+function malformed(what: string): never {
+  throw new DomainError('invalid_request', `the message is not valid: ${what}`)
+}
+
+/** The next field and its wire type, as `field << 3 | type`; 0 at the end. */
+export function nextTag(message: WireMessage): number {
+  if (message.at >= message.bytes.byteLength) return 0
+  const tag = readVarint(message)
+  if (tag >>> 3 === 0) malformed('a field has the number 0')
+  return tag
+}
+
+/** An unsigned number; above 2⁵³ it is rounded. */
+export function readVarint(message: WireMessage): number {
+  const { bytes } = message
+  let value = 0
+  let scale = 1
+  for (let count = 0; count < 10; count++) {
+    const byte = bytes[message.at++]
+    if (byte === undefined) malformed('it ends within a number')
+    value += (byte & 127) * scale
+    if (byte < 128) return value
+    scale *= 128
+  }
+  return malformed('a number has more than 10 bytes')
+}
+
+/** A signed number of 64 bits, which is negative from 2⁶³ on. */
+export function readSigned(message: WireMessage): number {
+  const { bytes, at } = message
+  const value = readVarint(message)
+  if (message.at - at < 10) return value
+  let exact = 0n
+  for (let i = message.at - 1; i >= at; i--) exact = (exact << 7n) | BigInt(bytes[i]! & 127)
+  return Number(BigInt.asIntN(64, exact))
+}
+
+export function readBytes(message: WireMessage): Buffer {
+  const length = readVarint(message)
+  const start = message.at
+  if (length > message.bytes.byteLength - start) malformed('a field is longer than the message')
+  message.at = start + length
+  return message.bytes.subarray(start, message.at)
+}
+
+export const readString = (message: WireMessage): string => readBytes(message).toString('utf8')
+
+export function skipField(message: WireMessage, tag: number): void {
+  switch (tag & 7) {
+    case wireType.varint:
+      readVarint(message)
+      return
+    case wireType.bytes:
+      readBytes(message)
+      return
+    case wireType.fixed64:
+    case wireType.fixed32:
+      message.at += (tag & 7) === wireType.fixed64 ? 8 : 4
+      if (message.at > message.bytes.byteLength) malformed('it ends within a field')
+      return
+    default:
+      malformed(`a field has the wire type ${tag & 7}`)
+  }
+}
+
+export function writeVarint(writer: ByteWriter, value: number): void {
+  reserve(writer, 10)
+  let rest = value
+  while (rest >= 128) {
+    writer.bytes[writer.at++] = (rest % 128) | 128
+    rest = Math.floor(rest / 128)
+  }
+  writer.bytes[writer.at++] = rest
+}
+
+export function writeTag(writer: ByteWriter, field: number, type: number): void {
+  writeVarint(writer, field * 8 + type)
+}
+
+export function writeBytes(writer: ByteWriter, field: number, bytes: Uint8Array): void {
+  writeTag(writer, field, wireType.bytes)
+  writeVarint(writer, bytes.byteLength)
+  reserve(writer, bytes.byteLength)
+  writeText(writer, bytes)
+}
+
+const asFieldBytes = (field: number, bytes: Uint8Array): Buffer =>
+  Buffer.concat([varintBytes(field * 8 + wireType.bytes), varintBytes(bytes.byteLength), bytes])
+
+/** A signed number takes ten bytes when it is negative. */
+export function varintBytes(value: number): Buffer {
+  const bytes: number[] = []
+  let rest = BigInt.asUintN(64, BigInt(value))
+  while (rest >= 128n) {
+    bytes.push(Number(rest & 127n) | 128)
+    rest >>= 7n
+  }
+  return Buffer.from([...bytes, Number(rest)])
+}
+
+/** The fields of a small message. */
+export const protoText = (field: number, text: string): Buffer =>
+  text === '' ? Buffer.alloc(0) : asFieldBytes(field, Buffer.from(text))
+export const protoMessage = (field: number, ...parts: Buffer[]): Buffer =>
+  asFieldBytes(field, Buffer.concat(parts))
+export const protoNumber = (field: number, value: number): Buffer =>
+  Buffer.concat([varintBytes(field * 8 + wireType.varint), varintBytes(value)])
+export const protoPacked = (field: number, values: readonly number[]): Buffer =>
+  values.length === 0 ? Buffer.alloc(0) : asFieldBytes(field, Buffer.concat(values.map(varintBytes)))

@@ -1,0 +1,44 @@
+/** Checks the connection budget beside the start of a replica, and creates the first admin key. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { isError, type DomainError } from '../domain/errors.ts'
+import { ensureAdminKey } from '../store/access/api-keys.ts'
+import { expectRoomFor } from '../store/database/connection-budget.ts'
+import type { Store } from '../store/postgres.ts'
+
+/** How long a starting replica checks the connection budget. */
+const refusalMs = 5_000
+
+/** Runs beside the start, because a replica starts without a database too. A database that is reachable later is not checked. */
+export async function findRefusal(store: Store): Promise<DomainError | undefined> {
+  const untilMs = performance.now() + refusalMs
+  while (performance.now() < untilMs) {
+    try {
+      await expectRoomFor(store, 'api')
+      return undefined
+    } catch (error) {
+      if (isError(error, 'configuration_invalid')) return error
+    }
+    await pause(refusalMs / 20)
+  }
+  return undefined
+}
+
+/** Creates the first admin key, once Postgres answers, and prints it as plain text, because a log would store it. */
+export async function showFirstKey(
+  store: Store,
+  logger: Logger,
+  stopping: () => string | undefined,
+): Promise<void> {
+  const made = new Map<string, string>()
+  for (let pauseMs = 1_000; stopping() === undefined; pauseMs = Math.min(2 * pauseMs, 30_000))
+    try {
+      const key = await ensureAdminKey(store, made)
+      if (key !== undefined) process.stderr.write(`The first admin key, shown this once: ${key}\n`)
+      return
+    } catch (error) {
+      if (!isError(error, 'postgres_unavailable'))
+        return logger.error({ err: error }, 'the first admin key could not be created')
+      await pause(pauseMs)
+    }
+}
