@@ -104,6 +104,22 @@ export const pageRegistry: readonly PageEntry[] = [
   }),
 ]
 
+/** Files that pages link to. */
+export const downloadRegistry: readonly FormEntry[] = [
+  {
+    path: '/releases/:id/post-mortem.md',
+    allow: viewers,
+    summary: 'Download the draft of a post-mortem of a release that was rolled back.',
+    find: async () => (await import('./pages/release/downloads.ts')).downloadPostMortem,
+  },
+  {
+    path: '/releases/:id/exposed.csv',
+    allow: viewers,
+    summary: 'Download the predictions that callers received from the candidate of a release.',
+    find: async () => (await import('./pages/release/downloads.ts')).downloadExposed,
+  },
+]
+
 export const formRegistry: readonly FormEntry[] = [
   {
     path: '/releases/:id/commands',

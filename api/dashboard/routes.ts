@@ -11,7 +11,7 @@ import { metricTable } from '../metrics/metric-catalogue.ts'
 import { createThrottledLog } from '../http/log-throttle.ts'
 import { findPageAsset } from './assets.ts'
 import { reportPath } from './security-headers.ts'
-import { formRegistry, pageRegistry } from './page-registry.ts'
+import { downloadRegistry, formRegistry, pageRegistry } from './page-registry.ts'
 
 /** A form has a reason and a few digests. */
 const maxFormBytes = 32_768
@@ -39,6 +39,14 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         answers: { 303: 'Done; redirects to the page with the result' },
         handle: async (ask: RouteRequest<Record<string, string>, undefined>) =>
           (await form.find())(deps, ask),
+      }),
+    ),
+    ...downloadRegistry.map((download) =>
+      defineRoute('get', download.path, download.allow, {
+        page: true,
+        summary: download.summary,
+        answers: { 200: 'The file' },
+        handle: async (ask: RouteRequest<unknown, undefined>) => (await download.find())(deps, ask),
       }),
     ),
     ...signInRoutes(deps),

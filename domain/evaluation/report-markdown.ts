@@ -196,7 +196,7 @@ function decided({ policy, judge }: GateReport, subject: ReportSubject): string 
       (policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''),
     `At least ${floor} were required`,
     `${groupedDigits(policy.resamples)} resamples with seed ${policy.seed}`,
-    ...(subject.asOf === undefined ? [] : [`Data as known at ${escapedText(subject.asOf)}`]),
+    ...(subject.asOf === undefined ? [] : [`Data as of ${escapedText(subject.asOf)}`]),
     ...(subject.snapshot === undefined ? [] : [`Snapshot \`${escapedText(subject.snapshot)}\``]),
   ]
   return ['## Method', '', ...facts.map((fact) => `- ${fact}`)].join('\n')

@@ -95,7 +95,7 @@ export function parseMoment(sent: string): Parsed<string> {
   // 31 February parses as a day of March; Postgres has no year 0.
   const isThere =
     Number.isFinite(ms) && !day.startsWith('0000') && new Date(Date.parse(day)).toISOString().startsWith(day)
-  if (!isThere) return { issue: `${quoted(sent)} is no time such as 2026-03-01 or 2026-03-01T12:00:00Z` }
+  if (!isThere) return { issue: `Invalid time ${quoted(sent)}; use 2026-03-01 or 2026-03-01T12:00:00Z` }
   return { value: new Date(ms).toISOString() }
 }
 

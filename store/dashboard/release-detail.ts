@@ -163,3 +163,33 @@ export interface StageWatch {
 export const listWatches = (database: Database, release: string) =>
   rowsFrom(database).list<StageWatch>(sql`
     select stage, stage_index, watched_ms from stage_clocks where release_id = ${release} limit 200`)
+
+export const maxExposed = 100_000
+
+export interface ExposedRequest {
+  id: string
+  at: string
+  instances: number
+  latencyUs: number
+  /** Whether an output is not a finite number. */
+  invalid: boolean
+}
+
+/** The logged requests that the candidate has answered to callers, newest first. A request that failed without outputs is not logged. */
+export const listExposed = (
+  database: Database,
+  {
+    id,
+    model,
+    version,
+    fromAt,
+    toAt,
+  }: Pick<ReleaseState, 'id' | 'model' | 'version'> & { fromAt: string; toAt: string },
+) =>
+  rowsFrom(database).list<ExposedRequest>(sql`
+    select id, at, instances, latency_us,
+      exists (select from unnest(outputs) as output where output in ('NaN', 'Infinity', '-Infinity')) as invalid
+    from predictions
+    where model = ${model} and version = ${version} and release_id = ${id} and arm <> 'shadow'
+      and at between ${fromAt}::timestamptz - interval '1 minute' and ${toAt}::timestamptz + interval '1 minute'
+    order by at desc limit ${maxExposed}`)

@@ -27,6 +27,19 @@
     if (typed) document.getElementById('moved')?.removeAttribute('hidden')
     else location.reload()
   })
+  // A reload of a part closes the details in it.
+  const opened = new Map()
+  document.addEventListener('click', (event) => {
+    const details = event.target.closest?.('summary')?.parentElement
+    if (details?.id) opened.set(details.id, !details.open)
+  })
+  document.addEventListener('htmx:after:swap', () => {
+    for (const [id, open] of opened) document.getElementById(id)?.toggleAttribute('open', open)
+  })
+  // On a narrow screen the navigation scrolls: show the page in it.
+  const current = document.querySelector('.top nav [aria-current]')
+  const list = current?.closest('ul')
+  if (list) list.scrollLeft = current.offsetLeft - (list.clientWidth - current.offsetWidth) / 2
   document.addEventListener('submit', (event) => {
     if (event.target.method !== 'post') return
     // Deferred, because a disabled button is not part of the form data.

@@ -106,11 +106,13 @@ export function DataTable<Row>({ caption, hideCaption, columns, rows, empty }: T
         <tbody>
           {rows.map((row) => (
             <tr>
-              {columns.map(({ names, numeric, cell }) =>
+              {columns.map(({ head, names, numeric, cell }) =>
                 names ? (
                   <th scope="row">{cell(row)}</th>
                 ) : (
-                  <td class={numeric ? 'number' : undefined}>{cell(row)}</td>
+                  <td class={numeric ? 'number' : undefined} data-head={head}>
+                    {cell(row)}
+                  </td>
                 ),
               )}
             </tr>

@@ -13,6 +13,7 @@ import {
 } from '../../support/dashboard/dashboard-fixture.ts'
 import {
   accessibilityIssues,
+  clippedParts,
   hasRunMarkup,
   overflowPx,
   openSession,
@@ -58,6 +59,7 @@ it('every page is accessible, fits a phone, escapes hostile texts and loads noth
     expect(await accessibilityIssues(page), path).toEqual([])
     await page.setViewportSize({ width: 375, height: 800 })
     expect(await overflowPx(page), path).toBeLessThanOrEqual(0)
+    expect(await clippedParts(page), path).toEqual([])
     await page.setViewportSize({ width: 1_280, height: 900 })
     expect(await hasRunMarkup(page), path).toBe(false)
   }
@@ -120,6 +122,28 @@ async function shownTo(who: keyof DashboardFixture['keys']): Promise<Record<stri
 }
 
 describe('an approver', () => {
+  it('finds verdict, decision and what each button does on the first screen of a phone, without scrolling', async () => {
+    const session = await openSession(browser, { url: dashboard.url, width: 390, height: 844 })
+    await session.signIn(dashboard.keys.anna, releasePath())
+    const { page } = session
+    for (const part of [
+      page.getByRole('region', { name: 'Verdict' }),
+      page.getByText('Needs 1 approval by'),
+      page.getByRole('button', { name: 'Approve' }),
+      page.getByText('Starts canary 10 %'),
+      page.getByRole('button', { name: 'Reject' }),
+      page.getByText('Ends the release; production unchanged'),
+    ]) {
+      const box = await part.boundingBox()
+      expect(box!.y).toBeGreaterThanOrEqual(0)
+      expect(box!.y + box!.height).toBeLessThanOrEqual(844)
+    }
+    expect(
+      (await page.getByRole('button', { name: 'Approve' }).boundingBox())!.height,
+    ).toBeGreaterThanOrEqual(44)
+    await session.close()
+  })
+
   it('sees no Approve button on a release of their own', async () => {
     const operator = await signedIn('olga', releasePath())
     expect(await operator.page.getByRole('button', { name: 'Approve' }).count()).toBe(0)
@@ -141,12 +165,14 @@ describe('an approver', () => {
     await page.getByRole('link', { name: dashboard.candidate }).first().click()
     await page.getByText('Needs 1 approval by').waitFor()
 
-    // The browser does not send the form without a reason.
-    await page.getByRole('button', { name: 'Approve' }).click()
+    // The browser does not send a rejection without a reason.
+    await page.getByRole('button', { name: 'Reject' }).click()
     expect(new URL(page.url()).pathname).toBe(releasePath())
+    await page.getByText('Needs 1 approval by').waitFor()
     await page.getByLabel('Reason').fill(`better where it matters ${hostileMarkup}`)
     await page.getByRole('button', { name: 'Approve' }).click()
-    await page.getByText('canary 10 %').first().waitFor()
+    await page.getByText('Serving 10 % of traffic').waitFor()
+    await page.getByRole('heading', { name: 'Candidate against control: canary 10 %' }).waitFor()
     await page.getByRole('cell', { name: hostileMarkup }).first().waitFor()
     expect(await hasRunMarkup(page)).toBe(false)
 
@@ -192,6 +218,16 @@ describe('an approver', () => {
     await page.getByRole('button', { name: 'Pause' }).waitFor()
     await press('Roll back')
     await page.getByText('rolled back', { exact: true }).first().waitFor()
+    await page.getByRole('heading', { name: 'What happened' }).waitFor()
+    const file = async (name: string) => page.request.get(`${releasePath()}/${name}`)
+    const draft = await file('post-mortem.md')
+    expect(draft.headers()['content-disposition']).toBe(`attachment; filename="post-mortem-${next}.md"`)
+    expect(await draft.text()).toMatch(
+      /# Post-mortem: .* rolled back\n[^]*## What was seen\n\nrolled back by anna: because of Roll back\n/,
+    )
+    expect((await (await file('exposed.csv')).text()).split('\n')[0]).toBe(
+      'prediction_id,at,instances,latency_us,invalid',
+    )
     expect(anna.problems).toEqual([])
     await anna.close()
   })

@@ -139,10 +139,10 @@ describe('the lists', () => {
   it.each<[string, number, string]>([
     [new Date(Date.now() + 3_600_000).toISOString(), 400, 'at: is in the future'],
     ['9999-12-31T23:59:59Z', 400, 'at: is in the future'],
-    ['0000-01-01T00:00:00Z', 400, 'is no time'],
-    ['2026-02-30T00:00:00Z', 400, 'is no time'],
-    ['2026-03-01T12:00:00', 400, 'is no time'],
-    ['2026-03-01T25:00:00Z', 400, 'is no time'],
+    ['0000-01-01T00:00:00Z', 400, 'Invalid time'],
+    ['2026-02-30T00:00:00Z', 400, 'Invalid time'],
+    ['2026-03-01T12:00:00', 400, 'Invalid time'],
+    ['2026-03-01T25:00:00Z', 400, 'Invalid time'],
     ['', 400, 'at: '],
     ['0001-01-01T00:00:00Z', 404, 'its first champion was iris_v1.0.0'],
     ['2001-03-01', 404, 'had no champion at 2001-03-01T00:00:00.000Z'],
@@ -288,7 +288,7 @@ describe('rejects a request', () => {
       undefined,
       400,
       'invalid_request',
-      /at: "yesterday" is no time such as/,
+      /at: Invalid time "yesterday"; use 2026-03-01/,
     ],
     ['with a body that is not JSON', 'POST', '/v1/releases', '{', 400, 'body_not_json', /does not parse/],
     [

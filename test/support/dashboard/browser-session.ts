@@ -97,5 +97,15 @@ export async function accessibilityIssues(page: Page): Promise<string[]> {
 export const overflowPx = (page: Page): Promise<number> =>
   page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
 
+/**
+ * The parts of a page whose content is wider than they are, so that some of it is cut off. Closed details, code, form fields and heads for screen readers
+ * are left out.
+ */
+export const clippedParts = (page: Page): Promise<string[]> =>
+  page.evaluate(`[...document.querySelectorAll('main *')]
+    .filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).overflowX !== 'visible')
+    .filter((part) => part.closest('pre, thead, .aloud, input, select, textarea') === null)
+    .map((part) => part.tagName + ' ' + (part.getAttribute('aria-label') ?? part.className) + ' ' + part.scrollWidth + ' > ' + part.clientWidth)`)
+
 /** Whether hostile markup on the page has run. */
 export const hasRunMarkup = (page: Page): Promise<boolean> => page.evaluate('window.hurt === 1')

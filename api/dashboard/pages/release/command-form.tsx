@@ -3,24 +3,75 @@
  * shown on the page, so that an approval applies to exactly that.
  */
 import { commandStages } from '../../../../domain/release/commands.ts'
-import { commandNames, commandRoles, type CommandName } from '../../../../domain/release/state.ts'
+import { mayApprove } from '../../../../domain/release/approval.ts'
+import {
+  commandNames,
+  commandRoles,
+  stepsOf,
+  type CommandName,
+  type ReleaseState,
+} from '../../../../domain/release/state.ts'
 import type { Actor } from '../../../auth/authentication.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { Badge, DataTable, Time } from '../../components/elements.tsx'
+import { Badge, DataTable, shareText, Time } from '../../components/elements.tsx'
 import { plain } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
 
-const buttons: Readonly<Record<CommandName, { word: string; look?: 'second' | 'danger' }>> = {
-  approve: { word: 'Approve' },
-  reject: { word: 'Reject', look: 'danger' },
-  pause: { word: 'Pause', look: 'second' },
-  resume: { word: 'Resume', look: 'second' },
-  rollback: { word: 'Roll back', look: 'danger' },
-  abort: { word: 'Abort', look: 'danger' },
-  promoteNow: { word: 'Emergency promote', look: 'danger' },
+interface ButtonParts {
+  word: string
+  look?: 'second' | 'danger'
+  /** What it changes. */
+  does: (state: ReleaseState) => string
 }
+
+const championOf = ({ baseline }: ReleaseState): string => baseline ?? 'no version'
+
+const buttons: Readonly<Record<CommandName, ButtonParts>> = {
+  approve: {
+    word: 'Approve',
+    does: (state) =>
+      state.stage === 'awaiting_decision' ? 'Passes this stage' : `Starts ${firstStep(state)}`,
+  },
+  reject: {
+    word: 'Reject',
+    look: 'danger',
+    does: (state) =>
+      state.stage === 'awaiting_approval'
+        ? 'Ends the release; production unchanged'
+        : `Rolls back to ${championOf(state)}`,
+  },
+  pause: { word: 'Pause', look: 'second', does: () => 'Stops the clock; automatic rollback stays on' },
+  resume: {
+    word: 'Resume',
+    look: 'second',
+    does: (state) =>
+      state.stage === 'awaiting_decision' ? 'Extends the deadline of the stage' : 'Starts the clock again',
+  },
+  rollback: {
+    word: 'Roll back',
+    look: 'danger',
+    does: (state) => `All traffic to ${championOf(state)}; withdraws the version`,
+  },
+  abort: {
+    word: 'Abort',
+    look: 'danger',
+    does: (state) => `All traffic to ${championOf(state)}; can be released again`,
+  },
+  promoteNow: { word: 'Emergency promote', look: 'danger', does: () => '' },
+}
+
+function firstStep(state: ReleaseState): string {
+  const [step] = stepsOf(state)
+  return step === undefined ? '100 %' : `${step.stage} ${shareText(step.policy.shareBp)}`
+}
+
+/** In the order of their use; the first two stay in view. */
+const inOrder: readonly CommandName[] = ['approve', 'reject', 'resume', 'pause', 'rollback', 'abort']
+
+/** The browser asks for a reason before the others. */
+const needsReason: ReadonlySet<CommandName> = new Set(['reject', 'rollback', 'abort', 'promoteNow'])
 
 /** The commands of this role that would change the release now. */
 export function possibleCommands(
@@ -65,13 +116,23 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
   if (commands.length === 0 || token === undefined) return <></>
   const isRequester =
     state.requestedByKey === undefined ? state.requestedBy === actor.name : state.requestedByKey === actor.id
-  const shown = isRequester ? commands.filter((name) => name !== 'approve') : commands
-  const regular = shown.filter((name) => name !== 'promoteNow')
+  const isNamed = mayApprove(state, { by: actor.name })
+  const shown = isRequester || !isNamed ? commands.filter((name) => name !== 'approve') : commands
+  const regular = inOrder.filter((name) => shown.includes(name))
+  const inView = state.stage === 'awaiting_decision' ? 3 : 2
+  const [first, others] = [regular.slice(0, inView), regular.slice(inView)]
   return (
-    <section class="card" aria-labelledby="decide-heading" id="decide">
-      <h2 id="decide-heading">Decide</h2>
+    <section class="card decide" aria-labelledby="decide-heading" id="decide">
+      <h2 id="decide-heading" class="aloud">
+        Decide
+      </h2>
       {isRequester && commands.includes('approve') && (
-        <p class="notice">You requested this release; someone else must approve it.</p>
+        <p class="notice small">You requested this release; someone else must approve it.</p>
+      )}
+      {!isRequester && !isNamed && commands.includes('approve') && (
+        <p class="notice small">
+          The model file names who approves: {state.policy.approval.from?.join(', ')}.
+        </p>
       )}
       <p id="moved" class="notice warn" role="status" hidden>
         This release has changed. <a href={`/releases/${state.id}`}>Reload</a>
@@ -82,30 +143,44 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
         {Object.entries(shownFields(subject)).map(([name, value]) => (
           <input type="hidden" name={name} value={value} />
         ))}
-        <label for="reason">Reason</label>
-        <textarea
-          id="reason"
-          name="reason"
-          required
-          maxlength={2_000}
-          aria-describedby="reason-hint"
-        ></textarea>
-        <p id="reason-hint" class="hint">
-          Logged with your name. Applies to {state.version} as shown.
-        </p>
-        <div class="actions">
-          {regular.map((name) => (
-            <CommandButton name={name} />
+        <div class="why">
+          <label for="reason">
+            Reason{' '}
+            <span id="reason-hint" class="hint">
+              logged with your name
+            </span>
+          </label>
+          <textarea
+            id="reason"
+            name="reason"
+            rows={1}
+            required
+            maxlength={2_000}
+            aria-describedby="reason-hint"
+          ></textarea>
+        </div>
+        <div class="choices">
+          {first.map((name) => (
+            <Choice name={name} state={state} />
           ))}
         </div>
-        {shown.includes('promoteNow') && (
+        {(others.length > 0 || shown.includes('promoteNow')) && (
           <details>
-            <summary>Emergency promotion</summary>
-            <p>
-              Skips approvals and waits: one stage, then 100 % if no regression, within 1 h. Everyone is
-              notified.
-            </p>
-            <CommandButton name="promoteNow" />
+            <summary>More actions</summary>
+            <div class="choices">
+              {others.map((name) => (
+                <Choice name={name} state={state} />
+              ))}
+            </div>
+            {shown.includes('promoteNow') && (
+              <>
+                <p class="small">
+                  Emergency promotion skips approvals and waits: one stage, then 100 % if no regression,
+                  within 1 h. Everyone is notified.
+                </p>
+                <CommandButton name="promoteNow" />
+              </>
+            )}
           </details>
         )}
       </form>
@@ -113,8 +188,23 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
   )
 }
 
+const Choice = ({ name, state }: { name: CommandName; state: ReleaseState }): PageElement => (
+  <div>
+    <CommandButton name={name} />
+    <span id={`does-${name}`} class="quiet small">
+      {buttons[name].does(state)}
+    </span>
+  </div>
+)
+
 const CommandButton = ({ name }: { name: CommandName }): PageElement => (
-  <button name="command" value={name} class={buttons[name].look}>
+  <button
+    name="command"
+    value={name}
+    class={buttons[name].look}
+    formnovalidate={!needsReason.has(name)}
+    aria-describedby={name === 'promoteNow' ? undefined : `does-${name}`}
+  >
     {buttons[name].word}
   </button>
 )

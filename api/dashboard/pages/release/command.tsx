@@ -20,13 +20,16 @@ import { getReleaseInScope, sendReleaseCommand } from '../../../services/release
 import { pageText } from '../../render-page.tsx'
 import type { PageElement } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
-import { writtenReason } from '../../../http/schemas.ts'
+import { reasonText, writtenReason } from '../../../http/schemas.ts'
 import { plain, shortDigest } from '../../labels.ts'
+
+/** Commands that need no reason, as in the API. */
+const unexplained: readonly CommandName[] = ['approve', 'pause', 'resume']
 
 const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
-  reason: writtenReason,
+  reason: reasonText.optional(),
   once: z.string().regex(/^[\w-]{1,100}$/),
   artifact: digest,
   evaluation: digest,
@@ -47,7 +50,7 @@ export async function submitReleaseCommand(
   const actor = ask.actor!
   const id = ask.params['id']!
   const form = parsed(ask.body)
-  const { command, reason, once, artifact, evaluation, policy } = form
+  const { command, once, artifact, evaluation, policy } = form
   requireRole(actor, commandRoles[command])
   const { state } = await getReleaseInScope(deps.store, actor, id)
   const result = { actor, state, token: ask.session?.token, command }
@@ -55,6 +58,7 @@ export async function submitReleaseCommand(
   const changes = isBound ? await changesSince(deps, state, form) : []
   if (changes.length > 0) return refusal(result, changes, true)
   try {
+    const { reason } = form
     const seen = isBound ? { artifact, evaluation, policy } : {}
     const outcome = await sendReleaseCommand(deps, actor, { command, release: id, reason, seen, once })
     if ('deferred' in outcome) return await deferredPage(result)
@@ -68,7 +72,13 @@ export async function submitReleaseCommand(
 
 function parsed(body: unknown): Sent {
   const checked = sent.safeParse(body)
-  if (checked.success) return checked.data
+  if (checked.success) {
+    const { command, reason = '' } = checked.data
+    const given =
+      unexplained.includes(command) && reason.trim() === '' ? undefined : writtenReason.safeParse(reason)
+    if (given === undefined || given.success) return { ...checked.data, reason: given?.data }
+    throw new DomainError('invalid_request', `invalid form: reason ${given.error.issues[0]?.message}`)
+  }
   const issues = checked.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`)
   throw new DomainError('invalid_request', `invalid form: ${issues.join('; ')}`, { issues })
 }

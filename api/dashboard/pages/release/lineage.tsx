@@ -137,7 +137,10 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
   return (
     <section class="card" aria-labelledby="lineage-heading">
       <h2 id="lineage-heading">Lineage</h2>
-      <Facts facts={facts} />
+      <details id="lineage-facts">
+        <summary>Data, code, training and digests</summary>
+        <Facts facts={facts} />
+      </details>
     </section>
   )
 }

@@ -25,37 +25,44 @@ export const RolloutPlan = ({ release: { state, endedAt }, rate }: ReleaseSubjec
   return (
     <section class="card" aria-labelledby="policy-heading">
       <h2 id="policy-heading">Rollout plan</h2>
-      <DataTable
-        caption="Requirements of each stage"
-        hideCaption
-        rows={rows}
-        empty={noStages}
-        columns={[
-          { head: 'Stage', names: true, cell: ({ name }) => name },
-          { head: 'Min. time', numeric: true, cell: ({ requirements }) => durationText(requirements.minMs) },
-          {
-            head: 'Min. requests',
-            numeric: true,
-            cell: ({ requirements }) => countText(requirements.minRequests),
-          },
-          {
-            head: 'Estimate',
-            numeric: true,
-            cell: ({ expectedMs, requirements }) =>
-              isOpen ? <Estimate ms={expectedMs} deadlineMs={requirements.deadlineMs} /> : '–',
-          },
-          {
-            head: 'Deadline',
-            numeric: true,
-            cell: ({ requirements }) => durationText(requirements.deadlineMs),
-          },
-        ]}
-      />
       <Facts facts={planFacts(state.policy, isOpen ? estimate : undefined)} />
+      <details id="stage-requirements">
+        <summary>Requirements of each stage</summary>
+        <DataTable
+          caption="Requirements of each stage"
+          hideCaption
+          rows={rows}
+          empty={noStages}
+          columns={[
+            { head: 'Stage', names: true, cell: ({ name }) => name },
+            {
+              head: 'Min. time',
+              numeric: true,
+              cell: ({ requirements }) => durationText(requirements.minMs),
+            },
+            {
+              head: 'Min. requests',
+              numeric: true,
+              cell: ({ requirements }) => countText(requirements.minRequests),
+            },
+            {
+              head: 'Estimate',
+              numeric: true,
+              cell: ({ expectedMs, requirements }) =>
+                isOpen ? <Estimate ms={expectedMs} deadlineMs={requirements.deadlineMs} /> : '–',
+            },
+            {
+              head: 'Deadline',
+              numeric: true,
+              cell: ({ requirements }) => durationText(requirements.deadlineMs),
+            },
+          ]}
+        />
+        {state.strategy === 'rolling' && (
+          <p class="quiet small">Shares are shares of the replicas; {shareText(10_000)} is all of them.</p>
+        )}
+      </details>
       {plan.length > 0 && <SimulationLink id={state.id} />}
-      {state.strategy === 'rolling' && (
-        <p class="quiet small">Shares are shares of the replicas; {shareText(10_000)} is all of them.</p>
-      )}
     </section>
   )
 }

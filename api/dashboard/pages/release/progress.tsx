@@ -82,16 +82,19 @@ export const LiveEvidence = ({ way, charts, budget }: EvidenceParts): PageElemen
   return (
     <section class="card" aria-labelledby="evidence-heading">
       <h2 id="evidence-heading">Live evidence</h2>
-      <DataTable caption="Stages" hideCaption rows={way} empty={noStages} columns={columns} />
       <p class="quiet small">
         Excess failures (above the control’s rate): {numberText(excess)} of {numberText(budget)}
       </p>
-      {charts !== undefined && (
-        <div class="grid charts">
-          <Chart svg={charts.timeline} />
-          <Chart svg={charts.evidence} />
-        </div>
-      )}
+      <details id="stage-figures">
+        <summary>Figures of each stage</summary>
+        <DataTable caption="Stages" hideCaption rows={way} empty={noStages} columns={columns} />
+        {charts !== undefined && (
+          <div class="grid charts">
+            <Chart svg={charts.timeline} />
+            <Chart svg={charts.evidence} />
+          </div>
+        )}
+      </details>
     </section>
   )
 }

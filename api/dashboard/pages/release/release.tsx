@@ -1,4 +1,4 @@
-/** Shows one release in the order in which an approver reads it: verdict, gates, slices, data, plan, evidence, lineage, form. */
+/** Shows one release in the order in which an approver reads it: verdict, stages, evidence, data, plan and lineage; the form stays in view. */
 import { randomUUID } from 'node:crypto'
 import { definePage } from '../../page.ts'
 import { Badge, Live } from '../../components/elements.tsx'
@@ -6,12 +6,15 @@ import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { AnswersSection } from './answers.tsx'
-import { CommandForm, possibleCommands, CommandLog } from './command-form.tsx'
+import { CommandForm, CommandLog } from './command-form.tsx'
 import { RolloutPlan } from './policy.tsx'
 import { drawGates, Gates, Slices } from './evaluation.tsx'
 import { DataSection, LineageSection } from './lineage.tsx'
 import { drawProgress, LiveEvidence } from './progress.tsx'
 import { readSubject } from './load.ts'
+import { RollbackSection } from './rollback.tsx'
+import { RunningStage } from './stage/tiles.tsx'
+import { StageTrack } from './stage/track.tsx'
 import { VerdictSection } from './verdict.tsx'
 import { stageRows } from './stages.ts'
 import { plain } from '../../labels.ts'
@@ -32,23 +35,21 @@ export const releasePage = definePage({
   view({ subject, way, gates, importance, progress }, { actor, token, target }) {
     const { release, candidate } = subject
     const { state } = release
-    const mayDecide = token !== undefined && possibleCommands(actor, subject).length > 0
+    const isOpen = release.endedAt === undefined
     const content = (
       <>
         <VerdictSection subject={subject} />
-        {mayDecide && (
-          <p class="jump">
-            <a href="#evidence-heading">Live evidence</a> · <a href="#decide">Decide</a>
-          </p>
-        )}
+        <RollbackSection subject={subject} way={way} />
+        <StageTrack subject={subject} way={way} />
+        {isOpen && <RunningStage subject={subject} way={way} />}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
         <BehaviourTests tests={candidate?.report?.tests} />
         <ImportanceSection importance={candidate?.report?.importance} chart={importance} />
+        <LiveEvidence way={way} charts={progress} budget={state.policy.limits.harmBudget} />
         <AnswersSection evidence={subject.answers} />
         <DataSection {...subject} />
         <RolloutPlan {...subject} />
-        <LiveEvidence way={way} charts={progress} budget={state.policy.limits.harmBudget} />
         <LineageSection {...subject} />
         <CommandLog subject={subject} />
       </>
@@ -61,7 +62,7 @@ export const releasePage = definePage({
           {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
           {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
         </h1>
-        <Live id="release" target={target} everyMs={2_000} over={release.endedAt !== undefined}>
+        <Live id="release" target={target} everyMs={2_000} over={!isOpen}>
           {content}
         </Live>
         <CommandForm subject={subject} actor={actor} token={token} once={randomUUID()} />

@@ -6,8 +6,8 @@ import type { ArmTotal, ShownVerdict } from '../../../../store/dashboard/release
 import { shareText } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
 
-/** Requests and failed requests of one arm. */
-export type StageArm = Record<'requests' | 'bad', number>
+/** Requests and failed requests of one arm; `slow` is above the champion's p95. */
+export type StageArm = Record<'requests' | 'bad' | 'errors' | 'invalid' | 'slow', number>
 
 export interface StageRow {
   name: string
@@ -111,7 +111,9 @@ function statusOf({ state, isNow, begun, followed, verdict }: StagePosition): St
   return state.outcome === 'promoted' || verdict?.kind === 'pass' ? 'passed' : 'failed'
 }
 
-const sideOf = (totals: readonly ArmTotal[]): StageArm => ({
-  requests: totals.reduce((sum, { requests }) => sum + requests, 0),
-  bad: totals.reduce((sum, { errors, invalid }) => sum + errors + invalid, 0),
-})
+function sideOf(totals: readonly ArmTotal[]): StageArm {
+  const total = (name: 'requests' | 'errors' | 'invalid' | 'slow') =>
+    totals.reduce((sum, each) => sum + each[name], 0)
+  const [errors, invalid] = [total('errors'), total('invalid')]
+  return { requests: total('requests'), bad: errors + invalid, errors, invalid, slow: total('slow') }
+}

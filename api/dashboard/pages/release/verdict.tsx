@@ -1,11 +1,21 @@
 /** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
+import { countText } from '../../../../charts/figures.ts'
 import { metricName } from '../../../../domain/figures.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import type { PageElement } from '../../page.ts'
-import { Age, Badge, gainText, numberText, shareText, type Tone } from '../../components/elements.tsx'
+import {
+  Age,
+  Badge,
+  durationText,
+  gainText,
+  numberText,
+  shareText,
+  type Tone,
+} from '../../components/elements.tsx'
 import { outcomeTones, plain, readable, stageText, stageTone, verdictTones } from '../../labels.ts'
 import { gateTones } from './evaluation.tsx'
+import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
 
 interface Line {
@@ -15,16 +25,46 @@ interface Line {
 }
 
 /** The outcome; before it the newest verdict of the canary; before that the verdict of the offline gate. */
-export function verdictLine({ release, candidate }: ReleaseSubject): Line {
+export function verdictLine(subject: ReleaseSubject): Line {
+  const { release, candidate } = subject
   const { state } = release
   const outcome = release.outcome ?? state.outcome
   if (outcome !== undefined)
     return { tone: outcomeTones[outcome], word: plain(outcome), why: release.reason ?? state.reason ?? '' }
+  const running = runningLine(subject)
+  if (running !== undefined) return running
   const { lastVerdict: last } = state
   if (last !== undefined) return { tone: verdictTones[last.kind], word: plain(last.kind), why: last.reason }
   if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
   return gateLine(candidate.report, state.baseline)
 }
+
+/** The newest verdict of the stage that runs, not of the one before it. */
+function runningLine({ release: { state }, verdicts }: ReleaseSubject): Line | undefined {
+  const { stage, stageIndex } = state
+  if (stage !== 'shadow' && stage !== 'canary' && stage !== 'probation') return undefined
+  const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
+  if (last === undefined)
+    return { tone: 'info', word: 'collecting evidence', why: 'No verdict in this stage yet' }
+  const why = last.reasons.map(({ message }) => message).join('; ')
+  if (last.kind === 'pass') return { tone: 'good', word: 'no regression', why }
+  if (last.kind === 'inconclusive' || last.kind === 'no_data')
+    return { tone: 'info', word: 'collecting evidence', why: `No regression so far${gathered(last)}` }
+  return { tone: verdictTones[last.kind], word: plain(last.kind), why }
+}
+
+/** What a stage has gathered of what it needs: ` · 50 s of 10 min · 2 of 500 requests`. */
+const gathered = ({ reasons }: ShownVerdict): string =>
+  reasons
+    .map(({ code, message, values }) => {
+      const { elapsedMs, minMs, requests, minRequests } = values
+      if (code === 'minimum_time')
+        return ` · ${durationText(Number(elapsedMs))} of ${durationText(Number(minMs))}`
+      if (code === 'minimum_requests')
+        return ` · ${countText(Number(requests))} of ${countText(Number(minRequests))} requests`
+      return ` · ${message}`
+    })
+    .join('')
 
 function gateLine(report: GateReport, baseline: string | undefined): Line {
   const tone = gateTones[report.verdict]

@@ -1,0 +1,44 @@
+/** Writes the files of a release page: the draft of a post-mortem, and the predictions of the candidate that callers received. */
+import { DomainError } from '../../../../domain/errors.ts'
+import { listExposed, maxExposed } from '../../../../store/dashboard/release-detail.ts'
+import type { ApiDeps } from '../../../deps.ts'
+import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
+import { getReleaseInScope } from '../../../services/release-commands.ts'
+import { readSubject } from './load.ts'
+import { postMortem } from './rollback.tsx'
+
+type Download = (deps: ApiDeps, ask: RouteRequest<unknown, unknown>) => Promise<RouteResponse>
+
+const file = (text: string, type: string, name: string): RouteResponse => ({
+  text,
+  type: `${type}; charset=utf-8`,
+  headers: {
+    'content-disposition': `attachment; filename="${name}"`,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  },
+})
+
+export const downloadPostMortem: Download = async ({ store }, { actor, params }) => {
+  const subject = await readSubject(store, actor!, params['id']!)
+  const { outcome, state } = subject.release
+  if (outcome !== 'rolled_back')
+    throw new DomainError('not_found', `${state.id} was not rolled back, so it has no post-mortem`)
+  return file(postMortem(subject), 'text/markdown', `post-mortem-${state.version}.md`)
+}
+
+/** At most `maxExposed` rows, newest first. */
+export const downloadExposed: Download = async ({ store }, { actor, params }) => {
+  const { state, startedAt, endedAt } = await getReleaseInScope(store, actor!, params['id']!)
+  const rows = await listExposed(store, {
+    ...state,
+    fromAt: startedAt,
+    toAt: endedAt ?? new Date().toISOString(),
+  })
+  const lines = rows.map(({ id, at, instances, latencyUs, invalid }) =>
+    [id, at, instances, latencyUs, invalid].join(','),
+  )
+  const more = rows.length === maxExposed ? [`# the newest ${maxExposed} rows`] : []
+  const text = ['prediction_id,at,instances,latency_us,invalid', ...lines, ...more, ''].join('\n')
+  return file(text, 'text/csv', `exposed-${state.version}.csv`)
+}

@@ -1,0 +1,163 @@
+/** Shows what happened to a release that was rolled back: what was seen, when, by whom it was met, and the post-mortem draft. */
+import { countText, percentOf } from '../../../../charts/figures.ts'
+import { escapedText } from '../../../../domain/markdown.ts'
+import type { PageElement } from '../../page.ts'
+import { DataTable } from '../../components/elements.tsx'
+import { RunbookLink } from '../operations/alert-card.tsx'
+import type { ReleaseSubject } from './load.ts'
+import { stageRows, type StageRow } from './stages.ts'
+
+interface RollbackStep {
+  atMs: number
+  what: string
+}
+
+/** The steps with their times, oldest first. */
+export function rollbackSteps(
+  { release, verdicts, commands }: ReleaseSubject,
+  way: readonly StageRow[],
+): RollbackStep[] {
+  const { state, startedAt, endedAt } = release
+  const { rollbackResult: result } = state
+  const failing = verdicts.findLast(({ kind }) => kind === 'fail' || kind === 'error')
+  const steps: RollbackStep[] = [
+    { atMs: Date.parse(startedAt), what: `release of ${state.version} started by ${state.requestedBy}` },
+    ...commands
+      .filter(({ accepted }) => accepted)
+      .map(({ at, message }) => ({ atMs: Date.parse(at), what: message })),
+    ...way.flatMap(({ fromMs, name }) =>
+      fromMs === undefined ? [] : [{ atMs: fromMs, what: `${name} began` }],
+    ),
+  ]
+  if (failing !== undefined)
+    steps.push({
+      atMs: Date.parse(failing.at),
+      what: `verdict ${failing.kind}: ${failing.reasons.map(({ message }) => message).join('; ')}`,
+    })
+  if (result !== undefined) {
+    steps.push({ atMs: result.orderedMs, what: `rollback ordered: ${release.reason ?? state.reason ?? ''}` })
+    const champion = result.champion === undefined ? 'no champion' : `${result.champion} serves all traffic`
+    steps.push({ atMs: result.acknowledgedMs, what: `every replica has dropped the candidate; ${champion}` })
+  }
+  if (endedAt !== undefined) steps.push({ atMs: Date.parse(endedAt), what: 'release ended' })
+  return steps.sort((one, other) => one.atMs - other.atMs)
+}
+
+/** Requests that callers received from the candidate, and those that failed. */
+export function exposedCounts(way: readonly StageRow[]): { requests: number; bad: number; excess: number } {
+  const met = way.filter(({ stage }) => stage !== 'shadow')
+  const sum = (of: (row: StageRow) => number) => met.reduce((total, row) => total + of(row), 0)
+  return {
+    requests: sum(({ candidate }) => candidate.requests),
+    bad: sum(({ candidate }) => candidate.bad),
+    excess: Math.max(
+      0,
+      sum(({ excess }) => excess),
+    ),
+  }
+}
+
+const second = (ms: number): string => new Date(ms).toISOString().slice(0, 23).replace('T', ' ')
+
+export const RollbackSection = ({
+  subject,
+  way,
+}: {
+  subject: ReleaseSubject
+  way: readonly StageRow[]
+}): PageElement => {
+  const { release } = subject
+  const { id, model, version, baseline } = release.state
+  if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
+  const { requests, bad } = exposedCounts(way)
+  return (
+    <section class="card" aria-labelledby="rollback-heading">
+      <h2 id="rollback-heading">What happened</h2>
+      <p>
+        Callers received {countText(requests)} responses of the candidate; {countText(bad)} failed
+        {requests > 0 && ` (${percentOf(bad / requests)})`}.
+      </p>
+      <p class="actions">
+        <a class="button second" href={`/releases/${id}/post-mortem.md`} download>
+          Post-mortem draft
+        </a>
+        <a class="button second" href={`/releases/${id}/exposed.csv`} download>
+          Exposed predictions (CSV)
+        </a>
+        {baseline !== undefined && (
+          <a
+            class="button second"
+            href={`/compare?one=${encodeURIComponent(baseline)}&other=${encodeURIComponent(version)}`}
+          >
+            Compare with champion
+          </a>
+        )}
+        <a class="button second" href={`/alerts?model=${encodeURIComponent(model)}`}>
+          Alerts
+        </a>
+        <RunbookLink kind="release_rolled_back" text="Runbook" />
+      </p>
+      <p class="small">
+        Try again after a fix: <code>tenure retrain {model}</code>
+      </p>
+      <DataTable
+        caption="Timeline"
+        rows={rollbackSteps(subject, way)}
+        empty="No step is recorded"
+        columns={[
+          { head: 'Time (UTC)', names: true, cell: ({ atMs }) => <span class="nowrap">{second(atMs)}</span> },
+          { head: 'Step', cell: ({ what }) => what },
+        ]}
+      />
+    </section>
+  )
+}
+
+/** A draft with the facts that the release has recorded, and headings for those that people add. */
+export function postMortem(subject: ReleaseSubject): string {
+  const way = stageRows(subject)
+  const { release, candidate } = subject
+  const { state, reason = '', startedAt, endedAt } = release
+  const { requests, bad, excess } = exposedCounts(way)
+  const stages = way
+    .filter(({ fromMs }) => fromMs !== undefined)
+    .map(
+      ({ name, status, candidate: mine, control }) =>
+        `| ${name} | ${status.replace('_', ' ')} | ${mine.requests} | ${mine.bad} | ${control.requests} | ${control.bad} |`,
+    )
+  const steps = rollbackSteps(subject, way).map(
+    ({ atMs, what }) => `- ${second(atMs)} UTC: ${escapedText(what)}`,
+  )
+  return `# Post-mortem: ${state.version} rolled back
+
+- Release: ${state.id} of ${state.model}, ${state.strategy}, ${startedAt} to ${endedAt ?? 'now'}
+- Requested by ${state.requestedBy}; approved by ${state.approvals.map(({ by }) => by).join(', ') || 'no user'}
+- Champion before and after: ${state.baseline ?? 'none'}, ${state.rollbackResult?.champion ?? 'none'}
+- Artifact ${candidate?.artifactDigest ?? state.digests.artifact}, evaluation ${state.digests.evaluation}
+
+## What was seen
+
+${escapedText(reason)}
+
+## Impact
+
+${requests} responses of the candidate reached callers, ${bad} of them failed, ${Number(excess.toPrecision(3))} more than at the control's rate.
+
+| stage | result | candidate requests | failed | control requests | failed |
+|---|---|---|---|---|---|
+${stages.join('\n')}
+
+## Timeline
+
+${steps.join('\n')}
+
+## Cause
+
+_Why was the candidate worse, and why did the gate not find it?_
+
+## What follows
+
+- [ ] _A check that would have found it before the release_
+- [ ] _The fix, and the retraining with it_
+`
+}

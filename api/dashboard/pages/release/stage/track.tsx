@@ -1,0 +1,96 @@
+/** Shows the stages of a release as a track: done, running and to come, each with its time and its evidence. */
+import { countText } from '../../../../../charts/figures.ts'
+import type { ReleaseStage, ReleaseState } from '../../../../../domain/release/state.ts'
+import type { PageElement } from '../../../page.ts'
+import { durationText } from '../../../components/elements.tsx'
+import type { ReleaseSubject } from '../load.ts'
+import type { StageRow } from '../stages.ts'
+
+type StepStatus = StageRow['status']
+
+interface TrackStep {
+  name: string
+  status: StepStatus
+  detail: string
+}
+
+const marks: Readonly<Record<StepStatus, [mark: string, word: string]>> = {
+  passed: ['✓', 'done'],
+  in_progress: ['●', 'now'],
+  upcoming: ['○', 'to come'],
+  not_reached: ['–', 'not reached'],
+  failed: ['✗', 'failed'],
+}
+
+export const StageTrack = ({
+  subject,
+  way,
+}: {
+  subject: ReleaseSubject
+  way: readonly StageRow[]
+}): PageElement => (
+  <ol class="track card" aria-label="Stages">
+    {trackSteps(subject, way).map(({ name, status, detail }) => (
+      <li class={status} aria-current={status === 'in_progress' ? 'step' : undefined}>
+        <span class="mark" aria-hidden="true">
+          {marks[status][0]}
+        </span>
+        <span class="step">
+          <strong>{name}</strong> <span class="aloud">{marks[status][1]}</span>
+          <span class="quiet small">{detail}</span>
+        </span>
+      </li>
+    ))}
+  </ol>
+)
+
+function trackSteps(
+  { release: { state, endedAt, startedAt } }: ReleaseSubject,
+  way: readonly StageRow[],
+): TrackStep[] {
+  const { policy, approvals, outcome } = state
+  const needed = policy.approval.approvers
+  const isOver = endedAt !== undefined || state.stage === 'rolling_back'
+  const before = beforeStages(state)
+  const last = outcome === 'promoted' ? 'passed' : isOver ? 'not_reached' : 'upcoming'
+  const probation = way.some(({ stage }) => stage === 'probation')
+  return [
+    { name: 'Pre-flight', status: before('qualifying'), detail: clock(startedAt) },
+    ...(needed === 0
+      ? []
+      : [
+          {
+            name: 'Approval',
+            status: before('awaiting_approval'),
+            detail:
+              approvals.length > 0 ? `by ${approvals.map(({ by }) => by).join(', ')}` : `${needed} needed`,
+          },
+        ]),
+    ...way.map((row) => ({ name: row.name, status: row.status, detail: detailOf(row) })),
+    ...(probation ? [] : [{ name: '100 %', status: last, detail: '' } as const]),
+  ]
+}
+
+/** The status of a stage before the first request. */
+const beforeStages =
+  ({ stage, routings, outcome }: ReleaseState) =>
+  (wanted: ReleaseStage): StepStatus => {
+    if (stage === wanted) return 'in_progress'
+    if (routings.length > 0 || outcome === 'promoted') return 'passed'
+    if (wanted === 'qualifying') return stage === 'ended' ? 'failed' : 'passed'
+    if (stage === 'qualifying') return 'upcoming'
+    return stage === 'ended' || stage === 'rolling_back' ? 'failed' : 'passed'
+  }
+
+function detailOf({ status, fromMs, toMs, observedMs, candidate, requirements }: StageRow): string {
+  const { minMs, minRequests } = requirements
+  if (status === 'upcoming' || status === 'not_reached')
+    return `${durationText(minMs)} and ${countText(minRequests)} requests`
+  const requests = countText(candidate.requests)
+  if (status === 'in_progress')
+    return `${durationText(observedMs)} of ${durationText(minMs)} · ${requests} of ${countText(minRequests)} requests`
+  const took = fromMs === undefined || toMs === undefined ? '' : ` · ${durationText(toMs - fromMs)}`
+  return `${fromMs === undefined ? '' : clock(new Date(fromMs).toISOString())}${took} · ${requests} requests`
+}
+
+const clock = (at: string): string => `${at.slice(11, 19)} UTC`

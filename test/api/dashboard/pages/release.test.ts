@@ -1,0 +1,157 @@
+/** Tests the parts of the release page that show a running stage, the track of stages and a rollback. */
+import { describe, expect, it } from 'vitest'
+import type { ReleaseSubject } from '../../../../api/dashboard/pages/release/load.ts'
+import { postMortem, RollbackSection } from '../../../../api/dashboard/pages/release/rollback.tsx'
+import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
+import { metricTiles, RunningStage, runningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
+import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
+import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
+import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
+import type { Verdict } from '../../../../domain/verdict.ts'
+import { releaseFacts } from '../../../support/release/releases.ts'
+
+const at = (second: number) => new Date(Date.UTC(2026, 10, 21, 6, 14, second)).toISOString()
+const atMs = (second: number) => Date.parse(at(second))
+const state: ReleaseState = {
+  ...openingState(releaseFacts, 0),
+  stage: 'canary',
+  stageIndex: 1,
+  shareBp: 2_500,
+  routed: true,
+  approvals: [
+    { by: 'ada', atMs: 1 },
+    { by: 'bob', atMs: 2 },
+  ],
+  routings: [
+    { stage: 'shadow', stageIndex: 0, generation: 4, shareBp: 10_000, startedMs: atMs(0) },
+    { stage: 'canary', stageIndex: 0, generation: 5, shareBp: 100, startedMs: atMs(10) },
+    { stage: 'canary', stageIndex: 1, generation: 6, shareBp: 2_500, startedMs: atMs(20) },
+  ],
+}
+const verdict = (id: number, more: Partial<Verdict> = {}, stageIndex = 1) => ({
+  id,
+  at: at(20 + id),
+  stage: 'canary' as const,
+  stageIndex,
+  kind: 'inconclusive' as const,
+  reasons: [{ code: 'minimum_requests', message: 'm', values: { requests: 4, minRequests: 10 } }],
+  statistics: { errorsLogE: id, errorsThreshold: 5, errorsCanary: 0.1, errorsControl: 0 },
+  ...more,
+})
+const arm = (generation: number, version: string, name: string, requests: number, errors: number) => ({
+  generation,
+  version,
+  arm: name,
+  requests,
+  errors,
+  invalid: 0,
+  slow: 1,
+})
+const subject = {
+  release: { state, startedAt: at(0) },
+  verdicts: [verdict(1), verdict(2)],
+  commands: [],
+  arms: [
+    arm(4, state.version, 'shadow', 500, 0),
+    arm(6, state.version, 'canary', 4, 1),
+    arm(6, 'm_v1.0.0', 'champion', 400, 0),
+  ],
+  watches: [{ stage: 'canary', stageIndex: 1, watchedMs: 60 }],
+  drift: [],
+  answers: {},
+  behind: [],
+  rate: 1,
+  nowMs: atMs(30),
+} as unknown as ReleaseSubject
+
+describe('a running stage', () => {
+  const way = stageRows(subject)
+
+  it('shows the counts of its own requests and the evidence as a share of its threshold', () => {
+    expect(metricTiles(subject, runningStage(way)!)).toEqual([
+      {
+        name: 'Errors',
+        key: 'errors',
+        candidate: '1 of 4 (25 %)',
+        control: '0 of 400 (0 %)',
+        points: [
+          { atMs: atMs(21), share: 0.2 },
+          { atMs: atMs(22), share: 0.4 },
+        ],
+        share: 0.4,
+      },
+    ])
+  })
+
+  it('says in words and numbers what continues it and what rolls it back', async () => {
+    const html = String(await RunningStage({ subject, way }))
+    expect(html).toMatch(/Candidate against control: canary 25 %/)
+    expect(html).toMatch(/40 % of what rolls back/)
+    expect(html).toMatch(/Continues to probation.*with 10 requests \(4 now\)/s)
+    expect(html).toMatch(/nearest: errors, 40 %/)
+  })
+
+  it('has its own verdict in the first line, and none of the stage before', () => {
+    expect(verdictLine(subject)).toMatchObject({
+      word: 'collecting evidence',
+      why: 'No regression so far · 4 of 10 requests',
+    })
+    const before = { ...subject, verdicts: [verdict(1, { kind: 'pass' }, 0)] } as ReleaseSubject
+    expect(verdictLine(before).why).toBe('No verdict in this stage yet')
+  })
+
+  it('stands in the track between stages that are done and to come', async () => {
+    const html = String(await StageTrack({ subject, way }))
+    const order = [...html.matchAll(/<li class="(\w+)"/g)].map(([, status]) => status)
+    expect(order).toEqual(['passed', 'passed', 'passed', 'passed', 'in_progress', 'upcoming'])
+    expect(html).toMatch(/by ada, bob/)
+    expect(html.match(/aria-current="step"/g)).toHaveLength(1)
+  })
+})
+
+describe('a rollback', () => {
+  const reason = '3 of 71 canary requests invalid <b>'
+  const ended: ReleaseState = {
+    ...state,
+    stage: 'ended',
+    outcome: 'rolled_back',
+    reason,
+    rollbackResult: {
+      champion: 'm_v1.0.0',
+      wasChampion: false,
+      orderedMs: atMs(24),
+      acknowledgedMs: atMs(25),
+    },
+  }
+  const failing = verdict(3, {
+    kind: 'fail',
+    reasons: [{ code: 'invalid_rate', message: reason, values: {} }],
+  })
+  const over = {
+    ...subject,
+    release: { state: ended, startedAt: at(0), endedAt: at(26), outcome: 'rolled_back', reason },
+    verdicts: [...subject.verdicts, failing],
+  } as unknown as ReleaseSubject
+
+  it('is told step by step with its files, and counts only responses that callers received', async () => {
+    const html = String(await RollbackSection({ subject: over, way: stageRows(over) }))
+    expect(html).toMatch(/Callers received 4 responses of the candidate; 1 failed \(25 %\)/)
+    expect(html).toMatch(
+      /06:14:23.*verdict fail.*06:14:24.*rollback ordered.*06:14:25.*m_v1.0.0 serves all traffic/s,
+    )
+    expect(html).toContain('/releases/rel_1/post-mortem.md')
+    expect(html).toContain('/releases/rel_1/exposed.csv')
+    expect(html).toContain('/compare?one=m_v1.0.0&amp;other=m_v1.1.0')
+    expect(html).toContain('tenure retrain m')
+    expect(html).not.toContain('<b>')
+    expect(String(await RollbackSection({ subject, way: stageRows(subject) }))).toBe('')
+  })
+
+  it('fills the draft of its post-mortem', () => {
+    const draft = postMortem(over)
+    expect(draft).toMatch(/^# Post-mortem: m_v1\.1\.0 rolled back\n/)
+    expect(draft).toContain('approved by ada, bob')
+    expect(draft).toContain('| canary 25 % | failed | 4 | 1 | 400 | 0 |')
+    expect(draft).not.toContain('invalid <b>')
+  })
+})
