@@ -21,6 +21,8 @@ export type InferredColumn = ColumnUse & {
 
 /** Of more texts no category is learnt. */
 const maxCategories = 50
+/** So few rising numbers may be values. */
+const minCounted = 20
 const timePattern = /^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:?\d\d)?$/
 const numberPattern = /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/
 const keyPattern = /(^|_)(id|key|uuid|index)$/i
@@ -59,6 +61,7 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
   if (isKey) return { use: 'none', why: 'it names the row' }
   if (values.every((value) => numberPattern.test(value))) {
     const numbers = values.map(Number)
+    if (isCount(numbers)) return { use: 'none', why: 'it counts the rows' }
     const mean = numbers.reduce((sum, each) => sum + each, 0) / numbers.length
     const variance = numbers.reduce((sum, each) => sum + (each - mean) ** 2, 0) / numbers.length
     return { use: 'number', mean, std: Math.sqrt(variance), whole: numbers.every(Number.isInteger) }
@@ -76,6 +79,10 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
   const counts = distinct.map((value) => values.filter((each) => each === value).length)
   return { use: 'category', values: distinct.sort(), largest: Math.max(...counts) / values.length }
 }
+
+/** Whether each number is one more than the number before it: an index says nothing of its row. */
+const isCount = (numbers: readonly number[]): boolean =>
+  numbers.length > minCounted && numbers.every((each, place) => each === numbers[0]! + place)
 
 /** A name of letters, digits and _, which no other column has. */
 function nameOf(column: string, place: number, taken: Set<string>): string {

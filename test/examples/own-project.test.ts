@@ -16,7 +16,8 @@ beforeAll(() => {
   const file = packed.trim().split('\n').at(-1) ?? ''
   copyFileSync(join(checkout, file), join(reader.directory, basename(file)))
 }, 600_000)
-afterAll(() => reader.leave(), 60_000)
+// Half a gigabyte of packages is deleted.
+afterAll(() => reader.leave(), 600_000)
 
 it('the page has an expectation for each block', () => {
   expect(typed.length).toBeGreaterThan(10)

@@ -20,6 +20,12 @@ describe('a column', () => {
     ['one value', 'unit', ['m', 'm'], { use: 'none', why: 'it has the value m only' }],
     ['no value', 'unit', ['', ''], { use: 'none', why: 'it is empty' }],
     ['keys', 'order_id', ['1', '2', '3'], { use: 'none', why: 'it names the row' }],
+    [
+      'a running number',
+      'order',
+      Array.from({ length: 30 }, (_, row) => String(100 + row)),
+      { use: 'none', why: 'it counts the rows' },
+    ],
     ['keys without a name', '', ['0', '1', '2'], { use: 'none', why: 'it names the row' }],
     [
       'many texts',
