@@ -26,6 +26,7 @@ const awaited: Readonly<Record<string, { name: string; have: string; need: strin
   minimum_requests: { name: 'requests', have: 'requests', need: 'minRequests' },
   promotion_evidence: { name: 'proof', have: 'logE', need: 'threshold' },
   quality_evidence: { name: 'quality', have: 'logE', need: 'threshold' },
+  business_evidence: { name: 'business', have: 'logE', need: 'threshold' },
 }
 
 const against: Readonly<Record<string, string>> = {
@@ -34,6 +35,7 @@ const against: Readonly<Record<string, string>> = {
   slow95: 'slow (p95)',
   slow99: 'slow (p99)',
   scoreShift: 'score shift',
+  business: 'business',
 }
 
 /** Reads the evidence from the verdicts of a release. A requirement that a stage no longer lists is complete. */

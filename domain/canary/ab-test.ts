@@ -18,8 +18,11 @@ export type AbMetric = 'accuracy' | 'conversions' | 'errors'
 const abMetrics: readonly AbMetric[] = ['accuracy', 'conversions', 'errors']
 
 export interface AbPolicy {
-  /** The compared metric, declared before the release so that its result cannot decide the choice. */
-  metric: AbMetric
+  /**
+   * The compared metric, declared before the release so that its result cannot decide the choice: `accuracy`, `conversions`, `errors`, or
+   * a name of `limits.business`.
+   */
+  metric: string
   /** The probability of declaring a candidate better that is not. */
   alpha: number
 }
@@ -41,8 +44,11 @@ export interface AbFinding {
 }
 
 /** `alphaWorse` is the probability of rolling back a candidate that is no worse; it is part of the release's α. */
-export function judgeAb(cohorts: readonly AbCohort[], policy: AbPolicy, alphaWorse: number): AbFinding {
-  const { metric } = policy
+export function judgeAb(
+  cohorts: readonly AbCohort[],
+  { metric, alpha }: { metric: AbMetric; alpha: number },
+  alphaWorse: number,
+): AbFinding {
   const moreIsBetter = metric === 'conversions'
   const worse = rateTest({ grid: moreIsBetter ? inverseGrid : ratioGrid })
   const better = rateTest({ grid: moreIsBetter ? ratioGrid : inverseGrid })
@@ -81,7 +87,7 @@ export function judgeAb(cohorts: readonly AbCohort[], policy: AbPolicy, alphaWor
   const arithmetic = (logE: number, sign: string, threshold: number) =>
     `${rates}: logE ${logE.toPrecision(4)} ${sign} ${threshold.toPrecision(4)}`
   const worseAt = thresholdFor(alphaWorse)
-  const betterAt = thresholdFor(policy.alpha)
+  const betterAt = thresholdFor(alpha)
   if (worseLogE >= worseAt) return found('worse', arithmetic(worseLogE, '≥', worseAt), worseLogE, worseAt)
   if (betterLogE >= betterAt)
     return found('better', arithmetic(betterLogE, '≥', betterAt), betterLogE, betterAt)
@@ -100,9 +106,14 @@ const sumOfArms = (one: AbArm, other: AbArm): AbArm => ({
 const rateOf = ({ total, events }: AbArm): number | null => ratioOf(events, total)
 const shown = (arm: AbArm): string => `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
 
-export function issuesOfAb(policy: AbPolicy): string[] {
+/** Whether the test reads outcomes or requests; otherwise it reads events. */
+export const isAbMetric = (metric: string): metric is AbMetric =>
+  (abMetrics as readonly string[]).includes(metric)
+
+/** `business` are the names of the business metrics. */
+export function issuesOfAb(policy: AbPolicy, business: readonly string[] = []): string[] {
   const { issues, need, oneOf } = policyIssues()
-  oneOf('metric', policy.metric, abMetrics)
+  oneOf('metric', policy.metric, [...abMetrics, ...business])
   need(policy.alpha > 0 && policy.alpha <= 0.2, `alpha is above 0 and at most 0.2, not ${policy.alpha}`)
   return issues
 }

@@ -2,6 +2,7 @@
  * Defines the evidence of the canary judge: counts per tick and arm, the stage, and the age of the counts. Counters, simulator and
  * judge share these types, so that all of them count the same events.
  */
+import type { BusinessEvidence } from './business-metric.ts'
 import type { DisagreementEvidence } from './disagreement.ts'
 
 /** Counts of one arm in one tick, at completion. A routing key counts as failed at most once per metric and release. */
@@ -46,6 +47,8 @@ export interface CanaryStage {
   minRequests: number
   /** Whether the release reaches 100 % after this stage. */
   last: boolean
+  /** Whether the candidate is champion already: nothing is to be proven for its promotion. */
+  promoted?: boolean
 }
 
 export interface CanaryEvidence {
@@ -58,6 +61,8 @@ export interface CanaryEvidence {
   paired?: { b: number; c: number; same?: number }
   /** Answers of both versions to the same requests. */
   disagreement?: DisagreementEvidence
+  /** What users did after their first request, by metric. */
+  business?: BusinessEvidence
   /** The names of the bins of `answers`. */
   answerNames?: readonly string[]
   /** The codes of questions that an approver has answered: they hold the release no longer. */

@@ -22,6 +22,7 @@ import { pairedEvidence } from '../sequential/paired-test.ts'
 import { geometric } from '../sequential/e-process.ts'
 import { rateTest } from '../sequential/two-arm-rate-test.ts'
 import { nextShareBp } from './harm-budget.ts'
+import { judgeBusiness, type BusinessFindings } from './business-metric.ts'
 import { disagreementReason, reportDisagreement } from './disagreement.ts'
 import { scoreShift } from './score-shift.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
@@ -112,6 +113,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const statistics = statisticsOf(evidence, counts, inStage)
       const judged: Judged = { policy, stage, inStage, counts, paired, statistics }
       const differing = differenceOf(evidence, policy, statistics)
+      const business = businessOf(evidence, policy, statistics)
       shift?.describe(statistics)
       statistics['guardLogE'] = guard.logE()
       statistics['harmLogE'] = harm.plainLogE()
@@ -130,6 +132,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         pairedReason(judged),
         shift?.finding(evidence.answerNames) ?? null,
         isOn(policy.disagreement) && policy.disagreement.action === 'rollback' ? differing : null,
+        ...(business?.against ?? []),
       ].filter((reason) => reason !== null)
       if (against.length > 0) return verdict('fail', inOrderFound(against))
       const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
@@ -140,15 +143,18 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         requestsReason(judged),
         ...promotionReasons(judged, proofs),
         qualityReason(judged),
+        ...(stage.last && stage.promoted !== true ? (business?.pending ?? []) : []),
       ].filter((reason) => reason !== null)
       const { accepted = [] } = evidence
-      const questions = [shift?.question(evidence.answerNames) ?? null, differing].filter(
-        (reason) => reason !== null && !accepted.includes(reason.code),
-      ) as Reason[]
+      const questions = [
+        shift?.question(evidence.answerNames) ?? null,
+        differing,
+        ...(business?.questions ?? []),
+      ].filter((reason) => reason !== null && !accepted.includes(reason.code)) as Reason[]
       if (questions.length > 0)
         return {
           ...verdict('inconclusive', [...questions, ...pending]),
-          questions: questions.map(({ code }) => code),
+          questions: [...new Set(questions.map(({ code }) => code))],
         }
       if (pending.length > 0) return verdict('inconclusive', pending)
       return verdict('pass', [passReason(judged)])
@@ -174,6 +180,16 @@ function differenceOf(
   statistics['disagreementHigh'] = report.all.high
   statistics['disagreementLogE'] = report.all.logE
   return disagreementReason(report)
+}
+
+/** J4: what users did after their first request. */
+function businessOf(
+  { business: evidence }: StageEvidence,
+  { business: metrics, alpha }: CanaryPolicy,
+  statistics: Statistics,
+): BusinessFindings | null {
+  if (metrics === undefined || alpha.business === undefined) return null
+  return judgeBusiness(evidence ?? {}, metrics, alpha.business, statistics)
 }
 
 /** The evidence of one verdict; a reason adds its figures to the statistics. */

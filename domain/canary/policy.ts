@@ -2,6 +2,7 @@
  * Defines the limits of the canary judge. They are frozen into a release when it starts, so that an edited policy cannot change a
  * running release.
  */
+import { issuesOfBusiness, type BusinessMetric } from './business-policy.ts'
 import { defaultDisagreement, type DisagreementPolicy } from './disagreement.ts'
 import { policyIssues } from '../policy-issues.ts'
 import { defaultScoreShift, type ScoreShiftPolicy } from './score-shift.ts'
@@ -76,6 +77,11 @@ export interface CanaryPolicy {
   /** How often the versions may answer one request differently, in a shadow. Absent: it is not judged. */
   disagreement?: DisagreementPolicy | 'off'
   /**
+   * What users do after their first request, by the name of the metric: a loss rolls back. It needs `alpha.business`. Absent: events are
+   * not judged.
+   */
+  business?: Record<string, BusinessMetric>
+  /**
    * Lets a stage end before its minimum time when the next share, served for `reactionSeconds` by a canary as bad as the evidence
    * still allows, costs at most the rest of the harm budget. The last stage always takes its minimum time. Absent: every stage does.
    */
@@ -103,7 +109,7 @@ export const defaultCanaryPolicy: CanaryPolicy = {
 /** The issues of a policy, each with its field; empty when it is valid. */
 export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
   if (!isGiven(policy) || !isGiven(policy.alpha)) return ['alpha is missing']
-  const { issues, need } = policyIssues(checkAlpha(policy.alpha))
+  const { issues, need, part } = policyIssues(checkAlpha(policy.alpha))
   const between = (field: string, value: number, low: number, high: number) =>
     need(value > low && value < high, `${field} is ${value}, it must lie between ${low} and ${high}`)
   const above = (field: string, value: number, low: number) =>
@@ -144,6 +150,13 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     atLeast('srm.designEffect', srm.designEffect, 1)
   }
   checkAnswers(policy, { need, above, between })
+  if (isGiven(policy.business)) {
+    part('business', issuesOfBusiness(policy.business))
+    need(
+      policy.alpha.business !== undefined,
+      'alpha.business is missing: the business metrics need a share of the α',
+    )
+  }
   return issues
 }
 

@@ -4,7 +4,7 @@ import type { ReleasePolicy } from './policy.ts'
 
 export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): ReleasePolicy {
   const { shareBp, withinMs, harmBudget, traffic } = drill
-  const { nonInferiority: _proof, ramp: _ramp, ...limits } = base.limits
+  const { nonInferiority: _proof, ramp: _ramp, business: _business, ...limits } = base.limits
   // The candidate of a drill in which something else fails is healthy; it passes after half of the time.
   const stage = { shareBp, minMs: Math.floor(withinMs / 2), minRequests: 1, deadlineMs: withinMs }
   return {

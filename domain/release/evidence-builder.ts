@@ -3,6 +3,7 @@
  * arm, so that the evidence continues from shadow through canary to probation.
  */
 import type { AbCohort } from '../canary/ab-test.ts'
+import { businessCode, type BusinessEvidence } from '../canary/business-metric.ts'
 import { disagreementCode, type DisagreementEvidence } from '../canary/disagreement.ts'
 import { scoreShiftCode } from '../canary/score-shift.ts'
 import type { HoldbackEvidence } from '../canary/holdback.ts'
@@ -73,6 +74,8 @@ export interface Observation {
   paired?: { b: number; c: number; same: number }
   /** Answers of both versions to the same requests; absent without any. */
   disagreement?: DisagreementEvidence
+  /** What users of both arms did after their first request; absent where the policy names no business metric. */
+  business?: BusinessEvidence
   /** The names of the bins of the answers. */
   answerNames?: readonly string[]
   /** The matured outcomes of a probation and of its hold-back. */
@@ -87,7 +90,7 @@ export interface Observation {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  { counted, staleMs, watchedMs, paired, disagreement, answerNames }: Observation,
+  { counted, staleMs, watchedMs, paired, disagreement, business, answerNames }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)
@@ -117,12 +120,14 @@ export function canaryEvidenceOf(
       last:
         stage === 'probation' ||
         (!isBreakGlass(state) && last?.stage === stage && last?.stageIndex === state.stageIndex),
+      promoted: state.promoted || undefined,
     },
     staleMs,
     paired,
     disagreement,
+    business,
     answerNames,
     // Break-glass answers every question; findings against the candidate still count.
-    accepted: isBreakGlass(state) ? [scoreShiftCode, disagreementCode] : state.accepted,
+    accepted: isBreakGlass(state) ? [scoreShiftCode, disagreementCode, businessCode] : state.accepted,
   }
 }

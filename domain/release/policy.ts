@@ -3,6 +3,7 @@
  * running release; all durations are milliseconds, so that a test runs in a second what production runs in a week.
  */
 import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
+import { issuesOfBusinessTimes } from '../canary/business-policy.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
 import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
@@ -173,6 +174,7 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   checkStages(check, 'stages', policy.stages)
   if (probation) checkProbation(check, 'probation', probation)
   checkStrategy(check, policy)
+  if (policy.limits.business) check.issues.push(...issuesOfBusinessTimes(policy.limits.business, policy))
   const { whenInconclusive = 'ask', whenPassed = 'ask', whenBusy = 'queue' } = policy
   check.oneOf('whenInconclusive', whenInconclusive, ['ask', 'end'])
   check.oneOf('whenPassed', whenPassed, ['promote', 'ask'])
@@ -261,7 +263,7 @@ function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): voi
     case 'ab':
       need(stages.length === 1, 'stages needs exactly one share: the split of an ab release is fixed')
       need(ab !== undefined, 'ab is missing: declare the metric before the release')
-      if (ab !== undefined) part('ab', issuesOfAb(ab))
+      if (ab !== undefined) part('ab', issuesOfAb(ab, Object.keys(limits.business ?? {})))
       return
     case 'direct':
       return

@@ -27,11 +27,13 @@ export interface AlphaSplit {
   disagreement?: number
   /** Conversions of an A/B release. */
   conversion: number
+  /** What users do after their first request, over all business metrics together. */
+  business?: number
   /** The harm budget: small but proven damage that no single metric acts on. */
   reserve: number
 }
 
-export const defaultAlpha: Required<AlphaSplit> = {
+export const defaultAlpha: Required<Omit<AlphaSplit, 'business'>> = {
   errors: 0.01,
   guard: 0.001,
   slow95: 0.005,
@@ -45,8 +47,11 @@ export const defaultAlpha: Required<AlphaSplit> = {
   reserve: 0.004,
 }
 
-/** Tests that a policy of an earlier build does not know. */
-const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement']
+/** The split of a policy with business metrics: their share comes from the reserve. */
+export const businessAlpha: Required<AlphaSplit> = { ...defaultAlpha, business: 0.002, reserve: 0.002 }
+
+/** Tests that a policy of an earlier build does not know, or that need metrics of their own. */
+const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement', 'business']
 
 /** Σα: the maximum probability of rolling back a good release, over all metrics, stages and looks. */
 export function totalAlpha(split: AlphaSplit): number {
@@ -55,7 +60,7 @@ export function totalAlpha(split: AlphaSplit): number {
 
 /** The issues of a split; empty when it is valid and sums to at most `limit`. */
 export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
-  const issues = (Object.keys(defaultAlpha) as (keyof AlphaSplit)[])
+  const issues = (Object.keys(businessAlpha) as (keyof AlphaSplit)[])
     .filter((name) => !(split[name] === undefined && optional.includes(name)))
     .filter((name) => !(split[name]! > 0 && split[name]! < 1))
     .map((name) => `alpha.${name} is ${split[name]}, it must lie between 0 and 1`)

@@ -68,3 +68,19 @@ export function meanInterval(counts: ValueCounts, alpha: number): { low: number;
   }
   return { low: bound(0, 1), high: bound(1, -1) }
 }
+
+/**
+ * Tests H0 "the mean of the values is at most 0" on values in [−1, 1] that are added one by one. Nothing is rounded: the mean of a sum of
+ * money is small beside the step of a count.
+ */
+export function meanAboveZero(): { add(value: number): void; logE(): number } {
+  const logs = new Float64Array(bets.length)
+  return {
+    add(value) {
+      // Most users buy nothing.
+      if (value === 0) return
+      for (let k = 0; k < logs.length; k++) logs[k]! += Math.log1p(bets[k]! * 0.999 * value)
+    },
+    logE: () => logMeanExp(logs),
+  }
+}

@@ -12,6 +12,8 @@ export type TrafficScenario =
   | { kind: 'shift'; by: number }
   /** The canary's number is off by this factor. */
   | { kind: 'scale'; factor: number }
+  /** The users of the canary buy this much more often, relative to those of the champion. */
+  | { kind: 'earns'; by: number }
   /** The canary is this many times as slow. */
   | { kind: 'latency'; factor: number }
   /** 500 failing requests of this many users reach the canary within a minute. */
@@ -63,6 +65,8 @@ export const scenarioForms: Record<string, string> = {
   good: 'the canary is exactly as good as the champion',
   'error:RATE': 'the canary fails at RATE (0..1) from its first request',
   'error-at:RATE@HOURSh': 'the canary begins to fail at RATE after HOURS hours',
+  'earns:PART':
+    'the users of the canary buy more often by PART (relative; negative is less often), as the business metrics of the policy count it',
   'latency:FACTOR': 'the canary is FACTOR times as slow',
   'shift:PART':
     'the canary answers "yes" more often by PART (relative: 0.1 is a tenth; negative is less often)',
@@ -97,6 +101,8 @@ export function parseScenario(text: string): TrafficScenario | undefined {
       return isRate && fromMs >= 0 ? { kind: 'error', rate: value, fromMs } : undefined
     case 'shift':
       return value > -1 && hours === undefined ? { kind: 'shift', by: value } : undefined
+    case 'earns':
+      return value > -1 && value <= 10 && hours === undefined ? { kind: 'earns', by: value } : undefined
     case 'scale':
       return value > 0 && hours === undefined ? { kind: 'scale', factor: value } : undefined
     case 'latency':

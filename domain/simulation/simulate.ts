@@ -11,6 +11,7 @@ import type { StepEvent } from '../release/events.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
+import { businessTraffic } from './business-traffic.ts'
 import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
@@ -45,6 +46,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const guard = breaker(policy.limits.guardRate, policy.limits.alpha.guard)
   const faultMs = faultStart(scenario)
   const harm = harmCounts(world, faultMs)
+  const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)
   let state = opened(policy)
   let atMs = 0
   let lastTickMs: number | null = null
@@ -90,7 +92,10 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     if (tick) {
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
       lastTickMs = atMs
-      if (state.stage !== 'shadow') harm.add(counted)
+      if (state.stage !== 'shadow') {
+        harm.add(counted)
+        business?.add(counted, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
+      }
       if (!other) judge.add(counted)
       else if (other.add(counted)) {
         dispatch(judged(atMs, 'fail', `${rule} rolls back`))
@@ -110,6 +115,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
       paired: traffic.paired(),
+      business: business?.evidence(atMs),
     })
     if (guard.isOpen() && verdict.kind !== 'fail')
       dispatch(judged(atMs, 'fail', 'the breaker of a replica is open'))
@@ -149,6 +155,7 @@ function stageOf(
     minMs,
     minRequests,
     last: inCanary && state.stageIndex === stages.length - 1,
+    promoted: state.promoted,
   }
 }
 
@@ -192,6 +199,8 @@ export function faultStart(scenario: TrafficScenario): number | undefined {
   switch (scenario.kind) {
     case 'error':
       return scenario.fromMs
+    case 'earns':
+      return scenario.by < 0 ? 0 : undefined
     case 'latency':
     case 'shift':
     case 'scale':

@@ -1,7 +1,5 @@
 /** Compiles the `release` of a model file (stages, soak times, approvals) into a release policy. */
 import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary/policy.ts'
-import type { AbMetric } from '../../domain/canary/ab-test.ts'
-import { defaultDrill, type DrillKind, type DrillPolicy } from '../../domain/drill.ts'
 import {
   defaultQualification,
   defaultWatch,
@@ -11,9 +9,12 @@ import {
   type StagePolicy,
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
+import { businessAlpha } from '../../domain/sequential/alpha-split.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+import { compileDrill, drillFields, type DrillSpec } from './release/drill.ts'
+import { compileBusiness, type EventSpec } from './release/event.ts'
 
 interface StageOptions {
   /** The minimum time in the stage. */
@@ -41,23 +42,6 @@ export const percent = (share: number, options: StageOptions = {}): StageSpec =>
   ...options,
 })
 
-/** The drills of the model. */
-export interface DrillSpec {
-  /** The period: 30 days without `cron`. */
-  every?: Duration
-  /** A cron expression in UTC instead of a period. */
-  cron?: string
-  /** The kinds of drills: all when absent. */
-  kinds?: readonly DrillKind[]
-  /** `mirrored` when absent: callers never see predictions of the candidate. */
-  traffic?: DrillPolicy['traffic']
-  /** The share of the traffic, or of the copied requests, in percent: 10. */
-  percent?: number
-  /** The failed requests that one drill may cause. */
-  harmBudget?: number
-  /** The time after which the drill has failed: 10 min. */
-  within?: Duration
-}
 /** The options of every strategy. */
 interface CommonSpec {
   /** The approvals: one within seven days when absent. */
@@ -103,6 +87,11 @@ interface ProbationSpec extends StageOptions {
   coverLabels?: boolean
 }
 export interface CanarySpec extends CommonSpec {
+  /**
+   * What users do after their first request, by the name of the metric: `{ revenue: event('purchase', { max: 500 }) }`. A proven loss
+   * rolls back.
+   */
+  business?: Record<string, EventSpec>
   /** The stages: `[percent(5), percent(25), percent(50)]`. */
   stages: readonly StageSpec[]
   /** The minimum time of stages without their own: 30 min. */
@@ -139,8 +128,8 @@ export type ShadowSpec = Omit<CanarySpec, 'stages' | 'shadow'> & {
 export type AbSpec = Omit<CanarySpec, 'stages'> & {
   /** The split in percent of the traffic; its deadline is the horizon. */
   split: StageSpec
-  /** The metric that decides: `accuracy`, `conversions` or `errors`. */
-  metric: AbMetric
+  /** The metric that decides: `accuracy`, `conversions`, `errors`, or a name of `business`. */
+  metric: string
   /** The probability of declaring a candidate better that is not: 0.05. */
   alpha?: number
 }
@@ -176,7 +165,15 @@ const common: Record<keyof Required<CommonSpec>, 0> = {
   drill: 0,
   requireDrill: 0,
 }
-const staged = { ...common, soak: 0, requests: 0, deadline: 0, shadow: 0, probation: 0 } as const
+const staged = {
+  ...common,
+  soak: 0,
+  requests: 0,
+  deadline: 0,
+  shadow: 0,
+  probation: 0,
+  business: 0,
+} as const
 const canaryFields = fieldNames<CanarySpec>({ ...staged, stages: 0 })
 const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
   canary: canaryFields,
@@ -188,15 +185,6 @@ const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
 }
 const stageFields = fieldNames<StageSpec>({ percent: 0, soak: 0, requests: 0, deadline: 0 })
 const probationFields = ['holdback', 'shadow', 'coverLabels', ...stageFields.slice(1)]
-const drillFields = fieldNames<DrillSpec>({
-  every: 0,
-  cron: 0,
-  kinds: 0,
-  traffic: 0,
-  percent: 0,
-  harmBudget: 0,
-  within: 0,
-})
 
 function reportUnknownFields(report: IssueCollector, { strategy, spec }: ReleaseSpec): void {
   const inPart = (part: string, given: object | undefined, known: readonly string[]) =>
@@ -221,7 +209,7 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
     strategy,
     approval: { approvers: by, withinMs: at('approval.within', within, 7 * dayMs), from },
     watch: compileWatch(at, spec.watch ?? {}),
-    limits: { ...defaultCanaryPolicy, ...spec.limits },
+    limits: compileLimits(report, spec),
     ...compileCommon(report, spec),
   }
   if (strategy === 'direct') return checked(report, { ...shared, stages: [] })
@@ -255,6 +243,14 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
     ...(strategy === 'ab' ? { ab: { metric: spec.metric, alpha: spec.alpha ?? 0.05 } } : {}),
     ...(strategy === 'shadow' && spec.whenPassed !== undefined ? { whenPassed: spec.whenPassed } : {}),
   })
+}
+
+/** Business metrics bring their share of the α, unless the file splits it itself. */
+function compileLimits(report: IssueCollector, spec: ReleaseSpec['spec']): CanaryPolicy {
+  const business = 'business' in spec ? spec.business : undefined
+  if (business === undefined) return { ...defaultCanaryPolicy, ...spec.limits }
+  const compiled = compileBusiness(report, business)
+  return { ...defaultCanaryPolicy, alpha: businessAlpha, ...spec.limits, business: compiled }
 }
 
 const minuteMs = 60_000
@@ -310,21 +306,6 @@ function compileHotfix(
     ...times(`hotfix.stages[${index}]`, each),
   }))
   return { stages }
-}
-
-function compileDrill(
-  at: DurationReader,
-  { every, cron, kinds, percent: share, within, ...rest }: DrillSpec,
-): DrillPolicy {
-  return {
-    ...defaultDrill,
-    ...rest,
-    everyMs: at('drill.every', every, cron === undefined ? defaultDrill.everyMs : undefined),
-    cron,
-    kinds: [...(kinds ?? defaultDrill.kinds)],
-    shareBp: share === undefined ? defaultDrill.shareBp : basisPoints(share),
-    withinMs: at('drill.within', within, defaultDrill.withinMs),
-  }
 }
 
 type WatchSpec = NonNullable<CanarySpec['watch']>

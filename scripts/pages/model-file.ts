@@ -117,9 +117,17 @@ const parts: readonly Part[] = [
       ['ApprovalSpec', '`approval`:'],
       ['ShadowSpec', '`shadow`:'],
       ['AbSpec', '`ab`:'],
-      ['DrillSpec', '`drill`:'],
     ],
   },
+  {
+    title: 'Business metrics',
+    about:
+      'What users do after their first request, as [`POST /v1/events`](../how-to/releases/business-metrics.md) reports it: `business: { revenue: event(…) }`.',
+    file: define('release/event'),
+    calls: ['event'],
+    types: [['EventOptions', '`event` takes the name of the events and:']],
+  },
+  { title: 'Drills', file: define('release/drill'), types: [['DrillSpec', '`drill`:']] },
   {
     title: 'Retrain',
     about: '`{ every: … }` or `{ cron: … }`, in UTC.',

@@ -5,12 +5,14 @@ import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/p
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultQualification, issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, compileRelease, percent } from '../../models/define/release.ts'
+import { event } from '../../models/define/release/event.ts'
 import { readDeclarations, type Member } from './members.ts'
 import { markdownCode, markdownTable, valueOf } from './markdown-table.ts'
 
 const files = [
   'release/policy',
   'canary/policy',
+  'canary/business-policy',
   'sequential/alpha-split',
   'canary/ab-test',
   'drill',
@@ -40,10 +42,17 @@ const declarations = files.map((file) => readDeclarations(`domain/${file}.ts`))
 const types = new Map(declarations.flatMap((each) => [...each.types]))
 const unions = new Map(declarations.flatMap((each) => [...each.unions]))
 
+const usual = compileRelease(() => {}, canary({ stages: [percent(5)] }))
+const business = { revenue: event('', { max: 500 }) }
+const compiled = compileRelease(() => {}, canary({ stages: [percent(5)], business })).limits.business?.[
+  'revenue'
+]
+
 const release: Whole = {
   type: 'ReleasePolicy',
   defaults: {
-    ...compileRelease(() => {}, canary({ stages: [percent(5)] })),
+    ...usual,
+    limits: { ...usual.limits, business: { revenue: { ...compiled, max: undefined } } },
     qualification: defaultQualification,
     ab: { alpha: 0.05 },
   },
@@ -81,6 +90,12 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
         at: 'limits.alpha',
         about:
           'Probability that each watch rolls back a release that is no worse than its champion. The sum is at most 0.05.',
+      },
+      {
+        title: 'A business metric',
+        type: 'BusinessMetric',
+        at: 'limits.business.revenue',
+        about: 'Of `limits.business`, by its name. The defaults are those of `event(…)`.',
       },
       { title: 'A/B', type: 'AbPolicy', at: 'ab', about: '' },
       { title: 'Qualification', type: 'QualificationLimits', at: 'qualification', about: '' },

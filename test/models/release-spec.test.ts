@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { defaultDrill } from '../../domain/drill.ts'
 import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
-import { ab, blueGreen, canary, direct, percent, rolling, shadow } from '../../models/define.ts'
+import { businessAlpha, defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { ab, blueGreen, canary, direct, event, percent, rolling, shadow } from '../../models/define.ts'
 import { compileRelease, type ReleaseSpec } from '../../models/define/release.ts'
 import { collectIssues } from '../../models/define/issues.ts'
 
@@ -84,6 +85,105 @@ describe('a release specification', () => {
       canary({ stages: [percent(5)], probation: { holdback: 5, shadows: 1 } as never }),
     )
     expect(issues.join()).toContain('shadows')
+  })
+
+  it('business metrics name events and bring their share of the α', () => {
+    const { policy, issues } = lower(
+      canary({
+        stages: [percent(5)],
+        business: {
+          revenue: event('purchase', { max: 500, notWorse: 0.05 }),
+          signups: event('signup', { counts: 'any', within: '10 min', delay: '5 s', better: true }),
+        },
+      }),
+    )
+    expect(issues).toEqual([])
+    expect(issuesOfPolicy(policy)).toEqual([])
+    expect(policy.limits.business).toEqual({
+      revenue: {
+        event: 'purchase',
+        counts: 'total',
+        min: 0,
+        max: 500,
+        withinMs: 1_800_000,
+        delayMs: 60_000,
+        lowerIsBetter: false,
+        action: 'rollback',
+        notWorse: 0.05,
+      },
+      signups: expect.objectContaining({ max: 1, withinMs: 600_000, delayMs: 5_000, better: true }) as object,
+    })
+    expect(policy.limits.alpha).toEqual(businessAlpha)
+    expect(totalAlpha(policy.limits.alpha)).toBeCloseTo(0.05, 12)
+    expect(lower(canary({ stages: [percent(5)] })).policy.limits.alpha).toEqual(defaultAlpha)
+    const own = lower(
+      ab({ split: percent(50), metric: 'revenue', business: { revenue: event('purchase', { max: 9 }) } }),
+    )
+    expect(own).toMatchObject({ issues: [], policy: { ab: { metric: 'revenue' } } })
+  })
+
+  it.each<[string, ReleaseSpec, string]>([
+    [
+      'without the largest value',
+      canary({ stages: [percent(5)], business: { revenue: event('purchase') } }),
+      'release.business.revenue: max is missing',
+    ],
+    [
+      'with an unknown field',
+      canary({
+        stages: [percent(5)],
+        business: { revenue: event('purchase', { max: 5, notworse: 0.1 } as never) },
+      }),
+      'release.business.revenue: has no field notworse: did you mean notWorse?',
+    ],
+    [
+      'with a wrong value',
+      canary({ stages: [percent(5)], business: { revenue: event('a b', { max: -1 }) } }),
+      'release: limits.business.revenue.event is a letter, then',
+    ],
+    [
+      'with a wrong duration',
+      canary({
+        stages: [percent(5)],
+        business: { revenue: event('a', { max: 1, within: 'soon' as never }) },
+      }),
+      'release.business.revenue.within: a duration',
+    ],
+    [
+      'that would never count',
+      canary({
+        stages: [percent(5)],
+        soak: '1 min',
+        business: { revenue: event('a', { max: 1, within: '1 d' }) },
+      }),
+      'no user would ever count',
+    ],
+    [
+      'without a share of the α',
+      canary({
+        stages: [percent(5)],
+        limits: { alpha: defaultAlpha },
+        business: { revenue: event('a', { max: 1 }) },
+      }),
+      'limits.alpha.business is missing',
+    ],
+    [
+      'of which a proof cannot come before the promotion',
+      blueGreen({ business: { revenue: event('a', { max: 1, better: true }) } }),
+      'the proofs notWorse and better need users of both versions',
+    ],
+    [
+      'where users never meet both versions',
+      rolling({ stages: [percent(50)], probation: 'off', business: { revenue: event('a', { max: 1 }) } }),
+      'the strategy rolling has none',
+    ],
+    [
+      'that a test does not know',
+      ab({ split: percent(50), metric: 'profit', business: { revenue: event('a', { max: 1 }) } }),
+      'ab.metric is one of accuracy, conversions, errors, revenue, not profit',
+    ],
+  ])('a business metric %s is refused', (_, spec, issue) => {
+    expect(lower(spec).issues.join('; ')).toContain(issue)
   })
 
   it('a hotfix has shorter stages of its own', () => {

@@ -44,6 +44,8 @@ export const simulateCommand: CommandSpec = {
     if (!scenario)
       throw usageError(`unknown --scenario "${name}"; use one of ${Object.keys(scenarioForms).join(', ')}`)
     const policy = await policyOf(options['policy'])
+    if (scenario.kind === 'earns' && policy.limits.business === undefined)
+      throw usageError(`the scenario "${name}" needs a --policy with business metrics`)
     const world = await worldOf(options, policy)
     const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
     const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)

@@ -188,6 +188,7 @@ it.each([
     '--false-rollback must be a number from 0.001 to 0.05',
   ],
   [['policy', 'suggest', 'iris', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
+  [['simulate', '--scenario', 'earns:-0.1'], 'needs a --policy with business metrics'],
   [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
   [['retrain', 'iris', '--set', 'units'], 'Invalid --set "units"; use name=value'],
   [['retrain', 'iris', '--set', 'units=1', '--set', 'units=2'], '--set units is given twice'],

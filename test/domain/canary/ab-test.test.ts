@@ -1,9 +1,9 @@
 /** The sequential test of an A/B release: it finds what is there, both ways, and finds nothing where nothing is. */
 import { describe, expect, it } from 'vitest'
-import { judgeAb, type AbCohort, type AbPolicy } from '../../../domain/canary/ab-test.ts'
+import { judgeAb, type AbCohort } from '../../../domain/canary/ab-test.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 
-const accuracy: AbPolicy = { metric: 'accuracy', alpha: 0.05 }
+const accuracy = { metric: 'accuracy', alpha: 0.05 } as const
 const cohort = (canary: [number, number], control: [number, number], atMs = 0): AbCohort => ({
   atMs,
   canary: { total: canary[0], events: canary[1] },
@@ -27,7 +27,7 @@ describe('an A/B test', () => {
   })
 
   it('inverts the direction for conversions', () => {
-    const conversions: AbPolicy = { metric: 'conversions', alpha: 0.05 }
+    const conversions = { metric: 'conversions', alpha: 0.05 } as const
     expect(judgeAb(many(20, cohort([100, 25], [100, 10])), conversions, 0.01).kind).toBe('better')
     expect(judgeAb(many(20, cohort([100, 10], [100, 25])), conversions, 0.01).kind).toBe('worse')
   })

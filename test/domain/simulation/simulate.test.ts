@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { BusinessMetric } from '../../../domain/canary/business-policy.ts'
 import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { businessAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import {
   defaultWorld,
@@ -23,6 +25,14 @@ const short: ReleasePolicy = {
     minRequests: 1_000,
     deadlineMs: hourMs,
   })),
+}
+
+/** The same with conversions that come within ten minutes. */
+const sells = (more: Partial<BusinessMetric> = {}): ReleasePolicy => {
+  const times = { withinMs: 600_000, delayMs: 0 }
+  const bounds = { min: 0, max: 1, lowerIsBetter: false, action: 'rollback' } as const
+  const conversion: BusinessMetric = { event: 'purchase', counts: 'any', ...bounds, ...times, ...more }
+  return { ...short, limits: { ...short.limits, alpha: businessAlpha, business: { conversion } } }
 }
 
 const run = (scenario: string, releases: number, policy = short, rule?: BaselineRuleName) => {
@@ -79,6 +89,22 @@ describe('a simulated release', () => {
 
   it('is not rolled back for labels that change in both arms', () => {
     expect(run('label-shift', 5).rolledBack).toBe(0)
+  })
+
+  it('is rolled back for users who buy less, not for users who buy more, and never by equal ones', () => {
+    const [good, less, more] = ['good', 'earns:-0.5', 'earns:0.5'].map((scenario) =>
+      run(scenario, 10, sells()),
+    )
+    expect([good!.promoted, good!.falseRollbackRate]).toEqual([10, 0])
+    expect(less).toMatchObject({ rolledBack: 10, promoted: 0 })
+    expect(less!.canaryRequestsToDetect.p95).toBeLessThan(20_000)
+    expect(more).toMatchObject({ promoted: 10, falseRollbackRate: 0 })
+  })
+
+  it('is promoted where it must be better only when it is', () => {
+    const better = sells({ better: true })
+    expect(run('earns:0.5', 5, better).promoted).toBe(5)
+    expect(run('good', 5, better)).toMatchObject({ promoted: 0, held: 5 })
   })
 
   it('ramps faster within its harm budget, and never through its last stage', () => {

@@ -1,0 +1,258 @@
+/**
+ * Compares what users do after their first request to each arm: the events that `POST /v1/events` has stored. The value of a user is
+ * bounded, set against the mean of its own block of users of the larger arm, and tested by betting at every look.
+ *
+ * A user counts once in a release, in the arm of its first request, and only when its events have had the time to come: a value never
+ * changes after it was added, so that the bounds hold at every look.
+ */
+import { percentText, fourDigits } from '../figures.ts'
+import { thresholdFor } from '../sequential/alpha-split.ts'
+import { meanAboveZero } from '../sequential/bounded-mean.ts'
+import type { Reason, Verdict } from '../verdict.ts'
+import type { AbFinding, AbPolicy } from './ab-test.ts'
+import type { BusinessMetric } from './business-policy.ts'
+
+/** What was measured of one metric. Users of one arm that have no counterpart yet are counted and not compared. */
+export interface BusinessFigures {
+  users: { canary: number; control: number }
+  /** Users of the smaller arm, each set against its block of the larger one. */
+  blocks: number
+  /** The means over the blocks; null without any. */
+  means: { canary: number; control: number } | null
+  /** The evidence that the candidate is worse, and that it is better. */
+  worseLogE: number
+  betterLogE: number
+  /** The evidence that it is not worse by more than `notWorse`; absent where none is asked for. */
+  notWorseLogE?: number
+}
+
+/** By the name of the metric. */
+export type BusinessEvidence = Readonly<Record<string, BusinessFigures>>
+
+export const businessCode = 'business_worse'
+
+/** A smaller difference, as a share of the control's mean, never counts as a loss. */
+const minRelativeDelta = 0.01
+/** Of a proof that a promotion needs. */
+const proofLogE = Math.log(20)
+
+/** Users with the arm of their first request, in its order. */
+export interface BusinessTest {
+  /** `value` is null for a user without events of a mean. Stages are compared apart, because their shares differ. */
+  add(arm: 'canary' | 'control', value: number | null, stage: { index: number; shareBp: number }): void
+  figures(): BusinessFigures
+}
+
+export function businessTest(metric: BusinessMetric): BusinessTest {
+  const { min, max, lowerIsBetter, notWorse } = metric
+  const sign = lowerIsBetter ? -1 : 1
+  // The largest difference that values can have, so that no bet is ruined.
+  const margin = 1 - sign * (notWorse ?? 0)
+  const marginWidth = Math.max(max - margin * min, margin * max - min)
+  const tests = { worse: meanAboveZero(), better: meanAboveZero(), notWorse: meanAboveZero() }
+  const users = { canary: 0, control: 0 }
+  const sums = { canary: 0, control: 0 }
+  let blocks = 0
+  let stage: { index: number; matcher: BlockMatcher } | undefined
+
+  const compare = (canary: number, control: number): void => {
+    blocks++
+    sums.canary += canary
+    sums.control += control
+    const gain = (sign * (canary - control)) / (max - min)
+    tests.worse.add(-gain)
+    tests.better.add(gain)
+    if (notWorse !== undefined) tests.notWorse.add((sign * (canary - margin * control)) / marginWidth)
+  }
+  return {
+    add(arm, value, { index, shareBp }) {
+      if (value === null || !Number.isFinite(value) || shareBp <= 0 || shareBp >= 10_000) return
+      if (stage?.index !== index) stage = { index, matcher: blockMatcher(shareBp, compare) }
+      users[arm]++
+      stage.matcher(arm, Math.min(max, Math.max(min, value)))
+    },
+    figures: () => ({
+      users: { ...users },
+      blocks,
+      means: blocks === 0 ? null : { canary: sums.canary / blocks, control: sums.control / blocks },
+      worseLogE: tests.worse.logE(),
+      betterLogE: tests.better.logE(),
+      notWorseLogE: notWorse === undefined ? undefined : tests.notWorse.logE(),
+    }),
+  }
+}
+
+type BlockMatcher = (arm: 'canary' | 'control', value: number) => void
+
+/**
+ * Sets user i of the smaller arm against block i of the larger one. The share alone fixes the blocks, so that no value chooses them.
+ * A block whose counterpart is missing waits.
+ */
+function blockMatcher(shareBp: number, compare: (canary: number, control: number) => void): BlockMatcher {
+  const isCanaryLarge = shareBp > 5_000
+  const [large, small] = isCanaryLarge ? [shareBp, 10_000 - shareBp] : [10_000 - shareBp, shareBp]
+  const waiting: { single: number[]; block: number[] } = { single: [], block: [] }
+  const taken = { single: 0, block: 0 }
+  const open = { users: 0, sum: 0 }
+  let filled = 0
+  const sizeOf = (block: number) =>
+    Math.floor(((block + 1) * large) / small) - Math.floor((block * large) / small)
+  return (arm, value) => {
+    if ((arm === 'canary') === isCanaryLarge) {
+      open.users++
+      open.sum += value
+      if (open.users < sizeOf(filled)) return
+      waiting.block.push(open.sum / open.users)
+      filled++
+      open.users = 0
+      open.sum = 0
+    } else waiting.single.push(value)
+    if (taken.single >= waiting.single.length || taken.block >= waiting.block.length) return
+    const single = waiting.single[taken.single++]!
+    const block = waiting.block[taken.block++]!
+    if (isCanaryLarge) compare(block, single)
+    else compare(single, block)
+  }
+}
+
+/** What the business metrics say about a candidate. */
+export interface BusinessFindings {
+  /** Proven losses that roll back. */
+  against: Reason[]
+  /** Proven losses that an approver decides about. */
+  questions: Reason[]
+  /** Proofs that a promotion still lacks. */
+  pending: Reason[]
+}
+
+/** `alpha` is shared by all metrics. */
+export function judgeBusiness(
+  evidence: BusinessEvidence,
+  metrics: Readonly<Record<string, BusinessMetric>>,
+  alpha: number,
+  statistics: Verdict['statistics'],
+): BusinessFindings {
+  const names = Object.keys(metrics)
+  const threshold = thresholdFor(alpha / names.length)
+  const found: BusinessFindings = { against: [], questions: [], pending: [] }
+  let worst = 0
+  for (const name of names) {
+    const metric = metrics[name]!
+    const figures = evidence[name]
+    const { worseLogE = 0 } = figures ?? {}
+    worst = Math.max(worst, worseLogE)
+    if (figures !== undefined && worseLogE >= threshold && -gainOf(figures, metric) >= minRelativeDelta) {
+      const reason = reasonOf(businessCode, name, figures, { logE: worseLogE, threshold })
+      found[metric.action === 'ask' ? 'questions' : 'against'].push(reason)
+    }
+    found.pending.push(...proofsOf(name, metric, figures))
+  }
+  statistics['businessLogE'] = worst
+  statistics['businessThreshold'] = threshold
+  return found
+}
+
+function proofsOf(name: string, metric: BusinessMetric, figures: BusinessFigures | undefined): Reason[] {
+  const { notWorse, better } = metric
+  const asked = [
+    ...(notWorse === undefined
+      ? []
+      : [{ claim: `not worse by more than ${percentText(notWorse)}`, logE: figures?.notWorseLogE ?? 0 }]),
+    ...(better === true ? [{ claim: 'better', logE: figures?.betterLogE ?? 0 }] : []),
+  ]
+  return asked.flatMap(({ claim, logE }) => {
+    if (logE >= proofLogE) return []
+    const message =
+      `not yet proven that ${name} is ${claim}: ${shownFigures(figures)}, ` +
+      `logE ${fourDigits(logE)} < ${fourDigits(proofLogE)}`
+    return [{ code: 'business_evidence', message, values: { metric: name, logE, threshold: proofLogE } }]
+  })
+}
+
+/** The declared test of an A/B release on a business metric; losses are found by the judge of all metrics. */
+export function abOfBusiness(
+  name: string,
+  figures: BusinessFigures | undefined,
+  { alpha }: AbPolicy,
+): AbFinding {
+  const threshold = thresholdFor(alpha)
+  const { betterLogE: logE = 0, users, means } = figures ?? {}
+  const statistics = {
+    abCanary: means?.canary ?? null,
+    abControl: means?.control ?? null,
+    abCanaryOutcomes: users?.canary ?? 0,
+    abControlOutcomes: users?.control ?? 0,
+    abBetterLogE: logE,
+  }
+  const kind = means === undefined || means === null ? 'no_data' : logE >= threshold ? 'better' : 'open'
+  const message =
+    kind === 'no_data'
+      ? `no users of both arms whose events are due yet (metric ${name})`
+      : `${kind === 'open' ? 'undecided: ' : ''}${name}: ${shownFigures(figures)}: ` +
+        `logE ${fourDigits(logE)} ${kind === 'open' ? '<' : '≥'} ${fourDigits(threshold)}`
+  const values = { ...statistics, metric: name, logE, threshold }
+  return { kind, statistics, reason: { code: `ab_${kind}`, message, values } }
+}
+
+/** How much better the candidate is, as a share of the control's mean. */
+export function gainOf(
+  { means }: BusinessFigures,
+  { lowerIsBetter }: Pick<BusinessMetric, 'lowerIsBetter'>,
+): number {
+  if (means === null) return 0
+  const gain = (lowerIsBetter ? -1 : 1) * (means.canary - means.control)
+  return means.control > 0 ? gain / means.control : Math.sign(gain)
+}
+
+function reasonOf(
+  code: string,
+  name: string,
+  figures: BusinessFigures,
+  { logE, threshold }: { logE: number; threshold: number },
+): Reason {
+  const message = `${name} is worse: ${shownFigures(figures)}, logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+  const { users, blocks, means } = figures
+  const values = {
+    metric: name,
+    canaryUsers: users.canary,
+    controlUsers: users.control,
+    canaryMean: means?.canary ?? null,
+    controlMean: means?.control ?? null,
+    blocks,
+    logE,
+    threshold,
+  }
+  return { code, message, values }
+}
+
+function shownFigures(figures: BusinessFigures | undefined): string {
+  if (figures === undefined || figures.means === null) return 'no users of both arms yet'
+  const { users, means } = figures
+  return (
+    `${fourDigits(means.canary)} per user of ${users.canary} canary users, ` +
+    `control ${fourDigits(means.control)} of ${users.control}`
+  )
+}
+
+/** A metric of a release, for the approver. */
+export interface BusinessRow extends BusinessFigures {
+  name: string
+  event: string
+  /** How much better the candidate is, as a share of the control's mean; null without users of both arms. */
+  gain: number | null
+  /** The evidence at which a loss is proven. */
+  threshold: number
+}
+
+export const businessRows = (
+  evidence: BusinessEvidence,
+  metrics: Readonly<Record<string, BusinessMetric>>,
+  alpha: number,
+): BusinessRow[] =>
+  Object.entries(metrics).flatMap(([name, metric]) => {
+    const figures = evidence[name]
+    if (figures === undefined) return []
+    const gain = figures.means === null ? null : gainOf(figures, metric)
+    const threshold = thresholdFor(alpha / Object.keys(metrics).length)
+    return [{ ...figures, name, event: metric.event, gain, threshold }]
+  })
