@@ -97,8 +97,8 @@ export async function storeOutcomes(
 
 const idOf = ({ predictionId }: SentOutcome): string => predictionId
 
-/** Throws with the code of the first refused outcome; the message lists the first 20. */
-export function requireNoneRefused({ refused }: OutcomeResult): void {
+/** Throws with the code of the first refused one; the message lists the first 20. */
+export function requireNoneRefused({ refused }: Pick<OutcomeResult, 'refused'>): void {
   const [first] = refused
   if (first === undefined) return
   const issues = refused.slice(0, 20).map(({ place, message }) => `${place}: ${message}`)

@@ -16,6 +16,7 @@ import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './serving/inference.ts'
 import { keyRoutes } from './admin/keys.ts'
 import { modelRoutes } from './registry/models.ts'
+import { eventRoutes } from './serving/events.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
 import { explanationRoutes } from './serving/explanations.ts'
 import { predictionRoutes } from './serving/predictions.ts'
@@ -34,6 +35,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...predictionRoutes(deps),
     ...explanationRoutes(deps),
     ...outcomeRoutes(deps),
+    ...eventRoutes(deps),
     ...inferenceRoutes(deps),
     ...adapterRoutes(deps),
     ...modelRoutes(deps),

@@ -61,7 +61,7 @@ export async function eraseNamed(database: Database, id: string): Promise<void> 
     where id = ${id}`)
 }
 
-/** The outcomes and pairs of requests, and the memory of them. */
+/** The outcomes, events and pairs of requests, and the memory of them. */
 const hanging = (requests: Sql): Sql => sql`
     remembered as (
       insert into erased_requests (id) ${requests} on conflict do nothing
@@ -69,14 +69,20 @@ const hanging = (requests: Sql): Sql => sql`
       delete from outcomes where request_id in (${requests}) returning 1
     ), gone_pairs as (
       delete from shadow_pairs where request_of(prediction_id) in (${requests}) returning 1
+    ), gone_events as (
+      delete from events where request_id in (${requests}) returning 1
     )`
 
 const added = (): Sql => sql`counts || jsonb_build_object(
       'requests', coalesce((counts ->> 'requests')::bigint, 0) + (select count(*) from gone),
       'outcomes', coalesce((counts ->> 'outcomes')::bigint, 0) + (select count(*) from gone_outcomes),
-      'shadow_pairs', coalesce((counts ->> 'shadow_pairs')::bigint, 0) + (select count(*) from gone_pairs))`
+      'shadow_pairs', coalesce((counts ->> 'shadow_pairs')::bigint, 0) + (select count(*) from gone_pairs),
+      'events', coalesce((counts ->> 'events')::bigint, 0) + (select count(*) from gone_events))`
 
-/** Blanks the person's rows of batches that carry the column, and removes its values from the feature store. */
+/**
+ * Blanks the person's rows of batches that carry the column, and removes its values from the feature store and the events of its routing
+ * key. An event of every model is one of this model too.
+ */
 export async function eraseRest(database: Database, { id, key }: { id: string; key: string }): Promise<void> {
   await database.query(sql`
     with erasure as materialized (
@@ -98,10 +104,16 @@ export async function eraseRest(database: Database, { id, key }: { id: string; k
     ), gone_newest as (
       delete from feature_latest using erasure, views
       where view_id = views.id and subject_hash_of(${key}, entity) = subject_hash returning 1
+    ), gone_events as (
+      delete from events using erasure
+      where routing_key is not null and (events.model is null or events.model = erasure.model)
+        and subject_hash_of(${key}, routing_key) = subject_hash
+      returning 1
     )
     update erasures set counts = counts || jsonb_build_object(
       'batch_rows', coalesce((counts ->> 'batch_rows')::bigint, 0) + (select count(*) from blanked),
       'feature_values', coalesce((counts ->> 'feature_values')::bigint, 0)
-        + (select count(*) from gone_history) + (select count(*) from gone_newest))
+        + (select count(*) from gone_history) + (select count(*) from gone_newest),
+      'events', coalesce((counts ->> 'events')::bigint, 0) + (select count(*) from gone_events))
     where id = ${id}`)
 }

@@ -35,6 +35,7 @@ const forgettable = {
   predictions_default: sql`at < before`,
   // Of predictions that are gone. Ids that are not ours say nothing of their time.
   outcomes: sql`case when prediction_time(prediction_id) is null then arrived_at < before else prediction_id < first_id_at(before) end`,
+  events: sql`arrived_at < before`,
   shadow_pairs: sql`at < before`,
   tick_counters: sql`tick < before`,
   feature_counts: sql`hour < before`,

@@ -154,6 +154,17 @@ describe('the erasure of a subject', () => {
     // Outcomes that came before their predictions: she names one herself.
     const early = randomUUID()
     expect((await say([early, randomUUID()])).json).toMatchObject({ stored: 2, unknown: 2 })
+    // What she did, by her routing key and by a prediction.
+    const events = [{ routing_key: anna }, { prediction_id: hers[1] }, { routing_key: 'bob' }].map(
+      (about) => ({
+        ...about,
+        name: 'purchase',
+        occurred_at: observed_at,
+      }),
+    )
+    expect((await api.request('POST', '/v1/events', { key, body: { events } })).json).toMatchObject({
+      stored: 3,
+    })
     // In a batch and in the feature store.
     await fixture.store.query(sql`
       insert into batches (id, model, version, input, output, requested_by, status, ended_at)
@@ -183,12 +194,13 @@ describe('the erasure of a subject', () => {
     const shown = await done(id)
     expect(shown).toMatchObject({
       stage: 'done',
-      counts: { requests: 4, outcomes: 5, shadow_pairs: 1, batch_rows: 1, feature_values: 1 },
+      counts: { requests: 4, outcomes: 5, events: 2, shadow_pairs: 1, batch_rows: 1, feature_values: 1 },
       notes: [expect.stringMatching(/batches.*bat_2/)],
       subject_hash: expect.stringMatching(/^[0-9a-f]{64}$/),
     })
     expect(await keysInLog()).toEqual(['bob', 'bob'])
     expect(await count(sql`select count(*) as n from outcomes`)).toBe(3)
+    expect(await count(sql`select count(*) as n from events`)).toBe(1)
     expect(
       await count(
         sql`select count(*) as n from batch_predictions where problem = 'erased' and key is null and answer is null`,

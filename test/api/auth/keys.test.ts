@@ -154,7 +154,7 @@ describe('every route', () => {
     )
   })
 
-  it('limits a predictor key to predictions, explanations and outcomes, and a labeller key to outcomes', () => {
+  it('limits a predictor key to predictions, explanations, outcomes and events, and a labeller key to outcomes and events', () => {
     const pathsOf = (role: Role) =>
       api.routes
         .filter(
@@ -166,12 +166,13 @@ describe('every route', () => {
       '/v1/models/:name/explain',
       '/v1/outcomes',
       '/v1/outcomes/bulk',
+      '/v1/events',
       '/v1/models/:name:predict',
       '/v1/models/:name/invocations',
       '/invocations',
       '/v1/models/:name/openapi.json',
     ])
-    expect(pathsOf('labeller')).toEqual(['/v1/outcomes', '/v1/outcomes/bulk'])
+    expect(pathsOf('labeller')).toEqual(['/v1/outcomes', '/v1/outcomes/bulk', '/v1/events'])
   })
 })
 

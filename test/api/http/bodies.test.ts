@@ -33,7 +33,8 @@ describe('a JSON body', () => {
       .map(({ method, path }) => [method, path.replaceAll(/:\w+/g, 'x')] as const)
     expect(paths.length).toBeGreaterThan(15)
     const before = [...api.troubles]
-    for (const [method, path] of [...paths, ['post', '/v1/outcomes/bulk'] as const]) {
+    const streamed = ['/v1/outcomes/bulk', '/v1/events'].map((path) => ['post', path] as const)
+    for (const [method, path] of [...paths, ...streamed]) {
       const { status, json } = await api.request(method.toUpperCase(), path, { key, body: deep })
       expect([path, status, json['detail'] ?? json['error']]).toEqual([
         path,

@@ -58,6 +58,7 @@ const bodies: Record<string, unknown> = {
       },
     ],
   },
+  '/v1/events': { routing_key: 'anna', name: 'purchase', value: 1, occurred_at: '2026-01-01T00:00:00Z' },
   '/v1/releases': { model: 'iris', version: 'iris_v1.0.0' },
   '/v1/keys': { name: 'reader', role: 'viewer' },
   '/v1/drills': { model: 'iris' },

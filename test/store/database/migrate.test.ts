@@ -32,6 +32,7 @@ const pinned: Record<string, string> = {
   '0022_replica_processes.sql': '336cc9063d85ffa545e539e9d7f9c270e01b60e0fd8dda387fc22d2cc58a6c5b',
   '0023_replica_leases.sql': '848c20adfa8ad2f05ad4474ccf52e461b59b0d7694527dc332a433d807056674',
   '0026_release_requests.sql': '001e42585db306302a142c220f7796794b8372944d14da91a4be1f68f47f2af1',
+  '0027_events.sql': 'd654179ca177e83b02fbefa53b1edcf338f50eb3fcc489052c86267421243013',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

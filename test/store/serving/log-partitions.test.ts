@@ -162,7 +162,7 @@ describe('the records of a prediction', () => {
     expect(rows[0]!.first > idAt(ms - 1)).toBe(true)
   })
 
-  it('are deleted with it: outcomes, pairs, rows of the default partition, settled accounts', async () => {
+  it('are deleted with it: outcomes, events, pairs, rows of the default partition, settled accounts', async () => {
     const outcome = (id: string, arrived: number) =>
       store.query(sql`insert into outcomes (prediction_id, value, observed_at, arrived_at)
         values (${id}, '1', now(), ${new Date(arrived).toISOString()})`)
@@ -184,8 +184,11 @@ describe('the records of a prediction', () => {
     await settleAccount(store, { account: 'old', served: 1 })
     await store.pool.query("update prediction_log_accounts set settled_at = now() - interval '91 days'")
     await settleAccount(store, { account: 'young', served: 1 })
+    await store.query(sql`insert into events (id, digest, routing_key, name, value, occurred_at, arrived_at, source)
+      select age::text, '', 'anna', 'purchase', 1, now() - make_interval(days => age), now() - make_interval(days => age), 'shop'
+      from unnest(array[91, 89]) as age`)
     const forget = async (
-      table: 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'prediction_log_accounts',
+      table: 'events' | 'outcomes' | 'predictions_default' | 'shadow_pairs' | 'prediction_log_accounts',
     ) => {
       let rows = 0
       for (let deleted = 1; deleted > 0; rows += deleted)
@@ -195,6 +198,7 @@ describe('the records of a prediction', () => {
     expect(await forget('outcomes')).toBe(2)
     expect(await forget('predictions_default')).toBe(1)
     expect(await forget('shadow_pairs')).toBe(1)
+    expect(await forget('events')).toBe(1)
     expect(await forget('prediction_log_accounts')).toBe(1)
     const { rows } = await store.pool.query<{ id: string }>(
       'select prediction_id as id from outcomes union all select id from predictions',

@@ -1,0 +1,156 @@
+/**
+ * Validates and stores events of users. A release is judged by them, so an event must belong to a user or prediction that the key can
+ * reach, and counts once however often it is sent.
+ */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { eventNamePattern } from '../../domain/canary/business-policy.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { isStorable } from '../../domain/postgres-text.ts'
+import { findModelNames, insertEvents, type UserEvent } from '../../store/monitoring/events.ts'
+import { findAnswered } from '../../store/monitoring/outcomes.ts'
+import { findErased } from '../../store/privacy/erased-subjects.ts'
+import type { Store } from '../../store/postgres.ts'
+import { canAccessModel, type Actor } from '../auth/authentication.ts'
+import { labellers } from '../http/route.ts'
+import { modelName, pastTime } from '../http/schemas.ts'
+import { maxRoutingKeyLength } from '../serving/codec/request-parser.ts'
+
+/** Of the absolute value of one event: beyond it sums of doubles lose cents. */
+const maxValue = 1e12
+
+export const eventSchema = (nowMs: () => number) =>
+  z
+    .strictObject({
+      id: z.string().min(1).max(200).optional(),
+      prediction_id: z.uuid().optional(),
+      routing_key: z.string().min(1).max(maxRoutingKeyLength).optional(),
+      model: modelName.optional(),
+      name: z.string().regex(new RegExp(eventNamePattern), {
+        error: 'is a letter, then at most 63 letters, digits, dots, _ and -',
+      }),
+      value: z.number().min(-maxValue).max(maxValue).default(1),
+      /** Up to a minute ahead of the database's clock, because clocks differ. */
+      occurred_at: pastTime(nowMs),
+    })
+    .refine(({ prediction_id: one, routing_key: other }) => (one === undefined) !== (other === undefined), {
+      error: 'has either a prediction_id or a routing_key',
+    })
+
+export interface SentEvent extends UserEvent {
+  /** Place in the request: `events.3`, `line 7`. */
+  place: string
+}
+
+/** Returns the event, or what is wrong with it. */
+export type EventCheck = (value: unknown, place: string) => SentEvent | string
+
+export function createEventCheck(nowMs: () => number): EventCheck {
+  const schema = eventSchema(nowMs)
+  return (value, place) => {
+    if (!isStorable(value)) return 'contains NUL or an unpaired surrogate, which Postgres cannot store'
+    const { data, error } = schema.safeParse(value)
+    if (data !== undefined) return sentEvent(data, place)
+    return error.issues
+      .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`))
+      .join('; ')
+  }
+}
+
+function sentEvent(
+  {
+    id,
+    prediction_id,
+    routing_key: routingKey,
+    model,
+    name,
+    value,
+    occurred_at,
+  }: z.infer<ReturnType<typeof eventSchema>>,
+  place: string,
+): SentEvent {
+  const fields = {
+    model,
+    predictionId: prediction_id?.toLowerCase(),
+    routingKey,
+    name,
+    value,
+    occurredAt: new Date(occurred_at).toISOString(),
+  }
+  const digest = createHash('sha256').update(canonicalJson(fields)).digest('hex')
+  return { ...fields, place, id: id ?? `sha256:${digest}`, digest }
+}
+
+export interface EventResult {
+  /** Stored now or before. */
+  accepted: number
+  stored: number
+  /** Of predictions that are not in the prediction log. */
+  unknown: number
+  refused: { place: string; message: string; code: 'invalid_request' | 'forbidden' }[]
+}
+
+/**
+ * Ids are unique among the given events. A predictor may send those of its own predictions only, because a routing key is of every
+ * service. Events of unknown predictions are stored, because the log may be a moment behind; but only where the key may send those of all
+ * models, and not of erased requests.
+ */
+export async function storeEvents(
+  { store, actor }: { store: Store; actor: Actor },
+  sent: readonly SentEvent[],
+): Promise<EventResult> {
+  const ids = sent.flatMap(({ predictionId }) => (predictionId === undefined ? [] : [predictionId]))
+  const answered = ids.length === 0 ? new Map() : await findAnswered(store, ids)
+  const unlogged = ids.filter((id) => !answered.has(id))
+  const erased = unlogged.length === 0 ? new Set() : await findErased(store, unlogged)
+  const named = new Set(sent.flatMap(({ model }) => (model === undefined ? [] : [model])))
+  const models = named.size === 0 ? named : await findModelNames(store, [...named])
+  const mayLabelAll = labellers.includes(actor.role)
+  const refused: EventResult['refused'] = []
+  const kept: SentEvent[] = []
+  let unknown = 0
+  for (const each of sent) {
+    const { place, predictionId, model } = each
+    const refuse = (code: 'invalid_request' | 'forbidden', message: string) =>
+      refused.push({ place, code, message })
+    if (model !== undefined && !canAccessModel(actor, model))
+      refuse('forbidden', `the key ${actor.name} has no access to the model ${model}`)
+    else if (model !== undefined && !models.has(model))
+      refuse('invalid_request', `model: there is no model ${model}`)
+    else if (predictionId === undefined) {
+      if (!mayLabelAll)
+        refuse(
+          'forbidden',
+          `the key ${actor.name} may send events of its own predictions only; name them by prediction_id, or use a key with the role labeller`,
+        )
+      else if (model === undefined && actor.models !== undefined)
+        refuse('forbidden', `the key ${actor.name} is limited to some models; name the model of the event`)
+      else kept.push(each)
+    } else {
+      const found = answered.get(predictionId)
+      if (found === undefined) {
+        unknown++
+        if (mayLabelAll && actor.models === undefined && !erased.has(predictionId)) kept.push(each)
+      } else if (!canAccessModel(actor, found.model))
+        refuse('forbidden', `the key ${actor.name} has no access to the model ${found.model}`)
+      else if (!mayLabelAll && found.keyId !== actor.id)
+        refuse(
+          'forbidden',
+          `the prediction was not made with the key ${actor.name}; use a key with the role labeller`,
+        )
+      else if (model !== undefined && model !== found.model)
+        refuse('invalid_request', `model: the prediction is of the model ${found.model}, not ${model}`)
+      else kept.push(each)
+    }
+  }
+  if (kept.length === 0) return { accepted: 0, stored: 0, unknown, refused }
+  const { stored, taken } = await insertEvents(store, { events: kept, source: actor.name })
+  for (const { id, place } of kept)
+    if (taken.has(id))
+      refused.push({
+        place,
+        code: 'invalid_request',
+        message: `id: ${id} was stored with other fields; send a correction as another event`,
+      })
+  return { accepted: kept.length - taken.size, stored, unknown, refused }
+}

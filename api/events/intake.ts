@@ -1,0 +1,93 @@
+/**
+ * Takes events from a list or a stream in batches. A refused event is reported with its place and does not affect the others; stored
+ * events stay stored when the sender disconnects, and may be sent again.
+ */
+import { isError } from '../../domain/errors.ts'
+import { parseJsonBody } from '../../domain/json-body.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { linesOf } from '../outcomes/line-reader.ts'
+import { createEventCheck, storeEvents, type EventResult, type SentEvent } from './events.ts'
+
+export interface EventIntakeCounts extends Omit<EventResult, 'refused'> {
+  received: number
+  refused: number
+  /** The first refused events, each with its place. */
+  issues: string[]
+}
+
+export type EventIntake = ReturnType<typeof openEventIntake>
+
+const batchSize = 1_000
+const maxIssues = 20
+const maxLineBytes = 16_384
+/** An event has seven. */
+const maxLineValues = 100
+
+export function openEventIntake(deps: {
+  store: Store
+  actor: Actor
+  /** The database's time. */
+  nowMs: () => number
+}) {
+  const counts: EventIntakeCounts = {
+    received: 0,
+    accepted: 0,
+    stored: 0,
+    unknown: 0,
+    refused: 0,
+    issues: [],
+  }
+  const check = createEventCheck(deps.nowMs)
+  let batch = new Map<string, SentEvent>()
+  const refuse = (place: string, message: string): void => {
+    counts.refused++
+    if (counts.issues.length < maxIssues) counts.issues.push(`${place}: ${message}`)
+  }
+  const flush = async (): Promise<void> => {
+    if (batch.size === 0) return
+    const taken = await storeEvents(deps, [...batch.values()])
+    batch = new Map()
+    counts.accepted += taken.accepted
+    counts.stored += taken.stored
+    counts.unknown += taken.unknown
+    for (const { place, message } of taken.refused) refuse(place, message)
+  }
+  return {
+    async take(value: unknown, place: string): Promise<void> {
+      counts.received++
+      const event = check(value, place)
+      if (typeof event === 'string') return refuse(place, event)
+      // The second of two with one id is compared with what is stored of the first.
+      if (batch.has(event.id)) await flush()
+      batch.set(event.id, event)
+      if (batch.size >= batchSize) await flush()
+    },
+    /** Counts a line that is not JSON. */
+    refuse(place: string, message: string): void {
+      counts.received++
+      refuse(place, message)
+    },
+    /** Stores the rest and returns the counts. */
+    async end(): Promise<EventIntakeCounts> {
+      await flush()
+      return counts
+    },
+  }
+}
+
+/** Takes the events of an NDJSON body, line by line. */
+export async function takeEventLines(body: AsyncIterable<Uint8Array>, intake: EventIntake): Promise<void> {
+  for await (const { text, number } of linesOf(body, maxLineBytes)) {
+    const place = `line ${number}`
+    let value: unknown
+    try {
+      value = parseJsonBody(Buffer.from(text), { maxValues: maxLineValues, what: 'the line' })
+    } catch (error) {
+      if (!isError(error)) throw error
+      intake.refuse(place, error.message)
+      continue
+    }
+    await intake.take(value, place)
+  }
+}

@@ -1,0 +1,61 @@
+/** Stores events of users. Rows are only added, so that a verdict can be reproduced. */
+import sql from 'sql-template-tag'
+import type { Database } from '../postgres.ts'
+
+export interface UserEvent {
+  id: string
+  /** SHA-256 of the fields, hexadecimal. */
+  digest: string
+  /** Only with a routing key; absent: of every model. */
+  model?: string
+  /** Exactly one of both is given. */
+  predictionId?: string
+  routingKey?: string
+  name: string
+  value: number
+  /** ISO 8601. */
+  occurredAt: string
+}
+
+/**
+ * Returns how many were new, and the ids that stand there with other fields. An event that is stored already changes nothing, so that a list may
+ * be sent again.
+ */
+export async function insertEvents(
+  database: Database,
+  { events, source }: { events: readonly UserEvent[]; source: string },
+): Promise<{ stored: number; taken: Set<string> }> {
+  const column = <T>(of: (event: UserEvent) => T) => events.map(of)
+  const rows = await database.query<{ id: string; stored: boolean; taken: boolean }>(sql`
+    with sent as (
+      select * from unnest(
+        ${column(({ id }) => id)}::text[],
+        ${column(({ digest }) => digest)}::text[],
+        ${column(({ model }) => model ?? null)}::text[],
+        ${column(({ predictionId }) => predictionId ?? null)}::uuid[],
+        ${column(({ routingKey }) => routingKey ?? null)}::text[],
+        ${column(({ name }) => name)}::text[],
+        ${column(({ value }) => value)}::float8[],
+        ${column(({ occurredAt }) => occurredAt)}::timestamptz[]
+      ) as sent (id, digest, model, prediction_id, routing_key, name, value, occurred_at)
+    ), added as (
+      insert into events (id, digest, model, prediction_id, routing_key, name, value, occurred_at, source)
+      select id, decode(digest, 'hex'), model, prediction_id, routing_key, name, value, occurred_at, ${source} from sent
+      on conflict (id) do nothing
+      returning id
+    )
+    select sent.id, added.id is not null as stored, coalesce(events.digest <> decode(sent.digest, 'hex'), false) as taken
+    from sent left join added on added.id = sent.id left join events on events.id = sent.id`)
+  return {
+    stored: rows.filter(({ stored }) => stored).length,
+    taken: new Set(rows.flatMap(({ id, taken }) => (taken ? [id] : []))),
+  }
+}
+
+/** Of these names, the ones of models. */
+export async function findModelNames(database: Database, names: readonly string[]): Promise<Set<string>> {
+  const rows = await database.query<{ name: string }>(
+    sql`select name from models where name = any(${[...names]}::text[])`,
+  )
+  return new Set(rows.map(({ name }) => name))
+}
