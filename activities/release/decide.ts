@@ -1,5 +1,6 @@
 /** Runs the judge on the counts of a look and stores evidence and verdict. */
-import { judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
+import { isAbMetric, judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
+import { abOfBusiness, businessRows, type BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
 import { reportDisagreement, type DisagreementReport } from '../../domain/canary/disagreement.ts'
 import { failedRequests } from '../../domain/canary/counts.ts'
@@ -56,6 +57,7 @@ function judgementOf(
       control: total('control'),
       answers: answersOf(evidence),
       disagreement: disagreementOf(evidence, state),
+      business: businessOf(evidence, state),
     },
   }
 }
@@ -86,6 +88,16 @@ function disagreementOf(
     return undefined
   const report = reportDisagreement(disagreement, policy, alpha.disagreement)
   return { ...report, slices: report.slices.slice(0, maxSlices) }
+}
+
+/** The figures of each business metric, with what its policy says of them. */
+function businessOf(
+  { business }: CanaryEvidence,
+  { policy: { limits } }: ReleaseState,
+): BusinessRow[] | undefined {
+  const { business: metrics, alpha } = limits
+  if (business === undefined || metrics === undefined || alpha.business === undefined) return undefined
+  return businessRows(business, metrics, alpha.business)
 }
 
 /** Slices that a decision keeps, the worst. */
@@ -129,16 +141,19 @@ export async function failureOf(database: Database, { id }: ReleaseState): Promi
 /** The result of the declared test of an A/B release; undefined for other strategies. */
 function abFinding(
   state: ReleaseState,
-  { ticks, stage }: CanaryEvidence,
+  { ticks, stage, business }: CanaryEvidence,
   { cohorts = [] }: Observation,
 ): AbFinding | undefined {
   const { ab, limits } = state.policy
   const where = state.stage === 'awaiting_decision' ? state.undecidedStage : state.stage
   if (state.strategy !== 'ab' || ab === undefined || where !== 'canary') return undefined
+  const { metric } = ab
+  if (!isAbMetric(metric)) return abOfBusiness(metric, business?.[metric], ab)
   // A policy of an earlier build has no α of its own for it.
   const quality = limits.alpha.quality === undefined ? limits.alpha.paired : limits.alpha.quality / 2
-  if (ab.metric !== 'errors')
-    return judgeAb(cohorts, ab, ab.metric === 'accuracy' ? quality : limits.alpha.conversion)
+  const { alpha } = ab
+  if (metric !== 'errors')
+    return judgeAb(cohorts, { metric, alpha }, metric === 'accuracy' ? quality : limits.alpha.conversion)
   const counted = ticks
     .filter(({ startMs }) => startMs >= stage.startedMs)
     .map(({ startMs: atMs, canary, control }): AbCohort => ({
@@ -146,7 +161,7 @@ function abFinding(
       canary: { total: canary.requests, events: failedRequests(canary) },
       control: { total: control.requests, events: failedRequests(control) },
     }))
-  return judgeAb(counted, ab, quality)
+  return judgeAb(counted, { metric, alpha }, quality)
 }
 
 /** Puts a reason before those of the judge. A verdict against the candidate stands. */

@@ -1,7 +1,7 @@
 /** Reads the counters of a release: the only effect of a look. Judging is pure. */
 import { scoreRange } from '../../domain/model/reference-profile.ts'
 import { outputWidth } from '../../domain/model/features.ts'
-import type { AbCohort } from '../../domain/canary/ab-test.ts'
+import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
 import { cohortsOf } from '../../domain/canary/ab-cohorts.ts'
 import { answerBins } from '../../domain/model/answer-bins.ts'
 import { holdbackEvidence, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
@@ -14,14 +14,15 @@ import { prepared } from '../../store/database/prepared.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
-import { differenceReader } from './shadow-differences.ts'
+import { businessReader } from './evidence/business-events.ts'
+import { differenceReader } from './evidence/shadow-differences.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
 const settleTicks = 60
 /** Every so many looks reads all ticks, for those that a disconnected replica delivered late. */
 const freshEvery = 100
 
-/** Returns a reader that re-reads only recent ticks. `whole` also reads all pairs of the shadow, which are read sparingly otherwise. */
+/** Returns a reader that re-reads only recent ticks. `whole` also reads all pairs of the shadow and all users, which are read sparingly otherwise. */
 export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
@@ -34,6 +35,8 @@ export function createObserver(
   const cohorts = cohortReader({ store }, state)
   const holdbacks = holdbackReader({ store }, state)
   const reader = differenceReader(store, state)
+  const users = businessReader(store, state)
+  const business = users && sparingly(() => users.next())
   const differences = reader && sparingly(() => reader.next())
   let answerNames: readonly string[] | undefined
   return async (whole = false) => {
@@ -41,13 +44,14 @@ export function createObserver(
       settled = []
       settledMs = undefined
     }
-    const [recent, staleMs, paired, matured, disagreement, holdback] = await Promise.all([
+    const [recent, staleMs, paired, matured, disagreement, holdback, done] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
       findSilence(store, state),
       pairs(),
       cohorts?.(),
       whole ? reader?.rest() : differences?.(),
       holdbacks?.(),
+      whole ? users?.rest() : business?.(),
     ])
     const counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
@@ -56,7 +60,8 @@ export function createObserver(
     const isPaired = paired.b + paired.c + paired.same > 0
     if (recent.some(({ answers = [] }) => answers.length > 0)) answerNames ??= await namesOf(store, state)
     const pairedCounts = isPaired ? paired : undefined
-    return { counted, staleMs, paired: pairedCounts, cohorts: matured, disagreement, holdback, answerNames }
+    const read = { counted, staleMs, paired: pairedCounts, cohorts: matured, disagreement }
+    return { ...read, holdback, business: done, answerNames }
   }
 }
 
@@ -108,8 +113,9 @@ function cohortReader(
 ): (() => Promise<AbCohort[]>) | undefined {
   const { ab } = policy
   const [split] = policy.stages
-  if (strategy !== 'ab' || ab === undefined || split === undefined || ab.metric === 'errors') return undefined
+  if (strategy !== 'ab' || ab === undefined || split === undefined) return undefined
   const { metric } = ab
+  if (metric === 'errors' || !isAbMetric(metric)) return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
   return sparingly(async () => {
     const { output } = (await getVersion(store, version)).manifest

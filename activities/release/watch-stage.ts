@@ -76,8 +76,9 @@ export const watch =
         })
         let observation = { ...(await observe()), watchedMs }
         let judged = judge(state, observation)
-        // No stage passes while pairs of its shadow are unread; a busy machine reads them seldom.
-        if (judged.verdict.kind === 'pass' && observation.disagreement !== undefined) {
+        // No stage passes while pairs of its shadow or its users are unread; a busy machine reads them seldom.
+        const { disagreement, business } = observation
+        if (judged.verdict.kind === 'pass' && (disagreement ?? business) !== undefined) {
           observation = { ...(await observe(true)), watchedMs }
           judged = judge(state, observation)
         }

@@ -1,5 +1,6 @@
 /** Reads the newest comparison of the answers of a release with those of the champion, as the judge has recorded it. */
 import sql from 'sql-template-tag'
+import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { DisagreementReport } from '../../domain/canary/disagreement.ts'
 import type { Database } from '../postgres.ts'
 
@@ -14,17 +15,27 @@ export interface AnswerEvidence {
   disagreement?: DisagreementReport
   /** The answers of both arms over the whole release; absent where they are not counted. */
   answers?: AnswerCounts
+  /** What users did after their first request, by metric; absent where the policy names none. */
+  business?: BusinessRow[]
 }
 
 export async function findAnswerEvidence(database: Database, release: string): Promise<AnswerEvidence> {
   const [row] = await database.query<{
     disagreement: DisagreementReport | null
     answers: AnswerCounts | null
+    business: BusinessRow[] | null
   }>(sql`
     select
       (select inputs -> 'disagreement' from decisions
         where release_id = ${release} and inputs ? 'disagreement' order by id desc limit 1) as disagreement,
       (select inputs -> 'answers' from decisions
-        where release_id = ${release} and inputs ? 'answers' order by id desc limit 1) as answers`)
-  return { disagreement: row?.disagreement ?? undefined, answers: row?.answers ?? undefined }
+        where release_id = ${release} and inputs ? 'answers' order by id desc limit 1) as answers,
+      (select inputs -> 'business' from decisions
+        where release_id = ${release} and inputs ? 'business' order by id desc limit 1) as business`)
+  const { disagreement, answers, business } = row ?? {}
+  return {
+    disagreement: disagreement ?? undefined,
+    answers: answers ?? undefined,
+    business: business ?? undefined,
+  }
 }

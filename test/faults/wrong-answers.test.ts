@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { businessAlpha } from '../../domain/sequential/alpha-split.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { numberProfile } from '../../domain/model/reference-profile.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
@@ -37,7 +38,7 @@ beforeAll(async () => {
 })
 afterAll(() => system?.stop())
 
-let callers: { answered: Map<string, number>; stop(): Promise<void> } | undefined
+let callers: Callers | undefined
 afterEach(async (context) => {
   await callers?.stop()
   callers = undefined
@@ -77,6 +78,11 @@ async function register(registry: Registry, given: ArtifactSpec, against?: strin
   return registry.register(against, digest)
 }
 
+interface Callers {
+  answered: Map<string, number>
+  stop(): Promise<void>
+}
+
 async function start(
   version: string,
   model: string,
@@ -102,6 +108,7 @@ async function inShadow(
   champion: ArtifactSpec,
   candidate: ArtifactSpec,
   changed: ReleasePolicy = policy,
+  seen?: (user: string, version: string, champion: string) => Promise<unknown>,
 ) {
   const registry = await insertModel(system.store, {
     model,
@@ -115,11 +122,12 @@ async function inShadow(
     ).result(),
   ).toMatchObject({ outcome: 'promoted' })
   const version = await register(registry, candidate, first)
-  callers = ask(model)
+  callers = ask(model, seen && ((user, by) => seen(user, by, first)))
   return { first, version, release: await start(version, model, changed) }
 }
 
-function ask(model: string): { answered: Map<string, number>; stop(): Promise<void> } {
+/** `seen` hears who got which version, after each answer. */
+function ask(model: string, seen?: (user: string, version: string) => Promise<unknown>): Callers {
   const answered = new Map<string, number>()
   let isOver = false
   let user = 0
@@ -134,6 +142,7 @@ function ask(model: string): { answered: Map<string, number>; stop(): Promise<vo
       })
       const { version = `${answer.status}` } = (await answer.json()) as { version?: string }
       answered.set(version, (answered.get(version) ?? 0) + 1)
+      await seen?.(`user ${mine}`, version)
       await pause(5)
     }
   })
@@ -162,6 +171,66 @@ it('a number that is off by a factor of ten is rolled back in the shadow, and no
   await callers!.stop()
   expect([...callers!.answered.keys()]).toEqual([first])
   expect(version).not.toBe(first)
+})
+
+it('a candidate whose users buy less is rolled back by their events, although all its answers are fine', async () => {
+  const model = 'offer'
+  const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+  const seller = (await insertKey(system.store, { name: 'shop', role: 'labeller' })).key
+  const sells: ReleasePolicy = {
+    ...policy,
+    shadow: undefined,
+    stages: [{ ...stage, shareBp: 5_000, minRequests: 100_000 }],
+    limits: {
+      ...policy.limits,
+      alpha: businessAlpha,
+      business: {
+        conversion: {
+          event: 'purchase',
+          counts: 'any',
+          min: 0,
+          max: 1,
+          withinMs: 1_000,
+          delayMs: 500,
+          lowerIsBetter: false,
+          action: 'rollback',
+        },
+      },
+    },
+  }
+  const statuses = new Set<number>()
+  const { first, release } = await inShadow(
+    model,
+    spec(model, output, [10, 0, 0]),
+    spec(model, output, [10, 0, 0.01]),
+    sells,
+    async (user, version, champion) => {
+      // Half of the champion's users buy, and nearly none of the candidate's.
+      if (Number(user.slice(5)) % (version === champion ? 2 : 20) > 0) return
+      const purchase = { routing_key: user, model, name: 'purchase', occurred_at: new Date().toISOString() }
+      const told = await fetch(`${system.urls[0]}/v1/events`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${seller}` },
+        body: JSON.stringify(purchase),
+      })
+      await told.arrayBuffer()
+      statuses.add(told.status)
+    },
+  )
+  expect(await release.result()).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringMatching(
+      /^conversion is worse: 0\.\d+ per user of \d+ canary users, control 0\.\d+ of \d+/,
+    ) as string,
+  })
+  expect([...statuses]).toEqual([200])
+  const { business } = await findAnswerEvidence(system.store, release.id)
+  expect(business).toMatchObject([
+    { name: 'conversion', event: 'purchase', gain: expect.any(Number) as number },
+  ])
+  expect(business![0]!.gain).toBeLessThan(-0.5)
+  await callers!.stop()
+  expect(callers!.answered.get(first)).toBeGreaterThan(50)
 })
 
 it('a candidate that flips its decisions in one slice is held, the slice is named, and an approver decides', async () => {

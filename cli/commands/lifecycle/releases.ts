@@ -10,7 +10,7 @@ import type {
   WaitingAnswer,
 } from '../../client/responses.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
-import { percentText, ratioOf } from '../../../domain/figures.ts'
+import { fourDigits, percentText, ratioOf } from '../../../domain/figures.ts'
 import { sumOf } from '../../../domain/statistics/distributions.ts'
 import type { AnswerEvidence } from '../../../store/release/answer-evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
@@ -225,7 +225,10 @@ function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
 }
 
 /** How the answers differ from the champion's, slices worst first; empty before the first pair and the first answer. */
-export function answersTable(terminal: Terminal, { disagreement, answers }: AnswerEvidence): string {
+export function answersTable(
+  terminal: Terminal,
+  { disagreement, answers, business }: AnswerEvidence,
+): string {
   const parts: string[] = []
   if (disagreement !== undefined) {
     const { all, slices, max, changes } = disagreement
@@ -253,6 +256,18 @@ export function answersTable(terminal: Terminal, { disagreement, answers }: Answ
       },
     )
     parts.push(`\n\n${terminal.paint('bold', 'Share of each answer')}\n${table}`)
+  }
+  if (business !== undefined && business.length > 0) {
+    const table = tableBy(terminal, business, {
+      metric: 'name',
+      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
+      champion: ({ means }) => fourDigits(means?.control ?? null, '–'),
+      gain: ({ gain }) => (gain === null ? '–' : percentText(gain)),
+      users: ({ users }) => users.canary + users.control,
+      loss: ({ worseLogE, threshold }, { paint }) =>
+        worseLogE >= threshold ? paint('yellow', 'proven') : 'not proven',
+    })
+    parts.push(`\n\n${terminal.paint('bold', 'What users did after their first request')}\n${table}`)
   }
   return parts.join('')
 }

@@ -1,20 +1,22 @@
-/** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, and the shares of each answer. */
+/** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, the shares of each answer, and what users did. */
 import { countText } from '../../../../charts/figures.ts'
+import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
 import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
-import { percentText, ratioOf } from '../../../../domain/figures.ts'
+import { fourDigits, percentText, ratioOf } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
 import type { AnswerCounts, AnswerEvidence } from '../../../../store/release/answer-evidence.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, DataTable } from '../../components/elements.tsx'
 
 export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): PageElement => {
-  const { disagreement, answers } = evidence
-  if (disagreement === undefined && answers === undefined) return <></>
+  const { disagreement, answers, business } = evidence
+  if (disagreement === undefined && answers === undefined && business === undefined) return <></>
   return (
     <section class="card" aria-labelledby="answers-heading">
       <h2 id="answers-heading">Answers beside the champion</h2>
       {disagreement !== undefined && <Disagreement report={disagreement} />}
       {answers !== undefined && <Shares answers={answers} />}
+      {business !== undefined && <Business rows={business} />}
     </section>
   )
 }
@@ -64,6 +66,27 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
     </>
   )
 }
+
+const Business = ({ rows }: { rows: readonly BusinessRow[] }): PageElement => (
+  <DataTable<BusinessRow>
+    caption="What users did after their first request"
+    rows={rows}
+    empty="No events yet"
+    columns={[
+      { head: 'Metric', names: true, cell: ({ name }) => name },
+      { head: 'Event', cell: ({ event }) => event },
+      { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '–') },
+      { head: 'Champion', numeric: true, cell: ({ means }) => fourDigits(means?.control ?? null, '–') },
+      { head: 'Gain', numeric: true, cell: ({ gain }) => (gain === null ? '–' : percentText(gain)) },
+      { head: 'Users', numeric: true, cell: ({ users }) => countText(users.canary + users.control) },
+      {
+        head: 'Loss',
+        cell: ({ worseLogE, threshold }) =>
+          worseLogE >= threshold ? <Badge tone="warn">proven</Badge> : 'not proven',
+      },
+    ]}
+  />
+)
 
 const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
   const { names, canary, control } = answers

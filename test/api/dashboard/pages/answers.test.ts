@@ -26,3 +26,24 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   expect(html).not.toContain('<evening>')
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
 })
+
+it('the approver sees what users did, by metric', async () => {
+  const html = String(await AnswersSection({ evidence: { business } }))
+  expect(html).toMatch(/What users did.*revenue.*&lt;purchase&gt;.*2\.5.*3\.125.*-20 %.*10,000.*proven/s)
+  const open = [{ ...business[0]!, means: null, gain: null, worseLogE: 0 }]
+  expect(String(await AnswersSection({ evidence: { business: open } }))).toMatch(/–.*not proven/s)
+})
+
+const business = [
+  {
+    name: 'revenue',
+    event: '<purchase>',
+    users: { canary: 500, control: 9_500 },
+    blocks: 500,
+    means: { canary: 2.5, control: 3.125 },
+    gain: -0.2,
+    worseLogE: 7,
+    betterLogE: -2,
+    threshold: 6.215,
+  },
+]

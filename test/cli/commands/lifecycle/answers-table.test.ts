@@ -28,3 +28,26 @@ it('the slices stand worst first, with the direction and the share of each answe
   expect(text).toMatch(/late +5 % +20 %/)
   expect(answersTable(terminal, {})).toBe('')
 })
+
+it('what users did stands by metric, with the gain of the candidate', () => {
+  const text = answersTable(terminal, { business })
+  expect(text).toMatch(/What users did after their first request/)
+  expect(text).toMatch(/revenue +2\.5 +3\.125 +-20 % +10000 +proven/)
+  expect(
+    answersTable(terminal, { business: [{ ...business[0]!, means: null, gain: null, worseLogE: 0 }] }),
+  ).toMatch(/revenue +– +– +– +10000 +not proven/)
+})
+
+const business = [
+  {
+    name: 'revenue',
+    event: '<purchase>',
+    users: { canary: 500, control: 9_500 },
+    blocks: 500,
+    means: { canary: 2.5, control: 3.125 },
+    gain: -0.2,
+    worseLogE: 7,
+    betterLogE: -2,
+    threshold: 6.215,
+  },
+]

@@ -2,18 +2,18 @@
  * Reads how the answers of the two versions of a shadow differ, page by page and each pair once: evidence that was counted stays counted,
  * so that the bounds of the judge hold at every look.
  */
-import { scoreRange } from '../../domain/model/reference-profile.ts'
-import { likeliestClass, outputWidth } from '../../domain/model/features.ts'
-import type { DisagreementEvidence } from '../../domain/canary/disagreement.ts'
-import type { SliceDefinition } from '../../domain/model-definition.ts'
-import type { Manifest } from '../../domain/model/manifest.ts'
-import type { ReleaseState } from '../../domain/release/state.ts'
-import type { Database } from '../../store/postgres.ts'
-import { getModel } from '../../store/registry/models.ts'
-import { getVersion } from '../../store/registry/versions.ts'
-import { listLoggedPredictions, listPairs, type ComparedPair } from '../../store/release/shadow-pairs.ts'
-import { withDuck } from '../data/duckdb.ts'
-import { loadServed, sliceMembers } from '../data/served-table.ts'
+import { scoreRange } from '../../../domain/model/reference-profile.ts'
+import { likeliestClass, outputWidth } from '../../../domain/model/features.ts'
+import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
+import type { SliceDefinition } from '../../../domain/model-definition.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import type { ReleaseState } from '../../../domain/release/state.ts'
+import type { Database } from '../../../store/postgres.ts'
+import { getModel } from '../../../store/registry/models.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
+import { listLoggedPredictions, listPairs, type ComparedPair } from '../../../store/release/shadow-pairs.ts'
+import { withDuck } from '../../data/duckdb.ts'
+import { loadServed, sliceMembers } from '../../data/served-table.ts'
 
 /** Pairs of one reading, and of a release. More would cost more than they add. */
 const pagePairs = 2_000
