@@ -1,5 +1,5 @@
 /**
- * Calls Tenure from programs and browsers: predictions, outcomes, retrainings and approvals. It imports nothing. What the API calls retryable
+ * Calls Tenure from programs and browsers: predictions, outcomes, events, retrainings and approvals. It imports nothing. What the API calls retryable
  * is repeated; a command carries an idempotency key, so that a repetition runs it once.
  */
 import type {
@@ -109,6 +109,11 @@ export function createTenure(options: TenureOptions): TenureClient {
       const now = new Date().toISOString()
       const sent = outcomes.map((outcome) => ({ ...outcome, observed_at: outcome.observed_at ?? now }))
       return request('POST', '/v1/outcomes', { outcomes: sent }, call)
+    },
+    events(events, call) {
+      const now = new Date().toISOString()
+      const sent = events.map((event) => ({ ...event, occurred_at: event.occurred_at ?? now }))
+      return request('POST', '/v1/events', { events: sent }, call)
     },
     retrain(model, { reason, asOf, hyperparameters, ...call } = {}) {
       const path = `/v1/models/${encodeURIComponent(model)}/retrainings`

@@ -88,6 +88,27 @@ export interface OutcomeCounts {
   unknown: number
 }
 
+/** What a user did after a prediction, by its id or by the routing key of the user's requests. */
+export interface TenureEvent {
+  /** An event is stored once by its id; by all its fields when absent. */
+  id?: string
+  prediction_id?: string
+  routing_key?: string
+  /** Counts an event of a routing key for this model only. */
+  model?: string
+  name: string
+  /** 1 by default. */
+  value?: number
+  /** ISO 8601 with a zone; now by default. Give it, or an id, where an event may be sent again. */
+  occurred_at?: string
+}
+
+export interface EventCounts extends OutcomeCounts {
+  refused: number
+  /** The first refused events, each with its place. */
+  issues: string[]
+}
+
 /** A command that has started something, or waits for Temporal (`state` is then `waiting`). */
 export interface Started {
   id: string
@@ -165,6 +186,8 @@ export interface TenureClient {
   /** Predicts from tensors of the Open Inference Protocol. */
   infer(model: string, inputs: readonly TenureTensor[], options?: InferOptions): Promise<Inference>
   outcomes(outcomes: readonly TenureOutcome[], options?: CallOptions): Promise<OutcomeCounts>
+  /** Refused events are reported; the others are stored. */
+  events(events: readonly TenureEvent[], options?: CallOptions): Promise<EventCounts>
   retrain(model: string, options?: RetrainOptions): Promise<Started>
   approve(release: string, options?: CommandOptions): Promise<TenureCommandResult>
   reject(release: string, options?: CommandOptions): Promise<TenureCommandResult>

@@ -78,11 +78,13 @@ class ClientTest(unittest.TestCase):
         client.predict("iris", [{"x": 1}, {"x": None}])
         client.infer("iris", [], version="iris_v1.0.0", routing_key="u", outputs=["label"])
         client.outcomes([{"prediction_id": "p", "value": 1, "observed_at": "2026-01-01T00:00:00Z"}])
+        client.events([{"routing_key": "u", "name": "buy", "value": 2, "occurred_at": "2026-01-01T00:00:00Z"}])
         client.retrain("iris", reason="why", hyperparameters={"units": 4})
         client.approve("rel_1", reason="good", artifact_digest="sha256:a")
         client.reject("rel_1")
         client.call("GET", "/v1/models")
         observed = {"prediction_id": "p", "value": 1, "observed_at": "2026-01-01T00:00:00Z"}
+        bought = {"routing_key": "u", "name": "buy", "value": 2, "occurred_at": "2026-01-01T00:00:00Z"}
         infer = {"inputs": [], "outputs": [{"name": "label"}], "parameters": {"routing_key": "u"}}
         self.assertEqual(
             [(method, path, body) for method, path, _headers, body in self.sent],
@@ -91,6 +93,7 @@ class ClientTest(unittest.TestCase):
                 ("POST", "/v1/models/iris/predict", {"instances": [{"x": 1}, {"x": None}]}),
                 ("POST", "/v2/models/iris/versions/iris_v1.0.0/infer", infer),
                 ("POST", "/v1/outcomes", {"outcomes": [observed]}),
+                ("POST", "/v1/events", {"events": [bought]}),
                 ("POST", "/v1/models/iris/retrainings", {"reason": "why", "hyperparameters": {"units": 4}}),
                 ("POST", "/v1/releases/rel_1/approve", {"reason": "good", "artifact_digest": "sha256:a"}),
                 ("POST", "/v1/releases/rel_1/reject", {}),
@@ -100,7 +103,7 @@ class ClientTest(unittest.TestCase):
         first = self.sent[0][2]
         self.assertEqual(first["authorization"], "Bearer tnr_a")
         self.assertEqual((first["x-deadline-ms"], first["x-request-id"], first["idempotency-key"]), ("50", "r", "i"))
-        keys = {headers["idempotency-key"] for _method, _path, headers, _body in self.sent[4:7]}
+        keys = {headers["idempotency-key"] for _method, _path, headers, _body in self.sent[5:8]}
         self.assertEqual(len(keys), 3)
         self.assertNotIn("idempotency-key", self.sent[1][2])
 
@@ -177,6 +180,7 @@ class ClientTest(unittest.TestCase):
             async with AsyncClient(self.url, "tnr_a") as client:
                 answers = await asyncio.gather(*(client.predict("iris", {"x": n}) for n in range(20)))
                 await client.outcomes([])
+                await client.events([{"routing_key": "u", "name": "buy"}])
                 await client.retrain("iris")
                 await client.approve("rel_1")
                 await client.reject("rel_1")
@@ -186,7 +190,7 @@ class ClientTest(unittest.TestCase):
 
         answers = asyncio.run(ask())
         self.assertEqual(answers[-1], {"outcome": "promoted"})
-        self.assertEqual(len(self.sent), 26)
+        self.assertEqual(len(self.sent), 27)
         self.assertEqual(sorted(body["instances"][0]["x"] for *_head, body in self.sent[:20]), list(range(20)))
 
 

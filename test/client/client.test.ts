@@ -55,6 +55,7 @@ describe('a call', () => {
     await client.predict('iris', [{ x: 1 }, { x: null }])
     await client.infer('iris', [], { version: 'iris_v1.0.0', routingKey: 'u', outputs: [{ name: 'label' }] })
     await client.outcomes([{ prediction_id: 'p', value: 1, observed_at: '2026-01-01T00:00:00Z' }])
+    await client.events([{ routing_key: 'u', name: 'buy', value: 2, occurred_at: '2026-01-01T00:00:00Z' }])
     await client.retrain('iris', {
       reason: 'why',
       asOf: '2026-01-01T00:00:00Z',
@@ -75,6 +76,11 @@ describe('a call', () => {
         'POST',
         '/v1/outcomes',
         { outcomes: [{ prediction_id: 'p', value: 1, observed_at: '2026-01-01T00:00:00Z' }] },
+      ],
+      [
+        'POST',
+        '/v1/events',
+        { events: [{ routing_key: 'u', name: 'buy', value: 2, occurred_at: '2026-01-01T00:00:00Z' }] },
       ],
       [
         'POST',

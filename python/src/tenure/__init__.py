@@ -1,7 +1,18 @@
 """Trains a model for Tenure (:func:`job`), and calls it (:class:`Client`)."""
 
 from ._checkpoints import Checkpoint
-from ._client import AsyncClient, Client, Outcome, OutcomeCounts, Prediction, Predictions, TenureError, Tensor
+from ._client import (
+    AsyncClient,
+    Client,
+    Event,
+    EventCounts,
+    Outcome,
+    OutcomeCounts,
+    Prediction,
+    Predictions,
+    TenureError,
+    Tensor,
+)
 from ._job import Column, Job, job
 
 __all__ = [
@@ -9,6 +20,8 @@ __all__ = [
     "Checkpoint",
     "Client",
     "Column",
+    "Event",
+    "EventCounts",
     "Job",
     "Outcome",
     "OutcomeCounts",

@@ -1,4 +1,4 @@
-"""Calls Tenure: predictions, outcomes, retrainings and approvals. It needs no other package.
+"""Calls Tenure: predictions, outcomes, events, retrainings and approvals. It needs no other package.
 
 What the API calls retryable is repeated. A command carries an idempotency key, so that a repetition runs it once.
 """
@@ -85,6 +85,29 @@ class OutcomeCounts(TypedDict):
     accepted: int
     stored: int
     unknown: int
+
+
+class _SentEvent(TypedDict):
+    name: str
+
+
+class Event(_SentEvent, total=False):
+    """What a user did after a prediction: ``prediction_id`` or ``routing_key`` names it. ``value`` is 1 when absent, ``occurred_at`` now.
+
+    An event is stored once by its ``id``, by all its fields without one.
+    """
+
+    id: str
+    prediction_id: str
+    routing_key: str
+    model: str
+    value: float
+    occurred_at: str
+
+
+class EventCounts(OutcomeCounts):
+    refused: int
+    issues: list[str]
 
 
 class TenureError(Exception):
@@ -228,6 +251,13 @@ class Client:
         now = datetime.now(timezone.utc).isoformat()
         sent = [{"observed_at": now, **outcome} for outcome in outcomes]
         found: OutcomeCounts = self.call("POST", "/v1/outcomes", {"outcomes": sent})
+        return found
+
+    def events(self, events: Iterable[Event]) -> EventCounts:
+        """Stores what users did after predictions. Refused events are reported; the others are stored."""
+        now = datetime.now(timezone.utc).isoformat()
+        sent = [{"occurred_at": now, **event} for event in events]
+        found: EventCounts = self.call("POST", "/v1/events", {"events": sent})
         return found
 
     def retrain(
@@ -433,6 +463,10 @@ class AsyncClient:
     async def outcomes(self, outcomes: Iterable[Outcome]) -> OutcomeCounts:
         """Stores outcomes, as :meth:`Client.outcomes`."""
         return await _in_thread(partial(self._client.outcomes, outcomes))
+
+    async def events(self, events: Iterable[Event]) -> EventCounts:
+        """Stores events, as :meth:`Client.events`."""
+        return await _in_thread(partial(self._client.events, events))
 
     async def retrain(
         self,
