@@ -1,0 +1,125 @@
+/**
+ * Simulates the judge of business metrics: its false alarms on good releases, looked at after every tick beside all other judges, and the
+ * users that it needs to find a candidate whose users buy less. `npm run bench:business -- <releases> <seed> [releases | users]`.
+ */
+import { judgeBusiness } from '../../domain/canary/business-metric.ts'
+import type { BusinessMetric } from '../../domain/canary/business-policy.ts'
+import { businessAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import { businessTraffic } from '../../domain/simulation/business-traffic.ts'
+import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
+import { simulateRelease } from '../../domain/simulation/simulate.ts'
+import { betaQuantile } from '../../domain/statistics/distributions.ts'
+import { quantiles } from '../../domain/statistics/quantiles.ts'
+import { seededRandom } from '../../domain/statistics/random.ts'
+import { dayPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+
+const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
+/** `releases` or `users` runs one of the tables. */
+const only = process.argv[4]
+const hourMs = 3_600_000
+const revenue: BusinessMetric = {
+  event: 'purchase',
+  counts: 'total',
+  min: 0,
+  max: 500,
+  withinMs: hourMs / 6,
+  delayMs: 60_000,
+  lowerIsBetter: false,
+  action: 'rollback',
+}
+const conversion: BusinessMetric = { ...revenue, counts: 'any', max: 1 }
+const business = { revenue, conversion }
+
+/** Two stages of half an hour at 100 requests a second. */
+const policy: ReleasePolicy = {
+  ...dayPolicy,
+  stages: [500, 2_500].map((shareBp) => ({
+    shareBp,
+    minMs: hourMs / 2,
+    minRequests: 1_000,
+    deadlineMs: hourMs,
+  })),
+  limits: { ...dayPolicy.limits, alpha: businessAlpha, business },
+}
+
+/** The upper Clopper-Pearson bound at 95 %, one-sided. */
+const upTo = (x: number, n: number): string =>
+  `${((betaQuantile(0.95, x + 1, n - x) ?? 1) * 100).toFixed(2)} %`
+const spread = (values: readonly number[]): string => {
+  const [p50, p95] = quantiles(values, [0.5, 0.95])
+  return values.length === 0 ? '–' : `${Math.round(p50!)} / ${Math.round(p95!)}`
+}
+const line = (...cells: (string | number)[]): void => console.log(`| ${cells.join(' | ')} |`)
+
+console.log(`Σα = ${totalAlpha(businessAlpha)}, seed ${seed}\n`)
+
+line(
+  'scenario',
+  'releases',
+  'promoted',
+  'rolled back',
+  'by an event',
+  'at most (95 %)',
+  'canary requests to act',
+)
+line('---', '--:', '--:', '--:', '--:', '--:', '--:')
+for (const text of only === 'users'
+  ? []
+  : ['good', 'earns:-0.05', 'earns:-0.2', 'earns:-0.5', 'earns:-0.9', 'earns:0.2']) {
+  const scenario = parseScenario(text)!
+  const all = Array.from({ length: releases }, (_, i) =>
+    simulateRelease({ policy, scenario, world: defaultWorld, uniform: seededRandom(seed * 1e6 + i) }),
+  )
+  const back = all.filter(({ outcome }) => outcome === 'rolled_back')
+  const byEvents = back.filter(({ reason }) => / is worse: /.test(reason))
+  line(
+    text,
+    releases,
+    all.filter(({ outcome }) => outcome === 'promoted').length,
+    back.length,
+    byEvents.length,
+    upTo(byEvents.length, releases),
+    spread(byEvents.flatMap(({ canaryRequestsToDetect: n }) => (n === undefined ? [] : [n]))),
+  )
+}
+
+/** Users of both arms in turn, half at each; the judge looks after every 2,000. Returns the users until it acts. */
+function alone(metric: BusinessMetric, by: number, users: number, uniform: () => number): number | undefined {
+  const scenario = by === 0 ? { kind: 'good' as const } : { kind: 'earns' as const, by }
+  const given = { ...metric, withinMs: 0, delayMs: 0 }
+  const traffic = businessTraffic({ metric: given }, scenario, uniform)
+  const none = { errors: 0, invalid: 0, slow95: 0, slow99: 0 }
+  for (let seen = 2_000; seen <= users; seen += 2_000) {
+    const half = { ...none, requests: 1_000 }
+    traffic.add({ canary: half, control: half }, { index: 0, shareBp: 5_000 }, seen)
+    const evidence = traffic.evidence(seen)
+    if (judgeBusiness(evidence, { metric: given }, businessAlpha.business, {}).against.length > 0) return seen
+  }
+  return undefined
+}
+
+console.log('')
+line('metric', 'candidate', 'runs', 'rolled back', 'at most (95 %)', 'requests to act (both arms)')
+line('---', '--:', '--:', '--:', '--:', '--:')
+for (const [name, metric] of only === 'releases' ? [] : Object.entries({ conversion, revenue })) {
+  for (const [by, users] of [
+    [0, 500_000],
+    [-0.05, 4_000_000],
+    [-0.1, 2_000_000],
+    [-0.2, 1_000_000],
+    [-0.5, 200_000],
+  ] as const) {
+    const uniform = seededRandom(seed + 53)
+    const found = Array.from({ length: releases }, () => alone(metric, by, users, uniform)).filter(
+      (requests) => requests !== undefined,
+    )
+    line(
+      name,
+      by === 0 ? 'as good' : `${100 * by} %`,
+      releases,
+      found.length,
+      upTo(found.length, releases),
+      spread(found),
+    )
+  }
+}
