@@ -4,11 +4,12 @@
  */
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import {
-  countedPsi,
-  judgeDrift as judge,
-  defaultDriftPolicy,
-  type DriftLevel,
-} from '../../domain/monitoring/drift.ts'
+  driftEvidenceAt,
+  driftPolicyOf,
+  historyFromMs,
+  type DriftTuning,
+} from '../../domain/monitoring/drift-history.ts'
+import { judgeDrift as judge, defaultDriftPolicy, type DriftLevel } from '../../domain/monitoring/drift.ts'
 import { driftWeights } from '../../domain/explanation/importance.ts'
 import { DomainError } from '../../domain/errors.ts'
 import {
@@ -22,7 +23,7 @@ import { maturedTruths } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { insertDriftJudgement, type DriftJudgement } from '../../store/monitoring/drift-judgements.ts'
-import { findWindow, listHours } from '../../store/serving/feature-counts.ts'
+import { listHours } from '../../store/serving/feature-counts.ts'
 import { findImportance } from '../../store/training/evaluations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
@@ -38,6 +39,8 @@ export interface DriftInput {
   windowMs: number
   /** The importance of each feature, as the model file declares it; the measured one of the version when absent. */
   importance?: Record<string, number>
+  /** The limits and the reference, as the model file tunes them. */
+  tuning?: DriftTuning
 }
 
 export interface DriftResult {
@@ -53,7 +56,7 @@ export interface DriftResult {
 /** Evaluates a window once. Stores nothing without a champion, a reference profile or counts. */
 export const checkDrift =
   (deps: Deps) =>
-  async ({ model, to, windowMs, importance, ...input }: DriftInput): Promise<DriftResult> => {
+  async ({ model, to, windowMs, importance, tuning, ...input }: DriftInput): Promise<DriftResult> => {
     const { store } = deps
     if (!(windowMs > 0) || !Number.isFinite(windowMs) || !(Date.parse(to) > 0))
       throw new DomainError(
@@ -67,22 +70,20 @@ export const checkDrift =
     const { everyMs = defaultCountMs } = profile
     const toMs = Math.floor(Date.parse(to) / everyMs) * everyMs
     const lengthMs = Math.ceil(windowMs / everyMs) * everyMs
-    const [fromMs, beforeMs] = [toMs - lengthMs, toMs - 2 * lengthMs]
-    const current = await findWindow(store, { model, version, fromMs, toMs })
-    if (current === undefined) return { ...nothing(`${version} served no requests`), version }
-    const previous = (await findWindow(store, { model, version, fromMs: beforeMs, toMs: fromMs })) ?? null
-    const span = { model, version, subject: 'served', fromMs, toMs } as const
-    const newestMs = toMs - everyMs
-    const hours = await listHours(store, { model, version, fromMs: beforeMs, toMs })
-    const newest = hours.find(({ hourMs }) => hourMs === newestMs)?.counts
-    const before = hours.flatMap(({ hourMs, counts }) => (hourMs < newestMs ? [counts] : []))
+    const span = { toMs, lengthMs, everyMs }
+    const fromMs = toMs - lengthMs
+    const hours = await listHours(store, { model, version, fromMs: historyFromMs(span, tuning), toMs })
+    const evidence = driftEvidenceAt(profile, hours, span, tuning)
+    if (evidence === undefined) return { ...nothing(`${version} served no requests`), version }
+    const { reference, ...counted } = evidence
     const measured = importance === undefined ? await findImportance(store, version) : undefined
-    return judgeWindow(deps, span, profile, {
-      current,
-      previous,
+    const inputs = {
+      ...counted,
+      ...(tuning?.referenceMs === undefined ? {} : { reference }),
       importance: importance ?? (measured && driftWeights(measured)),
-      newest: newest && { counts: newest, before: countedPsi(profile, before) },
-    })
+    }
+    const judged = { model, version, subject: 'served', fromMs, toMs } as const
+    return judgeWindow(deps, judged, reference, inputs, driftPolicyOf(tuning))
   }
 
 /** Checks whether the label distribution of matured outcomes still matches training, and compares it with the previous window. */
@@ -120,8 +121,8 @@ async function judgeWindow(
   span: Pick<DriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'>,
   reference: ReferenceProfile,
   inputs: DriftJudgement['inputs'],
+  policy = defaultDriftPolicy,
 ): Promise<DriftResult> {
-  const policy = defaultDriftPolicy
   const report = judge({ reference, ...inputs }, policy)
   const judgement = await insertDriftJudgement(store, { ...span, report, inputs, policy })
   const result = resultOf(judgement)

@@ -143,7 +143,10 @@ async function lookAt(
   const asked = { model, version, at: iso(toMs), windowMs, observedMs }
   const served = { model, version, to: iso(toMs), windowMs }
   const service = await said('service', checkServiceLevel(deps, { ...span, champion }, policy))
-  const drift = await said('drift', checkDrift(deps)({ ...served, importance: policy.importance }))
+  const drift = await said(
+    'drift',
+    checkDrift(deps)({ ...served, importance: policy.importance, tuning: policy.drift }),
+  )
   const labelDrift = await said('label drift', checkLabelDrift(deps)(asked))
   const quality = await said('quality', checkQuality(deps)(asked))
   const breakdown = await said('breakdown', judgeBreakdownOf(deps, { ...asked, nowMs: toMs }, policy))

@@ -15,6 +15,7 @@ import { initCommand } from './project/init.ts'
 import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
 import { modelsGroup } from './registry/models.ts'
+import { monitorGroup } from './lifecycle/monitor.ts'
 import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup, releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
@@ -54,6 +55,7 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   auditGroup,
   simulateCommand,
   policyGroup,
+  monitorGroup,
   doctorCommand,
   backupCommand,
   restoreCommand,

@@ -11,12 +11,19 @@ import type { Reason } from '../verdict.ts'
 
 export const driftJudge = 'drift@2'
 
-export interface DriftPolicy {
-  /** A difference is certain below this adjusted p. */
-  certainty: number
-  /** The PSI from which a drifted feature warns, and from which it alarms. */
+/** The PSI from which a feature that differs warns, and from which it alarms. */
+export interface DriftLimits {
   warn: number
   alarm: number
+}
+
+export interface DriftPolicy extends DriftLimits {
+  /** A difference is certain below this adjusted p. */
+  certainty: number
+  /** Features that are not judged. */
+  exclude?: readonly string[]
+  /** The limits of single features, where they differ. */
+  features?: Readonly<Record<string, Partial<DriftLimits>>>
   /** The minimum rows of the window and of the reference; at least `rowsPerBin` times the bins. */
   minRows: number
   rowsPerBin: number
@@ -39,6 +46,12 @@ export const defaultDriftPolicy: DriftPolicy = {
   // Most of a day: a feature that follows the time of day has earlier counts like the newest one.
   sudden: { psi: 0.5, counts: 20 },
 }
+
+/** The limits of one feature, of the score or of the label. */
+const limitsOf = ({ warn, alarm, features }: DriftPolicy, name: string): DriftLimits => ({
+  warn: features?.[name]?.warn ?? warn,
+  alarm: features?.[name]?.alarm ?? alarm,
+})
 
 /** The counts of one window of serving, in the bins of the reference (domain/model/reference-profile.ts). */
 export interface DriftWindow {
@@ -99,7 +112,14 @@ export interface DriftReport {
   judge: string
 }
 
-export function judgeDrift(evidence: DriftEvidence, policy: DriftPolicy = defaultDriftPolicy): DriftReport {
+export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDriftPolicy): DriftReport {
+  const evidence = {
+    ...given,
+    reference: {
+      ...given.reference,
+      features: given.reference.features.filter(({ name }) => policy.exclude?.includes(name) !== true),
+    },
+  }
   const { reference, current, previous, importance, newest } = evidence
   const judge = (profiles: Profile[], now: Counts, before: Counts) => {
     const [rows, old] = [judgeWindow(profiles, now, policy), judgeWindow(profiles, before, policy)]
@@ -147,13 +167,14 @@ function suddenRow(
   policy: DriftPolicy,
 ): DriftRow | undefined {
   const { psi, counts: least } = policy.sudden
+  const { alarm } = limitsOf(policy, profile.name)
   const now = counts.features[profile.name] ?? (profile.name === 'score' ? counts.score : undefined)
   const [row] = judgeWindow([profile], { [profile.name]: now }, policy)
-  if (row?.level !== 'alarm' || (row.psi ?? 0) < psi) return undefined
+  if (row?.level !== 'alarm' || (row.psi ?? 0) < Math.max(psi, alarm)) return undefined
   const earlier = [...(before[profile.name] ?? [])]
   // The change itself may have begun some counts ago.
-  while ((earlier.at(-1) ?? 0) >= policy.alarm) earlier.pop()
-  const isNew = earlier.length >= least && earlier.every((each) => each < policy.alarm)
+  while ((earlier.at(-1) ?? 0) >= alarm) earlier.pop()
+  const isNew = earlier.length >= least && earlier.every((each) => each < alarm)
   return isNew ? { ...row, sudden: true } : undefined
 }
 
@@ -184,8 +205,9 @@ function judgeWindow(profiles: readonly Profile[], counts: Counts, policy: Drift
     const adjustedP = adjusted[i]!
     const certain = adjustedP !== null && adjustedP < policy.certainty
     const size = row.psi ?? 0
+    const limits = limitsOf(policy, row.name)
     const level =
-      certain && size >= policy.alarm ? 'alarm' : certain && size >= policy.warn ? 'warn' : row.level
+      certain && size >= limits.alarm ? 'alarm' : certain && size >= limits.warn ? 'warn' : row.level
     return { ...row, adjustedP, level }
   })
 }

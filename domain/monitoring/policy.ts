@@ -3,6 +3,8 @@
  * monitoring in a second.
  */
 import { policyIssues } from '../policy-issues.ts'
+import type { DriftLimits } from './drift.ts'
+import { driftPolicyOf, type DriftTuning } from './drift-history.ts'
 import { defaultTriggerPolicy, issuesOfTriggers, type TriggerPolicy } from './retraining-triggers.ts'
 
 /** The limits for one window; rates count only from `minRequests` on. */
@@ -84,6 +86,8 @@ export interface MonitorPolicy {
   }
   /** The importance of features for drift, on any scale: 0 warns and never alarms. Measured with each version when absent. */
   importance?: Record<string, number>
+  /** The limits of drift, where they differ from the defaults. */
+  drift?: DriftTuning
   /** The value of predictions; not computed when absent. */
   business?: BusinessPolicy
   /** The cost of predictions; not computed when absent. */
@@ -160,6 +164,7 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
     !quality || (Number.isFinite(quality.warn) && Number.isFinite(quality.alarm)),
     'quality.warn and quality.alarm are finite numbers',
   )
+  if (policy.drift !== undefined) part('drift', issuesOfDrift(policy.drift, policy.spanMs))
   if (business !== undefined) part('business', issuesOfBusiness(business))
   if (cost !== undefined) part('cost', issuesOfCost(cost))
   part('cooldown', issuesOfTriggers(policy.cooldown))
@@ -176,6 +181,24 @@ function issuesOfBusiness({ name, unit, perPrediction, warn, alarm, ...policy }:
     need(limit === undefined || Number.isFinite(limit), `${what} is a finite number, not ${limit}`)
   const [low, high] = policy.lowerIsBetter === true ? [warn, alarm] : [alarm, warn]
   need(low === undefined || high === undefined || !(low > high), 'warn must be reached before business.alarm')
+  return issues
+}
+
+function issuesOfDrift(tuning: DriftTuning, spanMs: number): string[] {
+  const { issues, need } = policyIssues()
+  const { referenceMs, features = {} } = tuning
+  const all = driftPolicyOf(tuning)
+  const limits = (place: string, { warn = all.warn, alarm = all.alarm }: Partial<DriftLimits>) => {
+    for (const [name, psi] of Object.entries({ warn, alarm }))
+      need(psi > 0 && psi < Infinity, `${place}${name} is a PSI above 0, not ${psi}`)
+    need(!(warn > alarm), `${place}alarm (${alarm}) is not below ${place}warn (${warn})`)
+  }
+  limits('', tuning)
+  for (const [name, each] of Object.entries(features)) limits(`features.${name}.`, each)
+  need(
+    referenceMs === undefined || (Number.isInteger(referenceMs) && referenceMs >= spanMs),
+    `reference is at least the judged span (${spanMs} ms), not ${referenceMs} ms: the two periods would overlap`,
+  )
   return issues
 }
 

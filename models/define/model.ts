@@ -260,7 +260,9 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     ),
     release: part('release', ['release'], () => compileRelease(report, file.release)),
     retrain: optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
-    monitor: optional('monitor', [], file.monitor, (spec) => compileMonitor(report, spec)),
+    monitor: optional('monitor', ['features'], file.monitor, (spec) =>
+      compileMonitor(report, spec, Object.keys(features)),
+    ),
     fallback: optional('fallback', ['label'], file.fallback, (spec) => compileFallback(report, spec, label)),
     subject,
     views: views.length === 0 ? undefined : views,

@@ -6,7 +6,8 @@ import {
   type CostPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
-import { durationsIn, type Duration } from './duration.ts'
+import type { DriftTuning } from '../../domain/monitoring/drift-history.ts'
+import { durationAt, durationsIn, type Duration } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
@@ -47,6 +48,22 @@ export interface MonitorSpec {
    * version when absent.
    */
   importance?: Record<string, number>
+  /** The limits of drift. */
+  drift?: {
+    /** The PSI from which a difference that is certain warns: 0.1. */
+    warn?: number
+    /** The PSI from which it alarms: 0.2. */
+    alarm?: number
+    /** Features that are not judged, such as one that grows by itself: none. */
+    exclude?: readonly string[]
+    /** The limits of single features: `{ distance: { warn: 0.3, alarm: 0.5 } }`. */
+    features?: Record<string, { warn?: number; alarm?: number }>
+    /**
+     * Compares with the rows that the version served that long before, such as `'7 d'` for a weekly rhythm, instead of the training
+     * rows.
+     */
+    reference?: 'training' | Duration
+  }
   /** The share of requests with a number outside the limits of its feature, in percent: 5. */
   outside?: number
   /** The resource limits of one replica. */
@@ -106,6 +123,7 @@ const fields = fieldNames<MonitorSpec>({
   latencyP95: 0,
   quality: 0,
   importance: 0,
+  drift: 0,
   outside: 0,
   resources: 0,
   business: 0,
@@ -115,7 +133,11 @@ const fields = fieldNames<MonitorSpec>({
   rollback: 0,
 })
 
-export function compileMonitor(report: IssueCollector, spec: MonitorSpec): MonitorPolicy {
+export function compileMonitor(
+  report: IssueCollector,
+  spec: MonitorSpec,
+  features: readonly string[],
+): MonitorPolicy {
   const defaults = defaultMonitorPolicy
   const at = durationsIn(report, 'monitor')
   const { errors, cooldown = {}, resources = {} } = spec
@@ -126,6 +148,13 @@ export function compileMonitor(report: IssueCollector, spec: MonitorSpec): Monit
   reportUnknown(report, 'monitor.resources', resources, ['rssMb', 'cpuShare', 'loopDelay'])
   reportUnknown(report, 'monitor.cooldown', cooldown, ['after', 'max', 'maxPerWeek', 'week', 'newRows'])
   reportUnknown(report, 'monitor.cooldown.after', after, ['drift', 'quality', 'labels'])
+  const named = (place: string, names: readonly string[]) => {
+    for (const name of names)
+      if (!features.includes(name)) report(place, `"${name}" is no feature; they are ${features.join(', ')}`)
+  }
+  named('monitor.importance', Object.keys(spec.importance ?? {}))
+  named('monitor.drift.exclude', spec.drift?.exclude ?? [])
+  named('monitor.drift.features', Object.keys(spec.drift?.features ?? {}))
   const { service, cooldown: usual } = defaults
   const policy: MonitorPolicy = {
     everyMs: at('every', spec.every, defaults.everyMs),
@@ -145,6 +174,7 @@ export function compileMonitor(report: IssueCollector, spec: MonitorSpec): Monit
       loopDelayMs: at('resources.loopDelay', resources.loopDelay, service.loopDelayMs),
     },
     importance: spec.importance,
+    drift: compileDrift(report, spec.drift),
     business: spec.business,
     cost: spec.cost,
     quality: spec.quality,
@@ -165,4 +195,19 @@ export function compileMonitor(report: IssueCollector, spec: MonitorSpec): Monit
   }
   for (const issue of issuesOfMonitor(policy)) report('monitor', issue)
   return policy
+}
+
+function compileDrift(report: IssueCollector, spec: MonitorSpec['drift']): DriftTuning | undefined {
+  if (spec === undefined) return undefined
+  const { reference, ...limits } = spec
+  reportUnknown(report, 'monitor.drift', spec, ['warn', 'alarm', 'exclude', 'features', 'reference'])
+  for (const [name, each] of Object.entries(limits.features ?? {}))
+    reportUnknown(report, `monitor.drift.features.${name}`, each, ['warn', 'alarm'])
+  return {
+    ...limits,
+    referenceMs:
+      reference === undefined || reference === 'training'
+        ? undefined
+        : durationAt(report, 'monitor.drift.reference', reference),
+  }
 }

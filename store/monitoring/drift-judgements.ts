@@ -11,7 +11,9 @@ export interface NewDriftJudgement extends VersionSpan {
   /** What was asked and answered, or what became true of it. */
   subject: 'served' | 'label'
   report: DriftReport
-  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance'> & { maturity?: Maturity }
+  /** `reference` where it is not the profile of the version. */
+  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance'> &
+    Partial<Pick<DriftEvidence, 'reference'>> & { maturity?: Maturity }
   policy: DriftPolicy
 }
 

@@ -59,6 +59,31 @@ describe('a model file', () => {
     })
     expect(define({ monitor: { rollback: false } }).definition.monitor).toMatchObject({ rollback: false })
     expect(define({}).definition.monitor).toBeUndefined()
+    const drift = { alarm: 0.3, exclude: ['note'], features: { size: { warn: 0.2 } } }
+    const tuned = (given: object) => define({ monitor: { drift: given } }).definition.monitor?.drift
+    expect(tuned({ ...drift, reference: '7 d' })).toEqual({ ...drift, referenceMs: 604_800_000 })
+    expect(tuned({ reference: 'training' })).toEqual({})
+    expect(
+      issuesWith({
+        monitor: {
+          drift: {
+            alarm: 0.05,
+            exclude: ['petals'],
+            features: { size: { limit: 1 } },
+            reference: '1 h',
+            until: 1,
+          },
+        },
+      }),
+    ).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^monitor\.drift\.exclude: "petals" is no feature; they are /),
+        'monitor.drift: has the fields warn, alarm, exclude, features, reference, not until',
+        'monitor.drift.features.size: has the fields warn, alarm, not limit',
+        expect.stringContaining('alarm (0.05) is not below'),
+        expect.stringContaining('the two periods would overlap'),
+      ]),
+    )
     expect(issuesWith({ monitor: { span: '90 min', silent: 'long' } })).toEqual([
       expect.stringMatching(/^monitor\.silent: /),
       'monitor: spanMs is a multiple of countMs (3600000 ms), not 5400000 ms',

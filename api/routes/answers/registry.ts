@@ -49,6 +49,16 @@ export const trafficAnswer = schemaOfFields({
   tick_ms: numberField,
   ticks: arrayOf(schemaOfFields({ requests: countField, errors: countField, invalid: countField })),
 })
+export const featureCountsAnswer = schemaOfFields({
+  model: textField,
+  version: textField,
+  profile: dataField,
+  count_ms: numberField,
+  span_ms: numberField,
+  counts: arrayOf(
+    schemaOfFields({ at: timeField, features: mapOf(arrayOf(countField)) }, { score: arrayOf(countField) }),
+  ),
+})
 export const championAnswer = schemaOfFields(
   {
     model: textField,

@@ -1,16 +1,30 @@
 /** `/v1/models`: shows models, their champions and earlier champions. */
-import { championAnswer, modelAnswer, modelsAnswer, trafficAnswer } from '../answers/registry.ts'
+import {
+  championAnswer,
+  featureCountsAnswer,
+  modelAnswer,
+  modelsAnswer,
+  trafficAnswer,
+} from '../answers/registry.ts'
 import { z } from 'zod'
 import { DomainError } from '../../../domain/errors.ts'
+import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
+import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { findFirstChampion, findLiveAt } from '../../../store/registry/champion-at.ts'
 import { readDayTraffic } from '../../../store/dashboard/overview.ts'
 import { getModel, listModels, type StoredModel } from '../../../store/registry/models.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
+import { listHours } from '../../../store/serving/feature-counts.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { filterVisible } from '../../auth/authorization.ts'
 import { pastSearchedTime, toWire } from '../../http/schemas.ts'
+
+const dayMs = 86_400_000
+/** A quarter: more would be megabytes. */
+const maxCountedDays = 92
 
 export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
   const summaryOf = async ({ name, definition, syncedAt }: StoredModel) => {
@@ -67,6 +81,39 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => {
         const { tickMs } = definition.release.watch
         return {
           json: { model: name, tick_ms: tickMs, ticks: await readDayTraffic(store, { model: name, tickMs }) },
+        }
+      },
+    }),
+    defineRoute('get', '/v1/models/:name/feature-counts', viewers, {
+      summary:
+        'Show how often values of features and scores fell into the bins of a version’s training profile.',
+      answers: { 200: 'The profile and the counts, oldest first' },
+      answerSchema: featureCountsAnswer,
+      query: z.strictObject({
+        version: z.string().optional(),
+        days: z.coerce.number().positive().max(maxCountedDays).default(30),
+      }),
+      async handle({ params, query }) {
+        const { name, definition } = await getModel(store, params['name']!)
+        const named = query.version ?? (await findChampion(store, name))?.version
+        if (named === undefined) throw new DomainError('not_found', `${name} has no champion; name a version`)
+        const { version, model, manifest } = await getVersion(store, named)
+        if (model !== name)
+          throw new DomainError('not_found', `${version} is a version of ${model}, not of ${name}`)
+        const { profile } = manifest
+        if (profile === undefined) throw new DomainError('not_found', `${version} has no training profile`)
+        const toMs = serving.wall()
+        const fromMs = toMs - query.days * dayMs
+        const hours = await listHours(store, { model, version, fromMs, toMs })
+        return {
+          json: {
+            model,
+            version,
+            profile,
+            count_ms: profile.everyMs ?? defaultCountMs,
+            span_ms: completeMonitorPolicy(definition.monitor).spanMs,
+            counts: hours.map(({ hourMs, counts }) => ({ at: new Date(hourMs).toISOString(), ...counts })),
+          },
         }
       },
     }),

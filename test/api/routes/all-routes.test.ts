@@ -80,27 +80,6 @@ describe('the lists', () => {
     })
   })
 
-  it('of one model’s traffic holds the champion’s ticks of the last day', async () => {
-    await fixture.store.query(
-      sql`update models set definition = jsonb_set(definition, '{release}', '{"watch":{"tickMs":10000}}') where name = 'iris'`,
-    )
-    await fixture.store.query(sql`insert into tick_counters
-        (model, replica_id, version, arm, tick, tick_ms, generation, requests, errors, invalid)
-      select 'iris', replica, 'iris_v1.0.0', arm, date_trunc('hour', clock_timestamp()) - before, 10000, 1, 40, 2, 1
-      from (values ('a', 'champion', interval '2 hours'), ('b', 'champion', interval '2 hours'),
-        ('a', 'control', interval '1 hour'), ('a', 'canary', interval '1 hour'), ('a', 'champion', interval '25 hours')) as ticks(replica, arm, before)`)
-    const { json } = await get('/v1/models/iris/traffic')
-    expect(json).toEqual({
-      model: 'iris',
-      tick_ms: 10_000,
-      ticks: [
-        { requests: 80, errors: 4, invalid: 2 },
-        { requests: 40, errors: 2, invalid: 1 },
-      ],
-    })
-    expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
-  })
-
   it('of versions omit the manifest, one version has it', async () => {
     const { json } = await get('/v1/versions?model=iris')
     expect(json).toMatchObject({

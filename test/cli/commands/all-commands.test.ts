@@ -58,6 +58,7 @@ it('the program has every documented command', () => {
       'drills run',
       'simulate',
       'policy suggest',
+      'monitor backtest',
       'models champion',
       'commands show',
     ],
@@ -189,6 +190,7 @@ it.each([
   ],
   [['policy', 'suggest', 'iris', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [['simulate', '--scenario', 'earns:-0.1'], 'needs a --policy with business metrics'],
+  [['monitor', 'backtest', 'iris', '--days', '1000'], '--days must be a number from 0.01 to 92'],
   [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
   [['retrain', 'iris', '--set', 'units'], 'Invalid --set "units"; use name=value'],
   [['retrain', 'iris', '--set', 'units=1', '--set', 'units=2'], '--set units is given twice'],
@@ -209,10 +211,10 @@ it.each([
   expect(err.trim().split('\n').length).toBeGreaterThan(1)
 })
 
+const suggestion = ['policy', 'suggest', 'iris', '--rps', '50', '--hours', '0.25', '--releases', '10']
+
 it('policy suggest prints the plans that no other beats, and the lines of the model file', async () => {
-  const { code, out } = await tenure(
-    ...['policy', 'suggest', 'iris', '--rps', '50', '--hours', '0.25', '--releases', '10', '--harm', '500'],
-  )
+  const { code, out } = await tenure(...suggestion, '--harm', '500')
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/^7 plans, 10 releases of each under each of 4 conditions, on 50 requests\/s/)
   expect(out).toMatch(/→ .* % /)
@@ -221,9 +223,7 @@ it('policy suggest prints the plans that no other beats, and the lines of the mo
 })
 
 it('policy suggest without a plan within the limits says so', async () => {
-  const { code, out } = await tenure(
-    ...['policy', 'suggest', 'iris', '--rps', '50', '--hours', '0.25', '--releases', '10', '--harm', '0'],
-  )
+  const { code, out } = await tenure(...suggestion, '--harm', '0')
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toContain('allow more with --harm, or longer stages with --hours')
 })

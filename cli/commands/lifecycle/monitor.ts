@@ -1,0 +1,104 @@
+/** `tenure monitor`: judges the drift of the recorded history again, with the limits of the edited model file. */
+import { DomainError } from '../../../domain/errors.ts'
+import type { ReferenceProfile } from '../../../domain/model/reference-profile.ts'
+import { backtestDrift, type DriftBacktest } from '../../../domain/monitoring/drift-backtest.ts'
+import type { DriftWindow } from '../../../domain/monitoring/drift.ts'
+import { driftPolicyOf, type DriftTuning } from '../../../domain/monitoring/drift-history.ts'
+import { loadModels } from '../../../models/index.ts'
+import { path, usageError } from '../../client/client.ts'
+import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
+import { numberOf } from '../../simulate/world.ts'
+import { tableBy } from '../../terminal.ts'
+import { time } from '../format.ts'
+
+interface CountsAnswer {
+  version: string
+  profile: ReferenceProfile
+  count_ms: number
+  span_ms: number
+  counts: ({ at: string } & DriftWindow)[]
+}
+
+const mostNamed = 3
+
+export const monitorGroup: CommandGroup = {
+  name: 'monitor',
+  summary: 'Try the limits of the monitor on the recorded history',
+  commands: [
+    {
+      name: 'backtest <model>',
+      summary: 'Judge the drift of the last weeks again, with the limits of the model file as it is now',
+      options: [
+        ['--days <n>', 'How much of the history, up to 92 days (default: 30)'],
+        ['--model-version <version>', 'The version whose requests are judged (default: the champion)'],
+        ['--warn <psi>', 'Warn from this PSI instead of that of the model file'],
+        ['--alarm <psi>', 'Alarm from this PSI instead of that of the model file'],
+      ],
+      examples: [
+        'monitor backtest flight-delay',
+        'monitor backtest flight-delay --days 60 --alarm 0.3 --json',
+      ],
+      run: backtest,
+    },
+  ],
+}
+
+async function backtest({ terminal, api }: CommandSession, { args, options }: CommandInput): Promise<void> {
+  const model = String(args[0])
+  const { models } = await loadModels()
+  const monitor = models.find(({ name }) => name === model)?.definition.monitor
+  if (models.every(({ name }) => name !== model))
+    throw new DomainError(
+      'not_found',
+      `there is no model ${model} here; the models are ${models.map(({ name }) => name).join(', ')}`,
+    )
+  const days = numberOf(options, 'days', 30, 0.01, 92)
+  const given = driftPolicyOf(monitor?.drift)
+  const tuning: DriftTuning = {
+    ...monitor?.drift,
+    warn: numberOf(options, 'warn', given.warn, 0.001, 100),
+    alarm: numberOf(options, 'alarm', given.alarm, 0.001, 100),
+  }
+  if (tuning.warn! > tuning.alarm!)
+    throw usageError(`--alarm (${tuning.alarm}) must not be below --warn (${tuning.warn})`)
+  const version = options['modelVersion']
+  const answer = await api().get<CountsAnswer>(path`/v1/models/${model}/feature-counts`, {
+    days: String(days),
+    ...(typeof version === 'string' && { version }),
+  })
+  const lengthMs = Math.ceil((monitor?.spanMs ?? answer.span_ms) / answer.count_ms) * answer.count_ms
+  const tested = backtestDrift(
+    {
+      profile: answer.profile,
+      hours: answer.counts.map(({ at, ...counts }) => ({ hourMs: Date.parse(at), counts })),
+      everyMs: answer.count_ms,
+      lengthMs,
+      importance: monitor?.importance,
+    },
+    tuning,
+  )
+  terminal.answer(
+    { model, version: answer.version, days, tuning, ...tested },
+    [
+      `${answer.version}: ${tested.windows} windows with requests in ${days} days, ${tested.judged} with enough rows; warning from PSI ${tuning.warn}, alarm from ${tuning.alarm}.`,
+      ...(tested.subjects.length === 0
+        ? ['No window would have warned.']
+        : [
+            `${tested.alerts} alarms would have been raised, ${Number((tested.alertsPerMonth ?? 0).toPrecision(3))} a month of judged windows.`,
+            '',
+            tableBy(terminal, tested.subjects, {
+              subject: 'name',
+              'windows in warning': 'warnings',
+              'windows in alarm': 'alarms',
+              'alarms from (UTC)': alarmTimes,
+            }),
+          ]),
+    ].join('\n'),
+  )
+}
+
+function alarmTimes({ alarmedMs }: DriftBacktest['subjects'][number]): string {
+  const named = alarmedMs.slice(0, mostNamed).map((ms) => time(new Date(ms).toISOString()))
+  const more = alarmedMs.length - named.length
+  return named.length === 0 ? '–' : `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}

@@ -1,0 +1,96 @@
+/** Shows the recorded traffic and the recorded feature counts of a model, and judges those again with `tenure monitor backtest`. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { commands } from '../../../../cli/commands/all-commands.ts'
+import { countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
+import { moveChampion } from '../../../../store/registry/champions.ts'
+import { runCommand } from '../../../support/command-line.ts'
+import { irisSpec } from '../../../support/serving/artifact.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
+
+const lengths = (shift: number) => Array.from({ length: 2_000 }, (_, i) => (i % 100) / 100 + shift)
+let fixture: ServingFixture
+let api: TestApi
+let key: string
+const get = (path: string) => api.request('GET', path, { key })
+
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  key = await fixture.key()
+  const to = await fixture.register(irisSpec())
+  await moveChampion(fixture.store, { model: 'iris', to, cause: 'promotion', actor: 'anna', reason: 'first' })
+  api = await startApi(fixture)
+})
+afterAll(async () => {
+  await api.stop()
+  await fixture.close()
+})
+
+it('the traffic of a model holds the champion’s ticks of the last day', async () => {
+  await fixture.store.query(
+    sql`update models set definition = jsonb_set(definition, '{release}', '{"watch":{"tickMs":10000}}') where name = 'iris'`,
+  )
+  await fixture.store.query(sql`insert into tick_counters
+      (model, replica_id, version, arm, tick, tick_ms, generation, requests, errors, invalid)
+    select 'iris', replica, 'iris_v1.0.0', arm, date_trunc('hour', clock_timestamp()) - before, 10000, 1, 40, 2, 1
+    from (values ('a', 'champion', interval '2 hours'), ('b', 'champion', interval '2 hours'),
+      ('a', 'control', interval '1 hour'), ('a', 'canary', interval '1 hour'), ('a', 'champion', interval '25 hours')) as ticks(replica, arm, before)`)
+  const { json } = await get('/v1/models/iris/traffic')
+  expect(json).toEqual({
+    model: 'iris',
+    tick_ms: 10_000,
+    ticks: [
+      { requests: 80, errors: 4, invalid: 2 },
+      { requests: 40, errors: 2, invalid: 1 },
+    ],
+  })
+  expect((await get('/v1/models/nothing/traffic')).status).toBe(404)
+})
+
+it('the feature counts of a model hold what the monitor judges, and tenure monitor backtest judges it again', async () => {
+  expect((await get('/v1/models/iris/feature-counts')).json).toMatchObject({
+    status: 404,
+    detail: 'iris_v1.0.0 has no training profile',
+  })
+  const profile = { rows: 2_000, features: [numberProfile('sepalLength', lengths(0))] }
+  const counted = (shift: number) => `{${countBins(profile.features[0]!, lengths(shift)).join()}}`
+  await fixture.store
+    .query(sql`update versions set manifest = manifest || ${JSON.stringify({ profile })}::jsonb
+    where version = 'iris_v1.0.0'`)
+  await fixture.store
+    .query(sql`insert into feature_counts (model, version, hour, replica_id, kind, name, counts)
+    select 'iris', 'iris_v1.0.0', date_trunc('hour', clock_timestamp()) - before * interval '1 hour', 'a', 'feature', 'sepalLength',
+      case when before > 30 then ${counted(0)}::bigint[] else ${counted(0.3)}::bigint[] end
+    from generate_series(1, 100) as before`)
+  const { status, json } = await get('/v1/models/iris/feature-counts?days=2')
+  expect(status).toBe(200)
+  expect(json).toMatchObject({ version: 'iris_v1.0.0', count_ms: 3_600_000, profile })
+  expect((json['counts'] as unknown[]).length).toBeGreaterThanOrEqual(47)
+  expect((await get('/v1/models/iris/feature-counts?days=1000')).status).toBe(400)
+
+  const server = createServer((request, response) => {
+    void get(request.url ?? '').then((answer) => response.writeHead(answer.status).end(answer.text))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  vi.stubEnv('TENURE_KEY', key)
+  const backtest = (...words: string[]) =>
+    runCommand(commands, ['monitor', 'backtest', 'iris', '--url', url, ...words])
+  const { code, out, err } = await backtest()
+  expect([code, err]).toEqual([0, ''])
+  expect(out).toMatch(
+    /iris_v1\.0\.0: 100 windows with requests in 30 days, \d+ with enough rows; warning from PSI 0\.1/,
+  )
+  expect(out).toMatch(/1 alarms? would have been raised/)
+  expect(out).toMatch(/sepalLength/)
+  expect((await backtest('--warn', '9', '--alarm', '9')).out).toContain('No window would have warned.')
+  expect((await backtest('--alarm', '0.05')).err).toContain('--alarm (0.05) must not be below --warn (0.1)')
+  server.close()
+})

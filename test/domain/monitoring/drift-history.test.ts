@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest'
+import { countBins, numberProfile, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
+import { backtestDrift } from '../../../domain/monitoring/drift-backtest.ts'
+import {
+  driftEvidenceAt,
+  driftPolicyOf,
+  historyFromMs,
+  type CountedHour,
+  type DriftTuning,
+} from '../../../domain/monitoring/drift-history.ts'
+import { judgeDrift } from '../../../domain/monitoring/drift.ts'
+import { defaultMonitorPolicy, issuesOfMonitor } from '../../../domain/monitoring/policy.ts'
+import { seededRandom } from '../../../domain/statistics/random.ts'
+
+const uniform = seededRandom(11)
+const values = (n: number, shift = 0) => Array.from({ length: n }, () => uniform() + shift)
+const [x, y] = [numberProfile('x', values(5_000)), numberProfile('y', values(5_000))]
+const profile: ReferenceProfile = { rows: 5_000, features: [x, y] }
+const hourMs = 3_600_000
+/** An hour of 1,000 rows. */
+const hour = (at: number, shifts: { x?: number; y?: number } = {}): CountedHour => ({
+  hourMs: at * hourMs,
+  counts: {
+    features: {
+      x: countBins(x, values(1_000, shifts.x)),
+      y: countBins(y, values(1_000, shifts.y)),
+    },
+  },
+})
+const span = (to: number) => ({ toMs: to * hourMs, lengthMs: 2 * hourMs, everyMs: hourMs })
+const judged = (hours: readonly CountedHour[], to: number, tuning: DriftTuning = {}) => {
+  const { importance: _, ...evidence } = {
+    importance: undefined,
+    ...driftEvidenceAt(profile, hours, span(to), tuning)!,
+  }
+  return judgeDrift(evidence, driftPolicyOf(tuning))
+}
+const levelsOf = (report: ReturnType<typeof judgeDrift>) =>
+  Object.fromEntries(report.features.map(({ name, level }) => [name, level]))
+
+describe('the evidence of a window', () => {
+  const hours = [hour(0), hour(1), hour(2), hour(3)]
+
+  it('has the counts of the window, of the one before and of the newest hour', () => {
+    const evidence = driftEvidenceAt(profile, hours, span(4))!
+    expect(evidence.current.features['x']?.reduce((a, b) => a + b)).toBe(2_000)
+    expect(evidence.previous?.features['x']?.reduce((a, b) => a + b)).toBe(2_000)
+    expect(evidence.newest?.counts).toBe(hours[3]!.counts)
+    expect(evidence.newest?.before['x']).toHaveLength(3)
+    expect(evidence.reference).toBe(profile)
+  })
+
+  it('is absent without requests, and has no earlier window at the start', () => {
+    expect(driftEvidenceAt(profile, hours, span(9))).toBeUndefined()
+    expect(driftEvidenceAt(profile, hours, span(2))?.previous).toBeNull()
+  })
+
+  it('needs the history that its reference reaches back to', () => {
+    expect(historyFromMs(span(10))).toBe(6 * hourMs)
+    expect(historyFromMs(span(10), { referenceMs: 5 * hourMs })).toBe(3 * hourMs)
+  })
+
+  it('has counts that do not fit each other as none at all', () => {
+    const odd = { hourMs: 3 * hourMs, counts: { features: { x: [1, 2] } } }
+    expect(driftEvidenceAt(profile, [hour(2), odd], span(4))?.current.features['x']).toEqual([])
+  })
+})
+
+describe('tuned drift', () => {
+  const drifted = [
+    hour(0, { x: 0.2, y: 0.2 }),
+    hour(1, { x: 0.2, y: 0.2 }),
+    hour(2, { x: 0.2, y: 0.2 }),
+    hour(3, { x: 0.2, y: 0.2 }),
+  ]
+
+  it('alarms by the defaults', () => {
+    expect(levelsOf(judged(drifted, 4))).toEqual({ x: 'alarm', y: 'alarm' })
+  })
+
+  it('has its own limits for all features and for single ones', () => {
+    expect(levelsOf(judged(drifted, 4, { warn: 50, alarm: 60 }))).toEqual({ x: 'stable', y: 'stable' })
+    expect(levelsOf(judged(drifted, 4, { features: { x: { alarm: 60 } } }))).toEqual({
+      x: 'warn',
+      y: 'alarm',
+    })
+    expect(
+      levelsOf(judged(drifted, 4, { warn: 50, alarm: 60, features: { y: { warn: 0.1, alarm: 0.2 } } })),
+    ).toEqual({
+      x: 'stable',
+      y: 'alarm',
+    })
+  })
+
+  it('does not judge an excluded feature, nor count it for the whole input', () => {
+    const report = judged(drifted, 4, { exclude: ['x'], features: { y: { warn: 50, alarm: 60 } } })
+    expect(levelsOf(report)).toEqual({ y: 'stable' })
+    expect(report.dataset).toEqual({ level: 'stable', share: 0 })
+    expect(report.level).toBe('stable')
+  })
+
+  it('compares with the rows served earlier, where there were enough', () => {
+    const rhythm = [...drifted, hour(4), hour(5), hour(6, { x: 0.2, y: 0.2 }), hour(7, { x: 0.2, y: 0.2 })]
+    expect(levelsOf(judged(rhythm, 8))).toMatchObject({ x: 'warn', y: 'warn' })
+    expect(levelsOf(judged(rhythm, 8, { referenceMs: 6 * hourMs }))).toEqual({ x: 'stable', y: 'stable' })
+    // 300 rows and 30 a bin are the least; otherwise the training rows stand in.
+    const few = rhythm.map((each) =>
+      each.hourMs < 4 * hourMs
+        ? { ...each, counts: { features: { x: x.counts.map(() => 1), y: each.counts.features['y']! } } }
+        : each,
+    )
+    expect(levelsOf(judged(few, 8, { referenceMs: 6 * hourMs }))).toEqual({ x: 'warn', y: 'stable' })
+  })
+
+  it('is refused with limits that cannot hold', () => {
+    const issues = (drift: DriftTuning) => issuesOfMonitor({ ...defaultMonitorPolicy, drift })
+    expect(
+      issues({ warn: 0.1, alarm: 0.3, features: { x: { warn: 0.2 } }, referenceMs: 7 * 24 * hourMs }),
+    ).toEqual([])
+    expect(issues({ warn: 0.3 }).join()).toContain('alarm (0.2) is not below warn (0.3)')
+    expect(issues({ warn: -1 }).join()).toContain('warn is a PSI above 0, not -1')
+    expect(issues({ features: { x: { alarm: 0.05 } } }).join()).toContain(
+      'features.x.alarm (0.05) is not below features.x.warn (0.1)',
+    )
+    expect(issues({ referenceMs: hourMs }).join()).toContain('the two periods would overlap')
+  })
+})
+
+describe('a backtest', () => {
+  it('says which subjects would have warned and alarmed, and since when', () => {
+    const hours = Array.from({ length: 48 }, (_, at) => hour(at, at >= 40 && at < 44 ? { x: 0.2 } : {}))
+    const history = { profile, hours, everyMs: hourMs, lengthMs: 2 * hourMs }
+    const tested = backtestDrift(history)
+    expect(tested).toMatchObject({ windows: 48, judged: 48, alerts: 1, alertsPerMonth: 15 })
+    const subject = tested.subjects.find(({ name }) => name === 'x')
+    expect(subject).toMatchObject({ alarmedMs: [expect.any(Number)] })
+    // The hour after the change at the earliest, and while the windows still hold it.
+    expect(subject!.alarmedMs[0]! / hourMs).toBeGreaterThanOrEqual(41)
+    expect(subject!.alarmedMs[0]! / hourMs).toBeLessThanOrEqual(44)
+    expect(backtestDrift(history, { alarm: 60, warn: 50 })).toMatchObject({
+      alerts: 0,
+      alertsPerMonth: 0,
+      subjects: [],
+    })
+  })
+
+  it('leaves out hours without requests, and has no rate without enough rows', () => {
+    const hours = [{ hourMs: 0, counts: { features: { x: x.counts.map(() => 1) } } }]
+    const tested = backtestDrift({ profile, hours, everyMs: hourMs, lengthMs: hourMs })
+    expect(tested).toMatchObject({ windows: 1, judged: 0, alerts: 0, alertsPerMonth: null })
+  })
+})
