@@ -42,7 +42,7 @@ for rows in (1, 2, 100, 1_000):
     for kind in (np.float32, np.float64):
         data = chance.uniform(0.1, 7, (rows, 4)).astype(kind)
         one = over_grpc.infer("iris", inputs(grpc, data), request_id="a", headers=headers)
-        other = over_http.infer("iris", inputs(http, data), request_id="a", headers=headers)
+        other = over_http.infer("iris", inputs(http, data), request_id="a", headers=dict(headers))
         assert one.get_response().id == "a"
         for name in ("probabilities", "label"):
             assert np.array_equal(one.as_numpy(name), other.as_numpy(name)), name

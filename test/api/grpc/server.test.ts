@@ -354,7 +354,7 @@ describe('the server', () => {
     expect(off.grpcPort).toBeUndefined()
     await off.stop('the test ends')
     const options = { host: '127.0.0.1', port: server.grpcPort!, predict: undefined as never }
-    await expect(openGrpc({} as never, options)).rejects.toThrow(
+    await expect(openGrpc({ serving: { maxInstances: 1 } } as never, options)).rejects.toThrow(
       /TENURE_GRPC_PORT: 127\.0\.0\.1:\d+ cannot be used/,
     )
   })
