@@ -11,7 +11,13 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** @param {string} folder */
 export async function buildClient(folder) {
   const entryPoints = [join(root, 'client', 'client.ts')]
-  await build({ entryPoints, outfile: join(folder, 'client.js'), bundle: true, format: 'esm', target: 'es2022' })
+  await build({
+    entryPoints,
+    outfile: join(folder, 'client.js'),
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+  })
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   execFileSync(process.execPath, [compiler, '-p', join(root, 'client'), '--outDir', folder])
   // TypeScript leaves the extension of the sources.

@@ -69,8 +69,8 @@ export function requireKey(key: string): string {
   return key
 }
 
-const hasControls = (text: string): boolean =>
-  [...text].some((sign) => sign < ' ' || sign === '\u007f' || sign === '\\')
+// eslint-disable-next-line no-control-regex
+const hasControls = (text: string): boolean => /[\u0000-\u001f\u007f\\]/.test(text)
 
 export const storeUnavailable = (address: string, why: string): DomainError =>
   new DomainError('object_store_unavailable', `the object store ${address} ${why}`, { store: address })

@@ -154,7 +154,9 @@ it('pages follow one another, also where requests have one time and one user', a
   }
   expect(new Set(found.map(({ user }) => user)).size).toBe(5)
   expect(found.filter(({ version }) => version === 'new')).toHaveLength(3)
-  expect(found.flatMap(({ events }) => (events === undefined ? [] : [events]))).toEqual([{ rating: { count: 1, sum: 5 } }])
+  expect(found.flatMap(({ events }) => (events === undefined ? [] : [events]))).toEqual([
+    { rating: { count: 1, sum: 5 } },
+  ])
   expect((await pageOf(2, after)).last).toBeUndefined()
 })
 

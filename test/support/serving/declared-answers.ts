@@ -18,7 +18,8 @@ export function checkAnswersOf(routes: readonly RouteDefinition[]): Check {
     .map((route) => ({ route, pattern: patternOf(route.path) }))
   const schemas = new Map<object, z.ZodType>()
   const schemaOf = (described: object): z.ZodType => {
-    const found = schemas.get(described) ?? z.fromJSONSchema(described as Parameters<typeof z.fromJSONSchema>[0])
+    const found =
+      schemas.get(described) ?? z.fromJSONSchema(described as Parameters<typeof z.fromJSONSchema>[0])
     schemas.set(described, found)
     return found
   }

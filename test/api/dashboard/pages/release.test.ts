@@ -3,7 +3,11 @@ import { describe, expect, it } from 'vitest'
 import type { ReleaseSubject } from '../../../../api/dashboard/pages/release/load.ts'
 import { postMortem, RollbackSection } from '../../../../api/dashboard/pages/release/rollback.tsx'
 import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
-import { metricTiles, RunningStage, runningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
+import {
+  metricTiles,
+  RunningStage,
+  runningStage,
+} from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
 import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
