@@ -1,5 +1,6 @@
 /** Registers artifacts that no training workflow has produced and routes requests to them, for serving tests and benchmarks. */
 import sql from 'sql-template-tag'
+import { dayPolicy } from '../../../domain/release/policy.ts'
 import type { Fallback } from '../../../domain/serving/kill-switch.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -31,7 +32,7 @@ export async function registerDigest(
     name: model,
     features: artifact.features,
     label: { output: artifact.output },
-    release: {},
+    release: dayPolicy,
   }
   await store.query(sql`insert into models (name, definition, code_digest)
     values (${model}, ${JSON.stringify(definition)}, 'c') on conflict do nothing`)

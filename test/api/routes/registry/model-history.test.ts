@@ -34,9 +34,6 @@ afterAll(async () => {
 })
 
 it('the traffic of a model holds the champion’s ticks of the last day', async () => {
-  await fixture.store.query(
-    sql`update models set definition = jsonb_set(definition, '{release}', '{"watch":{"tickMs":10000}}') where name = 'iris'`,
-  )
   await fixture.store.query(sql`insert into tick_counters
       (model, replica_id, version, arm, tick, tick_ms, generation, requests, errors, invalid)
     select 'iris', replica, 'iris_v1.0.0', arm, date_trunc('hour', clock_timestamp()) - before, 10000, 1, 40, 2, 1
