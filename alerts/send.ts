@@ -5,6 +5,7 @@ import { noticeKinds } from '../domain/monitoring/alert-kinds.ts'
 import type { ChannelTarget } from '../domain/monitoring/alert-escalation.ts'
 import { boundedText } from '../store/bounded-text.ts'
 import { alertText, messageLines, titleOf, type Message } from './message.ts'
+import { outgoingFetch } from '../store/outgoing-fetch.ts'
 
 /** Timeout, so that one channel does not delay the others. */
 const sendMs = 10_000
@@ -71,7 +72,7 @@ function alertmanagerAlert({ alert, link, runbook }: Message): object {
 }
 
 async function post(url: string, body: object | string, headers: Record<string, string> = {}): Promise<void> {
-  const answer = await fetch(url, {
+  const answer = await outgoingFetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),

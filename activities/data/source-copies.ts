@@ -11,6 +11,7 @@ import { isRemoteFile, parseS3Address } from '../../domain/validation/source-add
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { isFull } from '../../store/outage.ts'
 import type { Deps } from '../deps.ts'
+import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 
 /** Address → path of its copy. */
 export type SourceCopies = Record<string, string>
@@ -92,7 +93,7 @@ async function fetchInto(address: string, path: string): Promise<void> {
   const silence = new AbortController()
   const timer = setTimeout(() => silence.abort(new Error(`no byte for ${silentMs} ms`)), silentMs)
   try {
-    const response = await fetch(address, { signal: silence.signal })
+    const response = await outgoingFetch(address, { signal: silence.signal })
     const { status } = response
     if (status >= 500 || status === 408 || status === 429) throw new Error(`status ${status}`)
     if (status !== 200) {

@@ -5,6 +5,7 @@
 import { redactedOf } from '../../domain/redact.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { boundedText } from '../../store/bounded-text.ts'
+import { outgoingFetch } from '../../store/outgoing-fetch.ts'
 
 /** The system rejected the request. */
 export interface Refusal {
@@ -24,7 +25,7 @@ export async function sendRequest<T>(
   { method, path, body }: { method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; body?: object },
 ): Promise<T> {
   const { address, authorization } = addressOf(url, token)
-  const answer = await fetch(`${address}${path}`, {
+  const answer = await outgoingFetch(`${address}${path}`, {
     method,
     redirect: 'error',
     headers: {

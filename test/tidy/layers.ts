@@ -23,7 +23,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   store: {
     values: ['domain', 'scripts/setup/lock.mjs'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
-    only: { aws4fetch: ['store/objects/s3/requests.ts'] },
+    only: { aws4fetch: ['store/objects/s3/requests.ts'], undici: ['store/outgoing-fetch.ts'] },
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },

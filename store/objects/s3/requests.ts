@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isError, type DomainError } from '../../../domain/errors.ts'
 import { storeUnavailable, type S3Settings } from '../object-store.ts'
 import { elementText } from './xml.ts'
+import { outgoingFetch } from '../../outgoing-fetch.ts'
 
 export interface S3Request {
   method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
@@ -80,9 +81,9 @@ export function createS3Requests(settings: S3Settings, limits: RequestLimits = d
     )
     timer.unref()
     try {
-      const response = await fetch(signed.url, {
+      const response = await outgoingFetch(signed.url, {
         method,
-        headers: signed.headers,
+        headers: [...signed.headers],
         body,
         redirect: 'manual',
         signal: silence.signal,

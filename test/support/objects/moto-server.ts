@@ -11,6 +11,7 @@ import { freePort } from '../../../cli/embedded/process.ts'
 import type { ObjectStoreSettings, S3Settings } from '../../../store/objects/object-store.ts'
 import { openS3Store, type S3StoreOptions } from '../../../store/objects/s3/s3-store.ts'
 import { cacheDir, systemEnvironment } from '../../../temporal.config.ts'
+import { outgoingFetch } from '../../../store/outgoing-fetch.ts'
 
 export interface MotoServer {
   endpoint: string
@@ -47,7 +48,7 @@ export async function startMoto(): Promise<MotoServer> {
   const endpoint = `http://127.0.0.1:${port}`
   const untilMs = performance.now() + readyMs
   while (
-    !(await fetch(endpoint).then(
+    !(await outgoingFetch(endpoint).then(
       (answer) => answer.ok,
       () => false,
     ))
@@ -59,7 +60,7 @@ export async function startMoto(): Promise<MotoServer> {
     endpoint,
     async bucket(prefix = 'tenure') {
       const settings = settingsOf(endpoint, `tenure-${process.pid}-${++buckets}`, prefix)
-      const made = await fetch(`${endpoint}/${settings.bucket}`, { method: 'PUT' })
+      const made = await outgoingFetch(`${endpoint}/${settings.bucket}`, { method: 'PUT' })
       if (!made.ok) throw new Error(`no bucket: ${made.status}`)
       return settings
     },
