@@ -118,7 +118,7 @@ describe('a process that was started on an old Node', () => {
     await expect(start('20.20.2')).rejects.toMatchObject({ code: 7 })
     program(
       'checkout/node_modules/.bin/node',
-      `trap 'echo told; kill $!; exit 3' TERM\nsleep 600 & echo ready; wait`,
+      `trap 'echo told; kill $!; exit 3' TERM\nsleep 600 > /dev/null & echo ready; wait`,
     )
     const child = spawn(process.execPath, [join(home, 'start.mjs')], {
       env: env('20.20.2'),
