@@ -8,10 +8,9 @@ import { businessAlpha, totalAlpha } from '../../domain/sequential/alpha-split.t
 import { businessTraffic } from '../../domain/simulation/business-traffic.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
-import { betaQuantile } from '../../domain/statistics/distributions.ts'
-import { quantiles } from '../../domain/statistics/quantiles.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
-import { dayPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { atMostText, hourPolicy, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
 /** `releases` or `users` runs one of the tables. */
@@ -30,30 +29,14 @@ const revenue: BusinessMetric = {
 const conversion: BusinessMetric = { ...revenue, counts: 'any', max: 1 }
 const business = { revenue, conversion }
 
-/** Two stages of half an hour at 100 requests a second. */
 const policy: ReleasePolicy = {
-  ...dayPolicy,
-  stages: [500, 2_500].map((shareBp) => ({
-    shareBp,
-    minMs: hourMs / 2,
-    minRequests: 1_000,
-    deadlineMs: hourMs,
-  })),
-  limits: { ...dayPolicy.limits, alpha: businessAlpha, business },
+  ...hourPolicy,
+  limits: { ...hourPolicy.limits, alpha: businessAlpha, business },
 }
-
-/** The upper Clopper-Pearson bound at 95 %, one-sided. */
-const upTo = (x: number, n: number): string =>
-  `${((betaQuantile(0.95, x + 1, n - x) ?? 1) * 100).toFixed(2)} %`
-const spread = (values: readonly number[]): string => {
-  const [p50, p95] = quantiles(values, [0.5, 0.95])
-  return values.length === 0 ? '–' : `${Math.round(p50!)} / ${Math.round(p95!)}`
-}
-const line = (...cells: (string | number)[]): void => console.log(`| ${cells.join(' | ')} |`)
 
 console.log(`Σα = ${totalAlpha(businessAlpha)}, seed ${seed}\n`)
 
-line(
+printRow(
   'scenario',
   'releases',
   'promoted',
@@ -62,7 +45,7 @@ line(
   'at most (95 %)',
   'canary requests to act',
 )
-line('---', '--:', '--:', '--:', '--:', '--:', '--:')
+printRow('---', '--:', '--:', '--:', '--:', '--:', '--:')
 for (const text of only === 'users'
   ? []
   : ['good', 'earns:-0.05', 'earns:-0.2', 'earns:-0.5', 'earns:-0.9', 'earns:0.2']) {
@@ -72,14 +55,14 @@ for (const text of only === 'users'
   )
   const back = all.filter(({ outcome }) => outcome === 'rolled_back')
   const byEvents = back.filter(({ reason }) => / is worse: /.test(reason))
-  line(
+  printRow(
     text,
     releases,
     all.filter(({ outcome }) => outcome === 'promoted').length,
     back.length,
     byEvents.length,
-    upTo(byEvents.length, releases),
-    spread(byEvents.flatMap(({ canaryRequestsToDetect: n }) => (n === undefined ? [] : [n]))),
+    atMostText(byEvents.length, releases),
+    spreadText(byEvents.flatMap(({ canaryRequestsToDetect: n }) => (n === undefined ? [] : [n]))),
   )
 }
 
@@ -99,8 +82,8 @@ function alone(metric: BusinessMetric, by: number, users: number, uniform: () =>
 }
 
 console.log('')
-line('metric', 'candidate', 'runs', 'rolled back', 'at most (95 %)', 'requests to act (both arms)')
-line('---', '--:', '--:', '--:', '--:', '--:')
+printRow('metric', 'candidate', 'runs', 'rolled back', 'at most (95 %)', 'requests to act (both arms)')
+printRow('---', '--:', '--:', '--:', '--:', '--:')
 for (const [name, metric] of only === 'releases' ? [] : Object.entries({ conversion, revenue })) {
   for (const [by, users] of [
     [0, 500_000],
@@ -113,13 +96,13 @@ for (const [name, metric] of only === 'releases' ? [] : Object.entries({ convers
     const found = Array.from({ length: releases }, () => alone(metric, by, users, uniform)).filter(
       (requests) => requests !== undefined,
     )
-    line(
+    printRow(
       name,
       by === 0 ? 'as good' : `${100 * by} %`,
       releases,
       found.length,
-      upTo(found.length, releases),
-      spread(found),
+      atMostText(found.length, releases),
+      spreadText(found),
     )
   }
 }

@@ -3,7 +3,6 @@
  * alarms on good releases, looked at after every tick, and what each needs to find a model that is worse.
  * `npm run bench:judgements -- <releases> <seed>`.
  */
-import { betaQuantile } from '../../domain/statistics/distributions.ts'
 import {
   defaultDisagreement,
   disagreementReason,
@@ -11,39 +10,19 @@ import {
 } from '../../domain/canary/disagreement.ts'
 import { holdbackEvidence, judgeHoldback } from '../../domain/canary/holdback.ts'
 import { judgeDecay, type DecayState } from '../../domain/monitoring/decay.ts'
-import { dayPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import { defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
 import { defaultWorld, parseScenario } from '../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../domain/simulation/simulate.ts'
-import { quantiles } from '../../domain/statistics/quantiles.ts'
 import { seededRandom } from '../../domain/statistics/random.ts'
 import { binomial } from '../../domain/statistics/random-variates.ts'
+import { atMostText, hourPolicy, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2).map(Number)
 const hourMs = 3_600_000
-/** Two stages of half an hour at 100 requests a second. */
-const policy: ReleasePolicy = {
-  ...dayPolicy,
-  stages: [500, 2_500].map((shareBp) => ({
-    shareBp,
-    minMs: hourMs / 2,
-    minRequests: 1_000,
-    deadlineMs: hourMs,
-  })),
-}
-
-/** The upper Clopper-Pearson bound at 95 %, one-sided. */
-const upTo = (x: number, n: number): string =>
-  `${((betaQuantile(0.95, x + 1, n - x) ?? 1) * 100).toFixed(2)} %`
-const spread = (values: readonly number[]): string => {
-  const [p50, p95] = quantiles(values, [0.5, 0.95])
-  return values.length === 0 ? '–' : `${Math.round(p50!)} / ${Math.round(p95!)}`
-}
-const line = (...cells: (string | number)[]): void => console.log(`| ${cells.join(' | ')} |`)
 
 console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
 
-line(
+printRow(
   'scenario',
   'releases',
   'promoted',
@@ -52,7 +31,7 @@ line(
   'by a judge, at most (95 %)',
   'canary requests to act',
 )
-line('---', '--:', '--:', '--:', '--:', '--:', '--:')
+printRow('---', '--:', '--:', '--:', '--:', '--:', '--:')
 const cells: [string, number][] = [
   ['good', releases],
   ['storm:1', releases],
@@ -67,19 +46,24 @@ const cells: [string, number][] = [
 for (const [text, count] of cells) {
   const scenario = parseScenario(text)!
   const all = Array.from({ length: count }, (_, i) =>
-    simulateRelease({ policy, scenario, world: defaultWorld, uniform: seededRandom(seed * 1e6 + i) }),
+    simulateRelease({
+      policy: hourPolicy,
+      scenario,
+      world: defaultWorld,
+      uniform: seededRandom(seed * 1e6 + i),
+    }),
   )
   const of = (outcome: string) => all.filter((each) => each.outcome === outcome)
   const acted = all.filter(({ byVerdict, outcome }) => byVerdict || outcome === 'held').length
   const detected = all.flatMap(({ canaryRequestsToDetect: n }) => (n === undefined ? [] : [n]))
-  line(
+  printRow(
     text,
     count,
     of('promoted').length,
     of('held').length,
     of('rolled_back').length,
-    upTo(acted, count),
-    spread(detected),
+    atMostText(acted, count),
+    spreadText(detected),
   )
 }
 
@@ -107,8 +91,8 @@ function disagreement(rate: number, slice: number, uniform: () => number): numbe
 }
 
 console.log('')
-line('decisions that flip', 'in one slice of ten', 'runs', 'asked', 'at most (95 %)', 'pairs to ask')
-line('--:', '--:', '--:', '--:', '--:', '--:')
+printRow('decisions that flip', 'in one slice of ten', 'runs', 'asked', 'at most (95 %)', 'pairs to ask')
+printRow('--:', '--:', '--:', '--:', '--:', '--:')
 for (const [rate, slice, runs] of [
   [0.2, 0.2, releases],
   [0.25, 0.25, releases / 5],
@@ -120,7 +104,14 @@ for (const [rate, slice, runs] of [
   const asked = Array.from({ length: runs }, () => disagreement(rate, slice, uniform)).filter(
     (pairs) => pairs !== undefined,
   )
-  line(`${100 * rate} %`, `${100 * slice} %`, runs, asked.length, upTo(asked.length, runs), spread(asked))
+  printRow(
+    `${100 * rate} %`,
+    `${100 * slice} %`,
+    runs,
+    asked.length,
+    atMostText(asked.length, runs),
+    spreadText(asked),
+  )
 }
 
 /** Users in turn, 5 % of them at the hold-back; looked at ten times. */
@@ -155,8 +146,8 @@ function holdback(
 }
 
 console.log('')
-line('new champion', 'runs', 'rolled back', 'at most (95 %)', 'outcomes to act')
-line('---', '--:', '--:', '--:', '--:')
+printRow('new champion', 'runs', 'rolled back', 'at most (95 %)', 'outcomes to act')
+printRow('---', '--:', '--:', '--:', '--:')
 for (const [name, task, worse, runs, users] of [
   ['as good (Brier)', 'probability', 0, releases, 20_000],
   ['as good (absolute error)', 'number', 0, releases, 20_000],
@@ -169,7 +160,7 @@ for (const [name, task, worse, runs, users] of [
   const found = Array.from({ length: runs }, () => holdback(task, worse, users, uniform)).filter(
     (outcomes) => outcomes !== undefined,
   )
-  line(name, runs, found.length, upTo(found.length, runs), spread(found))
+  printRow(name, runs, found.length, atMostText(found.length, runs), spreadText(found))
 }
 
 /** Windows of an hour until a champion past its probation gives way, at most as many as given. */
@@ -185,8 +176,15 @@ function decayed(rate: number, requests: number, windows: number, uniform: () =>
 }
 
 console.log('')
-line('failing requests', 'requests an hour', 'runs of 1,000 hours', 'acted', 'at most (95 %)', 'hours to act')
-line('--:', '--:', '--:', '--:', '--:', '--:')
+printRow(
+  'failing requests',
+  'requests an hour',
+  'runs of 1,000 hours',
+  'acted',
+  'at most (95 %)',
+  'hours to act',
+)
+printRow('--:', '--:', '--:', '--:', '--:', '--:')
 for (const [rate, requests, runs] of [
   [0.01, 1_000, releases / 5],
   [0.02, 1_000, releases / 5],
@@ -202,5 +200,5 @@ for (const [rate, requests, runs] of [
   const hours = Array.from({ length: runs }, () => decayed(rate, requests, 1_000, uniform)).filter(
     (each) => each !== undefined,
   )
-  line(`${100 * rate} %`, requests, runs, hours.length, upTo(hours.length, runs), spread(hours))
+  printRow(`${100 * rate} %`, requests, runs, hours.length, atMostText(hours.length, runs), spreadText(hours))
 }
