@@ -3,7 +3,7 @@
  * decoder would read number by number.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { readTensor, type BinaryPart, type Tensor } from '../inference/tensors.ts'
+import { readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
 import { nextTag, openMessage, readBytes, readSigned, readString, readVarint, skipField } from './wire.ts'
 
 export interface InferMessage {
@@ -132,16 +132,7 @@ export function tensorsOf({ inputs, raw }: InferMessage, maxValues: number): Ten
       'invalid_request',
       `the message has ${inputs.length} inputs and ${raw.length} raw_input_contents`,
     )
-  let values = 0
-  const expectModest = (more: number): void => {
-    values += more
-    if (values > maxValues)
-      throw new DomainError(
-        'batch_too_large',
-        `the inputs have more than the ${maxValues} values of the largest request`,
-        { values: maxValues },
-      )
-  }
+  const expectModest = valueLimit(maxValues)
   return inputs.map((input, place) => {
     const { name, shape, datatype } = input
     const given = raw.length > 0 ? raw[place]! : contentsOf(input, place)

@@ -114,20 +114,25 @@ export interface BinaryPart {
   left(): number
 }
 
+/** Counts the values of a request's inputs; throws `batch_too_large` when there are more than `maxValues`. */
+export function valueLimit(maxValues: number): (more: number) => void {
+  let values = 0
+  return (more) => {
+    values += more
+    if (values > maxValues)
+      throw new DomainError(
+        'batch_too_large',
+        `the inputs have more than the ${maxValues} values of the largest request`,
+        { values: maxValues },
+      )
+  }
+}
+
 /** Eight megabytes can hold eight million values of one byte; checking each before counting them would block the process. */
 export function binaryPart(bytes: Buffer, maxValues: number): BinaryPart {
   let at = 0
-  let values = 0
   return {
-    expectModest(more) {
-      values += more
-      if (values > maxValues)
-        throw new DomainError(
-          'batch_too_large',
-          `the inputs have more than the ${maxValues} values of the largest request`,
-          { values: maxValues },
-        )
-    },
+    expectModest: valueLimit(maxValues),
     take(size, place) {
       if (at + size > bytes.byteLength)
         refuse(place, `needs ${size} bytes of the binary part, which has ${bytes.byteLength - at} left`)
