@@ -1,12 +1,11 @@
 /** `tenure monitor`: judges the drift of the recorded history again, with the limits of the edited model file. */
-import { DomainError } from '../../../domain/errors.ts'
 import type { ReferenceProfile } from '../../../domain/model/reference-profile.ts'
 import { backtestDrift, type DriftBacktest } from '../../../domain/monitoring/drift-backtest.ts'
 import type { DriftWindow } from '../../../domain/monitoring/drift.ts'
 import { driftPolicyOf, type DriftTuning } from '../../../domain/monitoring/drift-history.ts'
-import { loadModels } from '../../../models/index.ts'
 import { path, usageError } from '../../client/client.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
+import { findOwnModel } from '../../own-model.ts'
 import { numberOf } from '../../simulate/world.ts'
 import { tableBy } from '../../terminal.ts'
 import { time } from '../format.ts'
@@ -45,13 +44,7 @@ export const monitorGroup: CommandGroup = {
 
 async function backtest({ terminal, api }: CommandSession, { args, options }: CommandInput): Promise<void> {
   const model = String(args[0])
-  const { models } = await loadModels()
-  const monitor = models.find(({ name }) => name === model)?.definition.monitor
-  if (models.every(({ name }) => name !== model))
-    throw new DomainError(
-      'not_found',
-      `there is no model ${model} here; the models are ${models.map(({ name }) => name).join(', ')}`,
-    )
+  const { monitor } = await findOwnModel(model)
   const days = numberOf(options, 'days', 30, 0.01, 92)
   const given = driftPolicyOf(monitor?.drift)
   const tuning: DriftTuning = {

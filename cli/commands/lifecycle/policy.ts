@@ -1,6 +1,5 @@
 /** `tenure policy`: searches the stages of a release policy by simulation on the model's own traffic. */
-import { DomainError } from '../../../domain/errors.ts'
-import { fourDigits } from '../../../domain/figures.ts'
+import { fourDigits, percentText } from '../../../domain/figures.ts'
 import type { ReleasePolicy, StagePolicy } from '../../../domain/release/policy.ts'
 import { totalAlpha } from '../../../domain/sequential/alpha-split.ts'
 import {
@@ -14,10 +13,10 @@ import {
   type PolicyScore,
 } from '../../../domain/simulation/policy-search.ts'
 import type { RecordedTick, SimulatedWorld, TrafficScenario } from '../../../domain/simulation/scenario.ts'
-import { loadModels } from '../../../models/index.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession, Options } from '../../program.ts'
+import { findOwnModel } from '../../own-model.ts'
 import { simulatePlans } from '../../simulate/run.ts'
 import { numberOf, worldOf } from '../../simulate/world.ts'
 import { barOf, tableBy, type Terminal } from '../../terminal.ts'
@@ -107,7 +106,7 @@ async function suggest(
       frontTable(terminal, front, chosen),
       '',
       suggestion === undefined
-        ? `No plan rolls back ${share(requiredPower)} of candidates that fail 2 % more often with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
+        ? `No plan rolls back ${percentText(requiredPower)} of candidates that fail 2 % more often with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
         : modelFileLines(suggestion.policy, policy),
     ].join('\n'),
   )
@@ -115,14 +114,7 @@ async function suggest(
 }
 
 async function policyOf(name: string): Promise<ReleasePolicy> {
-  const { models } = await loadModels()
-  const model = models.find((each) => each.name === name)
-  if (model === undefined)
-    throw new DomainError(
-      'not_found',
-      `there is no model ${name} here; the models are ${models.map((each) => each.name).join(', ')}`,
-    )
-  const { release } = model.definition
+  const { release } = await findOwnModel(name)
   if (release.strategy !== 'canary' && release.strategy !== 'rolling')
     throw usageError(
       `${name} is released by ${release.strategy}: only canary and rolling have stages to search`,
@@ -161,7 +153,7 @@ function championRate({ recorded, errorRate }: SimulatedWorld): number {
 }
 
 function trafficText(world: SimulatedWorld): string {
-  const failing = `of which the champion fails ${share(championRate(world))}`
+  const failing = `of which the champion fails ${percentText(championRate(world))}`
   if (world.recorded === undefined) return `${world.requestsPerSecond} requests/s, ${failing}`
   const requests = world.recorded.reduce((all, tick) => all + tick.requests, 0)
   return `the last day of its traffic (${Math.round(requests)} requests, ${failing})`
@@ -176,12 +168,12 @@ function frontTable(
     '': (each) => (each === chosen ? '→' : ''),
     stages: 'name',
     'hours to promotion': (each) => (each.hours === null ? '–' : String(Number(each.hours.toPrecision(3)))),
-    'false rollbacks': (each) => share(each.falseRollbacks),
+    'false rollbacks': (each) => percentText(each.falseRollbacks),
     'failures if bad': (each) => String(Math.round(each.expectedHarm)),
     ...Object.fromEntries(
       searchedFaults.map((more, i) => [
-        `finds +${share(more)}`,
-        (each: PolicyScore) => share(each.power[i] ?? 0),
+        `finds +${percentText(more)}`,
+        (each: PolicyScore) => percentText(each.power[i] ?? 0),
       ]),
     ),
   })
@@ -218,5 +210,3 @@ function soakText({ minMs }: StagePolicy): string {
 /** Σα, without the error of its sum. */
 const alphaOf = ({ limits }: Pick<ReleasePolicy, 'limits'>): number =>
   Number(totalAlpha(limits.alpha).toFixed(9))
-
-const share = (part: number): string => `${Number((100 * part).toPrecision(3))} %`

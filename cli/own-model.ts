@@ -1,0 +1,16 @@
+/** Finds a model by its file, for commands that try an edited file before it is applied. */
+import { DomainError } from '../domain/errors.ts'
+import type { ModelDefinition } from '../domain/model-definition.ts'
+import { loadModels } from '../models/index.ts'
+
+/** Throws `not_found` with the names of the models that there are. */
+export async function findOwnModel(name: string): Promise<ModelDefinition> {
+  const { models } = await loadModels()
+  const model = models.find((each) => each.name === name)
+  if (model === undefined)
+    throw new DomainError(
+      'not_found',
+      `there is no model ${name} here; the models are ${models.map((each) => each.name).join(', ')}`,
+    )
+  return model.definition
+}
