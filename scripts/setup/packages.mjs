@@ -118,9 +118,9 @@ function removeOthers(cache, part) {
   for (const path of others.slice(KEPT)) rmSync(path, { recursive: true })
 }
 
-/** Names the archive by all that determines what it holds. @param {string} root */
+/** Names the archive by all that determines what it holds: no install script runs, so Node's version does not. @param {string} root */
 function digestOf(root) {
-  const hash = createHash('sha256').update(process.versions.node.split('.')[0] ?? '')
+  const hash = createHash('sha256')
   for (const name of ['package-lock.json', 'package.json', '.npmrc'])
     hash.update(`\0${name}\0${textOf(join(root, name)) ?? ''}`)
   return hash
