@@ -159,6 +159,7 @@ export async function measureRollbacks(stage: FleetStage, options: RollbackOptio
     violations: check.violations.length,
     examples: check.violations.slice(0, 3),
     failures: asker.failures.length,
+    firstFailures: asker.failures.slice(0, 3),
     answerMs: { p50: quantileOf(asker.timesMs, 0.5), p99: quantileOf(asker.timesMs, 0.99) },
   }
 }
