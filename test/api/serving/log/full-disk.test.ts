@@ -83,6 +83,11 @@ describe.runIf(mayMount)('a full disk', () => {
   })
   const rows = async () =>
     (await store.pool.query<{ count: number }>('select count(*) from predictions')).rows[0]!.count
+  const answers = () =>
+    store.pool.query('select 1').then(
+      () => true,
+      () => false,
+    )
   const revive = async () => {
     postgres = await startPostgres({ dataDir: join(data, 'postgres'), port: postgres.port })
   }
@@ -95,6 +100,8 @@ describe.runIf(mayMount)('a full disk', () => {
     log = openPredictionLog({ store, spool, onError: () => {}, blockBytes: 16_384, flushMs: 20 })
     const before = await rows()
     process.kill(-postgres.pid, 'SIGKILL')
+    // Its servers have process groups of their own, and may answer once more before they see that it is gone.
+    await until(async () => !(await answers()) && store.pool.totalCount === 0, 'the end of Postgres')
     serve(log, 2_000)
     await log.flush()
     expectBalance(log)
@@ -127,11 +134,6 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(log.counts().dropped).toBe(0)
     rmSync(ballast)
     // Postgres stops when it cannot write its own log, and its supervisor restarts it.
-    const answers = () =>
-      store.pool.query('select 1').then(
-        () => true,
-        () => false,
-      )
     await until(answers, 'Postgres', 5_000).catch(revive)
     await until(() => counts().spooled === 0 && counts().waiting === 0, 'an empty spool')
     const { served, stored, dropped } = log.counts()
