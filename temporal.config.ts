@@ -158,8 +158,9 @@ export function readConfig(environment: Environment = process.env) {
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     /** The address of the pages as people reach it, without a slash at its end; absent when it is not known. */
     publicUrl,
-    /** The file with the alert channels, and the base address of runbooks. */
+    /** The file with the alert channels, the folder with the secrets of applied ones, and the base address of runbooks. */
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
+    secrets: resolve(text('TENURE_SECRETS', join(stateDir, 'secrets'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),
     /** Systems that receive trainings, versions and releases; absent when not configured. */
     mirrors: { mlflow: mirrorOf('TENURE_MLFLOW'), openlineage: mirrorOf('TENURE_OPENLINEAGE') },
@@ -215,10 +216,8 @@ export function plainTextIssue({ api: { host }, oidc }: Pick<Config, 'api' | 'oi
 }
 
 /** The version in package.json. */
-export function readVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }
-  return version
-}
+export const readVersion = (): string =>
+  (JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string }).version
 
 /** The environment of a child process: its own, with some variables set. */
 export function environmentWith(changes: Environment, environment: Environment = process.env): Environment {

@@ -21,6 +21,7 @@ import {
 } from '../store/monitoring/notifications.ts'
 import { resolveAlert, upsertAlert, type Alert } from '../store/monitoring/alerts.ts'
 import { readChannels } from '../store/monitoring/alert-channels.ts'
+import { readStoredChannels } from '../store/monitoring/stored-channels.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Config } from '../temporal.config.ts'
 import { linkOf, runbookOf } from './message.ts'
@@ -35,7 +36,7 @@ const claimMs = 60_000
 
 export interface DeliveryDeps {
   store: Store
-  config: Pick<Config, 'alertChannels' | 'publicUrl' | 'runbooks'>
+  config: Pick<Config, 'alertChannels' | 'secrets' | 'publicUrl' | 'runbooks'>
   log: { warn(fields: Record<string, unknown>, message: string): void }
 }
 
@@ -83,18 +84,29 @@ export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   return tried.filter(Boolean).length
 }
 
-/** Raises an alert for a channel file that cannot be read; only the dashboard can show it. */
+/** Of the file and of the database. Raises an alert for those that cannot be read; the others are used. */
 async function channelsOf({ store, config }: DeliveryDeps): Promise<Channel[]> {
   const dedupeKey = 'alerts/channels'
-  try {
-    const channels = await readChannels(config.alertChannels)
-    await resolveAlert(store, dedupeKey)
-    return channels
-  } catch (error) {
-    const message = reasonOf(error)
-    await upsertAlert(store, { dedupeKey, severity: 'critical', kind: 'alert_channels', message })
+  const problems: string[] = []
+  const ofFile = await readChannels(config.alertChannels).catch((error: unknown) => {
+    problems.push(reasonOf(error))
     return []
-  }
+  })
+  const stored = await readStoredChannels(store, config.secrets)
+  const names = new Set(ofFile.map(({ name }) => name))
+  const twice = stored.channels.find(({ name }) => names.has(name))
+  problems.push(...stored.problems)
+  if (twice !== undefined)
+    problems.push(`the channel ${twice.name} is in ${config.alertChannels} and was applied: the file counts`)
+  if (problems.length === 0) await resolveAlert(store, dedupeKey)
+  else
+    await upsertAlert(store, {
+      dedupeKey,
+      severity: 'critical',
+      kind: 'alert_channels',
+      message: problems.join('; '),
+    })
+  return [...ofFile, ...stored.channels.filter(({ name }) => !names.has(name))]
 }
 
 const factsOf = ({ severity, model, kind, evidence, ...times }: Alert): AlertFacts => ({

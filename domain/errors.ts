@@ -114,6 +114,8 @@ export const errorTable = {
     409,
     'Read the reason in the message; `tenure releases show <release>` shows the state.',
   ),
+  /** What a plan would change is no longer as the plan has seen it. */
+  plan_stale: permanent(409, 'Run `tenure plan` again, read what has changed, and apply that plan.'),
   /** The Idempotency-Key was used before with another request. */
   idempotency_conflict: permanent(
     409,
@@ -225,8 +227,8 @@ export const errorTable = {
     503,
     'Install python3 with venv and pip on the training worker, or correct the requirements or the package index, then retrain.',
   ),
-  /** An environment variable is missing or invalid; the message names all of them. */
-  configuration_invalid: permanent(500, 'Set the variables that the message names.'),
+  /** An environment variable or a setting of a file is missing or invalid; the message names all of them. */
+  configuration_invalid: permanent(500, 'Correct the settings that the message names.'),
   /** An unexpected error occurred. */
   internal: transient(500, 'Report this defect; the log line with this request id has the details.'),
 } as const satisfies Record<string, ErrorKind>

@@ -22,6 +22,7 @@ import type { Deps } from '../deps.ts'
 import { alertRetraining, endRetraining } from '../retrain/record.ts'
 import { endSweep } from '../sweep/sweep.ts'
 import { endTrial } from '../trial/trial.ts'
+import { reportChangedByHand } from './changed-by-hand.ts'
 
 /** Workflows described in one round; the next round continues where this one has ended. */
 const defaultMaxDescribed = 200
@@ -147,6 +148,7 @@ export function createKeeper(
       await upsertAlert(store, { ...problem, kind, model, dedupeKey: `${kind}/${id}` })
       log.warn({ kind, id }, problem.message)
     }
+    await reportChangedByHand(store)
     const raised = new Set(problems.map(({ kind, id }) => `${kind}/${id}`))
     for (const key of earlier) if (!raised.has(key)) await resolveAlert(store, key)
     return done

@@ -12,6 +12,7 @@ import { erasureRoutes } from './admin/erasures.ts'
 import { evaluationRoutes } from './lifecycle/evaluations.ts'
 import { featureRoutes } from './registry/features.ts'
 import { killSwitchRoutes } from './admin/kill-switches.ts'
+import { stateRoutes } from './admin/state.ts'
 import { healthRoutes } from './health.ts'
 import { inferenceRoutes } from './serving/inference.ts'
 import { keyRoutes } from './admin/keys.ts'
@@ -52,6 +53,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...drillRoutes(deps),
     ...featureRoutes(deps),
     ...killSwitchRoutes(deps),
+    ...stateRoutes(deps),
     ...auditRoutes(deps),
     ...alertRoutes(deps),
     ...batchRoutes(deps),

@@ -11,6 +11,7 @@ import { erasuresGroup } from './admin/erasures.ts'
 import { explainCommand } from './registry/explain.ts'
 import { exportCommand } from './registry/export.ts'
 import { checkCommand } from './project/check.ts'
+import { applyCommand, planCommand } from './project/plan.ts'
 import { initCommand } from './project/init.ts'
 import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
@@ -44,6 +45,8 @@ export const commands: readonly (CommandSpec | CommandGroup)[] = [
   commandsGroup,
   drillsGroup,
   modelsGroup,
+  planCommand,
+  applyCommand,
   versionsGroup,
   batchGroup,
   featuresGroup,

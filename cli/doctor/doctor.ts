@@ -19,6 +19,7 @@ import { openStateDir } from '../embedded/state-dir.ts'
 import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
 import { checkAnswer } from './api.ts'
+import { checkAppliedState } from './applied-state.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkDuties } from './duties.ts'
 import { checkChampions, checkDataDirectory, checkKeys, checkModels, checkRoot } from './files.ts'
@@ -158,6 +159,7 @@ async function checkDatabase(target: Target, databaseUrl: string, note: Note): P
   const diagnosis = await diagnose(databaseUrl, 'tenure doctor')
   note(...findingsOfDatabase(databaseUrl, diagnosis, { running: isExpected(target) }))
   if ('code' in diagnosis) return
+  if (diagnosis.migrations.pending.length === 0) note(...(await checkAppliedState(databaseUrl)))
   const { finding, verifier } = checkKeys(signing, { versions: diagnosis.versions ?? 0 })
   note(finding)
   if (diagnosis.champions !== undefined)

@@ -42,14 +42,25 @@ const batchSize = 100
 /** Temporal lists a change at most this much later. */
 const listLagMs = 60_000
 
+/** What to sync, where it is not every model file and every removed one. */
+export interface SyncSelection {
+  models: ReadonlySet<string>
+  /** Models whose schedules are paused; others without a file stay as they are. */
+  gone: readonly string[]
+}
+
 export async function syncModels(core: {
   config: Config
   store: Store
   directory?: string
+  selection?: SyncSelection
 }): Promise<Synced> {
-  const { config, store, directory } = core
+  const { config, store, directory, selection } = core
   const taskQueue = config.taskQueues.control
-  const { models, broken } = await loadModelsInChild({ directory })
+  const loaded = await loadModelsInChild({ directory })
+  const isSelected = (name: string) => selection === undefined || selection.models.has(name)
+  const models = loaded.models.filter(({ name }) => isSelected(name))
+  const broken = loaded.broken.filter(({ file }) => isSelected(file.replace(/\.ts$/, '')))
   return withTemporal(config, async (client) => {
     const changedBeforeMs = Date.now() - listLagMs
     const listed = await readSchedules(client)
@@ -88,8 +99,13 @@ export async function syncModels(core: {
       { client, store, taskQueue, listed },
       models.flatMap(({ definition }) => definition.views ?? []),
     )
+    const spared =
+      selection === undefined
+        ? []
+        : [...stored.keys()].filter((name) => !selection.gone.includes(name) && !removed.has(name))
     // An invalid file still counts as present.
     const present = new Set([
+      ...spared,
       ...models.map(({ name }) => name),
       ...broken.map(({ file }) => file.replace(/\.ts$/, '')),
     ])
@@ -118,7 +134,7 @@ async function syncSchedules(
  * Applies the model files to the local system, or to that of DATABASE_URL and TEMPORAL_ADDRESS. Migrates the database and creates missing search
  * attributes first, because on several machines no `tenure up` does.
  */
-export async function syncFromCheckout(): Promise<Synced> {
+export async function syncFromCheckout(selection?: SyncSelection): Promise<Synced> {
   const command = readCommandConfig()
   const { databaseUrl, temporalAddress } = coreAddresses(command)
   const config = readConfig(environmentWith({ DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress }))
@@ -128,7 +144,7 @@ export async function syncFromCheckout(): Promise<Synced> {
   await withTemporal(config, (_, connection) => ensureSearchAttributes(connection, namespace))
   const store = openStore(databaseUrl, { name: 'tenure models sync', max: 1 })
   try {
-    return await syncModels({ config, store })
+    return await syncModels({ config, store, selection })
   } finally {
     await store.close()
   }

@@ -61,6 +61,8 @@ export const alertKinds = [
   'schedule_paused',
   'worker_silent',
   'temporal_unavailable',
+  // The state file.
+  'changed_by_hand',
   // Audit log.
   'audit_broken',
 ] as const

@@ -62,6 +62,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'Recipients of alerts; read for every alert.',
       '`$TENURE_STATE/alert-channels.json`',
     ],
+    TENURE_SECRETS: [
+      'The folder with the secrets of applied alert channels, each a file ([how](../how-to/projects/state-file.md)).',
+      '`$TENURE_STATE/secrets`',
+    ],
     TENURE_PUBLIC_URL: [
       'The address of the pages as people reach it, such as `https://tenure.example.com`; alerts link to it.',
       'the origin of `TENURE_OIDC_REDIRECT`; the address that `tenure up` listens on',

@@ -99,6 +99,23 @@ export async function revokeKey(database: Database, id: string): Promise<KeyFact
   return revoked
 }
 
+/** Gives an active key another role, scope, end and rate; its secret stays. Throws `not_found`. */
+export async function changeKey(
+  database: Database,
+  id: string,
+  { role, models, expiresAt, rate }: Omit<NewKey, 'name'>,
+): Promise<KeyFacts> {
+  const changed = await writeKey(
+    database,
+    sql`update api_keys set role = ${role}, models = ${models ?? null}, expires_at = ${expiresAt ?? null},
+        requests_per_second = ${rate?.requestsPerSecond ?? null}, burst = ${rate?.burst ?? null}
+      where id = ${id} and revoked_at is null`,
+  )
+  if (changed === undefined)
+    throw new DomainError('not_found', `no active key has the id ${JSON.stringify(id)}`)
+  return changed
+}
+
 /**
  * Gives a key a new secret and answers it, once; the one before opens for `overlapMs` more, so that a service can change over
  * without an outage. Throws `not_found` when no active key has the id.

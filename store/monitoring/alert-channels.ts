@@ -18,15 +18,16 @@ const target = z.discriminatedUnion('kind', [
   }),
 ])
 const minutes = z.number().nonnegative()
-const channel = z.strictObject({
-  name: z.string().min(1).max(80),
-  target,
+export const channelName = z.string().min(1).max(80)
+/** What is sent to a channel, and when. */
+export const channelTimes = {
   severities: z.array(z.enum(severities)).min(1).default(['warning', 'critical']),
   models: z.array(z.string()).optional(),
   releases: z.boolean().optional(),
   afterMinutes: minutes.default(0),
   repeatMinutes: minutes.min(0.001).optional(),
-})
+}
+const channel = z.strictObject({ name: channelName, target, ...channelTimes })
 
 /** No file, no channels. Throws `configuration_invalid` with every issue. */
 export async function readChannels(file: string): Promise<Channel[]> {
@@ -55,9 +56,19 @@ function parseChannels(file: string, text: string): Channel[] {
   const twice = names.filter((name, index) => names.indexOf(name) !== index)
   if (twice.length > 0)
     throw new DomainError('configuration_invalid', `${file}: two channels have the name ${twice[0]}`)
-  return parsed.data.map(({ afterMinutes, repeatMinutes, ...rest }) => ({
-    ...rest,
-    afterMs: afterMinutes * 60_000,
-    repeatMs: repeatMinutes === undefined ? undefined : repeatMinutes * 60_000,
-  }))
+  return parsed.data.map(toChannel)
+}
+
+const toChannel = ({ afterMinutes, repeatMinutes, ...rest }: z.infer<typeof channel>): Channel => ({
+  ...rest,
+  afterMs: afterMinutes * 60_000,
+  repeatMs: repeatMinutes === undefined ? undefined : repeatMinutes * 60_000,
+})
+
+/** Throws `configuration_invalid`: a secret may be no address. The value itself is not shown. */
+export function parseChannel(given: unknown, name: string): Channel {
+  const parsed = channel.safeParse(given)
+  if (parsed.success) return toChannel(parsed.data)
+  const issues = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  throw new DomainError('configuration_invalid', `the channel ${name}: ${issues.join('; ')}`, { issues })
 }

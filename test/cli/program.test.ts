@@ -136,7 +136,7 @@ describe('a command', () => {
 
   it.each([
     ['defect', exitCodes.defect, 'x is undefined'],
-    ['misconfigured', exitCodes.usage, 'Set the variables that the message names'],
+    ['misconfigured', exitCodes.usage, 'Correct the settings that the message names'],
     ['unlike', exitCodes.otherwise, 'it was rolled back'],
     ['group', exitCodes.defect, 'one'],
   ])('%s ends with exit code %i', async (name, code, text) => {

@@ -118,7 +118,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     types: ['workflows'],
     packages: ['node:*', 'commander', '@temporalio/client'],
-    only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'] },
+    only: { '@duckdb/node-api': ['cli/demo/'], esbuild: ['cli/export/'], yaml: ['cli/installation/'] },
   },
   // Runs in programs of users and in browsers.
   client: { values: [], packages: [] },

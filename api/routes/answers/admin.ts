@@ -1,4 +1,5 @@
 /** Describes the responses of keys, alerts, the audit log, switches, erasures, batches, outcomes and health. */
+import { resourceKinds } from '../../../domain/installation/resource.ts'
 import { deferredAnswer } from './lifecycle.ts'
 import {
   countField,
@@ -130,6 +131,23 @@ const endOfKey = {
 export const keyAnswer = schemaOfFields(key, endOfKey)
 export const keysAnswer = schemaOfFields({ keys: arrayOf(keyAnswer) })
 export const newKeyAnswer = schemaOfFields({ ...key, key: textField }, endOfKey)
+
+const resource = { kind: oneOfTexts(...resourceKinds), name: textField }
+const valued = { ...resource, value: dataField }
+export const stateAnswer = schemaOfFields({
+  actor: textField,
+  kinds: arrayOf(oneOfTexts(...resourceKinds)),
+  resources: arrayOf(schemaOfFields(valued)),
+  applied: arrayOf(schemaOfFields({ ...valued, at: timeField, actor: textField })),
+})
+export const stateAppliedAnswer = schemaOfFields({
+  changes: arrayOf(
+    schemaOfFields(
+      { ...resource, action: oneOfTexts('added', 'changed', 'deleted') },
+      { key: textField, problems: arrayOf(textField) },
+    ),
+  ),
+})
 
 const counts = { received: countField, accepted: countField, stored: countField, unknown: countField }
 export const outcomesAnswer = schemaOfFields(counts)

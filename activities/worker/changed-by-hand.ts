@@ -1,0 +1,35 @@
+/**
+ * Raises an alert while a resource is not as `tenure apply` has left it. Kill switches are left out: setting one by hand is what they
+ * are for. Schedules have an alert of their own.
+ */
+import { changedSince } from '../../domain/installation/plan.ts'
+import { addressOf } from '../../domain/installation/resource.ts'
+import { listApplied } from '../../store/installation/applied-state.ts'
+import { readLiveState } from '../../store/installation/live-state.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import type { Store } from '../../store/postgres.ts'
+
+const dedupeKey = 'changed_by_hand'
+const maxNamed = 10
+
+/** Answers the addresses of what was changed. */
+export async function reportChangedByHand(store: Store): Promise<string[]> {
+  const applied = (await listApplied(store)).filter(
+    ({ kind }) => kind !== 'killSwitch' && kind !== 'schedule',
+  )
+  const live = applied.length === 0 ? [] : await readLiveState(store)
+  const changed = changedSince(applied, live).map(addressOf)
+  if (changed.length === 0) {
+    await resolveAlert(store, dedupeKey)
+    return []
+  }
+  const more = changed.length > maxNamed ? `, and ${changed.length - maxNamed} more` : ''
+  await upsertAlert(store, {
+    dedupeKey,
+    severity: 'warning',
+    kind: 'changed_by_hand',
+    message: `Changed since the last \`tenure apply\`: ${changed.slice(0, maxNamed).join(', ')}${more}. \`tenure plan\` shows how; take the change into the state file, or apply the file again.`,
+    evidence: { changed },
+  })
+  return changed
+}

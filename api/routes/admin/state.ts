@@ -1,0 +1,98 @@
+/** `/v1/state`: shows the live state that a state file describes, and applies the changes of a plan. */
+import { z } from 'zod'
+import {
+  resourceKinds,
+  type ResourceChange,
+  type ResourceValue,
+} from '../../../domain/installation/resource.ts'
+import { DomainError } from '../../../domain/errors.ts'
+import { listApplied } from '../../../store/installation/applied-state.ts'
+import { readLiveState } from '../../../store/installation/live-state.ts'
+import { keyName, keyValue, killSwitchValue, scheduleValue } from '../../../store/installation/state-file.ts'
+import { channelName } from '../../../store/monitoring/alert-channels.ts'
+import { storedChannel } from '../../../store/monitoring/stored-channels.ts'
+import { filterVisible } from '../../auth/authorization.ts'
+import type { ApiDeps } from '../../deps.ts'
+import { defineRoute, operators, type RouteDefinition } from '../../http/route.ts'
+import { boundedList, modelName, toWire, writtenReason } from '../../http/schemas.ts'
+import { applyChanges, kindsOf } from '../../services/installation/apply-changes.ts'
+import { stateAnswer, stateAppliedAnswer } from '../answers/admin.ts'
+
+/** Changes, and named resources, of one request. */
+const maxResources = 2_000
+
+/** Of each kind: what its name and its value may be. */
+const kinds = {
+  model: [modelName, z.strictObject({ code: z.string().max(100) })],
+  key: [keyName, keyValue],
+  channel: [channelName, storedChannel],
+  killSwitch: [modelName, killSwitchValue],
+  schedule: [z.string().min(1).max(200), scheduleValue],
+} as const satisfies Record<(typeof resourceKinds)[number], readonly [z.ZodType, z.ZodType]>
+
+const anyValue = z.record(z.string().max(100), z.unknown())
+const named = { kind: z.enum(resourceKinds), name: z.string().min(1).max(200) }
+const body = z.strictObject({
+  reason: writtenReason,
+  changes: boundedList(
+    z.strictObject({ ...named, before: anyValue.optional(), after: anyValue.optional() }),
+    { min: 0, max: maxResources },
+  ),
+  named: boundedList(z.strictObject({ ...named, value: anyValue }), { min: 0, max: maxResources }).optional(),
+})
+
+export const stateRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  defineRoute('get', '/v1/state', operators, {
+    summary:
+      'Show models, keys, alert channels and kill switches as `tenure plan` compares them, without secrets.',
+    answers: { 200: 'The live state, and what an apply has set last' },
+    answerSchema: stateAnswer,
+    async handle({ actor }) {
+      const readable = kindsOf(actor!)
+      const isReadable = ({ kind }: { kind: (typeof resourceKinds)[number] }) => readable.includes(kind)
+      const modelOf = ({ kind, name }: { kind: string; name: string }) =>
+        kind === 'schedule' ? name.replace(/^\w+\//, '') : name
+      const visible = <T extends { kind: (typeof resourceKinds)[number]; name: string }>(all: readonly T[]) =>
+        filterVisible(actor, all.filter(isReadable), modelOf)
+      const resources = visible(await readLiveState(deps.store))
+      const applied = visible(await listApplied(deps.store))
+      return { json: { actor: actor!.name, kinds: readable, resources, applied } }
+    },
+  }),
+  defineRoute('post', '/v1/state', operators, {
+    summary:
+      'Apply the changes of a plan, each with an audit row. A change of a model or schedule is recorded; the command line makes it.',
+    answers: { 200: 'The applied changes; the secret of a new key is shown once' },
+    answerSchema: stateAppliedAnswer,
+    body,
+    maxValues: 200_000,
+    secretResponse: true,
+    async handle({ actor, body: { reason, changes, named: resources } }) {
+      const applied = await applyChanges(deps, actor!, {
+        reason,
+        changes: changes.map(parseChange),
+        named: resources,
+      })
+      return { json: { changes: applied.map(toWire) } }
+    },
+  }),
+]
+
+function parseChange({ kind, name, before, after }: ResourceChange): ResourceChange {
+  const [nameOf, valueOf] = kinds[kind]
+  const parsed = z
+    .object({ name: nameOf, after: (valueOf as z.ZodType).optional() })
+    .safeParse({ name, after: after })
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path, message }) => `${[...path].join('.')}: ${message}`)
+    throw new DomainError('invalid_request', `${kind} ${JSON.stringify(name)}: ${issues.join('; ')}`, {
+      issues,
+    })
+  }
+  if (before === undefined && after === undefined)
+    throw new DomainError(
+      'invalid_request',
+      `${kind} ${JSON.stringify(name)}: before and after are both absent`,
+    )
+  return { kind, name, before, after: parsed.data.after as ResourceValue | undefined }
+}

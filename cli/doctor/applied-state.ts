@@ -1,0 +1,29 @@
+/** Compares the installation with what the last `tenure apply` has set. */
+import { changedSince } from '../../domain/installation/plan.ts'
+import { addressOf, type AppliedResource, type Resource } from '../../domain/installation/resource.ts'
+import { listApplied } from '../../store/installation/applied-state.ts'
+import { readLiveState } from '../../store/installation/live-state.ts'
+import { openStore } from '../../store/postgres.ts'
+import { ok, warning, type Finding } from './finding.ts'
+
+/** No finding where nothing was ever applied. */
+export async function checkAppliedState(databaseUrl: string): Promise<Finding[]> {
+  const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
+  try {
+    const applied = (await listApplied(store)).filter(({ kind }) => kind !== 'schedule')
+    return applied.length === 0 ? [] : [findingOfApplied(applied, await readLiveState(store))]
+  } finally {
+    await store.close()
+  }
+}
+
+export function findingOfApplied(applied: readonly AppliedResource[], live: readonly Resource[]): Finding {
+  const changed = changedSince(applied, live).map(addressOf)
+  if (changed.length === 0)
+    return ok('state file', `${applied.length} resources are as the last \`tenure apply\` has set them`)
+  return warning(
+    'state file',
+    `changed since the last \`tenure apply\`: ${changed.join(', ')}`,
+    'Read the differences with `tenure plan`; take them into the state file, or run `tenure apply`.',
+  )
+}

@@ -1,0 +1,53 @@
+/** Applies a plan: the API makes what it owns, and the models are synced from here, as `tenure models sync` does. */
+import { identityOf, type ResourceChange, type ResourceKind } from '../../domain/installation/resource.ts'
+import type { Client } from '../client/client.ts'
+import { syncFromCheckout } from '../sync/sync-models.ts'
+import type { MadePlan } from './make-plan.ts'
+import { changeSchedules } from './schedules.ts'
+
+export interface AppliedPlan {
+  changes: {
+    kind: ResourceKind
+    name: string
+    action: 'added' | 'changed' | 'deleted'
+    key?: string
+    problems?: string[]
+  }[]
+}
+
+/**
+ * Each change is recorded before it is made here, so that a killed apply leaves none without an audit row. Throws `plan_stale` when the
+ * installation is not as the plan has seen it.
+ */
+export async function applyPlan(api: Client, plan: MadePlan, reason: string): Promise<AppliedPlan> {
+  const { changes, named, isRecorded } = plan
+  if (changes.length === 0 && isRecorded) return { changes: [] }
+  const isMadeHere = ({ kind }: ResourceChange) => kind === 'model' || kind === 'schedule'
+  const [here, there] = [changes.filter(isMadeHere), changes.filter((each) => !isMadeHere(each))]
+  const post = (some: readonly ResourceChange[], more: object = {}) =>
+    api.post<AppliedPlan>('/v1/state', { changes: some.map(withoutDefinition), reason, ...more })
+  const recorded = here.length === 0 ? [] : (await post(here)).changes
+  if (here.some(({ kind }) => kind === 'model')) await syncModelsOf(plan)
+  await changeSchedules(
+    here.filter(({ kind }) => kind === 'schedule'),
+    reason,
+  )
+  const made = await post(there, { named })
+  return { changes: [...recorded, ...made.changes] }
+}
+
+async function syncModelsOf({ changes, named, prune }: MadePlan): Promise<void> {
+  const models = new Set(named.flatMap(({ kind, name }) => (kind === 'model' ? [name] : [])))
+  const pruned = changes.flatMap(({ kind, name, after }) =>
+    kind === 'model' && after === undefined ? [name] : [],
+  )
+  await syncFromCheckout({ models, gone: prune ? pruned : [] })
+}
+
+/** The API compares models by the digests of their code. */
+const withoutDefinition = ({ kind, name, before, after }: ResourceChange): ResourceChange => ({
+  kind,
+  name,
+  before: identityOf(kind, before),
+  after: identityOf(kind, after),
+})

@@ -1,0 +1,96 @@
+/** Makes the plan of a state file: what differs in the installation, and what was changed by hand since the last apply. */
+import { createHash } from 'node:crypto'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { DomainError } from '../../domain/errors.ts'
+import { planState, type StatePlan } from '../../domain/installation/plan.ts'
+import {
+  identityOf,
+  kindNames,
+  type AppliedResource,
+  type Resource,
+  type ResourceChange,
+  type ResourceKind,
+} from '../../domain/installation/resource.ts'
+import type { Client } from '../client/client.ts'
+import { failure } from '../client/client.ts'
+import { loadModelsInChild } from '../sync/load-models.ts'
+import { readStateFile } from './read-state-file.ts'
+import { readLiveSchedules } from './schedules.ts'
+
+export interface MadePlan extends StatePlan {
+  file: string
+  prune: boolean
+  /** Equal for plans that change the same from the same. */
+  fingerprint: string
+  /** All that the file names, as it is after the apply. */
+  named: Resource[]
+  /** Whether the last apply has set exactly these. */
+  isRecorded: boolean
+}
+
+interface StateAnswer {
+  actor: string
+  kinds: ResourceKind[]
+  resources: Resource[]
+  applied: AppliedResource[]
+}
+
+export async function makePlan(
+  api: Client,
+  { file, prune }: { file: string; prune: boolean },
+): Promise<MadePlan> {
+  const { models, kinds, resources } = readStateFile(file)
+  const answer = await api.get<StateAnswer>('/v1/state')
+  const unreadable = kinds.filter((kind) => !answer.kinds.includes(kind))
+  if (unreadable.length > 0)
+    throw failure({
+      code: 'refused',
+      detail: `the key ${answer.actor} may not read ${unreadable.map((kind) => `${kindNames[kind]}s`).join(' and ')}, which ${file} names`,
+      remedy: 'Set TENURE_KEY to an admin key of all models.',
+    })
+  const live = [...answer.resources, ...(kinds.includes('schedule') ? await readLiveSchedules() : [])]
+  // What is not read now cannot be compared with the last apply.
+  const applied = answer.applied.filter(({ kind }) => kind !== 'schedule' || kinds.includes(kind))
+  const desired = {
+    kinds,
+    resources: [...(kinds.includes('model') ? await readModels(models) : []), ...resources],
+  }
+  const plan = planState(desired, live, { applied, prune })
+  const named = desired.resources.map(({ kind, name, value }) => ({
+    kind,
+    name,
+    value: identityOf(kind, value)!,
+  }))
+  const isRecorded =
+    canonicalJson(sorted(named)) ===
+    canonicalJson(sorted(answer.applied.map(({ kind, name, value }) => ({ kind, name, value }))))
+  return { ...plan, file, prune, named, isRecorded, fingerprint: fingerprintOf(plan.changes) }
+}
+
+/** The models of the project, as data. Throws `invalid_model_file` for a file that cannot be loaded. */
+async function readModels(wanted: 'all' | readonly string[]): Promise<Resource[]> {
+  const { models, broken } = await loadModelsInChild()
+  const isWanted = (name: string) => wanted === 'all' || wanted.includes(name)
+  const issues = broken
+    .filter(({ file }) => isWanted(file.replace(/\.ts$/, '')))
+    .flatMap(({ file, issues }) => issues.map((issue) => `${file}: ${issue}`))
+  if (issues.length > 0) throw new DomainError('invalid_model_file', issues.join('; '), { issues })
+  const found = models.filter(({ name }) => isWanted(name))
+  const missing = wanted === 'all' ? [] : wanted.filter((name) => !models.some((each) => each.name === name))
+  if (missing.length > 0)
+    throw new DomainError('configuration_invalid', `no model file defines ${missing.join(', ')}`, {
+      issues: missing,
+    })
+  return found.map(({ name, codeDigest: code, definition }) => ({
+    kind: 'model',
+    name,
+    // As the database gives it back: without absent fields.
+    value: JSON.parse(JSON.stringify({ code, definition })) as Resource['value'],
+  }))
+}
+
+const sorted = (resources: readonly Resource[]) =>
+  resources.toSorted((one, other) => (`${one.kind}/${one.name}` < `${other.kind}/${other.name}` ? -1 : 1))
+
+const fingerprintOf = (changes: readonly ResourceChange[]): string =>
+  createHash('sha256').update(canonicalJson(changes)).digest('hex')

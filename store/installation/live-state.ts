@@ -1,0 +1,49 @@
+/** Reads the live state of an installation as resources, except schedules, which Temporal keeps. */
+import type { Resource, ResourceValue } from '../../domain/installation/resource.ts'
+import { ssoPrefix } from '../access/sso-keys.ts'
+import { listKeys, type KeyFacts } from '../access/api-keys.ts'
+import { listRemovedModels } from '../maintenance/duties.ts'
+import { listStoredChannels } from '../monitoring/stored-channels.ts'
+import type { Database } from '../postgres.ts'
+import { listModels } from '../registry/models.ts'
+import { listKillSwitches } from '../serving/kill-switches.ts'
+
+/** Models whose file was removed, revoked keys and keys of single sign-on are left out. */
+export async function readLiveState(database: Database): Promise<Resource[]> {
+  const removed = new Set(await listRemovedModels(database))
+  const models = await listModels(database)
+  const keys = await listKeys(database)
+  return [
+    ...models
+      .filter(({ name }) => !removed.has(name))
+      .map(({ name, codeDigest: code, definition }) => ({
+        kind: 'model' as const,
+        name,
+        value: { code, definition },
+      })),
+    ...keys
+      .filter(({ revokedAt, name }) => revokedAt === undefined && !name.startsWith(ssoPrefix))
+      .map((key) => ({ kind: 'key' as const, name: key.name, value: valueOfKey(key) })),
+    ...(await listStoredChannels(database)).map(({ name, ...value }) => ({
+      kind: 'channel' as const,
+      name,
+      value,
+    })),
+    ...(await listKillSwitches(database))
+      .filter(({ serve }) => serve !== 'normal')
+      .map(({ model, serve }) => ({ kind: 'killSwitch' as const, name: model, value: { serve } })),
+  ]
+}
+
+export const valueOfKey = ({
+  role,
+  models,
+  expiresAt,
+  requestsPerSecond,
+  burst,
+}: Pick<KeyFacts, 'role' | 'models' | 'expiresAt' | 'requestsPerSecond' | 'burst'>): ResourceValue => ({
+  role,
+  ...(models && { models: [...models].sort() }),
+  ...(expiresAt && { expiresAt }),
+  ...(requestsPerSecond && { requestsPerSecond, burst }),
+})
