@@ -2,7 +2,6 @@
  * Reads the environment; no other file does. Reports all missing or invalid variables together, because one by one they would cost a
  * restart each.
  */
-import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -12,6 +11,8 @@ import { DomainError } from './domain/errors.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
 import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
 import { readObjectStore } from './store/objects/settings.ts'
+import { readTls, readTrust } from './store/tls/settings.ts'
+import { readTemporal } from './temporal/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
 
@@ -33,21 +34,6 @@ export const projectFolder = project.folder
 export const setUpCommand = isPackage ? 'npx tenure setup' : 'npm run setup'
 /** Runs a source file of the checkout as a process, compiled: `node <launcher> activities/worker.ts control`. */
 export const launcher = join(checkout, 'scripts', 'launch.mjs')
-
-/** Address space that Node 24 reserves for machine code at its start; the system counts all of it as data, used or not. Measured. */
-export const reservedForCodeMb = Number.parseInt(process.versions.node, 10) >= 24 ? 512 : 0
-
-/** The command of a limited process and the arguments before its own. */
-export function withMemoryLimit(limitMb: number | undefined): { execPath?: string; execArgv: string[] } {
-  if (limitMb === undefined) return { execArgv: [] }
-  // Private writable memory counts, in V8's heap and outside. V8 crashes silently when a page is refused: its limit is set lower.
-  const heap = `--max-old-space-size=${Math.floor(limitMb / 2)}`
-  // A process that has a lower limit cannot raise it for its child.
-  const lower = 'limit=$(ulimit -H -d); [ "$limit" != unlimited ] && [ "$limit" -le "$0" ]'
-  const script = `${lower} || ulimit -d "$0" || exit 1; exec "$@"`
-  const shell = ['-c', script, String((limitMb + reservedForCodeMb) * 1_024), process.execPath]
-  return { execPath: '/bin/sh', execArgv: [...shell, heap] }
-}
 
 /** Settings of the `tenure` command. */
 export type CommandConfig = ReturnType<typeof readCommandConfig>
@@ -106,6 +92,8 @@ export function readConfig(environment: Environment = process.env) {
     api: {
       host: text('TENURE_HOST', '127.0.0.1'),
       port: whole('TENURE_PORT', 7400, 0, 65_535),
+      /** The certificate of HTTPS and of gRPC; absent for plain HTTP. */
+      tls: readTls(environment, issues),
       /** Names besides addresses and localhost under which the API is reached. */
       allowedHosts: [
         ...listOf('TENURE_ALLOWED_HOSTS', /^\.?[\w-]+(\.[\w-]+)*$/, 'names such as tenure.example.com'),
@@ -158,6 +146,8 @@ export function readConfig(environment: Environment = process.env) {
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
     /** The address of the pages as people reach it, without a slash at its end; absent when it is not known. */
     publicUrl,
+    /** How calls to other replicas, and of `tenure up` to its own, check the certificate of the API. */
+    trust: readTrust(environment, issues),
     /** The file with the alert channels, the folder with the secrets of applied ones, and the base address of runbooks. */
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     secrets: resolve(text('TENURE_SECRETS', join(stateDir, 'secrets'))),
@@ -189,6 +179,8 @@ export function readCommandConfig(environment: Environment = process.env) {
     /** Address and key of the API. Default: what `tenure up` has written to the state directory. */
     url,
     key: given('TENURE_KEY'),
+    /** How the certificate of the API is checked, and that of the caller. */
+    trust: readTrust(environment, issues),
     /** External servers; `tenure up` starts its own where absent. */
     databaseUrl: given('DATABASE_URL'),
     temporalAddress: given('TEMPORAL_ADDRESS'),
@@ -210,8 +202,16 @@ export function readCommandConfig(environment: Environment = process.env) {
 }
 
 /** Why keys may be read on their way to the API; undefined when they cannot, or a proxy with TLS is known. */
-export function plainTextIssue({ api: { host }, oidc }: Pick<Config, 'api' | 'oidc'>): string | undefined {
-  if (/^(127\.|localhost$|::1$)/.test(host) || oidc?.redirect.startsWith('https:') === true) return undefined
+export function plainTextIssue({
+  api: { host, tls },
+  oidc,
+}: Pick<Config, 'api' | 'oidc'>): string | undefined {
+  if (
+    tls !== undefined ||
+    /^(127\.|localhost$|::1$)/.test(host) ||
+    oidc?.redirect.startsWith('https:') === true
+  )
+    return undefined
   return `TENURE_HOST is ${host}, and the API speaks plain HTTP: other machines send keys and rows unencrypted unless a proxy with TLS stands before it. Let only that proxy reach the port`
 }
 
@@ -276,23 +276,6 @@ const originOf = (address = ''): string | undefined =>
   URL.canParse(address) ? new URL(address).origin : undefined
 
 const hostOf = (address = ''): string => (URL.canParse(address) ? new URL(address).hostname : '')
-
-/** Reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_* and profiles, as every Temporal client does. */
-function readTemporal(
-  environment: Environment,
-  issues: string[],
-): { address: string; namespace: string; apiKey?: string; tls?: unknown } {
-  try {
-    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
-      overrideEnvVars: environment as Record<string, string>,
-    })
-    const { address = '127.0.0.1:7233', apiKey, tls } = connectionOptions
-    return { address, namespace, apiKey: apiKey === undefined ? undefined : String(apiKey), tls }
-  } catch (error) {
-    issues.push(`TEMPORAL_*: ${error instanceof Error ? error.message : String(error)}`)
-    return { address: '', namespace: '' }
-  }
-}
 
 /** The environment of a process that needs no setting: no addresses, no keys. */
 export function systemEnvironment(environment: Environment = process.env): Environment {

@@ -6,6 +6,7 @@ import type { HeadReader } from '../store/audit/signed-heads.ts'
 import type { Store } from '../store/postgres.ts'
 import type { Signer } from '../store/signing/signing-key.ts'
 import type { SubjectKey } from '../store/signing/subject-hash.ts'
+import type { ApiFetch } from '../store/tls/api-fetch.ts'
 import type { OidcConfig } from '../domain/access/oidc-config.ts'
 import type { Authentication } from './auth/authentication.ts'
 import type { Serving } from './serving/replica-assembly.ts'
@@ -36,6 +37,8 @@ export interface ApiDeps {
   subjects: SubjectKey
   /** Whether a process of this installation has written a row of the audit log. */
   isSigned: IsSigned
+  /** Calls other replicas, and trusts what this machine is told to; plain `fetch` when absent. */
+  callReplica?: ApiFetch
   /** The model of `/invocations`; the only one that is served when absent. */
   invocationsModel?: string
   /** Identity provider; absent when users sign in by key only. */
@@ -45,4 +48,7 @@ export interface ApiDeps {
 }
 
 /** What the use cases in `services` need. */
-export type CommandDeps = Pick<ApiDeps, 'store' | 'temporal' | 'log' | 'signer' | 'subjects' | 'serving'>
+export type CommandDeps = Pick<
+  ApiDeps,
+  'store' | 'temporal' | 'log' | 'signer' | 'subjects' | 'serving' | 'callReplica'
+>

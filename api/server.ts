@@ -15,12 +15,14 @@ import { rowSigner } from '../store/audit/row-signatures.ts'
 import { logOutput } from '../store/log-output.ts'
 import { watchWorkers } from '../store/maintenance/worker-heartbeats.ts'
 import { openStore, type Store } from '../store/postgres.ts'
+import { createApiFetch } from '../store/tls/api-fetch.ts'
 import { nameOfProcess, poolSizes } from '../store/database/connection-budget.ts'
 import { plainTextIssue, readConfig, readVersion, type Config } from '../temporal.config.ts'
 import { openAuthentication, predictionsAreOpen, type Authentication } from './auth/authentication.ts'
 import { openReplicaKeys, type ReplicaKeys } from './auth/replica-keys.ts'
 import { createRequestGate, type RequestGate } from './http/request-gate.ts'
 import { createCrossOrigin } from './auth/cross-origin.ts'
+import { createCertificateCheck, type CertificateCheck } from './auth/client-certificate.ts'
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { startGrpc } from './grpc/start.ts'
@@ -33,7 +35,7 @@ import { endWhenForgotten, joinShared, type SharedListener } from './transport/s
 import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
 import { stopListening } from './transport/node-internals.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
-import { findRefusal, showFirstKey } from './start-checks.ts'
+import { findRefusal, followCertificate, showFirstKey } from './start-checks.ts'
 import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 
@@ -70,6 +72,8 @@ export interface RunningServer {
   grpcPort: number | undefined
   /** Set when the connection budget is exceeded; undefined when it is not, or when Postgres does not respond. */
   refused: Promise<DomainError | undefined>
+  /** Reads the certificate again. */
+  reload(): void
   /** Accepts no more requests, finishes the open ones, stores the counters, and stops. */
   stop(reason: string): Promise<void>
 }
@@ -90,20 +94,26 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const refused = findRefusal(store)
   const { maxConnections } = socketLimits
   const isOwnHost = createHostCheck(config.api.allowedHosts)
-  const server = createHttpServer(() => onError(`more than ${maxConnections} connections are refused`))
-  const gate = createRequestGate(server, isOwnHost, createCrossOrigin(config.api.corsOrigins))
+  const { tls, corsOrigins } = config.api
+  const certificate = followCertificate(tls, logger)
+  const hasCertificate = createCertificateCheck(tls?.clientCa !== undefined)
+  const onFull = () => onError(`more than ${maxConnections} connections are refused`)
+  const server = createHttpServer(onFull, socketLimits, certificate)
+  const gate = createRequestGate(server, isOwnHost, createCrossOrigin(corsOrigins), hasCertificate)
   const { host, port } = await listenOn(server, config.api)
   server.on('error', (error) => onError('a connection could not be accepted', error))
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  const url = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
   let ending: string | undefined
   const stopping = () => ending
   const replica = await openReplica(config, logger, { store, keys, id, url, onError })
   const { authentication, serving, temporal, signer, subjects, isSigned } = replica
   const refusals = new Map<string, number>()
   const { invocationsModel } = config.api
-  const parts = { ...replica, server, gate, refusals, stopping, isOwnHost, invocationsModel, log: logger }
+  const sockets = { server, gate, refusals, stopping, isOwnHost, hasCertificate }
+  const parts = { ...replica, ...sockets, invocationsModel, log: logger }
   const { fastPath, predict } = servePredictions(parts, config.api.fastPath)
-  const grpc = await startGrpc(config.api, { authentication, serving, stopping, log: logger }, predict)
+  const grpcDeps = { authentication, serving, stopping, log: logger, certificate }
+  const grpc = await startGrpc(config.api, grpcDeps, predict)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are served, because it is most of the code.
   const [{ createApplication }, { startDelivery }, { standInForDelivery }] = await Promise.all([
@@ -111,20 +121,23 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     import('./services/command-delivery.ts'),
     import('./services/alerts/stand-in.ts'),
   ])
-  const deps = { store, authentication, serving, temporal, signer, subjects, isSigned, log: logger }
+  const callReplica = createApiFetch(config.trust)
+  const deps = {
+    store,
+    authentication,
+    serving,
+    temporal,
+    signer,
+    subjects,
+    isSigned,
+    callReplica,
+    log: logger,
+  }
   const { oidc, buildId, artifactRoot } = config
   const build = { version: readVersion(), buildId }
   const artifacts = openSharedArtifacts(config)
-  const more = {
-    heads: replica.heads,
-    refusals,
-    oidc,
-    stopping,
-    build,
-    artifactRoot,
-    artifacts,
-    invocationsModel,
-  }
+  const { heads } = replica
+  const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
   gate.mount(createApplication({ ...deps, ...more }).listener)
   const stopDelivery = startDelivery(deps, onError)
   const workers = watchWorkers(store, (error) => onError('the workers cannot be watched', error))
@@ -139,10 +152,12 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
     url,
     grpcPort: grpc?.port,
     refused,
+    reload: () => certificate?.reload(),
     async stop(reason) {
       if (ending !== undefined) return
       ending = `this replica is ending: ${reason}`
       replica.cancelWarmUp()
+      certificate?.stop()
       logger.info({ reason }, 'ending')
       await Promise.all([drain(server, fastPath, shared), grpc?.stop(drainMs)])
       const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, alerts.stop]
@@ -239,13 +254,14 @@ type PredictionParts = Pick<Replica, 'authentication' | 'serving'> & {
   refusals: Map<string, number>
   stopping: () => string | undefined
   isOwnHost: HostCheck
+  hasCertificate: CertificateCheck
   invocationsModel: string | undefined
   log: Logger
 }
 
 /** Serves predictions and health checks before the routes are loaded. */
 function servePredictions(
-  { server, gate, refusals, stopping, isOwnHost, ...parts }: PredictionParts,
+  { server, gate, refusals, stopping, isOwnHost, hasCertificate, ...parts }: PredictionParts,
   isFast: boolean,
 ): { fastPath: FastPath | undefined; predict: PredictEndpoint } {
   const predict = createPredictEndpoint(parts, refusals)
@@ -256,6 +272,7 @@ function servePredictions(
     void (response.shouldKeepAlive &&= stopping() === undefined)
   const fastPath = isFast
     ? openFastPath(server, {
+        hasCertificate,
         targetOf: (path, host) => (isOwnHost(host) ? targetOf('POST', path) : undefined),
         answer(target, exchange, body) {
           closeWhenStopping(exchange)
@@ -317,6 +334,7 @@ async function main(): Promise<void> {
     log.fatal({ code: refusal.code }, refusal.message)
     end('the connection budget is exceeded', 1)
   })
+  if (config.api.tls !== undefined) process.on('SIGHUP', running.reload)
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => end(signal))
   endWhenForgotten(config.api.supervisor, () => end('no supervisor names it'))
   // A crashed parent closes the channel.

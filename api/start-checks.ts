@@ -1,10 +1,12 @@
-/** Checks the connection budget beside the start of a replica, and creates the first admin key. */
+/** Checks the connection budget beside the start of a replica, follows its certificate, and creates the first admin key. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { isError, type DomainError } from '../domain/errors.ts'
 import { ensureAdminKey } from '../store/access/api-keys.ts'
 import { expectRoomFor } from '../store/database/connection-budget.ts'
 import type { Store } from '../store/postgres.ts'
+import { watchCertificate, type CertificateWatch } from '../store/tls/certificate.ts'
+import type { TlsSettings } from '../store/tls/settings.ts'
 
 /** How long a starting replica checks the connection budget. */
 const refusalMs = 5_000
@@ -22,6 +24,19 @@ export async function findRefusal(store: Store): Promise<DomainError | undefined
     await pause(refusalMs / 20)
   }
   return undefined
+}
+
+/** Reads the certificate again when its files change; one that cannot be used is left aside. Throws `configuration_invalid` for the first. */
+export function followCertificate(
+  tls: TlsSettings | undefined,
+  logger: Logger,
+): CertificateWatch | undefined {
+  if (tls === undefined) return undefined
+  const certificate = watchCertificate(tls, {
+    onError: (error) => logger.error(`${error.message}; the former certificate stays in use`),
+  })
+  certificate.subscribe(({ endsMs }) => logger.info({ ends: new Date(endsMs) }, 'certificate read again'))
+  return certificate
 }
 
 /** Creates the first admin key, once Postgres answers, and prints it as plain text, because a log would store it. */

@@ -71,6 +71,11 @@ export const errorTable = {
     401,
     'Send "Authorization: Bearer <key>" with a key that is neither revoked nor expired.',
   ),
+  /** The replica asks for a certificate of the caller, and this connection has none that it trusts. */
+  client_certificate_required: permanent(
+    403,
+    'Connect with a certificate that an authority in TENURE_TLS_CLIENT_CA has signed; for commands, set TENURE_CLIENT_CERT and TENURE_CLIENT_KEY.',
+  ),
   /** The key has no permission for this request. */
   forbidden: permanent(
     403,

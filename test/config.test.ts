@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { reservedForCodeMb, withMemoryLimit } from '../store/memory-limit.ts'
 import {
   cacheDir,
   environmentWith,
@@ -11,8 +12,6 @@ import {
   readCommandConfig,
   readConfig,
   systemEnvironment,
-  reservedForCodeMb,
-  withMemoryLimit,
 } from '../temporal.config.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }

@@ -1,7 +1,8 @@
 /** Runs a heavy job in a child process, because TensorFlow would block the worker's heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { DomainError } from '../../domain/errors.ts'
-import { launcher, reservedForCodeMb, trainerEnvironment, withMemoryLimit } from '../../temporal.config.ts'
+import { reservedForCodeMb, withMemoryLimit } from '../../store/memory-limit.ts'
+import { launcher, trainerEnvironment } from '../../temporal.config.ts'
 import type { JobMessage } from './child-protocol.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from './memory-limit.ts'
 

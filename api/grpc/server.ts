@@ -5,7 +5,6 @@
 import {
   Metadata,
   Server,
-  ServerCredentials,
   status as codes,
   type sendUnaryData,
   type ServerDuplexStream,
@@ -14,6 +13,7 @@ import {
   type UntypedHandleCall,
 } from '@grpc/grpc-js'
 import { DomainError } from '../../domain/errors.ts'
+import type { CertificateWatch } from '../../store/tls/certificate.ts'
 import { canAccessModel, requireRole } from '../auth/authentication.ts'
 import type { ApiDeps } from '../deps.ts'
 import { problemOf, requestIdFrom } from '../http/problem.ts'
@@ -30,6 +30,7 @@ import {
 } from '../transport/exchange.ts'
 import type { PredictEndpoint } from '../transport/predict-endpoint.ts'
 import { requestIdHeader } from '../serving/request/replay.ts'
+import { credentialsOf } from './credentials.ts'
 import { createGrpcProtocol } from './infer-protocol.ts'
 import { peekModel } from './infer-request.ts'
 import {
@@ -56,7 +57,10 @@ export interface GrpcOptions {
   predict: PredictEndpoint
 }
 
-type GrpcDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'stopping' | 'log'>
+type GrpcDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'stopping' | 'log'> & {
+  /** Absent for connections without TLS. */
+  certificate?: CertificateWatch
+}
 type Unary = ServerUnaryCall<Buffer, Buffer>
 type Stream = ServerDuplexStream<Buffer, Buffer>
 
@@ -74,7 +78,7 @@ export async function openGrpc(deps: GrpcDeps, options: GrpcOptions): Promise<Gr
   const { host } = options
   const address = `${host.includes(':') ? `[${host}]` : host}:${options.port}`
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(address, credentialsOf(deps.certificate), (error, bound) => {
       if (error === null) resolve(bound)
       else
         reject(

@@ -3,8 +3,10 @@
  * refuses none.
  */
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import { TLSSocket } from 'node:tls'
 import type { DomainError } from '../../domain/errors.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from './problem.ts'
+import { requireCertificate, type CertificateCheck } from '../auth/client-certificate.ts'
 import type { CrossOrigin } from '../auth/cross-origin.ts'
 import { requireOwnHost, type HostCheck } from '../auth/sender.ts'
 
@@ -21,6 +23,7 @@ export function createRequestGate(
   server: Server,
   isOwnHost: HostCheck,
   crossOrigin: CrossOrigin,
+  hasCertificate: CertificateCheck = () => true,
 ): RequestGate {
   const held: Parameters<RequestListener>[] = []
   let tryPredict: TryHandle = () => false
@@ -36,10 +39,12 @@ export function createRequestGate(
   }
   server.on('request', (request, response) => {
     try {
+      requireCertificate(request, hasCertificate)
       requireOwnHost(request, isOwnHost)
     } catch (error) {
       return sendRefusal(request, response, error as DomainError)
     }
+    if (request.socket instanceof TLSSocket) markSecure(request)
     if (!crossOrigin(request, response)) pass(request, response)
   })
   return {
@@ -53,6 +58,12 @@ export function createRequestGate(
       release()
     },
   }
+}
+
+/** As a proxy that ends TLS would: cookies and HSTS depend on it. */
+function markSecure({ headers, rawHeaders }: IncomingMessage): void {
+  headers['x-forwarded-proto'] = 'https'
+  rawHeaders.unshift('x-forwarded-proto', 'https')
 }
 
 /** Responds with a problem document and closes the connection, because the rest of the request is not read. */

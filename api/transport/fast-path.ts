@@ -4,6 +4,7 @@
  */
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
+import type { CertificateCheck } from '../auth/client-certificate.ts'
 import { createBodyAssemblers, type BodyAssembler, type BodyAssemblerLimits } from './body-assembler.ts'
 import { closeIfIdle, createConnectionReaper, type CloseLater } from './connection-reaper.ts'
 import { correlationHeader, type Exchange, type ReadHeaders } from './exchange.ts'
@@ -21,6 +22,8 @@ export interface FastPath {
 /** Serves predictions. A path or host without a target is left to Node's server. */
 export interface PredictHandler<Target> {
   targetOf(path: string, host: string): Target | undefined
+  /** Whether a new connection is served here. */
+  hasCertificate?: CertificateCheck
   answer(target: Target, exchange: Exchange, body: Buffer): void
 }
 
@@ -69,7 +72,11 @@ export function openFastPath<Target>(
     closeIdleLater: createConnectionReaper(),
     closeLateLater: createConnectionReaper(),
   }
-  const handToNode = interceptConnections(server, (socket) => serveConnection(socket, context, handToNode))
+  const handToNode = interceptConnections(server, (socket) => {
+    // Node's server refuses them request by request.
+    if (handler.hasCertificate?.(socket) === false) handToNode(socket, Buffer.alloc(0))
+    else serveConnection(socket, context, handToNode)
+  })
   const { connections } = context
   return {
     closeIdle() {

@@ -3,9 +3,11 @@
  * A few thousand clients that send a byte a second would otherwise occupy every connection.
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { DomainError, type ErrorCode } from '../../domain/errors.ts'
 import { shown } from '../../domain/postgres-text.ts'
+import type { CertificateWatch } from '../../store/tls/certificate.ts'
 import { headersOf, problemOf, requestIdFrom, textOfProblem } from '../http/problem.ts'
 import { sendRefusal } from '../http/request-gate.ts'
 import { closeIfIdle, createConnectionReaper } from './connection-reaper.ts'
@@ -37,11 +39,21 @@ export const socketLimits: SocketLimits = {
  */
 export const listenBacklog = 4_096
 
-/** A server that does not listen yet. `onFull` is called for each connection that is rejected. */
-export function createHttpServer(onFull: () => void, limits: SocketLimits = socketLimits): Server {
+/** How long a client may take to agree on the encryption. No longer than a drain, which waits for it. */
+const handshakeTimeout = 3_000
+
+/**
+ * A server that does not listen yet; by HTTPS where a certificate is given. `onFull` is called for each connection that is rejected.
+ */
+export function createHttpServer(
+  onFull: () => void,
+  limits: SocketLimits = socketLimits,
+  certificate?: CertificateWatch,
+): Server {
   const { maxConnections, ...timeouts } = limits
   // Its absence is refused with a problem document, and not at all in HTTP/1.0.
-  const server = createServer({ ...timeouts, requireHostHeader: false })
+  const options = { ...timeouts, requireHostHeader: false }
+  const server = certificate === undefined ? createServer(options) : openSecure(options, certificate)
   server.on('checkContinue', (request, response) => {
     continueOnRead(request, response)
     server.emit('request', request, response)
@@ -64,6 +76,30 @@ export function createHttpServer(onFull: () => void, limits: SocketLimits = sock
     const hasCompleted = requestsOf(socket)
     closeLateLater(socket, () => void (hasCompleted() || refuseConnection(socket, error)))
   })
+  return server
+}
+
+/**
+ * A caller without a certificate is refused with each request and not by the handshake, because the health checks of Kubernetes and of load
+ * balancers have none (`auth/client-certificate.ts`).
+ */
+function openSecure(options: object, certificate: CertificateWatch): Server {
+  const { cert, key, ca } = certificate.current()
+  const asksCaller = ca !== undefined
+  const server = createSecureServer({
+    ...options,
+    cert,
+    key,
+    ca,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout,
+    requestCert: asksCaller,
+    rejectUnauthorized: false,
+  })
+  certificate.subscribe((fresh) => server.setSecureContext({ ...fresh, minVersion: 'TLSv1.2' }))
+  // Node hands it to `clientError`, which would respond in plain text.
+  server.removeAllListeners('tlsClientError')
+  server.on('tlsClientError', (_error, socket) => void socket.destroy())
   return server
 }
 

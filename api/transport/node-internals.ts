@@ -5,18 +5,20 @@
 import { IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { Server as TlsServer } from 'node:tls'
 
 /** Hands a connection to Node's HTTP server, with the bytes that were read from it. */
 export type HandToNode = (socket: Socket, received: Buffer) => void
 
 /**
- * Puts `onConnection` in front of Node's HTTP parser. Relies on the parser being a `connection` listener of the server, and on it
- * reading bytes that are put back by `unshift` before those of the handle.
+ * Puts `onConnection` in front of Node's HTTP parser. Relies on the parser being a `connection` listener of the server, or of a server of
+ * HTTPS a `secureConnection` listener, and on it reading bytes that are put back by `unshift` before those of the handle.
  */
 export function interceptConnections(server: Server, onConnection: (socket: Socket) => void): HandToNode {
-  const parsers = server.listeners('connection') as ((socket: Socket) => void)[]
-  server.removeAllListeners('connection')
-  server.on('connection', onConnection)
+  const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
+  const parsers = server.listeners(event) as ((socket: Socket) => void)[]
+  server.removeAllListeners(event)
+  server.on(event, onConnection)
   return (socket, received) => {
     for (const parser of parsers) parser.call(server, socket)
     socket.unshift(received)

@@ -1,6 +1,7 @@
 /** Calls Tenure's HTTP API. Every failure, also of the network, becomes a problem with code, detail and remedy. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseJson } from '../../domain/parse-json.ts'
+import type { ApiFetch } from '../../store/tls/api-fetch.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
 /** QueryParameters parameters; undefined ones are left out. */
@@ -20,6 +21,8 @@ export interface ClientOptions {
   url: string
   key?: string
   timeoutMs?: number
+  /** Trusts what this machine is told to; plain `fetch` by default. */
+  call?: ApiFetch
 }
 
 /** An error with a problem, which the program prints at its end. */
@@ -46,7 +49,8 @@ const defaultTimeoutMs = 45_000
 /** How often a read is repeated when the API says that a retry can help: a command that follows a training outlasts a moment without Postgres. */
 const maxRepeats = 3
 
-export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientOptions): Client {
+export function createClient(options: ClientOptions): Client {
+  const { url, key, timeoutMs = defaultTimeoutMs, call: send = fetch } = options
   const base = url.replace(/\/+$/, '')
   const call = async <T>(
     method: string,
@@ -55,7 +59,7 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
     headers: Record<string, string> = {},
     repeats = 0,
   ): Promise<T> => {
-    const answer = await fetch(`${base}${path}`, {
+    const answer = await send(`${base}${path}`, {
       method,
       signal: AbortSignal.timeout(timeoutMs),
       headers: {
@@ -105,6 +109,10 @@ export function createClient({ url, key, timeoutMs = defaultTimeoutMs }: ClientO
   }
 }
 
+/** A code of Node or OpenSSL for a certificate that is not accepted. */
+export const isUntrusted = (code: string): boolean =>
+  /^(ERR_TLS_CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_)/.test(code)
+
 const isTimeout = (error: unknown): boolean => error instanceof Error && error.name === 'TimeoutError'
 
 const unanswered = (request: string, timeoutMs: number) =>
@@ -118,6 +126,13 @@ function unreachable(base: string, error: unknown) {
   const cause = error instanceof Error ? (error.cause ?? error) : error
   const reason =
     cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause)
+  if (isUntrusted(reason))
+    return failure({
+      code: 'unreachable',
+      detail: `the certificate of ${base} is not trusted (${reason})`,
+      remedy:
+        'Set TENURE_TLS_CA to the file of the authority that signed it, and use a name that the certificate holds.',
+    })
   return failure({
     code: 'unreachable',
     detail: `Tenure does not respond at ${base} (${reason})`,

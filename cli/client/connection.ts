@@ -5,6 +5,8 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseJson } from '../../domain/parse-json.ts'
+import { createApiFetch } from '../../store/tls/api-fetch.ts'
+import type { TrustSettings } from '../../store/tls/settings.ts'
 import { readCommandConfig, type CommandConfig } from '../../temporal.config.ts'
 import { createClient, failure, type Client } from './client.ts'
 import { readText } from '../read-text.ts'
@@ -15,6 +17,8 @@ export interface Connection {
   pid: number
   url: string
   key?: string
+  /** The certificate with which the API is served here, as a file. */
+  certificate?: string
   databaseUrl: string
   temporalAddress: string
   namespace: string
@@ -43,7 +47,17 @@ export function connectToApi(options: { url?: string } = {}): Client {
   if (url === undefined) throw notRunning(stateDir, 'TENURE_URL and TENURE_KEY')
   // The stored key is sent to the stored address only.
   const key = config.key ?? (url === found?.url ? found.key : undefined)
-  return createClient({ url, key })
+  return createClient({ url, key, call: createApiFetch(trustAt(url, config, found)) })
+}
+
+/** What this machine trusts at an address; the certificate that `tenure up` serves only at its own. */
+export function trustAt(
+  url: string,
+  config: Pick<CommandConfig, 'trust'>,
+  found?: Connection,
+): TrustSettings {
+  const own = url === found?.url ? found.certificate : undefined
+  return { ...config.trust, own: config.trust.own ?? own }
 }
 
 /** Addresses of Postgres and Temporal, for commands that bypass the API. */

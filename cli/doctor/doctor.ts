@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { openObjectStore } from '../../store/objects/open-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { diagnose } from '../../store/maintenance/diagnostics.ts'
+import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import {
   cacheDir,
   environmentWith,
@@ -13,12 +14,12 @@ import {
   type CommandConfig,
 } from '../../temporal.config.ts'
 import { openInstallation } from '../backup/installation.ts'
-import { findConnection } from '../client/connection.ts'
+import { findConnection, trustAt } from '../client/connection.ts'
 import { readParts } from '../embedded/binaries.ts'
 import { openStateDir } from '../embedded/state-dir.ts'
 import { findOutliving, isClaimed } from '../supervisor/pidfile.ts'
 import type { WantedPort } from '../supervisor/ports.ts'
-import { checkAnswer } from './api.ts'
+import { checkAnswer, checkCertificate } from './api.ts'
 import { checkAppliedState } from './applied-state.ts'
 import { findingsOfDatabase } from './database.ts'
 import { checkDuties } from './duties.ts'
@@ -89,7 +90,8 @@ export async function examine({
   })
   await attempt('ports', async () => {
     if (!known.running) for (const port of defaultPorts(known.command)) note(await checkPort(port))
-    if (known.url !== undefined) note(await checkAnswer(known.url))
+    if (known.url !== undefined) note(await checkAnswer(known.url, known.call))
+    if (known.config.api.tls !== undefined) note(checkCertificate(known.config.api.tls))
   })
   await attempt('artifacts', () => note(checkRoot(known.config.artifactRoot)))
   const { objectStore } = known.config
@@ -128,7 +130,8 @@ function readTarget() {
     }),
   )
   const temporalKnown = temporalAddress !== undefined
-  return { command, config, stateDir, running, temporalKnown, databaseUrl, url }
+  const call = createApiFetch(trustAt(url ?? '', command, found))
+  return { command, config, stateDir, running, temporalKnown, databaseUrl, url, call }
 }
 
 /** Whether processes of Tenure should run, here or elsewhere. */

@@ -6,6 +6,7 @@ import { Connection } from '@temporalio/client'
 import { join } from 'node:path'
 import { applicationRole } from '../../store/database/application-role.ts'
 import { readerRole } from '../../store/postgres.ts'
+import { createApiFetch, type ApiFetch } from '../../store/tls/api-fetch.ts'
 import {
   checkout,
   launcher,
@@ -105,6 +106,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
   let prepared: Promise<void> | undefined
   const prepare = () => (prepared ??= options.prepare())
   const script = (...args: string[]) => ({ command: process.execPath, args, cwd: checkout, after, prepare })
+  const call = createApiFetch(config.trust)
   const worker = (kind: 'control' | 'train', queue: string): ChildSpec => ({
     ...script(launcher, 'activities/worker.ts', kind),
     name: kind,
@@ -126,7 +128,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
     }),
     inherits: sharedPort && [sharedPort.handle],
     outlives: supervisor !== undefined,
-    isReady: () => isAlive(`http://${config.api.host}:${port}/livez`),
+    isReady: () => isAlive(call, `${addressOf(config.api, port)}/livez`),
   })
   return [
     worker('control', config.taskQueues.control),
@@ -142,8 +144,12 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
 const sharing = { UV_TCP_SINGLE_ACCEPT: '1' }
 const probeMs = 1_000
 
-async function isAlive(url: string): Promise<boolean> {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(probeMs) })
+/** Of a replica on this machine, or of the port that they share. */
+export const addressOf = ({ host, tls }: Pick<Config['api'], 'host' | 'tls'>, port: number): string =>
+  `${tls ? 'https' : 'http'}://${host}:${port}`
+
+async function isAlive(call: ApiFetch, url: string): Promise<boolean> {
+  const answer = await call(url, { signal: AbortSignal.timeout(probeMs) })
   await answer.body?.cancel()
   return answer.ok
 }

@@ -9,7 +9,9 @@ import {
   type Config,
 } from '../../temporal.config.ts'
 import { isError } from '../../domain/errors.ts'
-import { planCore, planProcesses } from './process-plan.ts'
+import { createApiFetch } from '../../store/tls/api-fetch.ts'
+import { readCertificate } from '../../store/tls/certificate.ts'
+import { addressOf, planCore, planProcesses } from './process-plan.ts'
 import { failure } from '../client/client.ts'
 import { findConnection, writeConnection } from '../client/connection.ts'
 import { freePort } from '../embedded/process.ts'
@@ -68,7 +70,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const config = readConfig(environmentWith(environment))
   const plainText = plainTextIssue(config)
   if (plainText !== undefined) options.say(`Warning: ${plainText}`)
-  const urls = ports.api.map((port) => `http://${config.api.host}:${port}`)
+  // Before the servers start, because the replicas would fail much later.
+  if (config.api.tls !== undefined) readCertificate(config.api.tls)
+  const call = createApiFetch(config.trust)
+  const urls = ports.api.map((port) => addressOf(config.api, port))
   const log = openMergedLog(stateDir, options.echo)
   let prepared: Prepared | undefined
   const prepare = async () => {
@@ -82,7 +87,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
   const { host } = config.api
   const sharedPort = inherited ?? bindSharedPort({ host, port: ports.shared })
-  const url = `http://${host}:${sharedPort.port}`
+  const url = addressOf(config.api, sharedPort.port)
   const { servers } = core
   const processes = planProcesses({
     config,
@@ -101,15 +106,18 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     if (prepared === undefined || interruption.received())
       throw new Error('the processes started before their database was prepared')
     if (inherited !== undefined) {
-      await untilOk(`${urls[0]}/readyz`, joinMs).catch(() => {})
+      await untilOk(`${urls[0]}/readyz`, { maxMs: joinMs, call }).catch(() => {})
       await supervision.endSpared()
     }
-    await untilOk(`${url}/livez`, joinMs)
+    await untilOk(`${url}/livez`, { maxMs: joinMs, call })
     const { databaseUrl, temporalAddress } = core
     const { namespace } = config.temporal
     const key = prepared.localKey
-    writeConnection(stateDir, { pid: process.pid, url, key, databaseUrl, temporalAddress, namespace })
-    const roll = () => void restartReplicas({ supervision, urls, say: (line) => log.write('tenure', line) })
+    const certificate = config.api.tls?.cert
+    const addresses = { url, databaseUrl, temporalAddress, namespace }
+    writeConnection(stateDir, { pid: process.pid, key, certificate, ...addresses })
+    const say = (line: string) => log.write('tenure', line)
+    const roll = () => void restartReplicas({ supervision, urls, say, call })
     process.on(rollSignal, roll)
     const stop = async () => {
       process.off(rollSignal, roll)

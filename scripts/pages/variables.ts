@@ -104,6 +104,18 @@ export const variables: Readonly<Record<string, Meanings>> = {
   'The API': {
     TENURE_HOST: ['Where the API listens.'],
     TENURE_PORT: ['Port of the API; `0` means any free port.'],
+    TENURE_TLS_CERT: [
+      'The certificate of the API with its intermediate authorities, as a file in PEM: the API speaks HTTPS, and gRPC too. Read again within 5 s when the file changes, and on SIGHUP. See `docs/how-to/machines/encrypt-connections.md`.',
+      'plain HTTP',
+    ],
+    TENURE_TLS_KEY: ['Its private key, as a file in PEM without a passphrase.'],
+    TENURE_TLS_CLIENT_CA: [
+      'The authorities of callers, as a file in PEM: a request without a certificate that one of them has signed gets 403, except `/livez` and `/readyz`.',
+      'callers need no certificate',
+    ],
+    TENURE_TLS_CA: [
+      'An authority that commands and replicas accept for the certificate of the API, as a file in PEM, beside those of Node.',
+    ],
     TENURE_ALLOWED_HOSTS: [
       'Names under which the API is reached, such as `tenure.example.com,.internal`. Addresses, `localhost`, TENURE_HOST and the host of TENURE_OIDC_REDIRECT are allowed too; any other name is answered with 421.',
     ],
@@ -182,6 +194,8 @@ export const variables: Readonly<Record<string, Meanings>> = {
   'The command': {
     TENURE_URL: ['Address of the API for commands.', 'what `tenure up` runs here'],
     TENURE_KEY: ['Who asks.', 'the key of this machine'],
+    TENURE_CLIENT_CERT: ['What a command shows to an API that asks for a certificate, as a file in PEM.'],
+    TENURE_CLIENT_KEY: ['Its private key, as a file in PEM.'],
     TENURE_POSTGRES_PORT: ['Port of the embedded Postgres; a free port is used if it is taken.'],
     TENURE_TEMPORAL_PORT: ['Port of the embedded Temporal.'],
     TENURE_TEMPORAL_UI: [

@@ -23,7 +23,10 @@ export const layers: Readonly<Record<string, Layer>> = {
   store: {
     values: ['domain', 'scripts/setup/lock.mjs'],
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
-    only: { aws4fetch: ['store/objects/s3/requests.ts'], undici: ['store/outgoing-fetch.ts'] },
+    only: {
+      aws4fetch: ['store/objects/s3/requests.ts'],
+      undici: ['store/outgoing-fetch.ts', 'store/tls/api-fetch.ts'],
+    },
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.
   models: { values: ['models/define'], types: ['domain'], packages: [], typePackages: ['@tensorflow/tfjs'] },
@@ -72,7 +75,10 @@ export const layers: Readonly<Record<string, Layer>> = {
     },
   },
   // What must run in Temporal, and what runs: for the worker that keeps it running and for the command line.
-  temporal: { values: ['domain', 'workflows/messages'], packages: ['@temporalio/client'] },
+  temporal: {
+    values: ['domain', 'workflows/messages'],
+    packages: ['@temporalio/client', '@temporalio/envconfig'],
+  },
   // Delivers alerts: for the control worker, and for replicas while it is silent.
   alerts: {
     values: ['domain', 'store'],
@@ -95,7 +101,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     types: ['workflows'],
     packages: ['node:*', 'hono', 'hono/*', '@hono/*', '@temporalio/client', 'zod', 'pino', 'prom-client'],
     only: {
-      '@grpc/grpc-js': ['api/grpc/server.ts'],
+      '@grpc/grpc-js': ['api/grpc/server.ts', 'api/grpc/credentials.ts'],
       hyparquet: ['api/processes/parquet-reader.ts', 'api/outcomes/parquet-limits.ts'],
       'markdown-it': ['api/dashboard/components/markdown.tsx'],
       'openid-client': ['api/auth/oidc.ts'],
@@ -134,8 +140,14 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: [],
   },
   'temporal.config.ts': {
-    values: ['domain', 'store/objects/settings.ts', 'scripts/build/project.mjs'],
-    packages: ['node:*', '@temporalio/envconfig'],
+    values: [
+      'domain',
+      'store/objects/settings.ts',
+      'store/tls/settings.ts',
+      'temporal/settings.ts',
+      'scripts/build/project.mjs',
+    ],
+    packages: ['node:*'],
   },
   'vitest.config.ts': { values: everything, packages: everything },
   // Compiles and runs the processes: plain JavaScript, because it runs before anything is compiled.

@@ -8,6 +8,7 @@ import { findActiveKeys } from '../../../store/access/api-keys.ts'
 import { servingVersion } from '../../../domain/serving/route.ts'
 import { canAccessModel, type Actor } from '../../auth/authentication.ts'
 import type { CommandDeps } from '../../deps.ts'
+import type { ApiFetch } from '../../../store/tls/api-fetch.ts'
 import { signOrder, type KeptRollback } from '../../serving/routing/kept-rollbacks.ts'
 import {
   writeRollback,
@@ -21,7 +22,7 @@ const peerMs = 700
 
 /** Throws `error` when this replica has no route of the model, and `no_rollback_target` when it has no version to return to. */
 export async function keepRollback(
-  { serving, signer, log }: CommandDeps,
+  { serving, signer, callReplica, log }: CommandDeps,
   actor: Actor,
   { id, model, reason, ...input }: RollbackInput & { id: string },
   error: DomainError,
@@ -33,7 +34,7 @@ export async function keepRollback(
   const claim = { id, model, version, by, reason }
   const order = signOrder(signer, claim, { keyId: actor.id, nowMs: serving.wall() })
   const to = await serving.rollbacks.keep(order)
-  const peers = await Promise.all(serving.peers().map((peer) => sendTo(peer, order)))
+  const peers = await Promise.all(serving.peers().map((peer) => sendTo(peer, order, callReplica)))
   const replicas: RollbackReplica[] = [
     { id: serving.replica.id, host: serving.replica.host, state: 'follows' },
     ...peers,
@@ -52,9 +53,10 @@ export async function keepRollback(
 async function sendTo(
   { id, host, url }: { id: string; host: string; url: string },
   order: KeptRollback,
+  call: ApiFetch = fetch,
 ): Promise<RollbackReplica> {
   try {
-    const answer = await fetch(new URL('/v1/rollback-orders', url), {
+    const answer = await call(new URL('/v1/rollback-orders', url), {
       method: 'POST',
       redirect: 'error',
       headers: { 'content-type': 'application/json' },

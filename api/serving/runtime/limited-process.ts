@@ -1,7 +1,8 @@
 /** Reads files of callers in a process with limited memory: a hostile file can only end the process that reads it. */
 import { spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
-import { checkout, launcher, trainerEnvironment, withMemoryLimit } from '../../../temporal.config.ts'
+import { withMemoryLimit } from '../../../store/memory-limit.ts'
+import { checkout, launcher, trainerEnvironment } from '../../../temporal.config.ts'
 
 export interface LimitedProcess {
   input: Writable

@@ -6,7 +6,8 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { createFrames, messageParts } from '../../../../domain/message-framing.ts'
-import { checkout, launcher, systemEnvironment, withMemoryLimit } from '../../../../temporal.config.ts'
+import { withMemoryLimit } from '../../../../store/memory-limit.ts'
+import { checkout, launcher, systemEnvironment } from '../../../../temporal.config.ts'
 import { createCalls } from '../../runtime/pending-calls.ts'
 import {
   createRuntime,

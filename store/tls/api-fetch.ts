@@ -1,0 +1,76 @@
+/** `fetch` for calls to an API of Tenure, which may have an authority of its own and may ask for a certificate of the caller. */
+import { X509Certificate } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import * as tls from 'node:tls'
+import { DomainError } from '../../domain/errors.ts'
+import type { TrustSettings } from './settings.ts'
+
+/** Those of the global `fetch`. */
+export type ApiFetch = (url: string | URL, options?: RequestInit) => Promise<Response>
+
+/** The global `fetch` where nothing is set. The files are read when HTTPS is first called, and again when they have changed. */
+export function createApiFetch(trust: TrustSettings = {}): ApiFetch {
+  const files = Object.values(trust).filter((file) => file !== undefined)
+  let known: { stamp: string; calls: Promise<ApiFetch> } | undefined
+  return async (url, options) => {
+    if (files.length === 0 || new URL(url).protocol !== 'https:') return fetch(url, options)
+    const stamp = files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs).join(' ')
+    if (known?.stamp !== stamp) known = { stamp, calls: secureFetch(trust) }
+    return (await known.calls)(url, options)
+  }
+}
+
+async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFetch> {
+  const undici = await import('undici')
+  const served = own === undefined ? undefined : new X509Certificate(read('TENURE_TLS_CERT', own))
+  const dispatcher = new undici.Agent({
+    connect: {
+      ca: [
+        ...authorities(),
+        ...(ca === undefined ? [] : [read('TENURE_TLS_CA', ca)]),
+        ...(served === undefined ? [] : [served.toString()]),
+      ],
+      // The certificate of this machine is trusted although its authority is not known here.
+      allowPartialTrustChain: true,
+      cert: cert === undefined ? undefined : read('TENURE_CLIENT_CERT', cert),
+      key: key === undefined ? undefined : read('TENURE_CLIENT_KEY', key),
+      checkServerIdentity: (name: string, shown: tls.PeerCertificate) =>
+        shown.raw !== undefined && served?.raw.equals(shown.raw)
+          ? undefined
+          : tls.checkServerIdentity(name, shown),
+    },
+  })
+  return async (url, { body, ...options } = {}) => {
+    const sent = body instanceof FormData ? copyForm(new undici.FormData(), body) : body
+    const asked = { ...options, body: sent, dispatcher } as Parameters<typeof undici.fetch>[1]
+    return (await undici.fetch(url, asked)) as unknown as Response
+  }
+}
+
+/** Those of Node, with NODE_EXTRA_CA_CERTS where Node tells them. */
+function authorities(): readonly string[] {
+  const { getCACertificates } = tls as { getCACertificates?: (kind: 'default') => string[] }
+  return getCACertificates?.('default') ?? tls.rootCertificates
+}
+
+/** undici recognises its own forms only. */
+function copyForm<To extends { append(name: string, value: unknown, fileName?: string): void }>(
+  to: To,
+  from: FormData,
+): To {
+  for (const [name, value] of from)
+    if (typeof value === 'string') to.append(name, value)
+    else to.append(name, value, value.name)
+  return to
+}
+
+function read(name: string, file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw new DomainError(
+      'configuration_invalid',
+      `${name}: ${file} cannot be read: ${(error as Error).message}`,
+    )
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Reads the certificate of the API with its key, and reads them again when the files change, so that a renewed certificate is used without
+ * a restart.
+ */
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
+import { DomainError } from '../../domain/errors.ts'
+import type { TlsSettings } from './settings.ts'
+
+export interface ServerCertificate {
+  cert: Buffer
+  key: Buffer
+  /** The authorities of callers. */
+  ca?: Buffer
+  /** When it ends, in milliseconds since 1970. */
+  endsMs: number
+  /** Names and addresses that it is made out to. */
+  names: string
+}
+
+/** Throws `configuration_invalid` for files that cannot be read, do not belong together, or are not valid at this time. */
+export function readCertificate(settings: TlsSettings, nowMs: number = Date.now()): ServerCertificate {
+  const cert = readPem('TENURE_TLS_CERT', settings.cert)
+  const key = readPem('TENURE_TLS_KEY', settings.key)
+  const ca = settings.clientCa === undefined ? undefined : readPem('TENURE_TLS_CLIENT_CA', settings.clientCa)
+  const leaf = parseCertificate('TENURE_TLS_CERT', settings.cert, cert)
+  if (ca !== undefined) parseCertificate('TENURE_TLS_CLIENT_CA', settings.clientCa!, ca)
+  if (!leaf.checkPrivateKey(parseKey(settings.key, key)))
+    throw invalid(
+      `TENURE_TLS_KEY: the key in ${settings.key} does not belong to the first certificate in ${settings.cert}`,
+    )
+  const [fromMs, endsMs] = [Date.parse(leaf.validFrom), Date.parse(leaf.validTo)]
+  if (nowMs >= endsMs)
+    throw invalid(`TENURE_TLS_CERT: the certificate in ${settings.cert} ended on ${dayOf(endsMs)}`)
+  if (nowMs < fromMs)
+    throw invalid(`TENURE_TLS_CERT: the certificate in ${settings.cert} begins on ${dayOf(fromMs)}`)
+  try {
+    createSecureContext({ cert, key, ca })
+  } catch (error) {
+    throw invalid(`TENURE_TLS_CERT: OpenSSL refuses ${settings.cert}: ${(error as Error).message}`)
+  }
+  return { cert, key, ca, endsMs, names: leaf.subjectAltName ?? leaf.subject }
+}
+
+export interface CertificateWatch {
+  /** The certificate that was read last without an error. */
+  current(): ServerCertificate
+  /** Tells of each new certificate. */
+  subscribe(use: (certificate: ServerCertificate) => void): void
+  /** Reads the files now. */
+  reload(): void
+  stop(): void
+}
+
+export interface WatchOptions {
+  everyMs?: number
+  /** The former certificate stays in use. */
+  onError: (error: Error) => void
+}
+
+/** Looks by time and not by events of the file system: Kubernetes replaces a link in the directory above. Throws as `readCertificate`. */
+export function watchCertificate(
+  settings: TlsSettings,
+  { everyMs = 5_000, onError }: WatchOptions,
+): CertificateWatch {
+  let stamp = stampOf(settings)
+  let current = readCertificate(settings)
+  const users: ((certificate: ServerCertificate) => void)[] = []
+  const reload = (): void => {
+    try {
+      stamp = stampOf(settings)
+      current = readCertificate(settings)
+    } catch (error) {
+      return onError(error as Error)
+    }
+    for (const use of users) use(current)
+  }
+  const timer = setInterval(() => {
+    if (stampOf(settings) !== stamp) reload()
+  }, everyMs).unref()
+  return {
+    current: () => current,
+    subscribe: (use) => void users.push(use),
+    reload,
+    stop: () => clearInterval(timer),
+  }
+}
+
+/** Changes when one of the files does. */
+function stampOf({ cert, key, clientCa }: TlsSettings): string {
+  const stamps = [cert, key, clientCa ?? cert].map((file) => {
+    const found = statSync(file, { throwIfNoEntry: false })
+    return found === undefined ? 'absent' : `${found.ino}:${found.mtimeMs}:${found.size}`
+  })
+  return stamps.join(' ')
+}
+
+function readPem(name: string, file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw invalid(`${name}: ${file} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+/** The first certificate of a file. */
+function parseCertificate(name: string, file: string, pem: Buffer): X509Certificate {
+  try {
+    return new X509Certificate(pem)
+  } catch {
+    throw invalid(`${name}: ${file} does not hold a certificate in PEM`)
+  }
+}
+
+function parseKey(file: string, pem: Buffer): KeyObject {
+  try {
+    return createPrivateKey(pem)
+  } catch {
+    throw invalid(`TENURE_TLS_KEY: ${file} does not hold a private key in PEM without a passphrase`)
+  }
+}
+
+const invalid = (message: string): DomainError => new DomainError('configuration_invalid', message)
+const dayOf = (ms: number): string => (Number.isNaN(ms) ? 'no date' : new Date(ms).toISOString().slice(0, 10))
