@@ -21,7 +21,7 @@ export function createApiFetch(trust: TrustSettings = {}): ApiFetch {
 }
 
 async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFetch> {
-  const undici = await import('undici')
+  const undici = await import('../undici.ts')
   const served = own === undefined ? undefined : new X509Certificate(read('TENURE_TLS_CERT', own))
   const dispatcher = new undici.Agent({
     connect: {
@@ -41,9 +41,9 @@ async function secureFetch({ ca, own, cert, key }: TrustSettings): Promise<ApiFe
     },
   })
   return async (url, { body, ...options } = {}) => {
-    const sent = body instanceof FormData ? copyForm(new undici.FormData(), body) : body
-    const asked = { ...options, body: sent, dispatcher } as Parameters<typeof undici.fetch>[1]
-    return (await undici.fetch(url, asked)) as unknown as Response
+    const sent = body instanceof FormData ? copyForm(new undici.UndiciFormData(), body) : body
+    const asked = { ...options, body: sent, dispatcher } as Parameters<typeof undici.undiciFetch>[1]
+    return (await undici.undiciFetch(url, asked)) as unknown as Response
   }
 }
 

@@ -25,7 +25,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*', 'pg', 'sql-template-tag', 'zod', 'node-pg-migrate'],
     only: {
       aws4fetch: ['store/objects/s3/requests.ts'],
-      undici: ['store/outgoing-fetch.ts', 'store/tls/api-fetch.ts'],
+      undici: ['store/undici.ts'],
     },
   },
   // A model file imports define.ts alone; what lies behind it checks with the domain's own rules and reads files.

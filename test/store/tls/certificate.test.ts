@@ -1,7 +1,7 @@
 /** Files of certificates: what is refused with which words, and what is read again. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
-import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -10,6 +10,7 @@ import { checkCertificate } from '../../../cli/doctor/api.ts'
 import { createClient } from '../../../cli/client/client.ts'
 import { createApiFetch } from '../../../store/tls/api-fetch.ts'
 import { readCertificate, watchCertificate } from '../../../store/tls/certificate.ts'
+import { checkout, systemEnvironment } from '../../../temporal.config.ts'
 import {
   createAuthority,
   replaceCertificate,
@@ -123,6 +124,20 @@ describe('a call to the API by HTTPS', () => {
       message: expect.stringMatching(/is not trusted \(UNABLE_TO_VERIFY_LEAF_SIGNATURE\)/),
       problem: { code: 'unreachable', remedy: expect.stringContaining('TENURE_TLS_CA') },
     })
+  })
+
+  it('is made by a compiled command', async () => {
+    const url = await start(used)
+    const asks = (settings: Record<string, string>) =>
+      new Promise<string>((resolve) => {
+        const env = { ...systemEnvironment(), TENURE_STATE: directory, TENURE_URL: url, ...settings }
+        const command = join(checkout, 'cli', 'tenure.mjs')
+        execFile(process.execPath, [command, 'keys', 'list', '--json'], { env }, (_, out, err) =>
+          resolve(out + err),
+        )
+      })
+    expect(await asks({ TENURE_TLS_CA: authority.ca })).toContain('"body": ""')
+    expect(await asks({})).toContain('UNABLE_TO_VERIFY_LEAF_SIGNATURE')
   })
 
   it('sends forms with files', async () => {
