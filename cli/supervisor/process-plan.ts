@@ -128,7 +128,7 @@ export function planProcesses(options: ProcessOptions): ChildSpec[] {
     }),
     inherits: sharedPort && [sharedPort.handle],
     outlives: supervisor !== undefined,
-    isReady: () => isAlive(call, `${addressOf(config.api, port)}/livez`),
+    isReady: () => isAlive(call, `${apiUrlAt(config.api, port)}/livez`),
   })
   return [
     worker('control', config.taskQueues.control),
@@ -145,7 +145,7 @@ const sharing = { UV_TCP_SINGLE_ACCEPT: '1' }
 const probeMs = 1_000
 
 /** Of a replica on this machine, or of the port that they share. */
-export const addressOf = ({ host, tls }: Pick<Config['api'], 'host' | 'tls'>, port: number): string =>
+export const apiUrlAt = ({ host, tls }: Pick<Config['api'], 'host' | 'tls'>, port: number): string =>
   `${tls ? 'https' : 'http'}://${host}:${port}`
 
 async function isAlive(call: ApiFetch, url: string): Promise<boolean> {

@@ -11,7 +11,7 @@ import {
 import { isError } from '../../domain/errors.ts'
 import { createApiFetch } from '../../store/tls/api-fetch.ts'
 import { readCertificate } from '../../store/tls/certificate.ts'
-import { addressOf, planCore, planProcesses } from './process-plan.ts'
+import { apiUrlAt, planCore, planProcesses } from './process-plan.ts'
 import { failure } from '../client/client.ts'
 import { findConnection, writeConnection } from '../client/connection.ts'
 import { freePort } from '../embedded/process.ts'
@@ -73,7 +73,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   // Before the servers start, because the replicas would fail much later.
   if (config.api.tls !== undefined) readCertificate(config.api.tls)
   const call = createApiFetch(config.trust)
-  const urls = ports.api.map((port) => addressOf(config.api, port))
+  const urls = ports.api.map((port) => apiUrlAt(config.api, port))
   const log = openMergedLog(stateDir, options.echo)
   let prepared: Prepared | undefined
   const prepare = async () => {
@@ -87,7 +87,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   }
   const { host } = config.api
   const sharedPort = inherited ?? bindSharedPort({ host, port: ports.shared })
-  const url = addressOf(config.api, sharedPort.port)
+  const url = apiUrlAt(config.api, sharedPort.port)
   const { servers } = core
   const processes = planProcesses({
     config,
