@@ -142,13 +142,13 @@ export function readConfig(environment: Environment = process.env) {
       maxActivities: whole('TENURE_MAX_ACTIVITIES', 40, 1, 10_000),
       versioning: oneOf('WORKER_VERSIONING', 'off', ['on', 'off']) === 'on',
     },
-    /** The directory of batch prediction files: inputs and outputs. */
+    /** The directory of batch files, and the address of the pages, without a slash at its end; absent when it is not known. */
     batchDir: resolve(text('TENURE_BATCHES', join(stateDir, 'batches'))),
-    /** The address of the pages as people reach it, without a slash at its end; absent when it is not known. */
     publicUrl,
     /** How calls to other replicas, and of `tenure up` to its own, check the certificate of the API. */
     trust: readTrust(environment, issues),
-    /** The file with the alert channels, the folder with the secrets of applied ones, and the base address of runbooks. */
+    /** The files with the sources of external metrics and with the alert channels, the folder with the secrets of applied ones, and the base address of runbooks. */
+    metricSources: resolve(text('TENURE_METRIC_SOURCES', join(stateDir, 'metric-sources.json'))),
     alertChannels: resolve(text('TENURE_ALERT_CHANNELS', join(stateDir, 'alert-channels.json'))),
     secrets: resolve(text('TENURE_SECRETS', join(stateDir, 'secrets'))),
     runbooks: text('TENURE_RUNBOOKS', join(checkout, 'docs', 'runbooks')),

@@ -36,6 +36,7 @@ const against: Readonly<Record<string, string>> = {
   slow99: 'slow (p99)',
   scoreShift: 'score shift',
   business: 'business',
+  external: 'external',
 }
 
 /** Reads the evidence from the verdicts of a release. A requirement that a stage no longer lists is complete. */

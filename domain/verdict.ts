@@ -27,6 +27,16 @@ export interface Verdict {
   judge: string
 }
 
+/** What one test says of the effects of a candidate. */
+export interface EffectFindings {
+  /** Proven losses that roll back. */
+  against: Reason[]
+  /** What an approver decides about. */
+  questions: Reason[]
+  /** What the stage still lacks. */
+  pending: Reason[]
+}
+
 /** Whether nothing but the answer of an approver is missing, so that the stage need not wait for its deadline. */
 export const needsApprover = ({ kind, reasons, questions }: Verdict): boolean =>
   kind === 'inconclusive' && questions !== undefined && reasons.every(({ code }) => questions.includes(code))

@@ -12,7 +12,7 @@ import {
   type DrillPolicy,
 } from '../../domain/drill.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
-import { drillReleasePolicy } from '../../domain/release/drill-policy.ts'
+import { drillReleasePolicy } from '../../domain/release/derived-policy.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { formatVersion } from '../../domain/registry/version.ts'

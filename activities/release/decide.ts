@@ -1,6 +1,7 @@
 /** Runs the judge on the counts of a look and stores evidence and verdict. */
 import { isAbMetric, judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
 import { abOfBusiness, businessRows, type BusinessRow } from '../../domain/canary/business-metric.ts'
+import { externalRows, type ExternalRow } from '../../domain/canary/external/external-metric.ts'
 import type { CanaryEvidence } from '../../domain/canary/evidence.ts'
 import { reportDisagreement, type DisagreementReport } from '../../domain/canary/disagreement.ts'
 import { failedRequests } from '../../domain/canary/counts.ts'
@@ -58,6 +59,7 @@ function judgementOf(
       answers: answersOf(evidence),
       disagreement: disagreementOf(evidence, state),
       business: businessOf(evidence, state),
+      external: externalOf(evidence, state),
     },
   }
 }
@@ -98,6 +100,16 @@ function businessOf(
   const { business: metrics, alpha } = limits
   if (business === undefined || metrics === undefined || alpha.business === undefined) return undefined
   return businessRows(business, metrics, alpha.business)
+}
+
+/** The figures of each external metric, with what its policy says of them. */
+function externalOf(
+  { external }: CanaryEvidence,
+  { policy: { limits } }: ReleaseState,
+): ExternalRow[] | undefined {
+  const { external: metrics, alpha } = limits
+  if (external === undefined || metrics === undefined || alpha.external === undefined) return undefined
+  return externalRows(external, metrics, alpha.external)
 }
 
 /** Slices that a decision keeps, the worst. */

@@ -15,6 +15,7 @@ import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 import { businessReader } from './evidence/business-events.ts'
+import type { ExternalReader } from './evidence/external-metrics.ts'
 import { differenceReader } from './evidence/shadow-differences.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
@@ -26,6 +27,7 @@ const freshEvery = 100
 export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
+  readExternal?: ExternalReader,
 ): (whole?: boolean) => Promise<Omit<Observation, 'watchedMs'>> {
   const { id, model, policy } = state
   let settled: CountedTick[] = []
@@ -61,7 +63,8 @@ export function createObserver(
     if (recent.some(({ answers = [] }) => answers.length > 0)) answerNames ??= await namesOf(store, state)
     const pairedCounts = isPaired ? paired : undefined
     const read = { counted, staleMs, paired: pairedCounts, cohorts: matured, disagreement }
-    return { ...read, holdback, business: done, answerNames }
+    const external = await readExternal?.(counted)
+    return { ...read, holdback, business: done, external, answerNames }
   }
 }
 

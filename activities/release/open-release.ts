@@ -3,7 +3,8 @@ import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
 import { issueOfEnd } from '../../domain/release/permission.ts'
-import { hotfixPolicy, issuesOfPolicy, issuesOfReplacement } from '../../domain/release/policy.ts'
+import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
+import { issuesOfPolicy, issuesOfReplacement } from '../../domain/release/policy.ts'
 import {
   issuesOfOpening,
   hotfixRoles,

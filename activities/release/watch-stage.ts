@@ -27,6 +27,7 @@ import { auditStaleWrite, staleReport } from './audit-fenced-write.ts'
 import { findAlarm, withMonitorAlarm } from './monitor-alarm.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 import { createTemporalReachability } from './temporal-reachable.ts'
+import { externalReader } from './evidence/external-metrics.ts'
 import { createObserver } from './observe.ts'
 import { isRouteOf, type Untimed } from './route.ts'
 import { supportedState } from './supported-state.ts'
@@ -57,7 +58,7 @@ export const watch =
       }
       const { everyMs } = state.policy.watch
       const stage = state.stage === 'awaiting_decision' ? (state.undecidedStage ?? state.stage) : state.stage
-      const observe = createObserver(deps, state)
+      const observe = createObserver(deps, state, externalReader(deps, state))
       const isTemporalReachable = createTemporalReachability()
       let written = ''
       for (;;) {
@@ -92,8 +93,8 @@ export const watch =
         const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
         const due = !hold && (isLate || needsApprover(verdict))
         const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
-        const { canary, control } = judgement.inputs
-        const counted = JSON.stringify([verdict.kind, canary, control, behind])
+        const { canary, control, external } = judgement.inputs
+        const counted = JSON.stringify([verdict.kind, canary, control, external, behind])
         // A look without new data is not stored as a decision.
         if (final || counted !== written) await recordDecision(deps, state, judgement)
         written = counted

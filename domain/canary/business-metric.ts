@@ -8,7 +8,7 @@
 import { percentText, fourDigits } from '../figures.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { meanAboveZero } from '../sequential/bounded-mean.ts'
-import type { Reason, Verdict } from '../verdict.ts'
+import type { EffectFindings, Reason, Verdict } from '../verdict.ts'
 import type { AbFinding, AbPolicy } from './ab-test.ts'
 import type { BusinessMetric } from './business-policy.ts'
 
@@ -115,26 +115,16 @@ function blockMatcher(shareBp: number, compare: (canary: number, control: number
   }
 }
 
-/** What the business metrics say about a candidate. */
-export interface BusinessFindings {
-  /** Proven losses that roll back. */
-  against: Reason[]
-  /** Proven losses that an approver decides about. */
-  questions: Reason[]
-  /** Proofs that a promotion still lacks. */
-  pending: Reason[]
-}
-
-/** `alpha` is shared by all metrics. */
+/** What is pending are proofs that a promotion still lacks. `alpha` is shared by all metrics. */
 export function judgeBusiness(
   evidence: BusinessEvidence,
   metrics: Readonly<Record<string, BusinessMetric>>,
   alpha: number,
   statistics: Verdict['statistics'],
-): BusinessFindings {
+): EffectFindings {
   const names = Object.keys(metrics)
   const threshold = thresholdFor(alpha / names.length)
-  const found: BusinessFindings = { against: [], questions: [], pending: [] }
+  const found: EffectFindings = { against: [], questions: [], pending: [] }
   let worst = 0
   for (const name of names) {
     const metric = metrics[name]!

@@ -4,6 +4,7 @@
  */
 import type { BusinessEvidence } from './business-metric.ts'
 import type { DisagreementEvidence } from './disagreement.ts'
+import type { ExternalEvidence } from './external/external-metric.ts'
 
 /** Counts of one arm in one tick, at completion. A routing key counts as failed at most once per metric and release. */
 export interface ArmCounts {
@@ -63,6 +64,8 @@ export interface CanaryEvidence {
   disagreement?: DisagreementEvidence
   /** What users did after their first request, by metric. */
   business?: BusinessEvidence
+  /** What other systems have measured of the arms, by metric. */
+  external?: ExternalEvidence
   /** The names of the bins of `answers`. */
   answerNames?: readonly string[]
   /** The codes of questions that an approver has answered: they hold the release no longer. */

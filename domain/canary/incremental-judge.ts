@@ -22,7 +22,7 @@ import { pairedEvidence } from '../sequential/paired-test.ts'
 import { geometric } from '../sequential/e-process.ts'
 import { rateTest } from '../sequential/two-arm-rate-test.ts'
 import { nextShareBp } from './harm-budget.ts'
-import { judgeBusiness, type BusinessFindings } from './business-metric.ts'
+import { effectsOf } from './effects.ts'
 import { disagreementReason, reportDisagreement } from './disagreement.ts'
 import { scoreShift } from './score-shift.ts'
 import { srmEvidence } from '../sequential/sample-ratio-mismatch.ts'
@@ -113,7 +113,8 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
       const statistics = statisticsOf(evidence, counts, inStage)
       const judged: Judged = { policy, stage, inStage, counts, paired, statistics }
       const differing = differenceOf(evidence, policy, statistics)
-      const business = businessOf(evidence, policy, statistics)
+      const { accepted = [] } = evidence
+      const effects = effectsOf(evidence, policy, statistics)
       shift?.describe(statistics)
       statistics['guardLogE'] = guard.logE()
       statistics['harmLogE'] = harm.plainLogE()
@@ -132,7 +133,7 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         pairedReason(judged),
         shift?.finding(evidence.answerNames) ?? null,
         isOn(policy.disagreement) && policy.disagreement.action === 'rollback' ? differing : null,
-        ...(business?.against ?? []),
+        ...effects.against,
       ].filter((reason) => reason !== null)
       if (against.length > 0) return verdict('fail', inOrderFound(against))
       const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
@@ -143,13 +144,12 @@ export function incrementalJudge(policy: CanaryPolicy): IncrementalJudge {
         requestsReason(judged),
         ...promotionReasons(judged, proofs),
         qualityReason(judged),
-        ...(stage.last && stage.promoted !== true ? (business?.pending ?? []) : []),
+        ...effects.pending,
       ].filter((reason) => reason !== null)
-      const { accepted = [] } = evidence
       const questions = [
         shift?.question(evidence.answerNames) ?? null,
         differing,
-        ...(business?.questions ?? []),
+        ...effects.questions,
       ].filter((reason) => reason !== null && !accepted.includes(reason.code)) as Reason[]
       if (questions.length > 0)
         return {
@@ -180,16 +180,6 @@ function differenceOf(
   statistics['disagreementHigh'] = report.all.high
   statistics['disagreementLogE'] = report.all.logE
   return disagreementReason(report)
-}
-
-/** J4: what users did after their first request. */
-function businessOf(
-  { business: evidence }: StageEvidence,
-  { business: metrics, alpha }: CanaryPolicy,
-  statistics: Statistics,
-): BusinessFindings | null {
-  if (metrics === undefined || alpha.business === undefined) return null
-  return judgeBusiness(evidence ?? {}, metrics, alpha.business, statistics)
 }
 
 /** The evidence of one verdict; a reason adds its figures to the statistics. */

@@ -3,6 +3,7 @@
  * running release.
  */
 import { issuesOfBusiness, type BusinessMetric } from './business-policy.ts'
+import { issuesOfExternal, type ExternalMetric } from './external/external-policy.ts'
 import { defaultDisagreement, type DisagreementPolicy } from './disagreement.ts'
 import { policyIssues } from '../policy-issues.ts'
 import { defaultScoreShift, type ScoreShiftPolicy } from './score-shift.ts'
@@ -82,6 +83,11 @@ export interface CanaryPolicy {
    */
   business?: Record<string, BusinessMetric>
   /**
+   * What other systems measure of each arm, by the name of the metric: a loss rolls back. It needs `alpha.external`. Absent: no other
+   * system is asked.
+   */
+  external?: Record<string, ExternalMetric>
+  /**
    * Lets a stage end before its minimum time when the next share, served for `reactionSeconds` by a canary as bad as the evidence
    * still allows, costs at most the rest of the harm budget. The last stage always takes its minimum time. Absent: every stage does.
    */
@@ -155,6 +161,13 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
     need(
       policy.alpha.business !== undefined,
       'alpha.business is missing: the business metrics need a share of the α',
+    )
+  }
+  if (isGiven(policy.external)) {
+    part('external', issuesOfExternal(policy.external))
+    need(
+      policy.alpha.external !== undefined,
+      'alpha.external is missing: the external metrics need a share of the α',
     )
   }
   return issues

@@ -4,6 +4,12 @@
  */
 import type { AbCohort } from '../canary/ab-test.ts'
 import { businessCode, type BusinessEvidence } from '../canary/business-metric.ts'
+import {
+  externalCode,
+  externalErrorCode,
+  externalUnreadCode,
+  type ExternalEvidence,
+} from '../canary/external/external-metric.ts'
 import { disagreementCode, type DisagreementEvidence } from '../canary/disagreement.ts'
 import { scoreShiftCode } from '../canary/score-shift.ts'
 import type { HoldbackEvidence } from '../canary/holdback.ts'
@@ -64,6 +70,16 @@ function addCounts(sum: ArmCounts, row: CountedTick): void {
   else if (before.length === answers.length) sum.answers = before.map((count, i) => count + answers[i]!)
 }
 
+/** What a break-glass release does not wait for. */
+const questionCodes = [
+  scoreShiftCode,
+  disagreementCode,
+  businessCode,
+  externalCode,
+  externalErrorCode,
+  externalUnreadCode,
+]
+
 export interface Observation {
   counted: readonly CountedTick[]
   /** The age of the oldest last count over the live replicas; null when no replica is live. */
@@ -76,6 +92,8 @@ export interface Observation {
   disagreement?: DisagreementEvidence
   /** What users of both arms did after their first request; absent where the policy names no business metric. */
   business?: BusinessEvidence
+  /** What other systems have measured of the arms; absent where the policy names no external metric. */
+  external?: ExternalEvidence
   /** The names of the bins of the answers. */
   answerNames?: readonly string[]
   /** The matured outcomes of a probation and of its hold-back. */
@@ -90,7 +108,7 @@ export interface Observation {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  { counted, staleMs, watchedMs, paired, disagreement, business, answerNames }: Observation,
+  { counted, staleMs, watchedMs, paired, disagreement, business, external, answerNames }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)
@@ -126,8 +144,9 @@ export function canaryEvidenceOf(
     paired,
     disagreement,
     business,
+    external,
     answerNames,
     // Break-glass answers every question; findings against the candidate still count.
-    accepted: isBreakGlass(state) ? [scoreShiftCode, disagreementCode, businessCode] : state.accepted,
+    accepted: isBreakGlass(state) ? questionCodes : state.accepted,
   }
 }

@@ -4,6 +4,7 @@
  */
 import { issuesOfAb, type AbPolicy } from '../canary/ab-test.ts'
 import { issuesOfBusinessTimes } from '../canary/business-policy.ts'
+import { issuesOfExternalTimes } from '../canary/external/external-policy.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
 import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
@@ -175,6 +176,7 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   if (probation) checkProbation(check, 'probation', probation)
   checkStrategy(check, policy)
   if (policy.limits.business) check.issues.push(...issuesOfBusinessTimes(policy.limits.business, policy))
+  if (policy.limits.external) check.issues.push(...issuesOfExternalTimes(policy.limits.external, policy))
   const { whenInconclusive = 'ask', whenPassed = 'ask', whenBusy = 'queue' } = policy
   check.oneOf('whenInconclusive', whenInconclusive, ['ask', 'end'])
   check.oneOf('whenPassed', whenPassed, ['promote', 'ask'])
@@ -340,11 +342,3 @@ type Observation = Pick<StagePolicy, 'minMs' | 'minRequests'>
 
 const sumOf = (parts: readonly Observation[], field: keyof Observation): number =>
   parts.reduce((sum, part) => sum + part[field], 0)
-
-/** The policy of a hotfix: its shorter stages, no shadow, and the rest of the model's policy. */
-export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
-  if (policy.hotfix === undefined || policy.stages.length === 0) return policy
-  const { shadow: _shadow, ab: _ab, ...kept } = policy
-  const { stages, probation = policy.probation } = policy.hotfix
-  return { ...kept, strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary', stages, probation }
-}

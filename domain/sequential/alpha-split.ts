@@ -29,11 +29,13 @@ export interface AlphaSplit {
   conversion: number
   /** What users do after their first request, over all business metrics together. */
   business?: number
+  /** What other systems measure of the arms, over all external metrics together. */
+  external?: number
   /** The harm budget: small but proven damage that no single metric acts on. */
   reserve: number
 }
 
-export const defaultAlpha: Required<Omit<AlphaSplit, 'business'>> = {
+export const defaultAlpha: Required<Omit<AlphaSplit, 'business' | 'external'>> = {
   errors: 0.01,
   guard: 0.001,
   slow95: 0.005,
@@ -48,10 +50,21 @@ export const defaultAlpha: Required<Omit<AlphaSplit, 'business'>> = {
 }
 
 /** The split of a policy with business metrics: their share comes from the reserve. */
-export const businessAlpha: Required<AlphaSplit> = { ...defaultAlpha, business: 0.002, reserve: 0.002 }
+export const businessAlpha: Required<Omit<AlphaSplit, 'external'>> = {
+  ...defaultAlpha,
+  business: 0.002,
+  reserve: 0.002,
+}
+const externalShare = 0.001
+
+/** The split of a policy that judges these as well: their shares come from the reserve. */
+export function alphaFor({ business, external }: { business: boolean; external: boolean }): AlphaSplit {
+  const split = business ? businessAlpha : defaultAlpha
+  return external ? { ...split, external: externalShare, reserve: split.reserve - externalShare } : split
+}
 
 /** Tests that a policy of an earlier build does not know, or that need metrics of their own. */
-const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement', 'business']
+const optional: readonly string[] = ['quality', 'scoreShift', 'disagreement', 'business', 'external']
 
 /** Σα: the maximum probability of rolling back a good release, over all metrics, stages and looks. */
 export function totalAlpha(split: AlphaSplit): number {
@@ -60,7 +73,7 @@ export function totalAlpha(split: AlphaSplit): number {
 
 /** The issues of a split; empty when it is valid and sums to at most `limit`. */
 export function checkAlpha(split: AlphaSplit, limit = 0.05): string[] {
-  const issues = (Object.keys(businessAlpha) as (keyof AlphaSplit)[])
+  const issues = ([...Object.keys(businessAlpha), 'external'] as (keyof AlphaSplit)[])
     .filter((name) => !(split[name] === undefined && optional.includes(name)))
     .filter((name) => !(split[name]! > 0 && split[name]! < 1))
     .map((name) => `alpha.${name} is ${split[name]}, it must lie between 0 and 1`)

@@ -14,6 +14,10 @@ export type TrafficScenario =
   | { kind: 'scale'; factor: number }
   /** The users of the canary buy this much more often, relative to those of the champion. */
   | { kind: 'earns'; by: number }
+  /** Other systems measure the canary worse by this part of the control. */
+  | { kind: 'measured'; by: number }
+  /** The sources of the external metrics give no value. */
+  | { kind: 'source-away' }
   /** The canary is this many times as slow. */
   | { kind: 'latency'; factor: number }
   /** 500 failing requests of this many users reach the canary within a minute. */
@@ -67,6 +71,9 @@ export const scenarioForms: Record<string, string> = {
   'error-at:RATE@HOURSh': 'the canary begins to fail at RATE after HOURS hours',
   'earns:PART':
     'the users of the canary buy more often by PART (relative; negative is less often), as the business metrics of the policy count it',
+  'measured:PART':
+    'other systems measure the canary worse by PART (relative), as the external metrics of the policy ask them',
+  'source-away': 'the sources of the external metrics give no value',
   'latency:FACTOR': 'the canary is FACTOR times as slow',
   'shift:PART':
     'the canary answers "yes" more often by PART (relative: 0.1 is a tenth; negative is less often)',
@@ -94,6 +101,7 @@ export function parseScenario(text: string): TrafficScenario | undefined {
     case 'no-traffic':
     case 'control-gone':
     case 'label-shift':
+    case 'source-away':
       return text === word ? { kind: word } : undefined
     case 'error':
       return isRate && hours === undefined ? { kind: 'error', rate: value, fromMs: 0 } : undefined
@@ -103,6 +111,8 @@ export function parseScenario(text: string): TrafficScenario | undefined {
       return value > -1 && hours === undefined ? { kind: 'shift', by: value } : undefined
     case 'earns':
       return value > -1 && value <= 10 && hours === undefined ? { kind: 'earns', by: value } : undefined
+    case 'measured':
+      return value >= 0 && value <= 100 && hours === undefined ? { kind: 'measured', by: value } : undefined
     case 'scale':
       return value > 0 && hours === undefined ? { kind: 'scale', factor: value } : undefined
     case 'latency':

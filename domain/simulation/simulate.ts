@@ -12,6 +12,7 @@ import { openingState, watchedPolicy, type ReleaseState } from '../release/state
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '../statistics/random-variates.ts'
 import { businessTraffic } from './business-traffic.ts'
+import { externalTraffic } from './external-traffic.ts'
 import { trafficOf, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
@@ -47,6 +48,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const faultMs = faultStart(scenario)
   const harm = harmCounts(world, faultMs)
   const business = policy.limits.business && businessTraffic(policy.limits.business, scenario, uniform)
+  const external = policy.limits.external && externalTraffic(policy.limits, scenario, uniform)
   let state = opened(policy)
   let atMs = 0
   let lastTickMs: number | null = null
@@ -95,6 +97,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       if (state.stage !== 'shadow') {
         harm.add(counted)
         business?.add(counted, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
+        external?.add(counted, atMs)
       }
       if (!other) judge.add(counted)
       else if (other.add(counted)) {
@@ -116,6 +119,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
       paired: traffic.paired(),
       business: business?.evidence(atMs),
+      external: state.stage === 'shadow' ? undefined : external?.evidence(),
     })
     if (guard.isOpen() && verdict.kind !== 'fail')
       dispatch(judged(atMs, 'fail', 'the breaker of a replica is open'))
@@ -201,6 +205,8 @@ export function faultStart(scenario: TrafficScenario): number | undefined {
       return scenario.fromMs
     case 'earns':
       return scenario.by < 0 ? 0 : undefined
+    case 'measured':
+      return scenario.by > 0 ? 0 : undefined
     case 'latency':
     case 'shift':
     case 'scale':

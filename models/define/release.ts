@@ -9,12 +9,13 @@ import {
   type StagePolicy,
   type WatchPolicy,
 } from '../../domain/release/policy.ts'
-import { businessAlpha } from '../../domain/sequential/alpha-split.ts'
+import { alphaFor } from '../../domain/sequential/alpha-split.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 import { compileDrill, drillFields, type DrillSpec } from './release/drill.ts'
 import { compileBusiness, type EventSpec } from './release/event.ts'
+import { compileExternal, type ExternalSpec } from './release/external.ts'
 
 interface StageOptions {
   /** The minimum time in the stage. */
@@ -92,6 +93,11 @@ export interface CanarySpec extends CommonSpec {
    * rolls back.
    */
   business?: Record<string, EventSpec>
+  /**
+   * What other systems measure of each arm, by the name of the metric:
+   * `{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }`. A proven loss rolls back.
+   */
+  external?: Record<string, ExternalSpec>
   /** The stages: `[percent(5), percent(25), percent(50)]`. */
   stages: readonly StageSpec[]
   /** The minimum time of stages without their own: 30 min. */
@@ -173,6 +179,7 @@ const staged = {
   shadow: 0,
   probation: 0,
   business: 0,
+  external: 0,
 } as const
 const canaryFields = fieldNames<CanarySpec>({ ...staged, stages: 0 })
 const fields: Record<ReleaseSpec['strategy'], readonly string[]> = {
@@ -245,12 +252,16 @@ export function compileRelease(report: IssueCollector, { strategy, spec }: Relea
   })
 }
 
-/** Business metrics bring their share of the α, unless the file splits it itself. */
+/** Business and external metrics bring their shares of the α, unless the file splits it itself. */
 function compileLimits(report: IssueCollector, spec: ReleaseSpec['spec']): CanaryPolicy {
-  const business = 'business' in spec ? spec.business : undefined
-  if (business === undefined) return { ...defaultCanaryPolicy, ...spec.limits }
-  const compiled = compileBusiness(report, business)
-  return { ...defaultCanaryPolicy, alpha: businessAlpha, ...spec.limits, business: compiled }
+  const { business, external }: Partial<CanarySpec> = 'business' in spec || 'external' in spec ? spec : {}
+  return {
+    ...defaultCanaryPolicy,
+    alpha: alphaFor({ business: business !== undefined, external: external !== undefined }),
+    ...spec.limits,
+    ...(business !== undefined && { business: compileBusiness(report, business) }),
+    ...(external !== undefined && { external: compileExternal(report, external) }),
+  }
 }
 
 const minuteMs = 60_000

@@ -127,6 +127,14 @@ const parts: readonly Part[] = [
     calls: ['event'],
     types: [['EventOptions', '`event` takes the name of the events and:']],
   },
+  {
+    title: 'External metrics',
+    about:
+      'What other systems measure of each arm, [asked by query](../how-to/releases/external-metrics.md): `external: { complaints: promql(…) }`. Each takes the name of a source, the query, and options.',
+    file: define('release/external'),
+    calls: ['promql', 'sqlQuery', 'webhook'],
+    types: [['ExternalOptions', 'The options:']],
+  },
   { title: 'Drills', file: define('release/drill'), types: [['DrillSpec', '`drill`:']] },
   {
     title: 'Retrain',

@@ -5,6 +5,7 @@ import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/p
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { defaultQualification, issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, compileRelease, percent } from '../../models/define/release.ts'
+import { promql } from '../../models/define/release/external.ts'
 import { event } from '../../models/define/release/event.ts'
 import { readDeclarations, type Member } from './members.ts'
 import { markdownCode, markdownTable, valueOf } from './markdown-table.ts'
@@ -13,6 +14,7 @@ const files = [
   'release/policy',
   'canary/policy',
   'canary/business-policy',
+  'canary/external/external-policy',
   'sequential/alpha-split',
   'canary/ab-test',
   'drill',
@@ -43,16 +45,24 @@ const types = new Map(declarations.flatMap((each) => [...each.types]))
 const unions = new Map(declarations.flatMap((each) => [...each.unions]))
 
 const usual = compileRelease(() => {}, canary({ stages: [percent(5)] }))
-const business = { revenue: event('', { max: 500 }) }
-const compiled = compileRelease(() => {}, canary({ stages: [percent(5)], business })).limits.business?.[
-  'revenue'
-]
+const compiled = compileRelease(
+  () => {},
+  canary({
+    stages: [percent(5)],
+    business: { revenue: event('', { max: 500 }) },
+    external: { complaints: promql('prometheus', '$version', { max: 1 }) },
+  }),
+).limits
 
 const release: Whole = {
   type: 'ReleasePolicy',
   defaults: {
     ...usual,
-    limits: { ...usual.limits, business: { revenue: { ...compiled, max: undefined } } },
+    limits: {
+      ...usual.limits,
+      business: { revenue: { ...compiled.business?.['revenue'], max: undefined } },
+      external: { complaints: { ...compiled.external?.['complaints'], query: undefined, max: undefined } },
+    },
     qualification: defaultQualification,
     ab: { alpha: 0.05 },
   },
@@ -96,6 +106,12 @@ const chapters: readonly { title: string; about: string; whole: Whole; sections:
         type: 'BusinessMetric',
         at: 'limits.business.revenue',
         about: 'Of `limits.business`, by its name. The defaults are those of `event(…)`.',
+      },
+      {
+        title: 'An external metric',
+        type: 'ExternalMetric',
+        at: 'limits.external.complaints',
+        about: 'Of `limits.external`, by its name. The defaults are those of `promql(…)`.',
       },
       { title: 'A/B', type: 'AbPolicy', at: 'ab', about: '' },
       { title: 'Qualification', type: 'QualificationLimits', at: 'qualification', about: '' },

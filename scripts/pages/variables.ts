@@ -66,6 +66,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
       'The folder with the secrets of applied alert channels, each a file ([how](../how-to/projects/state-file.md)).',
       '`$TENURE_STATE/secrets`',
     ],
+    TENURE_METRIC_SOURCES: [
+      'Addresses and keys of the systems that external metrics ask, for the control worker; read for every question.',
+      '`$TENURE_STATE/metric-sources.json`',
+    ],
     TENURE_PUBLIC_URL: [
       'The address of the pages as people reach it, such as `https://tenure.example.com`; alerts link to it.',
       'the origin of `TENURE_OIDC_REDIRECT`; the address that `tenure up` listens on',

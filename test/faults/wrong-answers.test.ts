@@ -3,12 +3,17 @@
  * and decisions that flip in one slice.
  */
 import sql from 'sql-template-tag'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { businessAlpha } from '../../domain/sequential/alpha-split.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { numberProfile } from '../../domain/model/reference-profile.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { canary, percent, promql } from '../../models/define.ts'
+import { compileRelease } from '../../models/define/release.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { findAnswerEvidence } from '../../store/release/answer-evidence.ts'
 import { releaseWorkflowId } from '../../workflows/messages.ts'
@@ -231,6 +236,57 @@ it('a candidate whose users buy less is rolled back by their events, although al
   expect(business![0]!.gain).toBeLessThan(-0.5)
   await callers!.stop()
   expect(callers!.answered.get(first)).toBeGreaterThan(50)
+})
+
+it('a candidate that another system measures worse is rolled back, and while the system is away an approver is asked', async () => {
+  const model = 'payment'
+  const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+  let isAway = true
+  let candidate = ''
+  const metrics = createServer((request, response) => {
+    const of = new URL(request.url!, 'http://prometheus').searchParams.get('query')
+    const value = [Date.now() / 1_000, of === candidate ? '0.9' : '0.1']
+    const data = { resultType: 'vector', result: [{ metric: {}, value }] }
+    response.writeHead(isAway ? 503 : 200).end(JSON.stringify({ status: 'success', data }))
+  })
+  await new Promise<void>((done) => metrics.listen(0, '127.0.0.1', done))
+  const url = `http://127.0.0.1:${(metrics.address() as AddressInfo).port}`
+  const sources = { prometheus: { kind: 'promql', url, token: 'not-in-any-row' } }
+  writeFileSync(system.config.metricSources, JSON.stringify(sources))
+  const external = {
+    refused: promql('prometheus', '$version', { max: 1, every: '400 ms', delay: '600 ms', minRequests: 5 }),
+  }
+  const { limits } = compileRelease(() => {}, canary({ stages: [percent(5)], external }))
+  const measured: ReleasePolicy = {
+    ...policy,
+    shadow: undefined,
+    stages: [{ ...stage, shareBp: 5_000, minRequests: 100 }],
+    limits: { ...policy.limits, alpha: limits.alpha, external: limits.external },
+  }
+  const { version, release } = await inShadow(
+    model,
+    spec(model, output, [10, 0, 0]),
+    spec(model, output, [10, 0, 0.01]),
+    measured,
+  )
+  candidate = version
+  const held = await release.reaches('awaiting_decision')
+  expect(held.lastVerdict).toMatchObject({
+    kind: 'inconclusive',
+    reason: expect.stringMatching(
+      /^refused has no value in the newest \d window\(s\).*responded 503/,
+    ) as string,
+  })
+  isAway = false
+  expect(await release.result()).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringMatching(
+      /^refused is worse: 0\.9 in \d+ windows, control 0\.1: logE \d+\.\d+ ≥ 6\.908$/,
+    ) as string,
+  })
+  const rows = await system.store.query(sql`select inputs::text, reasons::text from decisions`)
+  expect(JSON.stringify(rows)).not.toContain('not-in-any-row')
+  metrics.close()
 })
 
 it('a candidate that flips its decisions in one slice is held, the slice is named, and an approver decides', async () => {

@@ -1,9 +1,22 @@
 /** Releases in words: each strategy of a model file as the policy that the state machine reads. */
 import { describe, expect, it } from 'vitest'
 import { defaultDrill } from '../../domain/drill.ts'
-import { hotfixPolicy, issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
-import { businessAlpha, defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
-import { ab, blueGreen, canary, direct, event, percent, rolling, shadow } from '../../models/define.ts'
+import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
+import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import { alphaFor, businessAlpha, defaultAlpha, totalAlpha } from '../../domain/sequential/alpha-split.ts'
+import {
+  ab,
+  blueGreen,
+  canary,
+  direct,
+  event,
+  percent,
+  promql,
+  rolling,
+  shadow,
+  sqlQuery,
+  webhook,
+} from '../../models/define.ts'
 import { compileRelease, type ReleaseSpec } from '../../models/define/release.ts'
 import { collectIssues } from '../../models/define/issues.ts'
 
@@ -183,6 +196,94 @@ describe('a release specification', () => {
       'ab.metric is one of accuracy, conversions, errors, revenue, not profit',
     ],
   ])('a business metric %s is refused', (_, spec, issue) => {
+    expect(lower(spec).issues.join('; ')).toContain(issue)
+  })
+
+  it('external metrics name a source and a query, and bring their share of the α', () => {
+    const { policy, issues } = lower(
+      canary({
+        stages: [percent(5)],
+        external: {
+          refused: promql('prometheus', 'rate(x{v="$version"}[$window])', { max: 0.2 }),
+          rating: sqlQuery('shop', 'select 1 where $version > $from', {
+            min: 1,
+            max: 5,
+            lowerIsBetter: false,
+            every: '5 min',
+            delay: '1 min',
+            action: 'ask',
+          }),
+          fraud: webhook('fraud', 'chargebacks', { max: 1, limit: 0.02, onError: 'hold' }),
+        },
+        business: { revenue: event('purchase', { max: 500 }) },
+      }),
+    )
+    expect(issues).toEqual([])
+    expect(policy.limits.external).toMatchObject({
+      refused: {
+        kind: 'promql',
+        source: 'prometheus',
+        tolerance: 0.1,
+        min: 0,
+        max: 0.2,
+        lowerIsBetter: true,
+        everyMs: 60_000,
+        delayMs: 30_000,
+        minRequests: 20,
+        action: 'rollback',
+        onError: 'ask',
+      },
+      rating: { kind: 'sql', everyMs: 300_000, action: 'ask' },
+      fraud: { kind: 'webhook', limit: 0.02, onError: 'hold' },
+    })
+    expect(policy.limits.alpha).toMatchObject({ business: 0.002, external: 0.001, reserve: 0.001 })
+    expect(totalAlpha(policy.limits.alpha)).toBeCloseTo(0.05, 12)
+    expect(totalAlpha(alphaFor({ business: false, external: true }))).toBeCloseTo(0.05, 12)
+  })
+
+  const asked = (query: string, options: object) =>
+    canary({ stages: [percent(5)], external: { refused: promql('prometheus', query, options as never) } })
+  it.each<[string, ReleaseSpec, string]>([
+    ['without max', asked('$version', {}), 'limits.external.refused.max is above min, not undefined'],
+    ['that is the same for both arms', asked('up', { max: 1 }), 'names neither $version nor $arm'],
+    ['without a query', asked(' ', { max: 1, limit: 0.5 }), 'refused.query is a text of 1 to 4000'],
+    [
+      'with a limit beyond max',
+      asked('$arm', { max: 1, limit: 2 }),
+      'refused.limit lies between min and max',
+    ],
+    [
+      'with a tolerance of one',
+      asked('$arm', { max: 1, tolerance: 1 }),
+      'refused.tolerance lies between 0 and 1',
+    ],
+    [
+      'with an unknown field',
+      asked('$arm', { max: 1, limits: 2 }),
+      'has no field limits: did you mean limit?',
+    ],
+    [
+      'with an unknown action',
+      asked('$arm', { max: 1, onError: 'fail' }),
+      'refused.onError is one of ask, hold',
+    ],
+    ['with a short window', asked('$arm', { max: 1, every: '1 s' }), 'must be at least watch.tickMs (10000)'],
+    ['without a window', asked('$arm', { max: 1, every: '30 d' }), 'no window would ever count'],
+    [
+      'with an address for a source',
+      canary({ stages: [percent(5)], external: { refused: promql('http://x', '$arm', { max: 1 }) } }),
+      'refused.source is a lower-case letter, then',
+    ],
+    [
+      'without a share of the α',
+      canary({
+        stages: [percent(5)],
+        limits: { alpha: defaultAlpha },
+        external: { refused: promql('prometheus', '$arm', { max: 1 }) },
+      }),
+      'limits.alpha.external is missing',
+    ],
+  ])('an external metric %s is refused', (_, spec, issue) => {
     expect(lower(spec).issues.join('; ')).toContain(issue)
   })
 

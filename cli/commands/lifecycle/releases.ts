@@ -227,7 +227,7 @@ function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
 /** How the answers differ from the champion's, slices worst first; empty before the first pair and the first answer. */
 export function answersTable(
   terminal: Terminal,
-  { disagreement, answers, business }: AnswerEvidence,
+  { disagreement, answers, business, external }: AnswerEvidence,
 ): string {
   const parts: string[] = []
   if (disagreement !== undefined) {
@@ -268,6 +268,19 @@ export function answersTable(
         worseLogE >= threshold ? paint('yellow', 'proven') : 'not proven',
     })
     parts.push(`\n\n${terminal.paint('bold', 'What users did after their first request')}\n${table}`)
+  }
+  if (external !== undefined && external.length > 0) {
+    const table = tableBy(terminal, external, {
+      metric: 'name',
+      source: 'source',
+      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
+      against: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
+      windows: 'windows',
+      loss: ({ worseLogE, threshold }, { paint }) =>
+        worseLogE >= threshold ? paint('yellow', 'proven') : 'not proven',
+      'source says': ({ problem }) => problem ?? '–',
+    })
+    parts.push(`\n\n${terminal.paint('bold', 'What other systems measured')}\n${table}`)
   }
   return parts.join('')
 }

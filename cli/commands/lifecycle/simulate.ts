@@ -46,6 +46,8 @@ export const simulateCommand: CommandSpec = {
     const policy = await policyOf(options['policy'])
     if (scenario.kind === 'earns' && policy.limits.business === undefined)
       throw usageError(`the scenario "${name}" needs a --policy with business metrics`)
+    if (['measured', 'source-away'].includes(scenario.kind) && policy.limits.external === undefined)
+      throw usageError(`the scenario "${name}" needs a --policy with external metrics`)
     const world = await worldOf(options, policy)
     const releases = numberOf(options, 'releases', 100, 1, 1_000_000)
     const seed = numberOf(options, 'seed', 1, 0, 2 ** 31)

@@ -190,6 +190,7 @@ it.each([
   ],
   [['policy', 'suggest', 'iris', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [['simulate', '--scenario', 'earns:-0.1'], 'needs a --policy with business metrics'],
+  [['simulate', '--scenario', 'measured:1'], 'needs a --policy with external metrics'],
   [['monitor', 'backtest', 'iris', '--days', '1000'], '--days must be a number from 0.01 to 92'],
   [['retrain', 'iris', '--as-of', 'tomorrow'], 'Invalid time "tomorrow" for --as-of'],
   [['retrain', 'iris', '--set', 'units'], 'Invalid --set "units"; use name=value'],

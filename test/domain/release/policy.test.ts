@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { defaultDrill, drillKindNames, drillFaultOf } from '../../../domain/drill.ts'
+import { hotfixPolicy } from '../../../domain/release/derived-policy.ts'
 import {
   defaultWatch,
-  hotfixPolicy,
   issuesOfPolicy,
   issuesOfReplacement,
   type ReleasePolicy,

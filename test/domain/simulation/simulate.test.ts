@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { BusinessMetric } from '../../../domain/canary/business-policy.ts'
 import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import { canary, percent, promql } from '../../../models/define.ts'
+import { compileRelease } from '../../../models/define/release.ts'
 import { businessAlpha } from '../../../domain/sequential/alpha-split.ts'
 import { seededRandom } from '../../../domain/statistics/random.ts'
 import {
@@ -33,6 +35,13 @@ const sells = (more: Partial<BusinessMetric> = {}): ReleasePolicy => {
   const bounds = { min: 0, max: 1, lowerIsBetter: false, action: 'rollback' } as const
   const conversion: BusinessMetric = { event: 'purchase', counts: 'any', ...bounds, ...times, ...more }
   return { ...short, limits: { ...short.limits, alpha: businessAlpha, business: { conversion } } }
+}
+
+/** The same with complaints that another system counts by the minute. */
+const measured = (): ReleasePolicy => {
+  const external = { complaints: promql('prometheus', '$version', { max: 0.2, delay: '1 s' }) }
+  const { limits } = compileRelease(() => {}, canary({ stages: [percent(5)], external }))
+  return { ...short, limits }
 }
 
 const run = (scenario: string, releases: number, policy = short, rule?: BaselineRuleName) => {
@@ -105,6 +114,15 @@ describe('a simulated release', () => {
     const better = sells({ better: true })
     expect(run('earns:0.5', 5, better).promoted).toBe(5)
     expect(run('good', 5, better)).toMatchObject({ promoted: 0, held: 5 })
+  })
+
+  it('is rolled back for what other systems measure, and held while their sources are away', () => {
+    const [good, worse, away] = ['good', 'measured:3', 'source-away'].map((scenario) =>
+      run(scenario, 10, measured()),
+    )
+    expect([good!.promoted, good!.falseRollbackRate]).toEqual([10, 0])
+    expect(worse).toMatchObject({ rolledBack: 10, promoted: 0 })
+    expect(away).toMatchObject({ held: 10, rolledBack: 0, promoted: 0 })
   })
 
   it('ramps faster within its harm budget, and never through its last stage', () => {

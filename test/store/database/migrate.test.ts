@@ -34,6 +34,7 @@ const pinned: Record<string, string> = {
   '0026_release_requests.sql': '001e42585db306302a142c220f7796794b8372944d14da91a4be1f68f47f2af1',
   '0027_events.sql': 'd654179ca177e83b02fbefa53b1edcf338f50eb3fcc489052c86267421243013',
   '0028_applied_state.sql': '24e28ae5a1002bd52ad20519b9c1d3bad37e99c830ff7cf5567d2717f70f707d',
+  '0029_external_readings.sql': 'c1dfa8494dc53d3ee7fb8480401f331368c19ef1c34c34da41c9b7e3667fdaef',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

@@ -1,6 +1,7 @@
-/** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, the shares of each answer, and what users did. */
+/** Shows what the candidate answers otherwise than the champion: by slice, worst first, by direction, the shares of each answer, and what users did and other systems measured. */
 import { countText } from '../../../../charts/figures.ts'
 import type { BusinessRow } from '../../../../domain/canary/business-metric.ts'
+import type { ExternalRow } from '../../../../domain/canary/external/external-metric.ts'
 import type { DisagreementReport, DisagreementRow } from '../../../../domain/canary/disagreement.ts'
 import { fourDigits, percentText, ratioOf } from '../../../../domain/figures.ts'
 import { sumOf } from '../../../../domain/statistics/distributions.ts'
@@ -9,14 +10,15 @@ import type { PageElement } from '../../page.ts'
 import { Badge, DataTable } from '../../components/elements.tsx'
 
 export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): PageElement => {
-  const { disagreement, answers, business } = evidence
-  if (disagreement === undefined && answers === undefined && business === undefined) return <></>
+  const { disagreement, answers, business, external } = evidence
+  if ((disagreement ?? answers ?? business ?? external) === undefined) return <></>
   return (
     <section class="card" aria-labelledby="answers-heading">
       <h2 id="answers-heading">Answers beside the champion</h2>
       {disagreement !== undefined && <Disagreement report={disagreement} />}
       {answers !== undefined && <Shares answers={answers} />}
       {business !== undefined && <Business rows={business} />}
+      {external !== undefined && <External rows={external} />}
     </section>
   )
 }
@@ -84,6 +86,31 @@ const Business = ({ rows }: { rows: readonly BusinessRow[] }): PageElement => (
         cell: ({ worseLogE, threshold }) =>
           worseLogE >= threshold ? <Badge tone="warn">proven</Badge> : 'not proven',
       },
+    ]}
+  />
+)
+
+const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
+  <DataTable<ExternalRow>
+    caption="What other systems measured"
+    rows={rows}
+    empty="No windows yet"
+    columns={[
+      { head: 'Metric', names: true, cell: ({ name }) => name },
+      { head: 'Source', cell: ({ source }) => source },
+      { head: 'Candidate', numeric: true, cell: ({ means }) => fourDigits(means?.canary ?? null, '–') },
+      {
+        head: 'Champion or limit',
+        numeric: true,
+        cell: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
+      },
+      { head: 'Windows', numeric: true, cell: ({ windows }) => countText(windows) },
+      {
+        head: 'Loss',
+        cell: ({ worseLogE, threshold }) =>
+          worseLogE >= threshold ? <Badge tone="warn">proven</Badge> : 'not proven',
+      },
+      { head: 'Source says', cell: ({ problem }) => problem ?? '–' },
     ]}
   />
 )

@@ -47,3 +47,13 @@ const business = [
     threshold: 6.215,
   },
 ]
+
+it('the approver sees what other systems measured, and what a source says', async () => {
+  const means = { canary: 0.4, control: 0.1 }
+  const row = { name: 'refused', source: 'prometheus', limit: null, windows: 1_200, means, unread: 0 }
+  const external = [{ ...row, worseLogE: 7, threshold: 6.908, failed: 3, problem: '<timeout>' }]
+  const html = String(await AnswersSection({ evidence: { external } }))
+  expect(html).toMatch(
+    /What other systems measured.*refused.*prometheus.*0\.4.*0\.1.*1,200.*proven.*&lt;timeout&gt;/s,
+  )
+})

@@ -51,3 +51,17 @@ const business = [
     threshold: 6.215,
   },
 ]
+
+it('what other systems measured stands by metric, with what a silent source says', () => {
+  const means = { canary: 0.4, control: null }
+  const row = { name: 'refused', source: 'prometheus', windows: 12, means, unread: 0, threshold: 6.908 }
+  const text = answersTable(terminal, {
+    external: [
+      { ...row, limit: 0.2, worseLogE: 7, failed: 0 },
+      { ...row, limit: null, worseLogE: 0, failed: 3, problem: 'fetch failed' },
+    ],
+  })
+  expect(text).toMatch(/What other systems measured/)
+  expect(text).toMatch(/refused +prometheus +0\.4 +0\.2 +12 +proven +–/)
+  expect(text).toMatch(/refused +prometheus +0\.4 +– +12 +not proven +fetch failed/)
+})

@@ -1,10 +1,17 @@
-/** Derives the policy of a drill's release: one stage with the usual judge and limits, and no promotion. */
+/** Derives the policies of special releases from that of a model: of a drill, and of a hotfix. */
 import type { DrillPolicy } from '../drill.ts'
 import type { ReleasePolicy } from './policy.ts'
 
+/** One stage with the usual judge and limits, and no promotion. */
 export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): ReleasePolicy {
   const { shareBp, withinMs, harmBudget, traffic } = drill
-  const { nonInferiority: _proof, ramp: _ramp, business: _business, ...limits } = base.limits
+  const {
+    nonInferiority: _proof,
+    ramp: _ramp,
+    business: _business,
+    external: _external,
+    ...limits
+  } = base.limits
   // The candidate of a drill in which something else fails is healthy; it passes after half of the time.
   const stage = { shareBp, minMs: Math.floor(withinMs / 2), minRequests: 1, deadlineMs: withinMs }
   return {
@@ -17,4 +24,12 @@ export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): Rel
     whenBusy: 'refuse',
     qualification: base.qualification,
   }
+}
+
+/** The policy of a hotfix: its shorter stages, no shadow, and the rest of the model's policy. */
+export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
+  if (policy.hotfix === undefined || policy.stages.length === 0) return policy
+  const { shadow: _shadow, ab: _ab, ...kept } = policy
+  const { stages, probation = policy.probation } = policy.hotfix
+  return { ...kept, strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary', stages, probation }
 }

@@ -1,0 +1,123 @@
+/**
+ * Reads what other systems have measured of the arms of a release, window by window, beside the looks of the watch: a slow source delays no
+ * verdict and no renewal of the exposure. Each window is asked for once and stored, so that another watcher continues with the same evidence.
+ */
+import {
+  externalTest,
+  type ExternalEvidence,
+  type ExternalReading,
+  type ExternalTest,
+} from '../../../domain/canary/external/external-metric.ts'
+import type { ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
+import { reasonOf } from '../../../domain/errors.ts'
+import type { CountedTick } from '../../../domain/release/evidence-builder.ts'
+import type { ReleaseState } from '../../../domain/release/state.ts'
+import { readNow } from '../../../store/database/clock.ts'
+import { readMetricSources } from '../../../store/integrations/metric-sources.ts'
+import { insertReading, listReadings, type StoredReading } from '../../../store/release/external-readings.ts'
+import type { Deps } from '../../deps.ts'
+import { askSource } from './ask-source.ts'
+
+/** How long a look waits for sources that answer at once. */
+const graceMs = 500
+/** Windows of one metric that one look asks for, after an outage of the worker. */
+const maxWindows = 20
+
+/** The evidence of all metrics after this look; the counts say in which windows both arms served. */
+export type ExternalReader = (counted: readonly CountedTick[]) => Promise<ExternalEvidence>
+
+interface ReadMetric {
+  name: string
+  metric: ExternalMetric
+  test: ExternalTest
+  /** The start of the next window. */
+  nextMs: number
+  unread: number
+}
+
+/** Undefined where no other system is asked, or the arms do not serve side by side yet. */
+export function externalReader(
+  deps: Pick<Deps, 'store' | 'config' | 'log'>,
+  { id, model, version, baseline, policy, routings }: ReleaseState,
+): ExternalReader | undefined {
+  const { external, alpha, restartMs } = policy.limits
+  if (external === undefined || alpha.external === undefined || baseline === undefined) return undefined
+  const split = routings.filter(
+    ({ stage, shareBp }) => (stage === 'canary' || stage === 'probation') && shareBp < 10_000,
+  )
+  if (split.length === 0) return undefined
+  const fromMs = Math.min(...split.map(({ startedMs }) => startedMs))
+  const metrics = Object.entries(external).map(([name, metric]): ReadMetric => ({
+    name,
+    metric,
+    test: externalTest(metric, restartMs),
+    nextMs: Math.ceil(fromMs / metric.everyMs) * metric.everyMs,
+    unread: 0,
+  }))
+  const add = ({ metric: name, ...reading }: StoredReading): void => {
+    const found = metrics.find((each) => each.name === name)
+    if (found === undefined) return
+    found.test.add(reading)
+    found.nextMs = Math.max(found.nextMs, reading.fromMs + found.metric.everyMs)
+  }
+  const ask = async (metric: ExternalMetric, atMs: number): Promise<ExternalReading> => {
+    const window = { model, fromMs: atMs, toMs: atMs + metric.everyMs }
+    try {
+      const sources = await readMetricSources(deps.config.metricSources)
+      const [canary, control] = await Promise.all([
+        askSource(sources, metric, { ...window, version, arm: 'canary' }),
+        metric.limit === undefined
+          ? askSource(sources, metric, { ...window, version: baseline, arm: 'control' })
+          : null,
+      ])
+      return { fromMs: atMs, canary, control }
+    } catch (error) {
+      return { fromMs: atMs, canary: null, control: null, problem: reasonOf(error) }
+    }
+  }
+  /** The windows that are complete, and in which each arm that is asked for had enough requests. */
+  const due = (each: ReadMetric, counted: readonly CountedTick[], nowMs: number): number[] => {
+    const { everyMs, delayMs, minRequests, limit } = each.metric
+    const starts: number[] = []
+    for (let atMs = each.nextMs; atMs + everyMs + delayMs <= nowMs; atMs += everyMs) {
+      const inWindow = counted.filter(({ tickMs }) => tickMs >= atMs && tickMs < atMs + everyMs)
+      const requests = (by: string) =>
+        inWindow.reduce((sum, tick) => sum + (tick.version === by ? tick.requests : 0), 0)
+      const isServed = requests(version) >= minRequests
+      if (isServed && (limit !== undefined || requests(baseline) >= minRequests)) starts.push(atMs)
+      // An idle window is left behind; one that waits is looked at again.
+      else if (starts.length === 0) each.nextMs = atMs + everyMs
+    }
+    return starts
+  }
+  let begun: Promise<void> | undefined
+  let reading: Promise<void> | undefined
+  const read = async (counted: readonly CountedTick[]): Promise<void> => {
+    const nowMs = await readNow(deps.store)
+    await Promise.all(
+      metrics.map(async (each) => {
+        const starts = due(each, counted, nowMs)
+        each.unread = starts.length
+        for (const atMs of starts.slice(0, maxWindows)) {
+          const answered = await ask(each.metric, atMs)
+          add(await insertReading(deps.store, id, { ...answered, metric: each.name }))
+          each.unread--
+        }
+      }),
+    )
+  }
+  return async (counted) => {
+    begun ??= listReadings(deps.store, id).then((stored) => stored.forEach(add))
+    await begun
+    reading ??= read(counted)
+      // The window is asked for again at a later look.
+      .catch((error: unknown) =>
+        deps.log.warn({ release: id, error: reasonOf(error) }, 'external metrics were not read'),
+      )
+      .finally(() => (reading = undefined))
+    let timer: NodeJS.Timeout | undefined
+    const grace = new Promise<void>((done) => (timer = setTimeout(done, graceMs)))
+    await Promise.race([reading, grace]).finally(() => clearTimeout(timer))
+    return Object.fromEntries(metrics.map(({ name, test, unread }) => [name, test.figures(unread)]))
+  }
+}

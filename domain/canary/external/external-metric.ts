@@ -1,0 +1,212 @@
+/**
+ * Compares what another system has measured of each arm, window by window: the value of the candidate against that of the control or
+ * against a limit, tested by betting at every look.
+ *
+ * A window counts once, with the value that was read first. A window without a value counts as nothing: an outage of the source is never
+ * evidence against the model.
+ */
+import { fourDigits } from '../../figures.ts'
+import { thresholdFor } from '../../sequential/alpha-split.ts'
+import { eProcess, geometric } from '../../sequential/e-process.ts'
+import type { EffectFindings, Reason, Verdict } from '../../verdict.ts'
+import type { ExternalMetric } from './external-policy.ts'
+
+/** What a source has said of one window. */
+export interface ExternalReading {
+  fromMs: number
+  /** Null: the source gave no value. */
+  canary: number | null
+  /** Null as well where a limit decides. */
+  control: number | null
+  /** Why there is no value. */
+  problem?: string
+}
+
+/** What was measured of one metric. */
+export interface ExternalFigures {
+  /** Windows with a value. */
+  windows: number
+  /** The means over those windows, within `min` and `max`; null without any. */
+  means: { canary: number; control: number | null } | null
+  /** The evidence that the candidate is worse. */
+  worseLogE: number
+  /** The newest windows in a row without a value, and why. */
+  failed: number
+  problem?: string
+  /** Complete windows that are still to be read. */
+  unread: number
+}
+
+/** By the name of the metric. */
+export type ExternalEvidence = Readonly<Record<string, ExternalFigures>>
+
+export const externalCode = 'external_worse'
+export const externalErrorCode = 'external_error'
+export const externalUnreadCode = 'external_unread'
+
+/** So many windows in a row without a value are put to an approver; fewer may be a restart of the source. */
+const askAfter = 3
+
+const bets = geometric(0.02, 0.95, 12)
+
+export interface ExternalTest {
+  /** Adds the next window. */
+  add(reading: ExternalReading): void
+  figures(unread: number): ExternalFigures
+}
+
+/** New evidence begins every `restartMs` beside the older, for what begins to go wrong late. */
+export function externalTest(metric: ExternalMetric, restartMs: number): ExternalTest {
+  const process = eProcess(bets.length)
+  const gains = new Float64Array(bets.length)
+  const sums = { canary: 0, control: 0 }
+  let windows = 0
+  let failed = 0
+  let problem: string | undefined
+  let restartAtMs: number | undefined
+  return {
+    add({ fromMs, canary, control, problem: why }) {
+      const worse = lossOf(metric, canary, control)
+      if (worse === null) {
+        failed++
+        problem = why ?? 'the source gave no number'
+        return
+      }
+      failed = 0
+      problem = undefined
+      if (restartAtMs !== undefined && fromMs >= restartAtMs) process.restart()
+      if (restartAtMs === undefined || fromMs >= restartAtMs) restartAtMs = fromMs + restartMs
+      windows++
+      sums.canary += within(metric, canary!)
+      sums.control += metric.limit === undefined ? within(metric, control!) : 0
+      for (let k = 0; k < gains.length; k++) gains[k] = Math.log1p(bets[k]! * 0.999 * worse)
+      process.add(gains)
+    },
+    figures: (unread) => ({
+      windows,
+      means:
+        windows === 0
+          ? null
+          : {
+              canary: sums.canary / windows,
+              control: metric.limit === undefined ? sums.control / windows : null,
+            },
+      worseLogE: process.logE(),
+      failed,
+      problem,
+      unread,
+    }),
+  }
+}
+
+const within = ({ min, max }: ExternalMetric, value: number): number => Math.min(max, Math.max(min, value))
+
+/**
+ * How much worse the candidate is in a window, scaled so that the best possible window is −1: no bet is ruined. Its mean is at most 0
+ * for a candidate within the tolerance or the limit. Null without a finite value of each arm that is needed.
+ */
+function lossOf(metric: ExternalMetric, canary: number | null, control: number | null): number | null {
+  const { min, max, limit, tolerance, lowerIsBetter } = metric
+  if (canary === null || !Number.isFinite(canary)) return null
+  const value = within(metric, canary)
+  if (limit !== undefined)
+    return lowerIsBetter ? (value - limit) / (limit - min) : (limit - value) / (max - limit)
+  if (control === null || !Number.isFinite(control)) return null
+  const base = within(metric, control)
+  return lowerIsBetter
+    ? (value - (1 + tolerance) * base) / ((1 + tolerance) * max - min)
+    : ((1 - tolerance) * base - value) / (max - (1 - tolerance) * min)
+}
+
+/** A source without an answer holds the stage or is a question, and is never against the candidate. `alpha` is shared by all metrics. */
+export function judgeExternal(
+  evidence: ExternalEvidence,
+  metrics: Readonly<Record<string, ExternalMetric>>,
+  alpha: number,
+  statistics: Verdict['statistics'],
+): EffectFindings {
+  const names = Object.keys(metrics)
+  const threshold = thresholdFor(alpha / names.length)
+  const found: EffectFindings = { against: [], questions: [], pending: [] }
+  let worst = 0
+  for (const name of names) {
+    const metric = metrics[name]!
+    const figures = evidence[name]
+    worst = Math.max(worst, figures?.worseLogE ?? 0)
+    if (figures !== undefined && figures.worseLogE >= threshold)
+      found[metric.action === 'ask' ? 'questions' : 'against'].push(
+        lossReason(name, metric, figures, threshold),
+      )
+    const silent = silenceReason(name, metric, figures)
+    if (silent === null || metric.onError === 'ignore') continue
+    const isAsked = metric.onError === 'ask' && (figures?.failed ?? 0) >= askAfter
+    found[isAsked ? 'questions' : 'pending'].push(silent)
+  }
+  statistics['externalLogE'] = worst
+  statistics['externalThreshold'] = threshold
+  return found
+}
+
+function lossReason(
+  name: string,
+  metric: ExternalMetric,
+  figures: ExternalFigures,
+  threshold: number,
+): Reason {
+  const { windows, means, worseLogE: logE } = figures
+  const beside =
+    metric.limit === undefined
+      ? `control ${fourDigits(means?.control ?? null)}`
+      : `limit ${fourDigits(metric.limit)}`
+  const message =
+    `${name} is worse: ${fourDigits(means?.canary ?? null)} in ${windows} windows, ${beside}: ` +
+    `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+  const values = {
+    metric: name,
+    windows,
+    canaryMean: means?.canary ?? null,
+    controlMean: means?.control ?? null,
+    limit: metric.limit ?? null,
+    logE,
+    threshold,
+  }
+  return { code: externalCode, message, values }
+}
+
+/** Why the metric says nothing yet, or no longer; null while it is read. */
+function silenceReason(
+  name: string,
+  { source }: ExternalMetric,
+  figures: ExternalFigures | undefined,
+): Reason | null {
+  const { windows = 0, failed = 0, unread = 0, problem } = figures ?? {}
+  const values = { metric: name, source, windows, failed, unread }
+  if (failed > 0) {
+    const message = `${name} has no value in the newest ${failed} window(s), the source ${source} says: ${problem ?? 'nothing'}`
+    return { code: externalErrorCode, message, values }
+  }
+  if (windows > 0 && unread === 0) return null
+  const message =
+    unread > 0 ? `${name}: ${unread} window(s) are being read` : `${name}: no window has been read yet`
+  return { code: externalUnreadCode, message, values }
+}
+
+/** A metric of a release, for the approver. */
+export interface ExternalRow extends ExternalFigures {
+  name: string
+  source: string
+  limit: number | null
+  /** The evidence at which a loss is proven. */
+  threshold: number
+}
+
+export const externalRows = (
+  evidence: ExternalEvidence,
+  metrics: Readonly<Record<string, ExternalMetric>>,
+  alpha: number,
+): ExternalRow[] =>
+  Object.entries(metrics).flatMap(([name, { source, limit = null }]) => {
+    const figures = evidence[name]
+    const threshold = thresholdFor(alpha / Object.keys(metrics).length)
+    return figures === undefined ? [] : [{ ...figures, name, source, limit, threshold }]
+  })
