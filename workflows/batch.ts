@@ -9,6 +9,7 @@ import {
 import type { ControlActivities } from '../activities/control-activities.ts'
 import type { BatchOutcome, BatchRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
+import { openRow } from './open-row.ts'
 import { messageOf } from './release/activities.ts'
 import { training } from './retrain/activities.ts'
 
@@ -41,7 +42,7 @@ export async function batchPredict(given: BatchRequest): Promise<BatchOutcome> {
   })
   const { id, model } = request
   upsertSearchAttributes({ Model: [model] })
-  const { version, trainQueue } = await recording.openBatch(request)
+  const { version, trainQueue } = await openRow(() => recording.openBatch(request))
   setCurrentDetails(`${version} scores the rows of ${model}`)
   try {
     const { rows, refused, rowsPerSecond } = await training(trainQueue).scoreBatch({ id })

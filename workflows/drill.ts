@@ -4,6 +4,7 @@
  */
 import {
   CancellationScope,
+  CancelledFailure,
   ParentClosePolicy,
   getExternalWorkflowHandle,
   proxyActivities,
@@ -16,6 +17,7 @@ import type { ControlActivities } from '../activities/control-activities.ts'
 import type { DrillKind } from '../domain/drill.ts'
 import { releaseWorkflowId, type DrillOutcome, type DrillRequest, type ReleaseRequest } from './messages.ts'
 import { field, type FieldCheck, optional, parseInput, recordOf } from './input/parse-input.ts'
+import { openRow } from './open-row.ts'
 import { messageOf } from './release/activities.ts'
 import { startReleaseChild } from './start-child.ts'
 
@@ -52,6 +54,8 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
   if ('refused' in plan) return { model, drills, message: plan.refused }
   const run = workflowInfo().firstExecutionRunId.replaceAll('-', '')
   for (const [index, kind] of plan.kinds.entries()) {
+    if (CancellationScope.current().consideredCancelled)
+      throw new CancelledFailure('the drills were cancelled')
     setCurrentDetails(`${kind}, ${index + 1} of ${plan.kinds.length}`)
     const id = `drl_${run}${index.toString(16).padStart(2, '0')}`
     drills.push({ id, kind, ...(await runDrill({ id, kind, order: request })) })
@@ -73,7 +77,7 @@ interface DrillRun {
 
 async function runDrill({ id, kind, order }: DrillRun): Promise<{ passed: boolean; message: string }> {
   const { model, requestedBy } = order
-  const opened = await recording.openDrill({ id, kind, order })
+  const opened = await openRow(() => recording.openDrill({ id, kind, order }))
   if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
   const { version, policy } = opened
   const release: ReleaseRequest = { model, version, requestedBy, policy, drill: { id, kind } }

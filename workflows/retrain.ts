@@ -22,6 +22,7 @@ import {
   type RetrainProgress,
   type RetrainRequest,
 } from './messages.ts'
+import { openRow } from './open-row.ts'
 import { messageOf, control } from './release/activities.ts'
 import { reading, recording, training } from './retrain/activities.ts'
 import { parseRetrainRequest, type CheckedRequest } from './retrain/parse-request.ts'
@@ -44,7 +45,7 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const progress: RetrainProgress = { stage: 'opening', retrainingId }
   setHandler(retrainProgress, () => progress)
   const { model, asOf } = request
-  const opened = await recording.openRetraining({ retrainingId, asOf, order: given }).catch(refuse)
+  const opened = await openRow(() => recording.openRetraining({ retrainingId, asOf, order: given })).catch(refuse)
   if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress

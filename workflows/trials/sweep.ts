@@ -24,6 +24,7 @@ import {
   type TrialOutcome,
   type TrialRequest,
 } from '../messages.ts'
+import { openRow } from '../open-row.ts'
 import { messageOf } from '../release/activities.ts'
 import { reading, recording } from '../retrain/activities.ts'
 import { startUnlessRunning } from '../start-child.ts'
@@ -52,7 +53,7 @@ export async function sweep(given: SweepRequest): Promise<SweepOutcome> {
   const progress: SweepProgress = { stage: 'opening' }
   setHandler(sweepProgress, () => progress)
   const asOf = new Date(request.asOf ?? info.startTime).toISOString()
-  await recording.openSweep({ asOf, order: given })
+  await openRow(() => recording.openSweep({ asOf, order: given }))
   const ending = await runSweep(request, asOf, progress).catch(endingOf)
   // A cancelled sweep records its end too.
   await CancellationScope.nonCancellable(() =>

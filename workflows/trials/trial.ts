@@ -13,6 +13,7 @@ import {
 import { isMedianStop } from '../../domain/training/median-stop.ts'
 import { field, optional, parseInput } from '../input/parse-input.ts'
 import { retrainProgress, type RetrainProgress, type TrialOutcome, type TrialRequest } from '../messages.ts'
+import { openRow } from '../open-row.ts'
 import { messageOf } from '../release/activities.ts'
 import { reading, recording, training } from '../retrain/activities.ts'
 import { trainOnQueue } from '../retrain/train-on-queue.ts'
@@ -37,7 +38,7 @@ export async function trial(given: TrialRequest): Promise<TrialOutcome> {
   setHandler(retrainProgress, () => progress)
   const asOf = new Date(request.asOf ?? info.startTime).toISOString()
   const run = info.firstExecutionRunId.replaceAll('-', '')
-  const opened = await recording.openTrial({ trainingId: `trn_${run}`, asOf, order: given })
+  const opened = await openRow(() => recording.openTrial({ trainingId: `trn_${run}`, asOf, order: given }))
   const ending = await runStages({ model, asOf, run, request, progress, opened }).catch(endingOf)
   // A cancelled trial records its end too.
   await CancellationScope.nonCancellable(() =>

@@ -307,6 +307,28 @@ it('a retraining starts once, and can be cancelled', async () => {
   )
 })
 
+it('a retraining that is cancelled while its row is written ends as cancelled', async () => {
+  const { id, run } = await fixture.store.transaction(async (database) => {
+    await database.query(sql`lock table retrainings in exclusive mode`)
+    const started = (await say('olga', `/v1/models/${model}/retrainings`)).json as { id: string }
+    const isWaiting = async () => {
+      const waiting = sql`select from pg_locks where relation = 'retrainings'::regclass and not granted`
+      return (await fixture.store.query(waiting)).length > 0
+    }
+    await until(isWaiting, 'the write of the row')
+    const handle = core.client.workflow.getHandle(retrainWorkflowId(model))
+    await handle.cancel()
+    const isCancelled = async () =>
+      (await handle.fetchHistory()).events?.some(
+        (event) => event.workflowExecutionCancelRequestedEventAttributes != null,
+      ) === true
+    await until(isCancelled, 'the cancellation')
+    return { ...started, run: handle }
+  })
+  await run.result()
+  expect(await findRetraining(fixture.store, id)).toMatchObject({ outcome: 'cancelled' })
+})
+
 it('a signed payload approves by `temporal workflow signal` and by a plain client, once, and for its command alone', async () => {
   const { address, namespace } = core.config.temporal
   const sign = async (id: string, command = 'approve') =>
