@@ -23,6 +23,8 @@ interface Qualified {
   /** How often the time of a row was measured; the best is reported. */
   measurements?: number
   rssBytes: number
+  /** Of a TensorFlow.js network; 0 for other formats. */
+  weightBytes: number
 }
 type Found = Qualified | NotServed
 
@@ -75,12 +77,14 @@ export function refusalOf(
   limits: QualificationLimits = qualificationLimits,
 ): string | undefined {
   if (!found.ok) return `the candidate cannot be served: ${found.message} (${found.code})`
-  const { model, p99Us, rssBytes } = found
+  const { model, p99Us, rssBytes, weightBytes } = found
   if (model !== state.model) return `its artifact belongs to ${model}, not to ${state.model}`
   if (p99Us > limits.p99Us)
     return `a row takes ${Math.round(p99Us)} µs at the 99th percentile${timesOf(found)}, at most ${limits.p99Us} are accepted`
   if (rssBytes > limits.rssBytes)
     return `its process takes ${Math.round(rssBytes / 1_048_576)} MiB, at most ${Math.round(limits.rssBytes / 1_048_576)} are accepted`
+  if (weightBytes > limits.weightBytes)
+    return `its weights have ${weightBytes} bytes, at most ${limits.weightBytes} are accepted (qualification.weightBytes of its policy)`
   return undefined
 }
 

@@ -43,6 +43,7 @@ async function qualify() {
     loadMs: Math.round(loadMs),
     ...(await measureBest(loaded, p99Limit === '' ? Infinity : Number(p99Limit))),
     rssBytes: process.memoryUsage.rss(),
+    weightBytes: files['weights.bin']?.byteLength ?? 0,
   }
 }
 

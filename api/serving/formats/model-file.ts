@@ -1,8 +1,9 @@
 /** Opens a model file of any format by its content. Everything is parsed as data; a pickle is never read. */
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { networkLimits } from '../../../domain/model/network-limits.ts'
 import { compileDense } from '../network/simd-predictor.ts'
-import { networkLimits, networkOf, readModel, refuse, type JsonObject } from '../network/layers-model.ts'
+import { networkOf, readModel, refuse, type JsonObject } from '../network/layers-model.ts'
 import { isOnnx } from './onnx/graph.ts'
 import { openOnnx } from './onnx/open-onnx.ts'
 import { isCatboost, readCatboost } from './trees/catboost.ts'

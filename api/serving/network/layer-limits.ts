@@ -2,10 +2,10 @@
  * Checks models with other than dense layers before TensorFlow.js loads them. It would allocate and initialize a layer of a billion units
  * before it finds that the weights do not fit.
  */
+import { networkLimits } from '../../../domain/model/network-limits.ts'
 import {
   isRowShape,
   layersOf,
-  networkLimits,
   objectOf,
   refuse,
   refuseShape,

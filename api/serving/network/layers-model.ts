@@ -4,6 +4,7 @@
  */
 import { DomainError } from '../../../domain/errors.ts'
 import { maxDepth, measureJson } from '../../../domain/json-body.ts'
+import { networkLimits } from '../../../domain/model/network-limits.ts'
 import { affineOf, asDenseLayer, foldBefore, foldAfter, type Affine, type DenseLayer } from './batch-norm.ts'
 
 export interface Network {
@@ -11,14 +12,6 @@ export interface Network {
   outputs: number
   layers: DenseLayer[]
 }
-
-/** Limits of an artifact, so that it can neither block the event loop nor fill the memory. */
-export const networkLimits = {
-  topologyBytes: 262_144,
-  weightBytes: 8_388_608,
-  layers: 64,
-  units: 16_384,
-} as const
 
 /** Layers of a compiled network. */
 const denseKinds = new Set([

@@ -12,7 +12,16 @@ const artifacts = openArtifacts(directory)
 afterAll(() => {
   rmSync(directory, { recursive: true })
 })
-const good = { ok: true, model: 'm', goldenRows: 2, loadMs: 1, p50Us: 1, p99Us: 2, rssBytes: 1e8 } as const
+const good = {
+  ok: true,
+  model: 'm',
+  goldenRows: 2,
+  loadMs: 1,
+  p50Us: 1,
+  p99Us: 2,
+  rssBytes: 1e8,
+  weightBytes: 1,
+} as const
 const script = (name: string, text: string): string => {
   const path = join(directory, name)
   writeFileSync(path, text)
@@ -23,6 +32,7 @@ describe('qualification refuses a candidate with', () => {
   it.each([
     ['that is slow', { ...good, p99Us: qualificationLimits.p99Us + 1 }, /µs at the 99th percentile/],
     ['that needs much memory', { ...good, rssBytes: qualificationLimits.rssBytes + 1 }, /MiB/],
+    ['with large weights', { ...good, weightBytes: qualificationLimits.weightBytes + 1 }, /8388609 bytes/],
     ['that is one of another model', { ...good, model: 'other' }, /belongs to other, not to m/],
     [
       'that cannot be loaded',

@@ -40,6 +40,7 @@ describe('a release policy', () => {
   it.each<[string, { [Name in keyof ReleasePolicy]?: ReleasePolicy[Name] | undefined }, string]>([
     ['an unknown strategy', { strategy: 'yolo' as never }, 'strategy is one of'],
     ['minus one approver', { approval: { approvers: -1, withinMs: 1 } }, 'approval.approvers'],
+    ['weights beyond what is read', { qualification: { weightBytes: 2 ** 27 } }, 'qualification.weightBytes'],
     [
       'an approval without end',
       { approval: { approvers: 1, withinMs: Number.POSITIVE_INFINITY } },

@@ -277,6 +277,7 @@ describe('a hotfix release', () => {
 describe('qualification by policy', () => {
   it.each([
     ['memory', { rssBytes: 1 }, /MiB, at most 0 are accepted/],
+    ['room for its weights', { weightBytes: 1 }, /bytes, at most 1 are accepted/],
     ['time', { timeoutMs: 1 }, /was ended by SIGKILL/],
   ])(
     'refuses a candidate that takes too much %s, before it serves a request',

@@ -1,10 +1,10 @@
 /** Opens a LayersModel of TensorFlow.js: dense layers are compiled, all others run in a worker thread with TensorFlow.js. */
 import type { Manifest } from '../../../../domain/model/manifest.ts'
+import { networkLimits } from '../../../../domain/model/network-limits.ts'
 import { compileFormat } from '../../codec/output-format.ts'
 import { layeredModelOf } from '../../network/layer-limits.ts'
 import {
   isDense,
-  networkLimits,
   networkOf,
   readModel,
   refuse,
