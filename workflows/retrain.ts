@@ -45,7 +45,9 @@ export async function retrain(given: RetrainRequest): Promise<RetrainOutcome> {
   const progress: RetrainProgress = { stage: 'opening', retrainingId }
   setHandler(retrainProgress, () => progress)
   const { model, asOf } = request
-  const opened = await openRow(() => recording.openRetraining({ retrainingId, asOf, order: given })).catch(refuse)
+  const opened = await openRow(() => recording.openRetraining({ retrainingId, asOf, order: given })).catch(
+    refuse,
+  )
   if (opened.throttled !== undefined) return throttled(request, progress, opened.throttled)
   const ending = await runStages(request, progress, opened).catch(endingOf)
   const { snapshotDigest, version, releaseId } = progress
