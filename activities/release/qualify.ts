@@ -1,6 +1,6 @@
 /** Loads the candidate in a separate serving process before it serves any request, and refuses it with a reason when it is unfit. */
 import { isError } from '../../domain/errors.ts'
-import { defaultQualification, type QualificationLimits } from '../../domain/release/policy.ts'
+import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'

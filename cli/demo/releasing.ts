@@ -1,5 +1,6 @@
 /** Follows one release from approval to outcome and prints its progress. */
 import { setTimeout as pause } from 'node:timers/promises'
+import { isError } from '../../domain/errors.ts'
 import { canaryTicks } from '../../domain/release/evidence-builder.ts'
 import { stepsOf, watchedPolicy, type ReleaseState } from '../../domain/release/state.ts'
 import { findTicks } from '../../store/release/tick-counters.ts'
@@ -170,9 +171,14 @@ async function getRelease({ store }: DemoWorld, id: string): Promise<Release> {
 async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
   const deadline = Date.now() + maxWaitMs
   for (;;) {
-    const found = await look()
+    const found = await look().catch(waitForPostgres)
     if (found !== undefined) return found
     if (Date.now() > deadline) throw new Error(`no progress within ${lapseText(maxWaitMs)}`)
     await pause(pollMs)
   }
+}
+
+/** A busy machine may answer late. */
+function waitForPostgres(error: unknown): undefined {
+  if (!isError(error, 'postgres_unavailable')) throw error
 }

@@ -8,8 +8,8 @@ import { issuesOfExternalTimes } from '../canary/external/external-policy.ts'
 import { checkCanaryPolicy, defaultCanaryPolicy, type CanaryPolicy } from '../canary/policy.ts'
 import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
-import { networkLimits } from '../model/network-limits.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
+import { checkQualification, defaultQualification, type QualificationLimits } from '../model/qualification.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
@@ -125,27 +125,6 @@ export interface ReleasePolicy {
   }
 }
 
-export interface QualificationLimits {
-  /** Loading, predicting and measuring together. */
-  timeoutMs: number
-  /** The 99th percentile of the time of one row, from its features to its prediction. */
-  p99Us: number
-  /** The resident memory of the process with the candidate loaded. */
-  rssBytes: number
-  /**
-   * The weights of a TensorFlow.js network, at most 64 MiB. A row through 8 MiB takes 0.4 ms of the event loop, through 32 MiB, which no
-   * longer fit its cache, 6 ms, and through 64 MiB 11 ms; a request of many rows takes as many times that.
-   */
-  weightBytes: number
-}
-
-export const defaultQualification: QualificationLimits = {
-  timeoutMs: 30_000,
-  p99Us: 20_000,
-  rssBytes: 512 * 1_048_576,
-  weightBytes: 8 * 1_048_576,
-}
-
 export const defaultWatch: WatchPolicy = {
   tickMs: 10_000,
   everyMs: 5_000,
@@ -189,13 +168,7 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   check.oneOf('whenPassed', whenPassed, ['promote', 'ask'])
   check.oneOf('whenBusy', whenBusy, ['queue', 'supersede', 'refuse'])
   if (hotfix) checkHotfix(check, hotfix)
-  for (const [name, value] of Object.entries(policy.qualification ?? {}))
-    check.integer(
-      `qualification.${name}`,
-      value,
-      1,
-      name === 'weightBytes' ? networkLimits.weightBytes : undefined,
-    )
+  checkQualification(check, policy.qualification ?? {})
   if (drill) check.part('drill', issuesOfDrill(drill))
   if (requireDrill) check.integer('requireDrill.withinMs', requireDrill.withinMs, 1)
   for (const [name, value] of Object.entries(watch)) check.integer(`watch.${name}`, value, 1)

@@ -1,10 +1,9 @@
 /** Compiles the `release` of a model file (stages, soak times, approvals) into a release policy. */
 import { defaultCanaryPolicy, type CanaryPolicy } from '../../domain/canary/policy.ts'
+import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
 import {
-  defaultQualification,
   defaultWatch,
   issuesOfPolicy,
-  type QualificationLimits,
   type ReleasePolicy,
   type StagePolicy,
   type WatchPolicy,

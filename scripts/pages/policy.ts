@@ -3,7 +3,8 @@
  */
 import { issuesOfMonitor, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
-import { defaultQualification, issuesOfPolicy } from '../../domain/release/policy.ts'
+import { defaultQualification } from '../../domain/model/qualification.ts'
+import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import { canary, compileRelease, percent } from '../../models/define/release.ts'
 import { promql } from '../../models/define/release/external.ts'
 import { event } from '../../models/define/release/event.ts'
@@ -12,6 +13,7 @@ import { markdownCode, markdownTable, valueOf } from './markdown-table.ts'
 
 const files = [
   'release/policy',
+  'model/qualification',
   'canary/policy',
   'canary/business-policy',
   'canary/external/external-policy',

@@ -10,7 +10,7 @@ import { compilePredictor } from '../../../../api/serving/network/scalar-predict
 import { readNetwork } from '../../../../api/serving/network/layers-model.ts'
 import { goldenIssueOf, loadVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { networkLimits } from '../../../../domain/model/network-limits.ts'
-import { defaultQualification } from '../../../../domain/release/policy.ts'
+import { defaultQualification } from '../../../../domain/model/qualification.ts'
 import type { FeatureFit, FeatureRow } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../../store/artifacts.ts'

@@ -1,0 +1,34 @@
+/** The limits of the pre-flight checks: a candidate beyond one of them is refused before it serves a request. */
+import { networkLimits } from './network-limits.ts'
+import type { PolicyIssues } from '../policy-issues.ts'
+
+export interface QualificationLimits {
+  /** Loading, predicting and measuring together. */
+  timeoutMs: number
+  /** The 99th percentile of the time of one row, from its features to its prediction. */
+  p99Us: number
+  /** The resident memory of the process with the candidate loaded. */
+  rssBytes: number
+  /**
+   * The weights of a TensorFlow.js network, at most 64 MiB. A row through 8 MiB takes 0.4 ms of the event loop, through 32 MiB, which no
+   * longer fit its cache, 6 ms, and through 64 MiB 11 ms; a request of many rows takes as many times that.
+   */
+  weightBytes: number
+}
+
+export const defaultQualification: QualificationLimits = {
+  timeoutMs: 30_000,
+  p99Us: 20_000,
+  rssBytes: 512 * 1_048_576,
+  weightBytes: 8 * 1_048_576,
+}
+
+export function checkQualification(check: PolicyIssues, limits: Partial<QualificationLimits>): void {
+  for (const [name, value] of Object.entries(limits))
+    check.integer(
+      `qualification.${name}`,
+      value,
+      1,
+      name === 'weightBytes' ? networkLimits.weightBytes : undefined,
+    )
+}
