@@ -81,6 +81,7 @@ const staticFiles = (): RouteDefinition =>
     summary: 'Get a static file of the pages (CSS, script or image) by its hashed name.',
     answers: { 200: 'The file' },
     answerMedia: '*/*',
+    internal: true,
     async handle({ params }) {
       const asset = await findPageAsset(params['file']!)
       if (asset === undefined)
@@ -102,6 +103,7 @@ function reports({ log, metrics }: ApiDeps): RouteDefinition {
   const counter = new Counter({ name: 'tenure_page_reports_total', help, registers: [metrics] })
   return defineRoute('post', reportPath, 'public', {
     summary: 'Report a violation of the Content-Security-Policy.',
+    internal: true,
     rawBytes: maxReportBytes,
     contentTypes: ['application/csp-report', 'application/reports+json', 'application/json'],
     answers: { 204: 'Counted' },

@@ -16,8 +16,8 @@ export function describe(
   info: { title: string; version: string; description: string } = wholeApi,
 ): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {}
-  // Dashboard pages are not part of the API.
-  for (const route of routes.filter(({ page }) => page !== true)) {
+  // Dashboard pages and their files are not part of the API.
+  for (const route of routes.filter(({ page, internal }) => page !== true && internal !== true)) {
     const path = pathTemplate(route.path)
     paths[path] = { ...paths[path], [route.method]: operationOf(route) }
   }
@@ -36,7 +36,7 @@ export function describe(
 function operationOf(route: RouteDefinition) {
   const { method, path, allow, summary, answers, query, headers = {} } = route
   const names = [...path.matchAll(/\/:(\w+)/g)].map(([, name]) => name)
-  const sent = { ...headers, ...(mayRepeat(route) ? commandHeaders : {}) }
+  const sent = { ...headers, ...(mayRepeat(route) ? commandHeaders : {}), ...everyHeader }
   return {
     summary,
     operationId: `${method} ${path.replace(/(\w):/, '$1 colon ')}`
@@ -71,6 +71,17 @@ function operationOf(route: RouteDefinition) {
   }
 }
 
+const requestIdPattern = '^[\\w.:-]{1,100}$'
+
+/** Of every operation. */
+const everyHeader: Readonly<Record<string, HeaderSpec>> = {
+  'x-request-id': {
+    description:
+      'The id of the request, for its answer and the logs; any other text is replaced by a new id.',
+    schema: { type: 'string', pattern: requestIdPattern },
+  },
+}
+
 /** Of commands: `executeIdempotent` accepts it wherever `mayRepeat` says so. */
 const commandHeaders: Readonly<Record<string, HeaderSpec>> = {
   [idempotencyHeader]: {
@@ -96,7 +107,7 @@ function requestBodyOf({
         media,
         {
           schema:
-            media === 'application/json'
+            media === 'application/json' || media === 'multipart/form-data'
               ? (schema ?? {})
               : isText(media)
                 ? text
@@ -151,7 +162,7 @@ const answerOf = (description: string, media: string, schema: object) => ({
 const answerHeaders = {
   'x-request-id': {
     description: 'The id of the request: the one that was sent, or a new one.',
-    schema: { type: 'string', pattern: '^[\\w.:-]{1,100}$' },
+    schema: { type: 'string', pattern: requestIdPattern },
   },
 }
 

@@ -108,7 +108,7 @@ export interface RouteSpec<Body, Query> {
   rawBytes?: number
   /** Limit of the values of a JSON body, where it is not `commandLimits.values`. */
   maxValues?: number
-  /** JSON schema of a raw or streamed body, where it is JSON. */
+  /** JSON schema of a raw or streamed body, where it is JSON or a form. */
   rawSchema?: object
   /** JSON schema of the body of a successful response. */
   answerSchema?: object
@@ -127,6 +127,8 @@ export interface RouteSpec<Body, Query> {
    * sign-in page without a session, unless it is `public`.
    */
   page?: true
+  /** Asked by pages, or by one other system, alone: not in `/openapi.json`. */
+  internal?: true
   /** Handles the command also while Postgres is unavailable, when no response can be stored for a repetition. */
   withoutPostgres?: true
   /** The response contains a secret: it is shown once and never stored, not even for a repetition. */

@@ -64,6 +64,7 @@ export const descriptionRoutes = (
     summary: 'Get a file of the page at /docs.',
     answers: { 200: 'The file' },
     answerMedia: '*/*',
+    internal: true,
     async handle({ params }) {
       const name = params['file']!
       const asset = await findSwaggerAsset(name)

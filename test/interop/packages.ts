@@ -1,8 +1,13 @@
-/** The Python packages of the interop tests, installed once in the cache of this machine. */
+/** The packages of the interop tests, from PyPI and from npm's registry, installed once in the cache of this machine. */
+import { execFile } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { installerEnvironment } from '../../activities/trainers/program-environment.ts'
 import { preparePython } from '../../activities/trainers/python-environment.ts'
-import { cacheDir, checkout } from '../../temporal.config.ts'
+import { takeLock } from '../../scripts/setup/lock.mjs'
+import { digestOfJson } from '../../store/artifacts.ts'
+import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 
 const installMs = 600_000
 
@@ -18,5 +23,30 @@ export async function pythonOrReason(): Promise<{ bin: string; python: string } 
     return { python, bin: dirname(python) }
   } catch (error) {
     return { reason: (error as Error).message.slice(0, 200) }
+  }
+}
+
+/** The folder of `test/interop/typescript` with its packages, or why they cannot be installed. */
+export async function npmOrReason(): Promise<{ folder: string } | { reason: string }> {
+  const source = join(checkout, 'test', 'interop', 'typescript')
+  const lock = readFileSync(join(source, 'package-lock.json'), 'utf8')
+  const folder = join(cacheDir(), 'interop', digestOfJson({ lock }).slice('sha256:'.length))
+  const complete = join(folder, 'tenure-complete')
+  mkdirSync(dirname(folder), { recursive: true })
+  const release = await takeLock(`${folder}.lock`)
+  try {
+    if (existsSync(complete)) return { folder }
+    rmSync(folder, { recursive: true, force: true })
+    cpSync(source, folder, { recursive: true })
+    // Vitest runs without the certificates of the machine that Node would read.
+    const env = environmentWith({ NODE_EXTRA_CA_CERTS: environmentWith({})['SSL_CERT_FILE'] })
+    const options = { cwd: folder, env, timeout: installMs }
+    await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], options)
+    writeFileSync(complete, '')
+    return { folder }
+  } catch (error) {
+    return { reason: (error as Error).message.slice(0, 200) }
+  } finally {
+    release()
   }
 }

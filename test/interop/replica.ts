@@ -15,6 +15,8 @@ export interface InteropReplica {
   url: string
   grpcPort: number | undefined
   key: string
+  /** The champion of `iris`. */
+  version: string
   stop(): Promise<void>
 }
 
@@ -44,6 +46,7 @@ export async function startInteropReplica(environment: Record<string, string> = 
     url: server.url,
     grpcPort: server.grpcPort,
     key,
+    version,
     async stop() {
       await server.stop('the test ends')
       await fixture.close()

@@ -291,8 +291,7 @@ const drill = schemaOfFields(
   },
 )
 export const drillsAnswer = schemaOfFields({ drills: arrayOf(drill) })
-export const drillStartedAnswer = schemaOfFields({
-  model: textField,
-  workflow_id: textField,
-  kinds: arrayOf(textField),
-})
+export const drillStartedAnswer = schemaOfFields(
+  { model: textField, workflow_id: textField },
+  { kinds: arrayOf(textField) },
+)

@@ -13,6 +13,21 @@ const binary = 'application/octet-stream'
 const multipart = 'multipart/form-data'
 export const uploadTypes = [binary, multipart]
 
+const file = { type: 'string', format: 'binary' }
+/** The parts of the form. */
+export const uploadForm = {
+  type: 'object',
+  required: ['artifact'],
+  properties: {
+    artifact: file,
+    columns: file,
+    trained_on: { type: 'string' },
+    note: { type: 'string' },
+    as_of: { type: 'string', format: 'date-time' },
+  },
+  additionalProperties: false,
+}
+
 /** What is said about an artifact: in the query, or in the form. */
 export const uploadNotes = (nowMs: () => number) =>
   z.strictObject({

@@ -13,7 +13,7 @@ import { requireInOrder, limit, toWire } from '../../http/schemas.ts'
 import { checkArtifact, uploadLimits } from '../../services/registry/check-artifact.ts'
 import { startRetraining } from '../../services/start-retraining.ts'
 import { isDeferred, respondToStart } from '../command-response.ts'
-import { readUpload, uploadNotes, uploadTypes } from './artifact-upload.ts'
+import { readUpload, uploadNotes, uploadForm, uploadTypes } from './artifact-upload.ts'
 
 const versionText = z
   .string()
@@ -68,6 +68,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answerSchema: uploadedAnswer,
     rawBytes: uploadLimits.artifactBytes + uploadLimits.columnsBytes + 65_536,
     contentTypes: uploadTypes,
+    rawSchema: uploadForm,
     query: uploadNotes(deps.serving.wall),
     async handle(request) {
       const model = request.params['name']!

@@ -18,10 +18,16 @@ const lines = ['application/x-ndjson', 'application/jsonl']
 const media = [json, ...lines]
 
 const { $schema: _$schema, ...described } = z.toJSONSchema(eventSchema(Date.now), { io: 'input' })
-const one = { ...described, oneOf: [{ required: ['prediction_id'] }, { required: ['routing_key'] }] }
+const { prediction_id, routing_key, ...common } = described.properties!
+const required = described.required ?? []
+/** An event names its prediction or its user. */
+const kinds = [
+  { ...described, properties: { prediction_id, ...common }, required: ['prediction_id', ...required] },
+  { ...described, properties: { routing_key, ...common }, required: ['routing_key', ...required] },
+]
 const list = {
   type: 'object',
-  properties: { events: { type: 'array', minItems: 1, maxItems: maxEvents, items: one } },
+  properties: { events: { type: 'array', minItems: 1, maxItems: maxEvents, items: { anyOf: kinds } } },
   required: ['events'],
   additionalProperties: false,
 }
@@ -47,7 +53,7 @@ export const eventRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
       200: 'The number of events received, accepted, newly stored, of unknown predictions, and refused, and the first refused ones',
     },
     contentTypes: media,
-    rawSchema: { anyOf: [one, list] },
+    rawSchema: { anyOf: [...kinds, list] },
     answerSchema: counts,
     streaming: true,
     async handle({ actor, stream, header }) {

@@ -46,7 +46,7 @@ const described = describe(routes) as { paths: Record<string, Record<string, Ope
 const { paths } = described
 
 it('names the statuses, the required body, the headers and the formats of each route', () => {
-  for (const route of routes.filter(({ page }) => page !== true)) {
+  for (const route of routes.filter(({ page, internal }) => page !== true && internal !== true)) {
     const { method, path, allow, answers, body } = route
     const name = `${method} ${path}`
     const operation = paths[pathTemplate(path)]?.[method]
