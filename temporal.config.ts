@@ -11,7 +11,8 @@ import { DomainError } from './domain/errors.ts'
 import { parseOidc } from './domain/access/oidc-config.ts'
 import { isPackage, issuesOfServers, project } from './scripts/build/project.mjs'
 import { readObjectStore } from './store/objects/settings.ts'
-import { readTls, readTrust } from './store/tls/settings.ts'
+import { issuesOfPostgresUrl, readTls, readTrust } from './store/tls/settings.ts'
+import { replacedFiles, withSecretFiles } from './store/secret-files.ts'
 import { readTemporal } from './temporal/settings.ts'
 
 export const taskQueues = { control: 'tenure-control', train: 'tenure-train' } as const
@@ -41,14 +42,12 @@ export type CommandConfig = ReturnType<typeof readCommandConfig>
 type Environment = Record<string, string | undefined>
 
 /** Reads and checks the variables of a system process. Throws `configuration_invalid` with every issue. */
-export function readConfig(environment: Environment = process.env) {
-  const { issues, given, text, whole, oneOf, listOf, mirrorOf } = readerOf(environment)
+export function readConfig(variables: Environment = process.env) {
+  const { environment, issues, given, text, whole, oneOf, listOf, mirrorOf } = readerOf(variables)
   const databaseUrl = text('DATABASE_URL')
-  if (databaseUrl !== '' && !/^postgres(ql)?:\/\//.test(databaseUrl))
-    issues.push('DATABASE_URL is a postgres:// address')
   const readerUrl = given('TENURE_READER_DATABASE_URL')
-  if (readerUrl !== undefined && !/^postgres(ql)?:\/\//.test(readerUrl))
-    issues.push('TENURE_READER_DATABASE_URL is a postgres:// address')
+  issues.push(...issuesOfPostgresUrl('DATABASE_URL', databaseUrl))
+  issues.push(...issuesOfPostgresUrl('TENURE_READER_DATABASE_URL', readerUrl))
   const stateDir = resolve(text('TENURE_STATE', join(projectFolder, '.tenure')))
   const temporal = readTemporal(environment, issues)
   // Ignored, the processes would make new keys, and load no version.
@@ -164,8 +163,8 @@ export function readConfig(environment: Environment = process.env) {
 }
 
 /** Reads and checks the variables of the `tenure` command. Throws `configuration_invalid` with every issue. */
-export function readCommandConfig(environment: Environment = process.env) {
-  const { issues, given, text, whole, oneOf } = readerOf(environment)
+export function readCommandConfig(variables: Environment = process.env) {
+  const { environment, issues, given, text, whole, oneOf } = readerOf(variables)
   issues.push(...issuesOfServers(environment))
   const stateDir = given('TENURE_STATE')
   const url = given('TENURE_URL')
@@ -221,14 +220,16 @@ export const readVersion = (): string =>
 
 /** The environment of a child process: its own, with some variables set. */
 export function environmentWith(changes: Environment, environment: Environment = process.env): Environment {
-  return { ...environment, ...changes }
+  return { ...environment, ...replacedFiles(changes), ...changes }
 }
 
-function readerOf(environment: Environment) {
+function readerOf(variables: Environment) {
   const issues = [...project.issues]
+  const environment = withSecretFiles(variables, issues)
   /** Empty means absent. */
   const given = (name: string): string | undefined => environment[name] || undefined
   return {
+    environment,
     issues,
     given,
     text(name: string, fallback?: string): string {

@@ -9,6 +9,7 @@ import { redacted } from '../domain/redact.ts'
 import type { SignRow } from './audit/row-signatures.ts'
 import { isOutdatedPlan, named, preparedName, renamePlan } from './database/prepared.ts'
 import { isFull, createOutageTracker, type Outage } from './outage.ts'
+import { tlsIssueOfPostgres } from './tls/failure.ts'
 
 export type Rows<T> = Promise<T[]>
 
@@ -227,6 +228,7 @@ function isUnstorable(error: unknown): boolean {
 /** Connection failures, shutdowns and time-outs: what a retry may heal. SQLSTATE classes 08, 53, 57 and 25P03 (PostgreSQL manual, appendix A). */
 function isOutage(error: unknown): error is Error {
   if (!(error instanceof Error)) return false
+  if (tlsIssueOfPostgres(error) !== undefined) return true
   const code = (error as { code?: unknown }).code
   if (typeof code === 'string' && /^(08|53|57P|25P03)/.test(code)) return true
   if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT|EAI_)/.test(code)) return true
@@ -237,7 +239,7 @@ function isOutage(error: unknown): error is Error {
 }
 
 function unavailable(error: unknown): never {
-  const said = error instanceof Error ? error.message : String(error)
+  const said = tlsIssueOfPostgres(error) ?? (error instanceof Error ? error.message : String(error))
   const what = isFull(error) ? 'Postgres has no room on its disk' : 'Postgres did not answer'
   throw new DomainError('postgres_unavailable', `${what}: ${said}`)
 }

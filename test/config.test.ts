@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { reservedForCodeMb, withMemoryLimit } from '../store/memory-limit.ts'
+import { secretNames } from '../store/secret-files.ts'
 import {
   cacheDir,
   environmentWith,
@@ -63,6 +64,62 @@ describe('the configuration', () => {
       'TENURE_MLFLOW_TOKEN',
       'AWS_SECRET_ACCESS_KEY',
     ])
+  })
+
+  it('reads each secret from a file, and refuses two of one', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenure-secrets-'))
+    try {
+      const files = Object.fromEntries(
+        secretNames.map((name) => {
+          const file = join(folder, name)
+          const isUrl = name.endsWith('DATABASE_URL')
+          writeFileSync(file, isUrl ? `postgres://${name.toLowerCase()}/tenure\n` : `${name}-secret\n`)
+          return [`${name}_FILE`, file]
+        }),
+      )
+      const oidc = {
+        TENURE_OIDC_ISSUER: 'https://id.example',
+        TENURE_OIDC_CLIENT_ID: 'tenure',
+        TENURE_OIDC_REDIRECT: 'https://tenure.example/sign-in/callback',
+        TENURE_OIDC_ROLES: 'staff=viewer',
+      }
+      const mirrors = { TENURE_MLFLOW_URL: 'http://mlflow', TENURE_OPENLINEAGE_URL: 'http://lineage' }
+      const config = readConfig({ HOME: '/nowhere', ...files, ...oidc, ...mirrors })
+      const command = readCommandConfig(files)
+      expect([
+        config.databaseUrl,
+        config.readerUrl,
+        command.ownerDatabaseUrl,
+        config.temporal.apiKey,
+        config.oidc?.clientSecret,
+        config.mirrors.mlflow?.token,
+        config.mirrors.openlineage?.token,
+        command.key,
+      ]).toEqual([
+        'postgres://database_url/tenure',
+        'postgres://tenure_reader_database_url/tenure',
+        'postgres://tenure_owner_database_url/tenure',
+        'TEMPORAL_API_KEY-secret',
+        'TENURE_OIDC_CLIENT_SECRET-secret',
+        'TENURE_MLFLOW_TOKEN-secret',
+        'TENURE_OPENLINEAGE_TOKEN-secret',
+        'TENURE_KEY-secret',
+      ])
+      expect(() => readConfig({ ...files, DATABASE_URL: 'postgres://127.0.0.1/other' })).toThrow(
+        'DATABASE_URL and DATABASE_URL_FILE are both set: keep one of them',
+      )
+      expect(() => readConfig({ DATABASE_URL_FILE: join(folder, 'absent') })).toThrow(
+        /DATABASE_URL_FILE is a file that can be read and is not empty, not ".*absent"/,
+      )
+      // A process that is given the secret itself is not given the file, and no process the secrets of others.
+      const child = processEnvironment('worker', { DATABASE_URL: 'postgres://127.0.0.1/embedded' }, files)
+      expect(readConfig(child).databaseUrl).toBe('postgres://127.0.0.1/embedded')
+      const absent = ['TENURE_KEY_FILE', 'TENURE_OWNER_DATABASE_URL_FILE', 'TENURE_OIDC_CLIENT_SECRET_FILE']
+      expect(absent.filter((name) => child[name] !== undefined)).toEqual([])
+      expect(child['TENURE_MLFLOW_TOKEN_FILE']).toBeDefined()
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('reports all missing and wrong variables together', () => {

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
+import { isUntrusted } from '../../store/tls/failure.ts'
 import type { CommandProblem } from '../exit-codes.ts'
 
 /** QueryParameters parameters; undefined ones are left out. */
@@ -108,10 +109,6 @@ export function createClient(options: ClientOptions): Client {
     delete: (path) => call('DELETE', path),
   }
 }
-
-/** A code of Node or OpenSSL for a certificate that is not accepted. */
-export const isUntrusted = (code: string): boolean =>
-  /^(ERR_TLS_CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_)/.test(code)
 
 const isTimeout = (error: unknown): boolean => error instanceof Error && error.name === 'TimeoutError'
 

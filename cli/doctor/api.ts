@@ -2,8 +2,8 @@
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ApiFetch } from '../../store/tls/api-fetch.ts'
 import { readCertificate } from '../../store/tls/certificate.ts'
+import { isUntrusted } from '../../store/tls/failure.ts'
 import type { TlsSettings } from '../../store/tls/settings.ts'
-import { isUntrusted } from '../client/client.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 
 const askMs = 5_000

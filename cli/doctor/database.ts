@@ -48,6 +48,10 @@ export function findingOfUnreached(url: string, { code, message }: Unreached): F
     ],
     ENOTFOUND: unknownHost,
     EAI_AGAIN: unknownHost,
+    TLS: [
+      `Postgres at ${host} is not reached by TLS: ${message}`,
+      'Correct DATABASE_URL or its certificate.',
+    ],
     '28P01': [`the password of ${role} is wrong`, 'Correct the password in DATABASE_URL.'],
     '28000': [`${role} may not connect: ${message}`, 'Create the role, or allow it in pg_hba.conf.'],
     '3D000': [`there is no database ${database}`, `Correct DATABASE_URL, or run: createdb ${database}`],

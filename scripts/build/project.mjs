@@ -121,7 +121,10 @@ const addresses = [
 /** The servers that run elsewhere, so that nothing is installed for them. @returns {ServerName[]} */
 export const externalServers = () =>
   addresses
-    .filter(([name, variable]) => project.settings[name] === 'external' || process.env[variable])
+    .filter(
+      ([name, variable]) =>
+        project.settings[name] === 'external' || process.env[variable] || process.env[`${variable}_FILE`],
+    )
     .map(([name]) => name)
 
 /** The external servers without an address. @param {Record<string, string | undefined>} environment */

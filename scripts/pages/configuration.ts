@@ -11,7 +11,7 @@ import { markdownCode, markdownTable } from './markdown-table.ts'
 import { setUp, variables } from './variables.ts'
 
 const good = { DATABASE_URL: 'postgres://127.0.0.1/tenure', HOME: '/nowhere' }
-const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL$|AWS_|WORKER_VERSIONING$|LOG_LEVEL$)/
+const ours = /^(?:TENURE_|TEMPORAL_|DATABASE_URL(?:_FILE)?$|AWS_|WORKER_VERSIONING$|LOG_LEVEL$)/
 
 export function configurationPage(): string {
   const read = namesRead()

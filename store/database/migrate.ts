@@ -7,6 +7,8 @@ import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { rethrow } from '../postgres.ts'
+import { tlsIssueOfPostgres } from '../tls/failure.ts'
 
 export const migrationsDir = fileURLToPath(new URL('../../migrations', import.meta.url))
 
@@ -58,6 +60,12 @@ export async function migrate(url: string, directory = migrationsDir): Promise<s
   return ran.map((migration) => migration.name)
 }
 
+/** Says in words why a connection was not encrypted as it must be. */
+function rethrowTls(error: unknown): never {
+  if (tlsIssueOfPostgres(error) !== undefined) rethrow(error)
+  throw error
+}
+
 async function isCurrent(url: string, directory: string): Promise<boolean> {
   const client = new pg.Client({
     connectionString: url,
@@ -65,7 +73,7 @@ async function isCurrent(url: string, directory: string): Promise<boolean> {
     query_timeout: 10_000,
     application_name: 'tenure-migrate',
   })
-  await client.connect()
+  await client.connect().catch(rethrowTls)
   try {
     const [wanted, { rows }] = await Promise.all([
       listMigrations(directory),

@@ -9,6 +9,7 @@ import { rowsFrom } from '../database/from-row.ts'
 import { databaseOf, ownTables } from './dump.ts'
 import { migrationFacts, type MigrationFacts } from '../database/migration-status.ts'
 import type { Database } from '../postgres.ts'
+import { tlsIssueOfPostgres } from '../tls/failure.ts'
 
 export interface ServerFacts {
   role: string
@@ -94,10 +95,11 @@ export async function diagnose(url: string, name: string): Promise<Diagnosis | U
   }
 }
 
-const unreached = (error: unknown): Unreached => ({
-  code: String((error as { code?: unknown }).code ?? ''),
-  message: (error as Error).message,
-})
+const unreached = (error: unknown): Unreached => {
+  const tls = tlsIssueOfPostgres(error)
+  if (tls !== undefined) return { code: 'TLS', message: tls }
+  return { code: String((error as { code?: unknown }).code ?? ''), message: (error as Error).message }
+}
 
 async function serverFacts(database: Database): Promise<ServerFacts> {
   const sentMs = Date.now()

@@ -1,6 +1,6 @@
 /** Reads the settings of the object store from an environment that is passed in. */
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { readSecret } from '../secret-files.ts'
 import { parseS3Address } from '../../domain/validation/source-address.ts'
 import type { ObjectStoreSettings, S3Credentials, S3Settings } from './object-store.ts'
 
@@ -67,18 +67,10 @@ function readAccess(given: (name: string) => string | undefined, issues: string[
     endpoint: own === undefined ? `https://s3.${region}.amazonaws.com` : new URL(own).origin,
     region,
     pathStyle: addressing === 'path',
+    // Read for every request: a file of credentials is replaced before they end.
     credentials: () =>
       Object.fromEntries(
         sources.map(({ field, value, file }) => [field, value ?? (file && readSecret(file))]),
       ) as unknown as S3Credentials,
-  }
-}
-
-/** Read for every request: a file of credentials is replaced before they end. */
-function readSecret(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8').trim() || undefined
-  } catch {
-    return undefined
   }
 }

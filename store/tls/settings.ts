@@ -1,4 +1,5 @@
 /** Reads the settings of TLS from an environment that is passed in. */
+import { accessSync, constants } from 'node:fs'
 import { resolve } from 'node:path'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -50,6 +51,35 @@ function readPair(
   if (key !== undefined && cert === undefined)
     issues.push(`${certName} is missing: ${keyName} needs its certificate`)
   return { cert, key }
+}
+
+const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
+
+/** What is wrong with an address of Postgres, and with the files of TLS that it names. The driver would fail at the first query. */
+export function issuesOfPostgresUrl(name: string, url: string | undefined): string[] {
+  if (url === undefined || url === '') return []
+  if (!/^postgres(ql)?:\/\//.test(url)) return [`${name} is a postgres:// address`]
+  if (!URL.canParse(url)) return []
+  const { searchParams } = new URL(url)
+  const issues = ['sslrootcert', 'sslcert', 'sslkey'].flatMap((file) => {
+    const path = searchParams.get(file)
+    return path === null || isReadable(path)
+      ? []
+      : [`${name}: ${file} is a file that can be read, not "${path}"`]
+  })
+  const mode = searchParams.get('sslmode')
+  if (mode !== null && !sslModes.includes(mode))
+    issues.push(`${name}: sslmode is one of ${sslModes.join(', ')}, not "${mode}"`)
+  return issues
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 const fileAt = (environment: Environment, name: string): string | undefined =>

@@ -143,6 +143,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: [
       'domain',
       'store/objects/settings.ts',
+      'store/secret-files.ts',
       'store/tls/settings.ts',
       'temporal/settings.ts',
       'scripts/build/project.mjs',

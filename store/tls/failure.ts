@@ -1,0 +1,20 @@
+/** Recognises failures of TLS, which Node and Postgres report by codes. */
+
+/** Whether the code of Node or OpenSSL stands for a certificate that is not accepted. */
+export const isUntrusted = (code: string): boolean =>
+  /^(ERR_TLS_CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_)/.test(code)
+
+/** Why a connection to Postgres was not encrypted as its address demands, or as the server does; undefined for other failures. */
+export function tlsIssueOfPostgres(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { code, reason } = error as { code?: unknown; reason?: unknown }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return `its certificate is made out to another name (${String(reason)}); connect by a name in the certificate`
+  if (typeof code === 'string' && isUntrusted(code))
+    return `its certificate is not trusted (${code}); set sslrootcert in the address to the file of the authority that has signed it`
+  if (error.message.startsWith('The server does not support SSL connections'))
+    return 'it does not offer TLS, which sslmode in the address demands; set ssl = on in postgresql.conf'
+  if (code === '28000' && error.message.includes('no encryption'))
+    return 'it refuses connections without TLS; add sslmode=verify-full and sslrootcert to the address'
+  return undefined
+}
