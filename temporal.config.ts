@@ -115,6 +115,8 @@ export function readConfig(variables: Environment = process.env) {
       fastPath: oneOf('TENURE_FAST_PATH', 'on', ['on', 'off']) === 'on',
       /** Port of the Open Inference Protocol over gRPC; absent for none. */
       grpcPort: whole('TENURE_GRPC_PORT', undefined, 0, 65_535),
+      /** The file of streams; absent for none. */
+      streams: given('TENURE_STREAMS'),
       /** The model of `/invocations`. Default: the only one that is served. */
       invocationsModel,
       replicaLeaseMs: whole('TENURE_REPLICA_LEASE_MS', 5_000, 100, 600_000),

@@ -26,24 +26,22 @@ import { createCertificateCheck, type CertificateCheck } from './auth/client-cer
 import { createHostCheck, type HostCheck } from './auth/sender.ts'
 import { createStartupHealth } from './transport/startup-health.ts'
 import { startGrpc } from './grpc/start.ts'
+import { startStreams } from './streams/start.ts'
 import { createPredictEndpoint, type PredictEndpoint } from './transport/predict-endpoint.ts'
 import { issuesOf } from './routes/health.ts'
 import { createClock } from './serving/clock.ts'
 import { openServing, type Serving, type ServingEvents } from './serving/replica-assembly.ts'
 import { openFastPath, type FastPath } from './transport/fast-path.ts'
-import { endWhenForgotten, joinShared, type SharedListener } from './transport/shared-port.ts'
+import { endWhenForgotten, joinShared } from './transport/shared-port.ts'
 import { createHttpServer, listenOn, socketLimits } from './transport/http-server.ts'
-import { stopListening } from './transport/node-internals.ts'
 import { createTargetParser } from './transport/prediction-path.ts'
+import { drain, drainMs } from './drain.ts'
 import { findRefusal, followCertificate, showFirstKey } from './start-checks.ts'
 import { createTemporalClient, type TemporalClient } from './temporal/client.ts'
 import { createThrottledLog } from './http/log-throttle.ts'
 
 /** Deadlines of statements except those of the prediction log: a frozen database must not block a control route for a second. */
 const databaseMs = { connectMs: 500, queryMs: 900 }
-/** On stop: how long idle connections stay open for `connection: close`, and the limit of the drain. */
-const idleCloseMs = 300
-const drainMs = 3_000
 /** Delay before Temporal's client is loaded, after a release has started. */
 const warmUpDelayMs = 1_000
 /** Time limit of stopping each part, because a frozen database never responds. */
@@ -114,6 +112,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
   const { fastPath, predict } = servePredictions(parts, config.api.fastPath)
   const grpcDeps = { authentication, serving, stopping, log: logger, certificate }
   const grpc = await startGrpc(config.api, grpcDeps, predict)
+  const streams = await startStreams(config, { authentication, serving, store, log: logger }, onError)
   logger.info({ replica: id, url, buildId: config.buildId }, 'listening')
   // Loaded once predictions are served, because it is most of the code.
   const [{ createApplication }, { startDelivery }, { standInForDelivery }] = await Promise.all([
@@ -159,7 +158,11 @@ export async function startServer(config: Config, logger: Logger): Promise<Runni
       replica.cancelWarmUp()
       certificate?.stop()
       logger.info({ reason }, 'ending')
-      await Promise.all([drain(server, fastPath, shared), grpc?.stop(drainMs)])
+      await Promise.all([
+        drain(server, fastPath, shared),
+        grpc?.stop(drainMs),
+        atMost(closeMs, streams?.stop()),
+      ])
       const loops = [authentication.stop, serving.stop, stopDelivery, workers.stop, alerts.stop]
       for (const end of [...loops, temporal.close, store.close]) await atMost(closeMs, end())
       logger.info({ reason }, 'ended')
@@ -289,34 +292,7 @@ function servePredictions(
   return { fastPath, predict }
 }
 
-/**
- * Accepts no new connections and closes open ones with their next response. Idle ones are closed later, because a request may already be on
- * its way.
- */
-function drain(
-  server: Server,
-  fastPath: FastPath | undefined,
-  shared: SharedListener | undefined,
-): Promise<void> {
-  return new Promise((resolve) => {
-    const quiet = setTimeout(() => {
-      fastPath?.closeIdle()
-      server.closeIdleConnections()
-    }, idleCloseMs)
-    const late = setTimeout(() => {
-      fastPath?.closeAll()
-      server.closeAllConnections()
-    }, drainMs)
-    // Connections of the shared port belong to the server, but only the port knows when the last one is closed.
-    void Promise.all([stopListening(server), shared?.leave()]).then(() => {
-      clearTimeout(quiet)
-      clearTimeout(late)
-      resolve()
-    })
-  })
-}
-
-async function atMost(ms: number, ending: Promise<void>): Promise<void> {
+async function atMost(ms: number, ending: Promise<void> | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms)

@@ -34,6 +34,15 @@ export const metricTable = {
     'Seconds from the head of a request to its response, by method, route and status; those of predictions are tenure_prediction_seconds',
     ['method', 'route', 'status'],
   ),
+  tenure_stream_records_total: counter(
+    'Records of a stream that this process has passed: done (answered or stored), or dead (sent to the dead letters)',
+    ['topic', 'result'],
+  ),
+  tenure_stream_lag: gauge('Records of a topic that wait in the partitions of this process', ['topic']),
+  tenure_stream_waiting: gauge(
+    '1 while a stream waits, by the code of the error: model_refused is the kill switch, broker is a lost connection',
+    ['topic', 'code'],
+  ),
   tenure_refusals_total: counter(
     'Refused predictions by problem code; overloaded and deadline_exceeded indicate too much load',
     ['code'],

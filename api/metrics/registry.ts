@@ -2,6 +2,7 @@
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import { levelRank } from '../../domain/serving/fallback-level.ts'
 import { durationBounds, httpRequests, type RouteCount } from './http-requests.ts'
+import { listStreamCounts } from '../streams/counts.ts'
 import { metricTable, type MetricName } from './metric-catalogue.ts'
 import { upperBoundOf } from '../serving/counters/latency-histogram.ts'
 import type { Serving } from '../serving/replica-assembly.ts'
@@ -86,6 +87,16 @@ export function createMetrics(
         sum: seconds,
       })),
   )
+  expose('tenure_stream_records_total', (add) => {
+    for (const { topic, done, dead } of listStreamCounts()) each(add, 'result', { done, dead }, { topic })
+  })
+  expose('tenure_stream_lag', (add) => {
+    for (const { topic, lag } of listStreamCounts()) add({ topic }, lag)
+  })
+  expose('tenure_stream_waiting', (add) => {
+    for (const { topic, waitsFor: code } of listStreamCounts())
+      if (code !== undefined) add({ topic, code }, 1)
+  })
   expose('tenure_refusals_total', (add) => each(add, 'code', Object.fromEntries(refusals)))
   expose('tenure_waiting_requests', (add) => add({}, serving.waiting().waiting))
   expose('tenure_abandoned_total', (add) => add({}, serving.waiting().abandoned))

@@ -4,7 +4,6 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { DomainError } from '../../domain/errors.ts'
-import { holdsKey } from '../../domain/redact.ts'
 import { requireRole } from '../auth/authentication.ts'
 import { predictors, predictBytes } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -13,6 +12,7 @@ import { createInfer, headersOfWriter, inferMedia, lengthHeader } from '../infer
 import { defaultModel } from '../inference/default-model.ts'
 import { createRowProtocols } from '../inference/row-protocols.ts'
 import { headersOf, problemOf, quickRequestId, requestIdFrom, textOfProblem } from '../http/problem.ts'
+import { requireNoKey } from '../auth/key-in-body.ts'
 import { requireOwnSender } from '../auth/sender.ts'
 import { createReadThrottle } from './read-throttle.ts'
 import { requireMediaType, json } from '../http/content-type.ts'
@@ -176,17 +176,6 @@ interface Queued {
   waitedMs: number
   /** The id of the key, where it was checked before the body was read. */
   permitted: string | undefined
-}
-
-const keyMark = Buffer.from('tnr_')
-
-/** Requests are stored for months, so a key in a body would leak into the prediction log. */
-function requireNoKey(body: Buffer): void {
-  if (body.includes(keyMark) && holdsKey(body.toString('latin1')))
-    throw new DomainError(
-      'invalid_request',
-      'the body contains an API key, and request bodies are stored: send keys only in the header "Authorization"',
-    )
 }
 
 const jsonHeaders = ['content-type', 'application/json']

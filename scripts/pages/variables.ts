@@ -141,6 +141,10 @@ export const variables: Readonly<Record<string, Meanings>> = {
     TENURE_FAST_PATH: [
       '`off`: Node’s HTTP server parses every request, also predictions. Slower; see `api/transport/README.md`.',
     ],
+    TENURE_STREAMS: [
+      'The file of streams, which are answered by every replica: `docs/how-to/streams/kafka.md`. It holds keys.',
+      'none',
+    ],
     TENURE_GRPC_PORT: [
       'Port of the Open Inference Protocol over gRPC; `0` means any free port. The second replica of a machine listens on the next port, and so on.',
       'no gRPC',

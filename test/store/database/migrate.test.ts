@@ -35,6 +35,7 @@ const pinned: Record<string, string> = {
   '0027_events.sql': 'd654179ca177e83b02fbefa53b1edcf338f50eb3fcc489052c86267421243013',
   '0028_applied_state.sql': '24e28ae5a1002bd52ad20519b9c1d3bad37e99c830ff7cf5567d2717f70f707d',
   '0029_external_readings.sql': 'c1dfa8494dc53d3ee7fb8480401f331368c19ef1c34c34da41c9b7e3667fdaef',
+  '0030_stream_positions.sql': 'b599b598555e29346679639b1d1d020154a5ee070158aa1c14448a48e21382f9',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

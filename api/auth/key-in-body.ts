@@ -1,0 +1,14 @@
+/** Refuses bodies that hold an API key. */
+import { DomainError } from '../../domain/errors.ts'
+import { holdsKey } from '../../domain/redact.ts'
+
+const keyMark = Buffer.from('tnr_')
+
+/** Requests are stored for months, so a key in a body would leak into the prediction log. */
+export function requireNoKey(body: Buffer): void {
+  if (body.includes(keyMark) && holdsKey(body.toString('latin1')))
+    throw new DomainError(
+      'invalid_request',
+      'the body contains an API key, and request bodies are stored: send keys only in the header "Authorization"',
+    )
+}

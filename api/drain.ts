@@ -1,0 +1,37 @@
+/** Ends the connections of a replica without failing a request. */
+import type { Server } from 'node:http'
+import type { FastPath } from './transport/fast-path.ts'
+import { stopListening } from './transport/node-internals.ts'
+import type { SharedListener } from './transport/shared-port.ts'
+
+/** How long idle connections stay open for `connection: close`. */
+const idleCloseMs = 300
+/** The limit of the drain. */
+export const drainMs = 3_000
+
+/**
+ * Accepts no new connections and closes open ones with their next response. Idle ones are closed later, because a request may already be on
+ * its way.
+ */
+export function drain(
+  server: Server,
+  fastPath: FastPath | undefined,
+  shared: SharedListener | undefined,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const quiet = setTimeout(() => {
+      fastPath?.closeIdle()
+      server.closeIdleConnections()
+    }, idleCloseMs)
+    const late = setTimeout(() => {
+      fastPath?.closeAll()
+      server.closeAllConnections()
+    }, drainMs)
+    // Connections of the shared port belong to the server, but only the port knows when the last one is closed.
+    void Promise.all([stopListening(server), shared?.leave()]).then(() => {
+      clearTimeout(quiet)
+      clearTimeout(late)
+      resolve()
+    })
+  })
+}

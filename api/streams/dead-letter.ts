@@ -1,0 +1,25 @@
+/** A record that cannot be used goes to the topic of dead letters as it came, with the reason in its headers. */
+import { isError } from '../../domain/errors.ts'
+import { redacted } from '../../domain/redact.ts'
+import type { SentRecord, StreamRecord } from './stream.ts'
+
+const maxReason = 1_000
+
+export function deadLetter(topic: string, group: string, record: StreamRecord, error: unknown): SentRecord {
+  const { key, value, place } = record
+  // The text of a defect may hold values of the record or of the system.
+  const [code, reason] = isError(error)
+    ? [error.code, error.message]
+    : ['internal', 'an unexpected error occurred']
+  return {
+    topic,
+    key,
+    value,
+    headers: {
+      'tenure-source': place,
+      'tenure-error': code,
+      'tenure-reason': redacted(reason).slice(0, maxReason),
+    },
+    id: `${group}/${place}`,
+  }
+}

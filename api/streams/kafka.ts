@@ -1,0 +1,292 @@
+/**
+ * Streams on Kafka. Answers and the offsets of what they answer are one transaction, so that each record has exactly one answer for readers
+ * of committed records. Three hazards of the client are handled here: it reads offsets while an earlier transaction is being completed
+ * (positions are read as stable ones instead), it drops one of two offsets that are added at a time (they are added one after the other), and
+ * it keeps its position over a rebalance (each generation reads anew from the positions).
+ */
+import {
+  Admin,
+  AuthenticationError,
+  Consumer,
+  findErrorBy,
+  MessagesStreamFallbackModes,
+  MessagesStreamModes,
+  Producer,
+  type Message,
+  type MessagesStream,
+} from '@platformatic/kafka'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { KafkaSettings } from './settings.ts'
+import type { SentRecord, StreamSource, Stream, StreamBatch, StreamRecord, Subscription } from './stream.ts'
+
+type KafkaMessage = Message<Buffer, Buffer, Buffer, Buffer>
+
+/** Records in memory, beyond which no more are fetched. */
+const maxBuffered = 20_000
+const fetchBytes = 4_194_304
+const closeMs = 3_000
+const retries = 12
+
+export function openKafka(settings: KafkaSettings): Stream {
+  const base = {
+    clientId: 'tenure',
+    bootstrapBrokers: settings.brokers,
+    retries,
+    retryDelay,
+    ...(settings.tls ? { tls: {} } : {}),
+    ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
+  }
+  let producer: Producer | undefined
+  return {
+    subscribe: (source) => subscribe(base, settings.sessionMs, source),
+    async produce(records) {
+      producer ??= new Producer({ ...base, idempotent: true })
+      await producer.send({ messages: records.map(messageOf) }).catch((error: unknown) => {
+        throw failureOf(error)
+      })
+    },
+    async close() {
+      if (producer !== undefined) await ended(producer.close(true))
+    },
+  }
+}
+
+type Base = ConstructorParameters<typeof Admin>[0]
+
+/** A transaction is completed a few milliseconds after its commit; the next one must wait for that, but not for a second. */
+function retryDelay(
+  _client: object,
+  _operation: string,
+  attempt: number,
+  _retries: number,
+  error: Error,
+): number {
+  if (findErrorBy(error, 'apiId', 'CONCURRENT_TRANSACTIONS')) return Math.min(5 * attempt, 100)
+  return causesOf(error).some((cause) => cause instanceof AuthenticationError) ? 1 : 400
+}
+
+/** The client names what it gave up first, and what was wrong last. */
+function causesOf(error: unknown): Error[] {
+  if (!(error instanceof Error)) return []
+  const { errors } = error as Partial<AggregateError>
+  return [error, ...causesOf((errors as unknown[] | undefined)?.at(-1) ?? error.cause)]
+}
+
+function failureOf(error: unknown): Error {
+  const messages = causesOf(error).map(({ message }) => message.replace(/\.$/, ''))
+  return new Error(`Kafka: ${[...new Set(messages)].join(': ')}`, { cause: error })
+}
+
+/** Errors after which the group has other members or generations, and this member joins it again by itself. */
+const hasMoved = (error: unknown): boolean => findErrorBy(error as Error, 'needsRejoin', true) !== null
+
+interface KafkaBatch extends StreamBatch {
+  /** The last message of each partition. */
+  lasts: readonly KafkaMessage[]
+}
+
+async function subscribe(base: Base, sessionMs: number, source: StreamSource): Promise<Subscription> {
+  const { topic, group, member } = source
+  const consumer = new Consumer({
+    ...base,
+    groupId: group,
+    sessionTimeout: sessionMs,
+    rebalanceTimeout: 2 * sessionMs,
+    heartbeatInterval: Math.ceil(sessionMs / 4),
+    autocommit: false,
+    maxBytes: fetchBytes,
+    maxBytesPerPartition: fetchBytes,
+    maxWaitTime: 500,
+  })
+  // The broker aborts the transaction of a killed process after `timeout`, or when it is back under the same name.
+  const producer = new Producer({
+    ...base,
+    idempotent: true,
+    transactionalId: `tenure-${group}-${topic}-${member}`,
+    timeout: 10_000,
+  })
+  const admin = new Admin(base)
+  const buffer: KafkaMessage[] = []
+  /** By partition, the offset after the last commit. */
+  const positions = new Map<number, bigint>()
+  /** Rises with each assignment of partitions and with each return to the positions. */
+  let life = 0
+  let messages: MessagesStream<Buffer, Buffer, Buffer, Buffer> | undefined
+  let failure: Error | undefined
+  let wake = (): void => {}
+
+  const fail = (error: Error): void => {
+    failure ??= failureOf(error)
+    wake()
+  }
+  /** Reads on from the positions of the group. */
+  const begin = async (): Promise<void> => {
+    const mine = ++life
+    buffer.length = 0
+    const former = messages
+    messages = undefined
+    former?.destroy()
+    const partitions = consumer.assignments?.find((each) => each.topic === topic)?.partitions ?? []
+    positions.clear()
+    if (partitions.length === 0) return
+    const stable = await stableOffsets(admin, group, topic, partitions)
+    if (mine !== life) return
+    for (const [partition, offset] of stable) positions.set(partition, offset)
+    const opened = await consumer.consume({
+      topics: [topic],
+      mode: MessagesStreamModes.MANUAL,
+      fallbackMode: MessagesStreamFallbackModes.EARLIEST,
+      offsets: [...stable].map(([partition, offset]) => ({ topic, partition, offset })),
+    })
+    if (mine !== life) {
+      opened.destroy()
+      return
+    }
+    messages = opened
+    opened.on('error', (error) => {
+      if (mine === life) fail(error)
+    })
+    opened.on('data', (message) => {
+      // Fetched while it joins the group again: a commit of it cannot name a member. It comes again afterwards.
+      const { memberId } = message.metadata['consumer'] as { memberId: string | null }
+      if (mine !== life || memberId === null) return
+      if (buffer.push(message) >= maxBuffered) opened.pause()
+      wake()
+    })
+  }
+  const beginAgain = (): void => void begin().catch(fail)
+
+  const close = async (): Promise<void> => {
+    life++
+    messages?.destroy()
+    await ended(consumer.close(true))
+    await Promise.all([ended(producer.close(true)), ended(admin.close())])
+  }
+  for (const client of [consumer, producer, admin]) client.on('error', fail)
+  consumer.on('consumer:heartbeat:stalled', () => fail(new Error(`the group ${group} does not answer`)))
+  try {
+    // Ends what an earlier process of this name has left, before its records are read again.
+    const first = await producer.beginTransaction({ producerId: -1n, producerEpoch: -1 })
+    await first.cancel()
+    // Counted once more than the streams that come and go, which would otherwise leave and join the group.
+    consumer.topics.track(topic)
+    await consumer.joinGroup({})
+    await begin()
+  } catch (error) {
+    await close()
+    throw failureOf(error)
+  }
+  consumer.on('consumer:group:join', beginAgain)
+
+  return {
+    async next(max, signal) {
+      while (buffer.length === 0 && failure === undefined && !signal.aborted) {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+          signal.addEventListener('abort', () => resolve(), { once: true })
+        })
+      }
+      if (failure !== undefined) throw failure
+      const taken = signal.aborted ? [] : buffer.splice(0, max)
+      if (buffer.length < maxBuffered / 2 && messages?.isPaused()) messages.resume()
+      const mine = life
+      const lasts = [...new Map(taken.map((message) => [message.partition, message])).values()]
+      return { records: taken.map(recordOf), isLost: () => mine !== life, lasts } satisfies KafkaBatch
+    },
+    async commit(batch, records) {
+      if (batch.isLost()) return false
+      const { lasts } = batch as KafkaBatch
+      const transaction = await producer.beginTransaction()
+      try {
+        await transaction.addConsumer(consumer)
+        if (records.length > 0) await producerSend(transaction, records)
+        for (const last of lasts) await transaction.addOffset(last)
+        await transaction.commit()
+      } catch (error) {
+        await ended(transaction.abort())
+        if (!hasMoved(error)) {
+          fail(error as Error)
+          throw failureOf(error)
+        }
+        if (!batch.isLost()) await begin()
+        return false
+      }
+      if (!batch.isLost()) for (const { partition, offset } of lasts) positions.set(partition, offset + 1n)
+      return true
+    },
+    async lag() {
+      const partitions = consumer.assignments?.find((each) => each.topic === topic)?.partitions ?? []
+      if (partitions.length === 0) return 0
+      const ends = await consumer.listOffsets({ topics: [topic], partitions: { [topic]: partitions } })
+      const at = ends.get(topic) ?? []
+      return partitions.reduce((sum, each) => sum + Number((at[each] ?? 0n) - (positions.get(each) ?? 0n)), 0)
+    },
+    close,
+  }
+}
+
+type KafkaTransaction = Awaited<ReturnType<Producer['beginTransaction']>>
+
+const producerSend = (transaction: KafkaTransaction, records: readonly SentRecord[]) =>
+  transaction.send({ messages: records.map(messageOf) })
+
+/** Offsets that no open transaction can change; partitions without one begin at their first record. */
+async function stableOffsets(
+  admin: Admin,
+  group: string,
+  topic: string,
+  partitions: number[],
+): Promise<Map<number, bigint>> {
+  const topics = [{ name: topic, partitionIndexes: partitions }]
+  for (;;) {
+    try {
+      const [found] = await admin.listConsumerGroupOffsets({
+        groups: [{ groupId: group, topics }],
+        requireStable: true,
+      })
+      const given = found?.topics.find(({ name }) => name === topic)?.partitions ?? []
+      return new Map(
+        given.flatMap(({ partitionIndex, committedOffset }) =>
+          committedOffset < 0n ? [] : [[partitionIndex, committedOffset]],
+        ),
+      )
+    } catch (error) {
+      if (!findErrorBy(error as Error, 'apiId', 'UNSTABLE_OFFSET_COMMIT')) throw error
+      await pause(50)
+    }
+  }
+}
+
+const recordOf = ({ key, value, topic, partition, offset, timestamp }: KafkaMessage): StreamRecord => ({
+  key,
+  // A record without a value is one with an empty one.
+  value: value ?? Buffer.alloc(0),
+  place: `${topic}/${partition}/${offset}`,
+  atMs: Number(timestamp),
+})
+
+const headerNames = new Map<string, Buffer>()
+function headerName(name: string): Buffer {
+  const known = headerNames.get(name)
+  if (known !== undefined) return known
+  const bytes = Buffer.from(name)
+  headerNames.set(name, bytes)
+  return bytes
+}
+
+const messageOf = ({ topic, key, value, headers }: SentRecord) => ({
+  topic,
+  value,
+  headers: new Map(Object.entries(headers).map(([name, text]) => [headerName(name), Buffer.from(text)])),
+  ...(key === undefined ? {} : { key }),
+})
+
+/** Waits for an end that may fail or never come, because the broker may be away. */
+async function ended(ending: Promise<unknown>): Promise<void> {
+  const late = new AbortController()
+  await Promise.race([
+    ending.catch(() => undefined),
+    pause(closeMs, undefined, { signal: late.signal }).catch(() => undefined),
+  ])
+  late.abort()
+}

@@ -1,0 +1,136 @@
+/** Opens the streams of a process: a reader for each, all on one broker. */
+import { createHash } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { DomainError, isError } from '../../domain/errors.ts'
+import { requireRole, type Actor } from '../auth/authentication.ts'
+import type { ApiDeps } from '../deps.ts'
+import { labellers, predictors } from '../http/route.ts'
+import { streamCountOf } from './counts.ts'
+import { openKafka } from './kafka.ts'
+import { createAnswering, type AnsweredBatch } from './predictions.ts'
+import { readTopic } from './reader.ts'
+import type { PredictionStream, StoredStream, StreamSettings } from './settings.ts'
+import { releaseActions, startSending } from './sending.ts'
+import { createStoring, eventRecords, outcomeRecords, type RecordKind } from './storing.ts'
+import type { StreamBatch } from './stream.ts'
+
+export interface RunningStreams {
+  /** Ends when the records under way are committed. */
+  stop(): Promise<void>
+}
+
+export type StreamDeps = Pick<ApiDeps, 'authentication' | 'serving' | 'store' | 'log'>
+
+export interface StreamPlace {
+  /** Names this process among those of its group, the same after a restart. */
+  member: string
+  /** The address of this installation, which sent events name as their source. */
+  source: string
+  onError(message: string, error: unknown): void
+}
+
+/** A topic, and what is done with its records. */
+interface Work {
+  given: StoredStream
+  group: string
+  /** Throws when the key may not do it. */
+  check(actor: Actor): void
+  handle(batch: StreamBatch, actor: Actor): Promise<AnsweredBatch | undefined>
+}
+
+const retryMs = 250
+
+export function openStreams(
+  { authentication, serving, store, log }: StreamDeps,
+  settings: StreamSettings,
+  { member, source, onError }: StreamPlace,
+): RunningStreams {
+  const stream = openKafka(settings.kafka)
+  const ending = new AbortController()
+  const stopping = ending.signal
+  const optionsOf = (given: StoredStream, group: string) => ({
+    group,
+    dead: given.dead ?? `${given.from}.dead`,
+    count: streamCountOf(given.from),
+    stopping: () => stopping.aborted,
+  })
+
+  const answering = (given: PredictionStream): Work => {
+    const { model, to, group = `tenure-${model}` } = given
+    const answer = createAnswering({ serving, model, to, ...optionsOf(given, group) })
+    return {
+      given,
+      group,
+      check: (actor) => requireRole(actor, predictors, model),
+      handle: (batch, { id }) => answer(batch, id),
+    }
+  }
+  const storing = <T>(given: StoredStream, kind: RecordKind<T>, name: string): Work => {
+    const group = given.group ?? `tenure-${name}`
+    return { given, group, check: requireLabeller, handle: createStoring(kind, optionsOf(given, group)) }
+  }
+  /** Waits while the key may not do this: it may be created, or its role be changed, at any time. */
+  const permitted = async ({ given, check }: Work, batch: StreamBatch): Promise<Actor | undefined> => {
+    const count = streamCountOf(given.from)
+    while (!stopping.aborted && !batch.isLost()) {
+      try {
+        const actor = authentication.actorOf(`Bearer ${given.key ?? settings.key}`)
+        check(actor)
+        count.waitsFor = undefined
+        return actor
+      } catch (error) {
+        if (!isError(error)) throw error
+        if (count.waitsFor !== error.code) log.warn({ topic: given.from, code: error.code }, error.message)
+        count.waitsFor = error.code
+        await pause(retryMs, undefined, { signal: stopping }).catch(() => undefined)
+      }
+    }
+    return undefined
+  }
+  const read = (work: Work): Promise<void> => {
+    const { from: topic } = work.given
+    log.info({ topic, group: work.group }, 'reading a stream')
+    return readTopic({
+      stream,
+      source: { topic, group: work.group, member },
+      count: streamCountOf(topic),
+      async handle(batch) {
+        const actor = await permitted(work, batch)
+        return actor && work.handle(batch, actor)
+      },
+      onError,
+      stopping,
+    })
+  }
+  const readers = [
+    ...settings.predictions.map(answering),
+    ...settings.outcomes.map((each) => storing(each, outcomeRecords(store, serving.wall), 'outcomes')),
+    ...settings.events.map((each) => storing(each, eventRecords(store, serving.wall), 'events')),
+  ].map(read)
+  const { audit, releases } = settings.out
+  const sending = [
+    ...(audit === undefined ? [] : [{ topic: audit }]),
+    ...(releases === undefined ? [] : [{ topic: releases, actions: releaseActions }]),
+  ].map((each) => startSending({ ...each, store, stream, source, onError }))
+  return {
+    async stop() {
+      ending.abort()
+      await Promise.all([...readers, ...sending.map((each) => each.stop())])
+      await stream.close()
+    },
+  }
+}
+
+/** Other keys cannot store what belongs to a prediction that is not in the log yet, which a topic does not report to its sender. */
+function requireLabeller(actor: Actor): void {
+  requireRole(actor, labellers)
+  if (actor.models !== undefined)
+    throw new DomainError(
+      'forbidden',
+      `the key ${actor.name} is limited to some models; a stream of outcomes or events needs a labeller's key of all models`,
+    )
+}
+
+/** A name of this process that another machine or project on it has not. */
+export const memberName = (...parts: string[]): string =>
+  createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16)

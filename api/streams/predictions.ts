@@ -1,0 +1,147 @@
+/**
+ * Answers records as HTTP answers requests: the same arms, limits, counts and log. The value of a record is the body of a request, and its key
+ * is the routing key, so that the records of a key reach one arm.
+ */
+import { createHash } from 'node:crypto'
+import { isUtf8 } from 'node:buffer'
+import { setTimeout as pause, setImmediate as nextTurn } from 'node:timers/promises'
+import { DomainError, errorTable, isError } from '../../domain/errors.ts'
+import { requireNoKey } from '../auth/key-in-body.ts'
+import { predictBytes } from '../http/route.ts'
+import type { Serving } from '../serving/replica-assembly.ts'
+import type { ByteWriter } from '../serving/codec/byte-writer.ts'
+import { isRoutingKey } from '../serving/codec/request-parser.ts'
+import type { Protocol, Request } from '../serving/request/protocol.ts'
+import type { StreamCount } from './counts.ts'
+import { deadLetter } from './dead-letter.ts'
+import type { SentRecord, StreamBatch, StreamRecord } from './stream.ts'
+
+export interface AnsweringOptions {
+  serving: Pick<Serving, 'answer' | 'native' | 'durable'>
+  model: string
+  group: string
+  /** The topics of answers and of dead letters. */
+  to: string
+  dead: string
+  count: StreamCount
+  stopping: () => boolean
+}
+
+/** How long other work of the process waits for records. */
+const turnMs = 2
+const retryMs = 100
+/** Attempts of what fails because of the record itself, perhaps. */
+const maxAttempts = 5
+/** Records that wait together for the log or for a model in another process. */
+const maxWaiting = 512
+
+export interface AnsweredBatch {
+  sent: SentRecord[]
+  dead: number
+}
+
+/** One record for each of the batch; undefined when the batch is lost or the process stops first. */
+export type AnswerBatch = (batch: StreamBatch, keyId: string) => Promise<AnsweredBatch | undefined>
+
+export function createAnswering(options: AnsweringOptions): AnswerBatch {
+  const { serving, model, group, to, dead, count, stopping } = options
+  const isDurable = serving.durable !== undefined
+
+  const ask = (record: StreamRecord, keyId: string): ByteWriter | Promise<ByteWriter> => {
+    const { value: body } = record
+    if (body.byteLength > predictBytes)
+      throw new DomainError('body_too_large', `the record has more than ${predictBytes} bytes`)
+    requireNoKey(body)
+    const request: Request = { model, body, keyId }
+    // Answered before and not committed, it has the same id, and its stored answer is sent.
+    if (isDurable) request.requestId = requestIdOf(group, record)
+    return serving.answer(protocolOf(serving.native, record), request)
+  }
+  return async (batch, keyId) => {
+    const { records } = batch
+    const sent = Array.from<SentRecord>({ length: records.length })
+    const over = (): boolean => stopping() || batch.isLost()
+    let buried = 0
+    const take = (place: number, writer: ByteWriter): void => {
+      const { key, place: source } = records[place]!
+      // The writer is used again for the next record.
+      const value = Buffer.from(writer.bytes.subarray(0, writer.at))
+      sent[place] = { topic: to, key, value, headers: { 'tenure-source': source }, id: `${group}/${source}` }
+    }
+    /** Asks again while the error may pass. */
+    const settle = async (place: number, first: () => ByteWriter | Promise<ByteWriter>): Promise<void> => {
+      const again = () => ask(records[place]!, keyId)
+      for (let attempt = 1, next = first; !over(); attempt++, next = again) {
+        try {
+          take(place, await next())
+          break
+        } catch (error) {
+          const code = isError(error) ? error.code : 'internal'
+          if (!mayPass(code, attempt)) {
+            sent[place] = deadLetter(dead, group, records[place]!, error)
+            buried++
+            break
+          }
+          count.waitsFor = code
+          await pause(retryMs)
+        }
+      }
+      count.waitsFor = undefined
+    }
+    const waiting: Promise<void>[] = []
+    let turnEnds = performance.now() + turnMs
+    for (let place = 0; place < records.length && !over(); place++) {
+      try {
+        const given = ask(records[place]!, keyId)
+        if (given instanceof Promise) waiting.push(settle(place, () => given))
+        else take(place, given)
+      } catch (error) {
+        await settle(place, () => {
+          throw error
+        })
+      }
+      // The next ones already wait while the log commits these.
+      if (waiting.length >= maxWaiting) await Promise.all(waiting.splice(0, maxWaiting / 2))
+      if (performance.now() > turnEnds) {
+        await nextTurn()
+        turnEnds = performance.now() + turnMs
+      }
+    }
+    await Promise.all(waiting)
+    return over() ? undefined : { sent, dead: buried }
+  }
+}
+
+/** Whether the same record may be answered later: then the stream waits, as a caller would who repeats a request. */
+function mayPass(code: keyof typeof errorTable, attempt: number): boolean {
+  if (code === 'model_unavailable' || code === 'deadline_exceeded') return attempt < maxAttempts
+  return code === 'model_not_found' || errorTable[code].status === 503
+}
+
+/** Reads a record whose body names no routing key with that of the record. */
+function protocolOf(native: Protocol, { key }: StreamRecord): Protocol {
+  if (key === undefined || key.byteLength === 0) return native
+  const routingKey = routingKeyOf(key)
+  return {
+    rows: (body, width) => {
+      const asked = native.rows!(body, width)
+      return { ...asked, routingKey: asked.routingKey ?? routingKey }
+    },
+    read(loaded, body, input) {
+      native.read(loaded, body, input)
+      input.routingKey ??= routingKey
+    },
+    write: native.write,
+  }
+}
+
+/** Keys that are no short text, such as binary ones, have a digest in their place. */
+function routingKeyOf(key: Buffer): string {
+  const text = isUtf8(key) ? key.toString('utf8') : ''
+  return isRoutingKey(text) ? text : createHash('sha256').update(key).digest('hex')
+}
+
+function requestIdOf(group: string, { place, atMs }: StreamRecord): string {
+  const hex = createHash('sha256').update(`${group}\n${place}\n${atMs}`).digest('hex')
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5')
+}

@@ -1,0 +1,96 @@
+/** Reads the file of streams. Its issues are told together, when the process starts. */
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { DomainError, reasonOf } from '../../domain/errors.ts'
+
+const topic = z.string().regex(/^[\w.-]{1,200}$/, { error: 'is a name of letters, digits, dots, _ and -' })
+const server = z.string().regex(/^[\w.-]+:\d{1,5}$/, { error: 'is a host and a port, such as kafka-1:9092' })
+
+const kafka = z.strictObject({
+  brokers: z.array(server).min(1),
+  tls: z.boolean().default(false),
+  sasl: z
+    .strictObject({
+      mechanism: z.enum(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']),
+      username: z.string().min(1),
+      password: z.string().min(1),
+    })
+    .optional(),
+  /** How long a killed process keeps its partitions. */
+  sessionMs: z.int().min(500).max(300_000).default(10_000),
+})
+
+const key = z.string().regex(/^tnr_/, { error: 'is an API key, as `tenure keys create` shows it' })
+
+const consumed = {
+  /** The topic that is read. */
+  from: topic,
+  /** The topic of records that cannot be used. Default: that of `from`, with `.dead` behind it. */
+  dead: topic.optional(),
+  /** The group that shares the records. */
+  group: topic.optional(),
+  /** The key in whose name its records are answered or stored. Default: that of the file. */
+  key: key.optional(),
+}
+
+const predictions = z.strictObject({
+  model: topic,
+  ...consumed,
+  /** The topic of the answers. */
+  to: topic,
+})
+
+const stored = z.strictObject(consumed)
+
+const settings = z
+  .strictObject({
+    kafka,
+    /** The key of the streams that have none of their own. */
+    key: key.optional(),
+    predictions: z.array(predictions).default([]),
+    outcomes: z.array(stored).default([]),
+    events: z.array(stored).default([]),
+    /** The topics that the audit log, and of it what happens to releases, is sent to. */
+    out: z.strictObject({ audit: topic.optional(), releases: topic.optional() }).default({}),
+  })
+  .superRefine((file, context) => {
+    for (const kind of ['predictions', 'outcomes', 'events'] as const)
+      for (const [place, stream] of file[kind].entries())
+        if ((stream.key ?? file.key) === undefined)
+          context.addIssue({
+            code: 'custom',
+            path: [kind, place, 'key'],
+            message: 'is missing, and the file has none',
+          })
+  })
+
+export type KafkaSettings = z.infer<typeof kafka>
+export type PredictionStream = z.infer<typeof predictions>
+/** A topic of outcomes or of events. */
+export type StoredStream = z.infer<typeof stored>
+export type StreamSettings = z.infer<typeof settings>
+
+/** Throws `configuration_invalid`. */
+export async function readStreamSettings(path: string): Promise<StreamSettings> {
+  const invalid = (what: string) =>
+    new DomainError('configuration_invalid', `TENURE_STREAMS: ${path}: ${what}`)
+  let given: unknown
+  try {
+    given = JSON.parse(await readFile(path, 'utf8'))
+  } catch (error) {
+    // The text of a syntax error quotes the file, which holds keys.
+    throw invalid(error instanceof SyntaxError ? 'is not JSON' : reasonOf(error))
+  }
+  const { data, error } = settings.safeParse(given)
+  if (data === undefined)
+    throw invalid(
+      error.issues
+        .map(({ path: at, message }) => (at.length === 0 ? message : `${at.join('.')}: ${message}`))
+        .join('; '),
+    )
+  const streams = [...data.predictions, ...data.outcomes, ...data.events]
+  const names = streams.map(({ from, group }) => `${from} ${group ?? ''}`)
+  const twice = names.find((name, place) => names.indexOf(name) !== place)
+  if (twice !== undefined) throw invalid(`${twice.trim()} is read by two streams; give each a group`)
+  return data
+}

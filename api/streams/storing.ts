@@ -1,0 +1,108 @@
+/**
+ * Stores the outcomes and events of a topic, with the checks of `POST /v1/outcomes` and `/v1/events`. Both may be stored again without effect,
+ * so that a batch that was stored and not committed is stored once.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { DomainError, errorTable, isError, type ErrorCode } from '../../domain/errors.ts'
+import { parseJsonBody } from '../../domain/json-body.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { createEventCheck, storeEvents } from '../events/events.ts'
+import { createOutcomeCheck, storeOutcomes } from '../outcomes/outcomes.ts'
+import type { StreamCount } from './counts.ts'
+import { deadLetter } from './dead-letter.ts'
+import type { AnsweredBatch } from './predictions.ts'
+import type { SentRecord, StreamBatch } from './stream.ts'
+
+/** What a record of a topic holds. `place` is the index of its record in the batch. */
+export interface RecordKind<T> {
+  /** The value, or what is wrong with it. */
+  check(value: unknown, place: string): T | string
+  /** Those of one id cannot be stored by one statement. */
+  idOf(sent: T): string
+  store(
+    actor: Actor,
+    sent: readonly T[],
+  ): Promise<{ refused: readonly { place: string; message: string; code: ErrorCode }[] }>
+}
+
+export const outcomeRecords = (store: Store, nowMs: () => number) =>
+  ({
+    check: createOutcomeCheck(nowMs),
+    idOf: ({ predictionId }) => predictionId,
+    store: (actor, sent) => storeOutcomes({ store, actor }, sent, { atomic: false }),
+  }) satisfies RecordKind<Parameters<typeof storeOutcomes>[1][number]>
+
+export const eventRecords = (store: Store, nowMs: () => number) =>
+  ({
+    check: createEventCheck(nowMs),
+    idOf: ({ id }) => id,
+    store: (actor, sent) => storeEvents({ store, actor }, sent),
+  }) satisfies RecordKind<Parameters<typeof storeEvents>[1][number]>
+
+export interface StoringOptions {
+  group: string
+  /** The topic of dead letters. */
+  dead: string
+  count: StreamCount
+  stopping: () => boolean
+}
+
+const retryMs = 250
+/** An event has seven values. */
+const maxValues = 100
+
+/** Stores a batch; undefined when it is lost or the process stops first. */
+export function createStoring<T>(
+  kind: RecordKind<T>,
+  { group, dead, count, stopping }: StoringOptions,
+): (batch: StreamBatch, actor: Actor) => Promise<AnsweredBatch | undefined> {
+  return async (batch, actor) => {
+    const { records } = batch
+    const buried: SentRecord[] = []
+    const bury = (place: number, error: unknown): void =>
+      void buried.push(deadLetter(dead, group, records[place]!, error))
+    /** False when the batch is over before it is stored. */
+    const store = async (held: ReadonlyMap<string, T>): Promise<boolean> => {
+      while (held.size > 0) {
+        if (stopping() || batch.isLost()) return false
+        try {
+          const { refused } = await kind.store(actor, [...held.values()])
+          for (const { place, code, message } of refused) bury(Number(place), new DomainError(code, message))
+          count.waitsFor = undefined
+          return true
+        } catch (error) {
+          if (!isError(error) || !errorTable[error.code].retryable) throw error
+          count.waitsFor = error.code
+          await pause(retryMs)
+        }
+      }
+      return true
+    }
+    let held = new Map<string, T>()
+    for (let place = 0; place < records.length; place++) {
+      const sent = readRecord(kind, records[place]!.value, place)
+      if (isError(sent)) bury(place, sent)
+      else {
+        const id = kind.idOf(sent)
+        // The later one of an id is a correction of the former.
+        if (held.has(id)) {
+          if (!(await store(held))) return undefined
+          held = new Map()
+        }
+        held.set(id, sent)
+      }
+    }
+    return (await store(held)) ? { sent: buried, dead: buried.length } : undefined
+  }
+}
+
+function readRecord<T>(kind: RecordKind<T>, bytes: Buffer, place: number): T | DomainError {
+  try {
+    const sent = kind.check(parseJsonBody(bytes, { maxValues, what: 'the record' }), String(place))
+    return typeof sent === 'string' ? new DomainError('invalid_request', sent) : sent
+  } catch (error) {
+    if (isError(error)) return error
+    throw error
+  }
+}

@@ -1,0 +1,186 @@
+/** How records are answered, on a replica without a broker. */
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { streamCountOf, type StreamCount } from '../../../api/streams/counts.ts'
+import { createAnswering, type AnswerBatch } from '../../../api/streams/predictions.ts'
+import type { SentRecord, StreamBatch } from '../../../api/streams/stream.ts'
+import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
+import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
+import {
+  openServingFixture,
+  request,
+  startReplica,
+  threeVersions,
+  until,
+  type ServingFixture,
+  type TestReplica,
+} from '../../support/serving/serving-fixture.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+
+let fixture: ServingFixture
+let replica: TestReplica
+let count: StreamCount
+
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  replica = await startReplica(fixture)
+  await replica.follows(await fixture.route('iris', { proven: await fixture.register(irisSpec()) }))
+  count = streamCountOf('in')
+})
+afterAll(async () => {
+  await replica?.stop()
+  await fixture.close()
+})
+
+const answering = (model: string, of = replica, stopping = () => false): AnswerBatch =>
+  createAnswering({ serving: of.serving, model, group: 'group', to: 'out', dead: 'dead', count, stopping })
+
+const batchOf = (values: unknown[], key = (_place: number): string | undefined => undefined) => {
+  let lost = false
+  const records = values.map((value, place) => {
+    const name = key(place)
+    return {
+      key: name === undefined ? undefined : Buffer.from(name, 'latin1'),
+      value: Buffer.isBuffer(value)
+        ? value
+        : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
+      place: `in/0/${place}`,
+      atMs: 1,
+    }
+  })
+  return { records, isLost: () => lost, lose: () => (lost = true) } satisfies StreamBatch & {
+    lose(): unknown
+  }
+}
+const bodyOf = ({ value }: SentRecord) =>
+  JSON.parse(String(value)) as { arm: string; version: string; predictions: { id: string; label: string }[] }
+
+describe('a batch of records', () => {
+  it('is answered as HTTP answers, one record for each, with its key, its source and an id that repeats', async () => {
+    const batch = batchOf([request(), { instances: [irisRow, irisRow] }], (place) => `k${place}`)
+    const { sent, dead } = (await answering('iris')(batch, 'key'))!
+    expect(dead).toBe(0)
+    expect(sent.map(({ value: _value, ...rest }) => rest)).toEqual(
+      [0, 1].map((place) => ({
+        topic: 'out',
+        key: Buffer.from(`k${place}`),
+        headers: { 'tenure-source': `in/0/${place}` },
+        id: `group/in/0/${place}`,
+      })),
+    )
+    const known = replica.ask('iris', request())
+    expect(bodyOf(sent[0]!)).toEqual({
+      ...known,
+      predictions: known.predictions.map((each) => ({ ...each, id: expect.any(String) as string })),
+    })
+    expect(bodyOf(sent[1]!).predictions).toHaveLength(2)
+  })
+
+  it('sends what cannot be answered to the dead letters as it came, with the code, and answers the others', async () => {
+    const secret = `tnr_${'0'.repeat(12)}_${'a'.repeat(32)}`
+    const values = [
+      'no JSON',
+      { instances: [] },
+      { instances: [{ ...irisRow, petalWidth: 'wide' }] },
+      { instances: [irisRow], routing_key: secret },
+      Buffer.alloc(8_388_609, 32),
+      '',
+      request(),
+    ]
+    const { sent, dead } = (await answering('iris')(
+      batchOf(values, (place) => `k${place}`),
+      'key',
+    ))!
+    expect(dead).toBe(6)
+    expect(sent.map(({ topic, headers }) => [topic, headers['tenure-error']])).toEqual([
+      ['dead', 'body_not_json'],
+      ['dead', 'no_instances'],
+      ['dead', 'wrong_type'],
+      ['dead', 'invalid_request'],
+      ['dead', 'body_too_large'],
+      ['dead', 'body_not_json'],
+      ['out', undefined],
+    ])
+    expect(String(sent[0]!.value)).toBe('no JSON')
+    expect(sent[2]!.headers['tenure-reason']).toContain('petalWidth')
+    expect(String(sent[2]!.key)).toBe('k2')
+  })
+
+  it('reaches the arm of the key of each record, or of the routing key in its body, as over HTTP', async () => {
+    const { model, canary } = await threeVersions(fixture)
+    await replica.follows(await fixture.route(model, canary(5_000), 600_000))
+    const keys = Array.from({ length: 40 }, (_, place) => `customer-${place}`)
+    const armsOf = async (values: unknown[], key?: (place: number) => string) =>
+      (await answering(model)(batchOf(values, key), 'key'))!.sent.map((each) => bodyOf(each).arm)
+    const overHttp = keys.map((key) => replica.ask(model, request(key)).arm)
+    expect(new Set(overHttp)).toEqual(new Set(['canary', 'champion']))
+    expect(
+      await armsOf(
+        keys.map(() => request()),
+        (place) => keys[place]!,
+      ),
+    ).toEqual(overHttp)
+    expect(
+      await armsOf(
+        keys.map((key) => request(key)),
+        () => 'another',
+      ),
+    ).toEqual(overHttp)
+    // A key that is no text: the records of one key still reach one arm.
+    const binary = keys.map((_, place) => `\0\xff${place % 4}`)
+    const arms = await armsOf(
+      keys.map(() => request()),
+      (place) => binary[place]!,
+    )
+    expect(arms.slice(4)).toEqual(arms.slice(0, -4))
+  })
+
+  it('waits while the kill switch refuses, and is answered when it is cleared', async () => {
+    const model = uniqueName('model')
+    await replica.follows(await fixture.route(model, { proven: await fixture.register(irisSpec(model)) }))
+    const by = { actor: 'test', reason: 'a test' }
+    await writeKillSwitch(fixture.store, { model, serve: 'refuse', ...by })
+    await replica.serving.refresh()
+    let ended = false
+    const answered = answering(model)(batchOf([request(), request()]), 'key').finally(() => (ended = true))
+    await until(() => count.waitsFor === 'model_refused', 'the wait')
+    expect(ended).toBe(false)
+    await writeKillSwitch(fixture.store, { model, serve: 'normal', ...by })
+    await replica.serving.refresh()
+    expect((await answered)!.sent.map(({ topic }) => topic)).toEqual(['out', 'out'])
+    expect(count.waitsFor).toBeUndefined()
+  })
+
+  it('is given up while it waits, when another member has it or the process stops', async () => {
+    const batch = batchOf([request()])
+    const lost = answering('absent')(batch, 'key')
+    await until(() => count.waitsFor === 'model_not_found', 'the wait')
+    batch.lose()
+    expect(await lost).toBeUndefined()
+    let stopping = false
+    const stopped = answering('absent', replica, () => stopping)(batchOf([request()]), 'key')
+    await until(() => count.waitsFor === 'model_not_found', 'the wait')
+    stopping = true
+    expect(await stopped).toBeUndefined()
+  })
+
+  it('has the same predictions when it comes again in durable mode, once in the log', async () => {
+    const durable = await startReplica(fixture, { durableLog: true })
+    await durable.follows({
+      model: 'iris',
+      generation: durable.serving.routing.find('iris')?.route.generation ?? 1,
+    })
+    const batch = batchOf(Array.from({ length: 300 }, () => request()))
+    const answer = answering('iris', durable)
+    const idsOf = async () =>
+      (await answer(batch, 'key'))!.sent.map((each) => bodyOf(each).predictions[0]!.id)
+    const ids = await idsOf()
+    expect(new Set(ids).size).toBe(300)
+    expect(await idsOf()).toEqual(ids)
+    const [stored] = await fixture.store.query<{ count: number }>(
+      sql`select count(*)::integer as count from predictions where id = any (${ids}::uuid[])`,
+    )
+    expect(stored).toEqual({ count: 300 })
+    await durable.stop()
+  })
+})

@@ -1,0 +1,77 @@
+/** The file of streams. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { requireNewNode } from '../../../api/streams/node-version.ts'
+import { readStreamSettings } from '../../../api/streams/settings.ts'
+
+let directory: string
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'tenure-streams-'))
+})
+afterAll(() => rmSync(directory, { recursive: true }))
+
+const key = `tnr_${'0'.repeat(12)}_${'a'.repeat(32)}`
+const good = {
+  kafka: { brokers: ['kafka-1:9092'] },
+  key,
+  predictions: [{ model: 'iris', from: 'flowers', to: 'kinds' }],
+}
+const read = (content: unknown) => {
+  const file = join(directory, 'streams.json')
+  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+  return readStreamSettings(file)
+}
+const issueOf = (content: unknown) =>
+  read(content).then(
+    () => 'none',
+    (error: { code: string; message: string }) => `${error.code} ${error.message.replace(/^.*?json: /, '')}`,
+  )
+
+describe('the file of streams', () => {
+  it('has defaults', async () => {
+    expect(await read(good)).toEqual({
+      ...good,
+      kafka: { ...good.kafka, tls: false, sessionMs: 10_000 },
+      outcomes: [],
+      events: [],
+      out: {},
+    })
+  })
+
+  it('is refused with every issue, and without what it holds', async () => {
+    expect(
+      await issueOf({ ...good, kafka: { brokers: ['kafka'] }, topics: 1, predictions: [{ model: 'iris' }] }),
+    ).toBe(
+      'configuration_invalid kafka.brokers.0: is a host and a port, such as kafka-1:9092; ' +
+        'predictions.0.from: Invalid input: expected string, received undefined; ' +
+        'predictions.0.to: Invalid input: expected string, received undefined; Unrecognized key: "topics"',
+    )
+    const broken = await issueOf(`{"key":"${key}",`)
+    expect(broken).toBe('configuration_invalid is not JSON')
+    expect(await issueOf({ ...good, key: 'secret' })).toBe(
+      'configuration_invalid key: is an API key, as `tenure keys create` shows it',
+    )
+    const { key: _key, ...keyless } = good
+    expect(await issueOf(keyless)).toBe(
+      'configuration_invalid predictions.0.key: is missing, and the file has none',
+    )
+    await expect(readStreamSettings(join(directory, 'absent'))).rejects.toMatchObject({
+      code: 'configuration_invalid',
+    })
+  })
+
+  it('is refused when two streams would take records from each other', async () => {
+    const predictions = [...good.predictions, { model: 'iris', from: 'flowers', to: 'copies' }]
+    expect(await issueOf({ ...good, predictions })).toBe(
+      'configuration_invalid flowers is read by two streams; give each a group',
+    )
+  })
+
+  it('needs a version of Node.js on which the clients load', () => {
+    for (const version of ['22.22.0', '24.6.0', '26.0.0']) expect(() => requireNewNode(version)).not.toThrow()
+    for (const version of ['20.20.2', '22.21.1', '24.5.0'])
+      expect(() => requireNewNode(version)).toThrow(`not ${version}`)
+  })
+})

@@ -1,0 +1,24 @@
+/** The equation of a stream through kills of the replica and of the broker; `npm run bench:streams` does it twenty times. */
+import { describe, expect, it } from 'vitest'
+import { killStream } from '../../bench/streams/kills.ts'
+import { withScene } from '../../bench/streams/scene.ts'
+import { whyNoKafka } from '../support/streams/kafka-broker.ts'
+
+const missing = whyNoKafka()
+
+describe.skipIf(missing !== undefined)(
+  missing === undefined ? 'a stream on Kafka' : `a stream on Kafka (skipped: ${missing})`,
+  () => {
+    it('has one answer for each record, and one row in the durable log, through kills of the replica and of the broker', async () => {
+      await withScene(async (scene) => {
+        const { consumed, answered, dead, sources, rows, ids } = await killStream(scene, 4, 2_000)
+        expect({ sources, both: answered + dead, dead }).toEqual({
+          sources: consumed,
+          both: consumed,
+          dead: 80,
+        })
+        expect([rows, ids]).toEqual([answered, answered])
+      })
+    })
+  },
+)

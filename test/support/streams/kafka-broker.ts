@@ -1,0 +1,171 @@
+/** A Kafka broker of one node for tests and measurements, from the jars of Maven's repository, kept in the cache of this machine. */
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { cacheDir } from '../../../temporal.config.ts'
+import { waitUntil } from '../serving/api-process.ts'
+
+const version = '4.1.0'
+/** Of the names and contents of all jars. */
+const digest = '67e31019c093984c701abea3fc5397f6784b22a80a960f63cf9d6869cae551d4'
+
+const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>tenure</groupId><artifactId>broker</artifactId><version>1</version><packaging>pom</packaging><dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${version}</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
+</dependencies></project>`
+
+const jars = join(cacheDir(), `kafka-${version}`)
+
+function works(command: string, ...args: string[]): boolean {
+  try {
+    execFileSync(command, args, { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Why no broker can be started on this machine; undefined when it can. */
+export function whyNoKafka(): string | undefined {
+  if (!works('java', '-version')) return 'java is missing'
+  if (existsSync(jars) || works('mvn', '-version')) return undefined
+  return 'mvn is missing, and the jars of Kafka are not in the cache'
+}
+
+function digestOf(directory: string): string {
+  const hash = createHash('sha256')
+  for (const name of readdirSync(directory).sort())
+    hash.update(`${name}\n`).update(
+      createHash('sha256')
+        .update(readFileSync(join(directory, name)))
+        .digest(),
+    )
+  return hash.digest('hex')
+}
+
+/** Fetches the jars, once for this machine. Maven shows its progress. */
+function fetchJars(): void {
+  if (existsSync(jars)) return
+  mkdirSync(cacheDir(), { recursive: true })
+  const draft = mkdtempSync(join(cacheDir(), 'partial-kafka-'))
+  process.stderr.write(`Fetching Kafka ${version} for tests of streams (43 MB, once) …\n`)
+  try {
+    writeFileSync(join(draft, 'pom.xml'), pom)
+    const goal = ['dependency:copy-dependencies', '-DoutputDirectory=lib', '-DincludeScope=runtime']
+    execFileSync('mvn', ['-B', '-ntp', ...goal], { cwd: draft, stdio: ['ignore', 2, 2] })
+    const found = digestOf(join(draft, 'lib'))
+    if (found !== digest)
+      throw new Error(`the jars of Kafka ${version} have the digest ${found}, not ${digest}`)
+    renameSync(join(draft, 'lib'), jars)
+  } finally {
+    rmSync(draft, { recursive: true, force: true })
+  }
+}
+
+export interface KafkaBroker {
+  /** Host and port of the plain listener. */
+  address: string
+  /** Of the listener with SASL PLAIN, whose user is `tenure` with the password `secret`. */
+  saslAddress: string
+  /** Ends the broker as a crash does, and starts it again on the same data and ports. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+export async function startKafka(): Promise<KafkaBroker> {
+  fetchJars()
+  const home = mkdtempSync(join(tmpdir(), 'tenure-kafka-'))
+  const [plain, sasl, controller] = await Promise.all([freePort(), freePort(), freePort()])
+  const properties = join(home, 'server.properties')
+  writeFileSync(properties, propertiesOf(home, { plain, sasl, controller }))
+  const java = (memory: string, ...args: string[]) => [
+    '-cp',
+    `${jars}/*`,
+    memory,
+    '-XX:+UseSerialGC',
+    '-XX:TieredStopAtLevel=1',
+    ...args,
+  ]
+  const format = ['format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', properties]
+  await promisify(execFile)('java', java('-Xmx128m', 'kafka.tools.StorageTool', ...format))
+  let broker: ChildProcess | undefined
+  const start = async (): Promise<void> => {
+    broker = spawn('java', java('-Xmx384m', 'kafka.Kafka', properties), { stdio: 'ignore' })
+    await waitUntil(() => listens(plain), 'the Kafka broker')
+  }
+  const end = (): Promise<void> =>
+    new Promise((resolve) => {
+      broker!.once('exit', () => resolve())
+      broker!.kill('SIGKILL')
+    })
+  await start()
+  return {
+    address: `127.0.0.1:${plain}`,
+    saslAddress: `127.0.0.1:${sasl}`,
+    async restart() {
+      await end()
+      await start()
+    },
+    async stop() {
+      await end()
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+const propertiesOf = (home: string, ports: { plain: number; sasl: number; controller: number }): string =>
+  Object.entries({
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map':
+      'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT',
+    listeners: `PLAINTEXT://127.0.0.1:${ports.plain},SASL_PLAINTEXT://127.0.0.1:${ports.sasl},CONTROLLER://127.0.0.1:${ports.controller}`,
+    'sasl.enabled.mechanisms': 'PLAIN',
+    'listener.name.sasl_plaintext.plain.sasl.jaas.config':
+      'org.apache.kafka.common.security.plain.PlainLoginModule required user_tenure="secret";',
+    'log.dirs': join(home, 'data'),
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'transaction.abort.timed.out.transaction.cleanup.interval.ms': 1_000,
+    'group.initial.rebalance.delay.ms': 0,
+    'group.min.session.timeout.ms': 500,
+    'auto.create.topics.enable': false,
+  })
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('')
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+const listens = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
+  })
