@@ -6,7 +6,7 @@
  * each stage is a comparison of its own with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
  */
 import { fourDigits, percentText, ratioOf } from '../figures.ts'
-import { inverseGrid, ratioGrid } from '../sequential/e-process.ts'
+import { geometric } from '../sequential/e-process.ts'
 import { thresholdFor } from '../sequential/alpha-split.ts'
 import { logMeanExp, sumOf } from '../statistics/distributions.ts'
 import type { CanaryTick } from './evidence.ts'
@@ -29,6 +29,13 @@ export const defaultScoreShift: ScoreShiftPolicy = {
   action: 'ask',
   rollbackRatio: 3,
 }
+
+/**
+ * The bets: ratios above that of a level, spaced by their distance from it. Those of failures begin at 1.25: every one of them loses on an
+ * answer that is a fifth more frequent at a tolerance of a tenth, which is 1.09 times the level.
+ */
+const shiftGrid = geometric(0.03, 39, 16).map((excess) => 1 + excess)
+const fallGrid = shiftGrid.map((ratio) => 1 / ratio)
 
 export const scoreShiftCode = 'score_shift'
 
@@ -132,8 +139,8 @@ function rateTests(ratio: number, grid: readonly number[], bins: number) {
 /** The answers of one stage: for each level, K1 on each answer in both directions. The mean of their e-values is an e-value. */
 function compareStage(bins: number, levels: readonly { ratio: number }[]) {
   const tests = levels.map(({ ratio }) => [
-    rateTests(ratio, ratioGrid, bins),
-    rateTests(1 / ratio, inverseGrid, bins),
+    rateTests(ratio, shiftGrid, bins),
+    rateTests(1 / ratio, fallGrid, bins),
   ])
   const canarySum = Array.from({ length: bins }, () => 0)
   const controlSum = Array.from({ length: bins }, () => 0)

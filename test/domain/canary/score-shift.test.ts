@@ -54,6 +54,11 @@ describe('the shares of the answers', () => {
     expect(judge(many(300, [7, 3], [72, 18]), { accepted: ['score_shift'] }).kind).toBe('pass')
   })
 
+  it('hold the stage for a share that is a fifth higher, and pass one within the tolerance', () => {
+    expect(judge(many(300, [76, 24], [240, 60], 2_500))).toMatchObject({ questions: ['score_shift'] })
+    expect(judge(many(300, [78, 22], [240, 60], 2_500)).kind).toBe('pass')
+  })
+
   it('do not ask while the stage lacks its minimum time as well', () => {
     const verdict = judge(many(300, [7, 3], [72, 18]), { stage: { ...stage, elapsedMs: 1 } })
     expect(verdict.questions).toEqual(['score_shift'])
