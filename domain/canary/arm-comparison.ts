@@ -24,7 +24,7 @@ const kinds: Record<RateMetric, { code: string; alpha: keyof AlphaSplit; noun: s
  * within 1,311 canary requests in 95 % of runs, with 0.5 within 1,400. A fault that begins at hour twelve needs about a sixth more
  * requests for it.
  */
-const firstMass = 0.8
+export const firstMass = 0.8
 
 export interface ArmComparison {
   add(tick: CanaryTick): void

@@ -1,0 +1,121 @@
+/** Computes what it would take: how many more failures roll a canary back, and how many clean requests prove that it may be promoted. */
+import { rateTest, type RateTick } from '../sequential/two-arm-rate-test.ts'
+import type { Verdict } from '../verdict.ts'
+import { firstMass, promotionProof } from './arm-comparison.ts'
+import type { ArmCounts } from './evidence.ts'
+import type { PromotionPolicy, RateMetric } from './policy.ts'
+
+/** The counts of one metric between each two of these verdicts, oldest first. A verdict holds totals since the canary began. */
+export function rateTicks(verdicts: readonly Pick<Verdict, 'statistics'>[], metric: RateMetric): RateTick[] {
+  let before: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+  return verdicts.map(({ statistics }) => {
+    const [canaryTotal, controlTotal] = [
+      statistics['canaryRequests'] ?? 0,
+      statistics['controlRequests'] ?? 0,
+    ]
+    const events = (total: number, rate: number | null | undefined) => Math.round(total * (rate ?? 0))
+    const now: RateTick = {
+      canaryTotal,
+      controlTotal,
+      canaryEvents: events(canaryTotal, statistics[`${metric}Canary`]),
+      controlEvents: events(controlTotal, statistics[`${metric}Control`]),
+    }
+    const added = (name: keyof RateTick) => Math.max(0, now[name] - before[name])
+    const tick: RateTick = {
+      canaryTotal: added('canaryTotal'),
+      controlTotal: added('controlTotal'),
+      canaryEvents: added('canaryEvents'),
+      controlEvents: added('controlEvents'),
+    }
+    before = now
+    return tick
+  })
+}
+
+/** The first verdict after each `restartMs`: there the tests start again beside their older starts. */
+export function restartsOf(timesMs: readonly number[], restartMs: number): Set<number> {
+  const restarts = new Set<number>()
+  let next = (timesMs[0] ?? 0) + restartMs
+  for (const [i, atMs] of timesMs.entries()) {
+    if (atMs < next) continue
+    restarts.add(i)
+    next += restartMs * (Math.floor((atMs - next) / restartMs) + 1)
+  }
+  return restarts
+}
+
+const totalOf = (ticks: readonly RateTick[], name: keyof RateTick): number =>
+  ticks.reduce((sum, tick) => sum + tick[name], 0)
+
+/** The next requests of the canary, with control as it was so far. */
+function nextTick(
+  ticks: readonly RateTick[],
+  { requests, events }: { requests: number; events: number },
+): RateTick {
+  const [canary, control] = [totalOf(ticks, 'canaryTotal'), totalOf(ticks, 'controlTotal')]
+  const controlTotal = canary === 0 ? requests : (requests * control) / canary
+  const controlEvents = control === 0 ? 0 : (controlTotal * totalOf(ticks, 'controlEvents')) / control
+  return { canaryTotal: requests, controlTotal, canaryEvents: events, controlEvents }
+}
+
+/** The least number of events in the next `requests` of the canary that rolls it back; undefined when not even all of them do. */
+export function eventsToRollBack(
+  ticks: readonly RateTick[],
+  {
+    ratio,
+    logE,
+    requests,
+    restarts,
+  }: { ratio: number; logE: number; requests: number; restarts?: ReadonlySet<number> },
+): number | undefined {
+  const evidence = (events: number): number => {
+    const test = rateTest({ ratio, firstMass })
+    for (const [i, tick] of [...ticks, nextTick(ticks, { requests, events })].entries()) {
+      if (restarts?.has(i)) test.restart()
+      test.add(tick)
+    }
+    return test.logE()
+  }
+  return least(requests, (events) => evidence(events) >= logE)
+}
+
+/** The evidence for promotion so far, and after how many more clean requests it suffices; undefined beyond `most`. */
+export function cleanRequestsToProve(
+  ticks: readonly RateTick[],
+  { metric, promotion, most }: { metric: RateMetric; promotion: PromotionPolicy; most: number },
+): { logE: number; requests: number | undefined } {
+  const evidence = (requests: number): number => {
+    const proof = promotionProof(metric, promotion)
+    const more = requests === 0 ? [] : [nextTick(ticks, { requests, events: 0 })]
+    for (const tick of [...ticks, ...more])
+      proof.add({
+        startMs: 0,
+        shareBp: null,
+        canary: armOf(metric, tick.canaryTotal, tick.canaryEvents),
+        control: armOf(metric, tick.controlTotal, tick.controlEvents),
+      })
+    return proof.logE()
+  }
+  return { logE: evidence(0), requests: least(most, (requests) => evidence(requests) >= promotion.logE) }
+}
+
+const armOf = (metric: RateMetric, requests: number, events: number): ArmCounts => ({
+  errors: 0,
+  invalid: 0,
+  slow95: 0,
+  slow99: 0,
+  requests,
+  [metric]: events,
+})
+
+/** The least whole number up to `most` for which this holds, where it holds for all above it too. */
+function least(most: number, holds: (value: number) => boolean): number | undefined {
+  if (!holds(most)) return undefined
+  let [low, high] = [0, most]
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if (holds(middle)) high = middle
+    else low = middle + 1
+  }
+  return low
+}
