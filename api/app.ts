@@ -133,8 +133,9 @@ function permit(actor: Actor, { allow, path }: RouteDefinition, params: Record<s
 }
 
 function respond(reply: RouteResponse, requestId: string): Response {
-  const { status = 200, json, text, type } = reply
+  const { status = 200, json, text, type, events } = reply
   const headers = { ...reply.headers, 'x-request-id': requestId }
+  if (events !== undefined) return new Response(events, { status, headers: { ...headers, ...eventHeaders } })
   if (text !== undefined)
     return withLength(text, { status, headers: { ...headers, 'content-type': type ?? 'text/plain' } })
   if (json === undefined) return new Response(null, { status, headers })
@@ -142,6 +143,15 @@ function respond(reply: RouteResponse, requestId: string): Response {
     status,
     headers: { ...headers, 'content-type': 'application/json' },
   })
+}
+
+/** The connection ends with the stream, so that a drain does not wait for it. */
+const eventHeaders = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-store',
+  // Proxies that buffer would hold the events back.
+  'x-accel-buffering': 'no',
+  connection: 'close',
 }
 
 /** States the length, by which short responses are not compressed. */

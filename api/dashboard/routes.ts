@@ -5,11 +5,13 @@
 import { Counter } from 'prom-client'
 import { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
-import { defineRoute, type RouteRequest, type RouteDefinition } from '../http/route.ts'
+import { defineRoute, viewers, type RouteRequest, type RouteDefinition } from '../http/route.ts'
 import type { ApiDeps } from '../deps.ts'
 import { metricTable } from '../metrics/metric-catalogue.ts'
 import { createThrottledLog } from '../http/log-throttle.ts'
+import { getReleaseInScope } from '../services/release-commands.ts'
 import { findPageAsset } from './assets.ts'
+import { createChangeFeed } from './change-feed.ts'
 import { reportPath } from './security-headers.ts'
 import { downloadRegistry, formRegistry, pageRegistry } from './page-registry.ts'
 
@@ -49,10 +51,25 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         handle: async (ask: RouteRequest<unknown, undefined>) => (await download.find())(deps, ask),
       }),
     ),
+    changes(deps),
     ...signInRoutes(deps),
     staticFiles(),
     reports(deps),
   ]
+}
+
+function changes(deps: ApiDeps): RouteDefinition {
+  const feed = createChangeFeed(deps)
+  return defineRoute('get', '/releases/:id/changes', viewers, {
+    page: true,
+    summary: 'Stream an event for each change of a release.',
+    answers: { 200: 'Server-sent events' },
+    answerMedia: 'text/event-stream',
+    async handle({ actor, params, header }) {
+      const { state } = await getReleaseInScope(deps.store, actor!, params['id']!)
+      return { events: feed.open(state.id, header('last-event-id')) }
+    },
+  })
 }
 
 const signInRoutes = (deps: ApiDeps): RouteDefinition[] => [

@@ -94,6 +94,8 @@ export interface RouteResponse {
   /** Sent unchanged, with the content type `type`. */
   text?: string | Uint8Array<ArrayBuffer>
   type?: string
+  /** Sent as it comes, as server-sent events. */
+  events?: ReadableStream<Uint8Array<ArrayBuffer>>
   headers?: Record<string, string>
 }
 

@@ -164,6 +164,14 @@ export const listWatches = (database: Database, release: string) =>
   rowsFrom(database).list<StageWatch>(sql`
     select stage, stage_index, watched_ms from stage_clocks where release_id = ${release} limit 200`)
 
+/** For each release a text that changes with its state, its commands and its verdicts. */
+export const listReleaseMarks = (database: Database, releases: readonly string[]) =>
+  rowsFrom(database).list<{ id: string; mark: string }>(sql`
+    select id, concat_ws('-', extract(epoch from updated_at),
+      (select max(decisions.id) from decisions where release_id = releases.id),
+      (select count(*) from release_commands where release_id = releases.id)) as mark
+    from releases where id = any(${releases}::text[])`)
+
 export const maxExposed = 100_000
 
 export interface ExposedRequest {

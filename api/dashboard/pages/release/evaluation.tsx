@@ -7,6 +7,7 @@ import type { GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
 import { Badge, Chart, gainText, numberText, DataTable, type Tone } from '../../components/elements.tsx'
+import { Term } from '../../glossary.tsx'
 import { plain } from '../../labels.ts'
 
 const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
@@ -100,11 +101,19 @@ export const Gates = ({ report, chart }: { report: GateReport; chart: string | u
 
 const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): PageElement => (
   <>
-    {row.metric}
+    <Term word={row.metric} />
     {row.metric === policy.primary ? (
-      <span class="quiet small"> primary</span>
+      <span class="quiet small">
+        {' '}
+        <Term word="primary" />
+      </span>
     ) : (
-      isGuard(row, policy) && <span class="quiet small"> guardrail</span>
+      isGuard(row, policy) && (
+        <span class="quiet small">
+          {' '}
+          <Term word="guardrail" />
+        </span>
+      )
     )}
   </>
 )

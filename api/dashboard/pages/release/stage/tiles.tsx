@@ -1,57 +1,15 @@
 /** Shows a running stage: each metric of candidate and control with its evidence, and what promotes or rolls back the release. */
 import { countText, percentOf } from '../../../../../charts/figures.ts'
-import { evidenceTileSvg, type TilePoint } from './evidence-tile.ts'
+import { evidenceTileSvg } from './evidence-tile.ts'
+import { outlookRequests, type MetricTile } from './metrics.ts'
+import { ratioText, ratioTileSvg } from './ratio-tile.ts'
 import type { ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
+import { Term } from '../../../glossary.tsx'
+import { sentenceCase } from '../../../labels.ts'
 import { Chart, durationText, numberText } from '../../../components/elements.tsx'
 import type { ReleaseSubject } from '../load.ts'
-import type { StageArm, StageRow } from '../stages.ts'
-
-/** Name, its place in the statistics of a verdict, and its count in a stage where one is kept. */
-const metrics = [
-  { name: 'Errors', key: 'errors', count: 'errors' },
-  { name: 'Invalid outputs', key: 'invalid', count: 'invalid' },
-  { name: 'Slow responses (p95)', key: 'slow95', count: 'slow' },
-  { name: 'Slow responses (p99)', key: 'slow99' },
-  { name: 'Score shift', key: 'scoreShift' },
-] as const
-
-interface MetricTile {
-  name: string
-  key: string
-  candidate: string
-  control: string
-  points: TilePoint[]
-  /** The last share of the threshold; 1 or more rolls back. */
-  share: number
-}
-
-export function metricTiles({ verdicts }: ReleaseSubject, now: StageRow): MetricTile[] {
-  return metrics.flatMap((metric): MetricTile[] => {
-    const { name, key } = metric
-    const points = verdicts.flatMap(({ at, statistics }): TilePoint[] => {
-      const [logE, threshold] = [statistics[`${key}LogE`], statistics[`${key}Threshold`]]
-      if (typeof logE !== 'number' || typeof threshold !== 'number' || threshold <= 0) return []
-      return [{ atMs: Date.parse(at), share: Math.max(0, logE / threshold) }]
-    })
-    const last = verdicts.at(-1)?.statistics
-    if (points.length === 0 || last === undefined) return []
-    const rateOf = (arm: StageArm, pooled: number | null | undefined) =>
-      'count' in metric && arm.requests > 0
-        ? `${countText(arm[metric.count])} of ${countText(arm.requests)} (${percentOf(arm[metric.count] / arm.requests)})`
-        : percentOf(pooled)
-    return [
-      {
-        name,
-        key,
-        candidate: rateOf(now.candidate, last[`${key}Canary`]),
-        control: rateOf(now.control, last[`${key}Control`]),
-        points,
-        share: points.at(-1)!.share,
-      },
-    ]
-  })
-}
+import type { StageRow } from '../stages.ts'
 
 /** The stage that runs; absent before the first and after the end. */
 export const runningStage = (way: readonly StageRow[]): StageRow | undefined =>
@@ -60,14 +18,15 @@ export const runningStage = (way: readonly StageRow[]): StageRow | undefined =>
 export const RunningStage = ({
   subject,
   way,
+  tiles,
 }: {
   subject: ReleaseSubject
   way: readonly StageRow[]
+  tiles: readonly MetricTile[]
 }): PageElement => {
   const now = runningStage(way)
   if (now === undefined) return <></>
   const { state } = subject.release
-  const tiles = metricTiles(subject, now)
   const excess = way.reduce((sum, row) => sum + row.excess, 0)
   const { minMs, minRequests } = now.requirements
   const budget = state.policy.limits.harmBudget
@@ -84,23 +43,53 @@ export const RunningStage = ({
           textOf={(value) => numberText(Number(value.toPrecision(3)))}
           bad
         />
-        {tiles.map(({ name, key, candidate, control, points, share }) => (
-          <div class="tile">
-            <h3>{name}</h3>
-            <p class="small">
-              Candidate <strong>{candidate}</strong>
-              <br />
-              Control {control}
-            </p>
-            <Chart svg={evidenceTileSvg(points, { id: `tile-${key}`, title: `Evidence of more: ${name}` })} />
-            <p class="quiet small">{percentOf(share)} of what rolls back</p>
-          </div>
+      </div>
+      <div class="tiles evidence">
+        {tiles.map((tile) => (
+          <EvidenceTile tile={tile} />
         ))}
       </div>
+      {tiles.some(({ ratio }) => ratio !== undefined) && (
+        <p class="hint">
+          Line: the candidate’s rate as a multiple of the control’s. <Term word="Band" />: the multiples not
+          refuted yet, valid at every look. Wholly above the red line, the release rolls back; wholly below
+          the green line, no regression is proven.
+        </p>
+      )}
       <WhatHappens state={state} now={now} way={way} tiles={tiles} excess={excess} />
     </section>
   )
 }
+
+const EvidenceTile = ({
+  tile: { name, key, candidate, control, points, share, ratio },
+}: {
+  tile: MetricTile
+}): PageElement => (
+  <div class="tile">
+    <h3>
+      <Term word={name} />
+    </h3>
+    {candidate !== '' && (
+      <p class="small">
+        Candidate <strong>{candidate}</strong>
+        <br />
+        Control {control}
+      </p>
+    )}
+    {ratio !== undefined ? (
+      <>
+        <Chart svg={ratioTileSvg(ratio, { id: `tile-${key}`, title: `${name}: candidate ÷ control` })} />
+        <p class="small">{sentenceCase(ratioText(ratio))}</p>
+      </>
+    ) : share > 0 ? (
+      <Chart svg={evidenceTileSvg(points, { id: `tile-${key}`, title: `Evidence against: ${name}` })} />
+    ) : (
+      <p class="quiet small">Nothing to compare yet</p>
+    )}
+    <p class="quiet small">{percentOf(share)} of what rolls back</p>
+  </div>
+)
 
 interface QuotaParts {
   name: string
@@ -112,7 +101,9 @@ interface QuotaParts {
 
 const Quota = ({ name, have, need, textOf, bad }: QuotaParts): PageElement => (
   <div class="tile">
-    <h3>{name}</h3>
+    <h3>
+      <Term word={name} />
+    </h3>
     <p class="figure">
       {textOf(have)} <span class="quiet small">of {textOf(need)}</span>
     </p>
@@ -146,26 +137,46 @@ const WhatHappens = ({ state, now, way, tiles, excess }: Happening): PageElement
   const next =
     way[way.indexOf(now) + 1]?.name ?? (now.stage === 'probation' ? 'the end of the release' : '100 %')
   const { minMs, minRequests, deadlineMs } = now.requirements
-  const nearest = tiles.toSorted((one, other) => other.share - one.share)[0]
   const isLast = way.findLast(({ stage }) => stage === 'canary') === now
   const needsProof =
     now.stage === 'canary' && limits.promotion !== 'off' && (limits.promotion.at !== 'last_stage' || isLast)
   const leftMs = deadlineMs * (1 + state.extensions) - now.observedMs
+  const more = (have: number, need: number, textOf: (value: number) => string) =>
+    have >= need ? `${textOf(need)} (reached)` : `${textOf(need)} (${textOf(need - have)} more)`
   return (
     <dl class="outcomes">
       <dt>Continues to {next}</dt>
       <dd>
-        with {countText(minRequests)} requests ({countText(now.candidate.requests)} now) and{' '}
-        {durationText(minMs)} ({durationText(now.observedMs)} now), and no regression
-        {needsProof && ', and proof that it is not worse'}
+        <ul>
+          <li>{more(now.candidate.requests, minRequests, (count) => `${countText(count)} requests`)}</li>
+          <li>{more(now.observedMs, minMs, durationText)} observed</li>
+          <li>No regression</li>
+          {needsProof &&
+            tiles.flatMap(({ name, proof, ratio }) =>
+              proof === undefined ? [] : [<li>{proofText(name, proof, ratio?.proof)}</li>],
+            )}
+        </ul>
       </dd>
       <dt>Rolls back</dt>
       <dd>
-        when the evidence for more errors, invalid outputs or slow responses reaches its threshold
-        {nearest !== undefined && ` (nearest: ${nearest.name.toLowerCase()}, ${percentOf(nearest.share)})`},
-        at {numberText(limits.harmBudget)} failed requests above control (
-        {numberText(Number(excess.toPrecision(3)))} now), above {percentOf(limits.guardRate)} failures, or
-        after {durationText(watch.exposureMs)} without a verdict
+        <ul>
+          {tiles.flatMap(({ name, rollsBackAt, share }) =>
+            rollsBackAt === undefined
+              ? []
+              : [
+                  <li>
+                    {name}: at about {countText(rollsBackAt)} of the next {outlookRequests} requests (
+                    {percentOf(share)} of the evidence now)
+                  </li>,
+                ],
+          )}
+          <li>
+            At {numberText(limits.harmBudget)} proven failures above control (
+            {numberText(Number(Math.max(0, excess).toPrecision(3)))} now)
+          </li>
+          <li>Above {percentOf(limits.guardRate)} failures, whatever the control does</li>
+          <li>After {durationText(watch.exposureMs)} without a verdict</li>
+        </ul>
       </dd>
       <dt>Deadline</dt>
       <dd>
@@ -174,4 +185,12 @@ const WhatHappens = ({ state, now, way, tiles, excess }: Happening): PageElement
       </dd>
     </dl>
   )
+}
+
+/** `Errors below 2× control: 40 % proven, about 1,200 more requests without one`. */
+function proofText(name: string, { share, requests }: NonNullable<MetricTile['proof']>, ratio = 1): string {
+  const claim = `${name} below ${numberText(ratio)}× control`
+  if (share >= 1) return `${claim}: proven`
+  const further = requests === undefined ? '' : `, about ${countText(requests)} more requests without one`
+  return `${claim}: ${percentOf(share)} proven${further}`
 }

@@ -1,0 +1,150 @@
+/** Computes the evidence of each judged metric of a running stage: rates, confidence sequence, share of the threshold, and what it would take. */
+import { countText, percentOf } from '../../../../../charts/figures.ts'
+import {
+  cleanRequestsToProve,
+  eventsToRollBack,
+  rateTicks,
+  restartsOf,
+} from '../../../../../domain/canary/outlook.ts'
+import { firstMass } from '../../../../../domain/canary/arm-comparison.ts'
+import { rateMetrics, type CanaryPolicy, type RateMetric } from '../../../../../domain/canary/policy.ts'
+import { thresholdFor } from '../../../../../domain/sequential/alpha-split.ts'
+import { ratioSequence, type RatioThresholds } from '../../../../../domain/sequential/ratio-sequence.ts'
+import type { RateTick } from '../../../../../domain/sequential/two-arm-rate-test.ts'
+import { createPromiseCache } from '../../../promise-cache.ts'
+import type { ReleaseSubject } from '../load.ts'
+import type { StageArm, StageRow } from '../stages.ts'
+import type { TilePoint } from './evidence-tile.ts'
+import type { RatioPoint, RatioTile } from './ratio-tile.ts'
+
+/** Name, its place in the statistics of a verdict, and its count in a stage where one is kept. */
+const metrics = [
+  { name: 'Errors', key: 'errors', count: 'errors', alpha: 'errors' },
+  { name: 'Invalid outputs', key: 'invalid', count: 'invalid', alpha: 'invalid' },
+  { name: 'Slow responses (p95)', key: 'slow95', count: 'slow', alpha: 'slow95' },
+  { name: 'Slow responses (p99)', key: 'slow99', alpha: 'slow99' },
+  { name: 'Score shift', key: 'scoreShift', alpha: 'scoreShift' },
+  { name: 'Paired quality', key: 'paired', alpha: 'paired' },
+] as const
+
+export interface MetricTile {
+  name: string
+  key: string
+  /** Of the arms; empty where the metric compares pairs or shares. */
+  candidate: string
+  control: string
+  points: TilePoint[]
+  /** The last share of the threshold; 1 or more rolls back. */
+  share: number
+  /** Absent for metrics that are no rates, and without an event. */
+  ratio?: RatioTile
+  /** How many of the next `outlookRequests` would have to have the event for a rollback; absent where not even all would do. */
+  rollsBackAt?: number
+  /** What the promotion still needs: the share of the proof, and further clean requests where their number can be said. */
+  proof?: { share: number; requests?: number }
+}
+
+export const outlookRequests = 100
+/** Beyond it the number of clean requests says nothing. */
+const maxCleanRequests = 10_000_000
+
+const cached = createPromiseCache<MetricTile[]>(50)
+
+/** Computed once a verdict, however many pages show it. */
+export const readMetricTiles = (subject: ReleaseSubject, now: StageRow): Promise<MetricTile[]> =>
+  cached(
+    `${subject.release.state.id} ${subject.verdicts.at(-1)?.id ?? 0} ${JSON.stringify([now.name, now.candidate, now.control])}`,
+    async () => metricTiles(subject, now),
+  )
+
+export function metricTiles({ verdicts, release: { state } }: ReleaseSubject, now: StageRow): MetricTile[] {
+  const { limits } = state.policy
+  return metrics.flatMap((metric): MetricTile[] => {
+    const { name, key } = metric
+    const alpha = limits.alpha[metric.alpha]
+    const points = verdicts.flatMap(({ at, statistics }): TilePoint[] => {
+      const logE = statistics[`${key}LogE`]
+      const threshold = statistics[`${key}Threshold`] ?? (alpha === undefined ? null : thresholdFor(alpha))
+      if (typeof logE !== 'number' || threshold === null || threshold <= 0) return []
+      return [{ atMs: Date.parse(at), share: Math.max(0, logE / threshold) }]
+    })
+    const last = verdicts.at(-1)?.statistics
+    if (points.length === 0 || last === undefined) return []
+    const rateOf = (arm: StageArm, pooled: number | null | undefined) => {
+      if ('count' in metric && arm.requests > 0)
+        return `${countText(arm[metric.count])} of ${countText(arm.requests)} (${percentOf(arm[metric.count] / arm.requests)})`
+      return typeof pooled === 'number' ? percentOf(pooled) : ''
+    }
+    const tile: MetricTile = {
+      name,
+      key,
+      candidate: rateOf(now.candidate, last[`${key}Canary`]),
+      control: rateOf(now.control, last[`${key}Control`]),
+      points,
+      share: points.at(-1)!.share,
+    }
+    return [isRate(key) ? { ...tile, ...rateEvidence(verdicts, key, limits) } : tile]
+  })
+}
+
+const isRate = (key: string): key is RateMetric => (rateMetrics as readonly string[]).includes(key)
+
+function rateEvidence(
+  verdicts: ReleaseSubject['verdicts'],
+  metric: RateMetric,
+  limits: CanaryPolicy,
+): Pick<MetricTile, 'ratio' | 'rollsBackAt' | 'proof'> {
+  const ticks = rateTicks(verdicts, metric)
+  const restarts = restartsOf(
+    verdicts.map(({ at }) => Date.parse(at)),
+    limits.restartMs,
+  )
+  const logE = thresholdFor(limits.alpha[metric])
+  const limit = metric === 'slow95' || metric === 'slow99' ? limits.slowRatio : limits.errorRatio
+  const { promotion } = limits
+  const needed = promotion !== 'off' && promotion.metrics.includes(metric) ? promotion : undefined
+  const proof = needed && cleanRequestsToProve(ticks, { metric, promotion: needed, most: maxCleanRequests })
+  const rollsBackAt = eventsToRollBack(ticks, { ratio: limit, logE, requests: outlookRequests, restarts })
+  const points = ratioPoints(verdicts, ticks, {
+    lowLogE: logE,
+    highLogE: needed?.logE ?? Math.log(20),
+    restarts,
+  })
+  return {
+    ...(points.length > 0 && { ratio: { points, limit, ...(needed && { proof: needed.ratio }) } }),
+    ...(rollsBackAt !== undefined && { rollsBackAt }),
+    ...(proof && {
+      proof: {
+        share: Math.max(0, proof.logE / needed!.logE),
+        ...(proof.requests !== undefined && { requests: proof.requests }),
+      },
+    }),
+  }
+}
+
+/** From the first event on. */
+function ratioPoints(
+  verdicts: ReleaseSubject['verdicts'],
+  ticks: readonly RateTick[],
+  thresholds: Omit<RatioThresholds, 'firstMass'>,
+): RatioPoint[] {
+  const sum: RateTick = { canaryTotal: 0, controlTotal: 0, canaryEvents: 0, controlEvents: 0 }
+  return ratioSequence(ticks, { ...thresholds, firstMass }).flatMap(({ low, high }, i): RatioPoint[] => {
+    for (const name of Object.keys(sum) as (keyof RateTick)[]) sum[name] += ticks[i]![name]
+    const { canaryTotal, controlTotal, canaryEvents, controlEvents } = sum
+    if (canaryEvents + controlEvents === 0) return []
+    const [verdict, before] = [verdicts[i]!, verdicts[i - 1]]
+    const begins =
+      before !== undefined && (before.stage !== verdict.stage || before.stageIndex !== verdict.stageIndex)
+    const estimate = canaryEvents / canaryTotal / (controlEvents / controlTotal)
+    return [
+      {
+        atMs: Date.parse(verdict.at),
+        low,
+        high: Number.isFinite(high) ? high : null,
+        ...(Number.isFinite(estimate) && estimate > 0 && { estimate }),
+        ...(begins && { begins }),
+      },
+    ]
+  })
+}
