@@ -3,6 +3,7 @@
  * thousand statements every few seconds with two hundred models.
  */
 import sql from 'sql-template-tag'
+import type { ChampionChange } from '../registry/champions.ts'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
 import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
@@ -14,7 +15,14 @@ import type { Database } from '../postgres.ts'
 export interface OverviewRow {
   model: string
   about?: string
-  champion?: { version: string; since: string; releaseId?: string }
+  champion?: {
+    version: string
+    since: string
+    releaseId?: string
+    /** Of the change that made it champion. */
+    actor?: string
+    cause?: ChampionChange['cause']
+  }
   /** On matured outcomes. */
   quality?: Pick<QualityReport, 'level' | 'metric' | 'value' | 'baseline' | 'margin' | 'rows'> & {
     toAt: string
@@ -31,7 +39,8 @@ export interface OverviewRow {
 export const listOverviewRows = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
   rowsFrom(database).list<OverviewRow>(sql`
     select models.name as model, models.definition ->> 'about' as about, champions.version as "champion.version",
-      champions.since as "champion.since", champions.release_id as "champion.release_id", quality.report as quality,
+      champions.since as "champion.since", champions.release_id as "champion.release_id", changed.actor as "champion.actor",
+      changed.cause as "champion.cause", quality.report as quality,
       quality.to_at as "quality.to_at", evaluated.metric as "evaluated.metric", evaluated.value as "evaluated.value",
       evaluated.rows as "evaluated.rows",
       (evaluations.report ->> 'positives')::float8 / nullif((evaluations.report ->> 'rows')::float8, 0) as positives,
@@ -42,6 +51,11 @@ export const listOverviewRows = (database: Database, { limit, ...filter }: Model
       left join versions on versions.version = champions.version
       left join evaluations on evaluations.id = versions.evaluation_id
       left join kill_switches on kill_switches.model = models.name
+      left join lateral (
+        select actor, cause from champion_history
+        where champion_history.model = models.name and champion_history.version = champions.version
+        order by at desc limit 1
+      ) as changed on true
       left join lateral (
         select metric, (versions.lineage -> 'metrics' ->> metric)::float8 as value,
           coalesce((versions.lineage #>> '{rows,test}')::int, 0) as rows

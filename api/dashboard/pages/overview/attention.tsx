@@ -21,7 +21,7 @@ export const NeedsAttention = ({
   const asking = open.filter(({ state }) => needsCommand(state))
   if (asking.length + waiting.length === 0) return <></>
   return (
-    <section class="card warn">
+    <section class="card warn" id="attention">
       <h2>Needs your attention ({asking.length + waiting.length})</h2>
       <ul class="plain-list">
         {asking.map(({ state }) => (
@@ -43,11 +43,15 @@ export const NeedsAttention = ({
 
 /** The newest open alerts. */
 export const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): PageElement => (
-  <section class="card">
+  <section class="card" id="alerts">
     <DataTable
       caption="Open alerts"
       rows={alerts.slice(0, maxAlerts)}
-      empty="No open alerts"
+      empty={
+        <>
+          No open alerts. Rehearse one: <code>tenure drills run &lt;model&gt; --kind nan</code>
+        </>
+      }
       columns={[
         { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
         { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },

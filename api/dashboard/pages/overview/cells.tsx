@@ -4,7 +4,7 @@ import { sparkline } from '../../../../charts/sparkline.ts'
 import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
 import type { Release } from '../../../../store/release/releases.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, numberText } from '../../components/elements.tsx'
+import { Badge, numberText, Since } from '../../components/elements.tsx'
 import { modelHref } from '../../components/links.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
 import { metricName } from '../../../../domain/figures.ts'
@@ -23,19 +23,41 @@ export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => 
   </>
 )
 
-export const ChampionCell = ({ row: { champion, model } }: { row: OverviewRow }): PageElement => {
-  if (champion === undefined) return <span class="quiet">—</span>
-  const short = champion.version.startsWith(`${model}_`)
-    ? champion.version.slice(model.length + 1)
-    : champion.version
-  return champion.releaseId === undefined ? (
-    <span title={champion.version}>{short}</span>
-  ) : (
-    <a href={`/releases/${champion.releaseId}`} title={`Release of ${champion.version}`}>
-      {short}
-    </a>
+/** What is live, since when, and by whom or how. */
+export const ChampionCell = ({
+  row: { champion, model },
+  nowMs,
+}: {
+  row: OverviewRow
+  nowMs: number
+}): PageElement => {
+  if (champion === undefined)
+    return (
+      <span class="quiet">
+        None yet: <code>tenure retrain {model}</code>
+      </span>
+    )
+  const short = shortVersion(model, champion.version)
+  const { actor, cause } = champion
+  return (
+    <>
+      {champion.releaseId === undefined ? (
+        <strong title={champion.version}>{short}</strong>
+      ) : (
+        <a href={`/releases/${champion.releaseId}`} title={`Release of ${champion.version}`}>
+          {short}
+        </a>
+      )}{' '}
+      <span class="quiet">
+        since <Since at={champion.since} nowMs={nowMs} />
+        {actor !== undefined && ` · ${cause === 'rollback' ? 'rolled back by' : 'by'} ${actor}`}
+      </span>
+    </>
   )
 }
+
+export const shortVersion = (model: string, version: string): string =>
+  version.startsWith(`${model}_`) ? version.slice(model.length + 1) : version
 
 export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): PageElement => {
   if (traffic === undefined) return <span class="quiet">—</span>
@@ -43,9 +65,11 @@ export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined })
   const rate = total / ((trafficParts * trafficPartMs) / 1_000)
   return (
     <>
-      <span class="spark" aria-hidden="true">
-        {sparkline(traffic.requests, { width: trafficParts })}
-      </span>{' '}
+      {total > 0 && (
+        <span class="spark" aria-hidden="true">
+          {sparkline(traffic.requests, { width: trafficParts })}
+        </span>
+      )}{' '}
       <span class="nowrap">{rate >= 10 ? countText(rate) : numberText(Number(rate.toPrecision(2)))}/s</span>
       {traffic.bad > 0 && [
         ' ',

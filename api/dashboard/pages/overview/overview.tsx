@@ -1,11 +1,15 @@
-/** Shows every model with its champion, traffic, quality and open release; what needs attention stands first. */
+/** Answers what is live and since when, what needs a person, what is at risk, and what changed in the last day. */
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
+import { listModelHistory, listRecentChanges } from '../../../../store/dashboard/model-history.ts'
 import { listReleases } from '../../../../store/release/releases.ts'
 import { listQueued } from '../../../../store/release/release-queue.ts'
 import { modelFilter } from '../../../auth/authorization.ts'
 import { definePage } from '../../page.ts'
 import { OpenAlerts, NeedsAttention } from './attention.tsx'
+import { RecentChanges } from './changes.tsx'
+import { OverviewSummary } from './summary.tsx'
+import { drawModelLanes, laneModels, lanesSpanMs, ModelLanes } from './lanes.tsx'
 import {
   ChampionCell,
   DriftCell,
@@ -16,20 +20,29 @@ import {
   trafficPartMs,
   TrafficCell,
 } from './cells.tsx'
-import { Live, Since, DataTable } from '../../components/elements.tsx'
+import { Live, DataTable } from '../../components/elements.tsx'
 
 const maxModels = 500
+const dayMs = 86_400_000
+const maxChanges = 12
+/** Of each model and kind: an hourly window for a week. */
+const maxSpans = 170
 
 export const overviewPage = definePage({
   async load({ store }, { actor }) {
     const held = modelFilter(actor)
-    const [rows, traffic, open, waiting, alerts, fleet] = await Promise.all([
+    const [rows, traffic, open, waiting, alerts, fleet, changes] = await Promise.all([
       listOverviewRows(store, { ...held, limit: maxModels }),
       readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
       listReleases(store, { ...held, open: true, limit: maxModels }),
       listQueued(store, { ...held, open: true, limit: 100 }),
       listAlerts(store, { ...held, open: true, limit: maxModels }),
       readFleet(store),
+      listRecentChanges(store, {
+        ...held,
+        fromAt: new Date(Date.now() - dayMs).toISOString(),
+        limit: maxChanges,
+      }),
     ])
     const releaseOf = new Map(open.map((release) => [release.state.model, release]))
     const models = rows.map((row) => ({
@@ -38,30 +51,45 @@ export const overviewPage = definePage({
       release: releaseOf.get(row.model),
       alerts: alerts.filter(({ model }) => model === row.model).length,
     }))
-    return { models, open, waiting, alerts, ...fleet }
+    const fromMs = Math.floor((fleet.nowMs - lanesSpanMs) / 60_000) * 60_000
+    const shown = laneModels(models)
+    const spans = await listModelHistory(store, {
+      models: shown,
+      fromAt: new Date(fromMs).toISOString(),
+      limit: maxSpans,
+    })
+    const lanes = await drawModelLanes({ spans, fromMs, nowMs: fleet.nowMs })
+    return {
+      models,
+      open,
+      waiting,
+      alerts,
+      changes,
+      lanes,
+      hiddenLanes: models.length - shown.length,
+      ...fleet,
+    }
   },
   title: () => 'Tenure',
   view: (data, { target }) => (
     <>
       <h1>Overview</h1>
       <Live id="overview" target={target}>
+        <OverviewSummary {...data} />
         <NeedsAttention {...data} />
-        <section class="card">
+        <section class="card" id="models">
           <DataTable
             caption="Models"
             rows={data.models}
             empty={
               <>
-                No models yet. Add a file to <code>models/</code>, then run <code>tenure models sync</code>.
+                No models yet. Add a file to <code>models/</code>, run <code>tenure models sync</code>, and
+                train it with <code>tenure retrain &lt;model&gt;</code>.
               </>
             }
             columns={[
               { head: 'Model', names: true, cell: ({ row }) => <ModelCell {...row} /> },
-              { head: 'Champion', cell: ({ row }) => <ChampionCell row={row} /> },
-              {
-                head: 'Live since (UTC)',
-                cell: ({ row }) => <Since at={row.champion?.since} nowMs={data.nowMs} />,
-              },
+              { head: 'Live', cell: ({ row }) => <ChampionCell row={row} nowMs={data.nowMs} /> },
               { head: 'Traffic (10 min)', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
               { head: 'Quality', cell: ({ row }) => <QualityCell {...row} /> },
               { head: 'Drift', cell: ({ row }) => <DriftCell {...row} /> },
@@ -83,7 +111,11 @@ export const overviewPage = definePage({
             {new Date(data.nowMs).toISOString().slice(11, 19)} UTC
           </p>
         </section>
-        <OpenAlerts {...data} />
+        <div class="beside equal">
+          <OpenAlerts {...data} />
+          <RecentChanges {...data} />
+        </div>
+        <ModelLanes chart={data.lanes} hidden={data.hiddenLanes} />
       </Live>
     </>
   ),

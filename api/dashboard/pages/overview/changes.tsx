@@ -1,0 +1,52 @@
+/** Lists what changed in the last day: champions, releases that ended otherwise, retrainings and kill switches. */
+import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
+import type { PageElement } from '../../page.ts'
+import { Age } from '../../components/elements.tsx'
+import { modelHref } from '../../components/links.tsx'
+import { plain } from '../../labels.ts'
+import { shortVersion } from './cells.tsx'
+
+/** `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
+export function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
+  const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
+  if (kind === 'pin') return what === 'normal' ? `${model} unpinned` : `${model} pinned to ${what}`
+  if (kind === 'retraining') return `${model} retraining: ${plain(what)}`
+  if (kind === 'release') return `${model}${short}: ${plain(what)}`
+  const from = previousVersion === undefined ? '' : ` ${shortVersion(model, previousVersion)} →`
+  return `${model}${from}${short} (${what === 'rollback' ? 'rolled back' : 'promoted'})`
+}
+
+const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string => {
+  if (releaseId !== undefined) return `/releases/${releaseId}`
+  return kind === 'retraining' ? `/retrainings/${encodeURIComponent(retrainingId!)}` : modelHref(model)
+}
+
+export const RecentChanges = ({
+  changes,
+  nowMs,
+}: {
+  changes: readonly RecentChange[]
+  nowMs: number
+}): PageElement => (
+  <section class="card" id="changes">
+    <h2>Changed in the last 24 h</h2>
+    {changes.length === 0 ? (
+      <p class="empty">
+        No changes. Train a challenger: <code>tenure retrain &lt;model&gt;</code>
+      </p>
+    ) : (
+      <ul class="plain-list changes">
+        {changes.map((change) => (
+          <li>
+            <span class="quiet small">
+              <Age at={change.at} nowMs={nowMs} /> ago
+            </span>{' '}
+            <a href={hrefOf(change)}>{changeText(change)}</a>
+            {change.actor !== undefined && <span class="quiet"> · {change.actor}</span>}
+            {change.reason !== undefined && <span class="quiet small"> · {change.reason.slice(0, 160)}</span>}
+          </li>
+        ))}
+      </ul>
+    )}
+  </section>
+)

@@ -1,0 +1,50 @@
+/** Shows releases, drift, quality and incidents of models on one axis of time. */
+import { modelLanesSvg, type LaneData } from '../../../../charts/history/model-lanes.ts'
+import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
+import type { Release } from '../../../../store/release/releases.ts'
+import type { PageElement } from '../../page.ts'
+import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
+
+export const lanesSpanMs = 7 * 86_400_000
+const maxLaneModels = 6
+/** The axis moves on in these steps, so that a live page is not redrawn with every look. */
+const stepMs = 300_000
+
+interface ModelLine {
+  row: OverviewRow
+  release?: Release | undefined
+  alerts: number
+}
+
+/** The models with an open release, an alert or drift before the others. */
+export const laneModels = (models: readonly ModelLine[]): string[] =>
+  models
+    .map(({ row, release, alerts }) => {
+      const drifts = row.drift?.level === 'warn' || row.drift?.level === 'alarm'
+      return { model: row.model, weight: Number(release !== undefined) + Number(alerts > 0) + Number(drifts) }
+    })
+    .toSorted((one, other) => other.weight - one.weight)
+    .slice(0, maxLaneModels)
+    .map(({ model }) => model)
+
+export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<ChartSizes> => {
+  const endMs = Math.ceil(nowMs / stepMs) * stepMs
+  const first = Math.min(...spans.map((span) => span.fromMs))
+  // A young installation fills the axis with the time that it has.
+  const startMs = Math.max(fromMs, Math.min(endMs - 3_600_000, first))
+  return drawChartSizes(
+    { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },
+    { spans, fromMs: Math.floor(startMs / stepMs) * stepMs, nowMs: endMs },
+    modelLanesSvg,
+  )
+}
+
+export const ModelLanes = ({ chart, hidden }: { chart: ChartSizes; hidden: number }): PageElement => (
+  <section class="card" id="time-line">
+    <h2>Last 7 days</h2>
+    <ChartFigure
+      chart={chart}
+      note={`Full bars need attention: rolled back, drift, quality lost, alert. Thin bars do not.${hidden > 0 ? ` ${hidden} more models have a time line on their own page.` : ''}`}
+    />
+  </section>
+)

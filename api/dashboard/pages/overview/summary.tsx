@@ -1,0 +1,121 @@
+/** Answers four questions in one line each: what is live, what needs a person, what is at risk, what changed. */
+import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
+import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
+import type { Alert } from '../../../../store/monitoring/alerts.ts'
+import type { QueuedRelease } from '../../../../store/release/release-queue.ts'
+import type { Release } from '../../../../store/release/releases.ts'
+import type { PageElement } from '../../page.ts'
+import { needsCommand } from '../../labels.ts'
+import { durationText, type Tone } from '../../components/elements.tsx'
+import { sumOf } from '../../../../domain/statistics/distributions.ts'
+import { changeText } from './changes.tsx'
+
+interface Seen {
+  models: readonly { row: OverviewRow; traffic?: RecentTraffic | undefined }[]
+  open: readonly Release[]
+  waiting: readonly QueuedRelease[]
+  alerts: readonly Alert[]
+  changes: readonly RecentChange[]
+  nowMs: number
+}
+
+/** A higher share of failed requests is a risk. */
+const maxFailedShare = 0.01
+
+/** The reasons for which a model is at risk, with the worst first. */
+export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): { text: string; tone: Tone }[] {
+  const risks: { text: string; tone: Tone }[] = []
+  for (const { row, traffic } of models) {
+    const add = (tone: Tone, what: string) => risks.push({ tone, text: `${row.model}: ${what}` })
+    if (row.serve !== 'normal') add('bad', `pinned to ${row.serve}`)
+    if (row.quality?.level === 'lost') add('bad', 'quality lost')
+    const total = sumOf(traffic?.requests ?? [])
+    if (traffic !== undefined && total > 0 && traffic.bad / total > maxFailedShare)
+      add('bad', 'requests fail')
+    if (row.drift?.level === 'alarm') add('bad', 'drift alarm')
+    if (row.drift?.level === 'warn') add('warn', 'drift warning')
+  }
+  const critical = alerts.filter(({ severity }) => severity === 'critical').length
+  if (critical > 0)
+    risks.unshift({ tone: 'bad', text: `${critical} critical ${critical === 1 ? 'alert' : 'alerts'}` })
+  return risks.toSorted((one, other) => Number(other.tone === 'bad') - Number(one.tone === 'bad'))
+}
+
+/** The first of some texts, and how many more there are. */
+const firstOf = (texts: readonly string[], none: string): string => {
+  const [first, ...rest] = texts
+  return first === undefined ? none : rest.length === 0 ? first : `${first} and ${rest.length} more`
+}
+
+export const OverviewSummary = (seen: Seen): PageElement => {
+  const { models, open, waiting, changes, nowMs } = seen
+  const live = models.flatMap(({ row }) =>
+    row.champion === undefined ? [] : [{ ...row.champion, model: row.model }],
+  )
+  const newest = live.toSorted((one, other) => other.since.localeCompare(one.since))[0]
+  const asking = open.filter(({ state }) => needsCommand(state))
+  const risks = risksOf(seen)
+  return (
+    <nav class="summary" aria-label="Summary">
+      <Answer href="#models" name="Live" tone={live.length < models.length ? 'warn' : 'good'}>
+        <strong>
+          {live.length} of {models.length} {models.length === 1 ? 'model' : 'models'}
+        </strong>
+        <span class="quiet small">
+          {newest === undefined
+            ? 'No version released yet'
+            : `Newest: ${newest.version}, ${durationText(nowMs - Date.parse(newest.since))} ago`}
+        </span>
+      </Answer>
+      <Answer
+        href={asking.length === 1 ? `/releases/${asking[0]!.state.id}` : '#attention'}
+        name="Needs a person"
+        tone={asking.length > 0 ? 'warn' : 'good'}
+      >
+        <strong>{asking.length === 0 ? 'Nothing' : asking.length}</strong>
+        <span class="quiet small">
+          {firstOf(
+            [
+              ...asking.map(
+                ({ state }) =>
+                  `${state.version}: ${state.paused ? 'paused' : state.stage.replaceAll('_', ' ')}`,
+              ),
+              ...waiting.map(({ version }) => `${version}: queued`),
+            ],
+            'No approval or decision open',
+          )}
+        </span>
+      </Answer>
+      <Answer href="#alerts" name="At risk" tone={risks[0]?.tone ?? 'good'}>
+        <strong>{risks.length === 0 ? 'Nothing' : risks.length}</strong>
+        <span class="quiet small">
+          {firstOf(
+            risks.map(({ text }) => text),
+            'Drift, quality and errors are within limits',
+          )}
+        </span>
+      </Answer>
+      <Answer href="#changes" name="Changed in 24 h" tone="quiet">
+        <strong>{changes.length === 0 ? 'Nothing' : changes.length}</strong>
+        <span class="quiet small">{firstOf(changes.map(changeText), 'Same versions as yesterday')}</span>
+      </Answer>
+    </nav>
+  )
+}
+
+const Answer = ({
+  href,
+  name,
+  tone,
+  children,
+}: {
+  href: string
+  name: string
+  tone: Tone
+  children?: unknown
+}): PageElement => (
+  <a href={href} class={tone}>
+    <span class="quiet small">{name}</span>
+    {children as PageElement}
+  </a>
+)

@@ -1,0 +1,82 @@
+/** Reads what happened to models in a span: releases, retrainings, champion changes, drift, quality and alerts, for the time line and the list of changes. */
+import sql from 'sql-template-tag'
+import { ofModels, type ModelFilter } from '../database/filter.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import type { Database } from '../postgres.ts'
+
+export interface HistorySpan {
+  model: string
+  kind: 'release' | 'drift' | 'quality' | 'incident'
+  fromMs: number
+  /** Absent while it lasts. */
+  toMs?: number
+  /** The outcome or the stage of a release, the level of drift or quality, the severity of an alert. */
+  level: string
+  /** The version, or the kind of the alert. */
+  name: string
+}
+
+/** Of each of these models the newest spans of each kind that touch the time since `fromAt`, oldest first. */
+export const listModelHistory = (
+  database: Database,
+  { models, fromAt, limit }: { models: readonly string[]; fromAt: string; limit: number },
+) =>
+  rowsFrom(database).list<HistorySpan>(sql`
+    select asked.model, kind, (extract(epoch from from_at) * 1000)::float8 as from_ms,
+      (extract(epoch from to_at) * 1000)::float8 as to_ms, level, spans.name
+    from unnest(${models}::text[]) with ordinality as asked (model, place), lateral (
+      (select 'release' as kind, started_at as from_at, ended_at as to_at, coalesce(outcome, stage) as level, version as name
+        from releases where model = asked.model and coalesce(ended_at, 'infinity') >= ${fromAt}::timestamptz
+        order by started_at desc limit ${limit})
+      union all
+      (select 'drift', from_at, to_at, level, version from drift_judgements
+        where model = asked.model and subject = 'served' and to_at >= ${fromAt}::timestamptz
+          and level in ('stable', 'warn', 'alarm')
+        order by to_at desc limit ${limit})
+      union all
+      (select 'quality', from_at, to_at, level, version from quality_judgements
+        where model = asked.model and level <> 'insufficient' and to_at >= ${fromAt}::timestamptz
+        order by to_at desc limit ${limit})
+      union all
+      (select 'incident', raised_at, resolved_at, severity, alerts.kind from alerts
+        where model = asked.model and severity <> 'info' and coalesce(resolved_at, 'infinity') >= ${fromAt}::timestamptz
+        order by raised_at desc limit ${limit})
+    ) as spans
+    order by asked.place, from_at`)
+
+export interface RecentChange {
+  at: string
+  model: string
+  kind: 'champion' | 'release' | 'retraining' | 'pin'
+  /** The cause of a new champion, the outcome of a release or a retraining, what a kill switch serves. */
+  what: string
+  version?: string
+  previousVersion?: string
+  actor?: string
+  reason?: string
+  releaseId?: string
+  retrainingId?: string
+}
+
+/** What changed since `fromAt`, newest first. A release that promoted or rolled back its model is the change of the champion. */
+export const listRecentChanges = (
+  database: Database,
+  { fromAt, limit, ...filter }: ModelFilter & { fromAt: string; limit: number },
+) =>
+  rowsFrom(database).list<RecentChange>(sql`
+    select * from (
+      (select at, model, 'champion' as kind, cause as what, version, previous_version, actor, reason, release_id, null as retraining_id
+        from champion_history where at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by at desc limit ${limit})
+      union all
+      (select ended_at, model, 'release', outcome, version, null, requested_by, reason, id, null
+        from releases where ended_at >= ${fromAt}::timestamptz and ${ofModels(filter)} and not (state ? 'drill')
+          and not exists (select from champion_history where champion_history.release_id = releases.id
+            and champion_history.version = releases.version and releases.outcome = 'promoted')
+        order by ended_at desc limit ${limit})
+      union all
+      (select ended_at, model, 'retraining', outcome, version, null, requested_by, message, null, id
+        from retrainings where ended_at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by ended_at desc limit ${limit})
+      union all
+      (select at, model, 'pin', serve, null, null, actor, reason, null, null
+        from kill_switches where at >= ${fromAt}::timestamptz and ${ofModels(filter)} order by at desc limit ${limit})
+    ) as changes order by at desc limit ${limit}`)
