@@ -29,6 +29,7 @@ import { trainingRoutes } from './lifecycle/trainings.ts'
 import { sweepRoutes } from './lifecycle/sweeps.ts'
 import { trialRoutes } from './lifecycle/trials.ts'
 import { cardRoutes } from './registry/cards.ts'
+import { searchRoutes } from './registry/search.ts'
 import { versionRoutes } from './registry/versions.ts'
 
 export function routesOf(deps: ApiDeps): RouteDefinition[] {
@@ -52,6 +53,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...rollbackRoutes(deps),
     ...drillRoutes(deps),
     ...featureRoutes(deps),
+    ...searchRoutes(deps),
     ...killSwitchRoutes(deps),
     ...stateRoutes(deps),
     ...auditRoutes(deps),

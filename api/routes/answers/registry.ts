@@ -1,4 +1,5 @@
 /** Describes the responses of models, versions, features and the records about them. */
+import { foundKinds } from '../../../store/dashboard/search.ts'
 import { retrainingStartedAnswer } from './lifecycle.ts'
 import {
   countField,
@@ -9,6 +10,7 @@ import {
   mapOf,
   nullable,
   numberField,
+  oneOfTexts,
   pagedListOf,
   textField,
   timeField,
@@ -44,6 +46,14 @@ export const modelAnswer = schemaOfFields(
   },
   { ...championOfModel, route: dataField },
 )
+export const searchAnswer = schemaOfFields({
+  results: arrayOf(
+    schemaOfFields(
+      { kind: oneOfTexts(...foundKinds), id: textField, name: textField, path: textField },
+      { model: textField, detail: textField, at: timeField },
+    ),
+  ),
+})
 export const trafficAnswer = schemaOfFields({
   model: textField,
   tick_ms: numberField,

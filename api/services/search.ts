@@ -1,0 +1,43 @@
+/** Searches models, versions, releases, runs and the audit log for a key, and names the page of each result. */
+import { searchRows, type SearchRow } from '../../store/dashboard/search.ts'
+import type { Store } from '../../store/postgres.ts'
+import type { Actor } from '../auth/authentication.ts'
+import { modelFilter } from '../auth/authorization.ts'
+
+/** A result with the path of its page. */
+export interface SearchResult extends SearchRow {
+  path: string
+}
+
+export const maxSearchLength = 200
+const maxWords = 8
+
+/** At most `limit` results of each kind; none without a word. */
+export async function searchEverything(
+  { store }: { store: Store },
+  actor: Actor | undefined,
+  { text, limit }: { text: string; limit: number },
+): Promise<SearchResult[]> {
+  const words = text.split(/\s+/).filter(Boolean).slice(0, maxWords)
+  if (words.length === 0) return []
+  const found = await searchRows(store, { ...modelFilter(actor), words, limit })
+  return found.map((row) => ({ ...row, path: pathOf(row) }))
+}
+
+function pathOf({ kind, id, model }: SearchRow): string {
+  const [name, of] = [encodeURIComponent(id), encodeURIComponent(model ?? '')]
+  switch (kind) {
+    case 'model':
+      return `/models/${name}`
+    case 'version':
+      return `/models/${of}/versions/${name}`
+    case 'release':
+      return `/releases/${name}`
+    case 'retraining':
+      return `/retrainings/${name}`
+    case 'sweep':
+      return `/sweeps/${name}`
+    case 'audit':
+      return `/audit?before=${Number(id) + 1}`
+  }
+}
