@@ -3,6 +3,7 @@
  * that an approver never answers for something this approver has not seen.
  */
 import { basisIssues } from './basis.ts'
+import { approvalSides, type ApprovalSide } from './rules/approvals.ts'
 import type { ReleaseDigests, ReleaseState, ReleaseBasis, Statement } from './state.ts'
 import { end } from './transitions.ts'
 
@@ -18,9 +19,28 @@ export const mayApprove = (
   { by }: Pick<Statement, 'by'>,
 ): boolean => policy.approval.from?.includes(by) ?? true
 
+type Approvals = Pick<ReleaseState, 'approvals' | 'policy'>
+
+/** The sides that the policy asks for and that have not approved yet. */
+export const missingSides = ({ approvals, policy }: Approvals): ApprovalSide[] => {
+  const { sides } = policy.approval
+  return sides === undefined
+    ? []
+    : approvalSides.filter((side) => !approvals.some(({ by }) => sides[side].includes(by)))
+}
+
+/** `; business must sign (carol, dan)`; empty when no side is missing. */
+export const missingSidesText = (state: Approvals): string =>
+  missingSides(state)
+    .map((side) => `; ${side} must sign (${state.policy.approval.sides?.[side].join(', ')})`)
+    .join('')
+
+/** How many approvals are still needed: also more than the policy counts, where a side is missing. */
+export const missingApprovals = (state: Approvals): number =>
+  Math.max(state.policy.approval.approvers - state.approvals.length, missingSides(state).length, 0)
+
 /** Whether the policy requires no further approval. */
-export const isApproved = ({ approvals, policy }: Pick<ReleaseState, 'approvals' | 'policy'>): boolean =>
-  approvals.length >= policy.approval.approvers
+export const isApproved = (state: Approvals): boolean => missingApprovals(state) === 0
 
 /** Whether two statements come from the same user, by name or key. */
 export const isSamePerson = (one: Person, other: Person): boolean =>

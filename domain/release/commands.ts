@@ -2,7 +2,15 @@
  * Applies the commands of users to a release. Each command gets an answer that states what happened or why nothing did, and an
  * invalid or late command changes nothing, so that a late approval cannot revive a release that was rolled back.
  */
-import { isApproved, isRequester, isSamePerson, mayApprove, recheckBasis, withdrawn } from './approval.ts'
+import {
+  isApproved,
+  isRequester,
+  isSamePerson,
+  mayApprove,
+  missingSidesText,
+  recheckBasis,
+  withdrawn,
+} from './approval.ts'
 import { applyBreakGlass } from './break-glass.ts'
 import type { Advance, CommandEvent } from './events.ts'
 import {
@@ -139,7 +147,11 @@ function approve(state: ReleaseState, given: Statement): Advance {
   if (state.approvals.some((each) => isSamePerson(each, said)))
     return ignored(state, `already approved by ${said.by}`)
   const { approvers } = state.policy.approval
-  if (!isApproved(next)) return applied(next, `approved by ${said.by}, ${approvals.length} of ${approvers}`)
+  if (!isApproved(next))
+    return applied(
+      next,
+      `approved by ${said.by}, ${approvals.length} of ${approvers}${missingSidesText(next)}`,
+    )
   return applied(nextStage(next, said.atMs), `approved by ${approvals.map(({ by }) => by).join(' and ')}`)
 }
 

@@ -1,4 +1,5 @@
 /** Explains in one sentence what an open release waits for. It reads the state alone, so that the sentence is never out of date. */
+import { missingApprovals, missingSidesText } from './approval.ts'
 import { nextEffect } from './next-effect.ts'
 import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
 
@@ -8,8 +9,8 @@ export function whyWaiting(state: ReleaseState): string {
     case 'qualify':
       return `Running pre-flight checks of ${state.version}.`
     case 'wait': {
-      const missing = state.policy.approval.approvers - state.approvals.length
-      return `Needs ${missing} ${missing === 1 ? 'approval' : 'approvals'} by ${time(effect.untilMs)}; requested by ${state.requestedBy} (cannot self-approve)${named(state)}.`
+      const missing = missingApprovals(state)
+      return `Needs ${missing} ${missing === 1 ? 'approval' : 'approvals'} by ${time(effect.untilMs)}; requested by ${state.requestedBy} (cannot self-approve)${named(state)}${missingSidesText(state)}.`
     }
     case 'route':
       return state.blockedBy.length > 0

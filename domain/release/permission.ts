@@ -3,7 +3,7 @@
  * what judges have found. The state of its workflow is no proof, because a client of Temporal can write any state.
  */
 import { breakGlassMs } from './break-glass.ts'
-import { isApproved, isRequester, isSamePerson, mayApprove } from './approval.ts'
+import { isApproved, isRequester, isSamePerson, mayApprove, missingSidesText } from './approval.ts'
 import { withFacts, type OpenedFacts } from './facts.ts'
 import {
   commandRoles,
@@ -119,7 +119,7 @@ export function issueOfRoute(state: ReleaseState, record: ReleaseRecord): string
   if (at < 0) return `no routing belongs to the stage ${stage}/${state.stageIndex}`
   if (isBreakGlass(state)) return issueUnderGlass(state, record, { steps, at })
   if (!isApproved(state))
-    return `${state.approvals.length} of ${state.policy.approval.approvers} signed approvals are recorded`
+    return `${state.approvals.length} of ${state.policy.approval.approvers} signed approvals are recorded${missingSidesText(state)}`
   return issueOfSteps(state, record, steps.slice(0, at))
 }
 

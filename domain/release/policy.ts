@@ -10,6 +10,7 @@ import { canonicalJson } from '../canonical-json.ts'
 import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 import { checkQualification, defaultQualification, type QualificationLimits } from '../model/qualification.ts'
+import { checkApproval, checkReplacedApproval, checkRisk, type ApprovalSide } from './rules/approvals.ts'
 
 /**
  * - `canary`: shadow → rising shares → 100 % → probation with a champion hold-back.
@@ -78,7 +79,13 @@ export interface ReleasePolicy {
     withinMs: number
     /** The names of the users whose approval counts; every approver and admin when absent. */
     from?: readonly string[]
+    /** Users of two sides, of which each must give an approval; one side cannot release alone. */
+    sides?: Record<ApprovalSide, readonly string[]>
   }
+  /**
+   * `high`: two approvers, stages before 100 %, a probation, and a drill within five weeks. A request for one release cannot lower it.
+   */
+  risk?: 'high'
   /** The shadow stage before the first share; none when absent. */
   shadow?: StagePolicy
   /** The canary stages in order; each share is larger than the previous one. */
@@ -154,9 +161,8 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
   const check = policyIssues()
   const { approval, shadow, probation, hotfix, watch, drill, requireDrill } = policy
   check.oneOf('strategy', policy.strategy, strategies)
-  check.integer('approval.approvers', approval.approvers, 0, 10)
-  check.integer('approval.withinMs', approval.withinMs, 1)
-  if (approval.from !== undefined) checkNames(check, approval.from, approval.approvers)
+  checkApproval(check, approval)
+  if (policy.risk !== undefined) checkRisk(check, policy)
   if (shadow) checkStage(check, 'shadow', shadow)
   checkStages(check, 'stages', policy.stages)
   if (probation) checkProbation(check, 'probation', probation)
@@ -184,18 +190,6 @@ function checkStage(check: PolicyIssues, place: string, each: StagePolicy): void
   check.integer(`${place}.shareBp`, each.shareBp, 1, 10_000)
   checkTimes(check, place, each)
   check.need(!(each.deadlineMs <= each.minMs), `${place}.deadlineMs must be longer than its minMs`)
-}
-
-function checkNames({ need }: PolicyIssues, names: readonly string[], approvers: number): void {
-  const isList =
-    Array.isArray(names) &&
-    names.every((name) => typeof name === 'string' && name.trim() !== '' && name.length <= 200) &&
-    new Set(names).size === names.length
-  need(isList, 'approval.from is a list of different names of users')
-  need(
-    !isList || names.length >= Math.max(1, approvers),
-    `approval.from names ${Array.isArray(names) ? names.length : 0} user(s), and approval.approvers is ${approvers}`,
-  )
 }
 
 function checkTimes(check: PolicyIssues, place: string, each: Omit<StagePolicy, 'shareBp'>): void {
@@ -267,17 +261,7 @@ export function issuesOfReplacement(policy: ReleasePolicy, own: Partial<ReleaseP
   const { issues, need } = check
   const { approval } = policy
   const { approvers } = approval
-  const minApprovers = own.approval?.approvers ?? 0
-  need(
-    !(approvers < minApprovers),
-    `approval.approvers is ${approvers}, the model file requires at least ${minApprovers}`,
-  )
-  const named = own.approval?.from
-  need(
-    named === undefined ||
-      (approval.from?.length !== 0 && approval.from?.every((name) => named.includes(name)) === true),
-    `approval.from must name only users that the model file names: ${named?.join(', ')}`,
-  )
+  checkReplacedApproval(check, policy, own)
   const maxMs = own.requireDrill?.withinMs ?? Infinity
   need(
     !((policy.requireDrill?.withinMs ?? Infinity) > maxMs),

@@ -71,6 +71,11 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   about?: string
   /** The person or team that answers for the model; named in requests for approval and on its pages. */
   owner?: string
+  /**
+   * The risk class: `high` needs two approvers, stages before 100 %, a probation, and a drill within five weeks; approvals and drills
+   * take these as their defaults.
+   */
+  risk?: 'high'
   /** What a request must send: names with `number(…)` and `category(…)`. */
   features: F
   /** What the model predicts: `yesNo(…)`, `oneOf(…)`, `quantity(…)` or `quantiles(…)`. */
@@ -156,6 +161,7 @@ const fields = fieldNames<ModelFile<Features, Hyperparameters>>({
   name: 0,
   about: 0,
   owner: 0,
+  risk: 0,
   features: 0,
   label: 0,
   source: 0,
@@ -258,7 +264,7 @@ function compileModel(report: IssueCollector, file: ModelFile<Features, Hyperpar
     tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
       compileTests(report, specs, { features, label }),
     ),
-    release: part('release', ['release'], () => compileRelease(report, file.release)),
+    release: part('release', ['release'], () => compileRelease(report, file.release, file.risk)),
     retrain: optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
     monitor: optional('monitor', ['features'], file.monitor, (spec) =>
       compileMonitor(report, spec, Object.keys(features)),

@@ -12,6 +12,7 @@ import { alphaFor } from '../../domain/sequential/alpha-split.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+import { compileApproval, defaultRequireDrill, type RiskClass } from './release/approval.ts'
 import { compileDrill, drillFields, type DrillSpec } from './release/drill.ts'
 import { compileBusiness, type EventSpec } from './release/event.ts'
 import { compileExternal, type ExternalSpec } from './release/external.ts'
@@ -34,6 +35,10 @@ interface ApprovalSpec {
   within: Duration
   /** The names of the users whose approval counts, as their keys or the identity provider name them; every approver when absent. */
   from?: readonly string[]
+  /** Users who sign for the business. With `engineering`, one of each side must approve. */
+  business?: readonly string[]
+  /** Users who sign for engineering. With `business`, one of each side must approve. */
+  engineering?: readonly string[]
 }
 
 /** A share of the traffic: `percent(5)`, `percent(5, { soak: '10 min', requests: 1000 })`. */
@@ -196,7 +201,7 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   const inPart = (part: string, given: object | undefined, known: readonly string[]) =>
     reportUnknown(report, part === '' ? 'release' : `release.${part}`, given, known)
   inPart('', spec, fields[strategy])
-  inPart('approval', spec.approval, ['by', 'within', 'from'])
+  inPart('approval', spec.approval, ['by', 'within', 'from', 'business', 'engineering'])
   inPart('watch', spec.watch, ['tick', 'every', 'exposure', 'acknowledge', 'decision'])
   inPart('limits', spec.limits, [...Object.keys(defaultCanaryPolicy), 'nonInferiority', 'ramp'])
   inPart('hotfix', spec.hotfix, ['stages', 'soak', 'requests', 'deadline'])
@@ -207,16 +212,21 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   if ('probation' in spec && spec.probation !== 'off') inPart('probation', spec.probation, probationFields)
 }
 
-export function compileRelease(report: IssueCollector, { strategy, spec }: ReleaseSpec): ReleasePolicy {
+/** `risk: 'high'` raises the defaults of approvals and drills; what the file sets itself must be as strict. */
+export function compileRelease(
+  report: IssueCollector,
+  { strategy, spec }: ReleaseSpec,
+  risk?: RiskClass,
+): ReleasePolicy {
   reportUnknownFields(report, { strategy, spec } as ReleaseSpec)
   const at = durationsIn(report, 'release')
-  const { by = 1, within, from } = spec.approval ?? {}
   const shared = {
     strategy,
-    approval: { approvers: by, withinMs: at('approval.within', within, 7 * dayMs), from },
+    approval: compileApproval(at, spec.approval ?? {}, risk),
+    ...(risk !== undefined && { risk }),
     watch: compileWatch(at, spec.watch ?? {}),
     limits: compileLimits(report, spec),
-    ...compileCommon(report, spec),
+    ...compileCommon(report, spec, risk),
   }
   if (strategy === 'direct') return checked(report, { ...shared, stages: [] })
   const times = timesOf(at, {
@@ -264,7 +274,6 @@ function compileLimits(report: IssueCollector, spec: ReleaseSpec['spec']): Canar
 }
 
 const minuteMs = 60_000
-const dayMs = 86_400_000
 const basisPoints = (share: number): number => Math.round(share * 100)
 
 interface DefaultTimes {
@@ -286,7 +295,7 @@ const timesOf =
   }
 
 /** The optional parts of a policy; drills are on unless turned off. */
-function compileCommon(report: IssueCollector, spec: CommonSpec): Partial<ReleasePolicy> {
+function compileCommon(report: IssueCollector, spec: CommonSpec, risk: RiskClass): Partial<ReleasePolicy> {
   const at = durationsIn(report, 'release')
   const { whenInconclusive, whenBusy, hotfix, qualification, drill = {}, requireDrill } = spec
   return {
@@ -297,7 +306,7 @@ function compileCommon(report: IssueCollector, spec: CommonSpec): Partial<Releas
     ...(drill === 'off' ? {} : { drill: compileDrill(at, drill) }),
     requireDrill:
       requireDrill === undefined
-        ? undefined
+        ? defaultRequireDrill(risk)
         : { withinMs: durationAt(report, 'release.requireDrill.within', requireDrill.within) },
   }
 }

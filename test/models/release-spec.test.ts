@@ -302,3 +302,37 @@ describe('a release specification', () => {
     expect(lower(rolling({ stages: [] })).issues.join()).toContain('release: stages needs at least one share')
   })
 })
+
+describe('a model of high risk', () => {
+  const compile = (spec: ReleaseSpec) => {
+    const { report, issues } = collectIssues()
+    return { policy: compileRelease(report, spec, 'high'), issues }
+  }
+  it('has two approvers and a drill within five weeks unless its file is stricter', () => {
+    const { policy, issues } = compile(canary({ stages: [percent(5)] }))
+    expect(issues).toEqual([])
+    expect(policy).toMatchObject({
+      risk: 'high',
+      approval: { approvers: 2 },
+      requireDrill: { withinMs: 35 * 86_400_000 },
+    })
+    const strict = compile(
+      canary({
+        stages: [percent(5)],
+        approval: { by: 3, within: '1 d', business: ['carol'], engineering: ['ada', 'bob'] },
+        requireDrill: { within: '7 d' },
+      }),
+    )
+    expect(strict.issues).toEqual([])
+    expect(strict.policy.approval).toMatchObject({
+      approvers: 3,
+      sides: { business: ['carol'], engineering: ['ada', 'bob'] },
+    })
+  })
+  it('refuses a direct release, one approver, and no drills', () => {
+    const weak = direct({ approval: { by: 1, within: '1 d' }, drill: 'off' })
+    expect(compile(weak).issues.map(String).join('; ')).toMatch(
+      /cannot be direct.*2 or more.*drill .* cannot be off/s,
+    )
+  })
+})

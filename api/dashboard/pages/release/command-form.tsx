@@ -4,6 +4,7 @@
  */
 import { commandStages } from '../../../../domain/release/commands.ts'
 import { mayApprove } from '../../../../domain/release/approval.ts'
+import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approvals.ts'
 import {
   commandNames,
   commandRoles,
@@ -15,7 +16,7 @@ import type { Actor } from '../../../auth/authentication.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
 import { Badge, DataTable, shareText, Time } from '../../components/elements.tsx'
-import { plain } from '../../labels.ts'
+import { plain, sentenceCase } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { stageKey } from './verdict.tsx'
 
@@ -209,6 +210,13 @@ const CommandButton = ({ name }: { name: CommandName }): PageElement => (
   </button>
 )
 
+/** `✓ ada`, or the names of those who may sign. */
+function signedBy({ approvals, policy }: ReleaseState, side: ApprovalSide): string {
+  const names = policy.approval.sides![side]
+  const signed = approvals.filter(({ by }) => names.includes(by)).map(({ by }) => by)
+  return signed.length > 0 ? `✓ ${signed.join(', ')}` : `needed from ${names.join(' or ')}`
+}
+
 /** The commands sent to the release, newest first. */
 export const CommandLog = ({ subject: { commands, release } }: { subject: ReleaseSubject }): PageElement => {
   const { approvals, policy, stage } = release.state
@@ -223,13 +231,22 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
             ? `${needed} ${needed === 1 ? 'approval' : 'approvals'} needed`
             : 'No approvals'}
       </p>
+      {policy.approval.sides !== undefined && (
+        <ul>
+          {approvalSides.map((side) => (
+            <li>
+              {sentenceCase(side)}: {signedBy(release.state, side)}
+            </li>
+          ))}
+        </ul>
+      )}
       <DataTable
         caption="Commands"
         hideCaption
         rows={commands}
         empty="No activity yet"
         columns={[
-          { head: 'Time (UTC)', cell: ({ at }) => <Time at={at} /> },
+          { head: 'Time', cell: ({ at }) => <Time at={at} /> },
           { head: 'Actor', names: true, cell: ({ actor }) => actor },
           { head: 'Action', cell: ({ command }) => plain(command) },
           {

@@ -13,7 +13,8 @@ import { DataSection, LineageSection } from './lineage.tsx'
 import { drawProgress, LiveEvidence } from './progress.tsx'
 import { readSubject } from './load.ts'
 import { RollbackSection } from './rollback.tsx'
-import { RunningStage } from './stage/tiles.tsx'
+import { readMetricTiles } from './stage/metrics.ts'
+import { RunningStage, runningStage } from './stage/tiles.tsx'
 import { StageTrack } from './stage/track.tsx'
 import { VerdictSection } from './verdict.tsx'
 import { stageRows } from './stages.ts'
@@ -24,15 +25,17 @@ export const releasePage = definePage({
     const subject = await readSubject(store, actor, params['id']!)
     const { candidate } = subject
     const way = stageRows(subject)
-    const [gates, importance, progress] = await Promise.all([
+    const now = subject.release.endedAt === undefined ? runningStage(way) : undefined
+    const [gates, importance, progress, tiles] = await Promise.all([
       candidate?.report && drawGates(candidate.evaluationDigest, candidate.report),
       drawImportance(subject.release.state.version, candidate?.report?.importance),
       drawProgress(subject, way),
+      now === undefined ? [] : readMetricTiles(subject, now),
     ])
-    return { subject, way, gates, importance, progress }
+    return { subject, way, gates, importance, progress, tiles }
   },
   title: ({ subject }) => `Release of ${subject.release.state.version}`,
-  view({ subject, way, gates, importance, progress }, { actor, token, target }) {
+  view({ subject, way, gates, importance, progress, tiles }, { actor, token, target }) {
     const { release, candidate } = subject
     const { state } = release
     const isOpen = release.endedAt === undefined
@@ -41,7 +44,7 @@ export const releasePage = definePage({
         <VerdictSection subject={subject} />
         <RollbackSection subject={subject} way={way} />
         <StageTrack subject={subject} way={way} />
-        {isOpen && <RunningStage subject={subject} way={way} />}
+        {isOpen && <RunningStage subject={subject} way={way} tiles={tiles} />}
         {candidate?.report && <Gates report={candidate.report} chart={gates} />}
         {candidate?.report && <Slices report={candidate.report} />}
         <BehaviourTests tests={candidate?.report?.tests} />
@@ -59,10 +62,17 @@ export const releasePage = definePage({
         <Crumbs to={[[`/releases?model=${encodeURIComponent(state.model)}`, `Releases of ${state.model}`]]} />
         <h1>
           {state.version} <Badge tone="quiet">{plain(state.strategy)}</Badge>{' '}
+          {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
           {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
           {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
         </h1>
-        <Live id="release" target={target} everyMs={2_000} over={!isOpen}>
+        <Live
+          id="release"
+          target={target}
+          everyMs={2_000}
+          over={!isOpen}
+          stream={`/releases/${encodeURIComponent(state.id)}/changes`}
+        >
           {content}
         </Live>
         <CommandForm subject={subject} actor={actor} token={token} once={randomUUID()} />

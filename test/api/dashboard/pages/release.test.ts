@@ -1,13 +1,12 @@
 /** Tests the parts of the release page that show a running stage, the track of stages and a rollback. */
 import { describe, expect, it } from 'vitest'
 import type { ReleaseSubject } from '../../../../api/dashboard/pages/release/load.ts'
+import { CommandLog } from '../../../../api/dashboard/pages/release/command-form.tsx'
 import { postMortem, RollbackSection } from '../../../../api/dashboard/pages/release/rollback.tsx'
 import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
-import {
-  metricTiles,
-  RunningStage,
-  runningStage,
-} from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
+import { metricTiles, type MetricTile } from '../../../../api/dashboard/pages/release/stage/metrics.ts'
+import { ratioText, ratioTileSvg } from '../../../../api/dashboard/pages/release/stage/ratio-tile.ts'
+import { RunningStage, runningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
 import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
@@ -72,7 +71,7 @@ describe('a running stage', () => {
   const way = stageRows(subject)
 
   it('shows the counts of its own requests and the evidence as a share of its threshold', () => {
-    expect(metricTiles(subject, runningStage(way)!)).toEqual([
+    expect(metricTiles(subject, runningStage(way)!)).toMatchObject([
       {
         name: 'Errors',
         key: 'errors',
@@ -87,12 +86,55 @@ describe('a running stage', () => {
     ])
   })
 
+  const counts = (id: number, requests: number, errors: number) => ({
+    canaryRequests: requests,
+    controlRequests: 9 * requests,
+    errorsCanary: errors / requests,
+    errorsControl: 0.01,
+    errorsLogE: id,
+    errorsThreshold: 5,
+  })
+  const observed = {
+    ...subject,
+    verdicts: [1, 2, 3].map((id) => verdict(id, { statistics: counts(id, 100 * id, 6 * id) })),
+  } as ReleaseSubject
+
+  it('draws the ratio to the control with the limits of its policy, from the verdicts alone', () => {
+    const [{ ratio, rollsBackAt, proof }] = metricTiles(observed, runningStage(way)!) as [MetricTile]
+    expect(ratio).toMatchObject({ limit: 1, proof: 2 })
+    expect(ratio!.points.map(({ estimate }) => Math.round(estimate!))).toEqual([6, 6, 6])
+    expect(ratio!.points.at(-1)!.low).toBeGreaterThan(1)
+    expect(ratioText(ratio!)).toMatch(/^6× control, between \S+× and .*: a regression is proven$/)
+    expect(rollsBackAt).toBeLessThan(10)
+    expect(proof!.share).toBeLessThan(1)
+    const svg = ratioTileSvg(ratio!, { id: 'a', title: 'Errors' })
+    expect(svg).toMatch(/^<svg role="img" aria-labelledby="a-title a-desc"/)
+    expect(svg).not.toMatch(/NaN|Infinity|undefined|style=/)
+  })
+
+  it('draws open bounds, a single look and no event', () => {
+    const open = { limit: 1, points: [{ atMs: 1, low: 0, high: null }] }
+    expect(ratioText(open)).toBe('no events to compare yet')
+    expect(ratioText({ ...open, points: [] })).toBe('no events to compare yet')
+    for (const points of [
+      [],
+      open.points,
+      [...open.points, { atMs: 2, low: 1e-9, high: 1e9, estimate: 1e9 }],
+    ])
+      expect(ratioTileSvg({ ...open, points }, { id: 'a', title: 'b' })).not.toMatch(/NaN|Infinity|undefined/)
+    const silent = verdict(1, { statistics: { ...counts(1, 100, 0), errorsControl: 0 } })
+    const [tile] = metricTiles({ ...subject, verdicts: [silent] } as ReleaseSubject, runningStage(way)!)
+    expect(tile!.ratio).toBeUndefined()
+  })
+
   it('says in words and numbers what continues it and what rolls it back', async () => {
-    const html = String(await RunningStage({ subject, way }))
+    const tiles = metricTiles(observed, runningStage(way)!)
+    const html = String(await RunningStage({ subject: observed, way, tiles }))
     expect(html).toMatch(/Candidate against control: canary 25 %/)
-    expect(html).toMatch(/40 % of what rolls back/)
-    expect(html).toMatch(/Continues to probation.*with 10 requests \(4 now\)/s)
-    expect(html).toMatch(/nearest: errors, 40 %/)
+    expect(html).toMatch(/60 % of what rolls back/)
+    expect(html).toMatch(/Continues to probation.*10 requests \(6 requests more\)/s)
+    expect(html).toMatch(/Errors: at about \d of the next 100 requests/)
+    expect(html).toMatch(/Errors below 2× control: [\d.]+ % proven, about [\d,]+ more requests without one/)
   })
 
   it('has its own verdict in the first line, and none of the stage before', () => {
@@ -111,6 +153,14 @@ describe('a running stage', () => {
     expect(html).toMatch(/by ada, bob/)
     expect(html.match(/aria-current="step"/g)).toHaveLength(1)
   })
+})
+
+it('shows who has signed for each side, and who must', async () => {
+  const sides = { business: ['carol', 'dan'], engineering: ['ada'] }
+  const policy = { ...state.policy, approval: { ...state.policy.approval, sides } }
+  const release = { ...subject.release, state: { ...state, policy } }
+  const html = String(await CommandLog({ subject: { ...subject, release } }))
+  expect(html).toContain('<li>Business: needed from carol or dan</li><li>Engineering: ✓ ada</li>')
 })
 
 describe('a rollback', () => {

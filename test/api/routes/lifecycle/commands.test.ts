@@ -203,6 +203,34 @@ it('the requester of a release cannot lower the number of approvals', async () =
     })
 })
 
+it('a release that asks for both sides needs the signature of each', async () => {
+  const sides = { business: ['root'], engineering: ['anna'] }
+  const both = { ...policy, approval: { approvers: 2, withinMs: 60_000, sides } }
+  const answer = await say('olga', '/v1/releases', {
+    model,
+    version: await registry.register(champion),
+    policy: both,
+  })
+  expect(answer.status).toBe(202)
+  const id = String(answer.json['release_id'] ?? answer.json['id'])
+  await reaches(id, 'awaiting_approval')
+  const one = await say('anna', `/v1/releases/${id}/approve`)
+  expect(one.json).toMatchObject({
+    accepted: true,
+    message: 'approved by anna, 1 of 2; business must sign (root)',
+  })
+  expect((await show(id))['stage']).toBe('awaiting_approval')
+  const other = await say('root', `/v1/releases/${id}/approve`)
+  expect(other.json).toMatchObject({ accepted: true, message: 'approved by anna and root' })
+  await say('root', `/v1/releases/${id}/rollback`, { reason: 'seen' })
+  await reaches(id, 'ended')
+  const alike = { ...both, approval: { ...both.approval, sides: { ...sides, business: ['anna'] } } }
+  expect(await say('olga', '/v1/releases', { model, version: champion, policy: alike })).toMatchObject({
+    status: 422,
+    json: { code: 'invalid_policy', issues: ['approval.sides names anna on both sides'] },
+  })
+})
+
 it('a command with the same idempotency key runs once', async () => {
   const id = await start(await registry.register(champion))
   await reaches(id, 'awaiting_approval')
